@@ -1,0 +1,9 @@
+"""A trained model, opened: what it is, what goes in, what comes out, and where its trees split.
+
+``Model`` is all that the rest of servefit sees. Opening happens in a child process (``inspection``), because the
+native libraries crash on hostile files.
+"""
+
+from servefit.backends.model.types import Format, Library, Model, Signature, Task, TreeStructure
+
+__all__ = ["Format", "Library", "Model", "Signature", "Task", "TreeStructure"]

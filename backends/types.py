@@ -1,0 +1,138 @@
+"""The contract between servefit and a backend: what a backend is given, and what it must give back.
+
+A backend turns a :class:`~servefit.backends.model.Model` into an :class:`Artifact`, once, and an artifact into a
+:class:`Predictor`, in every worker process. Finding backends is the registry's business, checking their predictions
+that of parity, and timing them that of the profiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from servefit.backends.model import Model
+
+KnobValue: TypeAlias = str | int | bool
+"""The value of a knob, as it appears in JSON."""
+
+
+class Target(StrEnum):
+    """The kind of processor that an artifact runs on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """Whether something can be used here. When not, ``reason`` says why and ``remedy`` what would change it."""
+
+    available: bool
+    version: str | None = None
+    reason: str | None = None
+    remedy: str | None = None
+
+    @classmethod
+    def yes(cls, version: str | None = None) -> Availability:
+        return cls(available=True, version=version)
+
+    @classmethod
+    def no(cls, reason: str, *, remedy: str | None = None) -> Availability:
+        return cls(available=False, reason=reason, remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """A setting of a backend that the search may vary. ``values`` holds the default first."""
+
+    name: str
+    values: tuple[KnobValue, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a worker loads an artifact. ``options`` holds the backend's own knobs as sorted (name, value) pairs."""
+
+    threads: int = 1
+    options: tuple[tuple[str, KnobValue], ...] = ()
+
+    def option(self, name: str, default: KnobValue) -> KnobValue:
+        return dict(self.options).get(name, default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What a backend compiled: files in ``folder``, which is read-only from then on and may be opened at any time.
+
+    ``facts`` are the backend's own notes for ``load`` and for the compilation report; JSON values only.
+    """
+
+    backend: str
+    backend_version: str
+    model_digest: str
+    target: Target
+    folder: Path
+    facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Predictor(Protocol):
+    """A loaded model. It is used by one process and one calling thread."""
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Predict C-contiguous float32 ``rows`` of shape (n, features), NaN meaning missing.
+
+        Gives (n,) or (n, outputs) floats, as the reference does: a probability of the second class for a binary
+        classifier, one probability a class for a multi-class one, the value itself for everything else. The input
+        is not modified, and the result stays valid after the next call.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release threads and memory. The predictor is not used afterwards."""
+        ...
+
+
+class Backend(Protocol):
+    """One way to serve models. Instances are stateless and cheap; libraries are imported inside the methods.
+
+    ``compile`` runs in an isolated child process, ``load`` in workers; both may raise, and their process may die,
+    without harm to the job.
+    """
+
+    name: str
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        """Whether the backend can run here on ``target``. Never raises."""
+        ...
+
+    def supports(self, model: Model) -> Availability:
+        """Whether it can serve ``model`` exactly, from what is known about the model without opening it."""
+        ...
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        """What may be varied in an envelope of ``vcpus``. A knob named "threads" sets ``Settings.threads``; a backend
+        that has none runs on one thread."""
+        ...
+
+    def compile_estimate_s(self, model: Model) -> float:
+        """Roughly how many seconds ``compile`` will take here; used to leave out what would eat a job's budget."""
+        ...
+
+    def cache_key(self) -> str:
+        """What besides the model, target and library version determines the artifact: flags, compiler, CPU features."""
+        ...
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        """Write the artifact's files into the empty folder ``workdir``; give its ``facts``. Raises CompileFailed."""
+        ...
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        """Open the artifact with exactly ``settings.threads`` threads. Raises BackendError."""
+        ...

@@ -1,0 +1,106 @@
+"""Which requests arrive when. A traffic is data; the drivers carry it out.
+
+In a closed loop each user sends a request, waits for its answer, and sends the next one at once. In an open loop
+requests arrive on a schedule that does not care how the server is doing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from servefit.errors import SpecError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """``initial_users`` users at once, then ``spawn_per_minute`` more a minute, for ``duration_s`` seconds."""
+
+    initial_users: int
+    spawn_per_minute: float
+    duration_s: float
+
+    def __post_init__(self) -> None:
+        if self.initial_users < 0:
+            raise SpecError("users", self.initial_users, "is below zero")
+        if self.spawn_per_minute < 0:
+            raise SpecError("spawn", self.spawn_per_minute, "is below zero")
+        if not self.duration_s > 0:
+            raise SpecError("duration", self.duration_s, "is not above zero")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedLoop:
+    """Phases one after the other; users stay until the end.
+
+    Figures come from the last plateau: the time after the last user has joined.
+    """
+
+    phases: tuple[Phase, ...]
+
+    @classmethod
+    def constant(cls, *, users: int, duration_s: float) -> ClosedLoop:
+        return cls(phases=(Phase(initial_users=users, spawn_per_minute=0, duration_s=duration_s),))
+
+    def __post_init__(self) -> None:
+        if not self.joins_s():
+            raise SpecError("users", 0, "is not above zero")
+
+    def joins_s(self) -> tuple[float, ...]:
+        """When each user joins, in seconds from the start, in order. Phase by phase, as SageMaker IR spawns them:
+        a phase's initial users at its beginning, the others at even intervals within it."""
+        joins: list[float] = []
+        begin = 0.0
+        for phase in self.phases:
+            joins.extend([begin] * phase.initial_users)
+            spawned = int(phase.spawn_per_minute * phase.duration_s / 60)
+            joins.extend(begin + (nth + 1) * 60 / phase.spawn_per_minute for nth in range(spawned))
+            begin += phase.duration_s
+        return tuple(join for join in joins if join < begin)
+
+    @property
+    def users(self) -> int:
+        return len(self.joins_s())
+
+    @property
+    def duration_s(self) -> float:
+        return sum(phase.duration_s for phase in self.phases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLoop:
+    """``rate_per_s`` arrivals a second, Poisson or evenly spaced, drawn from ``seed``."""
+
+    rate_per_s: float
+    duration_s: float
+    arrivals: Literal["poisson", "constant"] = "poisson"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.rate_per_s > 0:
+            raise SpecError("rate", self.rate_per_s, "is not above zero")
+        if not self.duration_s > 0:
+            raise SpecError("duration", self.duration_s, "is not above zero")
+
+    def arrivals_ns(self) -> np.ndarray:
+        """Arrival times within the duration, int64 nanoseconds from the start, ascending."""
+        import numpy as np
+
+        if self.arrivals == "constant":
+            times = np.arange(int(self.rate_per_s * self.duration_s)) / self.rate_per_s
+        else:
+            expected = self.rate_per_s * self.duration_s
+            gaps = np.random.default_rng(self.seed).exponential(
+                1 / self.rate_per_s, int(expected + 6 * expected**0.5 + 10)
+            )
+            times = np.cumsum(gaps)
+            times = times[times < self.duration_s]
+        return (times * NS_PER_S).astype(np.int64)
+
+
+Traffic: TypeAlias = ClosedLoop | OpenLoop

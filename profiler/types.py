@@ -1,0 +1,119 @@
+"""What is measured, and what a measurement holds. Raw facts only: figures derived from them are in ``summary``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from servefit.backends.types import Settings, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from servefit.profiler.traffic import Traffic
+
+Containment: TypeAlias = Literal["cgroup", "uncontained"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceProfile:
+    """The shape and price of an instance. ``price_per_hour`` is in US dollars, None where nobody stated one."""
+
+    name: str
+    vcpus: int
+    memory_bytes: int
+    gpus: int = 0
+    gpu_model: str | None = None
+    price_per_hour: float | None = None
+    price_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything about a deployment that changes its speed: what a measurement is a measurement of.
+
+    ``vcpus`` is the size of the envelope; profiles of the same size share measurements. ``environment`` holds the
+    user's own variables as sorted (name, value) pairs. ``max_batch`` is the most requests joined into one call.
+    """
+
+    vcpus: int
+    backend: str
+    target: Target = Target.CPU
+    settings: Settings = Settings()
+    workers: int = 1
+    max_batch: int = 1
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """One entry a completed request, in order of completion: int64 nanoseconds of one monotonic clock, as bytes.
+
+    ``scheduled`` is when the request was due to arrive, ``started`` when a worker began to serve it, ``ended`` when
+    its prediction was there.
+    """
+
+    scheduled: bytes
+    started: bytes
+    ended: bytes
+
+    def scheduled_ns(self) -> np.ndarray:
+        return _int64(self.scheduled)
+
+    def started_ns(self) -> np.ndarray:
+        return _int64(self.started)
+
+    def ended_ns(self) -> np.ndarray:
+        return _int64(self.ended)
+
+
+def _int64(content: bytes) -> np.ndarray:
+    import numpy as np
+
+    return np.frombuffer(content, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryPoint:
+    """One look at the workers during a run. ``cpu_percent`` is summed over cores (4 busy cores = 400), without the
+    time spent waiting for arrivals; None is what could not be read."""
+
+    at_ns: int
+    cpu_percent: float
+    memory_bytes: int
+    steal_percent: float | None = None
+    gpu_percent: float | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_power_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one run of one traffic recorded. ``plateau_ns`` is the interval that figures are taken from.
+
+    ``offered`` counts the requests that were due within the plateau, completed or not; ``backlog`` those still
+    waiting at its end. ``busy_cpu_ns`` is CPU time of all workers within the plateau, waiting and spinning taken out.
+    """
+
+    driver: Literal["inprocess"]
+    traffic: Traffic
+    samples: Samples
+    plateau_ns: tuple[int, int]
+    offered: int
+    backlog: int
+    busy_cpu_ns: int
+    threads_per_worker: tuple[int, ...]
+    telemetry: tuple[TelemetryPoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Runs of one configuration, on one host."""
+
+    configuration: Configuration
+    host_fingerprint: str
+    containment: Containment
+    cpus: tuple[int, ...]
+    runs: tuple[Run, ...]
+    load_s: float
+    peak_memory_bytes: int

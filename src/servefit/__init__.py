@@ -1,0 +1,45 @@
+"""servefit finds the cheapest way to serve a trained model on hardware you own.
+
+The public names below are loaded when they are first used: a measurement worker imports this package too, and must
+not pay for, or be disturbed by, what it does not need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from servefit.backends.compilation import compile_model as compile_model
+    from servefit.backends.model import Model as Model
+    from servefit.errors import ServefitError as ServefitError
+    from servefit.profiler.profiling import profile as profile
+    from servefit.search.job import right_size as right_size
+    from servefit.search.request import CategoricalParameter as CategoricalParameter
+    from servefit.search.request import ModelLatencyThreshold as ModelLatencyThreshold
+    from servefit.search.request import Phase as Phase
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "CategoricalParameter": "servefit.search.request",
+    "Model": "servefit.backends.model",
+    "ModelLatencyThreshold": "servefit.search.request",
+    "Phase": "servefit.search.request",
+    "ServefitError": "servefit.errors",
+    "compile_model": "servefit.backends.compilation",
+    "profile": "servefit.profiler.profiling",
+    "right_size": "servefit.search.job",
+}
+
+__all__ = [*_HOME_OF, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,212 @@
+"""Everything servefit raises on purpose.
+
+::
+
+    ServefitError
+    ├── SpecError                 a bad request: SLA, range, profile, backend name, configuration file
+    ├── StateError                the state folder cannot be written, or the disk is full
+    ├── ModelError
+    │   ├── UnsupportedModel      readable, but nothing here knows how to serve it
+    │   ├── CorruptModel          missing, empty, truncated, foreign, or one that crashes its own library
+    │   ├── UntrustedModel        a pickle, and nobody said to trust it
+    │   └── PayloadMismatch       the sample payload does not fit the model
+    ├── BackendError
+    │   ├── BackendUnavailable    the library, compiler or device is not here
+    │   ├── CompileFailed         the backend could not make an artifact
+    │   └── OutputMismatch        it made one, and its predictions differ from the reference
+    └── MeasurementError
+        ├── WorkerCrashed         a worker died of a signal or an exception
+        ├── OutOfMemory           a worker was killed for memory, or could not get any
+        ├── TimedOut              a worker did not answer in time
+        └── HostMismatch          results of different hosts were to be compared
+
+Each error keeps its facts as attributes, says one line to a person (``str(error)``), and names the remedy where
+there is one. They cross process boundaries, so they pickle. "Nothing meets the SLA" is a result and not an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+
+class ServefitError(Exception):
+    """Base of the tree. ``message`` is one line; ``remedy`` is what to do about it, or None."""
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.message if self.remedy is None else f"{self.message}; {self.remedy}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[ServefitError], args: tuple[Any, ...], fields: dict[str, Any]) -> ServefitError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class SpecError(ServefitError):
+    """What was asked for cannot be understood. ``field`` names the option, ``value`` is what was given."""
+
+    def __init__(self, field: str, value: object, problem: str, *, remedy: str | None = None) -> None:
+        super().__init__(f"{field}: {value!r} {problem}", remedy=remedy)
+        self.field = field
+        self.value = value
+        self.problem = problem
+
+    @classmethod
+    def unknown(cls, field: str, value: str, known: Sequence[str]) -> Self:
+        """The error for a name that is not among ``known``, with the closest one as remedy."""
+        from difflib import get_close_matches
+
+        closest = get_close_matches(value.lower(), known, n=1, cutoff=0.4)
+        remedy = f"did you mean {closest[0]!r}?" if closest else f"known: {', '.join(sorted(known))}"
+        return cls(field, value, "is not known", remedy=remedy)
+
+
+class StateError(ServefitError):
+    """``path`` under the state folder could not be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"cannot write {path}: {reason}", remedy="free space, or point SERVEFIT_HOME at a writable folder"
+        )
+        self.path = path
+        self.reason = reason
+
+
+class ModelError(ServefitError):
+    """The model, or the payload for it, is the problem."""
+
+
+class UnsupportedModel(ModelError):
+    """``what`` was recognised and is not supported."""
+
+    def __init__(self, what: str, *, remedy: str | None = None) -> None:
+        super().__init__(f"unsupported model: {what}", remedy=remedy)
+        self.what = what
+
+
+class CorruptModel(ModelError):
+    """``path`` is not a model that its own library can open."""
+
+    def __init__(self, path: Path, reason: str, *, remedy: str | None = None) -> None:
+        super().__init__(f"cannot read a model from {path}: {reason}", remedy=remedy)
+        self.path = path
+        self.reason = reason
+
+
+class UntrustedModel(ModelError):
+    """``path`` holds a pickle. Unpickling runs code, so it waits for ``--trust-pickle``."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is a pickle, and unpickling runs whatever code it holds",
+            remedy="say --trust-pickle (trust_pickle=True) if you know who made it",
+        )
+        self.path = path
+
+
+class PayloadMismatch(ModelError):
+    """The payload does not fit. ``expected`` and ``got`` are short phrases such as "30 columns"."""
+
+    def __init__(self, source: str, *, expected: str, got: str) -> None:
+        super().__init__(f"payload {source}: expected {expected}, got {got}")
+        self.source = source
+        self.expected = expected
+        self.got = got
+
+
+class BackendError(ServefitError):
+    """A backend is the problem; ``backend`` is its name."""
+
+    def __init__(self, backend: str, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(f"{backend}: {message}", remedy=remedy)
+        self.backend = backend
+
+
+class BackendUnavailable(BackendError):
+    """``reason`` says what is missing on this host; the remedy says how to get it."""
+
+    def __init__(self, backend: str, reason: str, *, remedy: str | None = None) -> None:
+        super().__init__(backend, reason, remedy=remedy)
+        self.reason = reason
+
+
+class CompileFailed(BackendError):
+    """Compilation failed. ``command`` and ``stderr`` (its tail) are those of an outside compiler, or empty."""
+
+    def __init__(self, backend: str, reason: str, *, command: str = "", stderr: str = "") -> None:
+        super().__init__(backend, reason)
+        self.reason = reason
+        self.command = command
+        self.stderr = stderr
+
+
+class OutputMismatch(BackendError):
+    """Predictions differ from the reference by more than the tolerance, on ``rows_wrong`` of ``rows`` rows."""
+
+    def __init__(
+        self, backend: str, *, max_abs_error: float, max_rel_error: float, rows_wrong: int, rows: int, where: str
+    ) -> None:
+        super().__init__(
+            backend,
+            f"predictions differ from the reference on {rows_wrong} of {rows} rows ({where}): "
+            f"largest error {max_abs_error:.3g} absolute, {max_rel_error:.3g} relative",
+        )
+        self.max_abs_error = max_abs_error
+        self.max_rel_error = max_rel_error
+        self.rows_wrong = rows_wrong
+        self.rows = rows
+        self.where = where
+
+
+class MeasurementError(ServefitError):
+    """A measurement could not be made."""
+
+
+class WorkerCrashed(MeasurementError):
+    """A child process died. ``signal`` is its number or None; ``stderr`` is the tail of what it said."""
+
+    def __init__(self, reason: str, *, signal: int | None = None, stderr: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.signal = signal
+        self.stderr = stderr
+
+
+class OutOfMemory(MeasurementError):
+    """A child process was refused memory or killed for it. ``limit_bytes`` is the bound it ran under, if any."""
+
+    def __init__(self, reason: str, *, limit_bytes: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.limit_bytes = limit_bytes
+
+
+class TimedOut(MeasurementError):
+    """A child process was stopped after ``limit_s`` seconds."""
+
+    def __init__(self, what: str, *, limit_s: float) -> None:
+        super().__init__(f"{what} did not finish within {limit_s:g} s")
+        self.what = what
+        self.limit_s = limit_s
+
+
+class HostMismatch(MeasurementError):
+    """Two results come from hosts with different fingerprints."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(
+            f"results of host {one} and host {other} are not comparable", remedy="measure both on one host"
+        )
+        self.one = one
+        self.other = other

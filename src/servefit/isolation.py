@@ -1,0 +1,120 @@
+"""Run one function in a fresh process of its own, bounded in time and memory.
+
+Native libraries abort or segfault on hostile model files, print to stdout, and keep threads for ever. Whatever opens
+a model or runs a converter goes through :func:`call_isolated`; the calling process never loads those libraries.
+Measurement workers live longer and talk back, so they have a launcher of their own in the profiler.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from servefit.errors import OutOfMemory, TimedOut, WorkerCrashed
+
+STDERR_TAIL_CHARACTERS = 4000
+
+
+def call_isolated(
+    function: str,
+    /,
+    *arguments: Any,
+    timeout_s: float,
+    memory_bytes: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
+    """Call ``function`` ("package.module:name") with picklable ``arguments`` in a fresh interpreter; give its result.
+
+    ``memory_bytes`` bounds the address space of the child and of what it starts. ``environment`` is added to this
+    process's own. A ServefitError raised by the function is raised here. What the child prints is captured and only
+    seen as the tail of stderr in an error. The child and everything it started is gone on return.
+
+    Raises TimedOut, OutOfMemory, WorkerCrashed (with the signal and the tail of stderr).
+    """
+    with tempfile.TemporaryDirectory(prefix="servefit-call-") as folder:
+        request, answer, output = (Path(folder) / name for name in ("request", "answer", "output"))
+        request.write_bytes(pickle.dumps((function, arguments, memory_bytes)))
+        with output.open("wb") as sink:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "servefit.isolation", str(request), str(answer)],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+            )
+            try:
+                status = child.wait(timeout_s)
+            except subprocess.TimeoutExpired as error:
+                raise TimedOut(function.rpartition(":")[2], limit_s=timeout_s) from error
+            finally:
+                end_process_group(child)
+        printed = tail(output)
+        if not answer.exists():
+            raise death(status, printed, memory_bytes)
+        succeeded, result = pickle.loads(answer.read_bytes())
+    if not succeeded:
+        raise result
+    return result
+
+
+def end_process_group(child: subprocess.Popen[bytes]) -> None:
+    """Kill ``child`` and everything in the process group it leads, and reap it."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def tail(output: Path) -> str:
+    """The last characters of a captured output file."""
+    with output.open("rb") as stream:
+        stream.seek(max(0, output.stat().st_size - STDERR_TAIL_CHARACTERS))
+        return stream.read().decode(errors="replace").strip()
+
+
+def death(status: int, printed: str, memory_bytes: int | None) -> WorkerCrashed | OutOfMemory:
+    """The error for a child that ended with ``status`` without an answer, having ``printed`` this last."""
+    last_line = printed.splitlines()[-1] if printed else "it said nothing"
+    if "MemoryError" in printed or "bad_alloc" in printed or "Cannot allocate memory" in printed:
+        return OutOfMemory(f"out of memory: {last_line}", limit_bytes=memory_bytes)
+    if status == -signal.SIGKILL:
+        return OutOfMemory("killed by SIGKILL, most likely by the kernel for memory", limit_bytes=memory_bytes)
+    if status < 0:
+        name = signal.Signals(-status).name
+        return WorkerCrashed(f"crashed with {name}: {last_line}", signal=-status, stderr=printed)
+    return WorkerCrashed(f"ended with status {status}: {last_line}", stderr=printed)
+
+
+def _main(request: Path, answer: Path) -> None:
+    """The child's side: unpack the request, bound the memory, call, leave the answer."""
+    from importlib import import_module
+
+    from servefit.errors import ServefitError
+
+    function, arguments, memory_bytes = pickle.loads(request.read_bytes())
+    if memory_bytes is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    module, _, name = function.partition(":")
+    try:
+        outcome = (True, getattr(import_module(module), name)(*arguments))
+    except ServefitError as error:
+        outcome = (False, error)
+    complete = answer.with_suffix(".complete")
+    complete.write_bytes(pickle.dumps(outcome))
+    complete.rename(answer)
+    # Native libraries may crash while they tear down; the answer is already safe.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,80 @@
+"""Where servefit keeps what outlives a command: models it normalised, compiled artifacts, jobs, demo data.
+
+Only the folder and safe writing are known here; what is stored, and when, belongs to the callers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from servefit.errors import StateError
+
+
+def state_folder(*parts: str) -> Path:
+    """A folder under ``$SERVEFIT_HOME``, else ``$XDG_DATA_HOME/servefit``, else ``~/.local/share/servefit``.
+
+    It exists and is writable on return. Raises StateError otherwise.
+    """
+    if home := os.environ.get("SERVEFIT_HOME"):
+        base = Path(home)
+    elif data_home := os.environ.get("XDG_DATA_HOME"):
+        base = Path(data_home) / "servefit"
+    else:
+        base = Path.home() / ".local" / "share" / "servefit"
+    folder = base.joinpath(*parts)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StateError(folder, "permission denied")
+    return folder
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError raised while writing ``path`` into a StateError, with the reason the system gave."""
+    try:
+        yield
+    except OSError as error:
+        raise StateError(path, error.strerror or str(error)) from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``path`` so that a reader sees the old content or the new, never half of it. Raises StateError."""
+    with writing(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``folder`` when the block succeeds, and is removed when it does not.
+
+    Two processes may fill the same folder at once; the first to finish wins and the other's work is dropped, so the
+    content must depend on the folder's name alone (a content hash). Raises StateError.
+    """
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        yield temporary
+        with writing(folder):
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
