@@ -1,0 +1,45 @@
+"""What an inspection found out about a model file, as the child hands it over and as the state folder keeps it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from servefit.backends.model.types import Format, Signature, Task, TreeStructure
+
+SCHEMA = 1
+"""Raise it when an inspection finds out something else about the same file, so that old records are not used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """``file_name`` names the normalised model in the inspection's folder, or is None where the file may stay as it is.
+    ``format`` is that of the file to use. ``splits_name`` names the NPZ of split values, if there are trees."""
+
+    format: Format
+    signature: Signature
+    trees: TreeStructure | None = None
+    file_name: str | None = None
+    splits_name: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> bytes:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Inspection:
+        fields: dict[str, Any] = json.loads(content)
+        del fields["schema"]
+        signature, trees = fields.pop("signature"), fields.pop("trees")
+        signature["task"] = Task(signature["task"])
+        signature["feature_names"] = tuple(signature["feature_names"])
+        if trees is not None:
+            trees["peculiarities"] = tuple(trees["peculiarities"])
+        return cls(
+            format=Format(fields.pop("format")),
+            signature=Signature(**signature),
+            trees=None if trees is None else TreeStructure(**trees),
+            warnings=tuple(fields.pop("warnings")),
+            **fields,
+        )

@@ -1,0 +1,112 @@
+"""What an XGBoost model is. Runs in the inspection's child process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.model.inspection.forest import read_forest, save_splits
+from servefit.backends.model.inspection.types import Inspection
+from servefit.backends.model.types import Format, Signature, Task, TreeStructure
+from servefit.errors import CorruptModel
+
+
+def inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspection:
+    """Open a JSON or UBJSON model; write its splits, and the model itself if it has to be cut, into ``folder``."""
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1}, model_file=str(path))
+    warnings: tuple[str, ...] = ()
+    file_name = None
+    kept = _iterations_to_keep(booster)
+    if kept is not None:
+        # Read before it is sliced: slicing walks the trees without looking.
+        _check_trees(path, booster.num_features())
+        warnings = (
+            f"the model calls iteration {kept - 1} its best, so only the first {kept} of its "
+            f"{booster.num_boosted_rounds()} iterations are served, as xgboost's own scikit-learn interface does",
+        )
+        booster = booster[:kept]
+        file_name, model_format = "model.ubj", Format.XGBOOST_UBJSON
+        path = folder / file_name
+        booster.save_model(path)
+    learner = json.loads(booster.save_config())["learner"]
+    trees = _trees(path, booster, learner, folder)
+    return Inspection(
+        format=model_format,
+        signature=_signature(booster, learner),
+        trees=trees,
+        file_name=file_name,
+        splits_name=None if trees is None else "splits.npz",
+        warnings=warnings,
+    )
+
+
+def _iterations_to_keep(booster: Any) -> int | None:
+    """How many iterations the model's ``best_iteration`` leaves, or None where it leaves all or is not there."""
+    best = booster.attr("best_iteration")
+    if best is None or not best.isdecimal() or int(best) + 1 >= booster.num_boosted_rounds():
+        return None
+    return int(best) + 1
+
+
+def _check_trees(path: Path, features: int) -> None:
+    import treelite
+
+    read_forest(treelite.frontend.load_xgboost_model(path), features)
+
+
+def _trees(path: Path, booster: Any, learner: dict[str, Any], folder: Path) -> TreeStructure | None:
+    import treelite
+
+    name = learner["gradient_booster"]["name"]
+    if name == "gblinear":
+        return None
+    forest = read_forest(treelite.frontend.load_xgboost_model(path), booster.num_features())
+    if not forest.trees:
+        raise CorruptModel(path, "it has no trees")
+    save_splits(forest, folder / "splits.npz")
+    # A dart booster keeps its trees in a gbtree inside.
+    gbtree = learner["gradient_booster"].get("gbtree", learner["gradient_booster"])
+    parallel_trees = int(gbtree["gbtree_model_param"]["num_parallel_tree"])
+    objective = learner["objective"]["name"]
+    peculiarities = []
+    if int(learner["learner_model_param"].get("num_target", "1")) > 1:
+        peculiarities.append("multi_target")
+    if objective == "reg:quantileerror":
+        peculiarities.append("quantile")
+    if learner["learner_train_param"].get("multi_strategy") == "multi_output_tree":
+        peculiarities.append("vector_leaf")
+    return TreeStructure(
+        trees=forest.trees,
+        nodes=forest.nodes,
+        max_depth=forest.max_depth,
+        objective=objective,
+        booster="random forest" if name == "gbtree" and parallel_trees > 1 else name,
+        categorical_splits=forest.has_categorical_splits,
+        peculiarities=tuple(peculiarities),
+    )
+
+
+def _signature(booster: Any, learner: dict[str, Any]) -> Signature:
+    import xgboost
+
+    features = booster.num_features()
+    rows = np.zeros((3, features), dtype=np.float32)
+    rows[1], rows[2] = 1, np.nan
+    predictions = booster.predict(xgboost.DMatrix(rows, nthread=1), validate_features=False)
+    return Signature(
+        task=_task(learner["objective"]["name"]),
+        features=features,
+        outputs=1 if predictions.ndim == 1 else predictions.shape[1],
+        feature_names=tuple(booster.feature_names or ()),
+        accepts_missing=True,
+    )
+
+
+def _task(objective: str) -> Task:
+    kinds = {"binary": Task.BINARY, "multi": Task.MULTICLASS, "rank": Task.RANKING}
+    return kinds.get(objective.partition(":")[0], Task.REGRESSION)
