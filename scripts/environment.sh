@@ -1,0 +1,42 @@
+# Sourced by scripts/demo and scripts/test. Gives them .venv, with servefit installed from this working tree, and
+# moves to the repository. An environment that was made for the same pyproject.toml is used as it is.
+
+find_python() {
+    local name found=""
+    for name in python3.11 python3.12 python3.13 python3.14 python3; do
+        "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        if "$name" -c 'import ensurepip, venv' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+        found="$name"
+    done
+    if [[ -n $found ]]; then
+        echo "$found cannot make virtual environments; install its venv module (Debian: apt install $found-venv)" >&2
+    else
+        echo "no Python 3.11 or newer found (Debian: apt install python3 python3-venv)" >&2
+    fi
+    return 1
+}
+
+# install_servefit REQUIREMENT: make .venv and install REQUIREMENT ("." or ".[dev]"), unless that was done before.
+install_servefit() {
+    local requirement=$1 installed=.venv/installed python state
+    cd "$repository"
+    state="$repository $(sha256sum pyproject.toml)"
+    # The two scripts share the environment, and ".[dev]" includes "."
+    if grep -qxF -e "$requirement $state" -e ".[dev] $state" "$installed" 2>/dev/null; then
+        return
+    fi
+    if ! grep -qF -- "$state" "$installed" 2>/dev/null; then
+        python=$(find_python)
+        "$python" -m venv --clear .venv
+    fi
+    echo "Installing servefit into .venv; this happens once and takes about a minute" >&2
+    # pip compiles one file at a time; all cores together take a quarter of the time.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable "$requirement"
+    .venv/bin/python -W ignore -m compileall -qq -j 0 .venv/lib
+    echo "$requirement $state" >>"$installed"
+}
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
