@@ -46,13 +46,28 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What goes in and what comes out. ``outputs`` is the number of values a row gives."""
+    """What goes in and what comes out.
+
+    ``outputs`` is the number of values a row gives; predictions are (n,) where it is 1 and (n, outputs) otherwise:
+
+    - binary classification: the probability of the second class;
+    - multi-class classification: one probability a class, or the label alone where the file says so (multi:softmax);
+    - a classifier whose library has no probabilities for it (binary:logitraw and binary:hinge, scikit-learn classifiers
+      without predict_proba): what its own predict gives, a raw score or a numeric label;
+    - regression and ranking: the value, or one a target;
+    - outlier detection: scikit-learn's decision_function, negative for outliers;
+    - tensor: the network's output, flattened.
+
+    ``accepts_missing`` says whether NaN may be sent. ``integer_features`` are the columns that go into integer inputs
+    of an ONNX model and hold whole numbers.
+    """
 
     task: Task
     features: int
     outputs: int
     feature_names: tuple[str, ...] = ()
     accepts_missing: bool = True
+    integer_features: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

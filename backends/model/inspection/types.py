@@ -8,7 +8,7 @@ from typing import Any
 
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 
-SCHEMA = 1
+SCHEMA = 2
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 
@@ -33,7 +33,8 @@ class Inspection:
         del fields["schema"]
         signature, trees = fields.pop("signature"), fields.pop("trees")
         signature["task"] = Task(signature["task"])
-        signature["feature_names"] = tuple(signature["feature_names"])
+        for name in ("feature_names", "integer_features"):
+            signature[name] = tuple(signature[name])
         if trees is not None:
             trees["peculiarities"] = tuple(trees["peculiarities"])
         return cls(

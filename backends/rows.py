@@ -1,0 +1,170 @@
+"""Rows drawn from the model itself: hard ones to compare predictions on, plausible ones to measure with.
+
+Both come from the values that the model's trees split on. Rows are C-contiguous float32 (count, features), as every
+predictor takes them, and never hold infinities: payloads that do are refused, so no request carries one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model, Signature
+
+_FLOAT32_MAX = np.finfo(np.float32).max
+_EXTREMES = np.array([3e38, -3e38, 1e10, -1e10, 1e-40, -1e-40, 1e-45, -1e-45], dtype=np.float32)
+_ZEROS = np.array([0.0, -0.0], dtype=np.float32)
+_EMPTY = np.empty(0, dtype=np.float32)
+
+
+def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
+    """``count`` plausible rows, the same for the same seed.
+
+    A feature that trees split on gets values between neighbouring thresholds, any gap as likely as another, so that
+    requests take many paths through the trees; a categorical one gets known categories, and an integer input of a
+    network gets 0 or 1, which every vocabulary has. Every other feature is standard normal.
+    """
+    columns = _Columns(model, seed)
+    rows = np.empty((count, model.signature.features), dtype=np.float32)
+    for feature in range(model.signature.features):
+        rows[:, feature] = columns.plausible(feature, count)
+    return rows
+
+
+def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
+    """``count`` rows on which converted models are known to go wrong, the same for the same seed.
+
+    In equal parts: values exactly on a split threshold; the next float32 to either side of one (of a float64
+    threshold: the nearest float32 and its neighbours); zeros of either sign; extremes and denormals; missing values,
+    where the model accepts them; unknown, negative and fractional categories, where it splits on categories; and
+    plausible rows. Models without trees get plausible rows of several scales, and zeros. The first rows hold one value
+    throughout: zero, negative zero, missing, an extreme.
+    """
+    columns = _Columns(model, seed)
+    rows = synthetic_rows(model, count, seed + 1)
+    recipes = columns.recipes(accepts_missing=model.signature.accepts_missing)
+    for chosen, recipe in zip(np.array_split(np.arange(count), len(recipes)), recipes, strict=True):
+        for feature in range(model.signature.features):
+            if feature not in model.signature.integer_features:
+                rows[chosen, feature] = recipe(feature, rows[chosen, feature])
+    uniform = _uniform_values(model.signature, has_trees=model.trees is not None)[:count]
+    ordinary = np.setdiff1d(np.arange(model.signature.features), model.signature.integer_features)
+    rows[: len(uniform), ordinary] = uniform[:, np.newaxis]
+    return rows
+
+
+def _uniform_values(signature: Signature, *, has_trees: bool) -> np.ndarray:
+    values = [0.0, -0.0]
+    if signature.accepts_missing:
+        values.append(np.nan)
+    if has_trees:
+        values += [3e38, -3e38]
+    return np.array(values, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Splits:
+    """The float32 thresholds and the categories of one feature, ascending."""
+
+    thresholds: np.ndarray
+    categories: np.ndarray
+
+
+_NO_SPLITS = _Splits(thresholds=_EMPTY, categories=_EMPTY)
+
+
+def _splits_of(model: Model) -> dict[int, _Splits]:
+    """The splits of every feature that has some."""
+    if model.splits is None:
+        return {}
+    with np.load(model.splits, allow_pickle=False) as stored:
+        finite = np.abs(stored["split_thresholds"]) <= _FLOAT32_MAX
+        thresholds = stored["split_thresholds"][finite].astype(np.float32)
+        threshold_features = stored["split_features"][finite]
+        categories, category_features = stored["categories"].astype(np.float32), stored["category_features"]
+    return {
+        int(feature): _Splits(
+            thresholds=np.unique(thresholds[slice(*np.searchsorted(threshold_features, [feature, feature + 1]))]),
+            categories=np.unique(categories[slice(*np.searchsorted(category_features, [feature, feature + 1]))]),
+        )
+        for feature in np.union1d(threshold_features, category_features)
+    }
+
+
+class _Columns:
+    """Draws the values of one column at a time. Every recipe takes a feature and plausible values for it."""
+
+    def __init__(self, model: Model, seed: int) -> None:
+        self._generator = np.random.default_rng(seed)
+        self._splits = _splits_of(model)
+        self._integer_features = frozenset(model.signature.integer_features)
+
+    def recipes(self, *, accepts_missing: bool) -> list[Callable[[int, np.ndarray], np.ndarray]]:
+        if not self._splits:
+            recipes = [self._unchanged, self._scaled, self._some_zeros]
+        else:
+            recipes = [self._on_threshold, self._near_threshold, self._some_zeros, self._extreme, self._unchanged]
+        if accepts_missing:
+            recipes.append(self._some_missing)
+        if any(splits.categories.size for splits in self._splits.values()):
+            recipes.append(self._unknown_category)
+        return recipes
+
+    def plausible(self, feature: int, count: int) -> np.ndarray:
+        splits = self._splits.get(feature, _NO_SPLITS)
+        if feature in self._integer_features:
+            return self._generator.integers(0, 2, count).astype(np.float32)
+        if splits.categories.size:
+            return self._generator.choice(splits.categories, count)
+        if splits.thresholds.size:
+            return self._between(splits.thresholds.astype(np.float64), count)
+        return self._generator.standard_normal(count, dtype=np.float32)
+
+    def _between(self, thresholds: np.ndarray, count: int) -> np.ndarray:
+        """Values in the gaps between thresholds; the two open ends are as wide as the mean gap."""
+        spread = (thresholds[-1] - thresholds[0]) / max(len(thresholds) - 1, 1) or max(abs(thresholds[0]), 1.0)
+        edges = np.concatenate([[thresholds[0] - spread], thresholds, [thresholds[-1] + spread]])
+        gap = self._generator.integers(0, len(edges) - 1, count)
+        values = edges[gap] + self._generator.random(count) * (edges[gap + 1] - edges[gap])
+        return np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+
+    def _unchanged(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
+        return plausible
+
+    def _scaled(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
+        scales = 10 ** self._generator.uniform(-3, 3, plausible.size)
+        return (plausible * scales).astype(np.float32)
+
+    def _on_threshold(self, feature: int, plausible: np.ndarray) -> np.ndarray:
+        thresholds = self._splits.get(feature, _NO_SPLITS).thresholds
+        return self._generator.choice(thresholds, plausible.size) if thresholds.size else plausible
+
+    def _near_threshold(self, feature: int, plausible: np.ndarray) -> np.ndarray:
+        side = self._generator.choice(np.array([-np.inf, np.inf], dtype=np.float32), plausible.size)
+        neighbours = np.nextafter(self._on_threshold(feature, plausible), side)
+        return np.clip(neighbours, -_FLOAT32_MAX, _FLOAT32_MAX)
+
+    def _some_zeros(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
+        return self._replace_some(plausible, _ZEROS, share=0.5)
+
+    def _extreme(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
+        return self._replace_some(plausible, _EXTREMES, share=0.5)
+
+    def _some_missing(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
+        return self._replace_some(plausible, np.array([np.nan], dtype=np.float32), share=0.3)
+
+    def _unknown_category(self, feature: int, plausible: np.ndarray) -> np.ndarray:
+        known = self._splits.get(feature, _NO_SPLITS).categories
+        if not known.size:
+            return plausible
+        last = known[-1]
+        odd = np.array([last + 1, last + 100, -1, -0.5, 0.5, last + 0.5, 1e9], dtype=np.float32)
+        return self._replace_some(plausible, odd, share=0.5)
+
+    def _replace_some(self, plausible: np.ndarray, values: np.ndarray, *, share: float) -> np.ndarray:
+        replaced = self._generator.random(plausible.size) < share
+        return np.where(replaced, self._generator.choice(values, plausible.size), plausible)
