@@ -7,6 +7,7 @@ requests arrive on a schedule that does not care how the server is doing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.errors import SpecError
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 NS_PER_S = 1_000_000_000
+
+MOST_USERS = 100_000
+MOST_ARRIVALS = 50_000_000
+"""What still fits in memory; nothing that is measured on one host comes near them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +33,11 @@ class Phase:
     def __post_init__(self) -> None:
         if self.initial_users < 0:
             raise SpecError("users", self.initial_users, "is below zero")
-        if self.spawn_per_minute < 0:
-            raise SpecError("spawn", self.spawn_per_minute, "is below zero")
-        if not self.duration_s > 0:
-            raise SpecError("duration", self.duration_s, "is not above zero")
+        if not (self.spawn_per_minute >= 0 and isfinite(self.spawn_per_minute)):
+            raise SpecError("spawn", self.spawn_per_minute, "is not a number of users, zero or more")
+        _check_above_zero("duration", self.duration_s)
+        if self.initial_users + self.spawn_per_minute * self.duration_s / 60 > MOST_USERS:
+            raise SpecError("users", self.initial_users, f"makes more than {MOST_USERS} users")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +88,10 @@ class OpenLoop:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.rate_per_s > 0:
-            raise SpecError("rate", self.rate_per_s, "is not above zero")
-        if not self.duration_s > 0:
-            raise SpecError("duration", self.duration_s, "is not above zero")
+        _check_above_zero("rate", self.rate_per_s)
+        _check_above_zero("duration", self.duration_s)
+        if self.rate_per_s * self.duration_s > MOST_ARRIVALS:
+            raise SpecError("rate", self.rate_per_s, f"makes more than {MOST_ARRIVALS} arrivals in {self.duration_s} s")
 
     def arrivals_ns(self) -> np.ndarray:
         """Arrival times within the duration, int64 nanoseconds from the start, ascending."""
@@ -101,6 +107,11 @@ class OpenLoop:
             times = np.cumsum(gaps)
             times = times[times < self.duration_s]
         return (times * NS_PER_S).astype(np.int64)
+
+
+def _check_above_zero(field: str, value: float) -> None:
+    if not (value > 0 and isfinite(value)):
+        raise SpecError(field, value, "is not above zero" if value <= 0 else "is not a finite number")
 
 
 Traffic: TypeAlias = ClosedLoop | OpenLoop

@@ -93,6 +93,9 @@ class Run:
 
     ``offered`` counts the requests that were due within the plateau, completed or not; ``backlog`` those still
     waiting at its end. ``busy_cpu_ns`` is CPU time of all workers within the plateau, waiting and spinning taken out.
+    ``threads_per_worker`` counts every thread that lived at the end, the interpreter's own included;
+    ``threads_outside`` those of them that were allowed on a CPU outside the envelope. ``peak_memory_bytes`` is the
+    sum over workers of the largest resident size since their start.
     """
 
     driver: Literal["inprocess"]
@@ -103,12 +106,17 @@ class Run:
     backlog: int
     busy_cpu_ns: int
     threads_per_worker: tuple[int, ...]
+    threads_outside: int
+    peak_memory_bytes: int
     telemetry: tuple[TelemetryPoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Runs of one configuration, on one host."""
+    """Runs of one configuration, on one host, made by the same workers one after the other.
+
+    ``load_s`` is how long the slowest worker took from the artifact's files to a predictor, imports included.
+    """
 
     configuration: Configuration
     host_fingerprint: str

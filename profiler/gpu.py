@@ -1,0 +1,106 @@
+"""The NVIDIA GPUs of this host, through NVML, and their counters during a run.
+
+A host without GPUs is ordinary: then the reason is given, in words that say what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU. ``index`` is NVML's number, which CUDA shares when CUDA_DEVICE_ORDER is PCI_BUS_ID."""
+
+    index: int
+    model: str
+    memory_bytes: int
+    driver: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuCounters:
+    """One look at a GPU; None is what it does not report. ``memory_bytes`` is what all processes on it use."""
+
+    utilisation_percent: float | None = None
+    memory_bytes: int | None = None
+    power_w: float | None = None
+
+
+def describe_gpus() -> tuple[tuple[Gpu, ...], str | None]:
+    """The GPUs, in NVML's order, and the reason where there are none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return (), _why(pynvml, error)
+    try:
+        gpus = tuple(_describe(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError as error:
+        return (), _why(pynvml, error)
+    finally:
+        pynvml.nvmlShutdown()
+    return gpus, None if gpus else "the NVIDIA driver is loaded and sees no GPU"
+
+
+@contextmanager
+def gpu_counters(index: int | None) -> Iterator[Callable[[], GpuCounters] | None]:
+    """A function that reads the counters of GPU ``index``; None for no index, or where NVML cannot be used."""
+    if index is None:
+        yield None
+        return
+    import pynvml
+
+    with ExitStack() as stack:
+        try:
+            pynvml.nvmlInit()
+            stack.callback(pynvml.nvmlShutdown)
+            device = pynvml.nvmlDeviceGetHandleByIndex(index)
+        except pynvml.NVMLError:
+            device = None
+        yield None if device is None else lambda: _read(pynvml, device)
+
+
+def _read(pynvml: Any, device: Any) -> GpuCounters:
+    return GpuCounters(
+        utilisation_percent=_or_none(pynvml, lambda: float(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)),
+        memory_bytes=_or_none(pynvml, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(device).used)),
+        power_w=_or_none(pynvml, lambda: pynvml.nvmlDeviceGetPowerUsage(device) / 1000),
+    )
+
+
+def _describe(pynvml: Any, index: int) -> Gpu:
+    device = pynvml.nvmlDeviceGetHandleByIndex(index)
+    return Gpu(
+        index=index,
+        model=_text(pynvml.nvmlDeviceGetName(device)),
+        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(device).total),
+        driver=_text(pynvml.nvmlSystemGetDriverVersion()),
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _or_none(pynvml: Any, read: Callable[[], Any]) -> Any:
+    """What ``read`` gives, or None where this GPU does not report it."""
+    try:
+        return read()
+    except pynvml.NVMLError:
+        return None
+
+
+def _why(pynvml: Any, error: Exception) -> str:
+    """The reason that NVML gives for seeing no GPU, with what it means."""
+    if isinstance(error, pynvml.NVMLError_LibraryNotFound):
+        return "the NVIDIA management library (libnvidia-ml.so.1) is not installed; it comes with the driver"
+    if isinstance(error, pynvml.NVMLError_DriverNotLoaded):
+        return "the NVIDIA driver is installed and not loaded"
+    if isinstance(error, pynvml.NVMLError_NoPermission):
+        return "this user may not use the NVIDIA devices"
+    return f"NVML: {error}"

@@ -1,0 +1,65 @@
+"""What a measurement worker and its parent tell each other, pickled over one socket.
+
+The order is always the same. Parent: Setup. Worker: Loaded. Then for every run, parent: Prepare, worker: Ready,
+parent: Begin, worker: Record. Instead of any answer a worker may send a ServefitError, after which it ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.backends.types import Artifact, Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """``loader`` ("package.module:function") is called with ``artifact`` and ``settings`` and gives a Predictor."""
+
+    loader: str
+    artifact: Artifact
+    settings: Settings
+    rows: np.ndarray
+    rows_per_request: int
+    max_batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    load_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """Warm up for a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The worker is warm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """The queue is filled: serve it from ``start_ns`` to the end of ``plateau_ns``, times of the monotonic clock.
+
+    ``spin_ns`` is how long before an arrival a waiting worker stops sleeping and spins.
+    """
+
+    start_ns: int
+    plateau_ns: tuple[int, int]
+    spin_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one worker did in one run. ``requests`` is an int64 array (n, 3) of scheduled, started and ended."""
+
+    requests: np.ndarray
+    busy_cpu_ns: int
+    threads: int
+    threads_outside: int
+    peak_memory_bytes: int

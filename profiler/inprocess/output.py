@@ -1,0 +1,60 @@
+"""What a worker prints: read as it comes, so that it never blocks, and only the tail is kept."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+
+TAIL_BYTES = 16_384
+_LOOK_EVERY_MS = 100
+
+
+class CapturedOutput:
+    """A pipe for a child's stdout and stderr, drained by a thread of this process.
+
+    Give ``write_end`` to the child, then call :meth:`child_started`. A grandchild that outlives its parent may hold
+    the pipe open for ever, so the thread ends when it is told to and not when the pipe does.
+    """
+
+    def __init__(self) -> None:
+        self._read_end, self.write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._tail = b""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._drain, name="servefit-worker-output", daemon=True)
+
+    def child_started(self) -> None:
+        os.close(self.write_end)
+        self._thread.start()
+
+    def close(self) -> str:
+        """Stop reading, and give the end of what was printed. Call it once, after the child is dead."""
+        self._stop.set()
+        if self._thread.ident is None:
+            os.close(self.write_end)
+        else:
+            self._thread.join()
+        self._read_what_is_there()
+        os.close(self._read_end)
+        return self._tail.decode(errors="replace").strip()
+
+    def _drain(self) -> None:
+        poll = select.poll()
+        poll.register(self._read_end, select.POLLIN)
+        while not self._stop.is_set():
+            if poll.poll(_LOOK_EVERY_MS) and not self._read_what_is_there():
+                return
+
+    def _read_what_is_there(self) -> bool:
+        """Move what the pipe holds into the tail; give False at its end."""
+        while True:
+            try:
+                chunk = os.read(self._read_end, 65_536)
+            except BlockingIOError:
+                return True
+            if not chunk:
+                return False
+            self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+            if self._stop.is_set():
+                return True

@@ -1,0 +1,281 @@
+"""The parent's side of the in-process driver: starts workers, hands them runs, and leaves nothing behind.
+
+Every worker is a fresh interpreter in a session of its own (a forked one would share locks and thread pools with this
+process, and ``multiprocessing`` would import the user's script again). The queue is a memfd, what workers print goes
+through a pipe, and everything a worker started dies with its process group, so that whatever happens no process, file
+or shared memory remains.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from servefit.backends.types import Artifact, Target
+from servefit.errors import MeasurementError, OutOfMemory, ServefitError, SpecError, TimedOut, WorkerCrashed
+from servefit.isolation import death, end_process_group
+from servefit.profiler.inprocess.arrivals import ArrivalQueue
+from servefit.profiler.inprocess.messages import Begin, Loaded, Prepare, Ready, Record, Setup
+from servefit.profiler.inprocess.output import CapturedOutput
+from servefit.profiler.telemetry import watching
+from servefit.profiler.traffic import NS_PER_S, ClosedLoop, Traffic
+from servefit.profiler.types import Configuration, Run, Samples
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
+"""The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
+
+MOST_WORKERS = 1024
+MOST_THREADS = 1024
+MOST_ROWS_A_CALL = 1_000_000
+"""A typing error must not take the machine down."""
+
+_SPIN_NS = 200_000
+_LEAD_NS = 20_000_000
+_LOOK_EVERY_S = 0.1
+
+_Answer = TypeVar("_Answer", Loaded, Ready, Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    output: CapturedOutput
+
+
+@contextmanager
+def start_workers(
+    configuration: Configuration,
+    artifact: Artifact,
+    rows: np.ndarray,
+    *,
+    cpus: tuple[int, ...],
+    rows_per_request: int = 1,
+    loader: str = BACKEND_LOADER,
+    load_timeout_s: float = 60.0,
+    grace_s: float = 30.0,
+) -> Iterator[Workers]:
+    """Start the workers of ``configuration`` on ``cpus`` and load ``artifact`` in each; all are gone on exit.
+
+    ``rows`` is the payload, float32 (n, features). A run may take its duration and ``grace_s`` more, for the warm-up
+    and the requests in flight. Raises what the loader raises if that is a ServefitError, else WorkerCrashed,
+    OutOfMemory or TimedOut; SpecError for nonsense in the configuration.
+    """
+    _check_counts(configuration, rows_per_request)
+    # A mapping proxy, which facts may be, does not pickle.
+    setup = Setup(
+        loader=loader,
+        artifact=replace(artifact, facts=dict(artifact.facts)),
+        settings=configuration.settings,
+        rows=np.ascontiguousarray(rows, dtype=np.float32),
+        rows_per_request=rows_per_request,
+        max_batch=configuration.max_batch,
+    )
+    with ExitStack() as stack:
+        queue_fd = os.memfd_create("servefit-arrivals")
+        stack.callback(os.close, queue_fd)
+        workers = Workers(configuration, cpus, queue_fd, grace_s)
+        stack.callback(workers.end)
+        for number in range(configuration.workers):
+            workers.launch(number)
+        workers.load(setup, load_timeout_s)
+        yield workers
+
+
+def _check_counts(configuration: Configuration, rows_per_request: int) -> None:
+    for field, value, most in (
+        ("workers", configuration.workers, MOST_WORKERS),
+        ("threads", configuration.settings.threads, MOST_THREADS),
+        ("rows_per_request", rows_per_request, MOST_ROWS_A_CALL),
+        ("batch", configuration.max_batch, MOST_ROWS_A_CALL // max(1, rows_per_request)),
+    ):
+        if value < 1:
+            raise SpecError(field, value, "is not above zero")
+        if value > most:
+            raise SpecError(field, value, f"is above {most}")
+
+
+class Workers:
+    """Loaded workers, ready for runs. Made by :func:`start_workers`."""
+
+    def __init__(self, configuration: Configuration, cpus: tuple[int, ...], queue_fd: int, grace_s: float) -> None:
+        self.configuration = configuration
+        self.cpus = cpus
+        self.load_s = 0.0
+        self._queue_fd = queue_fd
+        self._grace_s = grace_s
+        self._workers: list[_Worker] = []
+        self._kernel_kills = _kernel_kills()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers."""
+        return tuple(worker.process.pid for worker in self._workers)
+
+    def run(self, traffic: Traffic) -> Run:
+        """Warm up, carry out ``traffic`` once, and give what was recorded. Raises as :func:`start_workers` does."""
+        self._tell(Prepare())
+        self._answers(Ready, "the warm-up", self._grace_s)
+        start_ns = time.monotonic_ns() + _LEAD_NS
+        end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
+        if isinstance(traffic, ClosedLoop):
+            schedule = np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
+            plateau_ns = (start_ns + int(schedule[-1]), end_ns)
+            users = traffic.users
+        else:
+            schedule = traffic.arrivals_ns()
+            plateau_ns = (start_ns, end_ns)
+            users = 0
+        with ArrivalQueue.write(
+            self._queue_fd, schedule + start_ns, users=users, workers=len(self._workers)
+        ) as queue:
+            self._tell(Begin(start_ns=start_ns, plateau_ns=plateau_ns, spin_ns=self._spin_ns()))
+            with watching(self.pids, queue.waiting_ns, gpu=self._gpu()) as telemetry:
+                records = self._answers(Record, "the run", traffic.duration_s + self._grace_s)
+            backlog = queue.backlog(end_ns)
+        requests = np.concatenate([record.requests for record in records])
+        requests = requests[np.argsort(requests[:, 2], kind="stable")]
+        scheduled = requests[:, 0]
+        on_plateau = int(np.count_nonzero((scheduled >= plateau_ns[0]) & (scheduled < plateau_ns[1])))
+        return Run(
+            driver="inprocess",
+            traffic=traffic,
+            samples=Samples(
+                scheduled=scheduled.tobytes(), started=requests[:, 1].tobytes(), ended=requests[:, 2].tobytes()
+            ),
+            plateau_ns=plateau_ns,
+            offered=on_plateau + backlog,
+            backlog=backlog,
+            busy_cpu_ns=sum(record.busy_cpu_ns for record in records),
+            threads_per_worker=tuple(record.threads for record in records),
+            threads_outside=sum(record.threads_outside for record in records),
+            peak_memory_bytes=sum(record.peak_memory_bytes for record in records),
+            telemetry=telemetry.points(),
+        )
+
+    def launch(self, number: int) -> None:
+        """Start worker ``number``; it waits to be told what to load."""
+        connection, theirs = Pipe()
+        output = CapturedOutput()
+        module = "servefit.profiler.inprocess.worker"
+        arguments = [",".join(map(str, self.cpus)), str(theirs.fileno()), str(self._queue_fd), str(number)]
+        with theirs:
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", module, *arguments],  # -P: the user's folder may hold a numpy.py
+                    stdin=subprocess.DEVNULL,
+                    stdout=output.write_end,
+                    stderr=output.write_end,
+                    pass_fds=(theirs.fileno(), self._queue_fd),
+                    env={**os.environ, **self._environment()},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                connection.close()
+                output.close()
+                raise MeasurementError(f"cannot start worker {number + 1}: {error.strerror}") from error
+        self._workers.append(_Worker(process=process, connection=connection, output=output))
+        output.child_started()
+
+    def load(self, setup: Setup, timeout_s: float) -> None:
+        """Have every worker load the artifact, all at once, and wait for them."""
+        self._tell(setup)
+        loaded = self._answers(Loaded, "loading the artifact", timeout_s)
+        self.load_s = max(answer.load_ns for answer in loaded) / NS_PER_S
+
+    def end(self) -> None:
+        """Kill the workers and everything they started."""
+        while self._workers:
+            worker = self._workers.pop()
+            end_process_group(worker.process)
+            worker.connection.close()
+            worker.output.close()
+
+    def _environment(self) -> dict[str, str]:
+        """What workers find in their environment from the start; the user's own variables come last."""
+        threads = str(self.configuration.settings.threads)
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        # CUDA numbers devices by speed unless told to number them as NVML does.
+        return {**dict.fromkeys(names, threads), "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **dict(self.configuration.environment)}
+
+    def _spin_ns(self) -> int:
+        """Spinning makes a waiting worker punctual, unless it takes the CPU from one that has work to do."""
+        needed = self.configuration.workers * self.configuration.settings.threads
+        return _SPIN_NS if needed <= len(self.cpus) else 0
+
+    def _gpu(self) -> int | None:
+        if self.configuration.target is not Target.CUDA:
+            return None
+        first = self._environment().get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0")).split(",")[0]
+        return int(first) if first.isdecimal() else None
+
+    def _tell(self, message: Setup | Prepare | Begin) -> None:
+        for worker in self._workers:
+            try:
+                worker.connection.send(message)
+            except ConnectionError:
+                self._raise_death(worker)
+
+    def _answers(self, kind: type[_Answer], what: str, timeout_s: float) -> list[_Answer]:
+        """One answer from every worker, in their order. The first error, death or the timeout ends the wait."""
+        deadline = time.monotonic() + timeout_s
+        waiting = {worker.connection: number for number, worker in enumerate(self._workers)}
+        answers: dict[int, _Answer] = {}
+        while waiting:
+            ready = wait(list(waiting), timeout=_LOOK_EVERY_S)
+            for connection in [connection for connection in waiting if connection in ready]:
+                number = waiting.pop(connection)
+                try:
+                    answer = connection.recv()
+                except (EOFError, ConnectionError):
+                    self._raise_death(self._workers[number])
+                if isinstance(answer, ServefitError):
+                    raise answer
+                if not isinstance(answer, kind):
+                    raise MeasurementError(f"a worker answered {answer!r} to {what}")
+                answers[number] = answer
+            for connection, number in waiting.items():
+                worker = self._workers[number]
+                # A dead worker's children may keep its socket open, so its end is not enough to go by.
+                if worker.process.poll() is not None and not connection.poll():
+                    self._raise_death(worker)
+            if waiting and time.monotonic() > deadline:
+                raise TimedOut(what, limit_s=timeout_s)
+        return [answers[number] for number in range(len(self._workers))]
+
+    def _raise_death(self, worker: _Worker) -> NoReturn:
+        """Raise the error for a worker that is dead, or has hung up and is about to be."""
+        self._workers.remove(worker)
+        try:
+            status = worker.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            status = 0
+        end_process_group(worker.process)
+        worker.connection.close()
+        printed = worker.output.close()
+        error = death(status, printed, None)
+        if isinstance(error, OutOfMemory) and status == -9 and _kernel_kills() == self._kernel_kills:
+            raise WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
+        raise error
+
+
+def _kernel_kills() -> int:
+    """How many processes the kernel has killed for memory since it started; 0 where it does not say."""
+    try:
+        with open("/proc/vmstat") as counters:
+            return next((int(line.split()[1]) for line in counters if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
