@@ -1,0 +1,75 @@
+"""Rows from NumPy arrays: in memory, in an NPY file, or in an NPZ file. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from servefit.backends.payload.table import MAX_ROWS, Table, no_rows
+from servefit.errors import PayloadMismatch
+
+_MAX_NPZ_BYTES = 4 * 2**30
+_ROWS_NAMES = ("X", "x", "rows", "features", "data", "instances")
+
+
+def table_of_array(array: np.ndarray, source: str, features: int, names: Sequence[str] | None = None) -> Table:
+    """The first rows of an array of numbers. One dimension is one row, or one column where the model has one feature;
+    dimensions after the second are flattened. Raises PayloadMismatch."""
+    if array.dtype.names is not None:
+        if not all(array.dtype[name].kind in "biuf" for name in array.dtype.names):
+            raise PayloadMismatch(source, expected="columns of numbers", got=f"columns of {array.dtype}"[:100])
+        flat = array.reshape(-1)
+        values = np.stack([flat[name][:MAX_ROWS].astype(np.float64) for name in array.dtype.names], axis=1)
+        return Table(values=values, names=array.dtype.names, total_rows=len(flat))
+    if array.dtype.kind not in "biuf":
+        raise PayloadMismatch(source, expected="an array of numbers", got=f"one of {array.dtype}")
+    if array.ndim < 2:
+        array = array.reshape(-1, 1) if features == 1 else array.reshape(1, -1)
+    if not array.size:
+        raise no_rows(source)
+    kept = array[:MAX_ROWS]
+    with np.errstate(over="ignore"):  # extended precision; the infinity is refused later
+        values = kept.reshape(len(kept), -1).astype(np.float64)
+    return Table(values=values, names=None if names is None else tuple(names), total_rows=len(array))
+
+
+def read_npy(path: Path, source: str, features: int) -> Table:
+    """Read an NPY file. It is mapped and not loaded, so a header that promises more than the file holds is refused."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, OverflowError, SyntaxError, TypeError) as error:
+        raise _broken(source, "an NPY array of numbers", error) from error
+    return table_of_array(array, source, features)
+
+
+def read_npz(path: Path, source: str, features: int) -> Table:
+    """Read the one array of an NPZ file, or of several the one called X, rows, features, data or instances."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked_bytes = sum(member.file_size for member in archive.infolist())
+        if unpacked_bytes > _MAX_NPZ_BYTES:
+            raise PayloadMismatch(source, expected=f"at most {_MAX_NPZ_BYTES} bytes", got=str(unpacked_bytes))
+        with np.load(path, allow_pickle=False) as arrays:
+            array = arrays[_name_of_rows(arrays.files, source)]
+    except (ValueError, OSError, OverflowError, SyntaxError, TypeError, MemoryError, KeyError, EOFError) as error:
+        raise _broken(source, "an NPZ file of arrays of numbers", error) from error
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise _broken(source, "an NPZ file", error) from error
+    if not isinstance(array, np.ndarray):
+        raise PayloadMismatch(source, expected="an NPZ file of arrays", got="a ZIP archive of other files")
+    return table_of_array(array, source, features)
+
+
+def _name_of_rows(names: Sequence[str], source: str) -> str:
+    candidates = names if len(names) == 1 else [name for name in _ROWS_NAMES if name in names]
+    if not candidates:
+        raise PayloadMismatch(source, expected="one array, or one called X", got=", ".join(names)[:100] or "none")
+    return candidates[0]
+
+
+def _broken(source: str, expected: str, error: Exception) -> PayloadMismatch:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return PayloadMismatch(source, expected=expected, got=f"a file that does not load: {reason:.100}")

@@ -1,0 +1,93 @@
+"""Rows from CSV text: comma, semicolon or tab, quoted or not, with a header or without."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TextIO
+
+from servefit.backends.payload.table import MAX_ROWS, Table, matrix, no_rows, not_a_number
+from servefit.errors import PayloadMismatch
+
+_MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
+
+
+def read_delimited(path: Path, source: str, feature_names: Sequence[str]) -> Table:
+    """Read the first rows and count the others. An empty cell, NA, NaN, null or none is a missing value.
+
+    The first line is a header when it names the model's features, or when it holds text and no number.
+    Raises PayloadMismatch.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return _read(stream, source, feature_names)
+    except UnicodeDecodeError as error:
+        raise PayloadMismatch(
+            source, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="bytes of no known format"
+        ) from error
+    except csv.Error as error:
+        raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
+
+
+def _read(stream: TextIO, source: str, feature_names: Sequence[str]) -> Table:
+    first_line = stream.readline()
+    while first_line and not first_line.strip():
+        first_line = stream.readline()
+    if "\0" in first_line:
+        raise PayloadMismatch(source, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="bytes of no known format")
+    records = csv.reader(chain([first_line], stream), delimiter=_delimiter(first_line), strict=True)
+    filled = (record for record in records if record)
+    first = next(filled, None)
+    if first is None:
+        raise no_rows(source)
+    names = None
+    rows = []
+    if _is_header(first, feature_names):
+        names = tuple(name.strip() for name in first)
+    else:
+        rows.append(_numbers(first, source, 1, None))
+    for record in islice(filled, MAX_ROWS - len(rows)):
+        rows.append(_numbers(record, source, len(rows) + 1, names))
+    total_rows = len(rows) + sum(1 for _ in filled)
+    if names is not None and rows and len(rows[0]) != len(names):
+        raise PayloadMismatch(
+            source, expected=f"{len(names)} columns in row 1, as in the header", got=str(len(rows[0]))
+        )
+    return Table(values=matrix(source, rows), names=names, total_rows=total_rows)
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _is_header(record: Sequence[str], feature_names: Sequence[str]) -> bool:
+    cells = {cell.strip() for cell in record}
+    if feature_names and cells.issuperset(feature_names):
+        return True
+    texts = [cell for cell in cells if cell.lower() not in _MISSING]
+    return bool(texts) and not any(_is_number(cell) for cell in texts)
+
+
+def _numbers(record: Sequence[str], source: str, row: int, names: Sequence[str] | None) -> list[float]:
+    numbers = []
+    for column, cell in enumerate(record, start=1):
+        text = cell.strip()
+        if text.lower() in _MISSING:
+            numbers.append(float("nan"))
+        elif _is_number(text):
+            numbers.append(float(text))
+        else:
+            name = names[column - 1] if names is not None and column <= len(names) else None
+            raise not_a_number(source, row, column, name, cell)
+    return numbers
+
+
+def _is_number(text: str) -> bool:
+    """Whether Python reads it as a number; not "1_000", which only Python's own source would write."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text

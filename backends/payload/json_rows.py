@@ -1,0 +1,157 @@
+"""Rows from JSON and JSON Lines, in the shapes that model servers take.
+
+One document may be a list of rows, one row, a list of objects keyed by feature name, ``{"instances": rows}``
+(TensorFlow Serving, SageMaker), ``{"data": rows}`` with or without ``"columns"``, ``{"features": row}`` (SageMaker), or
+``{"inputs": [{"shape": ..., "data": ...}]}`` (Open Inference Protocol). JSON Lines is one such document a line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.payload.table import MAX_ROWS, Table, matrix, no_rows, not_a_number
+from servefit.errors import PayloadMismatch
+
+_WRAPPERS = ("instances", "data", "inputs", "features")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows as JSON has them: lists of cells, all under the same ``names``."""
+
+    cells: Sequence[Sequence[Any]]
+    names: tuple[str, ...] | None = None
+
+
+def read_json(path: Path, source: str) -> Table:
+    """Read a JSON document, or one a line. ``null`` is a missing value. Raises PayloadMismatch."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PayloadMismatch(source, expected="JSON", got="bytes that are not UTF-8 text") from error
+    try:
+        parts = [_rows(document, source) for document in _documents(text, source)]
+    except RecursionError as error:
+        raise PayloadMismatch(source, expected="a table of numbers", got="JSON that is nested too deeply") from error
+    if any(part.names != parts[0].names for part in parts):
+        raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
+    cells = [row for part in parts for row in part.cells]
+    names = parts[0].names if parts else None
+    rows = [_numbers(row, source, number, names) for number, row in enumerate(cells[:MAX_ROWS], start=1)]
+    return Table(values=matrix(source, rows), names=names, total_rows=len(cells))
+
+
+def _documents(text: str, source: str) -> list[Any]:
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError as whole:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2:
+            raise _broken(source, whole, whole.lineno) from whole
+        documents = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                try:
+                    documents.append(json.loads(line))
+                except json.JSONDecodeError as error:
+                    # A pretty-printed document fails in its first line: then the error of the whole is the one to tell.
+                    told, at = (error, number) if documents else (whole, whole.lineno)
+                    raise _broken(source, told, at) from error
+        return documents
+    except ValueError as error:  # an integer with more digits than Python converts
+        raise PayloadMismatch(source, expected="JSON", got=str(error)) from error
+
+
+def _broken(source: str, error: json.JSONDecodeError, line: int) -> PayloadMismatch:
+    return PayloadMismatch(source, expected="JSON", got=f"text that breaks off in line {line}: {error.msg}")
+
+
+def _rows(document: Any, source: str) -> _Rows:
+    """The rows of one document, whichever shape it has."""
+    if isinstance(document, list):
+        return _rows_of_list(document, source)
+    if not isinstance(document, dict):
+        raise PayloadMismatch(source, expected="a list or an object", got=f"{document!r:.60}")
+    for key in _WRAPPERS:
+        if isinstance(document.get(key), list):
+            content = document[key]
+            if key == "inputs" and content and all(isinstance(item, dict) and "data" in item for item in content):
+                return _rows_of_tensors(content, source)
+            rows = _rows(content, source)
+            columns = document.get("columns")
+            if key == "data" and rows.names is None and isinstance(columns, list):
+                return _Rows(rows.cells, tuple(str(column) for column in columns))
+            return rows
+    return _rows_of_objects([document], source)
+
+
+def _rows_of_list(items: list[Any], source: str) -> _Rows:
+    if not items:
+        raise no_rows(source)
+    if all(isinstance(item, list) for item in items):
+        return _Rows(items)
+    if all(isinstance(item, dict) for item in items):
+        if all(isinstance(item.get("features"), list) for item in items):
+            return _Rows([item["features"] for item in items])
+        return _rows_of_objects(items, source)
+    if any(isinstance(item, list | dict) for item in items):
+        raise PayloadMismatch(source, expected="rows that are all lists or all objects", got="a mixture")
+    return _Rows([items])
+
+
+def _rows_of_objects(items: Sequence[Mapping[str, Any]], source: str) -> _Rows:
+    names = tuple(items[0])
+    for number, item in enumerate(items, start=1):
+        if item.keys() != items[0].keys():
+            odd = sorted(item.keys() ^ items[0].keys())[0]
+            raise PayloadMismatch(
+                source, expected=f"the names of row 1 in row {number}", got=f"a difference in {odd!r:.60}"
+            )
+    return _Rows([[item[name] for name in names] for item in items], names)
+
+
+def _rows_of_tensors(tensors: Sequence[Mapping[str, Any]], source: str) -> _Rows:
+    """Open Inference Protocol: tensors side by side, flat or nested, the first dimension being the rows."""
+    blocks = []
+    for tensor in tensors:
+        shape = tensor.get("shape")
+        flat = _flatten(tensor["data"])
+        if not isinstance(shape, list) or not all(isinstance(size, int) and size >= 0 for size in shape):
+            raise PayloadMismatch(source, expected="a shape of whole numbers for every input", got=f"{shape!r:.60}")
+        if not shape or int(np.prod(shape, dtype=object)) != len(flat):
+            raise PayloadMismatch(source, expected=f"the values that shape {shape} holds", got=str(len(flat)))
+        if not flat:
+            raise no_rows(source)
+        width = len(flat) // shape[0]
+        blocks.append([flat[row * width : (row + 1) * width] for row in range(shape[0])])
+    if len({len(block) for block in blocks}) != 1:
+        raise PayloadMismatch(source, expected="the same number of rows in every input", got="different ones")
+    return _Rows([[cell for part in parts for cell in part] for parts in zip(*blocks, strict=True)])
+
+
+def _flatten(content: Any) -> list[Any]:
+    if not isinstance(content, list):
+        return [content]
+    return [cell for item in content for cell in _flatten(item)]
+
+
+def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] | None) -> list[float]:
+    numbers = []
+    for column, cell in enumerate(row, start=1):
+        name = names[column - 1] if names is not None and column <= len(names) else None
+        if cell is None:
+            numbers.append(float("nan"))
+        elif isinstance(cell, int | float):
+            try:
+                numbers.append(float(cell))
+            except OverflowError as error:
+                raise not_a_number(source, number, column, name, cell) from error
+        else:
+            raise not_a_number(source, number, column, name, cell)
+    return numbers

@@ -1,0 +1,117 @@
+"""From what the user gave as a sample to a Payload: a file of any supported format, an array, or nothing.
+
+A format is told by content. Reading it is for one module a format; fitting the rows to the model is for ``table``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.backends.model.archive import unpack, visible_files
+from servefit.backends.payload.arrays import read_npy, read_npz, table_of_array
+from servefit.backends.payload.delimited import read_delimited
+from servefit.backends.payload.json_rows import read_json
+from servefit.backends.payload.synthetic import synthetic_payload
+from servefit.backends.payload.table import MAX_ROWS, Table, rows_for
+from servefit.backends.payload.types import Payload
+from servefit.errors import CorruptModel, PayloadMismatch
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model, Signature
+
+_MAX_JSON_BYTES = 2**30
+
+
+def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
+    """The payload that ``source`` is: a path, an array or table (anything with ``to_numpy``), rows as nested lists, or
+    None for a synthetic one drawn from ``seed``. Raises PayloadMismatch."""
+    if source is None:
+        return synthetic_payload(model, seed=seed)
+    if isinstance(source, str | Path):
+        return read_payload(source, model.signature)
+    return _payload_of_array(source, model.signature)
+
+
+def read_payload(path: str | Path, signature: Signature) -> Payload:
+    """Read the first 10,000 rows of a CSV, JSON, JSON Lines, NPY or NPZ file, or of a ``.tar.gz`` that holds some.
+
+    Raises PayloadMismatch, naming the row and the column where there is one to name.
+    """
+    path = Path(path)
+    rows, total_rows = _read(path, path.name, signature)
+    return Payload(rows=rows, source=path.name, truncated_from=total_rows if total_rows > len(rows) else None)
+
+
+def _read(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
+    try:
+        if _head(path).startswith(b"\x1f\x8b"):
+            return _read_archive(path, source, signature)
+        table = _read_table(path, source, signature)
+    except OSError as error:
+        raise PayloadMismatch(source, expected="a readable file", got=(error.strerror or str(error)).lower()) from error
+    return rows_for(table, signature, source), table.total_rows
+
+
+def _read_table(path: Path, source: str, signature: Signature) -> Table:
+    head = _head(path)
+    if head.startswith(b"\x93NUMPY"):
+        return read_npy(path, source, signature.features)
+    if head.startswith(b"PK"):
+        return read_npz(path, source, signature.features)
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise PayloadMismatch(
+                source, expected=f"at most {_MAX_JSON_BYTES} bytes of JSON", got=str(path.stat().st_size)
+            )
+        return read_json(path, source)
+    return read_delimited(path, source, signature.feature_names)
+
+
+def _read_archive(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
+    """The rows of every file in a ``.tar.gz``, in the order of their names."""
+    with tempfile.TemporaryDirectory(prefix="servefit-payload-") as folder:
+        try:
+            unpack(path, Path(folder))
+        except CorruptModel as error:
+            raise PayloadMismatch(source, expected="a .tar.gz of payload files", got=error.reason) from error
+        files = visible_files(Path(folder))
+        if not files:
+            raise PayloadMismatch(source, expected="at least one file", got="an empty archive")
+        parts = []
+        total_rows = 0
+        for file in files:
+            name = f"{source}:{file.relative_to(folder)}"
+            if _head(file).startswith(b"\x1f\x8b"):
+                raise PayloadMismatch(
+                    name, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="an archive in an archive"
+                )
+            rows, total = _read(file, name, signature)
+            parts.append(rows)
+            total_rows += total
+    return np.concatenate(parts)[:MAX_ROWS], total_rows
+
+
+def _payload_of_array(source: Any, signature: Signature) -> Payload:
+    names = getattr(source, "columns", None)
+    try:
+        array = np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source)
+    except (ValueError, TypeError) as error:
+        raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
+    if array.dtype == object:
+        # Tables with a missing value in a column of whole numbers come as objects.
+        try:
+            array = array.astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
+    table = table_of_array(array, "array", signature.features, None if names is None else [str(name) for name in names])
+    rows = rows_for(table, signature, "array")
+    return Payload(rows=rows, source="array", truncated_from=table.total_rows if table.total_rows > len(rows) else None)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(1024)
