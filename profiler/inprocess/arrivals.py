@@ -24,23 +24,32 @@ _NEVER = 2**63 - 1
 
 
 class ArrivalQueue:
-    """A view of the queue in the memory behind the file descriptor ``memory``, which both sides hold.
+    """A view of the queue in the memory behind the file descriptor ``memory``, which parent and workers share.
 
-    Times are int64 nanoseconds of ``time.monotonic_ns``. The queue is a context manager: leaving it unmaps the memory.
+    Claims take up to ``most`` arrivals at once, until ``end_ns``. Times are int64 nanoseconds of
+    ``time.monotonic_ns``. The queue is a context manager; leaving it unmaps the memory.
     """
 
-    def __init__(self, memory: int) -> None:
-        self._memory = memory
+    def __init__(self, memory: int, *, most: int, end_ns: int) -> None:
+        self._most = most
+        self._end_ns = end_ns
         self._map = mmap.mmap(memory, os.fstat(memory).st_size)
         self._words = memoryview(self._map).cast("q")
-        self._locked = self._words[_WORKERS] > 1
-        self._closed_loop = self._words[_USERS] > 0
-        self._schedule_at = _HEADER_WORDS + _WORDS_PER_WORKER * self._words[_WORKERS]
-        self._returned_at = self._schedule_at + self._words[_SCHEDULE_SIZE]
+        workers = self._words[_WORKERS]
+        self._schedule_size = self._words[_SCHEDULE_SIZE]
+        self._schedule_at = _HEADER_WORDS + _WORDS_PER_WORKER * workers
+        self._returned_at = self._schedule_at + self._schedule_size
+        self._take = self._take_user if self._words[_USERS] else self._take_scheduled
+        # flock locks belong to an open file, and an inherited descriptor is the same open file: open it anew.
+        self._lock = os.open(f"/proc/self/fd/{memory}", os.O_RDWR | os.O_CLOEXEC) if workers > 1 else 0
 
     @classmethod
-    def write(cls, memory: int, schedule_ns: np.ndarray, *, users: int, workers: int) -> Self:
-        """Lay out a new queue: ``schedule_ns`` ascending, and room for ``users`` who return (0 in an open loop)."""
+    def write(
+        cls, memory: int, schedule_ns: np.ndarray, *, users_return: bool, workers: int, most: int, end_ns: int
+    ) -> Self:
+        """Lay out a new queue. ``schedule_ns`` are arrivals, ascending; with ``users_return``, those of users who come
+        again after every answer."""
+        users = len(schedule_ns) if users_return else 0
         words = _HEADER_WORDS + _WORDS_PER_WORKER * workers + len(schedule_ns) + users
         os.ftruncate(memory, 0)
         os.ftruncate(memory, words * _WORD_BYTES)
@@ -51,9 +60,9 @@ class ArrivalQueue:
             begin = _HEADER_WORDS + _WORDS_PER_WORKER * workers
             with memoryview(schedule_ns) as schedule:
                 view[begin : begin + len(schedule_ns)] = schedule.cast("B").cast("q")
-        return cls(memory)
+        return cls(memory, most=most, end_ns=end_ns)
 
-    def claim(self, most: int, end_ns: int, *, returning: int = 0, returned_ns: int = 0) -> tuple[int, list[int]] | None:
+    def claim(self, returning: int = 0, returned_ns: int = 0) -> tuple[int, list[int]] | None:
         """Take up to ``most`` arrivals that are due; give the sequence number of the first, and their times.
 
         Before that, ``returning`` users queue up again with the arrival time ``returned_ns`` (closed loop only). When
@@ -61,56 +70,52 @@ class ArrivalQueue:
         waits for the head of the queue serves it exactly when a FIFO would. A closed loop gives an empty list, since a
         user who returns may come first. None means that there is nothing more to serve before ``end_ns``.
         """
-        if not self._locked:
-            return self._claim(most, end_ns, returning, returned_ns)
-        fcntl.lockf(self._memory, fcntl.LOCK_EX)
+        if not self._lock:
+            return self._take(returning, returned_ns)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
-            return self._claim(most, end_ns, returning, returned_ns)
+            return self._take(returning, returned_ns)
         finally:
-            fcntl.lockf(self._memory, fcntl.LOCK_UN)
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    def _claim(self, most: int, end_ns: int, returning: int, returned_ns: int) -> tuple[int, list[int]] | None:
-        if not self._closed_loop:
-            return self._claim_scheduled(most, end_ns)
-        words = self._words
-        users, tail = words[_USERS], words[_RETURNED_TAIL]
-        for place in range(tail, tail + returning):
-            words[self._returned_at + place % users] = returned_ns
-        words[_RETURNED_TAIL] = tail + returning
-        return self._claim_joining_or_returned(most, end_ns)
-
-    def _claim_scheduled(self, most: int, end_ns: int) -> tuple[int, list[int]] | None:
+    def _take_scheduled(self, _returning: int, _returned_ns: int) -> tuple[int, list[int]] | None:
         words, begin = self._words, self._schedule_at
-        first, size = words[_SCHEDULE_NEXT], words[_SCHEDULE_SIZE]
+        first = words[_SCHEDULE_NEXT]
         now = time.monotonic_ns()
-        if first >= size or now >= end_ns:
+        if first >= self._schedule_size or now >= self._end_ns:
             return None
+        last = min(first + self._most, self._schedule_size)
         following = first + 1
-        while following < size and following < first + most and words[begin + following] <= now:
+        while following < last and words[begin + following] <= now:
             following += 1
         words[_SCHEDULE_NEXT] = following
         return first, words[begin + first : begin + following].tolist()
 
-    def _claim_joining_or_returned(self, most: int, end_ns: int) -> tuple[int, list[int]] | None:
-        words = self._words
-        joined, users = words[_SCHEDULE_NEXT], words[_SCHEDULE_SIZE]
-        head, tail = words[_RETURNED_HEAD], words[_RETURNED_TAIL]
-        first = joined + head
+    def _take_user(self, returning: int, returned_ns: int) -> tuple[int, list[int]] | None:
+        words, users = self._words, self._schedule_size
+        tail = words[_RETURNED_TAIL]
+        if returning:
+            for place in range(tail, tail + returning):
+                words[self._returned_at + place % users] = returned_ns
+            tail += returning
+            words[_RETURNED_TAIL] = tail
         now = time.monotonic_ns()
-        if now >= end_ns:
+        if now >= self._end_ns:
             return None
+        joined, head = words[_SCHEDULE_NEXT], words[_RETURNED_HEAD]
+        first = joined + head
         taken: list[int] = []
-        while len(taken) < most:
+        while len(taken) < self._most:
             joining = words[self._schedule_at + joined] if joined < users else _NEVER
             returned = words[self._returned_at + head % users] if head < tail else _NEVER
-            if min(joining, returned) > now:
-                break
-            if returned <= joining:
+            if returned <= joining and head < tail:
                 taken.append(returned)
                 head += 1
-            else:
+            elif joining <= now:
                 taken.append(joining)
                 joined += 1
+            else:
+                break
         words[_SCHEDULE_NEXT] = joined
         words[_RETURNED_HEAD] = head
         return first, taken
@@ -123,15 +128,15 @@ class ArrivalQueue:
         """The CPU time that ``worker`` has spent waiting so far."""
         return self._words[_HEADER_WORDS + _WORDS_PER_WORKER * worker]
 
-    def backlog(self, end_ns: int) -> int:
-        """How many arrivals that were due before ``end_ns`` nobody has claimed."""
+    def backlog(self) -> int:
+        """How many arrivals that were due before the end nobody has claimed."""
         words = self._words
         scheduled = words[self._schedule_at + words[_SCHEDULE_NEXT] : self._returned_at].tolist()
         returned = [
-            words[self._returned_at + place % words[_USERS]]
+            words[self._returned_at + place % self._schedule_size]
             for place in range(words[_RETURNED_HEAD], words[_RETURNED_TAIL])
         ]
-        return sum(due < end_ns for due in scheduled + returned)
+        return sum(due < self._end_ns for due in scheduled + returned)
 
     def __enter__(self) -> Self:
         return self
@@ -139,3 +144,5 @@ class ArrivalQueue:
     def __exit__(self, *_: object) -> None:
         self._words.release()
         self._map.close()
+        if self._lock:
+            os.close(self._lock)

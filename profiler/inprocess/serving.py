@@ -50,8 +50,8 @@ def _serve(parent: Connection, queue_fd: int, number: int) -> None:
         parent.send(Ready())
         begin: Begin = parent.recv()
         gc.disable()
-        with ArrivalQueue(queue_fd) as queue:
-            samples, busy_cpu_ns = _carry_out(begin, queue, number, predictor.predict, requests, setup.max_batch)
+        with ArrivalQueue(queue_fd, most=setup.max_batch, end_ns=begin.plateau_ns[1]) as queue:
+            samples, busy_cpu_ns = _carry_out(begin, queue, number, predictor.predict, requests)
         gc.enable()
         masks = _thread_masks()
         envelope = os.sched_getaffinity(0)
@@ -106,9 +106,11 @@ class Samples:
 
     def record(self, scheduled: list[int], started: int, ended: int) -> None:
         for arrival in scheduled:
-            if self._next == 3 * _CHUNK_REQUESTS:
+            place = self._next
+            if place == 3 * _CHUNK_REQUESTS:
                 self._add_chunk()
-            words, place = self._words, self._next
+                place = 0
+            words = self._words
             words[place] = arrival
             words[place + 1] = started
             words[place + 2] = ended
@@ -153,7 +155,6 @@ def _carry_out(
     number: int,
     predict: Callable[[np.ndarray], np.ndarray],
     requests: Requests,
-    max_batch: int,
 ) -> tuple[Samples, int]:
     """Serve the queue until it is empty or the run ends; give the samples and the CPU time used on the plateau."""
     plateau_begin, plateau_end = begin.plateau_ns
@@ -162,7 +163,7 @@ def _carry_out(
     cpu_before: int | None = None
     returning = ended = 0
     queue.add_waiting(number, _wait_until(begin.start_ns, spin_ns=begin.spin_ns))
-    while (claim := queue.claim(max_batch, plateau_end, returning=returning, returned_ns=ended)) is not None:
+    while (claim := queue.claim(returning, ended)) is not None:
         first, arrivals = claim
         returning = len(arrivals)
         if not arrivals:

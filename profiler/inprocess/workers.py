@@ -131,21 +131,20 @@ class Workers:
         self._answers(Ready, "the warm-up", self._grace_s)
         start_ns = time.monotonic_ns() + _LEAD_NS
         end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
-        if isinstance(traffic, ClosedLoop):
-            schedule = np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
-            plateau_ns = (start_ns + int(schedule[-1]), end_ns)
-            users = traffic.users
-        else:
-            schedule = traffic.arrivals_ns()
-            plateau_ns = (start_ns, end_ns)
-            users = 0
+        schedule_ns, plateau_begin_ns = _schedule(traffic)
+        plateau_ns = (start_ns + plateau_begin_ns, end_ns)
         with ArrivalQueue.write(
-            self._queue_fd, schedule + start_ns, users=users, workers=len(self._workers)
+            self._queue_fd,
+            schedule_ns + start_ns,
+            users_return=isinstance(traffic, ClosedLoop),
+            workers=len(self._workers),
+            most=self.configuration.max_batch,
+            end_ns=end_ns,
         ) as queue:
             self._tell(Begin(start_ns=start_ns, plateau_ns=plateau_ns, spin_ns=self._spin_ns()))
             with watching(self.pids, queue.waiting_ns, gpu=self._gpu()) as telemetry:
                 records = self._answers(Record, "the run", traffic.duration_s + self._grace_s)
-            backlog = queue.backlog(end_ns)
+            backlog = queue.backlog()
         requests = np.concatenate([record.requests for record in records])
         requests = requests[np.argsort(requests[:, 2], kind="stable")]
         scheduled = requests[:, 0]
@@ -270,6 +269,14 @@ class Workers:
         if isinstance(error, OutOfMemory) and status == -9 and _kernel_kills() == self._kernel_kills:
             raise WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
         raise error
+
+
+def _schedule(traffic: Traffic) -> tuple[np.ndarray, int]:
+    """First arrivals and the begin of the plateau, nanoseconds from the start."""
+    if isinstance(traffic, ClosedLoop):
+        joins = np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
+        return joins, int(joins[-1])
+    return traffic.arrivals_ns(), 0
 
 
 def _kernel_kills() -> int:
