@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model as Model
     from servefit.errors import ServefitError as ServefitError
     from servefit.profiler.profiling import profile as profile
-    from servefit.search.job import right_size as right_size
-    from servefit.search.request import CategoricalParameter as CategoricalParameter
-    from servefit.search.request import ModelLatencyThreshold as ModelLatencyThreshold
-    from servefit.search.request import Phase as Phase
+    from servefit.search.sagemaker import CategoricalParameter as CategoricalParameter
+    from servefit.search.sagemaker import ModelLatencyThreshold as ModelLatencyThreshold
+    from servefit.search.sagemaker import Phase as Phase
+    from servefit.search.sagemaker import right_size as right_size
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
-    "CategoricalParameter": "servefit.search.request",
+    "CategoricalParameter": "servefit.search.sagemaker",
     "Model": "servefit.backends.model",
-    "ModelLatencyThreshold": "servefit.search.request",
-    "Phase": "servefit.search.request",
+    "ModelLatencyThreshold": "servefit.search.sagemaker",
+    "Phase": "servefit.search.sagemaker",
     "ServefitError": "servefit.errors",
     "compile_model": "servefit.backends.compilation",
     "profile": "servefit.profiler.profiling",
-    "right_size": "servefit.search.job",
+    "right_size": "servefit.search.sagemaker",
 }
 
 __all__ = [*_HOME_OF, "__version__"]

@@ -1,0 +1,92 @@
+"""What a job gives back. The JSON form of it is in ``document``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from servefit.backends.types import Target
+    from servefit.profiler.summary import Summary
+    from servefit.profiler.types import Configuration, InstanceProfile, Measurement
+
+Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One configuration, measured.
+
+    ``capacity`` sums up the closed loop that finds how many requests the configuration can answer; ``at_rate`` the
+    open loop at the rate asked of one of ``instance_count`` instances, None where no rate was asked.
+    """
+
+    configuration: Configuration
+    measurement: Measurement
+    capacity: Summary
+    at_rate: Summary | None
+    instance_count: int
+    verdict: Verdict
+    reason: str | None
+    violation: float
+
+    @property
+    def judged(self) -> Summary:
+        """The figures that the SLA is held against."""
+        return self.capacity if self.at_rate is None else self.at_rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTrial:
+    """One configuration that could not be measured, and why."""
+
+    configuration: Configuration
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """One profile with the configuration that serves it best. Prices are in US dollars, None where unknown.
+
+    ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together.
+    """
+
+    id: str
+    profile: InstanceProfile
+    trial: Trial
+    cost_per_hour: float | None
+    cost_per_inference: float | None
+    max_invocations: float
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that a deployment sets."""
+        configuration = self.trial.configuration
+        return {
+            "OMP_NUM_THREADS": str(configuration.settings.threads),
+            "MODEL_SERVER_WORKERS": str(configuration.workers),
+            **dict(configuration.environment),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompilationReport:
+    """How one backend's compilation went. ``speedup`` is its throughput over the reference's in the same setting,
+    None where the two were not both measured."""
+
+    backend: str
+    target: Target
+    status: Literal["COMPLETED", "FAILED"]
+    seconds: float
+    cached: bool = False
+    speedup: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A profile or a backend that was left out, and why."""
+
+    kind: Literal["instance_profile", "backend"]
+    name: str
+    reason: str

@@ -1,0 +1,137 @@
+"""The door for Python: ``right_size``, with the parameter names of the SageMaker Python SDK.
+
+A notebook moves over. What it asks is translated into a JobRequest here; the job itself is in ``running``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from servefit.errors import SpecError
+from servefit.profiler.traffic import ClosedLoop
+from servefit.profiler.traffic import Phase as TrafficPhase
+from servefit.search.job import RecommendationJob, default_name
+from servefit.search.progress import Progress, Silent
+from servefit.search.request import EnvironmentRange, JobRequest, parse_goal, plain_name
+from servefit.search.running import run_job
+from servefit.search.sla import LatencyThreshold, Sla
+
+
+@dataclass(frozen=True, slots=True)
+class CategoricalParameter:
+    """The values that an environment variable may take."""
+
+    value: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A phase of closed-loop traffic; ``spawn_rate`` is in users a minute."""
+
+    duration_in_seconds: float
+    initial_number_of_users: int
+    spawn_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLatencyThreshold:
+    """A limit on a percentile ("P95") of the latency."""
+
+    percentile: str
+    value_in_milliseconds: float
+
+
+def right_size(
+    model: Any,
+    *,
+    sample_payload: Any = None,
+    supported_instance_types: Sequence[str] | None = None,
+    job_name: str | None = None,
+    job_duration_in_seconds: float | None = None,
+    hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = None,
+    phases: Sequence[Phase] | None = None,
+    max_invocations: float | None = None,
+    model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
+    max_tests: int | None = None,
+    backends: Sequence[str] | None = None,
+    goal: str = "cost",
+    rows_per_request: int = 1,
+    seed: int = 0,
+    trust_pickle: bool = False,
+    progress: Progress | None = None,
+) -> RecommendationJob:
+    """Find what to deploy ``model`` on, by measuring; blocks until the job is done.
+
+    ``model`` is a path, a live xgboost, LightGBM or scikit-learn object, or a :class:`~servefit.backends.model.Model`;
+    ``sample_payload`` a path or an array of shape (rows, features), drawn from the model where there is none.
+    ``max_invocations`` is the rate to be served, per minute. ``hyperparameter_ranges`` are dictionaries of environment
+    variable to :class:`CategoricalParameter`, with "instance_types" naming the profiles that one holds for. With
+    neither phases, thresholds, ranges nor limits the job is a Default one, else Advanced.
+
+    That nothing meets the limits is a result, not an error. Raises SpecError, ModelError, StateError, and
+    JobInterrupted (a KeyboardInterrupt that holds the partial job).
+    """
+    request = JobRequest(
+        name=job_name or default_name(model),
+        sla=Sla(
+            thresholds=thresholds_from_sdk(model_latency_thresholds),
+            rate_per_s=None if max_invocations is None else max_invocations / 60,
+        ),
+        profiles=tuple(supported_instance_types or ()),
+        backends=tuple(backends or ()),
+        environment=ranges_from_sdk(hyperparameter_ranges),
+        phases=phases_from_sdk(phases),
+        goal=parse_goal(goal),
+        budget_s=job_duration_in_seconds,
+        max_tests=max_tests,
+        rows_per_request=rows_per_request,
+        seed=seed,
+    )
+    return run_job(model, sample_payload, request, trust_pickle=trust_pickle, progress=progress or Silent())
+
+
+def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:
+    """The traffic that SDK-style phases describe, None where there are none. Raises SpecError."""
+    if phases is None:
+        return None
+    return ClosedLoop(
+        phases=tuple(
+            TrafficPhase(
+                initial_users=phase.initial_number_of_users,
+                spawn_per_minute=phase.spawn_rate,
+                duration_s=phase.duration_in_seconds,
+            )
+            for phase in phases
+        )
+    )
+
+
+def thresholds_from_sdk(thresholds: Sequence[ModelLatencyThreshold] | None) -> tuple[LatencyThreshold, ...]:
+    """Raises SpecError."""
+    return tuple(
+        LatencyThreshold(percentile=threshold.percentile.lower(), limit_ms=threshold.value_in_milliseconds)
+        for threshold in thresholds or ()
+    )
+
+
+def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[EnvironmentRange, ...]:
+    """Ranges as the SDK writes them: dictionaries of variable to CategoricalParameter, with "instance_types" naming
+    the profiles that one holds for. Raises SpecError."""
+    return tuple(
+        EnvironmentRange(
+            variable=plain_name(variable),
+            values=tuple(str(value) for value in _values(variable, parameter)),
+            profiles=tuple(_values("instance_types", one["instance_types"])) if "instance_types" in one else (),
+        )
+        for one in ranges or ()
+        for variable, parameter in one.items()
+        if variable != "instance_types"
+    )
+
+
+def _values(variable: str, parameter: object) -> Sequence[str]:
+    if not isinstance(parameter, CategoricalParameter):
+        raise SpecError("hyperparameter_ranges", parameter, f"for {variable} is not a CategoricalParameter")
+    return parameter.value

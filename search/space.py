@@ -1,0 +1,111 @@
+"""The configurations that a job may try.
+
+The space is small enough to write out: every envelope size x backend x its knobs x workers x batch x the user's own
+variables, less what cannot be sensible (workers x threads above the envelope, unless the user's own ranges ask for
+it). Instance profiles of one size share an envelope, and so share what is measured in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from servefit.backends.types import Artifact, Knob, KnobValue, Settings, Target
+from servefit.profiler.types import Configuration, InstanceProfile
+from servefit.search.request import THREADS_VARIABLE, WORKERS_VARIABLE, EnvironmentRange
+
+BATCH_SIZES = (1, 8, 32)
+"""Most requests joined into one call. Doubling everywhere would triple the space for points that lie between."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An artifact that was compiled for the job, with the knobs that its backend offers in an envelope of ``vcpus``."""
+
+    artifact: Artifact
+    vcpus: int
+    knobs: tuple[Knob, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Which configurations each profile may have. Profiles of one size mostly have the same ones."""
+
+    profiles: tuple[tuple[InstanceProfile, frozenset[Configuration]], ...]
+    grid: tuple[Configuration, ...]
+
+    @classmethod
+    def of(
+        cls, profiles: Sequence[InstanceProfile], choices: Sequence[Choice], ranges: Sequence[EnvironmentRange]
+    ) -> Self:
+        """Write the space out. A profile takes part with every choice made for its size, those on a GPU only where
+        it has one."""
+        members: list[tuple[InstanceProfile, frozenset[Configuration]]] = []
+        grid: dict[Configuration, None] = {}
+        for profile in profiles:
+            own = [one for one in ranges if not one.profiles or profile.name in one.profiles]
+            fitting = [
+                configuration
+                for choice in choices
+                if choice.vcpus == profile.vcpus and (choice.artifact.target is Target.CPU or profile.gpus)
+                for configuration in configurations(choice, own)
+            ]
+            members.append((profile, frozenset(fitting)))
+            grid.update(dict.fromkeys(fitting))
+        return cls(profiles=tuple(members), grid=tuple(grid))
+
+
+def configurations(choice: Choice, ranges: Sequence[EnvironmentRange]) -> Iterator[Configuration]:
+    """Every configuration of one artifact in one envelope. ``ranges`` replace servefit's own for what they name."""
+    asked = {one.variable: one.values for one in ranges}
+    knobs = {knob.name: knob.values for knob in choice.knobs}
+    threads_offered = [int(value) for value in knobs.pop("threads", (1,))]
+    threads = [int(value) for value in asked.pop(THREADS_VARIABLE, ())] or threads_offered
+    workers = [int(value) for value in asked.pop(WORKERS_VARIABLE, ())]
+    by_hand = any(one.counts for one in ranges)
+    environments = list(itertools.product(*([(name, value) for value in values] for name, values in asked.items())))
+    for thread_count in threads:
+        for worker_count in workers or worker_counts(choice.vcpus, thread_count):
+            if worker_count * thread_count > choice.vcpus and not by_hand:
+                continue
+            for options in _options(knobs, thread_count):
+                for environment, max_batch in itertools.product(environments, BATCH_SIZES):
+                    yield Configuration(
+                        vcpus=choice.vcpus,
+                        backend=choice.artifact.backend,
+                        target=choice.artifact.target,
+                        settings=Settings(threads=thread_count, options=options),
+                        workers=worker_count,
+                        max_batch=max_batch,
+                        environment=tuple(sorted(environment)),
+                    )
+
+
+def worker_counts(vcpus: int, threads: int) -> list[int]:
+    """Powers of two up to one worker for every ``threads`` vCPUs, and that number itself. At least one worker."""
+    most = max(1, vcpus // threads)
+    return sorted({1 << power for power in range(most.bit_length()) if 1 << power <= most} | {most})
+
+
+def _options(knobs: dict[str, tuple[KnobValue, ...]], threads: int) -> Iterator[tuple[tuple[str, KnobValue], ...]]:
+    """Every combination of the backend's own knobs; with one thread a knob about waiting threads has no effect."""
+    varied = {name: values if threads > 1 else values[:1] for name, values in sorted(knobs.items())}
+    yield from itertools.product(*([(name, value) for value in values] for name, values in varied.items()))
+
+
+def starting_points(grid: Sequence[Configuration]) -> list[Configuration]:
+    """What to try first: of every backend in every envelope, one single-threaded worker a vCPU, one request a call.
+
+    The largest envelope comes first, since it tells most about a backend. What the grid lacks (because the user's
+    ranges leave it out) is replaced by the backend's first configuration there.
+    """
+    firsts: dict[tuple[int, str, Target], Configuration] = {}
+    for one in sorted(grid, key=_plainness):
+        firsts.setdefault((one.vcpus, one.backend, one.target), one)
+    return sorted(firsts.values(), key=lambda one: -one.vcpus)
+
+
+def _plainness(one: Configuration) -> tuple[int, int, int]:
+    return one.settings.threads, one.max_batch, -one.workers

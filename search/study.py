@@ -1,0 +1,155 @@
+"""The order in which configurations are tried: Optuna proposes, and nothing is measured twice.
+
+Starting points come first. A space no larger than the number of tests is tried whole; beyond that the
+tree-structured Parzen estimator (multivariate, constrained; Bergstra et al. 2011, Watanabe 2023) goes on from what was
+learnt. Its proposals are fitted into the space, since not every combination of parameters is a configuration.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.search.space import starting_points
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+    from servefit.backends.types import KnobValue
+    from servefit.profiler.types import Configuration
+
+MOST_REPEATS = 30
+"""Proposals in a row that were all measured already, before an unmeasured configuration is drawn at random."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a test told the study. ``objectives`` are minimised; ``violation`` is zero or below where the SLA holds."""
+
+    objectives: tuple[float, ...]
+    violation: float
+
+
+def parameters(configuration: Configuration) -> dict[str, KnobValue]:
+    """The configuration as the study sees it, from what matters most to what matters least."""
+    return {
+        "vcpus": configuration.vcpus,
+        "backend": f"{configuration.backend}/{configuration.target.value}",
+        "threads": configuration.settings.threads,
+        "workers": configuration.workers,
+        "max_batch": configuration.max_batch,
+        **{f"option {name}": value for name, value in configuration.settings.options},
+        **{f"env {name}": value for name, value in configuration.environment},
+    }
+
+
+class Proposals:
+    """Proposes configurations of ``grid`` until each was proposed once.
+
+    Every proposal is answered by ``learn``, or by ``fail`` where it could not be measured, before the next.
+    """
+
+    def __init__(self, grid: Sequence[Configuration], *, objectives: int, seed: int, exhaustive: bool) -> None:
+        self._parameters = {one: parameters(one) for one in grid}
+        self._choices = _choices(list(self._parameters.values()))
+        self._known: dict[Configuration, Outcome | None] = {}
+        first = starting_points(grid)
+        self._queue = [*first, *(one for one in grid if one not in first)] if exhaustive else first
+        self._study = _create_study(objectives, seed)
+        self._random = random.Random(seed)
+        self._pending: tuple[Configuration, Trial] | None = None
+
+    def next(self) -> Configuration | None:
+        """The next configuration to measure, or None when all were."""
+        if len(self._known) == len(self._parameters):
+            return None
+        if self._queue:
+            return self._ask(self._queue.pop(0))
+        for _ in range(MOST_REPEATS):
+            proposed = self._ask()
+            if proposed not in self._known:
+                return proposed
+            self._settle(self._known[proposed])
+        return self._ask(self._random.choice([one for one in self._parameters if one not in self._known]))
+
+    def learn(self, outcome: Outcome) -> None:
+        """The last proposal was measured."""
+        self._settle(outcome)
+
+    def fail(self) -> None:
+        """The last proposal could not be measured."""
+        self._settle(None)
+
+    def _ask(self, fixed: Configuration | None = None) -> Configuration:
+        if fixed is not None:
+            self._study.enqueue_trial(self._parameters[fixed])
+        trial = self._study.ask()
+        proposed = self._fit(trial)
+        self._pending = (proposed, trial)
+        return proposed
+
+    def _settle(self, outcome: Outcome | None) -> None:
+        from optuna.trial import TrialState
+
+        if self._pending is None:
+            raise RuntimeError("there is no proposal to answer")
+        (configuration, trial), self._pending = self._pending, None
+        self._known[configuration] = outcome
+        if outcome is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+        else:
+            trial.set_constraint("sla", outcome.violation)
+            self._study.tell(trial, outcome.objectives)
+
+    def _fit(self, trial: Trial) -> Configuration:
+        """Let the trial choose parameter after parameter, each time among what the space still holds."""
+        remaining = list(self._parameters)
+        for name, choices in self._choices.items():
+            offered = {self._parameters[one][name] for one in remaining if name in self._parameters[one]}
+            if not offered:
+                continue
+            value = _nearest(trial.suggest_categorical(name, choices), offered)
+            remaining = [one for one in remaining if self._parameters[one].get(name) == value]
+        return remaining[0]
+
+
+def _choices(points: Sequence[dict[str, KnobValue]]) -> dict[str, list[KnobValue]]:
+    """Every parameter's values. Names keep their order of importance, options and variables of any backend last."""
+    seen: dict[str, dict[KnobValue, None]] = {}
+    for point in points:
+        for name, value in point.items():
+            seen.setdefault(name, {})[value] = None
+    return {name: list(values) for name, values in seen.items()}
+
+
+def _nearest(value: KnobValue, offered: set[KnobValue]) -> KnobValue:
+    if value in offered:
+        return value
+    if isinstance(value, int):
+        return min(offered, key=lambda one: (abs(int(one) - value), int(one)))
+    return min(offered, key=str)
+
+
+def _create_study(objectives: int, seed: int) -> Study:
+    import optuna
+
+    with _quiet():
+        return optuna.create_study(
+            directions=["minimize"] * objectives, sampler=optuna.samplers.TPESampler(multivariate=True, seed=seed)
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna announces every new study; its verbosity belongs to the user and is put back."""
+    from optuna import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

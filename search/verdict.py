@@ -1,0 +1,66 @@
+"""Whether a measurement meets the SLA.
+
+A limit holds when the whole 95 % interval of its percentile is below it, is broken when the whole interval is above,
+and is undecided in between, or with too few samples for the percentile to be known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from servefit.profiler.summary import Summary
+    from servefit.search.recommendation import Verdict
+    from servefit.search.sla import LatencyThreshold, Sla
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """``violation`` is by which part the worst limit is exceeded, negative where all leave room: what the search
+    pushes below zero."""
+
+    verdict: Verdict
+    reason: str | None
+    violation: float
+
+
+def judge(sla: Sla, *, capacity: Summary, at_rate: Summary | None, instances: int) -> Judgement:
+    """Hold the figures of one instance against the SLA. ``at_rate`` is the open loop at its share of the rate asked;
+    without one the limits are held against the closed loop, ``capacity``.
+
+    An SLA that asks nothing is met.
+    """
+    judged = capacity if at_rate is None else at_rate
+    findings = [_judge_threshold(threshold, judged) for threshold in sla.thresholds]
+    if sla.rate_per_s is not None:
+        findings.append(_judge_rate(sla.rate_per_s / instances, capacity, at_rate))
+    if not findings:
+        return Judgement(verdict="PASS", reason=None, violation=0.0)
+    violation = max(finding.violation for finding in findings)
+    for verdict in ("FAIL", "UNDECIDED"):
+        if found := [finding for finding in findings if finding.verdict == verdict]:
+            worst = max(found, key=lambda finding: finding.violation)
+            return Judgement(verdict=worst.verdict, reason=worst.reason, violation=max(violation, 0.0))
+    return Judgement(verdict="PASS", reason=None, violation=violation)
+
+
+def _judge_threshold(threshold: LatencyThreshold, summary: Summary) -> Judgement:
+    value = summary.latency_ms[threshold.percentile]
+    if value is None:
+        reason = f"{summary.samples} samples are too few for {threshold.percentile}"
+        return Judgement(verdict="UNDECIDED", reason=reason, violation=0.0)
+    low, high = summary.latency_ms_ci95.get(threshold.percentile, (value, value))
+    violation = value / threshold.limit_ms - 1
+    if high <= threshold.limit_ms:
+        return Judgement(verdict="PASS", reason=None, violation=violation)
+    measured = f"{threshold.percentile} is {value:.3g} ms ({low:.3g} to {high:.3g}), limit {threshold.limit_ms:g} ms"
+    return Judgement(verdict="FAIL" if low > threshold.limit_ms else "UNDECIDED", reason=measured, violation=violation)
+
+
+def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) -> Judgement:
+    violation = asked_per_s / capacity.throughput_per_s - 1 if capacity.throughput_per_s else 1.0
+    if at_rate is not None and at_rate.saturated:
+        reason = f"saturated: {at_rate.throughput_per_s:.4g} of {asked_per_s:.4g} requests/s were answered"
+        return Judgement(verdict="FAIL", reason=reason, violation=max(violation, 0.01))
+    return Judgement(verdict="PASS", reason=None, violation=min(violation, 0.0))

@@ -1,0 +1,153 @@
+"""Running a job for a person: progress while it runs, the recommendation at its end, and the exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from servefit.cli.output import Format, Table, cell_text, emit, say, warn
+from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET
+
+if TYPE_CHECKING:
+    from servefit.search.job import RecommendationJob
+    from servefit.search.recommendation import Recommendation
+    from servefit.search.request import JobRequest
+
+
+def run_and_print(
+    model: Path, payload: Path | None, request: JobRequest, *, trust_pickle: bool, form: Format, quiet: bool
+) -> None:
+    """Run the job, print what it found, and leave with its exit status."""
+    from servefit.cli.progress import job_progress
+    from servefit.search.job import JobInterrupted
+    from servefit.search.running import run_job
+
+    try:
+        with job_progress(quiet=quiet) as progress:
+            job = run_job(model, payload, request, trust_pickle=trust_pickle, progress=progress)
+    except JobInterrupted as interruption:
+        print_job(interruption.job, form)
+        raise typer.Exit(INTERRUPTED) from interruption
+    print_job(job, form)
+    raise typer.Exit(exit_status(job))
+
+
+def exit_status(job: RecommendationJob) -> int:
+    """0 when the SLA is met or nothing was asked, 3 when it is not, 4 when nothing could be measured."""
+    if job.best is None:
+        return NOTHING_MEASURED
+    return 0 if job.best.trial.verdict == "PASS" else SLA_UNMET
+
+
+def print_job(job: RecommendationJob, form: Format) -> None:
+    """The recommendation as a sentence and tables, or in the form asked for."""
+    if form is not Format.TABLE:
+        emit(recommendations_table(job), job.to_dict(), form)
+    else:
+        say(f"\n{headline(job)}\n")
+        if job.recommendations:
+            emit(recommendations_table(job), job.to_dict(), form)
+        if job.compilation:
+            emit(compilation_table(job), {}, form)
+        for skipped in _skipped_lines(job):
+            say(skipped)
+    for warning in job.warnings:
+        warn(warning)
+
+
+def headline(job: RecommendationJob) -> str:
+    """The answer in a sentence or two, with its evidence."""
+    spent = f"{job.tests} tests in {job.elapsed_s:.0f} s"
+    best = job.best
+    if best is None:
+        return f"Nothing could be measured ({spent})."
+    trial, configuration = best.trial, best.trial.configuration
+    instances = best.profile.name if trial.instance_count == 1 else f"{trial.instance_count} x {best.profile.name}"
+    batching = f", up to {configuration.max_batch} requests a call" if configuration.max_batch > 1 else ""
+    deployment = (
+        f"{instances} with {configuration.backend}, {_count(configuration.workers, 'worker')} x "
+        f"{_count(configuration.settings.threads, 'thread')}{batching}"
+    )
+    sla = job.request.sla
+    beginning = {
+        "PASS": "Deploy" if sla.asks_nothing else f"{_capitalised(str(sla))} is met: deploy",
+        "UNDECIDED": f"Not sure to meet {sla}: nearest is",
+        "FAIL": f"Nothing measured meets {sla}: nearest is",
+    }[trial.verdict]
+    return f"{beginning} {deployment}.\n{evidence(best)} ({spent})."
+
+
+def evidence(best: Recommendation) -> str:
+    """What was measured of the recommendation."""
+    judged = best.trial.judged
+    parts = [
+        f"{name} {cell_text(value)} ms"
+        for name in ("p50", "p95", "p99")
+        if (value := judged.latency_ms[name]) is not None
+    ]
+    loop = f"at {cell_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    price = "" if best.cost_per_hour is None else f"; ${best.cost_per_hour:.3f} an hour"
+    because = "" if best.trial.reason is None else f"; {best.trial.reason}"
+    return (
+        f"Measured {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
+        f"it can answer {best.max_invocations:,.0f} a minute{price}{because}"
+    )
+
+
+def recommendations_table(job: RecommendationJob) -> Table:
+    """SageMaker IR's columns."""
+    return Table(
+        title="Recommendations, best first",
+        columns=(
+            "id", "profile", "count", "backend", "workers", "threads", "batch", "$/hour", "$/million", "max/min",
+            "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory %", "SLA",
+        ),
+        rows=[_row(one, asked=not job.request.sla.asks_nothing) for one in job.recommendations],
+    )  # fmt: skip
+
+
+def _row(one: Recommendation, *, asked: bool) -> list[object]:
+    trial, configuration, judged = one.trial, one.trial.configuration, one.trial.judged
+    return [
+        one.id,
+        one.profile.name,
+        trial.instance_count,
+        configuration.backend,
+        configuration.workers,
+        configuration.settings.threads,
+        configuration.max_batch,
+        one.cost_per_hour,
+        None if one.cost_per_inference is None else one.cost_per_inference * 1e6,
+        round(one.max_invocations),
+        *(judged.latency_ms[name] for name in ("p50", "p95", "p99")),
+        judged.cpu_percent,
+        100 * trial.measurement.peak_memory_bytes / one.profile.memory_bytes,
+        trial.verdict if asked else None,
+    ]
+
+
+def compilation_table(job: RecommendationJob) -> Table:
+    return Table(
+        title="Compilation",
+        columns=("backend", "status", "seconds", "cached", "speedup", "note"),
+        rows=[[one.backend, one.status, one.seconds, one.cached, one.speedup, one.reason] for one in job.compilation],
+    )
+
+
+def _skipped_lines(job: RecommendationJob) -> list[str]:
+    """Backends that were left out, each with its reason; profiles that do not fit, as one line."""
+    lines = [f"Left out: {one.name}: {one.reason}" for one in job.skipped if one.kind == "backend"]
+    profiles = [one for one in job.skipped if one.kind == "instance_profile"]
+    if len(profiles) <= 2:
+        return lines + [f"Not measurable here: {one.name}: {one.reason}" for one in profiles]
+    return [*lines, f"Not measurable here: {len(profiles)} instance profiles; servefit profiles --all says why"]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,22 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
+PayloadOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--payload", metavar="FILE", help="Sample rows: CSV, JSON, JSON Lines, NPY, NPZ or a .tar.gz of them."
+    ),
+]
+RowsOption = Annotated[int, typer.Option("--rows-per-request", help="Rows of the payload in one request.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random: traffic, synthetic rows, search.")]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]

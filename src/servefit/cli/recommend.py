@@ -1,0 +1,76 @@
+"""``servefit recommend``: the main job."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, RowsOption, SeedOption, TrustOption
+from servefit.cli.output import Format, FormatOption
+
+
+def recommend(
+    model: ModelArgument,
+    payload: PayloadOption = None,
+    rows_per_request: RowsOption = 1,
+    sla: Annotated[
+        list[str] | None, typer.Option("--sla", metavar="p95=100ms", help="Limit on a latency percentile. Repeatable.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", metavar="500/s", help="Rate to be served: 500/s or 30000/min.")
+    ] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option("--profile", help="Instance profile to consider. Repeatable; default all.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option("--backend", "-b", help="Backend to consider. Repeatable; default all.")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="NAME=V1,V2", help="Values of an environment variable to try. Repeatable."),
+    ] = None,
+    goal: Annotated[str, typer.Option(help="What to optimise: cost, latency, throughput or balanced.")] = "cost",
+    phase: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--phase",
+            metavar="users=2,spawn=2/min,duration=120s",
+            help="A phase of closed-loop traffic. Repeatable.",
+        ),
+    ] = None,
+    max_tests: Annotated[int | None, typer.Option(help="Most load tests to run.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="60s", help="Time for the whole job.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the job; one is made up otherwise.")] = None,
+    seed: SeedOption = 0,
+    trust_pickle: TrustOption = False,
+    form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Find what to deploy MODEL on: measure it with every backend in every instance profile that fits this host.
+
+    Example: servefit recommend model.ubj --payload payload.csv --sla p95=10ms --rate 500/s
+    """
+    from servefit.cli.job_output import run_and_print
+    from servefit.cli.phases import parse_phases
+    from servefit.search.job import default_name
+    from servefit.search.request import EnvironmentRange, JobRequest, parse_goal
+    from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
+
+    request = JobRequest(
+        name=name or default_name(model),
+        sla=Sla(
+            thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text)),
+            rate_per_s=None if rate is None else parse_rate_per_s(rate),
+        ),
+        profiles=tuple(profile or ()),
+        backends=tuple(backend or ()),
+        environment=tuple(EnvironmentRange.parse(text) for text in env or ()),
+        phases=parse_phases(phase or ()),
+        goal=parse_goal(goal),
+        budget_s=None if budget is None else parse_duration_s("budget", budget),
+        max_tests=max_tests,
+        rows_per_request=rows_per_request,
+        seed=seed,
+    )
+    run_and_print(model, payload, request, trust_pickle=trust_pickle, form=form, quiet=quiet)
