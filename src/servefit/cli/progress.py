@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,14 @@ def job_progress(*, quiet: bool) -> Iterator[Progress]:
             yield _Live(drawn, drawn.add_task("starting", total=None))
     else:
         yield _Lines()
+
+
+@contextmanager
+def saying(text: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Say on stderr what goes on while the block runs; what is given is called to say something else."""
+    with job_progress(quiet=quiet) as progress:
+        progress.stage(text)
+        yield progress.stage
 
 
 class _Lines:

@@ -1,0 +1,57 @@
+"""``servefit compile``: one model, one backend, a folder with the artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, TrustOption
+from servefit.cli.output import Format, FormatOption, Table, emit
+from servefit.cli.progress import saying
+
+
+def compile_(
+    model: ModelArgument,
+    backend: Annotated[str, typer.Option("--backend", "-b", help="Backend to compile with.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.")],
+    payload: PayloadOption = None,
+    target: Annotated[str, typer.Option(help="Processor: cpu or cuda.")] = "cpu",
+    trust_pickle: TrustOption = False,
+    form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Compile MODEL with one backend, check its predictions against the model's own library, and write the artifact.
+
+    Example: servefit compile model.ubj -b onnxruntime -o compiled/
+    """
+    from servefit.backends.compilation import compile_model, estimate_s, export
+    from servefit.backends.model import Model
+    from servefit.backends.payload.reading import payload_for
+    from servefit.backends.registry import backend as find_backend
+    from servefit.cli.options import parse_target
+
+    find_backend(backend)
+    processor = parse_target(target)
+    with saying(f"compiling with {backend}", quiet=quiet) as stage:
+        opened = Model.load(model, trust_pickle=trust_pickle)
+        sample = None if payload is None else payload_for(opened, payload)
+        stage(f"compiling with {backend}, estimated at {estimate_s(opened, backend):.0f} s")
+        compiled = compile_model(opened, backend, payload=sample, target=processor)
+        export(compiled.artifact, output)
+    document = {
+        "schema": 1,
+        "backend": backend,
+        "backend_version": compiled.artifact.backend_version,
+        "target": processor.value,
+        "model_digest": opened.digest,
+        "output": str(output),
+        "seconds": round(compiled.seconds, 3),
+        "cached": compiled.cached,
+        "rows_checked": compiled.rows_checked,
+        "max_abs_error": compiled.max_abs_error,
+        "max_rel_error": compiled.max_rel_error,
+    }
+    rows = [[name.replace("_", " "), value] for name, value in document.items() if name != "schema"]
+    emit(Table(columns=("property", "value"), rows=rows), document, form)
