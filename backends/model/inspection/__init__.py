@@ -27,6 +27,14 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
             from servefit.backends.model.inspection.xgboost import inspect_xgboost
 
             return inspect_xgboost(path, model_format, folder)
+        if model_format is Format.LIGHTGBM_TEXT:
+            from servefit.backends.model.inspection.lightgbm import inspect_lightgbm
+
+            return inspect_lightgbm(path, folder)
+        if model_format is Format.ONNX:
+            from servefit.backends.model.inspection.onnx import inspect_onnx
+
+            return inspect_onnx(path, folder)
         raise NotImplementedError(model_format)
     except ServefitError:
         raise

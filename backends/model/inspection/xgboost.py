@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from servefit.backends.model.inspection.forest import read_forest, save_splits
+from servefit.backends.model.inspection.forest import Forest, forest_of, treelite_trees
 from servefit.backends.model.inspection.types import Inspection
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 from servefit.errors import CorruptModel
@@ -24,7 +24,7 @@ def inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspectio
     kept = _iterations_to_keep(booster)
     if kept is not None:
         # Read before it is sliced: slicing walks the trees without looking.
-        _check_trees(path, booster.num_features())
+        _forest(path, booster.num_features())
         warnings = (
             f"the model calls iteration {kept - 1} its best, so only the first {kept} of its "
             f"{booster.num_boosted_rounds()} iterations are served, as xgboost's own scikit-learn interface does",
@@ -53,22 +53,20 @@ def _iterations_to_keep(booster: Any) -> int | None:
     return int(best) + 1
 
 
-def _check_trees(path: Path, features: int) -> None:
+def _forest(path: Path, features: int) -> Forest:
     import treelite
 
-    read_forest(treelite.frontend.load_xgboost_model(path), features)
+    return forest_of(treelite_trees(treelite.frontend.load_xgboost_model(path)), features)
 
 
 def _trees(path: Path, booster: Any, learner: dict[str, Any], folder: Path) -> TreeStructure | None:
-    import treelite
-
     name = learner["gradient_booster"]["name"]
     if name == "gblinear":
         return None
-    forest = read_forest(treelite.frontend.load_xgboost_model(path), booster.num_features())
+    forest = _forest(path, booster.num_features())
     if not forest.trees:
         raise CorruptModel(path, "it has no trees")
-    save_splits(forest, folder / "splits.npz")
+    forest.save_splits(folder / "splits.npz")
     # A dart booster keeps its trees in a gbtree inside.
     gbtree = learner["gradient_booster"].get("gbtree", learner["gradient_booster"])
     parallel_trees = int(gbtree["gbtree_model_param"]["num_parallel_tree"])
