@@ -1,0 +1,132 @@
+"""Compiled artifacts on disk, found again by content.
+
+The key is a hash of everything that determines an artifact: model, backend, library version, target, flags, compiler
+and CPU. An entry is a folder of the artifact's files with a manifest naming them, their sizes and digests, so that a
+damaged entry is noticed and made anew. The manifest also keeps what the check of the artifact found; how artifacts are
+made and checked is ``compilation``'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit import state
+from servefit.backends.types import Artifact, Target
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.backends.types import Backend
+
+MANIFEST = "artifact.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An artifact in the cache. ``report`` says how it was made and checked, ``payloads`` what was found when it was
+    checked on payloads later, by digest of their rows; JSON values only."""
+
+    key: str
+    artifact: Artifact
+    report: Mapping[str, Any]
+    payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def artifact_key(model: Model, backend: Backend, version: str, target: Target) -> str:
+    """The name of the cache entry for ``model`` compiled by ``backend``."""
+    parts = [SCHEMA, model.digest, model.format, backend.name, version, target, backend.cache_key()]
+    return sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+
+def find(key: str) -> Entry | None:
+    """The intact entry called ``key``, or None. A damaged one is removed. Raises StateError."""
+    folder = _folder(key)
+    if not folder.is_dir():
+        return None
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if manifest["schema"] == SCHEMA and manifest["files"] == _files(folder):
+            return _entry(key, manifest)
+    except (OSError, ValueError, KeyError, TypeError):
+        # Whatever is wrong with it, the remedy is the same.
+        pass
+    remove(key)
+    return None
+
+
+def store(key: str, fill: Callable[[Path], tuple[Artifact, Mapping[str, Any]]]) -> Entry:
+    """Make the entry ``key``: ``fill`` writes files into the folder it is given, and gives the artifact and its report.
+
+    Nothing is stored when ``fill`` raises. Raises StateError too.
+    """
+    _payloads_file(key).unlink(missing_ok=True)
+    with state.filling(_folder(key)) as temporary:
+        artifact, report = fill(temporary)
+        manifest = {
+            "schema": SCHEMA,
+            "backend": artifact.backend,
+            "backend_version": artifact.backend_version,
+            "model_digest": artifact.model_digest,
+            "target": artifact.target.value,
+            "facts": dict(artifact.facts),
+            "report": dict(report),
+            "files": _files(temporary),
+        }
+        state.write_atomically(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
+    return _entry(key, manifest)
+
+
+def add_payload(entry: Entry, digest: str, found: Mapping[str, Any]) -> Entry:
+    """Keep what the check on one more payload found. Raises StateError."""
+    payloads = {**entry.payloads, digest: dict(found)}
+    state.write_atomically(_payloads_file(entry.key), json.dumps(payloads).encode())
+    return Entry(key=entry.key, artifact=entry.artifact, report=entry.report, payloads=payloads)
+
+
+def remove(key: str) -> None:
+    """Remove the entry ``key``: it is damaged, or turned out wrong. Raises StateError."""
+    folder = _folder(key)
+    with state.writing(folder):
+        _payloads_file(key).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+
+
+def _folder(key: str) -> Path:
+    return state.state_folder("artifacts") / key
+
+
+def _payloads_file(key: str) -> Path:
+    return state.state_folder("artifacts") / f"{key}.payloads.json"
+
+
+def _entry(key: str, manifest: Mapping[str, Any]) -> Entry:
+    try:
+        payloads = json.loads(_payloads_file(key).read_bytes())
+    except (FileNotFoundError, ValueError):
+        payloads = {}
+    artifact = Artifact(
+        backend=manifest["backend"],
+        backend_version=manifest["backend_version"],
+        model_digest=manifest["model_digest"],
+        target=Target(manifest["target"]),
+        folder=_folder(key),
+        facts=manifest["facts"],
+    )
+    return Entry(key=key, artifact=artifact, report=manifest["report"], payloads=payloads)
+
+
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file below ``folder`` but the manifest, by relative path."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / MANIFEST:
+            with path.open("rb") as stream:
+                digest = file_digest(stream, "sha256").hexdigest()
+            found[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
+    return found

@@ -1,0 +1,175 @@
+"""From a model and a backend's name to an artifact that is known to predict what the model's own library predicts.
+
+The steps: can the backend run here, does it take the model, is there an artifact in the cache; otherwise compile, and
+compare. Everything that loads a native library runs in a child process (``steps``); an artifact whose predictions
+differ is reported and never stored.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from servefit import state
+from servefit.backends import cache
+from servefit.backends.model import Model
+from servefit.backends.parity import Agreement
+from servefit.backends.registry import backend as find_backend
+from servefit.backends.types import Artifact, Predictor, Settings, Target
+from servefit.backends.verification import drawn_rows, in_child, payload_rows, verify
+from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from servefit.backends.payload import Payload
+    from servefit.backends.types import Backend
+
+DEFAULT_TIMEOUT_S = 600.0
+DEFAULT_MEMORY_BYTES = 32 * 2**30
+"""A bound on address space, of which libraries reserve more than they use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compilation:
+    """A compiled and checked artifact. ``seconds`` is what compiling took, in this call or when the artifact was
+    cached; the errors are the largest on the ``rows_checked`` rows drawn from the model and of this call's payload."""
+
+    backend: str
+    target: Target
+    artifact: Artifact
+    seconds: float
+    cached: bool
+    max_abs_error: float
+    max_rel_error: float
+    rows_checked: int
+
+
+def compile_model(
+    model: Model | Any,
+    backend: str,
+    *,
+    payload: Payload | None = None,
+    target: Target = Target.CPU,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    memory_bytes: int | None = DEFAULT_MEMORY_BYTES,
+) -> Compilation:
+    """Compile ``model`` (a Model, or whatever ``Model.load`` takes) with ``backend``, or find it in the cache.
+
+    The artifact's predictions have been compared with those of the model's own library, on rows drawn from the model
+    and on the rows of ``payload``. ``timeout_s`` and ``memory_bytes`` bound the compilation and all it starts.
+
+    Raises SpecError (unknown backend), BackendUnavailable, CompileFailed (it does not take this model, failed, ran out
+    of time or memory), OutputMismatch, StateError, and what ``Model.load`` raises.
+    """
+    model = model if isinstance(model, Model) else Model.load(model)
+    chosen, version = _usable(model, backend, target)
+    key = cache.artifact_key(model, chosen, version, target)
+    digest = "" if payload is None else sha256(payload.rows.tobytes()).hexdigest()
+    entry = cache.find(key)
+    if entry is not None:
+        if payload is not None and digest not in entry.payloads:
+            entry = _check_payload(model, entry, payload, digest)
+        return _compilation(entry, digest, cached=True)
+    checked_on = [drawn_rows(model)] if payload is None else [drawn_rows(model), payload_rows(payload)]
+    agreements: list[Agreement] = []
+
+    def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
+        begin = perf_counter()
+        facts = in_child(
+            backend,
+            "compile_artifact",
+            *(backend, model, target, folder),
+            timeout_s=timeout_s,
+            memory_bytes=memory_bytes,
+        )
+        seconds = perf_counter() - begin
+        artifact = Artifact(
+            backend=backend,
+            backend_version=version,
+            model_digest=model.digest,
+            target=target,
+            folder=folder,
+            facts=facts,
+        )
+        agreements.extend(verify(model, artifact, checked_on))
+        return artifact, {"seconds": seconds, **asdict(agreements[0])}
+
+    entry = cache.store(key, fill)
+    if payload is not None:
+        entry = cache.add_payload(entry, digest, asdict(agreements[1]))
+    return _compilation(entry, digest, cached=False)
+
+
+def is_cached(model: Model, backend: str, target: Target = Target.CPU) -> bool:
+    """Whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown backend."""
+    chosen = find_backend(backend)
+    found = chosen.probe(target)
+    if not found.available or not chosen.supports(model).available:
+        return False
+    return cache.find(cache.artifact_key(model, chosen, found.version or "", target)) is not None
+
+
+def estimate_s(model: Model, backend: str) -> float:
+    """Roughly how many seconds compiling takes here, checks left out. Raises SpecError for an unknown backend."""
+    return find_backend(backend).compile_estimate_s(model)
+
+
+def load_predictor(artifact: Artifact, settings: Settings) -> Predictor:
+    """Open ``artifact`` in this process, with exactly ``settings.threads`` threads. Raises BackendError."""
+    return find_backend(artifact.backend).load(artifact, settings)
+
+
+def export(artifact: Artifact, folder: Path) -> None:
+    """Copy the artifact's files, and the manifest that describes them (artifact.json), into ``folder``.
+
+    The folder is made where it does not exist. Raises SpecError where it holds something, and StateError.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError("output folder", str(folder), "exists and is not an empty folder")
+    with state.writing(folder):
+        shutil.copytree(artifact.folder, folder, dirs_exist_ok=True)
+
+
+def _usable(model: Model, name: str, target: Target) -> tuple[Backend, str]:
+    """The backend and its library's version. Raises the error that says why it cannot be used."""
+    chosen = find_backend(name)
+    found = chosen.probe(target)
+    if not found.available:
+        raise BackendUnavailable(name, found.reason or "it cannot run here", remedy=found.remedy)
+    taken = chosen.supports(model)
+    if not taken.available:
+        raise CompileFailed(name, taken.reason or "it does not take this model")
+    return chosen, found.version or ""
+
+
+def _check_payload(model: Model, entry: cache.Entry, payload: Payload, digest: str) -> cache.Entry:
+    """Check a cached artifact on a payload that it has not seen; where it fails, it is cached no longer."""
+    try:
+        [agreement] = verify(model, entry.artifact, [payload_rows(payload)])
+    except OutputMismatch:
+        cache.remove(entry.key)
+        raise
+    return cache.add_payload(entry, digest, asdict(agreement))
+
+
+def _compilation(entry: cache.Entry, payload_digest: str, *, cached: bool) -> Compilation:
+    report = dict(entry.report)
+    seconds = report.pop("seconds")
+    agreement = Agreement(**report)
+    if payload_digest:
+        agreement |= Agreement(**entry.payloads[payload_digest])
+    return Compilation(
+        backend=entry.artifact.backend,
+        target=entry.artifact.target,
+        artifact=entry.artifact,
+        seconds=seconds,
+        cached=cached,
+        max_abs_error=agreement.max_abs_error,
+        max_rel_error=agreement.max_rel_error,
+        rows_checked=agreement.rows,
+    )

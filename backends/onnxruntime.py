@@ -1,0 +1,149 @@
+"""Models run by ONNX Runtime: ONNX models as they are, and tree ensembles converted by ``onnx_trees``.
+
+Thread counts are always explicit: left to itself ONNX Runtime starts a thread for every core it sees and pins them,
+inside or outside the mask that the process was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.cuda import cuda_device
+from servefit.backends.installed import installed, thread_counts
+from servefit.backends.model.types import Library, Model, Task
+from servefit.backends.trees import WholeCategories, category_facts, read_trees, readable
+from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnxruntime
+
+_PROVIDERS = {Target.CPU: "CPUExecutionProvider", Target.CUDA: "CUDAExecutionProvider"}
+
+
+class OnnxRuntimeBackend:
+    """Serves ONNX models and tree ensembles, on the CPU and on CUDA. CUDA has not been run on a GPU yet."""
+
+    name = "onnxruntime"
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        found = installed("onnxruntime", "onnxruntime", "onnxruntime-gpu", remedy="pip install onnxruntime")
+        if target is Target.CPU or not found.available:
+            return found
+        device = cuda_device()
+        if not device.available:
+            return device
+        import onnxruntime
+
+        if _PROVIDERS[Target.CUDA] not in onnxruntime.get_available_providers():
+            return Availability.no(
+                "this onnxruntime was built without CUDA",
+                remedy="pip uninstall onnxruntime && pip install onnxruntime-gpu",
+            )
+        return found
+
+    def supports(self, model: Model) -> Availability:
+        return Availability.yes() if model.library is Library.ONNX else readable(model)
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        if target is Target.CUDA:
+            return ()
+        threads = Knob(name="threads", values=thread_counts(vcpus))
+        if vcpus == 1:
+            return (threads,)
+        # Idle threads spin for the next call, which is faster until a neighbour needs their core.
+        return (threads, Knob(name="allow_spinning", values=(True, False)))
+
+    def compile_estimate_s(self, model: Model) -> float:
+        if model.trees is None:
+            return 0.5 + model.size_bytes / 5e8
+        return 1.0 + model.trees.nodes / 1e5
+
+    def cache_key(self) -> str:
+        return "onnx_trees 1"
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        if model.library is Library.ONNX:
+            from servefit.backends.onnx_native import prepare
+
+            return prepare(model, workdir)
+        from servefit.backends.onnx_trees import onnx_model
+
+        # scikit-learn's score is the negative of the anomaly score that Treelite gives.
+        converted = onnx_model(read_trees(model, self.name), negate=model.signature.task is Task.OUTLIER)
+        (workdir / "model.onnx").write_bytes(converted.SerializeToString())
+        return {**category_facts(model), "flat_output": model.signature.outputs == 1}
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        session = open_session(artifact.folder / "model.onnx", artifact.target, settings)
+        if "inputs" in artifact.facts:
+            from servefit.backends.onnx_native import NativePredictor
+
+            return NativePredictor(session, artifact.facts)
+        if artifact.facts["categorical_features"]:
+            return _CategoricalPredictor(session, artifact.facts)
+        return _TreePredictor(session, artifact.facts)
+
+
+def open_session(
+    model: Path, target: Target, settings: Settings, *, optimised: bool = True
+) -> onnxruntime.InferenceSession:
+    """A session with exactly ``settings.threads`` threads on ``target``. Raises BackendUnavailable where onnxruntime
+    would have run on the CPU instead of the GPU it was asked for."""
+    import onnxruntime
+
+    provider = _PROVIDERS[target]
+    if provider not in onnxruntime.get_available_providers():
+        raise BackendUnavailable(
+            "onnxruntime", f"this onnxruntime has no {provider}", remedy="pip install onnxruntime-gpu"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
+    spinning = settings.threads > 1 and settings.option("allow_spinning", default=True)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    session = onnxruntime.InferenceSession(str(model), options, providers=[provider])
+    session.disable_fallback()
+    if session.get_providers()[0] != provider:
+        raise BackendUnavailable(
+            "onnxruntime", f"asked for {provider}, onnxruntime fell back to {session.get_providers()[0]}"
+        )
+    return session
+
+
+class _TreePredictor:
+    """Runs a converted ensemble."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
+        from servefit.backends.onnx_trees import INPUT, OUTPUT
+
+        self._run, self._input, self._outputs = session.run, INPUT, [OUTPUT]
+        self._shape = (-1,) if facts["flat_output"] else (-1, session.get_outputs()[0].shape[1])
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        predictions: np.ndarray = self._run(self._outputs, {self._input: rows})[0].reshape(self._shape)
+        return predictions
+
+    def close(self) -> None:
+        del self._run
+
+
+class _CategoricalPredictor(_TreePredictor):
+    """Runs a converted ensemble that splits on categories.
+
+    ONNX compares categories as floats, so fractions are cut off first, as the libraries do.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
+        super().__init__(session, facts)
+        self._whole = WholeCategories(facts)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return super().predict(self._whole(rows))

@@ -1,0 +1,117 @@
+"""Whether an artifact predicts what the reference predicts.
+
+Two float32 runtimes never agree to the last bit: they add up the trees in different orders. What is tolerated has to
+let that pass and stop everything else, and the right measure depends on what an output is:
+
+- A sum of trees carries a rounding error in proportion to the largest sums on the way, and to the square root of the
+  number of trees. A sum near zero is the difference of larger parts, so the allowance is a share of the largest
+  reference output, and the same for every row.
+- A probability, or the exponential of a sum (counts, rates, hazards), is compared *relatively*: an error of the sum is
+  a relative error of the result, however small the result. The size of the sum is told by the result's logarithm, so
+  1e-8 is allowed more than 0.5 is. Any absolute tolerance would hide that a runtime flushes scores of 1e-5 to zero,
+  as logistic transforms in float32 do.
+- A tensor of a network is compared relatively, with an allowance on the scale of its own row.
+- A class number must be equal.
+
+The unit is eight float32 roundings times the square root of the number of trees, 3e-5 for 1000 trees. On a model of
+1000 trees with scores down to 2e-8, onnxruntime and xgboost differ by a twelfth of what this allows.
+
+This module compares arrays. Where rows come from and who predicts them is ``compilation``'s business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.backends.model.types import Task
+from servefit.errors import OutputMismatch
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+
+TINY = 1e-30
+"""Below this, results of an exponential in float32 lose their digits one by one, and any two are equal."""
+TENSOR_TOLERANCE = 1e-4
+"""For networks, as a share of the value, and of the largest value in the row."""
+
+CLASS_NUMBER_OBJECTIVES = frozenset({"multi:softmax", "binary:hinge"})
+LOG_LINK_OBJECTIVES = frozenset(
+    {"count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft", "poisson", "gamma", "tweedie"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """The largest errors found on ``rows`` rows; relative ones only where the absolute allowance does not rule."""
+
+    max_abs_error: float
+    max_rel_error: float
+    rows: int
+
+    def __or__(self, other: Agreement) -> Agreement:
+        """What was found on both sets of rows."""
+        return Agreement(
+            max_abs_error=max(self.max_abs_error, other.max_abs_error),
+            max_rel_error=max(self.max_rel_error, other.max_rel_error),
+            rows=self.rows + other.rows,
+        )
+
+
+def compare(model: Model, backend: str, expected: np.ndarray, got: np.ndarray, kinds: np.ndarray) -> Agreement:
+    """Compare predictions of the same rows, (n,) or (n, outputs); ``kinds`` names each row's origin, (n,) strings.
+
+    Raises OutputMismatch, naming the kinds of rows that are wrong. A different shape is wrong on all rows, and a NaN
+    is wrong where the other side has a number.
+    """
+    if got.shape != expected.shape:
+        raise OutputMismatch(
+            backend,
+            max_abs_error=float("inf"),
+            max_rel_error=float("inf"),
+            rows_wrong=len(expected),
+            rows=len(expected),
+            where=f"output of shape {got.shape} instead of {expected.shape}",
+        )
+    # Endpoints give float32, and a float64 reference may exceed what it holds.
+    with np.errstate(over="ignore"):
+        reference = expected.astype(np.float32).astype(np.float64).reshape(len(expected), -1)
+        candidate = got.astype(np.float32).astype(np.float64).reshape(len(expected), -1)
+    relative, absolute = _tolerances(model, reference)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(candidate - reference)
+    error[(candidate == reference) | (np.isnan(candidate) & np.isnan(reference))] = 0
+    error[np.isnan(error)] = np.inf
+    magnitude = np.abs(np.nan_to_num(reference, posinf=0, neginf=0))
+    wrong = (error > absolute + relative * magnitude).any(axis=1)
+    ruled_relatively = magnitude * relative > absolute
+    max_abs = float(error.max(initial=0))
+    max_rel = float((error[ruled_relatively] / magnitude[ruled_relatively]).max(initial=0))
+    if wrong.any():
+        raise OutputMismatch(
+            backend,
+            max_abs_error=max_abs,
+            max_rel_error=max_rel,
+            rows_wrong=int(wrong.sum()),
+            rows=len(expected),
+            where=", ".join(dict.fromkeys(kinds[wrong].tolist())),
+        )
+    return Agreement(max_abs_error=max_abs, max_rel_error=max_rel, rows=len(expected))
+
+
+def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The relative and the absolute tolerance for every output, both (n, outputs)."""
+    magnitude = np.abs(np.nan_to_num(reference, nan=0, posinf=0, neginf=0))
+    zeros = np.zeros_like(magnitude)
+    if model.trees is None:
+        return zeros + TENSOR_TOLERANCE, zeros + TENSOR_TOLERANCE * magnitude.max(axis=1, keepdims=True, initial=0)
+    unit = 8 * float(np.finfo(np.float32).eps) * max(model.trees.trees, 100) ** 0.5
+    if model.trees.objective in CLASS_NUMBER_OBJECTIVES:
+        return zeros, zeros
+    if model.trees.objective in LOG_LINK_OBJECTIVES or (
+        model.signature.task in (Task.BINARY, Task.MULTICLASS) and model.trees.objective != "binary:logitraw"
+    ):
+        return unit * (1 + np.abs(np.log(np.maximum(magnitude, TINY)))), zeros + TINY
+    return zeros + unit, zeros + unit * magnitude.max(initial=0)

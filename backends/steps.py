@@ -1,0 +1,45 @@
+"""What ``compilation`` has done in child processes: each function loads native libraries and may die of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.backends.reference import reference_predictions
+from servefit.backends.registry import backend
+from servefit.backends.types import Artifact, Settings, Target
+from servefit.errors import CompileFailed
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+
+SINGLE_ROWS = 16
+"""How many rows are predicted one by one as well: some runtimes take another path for a single row."""
+
+
+def compile_artifact(name: str, model: Model, target: Target, folder: Path) -> Mapping[str, Any]:
+    """Have the backend ``name`` compile ``model`` into ``folder``; give the artifact's facts. Raises CompileFailed."""
+    return dict(backend(name).compile(model, target, folder))
+
+
+def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What the model's own library predicts for each set of rows."""
+    return [reference_predictions(model, rows) for rows in sets]
+
+
+def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What ``artifact`` predicts on one thread for each set: for all its rows in one call, and for the first ones one
+    by one. Raises BackendError, and CompileFailed where the input was modified."""
+    predictor = backend(artifact.backend).load(artifact, Settings(threads=1))
+    predictions = []
+    for rows in sets:
+        given = rows.copy()
+        together = predictor.predict(given)
+        if given.tobytes() != rows.tobytes():
+            raise CompileFailed(artifact.backend, "its predictor modifies the rows it is given")
+        singly = [predictor.predict(rows[nth : nth + 1]) for nth in range(min(SINGLE_ROWS, len(rows)))]
+        predictions.append((together, np.concatenate(singly)))
+    return predictions

@@ -1,0 +1,115 @@
+"""Checks an artifact against the model's own library, with each side's predictions made in a child process.
+
+Reference predictions are kept in the state folder by model, library version and rows: every backend is compared with
+the same ones. What counts as equal is for ``parity`` to say.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit import state
+from servefit.backends.parity import Agreement, compare
+from servefit.backends.registry import backend as find_backend
+from servefit.backends.rows import parity_rows
+from servefit.errors import CompileFailed, OutOfMemory, TimedOut, WorkerCrashed
+from servefit.isolation import call_isolated
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
+    from servefit.backends.types import Artifact
+
+TIMEOUT_S = 300.0
+MAX_PAYLOAD_ROWS = 4096
+"""A longer payload is checked on this many of its rows, evenly spaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSet:
+    """Rows to compare on, (n, features) float32, and where each comes from, (n,) strings."""
+
+    rows: np.ndarray
+    kinds: np.ndarray
+
+
+def drawn_rows(model: Model) -> RowSet:
+    """Rows drawn from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
+    rows = parity_rows(model)
+    missing = np.isnan(rows).any(axis=1)
+    return RowSet(rows, np.where(missing, "drawn rows with missing values", "drawn rows"))
+
+
+def payload_rows(payload: Payload) -> RowSet:
+    """The rows of ``payload``, or as many of them as are checked."""
+    chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), MAX_PAYLOAD_ROWS)).astype(np.int64)
+    return RowSet(np.ascontiguousarray(payload.rows[chosen]), np.full(len(chosen), "payload rows"))
+
+
+def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agreement]:
+    """Compare on each of ``sets``: all rows in one call, and the first few one by one. Raises OutputMismatch where
+    predictions differ, CompileFailed where they cannot be made."""
+    name = artifact.backend
+    expected = _reference_predictions(model, name, [each.rows for each in sets])
+    got = in_child(name, "predict_candidate", artifact, [each.rows for each in sets])
+    agreements = []
+    for each, reference, (together, singly) in zip(sets, expected, got, strict=True):
+        few = len(singly)
+        agreement = compare(model, name, reference, together, each.kinds)
+        compare(model, name, reference[:few], singly, np.char.add(each.kinds[:few], ", one at a time"))
+        agreements.append(agreement)
+    return agreements
+
+
+def in_child(
+    backend: str, step: str, /, *arguments: Any, timeout_s: float = TIMEOUT_S, memory_bytes: int | None = None
+) -> Any:
+    """Call a function of ``steps`` in a child process on behalf of ``backend``. Raises CompileFailed where it dies,
+    hangs or runs out of memory, and what the function raises."""
+    try:
+        return call_isolated(
+            f"servefit.backends.steps:{step}", *arguments, timeout_s=timeout_s, memory_bytes=memory_bytes
+        )
+    except WorkerCrashed as error:
+        raise CompileFailed(backend, error.reason, stderr=error.stderr) from error
+    except OutOfMemory as error:
+        bound = "" if error.limit_bytes is None else f" (it may use {error.limit_bytes / 2**30:.3g} GiB)"
+        raise CompileFailed(backend, f"{error.message}{bound}") from error
+    except TimedOut as error:
+        raise CompileFailed(backend, error.message) from error
+
+
+def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What the model's own library predicts, from the state folder where it was asked before."""
+    files = [_reference_file(model, rows) for rows in sets]
+    kept = [_read(path) for path in files]
+    unknown = [nth for nth, predictions in enumerate(kept) if predictions is None]
+    if unknown:
+        predicted = in_child(backend, "predict_reference", model, [sets[nth] for nth in unknown])
+        for nth, predictions in zip(unknown, predicted, strict=True):
+            content = io.BytesIO()
+            np.save(content, predictions, allow_pickle=False)
+            state.write_atomically(files[nth], content.getvalue())
+            kept[nth] = predictions
+    return [predictions for predictions in kept if predictions is not None]
+
+
+def _reference_file(model: Model, rows: np.ndarray) -> Path:
+    version = find_backend(model.reference).probe().version
+    identity = f"{model.digest} {model.reference} {version} {rows.shape} ".encode()
+    return state.state_folder("references") / f"{sha256(identity + rows.tobytes()).hexdigest()[:40]}.npy"
+
+
+def _read(path: Path) -> np.ndarray | None:
+    try:
+        predictions: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return predictions
