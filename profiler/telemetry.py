@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from servefit.profiler.gpu import GpuCounters, gpu_counters
 from servefit.profiler.types import TelemetryPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LOOK_EVERY_S = 0.1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

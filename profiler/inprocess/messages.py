@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.backends.types import Artifact, Settings
-
 if TYPE_CHECKING:
     import numpy as np
+
+    from servefit.backends.types import Artifact, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,6 +17,8 @@ from servefit.profiler.inprocess.arrivals import ArrivalQueue
 from servefit.profiler.inprocess.messages import Begin, Loaded, Prepare, Ready, Record, Setup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from servefit.backends.types import Predictor
 
 _CHUNK_REQUESTS = 65_536
@@ -92,7 +93,7 @@ class Requests:
 
 
 class Samples:
-    """Scheduled, started and ended of every request, recorded without allocating on the way (save a chunk at a time)."""
+    """Scheduled, started and ended of every request, recorded into memory allocated a chunk at a time."""
 
     def __init__(self) -> None:
         self._chunks: list[np.ndarray] = []
@@ -199,9 +200,9 @@ def _wait_until(due_ns: int, *, spin_ns: int) -> int:
 def _thread_masks() -> list[set[int]]:
     """The CPUs that each thread of this process may run on."""
     masks = []
-    for task in os.listdir("/proc/self/task"):
+    for task in Path("/proc/self/task").iterdir():
         try:
-            masks.append(os.sched_getaffinity(int(task)))
+            masks.append(os.sched_getaffinity(int(task.name)))
         except ProcessLookupError:
             continue  # the thread has just ended
     return masks

@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> None:
-    """Arguments: the CPUs, comma-separated; the file descriptors of the socket and of the queue; the worker's number."""
+    """Arguments: the CPUs, comma-separated; file descriptors of the socket and of the queue; the worker's number."""
     cpus, connection, queue, number = sys.argv[1:]
     os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
 

@@ -12,11 +12,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -32,6 +32,7 @@ from servefit.profiler.traffic import NS_PER_S, ClosedLoop, Traffic
 from servefit.profiler.types import Configuration, Run, Samples
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import NoReturn
 
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
@@ -208,7 +209,11 @@ class Workers:
         threads = str(self.configuration.settings.threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         # CUDA numbers devices by speed unless told to number them as NVML does.
-        return {**dict.fromkeys(names, threads), "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **dict(self.configuration.environment)}
+        return {
+            **dict.fromkeys(names, threads),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            **dict(self.configuration.environment),
+        }
 
     def _spin_ns(self) -> int:
         """Spinning makes a waiting worker punctual, unless it takes the CPU from one that has work to do."""
@@ -218,7 +223,9 @@ class Workers:
     def _gpu(self) -> int | None:
         if self.configuration.target is not Target.CUDA:
             return None
-        first = self._environment().get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0")).split(",")[0]
+        first = (
+            self._environment().get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0")).split(",")[0]
+        )
         return int(first) if first.isdecimal() else None
 
     def _tell(self, message: Setup | Prepare | Begin) -> None:
@@ -282,7 +289,7 @@ def _schedule(traffic: Traffic) -> tuple[np.ndarray, int]:
 def _kernel_kills() -> int:
     """How many processes the kernel has killed for memory since it started; 0 where it does not say."""
     try:
-        with open("/proc/vmstat") as counters:
+        with Path("/proc/vmstat").open() as counters:
             return next((int(line.split()[1]) for line in counters if line.startswith("oom_kill ")), 0)
     except OSError:
         return 0
