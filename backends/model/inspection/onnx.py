@@ -1,0 +1,145 @@
+"""What an ONNX model is. Runs in the inspection's child process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.model.inspection.forest import BrokenTree, Forest, Tree, forest_of
+from servefit.backends.model.inspection.types import Inspection
+from servefit.backends.model.onnx_io import OnnxInterface, describe, predict
+from servefit.backends.model.types import Format, Signature, Task, TreeStructure
+from servefit.errors import CorruptModel, UnsupportedModel
+
+_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+_REGRESSORS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
+
+
+def inspect_onnx(path: Path, folder: Path) -> Inspection:
+    """Open an ONNX model; write its splits into ``folder`` where it is one tree ensemble on the raw columns."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise UnsupportedModel(f"{path} keeps its weights in other files", remedy="save it as one file")
+    interface, outputs = interface_of(path)
+    ensembles = [node for node in model.graph.node if node.op_type in _ENSEMBLES]
+    forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None
+    on_raw_columns = forest is not None and list(ensembles[0].input) == [each.name for each in interface.inputs]
+    if forest is not None and on_raw_columns:
+        forest.save_splits(folder / "splits.npz")
+    integer_features = tuple(
+        column
+        for each in interface.inputs
+        if not each.dtype.startswith("float")
+        for column in range(each.start, each.stop)
+    )
+    operators = {node.op_type for node in model.graph.node}
+    return Inspection(
+        format=Format.ONNX,
+        signature=Signature(
+            task=_task(interface, operators),
+            features=interface.features,
+            outputs=outputs,
+            feature_names=_feature_names(interface),
+            accepts_missing=bool(ensembles) and not integer_features,
+            integer_features=integer_features,
+        ),
+        trees=None if forest is None else _structure(ensembles[0], forest),
+        splits_name="splits.npz" if on_raw_columns else None,
+    )
+
+
+def interface_of(path: Path) -> tuple[OnnxInterface, int]:
+    """How to call the model at ``path``, and how many values it gives a row. Raises CorruptModel, UnsupportedModel."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    interface = describe(session)
+    rows = np.zeros((1, interface.features), dtype=np.float32)
+    predictions = predict(session, interface, rows)
+    outputs = 1 if predictions.ndim == 1 else predictions.shape[1]
+    if not outputs:
+        raise CorruptModel(path, "it predicts nothing")
+    if interface.classifier and outputs == 2:
+        return replace(interface, second_class_only=True), 1
+    return interface, outputs
+
+
+def _task(interface: OnnxInterface, operators: set[str]) -> Task:
+    if interface.classifier:
+        return Task.BINARY if interface.second_class_only else Task.MULTICLASS
+    return Task.REGRESSION if operators & set(_REGRESSORS) else Task.TENSOR
+
+
+def _feature_names(interface: OnnxInterface) -> tuple[str, ...]:
+    """The inputs' names, where each is one column."""
+    if len(interface.inputs) == 1 or any(each.stop - each.start != 1 for each in interface.inputs):
+        return ()
+    return tuple(each.name for each in interface.inputs)
+
+
+def _structure(ensemble: Any, forest: Forest) -> TreeStructure:
+    attributes = _attributes(ensemble)
+    transform = attributes.get("post_transform", b"NONE").decode()
+    return TreeStructure(
+        trees=forest.trees,
+        nodes=forest.nodes,
+        max_depth=forest.max_depth,
+        objective=f"{ensemble.op_type} {transform}",
+        booster=ensemble.op_type,
+        categorical_splits=any(mode in (b"BRANCH_EQ", b"BRANCH_NEQ") for mode in attributes["nodes_modes"]),
+    )
+
+
+def _forest(ensemble: Any, interface: OnnxInterface) -> Forest:
+    attributes = _attributes(ensemble)
+    # After a transformation there may be more columns than the model takes; what they are is not known here.
+    on_raw_columns = list(ensemble.input) == [each.name for each in interface.inputs]
+    features = interface.features if on_raw_columns else int(max(attributes["nodes_featureids"])) + 1
+    return forest_of(_trees(attributes), features)
+
+
+def _trees(attributes: dict[str, Any]) -> Iterator[Tree]:
+    """The trees of a TreeEnsemble operator, which lists the nodes of all of them in parallel arrays."""
+    tree_of = np.array(attributes["nodes_treeids"])
+    is_leaf = np.array([mode == b"LEAF" for mode in attributes["nodes_modes"]])
+    columns = {
+        name: np.array(attributes[f"nodes_{name}"]) for name in ("nodeids", "featureids", "truenodeids", "falsenodeids")
+    }
+    values = np.array(attributes.get("nodes_values") or attributes["nodes_values_as_tensor"], dtype=np.float64)
+    for index in np.unique(tree_of):
+        nodes = np.flatnonzero(tree_of == index)
+        inner = nodes[~is_leaf[nodes]]
+        order = np.argsort(columns["nodeids"][nodes])
+        ids = columns["nodeids"][nodes][order]
+        wanted = np.stack([columns["truenodeids"][inner], columns["falsenodeids"][inner]], axis=1)
+        positions = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+        if (ids[positions] != wanted).any():
+            raise BrokenTree(f"tree {index} points to a node that it does not have")
+        yield Tree(
+            nodes=len(nodes),
+            parents=np.searchsorted(ids, columns["nodeids"][inner]),
+            children=positions,
+            split_features=columns["featureids"][inner].astype(np.int64),
+            thresholds=values[inner],
+            category_features=np.empty(0, np.int64),
+            categories=np.empty(0, np.int64),
+        )
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    import onnx
+
+    def value(attribute: Any) -> Any:
+        found = onnx.helper.get_attribute_value(attribute)
+        return onnx.numpy_helper.to_array(found) if isinstance(found, onnx.TensorProto) else found
+
+    return {attribute.name: value(attribute) for attribute in node.attribute}
