@@ -40,6 +40,7 @@ _FOREIGN = (
     (b"GIF8", "a GIF image"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip file"),
     (b"PAR1", "a Parquet file"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"\x7fELF", "a program or a shared library"),
@@ -49,9 +50,10 @@ _FOREIGN = (
 )
 
 
-def is_gzip(path: Path) -> bool:
-    """Whether ``path`` begins like a gzip stream."""
-    return _head(path)[:2] == b"\x1f\x8b"
+def is_gzip_archive(path: Path) -> bool:
+    """Whether ``path`` is compressed by gzip, and not as joblib compresses a pickle."""
+    head = _head(path)
+    return head.startswith(b"\x1f\x8b") and recognise(head) is None
 
 
 def model_format(path: Path) -> Format:
@@ -168,7 +170,7 @@ def _foreign(path: Path, head: bytes) -> ModelError:
     """The error for a file of none of the known formats, saying what it looks like."""
     for magic, what in _OTHER_MODELS:
         if head.lstrip().startswith(magic):
-            return UnsupportedModel(f"{path} is {what}", remedy="export it to ONNX")
+            return UnsupportedModel(f"{path.name} is {what}", remedy="export it to ONNX")
     for magic, what in _FOREIGN:
         if head.lstrip().startswith(magic):
             return CorruptModel(path, f"it is {what}")

@@ -7,13 +7,19 @@ from a live object, or named so that libraries misread it) and one folder of fin
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.model.formats import model_format
+from servefit.backends.model.archive import find_model, unpack
+from servefit.backends.model.formats import is_gzip_archive, model_format
 from servefit.backends.model.inspection.types import SCHEMA, Inspection
+from servefit.backends.model.live import save_live
 from servefit.backends.model.types import Format, Library, Model
 from servefit.errors import (
     BackendUnavailable,
@@ -45,10 +51,44 @@ _DISTRIBUTIONS = {Library.SKLEARN: "scikit-learn", Library.ONNX: "onnxruntime"}
 
 def load_model(source: Any, *, trust_pickle: bool = False) -> Model:
     """Open ``source``: see ``Model.load``."""
+    if not isinstance(source, str | PathLike):
+        return _load_live(source)
     path = Path(source)
-    if not path.exists():
-        raise CorruptModel(path, "there is no such file")
+    if path.is_dir():
+        return _load_file(find_model(path), str(source), trusted=trust_pickle)
+    if not path.is_file():
+        raise CorruptModel(path, "it is no regular file" if path.exists() else "there is no such file")
+    if is_gzip_archive(path):
+        return _load_archive(path, str(source), trusted=trust_pickle)
     return _load_file(path, str(source), trusted=trust_pickle)
+
+
+def _load_live(source: Any) -> Model:
+    saved = save_live(source)
+    name = f"a live {type(source).__name__}"
+    path = keep_file(saved.content, hashlib.sha256(saved.content).hexdigest(), saved.format)
+    with _blaming(Path(name)):
+        return _load_file(path, name, trusted=True, warnings=saved.warnings)
+
+
+def _load_archive(archive: Path, source: str, *, trusted: bool) -> Model:
+    with _blaming(archive), tempfile.TemporaryDirectory(prefix="servefit-model-") as folder:
+        unpack(archive, Path(folder))
+        unpacked = find_model(Path(folder))
+        kind = model_format(unpacked)
+        if kind is Format.PICKLE and not trusted:
+            raise UntrustedModel(archive)
+        path = keep_file(unpacked.read_bytes(), file_digest(unpacked), kind)
+        return _load_file(path, source, trusted=trusted)
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Say of a file that servefit wrote or unpacked itself that ``path``, which the user named, is corrupt."""
+    try:
+        yield
+    except CorruptModel as error:
+        raise CorruptModel(path, error.reason, remedy=error.remedy) from error
 
 
 def _load_file(path: Path, source: str, *, trusted: bool, warnings: tuple[str, ...] = ()) -> Model:
@@ -58,7 +98,8 @@ def _load_file(path: Path, source: str, *, trusted: bool, warnings: tuple[str, .
     digest = file_digest(path)
     if kind in _TOLD_BY_SUFFIX and path.suffix != _SUFFIXES[kind]:
         path = keep_file(path.read_bytes(), digest, kind)
-    inspection, folder = _inspected(path, kind, digest)
+    with _blaming(Path(source)):
+        inspection, folder = _inspected(path, kind, digest)
     file = path if inspection.file_name is None else folder / inspection.file_name
     return Model(
         source=source,

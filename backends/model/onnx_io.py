@@ -1,14 +1,14 @@
 """How rows go into an ONNX model and predictions come out of it.
 
-``describe`` looks at a session's inputs and outputs once; ``predict`` then feeds rows of float32 columns to whatever
-the model takes (images, several inputs, whole numbers, a fixed batch size), and turns what it gives into an array of
-one value or several a row. The inspection and the backend of ONNX Runtime both use it, so that they agree.
+``interface_of`` looks at a session's inputs and outputs once; ``predict`` then feeds rows of float32 columns to
+whatever the model takes (images, several inputs, whole numbers, a fixed batch size), and turns what it gives into an
+array of one value or several a row. The inspection and the backend of ONNX Runtime both use it, so that they agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,8 @@ class OnnxInterface:
     """All that is to know to call a model. ``batch`` is the number of rows that it insists on, or None.
 
     ``outputs`` are the outputs to use, side by side: nearly always one. ``output_is_maps`` says that it holds one
-    mapping of label to probability a row (the ZipMap operator). ``second_class_only`` says that of the two probabilities the second is the prediction.
+    mapping of label to probability a row (the ZipMap operator). ``second_class_only`` says that of the two
+    probabilities the second is the prediction.
     """
 
     inputs: tuple[OnnxInput, ...]
@@ -74,10 +75,25 @@ class OnnxInterface:
         return cls(**{**facts, "inputs": inputs, "outputs": tuple(facts["outputs"])})
 
 
+def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, int]:
+    """How to call a model, and how many values it gives a row, found out by predicting one row of zeros.
+
+    Raises UnsupportedModel, and whatever ONNX Runtime raises on the row.
+    """
+    interface = describe(session)
+    predictions = predict(session, interface, np.zeros((1, interface.features), dtype=np.float32))
+    outputs = 1 if predictions.ndim == 1 else predictions.shape[1]
+    if not outputs:
+        raise UnsupportedModel("its output is empty")
+    if interface.classifier and outputs == 2:
+        return replace(interface, second_class_only=True), 1
+    return interface, outputs
+
+
 def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
     """What ``session`` takes and gives. Raises UnsupportedModel for inputs that are not numbers, or of unknown size.
 
-    ``second_class_only`` is left False: only a prediction shows how many values a classifier gives (``predict``).
+    ``second_class_only`` is left False: only a prediction shows how many values a classifier gives.
     """
     inputs: list[OnnxInput] = []
     batches = set()

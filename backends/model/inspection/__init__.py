@@ -35,7 +35,9 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
             from servefit.backends.model.inspection.onnx import inspect_onnx
 
             return inspect_onnx(path, folder)
-        raise NotImplementedError(model_format)
+        from servefit.backends.model.inspection.pickled import inspect_pickle
+
+        return inspect_pickle(path, folder)
     except ServefitError:
         raise
     except Exception as error:

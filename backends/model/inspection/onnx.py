@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 
 from servefit.backends.model.inspection.forest import BrokenTree, Forest, Tree, forest_of
 from servefit.backends.model.inspection.types import Inspection
-from servefit.backends.model.onnx_io import OnnxInterface, describe, predict
+from servefit.backends.model.onnx_io import OnnxInterface, interface_of
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
-from servefit.errors import CorruptModel, UnsupportedModel
+from servefit.errors import UnsupportedModel
 
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _REGRESSORS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
@@ -26,7 +25,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
     model = onnx.load(str(path), load_external_data=False)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise UnsupportedModel(f"{path} keeps its weights in other files", remedy="save it as one file")
-    interface, outputs = interface_of(path)
+    interface, outputs = _open(path)
     ensembles = [node for node in model.graph.node if node.op_type in _ENSEMBLES]
     forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None
     on_raw_columns = forest is not None and list(ensembles[0].input) == [each.name for each in interface.inputs]
@@ -54,23 +53,13 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
     )
 
 
-def interface_of(path: Path) -> tuple[OnnxInterface, int]:
-    """How to call the model at ``path``, and how many values it gives a row. Raises CorruptModel, UnsupportedModel."""
+def _open(path: Path) -> tuple[OnnxInterface, int]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    interface = describe(session)
-    rows = np.zeros((1, interface.features), dtype=np.float32)
-    predictions = predict(session, interface, rows)
-    outputs = 1 if predictions.ndim == 1 else predictions.shape[1]
-    if not outputs:
-        raise CorruptModel(path, "it predicts nothing")
-    if interface.classifier and outputs == 2:
-        return replace(interface, second_class_only=True), 1
-    return interface, outputs
+    return interface_of(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
 
 
 def _task(interface: OnnxInterface, operators: set[str]) -> Task:

@@ -1,0 +1,31 @@
+"""What a scikit-learn estimator predicts, as one number or several a row.
+
+The inspection and scikit-learn's own backend both use it, so that they agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.model.types import Task
+
+
+def prediction_method(estimator: Any, task: Task) -> str:
+    """The method whose result is the prediction: probabilities where there are any, the score of an outlier detector,
+    else what ``predict`` gives."""
+    if task in (Task.BINARY, Task.MULTICLASS) and hasattr(estimator, "predict_proba"):
+        return "predict_proba"
+    return "decision_function" if task is Task.OUTLIER else "predict"
+
+
+def predict(estimator: Any, task: Task, rows: np.ndarray) -> np.ndarray:
+    """Predict float32 ``rows`` (n, features): (n,) or (n, outputs), as ``Signature`` says for the task."""
+    method = prediction_method(estimator, task)
+    predictions = np.asarray(getattr(estimator, method)(rows))
+    if method == "predict_proba" and task is Task.BINARY:
+        predictions = predictions[:, 1]
+    if predictions.ndim == 2 and predictions.shape[1] == 1:
+        predictions = predictions[:, 0]
+    return predictions if predictions.dtype.kind == "f" else predictions.astype(np.float64)
