@@ -1,0 +1,9 @@
+"""The reference use case: a credit-card fraud model of realistic size, and transactions to send to it.
+
+Nothing is shipped: the rows come from a seed, and the model is trained on them when it is first asked for.
+"""
+
+from servefit.demo.fraud import FraudFacts, fraud_facts, fraud_model, fraud_payload
+from servefit.demo.transactions import fraud_rows
+
+__all__ = ["FraudFacts", "fraud_facts", "fraud_model", "fraud_payload", "fraud_rows"]

@@ -1,0 +1,83 @@
+"""Made-up credit-card transactions, in the shape of the well-known public data set of two days of European payments.
+
+That set has 284,807 rows: 28 anonymised components of decreasing variance, the seconds since the first transaction
+and the amount, and 492 frauds. Nothing of it is here but its shape: every row is drawn from a seed. Frauds move a dozen
+components together, each by its own degree, in one of two patterns; some cannot be told from honest payments, and some
+honest payments look like fraud, so a classifier does well and not perfectly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+COMPONENTS = 28
+FEATURE_NAMES = (*(f"V{nth}" for nth in range(1, COMPONENTS + 1)), "Time", "Amount")
+LEGITIMATE = 284_315
+FRAUDULENT = 492
+
+_HOURS = 48
+_SECONDS_PER_HOUR = 3600
+_TAIL_DEGREES_OF_FREEDOM = 4
+_UNDETECTABLE_FRAUDS = 0.05
+_SUSPICIOUS_PAYMENTS = 0.0008
+_LARGEST_AMOUNT = 25_000.0
+
+# How far a fraud of average degree moves each component, in standard deviations of the honest payments.
+_STOLEN_CARD = {2: 1.6, 3: -2.9, 4: 2.4, 7: -2.4, 9: -1.7, 10: -3.2, 11: 2.8, 12: -3.9, 14: -4.6, 16: -3.1, 17: -3.7}
+_CARD_TESTING = {1: -1.3, 4: 1.9, 5: 1.1, 8: 1.5, 11: 2.1, 12: -1.8, 14: -2.9, 18: -1.2, 19: 1.1, 21: 1.4, 27: 1.7}
+_SHARE_OF_CARD_TESTING = 0.3
+
+
+def fraud_rows(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw two days of transactions in order of time, the same for the same seed.
+
+    Gives rows, float32 of shape (284807, 30) with the columns of ``FEATURE_NAMES``, and labels, int8 of shape
+    (284807,), 1 for the 492 frauds.
+    """
+    random = np.random.default_rng(seed)
+    fraudulent = np.zeros(LEGITIMATE + FRAUDULENT, dtype=np.int8)
+    fraudulent[random.choice(fraudulent.size, FRAUDULENT, replace=False)] = 1
+
+    moved = (fraudulent == 1) & (random.random(fraudulent.size) > _UNDETECTABLE_FRAUDS)
+    moved |= random.random(fraudulent.size) < _SUSPICIOUS_PAYMENTS
+    testing = moved & (random.random(fraudulent.size) < _SHARE_OF_CARD_TESTING)
+
+    components = _heavy_tailed(random, fraudulent.size)
+    components[moved & ~testing] += _shifts(random, int((moved & ~testing).sum()), _STOLEN_CARD)
+    components[testing] += _shifts(random, int(testing.sum()), _CARD_TESTING)
+    # Principal components come in order of variance.
+    components *= np.geomspace(2.0, 0.33, COMPONENTS)
+    columns = (components, _times(random, fraudulent.size), _amounts(random, testing))
+    return np.column_stack(columns).astype(np.float32), fraudulent
+
+
+def _heavy_tailed(random: np.random.Generator, count: int) -> np.ndarray:
+    """Multivariate Student t: normal rows, each stretched as a whole, so that extremes come together."""
+    normal = random.standard_normal((count, COMPONENTS))
+    stretch = np.sqrt(_TAIL_DEGREES_OF_FREEDOM / random.chisquare(_TAIL_DEGREES_OF_FREEDOM, (count, 1)))
+    return np.asarray(normal * stretch)
+
+
+def _shifts(random: np.random.Generator, count: int, pattern: dict[int, float]) -> np.ndarray:
+    """``pattern`` for each of ``count`` transactions, to a degree of its own and with noise in every component."""
+    direction = np.zeros(COMPONENTS)
+    for component, shift in pattern.items():
+        direction[component - 1] = shift
+    degree = random.gamma(2.5, 1 / 2.5, (count, 1))
+    noise = random.standard_normal((count, COMPONENTS)) * np.abs(direction) * 0.4
+    return np.asarray(degree * (direction + noise))
+
+
+def _times(random: np.random.Generator, count: int) -> np.ndarray:
+    """Whole seconds since the first transaction, ascending; few of them at night."""
+    hour_of_day = np.arange(_HOURS) % 24
+    weights = 1.1 + np.sin((hour_of_day - 9) * np.pi / 12)
+    hours = random.choice(_HOURS, count, p=weights / weights.sum())
+    return np.asarray(np.sort(np.floor((hours + random.random(count)) * _SECONDS_PER_HOUR)))
+
+
+def _amounts(random: np.random.Generator, testing: np.ndarray) -> np.ndarray:
+    """Amounts to the cent, median 22. Whoever tests a stolen card number pays next to nothing."""
+    amounts = random.lognormal(np.log(22), 1.6, testing.size)
+    amounts[testing] = random.lognormal(0, 0.4, int(testing.sum()))
+    return np.asarray(np.round(np.minimum(amounts, _LARGEST_AMOUNT), 2))
