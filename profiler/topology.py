@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,5 +77,5 @@ def _cpu_folder(sys: Path, cpu: int) -> Path:
 
 def _size_bytes(text: str) -> int:
     """A size such as ``512K``, as the kernel writes it."""
-    number, unit = re.fullmatch(r"(\d+)([KMG]?)", text).groups()
-    return int(number) << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
+    shift = {"K": 10, "M": 20, "G": 30}.get(text[-1:], 0)
+    return int(text.rstrip("KMG")) << shift

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import signal
 import time
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import Predictor
 
 _CHUNK_REQUESTS = 65_536
+_PR_SET_PDEATHSIG = 1
 _POLL_S = 100e-6
 _WARM_UP_NS = 500_000_000
 _WARM_UP_BLOCK_NS = 5_000_000
@@ -29,6 +32,7 @@ _WARM_UP_BLOCK_NS = 5_000_000
 
 def serve(connection_fd: int, queue_fd: int, number: int) -> None:
     """Talk to the parent as ``messages`` describes. A ServefitError goes to it; anything else ends the process."""
+    _die_with_parent()
     with Connection(connection_fd) as parent:
         try:
             _serve(parent, queue_fd, number)
@@ -102,7 +106,7 @@ class Samples:
     def _add_chunk(self) -> None:
         chunk = np.full(3 * _CHUNK_REQUESTS, 0, dtype=np.int64)  # written to, so that its pages are there
         self._chunks.append(chunk)
-        self._words = memoryview(chunk)
+        self._words = chunk.data
         self._next = 0
 
     def record(self, scheduled: list[int], started: int, ended: int) -> None:
@@ -195,6 +199,13 @@ def _wait_until(due_ns: int, *, spin_ns: int) -> int:
     while time.monotonic_ns() < due_ns:
         pass
     return time.thread_time_ns() - cpu_before
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends, even if that is killed outright."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
 def _thread_masks() -> list[set[int]]:

@@ -1,0 +1,171 @@
+"""Workers that crash, hang, print and fork: one clear error, and nothing left behind.
+
+That nothing remains is asserted after every test by the fixture in conftest.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from servefit.errors import BackendUnavailable, OutOfMemory, TimedOut, WorkerCrashed
+from servefit.profiler.traffic import ClosedLoop, OpenLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.profiler.conftest import StartSynthetic
+
+    IsGone = Callable[[int], bool]
+
+ONE_CPU = (min(os.sched_getaffinity(0)),)
+SHORT = ClosedLoop.constant(users=2, duration_s=0.3)
+
+
+def test_an_error_of_the_loader_arrives_as_it_was_raised(start_synthetic: StartSynthetic) -> None:
+    with (
+        pytest.raises(BackendUnavailable, match="no such library; install it"),
+        start_synthetic({"fails_to_load": True}, cpus=ONE_CPU, workers=2),
+    ):
+        pass
+
+
+def test_any_other_exception_is_a_crash_with_its_last_line(start_synthetic: StartSynthetic) -> None:
+    with (
+        pytest.raises(WorkerCrashed, match="RuntimeError: the library is in a bad mood") as caught,
+        start_synthetic({"raises_on_load": True}, cpus=ONE_CPU),
+    ):
+        pass
+    assert caught.value.signal is None
+    assert "Traceback" in caught.value.stderr
+
+
+def test_a_loader_that_hangs_is_stopped(start_synthetic: StartSynthetic) -> None:
+    began = time.monotonic()
+    with (
+        pytest.raises(TimedOut, match="loading the artifact did not finish within 1 s"),
+        start_synthetic({"hangs_on_load": True}, cpus=ONE_CPU, load_timeout_s=1.0),
+    ):
+        pass
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("calls", [0, 500], ids=["in the warm-up", "in the run"])
+def test_a_segfault_is_reported_with_its_signal(start_synthetic: StartSynthetic, calls: int) -> None:
+    facts = {"act": "segfault", "calls": calls}
+    with start_synthetic(facts, cpus=ONE_CPU, workers=2) as workers, pytest.raises(WorkerCrashed) as caught:
+        workers.run(ClosedLoop.constant(users=2, duration_s=5))
+    assert caught.value.signal == signal.SIGSEGV
+
+
+def test_a_worker_killed_from_outside_is_a_crash_and_not_for_memory(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 100}, cpus=ONE_CPU, workers=2) as workers:
+        killer = threading.Timer(0.5, os.kill, (workers.pids[1], signal.SIGKILL))
+        killer.start()
+        with pytest.raises(WorkerCrashed) as caught:
+            workers.run(ClosedLoop.constant(users=2, duration_s=20))
+        killer.join()
+    assert caught.value.signal == signal.SIGKILL
+
+
+def test_a_worker_that_gets_no_memory_is_out_of_memory(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "no memory"}, cpus=ONE_CPU) as workers, pytest.raises(OutOfMemory):
+        workers.run(SHORT)
+
+
+def test_an_exception_in_a_run_names_itself(start_synthetic: StartSynthetic) -> None:
+    facts = {"act": "raise", "calls": 500}
+    with (
+        start_synthetic(facts, cpus=ONE_CPU) as workers,
+        pytest.raises(WorkerCrashed, match="ValueError: these rows are not to my taste"),
+    ):
+        workers.run(ClosedLoop.constant(users=1, duration_s=5))
+
+
+def test_a_call_that_hangs_ends_the_run_after_its_grace(start_synthetic: StartSynthetic) -> None:
+    facts = {"act": "hang", "calls": 500}
+    with start_synthetic(facts, cpus=ONE_CPU, grace_s=1.5) as workers, pytest.raises(TimedOut):
+        workers.run(ClosedLoop.constant(users=1, duration_s=0.3))
+
+
+def test_forty_megabytes_of_output_are_read_and_only_the_end_is_kept(
+    start_synthetic: StartSynthetic, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with start_synthetic({"act": "print"}, cpus=ONE_CPU) as workers, pytest.raises(WorkerCrashed) as caught:
+        workers.run(SHORT)
+    assert caught.value.stderr.endswith("these are my last words")
+    assert len(caught.value.stderr) < 20_000
+    assert capfd.readouterr() == ("", "")
+
+
+def test_children_of_a_worker_end_with_it(start_synthetic: StartSynthetic, is_gone: IsGone) -> None:
+    with start_synthetic({"forks": True}, cpus=ONE_CPU) as workers:
+        (group,) = workers.pids
+        assert len(psutil.Process(group).children()) == 2
+        workers.run(SHORT)
+    assert is_gone(group)
+
+
+def test_a_dead_worker_is_noticed_though_its_children_hold_its_files_open(
+    start_synthetic: StartSynthetic, is_gone: IsGone
+) -> None:
+    facts = {"forks": True, "act": "kill", "calls": 500}
+    with start_synthetic(facts, cpus=ONE_CPU) as workers:
+        (group,) = workers.pids
+        with pytest.raises(WorkerCrashed):
+            workers.run(ClosedLoop.constant(users=1, duration_s=20))
+    assert is_gone(group)
+
+
+def test_ctrl_c_in_a_run_leaves_nothing(start_synthetic: StartSynthetic, is_gone: IsGone) -> None:
+    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    with start_synthetic({"act": "sleep", "us": 100}, cpus=ONE_CPU, workers=2) as workers:
+        groups = workers.pids
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            workers.run(OpenLoop(rate_per_s=100, duration_s=30))
+        interrupt.join()
+    assert all(is_gone(group) for group in groups)
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from servefit.backends.types import Artifact, Target\n"
+        "from servefit.profiler.inprocess.workers import start_workers\n"
+        "from servefit.profiler.traffic import ClosedLoop\n"
+        "from servefit.profiler.types import Configuration\n"
+        "configuration = Configuration(vcpus=1, backend='s', environment=(('PYTHONPATH', sys.argv[1]),))\n"
+        "artifact = Artifact(backend='s', backend_version='1', model_digest='', target=Target.CPU,\n"
+        "                    folder=Path('/nonexistent'), facts={'act': 'hang', 'calls': 100})\n"
+        "rows = np.zeros((1, 1), dtype=np.float32)\n"
+        "with start_workers(configuration, artifact, rows, cpus=(int(sys.argv[2]),),\n"
+        "                   loader='synthetic_predictors:load') as workers:\n"
+        "    print(workers.pids[0], flush=True)\n"
+        "    workers.run(ClosedLoop.constant(users=1, duration_s=60))\n"
+    )
+    folder = Path(__file__).resolve().parent.parent
+    with subprocess.Popen(
+        [sys.executable, str(script), str(folder), str(ONE_CPU[0])], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(0.5)
+        assert worker.is_running()
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,185 @@
+"""Runs by real workers whose predictors have known behaviour."""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from servefit.errors import SpecError
+from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
+
+if TYPE_CHECKING:
+    from tests.profiler.conftest import StartSynthetic
+
+MS = 1_000_000
+ALL_CPUS = tuple(sorted(os.sched_getaffinity(0)))
+ONE_CPU = ALL_CPUS[:1]
+
+
+def test_a_closed_loop_keeps_one_user_s_requests_one_after_the_other(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 2000}, cpus=ONE_CPU) as workers:
+        run = workers.run(ClosedLoop.constant(users=1, duration_s=0.3))
+    scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()
+    assert 60 <= len(ended) <= 150
+    assert np.array_equal(scheduled[1:], ended[:-1])
+    assert np.all(scheduled <= started)
+    assert np.all(ended - started >= 2 * MS)
+    assert run.backlog <= 1
+    assert len(ended) <= run.offered <= len(ended) + 1
+
+
+def test_an_open_loop_measures_from_the_moment_a_request_was_due(start_synthetic: StartSynthetic) -> None:
+    """One worker that takes 20 ms is offered a request every 10 ms: the n-th of them waits 10 ms longer than the last."""
+    traffic = OpenLoop(rate_per_s=100, duration_s=0.4, arrivals="constant")
+    with start_synthetic({"act": "sleep", "us": 20_000}, cpus=ONE_CPU) as workers:
+        run = workers.run(traffic)
+    scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    assert np.array_equal(scheduled - run.plateau_ns[0], traffic.arrivals_ns()[: len(scheduled)])
+    response = ended - scheduled
+    assert np.all(np.diff(response) > 9 * MS)
+    assert run.offered == 40
+    assert run.backlog == 40 - len(scheduled)
+    assert 15 <= len(scheduled) <= 20
+
+
+def test_an_open_loop_below_capacity_answers_everything_about_when_it_is_due(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers:
+        run = workers.run(OpenLoop(rate_per_s=200, duration_s=0.5, seed=1))
+    lag = run.samples.started_ns() - run.samples.scheduled_ns()
+    assert len(lag) == run.offered == len(OpenLoop(rate_per_s=200, duration_s=0.5, seed=1).arrivals_ns())
+    assert run.backlog == 0
+    assert lag.min() >= 0
+    assert np.median(lag) < 1 * MS
+
+
+def test_several_workers_share_the_queue(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 5000}, cpus=ONE_CPU, workers=3) as workers:
+        assert len(set(workers.pids)) == 3
+        run = workers.run(ClosedLoop.constant(users=3, duration_s=0.4))
+    assert run.threads_per_worker == (1, 1, 1)
+    assert run.threads_outside == 0
+    assert 150 <= len(run.samples.ended_ns()) <= 240
+    assert np.all(np.diff(run.samples.ended_ns()) >= 0)
+
+
+def test_waiting_requests_are_joined_up_to_the_largest_batch(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 5000}, cpus=ONE_CPU, max_batch=4) as workers:
+        run = workers.run(ClosedLoop.constant(users=6, duration_s=0.3))
+    _, sizes = np.unique(run.samples.started_ns(), return_counts=True)
+    assert sizes.max() == 4
+    # Six users and batches of four: whoever is left over waits for the next call, with those who have returned.
+    assert set(sizes[1:-1].tolist()) <= {2, 4}
+
+
+def test_requests_rotate_through_the_payload(start_synthetic: StartSynthetic, tmp_path: Path) -> None:
+    log = tmp_path / "rows"
+    with start_synthetic({"act": "log rows", "log": str(log)}, cpus=ONE_CPU, rows_per_request=3) as workers:
+        workers.run(OpenLoop(rate_per_s=100, duration_s=0.2, arrivals="constant"))
+    calls = [[int(value) for value in line.split()] for line in log.read_text().splitlines()]
+    assert len(calls) >= 20
+    assert calls[-20:] == [[(3 * request + row) % 10 for row in range(3)] for request in range(20)]
+
+
+def test_the_rows_of_a_batch_are_those_of_consecutive_requests(start_synthetic: StartSynthetic, tmp_path: Path) -> None:
+    log = tmp_path / "rows"
+    with start_synthetic({"act": "log rows", "log": str(log)}, cpus=ONE_CPU, max_batch=4) as workers:
+        workers.run(ClosedLoop.constant(users=4, duration_s=0.1))
+    last = [[int(value) for value in line.split()] for line in log.read_text().splitlines()][-5:]
+    for call, following in zip(last, last[1:], strict=False):
+        assert following == [(call[-1] + 1 + row) % 10 for row in range(len(following))]
+
+
+def test_waiting_is_not_counted_as_cpu_time_and_work_is(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "spin", "us": 5000}, cpus=ONE_CPU) as workers:
+        mostly_idle = workers.run(OpenLoop(rate_per_s=40, duration_s=0.6, arrivals="constant"))
+        busy = workers.run(ClosedLoop.constant(users=1, duration_s=0.6))
+    assert 0.1 <= mostly_idle.busy_cpu_ns / 0.6e9 <= 0.35
+    # Other processes may take a share of the CPU, but never give more than one.
+    assert 0.4 <= busy.busy_cpu_ns / 0.6e9 <= 1.05
+
+
+def test_a_worker_that_spins_for_its_arrivals_reads_as_idle(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers:
+        run = workers.run(OpenLoop(rate_per_s=2000, duration_s=0.5))
+    assert run.busy_cpu_ns / 0.5e9 < 0.3
+    assert np.median([point.cpu_percent for point in run.telemetry]) < 30
+
+
+def test_ramps_are_left_out_of_the_plateau(start_synthetic: StartSynthetic) -> None:
+    ramp = ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=600, duration_s=0.45),))
+    with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU) as workers:
+        run = workers.run(ramp)
+    begin, end = run.plateau_ns
+    assert end - begin == pytest.approx(50 * MS, abs=1)
+    assert run.offered < len(run.samples.ended_ns())
+    first = run.samples.scheduled_ns()[0]
+    assert begin - first == pytest.approx(400 * MS, abs=1)
+
+
+def test_the_same_workers_carry_out_several_runs(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU, workers=2) as workers:
+        pids = workers.pids
+        runs = [workers.run(ClosedLoop.constant(users=users, duration_s=0.15)) for users in (1, 2)]
+        runs.append(workers.run(OpenLoop(rate_per_s=100, duration_s=0.15)))
+        assert workers.pids == pids
+    assert [run.traffic for run in runs] == [
+        ClosedLoop.constant(users=1, duration_s=0.15),
+        ClosedLoop.constant(users=2, duration_s=0.15),
+        OpenLoop(rate_per_s=100, duration_s=0.15),
+    ]
+    assert len(runs[1].samples.ended_ns()) > len(runs[0].samples.ended_ns())
+
+
+def test_environment_and_affinity_are_there_before_the_predictor_is_loaded(
+    start_synthetic: StartSynthetic, tmp_path: Path
+) -> None:
+    told = tmp_path / "environment"
+    cpu = ALL_CPUS[-1]
+    facts = {"announces_environment": str(told)}
+    with start_synthetic(facts, cpus=(cpu,), threads=3, environment={"COLOUR": "green"}):
+        pass
+    threads, colour, mask = told.read_text().split(maxsplit=2)
+    assert threads == "3"
+    assert colour == "green"
+    assert ast.literal_eval(mask) == [cpu]
+
+
+def test_the_user_s_own_variables_win(start_synthetic: StartSynthetic, tmp_path: Path) -> None:
+    told = tmp_path / "environment"
+    environment = {"OMP_NUM_THREADS": "7"}
+    with start_synthetic({"announces_environment": str(told)}, cpus=ONE_CPU, environment=environment):
+        pass
+    assert told.read_text().startswith("7 ")
+
+
+def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(
+    start_synthetic: StartSynthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('not the numpy you are looking for')")
+    monkeypatch.chdir(tmp_path)
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers:
+        run = workers.run(ClosedLoop.constant(users=1, duration_s=0.05))
+    assert run.offered > 0
+
+
+def test_load_time_and_memory_are_reported(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU, workers=2) as workers:
+        run = workers.run(ClosedLoop.constant(users=2, duration_s=0.35))
+        assert 0 < workers.load_s < 30
+    assert run.peak_memory_bytes > 2 * 10_000_000
+    assert len(run.telemetry) >= 2
+    assert all(point.memory_bytes > 2 * 10_000_000 for point in run.telemetry)
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [("workers", 0), ("workers", 10**6), ("threads", 0), ("max_batch", 0), ("rows_per_request", 0)],
+)
+def test_counts_that_make_no_sense_are_refused(start_synthetic: StartSynthetic, field: str, wrong: int) -> None:
+    with pytest.raises(SpecError), start_synthetic({}, cpus=ONE_CPU, **{field: wrong}):
+        pass

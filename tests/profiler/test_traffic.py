@@ -1,0 +1,69 @@
+"""Arrivals and users."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from servefit.errors import SpecError
+from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
+
+
+def test_users_of_a_phase_join_at_its_beginning_and_then_at_the_spawn_rate() -> None:
+    loop = ClosedLoop(
+        phases=(
+            Phase(initial_users=2, spawn_per_minute=60, duration_s=3),
+            Phase(initial_users=1, spawn_per_minute=0, duration_s=5),
+        )
+    )
+    assert loop.joins_s() == (0, 0, 1, 2, 3, 3)
+    assert loop.users == 6
+    assert loop.duration_s == 8
+
+
+def test_poisson_arrivals_have_the_rate_and_the_spread_of_their_kind() -> None:
+    arrivals = OpenLoop(rate_per_s=1000, duration_s=100, seed=1).arrivals_ns()
+    gaps = np.diff(arrivals)
+    assert len(arrivals) == pytest.approx(100_000, rel=0.02)
+    assert gaps.mean() == pytest.approx(1e6, rel=0.02)
+    assert gaps.std() == pytest.approx(1e6, rel=0.02)
+    assert arrivals[-1] < 100e9
+
+
+def test_the_same_seed_gives_the_same_arrivals_and_another_seed_others() -> None:
+    first, again, other = (OpenLoop(rate_per_s=50, duration_s=2, seed=seed).arrivals_ns() for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_constant_arrivals_are_evenly_spaced() -> None:
+    arrivals = OpenLoop(rate_per_s=4, duration_s=1, arrivals="constant").arrivals_ns()
+    assert arrivals.tolist() == [0, 250_000_000, 500_000_000, 750_000_000]
+
+
+@pytest.mark.parametrize("rate", [0, -5, math.nan, math.inf, 1e12])
+def test_an_impossible_rate_is_refused(rate: float) -> None:
+    with pytest.raises(SpecError, match="^rate: "):
+        OpenLoop(rate_per_s=rate, duration_s=1)
+
+
+@pytest.mark.parametrize("duration", [0, -1, math.nan, math.inf])
+def test_an_impossible_duration_is_refused(duration: float) -> None:
+    with pytest.raises(SpecError, match="^duration: "):
+        OpenLoop(rate_per_s=1, duration_s=duration)
+    with pytest.raises(SpecError, match="^duration: "):
+        ClosedLoop.constant(users=1, duration_s=duration)
+
+
+@pytest.mark.parametrize("users", [0, -1, 10**9])
+def test_an_impossible_number_of_users_is_refused(users: int) -> None:
+    with pytest.raises(SpecError, match="^users: "):
+        ClosedLoop.constant(users=users, duration_s=1)
+
+
+@pytest.mark.parametrize("spawn", [-1, math.nan, math.inf])
+def test_an_impossible_spawn_rate_is_refused(spawn: float) -> None:
+    with pytest.raises(SpecError, match="^spawn: "):
+        Phase(initial_users=1, spawn_per_minute=spawn, duration_s=1)
