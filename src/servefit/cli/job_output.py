@@ -101,7 +101,7 @@ def recommendations_table(job: RecommendationJob) -> Table:
     return Table(
         title="Recommendations, best first",
         columns=(
-            "id", "profile", "count", "backend", "workers", "threads", "batch", "$/hour", "$/million", "max/min",
+            "id", "profile", "count", "backend", "workers", "threads", "batch", "$/hour", "$/million", "max a minute",
             "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory %", "SLA",
         ),
         rows=[_row(one, asked=not job.request.sla.asks_nothing) for one in job.recommendations],

@@ -1,0 +1,195 @@
+"""Whatever is wrong with what was asked or given: one clear line, the right exit status, and no traceback."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Finished, Servefit, Sources
+
+
+def check_refused(ended: Finished, *words: str, status: int = 2) -> None:
+    assert ended.status == status, ended.stderr
+    assert ended.stdout == ""
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("servefit: ")]
+    assert len(lines) == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture
+def recommend(servefit: Servefit, sources: Sources) -> Servefit:
+    def run(*arguments: str | Path, model: Path = sources.xgboost) -> Finished:
+        return servefit("recommend", model, "--quiet", *arguments)
+
+    return run
+
+
+def test_a_missing_model(recommend: Servefit, tmp_path: Path) -> None:
+    check_refused(recommend(model=tmp_path / "nothing.ubj"), "nothing.ubj")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello world", b"\x89PNG\r\n\x1a\n" + bytes(100), b"{}", b"tree\nversion=v4\n", b"a,b\n1,2\n"]
+)
+def test_an_empty_or_foreign_file(recommend: Servefit, tmp_path: Path, content: bytes) -> None:
+    model = tmp_path / "model.bin"
+    model.write_bytes(content)
+    check_refused(recommend(model=model), "model.bin")
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "lightgbm", "onnx"])
+def test_a_truncated_model(recommend: Servefit, sources: Sources, tmp_path: Path, kind: str) -> None:
+    whole = getattr(sources, kind)
+    cut = tmp_path / f"cut{whole.suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    check_refused(recommend(model=cut), f"cut{whole.suffix}")
+
+
+def test_a_model_with_zero_trees(recommend: Servefit, tmp_path: Path) -> None:
+    import numpy as np
+    import xgboost
+
+    rows = np.zeros((10, 3), dtype=np.float32)
+    empty = xgboost.train({}, xgboost.DMatrix(rows, np.arange(10)), num_boost_round=0)
+    empty.save_model(tmp_path / "empty.json")
+    check_refused(recommend(model=tmp_path / "empty.json"), "trees")
+
+
+def test_a_pickle_that_nobody_trusts(recommend: Servefit, sources: Sources) -> None:
+    check_refused(recommend(model=sources.sklearn), "--trust-pickle")
+
+
+def test_an_archive_that_holds_no_model(recommend: Servefit, tmp_path: Path) -> None:
+    archive = tmp_path / "model.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("README"), io.BytesIO())
+    check_refused(recommend(model=archive), "model.tar.gz")
+
+
+def test_a_truncated_archive(recommend: Servefit, sources: Sources, tmp_path: Path) -> None:
+    archive = tmp_path / "model.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(sources.xgboost, "model.ubj")
+    archive.write_bytes(archive.read_bytes()[:500])
+    check_refused(recommend(model=archive), "model.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("1,2,3\n", ["30", "3"]),
+        (",".join(["1"] * 31) + "\n", ["30", "31"]),
+        (",".join(["1"] * 29 + ["fraud"]) + "\n" + ",".join(["1"] * 29 + ["honest"]) + "\n", ["number"]),
+        ("", ["row"]),
+        (",".join(["1"] * 29 + ["inf"]) + "\n", ["inf"]),
+    ],
+)
+def test_a_payload_that_does_not_fit(recommend: Servefit, tmp_path: Path, content: str, words: list[str]) -> None:
+    payload = tmp_path / "payload.csv"
+    payload.write_text(content)
+    check_refused(recommend("--payload", payload), "payload.csv", *words)
+
+
+def test_a_payload_that_is_not_there(recommend: Servefit, tmp_path: Path) -> None:
+    check_refused(recommend("--payload", tmp_path / "gone.csv"), "gone.csv")
+
+
+def test_a_payload_of_binary_junk(recommend: Servefit, tmp_path: Path) -> None:
+    payload = tmp_path / "payload.csv"
+    payload.write_bytes(gzip.compress(b"junk") + bytes(range(256)))
+    check_refused(recommend("--payload", payload), "payload.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--profile", "local-1d"], ["profile", "local-1c"]),
+        (["--profile", "ml.m5.lage"], ["ml.m5.large"]),
+        (["--backend", "onnxruntimes"], ["backend", "onnxruntime"]),
+        (["--sla", "p95"], ["sla", "p95=100ms"]),
+        (["--sla", "p95=fast"], ["sla"]),
+        (["--sla", "p95=0ms"], ["sla"]),
+        (["--rate", "often"], ["rate", "500/s"]),
+        (["--rate", "-5/s"], ["rate"]),
+        (["--budget", "soon"], ["budget"]),
+        (["--max-tests", "0"], ["max_tests"]),
+        (["--goal", "speed"], ["goal"]),
+        (["--env", "OMP_NUM_THREADS"], ["env"]),
+        (["--phase", "users=1"], ["phase"]),
+        (["--phase", "users=0,duration=1s"], ["users"]),
+        (["--phase", "users=1,duration=0s"], ["phase"]),
+        (["--phase", "users=1,lasting=1s"], ["phase"]),
+        (["--name", "a/b"], ["name"]),
+        (["--rows-per-request", "0"], ["rows_per_request"]),
+    ],
+)
+def test_an_option_that_makes_no_sense(recommend: Servefit, arguments: list[str], words: list[str]) -> None:
+    check_refused(recommend(*arguments), *words)
+
+
+def test_an_unknown_option_and_a_missing_argument(servefit: Servefit) -> None:
+    for arguments in (["recommend", "model", "--nonsense"], ["recommend"], ["nonsense"]):
+        ended = servefit(*arguments)
+        assert ended.status == 2
+        assert ended.stdout == ""
+        assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--workers", "0"],
+        ["--threads", "0"],
+        ["--batch", "0"],
+        ["--users", "0"],
+        ["--duration", "0s"],
+        ["--rate", "0/s"],
+    ],
+)
+def test_a_configuration_that_makes_no_sense(servefit: Servefit, sources: Sources, arguments: list[str]) -> None:
+    check_refused(servefit("profile", sources.xgboost, "--quiet", *arguments), arguments[0].strip("-"))
+
+
+def test_a_profile_that_this_host_cannot_be_is_not_measured(recommend: Servefit) -> None:
+    ended = recommend("--profile", "ml.c7i.48xlarge", "--format", "json")
+    assert ended.status == 4
+    assert ended.document["status"] == "FAILED"
+    assert ended.document["recommendations"] == []
+    (skipped,) = [one for one in ended.document["skipped"] if "instance_profile" in one]
+    assert "192 vCPUs" in skipped["reason"]
+
+
+def test_a_backend_that_does_not_take_the_model_leaves_nothing_to_measure(recommend: Servefit) -> None:
+    ended = recommend("--backend", "lightgbm", "--format", "json")
+    assert ended.status == 4
+    (skipped,) = [one for one in ended.document["skipped"] if "backend" in one]
+    assert skipped["backend"] == "lightgbm"
+    assert skipped["reason"]
+
+
+def test_a_state_folder_that_cannot_be_written(servefit: Servefit, sources: Sources, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    ended = servefit("recommend", sources.xgboost, "--quiet", SERVEFIT_HOME=str(blocked))
+    check_refused(ended, "SERVEFIT_HOME", status=4)
+
+
+def test_a_name_in_use(recommend: Servefit, state: Path) -> None:
+    (state / "jobs" / "taken").mkdir(parents=True)
+    check_refused(recommend("--name", "taken"), "taken", "in use")
+
+
+def test_a_compiled_artifact_is_not_written_over_what_is_there(
+    servefit: Servefit, sources: Sources, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").write_text("data")
+    check_refused(servefit("compile", sources.xgboost, "-b", "xgboost", "-o", tmp_path), str(tmp_path))
+    assert (tmp_path / "precious").read_text() == "data"

@@ -1,0 +1,108 @@
+"""The commands around the main job."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+import servefit as package
+from servefit.backends.registry import backend_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Servefit, Sources
+
+
+def test_help_is_quick_and_names_every_command(servefit: Servefit) -> None:
+    ended = servefit("--help")
+    assert ended.status == 0
+    for command in ("recommend", "profile", "compile", "backends", "profiles", "host", "demo"):
+        assert command in ended.stdout
+        assert "Example: servefit" in servefit(command, "--help").stdout
+    assert servefit("--version").stdout == f"servefit {package.__version__}\n"
+
+
+def test_host_describes_this_machine(servefit: Servefit) -> None:
+    document = servefit("host", "--format", "json").document
+    assert len(document["cpus"]) >= 1
+    assert document["memory_bytes"] > 2**28
+    assert document["gpus"] or document["no_gpu_reason"]
+    assert len(document["fingerprint"]) == 12
+
+
+def test_profiles_lists_what_fits_and_with_all_the_rest_and_why_not(servefit: Servefit) -> None:
+    fitting = servefit("profiles", "--format", "json").document["profiles"]
+    everything = servefit("profiles", "--all", "--format", "json").document["profiles"]
+    assert all(one["measurable"] for one in fitting)
+    assert {one["name"] for one in fitting} < {one["name"] for one in everything}
+    by_name = {one["name"]: one for one in everything}
+    assert by_name["ml.m5.large"]["price_per_hour"] == 0.115
+    assert by_name["local-1c"]["measurable"]
+    assert "this host has" in by_name["ml.c7i.48xlarge"]["reason"]
+
+
+def test_the_users_own_profiles_are_listed_and_mistakes_in_their_file_named(servefit: Servefit, tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_text("[profiles.mine]\nvcpus = 1\nmemory_gib = 1\nprice_per_hour = 0.01\n")
+    listed = servefit("profiles", "--format", "json", SERVEFIT_HOME=str(tmp_path)).document["profiles"]
+    assert [one["price_per_hour"] for one in listed if one["name"] == "mine"] == [0.01]
+    file.write_text("[profiles.mine]\nvcpu = 1\n")
+    ended = servefit("profiles", SERVEFIT_HOME=str(tmp_path))
+    assert ended.status == 2
+    assert "profiles.toml" in ended.stderr
+    assert "vcpus" in ended.stderr
+
+
+def test_backends_lists_them_all_and_says_which_take_a_model(servefit: Servefit, sources: Sources) -> None:
+    listed = servefit("backends", sources.lightgbm, "--format", "json").document["backends"]
+    assert [one["name"] for one in listed] == list(backend_names())
+    takes = {one["name"]: one["takes_model"]["available"] for one in listed}
+    assert takes["lightgbm"]
+    assert takes["onnxruntime"]
+    assert not takes["xgboost"]
+    for one in listed:
+        for target in one["targets"].values():
+            assert target["available"] or target["reason"]
+
+
+def test_csv_and_markdown_hold_the_same_rows(servefit: Servefit) -> None:
+    rows = list(csv.reader(io.StringIO(servefit("backends", "--format", "csv").stdout)))
+    assert [row[0] for row in rows] == ["backend", *backend_names()]
+    markdown = servefit("backends", "--format", "markdown").stdout.splitlines()
+    assert len(markdown) == len(rows) + 1
+    assert markdown[0] == "| " + " | ".join(rows[0]) + " |"
+
+
+def test_compile_writes_an_artifact_and_says_how_well_it_agrees(
+    servefit: Servefit, sources: Sources, tmp_path: Path
+) -> None:
+    folder = tmp_path / "compiled"
+    arguments = ("compile", sources.xgboost, "-b", "treelite", "--payload", sources.payload, "-o", folder)
+    document = servefit(*arguments, "--format", "json").document
+    assert document["rows_checked"] > 1000
+    assert document["max_abs_error"] < 1e-5
+    assert any(path.is_file() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("traffic", [("--rate", "200/s"), ("--users", "3")])
+def test_profile_measures_one_configuration(servefit: Servefit, sources: Sources, traffic: tuple[str, str]) -> None:
+    arguments = ("profile", sources.xgboost, "--payload", sources.payload, "--duration", "1s", *traffic)
+    ended = servefit(*arguments, "--format", "json")
+    assert ended.status == 0, ended.stderr
+    summary = ended.document["summary"]
+    assert summary["loop"] == ("open" if traffic[0] == "--rate" else "closed")
+    assert summary["samples"] > 100
+    assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p95"]
+    assert ended.document["configuration"]["backend"] == "xgboost"
+    assert ended.document["telemetry"]
+
+
+def test_more_workers_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Servefit, sources: Sources) -> None:
+    arguments = ("profile", sources.xgboost, "--profile", "local-1c", "--workers", "2", "--duration", "1s")
+    ended = servefit(*arguments)
+    assert ended.status == 0, ended.stderr
+    assert "warning: 2 workers" in ended.stderr

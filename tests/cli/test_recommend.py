@@ -1,0 +1,149 @@
+"""The main job on real models, as a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Servefit, Sources
+
+SHORT = ("--budget", "15s", "--max-tests", "3", "--profile", "local-1c", "--format", "json")
+
+COLUMNS = {
+    "id": str,
+    "instance_profile": str,
+    "instance_count": int,
+    "backend": str,
+    "environment": dict,
+    "settings": dict,
+    "max_invocations": int,
+    "model_latency_ms": dict,
+    "model_latency_ms_ci95": dict,
+    "cpu_utilization": float,
+    "memory_utilization": float,
+    "containment": str,
+    "verdict": str,
+    "samples": int,
+    "measured_rate_per_s": float,
+    "driver": str,
+}
+
+
+def check_document(document: dict[str, Any]) -> None:
+    """The names and types that programs rely on."""
+    assert document["schema"] == 1
+    assert document["job_type"] in ("Default", "Advanced")
+    assert document["status"] == "COMPLETED"
+    assert document["host"]["fingerprint"]
+    for one in document["recommendations"]:
+        for column, kind in COLUMNS.items():
+            assert isinstance(one[column], kind), column
+        assert {"overhead_latency_ms", "gpu_utilization", "cost_per_hour", "cost_per_inference"} <= one.keys()
+        assert one["settings"]["max_batch"] >= 1
+        assert set(one["environment"]) >= {"OMP_NUM_THREADS", "MODEL_SERVER_WORKERS"}
+    for one in document["compilation"]:
+        assert {"backend", "status", "seconds", "speedup", "reason"} <= one.keys()
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "lightgbm", "sklearn", "onnx"])
+def test_a_model_of_every_library_gets_a_recommendation(servefit: Servefit, sources: Sources, kind: str) -> None:
+    trust = ["--trust-pickle"] if kind == "sklearn" else []
+    ended = servefit("recommend", getattr(sources, kind), "--payload", sources.payload, *trust, *SHORT)
+    assert ended.status == 0, ended.stderr
+    check_document(ended.document)
+    assert ended.document["model"]["library"] == kind
+    assert [one["instance_profile"] for one in ended.document["recommendations"]] == ["local-1c"]
+    assert ended.document["recommendations"][0]["samples"] > 100
+    assert 1 <= ended.document["tests"] <= 3
+
+
+def test_an_sla_that_holds_is_said_to_hold_at_the_rate_asked(servefit: Servefit, sources: Sources) -> None:
+    ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", "--rate", "6000/min", *SHORT)
+    assert ended.status == 0, ended.stderr
+    best = ended.document["recommendations"][0]
+    assert (best["verdict"], best["loop"]) == ("PASS", "open")
+    assert best["measured_rate_per_s"] == pytest.approx(100, rel=0.5)
+    assert best["model_latency_ms"]["p95"] < 500
+    assert ended.document["job_type"] == "Advanced"
+    assert any("synthetic payload" in warning for warning in ended.document["warnings"])
+
+
+def test_an_sla_that_nothing_meets_ends_with_status_3_and_the_nearest_answer(
+    servefit: Servefit, sources: Sources
+) -> None:
+    ended = servefit("recommend", sources.xgboost, "--sla", "p50=0.1us", *SHORT)
+    assert ended.status == 3, ended.stderr
+    best = ended.document["recommendations"][0]
+    assert best["verdict"] == "FAIL"
+    assert "limit 0.0001 ms" in best["reason"]
+
+
+def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, sources: Sources) -> None:
+    ended = servefit("recommend", sources.xgboost, "--rate", "1000000/s", "--backend", "xgboost", *SHORT)
+    best = ended.document["recommendations"][0]
+    assert best["instance_count"] > 1
+    assert best["max_invocations"] >= 60e6
+
+
+def test_more_threads_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Servefit, sources: Sources) -> None:
+    asked = ("--env", "OMP_NUM_THREADS=1", "--env", "MODEL_SERVER_WORKERS=3")
+    ended = servefit("recommend", sources.xgboost, *asked, *SHORT)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["recommendations"][0]["environment"]["MODEL_SERVER_WORKERS"] == "3"
+    assert any("3 workers" in warning for warning in ended.document["warnings"])
+
+
+def test_phases_of_users_are_carried_out(servefit: Servefit, sources: Sources) -> None:
+    phase = ("--phase", "users=2,spawn=60/min,duration=2s")
+    ended = servefit("recommend", sources.xgboost, *phase, "--backend", "xgboost", *SHORT)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["recommendations"][0]["loop"] == "closed"
+
+
+def test_the_table_begins_with_the_answer_and_stderr_has_the_progress(servefit: Servefit, sources: Sources) -> None:
+    ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", *SHORT[:-2])
+    assert ended.status == 0, ended.stderr
+    assert ended.stdout.strip().startswith("P95 <= 500 ms is met: deploy local-1c with")
+    assert "compiling with xgboost" in ended.stderr
+    assert "test 1: " in ended.stderr
+
+
+@pytest.mark.parametrize(("form", "beginning"), [("csv", "id,profile,count,backend"), ("markdown", "| id | profile |")])
+def test_other_forms_hold_the_table_alone(servefit: Servefit, sources: Sources, form: str, beginning: str) -> None:
+    ended = servefit("recommend", sources.xgboost, "--quiet", *SHORT[:-1], form)
+    assert ended.status == 0, ended.stderr
+    assert ended.stdout.startswith(beginning)
+    assert len(ended.stdout.splitlines()) == (2 if form == "csv" else 3)
+
+
+def test_an_interrupted_job_keeps_what_it_has_and_leaves_no_process(state: Path, sources: Sources) -> None:
+    command = [sys.executable, "-m", "servefit", "recommend", str(sources.xgboost), "--format", "json", "--name", "cut"]
+    environment = {**os.environ, "SERVEFIT_HOME": str(state)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "test 2: " in line:
+                break
+        time.sleep(0.3)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert '"status": "STOPPED"' in stdout
+    assert '"instance_profile"' in stdout
+    assert '"STOPPED"' in (state / "jobs" / "cut" / "job.json").read_text()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []

@@ -1,0 +1,86 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servefit.errors import SpecError
+from servefit.search.sla import LatencyThreshold, Sla, parse_duration_s, parse_rate_per_s, parse_sla
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("p95=100ms", [("p95", 100.0)]),
+        ("P99=0.5s", [("p99", 500.0)]),
+        ("p50<=250us", [("p50", 0.25)]),
+        ("p50=1ms, p99=20ms", [("p50", 1.0), ("p99", 20.0)]),
+    ],
+)
+def test_an_sla_is_read_as_people_type_it(text: str, expected: list[tuple[str, float]]) -> None:
+    assert [(one.percentile, pytest.approx(one.limit_ms)) for one in parse_sla(text)] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "p95", "p95=", "95=100ms", "p95=fast", "p95=0ms", "p95=-1ms", "p95=nanms", "p97=1ms", "mean=1ms", "p95=5"],
+)
+def test_an_sla_that_does_not_parse_is_refused(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_sla(text)
+    assert caught.value.field == "sla"
+
+
+def test_a_limit_without_a_unit_is_answered_with_the_two_it_may_mean() -> None:
+    with pytest.raises(SpecError, match="say 5ms or 5s"):
+        parse_sla("p95=5")
+
+
+@pytest.mark.parametrize(
+    ("text", "per_s"), [("500/s", 500.0), ("30000/min", 500.0), ("7200/h", 2.0), ("2.5", 2.5), ("1e3/s", 1000.0)]
+)
+def test_a_rate_is_read_as_people_type_it(text: str, per_s: float) -> None:
+    assert parse_rate_per_s(text) == pytest.approx(per_s)
+
+
+@pytest.mark.parametrize("text", ["", "fast", "500/fortnight", "0/s", "-3/s", "inf/s", "nan", "5/", "/s"])
+def test_a_rate_that_does_not_parse_is_refused(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_rate_per_s(text)
+    assert caught.value.field == "rate"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("60s", 60.0), ("2m", 120.0), ("1.5", 1.5), ("250ms", 0.25), ("1h", 3600.0)]
+)
+def test_a_duration_is_read_as_people_type_it(text: str, seconds: float) -> None:
+    assert parse_duration_s("budget", text) == pytest.approx(seconds)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_duration_above_zero_or_refused(text: str) -> None:
+    try:
+        seconds = parse_duration_s("budget", text)
+    except SpecError:
+        return
+    assert seconds > 0
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_an_sla_or_refused(text: str) -> None:
+    try:
+        thresholds = parse_sla(text)
+    except SpecError:
+        return
+    assert all(threshold.limit_ms > 0 for threshold in thresholds)
+
+
+def test_a_percentile_limited_twice_is_refused() -> None:
+    limits = (LatencyThreshold(percentile="p95", limit_ms=1), LatencyThreshold(percentile="p95", limit_ms=2))
+    with pytest.raises(SpecError, match="limited twice"):
+        Sla(thresholds=limits)
+
+
+def test_an_sla_says_what_it_asks() -> None:
+    sla = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=100),), rate_per_s=500)
+    assert str(sla) == "p95 <= 100 ms at 500 requests/s"
+    assert not sla.asks_nothing
+    assert Sla().asks_nothing
