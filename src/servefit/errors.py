@@ -4,7 +4,7 @@
 
     ServefitError
     ├── SpecError                 a bad request: SLA, range, profile, backend name, configuration file
-    ├── StateError                the state folder cannot be written, or the disk is full
+    ├── StateError                the state folder cannot be written, or a disk is full
     ├── ModelError
     │   ├── UnsupportedModel      readable, but nothing here knows how to serve it
     │   ├── CorruptModel          missing, empty, truncated, foreign, or one that crashes its own library
@@ -35,8 +35,9 @@ class ServefitError(Exception):
     """Base of the tree. ``message`` is one line; ``remedy`` is what to do about it, or None."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        # Libraries' own messages, which often end up in here, run over several lines.
+        self.message = " ".join(filter(None, map(str.strip, message.splitlines())))
+        super().__init__(self.message)
         self.remedy = remedy
 
     def __str__(self) -> str:
@@ -73,14 +74,15 @@ class SpecError(ServefitError):
 
 
 class StateError(ServefitError):
-    """``path`` under the state folder could not be written."""
+    """``path`` could not be written. ``variable`` names the environment variable that says where such files go."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path, reason: str, *, variable: str = "SERVEFIT_HOME") -> None:
         super().__init__(
-            f"cannot write {path}: {reason}", remedy="free space, or point SERVEFIT_HOME at a writable folder"
+            f"cannot write {path}: {reason}", remedy=f"free space, or point {variable} at a writable folder"
         )
         self.path = path
         self.reason = reason
+        self.variable = variable
 
 
 class ModelError(ServefitError):

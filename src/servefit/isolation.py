@@ -13,14 +13,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from servefit.errors import OutOfMemory, TimedOut, WorkerCrashed
+from servefit.state import writing
 
 STDERR_TAIL_CHARACTERS = 4000
+# What Python, C++, the system and the dynamic linker say.
+_SIGNS_OF_REFUSED_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "failed to map segment")
 
 
 def call_isolated(
@@ -33,18 +36,22 @@ def call_isolated(
 ) -> Any:
     """Call ``function`` ("package.module:name") with picklable ``arguments`` in a fresh interpreter; give its result.
 
-    ``memory_bytes`` bounds the address space of the child and of what it starts. ``environment`` is added to this
-    process's own. A ServefitError raised by the function is raised here. What the child prints is captured and only
-    seen as the tail of stderr in an error. The child and everything it started is gone on return.
+    The child imports from where this process does. ``memory_bytes`` bounds the address space of the child and of what
+    it starts. ``environment`` is added to this process's own. A ServefitError raised by the function is raised here.
+    What the child prints is captured and only seen as the tail of stderr in an error. The child and its process group
+    are gone on return.
 
-    Raises TimedOut, OutOfMemory, WorkerCrashed (with the signal and the tail of stderr).
+    Raises TimedOut, OutOfMemory, WorkerCrashed (with the signal and the tail of stderr), and StateError where there
+    is no room for temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix="servefit-call-") as folder:
-        request, answer, output = (Path(folder) / name for name in ("request", "answer", "output"))
-        request.write_bytes(pickle.dumps((function, arguments, memory_bytes)))
+    with _call_folder() as folder:
+        request, answer, output = (folder / name for name in ("request", "answer", "output"))
+        with writing(request, variable="TMPDIR"):
+            request.write_bytes(pickle.dumps((sys.path, memory_bytes, function, pickle.dumps(arguments))))
         with output.open("wb") as sink:
+            # -P: whatever lies in the working directory must not pass for a library.
             child = subprocess.Popen(
-                [sys.executable, "-m", "servefit.isolation", str(request), str(answer)],
+                [sys.executable, "-P", "-m", "servefit.isolation", str(request), str(answer)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -66,6 +73,15 @@ def call_isolated(
     return result
 
 
+@contextmanager
+def _call_folder() -> Iterator[Path]:
+    prefix = "servefit-call-"
+    with writing(Path(prefix), variable="TMPDIR"):
+        folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    with folder as path:
+        yield Path(path)
+
+
 def end_process_group(child: subprocess.Popen[bytes]) -> None:
     """Kill ``child`` and everything in the process group it leads, and reap it."""
     with suppress(ProcessLookupError):
@@ -83,12 +99,13 @@ def tail(output: Path) -> str:
 def death(status: int, printed: str, memory_bytes: int | None) -> WorkerCrashed | OutOfMemory:
     """The error for a child that ended with ``status`` without an answer, having ``printed`` this last."""
     last_line = printed.splitlines()[-1] if printed else "it said nothing"
-    if "MemoryError" in printed or "bad_alloc" in printed or "Cannot allocate memory" in printed:
+    if any(sign in printed for sign in _SIGNS_OF_REFUSED_MEMORY):
         return OutOfMemory(f"out of memory: {last_line}", limit_bytes=memory_bytes)
     if status == -signal.SIGKILL:
         return OutOfMemory("killed by SIGKILL, most likely by the kernel for memory", limit_bytes=memory_bytes)
     if status < 0:
-        name = signal.Signals(-status).name
+        # The system has signals that Python has no name for.
+        name = next((known.name for known in signal.Signals if known == -status), f"signal {-status}")
         return WorkerCrashed(f"crashed with {name}: {last_line}", signal=-status, stderr=printed)
     return WorkerCrashed(f"ended with status {status}: {last_line}", stderr=printed)
 
@@ -99,13 +116,14 @@ def _main(request: Path, answer: Path) -> None:
 
     from servefit.errors import ServefitError
 
-    function, arguments, memory_bytes = pickle.loads(request.read_bytes())
+    sys.path, memory_bytes, function, pickled_arguments = pickle.loads(request.read_bytes())
     if memory_bytes is not None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     module, _, name = function.partition(":")
     try:
+        arguments = pickle.loads(pickled_arguments)
         outcome = (True, getattr(import_module(module), name)(*arguments))
     except ServefitError as error:
         outcome = (False, error)

@@ -18,15 +18,19 @@ from servefit.errors import StateError
 def state_folder(*parts: str) -> Path:
     """A folder under ``$SERVEFIT_HOME``, else ``$XDG_DATA_HOME/servefit``, else ``~/.local/share/servefit``.
 
-    It exists and is writable on return. Raises StateError otherwise.
+    It is absolute, exists and is writable on return. Raises StateError otherwise.
     """
     if home := os.environ.get("SERVEFIT_HOME"):
         base = Path(home)
     elif data_home := os.environ.get("XDG_DATA_HOME"):
         base = Path(data_home) / "servefit"
     else:
-        base = Path.home() / ".local" / "share" / "servefit"
-    folder = base.joinpath(*parts)
+        base = Path("~/.local/share/servefit")
+        try:
+            base = base.expanduser()
+        except RuntimeError as error:
+            raise StateError(base, "this user has no home folder") from error
+    folder = base.absolute().joinpath(*parts)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -35,12 +39,15 @@ def state_folder(*parts: str) -> Path:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError raised while writing ``path`` into a StateError, with the reason the system gave."""
+def writing(path: Path, *, variable: str = "SERVEFIT_HOME") -> Iterator[None]:
+    """Turn an OSError raised while writing ``path`` into a StateError, with the reason the system gave.
+
+    ``variable`` names the environment variable that a person would set to have such files elsewhere.
+    """
     try:
         yield
     except OSError as error:
-        raise StateError(path, error.strerror or str(error)) from error
+        raise StateError(path, error.strerror or str(error), variable=variable) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

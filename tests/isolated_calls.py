@@ -1,0 +1,64 @@
+"""Functions for test_isolation to call in a child process. Each does one thing that a hostile model might cause."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from servefit.errors import PayloadMismatch
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def write_to_both_outputs() -> str:
+    os.write(1, b"from the C library's stdout\n")
+    print("from Python's stderr", file=sys.stderr)
+    return "done"
+
+
+def refuse_payload() -> None:
+    raise PayloadMismatch("rows.csv", expected="30 columns", got="29 columns")
+
+
+def raise_value_error() -> None:
+    raise ValueError("bins must be positive")
+
+
+def chatter_and_end(status: int) -> None:
+    print("chatter " * 5000, flush=True)
+    print("the last words", flush=True)
+    os._exit(status)
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def die_of(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def allocate(size_bytes: int) -> int:
+    return len(bytearray(size_bytes))
+
+
+def ignore_termination_and_start_another_process(note: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    started = subprocess.Popen(["sleep", "1000"])
+    note.write_text(f"{os.getpid()} {started.pid}")
+    time.sleep(1000)

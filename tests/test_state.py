@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from servefit.errors import StateError
+from servefit.state import filling, state_folder, write_atomically, writing
+
+NOBODY = 65534
+MEBIBYTE = 2**20
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Root may write anywhere, so the tests of permissions give that right up for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@contextmanager
+def no_room_beyond(size_bytes: int) -> Iterator[None]:
+    """Writing a file beyond ``size_bytes`` fails, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """A folder that everybody can reach and nobody but root can write to."""
+    folder = Path(tempfile.mkdtemp(prefix="servefit-read-only-"))
+    folder.chmod(0o555)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_the_folder_is_where_the_variables_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SERVEFIT_HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert state_folder("jobs") == tmp_path / "home" / ".local" / "share" / "servefit" / "jobs"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert state_folder("jobs") == tmp_path / "xdg" / "servefit" / "jobs"
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "own"))
+    assert state_folder("jobs", "one") == tmp_path / "own" / "jobs" / "one"
+    assert (tmp_path / "own" / "jobs" / "one").is_dir()
+
+
+def test_a_relative_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SERVEFIT_HOME", "state")
+    assert state_folder() == tmp_path / "state"
+
+
+def test_a_file_in_the_way_of_the_folder_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_the_way = tmp_path / "state"
+    in_the_way.write_text("not a folder")
+    monkeypatch.setenv("SERVEFIT_HOME", str(in_the_way))
+    with pytest.raises(StateError) as caught:
+        state_folder("jobs")
+    assert caught.value.path == in_the_way / "jobs"
+    assert str(caught.value) == (
+        f"cannot write {in_the_way / 'jobs'}: Not a directory; free space, or point SERVEFIT_HOME at a writable folder"
+    )
+
+
+def test_a_folder_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", "/proc/servefit")
+    with pytest.raises(StateError, match="cannot write /proc/servefit"):
+        state_folder()
+
+
+def test_a_folder_without_permission_to_write_is_told(read_only_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(read_only_folder))
+    with ordinary_user():
+        with pytest.raises(StateError, match="permission denied"):
+            state_folder()
+        with pytest.raises(StateError, match="Permission denied"):
+            state_folder("jobs")
+
+
+def test_a_user_without_a_home_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown_user = 4_000_000
+    for variable in ("HOME", "SERVEFIT_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: unknown_user)
+    with pytest.raises(StateError, match="this user has no home folder"):
+        state_folder()
+
+
+def test_writing_replaces_the_content_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    write_atomically(path, b"old")
+    with no_room_beyond(MEBIBYTE), pytest.raises(StateError, match=r"cannot write .*facts\.json: File too large"):
+        write_atomically(path, bytes(2 * MEBIBYTE))
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_reason_is_the_one_that_the_system_gave(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="No space left on device"), writing(tmp_path):
+        Path("/dev/full").write_bytes(b"content")
+
+
+def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+    folder = tmp_path / "artifacts" / "a1"
+    with filling(folder) as unfinished:
+        (unfinished / "model").write_bytes(b"content")
+        assert not folder.exists()
+    assert (folder / "model").read_bytes() == b"content"
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_failure_while_filling_leaves_nothing(tmp_path: Path) -> None:
+    with (
+        no_room_beyond(MEBIBYTE),
+        pytest.raises(OSError, match="File too large"),
+        filling(tmp_path / "a1") as unfinished,
+    ):
+        (unfinished / "model").write_bytes(bytes(2 * MEBIBYTE))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_processes_that_fill_a_folder_the_first_to_finish_wins(tmp_path: Path) -> None:
+    folder = tmp_path / "a1"
+    with filling(folder) as slower:
+        (slower / "model").write_bytes(b"slower")
+        with filling(folder) as faster:
+            (faster / "model").write_bytes(b"faster")
+    assert (folder / "model").read_bytes() == b"faster"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "a1"
+    folder.write_text("not a folder")
+    with pytest.raises(StateError, match="Not a directory"), filling(folder) as unfinished:
+        (unfinished / "model").write_bytes(b"content")
+    assert list(tmp_path.iterdir()) == [folder]
