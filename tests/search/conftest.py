@@ -1,0 +1,82 @@
+"""Trials with known figures, for what is decided from figures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from servefit.profiler.summary import Summary
+from servefit.profiler.types import Configuration, Measurement
+from servefit.search.recommendation import Trial, Verdict
+
+MakeSummary = Callable[..., Summary]
+MakeTrial = Callable[..., Trial]
+
+
+@pytest.fixture
+def summary() -> MakeSummary:
+    def make(
+        *,
+        p95_ms: float | None = 1.0,
+        interval: tuple[float, float] | None = None,
+        throughput_per_s: float = 1000.0,
+        loop: str = "open",
+        saturated: bool = False,
+    ) -> Summary:
+        return Summary(
+            loop="open" if loop == "open" else "closed",
+            throughput_per_s=throughput_per_s,
+            offered_per_s=None,
+            samples=1000,
+            latency_ms={"p50": 0.5, "p90": 0.9, "p95": p95_ms, "p99": None},
+            latency_ms_ci95={} if interval is None else {"p95": interval},
+            service_ms={},
+            saturated=saturated,
+            backlog=0,
+            cpu_percent=50.0,
+            peak_memory_bytes=2**20,
+            memory_percent=None,
+            steal_percent=None,
+            gpu_percent=None,
+            gpu_memory_bytes=None,
+            gpu_power_w=None,
+        )
+
+    return make
+
+
+@pytest.fixture
+def trial(summary: MakeSummary) -> MakeTrial:
+    def make(
+        configuration: Configuration,
+        *,
+        throughput_per_s: float = 1000.0,
+        p95_ms: float | None = 1.0,
+        verdict: Verdict = "PASS",
+        violation: float = -0.5,
+        instances: int = 1,
+        memory_bytes: int = 2**20,
+    ) -> Trial:
+        figures = summary(p95_ms=p95_ms, throughput_per_s=throughput_per_s)
+        return Trial(
+            configuration=configuration,
+            measurement=Measurement(
+                configuration=configuration,
+                host_fingerprint="f",
+                containment="uncontained",
+                cpus=(0,),
+                runs=(),
+                load_s=0.1,
+                peak_memory_bytes=memory_bytes,
+            ),
+            capacity=figures,
+            at_rate=replace(figures, throughput_per_s=100.0),
+            instance_count=instances,
+            verdict=verdict,
+            reason=None,
+            violation=violation,
+        )
+
+    return make

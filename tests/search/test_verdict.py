@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.search.sla import LatencyThreshold, Sla
+from servefit.search.verdict import judge
+
+if TYPE_CHECKING:
+    from tests.search.conftest import MakeSummary
+
+LIMIT = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=10.0),))
+LIMIT_AT_RATE = Sla(thresholds=LIMIT.thresholds, rate_per_s=100.0)
+
+
+@pytest.mark.parametrize(
+    ("p95_ms", "interval", "verdict"),
+    [
+        (5.0, (4.0, 6.0), "PASS"),
+        (9.5, (9.0, 10.5), "UNDECIDED"),
+        (10.5, (9.5, 11.0), "UNDECIDED"),
+        (12.0, (11.0, 13.0), "FAIL"),
+    ],
+)
+def test_a_limit_is_decided_only_when_the_whole_interval_is_on_one_side(
+    summary: MakeSummary, p95_ms: float, interval: tuple[float, float], verdict: str
+) -> None:
+    judged = summary(p95_ms=p95_ms, interval=interval)
+    found = judge(LIMIT, capacity=judged, at_rate=None, instances=1)
+    assert found.verdict == verdict
+    assert (found.reason is None) == (verdict == "PASS")
+    assert (found.violation > 0) == (p95_ms > 10)
+
+
+def test_too_few_samples_decide_nothing(summary: MakeSummary) -> None:
+    found = judge(LIMIT, capacity=summary(p95_ms=None), at_rate=None, instances=1)
+    assert found.verdict == "UNDECIDED"
+    assert found.reason == "1000 samples are too few for p95"
+
+
+def test_latency_is_held_against_the_open_loop_where_a_rate_is_asked(summary: MakeSummary) -> None:
+    busy, at_rate = summary(p95_ms=50.0, interval=(45.0, 55.0)), summary(p95_ms=1.0, interval=(0.9, 1.1))
+    assert judge(LIMIT_AT_RATE, capacity=busy, at_rate=at_rate, instances=1).verdict == "PASS"
+    assert judge(LIMIT_AT_RATE, capacity=at_rate, at_rate=busy, instances=1).verdict == "FAIL"
+
+
+def test_a_saturated_instance_fails_whatever_its_latency(summary: MakeSummary) -> None:
+    at_rate = summary(p95_ms=1.0, interval=(0.9, 1.1), saturated=True)
+    found = judge(LIMIT_AT_RATE, capacity=summary(), at_rate=at_rate, instances=1)
+    assert found.verdict == "FAIL"
+    assert "saturated" in (found.reason or "")
+    assert found.violation > 0
+
+
+def test_an_sla_that_asks_nothing_is_met(summary: MakeSummary) -> None:
+    assert judge(Sla(), capacity=summary(p95_ms=None), at_rate=None, instances=1).verdict == "PASS"
