@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.backends.types import Settings, Target
 from servefit.errors import SpecError
 from servefit.profiler.cpus import choose_cpus
-from servefit.profiler.inprocess.workers import Workers, start_workers
+from servefit.profiler.inprocess.workers import Workers, check, start_workers
 from servefit.profiler.summary import SAMPLES_NEEDED, Summary, summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.profiler.types import Configuration, InstanceProfile, Measurement, Run
@@ -133,6 +133,7 @@ def profile(
         max_batch=batch,
         environment=tuple(sorted((environment or {}).items())),
     )
+    check(configuration, rows_per_request)
     compilation = compile_model(opened, configuration.backend, payload=sample, target=target)
     measurement = measure(
         configuration, compilation.artifact, sample.rows, [traffic], host=host, rows_per_request=rows_per_request

@@ -75,7 +75,7 @@ def start_workers(
     and the requests in flight. Raises what the loader raises if that is a ServefitError, else WorkerCrashed,
     OutOfMemory or TimedOut; SpecError for nonsense in the configuration.
     """
-    _check_counts(configuration, rows_per_request)
+    check(configuration, rows_per_request)
     # A mapping proxy, which facts may be, does not pickle.
     setup = Setup(
         loader=loader,
@@ -96,7 +96,8 @@ def start_workers(
         yield workers
 
 
-def _check_counts(configuration: Configuration, rows_per_request: int) -> None:
+def check(configuration: Configuration, rows_per_request: int) -> None:
+    """Raise SpecError, naming the field, for a configuration that workers could never have."""
     for field, value, most in (
         ("workers", configuration.workers, MOST_WORKERS),
         ("threads", configuration.settings.threads, MOST_THREADS),
@@ -107,6 +108,9 @@ def _check_counts(configuration: Configuration, rows_per_request: int) -> None:
             raise SpecError(field, value, "is not above zero")
         if value > most:
             raise SpecError(field, value, f"is above {most}")
+    for name, content in configuration.environment:
+        if not name or "=" in name or "\0" in name + content:
+            raise SpecError("environment", name, "cannot be an environment variable")
 
 
 class Workers:

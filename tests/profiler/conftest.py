@@ -35,29 +35,26 @@ def make_host() -> MakeHost:
     """A host with so many CPUs (no SMT, one node), so much memory, and GPUs of these models."""
 
     def make(cpus: int = 8, memory_gib: float = 32, gpus: tuple[str, ...] = (), **facts: Any) -> Host:
-        return Host(
-            **{
-                "cpu_model": "Imaginary 9000",
-                "architecture": "x86_64",
-                "cpus": tuple(LogicalCpu(cpu=cpu, core=cpu) for cpu in range(cpus)),
-                "caches": (),
-                "memory_bytes": round(memory_gib * GIB),
-                "operating_system": "Debian",
-                "kernel": "6.1",
-                "virtualisation": "none",
-                "python": "3.11",
-                "governor": None,
-                "cgroups": ControlGroups(kind="v2", writable=False, memory_limit_bytes=None, cpu_quota=None),
-                "load_average": (0.0, 0.0, 0.0),
-                "steal_percent": None,
-                "gpus": tuple(
-                    Gpu(index=index, model=model, memory_bytes=16 * GIB, driver="550")
-                    for index, model in enumerate(gpus)
-                ),
-                "no_gpu_reason": None if gpus else "the NVIDIA driver is not installed",
-            }
-            | facts
-        )
+        described: dict[str, Any] = {
+            "cpu_model": "Imaginary 9000",
+            "architecture": "x86_64",
+            "cpus": tuple(LogicalCpu(cpu=cpu, core=cpu) for cpu in range(cpus)),
+            "caches": (),
+            "memory_bytes": round(memory_gib * GIB),
+            "operating_system": "Debian",
+            "kernel": "6.1",
+            "virtualisation": "none",
+            "python": "3.11",
+            "governor": None,
+            "cgroups": ControlGroups(kind="v2", writable=False, memory_limit_bytes=None, cpu_quota=None),
+            "load_average": (0.0, 0.0, 0.0),
+            "steal_percent": None,
+            "gpus": tuple(
+                Gpu(index=index, model=model, memory_bytes=16 * GIB, driver="550") for index, model in enumerate(gpus)
+            ),
+            "no_gpu_reason": None if gpus else "the NVIDIA driver is not installed",
+        }
+        return Host(**described | facts)
 
     return make
 

@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from servefit.profiler.telemetry import process_cpu_ns, steal_percent, stolen_time, watching
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_busy_process_reads_as_busy_and_its_waiting_is_taken_out() -> None:

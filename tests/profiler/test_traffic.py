@@ -45,25 +45,25 @@ def test_constant_arrivals_are_evenly_spaced() -> None:
 
 @pytest.mark.parametrize("rate", [0, -5, math.nan, math.inf, 1e12])
 def test_an_impossible_rate_is_refused(rate: float) -> None:
-    with pytest.raises(SpecError, match="^rate: "):
+    with pytest.raises(SpecError, match=r"^rate: "):
         OpenLoop(rate_per_s=rate, duration_s=1)
 
 
 @pytest.mark.parametrize("duration", [0, -1, math.nan, math.inf])
 def test_an_impossible_duration_is_refused(duration: float) -> None:
-    with pytest.raises(SpecError, match="^duration: "):
+    with pytest.raises(SpecError, match=r"^duration: "):
         OpenLoop(rate_per_s=1, duration_s=duration)
-    with pytest.raises(SpecError, match="^duration: "):
+    with pytest.raises(SpecError, match=r"^duration: "):
         ClosedLoop.constant(users=1, duration_s=duration)
 
 
 @pytest.mark.parametrize("users", [0, -1, 10**9])
 def test_an_impossible_number_of_users_is_refused(users: int) -> None:
-    with pytest.raises(SpecError, match="^users: "):
+    with pytest.raises(SpecError, match=r"^users: "):
         ClosedLoop.constant(users=users, duration_s=1)
 
 
 @pytest.mark.parametrize("spawn", [-1, math.nan, math.inf])
 def test_an_impossible_spawn_rate_is_refused(spawn: float) -> None:
-    with pytest.raises(SpecError, match="^spawn: "):
+    with pytest.raises(SpecError, match=r"^spawn: "):
         Phase(initial_users=1, spawn_per_minute=spawn, duration_s=1)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from servefit.profiler.inprocess.arrivals import ArrivalQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HOUR_NS = 3_600_000_000_000
 
@@ -102,7 +106,7 @@ def test_no_arrival_is_claimed_twice_or_lost_by_concurrent_workers(memory: int) 
             thread.start()
         for thread in threads:
             thread.join()
-    assert sorted(sum(taken, [])) == times.tolist()
+    assert sorted(itertools.chain(*taken)) == times.tolist()
 
 
 def test_waiting_time_is_counted_for_each_worker(memory: int) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,8 @@ from servefit.errors import SpecError
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.profiler.conftest import StartSynthetic
 
 MS = 1_000_000
@@ -34,7 +36,7 @@ def test_a_closed_loop_keeps_one_user_s_requests_one_after_the_other(start_synth
 
 
 def test_an_open_loop_measures_from_the_moment_a_request_was_due(start_synthetic: StartSynthetic) -> None:
-    """One worker that takes 20 ms is offered a request every 10 ms: the n-th of them waits 10 ms longer than the last."""
+    """One worker that takes 20 ms is offered a request every 10 ms, so each waits 10 ms longer than the one before."""
     traffic = OpenLoop(rate_per_s=100, duration_s=0.4, arrivals="constant")
     with start_synthetic({"act": "sleep", "us": 20_000}, cpus=ONE_CPU) as workers:
         run = workers.run(traffic)
@@ -90,7 +92,7 @@ def test_the_rows_of_a_batch_are_those_of_consecutive_requests(start_synthetic: 
     with start_synthetic({"act": "log rows", "log": str(log)}, cpus=ONE_CPU, max_batch=4) as workers:
         workers.run(ClosedLoop.constant(users=4, duration_s=0.1))
     last = [[int(value) for value in line.split()] for line in log.read_text().splitlines()][-5:]
-    for call, following in zip(last, last[1:], strict=False):
+    for call, following in itertools.pairwise(last):
         assert following == [(call[-1] + 1 + row) % 10 for row in range(len(following))]
 
 
