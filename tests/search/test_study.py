@@ -27,7 +27,7 @@ def cost(one: Configuration) -> float:
 
 
 def measured(proposals: Proposals, tests: int) -> list[Configuration]:
-    seen = []
+    seen: list[Configuration] = []
     while len(seen) < tests and (one := proposals.next()) is not None:
         seen.append(one)
         proposals.learn(Outcome(objectives=(cost(one),), violation=0.0))

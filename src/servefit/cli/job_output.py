@@ -51,8 +51,11 @@ def print_job(job: RecommendationJob, form: Format) -> None:
             emit(recommendations_table(job), job.to_dict(), form)
         if job.compilation:
             emit(compilation_table(job), {}, form)
-        for skipped in _skipped_lines(job):
-            say(skipped)
+        if left_out := [[one.name, one.reason] for one in job.skipped if one.kind == "backend"]:
+            emit(Table(title="Backends left out", columns=("backend", "reason"), rows=left_out), {}, form)
+        if too_big := [one.name for one in job.skipped if one.kind == "instance_profile"]:
+            shown = ", ".join(too_big[:3]) + (f" and {len(too_big) - 3} more" if len(too_big) > 3 else "")
+            say(f"Not measurable on this host: {shown}; servefit profiles --all says why")
     for warning in job.warnings:
         warn(warning)
 
@@ -134,15 +137,6 @@ def compilation_table(job: RecommendationJob) -> Table:
         columns=("backend", "status", "seconds", "cached", "speedup", "note"),
         rows=[[one.backend, one.status, one.seconds, one.cached, one.speedup, one.reason] for one in job.compilation],
     )
-
-
-def _skipped_lines(job: RecommendationJob) -> list[str]:
-    """Backends that were left out, each with its reason; profiles that do not fit, as one line."""
-    lines = [f"Left out: {one.name}: {one.reason}" for one in job.skipped if one.kind == "backend"]
-    profiles = [one for one in job.skipped if one.kind == "instance_profile"]
-    if len(profiles) <= 2:
-        return lines + [f"Not measurable here: {one.name}: {one.reason}" for one in profiles]
-    return [*lines, f"Not measurable here: {len(profiles)} instance profiles; servefit profiles --all says why"]
 
 
 def _count(number: int, noun: str) -> str:
