@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.cuda import cuda_device
 from servefit.backends.installed import installed, thread_counts
-from servefit.backends.model.types import Library, Model, Task
-from servefit.backends.trees import WholeCategories, category_facts, read_trees, readable
+from servefit.backends.model.types import Library, Model
+from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees, readable
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
 from servefit.errors import BackendUnavailable
 
@@ -72,10 +72,11 @@ class OnnxRuntimeBackend:
             return prepare(model, workdir)
         from servefit.backends.onnx_trees import onnx_model
 
-        # scikit-learn's score is the negative of the anomaly score that Treelite gives.
-        converted = onnx_model(read_trees(model, self.name), negate=model.signature.task is Task.OUTLIER)
+        trees = read_trees(model, self.name)
+        outputs = output_facts(model, trees)
+        converted = onnx_model(trees, column=outputs["column"], outlier_offset=outputs["outlier_offset"])
         (workdir / "model.onnx").write_bytes(converted.SerializeToString())
-        return {**category_facts(model), "flat_output": model.signature.outputs == 1}
+        return {**category_facts(model), "outputs": model.signature.outputs}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
         session = open_session(artifact.folder / "model.onnx", artifact.target, settings)
@@ -125,7 +126,7 @@ class _TreePredictor:
         from servefit.backends.onnx_trees import INPUT, OUTPUT
 
         self._run, self._input, self._outputs = session.run, INPUT, [OUTPUT]
-        self._shape = (-1,) if facts["flat_output"] else (-1, session.get_outputs()[0].shape[1])
+        self._shape = (-1,) if facts["outputs"] == 1 else (-1, facts["outputs"])
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         predictions: np.ndarray = self._run(self._outputs, {self._input: rows})[0].reshape(self._shape)

@@ -5,19 +5,17 @@ Runs in a child process. Slow on purpose: one thread, and none of the shortcuts 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
 from servefit.backends.model.types import Library, Model
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from servefit.backends.types import Settings, Target
 
 
 def reference_predictions(model: Model, rows: np.ndarray) -> np.ndarray:
     """Predict float32 ``rows`` (n, features): (n,) or (n, outputs), in the sense of ``Predictor.predict``."""
-    return _REFERENCES[model.library](model, rows)
+    return _BY_LIBRARY[model.library](model, rows)
 
 
 def _xgboost(model: Model, rows: np.ndarray) -> np.ndarray:
@@ -32,11 +30,30 @@ def _xgboost(model: Model, rows: np.ndarray) -> np.ndarray:
 def _lightgbm(model: Model, rows: np.ndarray) -> np.ndarray:
     import lightgbm
 
-    booster = lightgbm.Booster(model_file=model.file)
-    return np.asarray(booster.predict(rows, num_threads=1))
+    return np.asarray(lightgbm.Booster(model_file=model.file).predict(rows, num_threads=1))
 
 
-_REFERENCES: dict[Library, Callable[[Model, np.ndarray], np.ndarray]] = {
+def _sklearn(model: Model, rows: np.ndarray) -> np.ndarray:
+    from servefit.backends.model.sklearn_io import predict
+    from servefit.backends.trees import unpickled
+
+    return predict(unpickled(model), model.signature.task, rows)
+
+
+def _onnx(model: Model, rows: np.ndarray) -> np.ndarray:
+    """ONNX Runtime with every graph optimisation off."""
+    from servefit.backends.model import onnx_io
+    from servefit.backends.model.inspection.onnx import interface_of
+    from servefit.backends.onnxruntime import open_session
+
+    interface, _ = interface_of(model.file)
+    session = open_session(model.file, Target.CPU, Settings(threads=1), optimised=False)
+    return onnx_io.predict(session, interface, rows)
+
+
+_BY_LIBRARY: dict[Library, Callable[[Model, np.ndarray], np.ndarray]] = {
     Library.XGBOOST: _xgboost,
     Library.LIGHTGBM: _lightgbm,
+    Library.SKLEARN: _sklearn,
+    Library.ONNX: _onnx,
 }

@@ -19,7 +19,11 @@ ENTRY_POINT_GROUP = "servefit.backends"
 
 BUILT_IN = {
     "xgboost": "servefit.backends.xgboost:XGBoostBackend",
+    "lightgbm": "servefit.backends.lightgbm:LightGBMBackend",
+    "sklearn": "servefit.backends.sklearn:SklearnBackend",
     "onnxruntime": "servefit.backends.onnxruntime:OnnxRuntimeBackend",
+    "treelite": "servefit.backends.treelite:TreeliteBackend",
+    "tl2cgen": "servefit.backends.tl2cgen:TL2cgenBackend",
 }
 
 

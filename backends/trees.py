@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.model.types import Format, Library, Model
+from servefit.backends.model.types import Format, Library, Model, Task
 from servefit.backends.types import Availability
 from servefit.errors import CompileFailed
 
@@ -23,6 +23,8 @@ REFUSED_PECULIARITIES = {
     "zero_as_missing": "Treelite does not know LightGBM's zero_as_missing",
     "linear_tree": "Treelite does not know LightGBM's linear trees",
 }
+
+_LIGHTGBM_ZERO = float(np.float32(1e-35))  # kZeroThreshold of LightGBM's meta.h
 
 SKLEARN_ENSEMBLES = frozenset(
     f"{ensemble}{kind}"
@@ -42,6 +44,8 @@ def readable(model: Model) -> Availability:
             return Availability.no(REFUSED_PECULIARITIES[peculiarity])
     if model.trees.objective == "multi:softmax":
         return Availability.no("Treelite gives probabilities where the objective multi:softmax gives a class number")
+    if model.library is Library.SKLEARN and model.trees.categorical_splits:
+        return Availability.no("Treelite does not take an unknown category for a missing value, as scikit-learn does")
     if model.library is Library.SKLEARN and model.trees.objective not in SKLEARN_ENSEMBLES:
         return Availability.no(f"Treelite does not read scikit-learn's {model.trees.objective}")
     return Availability.yes()
@@ -53,13 +57,68 @@ def read_trees(model: Model, backend: str) -> treelite.Model:
 
     try:
         if model.format is Format.LIGHTGBM_TEXT:
-            return treelite.frontend.load_lightgbm_model(model.file)
+            return _read_lightgbm(model)
         if model.format is Format.PICKLE:
-            # Model.load has made sure that the user trusts it.
-            return treelite.sklearn.import_model(pickle.loads(model.file.read_bytes()))
+            return _read_estimator(unpickled(model))
         return treelite.frontend.load_xgboost_model(model.file)
     except (treelite.TreeliteError, NotImplementedError, ValueError) as error:
         raise CompileFailed(backend, f"Treelite cannot read it: {str(error).splitlines()[0]}") from error
+
+
+def unpickled(model: Model) -> Any:
+    """The scikit-learn estimator. Unpickling it runs its code: ``Model.load`` has made sure that the user trusts it."""
+    return pickle.loads(model.file.read_bytes())
+
+
+def _read_lightgbm(model: Model) -> treelite.Model:
+    """LightGBM takes every value of up to 1e-35 for zero, before it compares; it sets thresholds at plus and minus that
+    bound. A value exactly on the lower bound is a zero and above the threshold, so the threshold is moved below it."""
+    import treelite
+
+    trees = treelite.frontend.load_lightgbm_model(model.file)
+    for number in range(trees.num_tree):
+        tree = trees.get_tree_accessor(number)
+        thresholds = tree.get_field("threshold")
+        on_bound = thresholds == -_LIGHTGBM_ZERO
+        if on_bound.any():
+            tree.set_field("threshold", np.where(on_bound, np.nextafter(thresholds, -np.inf), thresholds))
+    return trees
+
+
+def _read_estimator(estimator: Any) -> treelite.Model:
+    import treelite
+
+    trees = treelite.sklearn.import_model(estimator)
+    if getattr(estimator, "loss", None) == "exponential":
+        # scikit-learn's probability is the logistic function of twice the sum; Treelite leaves the two out.
+        trees.get_header_accessor().set_field("sigmoid_alpha", np.array([2], dtype=np.float32))
+    return trees
+
+
+def output_facts(model: Model, trees: treelite.Model) -> dict[str, Any]:
+    """How Treelite's outputs become the model's predictions, as JSON values for ``Outputs``."""
+    values = int(np.sum(trees.get_header_accessor().get_field("num_class")))
+    return {
+        "values": values,
+        "column": 1 if values == 2 and model.signature.outputs == 1 else None,
+        "outlier_offset": float(unpickled(model).offset_) if model.signature.task is Task.OUTLIER else None,
+    }
+
+
+class Outputs:
+    """Turns Treelite's outputs of n rows into predictions, (n,) or (n, outputs), without a copy but for outliers."""
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.values: int = facts["values"]
+        self._column = 0 if self.values == 1 else facts["column"]
+        self._offset = facts["outlier_offset"]
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if self._column is None:
+            return values.reshape(-1, self.values)
+        values = values.reshape(-1, self.values)[:, self._column]
+        # Treelite gives an anomaly score, scikit-learn's decision function is low for outliers.
+        return values if self._offset is None else -values - self._offset
 
 
 def category_facts(model: Model) -> dict[str, Any]:

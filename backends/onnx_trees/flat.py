@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,17 @@ class FlatTrees:
     leaf_node: np.ndarray
     leaf_output: np.ndarray
     leaf_value: np.ndarray
+
+    def only_output(self, number: int) -> FlatTrees:
+        """The same trees, adding to output ``number`` alone, which becomes output 0."""
+        kept = self.leaf_output == number
+        return replace(
+            self,
+            leaf_tree=self.leaf_tree[kept],
+            leaf_node=self.leaf_node[kept],
+            leaf_output=np.zeros(kept.sum(), dtype=np.int64),
+            leaf_value=self.leaf_value[kept],
+        )
 
 
 def flatten(trees: treelite.Model) -> FlatTrees:

@@ -17,16 +17,21 @@ INPUT, OUTPUT = "rows", "predictions"
 _IR_VERSION, _OPSET, _ML_OPSET = 8, 17, 3
 
 
-def onnx_model(trees: treelite.Model, *, negate: bool = False) -> onnx.ModelProto:
+def onnx_model(trees: treelite.Model, *, column: int | None, outlier_offset: float | None) -> onnx.ModelProto:
     """Convert ``trees``. The input "rows" is (n, features) float32, NaN meaning missing; the output "predictions" is
-    (n, outputs) float32, negated if asked for. Raises CompileFailed for a post-processor without ONNX nodes."""
+    (n, outputs) float32: all outputs, or that of ``column`` alone. With an offset it is scikit-learn's decision
+    function of outliers. Raises CompileFailed for a post-processor without ONNX nodes."""
     import onnx
 
     base_scores = np.atleast_1d(trees.get_header_accessor().get_field("base_scores")).astype(np.float32)
+    flat = flatten(trees)
+    if column is not None:
+        base_scores, flat = base_scores[column : column + 1], flat.only_output(column)
     nodes = postprocess(trees, "margins")
-    if negate:
+    if outlier_offset is not None:
         nodes.add("Neg")
-    ensemble = _ensemble(flatten(trees), base_scores)
+        nodes.add("Add", constant=-outlier_offset)
+    ensemble = _ensemble(flat, base_scores)
     (nodes.nodes[-1] if nodes.nodes else ensemble).output[0] = OUTPUT
     kind = onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph(

@@ -1,0 +1,82 @@
+"""ONNX models as they are, for the onnxruntime backend: what is changed before serving, and how they are called.
+
+The one change is that a ZipMap at the end is taken off: it wraps every row's probabilities into a Python dict. How rows
+become inputs and outputs become predictions is described in ``model.onnx_io``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.model import onnx_io
+from servefit.backends.model.onnx_io import OnnxInterface
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    import onnxruntime
+
+    from servefit.backends.model import Model
+
+
+def prepare(model: Model, workdir: Path) -> Mapping[str, Any]:
+    """Write the model to serve into ``workdir`` as model.onnx; give the facts that ``NativePredictor`` needs."""
+    import onnx
+
+    from servefit.backends.model.inspection.onnx import interface_of
+
+    interface, _ = interface_of(model.file)
+    proto = onnx.load(str(model.file))
+    if interface.output_is_maps:
+        interface = _without_zipmap(proto, interface)
+    (workdir / "model.onnx").write_bytes(proto.SerializeToString())
+    return interface.to_facts()
+
+
+def _without_zipmap(proto: onnx.ModelProto, interface: OnnxInterface) -> OnnxInterface:
+    """Make the tensor that goes into the ZipMap the output in its place.
+
+    A ZipMap is left where its labels are not in order: maps come out sorted by label, the tensor does not.
+    """
+    import onnx
+
+    for node in proto.graph.node:
+        if node.op_type == "ZipMap" and node.output[0] == interface.output and _sorted_labels(node):
+            for output in [each for each in proto.graph.output if each.name == interface.output]:
+                proto.graph.output.remove(output)
+            tensor = onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None)
+            proto.graph.output.append(tensor)
+            proto.graph.node.remove(node)
+            return replace(interface, output=tensor.name, output_is_maps=False)
+    return interface
+
+
+def _sorted_labels(zipmap: onnx.NodeProto) -> bool:
+    return all(sorted(labels) == list(labels) for each in zipmap.attribute for labels in (each.ints, each.strings))
+
+
+class NativePredictor:
+    """Calls a session as its interface says, without a copy where rows can be fed as they are."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
+        self._session = session
+        self._interface = OnnxInterface.from_facts(facts)
+        self._outputs = [self._interface.output]
+        only = self._interface.inputs[0] if len(self._interface.inputs) == 1 else None
+        self._fed_directly = None if only is None or only.dtype != "float32" else only
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        interface, direct, count = self._interface, self._fed_directly, len(rows)
+        if direct is None or interface.output_is_maps or interface.batch not in (None, count):
+            return onnx_io.predict(self._session, interface, rows)
+        feed = {direct.name: rows.reshape(count, *direct.shape)}
+        values: np.ndarray = self._session.run(self._outputs, feed)[0].reshape(count, -1)
+        if interface.second_class_only:
+            return values[:, 1]
+        return values[:, 0] if values.shape[1] == 1 else values
+
+    def close(self) -> None:
+        del self._session

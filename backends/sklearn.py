@@ -1,0 +1,76 @@
+"""scikit-learn estimators served by scikit-learn itself: the reference for them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.installed import installed, thread_counts
+from servefit.backends.model.types import Library, Model, Task
+from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class SklearnBackend:
+    """Serves scikit-learn estimators of every kind."""
+
+    name = "sklearn"
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        if target is not Target.CPU:
+            return Availability.no("scikit-learn runs on the CPU only")
+        return installed("sklearn", "scikit-learn", remedy="pip install 'servefit[sklearn]'")
+
+    def supports(self, model: Model) -> Availability:
+        if model.library is Library.SKLEARN:
+            return Availability.yes()
+        return Availability.no(f"it serves scikit-learn models, and this is one of {model.library}")
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        """Threads where the estimator uses them: forests (joblib) and histogram gradient boosting (OpenMP)."""
+        name = "" if model.trees is None else model.trees.objective
+        if name.startswith(("RandomForest", "ExtraTrees", "HistGradientBoosting", "IsolationForest")):
+            return (Knob(name="threads", values=thread_counts(vcpus)),)
+        return ()
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 0.1 + model.size_bytes / 1e9
+
+    def cache_key(self) -> str:
+        return ""
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        shutil.copyfile(model.file, workdir / "model.pkl")
+        return {"task": model.signature.task.value}
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        return _Predictor(artifact.folder / "model.pkl", Task(artifact.facts["task"]), settings.threads)
+
+
+class _Predictor:
+    """Calls the estimator with every thread pool that it may use set to one size."""
+
+    def __init__(self, model: Path, task: Task, threads: int) -> None:
+        import pickle
+
+        from threadpoolctl import threadpool_limits
+
+        from servefit.backends.model import sklearn_io
+
+        # The pickle was trusted when the model was opened, and only what was opened becomes an artifact.
+        self._estimator = pickle.loads(model.read_bytes())
+        for name in self._estimator.get_params():
+            if name.rpartition("__")[2] == "n_jobs":
+                self._estimator.set_params(**{name: threads})
+        self._limits = threadpool_limits(limits=threads)
+        self._predict, self._task = sklearn_io.predict, task
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return self._predict(self._estimator, self._task, rows)
+
+    def close(self) -> None:
+        self._limits.restore_original_limits()
