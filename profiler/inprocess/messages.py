@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """``loader`` ("package.module:function") is called with ``artifact`` and ``settings`` and gives a Predictor."""
+    """``loader`` ("package.module:function") is called with ``artifact`` and ``settings`` and gives a Predictor.
 
+    ``import_path`` is where the parent imports from; a model may need modules that its user keeps there.
+    """
+
+    import_path: tuple[str, ...]
     loader: str
     artifact: Artifact
     settings: Settings

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import signal
+import sys
 import time
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -43,7 +44,10 @@ def serve(connection_fd: int, queue_fd: int, number: int) -> None:
 
 
 def _serve(parent: Connection, queue_fd: int, number: int) -> None:
+    envelope = os.sched_getaffinity(0)
     setup: Setup = parent.recv()
+    # At the end, so that nothing there stands in for a library.
+    sys.path.extend(entry for entry in setup.import_path if entry not in sys.path)
     began = time.monotonic_ns()
     module, _, name = setup.loader.partition(":")
     predictor: Predictor = getattr(import_module(module), name)(setup.artifact, setup.settings)
@@ -59,7 +63,6 @@ def _serve(parent: Connection, queue_fd: int, number: int) -> None:
             samples, busy_cpu_ns = _carry_out(begin, queue, number, predictor.predict, requests)
         gc.enable()
         masks = _thread_masks()
-        envelope = os.sched_getaffinity(0)
         record = Record(
             requests=samples.gathered(),
             busy_cpu_ns=busy_cpu_ns,

@@ -76,8 +76,9 @@ def start_workers(
     OutOfMemory or TimedOut; SpecError for nonsense in the configuration.
     """
     check(configuration, rows_per_request)
-    # A mapping proxy, which facts may be, does not pickle.
+    # Facts may be any mapping, and not every one can be pickled.
     setup = Setup(
+        import_path=tuple(sys.path),
         loader=loader,
         artifact=replace(artifact, facts=dict(artifact.facts)),
         settings=configuration.settings,

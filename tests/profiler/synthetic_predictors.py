@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,10 @@ def load(artifact: Artifact, settings: Settings) -> Synthetic:
         for _ in range(2):
             if os.fork() == 0:
                 time.sleep(3600)
+    if "imports" in facts:
+        import_module(facts["imports"])
+    if facts.get("widens_its_mask"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
     if "announces_environment" in facts:
         Path(facts["announces_environment"]).write_text(
             f"{os.environ['OMP_NUM_THREADS']} {os.environ.get('COLOUR')} {sorted(os.sched_getaffinity(0))}"

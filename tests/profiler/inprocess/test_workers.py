@@ -169,6 +169,21 @@ def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(
     assert run.offered > 0
 
 
+def test_modules_that_the_caller_can_import_a_worker_can_too(
+    start_synthetic: StartSynthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept_beside_the_script.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with start_synthetic({"imports": "kept_beside_the_script"}, cpus=ONE_CPU) as workers:
+        assert len(workers.pids) == 1
+
+
+def test_a_thread_that_leaves_the_envelope_is_counted(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"widens_its_mask": True}, cpus=ONE_CPU, workers=2) as workers:
+        run = workers.run(ClosedLoop.constant(users=2, duration_s=0.1))
+    assert run.threads_outside == (2 if len(ALL_CPUS) > 1 else 0)
+
+
 def test_load_time_and_memory_are_reported(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU, workers=2) as workers:
         run = workers.run(ClosedLoop.constant(users=2, duration_s=0.35))
