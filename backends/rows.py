@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
+
+_Recipe: TypeAlias = Callable[[int, np.ndarray], np.ndarray]
 
 _FLOAT32_MAX = np.finfo(np.float32).max
 _EXTREMES = np.array([3e38, -3e38, 1e10, -1e10, 1e-40, -1e-40, 1e-45, -1e-45], dtype=np.float32)
@@ -103,7 +105,8 @@ class _Columns:
         self._splits = _splits_of(model)
         self._integer_features = frozenset(model.signature.integer_features)
 
-    def recipes(self, *, accepts_missing: bool) -> list[Callable[[int, np.ndarray], np.ndarray]]:
+    def recipes(self, *, accepts_missing: bool) -> list[_Recipe]:
+        recipes: list[_Recipe]
         if not self._splits:
             recipes = [self._unchanged, self._scaled, self._some_zeros]
         else:
@@ -130,7 +133,8 @@ class _Columns:
         edges = np.concatenate([[thresholds[0] - spread], thresholds, [thresholds[-1] + spread]])
         gap = self._generator.integers(0, len(edges) - 1, count)
         values = edges[gap] + self._generator.random(count) * (edges[gap + 1] - edges[gap])
-        return np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+        clipped: np.ndarray = np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+        return clipped
 
     def _unchanged(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
         return plausible
@@ -146,7 +150,8 @@ class _Columns:
     def _near_threshold(self, feature: int, plausible: np.ndarray) -> np.ndarray:
         side = self._generator.choice(np.array([-np.inf, np.inf], dtype=np.float32), plausible.size)
         neighbours = np.nextafter(self._on_threshold(feature, plausible), side)
-        return np.clip(neighbours, -_FLOAT32_MAX, _FLOAT32_MAX)
+        clipped: np.ndarray = np.clip(neighbours, -_FLOAT32_MAX, _FLOAT32_MAX)
+        return clipped
 
     def _some_zeros(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
         return self._replace_some(plausible, _ZEROS, share=0.5)

@@ -176,8 +176,14 @@ def _foreign(path: Path, head: bytes) -> ModelError:
             return CorruptModel(path, f"it is {what}")
     if head.lstrip()[:1] in (b"{", b"["):
         return CorruptModel(path, "it is JSON, and not an XGBoost model")
+    if _is_text(head):
+        return CorruptModel(path, "it is text, and not a LightGBM model")
+    return CorruptModel(path, "it is in no model format that servefit knows")
+
+
+def _is_text(head: bytes) -> bool:
     try:
-        head[: HEAD_BYTES - 4].decode()
+        # A character may be cut in two at the end of the head.
+        return "\0" not in head[: HEAD_BYTES - 4].decode()
     except UnicodeDecodeError:
-        return CorruptModel(path, "it is in no model format that servefit knows")
-    return CorruptModel(path, "it is text, and not a LightGBM model")
+        return False

@@ -42,7 +42,9 @@ def save_live(source: Any) -> SavedModel:
         return _save_lightgbm(source)
     if library is Library.SKLEARN:
         return _save_sklearn(source)
-    raise UnsupportedModel(f"a {_name(source)}", remedy="give a path, or an xgboost, LightGBM or scikit-learn model")
+    raise UnsupportedModel(
+        f"an object of type {_name(source)}", remedy="give a path, or an xgboost, LightGBM or scikit-learn model"
+    )
 
 
 def _save_xgboost(source: Any) -> SavedModel:

@@ -148,12 +148,20 @@ def _inspect_in_child(path: Path, kind: Format, folder: Path) -> Inspection:
             _INSPECTION, path, kind, folder, timeout_s=INSPECTION_TIMEOUT_S, memory_bytes=memory_bytes
         )
     except WorkerCrashed as error:
-        raise CorruptModel(path, f"{library} {error.reason} on it") from error
+        raise CorruptModel(path, _crash(library, error)) from error
     except OutOfMemory as error:
         raise CorruptModel(path, f"{library} needs more than {memory_bytes // _GIB} GiB to open it") from error
     except TimedOut as error:
         raise CorruptModel(path, f"{library} did not open it within {error.limit_s:g} s") from error
     return inspection
+
+
+def _crash(library: str, error: WorkerCrashed) -> str:
+    """What the library said before it died of the file: LightGBM names the reason and then aborts."""
+    for line in error.stderr.splitlines():
+        if "[Fatal] " in line:
+            return f"{library} gives up on it: {line.partition('[Fatal] ')[2].strip()}"
+    return f"opening it, {library} {error.reason}"
 
 
 def _library_version(library: Library) -> str:

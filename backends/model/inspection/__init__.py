@@ -27,6 +27,10 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
             from servefit.backends.model.inspection.xgboost import inspect_xgboost
 
             return inspect_xgboost(path, model_format, folder)
+        if model_format is Format.XGBOOST_BINARY:
+            from servefit.backends.model.inspection.xgboost import inspect_legacy_xgboost
+
+            return inspect_legacy_xgboost(path, folder)
         if model_format is Format.LIGHTGBM_TEXT:
             from servefit.backends.model.inspection.lightgbm import inspect_lightgbm
 

@@ -20,6 +20,8 @@ def inspect_lightgbm(path: Path, folder: Path) -> Inspection:
     text = lightgbm_text.parse(path.read_text(encoding="utf-8"))
     if not text.trees:
         raise CorruptModel(path, "it has no trees")
+    if not text.header.get("max_feature_idx", "").isdecimal():
+        raise CorruptModel(path, "its header does not say how many features there are")
     features = int(text.header["max_feature_idx"]) + 1
     forest = forest_of(lightgbm_text.trees_of(text), features)
     forest.save_splits(folder / "splits.npz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from servefit.backends.model.inspection.forest import Forest, forest_of, treelite_trees
 from servefit.backends.model.inspection.types import Inspection
+from servefit.backends.model.inspection.xgboost_legacy import upgrade
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 from servefit.errors import CorruptModel
 
@@ -26,8 +28,8 @@ def inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspectio
         # Read before it is sliced: slicing walks the trees without looking.
         _forest(path, booster.num_features())
         warnings = (
-            f"the model calls iteration {kept - 1} its best, so only the first {kept} of its "
-            f"{booster.num_boosted_rounds()} iterations are served, as xgboost's own scikit-learn interface does",
+            f"the model calls iteration {kept - 1} its best, so {kept} of its {booster.num_boosted_rounds()} "
+            "iterations are served, as xgboost's own scikit-learn interface does",
         )
         booster = booster[:kept]
         file_name, model_format = "model.ubj", Format.XGBOOST_UBJSON
@@ -43,6 +45,15 @@ def inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspectio
         splits_name=None if trees is None else "splits.npz",
         warnings=warnings,
     )
+
+
+def inspect_legacy_xgboost(path: Path, folder: Path) -> Inspection:
+    """Upgrade a model in XGBoost's retired binary format into ``folder``, and inspect that."""
+    upgraded = folder / "model.ubj"
+    upgrade(path, upgraded)
+    inspection = inspect_xgboost(upgraded, Format.XGBOOST_UBJSON, folder)
+    note = "the model is in XGBoost's retired binary format and was upgraded; both predict the same on drawn rows"
+    return replace(inspection, file_name=upgraded.name, warnings=(note, *inspection.warnings))
 
 
 def _iterations_to_keep(booster: Any) -> int | None:
