@@ -50,7 +50,7 @@ class Summary:
     ``throughput_per_s`` counts answers, ``offered_per_s`` arrivals (None in a closed loop, where the answers make the
     arrivals). ``samples`` is how many requests the percentiles are of. ``latency_ms`` holds the percentiles of the
     response time by name ("p50" to "p99"), None where there are too few samples; ``latency_ms_ci95`` the 95 %
-    confidence intervals of p50 and p95 where they could be had; ``service_ms`` the percentiles of the service time.
+    confidence intervals of the same where they could be had; ``service_ms`` the percentiles of the service time.
     ``saturated`` means that an open loop asked for more than was served. ``cpu_percent`` is summed over cores, without
     the time spent waiting for arrivals. ``memory_percent`` is the peak of all workers against the memory of the
     instance. GPU figures are means over the run, and None without a GPU or where it does not report them.
@@ -89,7 +89,7 @@ def summarize(run: Run, *, memory_bytes: int | None = None, seed: int = 0) -> Su
     service_ms = (ended[due] - started[due]) / NS_PER_MS
     open_loop = isinstance(run.traffic, OpenLoop)
     block_of = ((scheduled[due] - begin) * BLOCKS // (end - begin)).astype(np.int64)
-    intervals = confidence_intervals(response_ms, block_of, percentiles=("p50", "p95"), seed=seed)
+    intervals = confidence_intervals(response_ms, block_of, percentiles=tuple(PERCENTILES), seed=seed)
     gpu_memory = _mean(run.telemetry, lambda point: point.gpu_memory_bytes)
     return Summary(
         loop="open" if open_loop else "closed",
