@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_io import OnnxInterface
+from servefit.backends.types import Settings, Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +27,9 @@ def prepare(model: Model, workdir: Path) -> Mapping[str, Any]:
     """Write the model to serve into ``workdir`` as model.onnx; give the facts that ``NativePredictor`` needs."""
     import onnx
 
-    from servefit.backends.model.inspection.onnx import interface_of
+    from servefit.backends.onnxruntime import open_session
 
-    interface, _ = interface_of(model.file)
+    interface, _ = onnx_io.interface_of(open_session(model.file, Target.CPU, Settings(threads=1), optimised=False))
     proto = onnx.load(str(model.file))
     if interface.output_is_maps:
         interface = _without_zipmap(proto, interface)
@@ -44,13 +45,13 @@ def _without_zipmap(proto: onnx.ModelProto, interface: OnnxInterface) -> OnnxInt
     import onnx
 
     for node in proto.graph.node:
-        if node.op_type == "ZipMap" and node.output[0] == interface.output and _sorted_labels(node):
-            for output in [each for each in proto.graph.output if each.name == interface.output]:
+        if node.op_type == "ZipMap" and (node.output[0],) == interface.outputs and _sorted_labels(node):
+            for output in [each for each in proto.graph.output if each.name in interface.outputs]:
                 proto.graph.output.remove(output)
             tensor = onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None)
             proto.graph.output.append(tensor)
             proto.graph.node.remove(node)
-            return replace(interface, output=tensor.name, output_is_maps=False)
+            return replace(interface, outputs=(tensor.name,), output_is_maps=False)
     return interface
 
 
@@ -64,13 +65,13 @@ class NativePredictor:
     def __init__(self, session: onnxruntime.InferenceSession, facts: Mapping[str, Any]) -> None:
         self._session = session
         self._interface = OnnxInterface.from_facts(facts)
-        self._outputs = [self._interface.output]
+        self._outputs = list(self._interface.outputs)
         only = self._interface.inputs[0] if len(self._interface.inputs) == 1 else None
         self._fed_directly = None if only is None or only.dtype != "float32" else only
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         interface, direct, count = self._interface, self._fed_directly, len(rows)
-        if direct is None or interface.output_is_maps or interface.batch not in (None, count):
+        if direct is None or len(self._outputs) > 1 or interface.output_is_maps or interface.batch not in (None, count):
             return onnx_io.predict(self._session, interface, rows)
         feed = {direct.name: rows.reshape(count, *direct.shape)}
         values: np.ndarray = self._session.run(self._outputs, feed)[0].reshape(count, -1)

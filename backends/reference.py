@@ -43,11 +43,10 @@ def _sklearn(model: Model, rows: np.ndarray) -> np.ndarray:
 def _onnx(model: Model, rows: np.ndarray) -> np.ndarray:
     """ONNX Runtime with every graph optimisation off."""
     from servefit.backends.model import onnx_io
-    from servefit.backends.model.inspection.onnx import interface_of
     from servefit.backends.onnxruntime import open_session
 
-    interface, _ = interface_of(model.file)
     session = open_session(model.file, Target.CPU, Settings(threads=1), optimised=False)
+    interface, _ = onnx_io.interface_of(session)
     return onnx_io.predict(session, interface, rows)
 
 
