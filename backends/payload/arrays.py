@@ -66,7 +66,11 @@ def read_npz(path: Path, source: str, features: int) -> Table:
 def _name_of_rows(names: Sequence[str], source: str) -> str:
     candidates = names if len(names) == 1 else [name for name in _ROWS_NAMES if name in names]
     if not candidates:
-        raise PayloadMismatch(source, expected="one array, or one called X", got=", ".join(names)[:100] or "none")
+        raise PayloadMismatch(
+            source,
+            expected="one array, or one called X",
+            got=", ".join(" ".join(name.split()) for name in names)[:100] or "none",
+        )
     return candidates[0]
 
 

@@ -51,11 +51,11 @@ def _documents(text: str, source: str) -> list[Any]:
     try:
         return [json.loads(text)]
     except json.JSONDecodeError as whole:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) < 2:
+        lines = text.split("\n")
+        if sum(bool(line.strip()) for line in lines) < 2:
             raise _broken(source, whole, whole.lineno) from whole
         documents = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
                     documents.append(json.loads(line))

@@ -51,7 +51,7 @@ def not_a_number(source: str, row: int, column: int, name: str | None, cell: obj
 
 def place(row: int, column: int, name: str | None) -> str:
     """Where a cell is, to a person."""
-    return f"row {row}, column {column}" + ("" if name is None else f" ({name:.60})")
+    return f"row {row}, column {column}" + ("" if name is None else f" ({' '.join(name.split()):.60})")
 
 
 def rows_for(table: Table, signature: Signature, source: str) -> np.ndarray:

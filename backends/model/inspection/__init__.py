@@ -42,7 +42,7 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
         from servefit.backends.model.inspection.pickled import inspect_pickle
 
         return inspect_pickle(path, folder)
-    except ServefitError:
+    except (ServefitError, MemoryError):
         raise
     except Exception as error:
         raise CorruptModel(path, first_line(error)) from error

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from servefit.state import writing
+
 _NUMERICAL, _CATEGORICAL = 1, 2  # Treelite's TreeNodeType; 0 is a leaf
 
 
@@ -52,8 +54,8 @@ class Forest:
         return bool(self.category_features.size)
 
     def save_splits(self, path: Path) -> None:
-        """Write the splits as the NPZ file that ``servefit.backends.rows`` reads."""
-        with path.open("wb") as stream:
+        """Write the splits as the NPZ file that ``servefit.backends.rows`` reads. Raises StateError."""
+        with writing(path), path.open("wb") as stream:
             np.savez(
                 stream,
                 split_features=self.split_features,

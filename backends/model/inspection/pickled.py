@@ -20,6 +20,7 @@ from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_io import predict
 from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
 from servefit.errors import UnsupportedModel
+from servefit.state import write_atomically
 
 
 def inspect_pickle(path: Path, folder: Path) -> Inspection:
@@ -37,7 +38,7 @@ def inspect_pickle(path: Path, folder: Path) -> Inspection:
     if is_plain:
         return inspection
     # joblib's own file format: backends read plain pickles.
-    (folder / "model.pkl").write_bytes(save_live(estimator).content)
+    write_atomically(folder / "model.pkl", save_live(estimator).content)
     return replace(inspection, file_name="model.pkl")
 
 
@@ -66,11 +67,11 @@ def _inspect_converted(source: Any, folder: Path, noted: tuple[str, ...]) -> Ins
     saved = save_live(source)
     if saved.format is Format.XGBOOST_UBJSON:
         file = folder / "model.ubj"
-        file.write_bytes(saved.content)
+        write_atomically(file, saved.content)
         inspection = inspect_xgboost(file, saved.format, folder)
     else:
         file = folder / "model.txt"
-        file.write_bytes(saved.content)
+        write_atomically(file, saved.content)
         inspection = inspect_lightgbm(file, folder)
     return replace(inspection, file_name=file.name, warnings=noted + saved.warnings + inspection.warnings)
 

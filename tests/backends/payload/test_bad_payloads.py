@@ -1,0 +1,144 @@
+"""Payloads that do not fit: one line that names the place."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from servefit.backends.model import Format, Model, Signature, Task
+from servefit.backends.payload.reading import payload_for, read_payload
+from servefit.errors import PayloadMismatch
+
+SIGNATURE = Signature(task=Task.BINARY, features=3, outputs=1, feature_names=("a", "b", "c"))
+COMPLETE = Signature(task=Task.BINARY, features=3, outputs=1, accepts_missing=False)
+
+
+def refusal(path: Path, signature: Signature = SIGNATURE) -> str:
+    with pytest.raises(PayloadMismatch) as caught:
+        read_payload(path, signature)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(f"payload {path.name}")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "got"),
+    [
+        ("1,2\n", "expected 3 columns", "got 2"),
+        ("1,2,3,4\n", "expected 3 columns", "got 4"),
+        ("1,2,3\n1,2\n", "3 columns in row 2", "got 2"),
+        ("a,b,c\n1,2,3\n1,2,x\n", "a number in row 2, column 3 (c)", "got 'x'"),
+        ("1,2,3\n1,2,1_000\n", "a number in row 2, column 3", "got '1_000'"),
+        ("1,two,3\n", "a number in row 1, column 2", "got 'two'"),
+        ("a,b,c\n1,2\n", "3 columns in row 1", "got 2"),
+        ("a,b\n1,2\n", "the model's 3 feature names", "no column 'c'"),
+        ("", "at least one row", "none"),
+        ("\n\n", "at least one row", "none"),
+        ("a,b,c\n", "at least one row", "none"),
+        ("1,2,inf\n", "a finite number in row 1, column 3", "got inf"),
+        ("1,2,3\n1,-1e39,3\n", "row 2, column 2", "-1e+39, which is beyond float32"),
+        ('1,2,"3', "expected CSV", "does not parse"),
+        ("a\0b", "CSV, JSON, JSON Lines, NPY or NPZ", "no known format"),
+        ("[[1, 2, 3]", "expected JSON", "line 1"),
+        ("[1, 2, 3]\n[4, 5", "expected JSON", "line 2"),
+        ("[[1, 2, 3], [4, 5]]", "3 columns in row 2", "got 2"),
+        ('[[1, 2, "3"]]', "a number in row 1, column 3", "got '3'"),
+        ('{"a": 1, "b": 2, "c": {}}', "row 1, column 3 (c)", "got {}"),
+        ("[]", "at least one row", "none"),
+        ("{}", "3 columns", "got 0"),
+        ("[[1, 2, NaN], [1, 2, -Infinity]]", "a finite number in row 2, column 3", "got -inf"),
+        ('[{"a": 1}, {"b": 1}]', "the names of row 1 in row 2", "difference in"),
+        ("[[1], {}]", "all lists or all objects", "mixture"),
+        ('{"inputs": [{"shape": [2, 2], "data": [1]}]}', "shape [2, 2]", "got 1"),
+        ('{"inputs": [{"data": [1]}]}', "a shape of whole numbers", "got None"),
+        ("[" * 100_000, "table of numbers", "nested too deeply"),
+        ("[[" + "9" * 400 + ", 1, 2]]", "row 1, column 1", "999"),
+        ("[[" + "9" * 9999 + ", 1, 2]]", "expected JSON", "limit"),
+    ],
+)
+def test_text_that_does_not_fit(content: str, expected: str, got: str, tmp_path: Path) -> None:
+    path = tmp_path / "payload"
+    path.write_text(content)
+    line = refusal(path)
+    assert expected in line
+    assert got in line
+
+
+def test_missing_values_are_refused_where_the_model_takes_none(tmp_path: Path) -> None:
+    path = tmp_path / "payload.csv"
+    path.write_text("1,2,3\n4,,6\n")
+    assert "no missing values, in row 2, column 2" in refusal(path, COMPLETE)
+
+
+def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "nothing.csv")
+    assert "directory" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array([["a", "b", "c"]]), np.ones((1, 3), dtype=complex), np.array([[None, 1, 2]], dtype=object)],
+    ids=["text", "complex", "objects"],
+)
+def test_arrays_of_other_things_are_refused(array: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "payload.npy", array)
+    np.savez(tmp_path / "payload.npz", array)
+    refusal(tmp_path / "payload.npy")
+    refusal(tmp_path / "payload.npz")
+
+
+def test_nothing_in_an_array_file_is_unpickled(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "exploded",)
+
+    np.save(tmp_path / "payload.npy", np.array([[Bomb()]], dtype=object))
+    np.savez(tmp_path / "payload.npz", np.array([[Bomb()]], dtype=object))
+    (tmp_path / "payload.pkl").write_bytes(pickle.dumps(Bomb()))
+    for name in ("payload.npy", "payload.npz", "payload.pkl"):
+        refusal(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 3)})
+    (tmp_path / "payload.npy").write_bytes(content.getvalue() + bytes(100))
+    assert "does not load" in refusal(tmp_path / "payload.npy")
+
+
+def test_several_arrays_of_which_none_is_called_x_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "payload.npz", left=np.eye(3), right=np.eye(3))
+    assert "left, right" in refusal(tmp_path / "payload.npz")
+
+
+def test_an_error_in_an_archive_names_the_file_in_it(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "payload.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("day1.csv")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"1,2\n"))
+    assert "payload.tar.gz:day1.csv: expected 3 columns" in refusal(tmp_path / "payload.tar.gz")
+
+
+def test_an_empty_and_a_broken_archive_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "payload.tar.gz"
+    tarfile.open(path, "w:gz").close()
+    assert "empty archive" in refusal(path)
+    path.write_bytes(path.read_bytes()[:20])
+    assert "no complete .tar.gz" in refusal(path)
+
+
+def test_objects_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    model = Model(
+        source="model", file=tmp_path, format=Format.XGBOOST_JSON, digest="", size_bytes=0, signature=SIGNATURE
+    )
+    for source in ([[1, 2, "x"]], [[1, 2], [3]], {"a": 1}, json, [[1, 2]], np.empty((0, 3))):
+        with pytest.raises(PayloadMismatch):
+            payload_for(model, source)

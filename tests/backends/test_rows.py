@@ -1,0 +1,122 @@
+"""Rows drawn from models: hard where converters fail, plausible where the profiler measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from servefit.backends.model import Format, Model, Signature, Task, TreeStructure
+from servefit.backends.rows import parity_rows, synthetic_rows
+
+THRESHOLDS = np.array([-1.5, 0.1, 2.5])  # 0.1 is no float32
+CATEGORIES = np.array([2, 5, 7])
+
+
+@pytest.fixture
+def forest(tmp_path: Path) -> Model:
+    """A model of four features: 0 splits on THRESHOLDS, 1 on CATEGORIES, 2 on one threshold, 3 on nothing."""
+    np.savez(
+        tmp_path / "splits.npz",
+        split_features=np.array([0, 0, 0, 2]),
+        split_thresholds=np.append(THRESHOLDS, 1e300),
+        category_features=np.array([1, 1, 1]),
+        categories=CATEGORIES,
+    )
+    return Model(
+        source="model",
+        file=tmp_path / "model.json",
+        format=Format.XGBOOST_JSON,
+        digest="",
+        size_bytes=0,
+        signature=Signature(task=Task.BINARY, features=4, outputs=1),
+        trees=TreeStructure(trees=1, nodes=9, max_depth=4, objective="binary:logistic", booster="gbtree"),
+        splits=tmp_path / "splits.npz",
+    )
+
+
+def network(integer_features: tuple[int, ...] = ()) -> Model:
+    return Model(
+        source="model",
+        file=Path("model.onnx"),
+        format=Format.ONNX,
+        digest="",
+        size_bytes=0,
+        signature=Signature(
+            task=Task.TENSOR, features=3, outputs=1, accepts_missing=False, integer_features=integer_features
+        ),
+    )
+
+
+@pytest.mark.parametrize("draw", [parity_rows, synthetic_rows])
+@pytest.mark.parametrize("count", [0, 1, 7, 500])
+def test_rows_have_the_asked_shape_and_the_same_seed_gives_the_same(draw: object, count: int, forest: Model) -> None:
+    assert callable(draw)
+    for model in (forest, network()):
+        rows = draw(model, count=count, seed=3)
+        assert rows.shape == (count, model.signature.features)
+        assert rows.dtype == np.float32
+        assert rows.flags.c_contiguous
+        assert not np.isinf(rows).any()
+        np.testing.assert_array_equal(rows, draw(model, count=count, seed=3))
+        assert count < 7 or not np.array_equal(rows, draw(model, count=count, seed=4), equal_nan=True)
+
+
+def test_parity_rows_lie_on_thresholds_and_on_both_neighbours(forest: Model) -> None:
+    column = set(parity_rows(forest)[:, 0].tolist())
+    for threshold in THRESHOLDS.astype(np.float32):
+        for direction in (-np.inf, np.inf):
+            assert float(np.nextafter(threshold, np.float32(direction))) in column
+        assert float(threshold) in column
+
+
+def test_parity_rows_hold_zeros_of_both_signs_extremes_and_denormals(forest: Model) -> None:
+    rows = parity_rows(forest)
+    zeros = rows == 0
+    assert (np.signbit(rows) & zeros).any()
+    assert (~np.signbit(rows) & zeros).any()
+    assert np.nanmax(rows) > 1e38
+    assert np.nanmin(rows) < -1e38
+    smallest_normal = np.finfo(np.float32).smallest_normal
+    assert ((np.abs(rows) < smallest_normal) & ~zeros).any()
+    assert (rows == 0).all(axis=1).any()
+
+
+def test_missing_values_are_drawn_only_for_models_that_take_them(forest: Model) -> None:
+    rows = parity_rows(forest)
+    assert np.isnan(rows).all(axis=1).any()
+    partly = np.isnan(rows).any(axis=1) & ~np.isnan(rows).all(axis=1)
+    assert partly.sum() > 20
+    assert not np.isnan(parity_rows(network())).any()
+
+
+def test_parity_rows_hold_unknown_negative_and_fractional_categories(forest: Model) -> None:
+    column = parity_rows(forest)[:, 1]
+    column = column[~np.isnan(column)]
+    assert np.isin(CATEGORIES, column).all()
+    assert (column > CATEGORIES.max()).any()
+    assert (column < 0).any()
+    assert (column != np.floor(column)).any()
+
+
+def test_synthetic_rows_fall_between_thresholds_and_on_known_categories(forest: Model) -> None:
+    rows = synthetic_rows(forest, 2000)
+    gaps = np.bincount(np.searchsorted(THRESHOLDS, rows[:, 0]), minlength=4)
+    assert gaps.min() > 400  # a quarter each of 2000
+    assert set(rows[:, 1].tolist()) == set(CATEGORIES.tolist())
+    assert abs(rows[:, 3].mean()) < 0.1
+    assert abs(rows[:, 3].std() - 1) < 0.1
+
+
+def test_a_model_without_trees_gets_several_scales_and_no_extremes() -> None:
+    magnitudes = np.abs(parity_rows(network()))
+    assert magnitudes.max() < 1e5
+    assert magnitudes.max() > 10
+    assert (magnitudes == 0).any()
+
+
+def test_integer_inputs_get_whole_numbers_that_every_vocabulary_has() -> None:
+    model = network(integer_features=(1,))
+    for rows in (parity_rows(model), synthetic_rows(model, 100)):
+        assert set(rows[:, 1].tolist()) == {0.0, 1.0}
