@@ -52,4 +52,6 @@ def first_line(error: BaseException) -> str:
     """What a native library's exception says, without its time stamp, source file and stack trace."""
     text = str(error).strip() or type(error).__name__
     line = re.sub(r"^\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", text.splitlines()[0])
+    if line.endswith("std::bad_alloc"):
+        return "it asks for more memory than there is"
     return line[:300].rstrip(" .:")

@@ -295,3 +295,4 @@ def test_native_exceptions_become_one_line(tmp_path: Path) -> None:
     message = "[10:11:12] /build/src/json.cc:12: Unknown construct, near 3\n\nStack trace:\n  [bt] (0)"
     assert first_line(ValueError(message)) == "Unknown construct, near 3"
     assert first_line(ValueError()) == "ValueError"
+    assert "memory" in first_line(ValueError("std::bad_alloc"))
