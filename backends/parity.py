@@ -87,7 +87,7 @@ def compare(model: Model, backend: str, expected: np.ndarray, got: np.ndarray, k
     error[np.isnan(error)] = np.inf
     magnitude = np.abs(np.nan_to_num(reference, posinf=0, neginf=0))
     wrong = (error > absolute + relative * magnitude).any(axis=1)
-    large = magnitude >= 1000 * absolute
+    large = magnitude > 1000 * absolute
     max_abs = float(error.max(initial=0))
     max_rel = float((error[large] / magnitude[large]).max(initial=0))
     if wrong.any():

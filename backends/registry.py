@@ -24,6 +24,7 @@ BUILT_IN = {
     "onnxruntime": "servefit.backends.onnxruntime:OnnxRuntimeBackend",
     "treelite": "servefit.backends.treelite:TreeliteBackend",
     "tl2cgen": "servefit.backends.tl2cgen:TL2cgenBackend",
+    "onedal": "servefit.backends.onedal:OneDALBackend",
 }
 
 

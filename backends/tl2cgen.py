@@ -70,6 +70,8 @@ class TL2cgenBackend:
         return found
 
     def supports(self, model: Model) -> Availability:
+        if model.trees is not None and "multi_target" in model.trees.peculiarities:
+            return Availability.no("TL2cgen gives every target the base score of the first")
         return readable(model)
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
