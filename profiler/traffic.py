@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 NS_PER_S = 1_000_000_000
 
+LEAST_PLATEAU_S = 0.01
+"""Figures are shares of the plateau, and a shorter one holds nothing to take them from."""
+
 MOST_USERS = 100_000
 MOST_ARRIVALS = 50_000_000
 """What still fits in memory; nothing that is measured on one host comes near them."""
@@ -54,8 +57,16 @@ class ClosedLoop:
         return cls(phases=(Phase(initial_users=users, spawn_per_minute=0, duration_s=duration_s),))
 
     def __post_init__(self) -> None:
-        if not self.joins_s():
+        joins_s = self.joins_s()
+        if not joins_s:
             raise SpecError("users", 0, "is not above zero")
+        if self.duration_s - joins_s[-1] < LEAST_PLATEAU_S:
+            raise SpecError(
+                "duration",
+                self.duration_s,
+                f"leaves less than {LEAST_PLATEAU_S:g} s after the last user has joined",
+                remedy="lengthen the last phase, or add one that spawns nobody",
+            )
 
     def joins_s(self) -> tuple[float, ...]:
         """When each user joins, in seconds from the start, in order. Phase by phase, as SageMaker IR spawns them:
@@ -90,6 +101,8 @@ class OpenLoop:
     def __post_init__(self) -> None:
         _check_above_zero("rate", self.rate_per_s)
         _check_above_zero("duration", self.duration_s)
+        if self.duration_s < LEAST_PLATEAU_S:
+            raise SpecError("duration", self.duration_s, f"is below {LEAST_PLATEAU_S:g} s")
         if self.rate_per_s * self.duration_s > MOST_ARRIVALS:
             raise SpecError("rate", self.rate_per_s, f"makes more than {MOST_ARRIVALS} arrivals in {self.duration_s} s")
 

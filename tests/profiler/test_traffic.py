@@ -49,12 +49,17 @@ def test_an_impossible_rate_is_refused(rate: float) -> None:
         OpenLoop(rate_per_s=rate, duration_s=1)
 
 
-@pytest.mark.parametrize("duration", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize("duration", [0, -1, 1e-10, math.nan, math.inf])
 def test_an_impossible_duration_is_refused(duration: float) -> None:
     with pytest.raises(SpecError, match=r"^duration: "):
         OpenLoop(rate_per_s=1, duration_s=duration)
     with pytest.raises(SpecError, match=r"^duration: "):
         ClosedLoop.constant(users=1, duration_s=duration)
+
+
+def test_users_who_spawn_until_the_very_end_leave_nothing_to_measure() -> None:
+    with pytest.raises(SpecError, match="after the last user has joined; lengthen the last phase"):
+        ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=60_000, duration_s=0.5),))
 
 
 @pytest.mark.parametrize("users", [0, -1, 10**9])
