@@ -63,7 +63,7 @@ def order(one: Recommendation, goal: Goal, *, at_rate: bool) -> tuple[int, int, 
         return verdict, 0, 0.0, latency_ms(one.trial)
     if goal == "throughput":
         return verdict, 0, 0.0, -one.max_invocations
-    unpriced = one.cost_per_inference is None
+    unpriced = one.cost_per_hour is None
     # Without a price, vCPUs stand in for it: among such profiles the smaller is the cheaper.
     per_hour = one.trial.instance_count * one.profile.vcpus if one.cost_per_hour is None else one.cost_per_hour
     per_inference = per_hour / one.max_invocations if one.max_invocations else math.inf
@@ -91,7 +91,9 @@ def recommendation(profile: InstanceProfile, trial: Trial) -> Recommendation:
         profile=profile,
         trial=trial,
         cost_per_hour=cost_per_hour,
-        cost_per_inference=cost_per_hour / (60 * max_invocations) if cost_per_hour and max_invocations else None,
+        cost_per_inference=(
+            cost_per_hour / (60 * max_invocations) if cost_per_hour is not None and max_invocations else None
+        ),
         max_invocations=max_invocations,
     )
 

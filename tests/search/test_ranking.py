@@ -38,6 +38,15 @@ def test_the_price_of_an_inference_is_that_of_sagemaker(trial: MakeTrial) -> Non
     assert found.cost_per_inference == pytest.approx(0.72 / (60 * 12000))
 
 
+def test_what_costs_nothing_has_a_price_and_comes_before_what_has_none(trial: MakeTrial) -> None:
+    free = recommendation(profile("free", price_per_hour=0.0), trial(FAST))
+    assert free.cost_per_inference == 0.0
+    assert names([profile("unpriced"), profile("free", price_per_hour=0.0)], [trial(FAST)], "cost") == [
+        "free",
+        "unpriced",
+    ]
+
+
 def test_what_meets_the_sla_comes_before_what_may_and_that_before_what_does_not(trial: MakeTrial) -> None:
     trials = [
         trial(SLOW, throughput_per_s=10.0, verdict="PASS"),
