@@ -26,8 +26,9 @@ class Judgement:
 
 
 def judge(sla: Sla, *, capacity: Summary, at_rate: Summary | None, instances: int) -> Judgement:
-    """Hold the figures of one instance against the SLA. ``at_rate`` is the open loop at its share of the rate asked;
-    without one the limits are held against the closed loop, ``capacity``.
+    """Hold the figures of one instance against the SLA. ``at_rate`` is the open loop at its share of the rate asked,
+    None where none was asked, or where the closed loop, ``capacity``, answered nothing. Without a rate the limits are
+    held against the closed loop.
 
     An SLA that asks nothing is met.
     """
@@ -50,8 +51,11 @@ def _judge_threshold(threshold: LatencyThreshold, summary: Summary) -> Judgement
     if value is None:
         reason = f"{summary.samples} samples are too few for {threshold.percentile}"
         return Judgement(verdict="UNDECIDED", reason=reason, violation=0.0)
-    low, high = summary.latency_ms_ci95.get(threshold.percentile, (value, value))
     violation = value / threshold.limit_ms - 1
+    if threshold.percentile not in summary.latency_ms_ci95:
+        reason = f"{summary.samples} samples are too few to say how certain {threshold.percentile} is"
+        return Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
+    low, high = summary.latency_ms_ci95[threshold.percentile]
     if high <= threshold.limit_ms:
         return Judgement(verdict="PASS", reason=None, violation=violation)
     measured = f"{threshold.percentile} is {value:.3g} ms ({low:.3g} to {high:.3g}), limit {threshold.limit_ms:g} ms"
@@ -59,8 +63,10 @@ def _judge_threshold(threshold: LatencyThreshold, summary: Summary) -> Judgement
 
 
 def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) -> Judgement:
+    if at_rate is None:
+        return Judgement(verdict="FAIL", reason="not one request was answered while it was measured", violation=1.0)
     violation = asked_per_s / capacity.throughput_per_s - 1 if capacity.throughput_per_s else 1.0
-    if at_rate is not None and at_rate.saturated:
+    if at_rate.saturated:
         reason = f"saturated: {at_rate.throughput_per_s:.4g} of {asked_per_s:.4g} requests/s were answered"
         return Judgement(verdict="FAIL", reason=reason, violation=max(violation, 0.01))
     return Judgement(verdict="PASS", reason=None, violation=min(violation, 0.0))

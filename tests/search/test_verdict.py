@@ -39,6 +39,18 @@ def test_too_few_samples_decide_nothing(summary: MakeSummary) -> None:
     assert found.reason == "1000 samples are too few for p95"
 
 
+def test_a_percentile_without_an_interval_decides_nothing(summary: MakeSummary) -> None:
+    for p95_ms in (1.0, 100.0):
+        found = judge(LIMIT, capacity=summary(p95_ms=p95_ms), at_rate=None, instances=1)
+        assert found.verdict == "UNDECIDED"
+        assert "too few to say how certain p95 is" in (found.reason or "")
+
+
+def test_a_rate_is_not_met_by_what_answered_nothing(summary: MakeSummary) -> None:
+    asked = Sla(rate_per_s=100.0)
+    assert judge(asked, capacity=summary(throughput_per_s=0.0), at_rate=None, instances=1).verdict == "FAIL"
+
+
 def test_latency_is_held_against_the_open_loop_where_a_rate_is_asked(summary: MakeSummary) -> None:
     busy, at_rate = summary(p95_ms=50.0, interval=(45.0, 55.0)), summary(p95_ms=1.0, interval=(0.9, 1.1))
     assert judge(LIMIT_AT_RATE, capacity=busy, at_rate=at_rate, instances=1).verdict == "PASS"
