@@ -57,8 +57,9 @@ def allocate(size_bytes: int) -> int:
     return len(bytearray(size_bytes))
 
 
-def ignore_termination_and_start_another_process(note: Path) -> None:
+def ignore_termination_and_start_two_processes(note: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     started = subprocess.Popen(["sleep", "1000"])
-    note.write_text(f"{os.getpid()} {started.pid}")
+    away = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    note.write_text(f"{os.getpid()} {started.pid} {away.pid}")
     time.sleep(1000)

@@ -105,11 +105,11 @@ def test_a_kill_from_outside_is_read_as_a_lack_of_memory() -> None:
 def test_running_out_of_time_ends_the_child_and_what_it_started(tmp_path: Path) -> None:
     note = tmp_path / "processes"
     with pytest.raises(TimedOut) as caught:
-        call_isolated("isolated_calls:ignore_termination_and_start_another_process", note, timeout_s=3)
+        call_isolated("isolated_calls:ignore_termination_and_start_two_processes", note, timeout_s=3)
     assert caught.value.limit_s == 3
-    assert str(caught.value) == "ignore_termination_and_start_another_process did not finish within 3 s"
+    assert str(caught.value) == "ignore_termination_and_start_two_processes did not finish within 3 s"
     processes = [int(process_id) for process_id in note.read_text().split()]
-    assert len(processes) == 2
+    assert len(processes) == 3
     wait_until_gone(processes)
 
 
@@ -122,7 +122,7 @@ def test_an_interrupt_ends_the_child_and_what_it_started(tmp_path: Path) -> None
     signal.setitimer(signal.ITIMER_REAL, 3)
     try:
         with pytest.raises(KeyboardInterrupt):
-            call_isolated("isolated_calls:ignore_termination_and_start_another_process", note, timeout_s=60)
+            call_isolated("isolated_calls:ignore_termination_and_start_two_processes", note, timeout_s=60)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

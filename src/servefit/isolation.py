@@ -83,9 +83,17 @@ def _call_folder() -> Iterator[Path]:
 
 
 def end_process_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill ``child`` and everything in the process group it leads, and reap it."""
+    """Kill ``child`` and everything it started, also what left its process group for a session of its own."""
+    import psutil
+
+    descendants: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        descendants = psutil.Process(child.pid).children(recursive=True)
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
+    for descendant in descendants:
+        with suppress(psutil.NoSuchProcess):
+            descendant.kill()
     child.wait()
 
 
