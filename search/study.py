@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from servefit.search.space import starting_points
 
@@ -111,7 +111,8 @@ class Proposals:
             offered = {self._parameters[one][name] for one in remaining if name in self._parameters[one]}
             if not offered:
                 continue
-            value = _nearest(trial.suggest_categorical(name, choices), offered)
+            suggested = cast("KnobValue", trial.suggest_categorical(name, choices))
+            value = _nearest(suggested, offered)
             remaining = [one for one in remaining if self._parameters[one].get(name) == value]
         return remaining[0]
 

@@ -6,7 +6,7 @@ here keep small probabilities to the last float32 digits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,14 +27,14 @@ class Nodes:
         self.constants: list[onnx.TensorProto] = []
 
     def add(
-        self, operator: str, *, constant: float | None = None, constant_first: bool = False, **attributes: int
+        self, operator: str, *, constant: float | None = None, constant_first: bool = False, **attributes: Any
     ) -> None:
         import onnx
 
         inputs = [self.last]
         if constant is not None:
             name = f"constant{len(self.constants)}"
-            self.constants.append(onnx.numpy_helper.from_array(np.float32(constant), name))
+            self.constants.append(onnx.numpy_helper.from_array(np.array(constant, dtype=np.float32), name))
             inputs = [name, self.last] if constant_first else [self.last, name]
         self.last = f"{operator.lower()}{len(self.nodes)}"
         self.nodes.append(onnx.helper.make_node(operator, inputs, [self.last], **attributes))
