@@ -7,7 +7,7 @@ service time is what the predictor alone took. A percentile is only given where 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil, log, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -78,7 +78,8 @@ def summarize(run: Run, *, memory_bytes: int | None = None, seed: int = 0) -> Su
     """The figures of ``run``; ``memory_bytes`` is the memory of the instance, ``seed`` that of the bootstrap.
 
     Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. An open
-    loop is saturated if more than 5 % of what was due was still waiting at the end, and more than one request a worker.
+    loop is saturated if more than 5 % of what was due was still waiting at the end, more than one request a worker, and
+    more than chance brings together (the root of what was due).
     """
     begin, end = run.plateau_ns
     seconds = (end - begin) / NS_PER_S
@@ -153,7 +154,8 @@ def _percentiles(values_ms: np.ndarray) -> dict[str, float | None]:
 
 
 def _saturated(run: Run) -> bool:
-    return run.backlog > max(_MOST_WAITING * run.offered, len(run.threads_per_worker))
+    # Arrivals of a Poisson process swing by the root of their number: a short run may end amid a small crowd.
+    return run.backlog > max(_MOST_WAITING * run.offered, sqrt(run.offered), len(run.threads_per_worker))
 
 
 def _mean(points: tuple[TelemetryPoint, ...], figure: Callable[[TelemetryPoint], float | None]) -> float | None:

@@ -119,6 +119,11 @@ def test_an_open_loop_is_saturated_by_a_backlog_of_more_than_a_twentieth(backlog
     assert summarize(make_run(evenly(1000), backlog=backlog)).saturated is saturated
 
 
+def test_a_few_requests_that_wait_at_the_end_of_a_run_of_twenty_are_chance() -> None:
+    assert not summarize(make_run(evenly(16), backlog=4)).saturated
+    assert summarize(make_run(evenly(14), backlog=6)).saturated
+
+
 def test_a_single_request_that_waits_at_the_end_of_a_short_run_is_no_saturation() -> None:
     assert not summarize(make_run(evenly(3), backlog=1)).saturated
 
