@@ -1,0 +1,66 @@
+"""One test of one configuration, by real workers whose predictors take a known time."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from servefit.backends.types import Artifact, Target
+from servefit.profiler.host import Host, describe_host
+from servefit.profiler.inprocess.workers import Workers, start_workers
+from servefit.profiler.types import Configuration
+from servefit.search import testing
+from servefit.search.request import JobRequest
+from servefit.search.sla import Sla, parse_sla
+
+if TYPE_CHECKING:
+    from servefit.search.recommendation import Trial
+
+PREDICTORS = Path(__file__).parent.parent / "profiler"
+
+
+@pytest.fixture(autouse=True)
+def synthetic_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(
+        configuration: Configuration, artifact: Artifact, rows: np.ndarray, *, host: Host, rows_per_request: int
+    ) -> AbstractContextManager[Workers]:
+        cpus = (host.cpus[0].cpu,)
+        return start_workers(configuration, artifact, rows, cpus=cpus, loader="synthetic_predictors:load")
+
+    monkeypatch.setattr(testing, "workers_for", start)
+
+
+def trial_of(sla: Sla, **facts: Any) -> Trial:
+    configuration = Configuration(vcpus=1, backend="synthetic", environment=(("PYTHONPATH", str(PREDICTORS)),))
+    artifact = Artifact(
+        backend="synthetic", backend_version="1", model_digest="", target=Target.CPU, folder=Path("/"), facts=facts
+    )
+    rows = np.zeros((3, 2), dtype=np.float32)
+    return testing.run_test(configuration, artifact, rows, JobRequest(name="j", sla=sla), describe_host())
+
+
+def test_a_call_longer_than_the_screening_is_given_the_time_to_be_counted() -> None:
+    trial = trial_of(Sla(), act="sleep", us=200_000)
+    assert trial.capacity.throughput_per_s == pytest.approx(1 / 0.2, rel=0.15)
+
+
+def test_a_rate_is_shared_out_over_instances_that_keep_a_reserve() -> None:
+    trial = trial_of(Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=1000.0), act="sleep", us=4000)
+    assert trial.capacity.loop == "closed"
+    assert trial.at_rate is not None
+    assert trial.at_rate.loop == "open"
+    per_instance = 1000.0 / trial.instance_count
+    assert per_instance <= 0.8 * trial.capacity.throughput_per_s
+    assert trial.at_rate.offered_per_s == pytest.approx(per_instance, rel=0.4)
+    assert trial.verdict == "PASS"
+
+
+def test_a_rate_too_low_to_give_the_samples_stays_undecided_and_takes_seconds_only() -> None:
+    trial = trial_of(Sla(thresholds=parse_sla("p99=1s"), rate_per_s=5.0), act="nothing")
+    assert trial.verdict == "UNDECIDED"
+    assert "too few for p99" in (trial.reason or "")
+    assert trial.measurement.runs[1].traffic.duration_s <= 3
