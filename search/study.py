@@ -85,7 +85,7 @@ class Proposals:
 
     def _ask(self, fixed: Configuration | None = None) -> Configuration:
         if fixed is not None:
-            self._study.enqueue_trial(self._parameters[fixed])
+            self._study.enqueue_trial({name: self._parameters[fixed].get(name) for name in self._choices})
         trial = self._study.ask()
         proposed = self._fit(trial)
         self._pending = (proposed, trial)
@@ -108,29 +108,30 @@ class Proposals:
         """Let the trial choose parameter after parameter, each time among what the space still holds."""
         remaining = list(self._parameters)
         for name, choices in self._choices.items():
-            offered = {self._parameters[one][name] for one in remaining if name in self._parameters[one]}
-            if not offered:
+            offered = {self._parameters[one].get(name) for one in remaining}
+            if offered == {None}:
                 continue
-            suggested = cast("KnobValue", trial.suggest_categorical(name, choices))
+            suggested = cast("KnobValue | None", trial.suggest_categorical(name, choices))
             value = _nearest(suggested, offered)
             remaining = [one for one in remaining if self._parameters[one].get(name) == value]
         return remaining[0]
 
 
-def _choices(points: Sequence[dict[str, KnobValue]]) -> dict[str, list[KnobValue]]:
-    """Every parameter's values. Names keep their order of importance, options and variables of any backend last."""
-    seen: dict[str, dict[KnobValue, None]] = {}
-    for point in points:
-        for name, value in point.items():
-            seen.setdefault(name, {})[value] = None
-    return {name: list(values) for name, values in seen.items()}
+def _choices(points: Sequence[dict[str, KnobValue]]) -> dict[str, list[KnobValue | None]]:
+    """Every parameter's values. Names keep their order of importance, options and variables of any backend last.
+
+    What a point leaves alone, as a variable that only some profiles vary, is None there.
+    """
+    names = dict.fromkeys(name for point in points for name in point)
+    return {name: list(dict.fromkeys(point.get(name) for point in points)) for name in names}
 
 
-def _nearest(value: KnobValue, offered: set[KnobValue]) -> KnobValue:
+def _nearest(value: KnobValue | None, offered: set[KnobValue | None]) -> KnobValue | None:
     if value in offered:
         return value
-    if isinstance(value, int):
-        return min(offered, key=lambda one: (abs(int(one) - value), int(one)))
+    numbers = [one for one in offered if isinstance(one, int)]
+    if isinstance(value, int) and numbers:
+        return min(numbers, key=lambda one: (abs(one - value), one))
     return min(offered, key=str)
 
 

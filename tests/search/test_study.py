@@ -35,6 +35,17 @@ def measured(proposals: Proposals, tests: int) -> list[Configuration]:
 
 
 @pytest.mark.parametrize("exhaustive", [True, False])
+def test_a_variable_that_only_some_configurations_set_hides_none_of_them(exhaustive: bool) -> None:
+    everything = [
+        Configuration(vcpus=2, backend="b", workers=workers, environment=environment)
+        for workers in (1, 2)
+        for environment in ((), (("FLAG", "on"),), (("FLAG", "off"),))
+    ]
+    seen = measured(Proposals(everything, objectives=1, seed=1, exhaustive=exhaustive), 20)
+    assert len(seen) == len(set(seen)) == len(everything)
+
+
+@pytest.mark.parametrize("exhaustive", [True, False])
 def test_every_configuration_is_proposed_once_and_then_none_is(exhaustive: bool) -> None:
     everything = grid()
     proposals = Proposals(everything, objectives=1, seed=1, exhaustive=exhaustive)
