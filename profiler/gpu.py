@@ -5,6 +5,7 @@ A host without GPUs is ordinary: then the reason is given, in words that say wha
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ class GpuCounters:
 
 
 def describe_gpus() -> tuple[tuple[Gpu, ...], str | None]:
-    """The GPUs, in NVML's order, and the reason where there are none."""
+    """The GPUs that CUDA_VISIBLE_DEVICES does not hide, in NVML's order, and the reason where there are none."""
     import pynvml
 
     try:
@@ -41,11 +42,14 @@ def describe_gpus() -> tuple[tuple[Gpu, ...], str | None]:
     except pynvml.NVMLError as error:
         return (), _why(pynvml, error)
     try:
-        gpus = tuple(_describe(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+        present = range(pynvml.nvmlDeviceGetCount())
+        gpus = tuple(_describe(pynvml, index) for index in present if _is_visible(pynvml, index))
     except pynvml.NVMLError as error:
         return (), _why(pynvml, error)
     finally:
         pynvml.nvmlShutdown()
+    if present and not gpus:
+        return (), "CUDA_VISIBLE_DEVICES hides every GPU"
     return gpus, None if gpus else "the NVIDIA driver is loaded and sees no GPU"
 
 
@@ -83,6 +87,18 @@ def _describe(pynvml: Any, index: int) -> Gpu:
         memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(device).total),
         driver=_text(pynvml.nvmlSystemGetDriverVersion()),
     )
+
+
+def _is_visible(pynvml: Any, index: int) -> bool:
+    """Whether this process was left the use of the GPU, named by its number or by the beginning of its UUID."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return True
+    names = [name.strip() for name in named.split(",")]
+    if str(index) in names:
+        return True
+    uuid = _text(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
+    return any(name.startswith("GPU-") and uuid.startswith(name) for name in names)
 
 
 def _text(value: str | bytes) -> str:

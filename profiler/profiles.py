@@ -30,9 +30,10 @@ from servefit.profiler.types import InstanceProfile
 from servefit.state import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from servefit.profiler.gpu import Gpu
     from servefit.profiler.host import Host
 
 GIB = 2**30
@@ -116,13 +117,25 @@ def why_not_measurable(profile: InstanceProfile, host: Host) -> str | None:
     return None
 
 
+def gpu_for(profile: InstanceProfile, gpus: Iterable[Gpu]) -> int | None:
+    """The number of the first of ``gpus`` that is of the profile's model, which stands for all of them; None for a
+    profile without, or where there is none such."""
+    if profile.gpus == 0:
+        return None
+    return next((gpu.index for gpu in gpus if _is_model(gpu.model, profile.gpu_model)), None)
+
+
 def _count(gpus: int, model: str) -> str:
     return f"{gpus} {model} GPU{'s' if gpus > 1 else ''}"
 
 
 def _is_model(installed: str, wanted: str | None) -> bool:
     """Whether a GPU that calls itself "Tesla T4" is what a profile calls "T4"."""
-    return wanted is None or set(wanted.lower().split()) <= set(installed.lower().replace("-", " ").split())
+    return wanted is None or _words(wanted) <= _words(installed)
+
+
+def _words(model: str) -> set[str]:
+    return set(model.lower().replace("-", " ").split())
 
 
 def _of_host(host: Host, user: _UserFile) -> list[InstanceProfile]:

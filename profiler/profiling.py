@@ -116,6 +116,7 @@ def profile(
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.registry import backend as backend_named
     from servefit.profiler.host import describe_host
+    from servefit.profiler.profiles import gpu_for
 
     traffic = _traffic(rate=rate, users=users, workers=workers, batch=batch, duration_s=duration_s, seed=seed)
     host = describe_host()
@@ -132,6 +133,7 @@ def profile(
         workers=workers,
         max_batch=batch,
         environment=tuple(sorted((environment or {}).items())),
+        gpu=gpu_for(instance, host.gpus) if target is Target.CUDA else None,
     )
     check(configuration, rows_per_request)
     compilation = compile_model(opened, configuration.backend, payload=sample, target=target)

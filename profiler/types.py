@@ -33,7 +33,8 @@ class Configuration:
     """Everything about a deployment that changes its speed: what a measurement is a measurement of.
 
     ``vcpus`` is the size of the envelope; profiles of the same size share measurements. ``environment`` holds the
-    user's own variables as sorted (name, value) pairs. ``max_batch`` is the most requests joined into one call.
+    user's own variables as sorted (name, value) pairs. ``max_batch`` is the most requests joined into one call. ``gpu``
+    is NVML's number of the one GPU that workers see, None for those on the CPU.
     """
 
     vcpus: int
@@ -43,6 +44,7 @@ class Configuration:
     workers: int = 1
     max_batch: int = 1
     environment: tuple[tuple[str, str], ...] = ()
+    gpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,7 +128,7 @@ class _RunningJob:
     def search(self) -> None:
         """Try configurations until the tests, the time or the space run out."""
         offered = choices(self.model, self.compilations.artifacts, self.profiles)
-        self.space = Space.of(self.profiles, offered, self.request.environment)
+        self.space = Space.of(self.profiles, offered, self.request.environment, self.host.gpus)
         if not self.space.grid:
             return
         self.progress.stage("measuring")

@@ -10,11 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from servefit.backends.types import Artifact, Knob, KnobValue, Settings, Target
+from servefit.profiler.profiles import gpu_for
 from servefit.profiler.types import Configuration, InstanceProfile
 from servefit.search.request import THREADS_VARIABLE, WORKERS_VARIABLE, EnvironmentRange
+
+if TYPE_CHECKING:
+    from servefit.profiler.gpu import Gpu
 
 BATCH_SIZES = (1, 8, 32)
 """Most requests joined into one call. Doubling everywhere would triple the space for points that lie between."""
@@ -38,27 +42,33 @@ class Space:
 
     @classmethod
     def of(
-        cls, profiles: Sequence[InstanceProfile], choices: Sequence[Choice], ranges: Sequence[EnvironmentRange]
+        cls,
+        profiles: Sequence[InstanceProfile],
+        choices: Sequence[Choice],
+        ranges: Sequence[EnvironmentRange],
+        gpus: Sequence[Gpu],
     ) -> Self:
         """Write the space out. A profile takes part with every choice made for its size, those on a GPU only where
-        it has one."""
+        one of the host's ``gpus`` is of its model."""
         members: list[tuple[InstanceProfile, frozenset[Configuration]]] = []
         grid: dict[Configuration, None] = {}
         for profile in profiles:
+            gpu = gpu_for(profile, gpus)
             own = [one for one in ranges if not one.profiles or profile.name in one.profiles]
             fitting = [
                 configuration
                 for choice in choices
-                if choice.vcpus == profile.vcpus and (choice.artifact.target is Target.CPU or profile.gpus)
-                for configuration in configurations(choice, own)
+                if choice.vcpus == profile.vcpus and (choice.artifact.target is Target.CPU or gpu is not None)
+                for configuration in configurations(choice, own, gpu)
             ]
             members.append((profile, frozenset(fitting)))
             grid.update(dict.fromkeys(fitting))
         return cls(profiles=tuple(members), grid=tuple(grid))
 
 
-def configurations(choice: Choice, ranges: Sequence[EnvironmentRange]) -> Iterator[Configuration]:
-    """Every configuration of one artifact in one envelope. ``ranges`` replace servefit's own for what they name."""
+def configurations(choice: Choice, ranges: Sequence[EnvironmentRange], gpu: int | None) -> Iterator[Configuration]:
+    """Every configuration of one artifact in one envelope. ``ranges`` replace servefit's own for what they name;
+    ``gpu`` is the one that an artifact for a GPU runs on."""
     asked = {one.variable: one.values for one in ranges}
     knobs = {knob.name: knob.values for knob in choice.knobs}
     threads_offered = [int(value) for value in knobs.pop("threads", (1,))]
@@ -80,6 +90,7 @@ def configurations(choice: Choice, ranges: Sequence[EnvironmentRange]) -> Iterat
                         workers=worker_count,
                         max_batch=max_batch,
                         environment=tuple(sorted(environment)),
+                        gpu=gpu if choice.artifact.target is Target.CUDA else None,
                     )
 
 
@@ -101,9 +112,9 @@ def starting_points(grid: Sequence[Configuration]) -> list[Configuration]:
     The largest envelope comes first, since it tells most about a backend. What the grid lacks (because the user's
     ranges leave it out) is replaced by the backend's first configuration there.
     """
-    firsts: dict[tuple[int, str, Target], Configuration] = {}
+    firsts: dict[tuple[int, str, Target, int | None], Configuration] = {}
     for one in sorted(grid, key=_plainness):
-        firsts.setdefault((one.vcpus, one.backend, one.target), one)
+        firsts.setdefault((one.vcpus, one.backend, one.target, one.gpu), one)
     return sorted(firsts.values(), key=lambda one: -one.vcpus)
 
 

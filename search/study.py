@@ -38,6 +38,7 @@ def parameters(configuration: Configuration) -> dict[str, KnobValue]:
     return {
         "vcpus": configuration.vcpus,
         "backend": f"{configuration.backend}/{configuration.target.value}",
+        **({} if configuration.gpu is None else {"gpu": configuration.gpu}),
         "threads": configuration.settings.threads,
         "workers": configuration.workers,
         "max_batch": configuration.max_batch,

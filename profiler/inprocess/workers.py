@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from servefit.backends.types import Artifact, Target
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, SpecError, TimedOut, WorkerCrashed
 from servefit.isolation import death, end_process_group
 from servefit.profiler.inprocess.arrivals import ArrivalQueue
@@ -34,6 +33,8 @@ from servefit.profiler.types import Configuration, Run, Samples
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import NoReturn
+
+    from servefit.backends.types import Artifact
 
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 """The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
@@ -148,7 +149,7 @@ class Workers:
             end_ns=end_ns,
         ) as queue:
             self._tell(Begin(start_ns=start_ns, plateau_ns=plateau_ns, spin_ns=self._spin_ns()))
-            with watching(self.pids, queue.waiting_ns, gpu=self._gpu()) as telemetry:
+            with watching(self.pids, queue.waiting_ns, gpu=self.configuration.gpu) as telemetry:
                 records = self._answers(Record, "the run", traffic.duration_s + self._grace_s)
             backlog = queue.backlog()
         requests = np.concatenate([record.requests for record in records])
@@ -213,10 +214,12 @@ class Workers:
         """What workers find in their environment from the start; the user's own variables come last."""
         threads = str(self.configuration.settings.threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        gpu = self.configuration.gpu
         # CUDA numbers devices by speed unless told to number them as NVML does.
         return {
             **dict.fromkeys(names, threads),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}),
             **dict(self.configuration.environment),
         }
 
@@ -224,14 +227,6 @@ class Workers:
         """Spinning makes a waiting worker punctual, unless it takes the CPU from one that has work to do."""
         needed = self.configuration.workers * self.configuration.settings.threads
         return _SPIN_NS if needed <= len(self.cpus) else 0
-
-    def _gpu(self) -> int | None:
-        if self.configuration.target is not Target.CUDA:
-            return None
-        first = (
-            self._environment().get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0")).split(",")[0]
-        )
-        return int(first) if first.isdecimal() else None
 
     def _tell(self, message: Setup | Prepare | Begin) -> None:
         for worker in self._workers:

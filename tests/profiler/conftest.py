@@ -78,6 +78,7 @@ def start_synthetic(payload_rows: np.ndarray) -> StartSynthetic:
         threads: int = 1,
         workers: int = 1,
         max_batch: int = 1,
+        gpu: int | None = None,
         **options: Any,
     ) -> AbstractContextManager[Workers]:
         configuration = Configuration(
@@ -87,6 +88,7 @@ def start_synthetic(payload_rows: np.ndarray) -> StartSynthetic:
             workers=workers,
             max_batch=max_batch,
             environment=tuple(sorted({"PYTHONPATH": str(Path(__file__).parent), **(environment or {})}.items())),
+            gpu=gpu,
         )
         artifact = Artifact(
             backend="synthetic",

@@ -48,6 +48,22 @@ def test_a_driver_that_sees_no_gpu_is_a_reason_too(monkeypatch: pytest.MonkeyPat
     assert describe_gpus() == ((), "the NVIDIA driver is loaded and sees no GPU")
 
 
+def test_gpus_that_were_taken_from_this_process_are_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(
+        monkeypatch,
+        DeviceGetCount=3,
+        DeviceGetHandleByIndex=lambda index: index,
+        DeviceGetName="Tesla T4",
+        DeviceGetUUID=lambda device: f"GPU-{device}abc",
+        DeviceGetMemoryInfo=SimpleNamespace(total=2**30),
+        SystemGetDriverVersion="550.1",
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2a, 1")
+    assert [gpu.index for gpu in describe_gpus()[0]] == [1, 2]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert describe_gpus() == ((), "CUDA_VISIBLE_DEVICES hides every GPU")
+
+
 def test_gpus_are_described_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(
         monkeypatch,

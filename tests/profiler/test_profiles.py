@@ -9,7 +9,7 @@ import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.cgroups import ControlGroups
-from servefit.profiler.profiles import all_profiles, find_profile, local_profiles, why_not_measurable
+from servefit.profiler.profiles import all_profiles, find_profile, gpu_for, local_profiles, why_not_measurable
 from servefit.profiler.types import InstanceProfile
 
 if TYPE_CHECKING:
@@ -102,6 +102,19 @@ def test_why_a_profile_is_not_measurable_is_said_in_numbers(make_host: MakeHost)
 def test_the_memory_that_the_kernel_keeps_does_not_count_as_missing(make_host: MakeHost) -> None:
     real_m5_large = make_host(cpus=2, memory_gib=7.6)
     assert why_not_measurable(find_profile("ml.m5.large", real_m5_large), real_m5_large) is None
+
+
+def test_a_gpu_with_hyphens_in_its_name_makes_a_measurable_profile(make_host: MakeHost) -> None:
+    host = make_host(gpus=("NVIDIA A100-SXM4-80GB",))
+    assert why_not_measurable(find_profile("local-gpu0", host), host) is None
+
+
+def test_a_profile_is_measured_on_a_gpu_of_its_model(make_host: MakeHost) -> None:
+    host = make_host(cpus=8, gpus=("NVIDIA A100-SXM4-80GB", "Tesla T4", "Tesla T4"))
+    numbers = {one.name: gpu_for(one, host.gpus) for one in all_profiles(host)}
+    assert (numbers["local-gpu0"], numbers["local-gpu1"], numbers["local-gpu2"]) == (0, 1, 1)
+    assert numbers["ml.g4dn.xlarge"] == 1
+    assert numbers["local-8c"] is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,6 @@ from servefit.errors import SpecError
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.profiler.conftest import StartSynthetic
 
 MS = 1_000_000
@@ -149,6 +148,12 @@ def test_environment_and_affinity_are_there_before_the_predictor_is_loaded(
     assert threads == "3"
     assert colour == "green"
     assert ast.literal_eval(mask) == [cpu]
+
+
+def test_workers_see_only_the_gpu_of_their_configuration(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({}, cpus=ONE_CPU, gpu=3) as workers:
+        environment = Path(f"/proc/{workers.pids[0]}/environ").read_text().split("\0")
+    assert {"CUDA_VISIBLE_DEVICES=3", "CUDA_DEVICE_ORDER=PCI_BUS_ID"} <= set(environment)
 
 
 def test_the_user_s_own_variables_win(start_synthetic: StartSynthetic, tmp_path: Path) -> None:
