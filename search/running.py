@@ -119,6 +119,7 @@ class _RunningJob:
     trials: dict[Configuration, Trial] = field(default_factory=dict)
     failed: list[FailedTrial] = field(default_factory=list)
     tests: int = 0
+    test_s: float = 0.0
     unconfirmed: str | None = None
 
     def compile(self) -> None:
@@ -147,8 +148,8 @@ class _RunningJob:
             else:
                 self.failed.append(result)
                 proposals.fail()
-            test_s = (time.monotonic() - began_s) / self.tests
-            done = self._done(test_s)
+            self.test_s = (time.monotonic() - began_s) / self.tests
+            done = self._done()
             self.progress.tested(result, self.tests, min(done, 1.0))
             if done >= 1:
                 return
@@ -161,7 +162,7 @@ class _RunningJob:
             best = self._recommendations()[0].trial.configuration if self._recommendations() else None
             if best is None or best in confirmed:
                 return
-            if len(confirmed) == MOST_CONFIRMATIONS or not self._test_allowed():
+            if len(confirmed) == MOST_CONFIRMATIONS or not self._confirmation_fits():
                 self.unconfirmed = "the winner was not measured a second time: the tests or the time asked for ran out"
                 return
             self.progress.stage("measuring the winner again")
@@ -214,18 +215,25 @@ class _RunningJob:
         left_s = float("inf") if limit_s is None else limit_s - (time.monotonic() - self.started_s)
         return min(left_s / TYPICAL_TEST_S, float("inf") if limit is None else limit)
 
-    def _done(self, test_s: float) -> float:
-        """The part of the search that is over, 1 or more when another test of ``test_s`` would not fit. One test of
-        a limited number, and a share of the time, are left for the confirmation."""
+    def _done(self) -> float:
+        """The part of the search that is over, 1 or more when another test would not fit. One test of a limited
+        number, and a share of the time, are left for the confirmation."""
         parts = [len(self.trials) / len(self.space.grid)]
         if self.request.test_limit is not None:
             parts.append(self.tests / max(1, self.request.test_limit - 1))
         if self.request.time_limit_s is not None:
-            available_s = self.request.time_limit_s * (1 - CONFIRMATION_SHARE) - test_s
+            available_s = self.request.time_limit_s * (1 - CONFIRMATION_SHARE) - self.test_s
             parts.append((time.monotonic() - self.started_s) / max(available_s, 1e-3))
         return max(parts)
 
-    def _test_allowed(self) -> bool:
+    def _confirmation_fits(self) -> bool:
+        """Whether tests and time are left to measure once more, which takes as long as a test has taken so far, and
+        what its longer runs add."""
         limit_s, limit = self.request.time_limit_s, self.request.test_limit
-        in_time = limit_s is None or time.monotonic() - self.started_s < limit_s
+        expected_s = self.test_s
+        if self.request.phases is None:
+            expected_s += CONFIRMING.capacity_s - SCREENING.capacity_s
+        if self.request.sla.rate_per_s is not None:
+            expected_s += CONFIRMING.at_rate_s - SCREENING.at_rate_s
+        in_time = limit_s is None or time.monotonic() - self.started_s + expected_s <= limit_s
         return in_time and (limit is None or self.tests < limit)

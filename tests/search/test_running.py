@@ -1,0 +1,77 @@
+"""What a job does when it is cut short, or short of time."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import xgboost
+
+import servefit
+from servefit.backends.payload.reading import payload_for
+from servefit.profiler.host import describe_host
+from servefit.profiler.profiles import local_profiles
+from servefit.search.compiling import Compilations, compile_candidates
+from servefit.search.job import JobInterrupted
+from servefit.search.progress import Silent
+from servefit.search.request import JobRequest
+
+if TYPE_CHECKING:
+    from servefit.search.recommendation import FailedTrial, Trial
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.ubj"
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+    return tmp_path
+
+
+class Interrupting:
+    """Presses Ctrl-C when a compilation begins, when the job can no longer be saved."""
+
+    def __init__(self, jobs: Path) -> None:
+        self._jobs = jobs
+
+    def stage(self, text: str) -> None:
+        if text.startswith("compiling"):
+            shutil.rmtree(self._jobs)
+            raise KeyboardInterrupt
+
+    def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
+        raise AssertionError("nothing should be tested")
+
+
+def test_an_interrupted_job_that_cannot_be_saved_is_handed_over_all_the_same(model: Path, state: Path) -> None:
+    with pytest.raises(JobInterrupted) as caught:
+        servefit.right_size(model, progress=Interrupting(state / "jobs"))
+    assert caught.value.job.status == "STOPPED"
+    assert "the job was not kept" in caught.value.job.warnings[-1]
+
+
+def test_when_much_of_the_time_is_over_only_the_first_backend_and_those_asked_for_are_compiled(model: Path) -> None:
+    opened = servefit.Model.load(model)
+    profiles = local_profiles(describe_host())[:1]
+    began_s = time.monotonic() - 1000
+
+    def compiled(request: JobRequest) -> Compilations:
+        into = Compilations()
+        compile_candidates(into, opened, payload_for(opened), request, profiles, Silent(), started_s=began_s)
+        return into
+
+    unasked = compiled(JobRequest(name="job", budget_s=60))
+    assert [one.backend for one in unasked.reports] == ["xgboost"]
+    assert any(one.name == "onnxruntime" and "1000 s of the job's 60 s" in one.reason for one in unasked.skipped)
+    asked = compiled(JobRequest(name="job", budget_s=60, backends=("onnxruntime", "xgboost")))
+    assert [one.backend for one in asked.reports] == ["xgboost", "onnxruntime"]
