@@ -1,0 +1,32 @@
+"""A job keeps to the time it was given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xgboost
+
+from servefit.search.sagemaker import Phase, right_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_a_confirmation_that_would_outlast_the_budget_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    job = right_size(
+        xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2),
+        supported_instance_types=["local-1c"],
+        backends=["xgboost"],
+        phases=[Phase(duration_in_seconds=3, initial_number_of_users=1, spawn_rate=0)],
+        job_duration_in_seconds=5,
+    )
+    assert job.status == "COMPLETED"
+    assert job.tests == 1
+    assert any("was not measured a second time" in warning for warning in job.warnings)
