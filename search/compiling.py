@@ -29,6 +29,10 @@ BUDGET_SHARE = 0.25
 """A compilation estimated above this part of the job's budget is not begun unasked."""
 
 
+COMPILING_SHARE = 0.4
+"""When this part of the job's budget is over, nothing more is compiled unasked: the rest is for measuring."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Compilations:
     """What was compiled so far; filled as it happens, so that an interrupted job can show it."""
@@ -45,14 +49,17 @@ def compile_candidates(
     request: JobRequest,
     profiles: Sequence[InstanceProfile],
     progress: Progress,
+    *,
+    started_s: float,
 ) -> None:
-    """Compile ``model`` with every backend that takes part, the reference first. Raises StateError alone: other
-    failures are entries of ``into``."""
+    """Compile ``model`` with every backend that takes part, the reference first, in a job that began at ``started_s``
+    on the monotonic clock. Raises StateError alone: other failures are entries of ``into``."""
     from servefit.backends.compilation import compile_model
 
     for name, target in _candidates(model, request, profiles):
         label = name if target is Target.CPU else f"{name} ({target.value})"
-        if reason := _why_not(name, model, target, request):
+        spent_s = time.monotonic() - started_s if into.artifacts else 0.0
+        if reason := _why_not(name, model, target, request, spent_s):
             into.skipped.append(Skipped(kind="backend", name=label, reason=reason))
             continue
         progress.stage(f"compiling with {label}")
@@ -105,7 +112,7 @@ def _candidates(model: Model, request: JobRequest, profiles: Sequence[InstancePr
             yield name, target
 
 
-def _why_not(name: str, model: Model, target: Target, request: JobRequest) -> str | None:
+def _why_not(name: str, model: Model, target: Target, request: JobRequest, spent_s: float) -> str | None:
     from servefit.backends.compilation import is_cached
     from servefit.backends.registry import backend
 
@@ -115,11 +122,11 @@ def _why_not(name: str, model: Model, target: Target, request: JobRequest) -> st
             return "; ".join(part for part in (availability.reason, availability.remedy) if part)
     estimate_s = candidate.compile_estimate_s(model)
     limit_s = request.time_limit_s
-    if limit_s is None or estimate_s <= limit_s * BUDGET_SHARE or name in request.backends:
+    if limit_s is None or name in request.backends or is_cached(model, name, target):
         return None
-    if is_cached(model, name, target):
-        return None
-    return (
-        f"compiling is estimated at {estimate_s:.0f} s, too much of the job's {limit_s:g} s; "
-        f"ask for it with --backend {name}, or compile it once with servefit compile"
-    )
+    remedy = f"ask for it with --backend {name}, or compile it once with servefit compile"
+    if estimate_s > limit_s * BUDGET_SHARE:
+        return f"compiling is estimated at {estimate_s:.0f} s, too much of the job's {limit_s:g} s; {remedy}"
+    if spent_s > limit_s * COMPILING_SHARE:
+        return f"{spent_s:.0f} s of the job's {limit_s:g} s were over before it could be compiled; {remedy}"
+    return None

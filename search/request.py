@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -96,6 +97,10 @@ class JobRequest:
         for field, names in (("profile", self.profiles), ("backend", self.backends)):
             if repeated := [name for name in names if names.count(name) > 1]:
                 raise SpecError(field, repeated[0], "is named twice")
+        for first, second in itertools.combinations(self.environment, 2):
+            apart = first.profiles and second.profiles and not set(first.profiles) & set(second.profiles)
+            if first.variable == second.variable and not apart:
+                raise SpecError("env", first.variable, "is given twice", remedy="give all its values at once")
         if self.phases is not None and self.sla.rate_per_s is not None:
             raise SpecError(
                 "rate",

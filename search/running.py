@@ -20,6 +20,9 @@ from servefit.search.study import Outcome, Proposals
 from servefit.search.testing import CONFIRMING, SCREENING, Durations, run_test
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact, Target
@@ -70,14 +73,15 @@ def run_job(
         job.search()
         job.confirm()
     except KeyboardInterrupt as interruption:
-        result = job.result("STOPPED")
-        save(result, folder)
-        raise JobInterrupted(result) from interruption
-    result = job.result("COMPLETED" if job.trials else "FAILED")
+        raise JobInterrupted(_kept(job.result("STOPPED"), folder)) from interruption
+    return _kept(job.result("COMPLETED" if job.trials else "FAILED"), folder)
+
+
+def _kept(result: RecommendationJob, folder: Path) -> RecommendationJob:
+    """Save ``result``. An answer that took a minute to find is not lost to a full disk: it says so instead."""
     try:
         save(result, folder)
     except StateError as error:
-        # An answer that took a minute to find is not lost to a full disk.
         return replace(result, warnings=(*result.warnings, f"the job was not kept: {error}"))
     return result
 
@@ -124,7 +128,15 @@ class _RunningJob:
 
     def compile(self) -> None:
         if self.profiles:
-            compile_candidates(self.compilations, self.model, self.payload, self.request, self.profiles, self.progress)
+            compile_candidates(
+                self.compilations,
+                self.model,
+                self.payload,
+                self.request,
+                self.profiles,
+                self.progress,
+                started_s=self.started_s,
+            )
 
     def search(self) -> None:
         """Try configurations until the tests, the time or the space run out."""
@@ -192,8 +204,15 @@ class _RunningJob:
             skipped=tuple(self.compilations.skipped),
             warnings=(),
         )
-        notes = job_warnings(job)
-        return replace(job, warnings=notes if self.unconfirmed is None else (*notes, self.unconfirmed))
+        return replace(job, warnings=(*job_warnings(job), *self._left_undone()))
+
+    def _left_undone(self) -> Iterator[str]:
+        tried = self.trials.keys() | {one.configuration for one in self.failed}
+        untried = [profile.name for profile, fitting in self.space.profiles if fitting and not tried & set(fitting)]
+        if self.trials and untried:
+            yield f"not tried for lack of tests or time: {', '.join(untried)}"
+        if self.unconfirmed is not None:
+            yield self.unconfirmed
 
     def _test(self, configuration: Configuration, durations: Durations) -> Trial | FailedTrial:
         self.tests += 1

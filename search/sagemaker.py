@@ -5,8 +5,9 @@ A notebook moves over. What it asks is translated into a JobRequest here; the jo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from servefit.errors import SpecError
@@ -77,33 +78,35 @@ def right_size(
         name=job_name or default_name(model),
         sla=Sla(
             thresholds=thresholds_from_sdk(model_latency_thresholds),
-            rate_per_s=None if max_invocations is None else max_invocations / 60,
+            rate_per_s=None if max_invocations is None else _number("max_invocations", max_invocations) / 60,
         ),
-        profiles=tuple(supported_instance_types or ()),
-        backends=tuple(backends or ()),
+        profiles=_listed("supported_instance_types", supported_instance_types, str),
+        backends=_listed("backends", backends, str),
         environment=ranges_from_sdk(hyperparameter_ranges),
         phases=phases_from_sdk(phases),
         goal=parse_goal(goal),
-        budget_s=job_duration_in_seconds,
-        max_tests=max_tests,
-        rows_per_request=rows_per_request,
-        seed=seed,
+        budget_s=None
+        if job_duration_in_seconds is None
+        else _number("job_duration_in_seconds", job_duration_in_seconds),
+        max_tests=None if max_tests is None else _whole("max_tests", max_tests),
+        rows_per_request=_whole("rows_per_request", rows_per_request),
+        seed=_whole("seed", seed),
     )
     return run_job(model, sample_payload, request, trust_pickle=trust_pickle, progress=progress or Silent())
 
 
 def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:
     """The traffic that SDK-style phases describe, None where there are none. Raises SpecError."""
-    if phases is None:
+    if not phases:
         return None
     return ClosedLoop(
         phases=tuple(
             TrafficPhase(
-                initial_users=phase.initial_number_of_users,
-                spawn_per_minute=phase.spawn_rate,
-                duration_s=phase.duration_in_seconds,
+                initial_users=_whole("initial_number_of_users", phase.initial_number_of_users),
+                spawn_per_minute=_number("spawn_rate", phase.spawn_rate),
+                duration_s=_number("duration_in_seconds", phase.duration_in_seconds),
             )
-            for phase in phases
+            for phase in _listed("phases", phases, Phase)
         )
     )
 
@@ -111,8 +114,11 @@ def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:
 def thresholds_from_sdk(thresholds: Sequence[ModelLatencyThreshold] | None) -> tuple[LatencyThreshold, ...]:
     """Raises SpecError."""
     return tuple(
-        LatencyThreshold(percentile=threshold.percentile.lower(), limit_ms=threshold.value_in_milliseconds)
-        for threshold in thresholds or ()
+        LatencyThreshold(
+            percentile=str(threshold.percentile).lower(),
+            limit_ms=_number("value_in_milliseconds", threshold.value_in_milliseconds),
+        )
+        for threshold in _listed("model_latency_thresholds", thresholds, ModelLatencyThreshold)
     )
 
 
@@ -125,7 +131,7 @@ def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[Environ
             values=tuple(str(value) for value in _values(variable, parameter)),
             profiles=tuple(_values("instance_types", one["instance_types"])) if "instance_types" in one else (),
         )
-        for one in ranges or ()
+        for one in _listed("hyperparameter_ranges", ranges, Mapping)
         for variable, parameter in one.items()
         if variable != "instance_types"
     )
@@ -134,4 +140,29 @@ def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[Environ
 def _values(variable: str, parameter: object) -> Sequence[str]:
     if not isinstance(parameter, CategoricalParameter):
         raise SpecError("hyperparameter_ranges", parameter, f"for {variable} is not a CategoricalParameter")
-    return parameter.value
+    return _listed(variable, parameter.value, object)
+
+
+def _listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, ...]:
+    """``values`` as a tuple, empty for None. A lone value, text above all, is not taken for a list of them."""
+    if values is None:
+        return ()
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise SpecError(field, values, "is not a list", remedy="put it in square brackets")
+    listed = tuple(values)
+    for value in listed:
+        if not isinstance(value, kind):
+            raise SpecError(field, value, f"is not a {kind.__name__}")
+    return listed
+
+
+def _number(field: str, value: object) -> float:
+    if not isinstance(value, Real):
+        raise SpecError(field, value, "is not a number")
+    return float(value)
+
+
+def _whole(field: str, value: object) -> int:
+    if not isinstance(value, Integral):
+        raise SpecError(field, value, "is not a whole number")
+    return int(value)

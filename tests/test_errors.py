@@ -87,3 +87,14 @@ def test_an_unknown_name_is_answered_with_the_closest() -> None:
 def test_an_unknown_name_like_no_other_is_answered_with_all_of_them() -> None:
     error = errors.SpecError.unknown("--backend", "zzz", ["xgboost", "treelite"])
     assert str(error) == "--backend: 'zzz' is not known; known: treelite, xgboost"
+
+
+def test_a_long_list_of_known_names_is_cut() -> None:
+    error = errors.SpecError.unknown("profile", "zzz", [f"ml.m{number}" for number in range(20)])
+    assert str(error).endswith(" and 8 more")
+    assert len(str(error)) < 150
+
+
+def test_no_variable_is_named_for_a_place_that_the_user_named() -> None:
+    error = errors.StateError(Path("out"), "No space left on device", variable=None)
+    assert str(error) == "cannot write out: No space left on device; free space, or write elsewhere"

@@ -76,7 +76,8 @@ def test_a_file_in_the_way_of_the_folder_is_told_in_one_line(tmp_path: Path, mon
         state_folder("jobs")
     assert caught.value.path == in_the_way / "jobs"
     assert str(caught.value) == (
-        f"cannot write {in_the_way / 'jobs'}: Not a directory; free space, or point SERVEFIT_HOME at a writable folder"
+        f"cannot write {in_the_way / 'jobs'}: a file is in the way; "
+        f"free space, or point SERVEFIT_HOME at a writable folder"
     )
 
 

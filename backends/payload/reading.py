@@ -18,7 +18,7 @@ from servefit.backends.payload.json_rows import read_json
 from servefit.backends.payload.synthetic import synthetic_payload
 from servefit.backends.payload.table import MAX_ROWS, Table, rows_for
 from servefit.backends.payload.types import Payload
-from servefit.errors import CorruptModel, PayloadMismatch
+from servefit.errors import CorruptModel, PayloadMismatch, SpecError
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
@@ -28,7 +28,9 @@ _MAX_JSON_BYTES = 2**30
 
 def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
     """The payload that ``source`` is: a path, an array or table (anything with ``to_numpy``), rows as nested lists, or
-    None for a synthetic one drawn from ``seed``. Raises PayloadMismatch."""
+    None for a synthetic one drawn from ``seed``. Raises PayloadMismatch, and SpecError for a seed out of range."""
+    if not 0 <= seed < 2**32:
+        raise SpecError("seed", seed, "is not between 0 and 4294967295")
     if source is None:
         return synthetic_payload(model, seed=seed)
     if isinstance(source, str | Path):
@@ -42,12 +44,17 @@ def read_payload(path: str | Path, signature: Signature) -> Payload:
     Raises PayloadMismatch, naming the row and the column where there is one to name.
     """
     path = Path(path)
-    rows, total_rows = _read(path, path.name, signature)
-    return Payload(rows=rows, source=path.name, truncated_from=total_rows if total_rows > len(rows) else None)
+    source = path.name or str(path)
+    rows, total_rows = _read(path, source, signature)
+    return Payload(rows=rows, source=source, truncated_from=total_rows if total_rows > len(rows) else None)
 
 
 def _read(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
     try:
+        if path.exists() and not path.is_file():
+            # A pipe can be read once, and the format is told by a first look.
+            kind = "a folder" if path.is_dir() else "a pipe or a device"
+            raise PayloadMismatch(source, expected="a regular file", got=kind)
         if _head(path).startswith(b"\x1f\x8b"):
             return _read_archive(path, source, signature)
         table = _read_table(path, source, signature)

@@ -30,6 +30,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+MOST_NAMES_SHOWN = 12
+"""A list of known names in an error ends here."""
+
 
 class ServefitError(Exception):
     """Base of the tree. ``message`` is one line; ``remedy`` is what to do about it, or None."""
@@ -65,21 +68,23 @@ class SpecError(ServefitError):
 
     @classmethod
     def unknown(cls, field: str, value: str, known: Sequence[str]) -> Self:
-        """The error for a name that is not among ``known``, with the closest one as remedy."""
+        """The error for a name that is not among ``known``, with the closest as remedy, or the first of them all."""
         from difflib import get_close_matches
 
-        closest = get_close_matches(value.lower(), known, n=1, cutoff=0.4)
-        remedy = f"did you mean {closest[0]!r}?" if closest else f"known: {', '.join(sorted(known))}"
+        closest = get_close_matches(value.lower(), known, n=1, cutoff=0.5)
+        shown = ", ".join(sorted(known)[:MOST_NAMES_SHOWN])
+        more = f" and {len(known) - MOST_NAMES_SHOWN} more" if len(known) > MOST_NAMES_SHOWN else ""
+        remedy = f"did you mean {closest[0]!r}?" if closest else f"known: {shown}{more}"
         return cls(field, value, "is not known", remedy=remedy)
 
 
 class StateError(ServefitError):
-    """``path`` could not be written. ``variable`` names the environment variable that says where such files go."""
+    """``path`` could not be written. ``variable`` names the environment variable that says where such files go, None
+    where it was named by the user."""
 
-    def __init__(self, path: Path, reason: str, *, variable: str = "SERVEFIT_HOME") -> None:
-        super().__init__(
-            f"cannot write {path}: {reason}", remedy=f"free space, or point {variable} at a writable folder"
-        )
+    def __init__(self, path: Path, reason: str, *, variable: str | None = "SERVEFIT_HOME") -> None:
+        elsewhere = "write elsewhere" if variable is None else f"point {variable} at a writable folder"
+        super().__init__(f"cannot write {path}: {reason}", remedy=f"free space, or {elsewhere}")
         self.path = path
         self.reason = reason
         self.variable = variable

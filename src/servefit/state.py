@@ -32,17 +32,21 @@ def state_folder(*parts: str) -> Path:
             raise StateError(base, "this user has no home folder") from error
     folder = base.absolute().joinpath(*parts)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StateError(folder, "a file is in the way") from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise StateError(folder, "permission denied")
     return folder
 
 
 @contextmanager
-def writing(path: Path, *, variable: str = "SERVEFIT_HOME") -> Iterator[None]:
+def writing(path: Path, *, variable: str | None = "SERVEFIT_HOME") -> Iterator[None]:
     """Turn an OSError raised while writing ``path`` into a StateError, with the reason the system gave.
 
-    ``variable`` names the environment variable that a person would set to have such files elsewhere.
+    ``variable`` names the environment variable that a person would set to have such files elsewhere,
+    None where the user named ``path``.
     """
     try:
         yield

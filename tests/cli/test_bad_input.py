@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import shlex
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +15,8 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Finished, Servefit, Sources
+
+COMMAND = (sys.executable, "-m", "servefit")
 
 
 def check_refused(ended: Finished, *words: str, status: int = 2) -> None:
@@ -129,6 +134,7 @@ def test_a_payload_of_binary_junk(recommend: Servefit, tmp_path: Path) -> None:
         (["--phase", "users=1,lasting=1s"], ["phase"]),
         (["--name", "a/b"], ["name"]),
         (["--rows-per-request", "0"], ["rows_per_request"]),
+        (["--seed", "-1"], ["seed"]),
     ],
 )
 def test_an_option_that_makes_no_sense(recommend: Servefit, arguments: list[str], words: list[str]) -> None:
@@ -165,6 +171,7 @@ def test_a_profile_that_this_host_cannot_be_is_not_measured(recommend: Servefit)
     assert ended.document["recommendations"] == []
     (skipped,) = [one for one in ended.document["skipped"] if "instance_profile" in one]
     assert "192 vCPUs" in skipped["reason"]
+    assert "nothing could be measured: ml.c7i.48xlarge needs 192 vCPUs" in ended.stderr
 
 
 def test_a_backend_that_does_not_take_the_model_leaves_nothing_to_measure(recommend: Servefit) -> None:
@@ -172,6 +179,7 @@ def test_a_backend_that_does_not_take_the_model_leaves_nothing_to_measure(recomm
     assert ended.status == 4
     (skipped,) = [one for one in ended.document["skipped"] if "backend" in one]
     assert skipped["backend"] == "lightgbm"
+    assert "nothing could be measured: lightgbm: it serves" in ended.stderr
     assert skipped["reason"]
 
 
@@ -193,3 +201,19 @@ def test_a_compiled_artifact_is_not_written_over_what_is_there(
     (tmp_path / "precious").write_text("data")
     check_refused(servefit("compile", sources.xgboost, "-b", "xgboost", "-o", tmp_path), str(tmp_path))
     assert (tmp_path / "precious").read_text() == "data"
+
+
+def test_a_full_disk_behind_stdout_is_told_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*COMMAND, "host"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 4
+    assert ended.stderr.splitlines() == [
+        "servefit: cannot write standard output: No space left on device; free space, or write elsewhere"
+    ]
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
+    ended = subprocess.run(
+        f"{shlex.join(COMMAND)} profiles --all | true", shell=True, capture_output=True, text=True, check=False
+    )
+    assert ended.stderr == ""

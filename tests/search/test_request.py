@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -50,6 +50,7 @@ def test_a_range_that_makes_no_sense_is_refused(text: str) -> None:
         ("rows_per_request", {"rows_per_request": 0}),
         ("profile", {"profiles": ("local-1c", "local-1c")}),
         ("backend", {"backends": ("xgboost", "xgboost")}),
+        ("env", {"environment": (EnvironmentRange.parse("A=1"), EnvironmentRange.parse("A=2"))}),
         ("rate", {"sla": Sla(rate_per_s=5), "phases": ClosedLoop.constant(users=1, duration_s=1)}),
     ],
 )
@@ -109,6 +110,47 @@ def test_what_the_sagemaker_sdk_writes_is_understood() -> None:
 def test_a_range_that_is_no_categorical_parameter_is_refused() -> None:
     with pytest.raises(SpecError, match="CategoricalParameter"):
         ranges_from_sdk([{"OMP_NUM_THREADS": ["1", "2"]}])
+
+
+def test_a_variable_may_vary_differently_on_different_profiles() -> None:
+    small = EnvironmentRange(variable="A", values=("1",), profiles=("local-1c",))
+    large = EnvironmentRange(variable="A", values=("2",), profiles=("local-2c",))
+    assert JobRequest(name="job", environment=(small, large)).environment == (small, large)
+
+
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [
+        ("supported_instance_types", {"supported_instance_types": "ml.m5.large"}),
+        ("backends", {"backends": "xgboost"}),
+        ("backends", {"backends": [1]}),
+        ("phases", {"phases": servefit.Phase(1, 1, 1)}),
+        ("phases", {"phases": [{"duration_in_seconds": 1}]}),
+        ("model_latency_thresholds", {"model_latency_thresholds": [("P95", 100)]}),
+        ("sla", {"model_latency_thresholds": [servefit.ModelLatencyThreshold("P12", 100)]}),
+        (
+            "value_in_milliseconds",
+            {"model_latency_thresholds": [servefit.ModelLatencyThreshold("P95", cast("float", "100ms"))]},
+        ),
+        ("max_invocations", {"max_invocations": "30000"}),
+        ("job_duration_in_seconds", {"job_duration_in_seconds": "60s"}),
+        ("max_tests", {"max_tests": 1.5}),
+        ("rows_per_request", {"rows_per_request": "2"}),
+        ("seed", {"seed": None}),
+        ("hyperparameter_ranges", {"hyperparameter_ranges": {"OMP_NUM_THREADS": ["1"]}}),
+        ("OMP_NUM_THREADS", {"hyperparameter_ranges": [{"OMP_NUM_THREADS": servefit.CategoricalParameter("12")}]}),
+    ],
+)
+def test_python_arguments_of_the_wrong_kind_are_refused_before_anything_is_opened(
+    field: str, asked: dict[str, Any]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        servefit.right_size("no-such-model", **asked)
+    assert caught.value.field == field
+
+
+def test_no_phases_are_as_good_as_none_given() -> None:
+    assert phases_from_sdk([]) is None
 
 
 def test_a_made_up_name_is_a_legal_one() -> None:

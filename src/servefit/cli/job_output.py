@@ -45,6 +45,8 @@ def print_job(job: RecommendationJob, form: Format) -> None:
     """The recommendation as a sentence and tables, or in the form asked for."""
     if form is not Format.TABLE:
         emit(recommendations_table(job), job.to_dict(), form)
+        if job.best is None:
+            warn(f"nothing could be measured: {'; '.join(_hindrances(job)) or 'the job was cut short'}")
     else:
         say(f"\n{headline(job)}\n")
         if job.recommendations:
@@ -60,9 +62,18 @@ def print_job(job: RecommendationJob, form: Format) -> None:
         warn(warning)
 
 
+def _hindrances(job: RecommendationJob) -> list[str]:
+    """Why there is no recommendation: the backends that could not be used, or, where no backend was tried, the profiles
+    that this host cannot be."""
+    backends = [f"{one.name}: {one.reason}" for one in job.skipped if one.kind == "backend"]
+    backends += [f"{one.backend}: {one.reason}" for one in job.compilation if one.status == "FAILED"]
+    profiles = [f"{one.name} {one.reason}" for one in job.skipped if one.kind == "instance_profile"]
+    return backends or ([] if job.compilation else profiles)
+
+
 def headline(job: RecommendationJob) -> str:
     """The answer in a sentence or two, with its evidence."""
-    spent = f"{job.tests} tests in {job.elapsed_s:.0f} s"
+    spent = f"{_count(job.tests, 'test')} in {job.elapsed_s:.0f} s"
     best = job.best
     if best is None:
         return f"Nothing could be measured ({spent})."

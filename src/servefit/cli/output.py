@@ -6,14 +6,20 @@ Results go to stdout and nothing else does; whatever is said along the way goes 
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from servefit.errors import StateError
 
 
 class Format(StrEnum):
@@ -36,7 +42,31 @@ class Table:
 
 
 def emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format) -> None:
-    """Print ``document`` as JSON, or ``table`` in any other form."""
+    """Print ``document`` as JSON, or ``table`` in any other form. Raises StateError where stdout takes no more."""
+    with _printing():
+        _emit(table, document, form)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Print the block's output now, and say a full disk or a closed stdout in one line.
+
+    A reader that has seen enough (``| head``) is left to typer, which ends the command quietly.
+    """
+    if sys.stdout is None:
+        raise StateError(Path("standard output"), "it is closed", variable=None)
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        # What is left in the buffer would fail again when Python flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StateError(Path("standard output"), error.strerror or str(error), variable=None) from error
+
+
+def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format) -> None:
     match form:
         case Format.JSON:
             sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
@@ -49,7 +79,6 @@ def emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format
                 sys.stdout.write("| " + " | ".join(cell_text(cell).replace("|", "\\|") for cell in line) + " |\n")
         case Format.TABLE:
             _print_table(table)
-    sys.stdout.flush()
 
 
 def cell_text(cell: Any) -> str:
@@ -87,8 +116,9 @@ def _print_table(table: Table) -> None:
 
 
 def say(line: str) -> None:
-    """A line of text that belongs to the result, printed to stdout."""
-    sys.stdout.write(line + "\n")
+    """A line of text that belongs to the result, printed to stdout. Raises StateError as ``emit`` does."""
+    with _printing():
+        sys.stdout.write(line + "\n")
 
 
 def warn(line: str) -> None:

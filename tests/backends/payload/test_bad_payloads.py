@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -79,7 +80,12 @@ def test_missing_values_are_refused_where_the_model_takes_none(tmp_path: Path) -
 
 def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "nothing.csv")
-    assert "directory" in refusal(tmp_path)
+    assert refusal(tmp_path).endswith("expected a regular file, got a folder")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert refusal(tmp_path / "pipe.csv").endswith("expected a regular file, got a pipe or a device")
 
 
 @pytest.mark.parametrize(
