@@ -75,7 +75,7 @@ def compile_model(
         if payload is not None and digest not in entry.payloads:
             entry = _check_payload(model, entry, payload, digest)
         return _compilation(entry, digest, cached=True)
-    checked_on = [drawn_rows(model)] if payload is None else [drawn_rows(model), payload_rows(payload)]
+    checked_on = [drawn_rows(model)] if payload is None else [drawn_rows(model), payload_rows(model, payload)]
     agreements: list[Agreement] = []
 
     def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
@@ -150,7 +150,7 @@ def _usable(model: Model, name: str, target: Target) -> tuple[Backend, str]:
 def _check_payload(model: Model, entry: cache.Entry, payload: Payload, digest: str) -> cache.Entry:
     """Check a cached artifact on a payload that it has not seen; where it fails, it is cached no longer."""
     try:
-        [agreement] = verify(model, entry.artifact, [payload_rows(payload)])
+        [agreement] = verify(model, entry.artifact, [payload_rows(model, payload)])
     except OutputMismatch:
         cache.remove(entry.key)
         raise

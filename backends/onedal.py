@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _LESS, _LESS_OR_EQUAL = 2, 3  # Treelite's comparison operators
 _REGRESSION = 1  # Treelite's task type
 
+_BEYOND_FLOAT32 = 1e300
 _AVERAGED_CLASSES = ("RandomForestClassifier", "ExtraTreesClassifier")
 
 
@@ -93,7 +94,7 @@ class OneDALBackend:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 converted = convert_model(trees).daal_model_
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise CompileFailed(self.name, f"daal4py cannot convert it: {error}") from error
         (workdir / "model.pkl").write_bytes(pickle.dumps(converted))
         return facts
@@ -119,6 +120,8 @@ def _use_float32_thresholds(trees: treelite.Model) -> None:
             rounded = threshold.astype(np.float32)
         above = rounded.astype(np.float64) > threshold
         following = np.where(above, rounded, np.nextafter(rounded, np.float32(np.inf)))
+        # JSON, which daal4py reads the trees from, has no infinity; as a float32 this is one again.
+        following = np.clip(following.astype(np.float64), -_BEYOND_FLOAT32, _BEYOND_FLOAT32)
         tree.set_field("threshold", np.where(inclusive, following, threshold).astype(threshold.dtype))
         tree.set_field("cmp", np.where(inclusive, _LESS, comparison).astype(comparison.dtype))
 
@@ -162,7 +165,7 @@ class _OneOutput:
         return self._finish(margins.reshape(-1), self._facts)
 
     def close(self) -> None:
-        del self._model
+        vars(self).clear()
 
 
 class _Classes:
@@ -180,4 +183,4 @@ class _Classes:
         return probabilities
 
     def close(self) -> None:
-        del self._model
+        vars(self).clear()

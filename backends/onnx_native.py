@@ -80,4 +80,4 @@ class NativePredictor:
         return values[:, 0] if values.shape[1] == 1 else values
 
     def close(self) -> None:
-        del self._session
+        vars(self).clear()

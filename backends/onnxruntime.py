@@ -133,7 +133,7 @@ class _TreePredictor:
         return predictions
 
     def close(self) -> None:
-        del self._run
+        vars(self).clear()
 
 
 class _CategoricalPredictor(_TreePredictor):

@@ -64,6 +64,8 @@ class _Predictor:
         library = _c_library()
         self._predict, self._last_error = library.TreeliteGTILPredict, library.TreeliteGetLastError
         self._delete_config = library.TreeliteGTILDeleteConfig
+        # GTIL refuses more threads than OpenMP would start by itself, which the environment may have set to fewer.
+        library.omp_set_num_threads(threads)
         self._config = ctypes.c_void_p()
         config = json.dumps({"predict_type": "default", "nthread": threads}).encode()
         self._check(library.TreeliteGTILParseConfig(config, ctypes.byref(self._config)))
@@ -99,6 +101,8 @@ def _c_library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(next(Path(treelite.__file__).parent.rglob("libtreelite.*"))))
     pointer = ctypes.c_void_p
     library.TreeliteGetLastError.restype = ctypes.c_char_p
+    library.omp_set_num_threads.argtypes = [ctypes.c_int]  # of the OpenMP that Treelite is linked with
+    library.omp_set_num_threads.restype = None
     library.TreeliteGTILParseConfig.argtypes = [ctypes.c_char_p, pointer]
     library.TreeliteGTILDeleteConfig.argtypes = [pointer]
     library.TreeliteGTILPredict.argtypes = [pointer, pointer, ctypes.c_char_p, ctypes.c_uint64, pointer, pointer]

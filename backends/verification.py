@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from servefit.backends.types import Artifact
 
 TIMEOUT_S = 300.0
-MAX_PAYLOAD_ROWS = 4096
-"""A longer payload is checked on this many of its rows, evenly spaced."""
+DRAWN_ROWS, MAX_PAYLOAD_ROWS = 1024, 4096
+"""A longer payload is checked on so many of its rows, evenly spaced."""
+ROWS_WITHOUT_TREES = 32
+"""In place of both where there are no trees: every row goes through all of a network, and may take a second there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,15 @@ class RowSet:
 
 def drawn_rows(model: Model) -> RowSet:
     """Rows drawn from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
-    rows = parity_rows(model)
+    rows = parity_rows(model, count=DRAWN_ROWS if model.trees is not None else ROWS_WITHOUT_TREES)
     missing = np.isnan(rows).any(axis=1)
     return RowSet(rows, np.where(missing, "drawn rows with missing values", "drawn rows"))
 
 
-def payload_rows(payload: Payload) -> RowSet:
+def payload_rows(model: Model, payload: Payload) -> RowSet:
     """The rows of ``payload``, or as many of them as are checked."""
-    chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), MAX_PAYLOAD_ROWS)).astype(np.int64)
+    limit = MAX_PAYLOAD_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
+    chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
     return RowSet(np.ascontiguousarray(payload.rows[chosen]), np.full(len(chosen), "payload rows"))
 
 

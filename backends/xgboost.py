@@ -118,7 +118,7 @@ class _InPlacePredictor:
         return np.frombuffer(content, dtype=np.float32).reshape(count, *self._outputs)
 
     def close(self) -> None:
-        """Nothing to release early: the booster goes with the predictor."""
+        vars(self).clear()
 
 
 class _MatrixPredictor:
@@ -137,7 +137,7 @@ class _MatrixPredictor:
         return predictions
 
     def close(self) -> None:
-        """Nothing to release early: the booster goes with the predictor."""
+        vars(self).clear()
 
 
 def _c_library() -> ctypes.CDLL:
