@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from servefit.errors import SpecError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -27,6 +29,13 @@ class Target(StrEnum):
 
     CPU = "cpu"
     CUDA = "cuda"
+
+    @classmethod
+    def named(cls, name: str) -> Target:
+        """Raises SpecError."""
+        if name not in {target.value for target in cls}:
+            raise SpecError.unknown("target", name, [target.value for target in cls])
+        return cls(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +94,7 @@ class Predictor(Protocol):
     """A loaded model. It is used by one process and one calling thread."""
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Predict C-contiguous float32 ``rows`` of shape (n, features), NaN meaning missing.
+        """Predict C-contiguous float32 ``rows`` of shape (n, features), at least one row, NaN meaning missing.
 
         Gives (n,) or (n, outputs) floats, as the reference does: a probability of the second class for a binary
         classifier, one probability a class for a multi-class one, the value itself for everything else. The input

@@ -1,0 +1,119 @@
+"""What counts as the same prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from servefit.backends.model import Format, Model, Signature, Task, TreeStructure
+from servefit.backends.parity import Agreement, compare
+from servefit.errors import OutputMismatch
+
+
+def ensemble(task: Task, objective: str, trees: int = 1000) -> Model:
+    return network(task, TreeStructure(trees=trees, nodes=1, max_depth=1, objective=objective, booster="gbtree"))
+
+
+def network(task: Task = Task.TENSOR, trees: TreeStructure | None = None) -> Model:
+    return Model(
+        source="model",
+        file=Path("model"),
+        format=Format.ONNX,
+        digest="",
+        size_bytes=0,
+        signature=Signature(task=task, features=1, outputs=1),
+        trees=trees,
+    )
+
+
+BINARY = ensemble(Task.BINARY, "binary:logistic")
+REGRESSION = ensemble(Task.REGRESSION, "reg:squarederror")
+
+
+def agreement(model: Model, expected: list[float], got: list[float]) -> Agreement:
+    return compare(model, "b", np.array(expected), np.array(got), np.full(len(expected), "payload rows"))
+
+
+def test_rounding_of_small_probabilities_passes_and_is_reported() -> None:
+    found = agreement(BINARY, [1e-5, 2e-8, 0.5], [1e-5 * (1 + 1e-5), 2e-8 * (1 + 4e-5), 0.5])
+    assert found.rows == 3
+    assert found.max_rel_error == pytest.approx(4e-5, rel=0.01)
+    assert found.max_abs_error == pytest.approx(1e-10, rel=0.01)
+
+
+@pytest.mark.parametrize(("expected", "got"), [(1e-5, 0.0), (1e-5, 1.01e-5), (2e-8, 0.0), (0.5, 0.5005), (0.0, 1e-5)])
+def test_a_small_probability_that_is_off_by_a_percent_fails(expected: float, got: float) -> None:
+    with pytest.raises(OutputMismatch) as raised:
+        agreement(BINARY, [0.5, expected], [0.5, got])
+    assert raised.value.rows_wrong == 1
+
+
+def test_a_sum_near_zero_may_carry_the_rounding_of_larger_ones() -> None:
+    found = agreement(REGRESSION, [100.0, 1e-6], [100.0, 5e-5])
+    assert found.max_abs_error == pytest.approx(4.9e-5, rel=1e-3)
+    assert found.max_rel_error == 0
+
+
+def test_a_sum_that_is_off_by_a_leaf_fails() -> None:
+    with pytest.raises(OutputMismatch):
+        agreement(REGRESSION, [100.0, 1.0], [100.0, 1.1])
+
+
+def test_counts_are_compared_relatively() -> None:
+    poisson = ensemble(Task.REGRESSION, "count:poisson")
+    with pytest.raises(OutputMismatch):
+        agreement(poisson, [1000.0, 1e-3], [1000.0, 1.1e-3])
+
+
+def test_class_numbers_must_be_equal() -> None:
+    softmax = ensemble(Task.MULTICLASS, "multi:softmax")
+    assert agreement(softmax, [2.0, 0.0], [2.0, 0.0]).max_abs_error == 0
+    with pytest.raises(OutputMismatch):
+        agreement(softmax, [2.0, 0.0], [2.0, 1.0])
+
+
+def test_a_row_of_a_tensor_is_compared_on_its_own_scale() -> None:
+    expected = np.array([[1e6, 1.0], [1.0, 1e-3]])
+    kinds = np.full(2, "payload rows")
+    assert compare(network(), "b", expected, expected + np.array([[1, 0], [0, 5e-5]]), kinds).rows == 2
+    with pytest.raises(OutputMismatch) as raised:
+        compare(network(), "b", expected, expected + np.array([[0, 0], [0, 1e-3]]), kinds)
+    assert raised.value.rows_wrong == 1
+
+
+@pytest.mark.parametrize("got", [float("nan"), float("inf")])
+def test_no_number_where_the_reference_has_one_fails(got: float) -> None:
+    with pytest.raises(OutputMismatch) as raised:
+        agreement(BINARY, [0.5, 0.5], [0.5, got])
+    assert raised.value.max_abs_error == float("inf")
+
+
+def test_a_number_where_the_reference_has_none_fails() -> None:
+    with pytest.raises(OutputMismatch):
+        agreement(REGRESSION, [1.0, float("nan")], [1.0, 0.0])
+
+
+def test_the_same_infinities_and_gaps_agree() -> None:
+    odd = [1.0, float("nan"), float("inf"), float("-inf"), 1e300]
+    assert agreement(REGRESSION, odd, [*odd[:4], float("inf")]).max_abs_error == 0
+
+
+def test_another_shape_fails_on_every_row() -> None:
+    with pytest.raises(OutputMismatch, match=r"shape \(3, 2\) instead of \(3,\)") as raised:
+        compare(BINARY, "b", np.zeros(3), np.zeros((3, 2)), np.full(3, "payload rows"))
+    assert raised.value.rows_wrong == raised.value.rows == 3
+
+
+def test_a_mismatch_names_the_kinds_of_rows_that_are_wrong() -> None:
+    with pytest.raises(OutputMismatch) as raised:
+        compare(BINARY, "b", np.full(3, 0.5), np.array([0.5, 0.6, 0.5]), np.array(["payload", "drawn", "odd"]))
+    assert raised.value.where == "drawn"
+    assert raised.value.max_abs_error == pytest.approx(0.1, rel=1e-5)
+
+
+def test_two_agreements_join_to_the_larger_errors() -> None:
+    one = Agreement(max_abs_error=1, max_rel_error=4, rows=10)
+    other = Agreement(max_abs_error=2, max_rel_error=3, rows=5)
+    assert one | other == Agreement(max_abs_error=2, max_rel_error=4, rows=15)

@@ -1,0 +1,55 @@
+"""Finding backends by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from servefit.backends.registry import BUILT_IN, backend, backend_names
+from servefit.errors import BackendUnavailable, SpecError
+
+Install = Callable[[str, str, str], None]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_backend_is_found_by_its_name(name: str) -> None:
+    assert backend(name).name == name
+
+
+def test_an_unknown_name_is_refused_with_the_closest_one() -> None:
+    with pytest.raises(SpecError, match="did you mean 'xgboost'") as raised:
+        backend("xgbost")
+    assert raised.value.field == "backend"
+
+
+def test_another_package_offers_a_backend_through_an_entry_point(install: Install) -> None:
+    install("flatforest", "flatforest_backend:Flat", "class Flat:\n    name = 'flatforest'\n")
+    assert backend_names() == (*BUILT_IN, "flatforest")
+    assert backend("flatforest").name == "flatforest"
+
+
+def test_another_package_cannot_take_over_a_built_in_name(install: Install) -> None:
+    install("treelite", "other_treelite:Other", "class Other:\n    name = 'other'\n")
+    assert backend_names() == tuple(BUILT_IN)
+    assert backend("treelite").name == "treelite"
+
+
+def test_an_entry_point_that_cannot_be_loaded_is_named(install: Install) -> None:
+    install("broken", "broken_backend:Missing", "")
+    with pytest.raises(BackendUnavailable, match="broken_backend:Missing"):
+        backend("broken")
+
+
+def test_finding_a_backend_imports_no_runtime() -> None:
+    script = """
+import sys
+from servefit.backends.registry import backend, backend_names
+for name in backend_names():
+    backend(name)
+print(sorted({"xgboost", "lightgbm", "sklearn", "onnxruntime", "treelite", "tl2cgen", "daal4py"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,79 @@
+"""The C compiler: found or missed, failing, hanging."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from servefit.backends.compilation import compile_model
+from servefit.backends.registry import backend
+from servefit.backends.tl2cgen import compiler
+from servefit.errors import BackendUnavailable, CompileFailed
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+
+pytestmark = pytest.mark.usefixtures("own_home")
+
+
+def command(folder: Path, name: str, script: str) -> Path:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_without_a_compiler_the_backend_is_unavailable_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = backend("tl2cgen").probe()
+    assert (found.available, found.reason) == (False, "there is no C compiler")
+    with pytest.raises(BackendUnavailable, match="apt install gcc"):
+        compile_model(model, "tl2cgen")
+
+
+def test_a_compiler_that_cannot_be_found_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler -O9")
+    assert backend("tl2cgen").probe().reason == "$CC names 'no-such-compiler -O9', which cannot be found"
+
+
+def test_the_compiler_in_the_environment_is_used_with_its_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = command(tmp_path, "mycc", "exit 0")
+    monkeypatch.setenv("CC", f"{path} -m64")
+    assert compiler() == (str(path), "-m64")
+
+
+def test_a_compiler_that_fails_is_reported_with_its_command_and_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model
+) -> None:
+    path = command(tmp_path, "failing", "echo 'first line' >&2; echo 'internal compiler error: Killed' >&2; exit 4")
+    monkeypatch.setenv("CC", str(path))
+    with pytest.raises(CompileFailed, match="status 4: internal compiler error: Killed") as raised:
+        compile_model(model, "tl2cgen")
+    assert raised.value.command.startswith(f"{path} -O1")
+    assert raised.value.stderr == "first line\ninternal compiler error: Killed"
+
+
+def test_a_compiler_that_hangs_is_stopped_in_time_and_leaves_nothing_running(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model
+) -> None:
+    path = command(tmp_path, "hanging", "sleep 60")
+    monkeypatch.setenv("CC", str(path))
+    with pytest.raises(CompileFailed, match="did not finish within 4 s"):
+        compile_model(model, "tl2cgen", timeout_s=4)
+    assert not [process for process in psutil.process_iter(["cmdline"]) if str(path) in (process.info["cmdline"] or [])]
+
+
+def test_what_was_compiled_is_one_shared_library(model: Model) -> None:
+    folder = compile_model(model, "tl2cgen").artifact.folder
+    assert sorted(path.name for path in folder.iterdir()) == ["artifact.json", "model.so"]
+    symbols = subprocess.run(["nm", "-D", folder / "model.so"], capture_output=True, text=True, check=True).stdout
+    assert " T servefit_predict" in symbols
