@@ -34,7 +34,7 @@ FLAGS = ("-O1", "-std=c99", "-fPIC", "-fopenmp")
 """-O3 takes a third longer on big ensembles, and the code is no faster: it is all branches."""
 NODES_PER_UNIT = 2000
 """Larger files make the compiler slower per node, and take more memory."""
-CORE_SECONDS_PER_NODE = 5e-4
+CORE_SECONDS_PER_NODE = 6e-4
 
 _ENTRY = """#include "header.h"
 void servefit_predict(const float* rows, int64_t count, int threads, {type}* results) {{
