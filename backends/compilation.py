@@ -54,7 +54,7 @@ def compile_model(
     backend: str,
     *,
     payload: Payload | None = None,
-    target: Target = Target.CPU,
+    target: Target | str = Target.CPU,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     memory_bytes: int | None = DEFAULT_MEMORY_BYTES,
 ) -> Compilation:
@@ -63,9 +63,10 @@ def compile_model(
     The artifact's predictions have been compared with those of the model's own library, on rows drawn from the model
     and on the rows of ``payload``. ``timeout_s`` and ``memory_bytes`` bound the compilation and all it starts.
 
-    Raises SpecError (unknown backend), BackendUnavailable, CompileFailed (it does not take this model, failed, ran out
-    of time or memory), OutputMismatch, StateError, and what ``Model.load`` raises.
+    Raises SpecError (unknown backend or target), BackendUnavailable, CompileFailed (it does not take this model,
+    failed, ran out of time or memory), OutputMismatch, StateError, and what ``Model.load`` raises.
     """
+    target = Target.named(target)
     model = model if isinstance(model, Model) else Model.load(model)
     chosen, version = _usable(model, backend, target)
     key = cache.artifact_key(model, chosen, version, target)
@@ -131,7 +132,7 @@ def export(artifact: Artifact, folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError("output folder", str(folder), "exists and is not an empty folder")
-    with state.writing(folder):
+    with state.writing(folder, variable=None):
         shutil.copytree(artifact.folder, folder, dirs_exist_ok=True)
 
 

@@ -98,7 +98,7 @@ def profile(
     rows_per_request: int = 1,
     environment: Mapping[str, str] | None = None,
     options: Mapping[str, KnobValue] | None = None,
-    target: Target = Target.CPU,
+    target: Target | str = Target.CPU,
     seed: int = 0,
     trust_pickle: bool = False,
 ) -> Profiled:
@@ -118,6 +118,7 @@ def profile(
     from servefit.profiler.host import describe_host
     from servefit.profiler.profiles import gpu_for
 
+    target = Target.named(target)
     traffic = _traffic(rate=rate, users=users, workers=workers, batch=batch, duration_s=duration_s, seed=seed)
     host = describe_host()
     instance = _instance(profile, host, target)

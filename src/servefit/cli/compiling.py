@@ -30,10 +30,10 @@ def compile_(
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.registry import backend as find_backend
-    from servefit.cli.options import parse_target
+    from servefit.backends.types import Target
 
     find_backend(backend)
-    processor = parse_target(target)
+    processor = Target.named(target)
     with saying(f"compiling with {backend}", quiet=quiet) as stage:
         opened = Model.load(model, trust_pickle=trust_pickle)
         sample = None if payload is None else payload_for(opened, payload)

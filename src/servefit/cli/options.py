@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from servefit.errors import SpecError
-
-if TYPE_CHECKING:
-    from servefit.backends.types import Target
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
 PayloadOption = Annotated[
@@ -25,13 +20,3 @@ TrustOption = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-
-
-def parse_target(text: str) -> Target:
-    """Raises SpecError."""
-    from servefit.backends.types import Target
-
-    known = [target.value for target in Target]
-    if text not in known:
-        raise SpecError.unknown("target", text, known)
-    return Target(text)

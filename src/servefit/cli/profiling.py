@@ -41,7 +41,6 @@ def profile(
 
     Example: servefit profile model.ubj --backend onnxruntime --workers 2 --rate 500/s --duration 10s
     """
-    from servefit.cli.options import parse_target
     from servefit.profiler.profiling import profile as measure
     from servefit.search.sla import parse_duration_s, parse_rate_per_s
 
@@ -59,7 +58,7 @@ def profile(
             users=users,
             duration_s=parse_duration_s("duration", duration),
             rows_per_request=rows_per_request,
-            target=parse_target(target),
+            target=target,
             seed=seed,
             trust_pickle=trust_pickle,
         )
