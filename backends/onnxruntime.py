@@ -15,7 +15,7 @@ from servefit.backends.installed import installed, thread_counts
 from servefit.backends.model.types import Library, Model
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees, readable
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
-from servefit.errors import BackendUnavailable
+from servefit.errors import BackendUnavailable, CompileFailed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ _PROVIDERS = {Target.CPU: "CPUExecutionProvider", Target.CUDA: "CUDAExecutionPro
 
 
 class OnnxRuntimeBackend:
-    """Serves ONNX models and tree ensembles, on the CPU and on CUDA. CUDA has not been run on a GPU yet."""
+    """Serves ONNX models and tree ensembles on the CPU, and networks on CUDA too. CUDA has not run on a GPU yet."""
 
     name = "onnxruntime"
 
@@ -66,6 +66,9 @@ class OnnxRuntimeBackend:
         return "onnx_trees 1"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        if target is Target.CUDA and model.trees is not None:
+            # The session would name CUDA as its provider all the same, and run the trees on the CPU.
+            raise CompileFailed(self.name, "ONNX Runtime has no CUDA kernel for tree ensembles")
         if model.library is Library.ONNX:
             from servefit.backends.onnx_native import prepare
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import xgboost
 
 from servefit.backends.cuda import cuda_device
+from servefit.backends.model import Model
 from servefit.backends.registry import backend, backend_names
 from servefit.backends.types import Target
+from servefit.errors import CompileFailed
 
 
 @pytest.mark.parametrize("name", backend_names())
@@ -33,3 +38,13 @@ print(sorted({"xgboost", "onnxruntime"} & set(sys.modules)))
     reasons, imported = done.stdout.splitlines()
     assert "GPU" in reasons
     assert imported == "[]"
+
+
+def test_trees_are_not_sent_to_a_gpu_that_onnxruntime_has_no_kernel_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    model = Model.load(xgboost.train({}, xgboost.DMatrix(rows, rows[:, 0] > 9), 2))
+    with pytest.raises(CompileFailed, match="no CUDA kernel"):
+        backend("onnxruntime").compile(model, Target.CUDA, tmp_path)
