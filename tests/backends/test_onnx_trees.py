@@ -98,15 +98,15 @@ def test_small_probabilities_keep_their_digits_and_the_sigmoid_operator_would_no
     assert raised.value.max_rel_error > 0.1
 
 
-def test_an_ensemble_of_a_quarter_of_a_million_nodes_is_converted_in_seconds() -> None:
+def test_an_ensemble_of_fifty_thousand_nodes_is_converted_in_seconds() -> None:
     import treelite
     import xgboost
 
     rows = np.random.default_rng(0).standard_normal((4000, 4)).astype(np.float32)
-    parameters = {"max_depth": 8, "min_child_weight": 0, "nthread": 2, "num_parallel_tree": 600, "eta": 0.1}
+    parameters = {"max_depth": 8, "min_child_weight": 0, "nthread": 1, "num_parallel_tree": 150, "eta": 0.1}
     forest = xgboost.train(parameters, xgboost.DMatrix(rows, rows.sum(axis=1)), 1)
     trees = treelite.frontend.from_xgboost(forest)
     begin = perf_counter()
     proto = onnx_model(trees, column=None, outlier_offset=None)
-    assert perf_counter() - begin < 10
-    assert sum(len(each.ints) for each in proto.graph.node[0].attribute if each.name == "nodes_nodeids") > 250_000
+    assert perf_counter() - begin < 5
+    assert sum(len(each.ints) for each in proto.graph.node[0].attribute if each.name == "nodes_nodeids") > 50_000
