@@ -73,7 +73,8 @@ def _hindrances(job: RecommendationJob) -> list[str]:
 
 def headline(job: RecommendationJob) -> str:
     """The answer in a sentence or two, with its evidence."""
-    spent = f"{_count(job.tests, 'test')} in {job.elapsed_s:.0f} s"
+    interrupted = ", then interrupted" if job.status == "STOPPED" else ""
+    spent = f"{_count(job.tests, 'test')} in {job.elapsed_s:.0f} s{interrupted}"
     best = job.best
     if best is None:
         return f"Nothing could be measured ({spent})."
