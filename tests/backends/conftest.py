@@ -21,7 +21,7 @@ def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def home(session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder that tests share, so that the model is opened once."""
+    """A state folder that tests share, so that the same file is opened once."""
     monkeypatch.setenv("SERVEFIT_HOME", str(session_home))
     return session_home
 

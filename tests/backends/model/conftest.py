@@ -1,4 +1,4 @@
-"""Small models of every library, trained once, and a state folder of the session's own."""
+"""Small models of every library, trained once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-
-@pytest.fixture(scope="session")
-def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def home(session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder that tests share, so that the same file is inspected once."""
-    monkeypatch.setenv("SERVEFIT_HOME", str(session_home))
-    return session_home
 
 
 @pytest.fixture(scope="session")
