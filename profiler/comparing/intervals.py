@@ -1,0 +1,34 @@
+"""Confidence intervals of means of a few values."""
+
+from __future__ import annotations
+
+from math import sqrt
+from statistics import NormalDist, fmean, stdev
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of the mean of three or more independent ``values`` [Student 1908]."""
+    half = t_quantile((1 + confidence) / 2, len(values) - 1) * stdev(values) / sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
+def t_quantile(probability: float, degrees: int) -> float:
+    """The quantile of Student's t with two or more ``degrees`` of freedom, from that of the normal distribution.
+
+    The expansion [Abramowitz and Stegun 1964, 26.7.5] is within 1 % at two degrees and within 0.1 % from three on for
+    95 % intervals; at 99 % it is within 6 % and 1 %.
+    """
+    if degrees < 2:
+        raise ValueError(f"{degrees} degrees of freedom are too few")
+    z = NormalDist().inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / degrees**power for power, term in enumerate(terms, start=1))
