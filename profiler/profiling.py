@@ -58,6 +58,8 @@ def assemble(workers: Workers, runs: Iterable[Run], host: Host) -> Measurement:
         configuration=workers.configuration,
         host_fingerprint=host.fingerprint,
         containment="uncontained",
+        envelope="affinity",
+        memory_limit_bytes=None,
         cpus=workers.cpus,
         runs=runs,
         load_s=workers.load_s,

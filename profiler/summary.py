@@ -77,17 +77,19 @@ class Summary:
 def summarize(run: Run, *, memory_bytes: int | None = None, seed: int = 0) -> Summary:
     """The figures of ``run``; ``memory_bytes`` is the memory of the instance, ``seed`` that of the bootstrap.
 
-    Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. An open
-    loop is saturated if more than 5 % of what was due was still waiting at the end, more than one request a worker, and
-    more than chance brings together (the root of what was due).
+    Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. One that
+    got no answer counts as slower than all others. An open loop is saturated if its backlog ended it, or if more than
+    5 % of what was due was still waiting at the end, more than one request a worker, and more than chance brings
+    together (the root of what was due).
     """
     begin, end = run.plateau_ns
     seconds = (end - begin) / NS_PER_S
     scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()
     answered = int(np.count_nonzero((ended >= begin) & (ended < end)))
     due = (scheduled >= begin) & (scheduled < end)
-    response_ms = (ended[due] - scheduled[due]) / NS_PER_MS
-    service_ms = (ended[due] - started[due]) / NS_PER_MS
+    response_ms = np.where(ended[due] > 0, (ended[due] - scheduled[due]) / NS_PER_MS, np.inf)
+    served = due & (ended > 0)
+    service_ms = (ended[served] - started[served]) / NS_PER_MS
     open_loop = isinstance(run.traffic, OpenLoop)
     block_of = ((scheduled[due] - begin) * BLOCKS // (end - begin)).astype(np.int64)
     intervals = confidence_intervals(response_ms, block_of, percentiles=tuple(PERCENTILES), seed=seed)
@@ -138,23 +140,27 @@ def confidence_intervals(
     for name in percentiles:
         if len(values) >= SAMPLES_NEEDED[name]:
             reached = cumulative >= PERCENTILES[name] / 100 * cumulative[:, -1:]
-            low, high = np.quantile(highest_of_bin[np.argmax(reached, axis=1)], (0.025, 0.975))
-            intervals[name] = (float(low), float(high))
+            low, high = np.quantile(highest_of_bin[np.argmax(reached, axis=1)], (0.025, 0.975), method="inverted_cdf")
+            if np.isfinite(high):
+                intervals[name] = (float(low), float(high))
     return intervals
 
 
 def _percentiles(values_ms: np.ndarray) -> dict[str, float | None]:
-    """Each is a value that occurred: the smallest that at least so many per cent do not exceed."""
+    """Each is a value that occurred: the smallest that at least so many per cent do not exceed. One that lies among
+    requests without an answer is not known."""
     known = [name for name in PERCENTILES if len(values_ms) >= SAMPLES_NEEDED[name]]
     found: dict[str, float | None] = dict.fromkeys(PERCENTILES)
     if known:
         values = np.percentile(values_ms, [PERCENTILES[name] for name in known], method="inverted_cdf")
-        found.update(zip(known, map(float, values), strict=True))
+        found.update((name, float(value)) for name, value in zip(known, values, strict=True) if np.isfinite(value))
     return found
 
 
 def _saturated(run: Run) -> bool:
     # Arrivals of a Poisson process swing by the root of their number: a short run may end amid a small crowd.
+    if run.stopped == "backlog":
+        return True
     return run.backlog > max(_MOST_WAITING * run.offered, sqrt(run.offered), len(run.threads_per_worker))
 
 

@@ -6,7 +6,9 @@ requests arrive on a schedule that does not care how the server is doing.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -19,6 +21,9 @@ NS_PER_S = 1_000_000_000
 
 LEAST_PLATEAU_S = 0.01
 """Figures are shares of the plateau, and a shorter one holds nothing to take them from."""
+
+LEAST_STEP_S = 1.0
+"""Shorter times between two users who join are part of a ramp."""
 
 MOST_USERS = 100_000
 MOST_ARRIVALS = 50_000_000
@@ -44,10 +49,20 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plateau:
+    """``users`` users from ``begin_s`` to ``end_s``, seconds from the start of the run."""
+
+    users: int
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedLoop:
     """Phases one after the other; users stay until the end.
 
-    Figures come from the last plateau: the time after the last user has joined.
+    Figures come from plateaus, the times in which the number of users stays the same; those of the whole run from the
+    last one.
     """
 
     phases: tuple[Phase, ...]
@@ -55,6 +70,18 @@ class ClosedLoop:
     @classmethod
     def constant(cls, *, users: int, duration_s: float) -> ClosedLoop:
         return cls(phases=(Phase(initial_users=users, spawn_per_minute=0, duration_s=duration_s),))
+
+    @classmethod
+    def stairs(cls, *, steps: int, users_per_step: int, step_duration_s: float) -> ClosedLoop:
+        """``users_per_step`` more users at the beginning of each step, as in SageMaker IR's stairs."""
+        if steps < 1:
+            raise SpecError("steps", steps, "is not above zero")
+        if users_per_step < 1:
+            raise SpecError("users", users_per_step, "is not above zero")
+        if steps * users_per_step > MOST_USERS:
+            raise SpecError("users", users_per_step, f"makes more than {MOST_USERS} users")
+        step = Phase(initial_users=users_per_step, spawn_per_minute=0, duration_s=step_duration_s)
+        return cls(phases=(step,) * steps)
 
     def __post_init__(self) -> None:
         joins_s = self.joins_s()
@@ -80,6 +107,14 @@ class ClosedLoop:
             begin += phase.duration_s
         return tuple(join for join in joins if join < begin)
 
+    def plateaus(self) -> tuple[Plateau, ...]:
+        """The times in which the number of users stays the same for ``LEAST_STEP_S`` or more, in order. The last one is
+        always among them."""
+        joins = self.joins_s()
+        edges = sorted({*joins, self.duration_s})
+        found = [Plateau(users=bisect_right(joins, begin), begin_s=begin, end_s=end) for begin, end in pairwise(edges)]
+        return tuple(one for one in found if one.end_s - one.begin_s >= LEAST_STEP_S or one is found[-1])
+
     @property
     def users(self) -> int:
         return len(self.joins_s())
@@ -91,18 +126,24 @@ class ClosedLoop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenLoop:
-    """``rate_per_s`` arrivals a second, Poisson or evenly spaced, drawn from ``seed``."""
+    """``rate_per_s`` arrivals a second, Poisson or evenly spaced, drawn from ``seed``.
+
+    When more than ``backlog_cap`` requests wait, the run is over and saturated; None leaves that to the driver.
+    """
 
     rate_per_s: float
     duration_s: float
     arrivals: Literal["poisson", "constant"] = "poisson"
     seed: int = 0
+    backlog_cap: int | None = None
 
     def __post_init__(self) -> None:
         _check_above_zero("rate", self.rate_per_s)
         _check_above_zero("duration", self.duration_s)
         if self.duration_s < LEAST_PLATEAU_S:
             raise SpecError("duration", self.duration_s, f"is below {LEAST_PLATEAU_S:g} s")
+        if self.backlog_cap is not None and self.backlog_cap < 1:
+            raise SpecError("backlog", self.backlog_cap, "is not above zero")
         if self.rate_per_s * self.duration_s > MOST_ARRIVALS:
             raise SpecError("rate", self.rate_per_s, f"makes more than {MOST_ARRIVALS} arrivals in {self.duration_s} s")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from servefit.profiler.traffic import Traffic
 
 Containment: TypeAlias = Literal["cgroup", "uncontained"]
+EnvelopeMethod: TypeAlias = Literal["cgroup-v2", "cgroup-v1", "systemd-scope", "affinity"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,9 @@ class Configuration:
     """Everything about a deployment that changes its speed: what a measurement is a measurement of.
 
     ``vcpus`` is the size of the envelope; profiles of the same size share measurements. ``environment`` holds the
-    user's own variables as sorted (name, value) pairs. ``max_batch`` is the most requests joined into one call. ``gpu``
-    is NVML's number of the one GPU that workers see, None for those on the CPU.
+    user's own variables as sorted (name, value) pairs. ``max_batch`` is the most requests joined into one call, and
+    ``batch_delay_us`` how long the first of them waits for others. ``gpu`` is NVML's number of the one GPU that workers
+    see, None for those on the CPU.
     """
 
     vcpus: int
@@ -43,16 +45,19 @@ class Configuration:
     settings: Settings = Settings()
     workers: int = 1
     max_batch: int = 1
+    batch_delay_us: int = 0
     environment: tuple[tuple[str, str], ...] = ()
     gpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """One entry a completed request, in order of completion: int64 nanoseconds of one monotonic clock, as bytes.
+    """One entry a request: int64 nanoseconds of one monotonic clock, as bytes.
 
     ``scheduled`` is when the request was due to arrive, ``started`` when a worker began to serve it, ``ended`` when
-    its prediction was there.
+    its prediction was there. In an open loop the order is that of arrival, and a request that was still waiting when
+    the run was stopped has zeros for ``started`` and ``ended``. In a closed loop it is that of completion, and only
+    completed requests are here.
     """
 
     scheduled: bytes
@@ -93,11 +98,14 @@ class TelemetryPoint:
 class Run:
     """What one run of one traffic recorded. ``plateau_ns`` is the interval that figures are taken from.
 
-    ``offered`` counts the requests that were due within the plateau, completed or not; ``backlog`` those still
-    waiting at its end. ``busy_cpu_ns`` is CPU time of all workers within the plateau, waiting and spinning taken out.
-    ``threads_per_worker`` counts every thread that lived at the end, the interpreter's own included;
-    ``threads_outside`` those of them that were allowed on a CPU outside the envelope. ``peak_memory_bytes`` is the
-    sum over workers of the largest resident size since their start.
+    ``offered`` counts the requests that were due within the plateau, completed or not; ``backlog`` those of them
+    that nobody had begun to serve by its end. ``stopped`` says what ended the run before its time: a "backlog" that
+    only grew, or a "verdict" that needs no more samples. ``lags`` holds, for every arrival that an idle worker was
+    waiting for, how much later it was started: int64 nanoseconds, as bytes. ``busy_cpu_ns`` is CPU time of all
+    workers within the plateau, waiting and spinning taken out. ``threads_per_worker`` counts every thread that
+    lived at the end, the interpreter's own included; ``threads_outside`` those of them that were allowed on a CPU
+    outside the envelope. ``peak_memory_bytes`` is the sum over workers of the largest resident size since their
+    start.
     """
 
     driver: Literal["inprocess"]
@@ -106,23 +114,31 @@ class Run:
     plateau_ns: tuple[int, int]
     offered: int
     backlog: int
+    stopped: Literal["backlog", "verdict"] | None = None
+    lags: bytes
     busy_cpu_ns: int
     threads_per_worker: tuple[int, ...]
     threads_outside: int
     peak_memory_bytes: int
     telemetry: tuple[TelemetryPoint, ...]
 
+    def lags_ns(self) -> np.ndarray:
+        return _int64(self.lags)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """Runs of one configuration, on one host, made by the same workers one after the other.
 
+    ``envelope`` is what held the workers to ``cpus``, and to ``memory_limit_bytes`` (None: nothing did).
     ``load_s`` is how long the slowest worker took from the artifact's files to a predictor, imports included.
     """
 
     configuration: Configuration
     host_fingerprint: str
     containment: Containment
+    envelope: EnvelopeMethod
+    memory_limit_bytes: int | None
     cpus: tuple[int, ...]
     runs: tuple[Run, ...]
     load_s: float

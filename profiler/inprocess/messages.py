@@ -47,22 +47,41 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begin:
-    """The queue is filled: serve it from ``start_ns`` to the end of ``plateau_ns``, times of the monotonic clock.
+class BeginOpen:
+    """The shared memory holds a schedule: serve it from ``start_ns`` on, times of the monotonic clock.
 
-    ``spin_ns`` is how long before an arrival a waiting worker stops sleeping and spins.
+    ``spin_ns`` is how long before an arrival a waiting worker stops sleeping and spins, ``delay_ns`` how long the first
+    request of a batch waits for others. When more than ``backlog_cap`` requests wait, the run is over.
     """
 
     start_ns: int
     plateau_ns: tuple[int, int]
     spin_ns: int
+    delay_ns: int
+    backlog_cap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginClosed:
+    """The shared memory holds users: serve them from ``start_ns`` to the end of ``plateau_ns``. Otherwise as BeginOpen.
+
+    ``workers`` is how many share the run, so that each can begin elsewhere in the payload.
+    """
+
+    start_ns: int
+    plateau_ns: tuple[int, int]
+    spin_ns: int
+    delay_ns: int
+    workers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What one worker did in one run. ``requests`` is an int64 array (n, 3) of scheduled, started and ended."""
+    """What one worker did in one run. ``requests`` is an int64 array (3, n) of scheduled, started and ended in a closed
+    loop; in an open one it is None, and they are in the schedule. ``lags`` are as in ``Run``."""
 
-    requests: np.ndarray
+    requests: np.ndarray | None
+    lags: np.ndarray
     busy_cpu_ns: int
     threads: int
     threads_outside: int

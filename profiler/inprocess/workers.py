@@ -23,18 +23,25 @@ import numpy as np
 
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, SpecError, TimedOut, WorkerCrashed
 from servefit.isolation import death, end_process_group
-from servefit.profiler.inprocess.arrivals import ArrivalQueue
-from servefit.profiler.inprocess.messages import Begin, Loaded, Prepare, Ready, Record, Setup
+from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record, Setup
 from servefit.profiler.inprocess.output import CapturedOutput
+from servefit.profiler.inprocess.schedule import ArrivalSchedule
+from servefit.profiler.inprocess.users import WaitingUsers
 from servefit.profiler.telemetry import watching
-from servefit.profiler.traffic import NS_PER_S, ClosedLoop, Traffic
+from servefit.profiler.traffic import NS_PER_S, OpenLoop, Traffic
 from servefit.profiler.types import Configuration, Run, Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import NoReturn
+    from collections.abc import Callable, Iterator
+    from typing import Literal, NoReturn, TypeAlias
 
     from servefit.backends.types import Artifact
+    from servefit.profiler.inprocess.memory import SharedWords
+    from servefit.profiler.traffic import ClosedLoop
+    from servefit.profiler.types import TelemetryPoint
+
+    Enough: TypeAlias = Callable[[np.ndarray], bool]
+    """Told the response times so far, says whether a run may end."""
 
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 """The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
@@ -88,9 +95,9 @@ def start_workers(
         max_batch=configuration.max_batch,
     )
     with ExitStack() as stack:
-        queue_fd = os.memfd_create("servefit-arrivals")
-        stack.callback(os.close, queue_fd)
-        workers = Workers(configuration, cpus, queue_fd, grace_s)
+        memory_fd = os.memfd_create("servefit-run")
+        stack.callback(os.close, memory_fd)
+        workers = Workers(configuration, cpus, memory_fd, grace_s)
         stack.callback(workers.end)
         for number in range(configuration.workers):
             workers.launch(number)
@@ -118,11 +125,11 @@ def check(configuration: Configuration, rows_per_request: int) -> None:
 class Workers:
     """Loaded workers, ready for runs. Made by :func:`start_workers`."""
 
-    def __init__(self, configuration: Configuration, cpus: tuple[int, ...], queue_fd: int, grace_s: float) -> None:
+    def __init__(self, configuration: Configuration, cpus: tuple[int, ...], memory_fd: int, grace_s: float) -> None:
         self.configuration = configuration
         self.cpus = cpus
         self.load_s = 0.0
-        self._queue_fd = queue_fd
+        self._memory_fd = memory_fd
         self._grace_s = grace_s
         self._workers: list[_Worker] = []
         self._kernel_kills = _kernel_kills()
@@ -132,52 +139,106 @@ class Workers:
         """The process ids of the workers."""
         return tuple(worker.process.pid for worker in self._workers)
 
-    def run(self, traffic: Traffic) -> Run:
-        """Warm up, carry out ``traffic`` once, and give what was recorded. Raises as :func:`start_workers` does."""
+    def run(self, traffic: Traffic, *, enough: Enough | None = None) -> Run:
+        """Warm up, carry out ``traffic`` once, and give what was recorded. Raises as :func:`start_workers` does.
+
+        While an open loop goes on, ``enough`` is called now and then with the response times so far (int64 ns, in order
+        of arrival, up to the first request without an answer), and ends it by giving True.
+        """
         self._tell(Prepare())
         self._answers(Ready, "the warm-up", self._grace_s)
         start_ns = time.monotonic_ns() + _LEAD_NS
+        if isinstance(traffic, OpenLoop):
+            return self._run_open(traffic, start_ns, enough)
+        return self._run_closed(traffic, start_ns)
+
+    def _run_open(self, traffic: OpenLoop, start_ns: int, enough: Enough | None) -> Run:
         end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
-        schedule_ns, plateau_begin_ns = _schedule(traffic)
-        plateau_ns = (start_ns + plateau_begin_ns, end_ns)
-        with ArrivalQueue.write(
-            self._queue_fd,
-            schedule_ns + start_ns,
-            users_return=isinstance(traffic, ClosedLoop),
-            workers=len(self._workers),
-            most=self.configuration.max_batch,
-            end_ns=end_ns,
-        ) as queue:
-            self._tell(Begin(start_ns=start_ns, plateau_ns=plateau_ns, spin_ns=self._spin_ns()))
-            with watching(self.pids, queue.waiting_ns, gpu=self.configuration.gpu) as telemetry:
-                records = self._answers(Record, "the run", traffic.duration_s + self._grace_s)
-            backlog = queue.backlog()
-        requests = np.concatenate([record.requests for record in records])
-        requests = requests[np.argsort(requests[:, 2], kind="stable")]
-        scheduled = requests[:, 0]
-        on_plateau = int(np.count_nonzero((scheduled >= plateau_ns[0]) & (scheduled < plateau_ns[1])))
-        return Run(
-            driver="inprocess",
-            traffic=traffic,
-            samples=Samples(
-                scheduled=scheduled.tobytes(), started=requests[:, 1].tobytes(), ended=requests[:, 2].tobytes()
-            ),
+        workers = len(self._workers)
+        with ArrivalSchedule.write(self._memory_fd, traffic.arrivals_ns() + start_ns, workers=workers) as schedule:
+            begin = BeginOpen(
+                start_ns=start_ns,
+                plateau_ns=(start_ns, end_ns),
+                spin_ns=self._spin_ns(),
+                delay_ns=1000 * self.configuration.batch_delay_us,
+                backlog_cap=backlog_cap(traffic, self.configuration),
+            )
+            decided = False
+
+            def look() -> None:
+                nonlocal decided
+                if enough is not None and not decided and enough(schedule.answered(0)):
+                    decided = True
+                    schedule.stop()
+
+            records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, look)
+            due, started, ended = schedule.records()
+            stopped_ns = schedule.stopped_ns
+        plateau_ns = (start_ns, end_ns if stopped_ns is None else min(end_ns, stopped_ns))
+        begun = (started > 0) & (started < plateau_ns[1])
+        on_plateau = due < plateau_ns[1]
+        stopped: Literal["backlog", "verdict"] | None = None
+        if stopped_ns is not None:
+            stopped = "verdict" if decided else "backlog"
+        return _assemble(
+            traffic,
+            Samples(scheduled=due.tobytes(), started=started.tobytes(), ended=ended.tobytes()),
+            records,
+            telemetry,
             plateau_ns=plateau_ns,
-            offered=on_plateau + backlog,
-            backlog=backlog,
-            busy_cpu_ns=sum(record.busy_cpu_ns for record in records),
-            threads_per_worker=tuple(record.threads for record in records),
-            threads_outside=sum(record.threads_outside for record in records),
-            peak_memory_bytes=sum(record.peak_memory_bytes for record in records),
-            telemetry=telemetry.points(),
+            offered=int(np.count_nonzero(on_plateau)),
+            backlog=int(np.count_nonzero(on_plateau & ~begun)),
+            stopped=stopped,
         )
+
+    def _run_closed(self, traffic: ClosedLoop, start_ns: int) -> Run:
+        joins_ns = start_ns + np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
+        plateau_ns = (int(joins_ns[-1]), start_ns + round(traffic.duration_s * NS_PER_S))
+        workers, delay_ns = len(self._workers), 1000 * self.configuration.batch_delay_us
+        most = self.configuration.max_batch
+        with WaitingUsers.write(self._memory_fd, joins_ns, workers=workers, most=most, delay_ns=delay_ns) as users:
+            begin = BeginClosed(
+                start_ns=start_ns,
+                plateau_ns=plateau_ns,
+                spin_ns=self._spin_ns(),
+                delay_ns=delay_ns,
+                workers=workers,
+            )
+            records, telemetry = self._carry_out(begin, users.words, traffic.duration_s)
+            waiting = users.waiting(plateau_ns[1])
+        requests = np.concatenate([record.requests for record in records if record.requests is not None], axis=1)
+        scheduled, started, ended = requests[:, np.argsort(requests[2], kind="stable")]
+        on_plateau = (scheduled >= plateau_ns[0]) & (scheduled < plateau_ns[1])
+        return _assemble(
+            traffic,
+            Samples(scheduled=scheduled.tobytes(), started=started.tobytes(), ended=ended.tobytes()),
+            records,
+            telemetry,
+            plateau_ns=plateau_ns,
+            offered=int(np.count_nonzero(on_plateau)) + waiting,
+            backlog=waiting,
+            stopped=None,
+        )
+
+    def _carry_out(
+        self,
+        begin: BeginOpen | BeginClosed,
+        words: SharedWords,
+        duration_s: float,
+        look: Callable[[], None] | None = None,
+    ) -> tuple[list[Record], tuple[TelemetryPoint, ...]]:
+        """Let the workers begin, watch them, and wait for their records, calling ``look`` every now and then."""
+        self._tell(begin)
+        with watching(self.pids, words.waiting_ns, gpu=self.configuration.gpu) as telemetry:
+            records = self._answers(Record, "the run", duration_s + self._grace_s, look)
+        return records, telemetry.points()
 
     def launch(self, number: int) -> None:
         """Start worker ``number``; it waits to be told what to load."""
         connection, theirs = Pipe()
         output = CapturedOutput()
         module = "servefit.profiler.inprocess.worker"
-        arguments = [",".join(map(str, self.cpus)), str(theirs.fileno()), str(self._queue_fd), str(number)]
+        arguments = [",".join(map(str, self.cpus)), str(theirs.fileno()), str(self._memory_fd), str(number)]
         with theirs:
             try:
                 process = subprocess.Popen(
@@ -185,7 +246,7 @@ class Workers:
                     stdin=subprocess.DEVNULL,
                     stdout=output.write_end,
                     stderr=output.write_end,
-                    pass_fds=(theirs.fileno(), self._queue_fd),
+                    pass_fds=(theirs.fileno(), self._memory_fd),
                     env={**os.environ, **self._environment()},
                     start_new_session=True,
                 )
@@ -228,15 +289,20 @@ class Workers:
         needed = self.configuration.workers * self.configuration.settings.threads
         return _SPIN_NS if needed <= len(self.cpus) else 0
 
-    def _tell(self, message: Setup | Prepare | Begin) -> None:
+    def _tell(self, message: Setup | Prepare | BeginOpen | BeginClosed) -> None:
         for worker in self._workers:
             try:
                 worker.connection.send(message)
             except ConnectionError:
                 self._raise_death(worker)
 
-    def _answers(self, kind: type[_Answer], what: str, timeout_s: float) -> list[_Answer]:
-        """One answer from every worker, in their order. The first error, death or the timeout ends the wait."""
+    def _answers(
+        self, kind: type[_Answer], what: str, timeout_s: float, look: Callable[[], None] | None = None
+    ) -> list[_Answer]:
+        """One answer from every worker, in their order. The first error, death or the timeout ends the wait.
+
+        ``look`` is called every now and then while it lasts.
+        """
         deadline = time.monotonic() + timeout_s
         waiting = {worker.connection: number for number, worker in enumerate(self._workers)}
         answers: dict[int, _Answer] = {}
@@ -258,6 +324,8 @@ class Workers:
                 # A dead worker's children may keep its socket open, so its end is not enough to go by.
                 if worker.process.poll() is not None and not connection.poll():
                     self._raise_death(worker)
+            if waiting and look is not None:
+                look()
             if waiting and time.monotonic() > deadline:
                 raise TimedOut(what, limit_s=timeout_s)
         return [answers[number] for number in range(len(self._workers))]
@@ -278,12 +346,45 @@ class Workers:
         raise error
 
 
-def _schedule(traffic: Traffic) -> tuple[np.ndarray, int]:
-    """First arrivals and the begin of the plateau, nanoseconds from the start."""
-    if isinstance(traffic, ClosedLoop):
-        joins = np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
-        return joins, int(joins[-1])
-    return traffic.arrivals_ns(), 0
+def backlog_cap(traffic: OpenLoop, configuration: Configuration) -> int:
+    """How many requests may wait before the run is given up as saturated.
+
+    Unless the traffic says so itself: what arrives in half a second, so that one long stall does not end a run, and 200
+    full calls of every worker, which queueing alone does not bring together below 95 % of capacity (M/M/1: one arrival
+    in 30,000 finds more).
+    """
+    if traffic.backlog_cap is not None:
+        return traffic.backlog_cap
+    return max(round(traffic.rate_per_s / 2), 200 * configuration.workers * configuration.max_batch)
+
+
+def _assemble(
+    traffic: Traffic,
+    samples: Samples,
+    records: list[Record],
+    telemetry: tuple[TelemetryPoint, ...],
+    *,
+    plateau_ns: tuple[int, int],
+    offered: int,
+    backlog: int,
+    stopped: Literal["backlog", "verdict"] | None,
+) -> Run:
+    """The run that the workers' records amount to."""
+    return Run(
+        driver="inprocess",
+        traffic=traffic,
+        samples=samples,
+        plateau_ns=plateau_ns,
+        offered=offered,
+        backlog=backlog,
+        stopped=stopped,
+        lags=np.concatenate([record.lags for record in records]).tobytes(),
+        busy_cpu_ns=sum(record.busy_cpu_ns for record in records),
+        threads_per_worker=tuple(record.threads for record in records),
+        threads_outside=sum(record.threads_outside for record in records),
+        peak_memory_bytes=sum(record.peak_memory_bytes for record in records),
+        telemetry=telemetry,
+    )
 
 
 def _kernel_kills() -> int:

@@ -78,6 +78,7 @@ def start_synthetic(payload_rows: np.ndarray) -> StartSynthetic:
         threads: int = 1,
         workers: int = 1,
         max_batch: int = 1,
+        batch_delay_us: int = 0,
         gpu: int | None = None,
         **options: Any,
     ) -> AbstractContextManager[Workers]:
@@ -87,6 +88,7 @@ def start_synthetic(payload_rows: np.ndarray) -> StartSynthetic:
             settings=Settings(threads=threads),
             workers=workers,
             max_batch=max_batch,
+            batch_delay_us=batch_delay_us,
             environment=tuple(sorted({"PYTHONPATH": str(Path(__file__).parent), **(environment or {})}.items())),
             gpu=gpu,
         )

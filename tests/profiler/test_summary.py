@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def make_run(
             "plateau_ns": plateau_ns,
             "offered": due + backlog,
             "backlog": backlog,
+            "lags": b"",
             "busy_cpu_ns": 0,
             "threads_per_worker": (1,),
             "threads_outside": 0,
@@ -117,6 +119,23 @@ def test_a_closed_loop_is_labelled_and_offers_and_saturates_nothing() -> None:
 @pytest.mark.parametrize(("backlog", "saturated"), [(0, False), (40, False), (80, True), (5000, True)])
 def test_an_open_loop_is_saturated_by_a_backlog_of_more_than_a_twentieth(backlog: int, saturated: bool) -> None:
     assert summarize(make_run(evenly(1000), backlog=backlog)).saturated is saturated
+
+
+def test_a_run_that_its_backlog_ended_is_saturated() -> None:
+    assert summarize(make_run(evenly(1000), stopped="backlog")).saturated
+    assert not summarize(make_run(evenly(1000), stopped="verdict")).saturated
+
+
+def test_requests_without_an_answer_are_slower_than_all_others() -> None:
+    run = make_run(evenly(1000))
+    ended = run.samples.ended_ns().copy()
+    ended[30::50] = 0
+    unanswered = replace(run, samples=replace(run.samples, ended=ended.tobytes()))
+    summary = summarize(unanswered)
+    assert summary.latency_ms == {"p50": 1, "p90": 1, "p95": 1, "p99": None}
+    assert "p99" not in summary.latency_ms_ci95
+    assert summary.samples == 1000
+    assert summary.service_ms["p99"] == 1
 
 
 def test_a_few_requests_that_wait_at_the_end_of_a_run_of_twenty_are_chance() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from servefit.errors import SpecError
-from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase, Plateau
 
 
 def test_users_of_a_phase_join_at_its_beginning_and_then_at_the_spawn_rate() -> None:
@@ -72,3 +72,34 @@ def test_an_impossible_number_of_users_is_refused(users: int) -> None:
 def test_an_impossible_spawn_rate_is_refused(spawn: float) -> None:
     with pytest.raises(SpecError, match=r"^spawn: "):
         Phase(initial_users=1, spawn_per_minute=spawn, duration_s=1)
+
+
+def test_stairs_add_the_same_number_of_users_at_every_step() -> None:
+    stairs = ClosedLoop.stairs(steps=3, users_per_step=2, step_duration_s=30)
+    assert stairs.joins_s() == (0, 0, 30, 30, 60, 60)
+    assert stairs.duration_s == 90
+    assert stairs.plateaus() == (
+        Plateau(users=2, begin_s=0, end_s=30),
+        Plateau(users=4, begin_s=30, end_s=60),
+        Plateau(users=6, begin_s=60, end_s=90),
+    )
+
+
+def test_a_ramp_has_one_plateau_after_it() -> None:
+    ramp = ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=600, duration_s=0.45),))
+    (plateau,) = ramp.plateaus()
+    assert (plateau.users, plateau.end_s) == (5, 0.45)
+    assert plateau.begin_s == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("steps", "users", "field"), [(0, 1, "steps"), (-2, 1, "steps"), (2, 0, "users"), (10**6, 1, "users")]
+)
+def test_impossible_stairs_are_refused(steps: int, users: int, field: str) -> None:
+    with pytest.raises(SpecError, match=rf"^{field}: "):
+        ClosedLoop.stairs(steps=steps, users_per_step=users, step_duration_s=1)
+
+
+def test_a_backlog_cap_of_nothing_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"^backlog: "):
+        OpenLoop(rate_per_s=1, duration_s=1, backlog_cap=0)

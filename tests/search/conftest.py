@@ -66,6 +66,8 @@ def trial(summary: MakeSummary) -> MakeTrial:
                 configuration=configuration,
                 host_fingerprint="f",
                 containment="uncontained",
+                envelope="affinity",
+                memory_limit_bytes=None,
                 cpus=(0,),
                 runs=(),
                 load_s=0.1,

@@ -1,0 +1,73 @@
+"""A worker's side of a closed loop: serve users, let them queue up again, serve those who are first.
+
+In the steady state of as many users as workers can serve at once every worker keeps its own, and shares nothing with
+the others.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from servefit.profiler.inprocess.requests import Requests
+    from servefit.profiler.inprocess.users import WaitingUsers
+    from servefit.profiler.inprocess.waiting import Waiting
+
+_LOOK_EVERY_NS = 50_000
+
+Recorded: TypeAlias = "tuple[array[int], array[int], array[int]]"
+"""Scheduled, started and ended of every request, in the order that the worker answered them."""
+
+
+def serve_users(
+    users: WaitingUsers,
+    predict: Callable[[np.ndarray], np.ndarray],
+    requests: Requests,
+    waiting: Waiting,
+    *,
+    first: int,
+    end_ns: int,
+    on_plateau: Callable[[], None],
+    plateau_ns: int,
+) -> Recorded:
+    """Serve until ``end_ns``; a call under way is finished. Requests are taken from the payload from number ``first``
+    on. ``on_plateau`` is called once, before the first call after ``plateau_ns``."""
+    clock = time.monotonic_ns
+    scheduled, starts, ends = array("q"), array("q"), array("q")
+    record_scheduled, record_start, record_end = scheduled.append, starts.append, ends.append
+    batch, singles, payloads = requests.batch, requests.singles, len(requests.singles)
+    keep = users.may_be_kept
+    arrivals: tuple[int, ...] = ()
+    count = 0
+    now = ended = clock()
+    before_plateau = True
+    while now < end_ns:
+        if count == 1 and keep(1):
+            arrivals = (ended,)
+        elif count and keep(count):
+            arrivals = (ended,) * count
+        else:
+            arrivals = tuple(users.exchange(count, ended, now))
+            count = len(arrivals)
+            if not count:
+                now = waiting.until(clock() + _LOOK_EVERY_NS)
+                continue
+        if before_plateau and now >= plateau_ns:
+            on_plateau()
+            before_plateau = False
+        rows = singles[first % payloads] if count == 1 else batch(first, count)
+        first += count
+        started = clock()
+        predict(rows)
+        now = ended = clock()
+        for arrival in arrivals:
+            record_scheduled(arrival)
+            record_start(started)
+            record_end(ended)
+    return scheduled, starts, ends

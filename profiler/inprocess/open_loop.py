@@ -1,0 +1,114 @@
+"""A worker's side of an open loop: claim the next arrival, wait for it if it is early, serve it, write down when.
+
+A worker claims an arrival before it is due and waits for it: among idle servers with one queue the next request goes to
+whoever is first in line for it. Whatever is between two requests adds to their response time, so the loops below have
+no calls in them that can be done without.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from servefit.profiler.inprocess.schedule import LIMIT, NEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from servefit.profiler.inprocess.requests import Requests
+    from servefit.profiler.inprocess.schedule import ArrivalSchedule
+    from servefit.profiler.inprocess.waiting import Waiting
+
+    Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def serve_singly(
+    schedule: ArrivalSchedule, predict: Predict, requests: Requests, waiting: Waiting, *, backlog_cap: int
+) -> list[int]:
+    """Serve one arrival a call until there are no more, or more than ``backlog_cap`` wait.
+
+    Gives the lags in ns: how much later than due each arrival was started that this worker had been waiting for.
+    """
+    clock = time.monotonic_ns
+    words, header, size = schedule.words, schedule.header, schedule.size
+    acquire, release = words.acquire, words.release
+    due, starts, ends = schedule.due, schedule.started, schedule.ended
+    singles = requests.singles
+    payloads = len(singles)
+    lags: list[int] = []
+    while True:
+        if not acquire(False):
+            words.wait_for_lock()
+        index = header[NEXT]
+        header[NEXT] = index + 1
+        limit = header[LIMIT]
+        release()
+        if index >= limit:
+            return lags
+        arrival = due[index]
+        rows = singles[index % payloads]
+        started = clock()
+        if started < arrival:
+            started = waiting.until(arrival)
+            lags.append(started - arrival)
+        elif due[min(index + backlog_cap, size)] <= started:
+            schedule.give_up(index)
+            return lags
+        predict(rows)
+        ends[index] = clock()
+        starts[index] = started
+
+
+def serve_batches(
+    schedule: ArrivalSchedule,
+    predict: Predict,
+    requests: Requests,
+    waiting: Waiting,
+    *,
+    backlog_cap: int,
+    most: int,
+    delay_ns: int,
+) -> list[int]:
+    """As :func:`serve_singly`, joining up to ``most`` arrivals a call.
+
+    A call takes what is due when it is made. When that is fewer than ``most``, the first waits up to ``delay_ns`` for
+    others. Since the schedule is known, who will have come by then is known when the claim is made.
+    """
+    clock = time.monotonic_ns
+    words, header, size = schedule.words, schedule.header, schedule.size
+    acquire, release = words.acquire, words.release
+    due, starts, ends = schedule.due, schedule.started, schedule.ended
+    lags: list[int] = []
+    while True:
+        if not acquire(False):
+            words.wait_for_lock()
+        first = header[NEXT]
+        limit = header[LIMIT]
+        if first >= limit:
+            release()
+            return lags
+        started = clock()
+        closes = max(started, due[first] + delay_ns)
+        full = min(first + most, limit)
+        last = first + 1
+        while last < full and due[last] <= closes:
+            last += 1
+        header[NEXT] = last
+        release()
+        # A full batch starts when its last request is there, any other one when its time is up.
+        leaves = due[last - 1] if last - first == most else due[first] + delay_ns
+        rows = requests.batch(first, last - first)
+        started = clock()
+        if started < leaves:
+            started = waiting.until(leaves)
+            lags.append(started - leaves)
+        elif due[min(first + backlog_cap, size)] <= started:
+            schedule.give_up(first)
+            return lags
+        predict(rows)
+        ended = clock()
+        for index in range(first, last):
+            ends[index] = ended
+            starts[index] = started

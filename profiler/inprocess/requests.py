@@ -1,0 +1,53 @@
+"""The payload, cut into requests."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_SINGLES = 65_536
+"""Calls of one request rotate through so many of them at most: more than any cache holds."""
+
+
+class Requests:
+    """The payload cut into requests, which rotate through it.
+
+    Request ``k`` holds ``rows_per_request`` rows from row ``k * rows_per_request``, modulo the payload. The rows are
+    kept once, followed by as many of the first ones again as make every batch of consecutive requests contiguous.
+    """
+
+    def __init__(self, rows: np.ndarray, *, rows_per_request: int, max_batch: int) -> None:
+        self._rows = len(rows)
+        self._rows_per_request = rows_per_request
+        longest = rows_per_request * max_batch
+        self._cyclic = np.take(rows, np.arange(self._rows + longest - 1) % self._rows, axis=0)
+        self._joined = np.zeros((longest, rows.shape[1]), dtype=rows.dtype)
+
+    def batch(self, first: int, count: int) -> np.ndarray:
+        """The rows of ``count`` requests from number ``first``: one is not copied, several are joined by a copy, as
+        a server that batches has to."""
+        begin = first * self._rows_per_request % self._rows
+        rows = count * self._rows_per_request
+        if count == 1:
+            return self._cyclic[begin : begin + rows]
+        joined = self._joined[:rows]
+        joined[:] = self._cyclic[begin : begin + rows]
+        return joined
+
+    @cached_property
+    def singles(self) -> Sequence[np.ndarray]:
+        """Single requests one after the other; the one after the last is the first again."""
+        # After this many requests the rotation is where it began.
+        period = self._rows // int(np.gcd(self._rows, self._rows_per_request))
+        return self.batches(1, min(period, MOST_SINGLES))
+
+    def batches(self, count: int, most: int) -> list[np.ndarray]:
+        """The first ``most`` batches of ``count`` requests each, as views: nothing is copied."""
+        rows = count * self._rows_per_request
+        begins = (np.arange(most) * rows % self._rows).tolist()
+        return [self._cyclic[begin : begin + rows] for begin in begins]

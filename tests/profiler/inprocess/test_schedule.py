@@ -1,0 +1,132 @@
+"""The queue of an open loop, driven without workers: a claim is what a serving loop does under the lock."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from servefit.profiler.inprocess.memory import SharedWords
+from servefit.profiler.inprocess.schedule import LIMIT, NEXT, ArrivalSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOUR_NS = 3_600_000_000_000
+
+
+@pytest.fixture
+def memory() -> Iterator[int]:
+    descriptor = os.memfd_create("test-schedule")
+    yield descriptor
+    os.close(descriptor)
+
+
+def due(*offsets_ns: int) -> np.ndarray:
+    return time.monotonic_ns() + np.array(offsets_ns, dtype=np.int64)
+
+
+def claim(schedule: ArrivalSchedule) -> int | None:
+    words, header = schedule.words, schedule.header
+    if not words.acquire(False):
+        words.wait_for_lock()
+    index = header[NEXT]
+    header[NEXT] = index + 1
+    limit = header[LIMIT]
+    words.release()
+    return index if index < limit else None
+
+
+def answer(schedule: ArrivalSchedule, index: int, response_ns: int) -> None:
+    schedule.started[index] = schedule.due[index]
+    schedule.ended[index] = schedule.due[index] + response_ns
+
+
+def test_a_schedule_is_seen_by_whoever_opens_the_memory(memory: int) -> None:
+    times = due(-2, -1)
+    with ArrivalSchedule.write(memory, times, workers=2), ArrivalSchedule(SharedWords(memory)) as opened:
+        assert opened.size == 2
+        assert opened.due[:2].tolist() == times.tolist()
+        assert opened.due[2] > time.monotonic_ns() + HOUR_NS
+
+
+def test_no_arrival_is_claimed_twice_or_lost_by_concurrent_workers(memory: int) -> None:
+    taken: list[list[int]] = [[] for _ in range(4)]
+
+    def work(worker: int) -> None:
+        with ArrivalSchedule(SharedWords(memory)) as schedule:
+            while (index := claim(schedule)) is not None:
+                taken[worker].append(index)
+
+    with ArrivalSchedule.write(memory, due(*range(20_000)), workers=4):
+        threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(itertools.chain(*taken)) == list(range(20_000))
+
+
+def test_answers_are_seen_up_to_the_first_request_that_has_none(memory: int) -> None:
+    with ArrivalSchedule.write(memory, due(-4, -3, -2, -1), workers=1) as schedule:
+        for _ in range(4):
+            claim(schedule)
+        answer(schedule, 0, 10)
+        answer(schedule, 1, 11)
+        answer(schedule, 3, 13)
+        assert schedule.answered(0).tolist() == [10, 11]
+        answer(schedule, 2, 12)
+        assert schedule.answered(1).tolist() == [11, 12, 13]
+
+
+def test_a_stopped_run_serves_what_is_due_and_nothing_after_it(memory: int) -> None:
+    with ArrivalSchedule.write(memory, due(-3, -2, -1, HOUR_NS, 2 * HOUR_NS), workers=1) as schedule:
+        assert claim(schedule) == 0
+        schedule.stop()
+        assert [claim(schedule) for _ in range(3)] == [1, 2, None]
+        assert [len(column) for column in schedule.records()] == [3, 3, 3]
+        assert schedule.stopped_ns is not None
+
+
+def test_a_run_that_is_given_up_serves_nothing_more_and_knows_what_was_waiting(memory: int) -> None:
+    with ArrivalSchedule.write(memory, due(-3, -2, -1, HOUR_NS), workers=1) as schedule:
+        index = claim(schedule)
+        answer(schedule, 0, 5)
+        assert claim(schedule) == 1
+        schedule.give_up(1)
+        assert claim(schedule) is None
+        scheduled, started, ended = schedule.records()
+    assert index == 0
+    assert len(scheduled) == 3
+    assert started.astype(bool).tolist() == ended.astype(bool).tolist() == [True, False, False]
+
+
+def test_stopping_does_not_wait_for_ever_for_a_worker_that_died_with_the_lock(memory: int) -> None:
+    with ArrivalSchedule.write(memory, due(-1, HOUR_NS), workers=1) as schedule:
+        schedule.words.acquire()
+        began = time.monotonic()
+        schedule.stop()
+        assert time.monotonic() - began < 3
+        assert schedule.stopped_ns is None
+
+
+def test_waiting_time_is_counted_for_each_worker(memory: int) -> None:
+    with SharedWords.create(memory, workers=3, body_words=4) as words:
+        words.add_waiting(1, 5)
+        words.add_waiting(1, 6)
+        words.add_waiting(2, 7)
+        assert [words.waiting_ns(worker) for worker in range(3)] == [0, 11, 7]
+        assert words.body.tolist() == [0, 0, 0, 0]
+
+
+def test_the_lock_admits_one_process_at_a_time(memory: int) -> None:
+    with SharedWords.create(memory, workers=1, body_words=1) as words, SharedWords(memory) as other:
+        assert words.acquire(False)
+        assert not other.acquire(False)
+        words.release()
+        assert other.acquire(False)
