@@ -1,7 +1,8 @@
 """What a measurement worker and its parent tell each other, pickled over one socket.
 
 The order is always the same. Parent: Setup. Worker: Loaded. Then for every run, parent: Prepare, worker: Ready,
-parent: Begin, worker: Record. Instead of any answer a worker may send a ServefitError, after which it ends.
+parent: BeginOpen or BeginClosed, worker: Record. Or, between runs, parent: TimeCalls, worker: CallTimes. Instead of any
+answer a worker may send a ServefitError, after which it ends.
 """
 
 from __future__ import annotations

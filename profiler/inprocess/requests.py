@@ -10,8 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_SINGLES = 65_536
-"""Calls of one request rotate through so many of them at most: more than any cache holds."""
+MOST_VIEWS = 65_536
 
 
 class Requests:
@@ -42,12 +41,12 @@ class Requests:
     @cached_property
     def singles(self) -> Sequence[np.ndarray]:
         """Single requests one after the other; the one after the last is the first again."""
-        # After this many requests the rotation is where it began.
-        period = self._rows // int(np.gcd(self._rows, self._rows_per_request))
-        return self.batches(1, min(period, MOST_SINGLES))
+        return self.batches(1)
 
-    def batches(self, count: int, most: int) -> list[np.ndarray]:
-        """The first ``most`` batches of ``count`` requests each, as views: nothing is copied."""
+    def batches(self, count: int) -> list[np.ndarray]:
+        """Batches of ``count`` requests one after the other, as views: nothing is copied. The one after the last is the
+        first again, unless there are more than any cache holds."""
         rows = count * self._rows_per_request
-        begins = (np.arange(most) * rows % self._rows).tolist()
+        period = self._rows // int(np.gcd(self._rows, rows))
+        begins = (np.arange(min(period, MOST_VIEWS)) * rows % self._rows).tolist()
         return [self._cyclic[begin : begin + rows] for begin in begins]

@@ -25,6 +25,7 @@ from servefit.profiler.inprocess.schedule import ArrivalSchedule
 from servefit.profiler.inprocess.users import WaitingUsers
 from servefit.profiler.inprocess.waiting import Waiting, sleep_punctually
 from servefit.profiler.inprocess.warm_up import warm_up
+from servefit.profiler.microbenchmark.timing import TimeCalls, time_calls
 
 if TYPE_CHECKING:
     from servefit.backends.types import Predictor
@@ -55,30 +56,21 @@ def _serve(parent: Connection, memory_fd: int, number: int) -> None:
     parent.send(Loaded(load_ns=time.monotonic_ns() - began))
     requests = Requests(setup.rows, rows_per_request=setup.rows_per_request, max_batch=setup.max_batch)
     sleep_punctually()
-    while isinstance(parent.recv(), Prepare):
-        warm_up(predictor.predict, requests, setup.max_batch)
-        gc.collect()
-        parent.send(Ready())
-        begin: BeginOpen | BeginClosed = parent.recv()
-        gc.disable()
-        run = _Run(SharedWords(memory_fd), number, setup.max_batch, predictor, requests)
-        outcome = run.open(begin) if isinstance(begin, BeginOpen) else run.closed(begin)
-        gc.enable()
-        masks = _thread_masks()
-        parent.send(
-            Record(
-                requests=outcome,
-                lags=np.array(run.lags, dtype=np.int64),
-                busy_cpu_ns=run.busy_cpu_ns,
-                threads=len(masks),
-                threads_outside=sum(not mask <= envelope for mask in masks),
-                peak_memory_bytes=_peak_memory_bytes(),
-            )
-        )
+    while True:
+        match parent.recv():
+            case TimeCalls() as order:
+                parent.send(time_calls(predictor.predict, requests.batches(order.requests_per_call), order))
+            case Prepare():
+                warm_up(predictor.predict, requests, setup.max_batch)
+                gc.collect()
+                parent.send(Ready())
+                begin: BeginOpen | BeginClosed = parent.recv()
+                run = _Run(SharedWords(memory_fd), number, setup.max_batch, predictor, requests)
+                parent.send(run.carry_out(begin, envelope))
 
 
 class _Run:
-    """One worker's part in one run. ``lags`` and ``busy_cpu_ns`` are known after :meth:`open` or :meth:`closed`."""
+    """One worker's part in one run."""
 
     def __init__(
         self, words: SharedWords, number: int, max_batch: int, predictor: Predictor, requests: Requests
@@ -90,26 +82,44 @@ class _Run:
         self._requests = requests
         self._busy_before_ns = 0
         self._counted_from_ns = 0
-        self.lags: list[int] = []
-        self.busy_cpu_ns = 0
+        self._lags: list[int] = []
+        self._busy_cpu_ns = 0
 
-    def open(self, begin: BeginOpen) -> np.ndarray | None:
-        """Serve the arrivals of a schedule. What was recorded is in the schedule."""
+    def carry_out(self, begin: BeginOpen | BeginClosed, envelope: set[int]) -> Record:
+        """Serve until the run is over. ``envelope`` is where threads are allowed to be."""
+        gc.disable()
+        requests: np.ndarray | None = None
+        if isinstance(begin, BeginOpen):
+            self._open(begin)
+        else:
+            requests = self._closed(begin)
+        gc.enable()
+        masks = _thread_masks()
+        return Record(
+            requests=requests,
+            lags=np.array(self._lags, dtype=np.int64),
+            busy_cpu_ns=self._busy_cpu_ns,
+            threads=len(masks),
+            threads_outside=sum(not mask <= envelope for mask in masks),
+            peak_memory_bytes=_peak_memory_bytes(),
+        )
+
+    def _open(self, begin: BeginOpen) -> None:
+        """Serve the arrivals of a schedule; what is recorded is in there."""
         with ArrivalSchedule(self._words) as schedule:
             waiting = self._wait_for_start(begin)
             self._count_cpu()
             serving = (schedule, self._predict, self._requests, waiting)
             if self._max_batch == 1:
-                self.lags = serve_singly(*serving, backlog_cap=begin.backlog_cap)
+                self._lags = serve_singly(*serving, backlog_cap=begin.backlog_cap)
             else:
-                self.lags = serve_batches(
+                self._lags = serve_batches(
                     *serving, backlog_cap=begin.backlog_cap, most=self._max_batch, delay_ns=begin.delay_ns
                 )
             # A run may be ended before its time, and requests that wait at its end are served after it.
             self._sum_up(begin.plateau_ns[0], schedule.stopped_ns or begin.plateau_ns[1])
-        return None
 
-    def closed(self, begin: BeginClosed) -> np.ndarray:
+    def _closed(self, begin: BeginClosed) -> np.ndarray:
         """Serve users until the end of the run; give an int64 array (3, n) of scheduled, started and ended."""
         with WaitingUsers(self._words, most=self._max_batch, delay_ns=begin.delay_ns) as users:
             waiting = self._wait_for_start(begin)
@@ -142,7 +152,7 @@ class _Run:
         busy = time.process_time_ns() - self._words.waiting_ns(self._number) - self._busy_before_ns
         # The last request may end after the plateau does; only the plateau's share of the time counts.
         watched = max(time.monotonic_ns(), end_ns) - begin_ns
-        self.busy_cpu_ns = round(busy * (end_ns - begin_ns) / watched)
+        self._busy_cpu_ns = round(busy * (end_ns - begin_ns) / watched)
 
 
 def _die_with_parent() -> None:

@@ -27,6 +27,7 @@ from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded,
 from servefit.profiler.inprocess.output import CapturedOutput
 from servefit.profiler.inprocess.schedule import ArrivalSchedule
 from servefit.profiler.inprocess.users import WaitingUsers
+from servefit.profiler.microbenchmark.timing import CallTimes, TimeCalls
 from servefit.profiler.telemetry import watching
 from servefit.profiler.traffic import NS_PER_S, OpenLoop, Traffic
 from servefit.profiler.types import Configuration, Run, Samples
@@ -55,7 +56,7 @@ _SPIN_NS = 200_000
 _LEAD_NS = 20_000_000
 _LOOK_EVERY_S = 0.1
 
-_Answer = TypeVar("_Answer", Loaded, Ready, Record)
+_Answer = TypeVar("_Answer", Loaded, Ready, Record, CallTimes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +152,15 @@ class Workers:
         if isinstance(traffic, OpenLoop):
             return self._run_open(traffic, start_ns, enough)
         return self._run_closed(traffic, start_ns)
+
+    def time_calls(self, order: TimeCalls) -> tuple[CallTimes, ...]:
+        """Have every worker time its predictor by itself, all at the same time. Raises as :func:`start_workers` does,
+        and SpecError for calls of more requests than the configuration's batches hold."""
+        if order.requests_per_call > self.configuration.max_batch:
+            raise SpecError("batch", order.requests_per_call, f"is above {self.configuration.max_batch}")
+        self._tell(order)
+        limit_s = order.warm_up_s + order.duration_s + self._grace_s
+        return tuple(self._answers(CallTimes, "timing calls", limit_s))
 
     def _run_open(self, traffic: OpenLoop, start_ns: int, enough: Enough | None) -> Run:
         end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
@@ -289,7 +299,7 @@ class Workers:
         needed = self.configuration.workers * self.configuration.settings.threads
         return _SPIN_NS if needed <= len(self.cpus) else 0
 
-    def _tell(self, message: Setup | Prepare | BeginOpen | BeginClosed) -> None:
+    def _tell(self, message: Setup | Prepare | BeginOpen | BeginClosed | TimeCalls) -> None:
         for worker in self._workers:
             try:
                 worker.connection.send(message)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from servefit.errors import SpecError
+from servefit.profiler.microbenchmark.timing import TimeCalls
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
 
 if TYPE_CHECKING:
@@ -273,3 +274,19 @@ def test_load_time_and_memory_are_reported(start_synthetic: StartSynthetic) -> N
 def test_counts_that_make_no_sense_are_refused(start_synthetic: StartSynthetic, field: str, wrong: int) -> None:
     with pytest.raises(SpecError), start_synthetic({}, cpus=ONE_CPU, **{field: wrong}):
         pass
+
+
+def test_workers_time_their_predictor_by_themselves(start_synthetic: StartSynthetic) -> None:
+    order = TimeCalls(requests_per_call=2, duration_s=0.1, warm_up_s=0.1)
+    with start_synthetic({"act": "spin", "us": 500}, cpus=ONE_CPU, max_batch=4, rows_per_request=3) as workers:
+        (times,) = workers.time_calls(order)
+        run = workers.run(ClosedLoop.constant(users=1, duration_s=0.05))
+    assert times.rows_per_call == 6
+    assert times.calls_per_duration == 1
+    assert np.min(times.durations_ns()) >= 0.5 * MS
+    assert run.offered > 0
+
+
+def test_calls_of_more_requests_than_a_batch_holds_are_refused(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({}, cpus=ONE_CPU, max_batch=4) as workers, pytest.raises(SpecError, match="above 4"):
+        workers.time_calls(TimeCalls(requests_per_call=5))
