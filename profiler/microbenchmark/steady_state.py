@@ -6,24 +6,27 @@ import numpy as np
 
 LEAST_VALUES = 20
 _MSER_BATCH = 5
-_LARGEST_QUARTILE_CHANGE = 0.05
-_GROUPS = 200
+_LEAST_BATCHES_LEFT = 8
+_LARGEST_CHANGE = 0.05
+_STANDARD_ERRORS = 3.5
+_FAR_OUT = 3.0
+_GROUPS = 1000
 
 
 def why_unsteady(series: np.ndarray) -> str | None:
     """Why ``series`` cannot be taken for a steady state, in the order of its recording; None if it can.
 
     It is steady if the rule MSER-5 would cut less than half of it off as its beginning, and if its two halves agree.
-    Single calls that were interrupted must not decide that, so long series are first cut into 200 groups of
-    consecutive values, of which the medians are looked at.
+    Single calls that were interrupted must not decide that: values far out (beyond three interquartile ranges [Tukey
+    1977]) count as the fence that they lie beyond, and long series are looked at through the medians of 1000 groups.
     """
     if len(series) < LEAST_VALUES:
         return f"{len(series)} times are too few to see a steady state in"
-    settled = _group_medians(series)
-    cut = mser_5_cut(settled)
-    if 2 * cut >= len(settled):
-        return f"it was still changing after {100 * cut // len(settled)} % of the time"
-    if change := _largest_change(settled):
+    looked_at = _group_medians(_fenced(series))
+    cut = mser_5_cut(looked_at)
+    if 2 * cut >= len(looked_at):
+        return f"it was still changing after {100 * cut // len(looked_at)} % of the time"
+    if change := _change(looked_at):
         return f"its second half {change} its first"
     return None
 
@@ -31,35 +34,44 @@ def why_unsteady(series: np.ndarray) -> str | None:
 def mser_5_cut(series: np.ndarray) -> int:
     """How many values at the beginning of ``series`` do not belong to its steady state, by the rule MSER-5.
 
-    The series is cut where the standard error of the mean of what is left is smallest, in batches of five [White 1997].
-    The last five batches are always left, since the spread of fewer is a matter of luck [Hoad, Robinson, Davies 2010].
+    In batches of five, the series is cut where the standard error of the mean of what is left is smallest [White 1997,
+    White, Cobb and Spratt 2000]. Eight batches are always left, since the spread of fewer is a matter of luck.
     """
     batches = series[: len(series) // _MSER_BATCH * _MSER_BATCH].reshape(-1, _MSER_BATCH).mean(axis=1)
     count = len(batches)
-    if count <= _MSER_BATCH:
+    if count <= _LEAST_BATCHES_LEFT:
         return 0
-    from_here = np.arange(count, 0, -1)
-    # Sums of what is left after each cut. Centred, so that squares do not drown what they are to show.
+    left = np.arange(count, 0, -1)
+    # Sums of what is left after each cut; of differences from the mean, since squares of the values would drown them.
     centred = batches - batches.mean()
     sums = np.cumsum(centred[::-1])[::-1]
     squares = np.cumsum(centred[::-1] ** 2)[::-1]
-    errors = (squares - sums**2 / from_here) / from_here**2
-    return int(np.argmin(errors[: count - _MSER_BATCH + 1])) * _MSER_BATCH
+    errors = (squares - sums**2 / left) / left**2
+    return int(np.argmin(errors[: count - _LEAST_BATCHES_LEFT + 1])) * _MSER_BATCH
 
 
-def _largest_change(series: np.ndarray) -> str | None:
-    """How the halves differ by more than 5 % in a quartile, as in "is 7 % slower than"; None if they agree.
+def _change(series: np.ndarray) -> str | None:
+    """How a quartile of the second half differs from the first's, as in "is 7 % slower than"; None if they agree.
 
-    pyperf's rule for warm-ups, without its limits on the means and on the first value, which single interruptions
-    decide [pyperf, WorkerProcessTask.test_calibrate_warmups].
+    They agree within 5 %, pyperf's limit for quartiles [pyperf, WorkerProcessTask.test_calibrate_warmups], or within
+    what chance does to a quartile of so few values.
     """
     half = len(series) // 2
     first, second = (np.percentile(part, (25, 50, 75)) for part in (series[:half], series[half:]))
-    changes = (second - first) / np.maximum(first, 1e-9)
+    # The standard error of a quartile of normal values is 1.36 times that of their mean, and two are subtracted.
+    spread = min(first[2] - first[0], second[2] - second[0]) / 1.349
+    by_chance = _STANDARD_ERRORS * 1.36 * spread * np.sqrt(2 / half)
+    changes = second - first
     largest = float(changes[np.argmax(np.abs(changes))])
-    if abs(largest) <= _LARGEST_QUARTILE_CHANGE:
+    if abs(largest) <= max(_LARGEST_CHANGE * first[1], by_chance):
         return None
-    return f"is {100 * abs(largest):.0f} % {'slower' if largest > 0 else 'faster'} than"
+    return f"is {100 * abs(largest) / first[1]:.0f} % {'slower' if largest > 0 else 'faster'} than"
+
+
+def _fenced(series: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(series, (25, 75))
+    fenced: np.ndarray = np.clip(series, low - _FAR_OUT * (high - low), high + _FAR_OUT * (high - low))
+    return fenced
 
 
 def _group_medians(series: np.ndarray) -> np.ndarray:

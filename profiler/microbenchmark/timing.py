@@ -39,7 +39,7 @@ class TimeCalls:
     requests_per_call: int = 1
     duration_s: float = 1.0
     warm_up_s: float = 1.0
-    least_calls: int = 20
+    least_calls: int = 7
 
     def __post_init__(self) -> None:
         for field, value in (
