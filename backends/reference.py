@@ -19,12 +19,9 @@ def reference_predictions(model: Model, rows: np.ndarray) -> np.ndarray:
 
 
 def _xgboost(model: Model, rows: np.ndarray) -> np.ndarray:
-    import xgboost
+    from servefit.backends.xgboost_c import Booster
 
-    booster = xgboost.Booster({"nthread": 1, "verbosity": 0}, model_file=str(model.file))
-    matrix = xgboost.DMatrix(rows, nthread=1, feature_types=booster.feature_types, enable_categorical=True)
-    predictions: np.ndarray = booster.predict(matrix, validate_features=False)
-    return predictions
+    return Booster.load(model.file, nthread=1, verbosity=0).predict(rows)
 
 
 def _lightgbm(model: Model, rows: np.ndarray) -> np.ndarray:

@@ -1,29 +1,28 @@
 """XGBoost models served by xgboost itself: the reference for them.
 
 On the CPU rows are predicted in place through xgboost's C interface. ``Booster.inplace_predict`` does the same behind
-about 0.1 ms of checks in Python, which is a quarter of the time of a one-row call.
+about 0.1 ms of checks in Python, which is a quarter of the time of a one-row call. Its package is not imported: see
+``xgboost_c``.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from servefit.backends.cuda import cuda_device
 from servefit.backends.installed import installed, thread_counts
+from servefit.backends.model.inspection import first_line
 from servefit.backends.model.types import Library, Model
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.backends.xgboost_c import Booster, Results, XGBoostError, array_interface, prediction_options
 from servefit.errors import BackendError, BackendUnavailable
-
-if TYPE_CHECKING:
-    import xgboost
 
 
 class XGBoostBackend:
@@ -66,54 +65,43 @@ class XGBoostBackend:
         return {"file": name}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
-        import xgboost
-
-        booster = xgboost.Booster(
-            {"nthread": settings.threads, "verbosity": 0}, model_file=str(artifact.folder / artifact.facts["file"])
-        )
-        booster.set_param({"nthread": settings.threads, "device": artifact.target.value})
-        config = json.loads(booster.save_config())["learner"]
-        if artifact.target is Target.CUDA:
-            device = config["generic_param"]["device"]
-            if not device.startswith("cuda"):
-                raise BackendUnavailable(self.name, f"asked for cuda, xgboost fell back to {device!r}")
-            return _MatrixPredictor(booster, settings.threads)
-        if config["gradient_booster"]["name"] == "gblinear":
-            return _MatrixPredictor(booster, settings.threads)
-        return _InPlacePredictor(booster)
+        file = artifact.folder / artifact.facts["file"]
+        try:
+            booster = Booster.load(file, nthread=settings.threads, verbosity=0, device=artifact.target.value)
+            learner = booster.learner()
+            if artifact.target is Target.CUDA:
+                device = learner["generic_param"]["device"]
+                if not device.startswith("cuda"):
+                    raise BackendUnavailable(self.name, f"asked for cuda, xgboost fell back to {device!r}")
+                return _MatrixPredictor(booster, settings.threads)
+            if learner["gradient_booster"]["name"] == "gblinear":
+                return _MatrixPredictor(booster, settings.threads)
+            return _InPlacePredictor(booster)
+        except XGBoostError as error:
+            raise BackendError(self.name, first_line(error)) from error
 
 
 class _InPlacePredictor:
     """Predicts float32 rows where they lie, through ``XGBoosterPredictFromDense``."""
 
-    def __init__(self, booster: xgboost.Booster) -> None:
-        library = _c_library()
+    def __init__(self, booster: Booster) -> None:
         self._booster = booster
         self._handle = booster.handle
-        self._predict = library.XGBoosterPredictFromDense
-        self._last_error = library.XGBGetLastError
-        arguments = {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": 0, "strict_shape": False}
-        self._arguments = ctypes.c_char_p(json.dumps({**arguments, "missing": float("nan"), "cache_id": 0}).encode())
-        shape = ctypes.POINTER(ctypes.c_uint64)()
-        dimensions = ctypes.c_uint64()
-        self._values = ctypes.POINTER(ctypes.c_float)()
-        self._results = (ctypes.byref(shape), ctypes.byref(dimensions), ctypes.byref(self._values))
+        self._predict = booster.library.XGBoosterPredictFromDense
+        self._options = ctypes.c_char_p(prediction_options(missing=math.nan, cache_id=0))
+        results = Results()
+        self._values, self._results = results.values, results.references
         self._outputs: tuple[int, ...] = ()
         self._bytes_per_row = 4
-        self.predict(np.zeros((2, booster.num_features()), dtype=np.float32))
-        self._outputs = tuple(shape[1 : dimensions.value])
+        self.predict(np.zeros((2, booster.features), dtype=np.float32))
+        self._outputs = results.shape[1:]
         self._bytes_per_row = 4 * math.prod(self._outputs)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        count, features = rows.shape
-        interface = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3, "strides": null}' % (
-            rows.ctypes.data,
-            count,
-            features,
-        )
-        if self._predict(self._handle, interface, self._arguments, None, *self._results):
-            raise BackendError("xgboost", self._last_error().decode(errors="replace").splitlines()[0])
+        if self._predict(self._handle, array_interface(rows), self._options, None, *self._results):
+            raise BackendError("xgboost", first_line(self._booster.error()))
         # The memory belongs to xgboost, which overwrites it in the next call.
+        count = len(rows)
         content = ctypes.string_at(self._values, count * self._bytes_per_row)
         return np.frombuffer(content, dtype=np.float32).reshape(count, *self._outputs)
 
@@ -124,26 +112,15 @@ class _InPlacePredictor:
 class _MatrixPredictor:
     """Predicts through a DMatrix, a copy of the rows: for what in-place prediction does not take."""
 
-    def __init__(self, booster: xgboost.Booster, threads: int) -> None:
-        import xgboost
-
+    def __init__(self, booster: Booster, threads: int) -> None:
         self._booster = booster
-        self._matrix = xgboost.DMatrix
-        self._options = {"nthread": threads, "feature_types": booster.feature_types, "enable_categorical": True}
+        self._threads = threads
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        matrix = self._matrix(rows, **self._options)
-        predictions: np.ndarray = self._booster.predict(matrix, validate_features=False)
-        return predictions
+        try:
+            return self._booster.predict(rows, threads=self._threads)
+        except XGBoostError as error:
+            raise BackendError("xgboost", first_line(error)) from error
 
     def close(self) -> None:
         vars(self).clear()
-
-
-def _c_library() -> ctypes.CDLL:
-    """The shared library that the imported xgboost uses, with functions typed for this module's calls."""
-    from xgboost.libpath import find_lib_path
-
-    library = ctypes.CDLL(find_lib_path()[0])
-    library.XGBGetLastError.restype = ctypes.c_char_p
-    return library

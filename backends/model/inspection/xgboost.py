@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,29 +12,28 @@ from servefit.backends.model.inspection.forest import Forest, forest_of, treelit
 from servefit.backends.model.inspection.types import Inspection
 from servefit.backends.model.inspection.xgboost_legacy import upgrade
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
+from servefit.backends.xgboost_c import Booster
 from servefit.errors import CorruptModel
 
 
 def inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspection:
     """Open a JSON or UBJSON model; write its splits, and the model itself if it has to be cut, into ``folder``."""
-    import xgboost
-
-    booster = xgboost.Booster({"nthread": 1}, model_file=str(path))
+    booster = Booster.load(path, nthread=1)
     warnings: tuple[str, ...] = ()
     file_name = None
     kept = _iterations_to_keep(booster)
     if kept is not None:
         # Read before it is sliced: slicing walks the trees without looking.
-        _forest(path, booster.num_features())
+        _forest(path, booster.features)
         warnings = (
-            f"the model calls iteration {kept - 1} its best, so {kept} of its {booster.num_boosted_rounds()} "
+            f"the model calls iteration {kept - 1} its best, so {kept} of its {booster.iterations} "
             "iterations are served, as xgboost's own scikit-learn interface does",
         )
-        booster = booster[:kept]
+        booster = booster.first(kept)
         file_name, model_format = "model.ubj", Format.XGBOOST_UBJSON
         path = folder / file_name
-        booster.save_model(path)
-    learner = json.loads(booster.save_config())["learner"]
+        booster.save(path)
+    learner = booster.learner()
     trees = _trees(path, booster, learner, folder)
     return Inspection(
         format=model_format,
@@ -56,10 +54,10 @@ def inspect_legacy_xgboost(path: Path, folder: Path) -> Inspection:
     return replace(inspection, file_name=upgraded.name, warnings=(note, *inspection.warnings))
 
 
-def _iterations_to_keep(booster: Any) -> int | None:
+def _iterations_to_keep(booster: Booster) -> int | None:
     """How many iterations the model's ``best_iteration`` leaves, or None where it leaves all or is not there."""
-    best = booster.attr("best_iteration")
-    if best is None or not best.isdecimal() or int(best) + 1 >= booster.num_boosted_rounds():
+    best = booster.attribute("best_iteration")
+    if best is None or not best.isdecimal() or int(best) + 1 >= booster.iterations:
         return None
     return int(best) + 1
 
@@ -70,11 +68,11 @@ def _forest(path: Path, features: int) -> Forest:
     return forest_of(treelite_trees(treelite.frontend.load_xgboost_model(path)), features)
 
 
-def _trees(path: Path, booster: Any, learner: dict[str, Any], folder: Path) -> TreeStructure | None:
+def _trees(path: Path, booster: Booster, learner: dict[str, Any], folder: Path) -> TreeStructure | None:
     name = learner["gradient_booster"]["name"]
     if name == "gblinear":
         return None
-    forest = _forest(path, booster.num_features())
+    forest = _forest(path, booster.features)
     if not forest.trees:
         raise CorruptModel(path, "it has no trees")
     forest.save_splits(folder / "splits.npz")
@@ -100,18 +98,16 @@ def _trees(path: Path, booster: Any, learner: dict[str, Any], folder: Path) -> T
     )
 
 
-def _signature(booster: Any, learner: dict[str, Any]) -> Signature:
-    import xgboost
-
-    features = booster.num_features()
+def _signature(booster: Booster, learner: dict[str, Any]) -> Signature:
+    features = booster.features
     rows = np.zeros((3, features), dtype=np.float32)
     rows[1], rows[2] = 1, np.nan
-    predictions = booster.predict(xgboost.DMatrix(rows, nthread=1), validate_features=False)
+    predictions = booster.predict(rows)
     return Signature(
         task=_task(learner["objective"]["name"]),
         features=features,
         outputs=1 if predictions.ndim == 1 else predictions.shape[1],
-        feature_names=tuple(booster.feature_names or ()),
+        feature_names=booster.feature_names,
         accepts_missing=True,
     )
 
