@@ -1,116 +1,110 @@
-"""What the in-process driver adds to a request, measured with a predictor that does nothing.
+"""What measuring adds to a request, with a predictor that does nothing.
 
-    python benchmarks/driver_overhead.py
+    python -m benchmarks.driver_overhead
 
-Prints one JSON object. In the closed loop one request follows the other without a pause, so response time less service
-time is what a claim, the recording and the clock cost. In the open loop every arrival is waited for, so it holds the
-wake-up too. Times are in microseconds; the figures are those of the machine described with them.
+Prints one JSON object; times are in microseconds, and of the machine described with them.
+
+- The microbenchmark: what one call of the predictor takes, as it finds it.
+- The in-process driver, requests following each other without a pause: in a closed loop, and in an open one whose
+  arrivals are all due. Response time is here what claiming, timing, recording and calling the predictor cost.
+- The in-process driver at 1000 arrivals a second: how late a waiting worker begins (schedule lag), and the response
+  time of a request that finds caches cold.
+- MLPerf LoadGen (mlcommons-loadgen, if it is installed) on the same predictor: its latencies in the scenarios
+  SingleStream and Server, the latter at 1000 queries a second.
 """
 
 from __future__ import annotations
 
 import json
-import time
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from servefit.backends.types import Artifact, Target
+from benchmarks.synthetic import Nothing, machine, percentiles, start
 from servefit.profiler.cpus import choose_cpus
 from servefit.profiler.host import Host, describe_host
-from servefit.profiler.inprocess.workers import start_workers
-from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
-from servefit.profiler.types import Configuration
+from servefit.profiler.microbenchmark.timing import TimeCalls
+from servefit.profiler.traffic import ClosedLoop, OpenLoop
 
-if TYPE_CHECKING:
-    from servefit.backends.types import Settings
-
-DURATION_S = 2.0
-REPETITIONS = 3
+DURATION_S = 3.0
+RATE_PER_S = 1000
+PAIR = 2
 
 
-class NoPrediction:
-    """A predictor that gives the same answer to everything, at once."""
-
-    def __init__(self) -> None:
-        self._answer = np.zeros(1, dtype=np.float32)
-
-    def predict(self, _rows: np.ndarray) -> np.ndarray:
-        return self._answer
-
-    def close(self) -> None:
-        pass
+def microbenchmark(host: Host) -> dict[str, Any]:
+    with start({"act": "nothing"}, cpus=choose_cpus(host.cpus, 1)) as workers:
+        (times,) = workers.time_calls(TimeCalls())
+    return {"call": percentiles(times.durations_ns() / times.calls_per_duration / 1000), "calls": times.calls}
 
 
-def load(_artifact: Artifact, _settings: Settings) -> NoPrediction:
-    """Stands in for a backend's loader; called in the worker."""
-    return NoPrediction()
-
-
-def overhead(traffic: Traffic, *, workers: int, host: Host) -> dict[str, Any]:
-    """The figures of one traffic, over all its repetitions."""
-    configuration = Configuration(
-        vcpus=workers,
-        backend="nothing",
-        workers=workers,
-        environment=(("PYTHONPATH", str(Path(__file__).resolve().parent)),),
-    )
-    artifact = Artifact(
-        backend="nothing", backend_version="1", model_digest="", target=Target.CPU, folder=Path("/nonexistent")
-    )
-    rows = np.zeros((1000, 30), dtype=np.float32)
-    cpus = choose_cpus(host.cpus, workers)
-    with start_workers(configuration, artifact, rows, cpus=cpus, loader="driver_overhead:load") as started:
-        runs = [started.run(traffic) for _ in range(REPETITIONS)]
-    response = np.concatenate([run.samples.ended_ns() - run.samples.scheduled_ns() for run in runs]) / 1000
-    service = np.concatenate([run.samples.ended_ns() - run.samples.started_ns() for run in runs]) / 1000
+def driver(host: Host, *, workers: int) -> dict[str, Any]:
+    with start({"act": "nothing"}, cpus=choose_cpus(host.cpus, workers), workers=workers) as started:
+        closed = started.run(ClosedLoop.constant(users=workers, duration_s=DURATION_S))
+        due = started.run(OpenLoop(rate_per_s=2_000_000, duration_s=0.5, backlog_cap=10**9))
+        paced = started.run(OpenLoop(rate_per_s=RATE_PER_S, duration_s=2 * DURATION_S))
+    one_after_another = np.diff(due.samples.ended_ns())[np.diff(due.samples.started_ns()) > 0] * workers
     return {
         "workers": workers,
-        "requests": len(response),
-        "service_us": _percentiles(service),
-        "response_us": _percentiles(response),
-        "overhead_us": _percentiles(response - service),
-        "cpu_percent": [round(100 * run.busy_cpu_ns / (run.plateau_ns[1] - run.plateau_ns[0]), 1) for run in runs],
+        "closed_loop": percentiles((closed.samples.ended_ns() - closed.samples.scheduled_ns()) / 1000),
+        "closed_loop_requests": len(closed.samples.ended_ns()),
+        "open_loop_all_due": percentiles(one_after_another / 1000),
+        "open_loop_lag": percentiles(paced.lags_ns() / 1000),
+        "open_loop_response": percentiles((paced.samples.ended_ns() - paced.samples.scheduled_ns()) / 1000),
+        "open_loop_requests": paced.offered,
     }
 
 
-def clock_us() -> float:
-    """What reading the clock costs; every request is timed with several readings."""
-    readings = 100_000
-    began = time.monotonic_ns()
-    for _ in range(readings):
-        time.monotonic_ns()
-    return (time.monotonic_ns() - began) / readings / 1000
+def loadgen(*, server: bool) -> dict[str, float]:
+    """LoadGen's own figures for the same predictor."""
+    import mlperf_loadgen as lg
 
+    predict, rows = Nothing().predict, np.zeros((1, 30), dtype=np.float32)
 
-def _percentiles(times_us: np.ndarray) -> dict[str, float]:
-    return {f"p{which}": round(float(np.percentile(times_us, which)), 2) for which in (50, 95, 99)}
+    def issue(samples: list[Any]) -> None:
+        for sample in samples:
+            predict(rows)
+            lg.QuerySamplesComplete([lg.QuerySampleResponse(sample.id, 0, 0)])
+
+    settings = lg.TestSettings()
+    settings.scenario = lg.TestScenario.Server if server else lg.TestScenario.SingleStream
+    settings.mode = lg.TestMode.PerformanceOnly
+    settings.min_duration_ms = settings.max_duration_ms = round(1000 * DURATION_S)
+    settings.server_target_qps = RATE_PER_S
+    library = lg.ConstructQSL(1000, 1000, lambda _: None, lambda _: None)
+    system = lg.ConstructSUT(issue, lambda: None)
+    with tempfile.TemporaryDirectory() as folder:
+        output = lg.LogOutputSettings()
+        output.outdir = folder
+        log = lg.LogSettings()
+        log.log_output = output
+        lg.StartTestWithLogSettings(system, library, settings, log)
+        summary = (Path(folder) / "mlperf_log_summary.txt").read_text()
+    lg.DestroySUT(system)
+    lg.DestroyQSL(library)
+    found = {}
+    for line in summary.splitlines():
+        name, _, value = line.partition(" percentile latency (ns)")
+        if value and name in {"50.00", "95.00", "99.00"}:
+            found[f"p{float(name):g}"] = int(value.strip(" :")) / 1000
+    return found
 
 
 def main() -> None:
     host = describe_host()
-    machine = {
-        "cpu": host.cpu_model,
-        "logical_cpus": host.logical_cpus,
-        "physical_cores": host.physical_cores,
-        "virtualisation": host.virtualisation,
-        "kernel": host.kernel,
-        "python": host.python,
-        "load_average": host.load_average,
-        "clock_us": round(clock_us(), 3),
+    result: dict[str, Any] = {
+        "machine": machine(host),
+        "microbenchmark": microbenchmark(host),
+        "driver, one worker": driver(host, workers=1),
     }
-    several = min(2, host.logical_cpus)
-    open_loop = OpenLoop(rate_per_s=1000, duration_s=DURATION_S)
-    figures = {
-        "closed loop, one worker": overhead(ClosedLoop.constant(users=1, duration_s=DURATION_S), workers=1, host=host),
-        f"closed loop, {several} workers": overhead(
-            ClosedLoop.constant(users=several, duration_s=DURATION_S), workers=several, host=host
-        ),
-        "open loop, 1000 requests/s, one worker": overhead(open_loop, workers=1, host=host),
-        f"open loop, 1000 requests/s, {several} workers": overhead(open_loop, workers=several, host=host),
-    }
-    print(json.dumps({"machine": machine, "figures": figures}, indent=2))
+    if host.logical_cpus >= PAIR:
+        result["driver, two workers"] = driver(host, workers=PAIR)
+    if find_spec("mlperf_loadgen"):
+        result["LoadGen SingleStream"] = loadgen(server=False)
+        result["LoadGen Server"] = loadgen(server=True)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":
