@@ -1,11 +1,12 @@
 """Predictors whose service time is known, for workers of the in-process driver; and the machine a benchmark ran on.
 
 A predictor is described by the facts of its artifact: ``{"act": "nothing"}``, ``{"act": "deterministic", "us": 250}``,
-``{"act": "exponential", "us": 250, "seed": 1}``, ``{"act": "stall", "us": 50, "call": 2000, "stall_ms": 200}``.
+``{"act": "exponential", "us": 250}``, ``{"act": "stall", "us": 50, "stall_after_s": 2, "stall_ms": 200}``.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ _DRAWS = 1_000_003
 
 
 class Synthetic:
-    """A predictor that keeps the CPU busy until ``ends(now)``."""
+    """A predictor whose calls do nothing but ``act``."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self._act = act
@@ -78,15 +79,17 @@ def _deterministic(facts: Mapping[str, Any]) -> Callable[[], None]:
 
 
 def _exponential(facts: Mapping[str, Any]) -> Callable[[], None]:
-    draws = np.random.default_rng(facts["seed"]).exponential(1000 * facts["us"], _DRAWS).astype(np.int64).tolist()
+    # Workers draw apart from each other.
+    draws = np.random.default_rng(os.getpid()).exponential(1000 * facts["us"], _DRAWS).astype(np.int64).tolist()
     calls = iter(range(2**62))
     return lambda: spin(draws[next(calls) % _DRAWS])
 
 
 def _stall(facts: Mapping[str, Any]) -> Callable[[], None]:
-    """As deterministic, but one call of all takes ``stall_ms`` instead."""
-    usual_ns, calls = int(1000 * facts["us"]), iter(range(2**62))
-    return lambda: spin(int(1e6 * facts["stall_ms"]) if next(calls) == facts["call"] else usual_ns)
+    """As deterministic, but the first call made so long after loading takes ``stall_ms``."""
+    usual_ns, stalls_at_ns = int(1000 * facts["us"]), time.monotonic_ns() + int(1e9 * facts["stall_after_s"])
+    pending = [int(1e6 * facts["stall_ms"])]
+    return lambda: spin(pending.pop() if pending and time.monotonic_ns() > stalls_at_ns else usual_ns)
 
 
 def start(facts: Mapping[str, Any], *, cpus: tuple[int, ...], workers: int = 1) -> AbstractContextManager[Workers]:
