@@ -1,11 +1,13 @@
-"""Whether a library is installed, and which version, told without importing it."""
+"""Whether a library is installed, where, and which version, told without importing it."""
 
 from __future__ import annotations
 
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 
 from servefit.backends.types import Availability
+from servefit.errors import BackendUnavailable
 
 
 def installed(module: str, *distributions: str, remedy: str) -> Availability:
@@ -23,6 +25,18 @@ def installed(module: str, *distributions: str, remedy: str) -> Availability:
     return Availability.no(
         f"{module} can be found, but none of {', '.join(distributions or (module,))} is installed", remedy=remedy
     )
+
+
+def package_folder(module: str) -> Path:
+    """Where the package ``module`` is installed. Raises BackendUnavailable.
+
+    Loaders open a package's shared library there and do not import the package: imports of numeric packages take from
+    0.3 s up to several seconds, in every worker and child process.
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise BackendUnavailable(module, f"{module} is not installed", remedy=f"pip install {module}")
+    return Path(spec.origin).parent
 
 
 def thread_counts(vcpus: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from servefit.backends.installed import installed, thread_counts
+from servefit.backends.installed import installed, package_folder, thread_counts
 from servefit.backends.model.types import Library, Model
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
 from servefit.errors import BackendError
@@ -106,11 +106,9 @@ class _Predictor:
 
 
 def _c_library() -> ctypes.CDLL:
-    """LightGBM's shared library, as the imported package found it, with typed functions."""
-    import lightgbm
-
+    """LightGBM's shared library, with typed functions; the package that brings it is not imported."""
     # The package looks for its library in several places, under a name of each system.
-    path = next(path for path in Path(lightgbm.__file__).parent.rglob("lib_lightgbm.*") if path.is_file())
+    path = next(path for path in package_folder("lightgbm").rglob("lib_lightgbm.*") if path.is_file())
     library = ctypes.CDLL(str(path))
     pointer, integer, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
     library.LGBM_GetLastError.restype = text

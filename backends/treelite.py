@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Mapping
+import os
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.installed import installed, thread_counts
+from servefit.backends.installed import installed, package_folder, thread_counts
 from servefit.backends.trees import Outputs, WholeCategories, category_facts, output_facts, read_trees, readable
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
 from servefit.errors import BackendError
@@ -57,20 +59,21 @@ class _Predictor:
     """Holds a Treelite model and a GTIL configuration."""
 
     def __init__(self, model: Path, facts: Mapping[str, Any], threads: int) -> None:
-        import treelite
-
-        self._model = treelite.Model.deserialize(model)
-        self._handle = self._model.handle
         library = _c_library()
         self._predict, self._last_error = library.TreeliteGTILPredict, library.TreeliteGetLastError
+        self._handle = ctypes.c_void_p()
+        self._check(library.TreeliteDeserializeModelFromFile(os.fsencode(model), ctypes.byref(self._handle)))
+        self._free_model = weakref.finalize(self, library.TreeliteFreeModel, self._handle)
         self._delete_config = library.TreeliteGTILDeleteConfig
         # GTIL refuses more threads than OpenMP would start by itself, which the environment may have set to fewer.
         library.omp_set_num_threads(threads)
         self._config = ctypes.c_void_p()
         config = json.dumps({"predict_type": "default", "nthread": threads}).encode()
         self._check(library.TreeliteGTILParseConfig(config, ctypes.byref(self._config)))
-        self._type = self._model.input_type.encode()
-        self._input_type, self._output_type = np.dtype(self._model.input_type), np.dtype(self._model.output_type)
+        input_type = self._ask(library.TreeliteGetInputType)
+        self._type = input_type.encode()
+        self._input_type = np.dtype(input_type)
+        self._output_type = np.dtype(self._ask(library.TreeliteGetOutputType))
         self._whole = WholeCategories(facts) if facts["categorical_features"] else None
         self._outputs = Outputs(facts)
 
@@ -88,6 +91,13 @@ class _Predictor:
         if self._config:
             self._check(self._delete_config(self._config))
             self._config = ctypes.c_void_p()
+        self._free_model()
+
+    def _ask(self, function: Callable[..., int]) -> str:
+        """The text that a function of the C interface gives for the model."""
+        text = ctypes.c_char_p()
+        self._check(function(self._handle, ctypes.byref(text)))
+        return (text.value or b"").decode()
 
     def _check(self, status: int) -> None:
         if status:
@@ -95,10 +105,8 @@ class _Predictor:
 
 
 def _c_library() -> ctypes.CDLL:
-    """Treelite's shared library, as the imported package found it, with typed functions."""
-    import treelite
-
-    library = ctypes.CDLL(str(next(Path(treelite.__file__).parent.rglob("libtreelite.*"))))
+    """Treelite's shared library, with typed functions; the package that brings it is not imported."""
+    library = ctypes.CDLL(str(next(package_folder("treelite").rglob("libtreelite.*"))))
     pointer = ctypes.c_void_p
     library.TreeliteGetLastError.restype = ctypes.c_char_p
     library.omp_set_num_threads.argtypes = [ctypes.c_int]  # of the OpenMP that Treelite is linked with

@@ -1,7 +1,7 @@
-"""XGBoost's boosters through its C interface, opened where the Python package keeps the library.
+"""XGBoost's boosters through its C interface, without importing the Python package.
 
-Importing the package takes 0.3 s, and over a second where scikit-learn is installed, which it imports as well; opening
-the library takes some milliseconds. Measurement workers and child processes pay for it every time they start.
+That import takes 0.3 s, and over a second where scikit-learn is installed, which it imports too; opening the library
+takes some milliseconds. Every measurement worker and child process would pay for it when it starts.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import os
 import re
 import sys
 import weakref
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from servefit.backends.installed import package_folder
 from servefit.errors import BackendUnavailable
 
 _LIBRARY = "libxgboost.so"
@@ -154,10 +154,7 @@ def prediction_options(**more: Any) -> bytes:
 def open_library() -> ctypes.CDLL:
     """XGBoost's shared library. Raises BackendUnavailable where it is missing, does not open, or is not of the version
     of the Python package."""
-    spec = find_spec("xgboost")
-    if spec is None or spec.origin is None:
-        raise BackendUnavailable("xgboost", "xgboost is not installed", remedy="pip install xgboost")
-    package = Path(spec.origin).parent
+    package = package_folder("xgboost")
     # Where the package looks: in itself, beside itself in its own repository, and where conda installs libraries.
     folders = (package / "lib", package.parents[1] / "lib", Path(sys.base_prefix) / "lib")
     file = next((path for folder in folders if (path := folder / _LIBRARY).is_file()), None)
