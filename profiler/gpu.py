@@ -26,11 +26,18 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuCounters:
-    """One look at a GPU; None is what it does not report. ``memory_bytes`` is what all processes on it use."""
+    """One look at a GPU; None is what it does not report.
+
+    ``memory_bytes`` is what all processes on it use. ``throttled`` says whether it is slowed down now for heat or by
+    its power supply; reaching its own power limit, which is ordinary under load, does not count.
+    """
 
     utilisation_percent: float | None = None
     memory_bytes: int | None = None
     power_w: float | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    throttled: bool | None = None
 
 
 def describe_gpus() -> tuple[tuple[Gpu, ...], str | None]:
@@ -72,10 +79,22 @@ def gpu_counters(index: int | None) -> Iterator[Callable[[], GpuCounters] | None
 
 
 def _read(pynvml: Any, device: Any) -> GpuCounters:
+    def clock_mhz(kind: int) -> Any:
+        return _or_none(pynvml, lambda: int(pynvml.nvmlDeviceGetClockInfo(device, kind)))
+
+    slowdowns = (
+        pynvml.nvmlClocksThrottleReasonHwSlowdown
+        | pynvml.nvmlClocksThrottleReasonSwThermalSlowdown
+        | pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
+        | pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
+    )
     return GpuCounters(
         utilisation_percent=_or_none(pynvml, lambda: float(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)),
         memory_bytes=_or_none(pynvml, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(device).used)),
         power_w=_or_none(pynvml, lambda: pynvml.nvmlDeviceGetPowerUsage(device) / 1000),
+        sm_clock_mhz=clock_mhz(pynvml.NVML_CLOCK_SM),
+        memory_clock_mhz=clock_mhz(pynvml.NVML_CLOCK_MEM),
+        throttled=_or_none(pynvml, lambda: bool(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(device) & slowdowns)),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.backends.types import Settings, Target
+from servefit.profiler import telemetry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from servefit.profiler.traffic import Traffic
 
 Containment: TypeAlias = Literal["cgroup", "uncontained"]
+TelemetryPoint: TypeAlias = telemetry.TelemetryPoint
 EnvelopeMethod: TypeAlias = Literal["cgroup-v2", "cgroup-v1", "systemd-scope", "affinity"]
 
 
@@ -78,20 +80,6 @@ def _int64(content: bytes) -> np.ndarray:
     import numpy as np
 
     return np.frombuffer(content, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelemetryPoint:
-    """One look at the workers during a run. ``cpu_percent`` is summed over cores (4 busy cores = 400), without the
-    time spent waiting for arrivals; None is what could not be read."""
-
-    at_ns: int
-    cpu_percent: float
-    memory_bytes: int
-    steal_percent: float | None = None
-    gpu_percent: float | None = None
-    gpu_memory_bytes: int | None = None
-    gpu_power_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

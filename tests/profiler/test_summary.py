@@ -149,7 +149,7 @@ def test_a_single_request_that_waits_at_the_end_of_a_short_run_is_no_saturation(
 
 def test_gpu_and_steal_are_means_of_what_was_seen_and_none_where_nothing_was() -> None:
     def point(**seen: Any) -> TelemetryPoint:
-        return TelemetryPoint(at_ns=0, cpu_percent=1, memory_bytes=1, **seen)
+        return TelemetryPoint(at_ns=0, over_ns=1, cpu_percent=1, memory_bytes=1, **seen)
 
     seen = (point(gpu_percent=10.0, steal_percent=1.0), point(gpu_percent=20.0), point())
     summary = summarize(make_run(evenly(10), telemetry=seen))

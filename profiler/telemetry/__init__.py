@@ -1,0 +1,12 @@
+"""What can be seen of workers from outside while they run: CPU, memory, who else is there, heat, energy, the GPU.
+
+``watching`` takes a ``point`` every 100 ms: the difference of two looks (``looking``), which read ``processes``,
+``processors`` and ``machine``. Whether what was seen spoils a measurement is decided in ``validity``.
+"""
+
+from servefit.profiler.telemetry.point import TelemetryPoint
+from servefit.profiler.telemetry.processes import process_cpu_ns
+from servefit.profiler.telemetry.processors import stolen_time
+from servefit.profiler.telemetry.watching import LOOK_EVERY_S, Telemetry, watching
+
+__all__ = ["LOOK_EVERY_S", "Telemetry", "TelemetryPoint", "process_cpu_ns", "stolen_time", "watching"]

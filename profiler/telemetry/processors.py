@@ -1,0 +1,49 @@
+"""Idle and stolen time of CPUs, from /proc/stat."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_FIELDS_WITH_STEAL = 8
+_IDLE, _IOWAIT, _STEAL = 3, 4, 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorTimes:
+    """Of one CPU, since boot, in steps of 10 ms. ``steal_ns`` is None where the kernel does not count it."""
+
+    idle_ns: int
+    steal_ns: int | None
+
+
+def processor_times(stat: str, cpus: tuple[int, ...] | None) -> tuple[ProcessorTimes, ...] | None:
+    """The times of ``cpus`` (None: of all) in the text of /proc/stat, ascending; None where one of them is missing.
+
+    Only idle time is taken from there, because the kernel measures it, where it stops the clock tick of idle CPUs. Its
+    other fields are sampled at that tick, and miss what happens between ticks: what is neither idle nor stolen was
+    busy.
+    """
+    found: dict[int, ProcessorTimes] = {}
+    lines_of_cpus = stat.partition("\nintr")[0].splitlines()[1:]
+    for line in lines_of_cpus:
+        name, *fields = line.split()
+        ticks = [int(field) for field in fields]
+        found[int(name.removeprefix("cpu"))] = ProcessorTimes(
+            idle_ns=(ticks[_IDLE] + ticks[_IOWAIT]) * _TICK_NS,
+            steal_ns=ticks[_STEAL] * _TICK_NS if len(ticks) >= _FIELDS_WITH_STEAL else None,
+        )
+    wanted = sorted(found if cpus is None else cpus)
+    return tuple(found[cpu] for cpu in wanted) if wanted and found.keys() >= set(wanted) else None
+
+
+def stolen_time(proc: Path) -> tuple[int, int] | None:
+    """Ticks that the hypervisor has taken from this machine, and ticks in all, since boot; None if it does not say."""
+    fields = (proc / "stat").read_text().partition("\n")[0].split()[1:]
+    if len(fields) < _FIELDS_WITH_STEAL:
+        return None
+    # Guest time, in the fields after the eighth, is in user time already.
+    ticks = [int(field) for field in fields[:_FIELDS_WITH_STEAL]]
+    return ticks[_STEAL], sum(ticks)
