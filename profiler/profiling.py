@@ -40,27 +40,32 @@ class Profiled:
 
 
 def workers_for(
-    configuration: Configuration, artifact: Artifact, rows: np.ndarray, *, host: Host, rows_per_request: int = 1
+    configuration: Configuration,
+    artifact: Artifact,
+    rows: np.ndarray,
+    *,
+    host: Host,
+    memory_bytes: int | None = None,
+    rows_per_request: int = 1,
 ) -> AbstractContextManager[Workers]:
-    """Workers of ``configuration``, pinned to an envelope of its size on ``host``. Raises as ``start_workers`` does,
-    and SpecError where the host is too small."""
+    """Workers of ``configuration`` in an envelope of its size, and of ``memory_bytes``, on ``host``. Raises as
+    ``start_workers`` does, and SpecError where the host is too small."""
     cpus = choose_cpus(host.cpus, configuration.vcpus)
-    return start_workers(configuration, artifact, rows, cpus=cpus, rows_per_request=rows_per_request)
+    return start_workers(
+        configuration, artifact, rows, cpus=cpus, memory_bytes=memory_bytes, rows_per_request=rows_per_request
+    )
 
 
 def assemble(workers: Workers, runs: Iterable[Run], host: Host) -> Measurement:
-    """The measurement that ``runs``, one or more, made by ``workers``, amount to.
-
-    It is always uncontained: CPU affinity alone does not hold libraries that pin their own threads.
-    """
+    """The measurement that ``runs``, one or more, made by ``workers``, amount to."""
     runs = tuple(runs)
     return Measurement(
         configuration=workers.configuration,
         host_fingerprint=host.fingerprint,
-        containment="uncontained",
-        envelope="affinity",
-        memory_limit_bytes=None,
-        cpus=workers.cpus,
+        containment=workers.envelope.containment,
+        envelope=workers.envelope.method,
+        memory_limit_bytes=workers.envelope.memory_limit_bytes,
+        cpus=workers.envelope.cpus,
         runs=runs,
         load_s=workers.load_s,
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),

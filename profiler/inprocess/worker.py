@@ -1,4 +1,4 @@
-"""The first statements of a measurement worker: take the CPUs, and only then import anything.
+"""The first statements of a measurement worker: enter the envelope, and only then import anything.
 
 A library that starts threads while it is imported starts them on the CPUs that the process has by then. Environment
 variables are set by the parent, before this process began. What a worker does is in ``serving``.
@@ -11,13 +11,18 @@ import sys
 
 
 def main() -> None:
-    """Arguments: the CPUs, comma-separated; file descriptors of the socket and of the queue; the worker's number."""
-    cpus, connection, queue, number = sys.argv[1:]
+    """Arguments: the CPUs, comma-separated; file descriptors of the socket and of the shared memory; the worker's
+    number; the files that take a process into the envelope."""
+    cpus, connection, memory, number, *join_files = sys.argv[1:]
+    for name in join_files:
+        descriptor = os.open(name, os.O_WRONLY)
+        os.write(descriptor, str(os.getpid()).encode())
+        os.close(descriptor)
     os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
 
     from servefit.profiler.inprocess.serving import serve
 
-    serve(int(connection), int(queue), int(number))
+    serve(int(connection), int(memory), int(number))
 
 
 if __name__ == "__main__":

@@ -1,30 +1,24 @@
 """The parent's side of the in-process driver: starts workers, hands them runs, and leaves nothing behind.
 
-Every worker is a fresh interpreter in a session of its own (a forked one would share locks and thread pools with this
-process, and ``multiprocessing`` would import the user's script again). The queue is a memfd, what workers print goes
-through a pipe, and everything a worker started dies with its process group, so that whatever happens no process, file
-or shared memory remains.
+The memory that workers share is a memfd, which has no name; what their processes leave is the business of
+``processes`` and of the envelope that they live in.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.errors import MeasurementError, OutOfMemory, ServefitError, SpecError, TimedOut, WorkerCrashed
-from servefit.isolation import death, end_process_group
+from servefit.errors import SpecError
+from servefit.profiler.envelope.opening import open_envelope
 from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record, Setup
-from servefit.profiler.inprocess.output import CapturedOutput
+from servefit.profiler.inprocess.processes import WorkerProcesses
 from servefit.profiler.inprocess.schedule import ArrivalSchedule
 from servefit.profiler.inprocess.users import WaitingUsers
 from servefit.profiler.microbenchmark.timing import CallTimes, TimeCalls
@@ -34,12 +28,12 @@ from servefit.profiler.types import Configuration, Run, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Literal, NoReturn, TypeAlias
+    from typing import Literal, TypeAlias
 
     from servefit.backends.types import Artifact
     from servefit.profiler.inprocess.memory import SharedWords
     from servefit.profiler.traffic import ClosedLoop
-    from servefit.profiler.types import TelemetryPoint
+    from servefit.profiler.types import EnvelopeMethod, TelemetryPoint
 
     Enough: TypeAlias = Callable[[np.ndarray], bool]
     """Told the response times so far, says whether a run may end."""
@@ -54,16 +48,6 @@ MOST_ROWS_A_CALL = 1_000_000
 
 _SPIN_NS = 200_000
 _LEAD_NS = 20_000_000
-_LOOK_EVERY_S = 0.1
-
-_Answer = TypeVar("_Answer", Loaded, Ready, Record, CallTimes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Worker:
-    process: subprocess.Popen[bytes]
-    connection: Connection
-    output: CapturedOutput
 
 
 @contextmanager
@@ -73,16 +57,21 @@ def start_workers(
     rows: np.ndarray,
     *,
     cpus: tuple[int, ...],
+    memory_bytes: int | None = None,
+    method: EnvelopeMethod | None = None,
     rows_per_request: int = 1,
     loader: str = BACKEND_LOADER,
     load_timeout_s: float = 60.0,
     grace_s: float = 30.0,
 ) -> Iterator[Workers]:
-    """Start the workers of ``configuration`` on ``cpus`` and load ``artifact`` in each; all are gone on exit.
+    """Start the workers of ``configuration`` and load ``artifact`` in each; all are gone on exit.
 
-    ``rows`` is the payload, float32 (n, features). A run may take its duration and ``grace_s`` more, for the warm-up
-    and the requests in flight. Raises what the loader raises if that is a ServefitError, else WorkerCrashed,
-    OutOfMemory or TimedOut; SpecError for nonsense in the configuration.
+    They are held to ``cpus``, and to ``memory_bytes`` all together, by the best method that works here, or by
+    ``method``. ``rows`` is the payload, float32 (n, features). A run may take its duration and ``grace_s`` more, for
+    the warm-up and the requests in flight.
+
+    Raises what the loader raises if that is a ServefitError, else WorkerCrashed, OutOfMemory or TimedOut; SpecError for
+    nonsense in the configuration; MeasurementError if ``method`` does not work here.
     """
     check(configuration, rows_per_request)
     # Facts may be any mapping, and not every one can be pickled.
@@ -98,12 +87,15 @@ def start_workers(
     with ExitStack() as stack:
         memory_fd = os.memfd_create("servefit-run")
         stack.callback(os.close, memory_fd)
-        workers = Workers(configuration, cpus, memory_fd, grace_s)
-        stack.callback(workers.end)
-        for number in range(configuration.workers):
-            workers.launch(number)
-        workers.load(setup, load_timeout_s)
-        yield workers
+        envelope = stack.enter_context(open_envelope(cpus, memory_bytes, method=method))
+        processes = WorkerProcesses(envelope, memory_fd)
+        stack.callback(processes.end)
+        for _ in range(configuration.workers):
+            processes.launch(_environment(configuration))
+        processes.tell(setup)
+        loaded = processes.answers(Loaded, "loading the artifact", load_timeout_s)
+        load_s = max(answer.load_ns for answer in loaded) / NS_PER_S
+        yield Workers(configuration, processes, memory_fd=memory_fd, load_s=load_s, grace_s=grace_s)
 
 
 def check(configuration: Configuration, rows_per_request: int) -> None:
@@ -126,19 +118,26 @@ def check(configuration: Configuration, rows_per_request: int) -> None:
 class Workers:
     """Loaded workers, ready for runs. Made by :func:`start_workers`."""
 
-    def __init__(self, configuration: Configuration, cpus: tuple[int, ...], memory_fd: int, grace_s: float) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        processes: WorkerProcesses,
+        *,
+        memory_fd: int,
+        load_s: float,
+        grace_s: float,
+    ) -> None:
         self.configuration = configuration
-        self.cpus = cpus
-        self.load_s = 0.0
+        self.envelope = processes.envelope
+        self.load_s = load_s
+        self._processes = processes
         self._memory_fd = memory_fd
         self._grace_s = grace_s
-        self._workers: list[_Worker] = []
-        self._kernel_kills = _kernel_kills()
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the workers."""
-        return tuple(worker.process.pid for worker in self._workers)
+        return self._processes.pids
 
     def run(self, traffic: Traffic, *, enough: Enough | None = None) -> Run:
         """Warm up, carry out ``traffic`` once, and give what was recorded. Raises as :func:`start_workers` does.
@@ -146,8 +145,8 @@ class Workers:
         While an open loop goes on, ``enough`` is called now and then with the response times so far (int64 ns, in order
         of arrival, up to the first request without an answer), and ends it by giving True.
         """
-        self._tell(Prepare())
-        self._answers(Ready, "the warm-up", self._grace_s)
+        self._processes.tell(Prepare())
+        self._processes.answers(Ready, "the warm-up", self._grace_s)
         start_ns = time.monotonic_ns() + _LEAD_NS
         if isinstance(traffic, OpenLoop):
             return self._run_open(traffic, start_ns, enough)
@@ -158,13 +157,13 @@ class Workers:
         and SpecError for calls of more requests than the configuration's batches hold."""
         if order.requests_per_call > self.configuration.max_batch:
             raise SpecError("batch", order.requests_per_call, f"is above {self.configuration.max_batch}")
-        self._tell(order)
+        self._processes.tell(order)
         limit_s = order.warm_up_s + order.duration_s + self._grace_s
-        return tuple(self._answers(CallTimes, "timing calls", limit_s))
+        return tuple(self._processes.answers(CallTimes, "timing calls", limit_s))
 
     def _run_open(self, traffic: OpenLoop, start_ns: int, enough: Enough | None) -> Run:
         end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
-        workers = len(self._workers)
+        workers = self.configuration.workers
         with ArrivalSchedule.write(self._memory_fd, traffic.arrivals_ns() + start_ns, workers=workers) as schedule:
             begin = BeginOpen(
                 start_ns=start_ns,
@@ -204,7 +203,7 @@ class Workers:
     def _run_closed(self, traffic: ClosedLoop, start_ns: int) -> Run:
         joins_ns = start_ns + np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
         plateau_ns = (int(joins_ns[-1]), start_ns + round(traffic.duration_s * NS_PER_S))
-        workers, delay_ns = len(self._workers), 1000 * self.configuration.batch_delay_us
+        workers, delay_ns = self.configuration.workers, 1000 * self.configuration.batch_delay_us
         most = self.configuration.max_batch
         with WaitingUsers.write(self._memory_fd, joins_ns, workers=workers, most=most, delay_ns=delay_ns) as users:
             begin = BeginClosed(
@@ -238,122 +237,32 @@ class Workers:
         look: Callable[[], None] | None = None,
     ) -> tuple[list[Record], tuple[TelemetryPoint, ...]]:
         """Let the workers begin, watch them, and wait for their records, calling ``look`` every now and then."""
-        self._tell(begin)
-        with watching(self.pids, words.waiting_ns, gpu=self.configuration.gpu) as telemetry:
-            records = self._answers(Record, "the run", duration_s + self._grace_s, look)
-        return records, telemetry.points()
-
-    def launch(self, number: int) -> None:
-        """Start worker ``number``; it waits to be told what to load."""
-        connection, theirs = Pipe()
-        output = CapturedOutput()
-        module = "servefit.profiler.inprocess.worker"
-        arguments = [",".join(map(str, self.cpus)), str(theirs.fileno()), str(self._memory_fd), str(number)]
-        with theirs:
-            try:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", module, *arguments],  # -P: the user's folder may hold a numpy.py
-                    stdin=subprocess.DEVNULL,
-                    stdout=output.write_end,
-                    stderr=output.write_end,
-                    pass_fds=(theirs.fileno(), self._memory_fd),
-                    env={**os.environ, **self._environment()},
-                    start_new_session=True,
-                )
-            except OSError as error:
-                connection.close()
-                output.close()
-                raise MeasurementError(f"cannot start worker {number + 1}: {error.strerror}") from error
-        self._workers.append(_Worker(process=process, connection=connection, output=output))
-        output.child_started()
-
-    def load(self, setup: Setup, timeout_s: float) -> None:
-        """Have every worker load the artifact, all at once, and wait for them."""
-        self._tell(setup)
-        loaded = self._answers(Loaded, "loading the artifact", timeout_s)
-        self.load_s = max(answer.load_ns for answer in loaded) / NS_PER_S
-
-    def end(self) -> None:
-        """Kill the workers and everything they started."""
-        while self._workers:
-            worker = self._workers.pop()
-            end_process_group(worker.process)
-            worker.connection.close()
-            worker.output.close()
-
-    def _environment(self) -> dict[str, str]:
-        """What workers find in their environment from the start; the user's own variables come last."""
-        threads = str(self.configuration.settings.threads)
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        self._processes.tell(begin)
+        cpus = self.envelope.cpus
+        outside = tuple(os.sched_getaffinity(0) - set(cpus))
         gpu = self.configuration.gpu
-        # CUDA numbers devices by speed unless told to number them as NVML does.
-        return {
-            **dict.fromkeys(names, threads),
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}),
-            **dict(self.configuration.environment),
-        }
+        with watching(self.pids, words.waiting_ns, gpu=gpu, cpus=cpus, others=outside) as telemetry:
+            records = self._processes.answers(Record, "the run", duration_s + self._grace_s, look)
+        return records, telemetry.points()
 
     def _spin_ns(self) -> int:
         """Spinning makes a waiting worker punctual, unless it takes the CPU from one that has work to do."""
         needed = self.configuration.workers * self.configuration.settings.threads
-        return _SPIN_NS if needed <= len(self.cpus) else 0
+        return _SPIN_NS if needed <= len(self.envelope.cpus) else 0
 
-    def _tell(self, message: Setup | Prepare | BeginOpen | BeginClosed | TimeCalls) -> None:
-        for worker in self._workers:
-            try:
-                worker.connection.send(message)
-            except ConnectionError:
-                self._raise_death(worker)
 
-    def _answers(
-        self, kind: type[_Answer], what: str, timeout_s: float, look: Callable[[], None] | None = None
-    ) -> list[_Answer]:
-        """One answer from every worker, in their order. The first error, death or the timeout ends the wait.
-
-        ``look`` is called every now and then while it lasts.
-        """
-        deadline = time.monotonic() + timeout_s
-        waiting = {worker.connection: number for number, worker in enumerate(self._workers)}
-        answers: dict[int, _Answer] = {}
-        while waiting:
-            ready = wait(list(waiting), timeout=_LOOK_EVERY_S)
-            for connection in [connection for connection in waiting if connection in ready]:
-                number = waiting.pop(connection)
-                try:
-                    answer = connection.recv()
-                except (EOFError, ConnectionError):
-                    self._raise_death(self._workers[number])
-                if isinstance(answer, ServefitError):
-                    raise answer
-                if not isinstance(answer, kind):
-                    raise MeasurementError(f"a worker answered {answer!r} to {what}")
-                answers[number] = answer
-            for connection, number in waiting.items():
-                worker = self._workers[number]
-                # A dead worker's children may keep its socket open, so its end is not enough to go by.
-                if worker.process.poll() is not None and not connection.poll():
-                    self._raise_death(worker)
-            if waiting and look is not None:
-                look()
-            if waiting and time.monotonic() > deadline:
-                raise TimedOut(what, limit_s=timeout_s)
-        return [answers[number] for number in range(len(self._workers))]
-
-    def _raise_death(self, worker: _Worker) -> NoReturn:
-        """Raise the error for a worker that is dead, or has hung up and is about to be."""
-        self._workers.remove(worker)
-        try:
-            status = worker.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            status = 0
-        end_process_group(worker.process)
-        worker.connection.close()
-        printed = worker.output.close()
-        error = death(status, printed, None)
-        if isinstance(error, OutOfMemory) and status == -9 and _kernel_kills() == self._kernel_kills:
-            raise WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
-        raise error
+def _environment(configuration: Configuration) -> dict[str, str]:
+    """What workers find in their environment from the start; the user's own variables come last."""
+    threads = str(configuration.settings.threads)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    gpu = configuration.gpu
+    # CUDA numbers devices by speed unless told to number them as NVML does.
+    return {
+        **dict.fromkeys(names, threads),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}),
+        **dict(configuration.environment),
+    }
 
 
 def backlog_cap(traffic: OpenLoop, configuration: Configuration) -> int:
@@ -395,12 +304,3 @@ def _assemble(
         peak_memory_bytes=sum(record.peak_memory_bytes for record in records),
         telemetry=telemetry,
     )
-
-
-def _kernel_kills() -> int:
-    """How many processes the kernel has killed for memory since it started; 0 where it does not say."""
-    try:
-        with Path("/proc/vmstat").open() as counters:
-            return next((int(line.split()[1]) for line in counters if line.startswith("oom_kill ")), 0)
-    except OSError:
-        return 0

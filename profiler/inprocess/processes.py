@@ -1,0 +1,148 @@
+"""The processes behind a set of workers: started inside an envelope, spoken to, watched for their death, and ended.
+
+Every worker is a fresh interpreter in a session of its own (a forked one would share locks and thread pools with this
+process, and ``multiprocessing`` would import the user's script again). What they print goes through a pipe, and
+everything a worker started dies with its process group, or at the latest with the envelope. What is said to them, and
+when, is the business of ``workers``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
+from servefit.isolation import death, end_process_group
+from servefit.profiler.inprocess.output import CapturedOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import NoReturn
+
+    from servefit.profiler.envelope.types import Envelope
+
+_MODULE = "servefit.profiler.inprocess.worker"
+_LOOK_EVERY_S = 0.1
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    output: CapturedOutput
+
+
+class WorkerProcesses:
+    """Processes in ``envelope`` that share the memory behind ``memory_fd``. None is there until :meth:`launch`."""
+
+    def __init__(self, envelope: Envelope, memory_fd: int) -> None:
+        self.envelope = envelope
+        self._memory_fd = memory_fd
+        self._workers: list[_Worker] = []
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(worker.process.pid for worker in self._workers)
+
+    def launch(self, environment: Mapping[str, str]) -> None:
+        """Start one more worker, with ``environment`` added to this process's own; it waits to be told what to load."""
+        number = len(self._workers)
+        connection, theirs = Pipe()
+        output = CapturedOutput()
+        cpus = ",".join(map(str, self.envelope.cpus))
+        arguments = [cpus, str(theirs.fileno()), str(self._memory_fd), str(number), *self.envelope.join_files]
+        with theirs:
+            try:
+                process = subprocess.Popen(
+                    # -P: the user's folder may hold a numpy.py
+                    self.envelope.command([sys.executable, "-P", "-m", _MODULE, *arguments]),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output.write_end,
+                    stderr=output.write_end,
+                    pass_fds=(theirs.fileno(), self._memory_fd),
+                    env={**os.environ, **environment},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                connection.close()
+                output.close()
+                raise MeasurementError(f"cannot start worker {number + 1}: {error.strerror}") from error
+        self._workers.append(_Worker(process=process, connection=connection, output=output))
+        output.child_started()
+
+    def end(self) -> None:
+        """Kill the workers and everything they started."""
+        while self._workers:
+            worker = self._workers.pop()
+            end_process_group(worker.process)
+            worker.connection.close()
+            worker.output.close()
+
+    def tell(self, message: Any) -> None:
+        """Send every worker a message of ``messages``. Raises the error for one that is dead."""
+        for worker in self._workers:
+            try:
+                worker.connection.send(message)
+            except ConnectionError:
+                self._raise_death(worker)
+
+    def answers(
+        self, kind: type[_Answer], what: str, timeout_s: float, look: Callable[[], None] | None = None
+    ) -> list[_Answer]:
+        """One answer from every worker, in their order. The first error, death or the timeout ends the wait.
+
+        ``look`` is called every now and then while it lasts.
+        """
+        deadline = time.monotonic() + timeout_s
+        waiting = {worker.connection: number for number, worker in enumerate(self._workers)}
+        answers: dict[int, _Answer] = {}
+        while waiting:
+            ready = wait(list(waiting), timeout=_LOOK_EVERY_S)
+            for connection in [connection for connection in waiting if connection in ready]:
+                number = waiting.pop(connection)
+                try:
+                    answer = connection.recv()
+                except (EOFError, ConnectionError):
+                    self._raise_death(self._workers[number])
+                if isinstance(answer, ServefitError):
+                    raise answer
+                if not isinstance(answer, kind):
+                    raise MeasurementError(f"a worker answered {answer!r} to {what}")
+                answers[number] = answer
+            for connection, number in waiting.items():
+                worker = self._workers[number]
+                # A dead worker's children may keep its socket open, so its end is not enough to go by.
+                if worker.process.poll() is not None and not connection.poll():
+                    self._raise_death(worker)
+            if waiting and look is not None:
+                look()
+            if waiting and time.monotonic() > deadline:
+                raise TimedOut(what, limit_s=timeout_s)
+        return [answers[number] for number in range(len(self._workers))]
+
+    def _raise_death(self, worker: _Worker) -> NoReturn:
+        """Raise the error for a worker that is dead, or has hung up and is about to be."""
+        self._workers.remove(worker)
+        try:
+            status = worker.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            status = 0
+        end_process_group(worker.process)
+        worker.connection.close()
+        printed = worker.output.close()
+        limit = self.envelope.memory_limit_bytes
+        if status != -signal.SIGKILL:
+            raise death(status, printed, limit)
+        if not self.envelope.oom_kills():
+            raise WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
+        limited = "there is" if limit is None else f"the {limit / 2**20:,.0f} MiB of the profile"
+        raise OutOfMemory(f"killed by the kernel: the workers need more memory than {limited}", limit_bytes=limit)
