@@ -22,6 +22,9 @@ NS_PER_S = 1_000_000_000
 LEAST_PLATEAU_S = 0.01
 """Figures are shares of the plateau, and a shorter one holds nothing to take them from."""
 
+MOST_DURATION_S = 86_400.0
+"""A run longer than a day is a typing error."""
+
 LEAST_STEP_S = 1.0
 """Shorter times between two users who join are part of a ramp."""
 
@@ -84,6 +87,8 @@ class ClosedLoop:
         return cls(phases=(step,) * steps)
 
     def __post_init__(self) -> None:
+        if self.duration_s > MOST_DURATION_S:
+            raise SpecError("duration", self.duration_s, "is above a day")
         joins_s = self.joins_s()
         if not joins_s:
             raise SpecError("users", 0, "is not above zero")
@@ -140,8 +145,8 @@ class OpenLoop:
     def __post_init__(self) -> None:
         _check_above_zero("rate", self.rate_per_s)
         _check_above_zero("duration", self.duration_s)
-        if self.duration_s < LEAST_PLATEAU_S:
-            raise SpecError("duration", self.duration_s, f"is below {LEAST_PLATEAU_S:g} s")
+        if not LEAST_PLATEAU_S <= self.duration_s <= MOST_DURATION_S:
+            raise SpecError("duration", self.duration_s, f"is not between {LEAST_PLATEAU_S:g} s and a day")
         if self.backlog_cap is not None and self.backlog_cap < 1:
             raise SpecError("backlog", self.backlog_cap, "is not above zero")
         if self.rate_per_s * self.duration_s > MOST_ARRIVALS:

@@ -11,13 +11,14 @@ from numbers import Integral, Real
 from typing import Any
 
 from servefit.errors import SpecError
+from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.traffic import ClosedLoop
 from servefit.profiler.traffic import Phase as TrafficPhase
 from servefit.search.job import RecommendationJob, default_name
 from servefit.search.progress import Progress, Silent
 from servefit.search.request import EnvironmentRange, JobRequest, parse_goal, plain_name
 from servefit.search.running import run_job
-from servefit.search.sla import LatencyThreshold, Sla
+from servefit.search.sla import Sla
 
 
 @dataclass(frozen=True, slots=True)

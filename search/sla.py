@@ -11,27 +11,10 @@ import re
 from dataclasses import dataclass
 
 from servefit.errors import SpecError
-from servefit.profiler.summary import PERCENTILES
+from servefit.profiler.limits import LatencyThreshold
 
 _DURATION = re.compile(r"(?P<number>[0-9.eE+-]+)\s*(?P<unit>us|µs|ms|s|m|min|h)?")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyThreshold:
-    """``percentile`` ("p95") of the response time is to be at most ``limit_ms``."""
-
-    percentile: str
-    limit_ms: float
-
-    def __post_init__(self) -> None:
-        if self.percentile not in PERCENTILES:
-            raise SpecError("sla", self.percentile, f"is not one of {', '.join(PERCENTILES)}")
-        if not (self.limit_ms > 0 and math.isfinite(self.limit_ms)):
-            raise SpecError("sla", self.limit_ms, "is not a latency above zero")
-
-    def __str__(self) -> str:
-        return f"{self.percentile} <= {self.limit_ms:g} ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

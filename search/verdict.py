@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from servefit.profiler.limits import LatencyThreshold
     from servefit.profiler.summary import Summary
     from servefit.search.recommendation import Verdict
-    from servefit.search.sla import LatencyThreshold, Sla
+    from servefit.search.sla import Sla
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servefit.errors import SpecError
-from servefit.search.sla import LatencyThreshold, Sla, parse_duration_s, parse_rate_per_s, parse_sla
+from servefit.profiler.limits import LatencyThreshold
+from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.search.sla import LatencyThreshold, Sla
+from servefit.profiler.limits import LatencyThreshold
+from servefit.search.sla import Sla
 from servefit.search.verdict import judge
 
 if TYPE_CHECKING:

@@ -28,9 +28,10 @@ def demo(
     from servefit.cli.job_output import run_and_print
     from servefit.cli.progress import saying
     from servefit.demo import fraud_model, fraud_payload
+    from servefit.profiler.limits import LatencyThreshold
     from servefit.search.job import default_name
     from servefit.search.request import JobRequest
-    from servefit.search.sla import LatencyThreshold, Sla, parse_duration_s
+    from servefit.search.sla import Sla, parse_duration_s
 
     with saying("making the fraud model (the first time takes half a minute)", quiet=quiet):
         model, payload = fraud_model(), fraud_payload()

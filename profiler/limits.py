@@ -1,0 +1,35 @@
+"""A limit on a latency percentile: what a measurement is held against."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from servefit.errors import SpecError
+from servefit.profiler.summary import NS_PER_MS, PERCENTILES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyThreshold:
+    """``percentile`` ("p95") of the response time is to be at most ``limit_ms``. Raises SpecError."""
+
+    percentile: str
+    limit_ms: float
+
+    def __post_init__(self) -> None:
+        if self.percentile not in PERCENTILES:
+            raise SpecError("sla", self.percentile, f"is not one of {', '.join(PERCENTILES)}")
+        if not (self.limit_ms > 0 and math.isfinite(self.limit_ms)):
+            raise SpecError("sla", self.limit_ms, "is not a latency above zero")
+
+    @property
+    def rank(self) -> float:
+        """The percentile as a number: 95.0."""
+        return PERCENTILES[self.percentile]
+
+    @property
+    def limit_ns(self) -> float:
+        return self.limit_ms * NS_PER_MS
+
+    def __str__(self) -> str:
+        return f"{self.percentile} <= {self.limit_ms:g} ms"
