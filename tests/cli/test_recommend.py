@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Servefit, Sources
 
 SHORT = ("--budget", "15s", "--max-tests", "3", "--profile", "local-1c", "--format", "json")
+QUICK = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--format", "json")
+"""For what depends neither on a choice nor on measuring the winner again."""
 
 COLUMNS = {
     "id": str,
@@ -63,12 +65,14 @@ def test_a_model_of_every_library_gets_a_recommendation(servefit: Servefit, sour
     check_document(ended.document)
     assert ended.document["model"]["library"] == kind
     assert [one["instance_profile"] for one in ended.document["recommendations"]] == ["local-1c"]
-    assert ended.document["recommendations"][0]["samples"] > 100
+    assert ended.document["recommendations"][0]["samples"] > 20
     assert 1 <= ended.document["tests"] <= 3
 
 
 def test_an_sla_that_holds_is_said_to_hold_at_the_rate_asked(servefit: Servefit, sources: Sources) -> None:
-    ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", "--rate", "6000/min", *SHORT)
+    ended = servefit(
+        "recommend", sources.xgboost, "--sla", "p95=500ms", "--rate", "6000/min", *QUICK, "--max-tests", "2"
+    )
     assert ended.status == 0, ended.stderr
     best = ended.document["recommendations"][0]
     assert (best["verdict"], best["loop"]) == ("PASS", "open")
@@ -81,7 +85,7 @@ def test_an_sla_that_holds_is_said_to_hold_at_the_rate_asked(servefit: Servefit,
 def test_an_sla_that_nothing_meets_ends_with_status_3_and_the_nearest_answer(
     servefit: Servefit, sources: Sources
 ) -> None:
-    ended = servefit("recommend", sources.xgboost, "--sla", "p50=0.1us", *SHORT)
+    ended = servefit("recommend", sources.xgboost, "--sla", "p50=0.1us", *QUICK)
     assert ended.status == 3, ended.stderr
     best = ended.document["recommendations"][0]
     assert best["verdict"] == "FAIL"
@@ -89,7 +93,7 @@ def test_an_sla_that_nothing_meets_ends_with_status_3_and_the_nearest_answer(
 
 
 def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, sources: Sources) -> None:
-    ended = servefit("recommend", sources.xgboost, "--rate", "1000000/s", "--backend", "xgboost", *SHORT)
+    ended = servefit("recommend", sources.xgboost, "--rate", "1000000/s", *QUICK)
     best = ended.document["recommendations"][0]
     assert best["instance_count"] > 1
     assert best["max_invocations"] >= 60e6
@@ -97,7 +101,7 @@ def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, so
 
 def test_more_threads_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Servefit, sources: Sources) -> None:
     asked = ("--env", "OMP_NUM_THREADS=1", "--env", "MODEL_SERVER_WORKERS=3")
-    ended = servefit("recommend", sources.xgboost, *asked, *SHORT)
+    ended = servefit("recommend", sources.xgboost, *asked, *QUICK)
     assert ended.status == 0, ended.stderr
     assert ended.document["recommendations"][0]["environment"]["MODEL_SERVER_WORKERS"] == "3"
     assert any("3 workers" in warning for warning in ended.document["warnings"])
@@ -105,13 +109,13 @@ def test_more_threads_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Ser
 
 def test_phases_of_users_are_carried_out(servefit: Servefit, sources: Sources) -> None:
     phase = ("--phase", "users=2,spawn=60/min,duration=2s")
-    ended = servefit("recommend", sources.xgboost, *phase, "--backend", "xgboost", *SHORT)
+    ended = servefit("recommend", sources.xgboost, *phase, *QUICK)
     assert ended.status == 0, ended.stderr
     assert ended.document["recommendations"][0]["loop"] == "closed"
 
 
 def test_the_table_begins_with_the_answer_and_stderr_has_the_progress(servefit: Servefit, sources: Sources) -> None:
-    ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", *SHORT[:-2])
+    ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", *QUICK[:-2])
     assert ended.status == 0, ended.stderr
     assert ended.stdout.strip().startswith("P95 <= 500 ms is met: deploy local-1c with")
     assert "compiling with xgboost" in ended.stderr
@@ -120,21 +124,22 @@ def test_the_table_begins_with_the_answer_and_stderr_has_the_progress(servefit: 
 
 @pytest.mark.parametrize(("form", "beginning"), [("csv", "id,profile,count,backend"), ("markdown", "| id | profile |")])
 def test_other_forms_hold_the_table_alone(servefit: Servefit, sources: Sources, form: str, beginning: str) -> None:
-    ended = servefit("recommend", sources.xgboost, "--quiet", *SHORT[:-1], form)
+    ended = servefit("recommend", sources.xgboost, "--quiet", *QUICK[:-1], form)
     assert ended.status == 0, ended.stderr
     assert ended.stdout.startswith(beginning)
     assert len(ended.stdout.splitlines()) == (2 if form == "csv" else 3)
 
 
 def test_an_interrupted_job_keeps_what_it_has_and_leaves_no_process(state: Path, sources: Sources) -> None:
-    command = [sys.executable, "-m", "servefit", "recommend", str(sources.xgboost), "--format", "json", "--name", "cut"]
+    asked = ("--backend", "xgboost", "--format", "json", "--name", "cut")
+    command = [sys.executable, "-m", "servefit", "recommend", str(sources.xgboost), *asked]
     environment = {**os.environ, "SERVEFIT_HOME": str(state)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "test 2: " in line:
+            if "test 1: " in line:
                 break
         time.sleep(0.3)
         children = psutil.Process(process.pid).children(recursive=True)
