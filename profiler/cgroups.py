@@ -1,4 +1,7 @@
-"""Which control groups this machine has, whether this process may make its own, and what they allow it."""
+"""Which control groups this machine has, whether this process may make its own, and what they allow it.
+
+Groups are made in ``envelope``.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,9 @@ class ControlGroups:
 def describe_cgroups(*, proc: Path, sys: Path) -> ControlGroups:
     """Read /proc/self/cgroup and the mounts under /sys/fs/cgroup, whose usual places are relied upon."""
     root = sys / "fs/cgroup"
-    own = _own_paths(proc / "self/cgroup")
+    own = own_groups(proc)
     if (root / "cgroup.controllers").exists():
-        folder = _existing(root, own.get("", "/"))
+        folder = existing_group(root, own.get("", "/"))
         controllers = _words(folder / "cgroup.controllers")
         return ControlGroups(
             kind="v2",
@@ -45,8 +48,8 @@ def describe_cgroups(*, proc: Path, sys: Path) -> ControlGroups:
     version_1 = [name for name in ("cpuset", "memory") if (root / name).is_dir()]
     if not version_1:
         return ControlGroups(kind=None, writable=False, memory_limit_bytes=None, cpu_quota=None)
-    folders = {name: _existing(root / name, own.get(name, "/")) for name in version_1}
-    cpu = _existing(root / "cpu", own.get("cpu", "/"))
+    folders = {name: existing_group(root / name, own.get(name, "/")) for name in version_1}
+    cpu = existing_group(root / "cpu", own.get("cpu", "/"))
     return ControlGroups(
         kind="hybrid" if (root / "unified").is_dir() else "v1",
         writable=len(version_1) == 2 and all(os.access(folder, os.W_OK) for folder in folders.values()),
@@ -55,21 +58,21 @@ def describe_cgroups(*, proc: Path, sys: Path) -> ControlGroups:
     )
 
 
-def _own_paths(path: Path) -> dict[str, str]:
-    """This process's group for every version 1 controller, and under "" that of version 2."""
+def own_groups(proc: Path) -> dict[str, str]:
+    """This process's group for every version 1 controller, and under "" that of version 2; empty without groups."""
     try:
-        lines = path.read_text().splitlines()
+        lines = (proc / "self/cgroup").read_text().splitlines()
     except OSError:
         return {}
-    paths: dict[str, str] = {}
+    groups: dict[str, str] = {}
     for line in lines:
         _, controllers, group = line.split(":", 2)
         for controller in controllers.split(","):
-            paths[controller] = group
-    return paths
+            groups[controller] = group
+    return groups
 
 
-def _existing(mount: Path, group: str) -> Path:
+def existing_group(mount: Path, group: str) -> Path:
     """The folder of ``group``, or the mount itself: inside a container the path is often that of the host."""
     folder = mount / group.lstrip("/")
     return folder if folder.is_dir() else mount

@@ -51,6 +51,17 @@ def choose_cpus(topology: Iterable[LogicalCpu], vcpus: int) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
+def client_cpus(topology: Iterable[LogicalCpu], chosen: Iterable[int]) -> tuple[int, ...]:
+    """The CPUs that are left for a load client beside an envelope of ``chosen``, ascending; empty if there are none.
+
+    They share no core with the envelope: a busy sibling would slow it down.
+    """
+    topology = tuple(topology)
+    inside = set(chosen)
+    cores = {cpu.core for cpu in topology if cpu.cpu in inside}
+    return tuple(sorted(cpu.cpu for cpu in topology if cpu.core not in cores))
+
+
 def _take(cores: list[tuple[int, ...]], count: int) -> list[int]:
     """Up to ``count`` CPUs of ``cores``: whole cores from the last on, then part of one."""
     taken: list[int] = []

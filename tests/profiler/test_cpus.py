@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servefit.errors import SpecError
-from servefit.profiler.cpus import LogicalCpu, choose_cpus
+from servefit.profiler.cpus import LogicalCpu, choose_cpus, client_cpus
 
 FOUR_CORES_WITH_SIBLINGS = [LogicalCpu(cpu=cpu, core=cpu % 4) for cpu in range(8)]
 """Numbered as Linux does on most servers: 0-3 are the first threads of the cores, 4-7 the second."""
@@ -59,6 +59,17 @@ def test_a_whole_core_is_preferred_to_parts_of_two_where_some_cores_have_one_cpu
     mixed = [LogicalCpu(cpu=0, core=0), LogicalCpu(cpu=1, core=0), LogicalCpu(cpu=2, core=2)]
     assert choose_cpus(mixed, 1) == (2,)
     assert choose_cpus(mixed, 3) == (0, 1, 2)
+
+
+def test_the_client_gets_the_cores_that_the_envelope_leaves_whole() -> None:
+    for vcpus in (2, 3):
+        chosen = choose_cpus(FOUR_CORES_WITH_SIBLINGS, vcpus)
+        left = set(range(8)) - set().union(*(siblings(cpu) for cpu in chosen))
+        assert set(client_cpus(FOUR_CORES_WITH_SIBLINGS, chosen)) == left
+
+
+def test_no_cpu_is_left_for_a_client_beside_an_envelope_on_every_core() -> None:
+    assert client_cpus(FOUR_CORES_WITH_SIBLINGS, choose_cpus(FOUR_CORES_WITH_SIBLINGS, 7)) == ()
 
 
 @pytest.mark.parametrize("vcpus", [0, -1, 9])

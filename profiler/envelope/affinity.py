@@ -1,0 +1,105 @@
+"""What is left where no control group can be had: a mask of CPUs, which libraries may widen, and no memory limit.
+
+Processes are known by a variable in their environment, which their children inherit, daemonised ones too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from servefit.errors import MeasurementError
+from servefit.profiler.envelope.owners import end_processes, envelope_name, is_abandoned
+
+if TYPE_CHECKING:
+    from servefit.profiler.types import Containment, EnvelopeMethod
+
+_VARIABLE = "SERVEFIT_ENVELOPE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """``name`` is the value of the variable, ``oom_kills_before`` what the machine counted when it was opened."""
+
+    method: ClassVar[EnvelopeMethod] = "affinity"
+    containment: ClassVar[Containment] = "uncontained"
+    memory_limit_bytes: ClassVar[None] = None
+    join_files: ClassVar[tuple[str, ...]] = ()
+    cpus: tuple[int, ...]
+    name: str
+    oom_kills_before: int
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return ["env", f"{_VARIABLE}={self.name}", *argv]
+
+    def oom_kills(self) -> int:
+        return _oom_kills() - self.oom_kills_before
+
+    def kill(self) -> None:
+        end_processes(lambda: _bearing(lambda name: name == self.name))
+
+
+@contextmanager
+def open_affinity(cpus: tuple[int, ...], _memory_bytes: int | None) -> Iterator[Affinity]:
+    """Open an envelope that only pins; a memory limit cannot be enforced. Raises MeasurementError for CPUs that this
+    process cannot have."""
+    _check_mask(cpus)
+    end_processes(lambda: _bearing(is_abandoned))
+    taken = set(_names().values())
+    name = next(name for name in map(envelope_name, count()) if name not in taken)
+    envelope = Affinity(cpus=cpus, name=name, oom_kills_before=_oom_kills())
+    try:
+        yield envelope
+    finally:
+        envelope.kill()
+
+
+def _check_mask(cpus: tuple[int, ...]) -> None:
+    """Take the mask in a thread of its own, which leaves this one's as it is."""
+
+    def taken() -> tuple[int, ...]:
+        try:
+            os.sched_setaffinity(0, cpus)
+        except OSError:
+            return ()
+        return tuple(sorted(os.sched_getaffinity(0)))
+
+    with ThreadPoolExecutor(1) as thread:
+        got = thread.submit(taken).result()
+    if got != cpus:
+        raise MeasurementError(
+            f"of the CPUs {cpus} this process may use {got or 'none'}", remedy="servefit host lists those it may use"
+        )
+
+
+def _bearing(is_meant: Callable[[str], bool]) -> list[int]:
+    return [pid for pid, name in _names().items() if is_meant(name)]
+
+
+def _names() -> dict[int, str]:
+    """The envelope of every process that was started in one, as far as this user may know."""
+    start = f"{_VARIABLE}=".encode()
+    names: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # a process of another user, or one that has ended
+        for variable in variables:
+            if variable.startswith(start):
+                names[int(folder.name)] = variable.removeprefix(start).decode(errors="replace")
+    return names
+
+
+def _oom_kills() -> int:
+    """How many processes the kernel has killed for memory since it started; 0 where it does not say."""
+    for line in Path("/proc/vmstat").read_text().splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0

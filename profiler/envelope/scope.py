@@ -1,0 +1,138 @@
+"""An envelope made by systemd: a slice that carries the limits, and a scope in it for every process that is started.
+
+That is how a user without privileges gets control groups: systemd moves processes that their own user may not move.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, ClassVar
+
+from servefit.errors import MeasurementError
+from servefit.profiler.envelope.groups import CGROUPS, cpu_list, kill
+from servefit.profiler.envelope.owners import envelope_name, is_abandoned
+from servefit.profiler.envelope.version_2 import oom_kills, verify
+
+if TYPE_CHECKING:
+    from servefit.profiler.types import Containment, EnvelopeMethod
+
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """``slice_name`` is the unit, ``folder`` its group; ``whose`` is the option that names the systemd in charge."""
+
+    method: ClassVar[EnvelopeMethod] = "systemd-scope"
+    containment: ClassVar[Containment] = "cgroup"
+    join_files: ClassVar[tuple[str, ...]] = ()
+    cpus: tuple[int, ...]
+    memory_limit_bytes: int | None
+    whose: str
+    slice_name: str
+    folder: Path
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return ["systemd-run", self.whose, "--scope", "--quiet", "--collect", f"--slice={self.slice_name}", "--", *argv]
+
+    def oom_kills(self) -> int:
+        return oom_kills(self.folder)
+
+    def kill(self) -> None:
+        kill([self.folder])
+
+
+@contextmanager
+def open_scope(
+    cpus: tuple[int, ...],
+    memory_bytes: int | None,
+    *,
+    cgroups: Path = CGROUPS,
+    running: Path = Path("/run/systemd/system"),
+) -> Iterator[Scope]:
+    """Have systemd (root's, or this user's own) make a slice with the limits.
+
+    Raises MeasurementError where systemd does not run, refuses, or does not enforce what it was told.
+    """
+    if not running.is_dir():
+        raise MeasurementError("systemd is not running here", remedy="run as root to use control groups without it")
+    whose = "--system" if os.geteuid() == 0 else "--user"
+    _sweep(whose, cgroups)
+    name = _unused_name(whose)
+    _systemctl(whose, "set-property", "--runtime", name, *limits(cpus, memory_bytes))
+    try:
+        _systemctl(whose, "start", name)
+        folder = _folder(whose, name, cgroups)
+        if folder is None or not (folder / "cpuset.cpus.effective").exists():
+            raise MeasurementError(
+                f"systemd ({whose.lstrip('-')}) has no cpuset controller to give",
+                remedy="delegate it: a drop-in for user@.service that says Delegate=cpu cpuset io memory pids",
+            )
+        limit_bytes = verify(folder, cpus, memory_bytes)
+        yield Scope(cpus=cpus, memory_limit_bytes=limit_bytes, whose=whose, slice_name=name, folder=folder)
+    finally:
+        _end(whose, name, cgroups)
+
+
+def limits(cpus: Sequence[int], memory_bytes: int | None) -> list[str]:
+    """The properties of the slice. Accounting is on even without a limit, so that kills for memory are counted."""
+    memory = [] if memory_bytes is None else [f"MemoryMax={memory_bytes}", "MemorySwapMax=0"]
+    return [f"AllowedCPUs={cpu_list(cpus)}", "MemoryAccounting=yes", *memory]
+
+
+def _sweep(whose: str, cgroups: Path) -> None:
+    """End the slices that were left by a servefit that is dead."""
+    for name in _slices(whose):
+        if is_abandoned(name.removesuffix(".slice").replace("_", "-")):
+            _end(whose, name, cgroups)
+
+
+def _unused_name(whose: str) -> str:
+    # A dash in the name of a slice means that it lies in another slice.
+    names = (f"{envelope_name(number).replace('-', '_')}.slice" for number in count())
+    taken = _slices(whose)
+    return next(name for name in names if name not in taken)
+
+
+def _slices(whose: str) -> list[str]:
+    listed = _systemctl(whose, "list-units", "--all", "--plain", "--no-legend", "servefit_*.slice")
+    return [line.split()[0] for line in listed.splitlines() if line]
+
+
+def _folder(whose: str, name: str, cgroups: Path) -> Path | None:
+    """The version 2 group of a slice; None if it has none."""
+    group = _systemctl(whose, "show", "--property=ControlGroup", "--value", name).strip()
+    folder = cgroups / group.lstrip("/")
+    return folder if group and folder.is_dir() else None
+
+
+def _end(whose: str, name: str, cgroups: Path) -> None:
+    """Kill what runs in a slice, and have systemd forget it. A stopped slice takes its group along."""
+    folder = _folder(whose, name, cgroups)
+    if folder is not None:
+        kill([folder])
+    _systemctl(whose, "stop", name)
+    _systemctl(whose, "revert", name)
+
+
+def _systemctl(whose: str, *arguments: str) -> str:
+    """What ``systemctl`` prints. Raises MeasurementError with what it complains about."""
+    program = which("systemctl")
+    if program is None:
+        raise MeasurementError("systemctl is not installed")
+    try:
+        done = subprocess.run(
+            [program, whose, "--no-ask-password", *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MeasurementError(f"systemctl {arguments[0]} hangs") from error
+    if done.returncode:
+        raise MeasurementError(f"systemctl {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout

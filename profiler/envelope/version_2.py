@@ -1,0 +1,159 @@
+"""An envelope made of one control group of version 2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from servefit.errors import MeasurementError
+from servefit.profiler.cgroups import existing_group, own_groups
+from servefit.profiler.envelope.groups import (
+    CGROUPS,
+    PROC,
+    check,
+    claim,
+    cpu_list,
+    end,
+    field,
+    get,
+    kill,
+    members,
+    put,
+    remove,
+    sweep,
+    whole_pages,
+)
+from servefit.profiler.topology import read_cpu_list
+
+if TYPE_CHECKING:
+    from servefit.profiler.types import Containment, EnvelopeMethod
+
+_CONTROLLERS = ("cpuset", "memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionTwo:
+    """``folder`` is the group."""
+
+    method: ClassVar[EnvelopeMethod] = "cgroup-v2"
+    containment: ClassVar[Containment] = "cgroup"
+    cpus: tuple[int, ...]
+    memory_limit_bytes: int | None
+    folder: Path
+
+    @property
+    def join_files(self) -> tuple[str, ...]:
+        return (str(self.folder / "cgroup.procs"),)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return list(argv)
+
+    def oom_kills(self) -> int:
+        return oom_kills(self.folder)
+
+    def kill(self) -> None:
+        kill([self.folder])
+
+
+@contextmanager
+def open_version_2(
+    cpus: tuple[int, ...], memory_bytes: int | None, *, cgroups: Path = CGROUPS, proc: Path = PROC
+) -> Iterator[VersionTwo]:
+    """Make a group under this process's own.
+
+    Raises MeasurementError where it cannot be made, or does not enforce what it was told.
+    """
+    with _room_for_groups(_own_group(cgroups, proc)) as parent:
+        sweep([parent])
+        (folder,) = claim([parent])
+        try:
+            put(folder / "cpuset.cpus", cpu_list(cpus))
+            if memory_bytes is not None:
+                put(folder / "memory.max", str(memory_bytes))
+                if (folder / "memory.swap.max").exists():
+                    put(folder / "memory.swap.max", "0")
+            # The kernel is to kill the one process that is too big, and the others are to tell of it.
+            put(folder / "memory.oom.group", "0")
+            limit_bytes = verify(folder, cpus, memory_bytes, proc=proc)
+            yield VersionTwo(cpus=cpus, memory_limit_bytes=limit_bytes, folder=folder)
+        finally:
+            end([folder])
+
+
+def verify(folder: Path, cpus: tuple[int, ...], memory_bytes: int | None, *, proc: Path = PROC) -> int | None:
+    """The memory limit that a group enforces. Raises MeasurementError if it or the CPUs are not what was asked for."""
+    check("CPUs", wanted=cpus, got=read_cpu_list(folder / "cpuset.cpus.effective"))
+    if memory_bytes is None:
+        return None
+    limit = get(folder / "memory.max")
+    check("memory limit", wanted=str(whole_pages(memory_bytes)), got=limit)
+    for outer in folder.parents:
+        # The root of the hierarchy has no limit, and above it there are no groups.
+        if not (outer / "memory.max").exists():
+            break
+        if (around := get(outer / "memory.max")) != "max" and int(around) < int(limit):
+            raise MeasurementError(f"the group {outer} allows only {around} bytes of memory, {limit} were asked for")
+    if (folder / "memory.swap.max").exists():
+        check("limit of swap", wanted="0", got=get(folder / "memory.swap.max"))
+    elif len((proc / "swaps").read_text().splitlines()) > 1:
+        raise MeasurementError("this kernel cannot keep a group out of swap", remedy="turn swap off")
+    return int(limit)
+
+
+def oom_kills(folder: Path) -> int:
+    """How many processes of a group the kernel has killed for memory."""
+    return field(folder / "memory.events", "oom_kill")
+
+
+def _own_group(cgroups: Path, proc: Path) -> Path:
+    """The group of this process, which must have the controllers."""
+    mount = cgroups if (cgroups / "cgroup.controllers").exists() else cgroups / "unified"
+    if not (mount / "cgroup.controllers").exists():
+        raise MeasurementError(f"no version 2 control groups are mounted at {cgroups}")
+    own = existing_group(mount, own_groups(proc).get("", "/"))
+    offered = get(own / "cgroup.controllers").split()
+    if missing := [controller for controller in _CONTROLLERS if controller not in offered]:
+        raise MeasurementError(
+            f"the version 2 group {own} lacks the controllers {' and '.join(missing)} "
+            f"(it has {', '.join(offered) or 'none'})",
+            remedy="delegate them to it, or mount version 1 without them",
+        )
+    return own
+
+
+@contextmanager
+def _room_for_groups(own: Path) -> Iterator[Path]:
+    """Let groups under ``own`` have the controllers, and give it.
+
+    Version 2 forbids that to a group with processes in it, unless it is the root of the hierarchy. Where servefit is
+    alone in its group it moves to a leaf for as long as the envelope is open; processes of others it leaves alone.
+    """
+    enabled = get(own / "cgroup.subtree_control").split()
+    missing = [controller for controller in _CONTROLLERS if controller not in enabled]
+    if not missing:
+        yield own
+    elif not (own / "cgroup.events").exists():
+        # The root stays as it is now: another servefit may be using it by the time this one ends.
+        put(own / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in missing))
+        yield own
+    else:
+        if others := len(set(get(own / "cgroup.procs").split()) - {str(os.getpid())}):
+            raise MeasurementError(
+                f"version 2 gives no limits to groups under one with processes in it, "
+                f"and {others} others share {own} with servefit",
+                remedy="start servefit in a group of its own: systemd-run --user --scope -p Delegate=yes servefit ...",
+            )
+        (leaf,) = claim([own])
+        try:
+            put(leaf / "cgroup.procs", str(os.getpid()))
+            put(own / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in missing))
+            yield own
+        finally:
+            put(own / "cgroup.subtree_control", " ".join(f"-{controller}" for controller in missing))
+            for pid in members(leaf):
+                put(own / "cgroup.procs", str(pid))
+            remove(leaf)

@@ -1,0 +1,112 @@
+"""Slices of systemd: what it is told, by way of a systemctl that notes it down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from servefit.errors import MeasurementError
+from servefit.profiler.envelope.scope import Scope, open_scope
+
+MIB = 2**20
+WHOSE = "--system" if os.geteuid() == 0 else "--user"
+SYSTEMCTL = """#!/bin/sh
+shift 2
+echo "$*" >> {folder}/calls
+case "$1" in
+    list-units) echo "servefit_1_2_3_4.slice loaded active active"; cat {folder}/units ;;
+    show) echo /servefit.slice ;;
+    set-property) if [ -e {folder}/refusing ]; then echo "Access denied" >&2; exit 1; fi ;;
+esac
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    group = tmp_path / "cgroup/servefit.slice"
+    group.mkdir(parents=True)
+    for name, content in {
+        "cgroup.procs": "",
+        "cpuset.cpus.effective": "1,3\n",
+        "memory.max": f"{64 * MIB}\n",
+        "memory.swap.max": "0\n",
+        "memory.events": "oom_kill 2\n",
+    }.items():
+        (group / name).write_text(content)
+    (tmp_path / "units").touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/systemctl").write_text(SYSTEMCTL.format(folder=tmp_path))
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    return tmp_path
+
+
+@contextmanager
+def opened(machine: Path, cpus: tuple[int, ...] = (1, 3)) -> Iterator[Scope]:
+    with open_scope(cpus, 64 * MIB, cgroups=machine / "cgroup", running=machine) as scope:
+        yield scope
+
+
+def calls(machine: Path) -> list[str]:
+    return (machine / "calls").read_text().splitlines()
+
+
+def test_a_slice_carries_the_limits_and_is_forgotten_in_the_end(machine: Path) -> None:
+    with opened(machine) as scope:
+        assert (scope.method, scope.containment, scope.join_files) == ("systemd-scope", "cgroup", ())
+        assert (scope.cpus, scope.memory_limit_bytes, scope.oom_kills()) == ((1, 3), 64 * MIB, 2)
+        limits = f"AllowedCPUs=1,3 MemoryAccounting=yes MemoryMax={64 * MIB} MemorySwapMax=0"
+        assert calls(machine)[-3:-1] == [
+            f"set-property --runtime {scope.slice_name} {limits}",
+            f"start {scope.slice_name}",
+        ]
+    assert calls(machine)[-2:] == [f"stop {scope.slice_name}", f"revert {scope.slice_name}"]
+
+
+def test_every_process_gets_a_scope_in_the_slice(machine: Path) -> None:
+    with opened(machine) as scope:
+        command = scope.command(["python", "-c", "pass"])
+    run = ["systemd-run", WHOSE, "--scope", "--quiet", "--collect", f"--slice={scope.slice_name}"]
+    assert command == [*run, "--", "python", "-c", "pass"]
+
+
+def test_slices_of_dead_owners_are_swept_and_others_are_not(machine: Path) -> None:
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    dead = f"servefit_{namespace}_{os.getpid()}_1_0.slice"
+    (machine / "units").write_text(f"{dead} loaded active active\n")
+    with opened(machine):
+        assert [call for call in calls(machine) if call.startswith("stop")] == [f"stop {dead}"]
+
+
+def test_a_machine_that_systemd_does_not_run_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(MeasurementError, match="systemd is not running here; run as root"),
+        open_scope((0,), None, running=tmp_path / "nothing"),
+    ):
+        pass
+
+
+def test_what_systemd_complains_about_is_the_reason(machine: Path) -> None:
+    (machine / "refusing").touch()
+    with pytest.raises(MeasurementError, match="systemctl set-property failed: Access denied"), opened(machine):
+        pass
+
+
+def test_other_cpus_than_those_asked_for_are_an_error_and_the_slice_goes(machine: Path) -> None:
+    with pytest.raises(MeasurementError, match=r"\(1, 3\) instead of \(0,\) as CPUs"), opened(machine, (0,)):
+        pass
+    assert calls(machine)[-1].startswith("revert servefit_")
+
+
+def test_a_systemd_without_the_cpuset_controller_is_refused_with_the_remedy(machine: Path) -> None:
+    (machine / "cgroup/servefit.slice/cpuset.cpus.effective").unlink()
+    with (
+        pytest.raises(MeasurementError, match=r"no cpuset controller to give; .* Delegate=cpu cpuset"),
+        opened(machine),
+    ):
+        pass
+    assert calls(machine)[-1].startswith("revert servefit_")
