@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 
 from servefit.errors import MeasurementError, SpecError, TimedOut, WorkerCrashed
-from servefit.isolation import end_process_group
 from servefit.profiler.comparing.comparison import LEAST_BLOCKS, NoiseFloor, compare_with_itself
 
 _KERNEL = Path(__file__).with_name("kernel.py")
@@ -45,13 +45,13 @@ def noise_floor(cpus: tuple[int, ...], *, seconds: float = 4.0, seed: int = 0) -
 
 def _walks_ns(cpus: tuple[int, ...], walk_ms: int) -> list[float]:
     """The median time of a walk on each of ``cpus``, all walking for ``walk_ms`` at the same time."""
-    children: list[subprocess.Popen[bytes]] = []
-    try:
-        children.extend(_start(cpu, walk_ms) for cpu in cpus)
+    with ExitStack() as stack:
+        children = []
+        for cpu in cpus:
+            child = stack.enter_context(_start(cpu, walk_ms))
+            stack.callback(child.kill)
+            children.append(child)
         return [_result(child, walk_ms) for child in children]
-    finally:
-        for child in children:
-            end_process_group(child)
 
 
 def _start(cpu: int, walk_ms: int) -> subprocess.Popen[bytes]:
@@ -61,7 +61,7 @@ def _start(cpu: int, walk_ms: int) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True,  # so that Ctrl-C is ours to deal with
         )
     except OSError as error:
         raise MeasurementError(f"cannot start a process to time: {error.strerror}") from error

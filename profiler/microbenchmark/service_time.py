@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.comparing.comparison import Figure
 from servefit.profiler.comparing.intervals import t_quantile
 from servefit.profiler.microbenchmark.steady_state import why_unsteady
 from servefit.profiler.microbenchmark.timing import TimeCalls
@@ -106,6 +107,27 @@ def measure_service_time(
         with workers_for(configuration, artifact, rows, host=host, rows_per_request=rows_per_request) as workers:
             recorded.extend(workers.time_calls(order))
     return service_time(recorded, configuration=configuration, host_fingerprint=host.fingerprint)
+
+
+def measure_p50_once(
+    configuration: Configuration,
+    artifact: Artifact,
+    rows: np.ndarray,
+    *,
+    host: Host,
+    rows_per_request: int = 1,
+    duration_s: float = 0.5,
+    warm_up_s: float = 0.5,
+) -> Figure:
+    """One measurement for ``comparing``: the median service time in a fresh process, in nanoseconds a call.
+
+    Arguments and errors are those of :func:`measure_service_time`; it is the mean over several workers.
+    """
+    order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
+    with workers_for(configuration, artifact, rows, host=host, rows_per_request=rows_per_request) as workers:
+        recorded = workers.time_calls(order)
+    p50_ns = _geometric_mean([_process_time(times).p50_ns for times in recorded])
+    return Figure(value=p50_ns, host_fingerprint=host.fingerprint)
 
 
 def service_time(

@@ -58,8 +58,9 @@ def _change(series: np.ndarray) -> str | None:
     """
     half = len(series) // 2
     first, second = (np.percentile(part, (25, 50, 75)) for part in (series[:half], series[half:]))
-    # The standard error of a quartile of normal values is 1.36 times that of their mean, and two are subtracted.
-    spread = min(first[2] - first[0], second[2] - second[0]) / 1.349
+    # Differences between neighbours show the spread of normal values whatever the trend. The standard error of their
+    # quartiles is 1.36 times that of their mean, and two are subtracted.
+    spread = np.median(np.abs(np.diff(series))) / (0.6745 * np.sqrt(2))
     by_chance = _STANDARD_ERRORS * 1.36 * spread * np.sqrt(2 / half)
     changes = second - first
     largest = float(changes[np.argmax(np.abs(changes))])

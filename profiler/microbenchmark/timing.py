@@ -85,10 +85,10 @@ def time_calls(predict: Predict, batches: Sequence[np.ndarray], order: TimeCalls
     gc.disable()
     try:
         clock_ns = clock_cost_ns()
-        block, calls = _calibrate(predict, rotation)
-        calls += _warm_up(predict, rotation, block, limit_ns=round(order.warm_up_s * _NS_PER_S))
-        _, block_ns = _time_block(predict, rotation, block)
-        calls += block
+        predict(next(rotation))  # the first call of all sets things up
+        block, _, calibrating = _calibrate(predict, rotation)
+        warming = _warm_up(predict, rotation, block, limit_ns=round(order.warm_up_s * _NS_PER_S))
+        block, block_ns, calibrating_again = _calibrate(predict, rotation)
         end_ns = time.perf_counter_ns() + round(order.duration_s * _NS_PER_S)
         if block_ns > SINGLE_CALLS_FROM * clock_ns * block:
             block = 1
@@ -103,7 +103,7 @@ def time_calls(predict: Predict, batches: Sequence[np.ndarray], order: TimeCalls
         calls_per_duration=block,
         rows_per_call=len(batches[0]),
         clock_ns=clock_ns,
-        warm_up_calls=calls,
+        warm_up_calls=1 + calibrating + warming + calibrating_again,
     )
 
 
@@ -119,15 +119,19 @@ def clock_cost_ns() -> float:
     return median(costs)
 
 
-def _calibrate(predict: Predict, rotation: Iterator[np.ndarray]) -> tuple[int, int]:
-    """Double the calls of a block until it takes a millisecond; give that number, and the calls made so far."""
-    block = made = 1
-    _, spent_ns = _time_block(predict, rotation, 1)  # the first call of all may set things up
+def _calibrate(predict: Predict, rotation: Iterator[np.ndarray]) -> tuple[int, int, int]:
+    """Double the calls of a block until it takes a millisecond; give their number, the time of the block in
+    nanoseconds, and how many calls were made."""
+    block, made = 1, 0
     while True:
         _, spent_ns = _time_block(predict, rotation, block)
         made += block
         if spent_ns >= _BLOCK_NS:
-            return block, made
+            # It may only have been interrupted. Twice in a row is bad luck enough.
+            spent_ns = min(spent_ns, _time_block(predict, rotation, block)[1])
+            made += block
+        if spent_ns >= _BLOCK_NS:
+            return block, spent_ns, made
         block *= 2
 
 
