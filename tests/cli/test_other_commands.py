@@ -26,12 +26,28 @@ def test_help_is_quick_and_names_every_command(servefit: Servefit) -> None:
     assert servefit("--version").stdout == f"servefit {package.__version__}\n"
 
 
-def test_host_describes_this_machine(servefit: Servefit) -> None:
-    document = servefit("host", "--format", "json").document
+def test_host_describes_this_machine_at_once(servefit: Servefit) -> None:
+    document = servefit("host", "--facts", "--format", "json").document
     assert len(document["cpus"]) >= 1
     assert document["memory_bytes"] > 2**28
     assert document["gpus"] or document["no_gpu_reason"]
     assert len(document["fingerprint"]) == 12
+    methods = {one["method"]: one for one in document["methods"]}
+    assert methods["affinity"]["available"]
+    assert all(one["available"] or one["reason"] for one in methods.values())
+    contained = any(one["available"] for name, one in methods.items() if name != "affinity")
+    assert document["containment"] == ("cgroup" if contained else "uncontained")
+    assert document["tuning"]["shared_siblings"] == []
+    assert (document["activity"], document["noise_floor"]) == (None, None)
+
+
+def test_host_measures_how_quiet_this_machine_is(servefit: Servefit) -> None:
+    ended = servefit("host", "--format", "csv")
+    properties = {row[0]: row[1] for row in csv.reader(io.StringIO(ended.stdout))}
+    assert "of a CPU" in properties["other load now"]
+    assert "A/A run" in properties["smallest difference that shows"]
+    assert "timing the same work" in ended.stderr
+    assert servefit("host", "--facts", "--quiet").stderr == ""
 
 
 def test_profiles_lists_what_fits_and_with_all_the_rest_and_why_not(servefit: Servefit) -> None:

@@ -1,27 +1,64 @@
-"""``servefit host``: what this machine is."""
+"""``servefit host``: what this machine is, what it can contain, and how quiet it is."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Annotated
 
-from servefit.cli.output import Format, FormatOption, Table, emit
+import typer
+
+from servefit.cli.options import QuietOption
+from servefit.cli.output import Format, FormatOption, Table, cell_text, emit
+from servefit.cli.progress import saying
+
+if TYPE_CHECKING:
+    from servefit.backends.types import Availability
+    from servefit.profiler.host import Host
+    from servefit.profiler.noise.preflight import Preflight
+    from servefit.profiler.types import EnvelopeMethod
+
+    Methods = tuple[tuple[EnvelopeMethod, Availability], ...]
+    Rows = list[list[str]]
 
 UNREADABLE = "not readable"
 
 
-def host(form: FormatOption = Format.TABLE) -> None:
-    """Say what this machine is, and what of it servefit can use.
+def host(
+    facts: Annotated[
+        bool, typer.Option("--facts", help="Only what can be read at once: do not measure how quiet it is.")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what this machine is, what it can hold a worker to, and how quiet it is (which takes five seconds).
 
     Example: servefit host --format json
     """
+    from servefit.profiler.envelope.opening import available_methods
     from servefit.profiler.host import describe_host
+    from servefit.profiler.noise.preflight import preflight
 
     described = describe_host()
+    methods = available_methods()
+    with saying("listening, then timing the same work again and again", quiet=quiet or facts):
+        noise = preflight(described, measuring=not facts)
+    contained = any(method != "affinity" and availability.available for method, availability in methods)
+    document = {
+        "schema": 1,
+        **dataclasses.asdict(described),
+        "containment": "cgroup" if contained else "uncontained",
+        "methods": [{"method": method, **dataclasses.asdict(availability)} for method, availability in methods],
+        **dataclasses.asdict(noise),
+    }
+    rows = [*_what_it_is(described), *_what_it_contains(methods), *_how_quiet_it_is(described, noise)]
+    emit(Table(columns=("property", "value"), rows=rows), document, form)
+
+
+def _what_it_is(described: Host) -> Rows:
     cgroups = described.cgroups
     groups = "none mounted" if cgroups.kind is None else f"{cgroups.kind}, {'' if cgroups.writable else 'not '}writable"
     gpus = ", ".join(f"{gpu.model} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in described.gpus)
-    steal = UNREADABLE if described.steal_percent is None else f"{described.steal_percent:.2f} % since boot"
-    rows = [
+    return [
         ["processor", f"{described.cpu_model} ({described.architecture})"],
         [
             "CPUs",
@@ -34,14 +71,47 @@ def host(form: FormatOption = Format.TABLE) -> None:
         ["GPUs", gpus or f"none: {described.no_gpu_reason}"],
         ["operating system", f"{described.operating_system}, kernel {described.kernel}"],
         ["virtualisation", described.virtualisation or UNREADABLE],
-        ["CPU governor", described.governor or UNREADABLE],
         ["control groups", groups],
         ["CPU quota", "none" if cgroups.cpu_quota is None else f"{cgroups.cpu_quota:g} CPUs"],
-        ["load average", ", ".join(f"{load:.2f}" for load in described.load_average)],
-        ["steal", steal],
         ["Python", described.python],
-        ["containment", "CPU affinity (uncontained)"],
         ["fingerprint", described.fingerprint],
     ]
-    document = {"schema": 1, **dataclasses.asdict(described), "containment": "uncontained"}
-    emit(Table(columns=("property", "value"), rows=rows), document, form)
+
+
+def _what_it_contains(methods: Methods) -> Rows:
+    rows = []
+    for method, availability in methods:
+        remedy = f"; {availability.remedy}" if availability.remedy else ""
+        works = "works, and contains nothing" if method == "affinity" else "works"
+        rows.append([f"envelope: {method}", works if availability.available else f"{availability.reason}{remedy}"])
+    return rows
+
+
+def _how_quiet_it_is(described: Host, noise: Preflight) -> Rows:
+    tuning, activity, floor = noise.tuning, noise.activity, noise.noise_floor
+    rows = [
+        ["load average", ", ".join(f"{load:.2f}" for load in described.load_average)],
+        ["steal since boot", _percent(described.steal_percent, "of CPU time")],
+        ["CPU governor", " and ".join(tuning.governors) or UNREADABLE],
+        ["CPU boost", UNREADABLE if tuning.boost is None else cell_text(tuning.boost)],
+        [
+            "thermal throttling",
+            UNREADABLE if tuning.thermal_throttles is None else f"{tuning.thermal_throttles} times since boot",
+        ],
+    ]
+    if activity is not None:
+        busiest = ", ".join(f"{one.name} {one.cpu_percent:.0f} %" for one in activity.competitors)
+        rows += [
+            ["other load now", _percent(activity.foreign_percent, "of a CPU") + (f": {busiest}" if busiest else "")],
+            ["steal now", _percent(activity.steal_percent, "of CPU time")],
+            ["tasks waiting for a CPU", _percent(activity.cpu_pressure_percent, "of the time")],
+            ["tasks waiting for memory", _percent(activity.memory_pressure_percent, "of the time")],
+        ]
+    if floor is not None:
+        rows.append(["smallest difference that shows", f"{100 * floor.resolvable:.2g} % (A/A run)"])
+    rows += [[f"warning: {one.subject}", f"{one.warning}; {one.remedy}"] for one in noise.findings]
+    return rows
+
+
+def _percent(value: float | None, of: str) -> str:
+    return UNREADABLE if value is None else f"{value:.1f} % {of}"

@@ -1,0 +1,46 @@
+"""All that can be said of how quiet this machine is, before anything is measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.profiler.noise.activity import Activity, look_around
+from servefit.profiler.noise.findings import Finding, findings
+from servefit.profiler.noise.tuning import Tuning, read_tuning
+
+if TYPE_CHECKING:
+    from servefit.profiler.comparing.comparison import NoiseFloor
+    from servefit.profiler.host import Host
+
+NOISE_FLOOR_S = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """``activity`` and ``noise_floor`` are None where nothing was to be measured."""
+
+    tuning: Tuning
+    activity: Activity | None
+    noise_floor: NoiseFloor | None
+    findings: tuple[Finding, ...]
+
+
+def preflight(host: Host, *, measuring: bool = True, seed: int = 0) -> Preflight:
+    """Read how ``host``, this machine, is set up; if ``measuring``, also look around for half a second, and then time a
+    fixed piece of work against itself for about four, on all CPUs that this process may use.
+
+    Raises MeasurementError where no process can be started for that.
+    """
+    from servefit.profiler.comparing.noise_floor import noise_floor
+
+    cpus = tuple(cpu.cpu for cpu in host.cpus)
+    tuning = read_tuning(cpus)
+    activity = look_around(cpus) if measuring else None
+    floor = noise_floor(cpus, seconds=NOISE_FLOOR_S, seed=seed) if measuring else None
+    return Preflight(
+        tuning=tuning,
+        activity=activity,
+        noise_floor=floor,
+        findings=findings(tuning, cpu_quota=host.cgroups.cpu_quota, activity=activity, floor=floor),
+    )

@@ -1,0 +1,245 @@
+"""Whether a run measured what it was meant to measure: a pure function of what it recorded.
+
+A run with a problem is INVALID: it says nothing about the configuration, neither good nor bad. Each rule speaks only
+where it is sure: counters that advance in steps are given the benefit of a step, and what a configuration does to
+itself (more threads than CPUs) is its own property and no problem of the measurement. What telemetry could not read
+raises no problem. The rules about a load client (how busy it is, whether it kept up with the offered rate) belong to
+drivers that have one; in process there is none, and what is offered arrives by definition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from servefit.profiler.summary import NS_PER_MS, SAMPLES_NEEDED
+from servefit.profiler.traffic import ClosedLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servefit.profiler.types import Containment, Run, TelemetryPoint
+
+Kind: TypeAlias = Literal[
+    "schedule lag", "competing load", "steal", "throttling", "outside the envelope", "Little's law"
+]
+
+_TICK_NS = 10_000_000
+"""The step in which the kernel counts the idle and stolen time of a CPU."""
+
+_MOST_LAG = 0.05
+_LEAST_P95_MS = 4.0
+_ONE_SIDED_99 = 2.33
+
+_MOST_FOREIGN = 0.05
+_MOST_FOREIGN_CPUS = 0.25
+_MOST_OWN_CPUS = 0.10
+_MOST_DELAY = 0.05
+_MOST_STEAL = 0.01
+_MOST_OVERUSE = 0.03
+_MOST_OFF = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a run is not to be believed: one line with the figures, and what to do about it."""
+
+    kind: Kind
+    reason: str
+    remedy: str
+
+
+def problems(
+    run: Run, *, limit_ms: float | None, cpus: tuple[int, ...], containment: Containment = "uncontained"
+) -> tuple[Problem, ...]:
+    """Everything that makes ``run``, made in the envelope ``cpus``, a bad measurement; empty for a good one.
+
+    ``limit_ms`` is the latency limit of the SLA, None without one. The rules:
+
+    - schedule lag: arrivals that an idle worker waited for were started late, by more than 5 % of ``limit_ms``, and so
+      were significantly more than 1 % of them (99 % confidence). Without an SLA the measured p95 response time stands
+      in for it, but no less than 4 ms: waking up takes any server its 0.1 ms. Workers with more threads than CPUs that
+      waited in the run queue for as long as they were late have only themselves to blame.
+    - competing load: processes other than the workers used more than 5 % of the envelope's CPUs, or more than a quarter
+      of one CPU. This process, which looks and keeps the time, is allowed a tenth of one. Or the workers stood in
+      the run queue for more than 5 % of the time, although they had no more threads than CPUs.
+    - steal: a hypervisor took more than 1 % of the envelope's CPU time.
+    - throttling: a control group's quota, heat, or a GPU's power supply held the run back at all.
+    - outside the envelope: the workers used 3 % more CPU time than the envelope has, or, where it is a cgroup, any of
+      their threads was allowed elsewhere.
+    - Little's law: in a closed loop users = throughput x mean response time; off by more than 5 %, requests or time
+      were lost.
+    """
+    points = _on_plateau(run)
+    found = (
+        _schedule_lag(run, points, limit_ms, cpus),
+        _competing_load(run, points, cpus),
+        _steal(points),
+        _throttling(points),
+        _outside(run, points, cpus, containment),
+        _littles_law(run),
+    )
+    return tuple(problem for problem in found if problem is not None)
+
+
+def _on_plateau(run: Run) -> tuple[TelemetryPoint, ...]:
+    """The points that lie on the plateau by more than half."""
+    begin, end = run.plateau_ns
+    return tuple(point for point in run.telemetry if begin <= point.at_ns - point.over_ns // 2 < end)
+
+
+def _total_ns(points: tuple[TelemetryPoint, ...], percent: Callable[[TelemetryPoint], float | None]) -> float | None:
+    """The time that a figure in per cent of it adds up to; None where no point has it."""
+    times = [value * point.over_ns / 100 for point in points if (value := percent(point)) is not None]
+    return sum(times) if times else None
+
+
+def _seen_ns(points: tuple[TelemetryPoint, ...]) -> int:
+    return sum(point.over_ns for point in points)
+
+
+def _oversubscribed(run: Run, cpus: tuple[int, ...]) -> bool:
+    return sum(run.threads_per_worker) > len(cpus)
+
+
+def _schedule_lag(
+    run: Run, points: tuple[TelemetryPoint, ...], limit_ms: float | None, cpus: tuple[int, ...]
+) -> Problem | None:
+    lags = run.lags_ns()
+    against_ms = _p95_ms(run) if limit_ms is None else limit_ms
+    if not len(lags) or against_ms is None:
+        return None
+    late = lags[lags > _MOST_LAG * against_ms * NS_PER_MS]
+    share = len(lags) / 100
+    if len(late) <= share + _ONE_SIDED_99 * sqrt(share * 0.99):
+        return None
+    delay_ns = _total_ns(points, lambda point: point.run_queue_percent)
+    if _oversubscribed(run, cpus) and delay_ns is not None and delay_ns >= late.sum():
+        return None
+    p99_ms = float(np.percentile(lags, 99)) / NS_PER_MS
+    against = "the SLA's limit" if limit_ms is not None else "the p95 response time"
+    return Problem(
+        kind="schedule lag",
+        reason=f"requests were started late: p99 of the schedule lag is {p99_ms:.3g} ms, "
+        f"{100 * p99_ms / against_ms:.0f} % of {against}, {100 * _MOST_LAG:.0f} % are allowed",
+        remedy="stop what else runs here; servefit host says what that is",
+    )
+
+
+def _p95_ms(run: Run) -> float | None:
+    """The p95 response time on the plateau, 4 ms at least; None for too few answers."""
+    scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    begin, end = run.plateau_ns
+    response = (ended - scheduled)[(ended > 0) & (scheduled >= begin) & (scheduled < end)]
+    if len(response) < SAMPLES_NEEDED["p95"]:
+        return None
+    return max(_LEAST_P95_MS, float(np.percentile(response, 95)) / NS_PER_MS)
+
+
+def _competing_load(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[int, ...]) -> Problem | None:
+    seen_ns = _seen_ns(points)
+    own_ns = _total_ns(points, lambda point: point.own_percent) or 0.0
+    foreign_ns = _total_ns(points, lambda point: point.foreign_percent)
+    if foreign_ns is not None:
+        competing_ns = foreign_ns + max(0.0, own_ns - _MOST_OWN_CPUS * seen_ns)
+        allowed = min(_MOST_FOREIGN * len(cpus), _MOST_FOREIGN_CPUS)
+        if competing_ns - _TICK_NS * len(cpus) > allowed * seen_ns:
+            return Problem(
+                kind="competing load",
+                reason=f"other processes used {100 * competing_ns / seen_ns:.0f} % of a CPU within the envelope of "
+                f"{len(cpus)}, {100 * allowed:.0f} % are allowed",
+                remedy="stop them; servefit host names them",
+            )
+    delay_ns = _total_ns(points, lambda point: point.run_queue_percent)
+    if delay_ns is None or _oversubscribed(run, cpus):
+        return None
+    workers = len(run.threads_per_worker)
+    if delay_ns - own_ns > _MOST_DELAY * workers * seen_ns:
+        return Problem(
+            kind="competing load",
+            reason=f"workers waited for a CPU for {100 * delay_ns / (workers * seen_ns):.0f} % of the time, although "
+            f"they have no more threads than CPUs; {100 * _MOST_DELAY:.0f} % are allowed",
+            remedy="stop what else runs here; servefit host names it",
+        )
+    return None
+
+
+def _steal(points: tuple[TelemetryPoint, ...]) -> Problem | None:
+    stolen_ns = _total_ns(points, lambda point: point.steal_percent)
+    if stolen_ns is None or stolen_ns - _TICK_NS <= _MOST_STEAL * _seen_ns(points):
+        return None
+    return Problem(
+        kind="steal",
+        reason=f"the hypervisor took {100 * stolen_ns / _seen_ns(points):.1f} % of the CPU time, "
+        f"{100 * _MOST_STEAL:.0f} % are allowed",
+        remedy="measure on a machine, or at a time, without neighbours",
+    )
+
+
+def _throttling(points: tuple[TelemetryPoint, ...]) -> Problem | None:
+    if throttled_ns := _total_ns(points, lambda point: point.throttled_percent):
+        return Problem(
+            kind="throttling",
+            reason=f"a CPU quota held this process's control group back for {throttled_ns / NS_PER_MS:.0f} ms",
+            remedy="measure where no quota applies (docker run --cpuset-cpus in place of --cpus)",
+        )
+    if throttles := sum(point.thermal_throttles or 0 for point in points):
+        return Problem(
+            kind="throttling",
+            reason=f"the processor was slowed down for heat {throttles} times",
+            remedy="let it cool down, and see to its cooling",
+        )
+    if slowed := sum(point.gpu_throttled or False for point in points):
+        return Problem(
+            kind="throttling",
+            reason=f"the GPU was slowed down for heat or power in {slowed} of {len(points)} looks",
+            remedy="let it cool down; nvidia-smi -q -d PERFORMANCE says more",
+        )
+    return None
+
+
+def _outside(
+    run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[int, ...], containment: Containment
+) -> Problem | None:
+    if containment == "cgroup" and run.threads_outside:
+        return Problem(
+            kind="outside the envelope",
+            reason=f"{run.threads_outside} threads of the workers were allowed on CPUs outside their control group's",
+            remedy="see to it that nothing else moves processes between control groups",
+        )
+    used_ns = _total_ns(points, lambda point: sum(point.worker_percents))
+    if used_ns is None or used_ns <= (1 + _MOST_OVERUSE) * len(cpus) * _seen_ns(points):
+        return None
+    return Problem(
+        kind="outside the envelope",
+        reason=f"the workers used {used_ns / _seen_ns(points):.2f} CPUs in an envelope of {len(cpus)}",
+        remedy="measure where servefit can make control groups; servefit host says what is missing",
+    )
+
+
+def _littles_law(run: Run) -> Problem | None:
+    """Users in the system are counted from the requests: the time that all spent there, over the time that passed.
+
+    Only completed requests are recorded, first come, first served. So up to the last arrival among them none is
+    missing, and counting from the beginning of the plateau to there has no error at either edge.
+    """
+    if not isinstance(run.traffic, ClosedLoop):
+        return None
+    scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    begin = run.plateau_ns[0]
+    end = min(run.plateau_ns[1], int(scheduled.max(initial=begin)))
+    if end <= begin:
+        return None
+    inside_ns = np.clip(ended, begin, end) - np.clip(scheduled, begin, end)
+    counted = float(inside_ns.sum()) / (end - begin)
+    users = run.traffic.users
+    if abs(counted / users - 1) <= _MOST_OFF:
+        return None
+    return Problem(
+        kind="Little's law",
+        reason=f"{users} users, but throughput x mean response time is {counted:.4g}: requests or time were lost",
+        remedy="report this: the driver is at fault, or the clock of this machine is",
+    )
