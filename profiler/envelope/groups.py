@@ -59,7 +59,12 @@ def kill(folders: Sequence[Path]) -> None:
     for folder in folders:
         # All at once, where the kernel can (version 2, Linux 5.14): nothing can fork itself out of it.
         if (folder / "cgroup.kill").exists():
-            put(folder / "cgroup.kill", "1")
+            try:
+                put(folder / "cgroup.kill", "1")
+            except MeasurementError:
+                # Another servefit may have swept it in between.
+                if folder.exists():
+                    raise
     end_processes(lambda: {pid for folder in folders for pid in members(folder)})
 
 

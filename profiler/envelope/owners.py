@@ -66,14 +66,14 @@ def end_processes(find: Callable[[], Iterable[int]]) -> None:
                 os.kill(pid, signal.SIGKILL)
         killed |= living
         killed = {pid: start for pid, start in killed.items() if process_start(pid) == start}
-        if not killed:
-            if not living:
-                return
-            continue
+        if not killed and not living:
+            return
         if time.monotonic() > deadline:
-            names = ", ".join(map(str, sorted(killed)))
+            names = ", ".join(map(str, sorted(killed or living)))
             raise MeasurementError(f"processes in an envelope could not be killed: {names}")
-        time.sleep(PAUSE_S)
+        # Something that forks faster than it is killed is not waited for.
+        if killed:
+            time.sleep(PAUSE_S)
 
 
 def _namespace() -> int:
