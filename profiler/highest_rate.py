@@ -1,0 +1,381 @@
+"""Finds the highest rate of requests at which an SLA on the response time holds, in a budget of requests or seconds.
+
+First runs in an open loop close in on the rate at which a percentile reaches its limit (the root); then rates below it
+are put to the sequential test, and the one that passes is the answer. How the root is estimated is in ``rate_fit``; who
+carries out the runs, a load driver or a simulation, is up to the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from servefit.errors import SpecError
+from servefit.profiler.rate_fit import Lines, Point, fit_points, measured_point, root_interval, saturated_point, settled
+from servefit.profiler.sequential import ALPHA, SequentialTest, Verdict, autocorrelation_time
+
+Stop: TypeAlias = Callable[[np.ndarray], bool]
+"""Is shown the response times so far (ns, in order of arrival), now and then, and says whether that is enough."""
+
+APPROACH_SHARE = 0.5
+"""The share of the budget for finding the root; the rest is for confirming."""
+STEP = 0.97
+"""The first rate to be confirmed is this much of the root, and the next this much of one that fails."""
+
+# Of the approach: shares of the budget for the first run and each of the next, and where runs may lie, of saturation.
+_FIRST_SHARE, _NEXT_SHARE = 0.05, 0.09
+_JITTER = 0.05
+_CLOSE_ENOUGH = 0.03
+_RUNS_BEFORE_CLOSE = 3
+_FLOOR, _CEILING = 0.05, 0.98
+_LEAST_REQUESTS, _LEAST_BEYOND = 200, 20
+# Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that.
+_PLANNED_SHARE, _TRANCHE = 0.5, 0.6
+_WORTHWHILE = 1.01
+_LOWEST_CONFIRMED = 0.25
+# What the sequential test asks for beyond the information itself, roughly: it only decides where to begin.
+_TEST_CAUTION, _TEST_PRIOR_NATS = 2.5, 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateThreshold:
+    """``percentile`` (50..99) of the response time is to be at most ``limit_ns``. Raises SpecError."""
+
+    percentile: float
+    limit_ns: float
+
+    def __post_init__(self) -> None:
+        if not 50 <= self.percentile <= 99:
+            raise SpecError("percentile", self.percentile, "is not between 50 and 99")
+        if not (self.limit_ns > 0 and math.isfinite(self.limit_ns)):
+            raise SpecError("limit", self.limit_ns, "is not a time above zero")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """What a run in an open loop gave: response times in ns in order of arrival, shape (n,), and how long it took.
+
+    There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited.
+    """
+
+    response_ns: np.ndarray
+    elapsed_s: float
+    saturated: bool = False
+
+
+class Probe(Protocol):
+    """Carries out one run: ``requests`` arrivals at ``rate_per_s``, fewer if ``stop`` says so."""
+
+    def __call__(self, rate_per_s: float, requests: int, stop: Stop) -> OpenRun: ...
+
+
+class Test(Protocol):
+    """Decides on one threshold from the response times of all requests so far, as SequentialTest does."""
+
+    def update(self, response_ns: np.ndarray) -> Verdict: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One run of the search. ``percentiles_ns``, one a threshold, leave out the first tenth of the requests; None when
+    no request was answered."""
+
+    rate_per_s: float
+    requests: int
+    percentiles_ns: tuple[float, ...] | None
+    verdict: Verdict | Literal["SATURATED"]
+    purpose: Literal["approach", "confirm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighestRate:
+    """``rate_per_s`` passed the sequential test for every threshold; None when no rate did. It is the claim to make.
+
+    ``root_per_s`` is the best estimate of where the first threshold is reached, from all runs, with its 95 % interval:
+    about half of the time it is too high, so it is no claim. The 95 % is nominal: at
+    small budgets the interval holds the truth less often, as benchmarks/rate_search.py measures.
+
+    ``ended`` says in words why the search ended.
+    """
+
+    rate_per_s: float | None
+    root_per_s: float | None
+    interval_per_s: tuple[float, float] | None
+    tried: tuple[Tried, ...]
+    requests: int
+    elapsed_s: float
+    ended: str
+
+
+def sequential_test(threshold: RateThreshold) -> SequentialTest:
+    """The test that confirms unless another is given."""
+    return SequentialTest(percentile=threshold.percentile, limit_ns=threshold.limit_ns)
+
+
+def highest_rate(
+    probe: Probe,
+    *,
+    saturation_per_s: float,
+    thresholds: Sequence[RateThreshold],
+    budget_requests: int | None = None,
+    budget_s: float | None = None,
+    new_test: Callable[[RateThreshold], Test] = sequential_test,
+    seed: int = 0,
+) -> HighestRate:
+    """Search between 0 and ``saturation_per_s``, the rate that a closed loop reaches, until a rate is confirmed.
+
+    All ``thresholds`` must hold. The budget is in requests, in seconds of running, or both, whichever ends first; it
+    is kept to within the requests in flight when a run is stopped. The first run is at half of saturation, the next
+    ones within 5 % of the root as known by then, until its interval is narrower than 3 % or half of the budget is
+    spent. The first rate to be confirmed is 3 % below the root, or as much lower as it takes for a verdict to be
+    likely in the budget; after a FAIL follows one 3 % lower, after a PASS a higher one while there is budget. When no
+    rate is confirmed in time, the highest run of the approach that passed and lies below the interval counts.
+
+    Raises SpecError on a rate, budget or thresholds that make no sense.
+    """
+    if not (saturation_per_s > 0 and math.isfinite(saturation_per_s)):
+        raise SpecError("saturation", saturation_per_s, "is not a rate above zero")
+    if not thresholds:
+        raise SpecError("thresholds", thresholds, "are missing", remedy="limit at least one percentile")
+    search = _Search(
+        probe, saturation_per_s, tuple(thresholds), _Budget(requests=budget_requests, seconds=budget_s), new_test, seed
+    )
+    reason = search.approach() or search.confirm()
+    return search.result(reason)
+
+
+class _Budget:
+    """What may be spent and what has been, in requests and in seconds."""
+
+    def __init__(self, *, requests: int | None, seconds: float | None) -> None:
+        if requests is None and seconds is None:
+            raise SpecError("budget", None, "is missing", remedy="give a number of requests or of seconds")
+        for given in (requests, seconds):
+            if given is not None and not given > 0:
+                raise SpecError("budget", given, "is not above zero")
+        self._requests = math.inf if requests is None else requests
+        self._seconds = math.inf if seconds is None else seconds
+        self.requests_spent = 0
+        self.seconds_spent = 0.0
+
+    def spend(self, run: OpenRun) -> None:
+        self.requests_spent += len(run.response_ns)
+        self.seconds_spent += run.elapsed_s
+
+    def total(self, rate_per_s: float) -> float:
+        """How many requests at that rate the whole budget would be."""
+        return min(self._requests, self._seconds * rate_per_s)
+
+    def left(self, rate_per_s: float, *, share: float = 1.0) -> int:
+        """How many requests at that rate are left of a share of the budget."""
+        requests = share * self._requests - self.requests_spent
+        return int(max(0.0, min(requests, (share * self._seconds - self.seconds_spent) * rate_per_s)))
+
+
+class _Search:
+    """The runs of one search, and what is known from them."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        saturation_per_s: float,
+        thresholds: tuple[RateThreshold, ...],
+        budget: _Budget,
+        new_test: Callable[[RateThreshold], Test],
+        seed: int,
+    ) -> None:
+        self._probe = probe
+        self._saturation_per_s = saturation_per_s
+        self._thresholds = thresholds
+        self._limits = [(one.percentile, one.limit_ns) for one in thresholds]
+        self._budget = budget
+        self._new_test = new_test
+        self._random = np.random.default_rng(seed)
+        self._points: list[Point] = []
+        self._correlations: list[float] = []
+        self._tried: list[Tried] = []
+        rarest = min(1 - threshold.percentile / 100 for threshold in thresholds)
+        self._least = max(_LEAST_REQUESTS, math.ceil(_LEAST_BEYOND / rarest))
+
+    def approach(self) -> str | None:
+        """Close in on the root. Says why when there is no point in going on. A run that saturates is made again."""
+        floor, ceiling = _FLOOR * self._saturation_per_s, _CEILING * self._saturation_per_s
+        rate, share, repeated = self._saturation_per_s / 2, _FIRST_SHARE, False
+        while True:
+            requests = max(self._least, int(share * self._budget.total(rate)))
+            limit = APPROACH_SHARE if self._points else 1.0
+            if requests > self._budget.left(rate, share=limit):
+                break
+            verdict = self._run(rate, requests, "approach", stop_when_decided=rate == floor)
+            if rate == floor and verdict in ("FAIL", "SATURATED"):
+                return f"the SLA is not met even at {rate:.4g} requests/s, {_FLOOR:.0%} of capacity"
+            if verdict == "SATURATED" and rate < self._capacity() and not repeated:
+                repeated = True
+                continue
+            repeated = False
+            if self._close_enough():
+                break
+            jitter = self._random.uniform(1 - _JITTER, 1 + _JITTER)
+            aim = self._root() if self._any_served() else self._capacity() / 2
+            rate, share = float(np.clip(aim * jitter, floor, ceiling)), _NEXT_SHARE
+        if self._any_served():
+            return None
+        return f"the budget ended before a run did: one at {rate:.4g} requests/s takes {requests} requests"
+
+    def confirm(self) -> str:
+        """Test rates below the root; the highest that passes is the answer. Says how that ended.
+
+        A FAIL leads to the next step down, and so does a run that stays undecided for its part of the budget. A PASS of
+        a rate that was chosen low for the sake of the budget leads to a higher one, while there is budget.
+        """
+        passed, highest = 0.0, math.inf
+        while True:
+            rate, part = self._rate_to_confirm(highest), _TRANCHE
+            if passed:
+                rate, part = min(max(rate, passed / STEP), highest, STEP * self._root()), 1.0
+            requests = max(self._least, int(part * self._budget.left(rate)))
+            if rate < passed * _WORTHWHILE or requests > self._budget.left(rate):
+                break
+            verdict = self._run(rate, requests, "confirm", stop_when_decided=True)
+            if verdict == "PASS":
+                passed = rate
+            elif rate <= _FLOOR * self._saturation_per_s:
+                break
+            else:
+                highest = STEP * rate
+        return "confirmed" if passed else "the budget was spent before a rate was confirmed"
+
+    def result(self, ended: str) -> HighestRate:
+        root, interval = None, None
+        if self._any_served():
+            root, interval = self._root(), self._interval()
+        rate = self._confirmed() or self._passed_below(interval)
+        if rate is not None and ended != "confirmed":
+            ended = f"{ended}; {rate:.4g} requests/s passed on the way"
+        return HighestRate(
+            rate_per_s=rate,
+            root_per_s=root,
+            interval_per_s=interval,
+            tried=tuple(self._tried),
+            requests=self._budget.requests_spent,
+            elapsed_s=self._budget.seconds_spent,
+            ended=ended,
+        )
+
+    def _run(
+        self, rate: float, requests: int, purpose: Literal["approach", "confirm"], *, stop_when_decided: bool
+    ) -> Verdict | Literal["SATURATED"]:
+        tests = [self._new_test(threshold) for threshold in self._thresholds]
+
+        def stop(response_ns: np.ndarray) -> bool:
+            return stop_when_decided and _together([test.update(response_ns) for test in tests]) != "UNDECIDED"
+
+        run = self._probe(rate, requests, stop)
+        self._budget.spend(run)
+        verdict: Verdict | Literal["SATURATED"] = "SATURATED"
+        if not run.saturated:
+            verdict = _together([test.update(run.response_ns) for test in tests])
+        if run.saturated:
+            self._points.append(saturated_point(rate, requests, self._limits))
+        else:
+            self._points.append(measured_point(rate, run.response_ns, self._limits, self._random))
+            self._note_correlation(rate, run.response_ns)
+        kept = settled(run.response_ns)
+        percentiles = np.percentile(kept, [one.percentile for one in self._thresholds]) if len(kept) else None
+        self._tried.append(
+            Tried(
+                rate_per_s=rate,
+                requests=len(run.response_ns),
+                percentiles_ns=None if percentiles is None else tuple(float(one) for one in percentiles),
+                verdict=verdict,
+                purpose=purpose,
+            )
+        )
+        return verdict
+
+    def _any_served(self) -> bool:
+        return any(run.verdict != "SATURATED" for run in self._tried)
+
+    def _capacity(self) -> float:
+        """The rate at which nothing is served in time. One saturated run may be a hiccup, two are believed."""
+        saturated = sorted(run.rate_per_s for run in self._tried if run.verdict == "SATURATED")
+        return min([self._saturation_per_s, *saturated[1:2]])
+
+    def _lines(self) -> Lines:
+        return fit_points(self._points, self._capacity())
+
+    def _root(self) -> float:
+        return float(self._lines().roots(self._capacity()).min())
+
+    def _interval(self) -> tuple[float, float]:
+        return root_interval(self._points, self._capacity())
+
+    def _close_enough(self) -> bool:
+        if len(self._points) < _RUNS_BEFORE_CLOSE:
+            return False
+        low, high = self._interval()
+        return high - low < _CLOSE_ENOUGH * self._root()
+
+    def _rate_to_confirm(self, highest: float) -> float:
+        """The highest step below the root, and not above ``highest``, that is likely to pass within the budget."""
+        floor, lines = _FLOOR * self._saturation_per_s, self._lines()
+        rate = max(floor, min(highest, STEP * float(lines.roots(self._capacity()).min())))
+        lowest = max(floor, _LOWEST_CONFIRMED * rate)
+        planned = rate
+        while self._requests_to_pass(planned, lines) > _PLANNED_SHARE * self._budget.left(planned):
+            planned *= STEP
+            if planned < lowest:
+                return rate
+        return planned
+
+    def _requests_to_pass(self, rate: float, lines: Lines) -> float:
+        """Roughly how many requests the sequential test takes to pass, the fitted lines being true.
+
+        The autocorrelation time rises with the square of 1 / capacity left, as in heavy traffic.
+        """
+        margins = lines.at(np.array([rate]))[:, 0].tolist()
+        independent = max(_independent_to_pass(*one) for one in zip(self._thresholds, margins, strict=True))
+        left = 1 - rate / self._capacity()
+        correlated = float(np.median(self._correlations)) / left**2 if self._correlations and left > 0 else 1.0
+        return max(1.0, correlated) * independent
+
+    def _note_correlation(self, rate: float, response_ns: np.ndarray) -> None:
+        """Keep the autocorrelation time, scaled to an idle queue."""
+        kept = settled(response_ns)
+        if len(kept) >= _LEAST_REQUESTS / 2:
+            time = min(autocorrelation_time(kept), len(kept))
+            self._correlations.append(time * (1 - rate / self._saturation_per_s) ** 2)
+
+    def _confirmed(self) -> float | None:
+        """The highest rate that passed a test of its own."""
+        tested = [one for one in self._tried if one.purpose == "confirm" and one.verdict == "PASS"]
+        return max((one.rate_per_s for one in tested), default=None)
+
+    def _passed_below(self, interval: tuple[float, float] | None) -> float | None:
+        """The highest rate that passed of those that the interval lies above."""
+        passed = [one.rate_per_s for one in self._tried if one.verdict == "PASS"]
+        return max((rate for rate in passed if interval and rate <= interval[0]), default=None)
+
+
+def _together(verdicts: Sequence[Verdict]) -> Verdict:
+    """All have to pass, and one that fails is enough."""
+    if "FAIL" in verdicts:
+        return "FAIL"
+    return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"
+
+
+def _independent_to_pass(threshold: RateThreshold, margin: float) -> float:
+    """How many independent requests the test takes to pass where the percentile is 1 / ``margin`` of its limit.
+
+    Response times beyond the percentile are taken to fall off exponentially, as they do in most queues.
+    """
+    if margin <= 1:
+        return math.inf
+    boundary = 1 - threshold.percentile / 100
+    beyond: float = boundary**margin
+    information = beyond * (margin - 1) * math.log(boundary) + (1 - beyond) * math.log((1 - beyond) / (1 - boundary))
+    return _TEST_CAUTION * (math.log(1 / ALPHA) + _TEST_PRIOR_NATS) / information
