@@ -28,6 +28,7 @@ ONE_OF_EACH = (
     errors.OutOfMemory("killed for memory", limit_bytes=2**30),
     errors.TimedOut("compile", limit_s=2.5),
     errors.HostMismatch("one", "other"),
+    errors.UnreadableMeasurement(Path("one.measurement.gz"), "it is cut short", remedy="measure again"),
 )
 
 

@@ -18,7 +18,8 @@
         ├── WorkerCrashed         a worker died of a signal or an exception
         ├── OutOfMemory           a worker was killed for memory, or could not get any
         ├── TimedOut              a worker did not answer in time
-        └── HostMismatch          results of different hosts were to be compared
+        ├── HostMismatch          results of different hosts were to be compared
+        └── UnreadableMeasurement a stored measurement is missing, damaged, or of another schema
 
 Each error keeps its facts as attributes, says one line to a person (``str(error)``), and names the remedy where
 there is one. They cross process boundaries, so they pickle. "Nothing meets the SLA" is a result and not an error.
@@ -177,7 +178,7 @@ class OutputMismatch(BackendError):
 
 
 class MeasurementError(ServefitError):
-    """A measurement could not be made."""
+    """A measurement could not be made, or not be used."""
 
 
 class WorkerCrashed(MeasurementError):
@@ -217,3 +218,12 @@ class HostMismatch(MeasurementError):
         )
         self.one = one
         self.other = other
+
+
+class UnreadableMeasurement(MeasurementError):
+    """``path`` does not hold a whole measurement that this version of servefit can read."""
+
+    def __init__(self, path: Path, reason: str, *, remedy: str | None = None) -> None:
+        super().__init__(f"cannot read a measurement from {path}: {reason}", remedy=remedy)
+        self.path = path
+        self.reason = reason

@@ -54,9 +54,12 @@ def writing(path: Path, *, variable: str | None = "SERVEFIT_HOME") -> Iterator[N
         raise StateError(path, error.strerror or str(error), variable=variable) from error
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``path`` so that a reader sees the old content or the new, never half of it. Raises StateError."""
-    with writing(path):
+def write_atomically(path: Path, content: bytes, *, variable: str | None = "SERVEFIT_HOME") -> None:
+    """Write ``path`` so that a reader sees the old content or the new, never half of it.
+
+    ``variable`` is as for :func:`writing`. Raises StateError.
+    """
+    with writing(path, variable=variable):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:

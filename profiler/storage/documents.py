@@ -1,0 +1,166 @@
+"""Frozen dataclasses as JSON documents and back, led by their annotations; arrays of int64 are kept beside them.
+
+Known are dataclasses, tuples, unions, Literals, enums, str, int, float, bool, None, and bytes that hold int64. Strict
+both ways: what does not fit its annotation, and fields that are missing or foreign, raise Misfit. A value that was
+read equals the one that was written. Where documents go is for ``measurements`` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from servefit.profiler.traffic import Traffic
+
+_TYPE = "@type"
+"""Names the dataclass in a document. No field can be called so."""
+
+_ARRAY = "@array"
+_FLOAT = "@float"
+_BYTES_PER_VALUE = 8
+
+_IMPORTED_FOR_CHECKING_ONLY: Mapping[str, Any] = {"Traffic": Traffic}
+"""Names in annotations that their own modules do not hold at run time."""
+
+
+class Misfit(TypeError):
+    """Something is not what the annotation of its field says. The message names the field."""
+
+
+def to_document(value: Any, kind: Any, arrays: list[bytes], where: str = "") -> Any:
+    """``value``, of the annotation ``kind``, in JSON's types. Its bytes are appended to ``arrays``. Raises Misfit."""
+    kind = _member(kind, lambda member: _is_a(value, member), value, where)
+    if kind is bytes:
+        if len(value) % _BYTES_PER_VALUE:
+            raise Misfit(f"{where} holds {len(value)} bytes, which are no int64")
+        arrays.append(value)
+        return {_ARRAY: len(arrays) - 1}
+    if _is_record(kind):
+        document = {_TYPE: kind.__name__}
+        for name, annotation in _annotations(kind).items():
+            document[name] = to_document(getattr(value, name), annotation, arrays, f"{where}.{name}")
+        return document
+    if _is_tuple(kind):
+        kinds = _kinds_in_tuple(kind, len(value), where)
+        return [to_document(one, kinds[nth], arrays, f"{where}[{nth}]") for nth, one in enumerate(value)]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float) and not isfinite(value):
+        return {_FLOAT: repr(float(value))}
+    return value
+
+
+def from_document(document: Any, kind: Any, arrays: Sequence[bytes], where: str = "") -> Any:
+    """The value of the annotation ``kind`` that became ``document`` and ``arrays``.
+
+    Raises Misfit, and what a dataclass itself raises when it is given values that it does not allow.
+    """
+    kind = _member(kind, lambda member: _reads_as(document, member), document, where)
+    if kind is bytes:
+        place = document[_ARRAY]
+        if type(place) is not int or not 0 <= place < len(arrays):
+            raise Misfit(f"{where} is in array {place!r}, and there are {len(arrays)}")
+        return arrays[place]
+    if _is_record(kind):
+        annotations = _annotations(kind)
+        if odd := sorted((annotations.keys() | {_TYPE}) ^ document.keys()):
+            raise Misfit(f"{where} lacks, or should not have, {', '.join(map(repr, odd))}")
+        return kind(
+            **{name: from_document(document[name], of, arrays, f"{where}.{name}") for name, of in annotations.items()}
+        )
+    if _is_tuple(kind):
+        kinds = _kinds_in_tuple(kind, len(document), where)
+        return tuple(from_document(one, kinds[nth], arrays, f"{where}[{nth}]") for nth, one in enumerate(document))
+    if _is_enum(kind):
+        return kind(document)
+    return float(document[_FLOAT]) if isinstance(document, dict) else document
+
+
+@cache
+def _annotations(kind: Any) -> Mapping[str, Any]:
+    hints = get_type_hints(kind, localns=dict(_IMPORTED_FOR_CHECKING_ONLY))
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _member(kind: Any, takes: Callable[[Any], bool], value: Any, where: str) -> Any:
+    """The first member of a union that ``takes`` says yes to; what is not a union is its own only member."""
+    for member in _members(kind):
+        if takes(member):
+            return member
+    raise Misfit(f"{where} is {value!r:.80}, not {kind}")
+
+
+@cache
+def _members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _kinds_in_tuple(kind: Any, length: int, where: str) -> Sequence[Any]:
+    kinds = get_args(kind)
+    if kinds[-1] is Ellipsis:
+        return (kinds[0],) * length
+    if len(kinds) != length:
+        raise Misfit(f"{where} has {length} entries, not {len(kinds)}")
+    return kinds
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether ``value`` is one of ``kind``; what it contains is not looked at."""
+    if _is_tuple(kind):
+        return isinstance(value, tuple)
+    return type(value) is kind or _is_plain(value, kind)
+
+
+def _reads_as(document: Any, kind: Any) -> bool:
+    """Whether ``document`` was made from a value of ``kind``; what it contains is not looked at."""
+    if isinstance(document, list):
+        return _is_tuple(kind)
+    if isinstance(document, dict):
+        if kind is bytes:
+            return document.keys() == {_ARRAY}
+        if kind is float:
+            return document in ({_FLOAT: "inf"}, {_FLOAT: "-inf"}, {_FLOAT: "nan"})
+        return _is_record(kind) and bool(document.get(_TYPE) == kind.__name__)
+    if _is_enum(kind):
+        return any(_same(document, member.value) for member in kind)
+    return _is_plain(document, kind)
+
+
+def _is_plain(value: Any, kind: Any) -> bool:
+    """The same for what JSON knows itself. An int may stand for a float, as everywhere in Python; a bool may not."""
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind in (str, int):
+        return isinstance(value, kind) and not isinstance(value, bool)
+    if kind in (bool, NoneType):
+        return isinstance(value, kind)
+    return any(_same(value, allowed) for allowed in _literals(kind))
+
+
+@cache
+def _literals(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one == other
+
+
+@cache
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+@cache
+def _is_record(kind: Any) -> bool:
+    return isinstance(kind, type) and is_dataclass(kind)
+
+
+@cache
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
