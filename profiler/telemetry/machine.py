@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from servefit.profiler.cgroups import existing_group
 from servefit.profiler.telemetry.files import CounterFile, counter_file, counter_files, total
 
 _SOME_TOTAL = re.compile(r"^some .*total=(\d+)", re.MULTILINE)
@@ -99,10 +100,7 @@ def throttled_ns(cpu_stat: str) -> int | None:
 
 
 def cpu_groups(pid: int, proc: Path, sys: Path) -> tuple[Path, ...]:
-    """The folders of the control groups that schedule ``pid``, from its own upwards; none where none are mounted.
-
-    Inside a container a group's path is often that of the host and not to be found; then it is the mount itself.
-    """
+    """The folders of the control groups that schedule ``pid``, from its own upwards; none where none are mounted."""
     try:
         lines = (proc / str(pid) / "cgroup").read_text().splitlines()
     except OSError:
@@ -115,8 +113,7 @@ def cpu_groups(pid: int, proc: Path, sys: Path) -> tuple[Path, ...]:
             continue
         if not controllers and not (root / "cgroup.controllers").exists():
             continue  # a version 2 mount beside version 1, which schedules nothing
-        folder = mount / group.lstrip("/")
-        inner = folder if folder.is_dir() else mount
+        inner = existing_group(mount, group)
         return tuple(path for path in (inner, *inner.parents) if path.is_relative_to(mount))
     return ()
 

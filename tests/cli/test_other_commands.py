@@ -37,7 +37,7 @@ def test_host_describes_this_machine_at_once(servefit: Servefit) -> None:
     assert all(one["available"] or one["reason"] for one in methods.values())
     contained = any(one["available"] for name, one in methods.items() if name != "affinity")
     assert document["containment"] == ("cgroup" if contained else "uncontained")
-    assert document["tuning"]["shared_siblings"] == []
+    assert not {cpu["cpu"] for cpu in document["cpus"]} & set(document["tuning"]["shared_siblings"])
     assert (document["activity"], document["noise_floor"]) == (None, None)
 
 
@@ -47,7 +47,6 @@ def test_host_measures_how_quiet_this_machine_is(servefit: Servefit) -> None:
     assert "of a CPU" in properties["other load now"]
     assert "A/A run" in properties["smallest difference that shows"]
     assert "timing the same work" in ended.stderr
-    assert servefit("host", "--facts", "--quiet").stderr == ""
 
 
 def test_profiles_lists_what_fits_and_with_all_the_rest_and_why_not(servefit: Servefit) -> None:

@@ -156,8 +156,8 @@ def test_a_look_at_two_workers_costs_little() -> None:
     ):
         time.sleep(0.1)
         before = time.process_time_ns()
-        time.sleep(1)
+        time.sleep(0.5)
         used_ns = time.process_time_ns() - before
-        looks = sum(1 for point in telemetry.points())
-    assert looks >= 5
-    assert used_ns / 10 < 2_000_000
+        looks = len(telemetry.points())
+    assert looks >= 3
+    assert used_ns / 5 < 2_000_000
