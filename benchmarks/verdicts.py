@@ -2,8 +2,8 @@
 
     python -m benchmarks.verdicts
 
-Prints one JSON object; about two minutes on one core. All runs are simulated queues (seeded), looked at as a live run
-would be, every 100 ms, until there is a verdict or the budget of requests is out.
+Prints one JSON object; two to three minutes on one core. All runs are simulated queues (seeded), looked at as a live
+run would be, every 100 ms, until there is a verdict or the budget of requests is out.
 
 At the boundary the limit is the true percentile of the response time, from theory, so that PASS and FAIL are both
 wrong. Beside each share stands its upper 95 % bound [Clopper and Pearson 1934], and the same test without the

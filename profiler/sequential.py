@@ -90,7 +90,7 @@ class SequentialTest:
 
         Give no request of which an earlier one is still to be answered: those left out would be the slow ones. No
         verdict comes before there are as many samples as the percentile takes. A verdict is final: the first one
-        stands, whatever follows. Takes time in proportion to n, about 1 ms for 100,000 requests.
+        stands, whatever follows. Takes time in proportion to n, 1 to 2 ms for 100,000 requests.
         Raises ValueError on anything but one finite, nonnegative number a request, no fewer than last time.
         """
         if self._evidence.verdict == "UNDECIDED":
