@@ -39,8 +39,8 @@ from servefit.isolation import call_isolated
 from servefit.profiler.comparing.intervals import mean_interval
 from servefit.profiler.cpus import choose_cpus
 from servefit.profiler.host import Host, describe_host
+from servefit.profiler.measuring import workers_for
 from servefit.profiler.microbenchmark.timing import TimeCalls
-from servefit.profiler.profiling import workers_for
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import ClosedLoop
 from servefit.profiler.types import Configuration

@@ -29,8 +29,9 @@ from benchmarks.queues import (
     simulate,
     simulate_batches,
 )
-from servefit.profiler.highest_rate import HighestRate, OpenRun, Probe, RateThreshold, Stop, highest_rate
+from servefit.profiler.highest_rate import HighestRate, OpenRun, Probe, Stop, highest_rate
 from servefit.profiler.host import describe_host
+from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.rate_fit import WARM_UP
 
 PERCENTILE = 95.0
@@ -154,7 +155,7 @@ def search(queue: Queue, requests: int, seed: int) -> HighestRate:
     return highest_rate(
         simulated_probe(queue, random),
         saturation_per_s=1000 * queue.saturation(SATURATION_REQUESTS, random),
-        thresholds=[RateThreshold(percentile=PERCENTILE, limit_ns=queue.limit * NS_PER_TIME)],
+        thresholds=[LatencyThreshold(percentile=f"p{PERCENTILE:g}", limit_ms=queue.limit)],
         budget_requests=requests - SATURATION_REQUESTS,
         seed=seed,
     )

@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.rate_fit import Lines, Point, fit_points, measured_point, root_interval, saturated_point, settled
-from servefit.profiler.sequential import ALPHA, SequentialTest, Verdict, autocorrelation_time
+from servefit.profiler.sequential import ALPHA, SequentialTest, Verdict, autocorrelation_time, together
+
+if TYPE_CHECKING:
+    from servefit.profiler.limits import LatencyThreshold
 
 Stop: TypeAlias = Callable[[np.ndarray], bool]
 """Is shown the response times so far (ns, in order of arrival), now and then, and says whether that is enough."""
@@ -39,20 +42,6 @@ _WORTHWHILE = 1.01
 _LOWEST_CONFIRMED = 0.25
 # What the sequential test asks for beyond the information itself, roughly: it only decides where to begin.
 _TEST_CAUTION, _TEST_PRIOR_NATS = 2.5, 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateThreshold:
-    """``percentile`` (50..99) of the response time is to be at most ``limit_ns``. Raises SpecError."""
-
-    percentile: float
-    limit_ns: float
-
-    def __post_init__(self) -> None:
-        if not 50 <= self.percentile <= 99:
-            raise SpecError("percentile", self.percentile, "is not between 50 and 99")
-        if not (self.limit_ns > 0 and math.isfinite(self.limit_ns)):
-            raise SpecError("limit", self.limit_ns, "is not a time above zero")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,19 +100,19 @@ class HighestRate:
     ended: str
 
 
-def sequential_test(threshold: RateThreshold) -> SequentialTest:
+def sequential_test(threshold: LatencyThreshold) -> SequentialTest:
     """The test that confirms unless another is given."""
-    return SequentialTest(percentile=threshold.percentile, limit_ns=threshold.limit_ns)
+    return SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns)
 
 
 def highest_rate(
     probe: Probe,
     *,
     saturation_per_s: float,
-    thresholds: Sequence[RateThreshold],
+    thresholds: Sequence[LatencyThreshold],
     budget_requests: int | None = None,
     budget_s: float | None = None,
-    new_test: Callable[[RateThreshold], Test] = sequential_test,
+    new_test: Callable[[LatencyThreshold], Test] = sequential_test,
     seed: int = 0,
 ) -> HighestRate:
     """Search between 0 and ``saturation_per_s``, the rate that a closed loop reaches, until a rate is confirmed.
@@ -183,22 +172,22 @@ class _Search:
         self,
         probe: Probe,
         saturation_per_s: float,
-        thresholds: tuple[RateThreshold, ...],
+        thresholds: tuple[LatencyThreshold, ...],
         budget: _Budget,
-        new_test: Callable[[RateThreshold], Test],
+        new_test: Callable[[LatencyThreshold], Test],
         seed: int,
     ) -> None:
         self._probe = probe
         self._saturation_per_s = saturation_per_s
         self._thresholds = thresholds
-        self._limits = [(one.percentile, one.limit_ns) for one in thresholds]
+        self._limits = [(one.rank, one.limit_ns) for one in thresholds]
         self._budget = budget
         self._new_test = new_test
         self._random = np.random.default_rng(seed)
         self._points: list[Point] = []
         self._correlations: list[float] = []
         self._tried: list[Tried] = []
-        rarest = min(1 - threshold.percentile / 100 for threshold in thresholds)
+        rarest = min(1 - threshold.rank / 100 for threshold in thresholds)
         self._least = max(_LEAST_REQUESTS, math.ceil(_LEAST_BEYOND / rarest))
 
     def approach(self) -> str | None:
@@ -272,20 +261,20 @@ class _Search:
         tests = [self._new_test(threshold) for threshold in self._thresholds]
 
         def stop(response_ns: np.ndarray) -> bool:
-            return stop_when_decided and _together([test.update(response_ns) for test in tests]) != "UNDECIDED"
+            return stop_when_decided and together([test.update(response_ns) for test in tests]) != "UNDECIDED"
 
         run = self._probe(rate, requests, stop)
         self._budget.spend(run)
         verdict: Verdict | Literal["SATURATED"] = "SATURATED"
         if not run.saturated:
-            verdict = _together([test.update(run.response_ns) for test in tests])
+            verdict = together([test.update(run.response_ns) for test in tests])
         if run.saturated:
             self._points.append(saturated_point(rate, requests, self._limits))
         else:
             self._points.append(measured_point(rate, run.response_ns, self._limits, self._random))
             self._note_correlation(rate, run.response_ns)
         kept = settled(run.response_ns)
-        percentiles = np.percentile(kept, [one.percentile for one in self._thresholds]) if len(kept) else None
+        percentiles = np.percentile(kept, [one.rank for one in self._thresholds]) if len(kept) else None
         self._tried.append(
             Tried(
                 rate_per_s=rate,
@@ -361,21 +350,14 @@ class _Search:
         return max((rate for rate in passed if interval and rate <= interval[0]), default=None)
 
 
-def _together(verdicts: Sequence[Verdict]) -> Verdict:
-    """All have to pass, and one that fails is enough."""
-    if "FAIL" in verdicts:
-        return "FAIL"
-    return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"
-
-
-def _independent_to_pass(threshold: RateThreshold, margin: float) -> float:
+def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:
     """How many independent requests the test takes to pass where the percentile is 1 / ``margin`` of its limit.
 
     Response times beyond the percentile are taken to fall off exponentially, as they do in most queues.
     """
     if margin <= 1:
         return math.inf
-    boundary = 1 - threshold.percentile / 100
+    boundary = 1 - threshold.rank / 100
     beyond: float = boundary**margin
     information = beyond * (margin - 1) * math.log(boundary) + (1 - beyond) * math.log((1 - beyond) / (1 - boundary))
     return _TEST_CAUTION * (math.log(1 / ALPHA) + _TEST_PRIOR_NATS) / information

@@ -1,33 +1,45 @@
-"""Measures one configuration, and does all that ``servefit profile`` asks for: from a model to figures."""
+"""All that ``servefit profile`` asks for: from a model to figures of one configuration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from servefit.backends.types import Settings, Target
+from servefit.backends.types import Target
 from servefit.errors import SpecError
-from servefit.profiler.cpus import choose_cpus
-from servefit.profiler.inprocess.workers import Workers, check, start_workers
+from servefit.profiler.deciding import Decision, find_highest_rate, run_until_decided, run_valid
+from servefit.profiler.measuring import assemble
+from servefit.profiler.preparing import Deployment, prepare
+from servefit.profiler.steps import Step, steps_of
 from servefit.profiler.summary import SAMPLES_NEEDED, Summary, summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
-from servefit.profiler.types import Configuration, InstanceProfile, Measurement, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from contextlib import AbstractContextManager
-
-    import numpy as np
+    from collections.abc import Mapping, Sequence
 
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
-    from servefit.backends.types import Artifact, KnobValue
+    from servefit.backends.types import KnobValue
+    from servefit.profiler.highest_rate import HighestRate
     from servefit.profiler.host import Host
+    from servefit.profiler.inprocess.workers import Workers
+    from servefit.profiler.limits import LatencyThreshold
+    from servefit.profiler.types import InstanceProfile, Measurement, Run
+    from servefit.profiler.validity import Problem
+
+DURATION_S = 5.0
+SEARCH_S = 30.0
+"""How long a measurement takes, and the search for the highest rate, where nobody says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profiled:
-    """What ``profile`` found out: the measurement, its figures, and what to bear in mind when reading them."""
+    """What ``profile`` found out: the measurement, its figures, and what to bear in mind when reading them.
+
+    ``summary`` is of the last run. ``steps`` are the plateaus of a closed loop that has several. ``decision`` is there
+    when thresholds were held against a rate, ``highest`` when the highest rate was looked for. ``problems`` are what
+    the machine did to the measurement: with any it is not to be believed.
+    """
 
     model: Model
     compilation: Compilation
@@ -36,58 +48,11 @@ class Profiled:
     host: Host
     measurement: Measurement
     summary: Summary
+    steps: tuple[Step, ...]
+    decision: Decision | None
+    highest: HighestRate | None
+    problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
-
-
-def workers_for(
-    configuration: Configuration,
-    artifact: Artifact,
-    rows: np.ndarray,
-    *,
-    host: Host,
-    memory_bytes: int | None = None,
-    rows_per_request: int = 1,
-) -> AbstractContextManager[Workers]:
-    """Workers of ``configuration`` in an envelope of its size, and of ``memory_bytes``, on ``host``. Raises as
-    ``start_workers`` does, and SpecError where the host is too small."""
-    cpus = choose_cpus(host.cpus, configuration.vcpus)
-    return start_workers(
-        configuration, artifact, rows, cpus=cpus, memory_bytes=memory_bytes, rows_per_request=rows_per_request
-    )
-
-
-def assemble(workers: Workers, runs: Iterable[Run], host: Host) -> Measurement:
-    """The measurement that ``runs``, one or more, made by ``workers``, amount to."""
-    runs = tuple(runs)
-    return Measurement(
-        configuration=workers.configuration,
-        host_fingerprint=host.fingerprint,
-        containment=workers.envelope.containment,
-        envelope=workers.envelope.method,
-        memory_limit_bytes=workers.envelope.memory_limit_bytes,
-        cpus=workers.envelope.cpus,
-        runs=runs,
-        load_s=workers.load_s,
-        peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
-    )
-
-
-def measure(
-    configuration: Configuration,
-    artifact: Artifact,
-    rows: np.ndarray,
-    traffics: Iterable[Traffic],
-    *,
-    host: Host,
-    rows_per_request: int = 1,
-) -> Measurement:
-    """Start the workers of ``configuration``, carry out ``traffics`` one after the other, and stop them.
-
-    ``rows`` is the payload, float32 (n, features). Raises MeasurementError, SpecError, or the ServefitError that
-    loading the artifact ends in.
-    """
-    with workers_for(configuration, artifact, rows, host=host, rows_per_request=rows_per_request) as workers:
-        return assemble(workers, [workers.run(traffic) for traffic in traffics], host)
 
 
 def profile(
@@ -99,66 +64,119 @@ def profile(
     threads: int = 1,
     workers: int = 1,
     batch: int = 1,
+    batch_delay_us: int = 0,
     rate: float | None = None,
+    arrivals: Literal["poisson", "constant"] = "poisson",
     users: int | None = None,
-    duration_s: float = 5.0,
+    traffic: ClosedLoop | None = None,
+    thresholds: Sequence[LatencyThreshold] = (),
+    duration_s: float | None = None,
     rows_per_request: int = 1,
     environment: Mapping[str, str] | None = None,
     options: Mapping[str, KnobValue] | None = None,
     target: Target | str = Target.CPU,
     seed: int = 0,
     trust_pickle: bool = False,
+    allow_noise: bool = False,
 ) -> Profiled:
     """Measure one configuration of ``model``, a Model or anything that Model.load takes.
 
-    Without ``payload`` rows are drawn from the model; without ``backend`` it is the model's own library; without
-    ``profile`` the whole of this host. ``rate`` is requests per second in an open loop with Poisson arrivals; else
-    ``users`` (workers x batch by default) take turns in a closed loop. ``batch`` is the most requests joined in a call.
-    ``environment`` is set for the workers, ``options`` are knobs of the backend.
+    ``rate`` is requests per second in an open loop, with Poisson or constant ``arrivals``; ``users`` (workers x batch
+    by default) take turns in a closed loop, and ``traffic`` is one with phases. ``thresholds`` with a rate are decided
+    as soon as they can be, within ``duration_s`` (5 s); with neither rate nor users the highest rate at which they hold
+    is looked for, within ``duration_s`` (30 s). A run that the machine got in the way of is repeated once, unless
+    ``allow_noise``. The other arguments are those of :class:`Deployment` and :func:`prepare`.
 
     Raises SpecError for nonsense, ModelError, BackendError and MeasurementError.
     """
-    from servefit.backends.compilation import compile_model
-    from servefit.backends.model import Model
-    from servefit.backends.payload.reading import payload_for
-    from servefit.backends.registry import backend as backend_named
-    from servefit.profiler.host import describe_host
-    from servefit.profiler.profiles import gpu_for
-
-    target = Target.named(target)
-    traffic = _traffic(rate=rate, users=users, workers=workers, batch=batch, duration_s=duration_s, seed=seed)
-    host = describe_host()
-    instance = _instance(profile, host, target)
-    if backend is not None:
-        backend_named(backend)
-    opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
-    sample = payload_for(opened, payload, seed=seed)
-    configuration = Configuration(
-        vcpus=instance.vcpus,
-        backend=backend or opened.reference,
-        target=target,
-        settings=Settings(threads=threads, options=tuple(sorted((options or {}).items()))),
+    asked = _Asked(
+        rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
+    )
+    loop = asked.loop(workers * batch, seed)
+    deployment = Deployment(
+        backend=backend,
+        profile=profile,
+        threads=threads,
         workers=workers,
-        max_batch=batch,
-        environment=tuple(sorted((environment or {}).items())),
-        gpu=gpu_for(instance, host.gpus) if target is Target.CUDA else None,
+        batch=batch,
+        batch_delay_us=batch_delay_us,
+        environment=environment or {},
+        options=options or {},
+        target=target,
     )
-    check(configuration, rows_per_request)
-    compilation = compile_model(opened, configuration.backend, payload=sample, target=target)
-    measurement = measure(
-        configuration, compilation.artifact, sample.rows, [traffic], host=host, rows_per_request=rows_per_request
+    prepared = prepare(
+        model, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed, trust_pickle=trust_pickle
     )
-    summary = summarize(measurement.runs[0], memory_bytes=instance.memory_bytes)
+    decision, highest = None, None
+    with prepared.workers() as started:
+        if loop is None:
+            highest, runs, problems = find_highest_rate(
+                started, asked.thresholds, budget_s=duration_s or SEARCH_S, seed=seed, allow_noise=allow_noise
+            )
+        elif isinstance(loop, OpenLoop):
+            decision = run_until_decided(started, loop, asked.thresholds, allow_noise=allow_noise)
+            runs, problems = (decision.run,), decision.problems
+        else:
+            runs, problems = _closed(started, loop, allow_noise=allow_noise)
+        measurement = assemble(started, runs, prepared.host)
+    summary = summarize(runs[-1], memory_bytes=prepared.profile.memory_bytes)
     return Profiled(
-        model=opened,
-        compilation=compilation,
-        payload_source=sample.source,
-        profile=instance,
-        host=host,
+        model=prepared.model,
+        compilation=prepared.compilation,
+        payload_source=prepared.payload.source,
+        profile=prepared.profile,
+        host=prepared.host,
         measurement=measurement,
         summary=summary,
-        warnings=(*opened.warnings, *cautions(measurement, summary)),
+        steps=steps_of(runs[-1]),
+        decision=decision if asked.thresholds else None,
+        highest=highest,
+        problems=problems,
+        warnings=(
+            *prepared.model.warnings,
+            *(f"{problem.reason}; {problem.remedy}" for problem in problems),
+            *cautions(measurement, summary),
+        ),
     )
+
+
+def _closed(workers: Workers, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tuple[Run, ...], tuple[Problem, ...]]:
+    run, problems = run_valid(workers, loop, allow_noise=allow_noise)
+    return (run,), problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The traffic asked for."""
+
+    rate: float | None
+    arrivals: Literal["poisson", "constant"]
+    users: int | None
+    traffic: ClosedLoop | None
+    thresholds: tuple[LatencyThreshold, ...]
+    duration_s: float | None
+
+    def loop(self, usual_users: int, seed: int) -> Traffic | None:
+        """The one run that is asked for; None where the highest rate is. Raises SpecError."""
+        given = [name for name in ("rate", "users", "traffic") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise SpecError(
+                given[1], getattr(self, given[1]), f"cannot be combined with {given[0]}", remedy="give one of them"
+            )
+        duration_s = DURATION_S if self.duration_s is None else self.duration_s
+        if self.rate is not None:
+            return OpenLoop(rate_per_s=self.rate, duration_s=duration_s, arrivals=self.arrivals, seed=seed)
+        if self.thresholds and not given:
+            if self.duration_s is not None and not self.duration_s > 0:
+                raise SpecError("duration", self.duration_s, "is not above zero")
+            return None
+        if self.thresholds:
+            raise SpecError(
+                "sla", str(self.thresholds[0]), "is not held against users who take turns", remedy="give a rate"
+            )
+        if self.traffic is not None:
+            return self.traffic
+        return ClosedLoop.constant(users=usual_users if self.users is None else self.users, duration_s=duration_s)
 
 
 def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
@@ -172,46 +190,20 @@ def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
             f"{configuration.vcpus} vCPUs: expect long tails"
         )
     if measurement.containment == "uncontained":
-        found.append("uncontained: CPU affinity alone does not hold every library to its CPUs")
+        found.append(
+            "uncontained: CPU affinity alone does not hold every library to its CPUs, and memory is not limited; "
+            "servefit host says what is missing"
+        )
     if outside := sum(run.threads_outside for run in measurement.runs):
         found.append(f"{outside} threads were allowed on CPUs outside the envelope")
     if summary.loop == "closed":
         found.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")
     if summary.saturated:
         found.append(f"saturated: {summary.backlog} requests were still waiting at the end")
-    if missing := [name for name, value in summary.latency_ms.items() if value is None]:
-        needed = SAMPLES_NEEDED[missing[-1]]
-        found.append(f"{summary.samples} samples are too few for {', '.join(missing)} ({missing[-1]} takes {needed})")
+    few = [
+        name for name, value in summary.latency_ms.items() if value is None and summary.samples < SAMPLES_NEEDED[name]
+    ]
+    if few:
+        needed = SAMPLES_NEEDED[few[-1]]
+        found.append(f"{summary.samples} samples are too few for {', '.join(few)} ({few[-1]} takes {needed})")
     return tuple(found)
-
-
-def _traffic(
-    *, rate: float | None, users: int | None, workers: int, batch: int, duration_s: float, seed: int
-) -> Traffic:
-    if rate is not None and users is not None:
-        raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")
-    if rate is not None:
-        return OpenLoop(rate_per_s=rate, duration_s=duration_s, seed=seed)
-    for field, value in (("workers", workers), ("batch", batch), ("users", 1 if users is None else users)):
-        if value < 1:
-            raise SpecError(field, value, "is not above zero")
-    return ClosedLoop.constant(users=workers * batch if users is None else users, duration_s=duration_s)
-
-
-def _instance(name: str | None, host: Host, target: Target) -> InstanceProfile:
-    """The profile of that name; without one, the largest that is made from this host and fits ``target``."""
-    from servefit.profiler.profiles import find_profile, local_profiles, why_not_measurable
-
-    if name is None:
-        fitting = [
-            one
-            for one in local_profiles(host)
-            if bool(one.gpus) == (target is Target.CUDA) and why_not_measurable(one, host) is None
-        ]
-        if not fitting:
-            raise SpecError("target", target.value, f"has no profile on this host: {host.no_gpu_reason}")
-        return max(fitting, key=lambda one: one.vcpus)
-    instance = find_profile(name, host)
-    if reason := why_not_measurable(instance, host):
-        raise SpecError("profile", name, f"cannot be measured here: it {reason}")
-    return instance

@@ -50,7 +50,8 @@ class Summary:
     ``throughput_per_s`` counts answers, ``offered_per_s`` arrivals (None in a closed loop, where the answers make the
     arrivals). ``samples`` is how many requests the percentiles are of. ``latency_ms`` holds the percentiles of the
     response time by name ("p50" to "p99"), None where there are too few samples; ``latency_ms_ci95`` the 95 %
-    confidence intervals of the same where they could be had; ``service_ms`` the percentiles of the service time.
+    confidence intervals of the same where they could be had; ``service_ms`` the percentiles of the service time, and
+    ``lag_ms`` of how late idle workers began what they had been waiting for.
     ``saturated`` means that an open loop asked for more than was served. ``cpu_percent`` is summed over cores, without
     the time spent waiting for arrivals. ``memory_percent`` is the peak of all workers against the memory of the
     instance. GPU figures are means over the run, and None without a GPU or where it does not report them.
@@ -63,6 +64,7 @@ class Summary:
     latency_ms: Mapping[str, float | None]
     latency_ms_ci95: Mapping[str, tuple[float, float]]
     service_ms: Mapping[str, float | None]
+    lag_ms: Mapping[str, float | None]
     saturated: bool
     backlog: int
     cpu_percent: float
@@ -99,9 +101,10 @@ def summarize(run: Run, *, memory_bytes: int | None = None, seed: int = 0) -> Su
         throughput_per_s=answered / seconds,
         offered_per_s=run.offered / seconds if open_loop else None,
         samples=len(response_ms),
-        latency_ms=_percentiles(response_ms),
+        latency_ms=percentiles(response_ms),
         latency_ms_ci95=intervals,
-        service_ms=_percentiles(service_ms),
+        service_ms=percentiles(service_ms),
+        lag_ms=percentiles(run.lags_ns() / NS_PER_MS),
         saturated=open_loop and _saturated(run),
         backlog=run.backlog,
         cpu_percent=100 * run.busy_cpu_ns / (end - begin),
@@ -146,8 +149,9 @@ def confidence_intervals(
     return intervals
 
 
-def _percentiles(values_ms: np.ndarray) -> dict[str, float | None]:
-    """Each is a value that occurred: the smallest that at least so many per cent do not exceed. One that lies among
+def percentiles(values_ms: np.ndarray) -> dict[str, float | None]:
+    """Percentiles of ``values_ms`` by name, None where there are too few. Each is a value that occurred: the smallest
+    that at least so many per cent do not exceed. One that lies among
     requests without an answer is not known."""
     known = [name for name in PERCENTILES if len(values_ms) >= SAMPLES_NEEDED[name]]
     found: dict[str, float | None] = dict.fromkeys(PERCENTILES)

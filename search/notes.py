@@ -27,11 +27,15 @@ def _warnings(job: RecommendationJob) -> Iterator[str]:
     if job.payload.truncated_from is not None:
         yield f"the first {len(job.payload.rows)} of {job.payload.truncated_from} rows of the payload are used"
     if any(trial.measurement.containment == "uncontained" for trial in job.trials):
-        yield "uncontained: profiles are emulated by CPU affinity alone, without a memory limit"
+        yield (
+            "uncontained: profiles are emulated by CPU affinity alone, without a memory limit; "
+            "servefit host says what is missing"
+        )
     if any(run.threads_outside for trial in job.trials for run in trial.measurement.runs):
         yield "some threads were allowed on CPUs outside their profile, so their profile's figures may be too good"
     if any(one.profile.price_source for one in job.recommendations):
         yield "named instance types give a shape and a price; every figure was measured on this host's processors"
+    yield from _noise(job.trials)
     if job.trials and job.request.sla.thresholds and job.request.sla.rate_per_s is None:
         yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
     for one in _crowded(job.trials):
@@ -41,6 +45,18 @@ def _warnings(job: RecommendationJob) -> Iterator[str]:
         )
     for reason, times in Counter(failure.reason for failure in job.failed).items():
         yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
+
+
+def _noise(trials: Sequence[Trial]) -> Iterator[str]:
+    """What got in the way of measurements, one example of each kind."""
+    disturbed = [trial for trial in trials if trial.problems]
+    if not disturbed:
+        return
+    times = Counter(problem.kind for trial in disturbed for problem in trial.problems)
+    examples = {problem.kind: problem for trial in disturbed for problem in trial.problems}
+    for kind, count in times.most_common():
+        one = examples[kind]
+        yield f"the machine got in the way of {count} of {len(trials)} tests ({kind}): {one.reason}; {one.remedy}"
 
 
 def _crowded(trials: Sequence[Trial]) -> list[Configuration]:

@@ -1,7 +1,8 @@
 """From trials to recommendations, best first.
 
-Whatever the goal, what meets the SLA comes before what is undecided, and that before what does not, where the
-smallest violation comes first. A profile without a price is ranked after those that have one when cost is the goal.
+Whatever the goal, what meets the SLA comes before what is undecided, that before what was measured badly, and that
+before what does not meet it, where the smallest violation comes first. A profile without a price is ranked after those
+that have one when cost is the goal.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 TIE = 0.02
 """Configurations of one profile this close to the best are a tie, and the simplest of them is taken."""
 
-_VERDICT_ORDER = {"PASS": 0, "UNDECIDED": 1, "FAIL": 2}
+_VERDICT_ORDER = {"PASS": 0, "UNDECIDED": 1, "INVALID": 2, "FAIL": 3}
 
 
 def recommend(space: Space, trials: Sequence[Trial], goal: Goal, *, at_rate: bool) -> tuple[Recommendation, ...]:

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from servefit.backends.types import Target
     from servefit.profiler.summary import Summary
     from servefit.profiler.types import Configuration, InstanceProfile, Measurement
+    from servefit.profiler.validity import Problem
 
-Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
+Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
+"""INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +20,8 @@ class Trial:
     """One configuration, measured.
 
     ``capacity`` sums up the closed loop that finds how many requests the configuration can answer; ``at_rate`` the
-    open loop at the rate asked of one of ``instance_count`` instances, None where no rate was asked.
+    open loop at the rate asked of one of ``instance_count`` instances, None where no rate was asked. ``problems`` are
+    what was wrong with the measurement.
     """
 
     configuration: Configuration
@@ -29,6 +32,7 @@ class Trial:
     verdict: Verdict
     reason: str | None
     violation: float
+    problems: tuple[Problem, ...] = ()
 
     @property
     def judged(self) -> Summary:

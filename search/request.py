@@ -70,7 +70,8 @@ def plain_name(variable: str) -> str:
 class JobRequest:
     """A validated request. ``profiles`` and ``backends`` empty mean all that can be measured here.
 
-    ``budget_s`` bounds the whole job, None meaning that only ``max_tests`` does.
+    ``budget_s`` bounds the whole job, None meaning that only ``max_tests`` does. With ``allow_noise`` a measurement
+    that the machine got in the way of is judged all the same, and the job says so.
     """
 
     name: str
@@ -84,6 +85,7 @@ class JobRequest:
     max_tests: int | None = None
     rows_per_request: int = 1
     seed: int = 0
+    allow_noise: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", self.name):

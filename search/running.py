@@ -178,7 +178,7 @@ class _RunningJob:
                 self.unconfirmed = "the winner was not measured a second time: the tests or the time asked for ran out"
                 return
             self.progress.stage("measuring the winner again")
-            result = self._test(best, CONFIRMING)
+            result = self._test(best, self._confirming())
             confirmed.add(best)
             if isinstance(result, Trial):
                 self.trials[best] = result
@@ -218,7 +218,15 @@ class _RunningJob:
         self.tests += 1
         artifact = self._artifact(configuration.backend, configuration.target)
         try:
-            return run_test(configuration, artifact, self.payload.rows, self.request, self.host, durations)
+            return run_test(
+                configuration,
+                artifact,
+                self.payload.rows,
+                self.request,
+                self.host,
+                durations,
+                memory_bytes=self.space.memory_bytes(configuration),
+            )
         except (MeasurementError, BackendError) as error:
             return FailedTrial(configuration=configuration, reason=str(error))
 
@@ -244,6 +252,14 @@ class _RunningJob:
             available_s = self.request.time_limit_s * (1 - CONFIRMATION_SHARE) - self.test_s
             parts.append((time.monotonic() - self.started_s) / max(available_s, 1e-3))
         return max(parts)
+
+    def _confirming(self) -> Durations:
+        """How long the confirmation may take: as long as it needs, within the time that is left."""
+        limit_s = self.request.time_limit_s
+        if limit_s is None:
+            return CONFIRMING
+        left_s = limit_s - (time.monotonic() - self.started_s) - self.test_s - CONFIRMING.capacity_s
+        return replace(CONFIRMING, at_rate_most_s=min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s)))
 
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more, which takes as long as a test has taken so far, and

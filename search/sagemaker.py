@@ -62,6 +62,7 @@ def right_size(
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,
+    allow_noise: bool = False,
     progress: Progress | None = None,
 ) -> RecommendationJob:
     """Find what to deploy ``model`` on, by measuring; blocks until the job is done.
@@ -70,7 +71,8 @@ def right_size(
     ``sample_payload`` a path or an array of shape (rows, features), drawn from the model where there is none.
     ``max_invocations`` is the rate to be served, per minute. ``hyperparameter_ranges`` are dictionaries of environment
     variable to :class:`CategoricalParameter`, with "instance_types" naming the profiles that one holds for. With
-    neither phases, thresholds, ranges nor limits the job is a Default one, else Advanced.
+    neither phases, thresholds, ranges nor limits the job is a Default one, else Advanced. With ``allow_noise``
+    measurements that the machine got in the way of are judged all the same.
 
     That nothing meets the limits is a result, not an error. Raises SpecError, ModelError, StateError, and
     JobInterrupted (a KeyboardInterrupt that holds the partial job).
@@ -92,6 +94,7 @@ def right_size(
         max_tests=None if max_tests is None else _whole("max_tests", max_tests),
         rows_per_request=_whole("rows_per_request", rows_per_request),
         seed=_whole("seed", seed),
+        allow_noise=allow_noise,
     )
     return run_job(model, sample_payload, request, trust_pickle=trust_pickle, progress=progress or Silent())
 

@@ -65,6 +65,11 @@ class Space:
             grid.update(dict.fromkeys(fitting))
         return cls(profiles=tuple(members), grid=tuple(grid))
 
+    def memory_bytes(self, configuration: Configuration) -> int | None:
+        """The memory to measure ``configuration`` with: that of the largest profile that may have it. What it needs
+        more than a smaller one has, that one is not recommended for."""
+        return max((one.memory_bytes for one, fitting in self.profiles if configuration in fitting), default=None)
+
 
 def configurations(choice: Choice, ranges: Sequence[EnvironmentRange], gpu: int | None) -> Iterator[Configuration]:
     """Every configuration of one artifact in one envelope. ``ranges`` replace servefit's own for what they name;

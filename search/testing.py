@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.profiler.profiling import assemble, workers_for
-from servefit.profiler.summary import SAMPLES_NEEDED, summarize
+from servefit.profiler.deciding import run_until_decided, run_valid
+from servefit.profiler.measuring import assemble, workers_for
+from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.recommendation import Trial
 from servefit.search.verdict import judge
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from servefit.backends.types import Artifact
+    from servefit.profiler.deciding import Decision
     from servefit.profiler.host import Host
     from servefit.profiler.inprocess.workers import Workers
     from servefit.profiler.types import Configuration, Run
+    from servefit.profiler.validity import Problem
     from servefit.search.request import JobRequest
-    from servefit.search.sla import Sla
 
 PLANNED_UTILISATION = 0.8
 """No instance is planned above this part of its capacity: beyond it, queueing makes latency unpredictable."""
@@ -41,7 +43,7 @@ MOST_CAPACITY_S = 10.0
 class Durations:
     """How long the closed loop takes, and how long the open loop takes at least and at most.
 
-    A low rate needs long to give the samples that a percentile takes; past ``at_rate_most_s`` it stays undecided.
+    The open loop goes on while its limits are undecided, up to ``at_rate_most_s``.
     """
 
     capacity_s: float
@@ -60,48 +62,74 @@ def run_test(
     request: JobRequest,
     host: Host,
     durations: Durations = SCREENING,
+    *,
+    memory_bytes: int | None = None,
 ) -> Trial:
-    """Measure ``configuration`` and judge it. Raises MeasurementError, or what loading the artifact raises."""
+    """Measure ``configuration``, limited to ``memory_bytes``, and judge it.
+
+    Raises MeasurementError, or what loading the artifact raises.
+    """
     sla = request.sla
-    runs = []
-    with workers_for(configuration, artifact, rows, host=host, rows_per_request=request.rows_per_request) as workers:
-        runs.append(_run_closed(workers, request.phases, durations))
-        capacity, at_rate, instances = summarize(runs[0]), None, 1
+    with workers_for(
+        configuration,
+        artifact,
+        rows,
+        host=host,
+        memory_bytes=memory_bytes,
+        rows_per_request=request.rows_per_request,
+    ) as workers:
+        closed, problems = _run_closed(workers, request, durations)
+        capacity = summarize(closed)
+        decision, instances = None, 1
         if sla.rate_per_s is not None and capacity.throughput_per_s:
             instances = max(1, math.ceil(sla.rate_per_s / (capacity.throughput_per_s * PLANNED_UTILISATION)))
-            share_per_s = sla.rate_per_s / instances
-            duration_s = min(max(durations.at_rate_s, _samples_to_offer(sla) / share_per_s), durations.at_rate_most_s)
-            runs.append(workers.run(OpenLoop(rate_per_s=share_per_s, duration_s=duration_s, seed=request.seed)))
-            at_rate = summarize(runs[1])
+            decision = _run_at_rate(workers, request, sla.rate_per_s / instances, durations)
+        runs = [closed] if decision is None else [closed, decision.run]
         measurement = assemble(workers, runs, host)
-    judgement = judge(sla, capacity=capacity, at_rate=at_rate, instances=instances)
+    if decision is not None:
+        problems = decision.problems or problems
+    at_rate = None if decision is None else summarize(decision.run)
+    judgement = judge(
+        sla,
+        capacity=capacity,
+        at_rate=at_rate,
+        evidence=() if decision is None else decision.evidence,
+        instances=instances,
+    )
+    invalid = bool(problems) and not request.allow_noise
     return Trial(
         configuration=configuration,
         measurement=measurement,
         capacity=capacity,
         at_rate=at_rate,
         instance_count=instances,
-        verdict=judgement.verdict,
-        reason=judgement.reason,
+        verdict="INVALID" if invalid else judgement.verdict,
+        reason=problems[0].reason if invalid else judgement.reason,
         violation=judgement.violation,
+        problems=problems,
     )
 
 
-def _run_closed(workers: Workers, phases: ClosedLoop | None, durations: Durations) -> Run:
+def _run_closed(workers: Workers, request: JobRequest, durations: Durations) -> tuple[Run, tuple[Problem, ...]]:
     """The user's own phases, or as many users as keep every worker busy, for as long as a slow predictor takes to
     answer a countable number of calls."""
-    if phases is not None:
-        return workers.run(phases)
+    allow_noise = request.allow_noise
+    if request.phases is not None:
+        return run_valid(workers, request.phases, allow_noise=allow_noise)
     users = workers.configuration.workers * workers.configuration.max_batch
-    run = workers.run(ClosedLoop.constant(users=users, duration_s=durations.capacity_s))
+    run, problems = run_valid(
+        workers, ClosedLoop.constant(users=users, duration_s=durations.capacity_s), allow_noise=allow_noise
+    )
     calls_ns = run.samples.ended_ns() - run.samples.started_ns()
     needed_s = min(LEAST_CALLS * float(calls_ns.mean()) / NS_PER_S, MOST_CAPACITY_S) if len(calls_ns) else 0.0
     if needed_s <= durations.capacity_s:
-        return run
-    return workers.run(ClosedLoop.constant(users=users, duration_s=needed_s))
+        return run, problems
+    return run_valid(workers, ClosedLoop.constant(users=users, duration_s=needed_s), allow_noise=allow_noise)
 
 
-def _samples_to_offer(sla: Sla) -> float:
-    """Poisson arrivals come up short of their mean by three standard deviations once in a thousand runs."""
-    needed = max((SAMPLES_NEEDED[threshold.percentile] for threshold in sla.thresholds), default=0)
-    return needed + 3 * math.sqrt(needed)
+def _run_at_rate(workers: Workers, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:
+    """An open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration."""
+    thresholds = request.sla.thresholds
+    duration_s = durations.at_rate_most_s if thresholds else durations.at_rate_s
+    traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, seed=request.seed)
+    return run_until_decided(workers, traffic, thresholds, least_s=durations.at_rate_s, allow_noise=request.allow_noise)

@@ -1,7 +1,8 @@
 """Whether a measurement meets the SLA.
 
-A limit holds when the whole 95 % interval of its percentile is below it, is broken when the whole interval is above,
-and is undecided in between, or with too few samples for the percentile to be known.
+At a rate, the sequential test has decided on every limit. In a closed loop a limit holds when the whole 95 % interval
+of its percentile is below it, is broken when the whole interval is above, and is undecided in between, or with too few
+samples for the percentile to be known.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from servefit.profiler.limits import LatencyThreshold
+    from servefit.profiler.sequential import Evidence
     from servefit.profiler.summary import Summary
     from servefit.search.recommendation import Verdict
     from servefit.search.sla import Sla
@@ -26,15 +30,21 @@ class Judgement:
     violation: float
 
 
-def judge(sla: Sla, *, capacity: Summary, at_rate: Summary | None, instances: int) -> Judgement:
+def judge(
+    sla: Sla, *, capacity: Summary, at_rate: Summary | None, evidence: Sequence[Evidence] = (), instances: int
+) -> Judgement:
     """Hold the figures of one instance against the SLA. ``at_rate`` is the open loop at its share of the rate asked,
-    None where none was asked, or where the closed loop, ``capacity``, answered nothing. Without a rate the limits are
-    held against the closed loop.
+    with its ``evidence`` on every threshold; None where none was asked, or where the closed loop, ``capacity``,
+    answered nothing. Without a rate the limits are held against the closed loop.
 
     An SLA that asks nothing is met.
     """
-    judged = capacity if at_rate is None else at_rate
-    findings = [_judge_threshold(threshold, judged) for threshold in sla.thresholds]
+    if at_rate is None:
+        findings = [_judge_interval(threshold, capacity) for threshold in sla.thresholds]
+    else:
+        findings = [
+            _judge_evidence(threshold, at_rate, one) for threshold, one in zip(sla.thresholds, evidence, strict=True)
+        ]
     if sla.rate_per_s is not None:
         findings.append(_judge_rate(sla.rate_per_s / instances, capacity, at_rate))
     if not findings:
@@ -47,7 +57,19 @@ def judge(sla: Sla, *, capacity: Summary, at_rate: Summary | None, instances: in
     return Judgement(verdict="PASS", reason=None, violation=violation)
 
 
-def _judge_threshold(threshold: LatencyThreshold, summary: Summary) -> Judgement:
+def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evidence) -> Judgement:
+    value = summary.latency_ms[threshold.percentile]
+    reason = f"{evidence.violations} of {evidence.samples} requests took longer than {threshold.limit_ms:g} ms"
+    violation = 1.0 if evidence.verdict == "FAIL" else 0.0
+    if value is not None:
+        reason = f"{threshold.percentile} is {value:.3g} ms, limit {threshold.limit_ms:g} ms: {reason}"
+        violation = value / threshold.limit_ms - 1
+    return Judgement(
+        verdict=evidence.verdict, reason=None if evidence.verdict == "PASS" else reason, violation=violation
+    )
+
+
+def _judge_interval(threshold: LatencyThreshold, summary: Summary) -> Judgement:
     value = summary.latency_ms[threshold.percentile]
     if value is None:
         reason = f"{summary.samples} samples are too few for {threshold.percentile}"

@@ -16,7 +16,7 @@ from shutil import which
 from typing import TYPE_CHECKING, ClassVar
 
 from servefit.errors import MeasurementError
-from servefit.profiler.envelope.groups import CGROUPS, cpu_list, kill
+from servefit.profiler.envelope.groups import CGROUPS, kill
 from servefit.profiler.envelope.owners import envelope_name, is_abandoned
 from servefit.profiler.envelope.version_2 import oom_kills, verify
 
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from servefit.profiler.types import Containment, EnvelopeMethod
 
 _TIMEOUT_S = 10.0
+
+# A transient unit: set-property would leave a file, and to take that back reloads all of systemd.
+_MAKE_UNIT = (
+    "org.freedesktop.systemd1",
+    "/org/freedesktop/systemd1",
+    "org.freedesktop.systemd1.Manager",
+    "StartTransientUnit",
+    "ssa(sv)a(sa(sv))",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +75,9 @@ def open_scope(
     whose = "--system" if os.geteuid() == 0 else "--user"
     _sweep(whose, cgroups)
     name = _unused_name(whose)
-    _systemctl(whose, "set-property", "--runtime", name, *limits(cpus, memory_bytes))
+    _ask("busctl", whose, "call", *_MAKE_UNIT, name, "fail", *_properties(cpus, memory_bytes), "0")
     try:
-        _systemctl(whose, "start", name)
+        _ask("systemctl", whose, "start", name)  # waits until it has started
         folder = _folder(whose, name, cgroups)
         if folder is None or not (folder / "cpuset.cpus.effective").exists():
             raise MeasurementError(
@@ -81,10 +90,16 @@ def open_scope(
         _end(whose, name, cgroups)
 
 
-def limits(cpus: Sequence[int], memory_bytes: int | None) -> list[str]:
-    """The properties of the slice. Accounting is on even without a limit, so that kills for memory are counted."""
-    memory = [] if memory_bytes is None else [f"MemoryMax={memory_bytes}", "MemorySwapMax=0"]
-    return [f"AllowedCPUs={cpu_list(cpus)}", "MemoryAccounting=yes", *memory]
+def _properties(cpus: Sequence[int], memory_bytes: int | None) -> list[str]:
+    """The limits as D-Bus takes them: how many properties there are, then name, type and value of each.
+
+    CPUs are a bit mask, lowest byte first. Memory is accounted for even without a limit, so that kills are counted.
+    """
+    mask = sum(1 << cpu for cpu in cpus).to_bytes(max(cpus) // 8 + 1, "little")
+    properties = [["AllowedCPUs", "ay", str(len(mask)), *map(str, mask)], ["MemoryAccounting", "b", "true"]]
+    if memory_bytes is not None:
+        properties += [["MemoryMax", "t", str(memory_bytes)], ["MemorySwapMax", "t", "0"]]
+    return [str(len(properties)), *(word for words in properties for word in words)]
 
 
 def _sweep(whose: str, cgroups: Path) -> None:
@@ -102,13 +117,13 @@ def _unused_name(whose: str) -> str:
 
 
 def _slices(whose: str) -> list[str]:
-    listed = _systemctl(whose, "list-units", "--all", "--plain", "--no-legend", "servefit_*.slice")
+    listed = _ask("systemctl", whose, "list-units", "--all", "--plain", "--no-legend", "servefit_*.slice")
     return [line.split()[0] for line in listed.splitlines() if line]
 
 
 def _folder(whose: str, name: str, cgroups: Path) -> Path | None:
     """The version 2 group of a slice; None if it has none."""
-    group = _systemctl(whose, "show", "--property=ControlGroup", "--value", name).strip()
+    group = _ask("systemctl", whose, "show", "--property=ControlGroup", "--value", name).strip()
     folder = cgroups / group.lstrip("/")
     return folder if group and folder.is_dir() else None
 
@@ -118,21 +133,18 @@ def _end(whose: str, name: str, cgroups: Path) -> None:
     folder = _folder(whose, name, cgroups)
     if folder is not None:
         kill([folder])
-    _systemctl(whose, "stop", name)
-    _systemctl(whose, "revert", name)
+    _ask("systemctl", whose, "stop", name)
 
 
-def _systemctl(whose: str, *arguments: str) -> str:
-    """What ``systemctl`` prints. Raises MeasurementError with what it complains about."""
-    program = which("systemctl")
-    if program is None:
-        raise MeasurementError("systemctl is not installed")
+def _ask(program: str, whose: str, *arguments: str) -> str:
+    """What ``systemctl`` or ``busctl`` prints. Raises MeasurementError with what it complains about."""
+    path = which(program)
+    if path is None:
+        raise MeasurementError(f"{program} is not installed")
     try:
-        done = subprocess.run(
-            [program, whose, "--no-ask-password", *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S
-        )
+        done = subprocess.run([path, whose, *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise MeasurementError(f"systemctl {arguments[0]} hangs") from error
+        raise MeasurementError(f"{program} {arguments[0]} hangs") from error
     if done.returncode:
-        raise MeasurementError(f"systemctl {arguments[0]} failed: {done.stderr.strip()}")
+        raise MeasurementError(f"{program} {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout

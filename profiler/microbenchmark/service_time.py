@@ -16,9 +16,9 @@ import numpy as np
 from servefit.errors import SpecError
 from servefit.profiler.comparing.comparison import Figure
 from servefit.profiler.comparing.intervals import t_quantile
+from servefit.profiler.measuring import workers_for
 from servefit.profiler.microbenchmark.steady_state import why_unsteady
 from servefit.profiler.microbenchmark.timing import TimeCalls
-from servefit.profiler.profiling import workers_for
 from servefit.profiler.summary import PERCENTILES, SAMPLES_NEEDED
 
 if TYPE_CHECKING:

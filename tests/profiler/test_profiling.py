@@ -153,7 +153,7 @@ def test_an_instance_that_this_host_is_too_small_for_is_refused_with_the_reason(
 
 def test_a_measurement_of_an_envelope_bigger_than_the_host_is_refused(make_host: MakeHost, small_model: Path) -> None:
     from servefit.backends.compilation import compile_model
-    from servefit.profiler.profiling import measure
+    from servefit.profiler.measuring import measure
     from servefit.profiler.types import Configuration
 
     artifact = compile_model(small_model, "xgboost").artifact

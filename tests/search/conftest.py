@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from servefit.profiler import sequential
+from servefit.profiler.sequential import Evidence
 from servefit.profiler.summary import Summary
 from servefit.profiler.types import Configuration, Measurement
 from servefit.search.recommendation import Trial, Verdict
 
 MakeSummary = Callable[..., Summary]
+MakeEvidence = Callable[[sequential.Verdict], Evidence]
 MakeTrial = Callable[..., Trial]
 
 
@@ -33,6 +36,7 @@ def summary() -> MakeSummary:
             latency_ms={"p50": 0.5, "p90": 0.9, "p95": p95_ms, "p99": None},
             latency_ms_ci95={} if interval is None else {"p95": interval},
             service_ms={},
+            lag_ms={},
             saturated=saturated,
             backlog=0,
             cpu_percent=50.0,
@@ -42,6 +46,18 @@ def summary() -> MakeSummary:
             gpu_percent=None,
             gpu_memory_bytes=None,
             gpu_power_w=None,
+        )
+
+    return make
+
+
+@pytest.fixture
+def evidence() -> MakeEvidence:
+    """What a sequential test of 100 requests, 7 of them too slow, might have said."""
+
+    def make(verdict: sequential.Verdict) -> Evidence:
+        return Evidence(
+            verdict=verdict, samples=100, violations=7, autocorrelation_time=1.0, log_e_pass=0.0, log_e_fail=0.0
         )
 
     return make

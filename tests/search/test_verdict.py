@@ -9,7 +9,8 @@ from servefit.search.sla import Sla
 from servefit.search.verdict import judge
 
 if TYPE_CHECKING:
-    from tests.search.conftest import MakeSummary
+    from servefit.profiler.sequential import Verdict
+    from tests.search.conftest import MakeEvidence, MakeSummary
 
 LIMIT = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=10.0),))
 LIMIT_AT_RATE = Sla(thresholds=LIMIT.thresholds, rate_per_s=100.0)
@@ -52,15 +53,22 @@ def test_a_rate_is_not_met_by_what_answered_nothing(summary: MakeSummary) -> Non
     assert judge(asked, capacity=summary(throughput_per_s=0.0), at_rate=None, instances=1).verdict == "FAIL"
 
 
-def test_latency_is_held_against_the_open_loop_where_a_rate_is_asked(summary: MakeSummary) -> None:
-    busy, at_rate = summary(p95_ms=50.0, interval=(45.0, 55.0)), summary(p95_ms=1.0, interval=(0.9, 1.1))
-    assert judge(LIMIT_AT_RATE, capacity=busy, at_rate=at_rate, instances=1).verdict == "PASS"
-    assert judge(LIMIT_AT_RATE, capacity=at_rate, at_rate=busy, instances=1).verdict == "FAIL"
+@pytest.mark.parametrize(("verdict", "p95_ms"), [("PASS", 1.0), ("FAIL", 50.0), ("UNDECIDED", 9.9)])
+def test_latency_at_a_rate_is_what_the_sequential_test_says(
+    summary: MakeSummary, evidence: MakeEvidence, verdict: Verdict, p95_ms: float
+) -> None:
+    at_rate = summary(p95_ms=p95_ms)
+    busy = summary(p95_ms=500.0, interval=(450.0, 550.0))
+    found = judge(LIMIT_AT_RATE, capacity=busy, at_rate=at_rate, evidence=[evidence(verdict)], instances=1)
+    assert found.verdict == verdict
+    assert (found.reason is None) == (verdict == "PASS")
+    assert verdict == "PASS" or "7 of 100 requests took longer than 10 ms" in (found.reason or "")
+    assert (found.violation > 0) == (verdict == "FAIL")
 
 
-def test_a_saturated_instance_fails_whatever_its_latency(summary: MakeSummary) -> None:
+def test_a_saturated_instance_fails_whatever_its_latency(summary: MakeSummary, evidence: MakeEvidence) -> None:
     at_rate = summary(p95_ms=1.0, interval=(0.9, 1.1), saturated=True)
-    found = judge(LIMIT_AT_RATE, capacity=summary(), at_rate=at_rate, instances=1)
+    found = judge(LIMIT_AT_RATE, capacity=summary(), at_rate=at_rate, evidence=[evidence("PASS")], instances=1)
     assert found.verdict == "FAIL"
     assert "saturated" in (found.reason or "")
     assert found.violation > 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.options import QuietOption, SeedOption
+from servefit.cli.options import NoiseOption, QuietOption, SeedOption
 from servefit.cli.output import Format, FormatOption
 
 RATE_PER_S = 500.0
@@ -16,6 +16,7 @@ LIMIT_MS = 100.0
 def demo(
     budget: Annotated[str, typer.Option(metavar="50s", help="Time for the job, once the model is there.")] = "50s",
     seed: SeedOption = 0,
+    allow_noise: NoiseOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -40,5 +41,6 @@ def demo(
         sla=Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=LIMIT_MS),), rate_per_s=RATE_PER_S),
         budget_s=parse_duration_s("budget", budget),
         seed=seed,
+        allow_noise=allow_noise,
     )
     run_and_print(model, payload, request, trust_pickle=False, form=form, quiet=quiet)

@@ -19,4 +19,7 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything random: traffi
 TrustOption = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
 ]
+NoiseOption = Annotated[
+    bool, typer.Option("--allow-noise", help="Judge measurements that the machine got in the way of all the same.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]

@@ -1,16 +1,20 @@
-"""Phases of closed-loop traffic as they are typed."""
+"""Traffic and deployments as they are typed: lists of name=value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
     from servefit.profiler.traffic import ClosedLoop, Phase
 
-_FORM = "does not look like users=2,spawn=2/min,duration=120s"
+_PHASE = "does not look like users=2,spawn=2/min,duration=120s"
+_STAIRS = "does not look like steps=4,users=2,duration=30s"
+_AGAINST = "does not look like backend=onnxruntime,threads=2"
+_COUNTS = ("threads", "workers", "batch")
+_NAMES = ("model", "backend", "profile", "target")
 
 
 def parse_phases(texts: Sequence[str]) -> ClosedLoop | None:
@@ -24,23 +28,61 @@ def _parse_phase(text: str) -> Phase:
     from servefit.profiler.traffic import Phase
     from servefit.search.sla import parse_duration_s
 
-    fields: dict[str, str] = {}
-    for part in text.split(","):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or name in fields:
-            raise SpecError("phase", text, _FORM)
-        fields[name] = value
-    if unknown := fields.keys() - {"users", "spawn", "duration"}:
-        raise SpecError.unknown("phase", sorted(unknown)[0], ["users", "spawn", "duration"])
-    if "duration" not in fields:
-        raise SpecError("phase", text, _FORM)
+    fields = _fields("phase", text, _PHASE, ("users", "spawn", "duration"), needed=("duration",))
     try:
         users = int(fields.get("users", "0"))
         spawn_per_minute = float(fields.get("spawn", "0").removesuffix("/min"))
     except ValueError as error:
-        raise SpecError("phase", text, _FORM) from error
+        raise SpecError("phase", text, _PHASE) from error
     return Phase(
         initial_users=users,
         spawn_per_minute=spawn_per_minute,
         duration_s=parse_duration_s("phase", fields["duration"]),
     )
+
+
+def parse_stairs(text: str) -> ClosedLoop:
+    """Parse ``--stairs``. Raises SpecError."""
+    from servefit.profiler.traffic import ClosedLoop
+    from servefit.search.sla import parse_duration_s
+
+    names = ("steps", "users", "duration")
+    fields = _fields("stairs", text, _STAIRS, names, needed=names)
+    return ClosedLoop.stairs(
+        steps=_count("stairs", text, fields["steps"], _STAIRS),
+        users_per_step=_count("stairs", text, fields["users"], _STAIRS),
+        step_duration_s=parse_duration_s("stairs", fields["duration"]),
+    )
+
+
+def parse_against(text: str) -> dict[str, Any]:
+    """Parse ``--against``: what is different about the deployment to compare with. A word by itself is a backend.
+    Raises SpecError."""
+    if "=" not in text:
+        return {"backend": text.strip()}
+    fields = _fields("against", text, _AGAINST, (*_NAMES, *_COUNTS))
+    return {
+        name: _count("against", text, value, _AGAINST) if name in _COUNTS else value for name, value in fields.items()
+    }
+
+
+def _fields(field: str, text: str, form: str, known: Sequence[str], *, needed: Sequence[str] = ()) -> dict[str, str]:
+    """The name=value pairs of ``text``, which are of ``known`` names, each once, and include those ``needed``."""
+    fields: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or name in fields:
+            raise SpecError(field, text, form)
+        fields[name] = value
+    if unknown := fields.keys() - set(known):
+        raise SpecError.unknown(field, sorted(unknown)[0], list(known))
+    if any(name not in fields for name in needed):
+        raise SpecError(field, text, form)
+    return fields
+
+
+def _count(field: str, text: str, number: str, form: str) -> int:
+    try:
+        return int(number)
+    except ValueError as error:
+        raise SpecError(field, text, form) from error

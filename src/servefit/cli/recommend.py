@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, RowsOption, SeedOption, TrustOption
+from servefit.cli.options import (
+    ModelArgument,
+    NoiseOption,
+    PayloadOption,
+    QuietOption,
+    RowsOption,
+    SeedOption,
+    TrustOption,
+)
 from servefit.cli.output import Format, FormatOption
 
 
@@ -43,6 +51,7 @@ def recommend(
     budget: Annotated[str | None, typer.Option(metavar="60s", help="Time for the whole job.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the job; one is made up otherwise.")] = None,
     seed: SeedOption = 0,
+    allow_noise: NoiseOption = False,
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -72,5 +81,6 @@ def recommend(
         max_tests=max_tests,
         rows_per_request=rows_per_request,
         seed=seed,
+        allow_noise=allow_noise,
     )
     run_and_print(model, payload, request, trust_pickle=trust_pickle, form=form, quiet=quiet)

@@ -7,6 +7,7 @@ from servefit.errors import BackendError, MeasurementError, ServefitError, State
 USAGE = 2
 SLA_UNMET = 3
 NOTHING_MEASURED = 4
+TOO_NOISY = 5
 INTERRUPTED = 130
 
 

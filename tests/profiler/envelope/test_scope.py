@@ -1,4 +1,4 @@
-"""Slices of systemd: what it is told, by way of a systemctl that notes it down."""
+"""Slices of systemd: what it is told, by way of a systemctl and a busctl that note it down."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from servefit.profiler.envelope.scope import Scope, open_scope
 MIB = 2**20
 WHOSE = "--system" if os.geteuid() == 0 else "--user"
 SYSTEMCTL = """#!/bin/sh
-shift 2
+shift
 echo "$*" >> {folder}/calls
 case "$1" in
     list-units) echo "servefit_1_2_3_4.slice loaded active active"; cat {folder}/units ;;
     show) echo /servefit.slice ;;
-    set-property) if [ -e {folder}/refusing ]; then echo "Access denied" >&2; exit 1; fi ;;
+    call) if [ -e {folder}/refusing ]; then echo "Access denied" >&2; exit 1; fi ;;
 esac
 """
 
@@ -39,8 +39,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (group / name).write_text(content)
     (tmp_path / "units").touch()
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/systemctl").write_text(SYSTEMCTL.format(folder=tmp_path))
-    (tmp_path / "bin/systemctl").chmod(0o755)
+    for program in (tmp_path / "bin/systemctl", tmp_path / "bin/busctl"):
+        program.write_text(SYSTEMCTL.format(folder=tmp_path))
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     return tmp_path
 
@@ -59,12 +60,17 @@ def test_a_slice_carries_the_limits_and_is_forgotten_in_the_end(machine: Path) -
     with opened(machine) as scope:
         assert (scope.method, scope.containment, scope.join_files) == ("systemd-scope", "cgroup", ())
         assert (scope.cpus, scope.memory_limit_bytes, scope.oom_kills()) == ((1, 3), 64 * MIB, 2)
-        limits = f"AllowedCPUs=1,3 MemoryAccounting=yes MemoryMax={64 * MIB} MemorySwapMax=0"
-        assert calls(machine)[-3:-1] == [
-            f"set-property --runtime {scope.slice_name} {limits}",
-            f"start {scope.slice_name}",
-        ]
-    assert calls(machine)[-2:] == [f"stop {scope.slice_name}", f"revert {scope.slice_name}"]
+        made, started = calls(machine)[-3:-1]
+        limits = f"4 AllowedCPUs ay 1 10 MemoryAccounting b true MemoryMax t {64 * MIB} MemorySwapMax t 0"
+        assert made.endswith(f" StartTransientUnit ssa(sv)a(sa(sv)) {scope.slice_name} fail {limits} 0")
+        assert started == f"start {scope.slice_name}"
+    assert calls(machine)[-1] == f"stop {scope.slice_name}"
+
+
+def test_cpus_of_a_big_machine_are_a_mask_of_several_bytes(machine: Path) -> None:
+    (machine / "cgroup/servefit.slice/cpuset.cpus.effective").write_text("0,17\n")
+    with opened(machine, (0, 17)):
+        assert any(" AllowedCPUs ay 3 1 0 2 " in call for call in calls(machine))
 
 
 def test_every_process_gets_a_scope_in_the_slice(machine: Path) -> None:
@@ -92,14 +98,14 @@ def test_a_machine_that_systemd_does_not_run_is_refused(tmp_path: Path) -> None:
 
 def test_what_systemd_complains_about_is_the_reason(machine: Path) -> None:
     (machine / "refusing").touch()
-    with pytest.raises(MeasurementError, match="systemctl set-property failed: Access denied"), opened(machine):
+    with pytest.raises(MeasurementError, match="busctl call failed: Access denied"), opened(machine):
         pass
 
 
 def test_other_cpus_than_those_asked_for_are_an_error_and_the_slice_goes(machine: Path) -> None:
     with pytest.raises(MeasurementError, match=r"\(1, 3\) instead of \(0,\) as CPUs"), opened(machine, (0,)):
         pass
-    assert calls(machine)[-1].startswith("revert servefit_")
+    assert calls(machine)[-1].startswith("stop servefit_")
 
 
 def test_a_systemd_without_the_cpuset_controller_is_refused_with_the_remedy(machine: Path) -> None:
@@ -109,4 +115,4 @@ def test_a_systemd_without_the_cpuset_controller_is_refused_with_the_remedy(mach
         opened(machine),
     ):
         pass
-    assert calls(machine)[-1].startswith("revert servefit_")
+    assert calls(machine)[-1].startswith("stop servefit_")

@@ -1,0 +1,168 @@
+"""Runs whose outcome can be relied upon: repeated once where the machine got in the way, ended when they are decided.
+
+What makes a run worthless is said in ``validity``, how a threshold is decided in ``sequential``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from servefit.profiler.highest_rate import OpenRun, highest_rate
+from servefit.profiler.sequential import SequentialTest, together
+from servefit.profiler.summary import summarize
+from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.profiler.validity import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+    from servefit.profiler.highest_rate import HighestRate
+    from servefit.profiler.inprocess.workers import Workers
+    from servefit.profiler.limits import LatencyThreshold
+    from servefit.profiler.sequential import Evidence
+    from servefit.profiler.traffic import Traffic
+    from servefit.profiler.types import Run
+    from servefit.profiler.validity import Problem
+
+CAPACITY_SHARE = 0.05
+"""The part of the time for a search that the closed loop before it takes."""
+
+RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
+"""SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether thresholds hold at the rate of ``run``. ``evidence`` has an entry a threshold; ``problems`` are what is
+    wrong with the run, after a second attempt."""
+
+    run: Run
+    verdict: RateVerdict
+    evidence: tuple[Evidence, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def reason(self) -> str | None:
+        """What stands behind a verdict that rests on no percentile, in words."""
+        if self.verdict == "INVALID":
+            return "; ".join(problem.reason for problem in self.problems)
+        if self.verdict == "SATURATED":
+            return f"saturated: {self.run.backlog} of {self.run.offered} requests were waiting when the run ended"
+        if self.verdict == "UNDECIDED":
+            return f"{max(one.samples for one in self.evidence)} requests did not suffice to decide"
+        return None
+
+
+def run_valid(
+    workers: Workers, traffic: Traffic, *, limit_ms: float | None = None, allow_noise: bool = False
+) -> tuple[Run, tuple[Problem, ...]]:
+    """Carry out ``traffic``, and once more if the machine got in the way; give the last run and what is wrong with it.
+
+    ``limit_ms`` is the tightest latency limit that the run is to be held against. With ``allow_noise`` there is no
+    second attempt. Raises as ``Workers.run``.
+    """
+    run = workers.run(traffic)
+    found = _problems(workers, run, limit_ms)
+    if found and not allow_noise:
+        run = workers.run(traffic)
+        found = _problems(workers, run, limit_ms)
+    return run, found
+
+
+def run_until_decided(
+    workers: Workers,
+    traffic: OpenLoop,
+    thresholds: Sequence[LatencyThreshold],
+    *,
+    least_s: float = 0.0,
+    allow_noise: bool = False,
+) -> Decision:
+    """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
+
+    Without thresholds it takes its whole duration. It is done once more if the machine got in the way, and INVALID if
+    it does so again; with ``allow_noise`` neither. Raises as ``Workers.run``.
+    """
+    limit_ms = min((one.limit_ms for one in thresholds), default=None)
+    for attempt in range(2):
+        tests = _Tests(thresholds, least=least_s * traffic.rate_per_s)
+        run = workers.run(traffic, enough=tests.enough if thresholds else None)
+        found = _problems(workers, run, limit_ms)
+        if allow_noise or not found or attempt:
+            break
+    evidence = tests.evidence(run)
+    verdict: RateVerdict = together([one.verdict for one in evidence])
+    if found and not allow_noise:
+        verdict = "INVALID"
+    elif summarize(run).saturated:
+        verdict = "SATURATED"
+    return Decision(run=run, verdict=verdict, evidence=evidence, problems=found)
+
+
+def find_highest_rate(
+    workers: Workers,
+    thresholds: Sequence[LatencyThreshold],
+    *,
+    budget_s: float,
+    seed: int = 0,
+    allow_noise: bool = False,
+) -> tuple[HighestRate, tuple[Run, ...], tuple[Problem, ...]]:
+    """Look for the highest rate at which ``thresholds`` hold, for about ``budget_s``.
+
+    Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what was
+    wrong with them after second attempts. Raises SpecError, and as ``Workers.run``.
+    """
+    limit_ms = min(one.limit_ms for one in thresholds)
+    users = workers.configuration.workers * workers.configuration.max_batch
+    capacity_s = CAPACITY_SHARE * budget_s
+    closed, found = run_valid(
+        workers, ClosedLoop.constant(users=users, duration_s=capacity_s), limit_ms=limit_ms, allow_noise=allow_noise
+    )
+    runs, problems = [closed], list(found)
+
+    def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
+        traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=requests / rate_per_s, seed=seed + len(runs))
+        run = workers.run(traffic, enough=stop)
+        problems.extend(_problems(workers, run, limit_ms))
+        runs.append(run)
+        scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+        return OpenRun(
+            response_ns=(ended - scheduled)[ended > 0],
+            elapsed_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
+            saturated=run.stopped == "backlog",
+        )
+
+    highest = highest_rate(
+        probe,
+        saturation_per_s=max(summarize(closed).throughput_per_s, 1 / capacity_s),
+        thresholds=thresholds,
+        budget_s=budget_s - capacity_s,
+        seed=seed,
+    )
+    return highest, tuple(runs), tuple(problems)
+
+
+def _problems(workers: Workers, run: Run, limit_ms: float | None) -> tuple[Problem, ...]:
+    envelope = workers.envelope
+    return problems(run, limit_ms=limit_ms, cpus=envelope.cpus, containment=envelope.containment)
+
+
+class _Tests:
+    """The tests of one run. The first verdict of each stands, whatever comes after it."""
+
+    def __init__(self, thresholds: Sequence[LatencyThreshold], *, least: float) -> None:
+        self._tests = [SequentialTest(percentile=one.rank, limit_ns=one.limit_ns) for one in thresholds]
+        self._least = least
+
+    def enough(self, response_ns: np.ndarray) -> bool:
+        verdicts = [test.update(response_ns) for test in self._tests]
+        return len(response_ns) >= self._least and together(verdicts) != "UNDECIDED"
+
+    def evidence(self, run: Run) -> tuple[Evidence, ...]:
+        """What stands after all requests of ``run`` that were answered."""
+        scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+        for test in self._tests:
+            test.update((ended - scheduled)[ended > 0])
+        return tuple(test.evidence for test in self._tests)

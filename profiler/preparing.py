@@ -1,0 +1,136 @@
+"""From a model and the description of a deployment to what workers are started with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.types import KnobValue, Settings, Target
+from servefit.errors import SpecError
+from servefit.profiler.inprocess.workers import check
+from servefit.profiler.measuring import workers_for
+from servefit.profiler.types import Configuration
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from servefit.backends.compilation import Compilation
+    from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
+    from servefit.profiler.host import Host
+    from servefit.profiler.inprocess.workers import Workers
+    from servefit.profiler.types import InstanceProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """How a model is to be served, as a person says it.
+
+    Without ``backend`` it is the model's own library; without ``profile`` the whole of this host. ``batch`` is the most
+    requests joined in a call, ``batch_delay_us`` how long the first of them waits for others. ``environment`` is set
+    for the workers, ``options`` are knobs of the backend.
+    """
+
+    backend: str | None = None
+    profile: str | None = None
+    threads: int = 1
+    workers: int = 1
+    batch: int = 1
+    batch_delay_us: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, KnobValue] = field(default_factory=dict)
+    target: Target | str = Target.CPU
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Everything that a measurement takes. ``profile`` is the instance that is emulated."""
+
+    model: Model
+    compilation: Compilation
+    payload: Payload
+    profile: InstanceProfile
+    host: Host
+    configuration: Configuration
+    rows_per_request: int
+
+    def workers(self) -> AbstractContextManager[Workers]:
+        """Fresh workers, within the CPUs and the memory of the profile. Raises as ``start_workers`` does."""
+        return workers_for(
+            self.configuration,
+            self.compilation.artifact,
+            self.payload.rows,
+            host=self.host,
+            memory_bytes=self.profile.memory_bytes,
+            rows_per_request=self.rows_per_request,
+        )
+
+
+def prepare(
+    model: Any,
+    deployment: Deployment,
+    *,
+    payload: Any = None,
+    rows_per_request: int = 1,
+    seed: int = 0,
+    trust_pickle: bool = False,
+) -> Prepared:
+    """Open and compile ``model``, a Model or anything that Model.load takes, and find what to measure it with.
+
+    Without ``payload`` rows are drawn from the model. Raises SpecError for nonsense, ModelError and BackendError.
+    """
+    from servefit.backends.compilation import compile_model
+    from servefit.backends.model import Model
+    from servefit.backends.payload.reading import payload_for
+    from servefit.backends.registry import backend as backend_named
+    from servefit.profiler.host import describe_host
+    from servefit.profiler.profiles import gpu_for
+
+    target = Target.named(deployment.target)
+    host = describe_host()
+    instance = _instance(deployment.profile, host, target)
+    if deployment.backend is not None:
+        backend_named(deployment.backend)
+    opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
+    sample = payload_for(opened, payload, seed=seed)
+    configuration = Configuration(
+        vcpus=instance.vcpus,
+        backend=deployment.backend or opened.reference,
+        target=target,
+        settings=Settings(threads=deployment.threads, options=tuple(sorted(deployment.options.items()))),
+        workers=deployment.workers,
+        max_batch=deployment.batch,
+        batch_delay_us=deployment.batch_delay_us,
+        environment=tuple(sorted(deployment.environment.items())),
+        gpu=gpu_for(instance, host.gpus) if target is Target.CUDA else None,
+    )
+    check(configuration, rows_per_request)
+    return Prepared(
+        model=opened,
+        compilation=compile_model(opened, configuration.backend, payload=sample, target=target),
+        payload=sample,
+        profile=instance,
+        host=host,
+        configuration=configuration,
+        rows_per_request=rows_per_request,
+    )
+
+
+def _instance(name: str | None, host: Host, target: Target) -> InstanceProfile:
+    """The profile of that name; without one, the largest that is made from this host and fits ``target``."""
+    from servefit.profiler.profiles import find_profile, local_profiles, why_not_measurable
+
+    if name is None:
+        fitting = [
+            one
+            for one in local_profiles(host)
+            if bool(one.gpus) == (target is Target.CUDA) and why_not_measurable(one, host) is None
+        ]
+        if not fitting:
+            raise SpecError("target", target.value, f"has no profile on this host: {host.no_gpu_reason}")
+        return max(fitting, key=lambda one: one.vcpus)
+    instance = find_profile(name, host)
+    if reason := why_not_measurable(instance, host):
+        raise SpecError("profile", name, f"cannot be measured here: it {reason}")
+    return instance

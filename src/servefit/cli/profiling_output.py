@@ -1,0 +1,170 @@
+"""What ``servefit profile`` prints: figures of one configuration, of its steps, or a comparison of two."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from servefit.cli.output import Table
+
+if TYPE_CHECKING:
+    from servefit.profiler.against import Compared
+    from servefit.profiler.preparing import Prepared
+    from servefit.profiler.profiling import Profiled
+
+
+def profiled_table(found: Profiled) -> Table:
+    summary, measurement = found.summary, found.measurement
+    configuration = measurement.configuration
+    limit = measurement.memory_limit_bytes
+    rows: list[list[Any]] = [
+        ["profile", found.profile.name],
+        ["envelope", f"{measurement.envelope}, CPUs {', '.join(map(str, measurement.cpus))}"],
+        ["memory limit", None if limit is None else f"{limit / 2**30:.4g} GiB"],
+        ["backend", configuration.backend],
+        ["workers x threads", f"{configuration.workers} x {configuration.settings.threads}"],
+        *_answer_rows(found),
+        ["loop", summary.loop],
+        ["throughput per s", summary.throughput_per_s],
+        ["samples", summary.samples],
+    ]
+    for name, value in summary.latency_ms.items():
+        interval = summary.latency_ms_ci95.get(name)
+        within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
+        rows.append([f"latency {name} ms", None if value is None else f"{value:.4g}{within}"])
+    rows += [[f"service {name} ms", value] for name, value in summary.service_ms.items()]
+    if summary.lag_ms["p99"] is not None:
+        rows.append(["schedule lag p99 ms", summary.lag_ms["p99"]])
+    rows += [
+        ["CPU %", summary.cpu_percent],
+        ["memory %", summary.memory_percent],
+        ["GPU %", summary.gpu_percent],
+        ["payload", found.payload_source],
+    ]
+    return Table(columns=("figure", "value"), rows=rows)
+
+
+def _answer_rows(found: Profiled) -> list[list[Any]]:
+    """The verdict, or the highest rate, where one was asked for."""
+    if found.decision is not None:
+        reason = found.decision.reason
+        return [["verdict", found.decision.verdict + ("" if reason is None else f": {reason}")]]
+    if found.highest is None:
+        return []
+    highest = found.highest
+    interval = highest.interval_per_s
+    within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
+    estimate = None if highest.root_per_s is None else f"{highest.root_per_s:.4g}{within}"
+    return [
+        ["confirmed rate per s", highest.rate_per_s],
+        ["estimated limit per s", estimate],
+        ["search", f"{highest.ended}, {len(highest.tried)} runs"],
+    ]
+
+
+def steps_table(found: Profiled) -> Table:
+    names = list(found.steps[0].latency_ms)
+    return Table(
+        title="Steps",
+        columns=("users", "seconds", "throughput per s", "samples", *(f"{name} ms" for name in names), "CPU %"),
+        rows=[
+            [
+                step.users,
+                step.duration_s,
+                step.throughput_per_s,
+                step.samples,
+                *(step.latency_ms[name] for name in names),
+                step.cpu_percent,
+            ]
+            for step in found.steps
+        ],
+    )
+
+
+def profiled_document(found: Profiled) -> dict[str, Any]:
+    from servefit.search.document import model_document
+
+    measurement = found.measurement
+    run = measurement.runs[-1]
+    return {
+        "schema": 1,
+        "model": model_document(found.model),
+        "payload": found.payload_source,
+        "host": dataclasses.asdict(found.host),
+        "instance_profile": dataclasses.asdict(found.profile),
+        "configuration": dataclasses.asdict(measurement.configuration),
+        "driver": "inprocess",
+        "containment": measurement.containment,
+        "envelope": measurement.envelope,
+        "memory_limit_bytes": measurement.memory_limit_bytes,
+        "cpus": list(measurement.cpus),
+        "load_s": measurement.load_s,
+        "threads_per_worker": list(run.threads_per_worker),
+        "traffic": dataclasses.asdict(run.traffic),
+        "summary": dataclasses.asdict(found.summary),
+        "steps": [dataclasses.asdict(step) for step in found.steps],
+        "decision": _decision_document(found),
+        "highest_rate": None if found.highest is None else dataclasses.asdict(found.highest),
+        "problems": [dataclasses.asdict(problem) for problem in found.problems],
+        "telemetry": [dataclasses.asdict(point) for point in run.telemetry],
+        "warnings": list(found.warnings),
+    }
+
+
+def _decision_document(found: Profiled) -> dict[str, Any] | None:
+    if found.decision is None:
+        return None
+    return {
+        "verdict": found.decision.verdict,
+        "reason": found.decision.reason,
+        "evidence": [dataclasses.asdict(one) for one in found.decision.evidence],
+    }
+
+
+def comparison_table(compared: Compared) -> Table:
+    comparison = compared.comparison
+    low, high = comparison.ci95
+    return Table(
+        columns=("figure", "value"),
+        rows=[
+            ["a", _described(compared.one)],
+            ["b", _described(compared.other)],
+            ["compared", compared.metric],
+            ["outcome", comparison.outcome],
+            ["b / a", f"{comparison.ratio:.4g}  ({low:.4g} to {high:.4g})"],
+            ["smallest difference that counts", f"{100 * comparison.smallest_difference:.2g} %"],
+            ["a / a, for comparison", f"{comparison.noise.median_ratio:.4g}"],
+            ["blocks", f"{len(comparison.log_ratios)} of four measurements, ended by: {comparison.stopped}"],
+        ],
+    )
+
+
+def comparison_document(compared: Compared) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "a": _prepared_document(compared.one),
+        "b": _prepared_document(compared.other),
+        "host": dataclasses.asdict(compared.one.host),
+        "metric": compared.metric,
+        **dataclasses.asdict(compared.comparison),
+        "elapsed_s": compared.elapsed_s,
+    }
+
+
+def _prepared_document(prepared: Prepared) -> dict[str, Any]:
+    from servefit.search.document import model_document
+
+    return {
+        "model": model_document(prepared.model),
+        "instance_profile": prepared.profile.name,
+        "configuration": dataclasses.asdict(prepared.configuration),
+    }
+
+
+def _described(prepared: Prepared) -> str:
+    configuration = prepared.configuration
+    batch = f", batch {configuration.max_batch}" if configuration.max_batch > 1 else ""
+    return (
+        f"{prepared.model.source}: {configuration.backend}, {configuration.workers} x "
+        f"{configuration.settings.threads}{batch} on {prepared.profile.name}"
+    )
