@@ -9,8 +9,8 @@ Both call xgboost's C function XGBoosterPredictFromDense, and open the same file
 takes is printed beside it.
 
 Prints one JSON object with ratios to the hand-written loop and their 95 % intervals over blocks; the aim is an interval
-within 3 % of one. Without ``--model`` it trains 1000 trees of depth 8 on 30 features, a minute's work, and keeps them
-in the state folder; the rest takes about three and a half minutes.
+within 3 % of one. It takes about three and a half minutes. Without ``--model`` it trains 1000 trees of depth 8 on 30
+features first, once, and keeps them in the state folder.
 """
 
 from __future__ import annotations
