@@ -6,11 +6,9 @@ import time
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.comparing.comparison import Comparison, Figure, compare
-from servefit.profiler.microbenchmark.timing import TimeCalls
+from servefit.profiler.microbenchmark.service_time import measure_p50_once
 from servefit.profiler.preparing import Deployment, Prepared, prepare
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
@@ -18,14 +16,11 @@ from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from servefit.profiler.microbenchmark.timing import CallTimes
-
 Metric: TypeAlias = Literal["service time p50", "response time p95", "time per request"]
 """What is compared, less being better: the median time of one call, the p95 at a rate, or, of users who take turns, the
 time that passes for every request answered."""
 
 BUDGET_S = 60.0
-_CALLS = TimeCalls(duration_s=0.3, warm_up_s=0.3)
 _RUN_S = 1.0
 
 
@@ -102,18 +97,17 @@ def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in against.items() if name != "model"}
 
 
-def _median_ns(times: CallTimes) -> float:
-    """The median time of a call, of single calls or of the means of blocks."""
-    return float(np.median(times.durations_ns())) / times.calls_per_duration
-
-
 def _measure(prepared: Prepared, traffic: Traffic | None) -> Figure:
     """One measurement by fresh processes. Raises MeasurementError where there are too few samples for a figure."""
+    if traffic is None:
+        return measure_p50_once(
+            prepared.configuration,
+            prepared.compilation.artifact,
+            prepared.payload.rows,
+            host=prepared.host,
+            rows_per_request=prepared.rows_per_request,
+        )
     with prepared.workers() as workers:
-        if traffic is None:
-            order = replace(_CALLS, requests_per_call=prepared.configuration.max_batch)
-            medians = [_median_ns(times) for times in workers.time_calls(order)]
-            return Figure(value=sum(medians) / len(medians), host_fingerprint=prepared.host.fingerprint)
         summary = summarize(workers.run(traffic))
     value = summary.latency_ms["p95"] if summary.loop == "open" else None
     if summary.loop == "closed" and summary.throughput_per_s:

@@ -123,6 +123,24 @@ def test_a_quiet_spell_of_a_busy_queue_is_no_pass() -> None:
     assert np.mean([a_test().update(spell) == "PASS" for spell in quiet]) < 0.02
 
 
+def test_a_limit_that_is_far_away_passes_soon_in_a_busy_queue_too() -> None:
+    found = [look_every(100, single_server(0.8, 2000, seed) / 20) for seed in range(20)]
+    assert share_of("PASS", found) == 1
+    assert np.median([test.evidence.samples for test in found]) < 600
+
+
+def test_one_response_near_a_far_limit_takes_the_short_cut_away() -> None:
+    response = single_server(0.8, 600, seed=1) / 20
+    without = a_test()
+    without.update(response)
+    response[300] = LIMIT_NS / 2
+    with_one = a_test()
+    with_one.update(response)
+    assert without.evidence.verdict == "PASS"
+    assert with_one.evidence.verdict == "UNDECIDED"
+    assert with_one.evidence.violations == 0
+
+
 def test_a_few_stalls_do_not_hide_that_the_other_requests_wait_for_each_other() -> None:
     response_ns = single_server(0.9, 4000, seed=2)
     stalled = response_ns.copy()

@@ -9,8 +9,9 @@ from servefit.search.sla import Sla
 from servefit.search.verdict import judge
 
 if TYPE_CHECKING:
-    from servefit.profiler.sequential import Verdict
     from tests.search.conftest import MakeEvidence, MakeSummary
+
+    from servefit.profiler.sequential import Verdict
 
 LIMIT = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=10.0),))
 LIMIT_AT_RATE = Sla(thresholds=LIMIT.thresholds, rate_per_s=100.0)

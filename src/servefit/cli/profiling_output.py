@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from servefit.cli.output import Table
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from servefit.profiler.against import Compared
     from servefit.profiler.preparing import Prepared
     from servefit.profiler.profiling import Profiled
+    from servefit.profiler.sequential import Evidence
 
 
 def profiled_table(found: Profiled) -> Table:
@@ -117,8 +119,14 @@ def _decision_document(found: Profiled) -> dict[str, Any] | None:
     return {
         "verdict": found.decision.verdict,
         "reason": found.decision.reason,
-        "evidence": [dataclasses.asdict(one) for one in found.decision.evidence],
+        "evidence": [_evidence_document(one) for one in found.decision.evidence],
     }
+
+
+def _evidence_document(one: Evidence) -> dict[str, Any]:
+    """JSON has no infinity, which is the autocorrelation time of a run that is too short to tell."""
+    known = one.autocorrelation_time is not None and isfinite(one.autocorrelation_time)
+    return {**dataclasses.asdict(one), "autocorrelation_time": one.autocorrelation_time if known else None}
 
 
 def comparison_table(compared: Compared) -> Table:
