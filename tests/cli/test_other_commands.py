@@ -105,7 +105,16 @@ def test_compile_writes_an_artifact_and_says_how_well_it_agrees(
 
 @pytest.mark.parametrize("traffic", [("--rate", "200/s"), ("--users", "3")])
 def test_profile_measures_one_configuration(servefit: Servefit, sources: Sources, traffic: tuple[str, str]) -> None:
-    arguments = ("profile", sources.xgboost, "--payload", sources.payload, "--duration", "1s", *traffic)
+    arguments = (
+        "profile",
+        sources.xgboost,
+        "--payload",
+        sources.payload,
+        "--duration",
+        "1s",
+        "--allow-noise",
+        *traffic,
+    )
     ended = servefit(*arguments, "--format", "json")
     assert ended.status == 0, ended.stderr
     summary = ended.document["summary"]
@@ -118,6 +127,6 @@ def test_profile_measures_one_configuration(servefit: Servefit, sources: Sources
 
 def test_more_workers_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Servefit, sources: Sources) -> None:
     arguments = ("profile", sources.xgboost, "--profile", "local-1c", "--workers", "2", "--duration", "1s")
-    ended = servefit(*arguments)
+    ended = servefit(*arguments, "--allow-noise")
     assert ended.status == 0, ended.stderr
     assert "warning: 2 workers" in ended.stderr
