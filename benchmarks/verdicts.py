@@ -86,11 +86,14 @@ class Queue:
         return simulate(arrivals, services, self.servers)[SETTLE:]
 
 
-QUEUES = tuple(
-    Queue(service=service, servers=servers, utilisation=utilisation)
-    for service, servers in (("M", 1), ("D", 1), ("M", 2))
-    for utilisation in UTILISATIONS
-) + (Queue(service="G", servers=1, utilisation=0.5),)
+QUEUES = (
+    *(
+        Queue(service=service, servers=servers, utilisation=utilisation)
+        for service, servers in (("M", 1), ("D", 1), ("M", 2))
+        for utilisation in UTILISATIONS
+    ),
+    Queue(service="G", servers=1, utilisation=0.5),
+)
 CLEAR_QUEUES = tuple(Queue(service="M", servers=1, utilisation=utilisation) for utilisation in (0.05, 0.5, 0.7))
 CLEAR_SHARES = (0.0, 0.01, 0.1)
 """Where none violate, the limit is twenty times the percentile."""

@@ -197,6 +197,8 @@ class _Search:
         while True:
             requests = max(self._least, int(share * self._budget.total(rate)))
             limit = APPROACH_SHARE if self._points else 1.0
+            if rate == floor:  # the run to end all: it is over as soon as it is clear that nothing meets the SLA
+                requests, limit = min(requests, max(self._budget.left(rate), 1)), 1.0
             if requests > self._budget.left(rate, share=limit):
                 break
             verdict = self._run(rate, requests, "approach", stop_when_decided=rate == floor)
@@ -236,6 +238,9 @@ class _Search:
                 break
             else:
                 highest = STEP * rate
+        if not passed and self._root() <= _FLOOR * self._saturation_per_s:
+            lowest = min(one.rate_per_s for one in self._tried)
+            return f"the SLA is not met at {lowest:.4g} requests/s, the lowest rate that was tried"
         return "confirmed" if passed else "the budget was spent before a rate was confirmed"
 
     def result(self, ended: str) -> HighestRate:

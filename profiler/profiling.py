@@ -92,7 +92,8 @@ def profile(
     asked = _Asked(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )
-    loop = asked.loop(workers * batch, seed)
+    # Counts below one are refused by name when the configuration is prepared.
+    loop = asked.loop(max(1, workers * batch), seed)
     deployment = Deployment(
         backend=backend,
         profile=profile,

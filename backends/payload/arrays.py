@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import numpy as np
 from servefit.backends.payload.table import MAX_ROWS, Table, no_rows
 from servefit.errors import PayloadMismatch
 
+# numpy parses the header of an array as Python.
+_BROKEN_ARRAY = (ValueError, OverflowError, SyntaxError, TypeError, tokenize.TokenError)
 _MAX_NPZ_BYTES = 4 * 2**30
 _ROWS_NAMES = ("X", "x", "rows", "features", "data", "instances")
 
@@ -40,7 +44,7 @@ def read_npy(path: Path, source: str, features: int) -> Table:
     """Read an NPY file. It is mapped and not loaded, so a header that promises more than the file holds is refused."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, OverflowError, SyntaxError, TypeError) as error:
+    except (*_BROKEN_ARRAY, OSError) as error:
         raise _broken(source, "an NPY array of numbers", error) from error
     return table_of_array(array, source, features)
 
@@ -54,7 +58,7 @@ def read_npz(path: Path, source: str, features: int) -> Table:
             raise PayloadMismatch(source, expected=f"at most {_MAX_NPZ_BYTES} bytes", got=str(unpacked_bytes))
         with np.load(path, allow_pickle=False) as arrays:
             array = arrays[_name_of_rows(arrays.files, source)]
-    except (ValueError, OSError, OverflowError, SyntaxError, TypeError, MemoryError, KeyError, EOFError) as error:
+    except (*_BROKEN_ARRAY, OSError, MemoryError, KeyError, EOFError, zlib.error) as error:
         raise _broken(source, "an NPZ file of arrays of numbers", error) from error
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _broken(source, "an NPZ file", error) from error

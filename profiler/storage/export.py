@@ -33,11 +33,16 @@ def save_histogram(run: Run, path: Path) -> None:
 
     Raises SpecError for another ending, and StateError.
     """
+    check_histogram_name(path)
     if path.suffix == ".hlog":
         save_histogram_log(run, path)
-    elif path.suffix == ".hgrm":
-        save_percentile_distribution(run, path)
     else:
+        save_percentile_distribution(run, path)
+
+
+def check_histogram_name(path: Path) -> None:
+    """Raise SpecError for a name that does not say which kind of histogram it is."""
+    if path.suffix not in (".hlog", ".hgrm"):
         raise SpecError("histogram", str(path), "is neither a .hlog nor a .hgrm", remedy="name it so: times.hlog")
 
 

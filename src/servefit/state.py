@@ -57,11 +57,14 @@ def writing(path: Path, *, variable: str | None = "SERVEFIT_HOME") -> Iterator[N
 def write_atomically(path: Path, content: bytes, *, variable: str | None = "SERVEFIT_HOME") -> None:
     """Write ``path`` so that a reader sees the old content or the new, never half of it.
 
-    ``variable`` is as for :func:`writing`. Raises StateError.
+    ``variable`` is as for :func:`writing`. What the user named gets the permissions that the user's files have, all
+    else is for the user alone. Raises StateError.
     """
     with writing(path, variable=variable):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
+            if variable is None:
+                os.fchmod(handle, 0o666 & ~_umask())
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
                 stream.flush()
@@ -70,6 +73,13 @@ def write_atomically(path: Path, content: bytes, *, variable: str | None = "SERV
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _umask() -> int:
+    """What this process takes away from the permissions of new files. It can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 @contextmanager

@@ -39,16 +39,13 @@ class Synthetic:
 
 def load(artifact: Artifact, settings: Settings) -> Synthetic:
     facts: Mapping[str, Any] = artifact.facts
-    if facts.get("fails_to_load"):
-        raise BackendUnavailable("synthetic", "no such library", remedy="install it")
-    if facts.get("raises_on_load"):
-        raise RuntimeError("the library is in a bad mood")
-    if facts.get("hangs_on_load"):
-        time.sleep(3600)
+    _fail(facts)
     if facts.get("forks"):
         for _ in range(2):
             if os.fork() == 0:
                 time.sleep(3600)
+    if "daemonises" in facts:
+        _daemonise(Path(facts["daemonises"]))
     if "imports" in facts:
         import_module(facts["imports"])
     if facts.get("widens_its_mask"):
@@ -58,6 +55,26 @@ def load(artifact: Artifact, settings: Settings) -> Synthetic:
             f"{os.environ['OMP_NUM_THREADS']} {os.environ.get('COLOUR')} {sorted(os.sched_getaffinity(0))}"
         )
     return Synthetic(ACTS[facts.get("act", "nothing")](facts))
+
+
+def _fail(facts: Mapping[str, Any]) -> None:
+    if facts.get("fails_to_load"):
+        raise BackendUnavailable("synthetic", "no such library", remedy="install it")
+    if facts.get("raises_on_load"):
+        raise RuntimeError("the library is in a bad mood")
+    if facts.get("hangs_on_load"):
+        time.sleep(3600)
+
+
+def _daemonise(told: Path) -> None:
+    """Leave a process behind that has left this one's group and session, and tell its id."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            told.write_text(str(os.getpid()))
+            time.sleep(3600)
+        os._exit(0)
+    os.wait()
 
 
 def _nothing(facts: Mapping[str, Any]) -> Act:
@@ -116,6 +133,17 @@ def _no_memory() -> None:
     raise MemoryError
 
 
+def _leak(facts: Mapping[str, Any]) -> Act:
+    """Keep ``mb`` megabytes more with every call, up to ``most_mb``."""
+    kept: list[bytearray] = []
+
+    def act(rows: np.ndarray) -> None:
+        if len(kept) * facts["mb"] < facts["most_mb"]:
+            kept.append(bytearray(facts["mb"] * 2**20))
+
+    return act
+
+
 def _log_rows(facts: Mapping[str, Any]) -> Act:
     """Append a line a call to the file ``log``: the first value of every row."""
     log = os.open(facts["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -132,6 +160,7 @@ ACTS: Mapping[str, Callable[[Mapping[str, Any]], Act]] = {
     "nothing": _nothing,
     "spin": _spin,
     "sleep": _sleep,
+    "leak": _leak,
     "log rows": _log_rows,
     "segfault": _in_the_end(_segfault),
     "kill": _in_the_end(lambda: os.kill(os.getpid(), signal.SIGKILL)),

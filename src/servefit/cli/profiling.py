@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ from servefit.cli.options import (
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import saying
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
-from servefit.errors import SpecError
+from servefit.errors import SpecError, StateError
 
 if TYPE_CHECKING:
     from servefit.profiler.profiling import Profiled
@@ -106,6 +107,7 @@ def profile(
     if phase and stairs is not None:
         raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of the two")
     traffic = parse_phases(phase or ()) if stairs is None else parse_stairs(stairs)
+    _check_files(save, histogram)
     if against is not None:
         if thresholds or traffic is not None or save is not None or histogram is not None:
             raise SpecError("against", against, "takes --rate or --users, and no SLA, phases or files to write")
@@ -162,6 +164,17 @@ def profile(
         warn(caution)
     if status := _exit_status(found, allow_noise=allow_noise):
         raise typer.Exit(status)
+
+
+def _check_files(save: Path | None, histogram: Path | None) -> None:
+    """Refuse, before anything is measured, files that could not be written after it."""
+    from servefit.profiler.storage.export import check_histogram_name
+
+    if histogram is not None:
+        check_histogram_name(histogram)
+    for path in (save, histogram):
+        if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+            raise StateError(path, f"{path.parent} is no folder that can be written to", variable=None)
 
 
 def _keep(found: Profiled, save: Path | None, histogram: Path | None) -> None:

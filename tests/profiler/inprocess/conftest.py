@@ -22,7 +22,7 @@ def open_files() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No child process, open file, thread, named shared memory or temporary file outlives a test."""
+    """No child process, open file, thread, named shared memory, control group or temporary file outlives a test."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
@@ -32,7 +32,13 @@ def nothing_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     assert len(open_files()) == len(files_before), open_files() ^ files_before
     assert threading.active_count() == threads_before
     assert own_shared_memory() == shared_before
+    assert own_control_groups() == []
     assert list(temporary.iterdir()) == []
+
+
+def own_control_groups() -> list[Path]:
+    """The groups that this process made, in any hierarchy."""
+    return list(Path("/sys/fs/cgroup").glob(f"**/servefit-*-{os.getpid()}-*"))
 
 
 def own_shared_memory() -> set[str]:

@@ -82,6 +82,36 @@ def test_a_worker_that_gets_no_memory_is_out_of_memory(start_synthetic: StartSyn
         workers.run(SHORT)
 
 
+def test_a_leak_ends_at_the_memory_limit_where_memory_can_be_limited(start_synthetic: StartSynthetic) -> None:
+    """Where it cannot, the leak, which is finite, hurts nobody."""
+    limit = 256 * 2**20
+    facts = {"act": "leak", "mb": 8, "most_mb": 600}
+    with start_synthetic(facts, cpus=ONE_CPU, memory_bytes=limit) as workers:
+        if workers.envelope.containment == "cgroup":
+            with pytest.raises(OutOfMemory, match=r"killed by the kernel: .* more memory than the 256 MiB") as caught:
+                workers.run(SHORT)
+            assert caught.value.limit_bytes == workers.envelope.memory_limit_bytes == limit
+        else:
+            assert workers.run(SHORT).peak_memory_bytes > limit
+
+
+def test_what_a_worker_daemonised_ends_with_it(start_synthetic: StartSynthetic, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with start_synthetic({"daemonises": str(told)}, cpus=ONE_CPU) as workers:
+        workers.run(SHORT)
+        daemon = psutil.Process(int(told.read_text()))
+        assert daemon.is_running()
+        assert os.getpgid(daemon.pid) != workers.pids[0]
+    assert not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_thread_cannot_leave_a_control_group(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"widens_its_mask": True}, cpus=ONE_CPU) as workers:
+        run = workers.run(SHORT)
+        escapes = workers.envelope.containment != "cgroup" and len(os.sched_getaffinity(0)) > 1
+    assert run.threads_outside == (1 if escapes else 0)
+
+
 def test_an_exception_in_a_run_names_itself(start_synthetic: StartSynthetic) -> None:
     facts = {"act": "raise", "calls": 500}
     with (

@@ -1,0 +1,119 @@
+"""``servefit profile``: what it decides, finds, compares and keeps, and how it says that it cannot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.profiler.storage.measurements import load_measurement
+from servefit.profiler.summary import summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Finished, Servefit, Sources
+
+    Profile = Callable[..., Finished]
+
+
+@pytest.fixture
+def profile(servefit: Servefit, sources: Sources) -> Profile:
+    """Profile the XGBoost model; the machine that tests run on may be noisy."""
+
+    def run(*arguments: str | Path) -> Finished:
+        usual = ("--payload", sources.payload, "--allow-noise", "--quiet")
+        return servefit("profile", sources.xgboost, *usual, *arguments)
+
+    return run
+
+
+def test_an_sla_that_holds_at_a_rate_is_decided_early_with_its_evidence(profile: Profile) -> None:
+    ended = profile("--rate", "300/s", "--sla", "p95=5s", "--duration", "30s", "--format", "json")
+    assert ended.status == 0, ended.stderr
+    decision = ended.document["decision"]
+    assert decision["verdict"] == "PASS"
+    assert decision["evidence"][0]["violations"] == 0
+    assert 90 <= decision["evidence"][0]["samples"] < 8000
+
+
+def test_an_sla_that_does_not_hold_ends_with_3(profile: Profile) -> None:
+    ended = profile("--rate", "300/s", "--sla", "p95=1us", "--duration", "30s")
+    assert ended.status == 3
+    assert "FAIL" in ended.stdout
+
+
+def test_without_a_rate_the_highest_one_is_found(profile: Profile) -> None:
+    ended = profile("--sla", "p95=50ms", "--duration", "4s", "--format", "json")
+    highest = ended.document["highest_rate"]
+    assert ended.status == (3 if highest["rate_per_s"] is None else 0), ended.stderr
+    assert highest["root_per_s"] > 0
+    assert highest["elapsed_s"] < 6
+    assert len(highest["tried"]) >= 1
+
+
+def test_stairs_are_reported_step_by_step(profile: Profile) -> None:
+    stairs = ("--stairs", "steps=2,users=1,duration=1.1s")
+    document = profile(*stairs, "--format", "json").document
+    assert [step["users"] for step in document["steps"]] == [1, 2]
+    assert all(step["samples"] > 20 for step in document["steps"])
+    table = profile(*stairs)
+    assert "Steps" in table.stdout
+
+
+def test_evenly_spaced_arrivals_and_delayed_batches_can_be_asked_for(profile: Profile) -> None:
+    arguments = ("--rate", "200/s", "--constant", "--batch", "8", "--batch-delay", "20ms", "--duration", "1s")
+    document = profile(*arguments, "--format", "json").document
+    assert document["traffic"]["arrivals"] == "constant"
+    assert document["configuration"]["batch_delay_us"] == 20_000
+    assert document["summary"]["latency_ms"]["p50"] > 5
+
+
+def test_what_is_kept_gives_the_same_figures_again(profile: Profile, tmp_path: Path) -> None:
+    kept, log = tmp_path / "kept.servefit", tmp_path / "times.hlog"
+    ended = profile("--users", "2", "--duration", "1s", "--save", kept, "--histogram", log, "--format", "json")
+    assert ended.status == 0, ended.stderr
+    summary = summarize(load_measurement(kept).runs[0], memory_bytes=ended.document["instance_profile"]["memory_bytes"])
+    printed = ended.document["summary"]
+    assert printed["latency_ms"] == summary.latency_ms
+    assert printed["throughput_per_s"] == summary.throughput_per_s
+    assert printed["cpu_percent"] == summary.cpu_percent
+    assert log.read_text().startswith("#[")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rate", "10/s", "--users", "1"], ["users", "rate"]),
+        (["--users", "1", "--sla", "p95=1ms"], ["sla", "give a rate"]),
+        (["--stairs", "steps=0,users=1,duration=1s"], ["steps", "not above zero"]),
+        (["--stairs", "steps=2,users=-1,duration=1s"], ["users", "not above zero"]),
+        (["--stairs", "two of them"], ["stairs", "steps=4,users=2"]),
+        (["--stairs", "steps=2,users=1,duration=1s", "--phase", "users=1,duration=1s"], ["stairs", "phases"]),
+        (["--duration", "-3s"], ["duration"]),
+        (["--duration", "1000000h"], ["duration", "a day"]),
+        (["--sla", "p95=1ms", "--duration", "0s"], ["duration", "above zero"]),
+        (["--sla", "p42=1ms", "--rate", "1/s"], ["sla", "p42"]),
+        (["--against", "onnxrunime"], ["onnxrunime", "did you mean 'onnxruntime'"]),
+        (["--against", "colour=green"], ["against", "colour"]),
+        (["--against", "workers=many"], ["against", "backend=onnxruntime,threads=2"]),
+        (["--against", "onnxruntime", "--save", "x"], ["against", "files to write"]),
+        (["--histogram", "times.csv", "--duration", "1s"], ["histogram", ".hlog"]),
+        (["--batch-delay", "soon"], ["batch_delay", "duration"]),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_in_one_line(
+    profile: Profile, arguments: list[str], words: list[str]
+) -> None:
+    ended = profile(*arguments)
+    assert ended.status == 2, ended.stderr
+    assert ended.stdout == ""
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert all(word in ended.stderr for word in words), ended.stderr
+
+
+def test_a_file_that_cannot_be_written_is_told_in_one_line(profile: Profile) -> None:
+    ended = profile("--users", "1", "--duration", "0.2s", "--save", "/no/such/folder/kept")
+    assert ended.status == 4
+    assert "cannot write /no/such/folder/kept" in ended.stderr
