@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from servefit.backends.compilation import compile_model as compile_model
     from servefit.backends.model import Model as Model
     from servefit.errors import ServefitError as ServefitError
+    from servefit.profiler.against import compare_deployments as compare_deployments
+    from servefit.profiler.limits import LatencyThreshold as LatencyThreshold
+    from servefit.profiler.preparing import Deployment as Deployment
     from servefit.profiler.profiling import profile as profile
+    from servefit.profiler.storage.measurements import load_measurement as load_measurement
+    from servefit.profiler.storage.measurements import save_measurement as save_measurement
+    from servefit.profiler.summary import summarize as summarize
+    from servefit.profiler.traffic import ClosedLoop as ClosedLoop
     from servefit.search.sagemaker import CategoricalParameter as CategoricalParameter
     from servefit.search.sagemaker import ModelLatencyThreshold as ModelLatencyThreshold
     from servefit.search.sagemaker import Phase as Phase
@@ -23,13 +30,20 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "CategoricalParameter": "servefit.search.sagemaker",
+    "ClosedLoop": "servefit.profiler.traffic",
+    "Deployment": "servefit.profiler.preparing",
+    "LatencyThreshold": "servefit.profiler.limits",
     "Model": "servefit.backends.model",
     "ModelLatencyThreshold": "servefit.search.sagemaker",
     "Phase": "servefit.search.sagemaker",
     "ServefitError": "servefit.errors",
+    "compare_deployments": "servefit.profiler.against",
     "compile_model": "servefit.backends.compilation",
+    "load_measurement": "servefit.profiler.storage.measurements",
     "profile": "servefit.profiler.profiling",
     "right_size": "servefit.search.sagemaker",
+    "save_measurement": "servefit.profiler.storage.measurements",
+    "summarize": "servefit.profiler.summary",
 }
 
 __all__ = [*_HOME_OF, "__version__"]
