@@ -7,32 +7,41 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from servefit.errors import MeasurementError, SpecError
-from servefit.profiler.comparing.comparison import Comparison, Figure, compare
+from servefit.profiler.comparing.comparison import LEAST_BLOCKS, Comparison, Figure, compare
+from servefit.profiler.deciding import run_valid
 from servefit.profiler.microbenchmark.service_time import measure_p50_once
 from servefit.profiler.preparing import Deployment, Prepared, prepare
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from servefit.profiler.validity import Problem
 
 Metric: TypeAlias = Literal["service time p50", "response time p95", "time per request"]
 """What is compared, less being better: the median time of one call, the p95 at a rate, or, of users who take turns, the
 time that passes for every request answered."""
 
 BUDGET_S = 60.0
+LEAST_MEASUREMENTS = 8 * LEAST_BLOCKS
+"""Blocks of four, as many again for the comparison of the one with itself."""
+
 _RUN_S = 1.0
+_ENOUGH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Two deployments, ``one`` and ``other``, and what came out: ``comparison.ratio`` is other / one of ``metric``."""
+    """Two deployments, ``one`` and ``other``, and what came out: ``comparison.ratio`` is other / one of ``metric``.
+    ``warnings`` are for whoever reads it."""
 
     one: Prepared
     other: Prepared
     metric: Metric
     comparison: Comparison
     elapsed_s: float
+    warnings: tuple[str, ...]
 
 
 def compare_deployments(
@@ -60,30 +69,59 @@ def compare_deployments(
         raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")
     if not budget_s > 0:
         raise SpecError("budget", budget_s, "is not above zero")
-    traffic: Traffic | None = None
-    if rate is not None:
-        traffic = OpenLoop(rate_per_s=rate, duration_s=max(_RUN_S, 200 / rate), seed=seed)
-    elif users is not None:
-        traffic = ClosedLoop.constant(users=users, duration_s=_RUN_S)
+    traffic = _traffic(rate, users, budget_s, seed)
+    from servefit.backends.model import Model
+
     began = time.monotonic()
     differing = replace(deployment, **_fields(against))
-    one = prepare(
-        model, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed, trust_pickle=trust_pickle
+    first, second = (
+        given if isinstance(given, Model) else Model.load(given, trust_pickle=trust_pickle)
+        for given in (model, against.get("model", model))
     )
+    one = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
     # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
-    other = prepare(
-        against.get("model", model),
-        differing,
-        payload=one.payload.rows,
-        rows_per_request=rows_per_request,
+    other = prepare(second, differing, payload=one.payload.rows, rows_per_request=rows_per_request, seed=seed)
+    disturbances: list[Problem] = []
+    comparison = compare(
+        lambda: _measure(one, traffic, disturbances),
+        lambda: _measure(other, traffic, disturbances),
+        budget_s=budget_s,
         seed=seed,
-        trust_pickle=trust_pickle,
     )
-    comparison = compare(lambda: _measure(one, traffic), lambda: _measure(other, traffic), budget_s=budget_s, seed=seed)
     metric: Metric = "service time p50"
     if traffic is not None:
         metric = "response time p95" if isinstance(traffic, OpenLoop) else "time per request"
-    return Compared(one=one, other=other, metric=metric, comparison=comparison, elapsed_s=time.monotonic() - began)
+    return Compared(
+        one=one,
+        other=other,
+        metric=metric,
+        comparison=comparison,
+        elapsed_s=time.monotonic() - began,
+        warnings=(*one.model.warnings, *_warnings(disturbances)),
+    )
+
+
+def _traffic(rate: float | None, users: int | None, budget_s: float, seed: int) -> Traffic | None:
+    """What every measurement carries out, None for calls alone. Raises SpecError."""
+    if users is not None:
+        return ClosedLoop.constant(users=users, duration_s=_RUN_S)
+    if rate is None:
+        return None
+    traffic = OpenLoop(rate_per_s=rate, duration_s=_RUN_S, seed=seed)
+    if rate * _RUN_S >= _ENOUGH:
+        return traffic
+    needed_s = LEAST_MEASUREMENTS * _ENOUGH / rate
+    if needed_s > budget_s:
+        raise SpecError(
+            "rate", rate, f"takes {needed_s:.0f} s to compare at", remedy="ask for a higher rate, or give it that time"
+        )
+    return replace(traffic, duration_s=_ENOUGH / rate)
+
+
+def _warnings(disturbances: Sequence[Problem]) -> Iterator[str]:
+    for kind in dict.fromkeys(problem.kind for problem in disturbances):
+        alike = [problem for problem in disturbances if problem.kind == kind]
+        yield f"the machine got in the way of {len(alike)} measurements ({kind}): {alike[-1].reason}"
 
 
 def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,18 +135,24 @@ def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in against.items() if name != "model"}
 
 
-def _measure(prepared: Prepared, traffic: Traffic | None) -> Figure:
-    """One measurement by fresh processes. Raises MeasurementError where there are too few samples for a figure."""
+def _measure(prepared: Prepared, traffic: Traffic | None, disturbances: list[Problem]) -> Figure:
+    """One measurement by fresh processes; what got in its way is added to ``disturbances``.
+
+    Raises MeasurementError where there are too few samples for a figure.
+    """
     if traffic is None:
         return measure_p50_once(
             prepared.configuration,
             prepared.compilation.artifact,
             prepared.payload.rows,
             host=prepared.host,
+            memory_bytes=prepared.profile.memory_bytes,
             rows_per_request=prepared.rows_per_request,
         )
     with prepared.workers() as workers:
-        summary = summarize(workers.run(traffic))
+        run, problems = run_valid(workers, traffic)
+    disturbances.extend(problems)
+    summary = summarize(run)
     value = summary.latency_ms["p95"] if summary.loop == "open" else None
     if summary.loop == "closed" and summary.throughput_per_s:
         value = 1 / summary.throughput_per_s

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+
+from servefit.errors import SpecError
 from servefit.profiler.highest_rate import OpenRun, highest_rate
 from servefit.profiler.sequential import SequentialTest, together
 from servefit.profiler.summary import summarize
@@ -16,8 +19,6 @@ from servefit.profiler.validity import problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import numpy as np
 
     from servefit.profiler.highest_rate import HighestRate
     from servefit.profiler.inprocess.workers import Workers
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 CAPACITY_SHARE = 0.05
 """The part of the time for a search that the closed loop before it takes."""
+
+LEAST_SEARCH_S = 1.0
 
 RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
 """SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
@@ -109,11 +112,16 @@ def find_highest_rate(
     seed: int = 0,
     allow_noise: bool = False,
 ) -> tuple[HighestRate, tuple[Run, ...], tuple[Problem, ...]]:
-    """Look for the highest rate at which ``thresholds`` hold, for about ``budget_s``.
+    """Look for the highest rate at which ``thresholds``, one or more, hold, for about ``budget_s``.
 
-    Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what was
-    wrong with them after second attempts. Raises SpecError, and as ``Workers.run``.
+    Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what kept
+    disturbing them, if that ended the search: a run that the machine got in the way of is left out and made again,
+    until there are too many of them. Raises SpecError, and as ``Workers.run``.
     """
+    if not thresholds:
+        raise SpecError("sla", (), "limits nothing", remedy="limit at least one percentile")
+    if not budget_s >= LEAST_SEARCH_S:
+        raise SpecError("duration", budget_s, f"is too short for a search: {LEAST_SEARCH_S:g} s at least")
     limit_ms = min(one.limit_ms for one in thresholds)
     users = workers.configuration.workers * workers.configuration.max_batch
     capacity_s = CAPACITY_SHARE * budget_s
@@ -125,13 +133,15 @@ def find_highest_rate(
     def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
         traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=requests / rate_per_s, seed=seed + len(runs))
         run = workers.run(traffic, enough=stop)
-        problems.extend(_problems(workers, run, limit_ms))
         runs.append(run)
+        disturbing = _problems(workers, run, limit_ms)
+        problems.extend(disturbing)
         scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
         return OpenRun(
             response_ns=(ended - scheduled)[ended > 0],
             elapsed_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
-            saturated=run.stopped == "backlog",
+            saturated=summarize(run).saturated,
+            disturbed=bool(disturbing) and not allow_noise,
         )
 
     highest = highest_rate(
@@ -141,7 +151,7 @@ def find_highest_rate(
         budget_s=budget_s - capacity_s,
         seed=seed,
     )
-    return highest, tuple(runs), tuple(problems)
+    return highest, tuple(runs), tuple(problems) if highest.disturbed or found else ()
 
 
 def _problems(workers: Workers, run: Run, limit_ms: float | None) -> tuple[Problem, ...]:
@@ -161,8 +171,11 @@ class _Tests:
         return len(response_ns) >= self._least and together(verdicts) != "UNDECIDED"
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
-        """What stands after all requests of ``run`` that were answered."""
+        """What stands after all requests of ``run`` up to the first without an answer."""
         scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+        unanswered = np.flatnonzero(ended == 0)
+        known = int(unanswered[0]) if len(unanswered) else len(ended)
         for test in self._tests:
-            test.update((ended - scheduled)[ended > 0])
+            if known >= test.evidence.samples:
+                test.update((ended - scheduled)[:known])
         return tuple(test.evidence for test in self._tests)

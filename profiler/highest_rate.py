@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 import numpy as np
 
 from servefit.errors import SpecError
-from servefit.profiler.rate_fit import Lines, Point, fit_points, measured_point, root_interval, saturated_point, settled
+from servefit.profiler.rate_fit import (
+    LEAST_RESPONSES,
+    Lines,
+    Point,
+    fit_points,
+    measured_point,
+    root_interval,
+    saturated_point,
+    settled,
+)
 from servefit.profiler.sequential import ALPHA, SequentialTest, Verdict, autocorrelation_time, together
 
 if TYPE_CHECKING:
@@ -36,6 +45,9 @@ _CLOSE_ENOUGH = 0.03
 _RUNS_BEFORE_CLOSE = 3
 _FLOOR, _CEILING = 0.05, 0.98
 _LEAST_REQUESTS, _LEAST_BEYOND = 200, 20
+_LEAST_DECIDED, _SHORTEST_S = 100, 0.02
+_MOST_DISTURBED = 3
+_GOT_IN_THE_WAY = "the machine got in the way of one run after the other"
 # Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that.
 _PLANNED_SHARE, _TRANCHE = 0.5, 0.6
 _WORTHWHILE = 1.01
@@ -48,12 +60,14 @@ _TEST_CAUTION, _TEST_PRIOR_NATS = 2.5, 2.0
 class OpenRun:
     """What a run in an open loop gave: response times in ns in order of arrival, shape (n,), and how long it took.
 
-    There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited.
+    There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited. A
+    ``disturbed`` run says nothing, and is made again unless there are too many of them.
     """
 
     response_ns: np.ndarray
     elapsed_s: float
     saturated: bool = False
+    disturbed: bool = False
 
 
 class Probe(Protocol):
@@ -76,7 +90,7 @@ class Tried:
     rate_per_s: float
     requests: int
     percentiles_ns: tuple[float, ...] | None
-    verdict: Verdict | Literal["SATURATED"]
+    verdict: Verdict | Literal["SATURATED", "INVALID"]
     purpose: Literal["approach", "confirm"]
 
 
@@ -85,10 +99,9 @@ class HighestRate:
     """``rate_per_s`` passed the sequential test for every threshold; None when no rate did. It is the claim to make.
 
     ``root_per_s`` is the best estimate of where the first threshold is reached, from all runs, with its 95 % interval:
-    about half of the time it is too high, so it is no claim. The 95 % is nominal: at
-    small budgets the interval holds the truth less often, as benchmarks/rate_search.py measures.
-
-    ``ended`` says in words why the search ended.
+    about half of the time it is too high, so it is no claim. The 95 % is nominal: at small budgets the interval holds
+    the truth less often, as benchmarks/rate_search.py measures. ``elapsed_s`` is the time of running, without warm-ups.
+    ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason.
     """
 
     rate_per_s: float | None
@@ -98,6 +111,7 @@ class HighestRate:
     requests: int
     elapsed_s: float
     ended: str
+    disturbed: bool
 
 
 def sequential_test(threshold: LatencyThreshold) -> SequentialTest:
@@ -198,10 +212,14 @@ class _Search:
             requests = max(self._least, int(share * self._budget.total(rate)))
             limit = APPROACH_SHARE if self._points else 1.0
             if rate == floor:  # the run to end all: it is over as soon as it is clear that nothing meets the SLA
-                requests, limit = min(requests, max(self._budget.left(rate), 1)), 1.0
+                requests, limit = min(requests, max(self._budget.left(rate), _least_run(rate))), 1.0
             if requests > self._budget.left(rate, share=limit):
                 break
             verdict = self._run(rate, requests, "approach", stop_when_decided=rate == floor)
+            if self._disturbed():
+                return _GOT_IN_THE_WAY
+            if verdict == "INVALID":
+                continue
             if rate == floor and verdict in ("FAIL", "SATURATED"):
                 return f"the SLA is not met even at {rate:.4g} requests/s, {_FLOOR:.0%} of capacity"
             if verdict == "SATURATED" and rate < self._capacity() and not repeated:
@@ -232,6 +250,10 @@ class _Search:
             if rate < passed * _WORTHWHILE or requests > self._budget.left(rate):
                 break
             verdict = self._run(rate, requests, "confirm", stop_when_decided=True)
+            if self._disturbed():
+                return "confirmed" if passed else _GOT_IN_THE_WAY
+            if verdict == "INVALID":
+                continue
             if verdict == "PASS":
                 passed = rate
             elif rate <= _FLOOR * self._saturation_per_s:
@@ -258,11 +280,12 @@ class _Search:
             requests=self._budget.requests_spent,
             elapsed_s=self._budget.seconds_spent,
             ended=ended,
+            disturbed=ended.startswith(_GOT_IN_THE_WAY),
         )
 
     def _run(
         self, rate: float, requests: int, purpose: Literal["approach", "confirm"], *, stop_when_decided: bool
-    ) -> Verdict | Literal["SATURATED"]:
+    ) -> Verdict | Literal["SATURATED", "INVALID"]:
         tests = [self._new_test(threshold) for threshold in self._thresholds]
 
         def stop(response_ns: np.ndarray) -> bool:
@@ -270,12 +293,12 @@ class _Search:
 
         run = self._probe(rate, requests, stop)
         self._budget.spend(run)
-        verdict: Verdict | Literal["SATURATED"] = "SATURATED"
-        if not run.saturated:
+        verdict: Verdict | Literal["SATURATED", "INVALID"] = "INVALID" if run.disturbed else "SATURATED"
+        if not run.disturbed and not run.saturated:
             verdict = together([test.update(run.response_ns) for test in tests])
-        if run.saturated:
+        if verdict == "SATURATED":
             self._points.append(saturated_point(rate, requests, self._limits))
-        else:
+        elif verdict != "INVALID" and len(run.response_ns) >= LEAST_RESPONSES:
             self._points.append(measured_point(rate, run.response_ns, self._limits, self._random))
             self._note_correlation(rate, run.response_ns)
         kept = settled(run.response_ns)
@@ -291,8 +314,12 @@ class _Search:
         )
         return verdict
 
+    def _disturbed(self) -> bool:
+        """Whether there is no point in trying further on this machine."""
+        return sum(run.verdict == "INVALID" for run in self._tried) >= _MOST_DISTURBED
+
     def _any_served(self) -> bool:
-        return any(run.verdict != "SATURATED" for run in self._tried)
+        return any(np.isfinite(point.relative).all() for point in self._points)
 
     def _capacity(self) -> float:
         """The rate at which nothing is served in time. One saturated run may be a hiccup, two are believed."""
@@ -353,6 +380,11 @@ class _Search:
         """The highest rate that passed of those that the interval lies above."""
         passed = [one.rate_per_s for one in self._tried if one.verdict == "PASS"]
         return max((rate for rate in passed if interval and rate <= interval[0]), default=None)
+
+
+def _least_run(rate_per_s: float) -> int:
+    """The fewest requests that a run can decide anything with."""
+    return max(_LEAST_DECIDED, math.ceil(_SHORTEST_S * rate_per_s))
 
 
 def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.profiler.cpus import choose_cpus
+from servefit.profiler.cpus import choose_cpus, client_cpus
 from servefit.profiler.inprocess.workers import Workers, start_workers
 from servefit.profiler.types import Configuration, Measurement, Run
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from servefit.backends.types import Artifact
     from servefit.profiler.host import Host
-    from servefit.profiler.traffic import Traffic
 
 
 def workers_for(
@@ -32,7 +31,13 @@ def workers_for(
     ``start_workers`` does, and SpecError where the host is too small."""
     cpus = choose_cpus(host.cpus, configuration.vcpus)
     return start_workers(
-        configuration, artifact, rows, cpus=cpus, memory_bytes=memory_bytes, rows_per_request=rows_per_request
+        configuration,
+        artifact,
+        rows,
+        cpus=cpus,
+        outside=client_cpus(host.cpus, cpus),
+        memory_bytes=memory_bytes,
+        rows_per_request=rows_per_request,
     )
 
 
@@ -50,24 +55,3 @@ def assemble(workers: Workers, runs: Iterable[Run], host: Host) -> Measurement:
         load_s=workers.load_s,
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
     )
-
-
-def measure(
-    configuration: Configuration,
-    artifact: Artifact,
-    rows: np.ndarray,
-    traffics: Iterable[Traffic],
-    *,
-    host: Host,
-    memory_bytes: int | None = None,
-    rows_per_request: int = 1,
-) -> Measurement:
-    """Start the workers of ``configuration``, carry out ``traffics`` one after the other, and stop them.
-
-    ``rows`` is the payload, float32 (n, features). Raises MeasurementError, SpecError, or the ServefitError that
-    loading the artifact ends in.
-    """
-    with workers_for(
-        configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
-    ) as workers:
-        return assemble(workers, [workers.run(traffic) for traffic in traffics], host)

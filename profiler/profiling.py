@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from servefit.backends.types import Target
 from servefit.errors import SpecError
 from servefit.profiler.deciding import Decision, find_highest_rate, run_until_decided, run_valid
+from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.measuring import assemble
 from servefit.profiler.preparing import Deployment, prepare
 from servefit.profiler.steps import Step, steps_of
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from servefit.profiler.highest_rate import HighestRate
     from servefit.profiler.host import Host
     from servefit.profiler.inprocess.workers import Workers
-    from servefit.profiler.limits import LatencyThreshold
     from servefit.profiler.types import InstanceProfile, Measurement, Run
     from servefit.profiler.validity import Problem
 
@@ -36,7 +36,8 @@ SEARCH_S = 30.0
 class Profiled:
     """What ``profile`` found out: the measurement, its figures, and what to bear in mind when reading them.
 
-    ``summary`` is of the last run. ``steps`` are the plateaus of a closed loop that has several. ``decision`` is there
+    ``run`` is the one of the measurement's that ``summary`` is of: the only one, or that at the highest rate, or the
+    one nearest to where it must be. ``steps`` are the plateaus of a closed loop that has several. ``decision`` is there
     when thresholds were held against a rate, ``highest`` when the highest rate was looked for. ``problems`` are what
     the machine did to the measurement: with any it is not to be believed.
     """
@@ -47,6 +48,7 @@ class Profiled:
     profile: InstanceProfile
     host: Host
     measurement: Measurement
+    run: Run
     summary: Summary
     steps: tuple[Step, ...]
     decision: Decision | None
@@ -120,7 +122,8 @@ def profile(
         else:
             runs, problems = _closed(started, loop, allow_noise=allow_noise)
         measurement = assemble(started, runs, prepared.host)
-    summary = summarize(runs[-1], memory_bytes=prepared.profile.memory_bytes)
+    run = runs[-1] if highest is None else _nearest(runs, highest)
+    summary = summarize(run, memory_bytes=prepared.profile.memory_bytes)
     return Profiled(
         model=prepared.model,
         compilation=prepared.compilation,
@@ -128,8 +131,9 @@ def profile(
         profile=prepared.profile,
         host=prepared.host,
         measurement=measurement,
+        run=run,
         summary=summary,
-        steps=steps_of(runs[-1]),
+        steps=steps_of(run),
         decision=decision if asked.thresholds else None,
         highest=highest,
         problems=problems,
@@ -139,6 +143,14 @@ def profile(
             *cautions(measurement, summary),
         ),
     )
+
+
+def _nearest(runs: Sequence[Run], highest: HighestRate) -> Run:
+    """The run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
+    rate_per_s = highest.rate_per_s or highest.root_per_s or 0.0
+    open_loops = [(run, run.traffic.rate_per_s) for run in runs if isinstance(run.traffic, OpenLoop)]
+    nearest = min(reversed(open_loops), key=lambda one: abs(one[1] - rate_per_s), default=None)
+    return runs[-1] if nearest is None else nearest[0]
 
 
 def _closed(workers: Workers, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tuple[Run, ...], tuple[Problem, ...]]:
@@ -159,23 +171,27 @@ class _Asked:
 
     def loop(self, usual_users: int, seed: int) -> Traffic | None:
         """The one run that is asked for; None where the highest rate is. Raises SpecError."""
-        given = [name for name in ("rate", "users", "traffic") if getattr(self, name) is not None]
+        asked = {"rate": self.rate, "users": self.users, "phases": self.traffic}
+        given = [name for name, value in asked.items() if value is not None]
         if len(given) > 1:
-            raise SpecError(
-                given[1], getattr(self, given[1]), f"cannot be combined with {given[0]}", remedy="give one of them"
-            )
+            raise SpecError(given[1], "given", f"cannot be combined with {given[0]}", remedy="give one of them")
+        for threshold in self.thresholds:
+            if not isinstance(threshold, LatencyThreshold):
+                raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
+        if self.arrivals != "poisson" and self.rate is None:
+            raise SpecError("arrivals", self.arrivals, "says how a rate arrives, and there is none")
         duration_s = DURATION_S if self.duration_s is None else self.duration_s
         if self.rate is not None:
             return OpenLoop(rate_per_s=self.rate, duration_s=duration_s, arrivals=self.arrivals, seed=seed)
         if self.thresholds and not given:
-            if self.duration_s is not None and not self.duration_s > 0:
-                raise SpecError("duration", self.duration_s, "is not above zero")
             return None
         if self.thresholds:
             raise SpecError(
                 "sla", str(self.thresholds[0]), "is not held against users who take turns", remedy="give a rate"
             )
         if self.traffic is not None:
+            if self.duration_s is not None:
+                raise SpecError("duration", self.duration_s, "is said by the phases already")
             return self.traffic
         return ClosedLoop.constant(users=usual_users if self.users is None else self.users, duration_s=duration_s)
 
@@ -195,7 +211,7 @@ def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
             "uncontained: CPU affinity alone does not hold every library to its CPUs, and memory is not limited; "
             "servefit host says what is missing"
         )
-    if outside := sum(run.threads_outside for run in measurement.runs):
+    if outside := max(run.threads_outside for run in measurement.runs):
         found.append(f"{outside} threads were allowed on CPUs outside the envelope")
     if summary.loop == "closed":
         found.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")

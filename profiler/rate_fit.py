@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST_RESPONSES = 10
 WARM_UP = 0.1
 _ANCHOR = 0.3
 _REACH = 0.3
@@ -42,7 +43,7 @@ def settled(response_ns: np.ndarray) -> np.ndarray:
 def measured_point(
     rate_per_s: float, response_ns: np.ndarray, thresholds: Sequence[tuple[float, float]], random: np.random.Generator
 ) -> Point:
-    """The point of a run with ``response_ns``, in order of arrival, at least 10 of them.
+    """The point of a run with ``response_ns``, in order of arrival, at least LEAST_RESPONSES of them.
 
     ``thresholds`` are pairs of a percentile and its limit in nanoseconds. Resampled by a block bootstrap [Kuensch
     1989]: six blocks of consecutive requests are drawn again, because neighbours in a queue share their fate.

@@ -150,9 +150,11 @@ def confidence_intervals(
 
 
 def percentiles(values_ms: np.ndarray) -> dict[str, float | None]:
-    """Percentiles of ``values_ms`` by name, None where there are too few. Each is a value that occurred: the smallest
-    that at least so many per cent do not exceed. One that lies among
-    requests without an answer is not known."""
+    """Percentiles of ``values_ms`` by name, None where there are too few.
+
+    Each is a value that occurred: the smallest that at least so many per cent do not exceed. One that lies among
+    requests without an answer is not known.
+    """
     known = [name for name in PERCENTILES if len(values_ms) >= SAMPLES_NEEDED[name]]
     found: dict[str, float | None] = dict.fromkeys(PERCENTILES)
     if known:

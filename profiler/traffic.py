@@ -10,6 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.errors import SpecError
@@ -143,6 +144,8 @@ class OpenLoop:
     backlog_cap: int | None = None
 
     def __post_init__(self) -> None:
+        if self.arrivals not in ("poisson", "constant"):
+            raise SpecError.unknown("arrivals", str(self.arrivals), ["poisson", "constant"])
         _check_above_zero("rate", self.rate_per_s)
         _check_above_zero("duration", self.duration_s)
         if not LEAST_PLATEAU_S <= self.duration_s <= MOST_DURATION_S:
@@ -169,6 +172,8 @@ class OpenLoop:
 
 
 def _check_above_zero(field: str, value: float) -> None:
+    if not isinstance(value, Real):
+        raise SpecError(field, value, "is not a number")
     if not (value > 0 and isfinite(value)):
         raise SpecError(field, value, "is not above zero" if value <= 0 else "is not a finite number")
 

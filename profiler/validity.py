@@ -64,14 +64,14 @@ def problems(
       in for it, but no less than 4 ms: waking up takes any server its 0.1 ms. Workers with more threads than CPUs that
       waited in the run queue for as long as they were late have only themselves to blame.
     - competing load: processes other than the workers used more than 5 % of the envelope's CPUs, or more than a quarter
-      of one CPU. This process, which looks and keeps the time, is allowed a tenth of one. Or the workers stood in
-      the run queue for more than 5 % of the time, although they had no more threads than CPUs.
+      of one CPU. This process, which looks and keeps the time, is allowed a tenth of one. Or the workers' threads stood
+      in the run queue for more than 5 % of the time, although there were no more of them than CPUs.
     - steal: a hypervisor took more than 1 % of the envelope's CPU time.
     - throttling: a control group's quota, heat, or a GPU's power supply held the run back at all.
     - outside the envelope: the workers used 3 % more CPU time than the envelope has, or, where it is a cgroup, any of
-      their threads was allowed elsewhere.
-    - Little's law: in a closed loop users = throughput x mean response time; off by more than 5 %, requests or time
-      were lost.
+      their threads was allowed elsewhere. Under affinity alone libraries re-pin their threads as a matter of course:
+      that is what "uncontained" warns of, and competing load may go unseen there.
+    - Little's law: in a closed loop users = throughput x mean response time; off by more than 5 %, requests were lost.
     """
     points = _on_plateau(run)
     found = (
@@ -156,12 +156,13 @@ def _competing_load(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[in
     delay_ns = _total_ns(points, lambda point: point.run_queue_percent)
     if delay_ns is None or _oversubscribed(run, cpus):
         return None
-    workers = len(run.threads_per_worker)
-    if delay_ns - own_ns > _MOST_DELAY * workers * seen_ns:
+    # Every thread that wakes up waits for a moment, so what is allowed grows with their number.
+    threads = sum(run.threads_per_worker)
+    if delay_ns - own_ns > _MOST_DELAY * threads * seen_ns:
         return Problem(
             kind="competing load",
-            reason=f"workers waited for a CPU for {100 * delay_ns / (workers * seen_ns):.0f} % of the time, although "
-            f"they have no more threads than CPUs; {100 * _MOST_DELAY:.0f} % are allowed",
+            reason=f"threads waited for a CPU for {100 * delay_ns / (threads * seen_ns):.0f} % of the time, although "
+            f"there are no more of them than CPUs; {100 * _MOST_DELAY:.0f} % are allowed",
             remedy="stop what else runs here; servefit host names it",
         )
     return None

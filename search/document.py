@@ -84,12 +84,16 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
         "memory_utilization": 100 * trial.measurement.peak_memory_bytes / one.profile.memory_bytes,
         "gpu_utilization": judged.gpu_percent,
         "containment": trial.measurement.containment,
+        "envelope": trial.measurement.envelope,
+        "memory_limit_bytes": trial.measurement.memory_limit_bytes,
         "verdict": trial.verdict,
         "reason": trial.reason,
+        "problems": [dataclasses.asdict(problem) for problem in trial.problems],
         "samples": judged.samples,
         "measured_rate_per_s": judged.throughput_per_s,
         "loop": judged.loop,
         "driver": "inprocess",
+        "measurement": trial.kept_in,
     }
 
 

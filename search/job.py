@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.profiler.host import Host
+    from servefit.profiler.types import Measurement
     from servefit.search.recommendation import CompilationReport, FailedTrial, Recommendation, Skipped, Trial
     from servefit.search.request import Goal, JobRequest
 
@@ -84,6 +85,18 @@ def reserve(name: str) -> Path:
     with writing(folder):
         folder.mkdir()
     return folder
+
+
+def keep_measurement(measurement: Measurement, folder: Path, test: int) -> str:
+    """Keep what test number ``test`` recorded; give the file's name within the job's folder. Raises StateError."""
+    from servefit.profiler.storage.measurements import save_measurement
+
+    name = f"measurements/{test:04}.servefit"
+    path = folder / name
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+    save_measurement(measurement, path, variable="SERVEFIT_HOME")
+    return name
 
 
 def save(job: RecommendationJob, folder: Path) -> None:

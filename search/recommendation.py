@@ -21,7 +21,7 @@ class Trial:
 
     ``capacity`` sums up the closed loop that finds how many requests the configuration can answer; ``at_rate`` the
     open loop at the rate asked of one of ``instance_count`` instances, None where no rate was asked. ``problems`` are
-    what was wrong with the measurement.
+    what was wrong with the measurement. ``kept_in`` is the file in the job's folder that holds its raw samples.
     """
 
     configuration: Configuration
@@ -33,6 +33,7 @@ class Trial:
     reason: str | None
     violation: float
     problems: tuple[Problem, ...] = ()
+    kept_in: str | None = None
 
     @property
     def judged(self) -> Summary:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from servefit.errors import BackendError, MeasurementError, SpecError, StateError
 from servefit.search.compiling import Compilations, choices, compile_candidates
-from servefit.search.job import JobInterrupted, RecommendationJob, reserve, save
+from servefit.search.job import JobInterrupted, RecommendationJob, keep_measurement, reserve, save
 from servefit.search.notes import job_warnings, with_speedups
 from servefit.search.ranking import objectives, recommend
 from servefit.search.recommendation import FailedTrial, Recommendation, Skipped, Trial
@@ -63,6 +63,7 @@ def run_job(
         model=model,
         payload=payload,
         host=host,
+        folder=folder,
         profiles=profiles,
         compilations=Compilations(skipped=skipped),
         progress=progress,
@@ -115,6 +116,7 @@ class _RunningJob:
     model: Model
     payload: Payload
     host: Host
+    folder: Path
     profiles: tuple[InstanceProfile, ...]
     compilations: Compilations
     progress: Progress
@@ -125,6 +127,7 @@ class _RunningJob:
     tests: int = 0
     test_s: float = 0.0
     unconfirmed: str | None = None
+    not_kept: StateError | None = None
 
     def compile(self) -> None:
         if self.profiles:
@@ -154,12 +157,16 @@ class _RunningJob:
         began_s = time.monotonic()
         while (configuration := proposals.next()) is not None:
             result = self._test(configuration, SCREENING)
-            if isinstance(result, Trial):
-                self.trials[configuration] = result
-                proposals.learn(Outcome(objectives=objectives(result, self.request.goal), violation=result.violation))
-            else:
+            if isinstance(result, FailedTrial):
                 self.failed.append(result)
                 proposals.fail()
+            else:
+                self.trials[configuration] = result
+                if result.verdict == "INVALID":  # it says nothing about the configuration
+                    proposals.fail()
+                else:
+                    outcome = Outcome(objectives=objectives(result, self.request.goal), violation=result.violation)
+                    proposals.learn(outcome)
             self.test_s = (time.monotonic() - began_s) / self.tests
             done = self._done()
             self.progress.tested(result, self.tests, min(done, 1.0))
@@ -180,11 +187,13 @@ class _RunningJob:
             self.progress.stage("measuring the winner again")
             result = self._test(best, self._confirming())
             confirmed.add(best)
-            if isinstance(result, Trial):
-                self.trials[best] = result
-            else:
+            if isinstance(result, FailedTrial):
                 self.failed.append(result)
                 del self.trials[best]
+            elif result.verdict == "INVALID" and self.trials[best].verdict != "INVALID":
+                self.unconfirmed = f"the second measurement of the winner was disturbed: {result.reason}"
+            else:
+                self.trials[best] = result
 
     def result(self, status: Literal["COMPLETED", "FAILED", "STOPPED"]) -> RecommendationJob:
         trials = tuple(self.trials.values())
@@ -213,12 +222,14 @@ class _RunningJob:
             yield f"not tried for lack of tests or time: {', '.join(untried)}"
         if self.unconfirmed is not None:
             yield self.unconfirmed
+        if self.not_kept is not None:
+            yield f"raw samples were not kept: {self.not_kept}"
 
     def _test(self, configuration: Configuration, durations: Durations) -> Trial | FailedTrial:
         self.tests += 1
         artifact = self._artifact(configuration.backend, configuration.target)
         try:
-            return run_test(
+            trial = run_test(
                 configuration,
                 artifact,
                 self.payload.rows,
@@ -229,6 +240,11 @@ class _RunningJob:
             )
         except (MeasurementError, BackendError) as error:
             return FailedTrial(configuration=configuration, reason=str(error))
+        try:
+            return replace(trial, kept_in=keep_measurement(trial.measurement, self.folder, self.tests))
+        except StateError as error:  # a full disk is no reason to lose the answer
+            self.not_kept = error
+            return trial
 
     def _artifact(self, backend: str, target: Target) -> Artifact:
         return next(one for one in self.compilations.artifacts if one.backend == backend and one.target == target)
@@ -259,6 +275,8 @@ class _RunningJob:
         if limit_s is None:
             return CONFIRMING
         left_s = limit_s - (time.monotonic() - self.started_s) - self.test_s - CONFIRMING.capacity_s
+        if not self.request.allow_noise:
+            left_s /= 2  # a disturbed run is made again
         return replace(CONFIRMING, at_rate_most_s=min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s)))
 
     def _confirmation_fits(self) -> bool:

@@ -66,8 +66,8 @@ class Space:
         return cls(profiles=tuple(members), grid=tuple(grid))
 
     def memory_bytes(self, configuration: Configuration) -> int | None:
-        """The memory to measure ``configuration`` with: that of the largest profile that may have it. What it needs
-        more than a smaller one has, that one is not recommended for."""
+        """The memory to measure ``configuration`` with: that of the largest profile that may have it. A smaller one
+        that has less than the workers turned out to need is not recommended."""
         return max((one.memory_bytes for one, fitting in self.profiles if configuration in fitting), default=None)
 
 

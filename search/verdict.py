@@ -64,6 +64,10 @@ def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evi
     if value is not None:
         reason = f"{threshold.percentile} is {value:.3g} ms, limit {threshold.limit_ms:g} ms: {reason}"
         violation = value / threshold.limit_ms - 1
+    if evidence.verdict == "PASS":
+        violation = min(violation, 0.0)
+    if evidence.verdict == "FAIL":
+        violation = max(violation, 0.01)
     return Judgement(
         verdict=evidence.verdict, reason=None if evidence.verdict == "PASS" else reason, violation=violation
     )

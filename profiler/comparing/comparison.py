@@ -24,7 +24,7 @@ LEAST_DIFFERENCE = 0.01
 
 _ERROR_RATE = 0.05
 
-Outcome: TypeAlias = Literal["a is faster", "b is faster", "no difference"]
+Outcome: TypeAlias = Literal["a is faster", "b is faster", "no difference", "undecided"]
 Stop: TypeAlias = Literal["decided", "blocks", "time"]
 
 
@@ -58,9 +58,9 @@ class Comparison:
     """What came out when a and b were compared.
 
     ``ratio`` is b / a, the geometric mean over blocks, and ``ci95`` its interval. A difference counts if the whole
-    interval lies beyond ``smallest_difference``, the larger of 1 % and ``noise.resolvable``. ``stopped`` says why there
-    are no more blocks: the question was "decided" either way, or all "blocks" or all "time" was used, in which case "no
-    difference" means that none was found. ``log_ratios`` has one entry a block.
+    interval lies beyond ``smallest_difference``, the larger of 1 % and ``noise.resolvable``, and there is none if the
+    whole interval lies within it. ``stopped`` says why there are no more blocks: the question was "decided" either way,
+    or all "blocks" or all "time" was used. ``log_ratios`` has one entry a block.
     """
 
     ratio: float
@@ -96,7 +96,7 @@ def compare(
     smallest = max(LEAST_DIFFERENCE, noise.resolvable)
     result = _in_blocks(measure_a, measure_b, smallest=smallest, blocks=blocks, budget_s=left, seed=seed + 1)
     low, high = result.interval
-    outcome: Outcome = "no difference"
+    outcome: Outcome = "no difference" if result.stopped == "decided" else "undecided"
     if low > log1p(smallest):
         outcome = "a is faster"
     elif high < -log1p(smallest):

@@ -1,5 +1,6 @@
-"""The in-process driver: workers claim arrivals from one queue in shared memory and call the predictor themselves.
+"""The in-process driver: workers take requests from one queue in shared memory and call the predictor themselves.
 
-There is no client and no network, so what is measured is the model. ``workers`` is the parent's side, ``worker`` and
-``serving`` the child's, ``arrivals`` the queue between them and ``messages`` what they tell each other.
+There is no client and no network, so what is measured is the model. ``workers`` and ``processes`` are the parent's
+side, ``worker`` and ``serving`` the child's, with a loop each in ``open_loop`` and ``closed_loop``. ``schedule`` and
+``users`` are the queues of these two, in ``memory`` that all share, and ``messages`` is what is said beside that.
 """

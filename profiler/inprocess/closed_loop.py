@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from servefit.profiler.inprocess.users import WaitingUsers
     from servefit.profiler.inprocess.waiting import Waiting
 
-_LOOK_EVERY_NS = 50_000
+_LOOK_EVERY_NS = 100_000
+_DRAIN_NS = 5_000_000_000
 
 Recorded: TypeAlias = "tuple[array[int], array[int], array[int]]"
 """Scheduled, started and ended of every request, in the order that the worker answered them."""
@@ -36,8 +37,11 @@ def serve_users(
     on_plateau: Callable[[], None],
     plateau_ns: int,
 ) -> Recorded:
-    """Serve until ``end_ns``; a call under way is finished. Requests are taken from the payload from number ``first``
-    on. ``on_plateau`` is called once, before the first call after ``plateau_ns``."""
+    """Serve until ``end_ns``, and then, for five seconds at most, those who were waiting by then.
+
+    Requests are taken from the payload from number ``first`` on. ``on_plateau`` is called once, before the first call
+    after ``plateau_ns``.
+    """
     clock = time.monotonic_ns
     scheduled, starts, ends = array("q"), array("q"), array("q")
     record_scheduled, record_start, record_end = scheduled.append, starts.append, ends.append
@@ -47,8 +51,14 @@ def serve_users(
     count = 0
     now = ended = clock()
     before_plateau = True
-    while now < end_ns:
-        if count == 1 and keep(1):
+    while True:
+        if now >= end_ns:
+            # Nobody comes again; requests that were due before the end still get their answer.
+            arrivals = tuple(users.exchange(0, 0, now, waits=False))
+            count = len(arrivals)
+            if not count or now > end_ns + _DRAIN_NS:
+                return scheduled, starts, ends
+        elif count == 1 and keep(1):
             arrivals = (ended,)
         elif count and keep(count):
             arrivals = (ended,) * count
@@ -70,4 +80,3 @@ def serve_users(
             record_scheduled(arrival)
             record_start(started)
             record_end(ended)
-    return scheduled, starts, ends

@@ -10,14 +10,15 @@ import ctypes
 import mmap
 import os
 from _multiprocessing import SemLock
+from contextlib import suppress
 from typing import Self
 
 _SEMAPHORE = 1  # the kind that any process may release, and that does not count how often its owner took it
 _WORD_BYTES = 8
 _LOCK_WORDS = 8
-HEADER_WORDS = 8
+_HEADER_WORDS = 8
 _WORDS_PER_WORKER = 8  # a cache line each, so that workers do not slow each other by counting
-_COUNTERS_AT = _LOCK_WORDS + HEADER_WORDS
+_COUNTERS_AT = _LOCK_WORDS + _HEADER_WORDS
 _WORKERS_AT = _COUNTERS_AT - 1
 _TRIES = 50
 
@@ -56,8 +57,8 @@ class SharedWords:
         return cls(memory)
 
     def wait_for_lock(self) -> None:
-        """Take the lock when it was not free. It is held for less than a microsecond and waking up takes fifty, so try
-        a few times before sleeping."""
+        """Take the lock when it was not free. It is held for a microsecond and waking up takes fifty, so try a few
+        times before sleeping."""
         for _ in range(_TRIES):
             if self.acquire(False):
                 return
@@ -79,9 +80,15 @@ class SharedWords:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for view in (self.header, self.body, self._counters, self._words):
-            view.release()
-        self._map.close()
+        # When it is destroyed the lock is closed by its address. While the memory is mapped no other semaphore can have
+        # that, and nothing happens; later it might be a stranger's.
+        del self.acquire, self.release, self._lock
+        # Whoever was interrupted while looking at the memory still has a view of it, in a traceback. Then it is
+        # unmapped together with that.
+        with suppress(BufferError):
+            for view in (self.header, self.body, self._counters, self._words):
+                view.release()
+            self._map.close()
 
 
 def _address(mapped: mmap.mmap) -> int:

@@ -8,9 +8,11 @@ no calls in them that can be done without.
 from __future__ import annotations
 
 import time
+from array import array
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from servefit.profiler.inprocess.schedule import LIMIT, NEXT
+from servefit.profiler.inprocess.schedule import DRAIN_NS, LIMIT, NEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 
 def serve_singly(
     schedule: ArrivalSchedule, predict: Predict, requests: Requests, waiting: Waiting, *, backlog_cap: int
-) -> list[int]:
-    """Serve one arrival a call until there are no more, or more than ``backlog_cap`` wait.
+) -> array[int]:
+    """Serve one arrival a call until there are no more, more than ``backlog_cap`` wait, or it takes too long to serve
+    those that do.
 
     Gives the lags in ns: how much later than due each arrival was started that this worker had been waiting for.
     """
@@ -37,7 +40,7 @@ def serve_singly(
     due, starts, ends = schedule.due, schedule.started, schedule.ended
     singles = requests.singles
     payloads = len(singles)
-    lags: list[int] = []
+    lags = array("q")
     while True:
         if not acquire(False):
             words.wait_for_lock()
@@ -53,7 +56,7 @@ def serve_singly(
         if started < arrival:
             started = waiting.until(arrival)
             lags.append(started - arrival)
-        elif due[min(index + backlog_cap, size)] <= started:
+        elif due[min(index + backlog_cap, size)] <= started or started > header[DRAIN_NS]:
             schedule.give_up(index)
             return lags
         predict(rows)
@@ -70,7 +73,7 @@ def serve_batches(
     backlog_cap: int,
     most: int,
     delay_ns: int,
-) -> list[int]:
+) -> array[int]:
     """As :func:`serve_singly`, joining up to ``most`` arrivals a call.
 
     A call takes what is due when it is made. When that is fewer than ``most``, the first waits up to ``delay_ns`` for
@@ -80,7 +83,7 @@ def serve_batches(
     words, header, size = schedule.words, schedule.header, schedule.size
     acquire, release = words.acquire, words.release
     due, starts, ends = schedule.due, schedule.started, schedule.ended
-    lags: list[int] = []
+    lags = array("q")
     while True:
         if not acquire(False):
             words.wait_for_lock()
@@ -91,10 +94,7 @@ def serve_batches(
             return lags
         started = clock()
         closes = max(started, due[first] + delay_ns)
-        full = min(first + most, limit)
-        last = first + 1
-        while last < full and due[last] <= closes:
-            last += 1
+        last = bisect_right(due, closes, first + 1, min(first + most, limit))
         header[NEXT] = last
         release()
         # A full batch starts when its last request is there, any other one when its time is up.
@@ -104,7 +104,7 @@ def serve_batches(
         if started < leaves:
             started = waiting.until(leaves)
             lags.append(started - leaves)
-        elif due[min(first + backlog_cap, size)] <= started:
+        elif due[min(first + backlog_cap, size)] <= started or started > header[DRAIN_NS]:
             schedule.give_up(first)
             return lags
         predict(rows)

@@ -42,11 +42,12 @@ class _Worker:
 
 
 class WorkerProcesses:
-    """Processes in ``envelope`` that share the memory behind ``memory_fd``. None is there until :meth:`launch`."""
+    """Processes in ``envelope`` that share the memory behind ``memory_fd``, and find what to load behind ``setup_fd``.
+    None is there until :meth:`launch`."""
 
-    def __init__(self, envelope: Envelope, memory_fd: int) -> None:
+    def __init__(self, envelope: Envelope, memory_fd: int, setup_fd: int) -> None:
         self.envelope = envelope
-        self._memory_fd = memory_fd
+        self._inherited = (memory_fd, setup_fd)
         self._workers: list[_Worker] = []
 
     @property
@@ -54,12 +55,13 @@ class WorkerProcesses:
         return tuple(worker.process.pid for worker in self._workers)
 
     def launch(self, environment: Mapping[str, str]) -> None:
-        """Start one more worker, with ``environment`` added to this process's own; it waits to be told what to load."""
+        """Start one more worker, with ``environment`` added to this process's own; it begins to load at once."""
         number = len(self._workers)
         connection, theirs = Pipe()
         output = CapturedOutput()
         cpus = ",".join(map(str, self.envelope.cpus))
-        arguments = [cpus, str(theirs.fileno()), str(self._memory_fd), str(number), *self.envelope.join_files]
+        descriptors = (theirs.fileno(), *self._inherited)
+        arguments = [cpus, *map(str, descriptors), str(number), *self.envelope.join_files]
         with theirs:
             try:
                 process = subprocess.Popen(
@@ -68,7 +70,7 @@ class WorkerProcesses:
                     stdin=subprocess.DEVNULL,
                     stdout=output.write_end,
                     stderr=output.write_end,
-                    pass_fds=(theirs.fileno(), self._memory_fd),
+                    pass_fds=descriptors,
                     env={**os.environ, **environment},
                     start_new_session=True,
                 )
@@ -144,5 +146,9 @@ class WorkerProcesses:
             raise death(status, printed, limit)
         if not self.envelope.oom_kills():
             raise WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
-        limited = "there is" if limit is None else f"the {limit / 2**20:,.0f} MiB of the profile"
-        raise OutOfMemory(f"killed by the kernel: the workers need more memory than {limited}", limit_bytes=limit)
+        if limit is None:
+            raise OutOfMemory("killed with SIGKILL, while the kernel killed for memory: most likely one of its victims")
+        raise OutOfMemory(
+            f"killed by the kernel: the workers need more memory than the {limit / 2**20:,.0f} MiB of the profile",
+            limit_bytes=limit,
+        )

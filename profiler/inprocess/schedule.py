@@ -7,17 +7,21 @@ run while it goes on, in the order that requests came in, and what a worker reco
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
 
 from servefit.profiler.inprocess.memory import SharedWords
 
-NEXT, LIMIT, _SIZE, _STOPPED_NS = range(4)
-"""Header words that the serving loop works on: the next arrival to be claimed, and the first that nobody may claim."""
+NEXT, LIMIT, DRAIN_NS, _SIZE, _STOPPED_NS = range(5)
+"""Header words that the serving loop works on: the next arrival to be claimed, the first that nobody may claim, and
+when
+to stop serving what waits."""
 
 _NEVER = 2**63 - 1
 _LOCK_PATIENCE_S = 1.0
+_DRAIN_NS = 5_000_000_000
 
 
 class ArrivalSchedule:
@@ -33,15 +37,26 @@ class ArrivalSchedule:
         self.ended = words.body[2 * self.size + 1 :]
 
     @classmethod
-    def write(cls, memory: int, due_ns: np.ndarray, *, workers: int) -> Self:
-        """Lay out a new schedule of arrivals, ascending, in the memory behind ``memory``."""
-        size = len(due_ns)
+    def write(cls, memory: int, arrivals_ns: np.ndarray, *, workers: int) -> Self:
+        """Lay out a new schedule in the memory behind ``memory``. ``arrivals_ns``, ascending, count from the moment
+        that
+        :meth:`begin_at` fixes: writing many takes a while."""
+        size = len(arrivals_ns)
         words = SharedWords.create(memory, workers=workers, body_words=3 * size + 1)
         words.header[_SIZE] = words.header[LIMIT] = size
         schedule = cls(words)
-        schedule.due[:size] = np.ascontiguousarray(due_ns, dtype=np.int64).data.cast("B").cast("q")
-        schedule.due[size] = _NEVER
+        # All of it is written to, so that its pages are there, and are this process's and no worker's.
+        body = np.frombuffer(words.body, dtype=np.int64)
+        body[:] = 0
+        body[:size] = arrivals_ns
+        body[size] = _NEVER
         return schedule
+
+    def begin_at(self, start_ns: int, end_ns: int) -> None:
+        """Fix when the run begins and ends. What waits then is served for five seconds more."""
+        due = np.frombuffer(self.due, dtype=np.int64)
+        due[: self.size] += start_ns
+        self.header[DRAIN_NS] = end_ns + _DRAIN_NS
 
     def give_up(self, index: int) -> None:
         """Stop the run before arrival ``index`` is served: too many wait behind it."""
@@ -50,29 +65,35 @@ class ArrivalSchedule:
         self.header[_STOPPED_NS] = self.header[_STOPPED_NS] or time.monotonic_ns()
         self.words.release()
 
-    def stop(self) -> None:
-        """Let no more arrivals in; what is due already is still served."""
-        if self.words.acquire_within(_LOCK_PATIENCE_S):
+    def stop(self) -> bool:
+        """Let no more arrivals in; what is due already, and what idle workers wait for, is still served.
+
+        Says whether that was what ended the run: it may have been given up before, or its lock be held by the dead.
+        """
+        if not self.words.acquire_within(_LOCK_PATIENCE_S):
+            return False
+        ended = self.header[_STOPPED_NS] == 0
+        if ended:
             now = time.monotonic_ns()
-            if not self.header[_STOPPED_NS]:
-                due = np.frombuffer(self.due, dtype=np.int64)
-                self.header[LIMIT] = max(min(self.header[NEXT], self.size), int(np.searchsorted(due, now, "right")))
-                self.header[_STOPPED_NS] = now
-            self.words.release()
+            due = np.frombuffer(self.due, dtype=np.int64)
+            self.header[LIMIT] = max(min(self.header[NEXT], self.size), int(np.searchsorted(due, now, "right")))
+            self.header[DRAIN_NS] = now + _DRAIN_NS
+            self.header[_STOPPED_NS] = now
+        self.words.release()
+        return ended
 
     @property
     def stopped_ns(self) -> int | None:
         """When the run was ended before its time, or None."""
         return self.header[_STOPPED_NS] or None
 
-    def answered(self, known: int) -> np.ndarray:
-        """Response times in ns, in order of arrival, of the arrivals from number ``known`` up to the first that has no
-        answer yet."""
+    def answered(self) -> np.ndarray:
+        """Response times in ns, in order of arrival, up to the first arrival that has no answer yet."""
         claimed = min(self.header[NEXT], self.header[LIMIT])
-        ended = np.frombuffer(self.ended[known:claimed], dtype=np.int64)
+        ended = np.frombuffer(self.ended[:claimed], dtype=np.int64)
         unanswered = np.flatnonzero(ended == 0)
-        last = known + (int(unanswered[0]) if len(unanswered) else len(ended))
-        return ended[: last - known] - np.frombuffer(self.due[known:last], dtype=np.int64)
+        known = int(unanswered[0]) if len(unanswered) else claimed
+        return ended[:known] - np.frombuffer(self.due[:known], dtype=np.int64)
 
     def records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Copies of due, started and ended of all arrivals up to the end of the run."""
@@ -87,6 +108,7 @@ class ArrivalSchedule:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for view in (self.due, self.started, self.ended):
-            view.release()
+        with suppress(BufferError):  # as in SharedWords
+            for view in (self.due, self.started, self.ended):
+                view.release()
         self.words.__exit__()

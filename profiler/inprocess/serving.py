@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from array import array
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.errors import ServefitError
-from servefit.profiler.inprocess.closed_loop import serve_users
+from servefit.profiler.inprocess.closed_loop import Recorded, serve_users
 from servefit.profiler.inprocess.memory import SharedWords
-from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record, Setup
+from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record, read_setup
 from servefit.profiler.inprocess.open_loop import serve_batches, serve_singly
 from servefit.profiler.inprocess.requests import Requests
 from servefit.profiler.inprocess.schedule import ArrivalSchedule
@@ -33,40 +34,43 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(connection_fd: int, memory_fd: int, number: int) -> None:
+def serve(connection_fd: int, memory_fd: int, setup_fd: int, number: int) -> None:
     """Talk to the parent as ``messages`` describes. A ServefitError goes to it; anything else ends the process."""
     _die_with_parent()
     with Connection(connection_fd) as parent:
         try:
-            _serve(parent, memory_fd, number)
+            _serve(parent, memory_fd, setup_fd, number)
         except ServefitError as error:
             parent.send(error)
         except EOFError:
             pass  # the parent has hung up
 
 
-def _serve(parent: Connection, memory_fd: int, number: int) -> None:
+def _serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> None:
     envelope = os.sched_getaffinity(0)
-    setup: Setup = parent.recv()
+    setup = read_setup(setup_fd)
     # At the end, so that nothing there stands in for a library.
     sys.path.extend(entry for entry in setup.import_path if entry not in sys.path)
     began = time.monotonic_ns()
     module, _, name = setup.loader.partition(":")
     predictor: Predictor = getattr(import_module(module), name)(setup.artifact, setup.settings)
     parent.send(Loaded(load_ns=time.monotonic_ns() - began))
-    requests = Requests(setup.rows, rows_per_request=setup.rows_per_request, max_batch=setup.max_batch)
+    max_batch = setup.max_batch
+    requests = Requests(setup.rows, rows_per_request=setup.rows_per_request, max_batch=max_batch)
+    del setup  # one copy of the payload is enough
     sleep_punctually()
+    loaded_bytes = peak_memory_bytes()
     while True:
         match parent.recv():
             case TimeCalls() as order:
                 parent.send(time_calls(predictor.predict, requests.batches(order.requests_per_call), order))
             case Prepare():
-                warm_up(predictor.predict, requests, setup.max_batch)
+                warm_up(predictor.predict, requests, max_batch)
                 gc.collect()
                 parent.send(Ready())
                 begin: BeginOpen | BeginClosed = parent.recv()
-                run = _Run(SharedWords(memory_fd), number, setup.max_batch, predictor, requests)
-                parent.send(run.carry_out(begin, envelope))
+                run = _Run(SharedWords(memory_fd), number, max_batch, predictor, requests)
+                parent.send(run.carry_out(begin, envelope, loaded_bytes))
 
 
 class _Run:
@@ -82,30 +86,35 @@ class _Run:
         self._requests = requests
         self._busy_before_ns = 0
         self._counted_from_ns = 0
-        self._lags: list[int] = []
+        self._lags = array("q")
         self._busy_cpu_ns = 0
 
-    def carry_out(self, begin: BeginOpen | BeginClosed, envelope: set[int]) -> Record:
-        """Serve until the run is over. ``envelope`` is where threads are allowed to be."""
+    def carry_out(self, begin: BeginOpen | BeginClosed, envelope: set[int], loaded_bytes: int) -> Record:
+        """Serve until the run is over. ``envelope`` is where threads are allowed to be, ``loaded_bytes`` the peak
+        memory
+        before the first run."""
         gc.disable()
-        requests: np.ndarray | None = None
+        recorded: Recorded | None = None
         if isinstance(begin, BeginOpen):
-            self._open(begin)
+            recorded_bytes = self._open(begin)
         else:
-            requests = self._closed(begin)
+            recorded = self._closed(begin)
+            recorded_bytes = sum(column.itemsize * len(column) for column in recorded)
+        # What was recorded is the driver's memory and not the model's.
+        peak_bytes = max(loaded_bytes, peak_memory_bytes() - recorded_bytes)
         gc.enable()
         masks = _thread_masks()
         return Record(
-            requests=requests,
+            requests=None if recorded is None else np.array(recorded, dtype=np.int64),
             lags=np.array(self._lags, dtype=np.int64),
             busy_cpu_ns=self._busy_cpu_ns,
             threads=len(masks),
             threads_outside=sum(not mask <= envelope for mask in masks),
-            peak_memory_bytes=_peak_memory_bytes(),
+            peak_memory_bytes=peak_bytes,
         )
 
-    def _open(self, begin: BeginOpen) -> None:
-        """Serve the arrivals of a schedule; what is recorded is in there."""
+    def _open(self, begin: BeginOpen) -> int:
+        """Serve the arrivals of a schedule; what is recorded is in there. Gives the size of the schedule in bytes."""
         with ArrivalSchedule(self._words) as schedule:
             waiting = self._wait_for_start(begin)
             self._count_cpu()
@@ -117,24 +126,26 @@ class _Run:
                     *serving, backlog_cap=begin.backlog_cap, most=self._max_batch, delay_ns=begin.delay_ns
                 )
             # A run may be ended before its time, and requests that wait at its end are served after it.
-            self._sum_up(begin.plateau_ns[0], schedule.stopped_ns or begin.plateau_ns[1])
+            self._sum_up(begin.plateau_ns[0], min(schedule.stopped_ns or begin.plateau_ns[1], begin.plateau_ns[1]))
+            return self._words.body.nbytes
 
-    def _closed(self, begin: BeginClosed) -> np.ndarray:
-        """Serve users until the end of the run; give an int64 array (3, n) of scheduled, started and ended."""
+    def _closed(self, begin: BeginClosed) -> Recorded:
+        """Serve users until the end of the run."""
         with WaitingUsers(self._words, most=self._max_batch, delay_ns=begin.delay_ns) as users:
-            waiting = self._wait_for_start(begin)
+            self._wait_for_start(begin)
             recorded = serve_users(
                 users,
                 self._predict,
                 self._requests,
-                waiting,
+                # Nobody knows when a user returns, so there is no moment to spin for.
+                Waiting(self._words, self._number, spin_ns=0),
                 first=self._number * len(self._requests.singles) // begin.workers,
                 end_ns=begin.plateau_ns[1],
                 plateau_ns=begin.plateau_ns[0],
                 on_plateau=self._count_cpu,
             )
             self._sum_up(*begin.plateau_ns)
-        return np.array(recorded, dtype=np.int64)
+        return recorded
 
     def _wait_for_start(self, begin: BeginOpen | BeginClosed) -> Waiting:
         waiting = Waiting(self._words, self._number, spin_ns=begin.spin_ns)
@@ -150,9 +161,9 @@ class _Run:
         if not self._counted_from_ns:
             return  # nothing was served on the plateau
         busy = time.process_time_ns() - self._words.waiting_ns(self._number) - self._busy_before_ns
-        # The last request may end after the plateau does; only the plateau's share of the time counts.
-        watched = max(time.monotonic_ns(), end_ns) - begin_ns
-        self._busy_cpu_ns = round(busy * (end_ns - begin_ns) / watched)
+        # Requests that wait at the end of the plateau are served after it; only its share of the time counts.
+        watched = max(time.monotonic_ns(), end_ns) - self._counted_from_ns
+        self._busy_cpu_ns = max(0, round(busy * (end_ns - begin_ns) / watched))
 
 
 def _die_with_parent() -> None:
@@ -173,7 +184,7 @@ def _thread_masks() -> list[set[int]]:
     return masks
 
 
-def _peak_memory_bytes() -> int:
+def peak_memory_bytes() -> int:
     """The largest resident size that this process ever had."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

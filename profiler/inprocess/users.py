@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
@@ -46,10 +47,11 @@ class WaitingUsers:
             and (not self._delay_ns or count == self._most)
         )
 
-    def exchange(self, count: int, returned_ns: int, now_ns: int) -> list[int]:
+    def exchange(self, count: int, returned_ns: int, now_ns: int, *, waits: bool = True) -> list[int]:
         """Queue ``count`` users up again, with the arrival time ``returned_ns``, and take those who came first.
 
-        Gives their arrival times; an empty list where nobody is to be served yet.
+        Gives their arrival times; an empty list where nobody is to be served yet. Without ``waits`` a batch that is not
+        full waits for nobody.
         """
         words, header = self.words, self._header
         if not words.acquire(False):
@@ -57,11 +59,11 @@ class WaitingUsers:
         for place in range(header[_TAIL], header[_TAIL] + count):
             self._returned[place % self._users] = returned_ns
         header[_TAIL] += count
-        taken = self._take(now_ns)
+        taken = self._take(now_ns, self._delay_ns if waits else 0)
         words.release()
         return taken
 
-    def _take(self, now_ns: int) -> list[int]:
+    def _take(self, now_ns: int, delay_ns: int) -> list[int]:
         header, users = self._header, self._users
         joined, head, tail = header[_JOINED], header[_HEAD], header[_TAIL]
         taken: list[int] = []
@@ -76,23 +78,24 @@ class WaitingUsers:
                 joined += 1
             else:
                 break
-        if not taken or (len(taken) < self._most and now_ns < taken[0] + self._delay_ns):
+        if not taken or (len(taken) < self._most and now_ns < taken[0] + delay_ns):
             return []
         header[_JOINED] = joined
         header[_HEAD] = head
         return taken
 
-    def waiting(self, at_ns: int) -> int:
-        """How many users wait who had come by ``at_ns``."""
+    def waiting(self, at_ns: int) -> list[int]:
+        """When those came who still wait and had come by ``at_ns``."""
         header = self._header
         joining = self._joins[header[_JOINED] :].tolist()
         returned = [self._returned[place % self._users] for place in range(header[_HEAD], header[_TAIL])]
-        return sum(came < at_ns for came in joining + returned)
+        return sorted(came for came in joining + returned if came < at_ns)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._joins.release()
-        self._returned.release()
+        with suppress(BufferError):  # as in SharedWords
+            self._joins.release()
+            self._returned.release()
         self.words.__exit__()

@@ -11,9 +11,9 @@ import sys
 
 
 def main() -> None:
-    """Arguments: the CPUs, comma-separated; file descriptors of the socket and of the shared memory; the worker's
-    number; the files that take a process into the envelope."""
-    cpus, connection, memory, number, *join_files = sys.argv[1:]
+    """Arguments: the CPUs, comma-separated; file descriptors of the socket, of the shared memory and of the setup;
+    the worker's number; the files that take a process into the envelope."""
+    cpus, connection, memory, setup, number, *join_files = sys.argv[1:]
     for name in join_files:
         descriptor = os.open(name, os.O_WRONLY)
         os.write(descriptor, str(os.getpid()).encode())
@@ -22,7 +22,7 @@ def main() -> None:
 
     from servefit.profiler.inprocess.serving import serve
 
-    serve(int(connection), int(memory), int(number))
+    serve(int(connection), int(memory), int(setup), int(number))
 
 
 if __name__ == "__main__":

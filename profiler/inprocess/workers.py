@@ -17,7 +17,16 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.envelope.opening import open_envelope
-from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record, Setup
+from servefit.profiler.inprocess.messages import (
+    BeginClosed,
+    BeginOpen,
+    Loaded,
+    Prepare,
+    Ready,
+    Record,
+    Setup,
+    write_setup,
+)
 from servefit.profiler.inprocess.processes import WorkerProcesses
 from servefit.profiler.inprocess.schedule import ArrivalSchedule
 from servefit.profiler.inprocess.users import WaitingUsers
@@ -44,10 +53,12 @@ BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 MOST_WORKERS = 1024
 MOST_THREADS = 1024
 MOST_ROWS_A_CALL = 1_000_000
+MOST_BATCH_DELAY_US = 10_000_000
 """A typing error must not take the machine down."""
 
 _SPIN_NS = 200_000
 _LEAD_NS = 20_000_000
+_GROWN = 1.02
 
 
 @contextmanager
@@ -57,6 +68,7 @@ def start_workers(
     rows: np.ndarray,
     *,
     cpus: tuple[int, ...],
+    outside: tuple[int, ...] = (),
     memory_bytes: int | None = None,
     method: EnvelopeMethod | None = None,
     rows_per_request: int = 1,
@@ -67,8 +79,8 @@ def start_workers(
     """Start the workers of ``configuration`` and load ``artifact`` in each; all are gone on exit.
 
     They are held to ``cpus``, and to ``memory_bytes`` all together, by the best method that works here, or by
-    ``method``. ``rows`` is the payload, float32 (n, features). A run may take its duration and ``grace_s`` more, for
-    the warm-up and the requests in flight.
+    ``method``; this thread moves to ``outside``, if there are any such CPUs, while they run. ``rows`` is the payload,
+    float32 (n, features). A run may take its duration and ``grace_s`` more, for the warm-up and the requests in flight.
 
     Raises what the loader raises if that is a ServefitError, else WorkerCrashed, OutOfMemory or TimedOut; SpecError for
     nonsense in the configuration; MeasurementError if ``method`` does not work here.
@@ -85,17 +97,18 @@ def start_workers(
         max_batch=configuration.max_batch,
     )
     with ExitStack() as stack:
-        memory_fd = os.memfd_create("servefit-run")
+        memory_fd, setup_fd = os.memfd_create("servefit-run"), os.memfd_create("servefit-setup")
         stack.callback(os.close, memory_fd)
+        stack.callback(os.close, setup_fd)
+        write_setup(setup, setup_fd)
         envelope = stack.enter_context(open_envelope(cpus, memory_bytes, method=method))
-        processes = WorkerProcesses(envelope, memory_fd)
+        processes = WorkerProcesses(envelope, memory_fd, setup_fd)
         stack.callback(processes.end)
         for _ in range(configuration.workers):
             processes.launch(_environment(configuration))
-        processes.tell(setup)
         loaded = processes.answers(Loaded, "loading the artifact", load_timeout_s)
         load_s = max(answer.load_ns for answer in loaded) / NS_PER_S
-        yield Workers(configuration, processes, memory_fd=memory_fd, load_s=load_s, grace_s=grace_s)
+        yield Workers(configuration, processes, memory_fd=memory_fd, outside=outside, load_s=load_s, grace_s=grace_s)
 
 
 def check(configuration: Configuration, rows_per_request: int) -> None:
@@ -106,12 +119,19 @@ def check(configuration: Configuration, rows_per_request: int) -> None:
         ("rows_per_request", rows_per_request, MOST_ROWS_A_CALL),
         ("batch", configuration.max_batch, MOST_ROWS_A_CALL // max(1, rows_per_request)),
     ):
+        if not isinstance(value, int):
+            raise SpecError(field, value, "is not a whole number")
         if value < 1:
             raise SpecError(field, value, "is not above zero")
         if value > most:
             raise SpecError(field, value, f"is above {most}")
+    delay_us = configuration.batch_delay_us
+    if not isinstance(delay_us, int) or not 0 <= delay_us <= MOST_BATCH_DELAY_US:
+        raise SpecError("batch_delay_us", delay_us, f"is not a whole number from 0 to {MOST_BATCH_DELAY_US}")
+    if delay_us and configuration.max_batch == 1:
+        raise SpecError("batch_delay_us", delay_us, "delays batches, and there are none", remedy="give a batch size")
     for name, content in configuration.environment:
-        if not name or "=" in name or "\0" in name + content:
+        if not isinstance(content, str) or not name or "=" in name or "\0" in name + content:
             raise SpecError("environment", name, "cannot be an environment variable")
 
 
@@ -124,6 +144,7 @@ class Workers:
         processes: WorkerProcesses,
         *,
         memory_fd: int,
+        outside: tuple[int, ...],
         load_s: float,
         grace_s: float,
     ) -> None:
@@ -132,6 +153,7 @@ class Workers:
         self.load_s = load_s
         self._processes = processes
         self._memory_fd = memory_fd
+        self._outside = outside
         self._grace_s = grace_s
 
     @property
@@ -147,10 +169,9 @@ class Workers:
         """
         self._processes.tell(Prepare())
         self._processes.answers(Ready, "the warm-up", self._grace_s)
-        start_ns = time.monotonic_ns() + _LEAD_NS
         if isinstance(traffic, OpenLoop):
-            return self._run_open(traffic, start_ns, enough)
-        return self._run_closed(traffic, start_ns)
+            return self._run_open(traffic, enough)
+        return self._run_closed(traffic)
 
     def time_calls(self, order: TimeCalls) -> tuple[CallTimes, ...]:
         """Have every worker time its predictor by itself, all at the same time. Raises as :func:`start_workers` does,
@@ -161,26 +182,23 @@ class Workers:
         limit_s = order.warm_up_s + order.duration_s + self._grace_s
         return tuple(self._processes.answers(CallTimes, "timing calls", limit_s))
 
-    def _run_open(self, traffic: OpenLoop, start_ns: int, enough: Enough | None) -> Run:
-        end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
-        workers = self.configuration.workers
-        with ArrivalSchedule.write(self._memory_fd, traffic.arrivals_ns() + start_ns, workers=workers) as schedule:
+    def _run_open(self, traffic: OpenLoop, enough: Enough | None) -> Run:
+        delay_ns = 1000 * self.configuration.batch_delay_us
+        with ArrivalSchedule.write(
+            self._memory_fd, traffic.arrivals_ns(), workers=self.configuration.workers
+        ) as schedule:
+            start_ns = time.monotonic_ns() + _LEAD_NS
+            end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
+            schedule.begin_at(start_ns, end_ns)
             begin = BeginOpen(
                 start_ns=start_ns,
                 plateau_ns=(start_ns, end_ns),
                 spin_ns=self._spin_ns(),
-                delay_ns=1000 * self.configuration.batch_delay_us,
+                delay_ns=delay_ns,
                 backlog_cap=backlog_cap(traffic, self.configuration),
             )
-            decided = False
-
-            def look() -> None:
-                nonlocal decided
-                if enough is not None and not decided and enough(schedule.answered(0)):
-                    decided = True
-                    schedule.stop()
-
-            records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, look)
+            watcher = _Watcher(schedule, enough)
+            records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, watcher.look)
             due, started, ended = schedule.records()
             stopped_ns = schedule.stopped_ns
         plateau_ns = (start_ns, end_ns if stopped_ns is None else min(end_ns, stopped_ns))
@@ -188,7 +206,7 @@ class Workers:
         on_plateau = due < plateau_ns[1]
         stopped: Literal["backlog", "verdict"] | None = None
         if stopped_ns is not None:
-            stopped = "verdict" if decided else "backlog"
+            stopped = "verdict" if watcher.decided else "backlog"
         return _assemble(
             traffic,
             Samples(scheduled=due.tobytes(), started=started.tobytes(), ended=ended.tobytes()),
@@ -196,14 +214,17 @@ class Workers:
             telemetry,
             plateau_ns=plateau_ns,
             offered=int(np.count_nonzero(on_plateau)),
-            backlog=int(np.count_nonzero(on_plateau & ~begun)),
+            # A batch that is still open at the end has not been kept waiting.
+            backlog=int(np.count_nonzero((due < plateau_ns[1] - delay_ns) & ~begun)),
             stopped=stopped,
         )
 
-    def _run_closed(self, traffic: ClosedLoop, start_ns: int) -> Run:
-        joins_ns = start_ns + np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
-        plateau_ns = (int(joins_ns[-1]), start_ns + round(traffic.duration_s * NS_PER_S))
+    def _run_closed(self, traffic: ClosedLoop) -> Run:
+        joins_ns = np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
         workers, delay_ns = self.configuration.workers, 1000 * self.configuration.batch_delay_us
+        start_ns = time.monotonic_ns() + _LEAD_NS
+        joins_ns += start_ns
+        plateau_ns = (int(joins_ns[-1]), start_ns + round(traffic.duration_s * NS_PER_S))
         most = self.configuration.max_batch
         with WaitingUsers.write(self._memory_fd, joins_ns, workers=workers, most=most, delay_ns=delay_ns) as users:
             begin = BeginClosed(
@@ -214,9 +235,11 @@ class Workers:
                 workers=workers,
             )
             records, telemetry = self._carry_out(begin, users.words, traffic.duration_s)
-            waiting = users.waiting(plateau_ns[1])
-        requests = np.concatenate([record.requests for record in records if record.requests is not None], axis=1)
-        scheduled, started, ended = requests[:, np.argsort(requests[2], kind="stable")]
+            waiting = np.array(users.waiting(plateau_ns[1]), dtype=np.int64)
+        answered = np.concatenate([record.requests for record in records if record.requests is not None], axis=1)
+        answered = answered[:, np.argsort(answered[2], kind="stable")]
+        unanswered = np.stack([waiting, np.zeros_like(waiting), np.zeros_like(waiting)])
+        scheduled, started, ended = np.concatenate([answered, unanswered], axis=1)
         on_plateau = (scheduled >= plateau_ns[0]) & (scheduled < plateau_ns[1])
         return _assemble(
             traffic,
@@ -224,8 +247,8 @@ class Workers:
             records,
             telemetry,
             plateau_ns=plateau_ns,
-            offered=int(np.count_nonzero(on_plateau)) + waiting,
-            backlog=waiting,
+            offered=int(np.count_nonzero(on_plateau)),
+            backlog=int(np.count_nonzero(on_plateau & ((started == 0) | (started >= plateau_ns[1])))),
             stopped=None,
         )
 
@@ -237,11 +260,12 @@ class Workers:
         look: Callable[[], None] | None = None,
     ) -> tuple[list[Record], tuple[TelemetryPoint, ...]]:
         """Let the workers begin, watch them, and wait for their records, calling ``look`` every now and then."""
-        self._processes.tell(begin)
-        cpus = self.envelope.cpus
-        outside = tuple(os.sched_getaffinity(0) - set(cpus))
-        gpu = self.configuration.gpu
-        with watching(self.pids, words.waiting_ns, gpu=gpu, cpus=cpus, others=outside) as telemetry:
+        cpus, gpu = self.envelope.cpus, self.configuration.gpu
+        with (
+            _staying_outside(self._outside),
+            watching(self.pids, words.waiting_ns, gpu=gpu, cpus=cpus, others=self._outside) as telemetry,
+        ):
+            self._processes.tell(begin)
             records = self._processes.answers(Record, "the run", duration_s + self._grace_s, look)
         return records, telemetry.points()
 
@@ -249,6 +273,37 @@ class Workers:
         """Spinning makes a waiting worker punctual, unless it takes the CPU from one that has work to do."""
         needed = self.configuration.workers * self.configuration.settings.threads
         return _SPIN_NS if needed <= len(self.envelope.cpus) else 0
+
+
+class _Watcher:
+    """Shows the response times of a run to whoever decides when it may end."""
+
+    def __init__(self, schedule: ArrivalSchedule, enough: Enough | None) -> None:
+        self._schedule = schedule
+        self._enough = enough
+        self._seen = 0
+        self.decided = False
+
+    def look(self) -> None:
+        if self._enough is None or self.decided:
+            return
+        response_ns = self._schedule.answered()
+        # Looking takes time in proportion to the run, on a small host that of its workers.
+        if len(response_ns) >= self._seen * _GROWN:
+            self._seen = len(response_ns)
+            self.decided = self._enough(response_ns) and self._schedule.stop()
+
+
+@contextmanager
+def _staying_outside(cpus: tuple[int, ...]) -> Iterator[None]:
+    """Keep this thread on ``cpus``, if there are any, so that it does not take those of the workers."""
+    before = os.sched_getaffinity(0)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _environment(configuration: Configuration) -> dict[str, str]:

@@ -88,6 +88,7 @@ def measure_service_time(
     *,
     host: Host,
     processes: int = LEAST_PROCESSES,
+    memory_bytes: int | None = None,
     rows_per_request: int = 1,
     duration_s: float = 1.0,
     warm_up_s: float = 1.0,
@@ -104,7 +105,9 @@ def measure_service_time(
     order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     recorded: list[CallTimes] = []
     for _ in range(processes):
-        with workers_for(configuration, artifact, rows, host=host, rows_per_request=rows_per_request) as workers:
+        with workers_for(
+            configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
+        ) as workers:
             recorded.extend(workers.time_calls(order))
     return service_time(recorded, configuration=configuration, host_fingerprint=host.fingerprint)
 
@@ -115,6 +118,7 @@ def measure_p50_once(
     rows: np.ndarray,
     *,
     host: Host,
+    memory_bytes: int | None = None,
     rows_per_request: int = 1,
     duration_s: float = 0.5,
     warm_up_s: float = 0.5,
@@ -124,7 +128,9 @@ def measure_p50_once(
     Arguments and errors are those of :func:`measure_service_time`; it is the mean over several workers.
     """
     order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
-    with workers_for(configuration, artifact, rows, host=host, rows_per_request=rows_per_request) as workers:
+    with workers_for(
+        configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
+    ) as workers:
         recorded = workers.time_calls(order)
     p50_ns = _geometric_mean([_process_time(times).p50_ns for times in recorded])
     return Figure(value=p50_ns, host_fingerprint=host.fingerprint)

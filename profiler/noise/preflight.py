@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.errors import MeasurementError
 from servefit.profiler.noise.activity import Activity, look_around
 from servefit.profiler.noise.findings import Finding, findings
 from servefit.profiler.noise.tuning import Tuning, read_tuning
@@ -18,7 +19,8 @@ NOISE_FLOOR_S = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """``activity`` and ``noise_floor`` are None where nothing was to be measured."""
+    """``activity`` and ``noise_floor`` are None where nothing was to be measured, the latter also where that failed,
+    which is then among the ``findings``."""
 
     tuning: Tuning
     activity: Activity | None
@@ -29,18 +31,24 @@ class Preflight:
 def preflight(host: Host, *, measuring: bool = True, seed: int = 0) -> Preflight:
     """Read how ``host``, this machine, is set up; if ``measuring``, also look around for half a second, and then time a
     fixed piece of work against itself for about four, on all CPUs that this process may use.
-
-    Raises MeasurementError where no process can be started for that.
     """
     from servefit.profiler.comparing.noise_floor import noise_floor
 
     cpus = tuple(cpu.cpu for cpu in host.cpus)
     tuning = read_tuning(cpus)
     activity = look_around(cpus) if measuring else None
-    floor = noise_floor(cpus, seconds=NOISE_FLOOR_S, seed=seed) if measuring else None
-    return Preflight(
-        tuning=tuning,
-        activity=activity,
-        noise_floor=floor,
-        findings=findings(tuning, cpu_quota=host.cgroups.cpu_quota, activity=activity, floor=floor),
-    )
+    floor: NoiseFloor | None = None
+    failed: tuple[Finding, ...] = ()
+    if measuring:
+        try:
+            floor = noise_floor(cpus, seconds=NOISE_FLOOR_S, seed=seed)
+        except MeasurementError as error:
+            failed = (
+                Finding(
+                    subject="noise floor",
+                    warning=f"it could not be measured: {error.message}",
+                    remedy=error.remedy or "stop what else runs here, and try again",
+                ),
+            )
+    found = findings(tuning, cpu_quota=host.cgroups.cpu_quota, activity=activity, floor=floor)
+    return Preflight(tuning=tuning, activity=activity, noise_floor=floor, findings=(*found, *failed))

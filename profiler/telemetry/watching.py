@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,13 +43,14 @@ def watching(
         counters = stack.enter_context(gpu_counters(gpu))
         looking = Looking(pids, waiting_ns, counters, cpus, proc=proc, sys=sys, stack=stack)
         telemetry = Telemetry(looking, others)
-        thread = threading.Thread(target=telemetry.look_until_stopped, name="servefit-telemetry", daemon=True)
-        thread.start()
+        # Leaving the pool waits for its thread; asking for the result raises what went wrong there.
+        pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="servefit-telemetry"))
+        looked = pool.submit(telemetry.look_until_stopped)
         try:
             yield telemetry
         finally:
             telemetry.stop()
-            thread.join()
+        looked.result()
 
 
 class Telemetry:

@@ -107,7 +107,8 @@ def tail(output: Path) -> str:
 def death(status: int, printed: str, memory_bytes: int | None) -> WorkerCrashed | OutOfMemory:
     """The error for a child that ended with ``status`` without an answer, having ``printed`` this last."""
     last_line = printed.splitlines()[-1] if printed else "it said nothing"
-    if any(sign in printed for sign in _SIGNS_OF_REFUSED_MEMORY):
+    # What C++ cannot allocate for ends in abort(); other signals have reasons of their own.
+    if status in (*range(1, 256), -signal.SIGABRT) and any(sign in printed for sign in _SIGNS_OF_REFUSED_MEMORY):
         return OutOfMemory(f"out of memory: {last_line}", limit_bytes=memory_bytes)
     if status == -signal.SIGKILL:
         return OutOfMemory("killed by SIGKILL, most likely by the kernel for memory", limit_bytes=memory_bytes)

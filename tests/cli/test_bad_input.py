@@ -205,7 +205,9 @@ def test_a_compiled_artifact_is_not_written_over_what_is_there(
 
 def test_a_full_disk_behind_stdout_is_told_in_one_line() -> None:
     with Path("/dev/full").open("w") as full:
-        ended = subprocess.run([*COMMAND, "host", "--facts"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        ended = subprocess.run(
+            [*COMMAND, "host", "--facts"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert ended.returncode == 4
     assert ended.stderr.splitlines() == [
         "servefit: cannot write standard output: No space left on device; free space, or write elsewhere"

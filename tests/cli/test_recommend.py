@@ -7,19 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+
+from servefit.profiler.storage.measurements import load_measurement
+from servefit.profiler.summary import summarize
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Servefit, Sources
 
-SHORT = ("--budget", "15s", "--max-tests", "3", "--profile", "local-1c", "--format", "json")
-QUICK = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--format", "json")
-"""For what depends neither on a choice nor on measuring the winner again."""
+SHORT = ("--budget", "15s", "--max-tests", "3", "--profile", "local-1c", "--allow-noise", "--format", "json")
+QUICK = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--allow-noise", "--format", "json")
+"""For what depends neither on a choice nor on measuring the winner again. The machine of the tests may be noisy."""
 
 COLUMNS = {
     "id": str,
@@ -38,6 +42,7 @@ COLUMNS = {
     "samples": int,
     "measured_rate_per_s": float,
     "driver": str,
+    "measurement": str,
 }
 
 
@@ -69,6 +74,19 @@ def test_a_model_of_every_library_gets_a_recommendation(servefit: Servefit, sour
     assert 1 <= ended.document["tests"] <= 3
 
 
+def test_every_sample_of_a_job_is_kept_and_gives_its_figures_again(
+    servefit: Servefit, sources: Sources, state: Path
+) -> None:
+    document = servefit("recommend", sources.xgboost, "--name", "kept", *QUICK).document
+    (best,) = document["recommendations"]
+    measurement = load_measurement(state / "jobs" / "kept" / best["measurement"])
+    summary = summarize(measurement.runs[-1])
+    assert best["model_latency_ms"] == summary.latency_ms
+    assert best["samples"] == summary.samples
+    assert measurement.host_fingerprint == document["host"]["fingerprint"]
+    assert measurement.runs[-1].telemetry
+
+
 def test_an_sla_that_holds_is_said_to_hold_at_the_rate_asked(servefit: Servefit, sources: Sources) -> None:
     ended = servefit(
         "recommend", sources.xgboost, "--sla", "p95=500ms", "--rate", "6000/min", *QUICK, "--max-tests", "2"
@@ -90,6 +108,23 @@ def test_an_sla_that_nothing_meets_ends_with_status_3_and_the_nearest_answer(
     best = ended.document["recommendations"][0]
     assert best["verdict"] == "FAIL"
     assert "limit 0.0001 ms" in best["reason"]
+
+
+def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servefit, sources: Sources) -> None:
+    program = "import os, sys\nos.sched_setaffinity(0, [int(sys.argv[1])])\nprint(flush=True)\nwhile True: pass"
+    with ExitStack() as hogs:
+        for cpu in os.sched_getaffinity(0):
+            command = [sys.executable, "-c", program, str(cpu)]
+            hog = hogs.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            hogs.callback(hog.kill)
+            assert hog.stdout is not None
+            hog.stdout.readline()
+        quick = [argument for argument in QUICK if argument != "--allow-noise"]
+        ended = servefit("recommend", sources.xgboost, "--sla", "p95=1s", "--rate", "50/s", *quick)
+    assert ended.status == 5, ended.stderr
+    best = ended.document["recommendations"][0]
+    assert best["verdict"] == "INVALID"
+    assert any("the machine got in the way" in warning for warning in ended.document["warnings"])
 
 
 def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, sources: Sources) -> None:
@@ -131,7 +166,7 @@ def test_other_forms_hold_the_table_alone(servefit: Servefit, sources: Sources, 
 
 
 def test_an_interrupted_job_keeps_what_it_has_and_leaves_no_process(state: Path, sources: Sources) -> None:
-    asked = ("--backend", "xgboost", "--format", "json", "--name", "cut")
+    asked = ("--backend", "xgboost", "--allow-noise", "--format", "json", "--name", "cut")
     command = [sys.executable, "-m", "servefit", "recommend", str(sources.xgboost), *asked]
     environment = {**os.environ, "SERVEFIT_HOME": str(state)}
     with subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -72,7 +73,7 @@ def start_synthetic(payload_rows: np.ndarray) -> StartSynthetic:
     def start(
         facts: dict[str, Any],
         *,
-        cpus: tuple[int, ...] = (0,),
+        cpus: tuple[int, ...] = (min(os.sched_getaffinity(0)),),
         rows: np.ndarray = payload_rows,
         environment: dict[str, str] | None = None,
         threads: int = 1,

@@ -32,8 +32,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Configuration, Artifact
     calls: list[tuple[Configuration, Artifact, np.ndarray]] = []
 
     def measure(
-        configuration: Configuration, artifact: Artifact, rows: np.ndarray, *, host: Host, rows_per_request: int
+        configuration: Configuration, artifact: Artifact, rows: np.ndarray, *, host: Host, **limits: Any
     ) -> Figure:
+        assert limits["memory_bytes"]
         calls.append((configuration, artifact, rows))
         noise = 1 + 0.001 * (len(calls) % 3)
         return Figure(
@@ -74,6 +75,8 @@ def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
         ({"threads": 2}, {"rate": 5.0, "users": 1}, "users"),
         ({"threads": 2}, {"budget_s": 0}, "budget"),
         ({"threads": 2}, {"rate": -1.0}, "rate"),
+        ({"threads": 2}, {"rate": 0.0}, "rate"),
+        ({"threads": 2}, {"rate": 1.0}, "rate"),
         ({"workers": 0}, {}, "workers"),
     ],
 )

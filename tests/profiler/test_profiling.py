@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 import servefit
+from servefit.backends.compilation import compile_model
 from servefit.errors import PayloadMismatch, SpecError
+from servefit.profiler.limits import LatencyThreshold
+from servefit.profiler.measuring import workers_for
 from servefit.profiler.profiling import Profiled, profile
 from servefit.profiler.traffic import ClosedLoop, OpenLoop
+from servefit.profiler.types import Configuration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,6 +135,17 @@ def test_an_opened_model_and_its_own_rows_will_do(small_model: Path) -> None:
         ({"batch": 0}, "batch"),
         ({"rate": 10, "workers": -1}, "workers"),
         ({"rows_per_request": 0}, "rows_per_request"),
+        ({"workers": 1.5}, "workers"),
+        ({"batch_delay_us": 100}, "batch_delay_us"),
+        ({"batch_delay_us": -1, "batch": 4}, "batch_delay_us"),
+        ({"rate": "fast"}, "rate"),
+        ({"rate": 10, "arrivals": "constnat"}, "arrivals"),
+        ({"arrivals": "constant"}, "arrivals"),
+        ({"thresholds": ["p95=1ms"]}, "thresholds"),
+        ({"thresholds": [LatencyThreshold(percentile="p95", limit_ms=1)], "duration_s": 0.1}, "duration"),
+        ({"thresholds": [LatencyThreshold(percentile="p95", limit_ms=1)], "users": 1}, "sla"),
+        ({"traffic": ClosedLoop.constant(users=1, duration_s=1), "users": 1}, "phases"),
+        ({"environment": {"A": 1}}, "environment"),
         ({"profile": "local-1000c"}, "profile"),
         ({"profile": "ml.c7i.48xlarge"}, "profile"),
         ({"backend": "xgbost"}, "backend"),
@@ -153,18 +168,11 @@ def test_an_instance_that_this_host_is_too_small_for_is_refused_with_the_reason(
         profiled(small_model, profile="ml.c7i.48xlarge")
 
 
-def test_a_measurement_of_an_envelope_bigger_than_the_host_is_refused(make_host: MakeHost, small_model: Path) -> None:
-    from servefit.backends.compilation import compile_model
-    from servefit.profiler.measuring import measure
-    from servefit.profiler.types import Configuration
-
+def test_an_envelope_bigger_than_the_host_is_refused(make_host: MakeHost, small_model: Path) -> None:
     artifact = compile_model(small_model, "xgboost").artifact
     rows = np.zeros((1, 4), dtype=np.float32)
-    with pytest.raises(SpecError, match="is more than this host has"):
-        measure(
-            Configuration(vcpus=9, backend="xgboost"),
-            artifact,
-            rows,
-            [ClosedLoop.constant(users=1, duration_s=0.1)],
-            host=make_host(cpus=8),
-        )
+    with (
+        pytest.raises(SpecError, match="is more than this host has"),
+        workers_for(Configuration(vcpus=9, backend="xgboost"), artifact, rows, host=make_host(cpus=8)),
+    ):
+        pass

@@ -6,13 +6,13 @@ import pytest
 
 from servefit.backends.types import Settings
 from servefit.profiler.types import Configuration, InstanceProfile
-from servefit.search.ranking import best_for, recommend, recommendation
+from servefit.search.ranking import best_for, order, recommend, recommendation
 from servefit.search.space import Space
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.recommendation import Trial
+    from servefit.search.recommendation import Trial, Verdict
     from servefit.search.request import Goal
 
 FAST = Configuration(vcpus=2, backend="fast", workers=2)
@@ -65,6 +65,15 @@ def test_when_nothing_meets_the_sla_the_nearest_comes_first(trial: MakeTrial) ->
     best = best_for(profile("a"), trials, "cost", at_rate=False)
     assert best is not None
     assert best.trial.configuration == SLOW
+
+
+def test_what_was_measured_badly_comes_after_what_is_undecided_and_before_what_fails(trial: MakeTrial) -> None:
+    verdicts: list[Verdict] = ["FAIL", "INVALID", "UNDECIDED", "PASS"]
+    ranked = sorted(
+        (recommendation(profile("a"), trial(FAST, verdict=verdict)) for verdict in verdicts),
+        key=lambda one: order(one, "cost", at_rate=False),
+    )
+    assert [one.trial.verdict for one in ranked] == verdicts[::-1]
 
 
 @pytest.mark.parametrize(("goal", "expected"), [("cost", FAST), ("throughput", FAST), ("latency", SLOW)])

@@ -60,6 +60,36 @@ def test_an_interrupted_job_that_cannot_be_saved_is_handed_over_all_the_same(mod
     assert "the job was not kept" in caught.value.job.warnings[-1]
 
 
+class FillingTheDisk:
+    """Puts a file where the folder of measurements would be."""
+
+    def __init__(self, job: Path) -> None:
+        self._job = job
+
+    def stage(self, text: str) -> None:
+        if text == "measuring":
+            (self._job / "measurements").write_text("in the way")
+
+    def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
+        pass
+
+
+def test_samples_that_cannot_be_kept_are_no_reason_to_lose_the_answer(model: Path, state: Path) -> None:
+    job = servefit.right_size(
+        model,
+        supported_instance_types=["local-1c"],
+        backends=["xgboost"],
+        max_tests=1,
+        job_name="job",
+        allow_noise=True,
+        progress=FillingTheDisk(state / "jobs" / "job"),
+    )
+    assert job.status == "COMPLETED"
+    assert job.best is not None
+    assert job.best.trial.kept_in is None
+    assert any("raw samples were not kept" in warning for warning in job.warnings)
+
+
 def test_when_much_of_the_time_is_over_only_the_first_backend_and_those_asked_for_are_compiled(model: Path) -> None:
     opened = servefit.Model.load(model)
     profiles = local_profiles(describe_host())[:1]

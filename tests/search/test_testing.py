@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 
 from servefit.backends.types import Artifact, Target
+from servefit.errors import OutOfMemory
+from servefit.profiler.envelope.opening import available_methods
 from servefit.profiler.host import Host, describe_host
 from servefit.profiler.inprocess.workers import Workers, start_workers
 from servefit.profiler.types import Configuration
@@ -58,6 +62,30 @@ def test_a_rate_is_shared_out_over_instances_that_keep_a_reserve() -> None:
     assert per_instance <= 0.8 * trial.capacity.throughput_per_s
     assert trial.at_rate.offered_per_s == pytest.approx(per_instance, rel=0.4)
     assert trial.verdict == "PASS"
+
+
+def test_a_test_beside_a_neighbour_is_invalid_and_says_so() -> None:
+    cpu = describe_host().cpus[0].cpu
+    program = f"import os\nos.sched_setaffinity(0, [{cpu}])\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as hog:
+        assert hog.stdout is not None
+        hog.stdout.readline()
+        trial = trial_of(Sla(thresholds=parse_sla("p95=1s"), rate_per_s=50.0), act="spin", us=1000, allow_noise=False)
+        hog.kill()
+    assert trial.verdict == "INVALID"
+    assert "competing load" in {problem.kind for problem in trial.problems}
+    assert trial.reason is not None
+
+
+def test_a_test_that_needs_more_memory_than_its_profile_fails_where_memory_can_be_limited() -> None:
+    limit = 200 * 2**20
+    contained = any(method != "affinity" and found.available for method, found in available_methods())
+    if contained:
+        with pytest.raises(OutOfMemory, match="more memory than the 200 MiB of the profile"):
+            trial_of(Sla(), memory_bytes=limit, act="leak", mb=8, most_mb=400)
+    else:
+        trial = trial_of(Sla(), memory_bytes=limit, act="leak", mb=8, most_mb=400)
+        assert trial.measurement.peak_memory_bytes > limit
 
 
 def test_a_rate_too_low_to_give_the_samples_stays_undecided_and_takes_seconds_only() -> None:

@@ -35,9 +35,8 @@ def run_and_print(
 
 
 def exit_status(job: RecommendationJob) -> int:
-    """0 when the SLA is met or nothing was asked, 3 when it is not, 4 when nothing could be measured, 5 when the
-    machine
-    got in the way of measuring the best answer."""
+    """0 when the SLA is met or nothing was asked, 3 when it is not or that is not sure, 4 when nothing could be
+    measured, 5 when the machine got in the way of measuring the best answer."""
     if job.best is None:
         return NOTHING_MEASURED
     if job.best.trial.verdict == "INVALID":
@@ -94,7 +93,7 @@ def headline(job: RecommendationJob) -> str:
         "PASS": "Deploy" if sla.asks_nothing else f"{_capitalised(str(sla))} is met: deploy",
         "UNDECIDED": f"Not sure to meet {sla}: nearest is",
         "FAIL": f"Nothing measured meets {sla}: nearest is",
-        "INVALID": "This machine is too noisy to say what meets it: the best of what was measured is",
+        "INVALID": "This machine is too noisy to tell: the best of what was measured is",
     }[trial.verdict]
     return f"{beginning} {deployment}.\n{evidence(best)} ({spent})."
 

@@ -71,7 +71,8 @@ def profile(
         str | None,
         typer.Option(
             metavar="backend=onnxruntime,threads=2",
-            help="Compare with a deployment that differs in this: model, backend, profile, threads, workers, batch.",
+            help="Compare with one that differs in model, backend, profile, target, threads, workers or batch. "
+            "Takes a minute, longer at low rates.",
         ),
     ] = None,
     save: Annotated[
@@ -89,7 +90,7 @@ def profile(
 ) -> None:
     """Measure MODEL in one configuration: throughput, and latency percentiles with their sample counts.
 
-    Exit status: 0, or 3 when the SLA does not hold, or 5 when the machine is too noisy to tell.
+    Exit status: 0, or 3 when the SLA does not hold or that stays undecided, or 5 when the machine is too noisy to tell.
 
     Example: servefit profile model.ubj --backend onnxruntime --workers 2 --rate 500/s --sla p95=10ms
     """
@@ -98,19 +99,19 @@ def profile(
     from servefit.profiler.against import BUDGET_S, compare_deployments
     from servefit.profiler.preparing import Deployment
     from servefit.profiler.profiling import profile as measure
-    from servefit.search.sla import parse_duration_s, parse_rate_per_s, parse_sla
+    from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
 
     rate_per_s = None if rate is None else parse_rate_per_s(rate)
     duration_s = None if duration is None else parse_duration_s("duration", duration)
-    delay_us = 0 if batch_delay is None else round(1e6 * parse_duration_s("batch_delay", batch_delay))
-    thresholds = tuple(threshold for text in sla or () for threshold in parse_sla(text))
+    delay_us = 0 if batch_delay is None else max(1, round(1e6 * parse_duration_s("batch_delay", batch_delay)))
+    thresholds = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
     if phase and stairs is not None:
         raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of the two")
     traffic = parse_phases(phase or ()) if stairs is None else parse_stairs(stairs)
     _check_files(save, histogram)
     if against is not None:
-        if thresholds or traffic is not None or save is not None or histogram is not None:
-            raise SpecError("against", against, "takes --rate or --users, and no SLA, phases or files to write")
+        if thresholds or traffic is not None or constant or save is not None or histogram is not None:
+            raise SpecError("against", against, "takes --rate or --users, and no other traffic, SLA or files to write")
         with saying("comparing", quiet=quiet):
             compared = compare_deployments(
                 model,
@@ -156,10 +157,10 @@ def profile(
             trust_pickle=trust_pickle,
             allow_noise=allow_noise,
         )
-    _keep(found, save, histogram)
     emit(profiling_output.profiled_table(found), profiling_output.profiled_document(found), form)
     if found.steps and form is Format.TABLE:
         emit(profiling_output.steps_table(found), {}, form)
+    _keep(found, save, histogram)
     for caution in found.warnings:
         warn(caution)
     if status := _exit_status(found, allow_noise=allow_noise):
@@ -175,6 +176,8 @@ def _check_files(save: Path | None, histogram: Path | None) -> None:
     for path in (save, histogram):
         if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
             raise StateError(path, f"{path.parent} is no folder that can be written to", variable=None)
+        if path is not None and path.is_dir():
+            raise StateError(path, "it is a folder", variable=None)
 
 
 def _keep(found: Profiled, save: Path | None, histogram: Path | None) -> None:
@@ -184,7 +187,7 @@ def _keep(found: Profiled, save: Path | None, histogram: Path | None) -> None:
     if save is not None:
         save_measurement(found.measurement, save)
     if histogram is not None:
-        save_histogram(found.measurement.runs[-1], histogram)
+        save_histogram(found.run, histogram)
 
 
 def _exit_status(found: Profiled, *, allow_noise: bool) -> int:

@@ -61,6 +61,10 @@ def _answer_rows(found: Profiled) -> list[list[Any]]:
         ["confirmed rate per s", highest.rate_per_s],
         ["estimated limit per s", estimate],
         ["search", f"{highest.ended}, {len(highest.tried)} runs"],
+        [
+            "figures below are of",
+            f"{found.summary.offered_per_s:.4g} requests/s" if found.summary.offered_per_s else "-",
+        ],
     ]
 
 
@@ -87,7 +91,7 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
     from servefit.search.document import model_document
 
     measurement = found.measurement
-    run = measurement.runs[-1]
+    run = found.run
     return {
         "schema": 1,
         "model": model_document(found.model),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from contextlib import suppress
@@ -38,7 +39,9 @@ def nothing_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def own_control_groups() -> list[Path]:
     """The groups that this process made, in any hierarchy."""
-    return list(Path("/sys/fs/cgroup").glob(f"**/servefit-*-{os.getpid()}-*"))
+    mine = re.compile(rf"servefit[-_].*[-_]{os.getpid()}[-_]")
+    folders = [Path(folder) for folder, _, _ in os.walk("/sys/fs/cgroup")]
+    return [folder for folder in folders if mine.match(folder.name)]
 
 
 def own_shared_memory() -> set[str]:

@@ -61,7 +61,7 @@ def test_users_who_return_are_served_for_ever_and_counted_once(memory: int) -> N
             assert not users.may_be_kept(count)
             count = len(users.exchange(count, NOW + turn, NOW + turn))
             assert count == 2
-        assert users.waiting(NOW + HOUR_NS) == 1
+        assert len(users.waiting(NOW + HOUR_NS)) == 1
 
 
 def test_a_batch_waits_for_more_users_until_the_first_has_waited_long_enough(memory: int) -> None:
@@ -72,6 +72,11 @@ def test_a_batch_waits_for_more_users_until_the_first_has_waited_long_enough(mem
         assert not users.may_be_kept(2)
 
 
+def test_at_the_end_a_batch_waits_for_nobody(memory: int) -> None:
+    with write(memory, 0, 40, most=3, delay_ns=100) as users:
+        assert users.exchange(0, 0, NOW + 50, waits=False) == [NOW, NOW + 40]
+
+
 def test_a_full_batch_does_not_wait(memory: int) -> None:
     with write(memory, 0, 0, 0, most=3, delay_ns=HOUR_NS) as users:
         assert users.exchange(0, 0, NOW) == [NOW, NOW, NOW]
@@ -80,5 +85,5 @@ def test_a_full_batch_does_not_wait(memory: int) -> None:
 
 def test_only_users_who_had_come_by_then_are_waiting(memory: int) -> None:
     with write(memory, -1, HOUR_NS) as users:
-        assert users.waiting(NOW) == 1
-        assert users.waiting(NOW + 2 * HOUR_NS) == 2
+        assert users.waiting(NOW) == [NOW - 1]
+        assert users.waiting(NOW + 2 * HOUR_NS) == [NOW - 1, NOW + HOUR_NS]

@@ -61,6 +61,60 @@ def test_a_backlog_that_grows_past_its_cap_ends_the_run(start_synthetic: StartSy
     assert run.offered == len(ended) == np.count_nonzero(ended) + run.backlog
 
 
+def test_several_workers_serve_one_schedule_first_come_first_served(start_synthetic: StartSynthetic) -> None:
+    traffic = OpenLoop(rate_per_s=2000, duration_s=0.5, seed=3, backlog_cap=10_000)
+    with start_synthetic({"act": "sleep", "us": 300}, cpus=ONE_CPU, workers=3) as workers:
+        run = workers.run(traffic)
+    scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()
+    assert len(scheduled) == run.offered == len(traffic.arrivals_ns())
+    assert np.all(started >= scheduled)
+    assert np.all(ended > started)
+    # No request is begun much before one that came earlier. A worker may lose its CPU between claiming and beginning.
+    overtaken = np.maximum.accumulate(started) - started
+    assert np.percentile(overtaken, 90) < 5 * MS
+    in_service = np.searchsorted(np.sort(started), started, side="right") - np.searchsorted(np.sort(ended), started)
+    assert in_service.max() <= 3
+
+
+def test_several_workers_share_batches(start_synthetic: StartSynthetic) -> None:
+    traffic = OpenLoop(rate_per_s=3000, duration_s=0.4, seed=3, backlog_cap=10_000)
+    with start_synthetic({"act": "sleep", "us": 3000}, cpus=ONE_CPU, workers=2, max_batch=8) as workers:
+        run = workers.run(traffic)
+    assert np.all(run.samples.ended_ns() > run.samples.started_ns())
+    _, sizes = np.unique(run.samples.started_ns(), return_counts=True)
+    assert sizes.max() == 8
+
+
+def test_a_slow_server_is_given_up_seconds_after_the_end_and_not_served_to_the_last(
+    start_synthetic: StartSynthetic,
+) -> None:
+    traffic = OpenLoop(rate_per_s=60, duration_s=1.0)
+    with start_synthetic({"act": "sleep", "us": 400_000}, cpus=ONE_CPU) as workers:
+        run = workers.run(traffic)
+    assert run.stopped == "backlog"
+    assert run.backlog > 30
+    assert run.plateau_ns[1] - run.plateau_ns[0] == 1.0 * S
+    unanswered = np.count_nonzero(run.samples.ended_ns() == 0)
+    assert unanswered > 30
+
+
+def test_users_who_wait_at_the_end_still_get_their_answer(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 20_000}, cpus=ONE_CPU) as workers:
+        run = workers.run(ClosedLoop.constant(users=10, duration_s=0.3))
+    scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    assert np.all(ended > 0)
+    assert run.offered == len(scheduled)
+    assert 8 <= run.backlog <= 10
+    # All ten wait for each other; leaving out those who were still waiting would make the median too small.
+    assert np.median(ended - scheduled) > 150 * MS
+
+
+def test_idle_workers_of_a_closed_loop_sleep(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU, workers=4) as workers:
+        run = workers.run(ClosedLoop.constant(users=1, duration_s=0.6))
+    assert run.busy_cpu_ns / 0.6e9 < 0.25
+
+
 def test_a_run_ends_when_its_watcher_has_seen_enough(start_synthetic: StartSynthetic) -> None:
     seen: list[int] = []
 
