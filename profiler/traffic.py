@@ -43,6 +43,8 @@ class Phase:
     duration_s: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.initial_users, int):
+            raise SpecError("users", self.initial_users, "is not a whole number")
         if self.initial_users < 0:
             raise SpecError("users", self.initial_users, "is below zero")
         if not (self.spawn_per_minute >= 0 and isfinite(self.spawn_per_minute)):

@@ -135,7 +135,7 @@ def test_an_opened_model_and_its_own_rows_will_do(small_model: Path) -> None:
         ({"batch": 0}, "batch"),
         ({"rate": 10, "workers": -1}, "workers"),
         ({"rows_per_request": 0}, "rows_per_request"),
-        ({"workers": 1.5}, "workers"),
+        ({"workers": 1.5, "users": 1}, "workers"),
         ({"batch_delay_us": 100}, "batch_delay_us"),
         ({"batch_delay_us": -1, "batch": 4}, "batch_delay_us"),
         ({"rate": "fast"}, "rate"),

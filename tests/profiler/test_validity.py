@@ -165,7 +165,7 @@ def test_waiting_for_a_cpu_is_a_problem_unless_the_workers_crowd_themselves() ->
     unseen = looks(foreign_percent=None, run_queue_percent=20.0)
     problem = the_problem(make_run(telemetry=unseen))
     assert problem.kind == "competing load"
-    assert "workers waited for a CPU for 20 % of the time" in problem.reason
+    assert "threads waited for a CPU for 20 % of the time" in problem.reason
     assert found(make_run(telemetry=unseen, threads_per_worker=(2,))) == []
 
 
