@@ -103,7 +103,7 @@ def decide(response_ns: np.ndarray, limit_ns: float, plan: Plan) -> Evidence:
     """The test as a live run would use it."""
     test = SequentialTest(percentile=plan.percentile, limit_ns=limit_ns)
     for samples in range(plan.step, plan.budget + 1, plan.step):
-        if test.update(response_ns[:samples]) != "UNDECIDED":
+        if test.update(response_ns[:samples], unhurried=True) != "UNDECIDED":
             break
     return test.evidence
 

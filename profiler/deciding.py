@@ -33,6 +33,13 @@ CAPACITY_SHARE = 0.05
 
 LEAST_SEARCH_S = 1.0
 
+UNHURRIED = 0.85
+LEAST_TO_KNOW_HOW_BUSY = 200
+"""Workers that were serving for less of the time, over so many requests, keep up with what arrives."""
+
+GROWTH_SEEN = 20
+"""When 5 % too many requests arrive, the queue takes so many times the limit to reach it."""
+
 RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
 """SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
 
@@ -90,13 +97,15 @@ def run_until_decided(
     """
     limit_ms = min((one.limit_ms for one in thresholds), default=None)
     for attempt in range(2):
-        tests = _Tests(thresholds, least=least_s * traffic.rate_per_s)
+        tests = _Tests(thresholds, traffic, least_s)
         run = workers.run(traffic, enough=tests.enough if thresholds else None)
         found = _problems(workers, run, limit_ms)
         if allow_noise or not found or attempt:
             break
     evidence = tests.evidence(run)
     verdict: RateVerdict = together([one.verdict for one in evidence])
+    if verdict == "PASS" and not tests.would_have_seen_a_growing_queue(run):
+        verdict = "UNDECIDED"
     if found and not allow_noise:
         verdict = "INVALID"
     elif summarize(run).saturated:
@@ -132,7 +141,7 @@ def find_highest_rate(
 
     def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
         traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=requests / rate_per_s, seed=seed + len(runs))
-        run = workers.run(traffic, enough=stop)
+        run = workers.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
         runs.append(run)
         disturbing = _problems(workers, run, limit_ms)
         problems.extend(disturbing)
@@ -162,13 +171,24 @@ def _problems(workers: Workers, run: Run, limit_ms: float | None) -> tuple[Probl
 class _Tests:
     """The tests of one run. The first verdict of each stands, whatever comes after it."""
 
-    def __init__(self, thresholds: Sequence[LatencyThreshold], *, least: float) -> None:
+    def __init__(self, thresholds: Sequence[LatencyThreshold], traffic: OpenLoop, least_s: float) -> None:
         self._tests = [SequentialTest(percentile=one.rank, limit_ns=one.limit_ns) for one in thresholds]
-        self._least = least
+        self._rate_per_s = traffic.rate_per_s
+        self._least_s = least_s
+        self._growth_seen_s = GROWTH_SEEN * max((one.limit_ms for one in thresholds), default=0.0) / 1000
+        self._unhurried = False
 
-    def enough(self, response_ns: np.ndarray) -> bool:
-        verdicts = [test.update(response_ns) for test in self._tests]
-        return len(response_ns) >= self._least and together(verdicts) != "UNDECIDED"
+    def enough(self, response_ns: np.ndarray, busy: float) -> bool:
+        self._unhurried = len(response_ns) >= LEAST_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+        elapsed_s = len(response_ns) / self._rate_per_s
+        if not self._unhurried and elapsed_s < self._growth_seen_s:
+            return False
+        verdicts = [test.update(response_ns, unhurried=self._unhurried) for test in self._tests]
+        return elapsed_s >= self._least_s and together(verdicts) != "UNDECIDED"
+
+    def would_have_seen_a_growing_queue(self, run: Run) -> bool:
+        """Whether a server that does not quite keep up would have been found out, or is one that has time to spare."""
+        return self._unhurried or (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S >= self._growth_seen_s
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
         """What stands after all requests of ``run`` up to the first without an answer."""
@@ -177,5 +197,5 @@ class _Tests:
         known = int(unanswered[0]) if len(unanswered) else len(ended)
         for test in self._tests:
             if known >= test.evidence.samples:
-                test.update((ended - scheduled)[:known])
+                test.update((ended - scheduled)[:known], unhurried=self._unhurried)
         return tuple(test.evidence for test in self._tests)

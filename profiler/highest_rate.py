@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.budget import Budget
 from servefit.profiler.rate_fit import (
     LEAST_RESPONSES,
     Lines,
@@ -46,6 +47,7 @@ _RUNS_BEFORE_CLOSE = 3
 _FLOOR, _CEILING = 0.05, 0.98
 _LEAST_REQUESTS, _LEAST_BEYOND = 200, 20
 _LEAST_DECIDED, _SHORTEST_S = 100, 0.02
+_NEAR_CAPACITY, _GROWTH_SEEN = 0.95, 20
 _MOST_DISTURBED = 3
 _GOT_IN_THE_WAY = "the machine got in the way of one run after the other"
 # Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that.
@@ -145,38 +147,10 @@ def highest_rate(
     if not thresholds:
         raise SpecError("thresholds", thresholds, "are missing", remedy="limit at least one percentile")
     search = _Search(
-        probe, saturation_per_s, tuple(thresholds), _Budget(requests=budget_requests, seconds=budget_s), new_test, seed
+        probe, saturation_per_s, tuple(thresholds), Budget(requests=budget_requests, seconds=budget_s), new_test, seed
     )
     reason = search.approach() or search.confirm()
     return search.result(reason)
-
-
-class _Budget:
-    """What may be spent and what has been, in requests and in seconds."""
-
-    def __init__(self, *, requests: int | None, seconds: float | None) -> None:
-        if requests is None and seconds is None:
-            raise SpecError("budget", None, "is missing", remedy="give a number of requests or of seconds")
-        for given in (requests, seconds):
-            if given is not None and not given > 0:
-                raise SpecError("budget", given, "is not above zero")
-        self._requests = math.inf if requests is None else requests
-        self._seconds = math.inf if seconds is None else seconds
-        self.requests_spent = 0
-        self.seconds_spent = 0.0
-
-    def spend(self, run: OpenRun) -> None:
-        self.requests_spent += len(run.response_ns)
-        self.seconds_spent += run.elapsed_s
-
-    def total(self, rate_per_s: float) -> float:
-        """How many requests at that rate the whole budget would be."""
-        return min(self._requests, self._seconds * rate_per_s)
-
-    def left(self, rate_per_s: float, *, share: float = 1.0) -> int:
-        """How many requests at that rate are left of a share of the budget."""
-        requests = share * self._requests - self.requests_spent
-        return int(max(0.0, min(requests, (share * self._seconds - self.seconds_spent) * rate_per_s)))
 
 
 class _Search:
@@ -187,7 +161,7 @@ class _Search:
         probe: Probe,
         saturation_per_s: float,
         thresholds: tuple[LatencyThreshold, ...],
-        budget: _Budget,
+        budget: Budget,
         new_test: Callable[[LatencyThreshold], Test],
         seed: int,
     ) -> None:
@@ -288,14 +262,20 @@ class _Search:
     ) -> Verdict | Literal["SATURATED", "INVALID"]:
         tests = [self._new_test(threshold) for threshold in self._thresholds]
 
+        least = self._to_see_growth(rate)
+
         def stop(response_ns: np.ndarray) -> bool:
-            return stop_when_decided and together([test.update(response_ns) for test in tests]) != "UNDECIDED"
+            if not stop_when_decided or len(response_ns) < least:
+                return False
+            return together([test.update(response_ns) for test in tests]) != "UNDECIDED"
 
         run = self._probe(rate, requests, stop)
-        self._budget.spend(run)
+        self._budget.spend(len(run.response_ns), run.elapsed_s)
         verdict: Verdict | Literal["SATURATED", "INVALID"] = "INVALID" if run.disturbed else "SATURATED"
         if not run.disturbed and not run.saturated:
             verdict = together([test.update(run.response_ns) for test in tests])
+            if verdict == "PASS" and len(run.response_ns) < least:
+                verdict = "UNDECIDED"
         if verdict == "SATURATED":
             self._points.append(saturated_point(rate, requests, self._limits))
         elif verdict != "INVALID" and len(run.response_ns) >= LEAST_RESPONSES:
@@ -313,6 +293,13 @@ class _Search:
             )
         )
         return verdict
+
+    def _to_see_growth(self, rate: float) -> float:
+        """How many requests it takes for a queue that grows by 5 % of what arrives to reach the limits. Only close to
+        capacity can it grow at all."""
+        if rate < _NEAR_CAPACITY * self._capacity():
+            return 0
+        return rate * _GROWTH_SEEN * max(one.limit_ns for one in self._thresholds) / 1e9
 
     def _disturbed(self) -> bool:
         """Whether there is no point in trying further on this machine."""

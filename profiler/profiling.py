@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from servefit.backends.types import Target
 from servefit.errors import SpecError
-from servefit.profiler.deciding import Decision, find_highest_rate, run_until_decided, run_valid
+from servefit.profiler.deciding import LEAST_SEARCH_S, Decision, find_highest_rate, run_until_decided, run_valid
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.measuring import assemble
 from servefit.profiler.preparing import Deployment, prepare
@@ -171,6 +171,18 @@ class _Asked:
 
     def loop(self, usual_users: int, seed: int) -> Traffic | None:
         """The one run that is asked for; None where the highest rate is. Raises SpecError."""
+        given = self._check()
+        duration_s = DURATION_S if self.duration_s is None else self.duration_s
+        if self.rate is not None:
+            return OpenLoop(rate_per_s=self.rate, duration_s=duration_s, arrivals=self.arrivals, seed=seed)
+        if self.traffic is not None:
+            return self.traffic
+        if self.thresholds and given is None:
+            return None
+        return ClosedLoop.constant(users=usual_users if self.users is None else self.users, duration_s=duration_s)
+
+    def _check(self) -> str | None:
+        """Refuse what contradicts itself; give the name of the traffic that is given, if there is any."""
         asked = {"rate": self.rate, "users": self.users, "phases": self.traffic}
         given = [name for name, value in asked.items() if value is not None]
         if len(given) > 1:
@@ -180,20 +192,15 @@ class _Asked:
                 raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
         if self.arrivals != "poisson" and self.rate is None:
             raise SpecError("arrivals", self.arrivals, "says how a rate arrives, and there is none")
-        duration_s = DURATION_S if self.duration_s is None else self.duration_s
-        if self.rate is not None:
-            return OpenLoop(rate_per_s=self.rate, duration_s=duration_s, arrivals=self.arrivals, seed=seed)
-        if self.thresholds and not given:
-            return None
-        if self.thresholds:
-            raise SpecError(
-                "sla", str(self.thresholds[0]), "is not held against users who take turns", remedy="give a rate"
-            )
-        if self.traffic is not None:
-            if self.duration_s is not None:
-                raise SpecError("duration", self.duration_s, "is said by the phases already")
-            return self.traffic
-        return ClosedLoop.constant(users=usual_users if self.users is None else self.users, duration_s=duration_s)
+        if self.thresholds and given and self.rate is None:
+            limits = ", ".join(map(str, self.thresholds))
+            raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
+        if self.traffic is not None and self.duration_s is not None:
+            raise SpecError("duration", self.duration_s, "is said by the phases already")
+        if self.thresholds and not given and self.duration_s is not None and not self.duration_s >= LEAST_SEARCH_S:
+            problem = "is not above zero" if self.duration_s <= 0 else "is too short to search in"
+            raise SpecError("duration", self.duration_s, problem, remedy=f"give {LEAST_SEARCH_S:g} s at least")
+        return given[0] if given else None
 
 
 def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:

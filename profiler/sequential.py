@@ -14,10 +14,12 @@ with 5 % violations, 190 requests in a row have none in 8 runs of 10. Response t
 even while none is too long, which is why the test is given these. What neither shows is a disturbance rarer than the
 run is long.
 
-Where the limit is far away, waiting for enough independent requests would be a waste. Response times of queues fall off
-at least exponentially, so P(response > limit) <= P(response > limit / m) ** m, and the right-hand side is settled by a
+Where the limit is far away, waiting for enough independent requests would be a waste. If response times fall off at
+least exponentially, then P(response > limit) <= P(response > limit / m) ** m, and the right-hand side is settled by a
 few independent requests. That is used for m of 8 and 32, averaged with the evidence above, as long as nothing has taken
-more than an eighth of the limit: by then even service times far more variable than exponential ones are told apart.
+more than an eighth of the limit. By then, the benchmark shows, even service times far more variable than exponential
+ones are told apart; a queue that has only begun to grow is not, so the caller has to know that servers have time to
+spare.
 """
 
 from __future__ import annotations
@@ -91,9 +93,10 @@ class SequentialTest:
         """As of the last update, or of the one that brought the verdict."""
         return self._evidence
 
-    def update(self, response_ns: np.ndarray) -> Verdict:
+    def update(self, response_ns: np.ndarray, *, unhurried: bool = False) -> Verdict:
         """Look at ``response_ns``: the response times of all requests so far, in order of arrival, shape (n,).
 
+        ``unhurried`` says that the servers were seen to be idle part of the time, so that the queue does not grow.
         Give no request of which an earlier one is still to be answered: those left out would be the slow ones. No
         verdict comes before there are as many samples as the percentile takes. A verdict is final: the first one
         stands, whatever follows. Takes time in proportion to n, 1 to 2 ms for 100,000 requests.
@@ -101,7 +104,7 @@ class SequentialTest:
         """
         if self._evidence.verdict == "UNDECIDED":
             self._check(response_ns)
-            self._evidence = self._weigh(response_ns)
+            self._evidence = self._weigh(response_ns, unhurried=unhurried)
         return self._evidence.verdict
 
     def _check(self, response_ns: np.ndarray) -> None:
@@ -112,7 +115,7 @@ class SequentialTest:
         if len(response_ns) and not (response_ns.min() >= 0 and np.isfinite(response_ns.max())):
             raise ValueError("a response time is negative or not a finite number")
 
-    def _weigh(self, response_ns: np.ndarray) -> Evidence:
+    def _weigh(self, response_ns: np.ndarray, *, unhurried: bool) -> Evidence:
         samples = len(response_ns)
         violated = response_ns > self._limit_ns
         violations = int(np.count_nonzero(violated))
@@ -123,7 +126,7 @@ class SequentialTest:
             # A PASS may come before the first burst of violations has shown how long bursts are.
             cautious = 1 + _PASS_CAUTION * (correlated - 1)
             for_pass = float(log_e_pass(*_deflated(samples, violations, cautious), self._boundary))
-            if response_ns.max() * _MARGINS[0] <= self._limit_ns:
+            if unhurried and response_ns.max() * _MARGINS[0] <= self._limit_ns:
                 margins = [self._log_e_margin(response_ns, correlated, margin) for margin in _MARGINS]
                 for_pass = float(np.logaddexp.reduce([for_pass, *margins])) - log(1 + len(margins))
             for_fail = float(log_e_fail(*_deflated(samples, violations, correlated), self._boundary))

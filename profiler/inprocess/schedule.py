@@ -95,6 +95,15 @@ class ArrivalSchedule:
         known = int(unanswered[0]) if len(unanswered) else claimed
         return ended[:known] - np.frombuffer(self.due[:known], dtype=np.int64)
 
+    def busy(self, known: int) -> float:
+        """For which part of the time workers were serving, from the first arrival to the ``known``-th: 2.0 is two of
+        them. Requests of one batch, which are served at the same time, follow each other."""
+        if known < 2:
+            return 0.0
+        started, ended = (np.frombuffer(view[:known], dtype=np.int64) for view in (self.started, self.ended))
+        calls = np.flatnonzero(np.diff(started, prepend=0))
+        return float((ended[calls] - started[calls]).sum() / (ended.max() - self.due[0]))
+
     def records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Copies of due, started and ended of all arrivals up to the end of the run."""
         size = self.size

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from servefit.profiler.traffic import ClosedLoop
     from servefit.profiler.types import EnvelopeMethod, TelemetryPoint
 
-    Enough: TypeAlias = Callable[[np.ndarray], bool]
-    """Told the response times so far, says whether a run may end."""
+    Enough: TypeAlias = Callable[[np.ndarray, float], bool]
+    """Told the response times so far and how busy the workers were, says whether a run may end."""
 
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 """The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
@@ -165,7 +165,8 @@ class Workers:
         """Warm up, carry out ``traffic`` once, and give what was recorded. Raises as :func:`start_workers` does.
 
         While an open loop goes on, ``enough`` is called now and then with the response times so far (int64 ns, in order
-        of arrival, up to the first request without an answer), and ends it by giving True.
+        of arrival, up to the first request without an answer) and the part of the time for which workers were serving
+        (at most 1), and ends it by giving True.
         """
         self._processes.tell(Prepare())
         self._processes.answers(Ready, "the warm-up", self._grace_s)
@@ -197,7 +198,7 @@ class Workers:
                 delay_ns=delay_ns,
                 backlog_cap=backlog_cap(traffic, self.configuration),
             )
-            watcher = _Watcher(schedule, enough)
+            watcher = _Watcher(schedule, enough, self.configuration.workers)
             records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, watcher.look)
             due, started, ended = schedule.records()
             stopped_ns = schedule.stopped_ns
@@ -278,8 +279,9 @@ class Workers:
 class _Watcher:
     """Shows the response times of a run to whoever decides when it may end."""
 
-    def __init__(self, schedule: ArrivalSchedule, enough: Enough | None) -> None:
+    def __init__(self, schedule: ArrivalSchedule, enough: Enough | None, workers: int) -> None:
         self._schedule = schedule
+        self._workers = workers
         self._enough = enough
         self._seen = 0
         self.decided = False
@@ -288,10 +290,11 @@ class _Watcher:
         if self._enough is None or self.decided:
             return
         response_ns = self._schedule.answered()
+        busy = self._schedule.busy(len(response_ns)) / self._workers
         # Looking takes time in proportion to the run, on a small host that of its workers.
         if len(response_ns) >= self._seen * _GROWN:
             self._seen = len(response_ns)
-            self.decided = self._enough(response_ns) and self._schedule.stop()
+            self.decided = self._enough(response_ns, busy) and self._schedule.stop()
 
 
 @contextmanager

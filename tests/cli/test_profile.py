@@ -70,6 +70,16 @@ def test_evenly_spaced_arrivals_and_delayed_batches_can_be_asked_for(profile: Pr
     assert document["summary"]["latency_ms"]["p50"] > 5
 
 
+def test_calls_are_timed_alone_in_fresh_processes(profile: Profile) -> None:
+    ended = profile("--service-time", "--duration", "1s", "--format", "json")
+    assert ended.status == 0, ended.stderr
+    found = ended.document["service_time"]
+    assert len(found["processes"]) == 5
+    assert 0 < found["p50_ns"] < 1e7
+    low, high = found["ci95_ns"]["p50"]
+    assert low <= found["p50_ns"] <= high
+
+
 def test_what_is_kept_gives_the_same_figures_again(profile: Profile, tmp_path: Path) -> None:
     kept, log = tmp_path / "kept.servefit", tmp_path / "times.hlog"
     ended = profile("--users", "2", "--duration", "1s", "--save", kept, "--histogram", log, "--format", "json")
@@ -99,6 +109,13 @@ def test_what_is_kept_gives_the_same_figures_again(profile: Profile, tmp_path: P
         (["--against", "colour=green"], ["against", "colour"]),
         (["--against", "workers=many"], ["against", "backend=onnxruntime,threads=2"]),
         (["--against", "onnxruntime", "--save", "x"], ["against", "files to write"]),
+        (["--against", "onnxruntime", "--rate", "1/s"], ["rate", "to compare at"]),
+        (["--service-time", "--rate", "5/s"], ["service-time", "no traffic"]),
+        (["--constant"], ["arrivals", "a rate"]),
+        (["--batch-delay", "5ms"], ["batch_delay_us", "batch size"]),
+        (["--phase", "users=1,duration=1s", "--duration", "5s"], ["duration", "phases"]),
+        (["--sla", "p95=1ms", "--sla", "p95=2ms"], ["sla", "twice"]),
+        (["--sla", "p95=1ms", "--duration", "100ms"], ["duration", "too short"]),
         (["--histogram", "times.csv", "--duration", "1s"], ["histogram", ".hlog"]),
         (["--batch-delay", "soon"], ["batch_delay", "duration"]),
     ],

@@ -80,6 +80,15 @@ def test_more_than_can_be_served_is_saturated_and_ends_soon(start_synthetic: Sta
     assert decision.run.plateau_ns[1] - decision.run.plateau_ns[0] < 10e9
 
 
+def test_a_server_that_does_not_quite_keep_up_is_not_passed_because_its_limit_is_far_away(
+    start_synthetic: StartSynthetic,
+) -> None:
+    traffic = OpenLoop(rate_per_s=210, duration_s=2.0, seed=1)
+    with start_synthetic({"act": "sleep", "us": 5000}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, traffic, p95_within(2000), allow_noise=True)
+    assert decision.verdict in ("UNDECIDED", "SATURATED")
+
+
 def test_a_neighbour_on_the_same_cpu_makes_a_run_invalid_and_never_a_fail(start_synthetic: StartSynthetic) -> None:
     traffic = OpenLoop(rate_per_s=200, duration_s=1)
     with start_synthetic({"act": "spin", "us": 1000}, cpus=ONE_CPU) as workers, hog(ONE_CPU[0]):

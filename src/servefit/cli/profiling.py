@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -23,7 +23,16 @@ from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.errors import SpecError, StateError
 
 if TYPE_CHECKING:
+    from servefit.profiler.preparing import Deployment
     from servefit.profiler.profiling import Profiled
+
+    class Requests(TypedDict):
+        """What requests are made of."""
+
+        payload: Path | None
+        rows_per_request: int
+        seed: int
+        trust_pickle: bool
 
 
 def profile(
@@ -75,6 +84,9 @@ def profile(
             "Takes a minute, longer at low rates.",
         ),
     ] = None,
+    service_time: Annotated[
+        bool, typer.Option("--service-time", help="Time calls alone, in fresh processes: no queue, no traffic.")
+    ] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the raw samples and telemetry in FILE.")
     ] = None,
@@ -109,36 +121,45 @@ def profile(
         raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of the two")
     traffic = parse_phases(phase or ()) if stairs is None else parse_stairs(stairs)
     _check_files(save, histogram)
+    deployment = Deployment(
+        backend=backend,
+        profile=profile,
+        threads=threads,
+        workers=workers,
+        batch=batch,
+        batch_delay_us=delay_us,
+        target=target,
+    )
+    requests: Requests = {
+        "payload": payload,
+        "rows_per_request": rows_per_request,
+        "seed": seed,
+        "trust_pickle": trust_pickle,
+    }
+    if against is not None or service_time:
+        other = thresholds or traffic is not None or constant or save is not None or histogram is not None
+        _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
+    if service_time and against is None:
+        _print_service_time(model, deployment, requests, duration_s, form, quiet=quiet)
+        return
     if against is not None:
-        if thresholds or traffic is not None or constant or save is not None or histogram is not None:
-            raise SpecError("against", against, "takes --rate or --users, and no other traffic, SLA or files to write")
         with saying("comparing", quiet=quiet):
             compared = compare_deployments(
                 model,
-                Deployment(
-                    backend=backend,
-                    profile=profile,
-                    threads=threads,
-                    workers=workers,
-                    batch=batch,
-                    batch_delay_us=delay_us,
-                    target=target,
-                ),
+                deployment,
                 parse_against(against),
-                payload=payload,
                 rate=rate_per_s,
                 users=users,
                 budget_s=BUDGET_S if duration_s is None else duration_s,
-                rows_per_request=rows_per_request,
-                seed=seed,
-                trust_pickle=trust_pickle,
+                **requests,
             )
         emit(profiling_output.comparison_table(compared), profiling_output.comparison_document(compared), form)
+        for caution in compared.warnings:
+            warn(caution)
         return
     with saying("measuring", quiet=quiet):
         found = measure(
             model,
-            payload=payload,
             backend=backend,
             profile=profile,
             threads=threads,
@@ -151,11 +172,9 @@ def profile(
             traffic=traffic,
             thresholds=thresholds,
             duration_s=duration_s,
-            rows_per_request=rows_per_request,
             target=target,
-            seed=seed,
-            trust_pickle=trust_pickle,
             allow_noise=allow_noise,
+            **requests,
         )
     emit(profiling_output.profiled_table(found), profiling_output.profiled_document(found), form)
     if found.steps and form is Format.TABLE:
@@ -165,6 +184,37 @@ def profile(
         warn(caution)
     if status := _exit_status(found, allow_noise=allow_noise):
         raise typer.Exit(status)
+
+
+def _check_mode(against: str | None, *, traffic: bool, other: bool) -> None:
+    """Refuse options that have no meaning for a comparison (``against`` is given) or for calls alone."""
+    field, given = ("service-time", "") if against is None else ("against", against)
+    if other:
+        raise SpecError(field, given, "takes no SLA, phases, spacing of arrivals or files to write")
+    if against is None and traffic:
+        raise SpecError(field, given, "takes no traffic: calls are timed alone")
+
+
+def _print_service_time(
+    model: Path, deployment: Deployment, requests: Requests, duration_s: float | None, form: Format, *, quiet: bool
+) -> None:
+    from servefit.cli.profiling_output import service_time_document, service_time_table
+    from servefit.profiler.microbenchmark.service_time import PUBLISHED_PROCESSES, measure_service_time
+    from servefit.profiler.preparing import prepare
+
+    with saying("timing calls", quiet=quiet):
+        prepared = prepare(model, deployment, **requests)
+        found = measure_service_time(
+            prepared.configuration,
+            prepared.compilation.artifact,
+            prepared.payload.rows,
+            host=prepared.host,
+            processes=PUBLISHED_PROCESSES,
+            memory_bytes=prepared.profile.memory_bytes,
+            rows_per_request=prepared.rows_per_request,
+            duration_s=1.0 if duration_s is None else duration_s / PUBLISHED_PROCESSES,
+        )
+    emit(service_time_table(prepared, found), service_time_document(prepared, found), form)
 
 
 def _check_files(save: Path | None, histogram: Path | None) -> None:

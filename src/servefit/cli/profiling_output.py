@@ -10,6 +10,7 @@ from servefit.cli.output import Table
 
 if TYPE_CHECKING:
     from servefit.profiler.against import Compared
+    from servefit.profiler.microbenchmark.service_time import ServiceTime
     from servefit.profiler.preparing import Prepared
     from servefit.profiler.profiling import Profiled
     from servefit.profiler.sequential import Evidence
@@ -141,6 +142,7 @@ def comparison_table(compared: Compared) -> Table:
         rows=[
             ["a", _described(compared.one)],
             ["b", _described(compared.other)],
+            ["payload", compared.one.payload.source],
             ["compared", compared.metric],
             ["outcome", comparison.outcome],
             ["b / a", f"{comparison.ratio:.4g}  ({low:.4g} to {high:.4g})"],
@@ -157,9 +159,40 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
         "a": _prepared_document(compared.one),
         "b": _prepared_document(compared.other),
         "host": dataclasses.asdict(compared.one.host),
+        "payload": compared.one.payload.source,
         "metric": compared.metric,
         **dataclasses.asdict(compared.comparison),
         "elapsed_s": compared.elapsed_s,
+        "warnings": list(compared.warnings),
+    }
+
+
+def service_time_table(prepared: Prepared, found: ServiceTime) -> Table:
+    rows: list[list[Any]] = [["deployment", _described(prepared)], ["payload", prepared.payload.source]]
+    for name in ("p50", "mean"):
+        low, high = found.ci95_ns[name]
+        value = found.p50_ns if name == "p50" else found.mean_ns
+        rows.append([f"service {name} us", f"{value / 1000:.4g}  ({low / 1000:.4g} to {high / 1000:.4g})"])
+    for name, nanoseconds in found.percentiles_ns.items():
+        if name != "p50" and nanoseconds is not None:
+            rows.append([f"service {name} us", nanoseconds / 1000])
+    rows += [
+        ["rows a call", found.rows_per_call],
+        ["timed", "one by one" if found.single_calls else "in blocks: percentiles are not known"],
+        ["calls", f"{found.calls:,} in {len(found.processes)} processes"],
+        ["outliers", f"{found.mild_outliers:,} mild, {found.severe_outliers:,} severe"],
+        ["steady", "yes" if found.reason is None else found.reason],
+    ]
+    return Table(columns=("figure", "value"), rows=rows)
+
+
+def service_time_document(prepared: Prepared, found: ServiceTime) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        **_prepared_document(prepared),
+        "payload": prepared.payload.source,
+        "host": dataclasses.asdict(prepared.host),
+        "service_time": dataclasses.asdict(found),
     }
 
 

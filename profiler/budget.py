@@ -1,0 +1,35 @@
+"""What a search may spend, in requests and in seconds, whichever ends first."""
+
+from __future__ import annotations
+
+import math
+
+from servefit.errors import SpecError
+
+
+class Budget:
+    """What may be spent and what has been, in requests and in seconds."""
+
+    def __init__(self, *, requests: int | None, seconds: float | None) -> None:
+        if requests is None and seconds is None:
+            raise SpecError("budget", None, "is missing", remedy="give a number of requests or of seconds")
+        for given in (requests, seconds):
+            if given is not None and not given > 0:
+                raise SpecError("budget", given, "is not above zero")
+        self._requests = math.inf if requests is None else requests
+        self._seconds = math.inf if seconds is None else seconds
+        self.requests_spent = 0
+        self.seconds_spent = 0.0
+
+    def spend(self, requests: int, seconds: float) -> None:
+        self.requests_spent += requests
+        self.seconds_spent += seconds
+
+    def total(self, rate_per_s: float) -> float:
+        """How many requests at that rate the whole budget would be."""
+        return min(self._requests, self._seconds * rate_per_s)
+
+    def left(self, rate_per_s: float, *, share: float = 1.0) -> int:
+        """How many requests at that rate are left of a share of the budget."""
+        requests = share * self._requests - self.requests_spent
+        return int(max(0.0, min(requests, (share * self._seconds - self.seconds_spent) * rate_per_s)))
