@@ -224,8 +224,8 @@ def _outside(
 def _littles_law(run: Run) -> Problem | None:
     """Users in the system are counted from the requests: the time that all spent there, over the time that passed.
 
-    Only completed requests are recorded, first come, first served. So up to the last arrival among them none is
-    missing, and counting from the beginning of the plateau to there has no error at either edge.
+    Up to the last arrival none is missing, so counting from the beginning of the plateau to there has no error at either
+    edge. This driver lets a user come again at the moment of the answer; what it cannot lose that way is time.
     """
     if not isinstance(run.traffic, ClosedLoop):
         return None
@@ -234,13 +234,14 @@ def _littles_law(run: Run) -> Problem | None:
     end = min(run.plateau_ns[1], int(scheduled.max(initial=begin)))
     if end <= begin:
         return None
-    inside_ns = np.clip(ended, begin, end) - np.clip(scheduled, begin, end)
+    left = np.where(ended == 0, end, ended)
+    inside_ns = np.clip(left, begin, end) - np.clip(scheduled, begin, end)
     counted = float(inside_ns.sum()) / (end - begin)
     users = run.traffic.users
     if abs(counted / users - 1) <= _MOST_OFF:
         return None
     return Problem(
         kind="Little's law",
-        reason=f"{users} users, but throughput x mean response time is {counted:.4g}: requests or time were lost",
+        reason=f"{users} users, but throughput x mean response time is {counted:.4g}: requests were lost",
         remedy="report this: the driver is at fault, or the clock of this machine is",
     )
