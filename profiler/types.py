@@ -57,8 +57,8 @@ class Samples:
     """One entry a request: int64 nanoseconds of one monotonic clock, as bytes.
 
     ``scheduled`` is when the request was due to arrive, ``started`` when a worker began to serve it, ``ended`` when
-    its prediction was there. A request that was due and never served has zeros for ``started`` and ``ended``. In an open
-    loop the order is that of arrival, in a closed one that of completion, followed by those who were never served.
+    its prediction was there. A request that was due and never served has zeros for ``started`` and ``ended``. In an
+    open loop the order is that of arrival, in a closed one that of completion, followed by those never served.
     """
 
     scheduled: bytes

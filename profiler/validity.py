@@ -224,8 +224,8 @@ def _outside(
 def _littles_law(run: Run) -> Problem | None:
     """Users in the system are counted from the requests: the time that all spent there, over the time that passed.
 
-    Up to the last arrival none is missing, so counting from the beginning of the plateau to there has no error at either
-    edge. This driver lets a user come again at the moment of the answer; what it cannot lose that way is time.
+    Up to the last arrival none is missing, so counting from the beginning of the plateau to there has no error at
+    either edge. Users of this driver come again at the moment of the answer: requests could be lost, time could not.
     """
     if not isinstance(run.traffic, ClosedLoop):
         return None
