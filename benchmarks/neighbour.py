@@ -71,7 +71,7 @@ def main() -> None:
     host = describe_host()
     (cpu,) = choose_cpus(host.cpus, 1)
     outcomes: dict[str, dict[str, int]] = {"open loop": {}, "closed loop": {}}
-    false_alarms = dict.fromkeys(outcomes, 0)
+    quiet_reasons: dict[str, list[str]] = {loop: [] for loop in outcomes}
     p95_ms: dict[str, list[tuple[float, float]]] = {loop: [] for loop in outcomes}
     with start({"act": "deterministic", "us": SERVICE_US}, cpus=(cpu,)) as workers:
         for seed in range(ROUNDS):
@@ -80,7 +80,7 @@ def main() -> None:
                 disturbed = run_once(workers, seed)
             for loop, counted in outcomes.items():
                 alone, alarms = quiet[loop]
-                false_alarms[loop] += bool(alarms)
+                quiet_reasons[loop] += ["; ".join(alarm.reason for alarm in alarms)] if alarms else []
                 quiet_p95 = alone.latency_ms["p95"] or 0.0
                 outcome = told(*disturbed[loop], quiet_p95)
                 counted[outcome] = counted.get(outcome, 0) + 1
@@ -89,7 +89,7 @@ def main() -> None:
         "machine": machine(host),
         "rounds": ROUNDS,
         "disturbed": outcomes,
-        "quiet runs called INVALID": false_alarms,
+        "quiet runs called INVALID": quiet_reasons,
         "p95_ms, quiet and disturbed": p95_ms,
     }
     print(json.dumps(result, indent=2))

@@ -17,13 +17,13 @@ from statistics import median
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.traffic import NS_PER_S
 from servefit.profiler.microbenchmark.steady_state import LEAST_VALUES, why_unsteady
 
 SINGLE_CALLS_FROM = 20
 """Calls are timed one by one if they take more than so many readings of the clock."""
 
 _BLOCK_NS = 1_000_000
-_NS_PER_S = 1_000_000_000
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -87,9 +87,9 @@ def time_calls(predict: Predict, batches: Sequence[np.ndarray], order: TimeCalls
         clock_ns = clock_cost_ns()
         predict(next(rotation))  # the first call of all sets things up
         block, _, calibrating = _calibrate(predict, rotation)
-        warming = _warm_up(predict, rotation, block, limit_ns=round(order.warm_up_s * _NS_PER_S))
+        warming = _warm_up(predict, rotation, block, limit_ns=round(order.warm_up_s * NS_PER_S))
         block, block_ns, calibrating_again = _calibrate(predict, rotation)
-        end_ns = time.perf_counter_ns() + round(order.duration_s * _NS_PER_S)
+        end_ns = time.perf_counter_ns() + round(order.duration_s * NS_PER_S)
         if block_ns > SINGLE_CALLS_FROM * clock_ns * block:
             block = 1
             durations = _time_singly(predict, rotation, end_ns=end_ns, least=order.least_calls)

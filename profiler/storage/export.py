@@ -16,13 +16,13 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.storage.histogram import SUB_BUCKETS, Histogram
+from servefit.profiler.summary import NS_PER_MS
 from servefit.profiler.traffic import NS_PER_S
 from servefit.state import write_atomically
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Run
 
-NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 
 _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
