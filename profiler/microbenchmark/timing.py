@@ -17,8 +17,8 @@ from statistics import median
 import numpy as np
 
 from servefit.errors import SpecError
-from servefit.profiler.traffic import NS_PER_S
 from servefit.profiler.microbenchmark.steady_state import LEAST_VALUES, why_unsteady
+from servefit.profiler.traffic import NS_PER_S
 
 SINGLE_CALLS_FROM = 20
 """Calls are timed one by one if they take more than so many readings of the clock."""
