@@ -1,16 +1,17 @@
 """Whether measured response times are those of queueing theory.
 
-    python -m benchmarks.queueing [--seconds 10]
+    python -m benchmarks.queueing [--seconds 10] [--service-us 250 4000]
 
 Prints one JSON object. Real workers serve Poisson arrivals with a predictor whose service time is known, and the
 measured p95 of the response time is held against M/D/1, M/M/1 and M/M/2. A call's service time is what it really
 occupied a worker for: the time in the predictor, and what the driver itself takes between two calls.
 
 Near capacity a queue forgets so slowly that hours of arrivals would be needed to bring the sampling error of p95 below
-a few per cent. So the same arrivals and service times are also put through a simulated queue: it shares the sample with
-the measurement, and only a fault of the driver makes the two differ. ``of_simulation`` is measured over simulated p95,
-``of_theory`` measured over theoretical p95, and ``sampling_error`` the standard deviation of the latter over simulated
-runs of the same length.
+a few per cent. So the same arrivals and service times, as they were measured, are also put through a simulated queue: it
+shares the sample with the measurement, and what makes the two differ is time that was lost outside of the predictor, by
+the driver or by a machine that had something else to do (``lag_p99_us`` is what idle workers lost). ``of_simulation`` is
+measured over simulated p95, ``of_theory`` measured over theoretical p95, and ``sampling_error`` the standard deviation of
+the latter over simulated runs of the same length.
 
 Last comes a predictor that stalls once, for 200 ms. An open loop has to show that in its p99; what a closed loop of one
 user shows is printed beside it.
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from servefit.profiler.inprocess.workers import Workers
 
 UTILISATIONS = (0.5, 0.7, 0.9)
-SERVICE_US = (250, 4000)
 QUEUES = {"M/D/1": ("deterministic", 1), "M/M/1": ("exponential", 1), "M/M/2": ("exponential", 2)}
 REPLICATES = 60
 
@@ -66,14 +66,14 @@ def _at(workers: Workers, queue: str, utilisation: float, capacity_per_s: float,
     services = ended - started + _between_calls(due, started, ended, servers)
     mean, requests = float(services.mean()), len(due)
     measured = _p95(ended - due)
-    known = np.full(requests, mean) if act == "deterministic" else services
     result: dict[str, Any] = {
         "queue": queue,
         "service_us": round(1e6 * mean, 2),
         "utilisation": round(rate_per_s * mean / servers, 4),
         "requests": requests,
         "p95_ms": round(1000 * measured, 3),
-        "of_simulation": round(measured / _p95(simulate(due - due[0], known, servers)), 4),
+        "lag_p99_us": round(float(np.percentile(run.lags_ns(), 99)) / 1000, 1),
+        "of_simulation": round(measured / _p95(simulate(due - due[0], services, servers)), 4),
     }
     if rate_per_s * mean < servers:  # else this host was not left to itself, and no theory says anything
         theory = md1_quantile(95, rate_per_s, mean) if queue == "M/D/1" else mmc_quantile(95, rate_per_s, mean, servers)
@@ -122,13 +122,14 @@ def stall(host: Host) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each run")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--service-us", type=int, nargs="+", default=[250, 4000], help="service times")
+    arguments = parser.parse_args()
     host = describe_host()
     cells = [
         cell
-        for service_us in SERVICE_US
+        for service_us in arguments.service_us
         for queue in QUEUES
-        for cell in hold_to_theory(host, queue, service_us, seconds)
+        for cell in hold_to_theory(host, queue, service_us, arguments.seconds)
     ]
     print(json.dumps({"machine": machine(host), "queues": cells, "a stall of 200 ms": stall(host)}, indent=2))
 
