@@ -1,15 +1,16 @@
 """Whether servefit's service time is that of a loop written by hand around the library's own call.
 
-    python -m benchmarks.agreement [--model FILE] [--blocks N]
+    python -m benchmarks.agreement [--model FILE] [--sets N]
 
 For xgboost and onnxruntime on one thread, one row and 64 rows a call, the median service time is measured by the
-microbenchmark and by the in-process driver in a closed loop, and held against ``hand_written_loop``, each in a fresh
-process on the same CPU. Blocks go through the three in random order and then back, so that a steady drift cancels.
-Both call xgboost's C function XGBoosterPredictFromDense, and open the same files; what ``Booster.inplace_predict``
-takes is printed beside it.
+microbenchmark and by the in-process driver in a closed loop, and held against ``hand_written_loop``. The three
+processes live side by side on the same CPU and measure in turns, 0.15 s each, in random order and then back, so that
+what the machine does in the meantime happens to all of them. Where the memory of a process lies makes a difference of
+several per cent, so that is repeated with fresh processes. All call xgboost's C function XGBoosterPredictFromDense, and
+open the same files; what ``Booster.inplace_predict`` takes is printed beside it.
 
-Prints one JSON object with ratios to the hand-written loop and their 95 % intervals over blocks; the aim is an interval
-within 3 % of one. It takes about three and a half minutes. Without ``--model`` it trains 1000 trees of depth 8 on 30
+Prints one JSON object with ratios to the hand-written loop and their 95 % intervals over sets of processes; the aim is
+an interval within 3 % of one. It takes about four minutes. Without ``--model`` it trains 1000 trees of depth 8 on 30
 features first, once, and keeps them in the state folder.
 """
 
@@ -21,12 +22,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
 from random import Random
-from statistics import fmean, median
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +43,6 @@ from servefit.profiler.cpus import choose_cpus
 from servefit.profiler.host import Host, describe_host
 from servefit.profiler.measuring import workers_for
 from servefit.profiler.microbenchmark.timing import TimeCalls
-from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import ClosedLoop
 from servefit.profiler.types import Configuration
 from servefit.state import state_folder
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 FEATURES = 30
 ROWS = 1024
 WITHIN = 0.03
+TURN_S = 0.15
+ROUNDS = 8
 HAND_WRITTEN = Path(__file__).with_name("hand_written_loop.py")
 
 Measure = Callable[[], float]
@@ -72,33 +75,51 @@ class Case:
     def configuration(self) -> Configuration:
         return Configuration(vcpus=1, backend=self.artifact.backend, max_batch=self.batch)
 
-    def hand_written_ns(self, call: str | None = None) -> float:
+    @contextmanager
+    def hand_written(self, call: str | None = None) -> Iterator[Measure]:
         (cpu,) = choose_cpus(self.host.cpus, 1)
         what = [call or self.artifact.backend, str(self.file), str(self.rows_file), str(self.batch), str(cpu)]
-        ended = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, str(HAND_WRITTEN), *what],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            check=True,
-        )
-        return float(ended.stdout)
+        ) as loop:
+            ask, answer = loop.stdin, loop.stdout
+            if ask is None or answer is None:
+                raise RuntimeError("the loop has no pipes")
 
-    def microbenchmark_ns(self) -> float:
-        with workers_for(self.configuration, self.artifact, self.rows, host=self.host) as workers:
-            order = TimeCalls(requests_per_call=self.batch, duration_s=0.6, warm_up_s=0.6)
-            (times,) = workers.time_calls(order)
-        if times.calls_per_duration != 1:
-            raise RuntimeError("calls are too short to be timed one by one; take a larger model")
-        return float(np.median(times.durations_ns()))
+            def measure() -> float:
+                print(file=ask, flush=True)
+                return float(answer.readline())
 
-    def driver_ns(self) -> float:
+            yield measure
+            ask.close()
+
+    @contextmanager
+    def microbenchmark(self) -> Iterator[Measure]:
+        order = TimeCalls(requests_per_call=self.batch, duration_s=TURN_S, warm_up_s=0.03)
         with workers_for(self.configuration, self.artifact, self.rows, host=self.host) as workers:
-            run = workers.run(ClosedLoop.constant(users=self.batch, duration_s=0.6))
-        p50_ms = summarize(run).service_ms["p50"]
-        if p50_ms is None:
-            raise RuntimeError("too few requests for a median; take a smaller model")
-        return p50_ms * 1e6
+
+            def measure() -> float:
+                (times,) = workers.time_calls(order)
+                if times.calls_per_duration != 1:
+                    raise RuntimeError("calls are too short to be timed one by one; take a larger model")
+                return float(np.median(times.durations_ns()))
+
+            yield measure
+
+    @contextmanager
+    def driver(self) -> Iterator[Measure]:
+        traffic = ClosedLoop.constant(users=self.batch, duration_s=TURN_S)
+        with workers_for(self.configuration, self.artifact, self.rows, host=self.host) as workers:
+
+            def measure() -> float:
+                samples = workers.run(traffic).samples
+                return float(np.median(samples.ended_ns() - samples.started_ns()))
+
+            yield measure
 
 
 def train(path: Path) -> None:
@@ -121,21 +142,16 @@ def trained_model() -> Path:
     return path
 
 
-def in_blocks(measures: dict[str, Measure], *, blocks: int, seed: int) -> list[dict[str, list[float]]]:
-    """Each of ``measures`` twice in every block: in random order, and back."""
-    order = Random(seed)
-    results = []
-    for _ in range(blocks):
+def in_turns(measures: dict[str, Measure], order: Random) -> dict[str, float]:
+    """Each of ``measures`` twice a round, in random order and back; logs of nanoseconds, means over the rounds."""
+    logs: dict[str, list[float]] = {name: [] for name in measures}
+    for measure in measures.values():
+        measure()  # the first turn of a process is not like the others
+    for _ in range(ROUNDS):
         there = order.sample(sorted(measures), len(measures))
-        first = [measures[name]() for name in there]
-        back = [measures[name]() for name in reversed(there)]
-        results.append({name: pair for name, *pair in zip(there, first, reversed(back), strict=True)})
-    return results
-
-
-def ratio(block: dict[str, list[float]], name: str) -> float:
-    """The log of what ``name`` came to, over what the hand-written loop did."""
-    return fmean(map(log, block[name])) - fmean(map(log, block["hand_written"]))
+        for name in (*there, *reversed(there)):
+            logs[name].append(log(measures[name]()))
+    return {name: fmean(values) for name, values in logs.items()}
 
 
 def within(low: float, high: float) -> str:
@@ -145,18 +161,18 @@ def within(low: float, high: float) -> str:
     return "no" if high < 1 - WITHIN or low > 1 + WITHIN else "too noisy to tell"
 
 
-def compared(case: Case, *, blocks: int, seed: int) -> dict[str, Any]:
-    measures: dict[str, Measure] = {
-        "hand_written": case.hand_written_ns,
-        "microbenchmark": case.microbenchmark_ns,
-        "driver": case.driver_ns,
-    }
-    measured = in_blocks(measures, blocks=blocks, seed=seed)
+def compared(case: Case, *, sets: int, seed: int) -> dict[str, Any]:
+    order = Random(seed)
+    measured: list[dict[str, float]] = []
+    for _ in range(sets):
+        with case.hand_written() as by_hand, case.microbenchmark() as alone, case.driver() as in_driver:
+            measures = {"hand_written": by_hand, "microbenchmark": alone, "driver": in_driver}
+            measured.append(in_turns(measures, order))
     result: dict[str, Any] = {"backend": case.artifact.backend, "rows_per_call": case.batch}
-    for name in measures:
-        result[f"{name}_us"] = round(median(one for block in measured for one in block[name]) / 1000, 2)
+    for name in measured[0]:
+        result[f"{name}_us"] = round(exp(fmean(one[name] for one in measured)) / 1000, 2)
     for name in ("microbenchmark", "driver"):
-        logs = [ratio(block, name) for block in measured]
+        logs = [one[name] - one["hand_written"] for one in measured]
         low, high = map(exp, mean_interval(logs))
         result[name] = {
             "ratio": round(exp(fmean(logs)), 4),
@@ -164,14 +180,15 @@ def compared(case: Case, *, blocks: int, seed: int) -> dict[str, Any]:
             "within_3_percent": within(low, high),
         }
     if case.artifact.backend == "xgboost":
-        result["inplace_predict_us"] = round(case.hand_written_ns("inplace_predict") / 1000, 2)
+        with case.hand_written("inplace_predict") as measure:
+            result["inplace_predict_us"] = round(measure() / 1000, 2)
     return result
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--model", type=Path, help="an XGBoost model of one output; default: one trained here")
-    options.add_argument("--blocks", type=int, default=5, help="blocks of six measurements a case, three or more")
+    options.add_argument("--sets", type=int, default=6, help="sets of fresh processes a case, three or more")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     host = describe_host()
@@ -187,9 +204,9 @@ def main() -> None:
             file = artifact.folder / artifact.facts.get("file", "model.onnx")
             for batch in (1, 64):
                 case = Case(artifact=artifact, file=file, batch=batch, rows=rows, rows_file=rows_file, host=host)
-                cases.append(compared(case, blocks=given.blocks, seed=given.seed))
+                cases.append(compared(case, sets=given.sets, seed=given.seed))
     call = "XGBoosterPredictFromDense through ctypes; InferenceSession.run"
-    print(json.dumps({"machine": machine(host), "blocks": given.blocks, "calls": call, "cases": cases}, indent=2))
+    print(json.dumps({"machine": machine(host), "sets": given.sets, "calls": call, "cases": cases}, indent=2))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ measured p95 of the response time is held against M/D/1, M/M/1 and M/M/2. A call
 occupied a worker for: the time in the predictor, and what the driver itself takes between two calls.
 
 Near capacity a queue forgets so slowly that hours of arrivals would be needed to bring the sampling error of p95 below
-a few per cent. So the same arrivals and service times, as they were measured, are also put through a simulated queue. It
-shares the sample with the measurement, and what makes the two differ is time that was lost outside of the predictor, by
-the driver or by a machine that had something else to do (``lag_p99_us`` is what idle workers lost). ``of_simulation``
-is measured over simulated p95, ``of_theory`` measured over theoretical p95, and ``sampling_error`` the standard
-deviation of the latter over simulated runs of the same length.
+a few per cent. So the same arrivals and service times, as they were measured, are also put through a simulated queue.
+It shares the sample with the measurement, and what makes the two differ is time that was lost outside of the predictor,
+by the driver or by a machine that had something else to do (``lag_p99_us`` is what idle workers lost).
+``of_simulation`` is measured over simulated p95, ``of_theory`` measured over theoretical p95, and ``sampling_error``
+the standard deviation of the latter over simulated runs of the same length.
 
 Last comes a predictor that stalls once, for 200 ms. An open loop has to show that in its p99; what a closed loop of one
 user shows is printed beside it.
