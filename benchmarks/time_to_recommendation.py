@@ -1,6 +1,6 @@
 """How long the demo takes from nothing, and with the model made and compiled, and how much its answers agree.
 
-    python benchmarks/time_to_recommendation.py
+    python -m benchmarks.time_to_recommendation
 
 Prints one JSON object. Each job is a process of its own, as a person would start it; the first has an empty state
 folder, so it also makes the data, trains the model and compiles it. The others start with what the first one left.
