@@ -8,15 +8,46 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from errno import EBUSY, ENODEV
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from servefit.errors import MeasurementError
 from servefit.profiler.envelope.owners import PAUSE_S, WAIT_S, end_processes, envelope_name, is_abandoned
 
+if TYPE_CHECKING:
+    from servefit.profiler.types import Containment, EnvelopeMethod
+
 CGROUPS = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupEnvelope:
+    """An envelope of one or more control groups, ``folders``. The kernel says in ``counts`` how often it killed for
+    memory."""
+
+    method: EnvelopeMethod
+    containment: ClassVar[Containment] = "cgroup"
+    cpus: tuple[int, ...]
+    memory_limit_bytes: int | None
+    folders: tuple[Path, ...]
+    counts: Path
+
+    @property
+    def join_files(self) -> tuple[str, ...]:
+        return tuple(str(folder / "cgroup.procs") for folder in self.folders)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return list(argv)
+
+    def oom_kills(self) -> int:
+        return field(self.counts, "oom_kill")
+
+    def kill(self) -> None:
+        kill(self.folders)
 
 
 def claim(parents: Sequence[Path]) -> tuple[Path, ...]:

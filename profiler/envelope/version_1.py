@@ -2,64 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 from servefit.errors import MeasurementError
 from servefit.profiler.cgroups import existing_group, own_groups
 from servefit.profiler.envelope.groups import (
     CGROUPS,
     PROC,
+    GroupEnvelope,
     check,
     claim,
     cpu_list,
     end,
     field,
     get,
-    kill,
     put,
     sweep,
     whole_pages,
 )
 from servefit.profiler.topology import read_cpu_list
 
-if TYPE_CHECKING:
-    from servefit.profiler.types import Containment, EnvelopeMethod
-
 _CONTROLLERS = ("cpuset", "memory")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionOne:
-    """``folders`` are the groups of the cpuset and of the memory controller."""
-
-    method: ClassVar[EnvelopeMethod] = "cgroup-v1"
-    containment: ClassVar[Containment] = "cgroup"
-    cpus: tuple[int, ...]
-    memory_limit_bytes: int | None
-    folders: tuple[Path, Path]
-
-    @property
-    def join_files(self) -> tuple[str, ...]:
-        return tuple(str(folder / "cgroup.procs") for folder in self.folders)
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        return list(argv)
-
-    def oom_kills(self) -> int:
-        return field(self.folders[1] / "memory.oom_control", "oom_kill")
-
-    def kill(self) -> None:
-        kill(self.folders)
 
 
 @contextmanager
 def open_version_1(
     cpus: tuple[int, ...], memory_bytes: int | None, *, cgroups: Path = CGROUPS, proc: Path = PROC
-) -> Iterator[VersionOne]:
+) -> Iterator[GroupEnvelope]:
     """Make the groups under this process's own, which may lie at different places for the two controllers.
 
     Raises MeasurementError where they cannot be made, or do not enforce what they were told.
@@ -77,7 +48,13 @@ def open_version_1(
     try:
         _limit_cpus(cpuset, cpus)
         limit_bytes = None if memory_bytes is None else _limit_memory(memory, memory_bytes)
-        yield VersionOne(cpus=cpus, memory_limit_bytes=limit_bytes, folders=(cpuset, memory))
+        yield GroupEnvelope(
+            method="cgroup-v1",
+            cpus=cpus,
+            memory_limit_bytes=limit_bytes,
+            folders=(cpuset, memory),
+            counts=memory / "memory.oom_control",
+        )
     finally:
         end((cpuset, memory))
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 from servefit.errors import MeasurementError
 from servefit.profiler.cgroups import existing_group, own_groups
 from servefit.profiler.envelope.groups import (
     CGROUPS,
     PROC,
+    GroupEnvelope,
     check,
     claim,
     cpu_list,
     end,
     field,
     get,
-    kill,
     members,
     put,
     remove,
@@ -29,40 +27,13 @@ from servefit.profiler.envelope.groups import (
 )
 from servefit.profiler.topology import read_cpu_list
 
-if TYPE_CHECKING:
-    from servefit.profiler.types import Containment, EnvelopeMethod
-
 _CONTROLLERS = ("cpuset", "memory")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionTwo:
-    """``folder`` is the group."""
-
-    method: ClassVar[EnvelopeMethod] = "cgroup-v2"
-    containment: ClassVar[Containment] = "cgroup"
-    cpus: tuple[int, ...]
-    memory_limit_bytes: int | None
-    folder: Path
-
-    @property
-    def join_files(self) -> tuple[str, ...]:
-        return (str(self.folder / "cgroup.procs"),)
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        return list(argv)
-
-    def oom_kills(self) -> int:
-        return oom_kills(self.folder)
-
-    def kill(self) -> None:
-        kill([self.folder])
 
 
 @contextmanager
 def open_version_2(
     cpus: tuple[int, ...], memory_bytes: int | None, *, cgroups: Path = CGROUPS, proc: Path = PROC
-) -> Iterator[VersionTwo]:
+) -> Iterator[GroupEnvelope]:
     """Make a group under this process's own.
 
     Raises MeasurementError where it cannot be made, or does not enforce what it was told.
@@ -79,7 +50,13 @@ def open_version_2(
             # The kernel is to kill the one process that is too big, and the others are to tell of it.
             put(folder / "memory.oom.group", "0")
             limit_bytes = verify(folder, cpus, memory_bytes, proc=proc)
-            yield VersionTwo(cpus=cpus, memory_limit_bytes=limit_bytes, folder=folder)
+            yield GroupEnvelope(
+                method="cgroup-v2",
+                cpus=cpus,
+                memory_limit_bytes=limit_bytes,
+                folders=(folder,),
+                counts=folder / "memory.events",
+            )
         finally:
             end([folder])
 

@@ -46,14 +46,14 @@ def test_a_group_under_the_root_gets_cpus_memory_and_no_swap(tmp_path: Path, mak
     root = make_group(tmp_path / "cgroup", ROOT, NEW)
     with open_version_2((1, 3), 64 * MIB, cgroups=root, proc=proc(tmp_path, "/")) as envelope:
         assert (root / "cgroup.subtree_control").read_text() == "+cpuset +memory"
-        assert envelope.folder.parent == root
-        written = {name: (envelope.folder / name).read_text() for name in ("cpuset.cpus", "memory.max")}
+        assert envelope.folders[0].parent == root
+        written = {name: (envelope.folders[0] / name).read_text() for name in ("cpuset.cpus", "memory.max")}
         assert written == {"cpuset.cpus": "1,3", "memory.max": str(64 * MIB)}
-        assert (envelope.folder / "memory.swap.max").read_text() == "0"
-        assert (envelope.folder / "memory.oom.group").read_text() == "0"
+        assert (envelope.folders[0] / "memory.swap.max").read_text() == "0"
+        assert (envelope.folders[0] / "memory.oom.group").read_text() == "0"
         assert (envelope.method, envelope.containment) == ("cgroup-v2", "cgroup")
         assert (envelope.cpus, envelope.memory_limit_bytes) == ((1, 3), 64 * MIB)
-        assert envelope.join_files == (str(envelope.folder / "cgroup.procs"),)
+        assert envelope.join_files == (str(envelope.folders[0] / "cgroup.procs"),)
         assert envelope.command(["python"]) == ["python"]
         assert envelope.oom_kills() == 2
     assert left(root) == []
@@ -62,7 +62,7 @@ def test_a_group_under_the_root_gets_cpus_memory_and_no_swap(tmp_path: Path, mak
 def test_on_a_hybrid_machine_the_mount_beside_version_1_counts(tmp_path: Path, make_group: MakeGroup) -> None:
     unified = make_group(tmp_path / "cgroup/unified", ROOT, NEW)
     with open_version_2((0,), None, cgroups=tmp_path / "cgroup", proc=proc(tmp_path, "/")) as envelope:
-        assert envelope.folder.parent == unified
+        assert envelope.folders[0].parent == unified
         assert envelope.memory_limit_bytes is None
 
 
@@ -87,8 +87,8 @@ def test_servefit_alone_in_a_delegated_group_steps_aside_and_comes_back(tmp_path
     make_group(tmp_path / "cgroup", ROOT, NEW)
     own = make_group(tmp_path / "cgroup/user.slice", DELEGATED, NEW)
     with open_version_2((0,), 64 * MIB, cgroups=tmp_path / "cgroup", proc=proc(tmp_path, "/user.slice")) as envelope:
-        assert envelope.folder.parent == own
-        (leaf,) = set(left(own)) - {envelope.folder.name}
+        assert envelope.folders[0].parent == own
+        (leaf,) = set(left(own)) - {envelope.folders[0].name}
         assert (own / leaf / "cgroup.procs").read_text() == str(os.getpid())
         assert (own / "cgroup.subtree_control").read_text() == "+cpuset +memory"
         (own / "cgroup.procs").write_text("")  # as the kernel does
