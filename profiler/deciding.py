@@ -5,14 +5,14 @@ What makes a run worthless is said in ``validity``, how a threshold is decided i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.highest_rate import OpenRun, highest_rate
-from servefit.profiler.sequential import SequentialTest, together
+from servefit.profiler.sequential import GROWTH_SEEN, SequentialTest, together
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.profiler.validity import problems
@@ -36,9 +36,6 @@ LEAST_SEARCH_S = 1.0
 UNHURRIED = 0.85
 LEAST_TO_KNOW_HOW_BUSY = 200
 """Workers that were serving for less of the time, over so many requests, keep up with what arrives."""
-
-GROWTH_SEEN = 20
-"""When 5 % too many requests arrive, the queue takes so many times the limit to reach it."""
 
 RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
 """SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
@@ -74,12 +71,7 @@ def run_valid(
     ``limit_ms`` is the tightest latency limit that the run is to be held against. With ``allow_noise`` there is no
     second attempt. Raises as ``Workers.run``.
     """
-    run = workers.run(traffic)
-    found = _problems(workers, run, limit_ms)
-    if found and not allow_noise:
-        run = workers.run(traffic)
-        found = _problems(workers, run, limit_ms)
-    return run, found
+    return _repeated_once(workers, lambda: workers.run(traffic), limit_ms=limit_ms, allow_noise=allow_noise)
 
 
 def run_until_decided(
@@ -96,16 +88,15 @@ def run_until_decided(
     it does so again; with ``allow_noise`` neither. Raises as ``Workers.run``.
     """
     limit_ms = min((one.limit_ms for one in thresholds), default=None)
-    for attempt in range(2):
-        tests = _Tests(thresholds, traffic, least_s)
-        run = workers.run(traffic, enough=tests.enough if thresholds else None)
-        found = _problems(workers, run, limit_ms)
-        if allow_noise or not found or attempt:
-            break
+    tests = _Tests(thresholds, traffic, least_s)
+
+    def carry_out() -> Run:
+        tests.begin()
+        return workers.run(traffic, enough=tests.enough if thresholds else None)
+
+    run, found = _repeated_once(workers, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
     evidence = tests.evidence(run)
     verdict: RateVerdict = together([one.verdict for one in evidence])
-    if verdict == "PASS" and not tests.would_have_seen_a_growing_queue(run):
-        verdict = "UNDECIDED"
     if found and not allow_noise:
         verdict = "INVALID"
     elif summarize(run).saturated:
@@ -163,6 +154,18 @@ def find_highest_rate(
     return highest, tuple(runs), tuple(problems) if highest.disturbed or found else ()
 
 
+def _repeated_once(
+    workers: Workers, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
+) -> tuple[Run, tuple[Problem, ...]]:
+    """The run that ``carry_out`` makes, or a second one if the machine got in the way, and what is wrong with it."""
+    run = carry_out()
+    found = _problems(workers, run, limit_ms)
+    if found and not allow_noise:
+        run = carry_out()
+        found = _problems(workers, run, limit_ms)
+    return run, found
+
+
 def _problems(workers: Workers, run: Run, limit_ms: float | None) -> tuple[Problem, ...]:
     envelope = workers.envelope
     return problems(run, limit_ms=limit_ms, cpus=envelope.cpus, containment=envelope.containment)
@@ -172,10 +175,16 @@ class _Tests:
     """The tests of one run. The first verdict of each stands, whatever comes after it."""
 
     def __init__(self, thresholds: Sequence[LatencyThreshold], traffic: OpenLoop, least_s: float) -> None:
-        self._tests = [SequentialTest(percentile=one.rank, limit_ns=one.limit_ns) for one in thresholds]
+        self._thresholds = thresholds
+        self._tests: list[SequentialTest] = []
         self._rate_per_s = traffic.rate_per_s
         self._least_s = least_s
         self._growth_seen_s = GROWTH_SEEN * max((one.limit_ms for one in thresholds), default=0.0) / 1000
+        self._unhurried = False
+
+    def begin(self) -> None:
+        """Forget what was seen of an earlier run."""
+        self._tests = [SequentialTest(percentile=one.rank, limit_ns=one.limit_ns) for one in self._thresholds]
         self._unhurried = False
 
     def enough(self, response_ns: np.ndarray, busy: float) -> bool:
@@ -186,16 +195,17 @@ class _Tests:
         verdicts = [test.update(response_ns, unhurried=self._unhurried) for test in self._tests]
         return elapsed_s >= self._least_s and together(verdicts) != "UNDECIDED"
 
-    def would_have_seen_a_growing_queue(self, run: Run) -> bool:
-        """Whether a server that does not quite keep up would have been found out, or is one that has time to spare."""
-        return self._unhurried or (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S >= self._growth_seen_s
-
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
-        """What stands after all requests of ``run`` up to the first without an answer."""
+        """What stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a server
+        that does not quite keep up would not have been found out."""
         scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
         unanswered = np.flatnonzero(ended == 0)
         known = int(unanswered[0]) if len(unanswered) else len(ended)
         for test in self._tests:
             if known >= test.evidence.samples:
                 test.update((ended - scheduled)[:known], unhurried=self._unhurried)
-        return tuple(test.evidence for test in self._tests)
+        elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
+        found = tuple(test.evidence for test in self._tests)
+        if self._unhurried or elapsed_s >= self._growth_seen_s:
+            return found
+        return tuple(replace(one, verdict="UNDECIDED") if one.verdict == "PASS" else one for one in found)

@@ -26,7 +26,7 @@ from servefit.profiler.rate_fit import (
     saturated_point,
     settled,
 )
-from servefit.profiler.sequential import ALPHA, SequentialTest, Verdict, autocorrelation_time, together
+from servefit.profiler.sequential import ALPHA, GROWTH_SEEN, SequentialTest, Verdict, autocorrelation_time, together
 
 if TYPE_CHECKING:
     from servefit.profiler.limits import LatencyThreshold
@@ -47,7 +47,7 @@ _RUNS_BEFORE_CLOSE = 3
 _FLOOR, _CEILING = 0.05, 0.98
 _LEAST_REQUESTS, _LEAST_BEYOND = 200, 20
 _LEAST_DECIDED, _SHORTEST_S = 100, 0.02
-_NEAR_CAPACITY, _GROWTH_SEEN = 0.95, 20
+_NEAR_CAPACITY = 0.95
 _MOST_DISTURBED = 3
 _GOT_IN_THE_WAY = "the machine got in the way of one run after the other"
 # Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that.
@@ -299,7 +299,7 @@ class _Search:
         capacity can it grow at all."""
         if rate < _NEAR_CAPACITY * self._capacity():
             return 0
-        return rate * _GROWTH_SEEN * max(one.limit_ns for one in self._thresholds) / 1e9
+        return rate * GROWTH_SEEN * max(one.limit_ns for one in self._thresholds) / 1e9
 
     def _disturbed(self) -> bool:
         """Whether there is no point in trying further on this machine."""

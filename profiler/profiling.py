@@ -91,22 +91,55 @@ def profile(
 
     Raises SpecError for nonsense, ModelError, BackendError and MeasurementError.
     """
+    return profile_deployment(
+        model,
+        Deployment(
+            backend=backend,
+            profile=profile,
+            threads=threads,
+            workers=workers,
+            batch=batch,
+            batch_delay_us=batch_delay_us,
+            environment=environment or {},
+            options=options or {},
+            target=target,
+        ),
+        payload=payload,
+        rate=rate,
+        arrivals=arrivals,
+        users=users,
+        traffic=traffic,
+        thresholds=thresholds,
+        duration_s=duration_s,
+        rows_per_request=rows_per_request,
+        seed=seed,
+        trust_pickle=trust_pickle,
+        allow_noise=allow_noise,
+    )
+
+
+def profile_deployment(
+    model: Any,
+    deployment: Deployment,
+    *,
+    payload: Any = None,
+    rate: float | None = None,
+    arrivals: Literal["poisson", "constant"] = "poisson",
+    users: int | None = None,
+    traffic: ClosedLoop | None = None,
+    thresholds: Sequence[LatencyThreshold] = (),
+    duration_s: float | None = None,
+    rows_per_request: int = 1,
+    seed: int = 0,
+    trust_pickle: bool = False,
+    allow_noise: bool = False,
+) -> Profiled:
+    """What :func:`profile` does, of a deployment that is described already."""
     asked = _Asked(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )
     # Counts below one are refused by name when the configuration is prepared.
-    loop = asked.loop(max(1, workers * batch), seed)
-    deployment = Deployment(
-        backend=backend,
-        profile=profile,
-        threads=threads,
-        workers=workers,
-        batch=batch,
-        batch_delay_us=batch_delay_us,
-        environment=environment or {},
-        options=options or {},
-        target=target,
-    )
+    loop = asked.loop(max(1, deployment.workers * deployment.batch), seed)
     prepared = prepare(
         model, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed, trust_pickle=trust_pickle
     )

@@ -37,6 +37,10 @@ from servefit.profiler.summary import samples_needed
 Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
 
 ALPHA = 0.05
+GROWTH_SEEN = 20
+"""When 5 % too many requests arrive, a queue takes so many times the limit to reach it. No PASS is safe before that,
+unless the servers have time to spare."""
+
 BATCHES = 40
 _LEAST_SAMPLES = 2 * BATCHES
 _LEAST_INDEPENDENT = 2

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 CGROUPS = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
+CONTROLLERS = ("cpuset", "memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupEnvelope:
     """An envelope of one or more control groups, ``folders``. The kernel says in ``counts`` how often it killed for
-    memory."""
+    memory. ``prefix`` is the command that starts another one inside; without it a process enters by itself."""
 
     method: EnvelopeMethod
     containment: ClassVar[Containment] = "cgroup"
@@ -35,13 +36,14 @@ class GroupEnvelope:
     memory_limit_bytes: int | None
     folders: tuple[Path, ...]
     counts: Path
+    prefix: tuple[str, ...] = ()
 
     @property
     def join_files(self) -> tuple[str, ...]:
-        return tuple(str(folder / "cgroup.procs") for folder in self.folders)
+        return () if self.prefix else tuple(str(folder / "cgroup.procs") for folder in self.folders)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        return list(argv)
+        return [*self.prefix, *argv]
 
     def oom_kills(self) -> int:
         return field(self.counts, "oom_kill")

@@ -9,19 +9,14 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, ClassVar
 
 from servefit.errors import MeasurementError
-from servefit.profiler.envelope.groups import CGROUPS, kill
+from servefit.profiler.envelope.groups import CGROUPS, GroupEnvelope, kill
 from servefit.profiler.envelope.owners import envelope_name, is_abandoned
-from servefit.profiler.envelope.version_2 import oom_kills, verify
-
-if TYPE_CHECKING:
-    from servefit.profiler.types import Containment, EnvelopeMethod
+from servefit.profiler.envelope.version_2 import verify
 
 _TIMEOUT_S = 10.0
 
@@ -35,29 +30,6 @@ _MAKE_UNIT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """``slice_name`` is the unit, ``folder`` its group; ``whose`` is the option that names the systemd in charge."""
-
-    method: ClassVar[EnvelopeMethod] = "systemd-scope"
-    containment: ClassVar[Containment] = "cgroup"
-    join_files: ClassVar[tuple[str, ...]] = ()
-    cpus: tuple[int, ...]
-    memory_limit_bytes: int | None
-    whose: str
-    slice_name: str
-    folder: Path
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        return ["systemd-run", self.whose, "--scope", "--quiet", "--collect", f"--slice={self.slice_name}", "--", *argv]
-
-    def oom_kills(self) -> int:
-        return oom_kills(self.folder)
-
-    def kill(self) -> None:
-        kill([self.folder])
-
-
 @contextmanager
 def open_scope(
     cpus: tuple[int, ...],
@@ -65,7 +37,7 @@ def open_scope(
     *,
     cgroups: Path = CGROUPS,
     running: Path = Path("/run/systemd/system"),
-) -> Iterator[Scope]:
+) -> Iterator[GroupEnvelope]:
     """Have systemd (root's, or this user's own) make a slice with the limits.
 
     Raises MeasurementError where systemd does not run, refuses, or does not enforce what it was told.
@@ -85,7 +57,14 @@ def open_scope(
                 remedy="delegate it: a drop-in for user@.service that says Delegate=cpu cpuset io memory pids",
             )
         limit_bytes = verify(folder, cpus, memory_bytes)
-        yield Scope(cpus=cpus, memory_limit_bytes=limit_bytes, whose=whose, slice_name=name, folder=folder)
+        yield GroupEnvelope(
+            method="systemd-scope",
+            cpus=cpus,
+            memory_limit_bytes=limit_bytes,
+            folders=(folder,),
+            counts=folder / "memory.events",
+            prefix=("systemd-run", whose, "--scope", "--quiet", "--collect", f"--slice={name}", "--"),
+        )
     finally:
         _end(whose, name, cgroups)
 

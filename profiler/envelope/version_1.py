@@ -10,6 +10,7 @@ from servefit.errors import MeasurementError
 from servefit.profiler.cgroups import existing_group, own_groups
 from servefit.profiler.envelope.groups import (
     CGROUPS,
+    CONTROLLERS,
     PROC,
     GroupEnvelope,
     check,
@@ -24,8 +25,6 @@ from servefit.profiler.envelope.groups import (
 )
 from servefit.profiler.topology import read_cpu_list
 
-_CONTROLLERS = ("cpuset", "memory")
-
 
 @contextmanager
 def open_version_1(
@@ -36,13 +35,13 @@ def open_version_1(
     Raises MeasurementError where they cannot be made, or do not enforce what they were told.
     """
     own = own_groups(proc)
-    for controller in _CONTROLLERS:
+    for controller in CONTROLLERS:
         if not (cgroups / controller / "cgroup.procs").exists():
             raise MeasurementError(
                 f"no version 1 {controller} controller is mounted at {cgroups / controller}",
                 remedy="machines with version 2 need none",
             )
-    parents = [existing_group(cgroups / name, own.get(name, "/")) for name in _CONTROLLERS]
+    parents = [existing_group(cgroups / name, own.get(name, "/")) for name in CONTROLLERS]
     sweep(parents)
     cpuset, memory = claim(parents)
     try:

@@ -11,13 +11,13 @@ from servefit.errors import MeasurementError
 from servefit.profiler.cgroups import existing_group, own_groups
 from servefit.profiler.envelope.groups import (
     CGROUPS,
+    CONTROLLERS,
     PROC,
     GroupEnvelope,
     check,
     claim,
     cpu_list,
     end,
-    field,
     get,
     members,
     put,
@@ -26,8 +26,6 @@ from servefit.profiler.envelope.groups import (
     whole_pages,
 )
 from servefit.profiler.topology import read_cpu_list
-
-_CONTROLLERS = ("cpuset", "memory")
 
 
 @contextmanager
@@ -81,11 +79,6 @@ def verify(folder: Path, cpus: tuple[int, ...], memory_bytes: int | None, *, pro
     return int(limit)
 
 
-def oom_kills(folder: Path) -> int:
-    """How many processes of a group the kernel has killed for memory."""
-    return field(folder / "memory.events", "oom_kill")
-
-
 def _own_group(cgroups: Path, proc: Path) -> Path:
     """The group of this process, which must have the controllers."""
     mount = cgroups if (cgroups / "cgroup.controllers").exists() else cgroups / "unified"
@@ -93,7 +86,7 @@ def _own_group(cgroups: Path, proc: Path) -> Path:
         raise MeasurementError(f"no version 2 control groups are mounted at {cgroups}")
     own = existing_group(mount, own_groups(proc).get("", "/"))
     offered = get(own / "cgroup.controllers").split()
-    if missing := [controller for controller in _CONTROLLERS if controller not in offered]:
+    if missing := [controller for controller in CONTROLLERS if controller not in offered]:
         raise MeasurementError(
             f"the version 2 group {own} lacks the controllers {' and '.join(missing)} "
             f"(it has {', '.join(offered) or 'none'})",
@@ -110,7 +103,7 @@ def _room_for_groups(own: Path) -> Iterator[Path]:
     alone in its group it moves to a leaf for as long as the envelope is open; processes of others it leaves alone.
     """
     enabled = get(own / "cgroup.subtree_control").split()
-    missing = [controller for controller in _CONTROLLERS if controller not in enabled]
+    missing = [controller for controller in CONTROLLERS if controller not in enabled]
     if not missing:
         yield own
     elif not (own / "cgroup.events").exists():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from servefit.profiler.comparing.comparison import NoiseFloor
     from servefit.profiler.noise.activity import Activity
     from servefit.profiler.noise.tuning import Tuning
@@ -30,103 +32,83 @@ def findings(
 ) -> tuple[Finding, ...]:
     """What makes measurements less sure, most harmful first. ``cpu_quota`` is the CPUs' worth of time that this process
     is allowed, None without a quota."""
-    found: list[Finding] = []
+    return tuple(_findings(tuning, cpu_quota, activity, floor))
+
+
+def _findings(
+    tuning: Tuning, cpu_quota: float | None, activity: Activity | None, floor: NoiseFloor | None
+) -> Iterator[Finding]:
     if cpu_quota is not None:
-        found.append(
-            Finding(
-                subject="CPU quota",
-                warning=f"a quota of {cpu_quota:g} CPUs stalls whatever has used it up",
-                remedy="run where CPUs are given whole (docker run --cpuset-cpus in place of --cpus)",
-            )
+        yield Finding(
+            subject="CPU quota",
+            warning=f"a quota of {cpu_quota:g} CPUs stalls whatever has used it up",
+            remedy="run where CPUs are given whole (docker run --cpuset-cpus in place of --cpus)",
         )
     if activity is not None:
-        found.extend(_findings_of(activity))
-    found.extend(_findings_about(tuning))
+        yield from _of_activity(activity)
+    yield from _of_tuning(tuning)
     if floor is not None and floor.resolvable > _COARSE:
-        found.append(
-            Finding(
-                subject="A/A run",
-                warning=f"the same work timed twice differed so much that nothing below "
-                f"{100 * floor.resolvable:.0f} % can be told from noise",
-                remedy="see to the findings above, or measure for longer",
-            )
+        yield Finding(
+            subject="A/A run",
+            warning=f"the same work timed twice differed so much that nothing below "
+            f"{100 * floor.resolvable:.0f} % can be told from noise",
+            remedy="see to the findings above, or measure for longer",
         )
-    return tuple(found)
 
 
-def _findings_of(activity: Activity) -> list[Finding]:
-    found = []
+def _of_activity(activity: Activity) -> Iterator[Finding]:
     if (activity.foreign_percent or 0) > _MOST_FOREIGN_PERCENT * activity.cpus:
         who = ", ".join(f"{one.name} ({one.pid}) {one.cpu_percent:.0f} %" for one in activity.competitors)
-        found.append(
-            Finding(
-                subject="competing load",
-                warning=f"other processes use {activity.foreign_percent:.0f} % of a CPU: "
-                f"{who or 'none that can be seen from here'}",
-                remedy="stop them while you measure",
-            )
+        yield Finding(
+            subject="competing load",
+            warning=f"other processes use {activity.foreign_percent:.0f} % of a CPU: "
+            f"{who or 'none that can be seen from here'}",
+            remedy="stop them while you measure",
         )
     if (activity.steal_percent or 0) > _MOST_STEAL_PERCENT:
-        found.append(
-            Finding(
-                subject="steal",
-                warning=f"the hypervisor takes {activity.steal_percent:.1f} % of the CPU time",
-                remedy="measure on a machine, or at a time, without neighbours",
-            )
+        yield Finding(
+            subject="steal",
+            warning=f"the hypervisor takes {activity.steal_percent:.1f} % of the CPU time",
+            remedy="measure on a machine, or at a time, without neighbours",
         )
     if (activity.memory_pressure_percent or 0) > _MOST_MEMORY_PRESSURE_PERCENT:
-        found.append(
-            Finding(
-                subject="memory pressure",
-                warning=f"tasks wait for memory {activity.memory_pressure_percent:.0f} % of the time",
-                remedy="stop what uses so much of it",
-            )
+        yield Finding(
+            subject="memory pressure",
+            warning=f"tasks wait for memory {activity.memory_pressure_percent:.0f} % of the time",
+            remedy="stop what uses so much of it",
         )
     if activity.thermal_throttles:
-        found.append(
-            Finding(
-                subject="heat",
-                warning="the processor is being slowed down for heat",
-                remedy="let it cool down, and see to its cooling",
-            )
+        yield Finding(
+            subject="heat",
+            warning="the processor is being slowed down for heat",
+            remedy="let it cool down, and see to its cooling",
         )
-    return found
 
 
-def _findings_about(tuning: Tuning) -> list[Finding]:
-    found = []
+def _of_tuning(tuning: Tuning) -> Iterator[Finding]:
     if slow := [governor for governor in tuning.governors if governor != "performance"]:
-        found.append(
-            Finding(
-                subject="governor",
-                warning=f"the CPU frequency governor is {' and '.join(slow)}: idle CPUs begin slowly",
-                remedy="sudo cpupower frequency-set -g performance",
-            )
+        yield Finding(
+            subject="governor",
+            warning=f"the CPU frequency governor is {' and '.join(slow)}: idle CPUs begin slowly",
+            remedy="sudo cpupower frequency-set -g performance",
         )
     if tuning.shared_siblings:
         shown = ", ".join(map(str, tuning.shared_siblings))
-        found.append(
-            Finding(
-                subject="SMT",
-                warning=f"CPUs {shown} run on the same cores as those used here, and are not servefit's to keep idle",
-                remedy="give it whole cores, or echo off | sudo tee /sys/devices/system/cpu/smt/control",
-            )
+        yield Finding(
+            subject="SMT",
+            warning=f"CPUs {shown} run on the same cores as those used here, and are not servefit's to keep idle",
+            remedy="give it whole cores, or echo off | sudo tee /sys/devices/system/cpu/smt/control",
         )
     if tuning.boost:
-        found.append(
-            Finding(
-                subject="boost",
-                warning="CPUs run faster while few are busy and cool, so a figure depends on what ran before it",
-                remedy="echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost (Intel: echo 1 | sudo tee "
-                "/sys/devices/system/cpu/intel_pstate/no_turbo)",
-            )
+        yield Finding(
+            subject="boost",
+            warning="CPUs run faster while few are busy and cool, so a figure depends on what ran before it",
+            remedy="echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost (Intel: echo 1 | sudo tee "
+            "/sys/devices/system/cpu/intel_pstate/no_turbo)",
         )
     if tuning.thermal_throttles:
-        found.append(
-            Finding(
-                subject="heat",
-                warning=f"the processor was slowed down for heat {tuning.thermal_throttles} times since boot",
-                remedy="see to its cooling",
-            )
+        yield Finding(
+            subject="heat",
+            warning=f"the processor was slowed down for heat {tuning.thermal_throttles} times since boot",
+            remedy="see to its cooling",
         )
-    return found

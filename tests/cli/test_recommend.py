@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Servefit, Sources
+    from tests.conftest import Hog
 
 SHORT = ("--budget", "15s", "--max-tests", "3", "--profile", "local-1c", "--allow-noise", "--format", "json")
 QUICK = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--allow-noise", "--format", "json")
@@ -110,15 +111,10 @@ def test_an_sla_that_nothing_meets_ends_with_status_3_and_the_nearest_answer(
     assert "limit 0.0001 ms" in best["reason"]
 
 
-def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servefit, sources: Sources) -> None:
-    program = "import os, sys\nos.sched_setaffinity(0, [int(sys.argv[1])])\nprint(flush=True)\nwhile True: pass"
+def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servefit, sources: Sources, hog: Hog) -> None:
     with ExitStack() as hogs:
         for cpu in os.sched_getaffinity(0):
-            command = [sys.executable, "-c", program, str(cpu)]
-            hog = hogs.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
-            hogs.callback(hog.kill)
-            assert hog.stdout is not None
-            hog.stdout.readline()
+            hogs.enter_context(hog(cpu))
         quick = [argument for argument in QUICK if argument != "--allow-noise"]
         ended = servefit("recommend", sources.xgboost, "--sla", "p95=1s", "--rate", "50/s", *quick)
     assert ended.status == 5, ended.stderr

@@ -6,9 +6,6 @@ The machine that tests run on is seldom quiet, so those about verdicts allow noi
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +16,7 @@ from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.traffic import ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.conftest import Hog
     from tests.profiler.conftest import StartSynthetic
 
 ONE_CPU = (max(os.sched_getaffinity(0)),)
@@ -28,19 +24,6 @@ ONE_CPU = (max(os.sched_getaffinity(0)),)
 
 def p95_within(limit_ms: float) -> tuple[LatencyThreshold, ...]:
     return (LatencyThreshold(percentile="p95", limit_ms=limit_ms),)
-
-
-@contextmanager
-def hog(cpu: int) -> Iterator[None]:
-    """A process that wants all of ``cpu``."""
-    program = f"import os\nos.sched_setaffinity(0, [{cpu}])\nprint(flush=True)\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            yield
-        finally:
-            process.kill()
 
 
 def test_a_limit_that_is_kept_by_far_passes_before_the_run_is_over(start_synthetic: StartSynthetic) -> None:
@@ -87,9 +70,12 @@ def test_a_server_that_does_not_quite_keep_up_is_not_passed_because_its_limit_is
     with start_synthetic({"act": "sleep", "us": 5000}, cpus=ONE_CPU) as workers:
         decision = run_until_decided(workers, traffic, p95_within(2000), allow_noise=True)
     assert decision.verdict in ("UNDECIDED", "SATURATED")
+    assert decision.evidence[0].verdict != "PASS"  # nor may anybody who reads the evidence alone take it for one
 
 
-def test_a_neighbour_on_the_same_cpu_makes_a_run_invalid_and_never_a_fail(start_synthetic: StartSynthetic) -> None:
+def test_a_neighbour_on_the_same_cpu_makes_a_run_invalid_and_never_a_fail(
+    start_synthetic: StartSynthetic, hog: Hog
+) -> None:
     traffic = OpenLoop(rate_per_s=200, duration_s=1)
     with start_synthetic({"act": "spin", "us": 1000}, cpus=ONE_CPU) as workers, hog(ONE_CPU[0]):
         decision = run_until_decided(workers, traffic, p95_within(2))
@@ -101,7 +87,9 @@ def test_a_neighbour_on_the_same_cpu_makes_a_run_invalid_and_never_a_fail(start_
     assert closed.offered > 0
 
 
-def test_with_noise_allowed_a_disturbed_run_is_judged_and_its_problems_kept(start_synthetic: StartSynthetic) -> None:
+def test_with_noise_allowed_a_disturbed_run_is_judged_and_its_problems_kept(
+    start_synthetic: StartSynthetic, hog: Hog
+) -> None:
     traffic = OpenLoop(rate_per_s=100, duration_s=2)
     with start_synthetic({"act": "spin", "us": 1000}, cpus=ONE_CPU) as workers, hog(ONE_CPU[0]):
         decision = run_until_decided(workers, traffic, p95_within(0.5), allow_noise=True)

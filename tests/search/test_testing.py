@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,8 @@ from servefit.search.request import JobRequest
 from servefit.search.sla import Sla, parse_sla
 
 if TYPE_CHECKING:
+    from tests.conftest import Hog
+
     from servefit.search.recommendation import Trial
 
 PREDICTORS = Path(__file__).parent.parent / "profiler"
@@ -64,14 +64,10 @@ def test_a_rate_is_shared_out_over_instances_that_keep_a_reserve() -> None:
     assert trial.verdict == "PASS"
 
 
-def test_a_test_beside_a_neighbour_is_invalid_and_says_so() -> None:
-    cpu = describe_host().cpus[0].cpu
-    program = f"import os\nos.sched_setaffinity(0, [{cpu}])\nprint(flush=True)\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as hog:
-        assert hog.stdout is not None
-        hog.stdout.readline()
-        trial = trial_of(Sla(thresholds=parse_sla("p95=1s"), rate_per_s=50.0), act="spin", us=1000, allow_noise=False)
-        hog.kill()
+def test_a_test_beside_a_neighbour_is_invalid_and_says_so(hog: Hog) -> None:
+    asked = Sla(thresholds=parse_sla("p95=1s"), rate_per_s=50.0)
+    with hog(describe_host().cpus[0].cpu):
+        trial = trial_of(asked, act="spin", us=1000, allow_noise=False)
     assert trial.verdict == "INVALID"
     assert "competing load" in {problem.kind for problem in trial.problems}
     assert trial.reason is not None

@@ -19,6 +19,12 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything random: traffi
 TrustOption = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
 ]
+PhaseOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--phase", metavar="users=2,spawn=2/min,duration=120s", help="A phase of closed-loop traffic. Repeatable."
+    ),
+]
 NoiseOption = Annotated[
     bool, typer.Option("--allow-noise", help="Judge measurements that the machine got in the way of all the same.")
 ]

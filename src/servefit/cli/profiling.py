@@ -12,6 +12,7 @@ from servefit.cli.options import (
     ModelArgument,
     NoiseOption,
     PayloadOption,
+    PhaseOption,
     QuietOption,
     RowsOption,
     SeedOption,
@@ -62,12 +63,7 @@ def profile(
     ] = None,
     constant: Annotated[bool, typer.Option("--constant", help="Evenly spaced arrivals in place of Poisson.")] = False,
     users: Annotated[int | None, typer.Option(help="Closed loop: users. Default: workers x batch.")] = None,
-    phase: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--phase", metavar="users=2,spawn=2/min,duration=120s", help="Closed loop: a phase of it. Repeatable."
-        ),
-    ] = None,
+    phase: PhaseOption = None,
     stairs: Annotated[
         str | None,
         typer.Option(metavar="steps=4,users=2,duration=30s", help="Closed loop: so many more users every step."),
@@ -110,7 +106,7 @@ def profile(
     from servefit.cli.phases import parse_against, parse_phases, parse_stairs
     from servefit.profiler.against import BUDGET_S, compare_deployments
     from servefit.profiler.preparing import Deployment
-    from servefit.profiler.profiling import profile as measure
+    from servefit.profiler.profiling import profile_deployment
     from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
 
     rate_per_s = None if rate is None else parse_rate_per_s(rate)
@@ -158,21 +154,15 @@ def profile(
             warn(caution)
         return
     with saying("measuring", quiet=quiet):
-        found = measure(
+        found = profile_deployment(
             model,
-            backend=backend,
-            profile=profile,
-            threads=threads,
-            workers=workers,
-            batch=batch,
-            batch_delay_us=delay_us,
+            deployment,
             rate=rate_per_s,
             arrivals="constant" if constant else "poisson",
             users=users,
             traffic=traffic,
             thresholds=thresholds,
             duration_s=duration_s,
-            target=target,
             allow_noise=allow_noise,
             **requests,
         )

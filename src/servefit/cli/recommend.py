@@ -10,6 +10,7 @@ from servefit.cli.options import (
     ModelArgument,
     NoiseOption,
     PayloadOption,
+    PhaseOption,
     QuietOption,
     RowsOption,
     SeedOption,
@@ -39,14 +40,7 @@ def recommend(
         typer.Option("--env", metavar="NAME=V1,V2", help="Values of an environment variable to try. Repeatable."),
     ] = None,
     goal: Annotated[str, typer.Option(help="What to optimise: cost, latency, throughput or balanced.")] = "cost",
-    phase: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--phase",
-            metavar="users=2,spawn=2/min,duration=120s",
-            help="A phase of closed-loop traffic. Repeatable.",
-        ),
-    ] = None,
+    phase: PhaseOption = None,
     max_tests: Annotated[int | None, typer.Option(help="Most load tests to run.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="60s", help="Time for the whole job.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the job; one is made up otherwise.")] = None,

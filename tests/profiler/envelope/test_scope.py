@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from servefit.errors import MeasurementError
-from servefit.profiler.envelope.scope import Scope, open_scope
+from servefit.profiler.envelope.scope import open_scope
+
+if TYPE_CHECKING:
+    from servefit.profiler.envelope.groups import GroupEnvelope
 
 MIB = 2**20
 WHOSE = "--system" if os.geteuid() == 0 else "--user"
@@ -46,8 +50,14 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def slice_of(scope: GroupEnvelope) -> str:
+    """The unit that processes are started in."""
+    (option,) = [word for word in scope.prefix if word.startswith("--slice=")]
+    return option.removeprefix("--slice=")
+
+
 @contextmanager
-def opened(machine: Path, cpus: tuple[int, ...] = (1, 3)) -> Iterator[Scope]:
+def opened(machine: Path, cpus: tuple[int, ...] = (1, 3)) -> Iterator[GroupEnvelope]:
     with open_scope(cpus, 64 * MIB, cgroups=machine / "cgroup", running=machine) as scope:
         yield scope
 
@@ -62,9 +72,9 @@ def test_a_slice_carries_the_limits_and_is_forgotten_in_the_end(machine: Path) -
         assert (scope.cpus, scope.memory_limit_bytes, scope.oom_kills()) == ((1, 3), 64 * MIB, 2)
         made, started = calls(machine)[-3:-1]
         limits = f"4 AllowedCPUs ay 1 10 MemoryAccounting b true MemoryMax t {64 * MIB} MemorySwapMax t 0"
-        assert made.endswith(f" StartTransientUnit ssa(sv)a(sa(sv)) {scope.slice_name} fail {limits} 0")
-        assert started == f"start {scope.slice_name}"
-    assert calls(machine)[-1] == f"stop {scope.slice_name}"
+        assert made.endswith(f" StartTransientUnit ssa(sv)a(sa(sv)) {slice_of(scope)} fail {limits} 0")
+        assert started == f"start {slice_of(scope)}"
+    assert calls(machine)[-1] == f"stop {slice_of(scope)}"
 
 
 def test_cpus_of_a_big_machine_are_a_mask_of_several_bytes(machine: Path) -> None:
@@ -76,7 +86,7 @@ def test_cpus_of_a_big_machine_are_a_mask_of_several_bytes(machine: Path) -> Non
 def test_every_process_gets_a_scope_in_the_slice(machine: Path) -> None:
     with opened(machine) as scope:
         command = scope.command(["python", "-c", "pass"])
-    run = ["systemd-run", WHOSE, "--scope", "--quiet", "--collect", f"--slice={scope.slice_name}"]
+    run = ["systemd-run", WHOSE, "--scope", "--quiet", "--collect", f"--slice={slice_of(scope)}"]
     assert command == [*run, "--", "python", "-c", "pass"]
 
 
