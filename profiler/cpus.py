@@ -62,6 +62,16 @@ def client_cpus(topology: Iterable[LogicalCpu], chosen: Iterable[int]) -> tuple[
     return tuple(sorted(cpu.cpu for cpu in topology if cpu.core not in cores))
 
 
+def disjoint_cpus(topology: Iterable[LogicalCpu], taken: Iterable[int], vcpus: int) -> tuple[int, ...] | None:
+    """The CPUs for ``vcpus`` that share no core with those ``taken``, as :func:`choose_cpus` picks them; None where
+    there are too few. Raises SpecError for fewer than one."""
+    topology = tuple(topology)
+    free = set(client_cpus(topology, taken))
+    if vcpus > len(free):
+        return None
+    return choose_cpus([cpu for cpu in topology if cpu.cpu in free], vcpus)
+
+
 def _take(cores: list[tuple[int, ...]], count: int) -> list[int]:
     """Up to ``count`` CPUs of ``cores``: whole cores from the last on, then part of one."""
     taken: list[int] = []

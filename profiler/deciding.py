@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from servefit.profiler.inprocess.workers import Workers
     from servefit.profiler.limits import LatencyThreshold
     from servefit.profiler.sequential import Evidence
+    from servefit.profiler.stopping import StoppingConditions
     from servefit.profiler.traffic import Traffic
     from servefit.profiler.types import Run
     from servefit.profiler.validity import Problem
@@ -64,14 +65,21 @@ class Decision:
 
 
 def run_valid(
-    workers: Workers, traffic: Traffic, *, limit_ms: float | None = None, allow_noise: bool = False
+    workers: Workers,
+    traffic: Traffic,
+    *,
+    limit_ms: float | None = None,
+    allow_noise: bool = False,
+    stopping: StoppingConditions | None = None,
 ) -> tuple[Run, tuple[Problem, ...]]:
     """Carry out ``traffic``, and once more if the machine got in the way; give the last run and what is wrong with it.
 
     ``limit_ms`` is the tightest latency limit that the run is to be held against. With ``allow_noise`` there is no
-    second attempt. Raises as ``Workers.run``.
+    second attempt. ``stopping`` may end a closed loop before its time. Raises as ``Workers.run``.
     """
-    return _repeated_once(workers, lambda: workers.run(traffic), limit_ms=limit_ms, allow_noise=allow_noise)
+    return _repeated_once(
+        workers, lambda: workers.run(traffic, stopping=stopping), limit_ms=limit_ms, allow_noise=allow_noise
+    )
 
 
 def run_until_decided(

@@ -13,15 +13,12 @@ import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from servefit.profiler.cgroups import ControlGroups, describe_cgroups
+from servefit.profiler.cpus import LogicalCpu  # noqa: TC001 - documents looks annotations up when it runs
 from servefit.profiler.gpu import Gpu, describe_gpus
 from servefit.profiler.telemetry import stolen_time
 from servefit.profiler.topology import Cache, read_caches, read_topology
-
-if TYPE_CHECKING:
-    from servefit.profiler.cpus import LogicalCpu
 
 _HYPERVISOR_OF_MAKER = {
     "qemu": "kvm",

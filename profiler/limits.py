@@ -6,26 +6,25 @@ import math
 from dataclasses import dataclass
 
 from servefit.errors import SpecError
-from servefit.profiler.summary import NS_PER_MS, PERCENTILES
+from servefit.profiler.summary import NS_PER_MS, percentile_name, rank_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyThreshold:
-    """``percentile`` ("p95") of the response time is to be at most ``limit_ms``. Raises SpecError."""
+    """``percentile`` ("p95", "p99.9") of the response time is to be at most ``limit_ms``. Raises SpecError."""
 
     percentile: str
     limit_ms: float
 
     def __post_init__(self) -> None:
-        if self.percentile not in PERCENTILES:
-            raise SpecError("sla", self.percentile, f"is not one of {', '.join(PERCENTILES)}")
+        object.__setattr__(self, "percentile", percentile_name(self.percentile, field="sla"))
         if not (self.limit_ms > 0 and math.isfinite(self.limit_ms)):
             raise SpecError("sla", self.limit_ms, "is not a latency above zero")
 
     @property
     def rank(self) -> float:
         """The percentile as a number: 95.0."""
-        return PERCENTILES[self.percentile]
+        return rank_of(self.percentile)
 
     @property
     def limit_ns(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servefit.errors import SpecError
 from servefit.profiler.cpus import choose_cpus, client_cpus
 from servefit.profiler.inprocess.workers import Workers, start_workers
 from servefit.profiler.types import Configuration, Measurement, Run
@@ -26,16 +27,29 @@ def workers_for(
     host: Host,
     memory_bytes: int | None = None,
     rows_per_request: int = 1,
+    cpus: tuple[int, ...] | None = None,
+    outside: tuple[int, ...] | None = None,
 ) -> AbstractContextManager[Workers]:
-    """Workers of ``configuration`` in an envelope of its size, and of ``memory_bytes``, on ``host``. Raises as
-    ``start_workers`` does, and SpecError where the host is too small."""
-    cpus = choose_cpus(host.cpus, configuration.vcpus)
+    """Workers of ``configuration`` in an envelope of its size, and of ``memory_bytes``, on ``host``.
+
+    ``cpus`` are those of the envelope, ``outside`` those that this thread keeps to during a run (none: anywhere); None
+    leaves the choice to ``choose_cpus`` and ``client_cpus``. Several threads may have workers at the same time, each on
+    CPUs of its own (``disjoint_cpus``), and ``outside`` what none of them uses. Workers die with the thread that
+    started them. Raises as ``start_workers`` does, and SpecError where the host is too small, lacks one of ``cpus``, or
+    these are not as many as the configuration has.
+    """
+    if cpus is None:
+        cpus = choose_cpus(host.cpus, configuration.vcpus)
+    elif len(set(cpus)) != configuration.vcpus:
+        raise SpecError("cpus", cpus, f"are not the {configuration.vcpus} of the configuration")
+    elif missing := set(cpus) - {cpu.cpu for cpu in host.cpus}:
+        raise SpecError("cpus", cpus, f"are not all on this host: {', '.join(map(str, sorted(missing)))}")
     return start_workers(
         configuration,
         artifact,
         rows,
         cpus=cpus,
-        outside=client_cpus(host.cpus, cpus),
+        outside=client_cpus(host.cpus, cpus) if outside is None else outside,
         memory_bytes=memory_bytes,
         rows_per_request=rows_per_request,
     )

@@ -12,7 +12,7 @@ from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.measuring import assemble
 from servefit.profiler.preparing import Deployment, prepare
 from servefit.profiler.steps import Step, steps_of
-from servefit.profiler.summary import SAMPLES_NEEDED, Summary, summarize
+from servefit.profiler.summary import Summary, rank_of, samples_needed, summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def profile_deployment(
             runs, problems = _closed(started, loop, allow_noise=allow_noise)
         measurement = assemble(started, runs, prepared.host)
     run = runs[-1] if highest is None else _nearest(runs, highest)
-    summary = summarize(run, memory_bytes=prepared.profile.memory_bytes)
+    percentiles = [threshold.percentile for threshold in asked.thresholds]
+    summary = summarize(run, memory_bytes=prepared.profile.memory_bytes, percentiles=percentiles)
     return Profiled(
         model=prepared.model,
         compilation=prepared.compilation,
@@ -166,7 +167,7 @@ def profile_deployment(
         measurement=measurement,
         run=run,
         summary=summary,
-        steps=steps_of(run),
+        steps=steps_of(run, percentiles=percentiles),
         decision=decision if asked.thresholds else None,
         highest=highest,
         problems=problems,
@@ -257,10 +258,7 @@ def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
         found.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")
     if summary.saturated:
         found.append(f"saturated: {summary.backlog} requests were still waiting at the end")
-    few = [
-        name for name, value in summary.latency_ms.items() if value is None and summary.samples < SAMPLES_NEEDED[name]
-    ]
-    if few:
-        needed = SAMPLES_NEEDED[few[-1]]
-        found.append(f"{summary.samples} samples are too few for {', '.join(few)} ({few[-1]} takes {needed})")
+    needed = {name: samples_needed(rank_of(name)) for name, value in summary.latency_ms.items() if value is None}
+    if few := [name for name, samples in needed.items() if summary.samples < samples]:
+        found.append(f"{summary.samples} samples are too few for {', '.join(few)} ({few[-1]} takes {needed[few[-1]]})")
     return tuple(found)

@@ -6,16 +6,19 @@ service time is what the predictor alone took. A percentile is only given where 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, log, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from servefit.errors import SpecError
 from servefit.profiler.traffic import NS_PER_S, OpenLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from servefit.profiler.types import Run, TelemetryPoint
 
@@ -26,9 +29,26 @@ _LEAST_PER_BLOCK = 2
 _REPLICATES = 500
 _GRID = 2000
 _MOST_WAITING = 0.05
+_PERCENTILE = re.compile(r"p(?P<whole>0|[1-9][0-9]?)(?:\.(?P<decimals>[0-9]+))?", re.IGNORECASE)
+
+PERCENTILES = ("p50", "p90", "p95", "p99")
+"""Those that are always given."""
 
 
-PERCENTILES: Mapping[str, float] = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
+def percentile_name(text: str, *, field: str = "percentile") -> str:
+    """How a percentile is called, whoever spelt it: "p99.9" for "P99.90". Raises SpecError for ``field``."""
+    match = _PERCENTILE.fullmatch(text) if isinstance(text, str) else None
+    if match is not None:
+        decimals = (match["decimals"] or "").rstrip("0")
+        name = f"p{match['whole']}.{decimals}" if decimals else f"p{match['whole']}"
+        if 0 < rank_of(name) / 100 < 1:
+            return name
+    raise SpecError(field, text, "is no percentile between 0 and 100", remedy="write it like p95 or p99.9")
+
+
+def rank_of(percentile: str) -> float:
+    """The percentile of that name as a number: 95.0 for "p95"."""
+    return float(percentile[1:])
 
 
 def samples_needed(percentile: float) -> int:
@@ -40,18 +60,16 @@ def samples_needed(percentile: float) -> int:
     return ceil(log(1 - CONFIDENCE) / log(percentile / 100))
 
 
-SAMPLES_NEEDED: Mapping[str, int] = {name: samples_needed(percentile) for name, percentile in PERCENTILES.items()}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a run amounts to, on its plateau.
 
     ``throughput_per_s`` counts answers, ``offered_per_s`` arrivals (None in a closed loop, where the answers make the
     arrivals). ``samples`` is how many requests the percentiles are of. ``latency_ms`` holds the percentiles of the
-    response time by name ("p50" to "p99"), None where there are too few samples; ``latency_ms_ci95`` the 95 %
-    confidence intervals of the same where they could be had; ``service_ms`` the percentiles of the service time, and
-    ``lag_ms`` of how late idle workers began what they had been waiting for.
+    response time by name, in ascending order ("p50" to "p99", and those asked for), None where there are too few
+    samples; ``latency_ms_ci95`` the 95 % confidence intervals of the same where they could be had; ``service_ms`` the
+    percentiles of the service time ("p50" to "p99"), and ``lag_ms`` of how late idle workers began what they had been
+    waiting for.
     ``saturated`` means that an open loop asked for more than was served. ``cpu_percent`` is summed over cores, without
     the time spent waiting for arrivals. ``memory_percent`` is the peak of all workers against the memory of the
     instance. GPU figures are means over the run, and None without a GPU or where it does not report them.
@@ -76,13 +94,15 @@ class Summary:
     gpu_power_w: float | None
 
 
-def summarize(run: Run, *, memory_bytes: int | None = None, seed: int = 0) -> Summary:
+def summarize(
+    run: Run, *, memory_bytes: int | None = None, percentiles: Sequence[str] = PERCENTILES, seed: int = 0
+) -> Summary:
     """The figures of ``run``; ``memory_bytes`` is the memory of the instance, ``seed`` that of the bootstrap.
 
-    Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. One that
-    got no answer counts as slower than all others. An open loop is saturated if its backlog ended it, or if more than
-    5 % of what was due was still waiting at the end, more than one request a worker, and more than chance brings
-    together (the root of what was due).
+    ``percentiles`` of the response time ("p99.9") are given beside the usual ones. Throughput counts the answers within
+    the plateau, percentiles are of the requests that were due within it. One that got no answer counts as slower than
+    all others. An open loop is saturated if its backlog ended it, or if more than 5 % of what was due was still waiting
+    at the end, more than one request a worker, and more than chance brings together (the root of what was due).
     """
     begin, end = run.plateau_ns
     seconds = (end - begin) / NS_PER_S
@@ -94,17 +114,17 @@ def summarize(run: Run, *, memory_bytes: int | None = None, seed: int = 0) -> Su
     service_ms = (ended[served] - started[served]) / NS_PER_MS
     open_loop = isinstance(run.traffic, OpenLoop)
     block_of = ((scheduled[due] - begin) * BLOCKS // (end - begin)).astype(np.int64)
-    intervals = confidence_intervals(response_ms, block_of, percentiles=tuple(PERCENTILES), seed=seed)
+    names = with_usual(percentiles)
     gpu_memory = _mean(run.telemetry, lambda point: point.gpu_memory_bytes)
     return Summary(
         loop="open" if open_loop else "closed",
         throughput_per_s=answered / seconds,
         offered_per_s=run.offered / seconds if open_loop else None,
         samples=len(response_ms),
-        latency_ms=percentiles(response_ms),
-        latency_ms_ci95=intervals,
-        service_ms=percentiles(service_ms),
-        lag_ms=percentiles(run.lags_ns() / NS_PER_MS),
+        latency_ms=percentiles_of(response_ms, names),
+        latency_ms_ci95=confidence_intervals(response_ms, block_of, percentiles=names, seed=seed),
+        service_ms=percentiles_of(service_ms),
+        lag_ms=percentiles_of(run.lags_ns() / NS_PER_MS),
         saturated=open_loop and _saturated(run),
         backlog=run.backlog,
         cpu_percent=100 * run.busy_cpu_ns / (end - begin),
@@ -141,24 +161,30 @@ def confidence_intervals(
     cumulative = cumulative[cumulative[:, -1] > 0]
     intervals: dict[str, tuple[float, float]] = {}
     for name in percentiles:
-        if len(values) >= SAMPLES_NEEDED[name]:
-            reached = cumulative >= PERCENTILES[name] / 100 * cumulative[:, -1:]
+        rank = rank_of(name)
+        if len(values) >= samples_needed(rank):
+            reached = cumulative >= rank / 100 * cumulative[:, -1:]
             low, high = np.quantile(highest_of_bin[np.argmax(reached, axis=1)], (0.025, 0.975), method="inverted_cdf")
             if np.isfinite(high):
                 intervals[name] = (float(low), float(high))
     return intervals
 
 
-def percentiles(values_ms: np.ndarray) -> dict[str, float | None]:
+def with_usual(percentiles: Sequence[str]) -> tuple[str, ...]:
+    """The usual percentiles and ``percentiles``, each once and in ascending order. Raises SpecError."""
+    return tuple(sorted({*PERCENTILES, *map(percentile_name, percentiles)}, key=rank_of))
+
+
+def percentiles_of(values_ms: np.ndarray, names: Sequence[str] = PERCENTILES) -> dict[str, float | None]:
     """Percentiles of ``values_ms`` by name, None where there are too few.
 
     Each is a value that occurred: the smallest that at least so many per cent do not exceed. One that lies among
     requests without an answer is not known.
     """
-    known = [name for name in PERCENTILES if len(values_ms) >= SAMPLES_NEEDED[name]]
-    found: dict[str, float | None] = dict.fromkeys(PERCENTILES)
+    known = [name for name in names if len(values_ms) >= samples_needed(rank_of(name))]
+    found: dict[str, float | None] = dict.fromkeys(names)
     if known:
-        values = np.percentile(values_ms, [PERCENTILES[name] for name in known], method="inverted_cdf")
+        values = np.percentile(values_ms, [rank_of(name) for name in known], method="inverted_cdf")
         found.update((name, float(value)) for name, value in zip(known, values, strict=True) if np.isfinite(value))
     return found
 

@@ -29,6 +29,8 @@ MOST_DURATION_S = 86_400.0
 LEAST_STEP_S = 1.0
 """Shorter times between two users who join are part of a ramp."""
 
+_ROUNDING_S = 1e-6
+
 MOST_USERS = 100_000
 MOST_ARRIVALS = 50_000_000
 """What still fits in memory; nothing that is measured on one host comes near them."""
@@ -61,6 +63,11 @@ class Plateau:
     users: int
     begin_s: float
     end_s: float
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it lasts for ``LEAST_STEP_S`` or more."""
+        return self.end_s - self.begin_s >= LEAST_STEP_S - _ROUNDING_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +122,14 @@ class ClosedLoop:
             begin += phase.duration_s
         return tuple(join for join in joins if join < begin)
 
-    def plateaus(self) -> tuple[Plateau, ...]:
+    def plateaus(self, *, until_s: float | None = None) -> tuple[Plateau, ...]:
         """The times in which the number of users stays the same for ``LEAST_STEP_S`` or more, in order. The last one is
-        always among them."""
+        always among them, unless the loop was stopped, ``until_s`` seconds after it began."""
         joins = self.joins_s()
-        edges = sorted({*joins, self.duration_s})
+        end_s = self.duration_s if until_s is None else min(until_s, self.duration_s)
+        edges = sorted({*(join for join in joins if join < end_s), end_s})
         found = [Plateau(users=bisect_right(joins, begin), begin_s=begin, end_s=end) for begin, end in pairwise(edges)]
-        return tuple(one for one in found if one.end_s - one.begin_s >= LEAST_STEP_S or one is found[-1])
+        return tuple(one for one in found if one.is_step or (until_s is None and one is found[-1]))
 
     @property
     def users(self) -> int:

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.backends.types import Settings, Target
-from servefit.profiler import telemetry
+from servefit.profiler import telemetry, traffic
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from servefit.profiler.traffic import Traffic
-
 Containment: TypeAlias = Literal["cgroup", "uncontained"]
 TelemetryPoint: TypeAlias = telemetry.TelemetryPoint
+Traffic: TypeAlias = traffic.Traffic
 EnvelopeMethod: TypeAlias = Literal["cgroup-v2", "cgroup-v1", "systemd-scope", "affinity"]
+Stopped: TypeAlias = Literal["backlog", "verdict", "flat", "rate", "latency"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +86,14 @@ class Run:
     """What one run of one traffic recorded. ``plateau_ns`` is the interval that figures are taken from.
 
     ``offered`` counts the requests that were due within the plateau, completed or not; ``backlog`` those of them
-    that nobody had begun to serve by its end. ``stopped`` says what ended the run before its time: a "backlog" that
-    only grew, or a "verdict" that needs no more samples. ``lags`` holds, for every arrival that an idle worker was
-    waiting for, how much later it was started: int64 nanoseconds, as bytes. ``busy_cpu_ns`` is CPU time of all
-    workers within the plateau, waiting and spinning taken out. ``threads_per_worker`` counts every thread that
-    lived at the end, the interpreter's own included; ``threads_outside`` those of them that were allowed on a CPU
-    outside the envelope. ``peak_memory_bytes`` is the sum over workers of the largest resident size since their
-    start.
+    that nobody had begun to serve by its end. ``stopped`` says what ended the run before its time: in an open loop a
+    "backlog" that only grew, or a "verdict" that needs no more samples; in a closed one a condition of ``stopping``,
+    and its plateau is then the last number of users that stayed for a while, up to the stop. ``lags`` holds, for every
+    arrival that an idle worker was waiting for, how much later it was started: int64 nanoseconds, as bytes.
+    ``busy_cpu_ns`` is CPU time of all workers within the plateau, waiting and spinning taken out.
+    ``threads_per_worker`` counts every thread that lived at the end, the interpreter's own included;
+    ``threads_outside`` those of them that were allowed on a CPU outside the envelope. ``peak_memory_bytes`` is the sum
+    over workers of the largest resident size since their start.
     """
 
     driver: Literal["inprocess"]
@@ -101,7 +102,7 @@ class Run:
     plateau_ns: tuple[int, int]
     offered: int
     backlog: int
-    stopped: Literal["backlog", "verdict"] | None = None
+    stopped: Stopped | None = None
     lags: bytes
     busy_cpu_ns: int
     threads_per_worker: tuple[int, ...]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from servefit.profiler.summary import NS_PER_MS, SAMPLES_NEEDED
+from servefit.profiler.steps import users_of
+from servefit.profiler.summary import NS_PER_MS, samples_needed
 from servefit.profiler.traffic import ClosedLoop
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _p95_ms(run: Run) -> float | None:
     scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
     begin, end = run.plateau_ns
     response = (ended - scheduled)[(ended > 0) & (scheduled >= begin) & (scheduled < end)]
-    if len(response) < SAMPLES_NEEDED["p95"]:
+    if len(response) < samples_needed(95):
         return None
     return max(_LEAST_P95_MS, float(np.percentile(response, 95)) / NS_PER_MS)
 
@@ -237,7 +238,7 @@ def _littles_law(run: Run) -> Problem | None:
     left = np.where(ended == 0, end, ended)
     inside_ns = np.clip(left, begin, end) - np.clip(scheduled, begin, end)
     counted = float(inside_ns.sum()) / (end - begin)
-    users = run.traffic.users
+    users = users_of(run)
     if abs(counted / users - 1) <= _MOST_OFF:
         return None
     return Problem(

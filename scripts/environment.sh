@@ -39,4 +39,23 @@ install_servefit() {
     echo "$requirement $state" >>"$installed"
 }
 
+# install_postgresql: make sure that there is a PostgreSQL server for the tests to start. They start their own.
+install_postgresql() {
+    local install=(apt-get install --yes --quiet --no-install-recommends postgresql)
+    if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; then
+        return
+    fi
+    if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
+        echo "The tests start a PostgreSQL server; install one (Debian: sudo ${install[*]})" >&2
+        return 1
+    fi
+    echo "Installing PostgreSQL, which the tests start a server of" >&2
+    # The package would make a cluster of its own, and start it.
+    mkdir -p /etc/postgresql-common
+    [[ -e /etc/postgresql-common/createcluster.conf ]] ||
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    export DEBIAN_FRONTEND=noninteractive
+    "${install[@]}" >&2 || { apt-get update --quiet >&2 && "${install[@]}" >&2; }
+}
+
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from servefit.backends.types import Target
@@ -21,9 +20,12 @@ if TYPE_CHECKING:
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact
     from servefit.profiler.types import InstanceProfile
+    from servefit.search.clock import Clock
     from servefit.search.progress import Progress
     from servefit.search.request import JobRequest
     from servefit.search.space import Choice
+    from servefit.search.steps import Step
+    from servefit.search.storage.log import JobLog
 
 BUDGET_SHARE = 0.25
 """A compilation estimated above this part of the job's budget is not begun unasked."""
@@ -33,57 +35,58 @@ COMPILING_SHARE = 0.4
 """When this part of the job's budget is over, nothing more is compiled unasked: the rest is for measuring."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Compilations:
-    """What was compiled so far; filled as it happens, so that an interrupted job can show it."""
-
-    artifacts: list[Artifact] = field(default_factory=list)
-    reports: list[CompilationReport] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-
 def compile_candidates(
-    into: Compilations,
-    model: Model,
-    payload: Payload,
-    request: JobRequest,
-    profiles: Sequence[InstanceProfile],
-    progress: Progress,
-    *,
-    started_s: float,
-) -> None:
-    """Compile ``model`` with every backend that takes part, the reference first, in a job that began at ``started_s``
-    on the monotonic clock. Raises StateError alone: other failures are entries of ``into``."""
+    log: JobLog, payload: Payload, clock: Clock, progress: Progress
+) -> tuple[list[Artifact], list[Skipped]]:
+    """Compile the model of ``log``'s job with every backend that takes part, the reference first, each a step of the
+    job; give the artifacts, and the backends that were left out.
+
+    What a step says was compiled before comes from the cache without a new step, and what failed before is left alone.
+    Raises StateError and StorageError alone: other failures are steps that failed.
+    """
+    artifacts: list[Artifact] = []
+    skipped: list[Skipped] = []
+    header = log.header
+    before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
+    for name, target in _candidates(header.model, header.request, header.profiles):
+        label = name if target is Target.CPU else f"{name} ({target.value})"
+        known = before.get((name, target))
+        spent_s = clock.elapsed_s if artifacts else 0.0
+        if known is None and (reason := _why_not(name, header.model, target, header.request, spent_s)):
+            skipped.append(Skipped(kind="backend", name=label, reason=reason))
+        elif known is None:
+            progress.stage(f"compiling with {label}")
+            step = log.begin("compilation", name, None)
+            report, artifact = _compile(header.model, name, target, payload)
+            log.finish(step, status=report.status, result=report, reason=report.reason)
+            artifacts.extend([] if artifact is None else [artifact])
+        elif known.status == "COMPLETED":
+            _, artifact = _compile(header.model, name, target, payload)
+            artifacts.extend([] if artifact is None else [artifact])
+    return artifacts, skipped
+
+
+def _report(step: Step) -> CompilationReport | None:
+    return step.result if isinstance(step.result, CompilationReport) else None
+
+
+def _compile(model: Model, name: str, target: Target, payload: Payload) -> tuple[CompilationReport, Artifact | None]:
+    """Raises StateError."""
     from servefit.backends.compilation import compile_model
 
-    for name, target in _candidates(model, request, profiles):
-        label = name if target is Target.CPU else f"{name} ({target.value})"
-        spent_s = time.monotonic() - started_s if into.artifacts else 0.0
-        if reason := _why_not(name, model, target, request, spent_s):
-            into.skipped.append(Skipped(kind="backend", name=label, reason=reason))
-            continue
-        progress.stage(f"compiling with {label}")
-        began = time.monotonic()
-        try:
-            compilation = compile_model(model, name, payload=payload, target=target)
-        except StateError:
-            raise
-        except ServefitError as error:
-            seconds = time.monotonic() - began
-            into.reports.append(
-                CompilationReport(backend=name, target=target, status="FAILED", seconds=seconds, reason=str(error))
-            )
-            continue
-        into.artifacts.append(compilation.artifact)
-        into.reports.append(
-            CompilationReport(
-                backend=name,
-                target=target,
-                status="COMPLETED",
-                seconds=compilation.seconds,
-                cached=compilation.cached,
-            )
-        )
+    began = time.monotonic()
+    try:
+        compilation = compile_model(model, name, payload=payload, target=target)
+    except StateError:
+        raise
+    except ServefitError as error:
+        seconds = time.monotonic() - began
+        report = CompilationReport(backend=name, target=target, status="FAILED", seconds=seconds, reason=str(error))
+        return report, None
+    report = CompilationReport(
+        backend=name, target=target, status="COMPLETED", seconds=compilation.seconds, cached=compilation.cached
+    )
+    return report, compilation.artifact
 
 
 def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[InstanceProfile]) -> tuple[Choice, ...]:

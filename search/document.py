@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from servefit.search.queueing.service import ServiceTimes
+from servefit.search.recommendation import CompilationReport, Trial
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
+    from servefit.search.explaining import Against, Why
     from servefit.search.job import RecommendationJob
-    from servefit.search.recommendation import CompilationReport, Recommendation, Skipped
+    from servefit.search.recommendation import Recommendation, Skipped
     from servefit.search.sla import Sla
+    from servefit.search.steps import Step
 
 SCHEMA = 1
 
@@ -24,7 +30,7 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
         "model": model_document(job.model),
         "payload": {
             "source": job.payload.source,
-            "rows": len(job.payload.rows),
+            "rows": job.payload.rows,
             "rows_per_request": job.request.rows_per_request,
             "synthetic": job.payload.synthetic,
         },
@@ -34,6 +40,8 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
         "elapsed_s": round(job.elapsed_s, 3),
         "tests": job.tests,
         "recommendations": [recommendation_document(one) for one in job.recommendations],
+        "pareto": [recommendation_document(one) for one in job.pareto],
+        "why": why_document(job.why),
         "compilation": [compilation_document(one) for one in job.compilation],
         "skipped": [skipped_document(one) for one in job.skipped],
         "failed_tests": [
@@ -73,7 +81,11 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
         "backend": configuration.backend,
         "target": configuration.target.value,
         "environment": one.environment,
-        "settings": {"max_batch": configuration.max_batch, **dict(configuration.settings.options)},
+        "settings": {
+            "max_batch": configuration.max_batch,
+            "batch_delay_us": configuration.batch_delay_us,
+            **dict(configuration.settings.options),
+        },
         "cost_per_hour": one.cost_per_hour,
         "cost_per_inference": one.cost_per_inference,
         "max_invocations": round(one.max_invocations),
@@ -88,6 +100,7 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
         "memory_limit_bytes": trial.measurement.memory_limit_bytes,
         "verdict": trial.verdict,
         "reason": trial.reason,
+        "stopped": trial.stopped,
         "problems": [dataclasses.asdict(problem) for problem in trial.problems],
         "samples": judged.samples,
         "measured_rate_per_s": judged.throughput_per_s,
@@ -95,6 +108,75 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
         "driver": "inprocess",
         "measurement": trial.kept_in,
     }
+
+
+def why_document(why: Why) -> dict[str, Any]:
+    """Ratios say how many times better the first recommendation is, with their 95 % intervals."""
+    return {
+        "runner_up": against_document(why.runner_up),
+        "naive_default": against_document(why.naive),
+        "importance": dict(why.importance),
+        "what_would_have_to_change": list(why.changes),
+    }
+
+
+def against_document(against: Against | None) -> dict[str, Any] | None:
+    if against is None:
+        return None
+    return {
+        "configuration": dataclasses.asdict(against.configuration),
+        "metric": against.ratio.metric,
+        "ratio": against.ratio.ratio,
+        "ci95": None if against.ratio.ci95 is None else list(against.ratio.ci95),
+        "rounds": against.ratio.rounds,
+    }
+
+
+def step_document(step: Step) -> dict[str, Any]:
+    """One step, with the metrics of what was measured."""
+    return {
+        "step": step.number,
+        "kind": step.kind,
+        "status": step.status,
+        "backend": step.backend,
+        "configuration": None if step.configuration is None else dataclasses.asdict(step.configuration),
+        "began_at": iso_time(step.began_at),
+        "ended_at": None if step.ended_at is None else iso_time(step.ended_at),
+        "seconds": None if step.ended_at is None else round(step.ended_at - step.began_at, 3),
+        "host": step.host_fingerprint,
+        "reason": step.reason,
+        "metrics": _metrics(step),
+    }
+
+
+def _metrics(step: Step) -> dict[str, Any] | None:
+    result = step.result
+    if isinstance(result, Trial):
+        judged = result.judged
+        return {
+            "verdict": result.verdict,
+            "reason": result.reason,
+            "max_invocations": round(60 * result.capacity.throughput_per_s * result.instance_count),
+            "instance_count": result.instance_count,
+            "model_latency_ms": dict(judged.latency_ms),
+            "loop": judged.loop,
+            "samples": judged.samples,
+            "cpu_utilization": judged.cpu_percent,
+            "memory_bytes": result.measurement.peak_memory_bytes,
+            "stopped": result.stopped,
+            "round": result.round,
+            "measurement": result.kept_in,
+        }
+    if isinstance(result, ServiceTimes):
+        return {"mean_ms_by_requests": {one.requests: one.mean_ns / 1e6 for one in result.batches}}
+    if isinstance(result, CompilationReport):
+        return {"seconds": round(result.seconds, 3), "cached": result.cached}
+    return None
+
+
+def iso_time(seconds: float) -> str:
+    """Seconds since 1970 as local time with its offset, in the form of ISO 8601."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
 
 
 def compilation_document(one: CompilationReport) -> dict[str, Any]:

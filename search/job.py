@@ -1,48 +1,96 @@
-"""A finished or interrupted job, and where it is kept. How one runs is in ``running``."""
+"""A job as it is read: what its header, its state and its steps add up to, whether it is over or not.
+
+How one runs is in ``running``, where one is kept in ``storage``.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
-from servefit.search.document import job_document
-from servefit.state import state_folder, write_atomically, writing
+from servefit.search.explaining import Why, why
+from servefit.search.notes import job_warnings, with_speedups
+from servefit.search.pareto import pareto_front
+from servefit.search.ranking import recommend
+from servefit.search.recommendation import CompilationReport, FailedTrial, Trial
+from servefit.search.space import Space, admits
+from servefit.state import state_folder, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from servefit.backends.model import Model
-    from servefit.backends.payload import Payload
     from servefit.profiler.host import Host
     from servefit.profiler.types import Measurement
-    from servefit.search.recommendation import CompilationReport, FailedTrial, Recommendation, Skipped, Trial
+    from servefit.search.header import JobHeader, JobState, PayloadFacts, Status
+    from servefit.search.recommendation import Recommendation, Skipped
     from servefit.search.request import Goal, JobRequest
+    from servefit.search.steps import Step
+
+TESTS = ("load_test", "confirmation")
+"""The kinds of steps that are load tests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendationJob:
     """What a job found. ``recommendations`` come best first, one per instance profile that could be measured.
 
-    ``status`` is COMPLETED when there is an answer, even "nothing meets the SLA"; FAILED when nothing could be
-    measured; STOPPED when it was interrupted. ``tests`` counts load tests, confirmations included.
+    ``pareto`` is the front of price, latency and throughput; ``why`` the reasons for the first recommendation.
+    ``trials`` are all load tests that were measured, confirmations included, and ``failed`` those that could not be.
     """
 
-    request: JobRequest
-    status: Literal["COMPLETED", "FAILED", "STOPPED"]
-    model: Model
-    payload: Payload
-    host: Host
-    elapsed_s: float
-    tests: int
+    header: JobHeader
+    state: JobState
+    steps: tuple[Step, ...]
     recommendations: tuple[Recommendation, ...]
+    pareto: tuple[Recommendation, ...]
+    why: Why
     trials: tuple[Trial, ...]
     failed: tuple[FailedTrial, ...]
     compilation: tuple[CompilationReport, ...]
-    skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, header: JobHeader, state: JobState, steps: Iterable[Step]) -> RecommendationJob:
+        """The job that these are of: a pure function of what is kept."""
+        steps = tuple(steps)
+        request, reference = header.request, header.model.reference
+        trials = tuple(one.result for one in steps if isinstance(one.result, Trial))
+        failed = tuple(
+            FailedTrial(configuration=one.configuration, reason=one.reason or "it failed")
+            for one in steps
+            if one.kind in TESTS and one.status == "FAILED" and one.configuration is not None
+        )
+        reports = tuple(one.result for one in steps if isinstance(one.result, CompilationReport))
+        space = space_of(header, trials)
+        recommendations = recommend(space, trials, request)
+        return cls(
+            header=header,
+            state=state,
+            steps=steps,
+            recommendations=recommendations,
+            pareto=pareto_front(space, trials),
+            why=why(
+                recommendations[0] if recommendations else None,
+                trials,
+                request.goal,
+                reference,
+                dict(state.importance),
+                state.changes,
+            ),
+            trials=trials,
+            failed=failed,
+            compilation=with_speedups(reports, state.speedups, reference),
+            warnings=(*job_warnings(header, trials, failed, recommendations), *state.remarks),
+        )
+
+    @property
+    def request(self) -> JobRequest:
+        return self.header.request
 
     @property
     def name(self) -> str:
@@ -53,13 +101,50 @@ class RecommendationJob:
         return self.request.goal
 
     @property
+    def status(self) -> Status:
+        return self.state.status
+
+    @property
+    def model(self) -> Model:
+        return self.header.model
+
+    @property
+    def payload(self) -> PayloadFacts:
+        return self.header.payload
+
+    @property
+    def host(self) -> Host:
+        return self.header.host
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.state.elapsed_s
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        return self.state.skipped
+
+    @property
+    def tests(self) -> int:
+        """How many load tests there were, confirmations and failures included."""
+        return sum(one.kind in TESTS for one in self.steps)
+
+    @property
     def best(self) -> Recommendation | None:
         """The first recommendation, None where there is none."""
         return self.recommendations[0] if self.recommendations else None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document that ``servefit recommend --format json`` prints."""
+        from servefit.search.document import job_document
+
         return job_document(self)
+
+    def to_dataframe(self) -> Any:
+        """The recommendations as a pandas DataFrame, one row each. Raises ImportError without pandas."""
+        import pandas
+
+        return pandas.json_normalize(self.to_dict()["recommendations"])
 
 
 class JobInterrupted(KeyboardInterrupt):
@@ -70,6 +155,19 @@ class JobInterrupted(KeyboardInterrupt):
         self.job = job
 
 
+def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
+    """The part of the space that was measured: which profiles may have each configuration."""
+    measured = tuple(dict.fromkeys(trial.configuration for trial in trials))
+    ranges, gpus = header.request.environment, header.host.gpus
+    return Space(
+        profiles=tuple(
+            (profile, frozenset(one for one in measured if admits(profile, one, ranges, gpus)))
+            for profile in header.profiles
+        ),
+        grid=measured,
+    )
+
+
 def default_name(source: Any) -> str:
     """A name for a job on ``source``: what the model is called, and the time."""
     stem = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
@@ -77,9 +175,14 @@ def default_name(source: Any) -> str:
     return f"{plain[:40] or 'model'}-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
+def job_folder(name: str) -> Path:
+    """Where the payload and the raw samples of a job are, on the host that measures. Raises StateError."""
+    return state_folder("jobs") / name
+
+
 def reserve(name: str) -> Path:
-    """Make the folder that a job of that name is kept in. Raises SpecError if the name is in use, StateError."""
-    folder = state_folder("jobs") / name
+    """Make the folder of a new job. Raises SpecError if there is one, StateError."""
+    folder = job_folder(name)
     if folder.exists():
         raise SpecError("name", name, "is in use by an earlier job", remedy="choose another name")
     with writing(folder):
@@ -87,18 +190,13 @@ def reserve(name: str) -> Path:
     return folder
 
 
-def keep_measurement(measurement: Measurement, folder: Path, test: int) -> str:
-    """Keep what test number ``test`` recorded; give the file's name within the job's folder. Raises StateError."""
+def keep_measurement(measurement: Measurement, folder: Path, step: int) -> str:
+    """Keep what step number ``step`` recorded; give the file's name within the job's folder. Raises StateError."""
     from servefit.profiler.storage.measurements import save_measurement
 
-    name = f"measurements/{test:04}.servefit"
+    name = f"measurements/{step:04}.servefit"
     path = folder / name
     with writing(path):
         path.parent.mkdir(exist_ok=True)
     save_measurement(measurement, path, variable="SERVEFIT_HOME")
     return name
-
-
-def save(job: RecommendationJob, folder: Path) -> None:
-    """Keep the job's document. Raises StateError."""
-    write_atomically(folder / "job.json", json.dumps(job.to_dict(), allow_nan=False).encode())

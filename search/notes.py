@@ -11,39 +11,50 @@ from servefit.backends.types import Target
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
-    from servefit.search.job import RecommendationJob
-    from servefit.search.recommendation import CompilationReport, Trial
+    from servefit.search.header import JobHeader
+    from servefit.search.recommendation import CompilationReport, FailedTrial, Recommendation, Trial
 
 
-def job_warnings(job: RecommendationJob) -> tuple[str, ...]:
+def job_warnings(
+    header: JobHeader,
+    trials: Sequence[Trial],
+    failed: Sequence[FailedTrial],
+    recommendations: Sequence[Recommendation],
+) -> tuple[str, ...]:
     """Everything a reader of the job must know, in the order of importance."""
-    return tuple(_warnings(job))
+    return tuple(_warnings(header, trials, failed, recommendations))
 
 
-def _warnings(job: RecommendationJob) -> Iterator[str]:
-    yield from job.model.warnings
-    if job.payload.synthetic:
+def _warnings(
+    header: JobHeader,
+    trials: Sequence[Trial],
+    failed: Sequence[FailedTrial],
+    recommendations: Sequence[Recommendation],
+) -> Iterator[str]:
+    payload, sla = header.payload, header.request.sla
+    yield from header.model.warnings
+    if payload.synthetic:
         yield "synthetic payload: rows were drawn from the model, not from your traffic; give one with --payload"
-    if job.payload.truncated_from is not None:
-        yield f"the first {len(job.payload.rows)} of {job.payload.truncated_from} rows of the payload are used"
-    if any(trial.measurement.containment == "uncontained" for trial in job.trials):
+    if payload.truncated_from is not None:
+        yield f"the first {payload.rows} of {payload.truncated_from} rows of the payload are used"
+    if any(trial.measurement.containment == "uncontained" for trial in trials):
         yield (
             "uncontained: profiles are emulated by CPU affinity alone, without a memory limit; "
             "servefit host says what is missing"
         )
-    if any(run.threads_outside for trial in job.trials for run in trial.measurement.runs):
+    if any(trial.threads_outside for trial in trials):
         yield "some threads were allowed on CPUs outside their profile, so their profile's figures may be too good"
-    if any(one.profile.price_source for one in job.recommendations):
+    if any(one.profile.price_source for one in recommendations):
         yield "named instance types give a shape and a price; every figure was measured on this host's processors"
-    yield from _noise(job.trials)
-    if job.trials and job.request.sla.thresholds and job.request.sla.rate_per_s is None:
+    yield from _noise(trials)
+    if trials and sla.thresholds and sla.rate_per_s is None:
         yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
-    for one in _crowded(job.trials):
+    for one in _crowded(trials):
         yield (
             f"{one.workers} workers of {one.settings.threads} threads were asked for on {one.vcpus} vCPUs: "
             f"they take turns, and latency suffers"
         )
-    for reason, times in Counter(failure.reason for failure in job.failed).items():
+    for reason, times in Counter(failure.reason for failure in failed).items():
         yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
 
 
@@ -68,30 +79,16 @@ def _crowded(trials: Sequence[Trial]) -> list[Configuration]:
 
 
 def with_speedups(
-    reports: Sequence[CompilationReport], trials: Sequence[Trial], reference: str
+    reports: Sequence[CompilationReport], speedups: Sequence[tuple[str, Target, float]], reference: str
 ) -> tuple[CompilationReport, ...]:
-    """The reports with each backend's throughput over the reference's, from the largest envelope in which both were
-    measured with the same workers, threads and batch. A compilation that did not pay says so."""
-    return tuple(_with_speedup(report, trials, reference) for report in reports)
+    """The reports with each backend's speed over the reference's. A compilation that did not pay says so."""
+    known = {(backend, target): speedup for backend, target, speedup in speedups}
+    return tuple(_with_speedup(report, known.get((report.backend, report.target)), reference) for report in reports)
 
 
-def _with_speedup(report: CompilationReport, trials: Sequence[Trial], reference: str) -> CompilationReport:
+def _with_speedup(report: CompilationReport, speedup: float | None, reference: str) -> CompilationReport:
     if report.status == "FAILED" or (report.backend, report.target) == (reference, Target.CPU):
         return report
-    baseline = _throughputs(trials, reference, Target.CPU)
-    own = _throughputs(trials, report.backend, report.target)
-    shared = baseline.keys() & own.keys()
-    if not shared:
-        return replace(report, reason=f"not measured in the same setting as {reference}")
-    setting = max(shared)
-    speedup = own[setting] / baseline[setting]
+    if speedup is None:
+        return replace(report, reason=f"not timed in the same setting as {reference}")
     return replace(report, speedup=speedup, reason=None if speedup > 1 else f"not faster than {reference}")
-
-
-def _throughputs(trials: Sequence[Trial], backend: str, target: Target) -> dict[tuple[int, int, int, int], float]:
-    """Throughput by setting; the largest setting is the one to compare in: all vCPUs, unbatched, single-threaded."""
-    return {
-        (one.vcpus, -one.max_batch, -one.settings.threads, one.workers): trial.capacity.throughput_per_s
-        for trial in trials
-        if (one := trial.configuration).backend == backend and one.target == target
-    }

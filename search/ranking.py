@@ -1,82 +1,127 @@
-"""From trials to recommendations, best first.
+"""From measurements to recommendations, best first.
 
 Whatever the goal, what meets the SLA comes before what is undecided, that before what was measured badly, and that
 before what does not meet it, where the smallest violation comes first. A profile without a price is ranked after those
-that have one when cost is the goal.
+that have one when cost is the goal. A tie goes to the cheaper, then to the simpler.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from servefit.search.recommendation import Recommendation
+from servefit.search.score import Price, Score, score
+from servefit.search.standing import Standing, latency_ms, ratio, standings
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration, InstanceProfile
     from servefit.search.recommendation import Trial
-    from servefit.search.request import Goal
+    from servefit.search.request import JobRequest
     from servefit.search.space import Space
 
 TIE = 0.02
-"""Configurations of one profile this close to the best are a tie, and the simplest of them is taken."""
+"""Configurations this close to the best tie with it, unless rounds of measuring both in turns told them apart."""
+
+LEAST_DIFFERENCE = 0.01
+"""Nobody changes a deployment for less than 1 %."""
 
 _VERDICT_ORDER = {"PASS": 0, "UNDECIDED": 1, "INVALID": 2, "FAIL": 3}
 
 
-def recommend(space: Space, trials: Sequence[Trial], goal: Goal, *, at_rate: bool) -> tuple[Recommendation, ...]:
-    """The best trial of every profile that has any, best profile first. ``at_rate``: a rate was asked, so that what
-    counts is the price of all instances that it takes, not the price of an inference at full load."""
-    chosen = [
-        best_for(profile, [trial for trial in trials if trial.configuration in configurations], goal, at_rate=at_rate)
-        for profile, configurations in space.profiles
-    ]
-    return tuple(sorted((one for one in chosen if one), key=lambda one: order(one, goal, at_rate=at_rate)))
+def recommend(space: Space, trials: Sequence[Trial], request: JobRequest) -> tuple[Recommendation, ...]:
+    """The best configuration of every profile that has any measured, best profile first; ``trials`` are all tests."""
+    standing = standings(trials)
+    chosen = []
+    for profile, fitting in space.profiles:
+        mine = [one for one in standing if one.configuration in fitting]
+        if (best := best_for(profile, mine, request, trials)) is not None:
+            chosen.append((profile, best))
+    chosen.sort(key=lambda one: order(one[1], one[0], request))
+    return tuple(recommendation(profile, one.trial) for profile, one in _ties_broken(chosen, request))
 
 
-def best_for(profile: InstanceProfile, trials: Iterable[Trial], goal: Goal, *, at_rate: bool) -> Recommendation | None:
-    """The trial that serves ``profile`` best, the simplest of those that tie; None if none fits its memory."""
-    candidates = [
-        recommendation(profile, trial)
-        for trial in trials
-        if trial.measurement.peak_memory_bytes <= profile.memory_bytes
-    ]
+def best_for(
+    profile: InstanceProfile, standing: Iterable[Standing], request: JobRequest, trials: Sequence[Trial]
+) -> Standing | None:
+    """What serves ``profile`` best, the simplest of those that tie; None if nothing fits its memory. Rounds among
+    ``trials`` may tell apart what is close."""
+    candidates = [one for one in standing if one.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
     if not candidates:
         return None
-    best = min(candidates, key=lambda one: order(one, goal, at_rate=at_rate))
-    *rank, figure = order(best, goal, at_rate=at_rate)
-    ties = []
-    for one in candidates:
-        *own_rank, own_figure = order(one, goal, at_rate=at_rate)
-        if own_rank == rank and own_figure <= figure + abs(figure) * TIE:
-            ties.append((simplicity(one.trial.configuration), own_figure, one))
-    return min(ties, key=lambda tie: tie[:2])[2]
+    best = min(candidates, key=lambda one: order(one, profile, request))
+    ties = [
+        one
+        for one in candidates
+        if _close(order(best, profile, request), order(one, profile, request))
+        and not _told_apart(best.configuration, one.configuration, request, trials)
+    ]
+    return min(ties, key=lambda one: (simplicity(one.configuration), order(one, profile, request)))
 
 
-def order(one: Recommendation, goal: Goal, *, at_rate: bool) -> tuple[int, int, float, float]:
-    """What to sort by, best first: verdict, priced or not, hourly cost if a rate is asked, then the goal's figure."""
+def order(one: Standing, profile: InstanceProfile, request: JobRequest) -> tuple[int, Score]:
+    """What to sort by, best first: the verdict, then the score."""
     verdict = _VERDICT_ORDER[one.trial.verdict]
     if one.trial.verdict == "FAIL":
-        return verdict, 0, 0.0, one.trial.violation
-    if goal == "latency":
-        return verdict, 0, 0.0, latency_ms(one.trial)
-    if goal == "throughput":
-        return verdict, 0, 0.0, -one.max_invocations
-    unpriced = one.cost_per_hour is None
-    # Without a price, vCPUs stand in for it: among such profiles the smaller is the cheaper.
-    per_hour = one.trial.instance_count * one.profile.vcpus if one.cost_per_hour is None else one.cost_per_hour
-    per_inference = per_hour / one.max_invocations if one.max_invocations else math.inf
-    if goal == "balanced":
-        return verdict, int(unpriced), 0.0, per_inference * latency_ms(one.trial)
-    return verdict, int(unpriced), per_hour if at_rate else 0.0, per_inference
+        return verdict, Score(unpriced=False, per_hour=0.0, figure=one.trial.violation)
+    return verdict, _score(
+        Price.of(profile.price_per_hour, profile.vcpus), one.capacity_per_s, one.p95_ms, one.trial, request
+    )
 
 
-def simplicity(configuration: Configuration) -> tuple[int, int, int, int]:
-    """The smaller, the simpler to run: batching, processes, threads, and knobs away from nothing."""
+def score_of(trial: Trial, price: Price, request: JobRequest) -> Score:
+    """The score of one measurement."""
+    return _score(price, trial.capacity.throughput_per_s, latency_ms(trial), trial, request)
+
+
+def _score(price: Price, capacity_per_s: float, p95_ms: float, trial: Trial, request: JobRequest) -> Score:
+    return score(
+        request.goal,
+        price=price,
+        capacity_per_s=capacity_per_s,
+        latency_ms=p95_ms,
+        instances=trial.instance_count,
+        at_rate=request.sla.rate_per_s is not None,
+        weight=request.cost_weight,
+    )
+
+
+def _close(best: tuple[int, Score], other: tuple[int, Score]) -> bool:
+    """Whether ``other`` differs from ``best`` by no more than a tie in the figure alone."""
+    (verdict, mine), (other_verdict, theirs) = best, other
+    same = (verdict, mine.unpriced, mine.per_hour) == (other_verdict, theirs.unpriced, theirs.per_hour)
+    return same and theirs.figure <= mine.figure + abs(mine.figure) * TIE
+
+
+def _told_apart(one: Configuration, other: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
+    found = ratio(trials, one, other, request.goal)
+    return found is not None and found.ci95 is not None and found.ci95[0] > 1 + LEAST_DIFFERENCE
+
+
+def _ties_broken(
+    chosen: list[tuple[InstanceProfile, Standing]], request: JobRequest
+) -> list[tuple[InstanceProfile, Standing]]:
+    """Put the cheapest of the profiles that tie with the first at the top, and of those the simplest."""
+    if not chosen:
+        return chosen
+    best = order(chosen[0][1], chosen[0][0], request)
+    tied = [one for one in chosen if _close(best, order(one[1], one[0], request))]
+
+    def preference(one: tuple[InstanceProfile, Standing]) -> tuple[bool, float, tuple[int, ...]]:
+        price = Price.of(one[0].price_per_hour, one[0].vcpus)
+        count = one[1].trial.instance_count
+        return price.unpriced, price.per_hour * count, simplicity(one[1].configuration)
+
+    tied.sort(key=preference)
+    return [*tied, *(one for one in chosen if one not in tied)]
+
+
+def simplicity(configuration: Configuration) -> tuple[int, int, int, int, int]:
+    """The smaller, the simpler to run: batching, delays, processes, threads, and knobs away from nothing."""
     return (
         configuration.max_batch,
+        configuration.batch_delay_us,
         configuration.workers * configuration.settings.threads,
         configuration.settings.threads,
         len(configuration.environment),
@@ -97,17 +142,3 @@ def recommendation(profile: InstanceProfile, trial: Trial) -> Recommendation:
         ),
         max_invocations=max_invocations,
     )
-
-
-def latency_ms(trial: Trial) -> float:
-    """The p95 that the SLA is held against, infinite where there are too few samples to know it."""
-    p95 = trial.judged.latency_ms["p95"]
-    return math.inf if p95 is None else p95
-
-
-def objectives(trial: Trial, goal: Goal) -> tuple[float, ...]:
-    """What the search minimises. Prices differ between profiles of one size, so cost is counted in vCPU-seconds."""
-    throughput = trial.capacity.throughput_per_s
-    vcpu_s = trial.configuration.vcpus / throughput if throughput else 1e9
-    p95_ms = min(latency_ms(trial), 1e9)
-    return {"cost": (vcpu_s,), "latency": (p95_ms,), "throughput": (-throughput,), "balanced": (vcpu_s, p95_ms)}[goal]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from servefit.backends.types import Target
-    from servefit.profiler.summary import Summary
-    from servefit.profiler.types import Configuration, InstanceProfile, Measurement
-    from servefit.profiler.validity import Problem
+from servefit.backends.types import Target
+from servefit.profiler.summary import Summary
+from servefit.profiler.types import Configuration, InstanceProfile, Measurement
+from servefit.profiler.validity import Problem
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 """INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
@@ -19,9 +18,12 @@ Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 class Trial:
     """One configuration, measured.
 
-    ``capacity`` sums up the closed loop that finds how many requests the configuration can answer; ``at_rate`` the
-    open loop at the rate asked of one of ``instance_count`` instances, None where no rate was asked. ``problems`` are
-    what was wrong with the measurement. ``kept_in`` is the file in the job's folder that holds its raw samples.
+    ``capacity`` sums up the closed loop that finds how many requests the configuration can answer, or of traffic in
+    phases the plateau that answered most of them within the limits; ``at_rate`` the open loop at the rate asked of one
+    of ``instance_count`` instances, None where no rate was asked. ``stopped`` says which condition ended traffic in
+    phases before its time. ``problems`` are what was wrong with the measurement. ``measurement`` is without its runs:
+    their raw samples are in ``kept_in``, a file in the job's folder. ``threads_outside`` were allowed on CPUs outside
+    the envelope. ``round`` is the round of finalists that it belongs to, None for all other tests.
     """
 
     configuration: Configuration
@@ -32,8 +34,11 @@ class Trial:
     verdict: Verdict
     reason: str | None
     violation: float
+    stopped: str | None = None
     problems: tuple[Problem, ...] = ()
+    threads_outside: int = 0
     kept_in: str | None = None
+    round: int | None = None
 
     @property
     def judged(self) -> Summary:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from servefit.errors import SpecError
-from servefit.search.sla import Sla
-
-if TYPE_CHECKING:
-    from servefit.profiler.traffic import ClosedLoop
+from servefit.profiler.traffic import ClosedLoop
+from servefit.search.sla import Sla, parse_duration_s
 
 Goal: TypeAlias = Literal["cost", "latency", "throughput", "balanced"]
 GOALS: tuple[Goal, ...] = get_args(Goal)
 
-DEFAULT_BUDGET_S = 50.0
+FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
+"""Whether traffic of users in phases ends once more of them are not answered more often [SageMaker IR]."""
+
+DEFAULT_BUDGET_S = 42.0
 """Seconds of a job that gives neither a budget nor its own phases: an answer within a minute."""
 
 DEFAULT_TESTS_WITH_PHASES = 10
@@ -70,8 +71,11 @@ def plain_name(variable: str) -> str:
 class JobRequest:
     """A validated request. ``profiles`` and ``backends`` empty mean all that can be measured here.
 
-    ``budget_s`` bounds the whole job, None meaning that only ``max_tests`` does. With ``allow_noise`` a measurement
-    that the machine got in the way of is judged all the same, and the job says so.
+    ``budget_s`` bounds the whole job, None meaning that only ``max_tests`` does. Empty ``batch_sizes`` (most requests
+    joined in a call) and ``batch_delays_us`` leave both to servefit. ``cost_weight`` is what cost counts against
+    latency where the goal is "balanced", 0 to 1. ``max_parallel_tests`` run at once where they fit on CPUs of their
+    own. With ``allow_noise`` a measurement that the machine got in the way of is judged all the same, and the job says
+    so.
     """
 
     name: str
@@ -79,10 +83,15 @@ class JobRequest:
     profiles: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     environment: tuple[EnvironmentRange, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
+    batch_delays_us: tuple[int, ...] = ()
     phases: ClosedLoop | None = None
+    flat_invocations: FlatInvocations = "Stop"
     goal: Goal = "cost"
+    cost_weight: float = 0.5
     budget_s: float | None = None
     max_tests: int | None = None
+    max_parallel_tests: int = 1
     rows_per_request: int = 1
     seed: int = 0
     allow_noise: bool = False
@@ -90,31 +99,63 @@ class JobRequest:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", self.name):
             raise SpecError("name", self.name, "is not a name of letters, digits, dots and dashes (63 at most)")
-        if self.max_tests is not None and self.max_tests < 1:
-            raise SpecError("max_tests", self.max_tests, "is not above zero")
-        if self.budget_s is not None and not self.budget_s > 0:
-            raise SpecError("budget", self.budget_s, "is not above zero")
-        if self.rows_per_request < 1:
-            raise SpecError("rows_per_request", self.rows_per_request, "is not above zero")
-        for field, names in (("profile", self.profiles), ("backend", self.backends)):
-            if repeated := [name for name in names if names.count(name) > 1]:
+        self._check_numbers()
+        self._check_lists()
+        self._check_traffic()
+
+    def _check_numbers(self) -> None:
+        for field, value in (
+            ("max_tests", self.max_tests),
+            ("max_parallel_tests", self.max_parallel_tests),
+            ("budget", self.budget_s),
+            ("rows_per_request", self.rows_per_request),
+            *(("batch", size) for size in self.batch_sizes),
+        ):
+            if value is not None and not value > 0:
+                raise SpecError(field, value, "is not above zero")
+        if not 0 <= self.cost_weight <= 1:
+            raise SpecError("cost_weight", self.cost_weight, "is not between 0 and 1")
+        for delay_us in self.batch_delays_us:
+            if delay_us < 0:
+                raise SpecError("batch_delay", delay_us, "is below zero")
+        if self.max_tests is not None and self.max_parallel_tests > self.max_tests:
+            raise SpecError(
+                "max_parallel_tests", self.max_parallel_tests, f"is more than the {self.max_tests} tests in all"
+            )
+
+    def _check_lists(self) -> None:
+        lists: tuple[tuple[str, tuple[object, ...]], ...] = (
+            ("profile", self.profiles),
+            ("backend", self.backends),
+            ("batch", self.batch_sizes),
+            ("batch_delay", self.batch_delays_us),
+        )
+        for field, values in lists:
+            if repeated := [value for value in values if values.count(value) > 1]:
                 raise SpecError(field, repeated[0], "is named twice")
+        if self.batch_sizes and max(self.batch_sizes) == 1 and any(self.batch_delays_us):
+            raise SpecError("batch_delay", max(self.batch_delays_us), "delays batches, and there are none")
         for first, second in itertools.combinations(self.environment, 2):
             apart = first.profiles and second.profiles and not set(first.profiles) & set(second.profiles)
             if first.variable == second.variable and not apart:
                 raise SpecError("env", first.variable, "is given twice", remedy="give all its values at once")
-        if self.phases is not None and self.sla.rate_per_s is not None:
+
+    def _check_traffic(self) -> None:
+        if self.phases is None:
+            return
+        if self.budget_s is not None and self.budget_s < self.phases.duration_s:
             raise SpecError(
-                "rate",
-                self.sla.rate_per_s,
-                "is an open loop and cannot be asked together with phases of users",
-                remedy="give one of the two",
+                "budget",
+                self.budget_s,
+                f"is less than the {self.phases.duration_s:g} s that one test of these phases takes",
+                remedy="give more time, or shorter phases",
             )
 
     @property
     def job_type(self) -> Literal["Default", "Advanced"]:
         """Advanced as soon as traffic, thresholds, ranges or limits are given, as in SageMaker IR."""
-        asked = (self.phases, self.environment, self.max_tests, self.budget_s)
+        limits = (self.max_tests, self.budget_s, self.max_parallel_tests > 1)
+        asked = (self.phases, self.environment, self.batch_sizes, self.batch_delays_us, *limits)
         return "Default" if self.sla.asks_nothing and not any(asked) else "Advanced"
 
     @property
@@ -137,3 +178,27 @@ def parse_goal(text: str) -> Goal:
         if goal == text:
             return goal
     raise SpecError.unknown("goal", text, GOALS)
+
+
+def parse_flat_invocations(text: str) -> FlatInvocations:
+    """Raises SpecError."""
+    for one in get_args(FlatInvocations):
+        if one.lower() == text.lower():
+            known: FlatInvocations = one
+            return known
+    raise SpecError.unknown("flat_invocations", text, ["stop", "continue"])
+
+
+def parse_batch_sizes(text: str) -> tuple[int, ...]:
+    """Parse "1,8,32". Raises SpecError."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise SpecError("batch", text, "does not look like 1,8,32")
+    return tuple(map(int, parts))
+
+
+def parse_delays_us(text: str) -> tuple[int, ...]:
+    """Parse "0,1ms" into microseconds. Raises SpecError."""
+    return tuple(
+        0 if part.strip() == "0" else round(1e6 * parse_duration_s("batch_delay", part)) for part in text.split(",")
+    )

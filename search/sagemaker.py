@@ -16,7 +16,7 @@ from servefit.profiler.traffic import ClosedLoop
 from servefit.profiler.traffic import Phase as TrafficPhase
 from servefit.search.job import RecommendationJob, default_name
 from servefit.search.progress import Progress, Silent
-from servefit.search.request import EnvironmentRange, JobRequest, parse_goal, plain_name
+from servefit.search.request import EnvironmentRange, JobRequest, parse_flat_invocations, parse_goal, plain_name
 from servefit.search.running import run_job
 from servefit.search.sla import Sla
 
@@ -38,6 +38,16 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Stairs:
+    """Closed-loop traffic in ``number_of_steps`` steps of ``duration_in_seconds``, each with ``users_per_step`` users
+    more."""
+
+    duration_in_seconds: float
+    number_of_steps: int
+    users_per_step: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLatencyThreshold:
     """A limit on a percentile ("P95") of the latency."""
 
@@ -54,11 +64,18 @@ def right_size(
     job_duration_in_seconds: float | None = None,
     hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = None,
     phases: Sequence[Phase] | None = None,
+    stairs: Stairs | None = None,
     max_invocations: float | None = None,
+    flat_invocations: str = "Stop",
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
     max_tests: int | None = None,
+    max_parallel_tests: int = 1,
     backends: Sequence[str] | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    batch_delays_us: Sequence[int] | None = None,
     goal: str = "cost",
+    cost_weight: float = 0.5,
+    storage: str | None = None,
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,
@@ -69,12 +86,15 @@ def right_size(
 
     ``model`` is a path, a live xgboost, LightGBM or scikit-learn object, or a :class:`~servefit.backends.model.Model`;
     ``sample_payload`` a path or an array of shape (rows, features), drawn from the model where there is none.
-    ``max_invocations`` is the rate to be served, per minute. ``hyperparameter_ranges`` are dictionaries of environment
+    ``max_invocations`` is the rate to be served, per minute. With ``flat_invocations`` "Stop" traffic in ``phases`` or
+    ``stairs`` ends once more users are not served more; "Continue" lets
+    it go on. ``hyperparameter_ranges`` are dictionaries of environment
     variable to :class:`CategoricalParameter`, with "instance_types" naming the profiles that one holds for. With
     neither phases, thresholds, ranges nor limits the job is a Default one, else Advanced. With ``allow_noise``
-    measurements that the machine got in the way of are judged all the same.
+    measurements that the machine got in the way of are judged all the same. ``cost_weight`` is what cost counts against
+    latency where ``goal`` is "balanced". The job is kept in the database at ``storage``, else in the state folder.
 
-    That nothing meets the limits is a result, not an error. Raises SpecError, ModelError, StateError, and
+    That nothing meets the limits is a result, not an error. Raises SpecError, ModelError, StateError, StorageError, and
     JobInterrupted (a KeyboardInterrupt that holds the partial job).
     """
     request = JobRequest(
@@ -86,17 +106,41 @@ def right_size(
         profiles=_listed("supported_instance_types", supported_instance_types, str),
         backends=_listed("backends", backends, str),
         environment=ranges_from_sdk(hyperparameter_ranges),
-        phases=phases_from_sdk(phases),
+        batch_sizes=tuple(_whole("batch_sizes", one) for one in _listed("batch_sizes", batch_sizes, object)),
+        batch_delays_us=tuple(
+            _whole("batch_delays_us", one) for one in _listed("batch_delays_us", batch_delays_us, object)
+        ),
+        phases=traffic_from_sdk(phases, stairs),
+        flat_invocations=parse_flat_invocations(flat_invocations),
         goal=parse_goal(goal),
+        cost_weight=_number("cost_weight", cost_weight),
         budget_s=None
         if job_duration_in_seconds is None
         else _number("job_duration_in_seconds", job_duration_in_seconds),
         max_tests=None if max_tests is None else _whole("max_tests", max_tests),
+        max_parallel_tests=_whole("max_parallel_tests", max_parallel_tests),
         rows_per_request=_whole("rows_per_request", rows_per_request),
         seed=_whole("seed", seed),
         allow_noise=allow_noise,
     )
-    return run_job(model, sample_payload, request, trust_pickle=trust_pickle, progress=progress or Silent())
+    return run_job(
+        model, sample_payload, request, trust_pickle=trust_pickle, progress=progress or Silent(), storage=storage
+    )
+
+
+def traffic_from_sdk(phases: Sequence[Phase] | None, stairs: Stairs | None) -> ClosedLoop | None:
+    """The traffic that phases or stairs describe, None where there is neither. Raises SpecError, also for both."""
+    if stairs is None:
+        return phases_from_sdk(phases)
+    if phases:
+        raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of them")
+    if not isinstance(stairs, Stairs):
+        raise SpecError("stairs", stairs, "is not a Stairs")
+    return ClosedLoop.stairs(
+        steps=_whole("number_of_steps", stairs.number_of_steps),
+        users_per_step=_whole("users_per_step", stairs.users_per_step),
+        step_duration_s=_number("duration_in_seconds", stairs.duration_in_seconds),
+    )
 
 
 def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:

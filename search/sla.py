@@ -6,6 +6,7 @@ decided in ``verdict``.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -28,6 +29,14 @@ class Sla:
         names = [threshold.percentile for threshold in self.thresholds]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise SpecError("sla", ", ".join(sorted(repeated)), "is limited twice")
+        for lower, higher in itertools.pairwise(sorted(self.thresholds, key=lambda one: one.rank)):
+            if higher.limit_ms < lower.limit_ms:
+                raise SpecError(
+                    "sla",
+                    str(lower),
+                    f"contradicts {higher}, which already demands less of more requests",
+                    remedy="give the higher percentile the higher limit, or leave one out",
+                )
         if self.rate_per_s is not None and not (self.rate_per_s > 0 and math.isfinite(self.rate_per_s)):
             raise SpecError("rate", self.rate_per_s, "is not a rate above zero")
 

@@ -8,6 +8,7 @@ it). Instance profiles of one size share an envelope, and so share what is measu
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -15,13 +16,17 @@ from typing import TYPE_CHECKING, Self
 from servefit.backends.types import Artifact, Knob, KnobValue, Settings, Target
 from servefit.profiler.profiles import gpu_for
 from servefit.profiler.types import Configuration, InstanceProfile
-from servefit.search.request import THREADS_VARIABLE, WORKERS_VARIABLE, EnvironmentRange
+from servefit.search.request import THREADS_VARIABLE, WORKERS_VARIABLE, EnvironmentRange, JobRequest
 
 if TYPE_CHECKING:
     from servefit.profiler.gpu import Gpu
 
-BATCH_SIZES = (1, 8, 32)
-"""Most requests joined into one call. Doubling everywhere would triple the space for points that lie between."""
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+BATCH_DELAYS_US = (0, 1000)
+"""Most requests joined into one call, and how long the first of a batch may wait for others."""
+
+MOST_DELAY_SHARE = 0.5
+"""A delay above this part of the tightest latency limit is not tried unasked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,26 @@ class Choice:
     artifact: Artifact
     vcpus: int
     knobs: tuple[Knob, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How requests may be joined: every size with every delay, but single requests wait for nobody."""
+
+    sizes: tuple[int, ...] = BATCH_SIZES
+    delays_us: tuple[int, ...] = BATCH_DELAYS_US
+
+    @classmethod
+    def of(cls, request: JobRequest) -> Self:
+        """What was asked for, else servefit's own sizes and those of its delays that leave the limits some room."""
+        tightest_us = min((1000 * one.limit_ms for one in request.sla.thresholds), default=math.inf)
+        own = tuple(delay for delay in BATCH_DELAYS_US if delay <= MOST_DELAY_SHARE * tightest_us)
+        return cls(sizes=request.batch_sizes or BATCH_SIZES, delays_us=request.batch_delays_us or own)
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """(most requests in a call, delay in microseconds)"""
+        for size in self.sizes:
+            yield from ((size, delay) for delay in (self.delays_us if size > 1 else (0,)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +72,11 @@ class Space:
         choices: Sequence[Choice],
         ranges: Sequence[EnvironmentRange],
         gpus: Sequence[Gpu],
+        batching: Batching | None = None,
     ) -> Self:
         """Write the space out. A profile takes part with every choice made for its size, those on a GPU only where
         one of the host's ``gpus`` is of its model."""
+        batching = batching or Batching()
         members: list[tuple[InstanceProfile, frozenset[Configuration]]] = []
         grid: dict[Configuration, None] = {}
         for profile in profiles:
@@ -59,7 +86,7 @@ class Space:
                 configuration
                 for choice in choices
                 if choice.vcpus == profile.vcpus and (choice.artifact.target is Target.CPU or gpu is not None)
-                for configuration in configurations(choice, own, gpu)
+                for configuration in configurations(choice, own, gpu, batching)
             ]
             members.append((profile, frozenset(fitting)))
             grid.update(dict.fromkeys(fitting))
@@ -71,7 +98,9 @@ class Space:
         return max((one.memory_bytes for one, fitting in self.profiles if configuration in fitting), default=None)
 
 
-def configurations(choice: Choice, ranges: Sequence[EnvironmentRange], gpu: int | None) -> Iterator[Configuration]:
+def configurations(
+    choice: Choice, ranges: Sequence[EnvironmentRange], gpu: int | None, batching: Batching
+) -> Iterator[Configuration]:
     """Every configuration of one artifact in one envelope. ``ranges`` replace servefit's own for what they name;
     ``gpu`` is the one that an artifact for a GPU runs on."""
     asked = {one.variable: one.values for one in ranges}
@@ -86,7 +115,7 @@ def configurations(choice: Choice, ranges: Sequence[EnvironmentRange], gpu: int 
             if worker_count * thread_count > choice.vcpus and not by_hand:
                 continue
             for options in _options(knobs, thread_count):
-                for environment, max_batch in itertools.product(environments, BATCH_SIZES):
+                for environment, (max_batch, delay_us) in itertools.product(environments, batching.pairs()):
                     yield Configuration(
                         vcpus=choice.vcpus,
                         backend=choice.artifact.backend,
@@ -94,9 +123,27 @@ def configurations(choice: Choice, ranges: Sequence[EnvironmentRange], gpu: int 
                         settings=Settings(threads=thread_count, options=options),
                         workers=worker_count,
                         max_batch=max_batch,
+                        batch_delay_us=delay_us,
                         environment=tuple(sorted(environment)),
                         gpu=gpu if choice.artifact.target is Target.CUDA else None,
                     )
+
+
+def admits(
+    profile: InstanceProfile, configuration: Configuration, ranges: Sequence[EnvironmentRange], gpus: Sequence[Gpu]
+) -> bool:
+    """Whether ``profile`` may have ``configuration``, which some profile of the job may."""
+    own = [one for one in ranges if not one.profiles or profile.name in one.profiles]
+    environment = dict(configuration.environment)
+    counts = {THREADS_VARIABLE: configuration.settings.threads, WORKERS_VARIABLE: configuration.workers}
+    for one in own:
+        if one.counts:
+            if counts[one.variable] not in map(int, one.values):
+                return False
+        elif environment.pop(one.variable, None) not in one.values:
+            return False
+    on_gpu = configuration.gpu is None or configuration.gpu == gpu_for(profile, gpus)
+    return not environment and configuration.vcpus == profile.vcpus and on_gpu
 
 
 def worker_counts(vcpus: int, threads: int) -> list[int]:
@@ -123,5 +170,5 @@ def starting_points(grid: Sequence[Configuration]) -> list[Configuration]:
     return sorted(firsts.values(), key=lambda one: -one.vcpus)
 
 
-def _plainness(one: Configuration) -> tuple[int, int, int]:
-    return one.settings.threads, one.max_batch, -one.workers
+def _plainness(one: Configuration) -> tuple[int, int, int, int]:
+    return one.settings.threads, one.max_batch, one.batch_delay_us, -one.workers

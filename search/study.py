@@ -1,19 +1,16 @@
-"""The order in which configurations are tried: Optuna proposes, and nothing is measured twice.
+"""The space as Optuna sees it, and what its tree-structured Parzen estimator would try next.
 
-Starting points come first. A space no larger than the number of tests is tried whole; beyond that the
-tree-structured Parzen estimator (multivariate, constrained; Bergstra et al. 2011, Watanabe 2023) goes on from what was
-learnt. Its proposals are fitted into the space, since not every combination of parameters is a configuration.
+The estimator is multivariate and constrained [Bergstra et al. 2011, Watanabe 2023]. Its proposals are fitted into the
+space, since not every combination of parameters is a configuration. When it is asked, is for ``proposing`` to say.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
-
-from servefit.search.space import starting_points
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -42,63 +39,43 @@ def parameters(configuration: Configuration) -> dict[str, KnobValue]:
         "threads": configuration.settings.threads,
         "workers": configuration.workers,
         "max_batch": configuration.max_batch,
+        "batch_delay_us": configuration.batch_delay_us,
         **{f"option {name}": value for name, value in configuration.settings.options},
         **{f"env {name}": value for name, value in configuration.environment},
     }
 
 
 class Proposals:
-    """Proposes configurations of ``grid`` until each was proposed once.
+    """What Optuna's Parzen estimator would try next of ``grid``, given what it was told."""
 
-    Every proposal is answered by ``learn``, or by ``fail`` where it could not be measured, before the next.
-    """
-
-    def __init__(self, grid: Sequence[Configuration], *, objectives: int, seed: int, exhaustive: bool) -> None:
+    def __init__(self, grid: Sequence[Configuration], *, objectives: int, seed: int) -> None:
         self._parameters = {one: parameters(one) for one in grid}
-        self._choices = _choices(list(self._parameters.values()))
-        self._known: dict[Configuration, Outcome | None] = {}
-        first = starting_points(grid)
-        self._queue = [*first, *(one for one in grid if one not in first)] if exhaustive else first
+        self._choices = choices(list(self._parameters.values()))
         self._study = _create_study(objectives, seed)
         self._random = random.Random(seed)
-        self._pending: tuple[Configuration, Trial] | None = None
 
-    def next(self) -> Configuration | None:
-        """The next configuration to measure, or None when all were."""
-        if len(self._known) == len(self._parameters):
-            return None
-        if self._queue:
-            return self._ask(self._queue.pop(0))
-        for _ in range(MOST_REPEATS):
-            proposed = self._ask()
-            if proposed not in self._known:
-                return proposed
-            self._settle(self._known[proposed])
-        return self._ask(self._random.choice([one for one in self._parameters if one not in self._known]))
-
-    def learn(self, outcome: Outcome) -> None:
-        """The last proposal was measured."""
-        self._settle(outcome)
-
-    def fail(self) -> None:
-        """The last proposal could not be measured."""
-        self._settle(None)
-
-    def _ask(self, fixed: Configuration | None = None) -> Configuration:
-        if fixed is not None:
-            self._study.enqueue_trial({name: self._parameters[fixed].get(name) for name in self._choices})
-        trial = self._study.ask()
-        proposed = self._fit(trial)
-        self._pending = (proposed, trial)
-        return proposed
-
-    def _settle(self, outcome: Outcome | None) -> None:
+    def next(self, left: Collection[Configuration]) -> Configuration:
+        """One of the configurations that are ``left``, of which there is one at least."""
         from optuna.trial import TrialState
 
-        if self._pending is None:
-            raise RuntimeError("there is no proposal to answer")
-        (configuration, trial), self._pending = self._pending, None
-        self._known[configuration] = outcome
+        for _ in range(MOST_REPEATS):
+            trial = self._study.ask()
+            proposed = self._fit(trial)
+            # Its outcome comes with ``learn``, as a trial of its own: several may be out at once.
+            self._study.tell(trial, state=TrialState.FAIL)
+            if proposed in left:
+                return proposed
+        return self._random.choice([one for one in self._parameters if one in left])
+
+    def learn(self, configuration: Configuration, outcome: Outcome | None) -> None:
+        """``configuration`` was measured; None where it could not be."""
+        from optuna.trial import TrialState
+
+        known = self._parameters[configuration]
+        self._study.enqueue_trial({name: known.get(name) for name in self._choices})
+        trial = self._study.ask()
+        for name, values in self._choices.items():
+            trial.suggest_categorical(name, values)
         if outcome is None:
             self._study.tell(trial, state=TrialState.FAIL)
         else:
@@ -118,7 +95,7 @@ class Proposals:
         return remaining[0]
 
 
-def _choices(points: Sequence[dict[str, KnobValue]]) -> dict[str, list[KnobValue | None]]:
+def choices(points: Sequence[dict[str, KnobValue]]) -> dict[str, list[KnobValue | None]]:
     """Every parameter's values. Names keep their order of importance, options and variables of any backend last.
 
     What a point leaves alone, as a variable that only some profiles vary, is None there.

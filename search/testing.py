@@ -1,35 +1,39 @@
 """One test: start the workers of a configuration, find what they can do, and hold it to the SLA.
 
-A closed loop that keeps every worker busy gives the capacity. Where a rate is asked, an open loop at that rate (shared
-out over as many instances as it takes) gives the latency; a closed loop never stands in for it.
+A closed loop that keeps every worker busy, or the user's own phases, gives the capacity. Where a rate is asked, an open
+loop at that rate, shared out over as many instances as it takes, gives the latency; a closed loop never stands in for
+it.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from servefit.profiler.deciding import run_until_decided, run_valid
 from servefit.profiler.measuring import assemble, workers_for
-from servefit.profiler.summary import summarize
+from servefit.profiler.steps import on_plateau, plateaus_of
+from servefit.profiler.stopping import StoppingConditions
+from servefit.profiler.summary import PERCENTILES, summarize
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.recommendation import Trial
+from servefit.search.score import PLANNED_UTILISATION, instance_counts
 from servefit.search.verdict import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy as np
 
     from servefit.backends.types import Artifact
     from servefit.profiler.deciding import Decision
     from servefit.profiler.host import Host
     from servefit.profiler.inprocess.workers import Workers
-    from servefit.profiler.types import Configuration, Run
+    from servefit.profiler.summary import Summary
+    from servefit.profiler.types import Configuration, Measurement, Run
     from servefit.profiler.validity import Problem
     from servefit.search.request import JobRequest
-
-PLANNED_UTILISATION = 0.8
-"""No instance is planned above this part of its capacity: beyond it, queueing makes latency unpredictable."""
+    from servefit.search.verdict import Judgement
 
 LEAST_CALLS = 10
 """Calls that the closed loop gives every worker time for. Throughput counts whole calls, so it may be too low by one
@@ -37,6 +41,9 @@ part in so many."""
 
 MOST_CAPACITY_S = 10.0
 """The closed loop takes no longer, however slow a call is."""
+
+_NEAR = 0.5
+"""What is undecided below this part of its limit lacks requests; more instances would have fewer still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +58,17 @@ class Durations:
     at_rate_most_s: float
 
 
-SCREENING = Durations(capacity_s=0.5, at_rate_s=0.7, at_rate_most_s=3.0)
+SCREENING = Durations(capacity_s=0.4, at_rate_s=0.5, at_rate_most_s=3.0)
+ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_most_s=1.0)
 CONFIRMING = Durations(capacity_s=2.0, at_rate_s=2.0, at_rate_most_s=10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a test runs: ``cpus`` for the workers and ``outside`` for servefit itself. None leaves both to servefit."""
+
+    cpus: tuple[int, ...] | None = None
+    outside: tuple[int, ...] | None = None
 
 
 def run_test(
@@ -64,12 +80,16 @@ def run_test(
     durations: Durations = SCREENING,
     *,
     memory_bytes: int | None = None,
+    place: Place | None = None,
+    nth_round: int | None = None,
+    keep: Callable[[Measurement], str | None] | None = None,
 ) -> Trial:
-    """Measure ``configuration``, limited to ``memory_bytes``, and judge it.
+    """Measure ``configuration``, limited to ``memory_bytes``, and judge it. ``keep`` is handed everything that was
+    recorded, and says where it put it.
 
     Raises MeasurementError, or what loading the artifact raises.
     """
-    sla = request.sla
+    place = place or Place()
     with workers_for(
         configuration,
         artifact,
@@ -77,36 +97,34 @@ def run_test(
         host=host,
         memory_bytes=memory_bytes,
         rows_per_request=request.rows_per_request,
+        cpus=place.cpus,
+        outside=place.outside,
     ) as workers:
         closed, problems = _run_closed(workers, request, durations)
-        capacity = summarize(closed)
-        decision, instances = None, 1
-        if sla.rate_per_s is not None and capacity.throughput_per_s:
-            instances = max(1, math.ceil(sla.rate_per_s / (capacity.throughput_per_s * PLANNED_UTILISATION)))
-            decision = _run_at_rate(workers, request, sla.rate_per_s / instances, durations)
-        runs = [closed] if decision is None else [closed, decision.run]
+        capacity = _best_plateau(closed, request)
+        attempts = _at_rate(workers, request, capacity, durations)
+        runs = [closed, *(one.decision.run for one in attempts)]
         measurement = assemble(workers, runs, host)
-    if decision is not None:
-        problems = decision.problems or problems
-    at_rate = None if decision is None else summarize(decision.run)
-    judgement = judge(
-        sla,
-        capacity=capacity,
-        at_rate=at_rate,
-        evidence=() if decision is None else decision.evidence,
-        instances=instances,
-    )
+    final = min(attempts, key=_nearness, default=None)
+    if final is None:
+        judgement = judge(request.sla, capacity=capacity, at_rate=None, instances=1)
+    else:
+        problems, judgement = final.decision.problems or problems, final.judgement
     invalid = bool(problems) and not request.allow_noise
     return Trial(
         configuration=configuration,
-        measurement=measurement,
+        measurement=replace(measurement, runs=()),
         capacity=capacity,
-        at_rate=at_rate,
-        instance_count=instances,
+        at_rate=None if final is None else final.summary,
+        instance_count=1 if final is None else final.instances,
         verdict="INVALID" if invalid else judgement.verdict,
         reason=problems[0].reason if invalid else judgement.reason,
         violation=judgement.violation,
+        stopped=closed.stopped,
         problems=problems,
+        threads_outside=max(run.threads_outside for run in runs),
+        kept_in=None if keep is None else keep(measurement),
+        round=nth_round,
     )
 
 
@@ -115,7 +133,14 @@ def _run_closed(workers: Workers, request: JobRequest, durations: Durations) -> 
     answer a countable number of calls."""
     allow_noise = request.allow_noise
     if request.phases is not None:
-        return run_valid(workers, request.phases, allow_noise=allow_noise)
+        rate_per_s = request.sla.rate_per_s
+        stopping = StoppingConditions(
+            flat=request.flat_invocations == "Stop",
+            # More than this is not needed: an instance is planned to have time to spare.
+            most_per_s=None if rate_per_s is None else rate_per_s / PLANNED_UTILISATION,
+            thresholds=request.sla.thresholds,
+        )
+        return run_valid(workers, request.phases, allow_noise=allow_noise, stopping=stopping)
     users = workers.configuration.workers * workers.configuration.max_batch
     run, problems = run_valid(
         workers, ClosedLoop.constant(users=users, duration_s=durations.capacity_s), allow_noise=allow_noise
@@ -125,6 +150,71 @@ def _run_closed(workers: Workers, request: JobRequest, durations: Durations) -> 
     if needed_s <= durations.capacity_s:
         return run, problems
     return run_valid(workers, ClosedLoop.constant(users=users, duration_s=needed_s), allow_noise=allow_noise)
+
+
+def _best_plateau(run: Run, request: JobRequest) -> Summary:
+    """The figures of the plateau with the most answers among those within the limits, or, where there is none, of the
+    one that is nearest to them."""
+    names = percentiles_of(request)
+    plateaus = [summarize(on_plateau(run, edges), percentiles=names) for edges in plateaus_of(run)]
+    thresholds_only = replace(request.sla, rate_per_s=None)
+    judged = [(judge(thresholds_only, capacity=one, at_rate=None, instances=1), one) for one in plateaus]
+    within = [one for judgement, one in judged if judgement.verdict != "FAIL"]
+    if within:
+        return max(within, key=lambda one: one.throughput_per_s)
+    return min(judged, key=lambda one: one[0].violation)[1]
+
+
+def percentiles_of(request: JobRequest) -> tuple[str, ...]:
+    """The usual percentiles and those that the SLA limits."""
+    return tuple(dict.fromkeys([*PERCENTILES, *(one.percentile for one in request.sla.thresholds)]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    instances: int
+    decision: Decision
+    summary: Summary
+    judgement: Judgement
+
+
+def _at_rate(workers: Workers, request: JobRequest, capacity: Summary, durations: Durations) -> Sequence[_Attempt]:
+    """Open loops at the rate asked, shared out over more and more instances until the limits hold; empty where no rate
+    was asked, or where the closed loop answered nothing."""
+    rate_per_s = request.sla.rate_per_s
+    if rate_per_s is None or not capacity.throughput_per_s:
+        return ()
+    attempts: list[_Attempt] = []
+    for instances in instance_counts(rate_per_s, capacity.throughput_per_s):
+        decision = _run_at_rate(workers, request, rate_per_s / instances, durations)
+        summary = summarize(decision.run, percentiles=percentiles_of(request))
+        judgement = judge(
+            request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
+        )
+        attempts.append(_Attempt(instances=instances, decision=decision, summary=summary, judgement=judgement))
+        if not _more_may_help(judgement, summary, request):
+            break
+    return attempts
+
+
+def _nearness(attempt: _Attempt) -> tuple[int, float, int]:
+    """What meets the SLA comes first, then what may, then what is nearest to it; the fewest instances of those."""
+    order = ("PASS", "UNDECIDED", "FAIL").index(attempt.judgement.verdict)
+    return order, attempt.judgement.violation if order == 2 else 0.0, attempt.instances
+
+
+def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) -> bool:
+    """Whether it is for queueing that the limits are broken, or nearly so: calls alone take no longer than they."""
+    if judgement.verdict == "PASS":
+        return False
+    for threshold in request.sla.thresholds:
+        service_ms = summary.service_ms.get(threshold.percentile) or summary.service_ms.get("p50")
+        if service_ms is not None and service_ms > threshold.limit_ms:
+            return False
+        value_ms = summary.latency_ms[threshold.percentile]
+        if judgement.verdict == "FAIL" or (value_ms is not None and value_ms > _NEAR * threshold.limit_ms):
+            return True
+    return False
 
 
 def _run_at_rate(workers: Workers, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:

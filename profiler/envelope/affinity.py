@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -51,9 +50,7 @@ def open_affinity(cpus: tuple[int, ...], _memory_bytes: int | None) -> Iterator[
     process cannot have."""
     _check_mask(cpus)
     end_processes(lambda: _bearing(is_abandoned))
-    taken = set(_names().values())
-    name = next(name for name in map(envelope_name, count()) if name not in taken)
-    envelope = Affinity(cpus=cpus, name=name, oom_kills_before=_oom_kills())
+    envelope = Affinity(cpus=cpus, name=envelope_name(), oom_kills_before=_oom_kills())
     try:
         yield envelope
     finally:

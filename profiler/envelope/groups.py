@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from errno import EBUSY, ENODEV
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -54,24 +53,21 @@ class GroupEnvelope:
 
 def claim(parents: Sequence[Path]) -> tuple[Path, ...]:
     """Make one new group of the same name in each of ``parents``. Raises MeasurementError where that is not allowed."""
-    for number in count():
-        folders = tuple(parent / envelope_name(number) for parent in parents)
-        made: list[Path] = []
-        try:
-            for folder in folders:
-                folder.mkdir()
-                made.append(folder)
-        except OSError as error:
-            for folder in made:
-                remove(folder)
-            if not isinstance(error, FileExistsError):
-                raise MeasurementError(
-                    f"no group can be made in {Path(error.filename).parent}: {error.strerror}",
-                    remedy="run as root, or as a user to whom the group was delegated",
-                ) from error
-        else:
-            return folders
-    raise AssertionError("count() does not end")
+    name = envelope_name()
+    folders = tuple(parent / name for parent in parents)
+    made: list[Path] = []
+    try:
+        for folder in folders:
+            folder.mkdir()
+            made.append(folder)
+    except OSError as error:
+        for folder in made:
+            remove(folder)
+        raise MeasurementError(
+            f"no group can be made in {Path(error.filename).parent}: {error.strerror}",
+            remedy="run as root, or as a user to whom the group was delegated",
+        ) from error
+    return folders
 
 
 def sweep(parents: Iterable[Path]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -22,15 +23,22 @@ WAIT_S = 10.0
 PAUSE_S = 0.002
 
 _NAME = re.compile(r"servefit-(\d+)-(\d+)-(\d+)-(\d+)")
+_NUMBER_BITS = 48
 
 
-def envelope_name(number: int) -> str:
-    """``servefit-NAMESPACE-PID-START-NUMBER`` of this process; ``number`` tells its envelopes apart.
+def envelope_name() -> str:
+    """A new ``servefit-NAMESPACE-PID-START-NUMBER`` of this process.
 
     The namespace is that of process ids: a container and its host may see each other's groups, and must not take each
-    other's process ids for their own. The start time tells a process from a later one with the same id.
+    other's process ids for their own. The start time tells a process from a later one with the same id. The number
+    tells its envelopes apart, and is drawn, since several threads may open them at the same time.
     """
-    return f"servefit-{_namespace()}-{os.getpid()}-{process_start(os.getpid())}-{number}"
+    return f"{_own_prefix()}{secrets.randbits(_NUMBER_BITS)}"
+
+
+def is_own(name: str) -> bool:
+    """Whether ``name`` is that of an envelope of this process."""
+    return name.startswith(_own_prefix())
 
 
 def is_abandoned(name: str) -> bool:
@@ -74,6 +82,10 @@ def end_processes(find: Callable[[], Iterable[int]]) -> None:
         # Something that forks faster than it is killed is not waited for.
         if killed:
             time.sleep(PAUSE_S)
+
+
+def _own_prefix() -> str:
+    return f"servefit-{_namespace()}-{os.getpid()}-{process_start(os.getpid())}-"
 
 
 def _namespace() -> int:

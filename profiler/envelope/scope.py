@@ -9,7 +9,6 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from shutil import which
 
@@ -46,7 +45,8 @@ def open_scope(
         raise MeasurementError("systemd is not running here", remedy="run as root to use control groups without it")
     whose = "--system" if os.geteuid() == 0 else "--user"
     _sweep(whose, cgroups)
-    name = _unused_name(whose)
+    # A dash in the name of a slice means that it lies in another slice.
+    name = f"{envelope_name().replace('-', '_')}.slice"
     _ask("busctl", whose, "call", *_MAKE_UNIT, name, "fail", *_properties(cpus, memory_bytes), "0")
     try:
         _ask("systemctl", whose, "start", name)  # waits until it has started
@@ -86,13 +86,6 @@ def _sweep(whose: str, cgroups: Path) -> None:
     for name in _slices(whose):
         if is_abandoned(name.removesuffix(".slice").replace("_", "-")):
             _end(whose, name, cgroups)
-
-
-def _unused_name(whose: str) -> str:
-    # A dash in the name of a slice means that it lies in another slice.
-    names = (f"{envelope_name(number).replace('-', '_')}.slice" for number in count())
-    taken = _slices(whose)
-    return next(name for name in names if name not in taken)
 
 
 def _slices(whose: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from servefit.errors import MeasurementError
@@ -25,6 +26,7 @@ from servefit.profiler.envelope.groups import (
     sweep,
     whole_pages,
 )
+from servefit.profiler.envelope.owners import is_own
 from servefit.profiler.topology import read_cpu_list
 
 
@@ -36,27 +38,29 @@ def open_version_2(
 
     Raises MeasurementError where it cannot be made, or does not enforce what it was told.
     """
-    with _room_for_groups(_own_group(cgroups, proc)) as parent:
-        sweep([parent])
-        (folder,) = claim([parent])
-        try:
-            put(folder / "cpuset.cpus", cpu_list(cpus))
-            if memory_bytes is not None:
-                put(folder / "memory.max", str(memory_bytes))
-                if (folder / "memory.swap.max").exists():
-                    put(folder / "memory.swap.max", "0")
-            # The kernel is to kill the one process that is too big, and the others are to tell of it.
-            put(folder / "memory.oom.group", "0")
-            limit_bytes = verify(folder, cpus, memory_bytes, proc=proc)
-            yield GroupEnvelope(
-                method="cgroup-v2",
-                cpus=cpus,
-                memory_limit_bytes=limit_bytes,
-                folders=(folder,),
-                counts=folder / "memory.events",
-            )
-        finally:
-            end([folder])
+    own = _own_group(cgroups, proc)
+    with ExitStack() as stack:
+        with _locked(own):
+            stack.callback(_give_room_back, own)
+            _make_room(own)
+            sweep([own])
+            (folder,) = claim([own])
+            stack.callback(end, [folder])
+        put(folder / "cpuset.cpus", cpu_list(cpus))
+        if memory_bytes is not None:
+            put(folder / "memory.max", str(memory_bytes))
+            if (folder / "memory.swap.max").exists():
+                put(folder / "memory.swap.max", "0")
+        # The kernel is to kill the one process that is too big, and the others are to tell of it.
+        put(folder / "memory.oom.group", "0")
+        limit_bytes = verify(folder, cpus, memory_bytes, proc=proc)
+        yield GroupEnvelope(
+            method="cgroup-v2",
+            cpus=cpus,
+            memory_limit_bytes=limit_bytes,
+            folders=(folder,),
+            counts=folder / "memory.events",
+        )
 
 
 def verify(folder: Path, cpus: tuple[int, ...], memory_bytes: int | None, *, proc: Path = PROC) -> int | None:
@@ -80,11 +84,12 @@ def verify(folder: Path, cpus: tuple[int, ...], memory_bytes: int | None, *, pro
 
 
 def _own_group(cgroups: Path, proc: Path) -> Path:
-    """The group of this process, which must have the controllers."""
+    """The group of this process, the one that it steps aside from where it has; it must have the controllers."""
     mount = cgroups if (cgroups / "cgroup.controllers").exists() else cgroups / "unified"
     if not (mount / "cgroup.controllers").exists():
         raise MeasurementError(f"no version 2 control groups are mounted at {cgroups}")
-    own = existing_group(mount, own_groups(proc).get("", "/"))
+    group = Path(own_groups(proc).get("", "/"))
+    own = existing_group(mount, str(group.parent if is_own(group.name) else group))
     offered = get(own / "cgroup.controllers").split()
     if missing := [controller for controller in CONTROLLERS if controller not in offered]:
         raise MeasurementError(
@@ -96,34 +101,64 @@ def _own_group(cgroups: Path, proc: Path) -> Path:
 
 
 @contextmanager
-def _room_for_groups(own: Path) -> Iterator[Path]:
-    """Let groups under ``own`` have the controllers, and give it.
+def _locked(own: Path) -> Iterator[None]:
+    """Keep other threads, and other processes, from making or giving back room in ``own`` meanwhile."""
+    descriptor = os.open(own, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_room(own: Path) -> None:
+    """Let groups under ``own`` have the controllers.
 
     Version 2 forbids that to a group with processes in it, unless it is the root of the hierarchy. Where servefit is
-    alone in its group it moves to a leaf for as long as the envelope is open; processes of others it leaves alone.
+    alone in its group it moves to a leaf, until its last envelope is closed; processes of others it leaves alone.
     """
     enabled = get(own / "cgroup.subtree_control").split()
     missing = [controller for controller in CONTROLLERS if controller not in enabled]
-    if not missing:
-        yield own
-    elif not (own / "cgroup.events").exists():
-        # The root stays as it is now: another servefit may be using it by the time this one ends.
-        put(own / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in missing))
-        yield own
-    else:
-        if others := len(set(get(own / "cgroup.procs").split()) - {str(os.getpid())}):
-            raise MeasurementError(
-                f"version 2 gives no limits to groups under one with processes in it, "
-                f"and {others} others share {own} with servefit",
-                remedy="start servefit in a group of its own: systemd-run --user --scope -p Delegate=yes servefit ...",
-            )
-        (leaf,) = claim([own])
-        try:
-            put(leaf / "cgroup.procs", str(os.getpid()))
-            put(own / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in missing))
-            yield own
-        finally:
-            put(own / "cgroup.subtree_control", " ".join(f"-{controller}" for controller in missing))
-            for pid in members(leaf):
-                put(own / "cgroup.procs", str(pid))
-            remove(leaf)
+    if not missing or _leaf(own) is not None:
+        return
+    if (own / "cgroup.events").exists():
+        _step_aside(own)
+    # The root stays as it is then: another servefit may be using it by the time this one ends.
+    put(own / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in missing))
+
+
+def _step_aside(own: Path) -> None:
+    if others := len(set(get(own / "cgroup.procs").split()) - {str(os.getpid())}):
+        raise MeasurementError(
+            f"version 2 gives no limits to groups under one with processes in it, "
+            f"and {others} others share {own} with servefit",
+            remedy="start servefit in a group of its own: systemd-run --user --scope -p Delegate=yes servefit ...",
+        )
+    (leaf,) = claim([own])
+    try:
+        put(leaf / "cgroup.procs", str(os.getpid()))
+    except MeasurementError:
+        remove(leaf)
+        raise
+
+
+def _give_room_back(own: Path) -> None:
+    """Move this process back where it stepped aside, unless another of its envelopes is still open."""
+    with _locked(own):
+        leaf = _leaf(own)
+        if leaf is None or len(_own_folders(own)) > 1:
+            return
+        put(own / "cgroup.subtree_control", " ".join(f"-{controller}" for controller in CONTROLLERS))
+        for pid in members(leaf):
+            put(own / "cgroup.procs", str(pid))
+        remove(leaf)
+
+
+def _leaf(own: Path) -> Path | None:
+    """The group that this process stepped aside into, if it has."""
+    inside = (folder for folder in _own_folders(own) if os.getpid() in members(folder))
+    return next(inside, None)
+
+
+def _own_folders(own: Path) -> list[Path]:
+    return [folder for folder in own.glob("servefit-*") if is_own(folder.name)]

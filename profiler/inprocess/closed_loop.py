@@ -10,20 +10,50 @@ import time
 from array import array
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
 
     from servefit.profiler.inprocess.requests import Requests
     from servefit.profiler.inprocess.users import WaitingUsers
     from servefit.profiler.inprocess.waiting import Waiting
 
 _LOOK_EVERY_NS = 100_000
+_TELL_EVERY_NS = 20_000_000
 _DRAIN_NS = 5_000_000_000
 
 Recorded: TypeAlias = "tuple[array[int], array[int], array[int]]"
 """Scheduled, started and ended of every request, in the order that the worker answered them."""
+
+
+class Progress:
+    """Knows when the run ends, and tells the parent how far worker ``number`` is where the run may be stopped before
+    that: how many requests it has answered, and how many took longer than each of ``limits_ns`` (None: nobody asks)."""
+
+    def __init__(self, users: WaitingUsers, number: int, *, limits_ns: tuple[float, ...] | None, end_ns: int) -> None:
+        self._users = users
+        self._number = number
+        self._limits_ns = limits_ns
+        self._end_ns = end_ns
+        self._told = 0
+        self._slower = [0] * len(limits_ns or ())
+
+    def tell(self, now_ns: int, scheduled: array[int], ended: array[int]) -> int:
+        """Tell what was recorded up to ``now_ns``; give when the run ends, as far as is known by now."""
+        if self._limits_ns is None:
+            return self._end_ns
+        # Of copies: an array that somebody looks at cannot grow.
+        response_ns = _int64(ended[self._told :]) - _int64(scheduled[self._told :])
+        self._told = len(ended)
+        for place, limit_ns in enumerate(self._limits_ns):
+            self._slower[place] += int(np.count_nonzero(response_ns > limit_ns))
+        self._users.words.tell(self._number, now_ns, self._told, self._slower)
+        return min(self._end_ns, self._users.stopped_ns or self._end_ns)
+
+
+def _int64(values: array[int]) -> np.ndarray:
+    return np.frombuffer(values, dtype=np.int64)
 
 
 def serve_users(
@@ -31,13 +61,14 @@ def serve_users(
     predict: Callable[[np.ndarray], np.ndarray],
     requests: Requests,
     waiting: Waiting,
+    progress: Progress,
     *,
     first: int,
-    end_ns: int,
     on_plateau: Callable[[], None],
     plateau_ns: int,
 ) -> Recorded:
-    """Serve until ``end_ns``, and then, for five seconds at most, those who were waiting by then.
+    """Serve until the end that ``progress`` gives, which is told what was recorded every 20 ms, and then, for five
+    seconds at most, those who were waiting by then.
 
     Requests are taken from the payload from number ``first`` on. ``on_plateau`` is called once, before the first call
     after ``plateau_ns``.
@@ -50,11 +81,16 @@ def serve_users(
     arrivals: tuple[int, ...] = ()
     count = 0
     now = ended = clock()
-    before_plateau = True
+    tell_ns = end_ns = now
+    before_plateau, over = True, False
     while True:
-        if now >= end_ns:
+        if now >= tell_ns:
+            end_ns = progress.tell(now, scheduled, ends)
+            tell_ns = min(end_ns, now + _TELL_EVERY_NS)
+            over = now >= end_ns
+        if over:
             # Nobody comes again; requests that were due before the end still get their answer.
-            arrivals = tuple(users.exchange(0, 0, now, waits=False))
+            arrivals = tuple(users.exchange(0, 0, end_ns, waits=False))
             count = len(arrivals)
             if not count or now > end_ns + _DRAIN_NS:
                 return scheduled, starts, ends

@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import os
 from _multiprocessing import SemLock
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
@@ -18,6 +19,7 @@ _WORD_BYTES = 8
 _LOCK_WORDS = 8
 _HEADER_WORDS = 8
 _WORDS_PER_WORKER = 8  # a cache line each, so that workers do not slow each other by counting
+_WAITING_NS, _TOLD_NS, _ANSWERED = range(3)
 _COUNTERS_AT = _LOCK_WORDS + _HEADER_WORDS
 _WORKERS_AT = _COUNTERS_AT - 1
 _TRIES = 50
@@ -70,11 +72,30 @@ class SharedWords:
 
     def add_waiting(self, worker: int, cpu_ns: int) -> None:
         """Count CPU time that ``worker`` spent waiting for arrivals. Only that worker calls this."""
-        self._counters[_WORDS_PER_WORKER * worker] += cpu_ns
+        self._counters[_WORDS_PER_WORKER * worker + _WAITING_NS] += cpu_ns
 
     def waiting_ns(self, worker: int) -> int:
         """The CPU time that ``worker`` has spent waiting so far."""
-        return self._counters[_WORDS_PER_WORKER * worker]
+        return self._counters[_WORDS_PER_WORKER * worker + _WAITING_NS]
+
+    def tell(self, worker: int, at_ns: int, answered: int, slower: Sequence[int]) -> None:
+        """Tell how many requests ``worker`` had answered by ``at_ns``, and how many of them were ``slower`` than each
+        limit, of which there are five at most. Only that worker calls this."""
+        first = _WORDS_PER_WORKER * worker + _ANSWERED
+        for place, count in enumerate((answered, *slower), start=first):
+            self._counters[place] = count
+        self._counters[_WORDS_PER_WORKER * worker + _TOLD_NS] = at_ns
+
+    def told(self, *, limits: int) -> tuple[int, int, list[int]] | None:
+        """What all workers together have told, and when on average; None before every one has told something."""
+        workers = [
+            self._counters[begin : begin + _WORDS_PER_WORKER].tolist()
+            for begin in range(0, len(self._counters), _WORDS_PER_WORKER)
+        ]
+        if not all(words[_TOLD_NS] for words in workers):
+            return None
+        told_ns, answered, *slower = [sum(column) for column in zip(*workers, strict=True)][_TOLD_NS:]
+        return told_ns // len(workers), answered, slower[:limits]
 
     def __enter__(self) -> Self:
         return self

@@ -84,7 +84,9 @@ class BeginOpen:
 class BeginClosed:
     """The shared memory holds users: serve them from ``start_ns`` to the end of ``plateau_ns``. Otherwise as BeginOpen.
 
-    ``workers`` is how many share the run, so that each can begin elsewhere in the payload.
+    ``workers`` is how many share the run, so that each can begin elsewhere in the payload. With ``limits_ns`` the run
+    may be stopped: then they tell now and then how many requests they have answered, and how many took longer than each
+    of these limits on the response time.
     """
 
     start_ns: int
@@ -92,6 +94,7 @@ class BeginClosed:
     spin_ns: int
     delay_ns: int
     workers: int
+    limits_ns: tuple[float, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

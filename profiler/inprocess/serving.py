@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.errors import ServefitError
-from servefit.profiler.inprocess.closed_loop import Recorded, serve_users
+from servefit.profiler.inprocess.closed_loop import Progress, Recorded, serve_users
 from servefit.profiler.inprocess.memory import SharedWords
 from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record, read_setup
 from servefit.profiler.inprocess.open_loop import serve_batches, serve_singly
@@ -139,8 +139,8 @@ class _Run:
                 self._requests,
                 # Nobody knows when a user returns, so there is no moment to spin for.
                 Waiting(self._words, self._number, spin_ns=0),
+                Progress(users, self._number, limits_ns=begin.limits_ns, end_ns=begin.plateau_ns[1]),
                 first=self._number * len(self._requests.singles) // begin.workers,
-                end_ns=begin.plateau_ns[1],
                 plateau_ns=begin.plateau_ns[0],
                 on_plateau=self._count_cpu,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Self
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from servefit.profiler.inprocess.memory import SharedWords
 
-_JOINED, _HEAD, _TAIL, _USERS = range(4)
+_JOINED, _HEAD, _TAIL, _USERS, _STOPPED_NS = range(5)
 _NEVER = 2**63 - 1
 
 
@@ -83,6 +84,15 @@ class WaitingUsers:
         header[_JOINED] = joined
         header[_HEAD] = head
         return taken
+
+    def stop(self) -> None:
+        """End the run before its time, for workers that look at ``stopped_ns`` now and then."""
+        self._header[_STOPPED_NS] = time.monotonic_ns()
+
+    @property
+    def stopped_ns(self) -> int | None:
+        """When the run was ended before its time, or None."""
+        return self._header[_STOPPED_NS] or None
 
     def waiting(self, at_ns: int) -> list[int]:
         """When those came who still wait and had come by ``at_ns``."""

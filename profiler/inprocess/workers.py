@@ -17,6 +17,7 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.envelope.opening import open_envelope
+from servefit.profiler.inprocess.ending import ClosedLoopEnd, OpenLoopEnd
 from servefit.profiler.inprocess.messages import (
     BeginClosed,
     BeginOpen,
@@ -31,21 +32,20 @@ from servefit.profiler.inprocess.processes import WorkerProcesses
 from servefit.profiler.inprocess.schedule import ArrivalSchedule
 from servefit.profiler.inprocess.users import WaitingUsers
 from servefit.profiler.microbenchmark.timing import CallTimes, TimeCalls
+from servefit.profiler.steps import offered_and_backlog, on_plateau
 from servefit.profiler.telemetry import watching
 from servefit.profiler.traffic import NS_PER_S, OpenLoop, Traffic
 from servefit.profiler.types import Configuration, Run, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Literal, TypeAlias
 
     from servefit.backends.types import Artifact
+    from servefit.profiler.inprocess.ending import Enough
     from servefit.profiler.inprocess.memory import SharedWords
+    from servefit.profiler.stopping import StoppingConditions
     from servefit.profiler.traffic import ClosedLoop
-    from servefit.profiler.types import EnvelopeMethod, TelemetryPoint
-
-    Enough: TypeAlias = Callable[[np.ndarray, float], bool]
-    """Told the response times so far and how busy the workers were, says whether a run may end."""
+    from servefit.profiler.types import EnvelopeMethod, Stopped, TelemetryPoint
 
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 """The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
@@ -58,7 +58,6 @@ MOST_BATCH_DELAY_US = 10_000_000
 
 _SPIN_NS = 200_000
 _LEAD_NS = 20_000_000
-_GROWN = 1.02
 
 
 @contextmanager
@@ -161,18 +160,19 @@ class Workers:
         """The process ids of the workers."""
         return self._processes.pids
 
-    def run(self, traffic: Traffic, *, enough: Enough | None = None) -> Run:
+    def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
         """Warm up, carry out ``traffic`` once, and give what was recorded. Raises as :func:`start_workers` does.
 
         While an open loop goes on, ``enough`` is called now and then with the response times so far (int64 ns, in order
         of arrival, up to the first request without an answer) and the part of the time for which workers were serving
-        (at most 1), and ends it by giving True.
+        (at most 1), and ends it by giving True. A closed loop ends when one of the conditions of ``stopping`` is
+        reached; requests that were due by then still get their answer.
         """
         self._processes.tell(Prepare())
         self._processes.answers(Ready, "the warm-up", self._grace_s)
         if isinstance(traffic, OpenLoop):
             return self._run_open(traffic, enough)
-        return self._run_closed(traffic)
+        return self._run_closed(traffic, stopping)
 
     def time_calls(self, order: TimeCalls) -> tuple[CallTimes, ...]:
         """Have every worker time its predictor by itself, all at the same time. Raises as :func:`start_workers` does,
@@ -198,16 +198,16 @@ class Workers:
                 delay_ns=delay_ns,
                 backlog_cap=backlog_cap(traffic, self.configuration),
             )
-            watcher = _Watcher(schedule, enough, self.configuration.workers)
-            records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, watcher.look)
+            end = OpenLoopEnd(schedule, enough, self.configuration.workers)
+            records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, end.look)
             due, started, ended = schedule.records()
             stopped_ns = schedule.stopped_ns
         plateau_ns = (start_ns, end_ns if stopped_ns is None else min(end_ns, stopped_ns))
         begun = (started > 0) & (started < plateau_ns[1])
         on_plateau = due < plateau_ns[1]
-        stopped: Literal["backlog", "verdict"] | None = None
+        stopped: Stopped | None = None
         if stopped_ns is not None:
-            stopped = "verdict" if watcher.decided else "backlog"
+            stopped = "verdict" if end.decided else "backlog"
         return _assemble(
             traffic,
             Samples(scheduled=due.tobytes(), started=started.tobytes(), ended=ended.tobytes()),
@@ -220,7 +220,7 @@ class Workers:
             stopped=stopped,
         )
 
-    def _run_closed(self, traffic: ClosedLoop) -> Run:
+    def _run_closed(self, traffic: ClosedLoop, stopping: StoppingConditions | None) -> Run:
         joins_ns = np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64)
         workers, delay_ns = self.configuration.workers, 1000 * self.configuration.batch_delay_us
         start_ns = time.monotonic_ns() + _LEAD_NS
@@ -234,24 +234,35 @@ class Workers:
                 spin_ns=self._spin_ns(),
                 delay_ns=delay_ns,
                 workers=workers,
+                limits_ns=None if stopping is None else tuple(one.limit_ns for one in stopping.thresholds),
             )
-            records, telemetry = self._carry_out(begin, users.words, traffic.duration_s)
-            waiting = np.array(users.waiting(plateau_ns[1]), dtype=np.int64)
+            end = ClosedLoopEnd(users, traffic, stopping, start_ns=start_ns)
+            records, telemetry = self._carry_out(begin, users.words, traffic.duration_s, end.look)
+            stopped_ns = users.stopped_ns
+            waiting = np.array(users.waiting(stopped_ns or plateau_ns[1]), dtype=np.int64)
         answered = np.concatenate([record.requests for record in records if record.requests is not None], axis=1)
         answered = answered[:, np.argsort(answered[2], kind="stable")]
+        if stopped_ns is not None:
+            # Workers notice a little later; what came in between belongs to no run.
+            answered = answered[:, answered[0] < stopped_ns]
         unanswered = np.stack([waiting, np.zeros_like(waiting), np.zeros_like(waiting)])
         scheduled, started, ended = np.concatenate([answered, unanswered], axis=1)
-        on_plateau = (scheduled >= plateau_ns[0]) & (scheduled < plateau_ns[1])
-        return _assemble(
+        samples = Samples(scheduled=scheduled.tobytes(), started=started.tobytes(), ended=ended.tobytes())
+        offered, backlog = offered_and_backlog(samples, plateau_ns)
+        run = _assemble(
             traffic,
-            Samples(scheduled=scheduled.tobytes(), started=started.tobytes(), ended=ended.tobytes()),
+            samples,
             records,
             telemetry,
             plateau_ns=plateau_ns,
-            offered=int(np.count_nonzero(on_plateau)),
-            backlog=int(np.count_nonzero(on_plateau & ((started == 0) | (started >= plateau_ns[1])))),
-            stopped=None,
+            offered=offered,
+            backlog=backlog,
+            stopped=end.reached,
         )
+        if stopped_ns is None:
+            return run
+        last = traffic.plateaus(until_s=(stopped_ns - start_ns) / NS_PER_S)[-1]
+        return on_plateau(run, (start_ns + round(last.begin_s * NS_PER_S), start_ns + round(last.end_s * NS_PER_S)))
 
     def _carry_out(
         self,
@@ -274,27 +285,6 @@ class Workers:
         """Spinning makes a waiting worker punctual, unless it takes the CPU from one that has work to do."""
         needed = self.configuration.workers * self.configuration.settings.threads
         return _SPIN_NS if needed <= len(self.envelope.cpus) else 0
-
-
-class _Watcher:
-    """Shows the response times of a run to whoever decides when it may end."""
-
-    def __init__(self, schedule: ArrivalSchedule, enough: Enough | None, workers: int) -> None:
-        self._schedule = schedule
-        self._workers = workers
-        self._enough = enough
-        self._seen = 0
-        self.decided = False
-
-    def look(self) -> None:
-        if self._enough is None or self.decided:
-            return
-        response_ns = self._schedule.answered()
-        busy = self._schedule.busy(len(response_ns)) / self._workers
-        # Looking takes time in proportion to the run, on a small host that of its workers.
-        if len(response_ns) >= self._seen * _GROWN:
-            self._seen = len(response_ns)
-            self.decided = self._enough(response_ns, busy) and self._schedule.stop()
 
 
 @contextmanager
@@ -344,7 +334,7 @@ def _assemble(
     plateau_ns: tuple[int, int],
     offered: int,
     backlog: int,
-    stopped: Literal["backlog", "verdict"] | None,
+    stopped: Stopped | None,
 ) -> Run:
     """The run that the workers' records amount to."""
     return Run(

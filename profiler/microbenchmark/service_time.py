@@ -19,7 +19,7 @@ from servefit.profiler.comparing.intervals import t_quantile
 from servefit.profiler.measuring import workers_for
 from servefit.profiler.microbenchmark.steady_state import why_unsteady
 from servefit.profiler.microbenchmark.timing import TimeCalls
-from servefit.profiler.summary import PERCENTILES, SAMPLES_NEEDED
+from servefit.profiler.summary import PERCENTILES, percentiles_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,10 +189,7 @@ def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float
 def _process_time(times: CallTimes) -> ProcessTime:
     per_call = times.durations_ns() / times.calls_per_duration
     single = times.calls_per_duration == 1
-    known = [name for name in PERCENTILES if single and len(per_call) >= SAMPLES_NEEDED[name]]
-    percentiles: dict[str, float | None] = dict.fromkeys(PERCENTILES)
-    for name in known:
-        percentiles[name] = float(np.percentile(per_call, PERCENTILES[name], method="inverted_cdf"))
+    percentiles = percentiles_of(per_call) if single else dict.fromkeys(PERCENTILES)
     low, high = np.percentile(per_call, (25, 75))
     beyond = np.maximum(low - per_call, per_call - high)
     severe = int(np.count_nonzero(beyond > _SEVERE * (high - low)))

@@ -1,8 +1,13 @@
 """Frozen dataclasses as JSON documents and back, led by their annotations; arrays of int64 are kept beside them.
 
-Known are dataclasses, tuples, unions, Literals, enums, str, int, float, bool, None, and bytes that hold int64. Strict
-both ways: what does not fit its annotation, and fields that are missing or foreign, raise Misfit. A value that was
-read equals the one that was written. Where documents go is for ``measurements`` to say.
+Known are dataclasses, tuples, mappings from str, unions, Literals, enums, str, int, float, bool, None, paths, and bytes
+that hold int64. Strict both ways: what does not fit its annotation, and fields that are missing or foreign, raise
+Misfit. A value that was read equals the one that was written. Fields that a dataclass works out itself (``init=False``)
+are not written, and worked out again.
+
+Annotations are looked up in their module when a document is made, so a module with dataclasses that are stored imports
+their types for run time too. Paths and enums are written as what they hold: a union with str is told apart by nothing,
+and reads as the member named first. Where documents go is for their callers to say.
 """
 
 from __future__ import annotations
@@ -12,20 +17,19 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from math import isfinite
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
-
-from servefit.profiler.traffic import Traffic
 
 _TYPE = "@type"
 """Names the dataclass in a document. No field can be called so."""
 
 _ARRAY = "@array"
 _FLOAT = "@float"
-_BYTES_PER_VALUE = 8
+_MAPPING = "@mapping"
+"""Holds the object that a mapping becomes, whose keys may be called anything."""
 
-_IMPORTED_FOR_CHECKING_ONLY: Mapping[str, Any] = {"Traffic": Traffic}
-"""Names in annotations that their own modules do not hold at run time."""
+_BYTES_PER_VALUE = 8
 
 
 class Misfit(TypeError):
@@ -36,10 +40,7 @@ def to_document(value: Any, kind: Any, arrays: list[bytes], where: str = "") -> 
     """``value``, of the annotation ``kind``, in JSON's types. Its bytes are appended to ``arrays``. Raises Misfit."""
     kind = _member(kind, lambda member: _is_a(value, member), value, where)
     if kind is bytes:
-        if len(value) % _BYTES_PER_VALUE:
-            raise Misfit(f"{where} holds {len(value)} bytes, which are no int64")
-        arrays.append(value)
-        return {_ARRAY: len(arrays) - 1}
+        return _kept_beside(value, arrays, where)
     if _is_record(kind):
         document = {_TYPE: kind.__name__}
         for name, annotation in _annotations(kind).items():
@@ -48,8 +49,15 @@ def to_document(value: Any, kind: Any, arrays: list[bytes], where: str = "") -> 
     if _is_tuple(kind):
         kinds = _kinds_in_tuple(kind, len(value), where)
         return [to_document(one, kinds[nth], arrays, f"{where}[{nth}]") for nth, one in enumerate(value)]
+    if _is_mapping(kind):
+        if odd := [key for key in value if type(key) is not str]:
+            raise Misfit(f"{where} has the key {odd[0]!r:.80}, which is no str")
+        of = get_args(kind)[1]
+        return {_MAPPING: {key: to_document(one, of, arrays, f"{where}[{key!r}]") for key, one in value.items()}}
     if isinstance(value, Enum):
         return value.value
+    if kind is Path:
+        return str(value)
     if isinstance(value, float) and not isfinite(value):
         return {_FLOAT: repr(float(value))}
     return value
@@ -76,15 +84,26 @@ def from_document(document: Any, kind: Any, arrays: Sequence[bytes], where: str 
     if _is_tuple(kind):
         kinds = _kinds_in_tuple(kind, len(document), where)
         return tuple(from_document(one, kinds[nth], arrays, f"{where}[{nth}]") for nth, one in enumerate(document))
-    if _is_enum(kind):
+    if _is_mapping(kind):
+        of = get_args(kind)[1]
+        return {key: from_document(one, of, arrays, f"{where}[{key!r}]") for key, one in document[_MAPPING].items()}
+    if _is_enum(kind) or kind is Path:
         return kind(document)
     return float(document[_FLOAT]) if isinstance(document, dict) else document
 
 
+def _kept_beside(value: bytes, arrays: list[bytes], where: str) -> Mapping[str, int]:
+    if len(value) % _BYTES_PER_VALUE:
+        raise Misfit(f"{where} holds {len(value)} bytes, which are no int64")
+    arrays.append(value)
+    return {_ARRAY: len(arrays) - 1}
+
+
 @cache
 def _annotations(kind: Any) -> Mapping[str, Any]:
-    hints = get_type_hints(kind, localns=dict(_IMPORTED_FOR_CHECKING_ONLY))
-    return {field.name: hints[field.name] for field in fields(kind)}
+    """The fields that are written, with their annotations."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind) if field.init}
 
 
 def _member(kind: Any, takes: Callable[[Any], bool], value: Any, where: str) -> Any:
@@ -113,6 +132,10 @@ def _is_a(value: Any, kind: Any) -> bool:
     """Whether ``value`` is one of ``kind``; what it contains is not looked at."""
     if _is_tuple(kind):
         return isinstance(value, tuple)
+    if _is_mapping(kind):
+        return isinstance(value, Mapping)
+    if kind is Path:
+        return isinstance(value, Path)
     return type(value) is kind or _is_plain(value, kind)
 
 
@@ -125,10 +148,12 @@ def _reads_as(document: Any, kind: Any) -> bool:
             return document.keys() == {_ARRAY}
         if kind is float:
             return document in ({_FLOAT: "inf"}, {_FLOAT: "-inf"}, {_FLOAT: "nan"})
+        if _is_mapping(kind):
+            return document.keys() == {_MAPPING} and isinstance(document[_MAPPING], dict)
         return _is_record(kind) and bool(document.get(_TYPE) == kind.__name__)
     if _is_enum(kind):
         return any(_same(document, member.value) for member in kind)
-    return _is_plain(document, kind)
+    return isinstance(document, str) if kind is Path else _is_plain(document, kind)
 
 
 def _is_plain(value: Any, kind: Any) -> bool:
@@ -154,6 +179,11 @@ def _same(one: Any, other: Any) -> bool:
 @cache
 def _is_tuple(kind: Any) -> bool:
     return get_origin(kind) is tuple
+
+
+@cache
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is Mapping and get_args(kind)[0] is str
 
 
 @cache

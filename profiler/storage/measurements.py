@@ -21,7 +21,7 @@ from servefit.state import write_atomically
 
 FORMAT = "servefit measurement"
 
-SCHEMA = 1
+SCHEMA = 2
 """Goes up with every change of the fields of a measurement, or of how they are written."""
 
 _GZIP = 16 + zlib.MAX_WBITS

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from servefit.profiler.storage.measurements import save_measurement as save_measurement
     from servefit.profiler.summary import summarize as summarize
     from servefit.profiler.traffic import ClosedLoop as ClosedLoop
+    from servefit.search.running import load_job as load_job
     from servefit.search.sagemaker import CategoricalParameter as CategoricalParameter
     from servefit.search.sagemaker import ModelLatencyThreshold as ModelLatencyThreshold
     from servefit.search.sagemaker import Phase as Phase
+    from servefit.search.sagemaker import Stairs as Stairs
     from servefit.search.sagemaker import right_size as right_size
 
 __version__ = "0.1.0"
@@ -37,8 +39,10 @@ _HOME_OF = {
     "ModelLatencyThreshold": "servefit.search.sagemaker",
     "Phase": "servefit.search.sagemaker",
     "ServefitError": "servefit.errors",
+    "Stairs": "servefit.search.sagemaker",
     "compare_deployments": "servefit.profiler.against",
     "compile_model": "servefit.backends.compilation",
+    "load_job": "servefit.search.running",
     "load_measurement": "servefit.profiler.storage.measurements",
     "profile": "servefit.profiler.profiling",
     "right_size": "servefit.search.sagemaker",

@@ -4,7 +4,9 @@
 
     ServefitError
     ├── SpecError                 a bad request: SLA, range, profile, backend name, configuration file
+    │   └── JobInUse              another process works on the job
     ├── StateError                the state folder cannot be written, or a disk is full
+    ├── StorageError              the database of jobs cannot be reached, read or written
     ├── ModelError
     │   ├── UnsupportedModel      readable, but nothing here knows how to serve it
     │   ├── CorruptModel          missing, empty, truncated, foreign, or one that crashes its own library
@@ -28,6 +30,7 @@ there is one. They cross process boundaries, so they pickle. "Nothing meets the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,6 +82,23 @@ class SpecError(ServefitError):
         return cls(field, value, "is not known", remedy=remedy)
 
 
+class JobInUse(SpecError):
+    """Process ``pid`` on ``host`` works on the job ``name``, and has since ``since``, in seconds since 1970."""
+
+    def __init__(self, name: str, *, host: str, pid: int, since: float) -> None:
+        begin = datetime.fromtimestamp(since).astimezone().isoformat(sep=" ", timespec="seconds")
+        super().__init__(
+            "job",
+            name,
+            f"is being worked on by process {pid} on {host} since {begin}",
+            remedy=f"wait for it, or end it with: servefit stop {name}",
+        )
+        self.name = name
+        self.host = host
+        self.pid = pid
+        self.since = since
+
+
 class StateError(ServefitError):
     """``path`` could not be written. ``variable`` names the environment variable that says where such files go, None
     where it was named by the user."""
@@ -89,6 +109,18 @@ class StateError(ServefitError):
         self.path = path
         self.reason = reason
         self.variable = variable
+
+
+class StorageError(ServefitError):
+    """The database at ``url`` cannot be used, or what it holds cannot be read. No password is in ``url`` or ``reason``,
+    and ``job`` is the job that it is about, if it is about one."""
+
+    def __init__(self, url: str, reason: str, *, job: str | None = None, remedy: str | None = None) -> None:
+        what = f"cannot use the jobs in {url}" if job is None else f"cannot use job {job!r} in {url}"
+        super().__init__(f"{what}: {reason}", remedy=remedy)
+        self.url = url
+        self.reason = reason
+        self.job = job
 
 
 class ModelError(ServefitError):

@@ -169,3 +169,10 @@ ACTS: Mapping[str, Callable[[Mapping[str, Any]], Act]] = {
     "raise": _in_the_end(_raise),
     "no memory": _in_the_end(_no_memory),
 }
+
+
+class Backend:
+    """What another package would offer, as far as workers ask for it."""
+
+    def load(self, artifact: Artifact, settings: Settings) -> Synthetic:
+        return load(artifact, settings)

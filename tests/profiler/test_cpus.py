@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servefit.errors import SpecError
-from servefit.profiler.cpus import LogicalCpu, choose_cpus, client_cpus
+from servefit.profiler.cpus import LogicalCpu, choose_cpus, client_cpus, disjoint_cpus
 
 FOUR_CORES_WITH_SIBLINGS = [LogicalCpu(cpu=cpu, core=cpu % 4) for cpu in range(8)]
 """Numbered as Linux does on most servers: 0-3 are the first threads of the cores, 4-7 the second."""
@@ -70,6 +70,23 @@ def test_the_client_gets_the_cores_that_the_envelope_leaves_whole() -> None:
 
 def test_no_cpu_is_left_for_a_client_beside_an_envelope_on_every_core() -> None:
     assert client_cpus(FOUR_CORES_WITH_SIBLINGS, choose_cpus(FOUR_CORES_WITH_SIBLINGS, 7)) == ()
+
+
+def test_a_second_envelope_shares_no_core_with_the_first() -> None:
+    first = choose_cpus(FOUR_CORES_WITH_SIBLINGS, 3)
+    second = disjoint_cpus(FOUR_CORES_WITH_SIBLINGS, first, 4)
+    assert second is not None
+    assert len(second) == 4
+    assert {cpu % 4 for cpu in first} & {cpu % 4 for cpu in second} == set()
+
+
+def test_there_is_no_second_envelope_where_too_few_whole_cores_are_left() -> None:
+    assert disjoint_cpus(FOUR_CORES_WITH_SIBLINGS, (0, 1, 2), 3) is None
+    assert disjoint_cpus(FOUR_CORES_WITH_SIBLINGS, (0, 1, 2), 2) == (3, 7)
+    assert disjoint_cpus(TWO_NODES, range(8), 1) is None
+    assert disjoint_cpus(TWO_NODES, (), 3) == choose_cpus(TWO_NODES, 3)
+    with pytest.raises(SpecError):
+        disjoint_cpus(TWO_NODES, (), 0)
 
 
 @pytest.mark.parametrize("vcpus", [0, -1, 9])

@@ -37,6 +37,14 @@ def test_a_limit_that_is_kept_by_far_passes_before_the_run_is_over(start_synthet
     assert 90 <= decision.evidence[0].samples < 3000
 
 
+def test_every_percentile_waits_for_the_samples_that_it_takes(start_synthetic: StartSynthetic) -> None:
+    limits = [LatencyThreshold(percentile=name, limit_ms=5000) for name in ("p75", "p99.9")]
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, OpenLoop(rate_per_s=4000, duration_s=60), limits, allow_noise=True)
+    assert decision.verdict == "PASS"
+    assert decision.evidence[0].samples < 4603 <= decision.evidence[1].samples < 100_000
+
+
 def test_a_limit_that_is_broken_by_every_request_fails_soon(start_synthetic: StartSynthetic) -> None:
     traffic = OpenLoop(rate_per_s=100, duration_s=60)
     with start_synthetic({"act": "sleep", "us": 2000}, cpus=ONE_CPU) as workers:

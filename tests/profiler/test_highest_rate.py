@@ -81,7 +81,7 @@ def test_more_budget_gives_a_narrower_interval_and_a_higher_claim() -> None:
     assert little.rate_per_s < much.rate_per_s < true_rate_per_s(95, 10)
 
 
-@pytest.mark.parametrize(("percentile", "limit_ms"), [(50, 2.5), (90, 8), (99, 20)])
+@pytest.mark.parametrize(("percentile", "limit_ms"), [(50, 2.5), (75, 4), (90, 8), (97.5, 12), (99, 20)])
 def test_any_percentile_may_be_limited(percentile: float, limit_ms: float) -> None:
     found = find(SimulatedQueue(), LatencyThreshold(percentile=f"p{percentile}", limit_ms=limit_ms), requests=48_000)
     assert found.root_per_s == pytest.approx(true_rate_per_s(percentile, limit_ms), rel=0.08)

@@ -94,6 +94,20 @@ def test_a_rate_makes_an_open_loop_and_few_samples_a_warning(small_model: Path) 
     assert not any("closed loop" in warning for warning in result.warnings)
 
 
+def test_percentiles_that_are_limited_are_shown(small_model: Path) -> None:
+    limits = [LatencyThreshold(percentile=name, limit_ms=5000) for name in ("p75", "p99.9")]
+    result = profiled(small_model, rate=400, profile="local-1c", thresholds=limits, allow_noise=True)
+    assert list(result.summary.latency_ms) == ["p50", "p75", "p90", "p95", "p99", "p99.9"]
+    p50, p75, p90 = (result.summary.latency_ms[name] for name in ("p50", "p75", "p90"))
+    assert p50 is not None
+    assert p75 is not None
+    assert p90 is not None
+    assert p50 <= p75 <= p90
+    assert any("too few for" in warning and "p99.9 takes 4603" in warning for warning in result.warnings)
+    assert result.decision is not None
+    assert result.decision.verdict == "UNDECIDED"
+
+
 def test_users_are_workers_times_batch_unless_given(small_model: Path) -> None:
     result = profiled(small_model, workers=2, batch=3, profile="local-1c")
     assert result.measurement.runs[0].traffic == ClosedLoop.constant(users=6, duration_s=0.4)

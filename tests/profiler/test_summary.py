@@ -8,8 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from servefit.profiler.summary import BLOCKS, SAMPLES_NEEDED, confidence_intervals, samples_needed, summarize
+from servefit.errors import SpecError
+from servefit.profiler.summary import (
+    BLOCKS,
+    PERCENTILES,
+    confidence_intervals,
+    percentile_name,
+    rank_of,
+    samples_needed,
+    summarize,
+)
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.profiler.types import Run, Samples, TelemetryPoint
 
@@ -70,7 +81,7 @@ def test_percentiles_are_values_that_occurred() -> None:
 
 
 def test_the_samples_that_a_percentile_needs_are_those_of_loadgen() -> None:
-    assert dict(SAMPLES_NEEDED) == {"p50": 7, "p90": 44, "p95": 90, "p99": 459}
+    assert [samples_needed(rank_of(name)) for name in PERCENTILES] == [7, 44, 90, 459]
     assert samples_needed(99.9) == 4603
 
 
@@ -83,6 +94,45 @@ def test_a_percentile_with_too_few_samples_is_not_given(count: int, known: str) 
     summary = summarize(make_run(np.arange(count) * MS))
     assert [name for name, value in summary.latency_ms.items() if value is not None] == known.split()
     assert [name for name, value in summary.service_ms.items() if value is not None] == known.split()
+
+
+def test_other_percentiles_are_given_beside_the_usual_ones_of_the_response_time() -> None:
+    waits = np.arange(1, 5000) * MS
+    summary = summarize(
+        make_run(evenly(4999), wait_ns=waits, service_ns=0), percentiles=("p99.9", "p75", "P95.0", "p99.99", "p0.1")
+    )
+    assert list(summary.latency_ms) == ["p0.1", "p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99"]
+    assert (summary.latency_ms["p0.1"], summary.latency_ms["p75"], summary.latency_ms["p99.9"]) == (5, 3750, 4995)
+    assert summary.latency_ms["p99.99"] is None, "it takes 46050 samples"
+    low, high = summary.latency_ms_ci95["p75"]
+    assert low < 3750 < high
+    assert "p99.99" not in summary.latency_ms_ci95
+    assert list(summary.service_ms) == list(summary.lag_ms) == list(PERCENTILES)
+
+
+@given(whole=st.integers(0, 99), decimals=st.text("0123456789", max_size=6), letter=st.sampled_from("pP"))
+def test_every_spelling_of_a_percentile_has_one_name(whole: int, decimals: str, letter: str) -> None:
+    text = f"{letter}{whole}.{decimals}" if decimals else f"{letter}{whole}"
+    if float(text[1:]) == 0:
+        with pytest.raises(SpecError):
+            percentile_name(text)
+        return
+    name = percentile_name(text)
+    assert rank_of(name) == float(text[1:])
+    assert name == percentile_name(name + "0" * ("." in name))
+    assert not name.endswith((".", "0")) or "." not in name
+    assert samples_needed(rank_of(name)) >= 1
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    ["p0", "p100", "p099", "p00.5", "p-5", "p95.", "p.5", "95", "p", "q95", "p1e1", "p95 ", "p0.0", "p٩٥", "p95%",
+     "pnan", "p99.99999999999999999", 95],
+)  # fmt: skip
+def test_nonsense_is_no_percentile_and_an_example_is_given(nonsense: Any) -> None:
+    with pytest.raises(SpecError, match=r"write it like p95 or p99\.9") as refusal:
+        percentile_name(nonsense)
+    assert refusal.value.value == nonsense
 
 
 def test_only_the_plateau_counts() -> None:

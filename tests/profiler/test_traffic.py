@@ -92,6 +92,19 @@ def test_a_ramp_has_one_plateau_after_it() -> None:
     assert plateau.begin_s == pytest.approx(0.4)
 
 
+def test_a_loop_that_is_stopped_has_the_plateaus_that_lasted_a_second_by_then() -> None:
+    stairs = ClosedLoop.stairs(steps=3, users_per_step=2, step_duration_s=30)
+    assert stairs.plateaus(until_s=45) == (
+        Plateau(users=2, begin_s=0, end_s=30),
+        Plateau(users=4, begin_s=30, end_s=45),
+    )
+    assert stairs.plateaus(until_s=30.9) == (Plateau(users=2, begin_s=0, end_s=30),)
+    assert stairs.plateaus(until_s=0.5) == ()
+    assert stairs.plateaus(until_s=1000) == stairs.plateaus()
+    tenths = ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=0, duration_s=0.1),) * 2)
+    assert len(tenths.plateaus()) == 1
+
+
 @pytest.mark.parametrize(
     ("steps", "users", "field"), [(0, 1, "steps"), (-2, 1, "steps"), (2, 0, "users"), (10**6, 1, "users")]
 )

@@ -1,27 +1,40 @@
-"""What a job does when it is cut short, or short of time."""
+"""Jobs on real workers: kept, cut short, taken up again, short of time or of disk."""
 
 from __future__ import annotations
 
-import shutil
+import threading
 import time
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optuna
 import pytest
 import xgboost
 
 import servefit
-from servefit.backends.payload.reading import payload_for
+from servefit.errors import CorruptModel, HostMismatch, SpecError, StorageError
 from servefit.profiler.host import describe_host
 from servefit.profiler.profiles import local_profiles
-from servefit.search.compiling import Compilations, compile_candidates
 from servefit.search.job import JobInterrupted
 from servefit.search.progress import Silent
-from servefit.search.request import JobRequest
+from servefit.search.running import load_job, resume_job, stop_job
+from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
     from servefit.search.recommendation import FailedTrial, Trial
+
+QUICK: dict[str, Any] = {
+    "supported_instance_types": ["local-1c"],
+    "backends": ["xgboost"],
+    "max_tests": 2,
+    "batch_sizes": [1, 2],
+    "allow_noise": True,
+    "job_name": "job",
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,70 +51,238 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-class Interrupting:
-    """Presses Ctrl-C when a compilation begins, when the job can no longer be saved."""
+class Listener(Silent):
+    """Does something when a stage begins."""
 
-    def __init__(self, jobs: Path) -> None:
-        self._jobs = jobs
+    def __init__(self, stage: str, act: Any) -> None:
+        self._stage = stage
+        self._act = act
 
     def stage(self, text: str) -> None:
-        if text.startswith("compiling"):
-            shutil.rmtree(self._jobs)
-            raise KeyboardInterrupt
+        if text.startswith(self._stage):
+            self._act()
+
+
+class AfterTest(Silent):
+    """Does something when a test has ended."""
+
+    def __init__(self, act: Any) -> None:
+        self._act = act
 
     def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
-        raise AssertionError("nothing should be tested")
+        self._act()
 
 
-def test_an_interrupted_job_that_cannot_be_saved_is_handed_over_all_the_same(model: Path, state: Path) -> None:
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_job_is_kept_and_read_back_as_it_was(model: Path) -> None:
+    job = servefit.right_size(model, **QUICK)
+    assert job.status == "COMPLETED"
+    assert job.best is not None
+    again = servefit.load_job("job")
+    assert again == job
+    assert again.to_dict() == job.to_dict()
+    assert [step.kind for step in job.steps].count("load_test") >= 1
+    assert all(step.status == "COMPLETED" and step.ended_at is not None for step in job.steps)
+
+
+def test_optuna_opens_the_study_of_a_job(model: Path, state: Path) -> None:
+    job = servefit.right_size(model, **QUICK)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{state / 'jobs.db'}")
+    study = optuna.load_study(study_name="job", storage=storage)
+    tried = [step for step in job.steps if step.kind == "load_test"]
+    assert len(study.trials) == len(tried)
+    assert all(trial.state.name == "COMPLETE" and trial.params["backend"] == "xgboost/cpu" for trial in study.trials)
+    assert len(study.best_trials) >= 1
+
+
+def test_a_name_in_use_is_refused_before_the_model_is_opened(model: Path) -> None:
+    servefit.right_size(model, **QUICK)
+    heard: list[str] = []
+    listener = Listener("", lambda: heard.append("a stage"))
+    with pytest.raises(SpecError, match="in use by an earlier job"):
+        servefit.right_size(model, progress=listener, **QUICK)
+    assert heard == []
+
+
+def test_a_storage_that_cannot_be_reached_is_told_before_anything_is_done_and_without_the_password(model: Path) -> None:
+    heard: list[str] = []
+    listener = Listener("", lambda: heard.append("a stage"))
+    with pytest.raises(StorageError) as caught:
+        servefit.right_size(model, progress=listener, storage="postgresql://somebody:hunter2@127.0.0.1:1/jobs", **QUICK)
+    assert "hunter2" not in str(caught.value)
+    assert heard == []
+
+
+def test_an_interrupted_job_goes_on_and_measures_nothing_twice(model: Path) -> None:
     with pytest.raises(JobInterrupted) as caught:
-        servefit.right_size(model, progress=Interrupting(state / "jobs"))
-    assert caught.value.job.status == "STOPPED"
-    assert "the job was not kept" in caught.value.job.warnings[-1]
+        servefit.right_size(model, progress=AfterTest(interrupt), **{**QUICK, "max_tests": 3})
+    before = caught.value.job
+    assert before.status == "STOPPED"
+    assert load_job("job").status == "STOPPED"
+    after = resume_job("job", progress=Silent())
+    assert after.status == "COMPLETED"
+    assert after.steps[: len(before.steps)] == before.steps
+    searched = [step.configuration for step in after.steps if step.kind == "load_test"]
+    assert len(searched) == len(set(searched))
+    timed = [step.configuration for step in after.steps if step.kind == "service_time"]
+    assert len(timed) == len(set(timed))
+    compiled = [step.backend for step in after.steps if step.kind == "compilation"]
+    assert compiled == ["xgboost"]
+    assert after.tests <= 3
+    assert after.elapsed_s > before.elapsed_s
 
 
-class FillingTheDisk:
-    """Puts a file where the folder of measurements would be."""
+def test_a_job_that_is_over_is_not_taken_up_again(model: Path) -> None:
+    servefit.right_size(model, **QUICK)
+    with pytest.raises(SpecError, match="is over: COMPLETED"):
+        resume_job("job", progress=Silent())
 
-    def __init__(self, job: Path) -> None:
-        self._job = job
 
-    def stage(self, text: str) -> None:
-        if text == "measuring":
-            (self._job / "measurements").write_text("in the way")
+def test_a_job_is_only_taken_up_where_and_with_what_it_began(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = model.with_name("copy.ubj")
+    copy.write_bytes(model.read_bytes())
+    with pytest.raises(JobInterrupted):
+        servefit.right_size(copy, progress=Listener("compiling", interrupt), **QUICK)
+    with closing(JobStore.open()) as store:
+        header = store.job("job").header
+    elsewhere = replace(header.host, cpu_model="another")
+    with monkeypatch.context() as patched:
+        patched.setattr("servefit.profiler.host.describe_host", lambda: elsewhere)
+        with pytest.raises(HostMismatch):
+            resume_job("job", progress=Silent())
+    copy.write_bytes(b"{}")
+    with pytest.raises(CorruptModel, match="not what job job began with"):
+        resume_job("job", progress=Silent())
 
-    def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
-        pass
+
+def test_a_stopped_job_ends_after_the_test_that_runs_and_says_so(model: Path) -> None:
+    job = servefit.right_size(
+        model, progress=AfterTest(lambda: stop_job("job")), **{**QUICK, "max_tests": 50, "job_duration_in_seconds": 60}
+    )
+    assert job.status == "STOPPED"
+    assert job.tests == 1
+    assert not stop_job("job"), "nobody works on it any more"
+    assert resume_job("job", progress=AfterTest(lambda: stop_job("job"))).tests == 2
+
+
+def test_a_second_process_that_works_on_a_job_is_told(model: Path) -> None:
+    refused: list[str] = []
+
+    def second() -> None:
+        if not refused:
+            with pytest.raises(SpecError) as caught:
+                resume_job("job", progress=Silent())
+            refused.append(str(caught.value))
+
+    servefit.right_size(model, progress=AfterTest(second), **QUICK)
+    assert "is being worked on by process" in refused[0]
+
+
+def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(model: Path) -> None:
+    first = servefit.right_size(model, **QUICK)
+    second = servefit.right_size(model, **{**QUICK, "job_name": "again"})
+    assert any("tests of earlier jobs had measured" in warning for warning in second.warnings)
+    timed = [step for step in first.steps if step.kind == "service_time"]
+    assert timed
+    assert not [step for step in second.steps if step.kind == "service_time"], "service times are known already"
+    other_payload = servefit.right_size(
+        model, sample_payload=np.ones((3, 2), dtype=np.float32), **{**QUICK, "job_name": "other"}
+    )
+    assert not any("earlier jobs" in warning for warning in other_payload.warnings)
+
+
+def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Path) -> None:
+    job = servefit.right_size(model, **{**QUICK, "max_tests": 6, "max_parallel_tests": 2})
+    tests = [step for step in job.steps if step.kind == "load_test"]
+    pairs = list(zip(tests[::2], tests[1::2], strict=False))
+    assert pairs
+    for one, other in pairs:
+        assert one.ended_at is not None
+        assert other.began_at < one.ended_at, "they overlap"
+    cpus = [step.result.measurement.cpus for step in tests[:2] if hasattr(step.result, "measurement")]
+    assert not set(cpus[0]) & set(cpus[1])
+
+
+def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: Path) -> None:
+    largest = max(local_profiles(describe_host()), key=lambda one: one.vcpus)
+    job = servefit.right_size(
+        model, **{**QUICK, "supported_instance_types": [largest.name], "max_tests": 4, "max_parallel_tests": 2}
+    )
+    tests = [step for step in job.steps if step.kind == "load_test"]
+    assert all(one.ended_at is not None and one.ended_at <= other.began_at for one, other in pairwise(tests))
+    assert any("2 tests at once were asked for" in warning for warning in job.warnings)
 
 
 def test_samples_that_cannot_be_kept_are_no_reason_to_lose_the_answer(model: Path, state: Path) -> None:
-    job = servefit.right_size(
-        model,
-        supported_instance_types=["local-1c"],
-        backends=["xgboost"],
-        max_tests=1,
-        job_name="job",
-        allow_noise=True,
-        progress=FillingTheDisk(state / "jobs" / "job"),
-    )
+    block = Listener("measuring", lambda: (state / "jobs" / "job" / "measurements").write_text("in the way"))
+    job = servefit.right_size(model, progress=block, **QUICK)
     assert job.status == "COMPLETED"
     assert job.best is not None
     assert job.best.trial.kept_in is None
     assert any("raw samples were not kept" in warning for warning in job.warnings)
 
 
-def test_when_much_of_the_time_is_over_only_the_first_backend_and_those_asked_for_are_compiled(model: Path) -> None:
-    opened = servefit.Model.load(model)
-    profiles = local_profiles(describe_host())[:1]
-    began_s = time.monotonic() - 1000
+def test_a_job_whose_end_cannot_be_kept_hands_its_answer_over_all_the_same(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from servefit.search.storage.log import JobLog
 
-    def compiled(request: JobRequest) -> Compilations:
-        into = Compilations()
-        compile_candidates(into, opened, payload_for(opened), request, profiles, Silent(), started_s=began_s)
-        return into
+    def gone(*_: object) -> None:
+        raise StorageError("somewhere", "it is gone")
 
-    unasked = compiled(JobRequest(name="job", budget_s=60))
-    assert [one.backend for one in unasked.reports] == ["xgboost"]
-    assert any(one.name == "onnxruntime" and "of the job's 60 s were over" in one.reason for one in unasked.skipped)
-    asked = compiled(JobRequest(name="job", budget_s=60, backends=("onnxruntime", "xgboost")))
-    assert [one.backend for one in asked.reports] == ["xgboost", "onnxruntime"]
+    monkeypatch.setattr(JobLog, "set_state", gone)
+    job = servefit.right_size(model, **QUICK)
+    assert job.status == "COMPLETED"
+    assert job.best is not None
+    assert "that the job ended was not kept" in job.warnings[-1]
+
+
+def test_when_much_of_the_time_is_over_only_the_first_backend_is_compiled(model: Path) -> None:
+    slow = Listener("compiling with xgboost", lambda: time.sleep(3))
+    job = servefit.right_size(model, progress=slow, **{**QUICK, "backends": None, "job_duration_in_seconds": 5})
+    assert [one.backend for one in job.compilation] == ["xgboost"]
+    assert any(one.name == "onnxruntime" and "of the job's 5 s were over" in one.reason for one in job.skipped)
+
+
+def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) -> None:
+    job = servefit.right_size(
+        model,
+        phases=[servefit.Phase(duration_in_seconds=1, initial_number_of_users=2, spawn_rate=60)],
+        model_latency_thresholds=[servefit.ModelLatencyThreshold(percentile="P97.5", value_in_milliseconds=500)],
+        max_invocations=6000,
+        **QUICK,
+    )
+    assert job.request.job_type == "Advanced"
+    assert job.best is not None
+    assert job.best.trial.capacity.loop == "closed"
+    assert job.best.trial.at_rate is not None
+    assert "p97.5" in job.best.trial.at_rate.latency_ms
+
+
+def test_stairs_end_once_more_users_are_not_served_more_unless_told_to_go_on(model: Path) -> None:
+    stairs = servefit.Stairs(duration_in_seconds=0.6, number_of_steps=8, users_per_step=2)
+    asked = {**QUICK, "max_tests": 1, "stairs": stairs, "batch_sizes": [1]}
+    stopped = servefit.right_size(model, **asked)
+    assert stopped.best is not None
+    assert stopped.best.trial.stopped == "flat"
+    whole = servefit.right_size(model, **{**asked, "job_name": "whole", "flat_invocations": "Continue"})
+    assert whole.best is not None
+    assert whole.best.trial.stopped is None
+
+
+def test_an_unknown_job_is_refused_with_the_nearest_name(model: Path) -> None:
+    servefit.right_size(model, **QUICK)
+    for door in (load_job, stop_job):
+        with pytest.raises(SpecError, match="did you mean 'job'"):
+            door("jobb")
+
+
+def test_a_job_can_be_run_from_another_thread(model: Path) -> None:
+    jobs: list[Any] = []
+    thread = threading.Thread(target=lambda: jobs.append(servefit.right_size(model, **QUICK)))
+    thread.start()
+    thread.join()
+    assert jobs[0].status == "COMPLETED"

@@ -61,11 +61,16 @@ def servefit(
 
 
 def _register() -> None:
-    from servefit.cli import backends, compiling, demo, host, profiles, profiling, recommend
+    from servefit.cli import backends, compiling, demo, host, jobs, profiles, profiling, recommend
 
     for name, function in (
         ("recommend", recommend.recommend),
         ("profile", profiling.profile),
+        ("jobs", jobs.jobs),
+        ("show", jobs.show),
+        ("steps", jobs.steps),
+        ("stop", jobs.stop),
+        ("resume", jobs.resume),
         ("compile", compiling.compile_),
         ("backends", backends.backends),
         ("profiles", profiles.profiles),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.options import NoiseOption, QuietOption, SeedOption
+from servefit.cli.options import NoiseOption, QuietOption, SeedOption, StorageOption
 from servefit.cli.output import Format, FormatOption
 
 RATE_PER_S = 500.0
@@ -14,7 +14,8 @@ LIMIT_MS = 100.0
 
 
 def demo(
-    budget: Annotated[str, typer.Option(metavar="50s", help="Time for the job, once the model is there.")] = "50s",
+    budget: Annotated[str, typer.Option(metavar="42s", help="Time for the job, once the model is there.")] = "42s",
+    storage: StorageOption = None,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
     form: FormatOption = Format.TABLE,
@@ -43,4 +44,4 @@ def demo(
         seed=seed,
         allow_noise=allow_noise,
     )
-    run_and_print(model, payload, request, trust_pickle=False, form=form, quiet=quiet)
+    run_and_print(model, payload, request, trust_pickle=False, storage=storage, form=form, quiet=quiet)

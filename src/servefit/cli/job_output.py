@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,22 +12,44 @@ from servefit.cli.output import Format, Table, cell_text, emit, say, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 
 if TYPE_CHECKING:
+    from servefit.profiler.types import Configuration
     from servefit.search.job import RecommendationJob
+    from servefit.search.progress import Progress
     from servefit.search.recommendation import Recommendation
     from servefit.search.request import JobRequest
+    from servefit.search.standing import Ratio
 
 
 def run_and_print(
-    model: Path, payload: Path | None, request: JobRequest, *, trust_pickle: bool, form: Format, quiet: bool
+    model: Path,
+    payload: Path | None,
+    request: JobRequest,
+    *,
+    trust_pickle: bool,
+    storage: str | None,
+    form: Format,
+    quiet: bool,
 ) -> None:
     """Run the job, print what it found, and leave with its exit status."""
+    from servefit.search.running import run_job
+
+    print_and_leave(
+        lambda progress: run_job(
+            model, payload, request, trust_pickle=trust_pickle, progress=progress, storage=storage
+        ),
+        form=form,
+        quiet=quiet,
+    )
+
+
+def print_and_leave(run: Callable[[Progress], RecommendationJob], *, form: Format, quiet: bool) -> None:
+    """Do what ``run`` does with its progress shown, print the job that it gives, and leave with its exit status."""
     from servefit.cli.progress import job_progress
     from servefit.search.job import JobInterrupted
-    from servefit.search.running import run_job
 
     try:
         with job_progress(quiet=quiet) as progress:
-            job = run_job(model, payload, request, trust_pickle=trust_pickle, progress=progress)
+            job = run(progress)
     except JobInterrupted as interruption:
         print_job(interruption.job, form)
         raise typer.Exit(INTERRUPTED) from interruption
@@ -36,7 +59,9 @@ def run_and_print(
 
 def exit_status(job: RecommendationJob) -> int:
     """0 when the SLA is met or nothing was asked, 3 when it is not or that is not sure, 4 when nothing could be
-    measured, 5 when the machine got in the way of measuring the best answer."""
+    measured, 5 when the machine got in the way of measuring the best answer, 130 when the job was stopped."""
+    if job.status == "STOPPED":
+        return INTERRUPTED
     if job.best is None:
         return NOTHING_MEASURED
     if job.best.trial.verdict == "INVALID":
@@ -54,6 +79,8 @@ def print_job(job: RecommendationJob, form: Format) -> None:
         say(f"\n{headline(job)}\n")
         if job.recommendations:
             emit(recommendations_table(job), job.to_dict(), form)
+        for line in reasons(job):
+            say(line)
         if job.compilation:
             emit(compilation_table(job), {}, form)
         if left_out := [[one.name, one.reason] for one in job.skipped if one.kind == "backend"]:
@@ -76,7 +103,7 @@ def _hindrances(job: RecommendationJob) -> list[str]:
 
 def headline(job: RecommendationJob) -> str:
     """The answer in a sentence or two, with its evidence."""
-    interrupted = ", then interrupted" if job.status == "STOPPED" else ""
+    interrupted = {"STOPPED": ", then stopped", "IN_PROGRESS": ", and goes on"}.get(job.status, "")
     spent = f"{_count(job.tests, 'test')} in {job.elapsed_s:.0f} s{interrupted}"
     best = job.best
     if best is None:
@@ -84,6 +111,8 @@ def headline(job: RecommendationJob) -> str:
     trial, configuration = best.trial, best.trial.configuration
     instances = best.profile.name if trial.instance_count == 1 else f"{trial.instance_count} x {best.profile.name}"
     batching = f", up to {configuration.max_batch} requests a call" if configuration.max_batch > 1 else ""
+    if configuration.batch_delay_us:
+        batching += f" that wait up to {configuration.batch_delay_us / 1000:g} ms for each other"
     deployment = (
         f"{instances} with {configuration.backend}, {_count(configuration.workers, 'worker')} x "
         f"{_count(configuration.settings.threads, 'thread')}{batching}"
@@ -115,13 +144,41 @@ def evidence(best: Recommendation) -> str:
     )
 
 
+def reasons(job: RecommendationJob) -> Iterator[str]:
+    """Why the first recommendation is the first, a line each."""
+    for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
+        if against is not None:
+            yield f"Against {name}, {_shape(against.configuration)}: {_ratio(against.ratio)}."
+    if job.why.importance:
+        parts = [f"{name} {share:.0%}" for name, share in job.why.importance.items() if share >= _WORTH_NAMING]
+        if parts:
+            yield f"What the differences between configurations come from: {', '.join(parts)}."
+    if job.why.changes:
+        yield f"What would meet it: {'; or '.join(job.why.changes)}."
+
+
+_WORTH_NAMING = 0.01
+
+
+def _shape(one: Configuration) -> str:
+    delay = f" and {one.batch_delay_us / 1000:g} ms" if one.batch_delay_us else ""
+    return f"{one.backend} {one.workers} x {one.settings.threads}, batch {one.max_batch}{delay}"
+
+
+def _ratio(ratio: Ratio) -> str:
+    interval = "" if ratio.ci95 is None else f" (95 %: {ratio.ci95[0]:.3g} to {ratio.ci95[1]:.3g})"
+    better = "lower" if ratio.metric == "p95 latency" else "more"
+    rounds = _count(ratio.rounds, "round")
+    return f"{ratio.ratio:.3g} times {better} {ratio.metric}{interval}, measured in turns, {rounds}"
+
+
 def recommendations_table(job: RecommendationJob) -> Table:
     """SageMaker IR's columns."""
     return Table(
         title="Recommendations, best first",
         columns=(
-            "id", "profile", "count", "backend", "workers", "threads", "batch", "$/hour", "$/million", "max a minute",
-            "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory %", "SLA",
+            "id", "profile", "count", "backend", "workers", "threads", "batch", "delay us", "$/hour", "$/million",
+            "max a minute", "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory %", "SLA",
         ),
         rows=[_row(one, asked=not job.request.sla.asks_nothing) for one in job.recommendations],
     )  # fmt: skip
@@ -137,6 +194,7 @@ def _row(one: Recommendation, *, asked: bool) -> list[object]:
         configuration.workers,
         configuration.settings.threads,
         configuration.max_batch,
+        configuration.batch_delay_us,
         one.cost_per_hour,
         None if one.cost_per_inference is None else one.cost_per_inference * 1e6,
         round(one.max_invocations),

@@ -29,3 +29,10 @@ NoiseOption = Annotated[
     bool, typer.Option("--allow-noise", help="Judge measurements that the machine got in the way of all the same.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Database that keeps jobs, such as postgresql://user@server/jobs; one in the state folder."
+    ),
+]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job; servefit jobs lists them.")]

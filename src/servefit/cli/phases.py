@@ -24,6 +24,15 @@ def parse_phases(texts: Sequence[str]) -> ClosedLoop | None:
     return ClosedLoop(phases=tuple(_parse_phase(text) for text in texts)) if texts else None
 
 
+def parse_traffic(phases: Sequence[str], stairs: str | None) -> ClosedLoop | None:
+    """Parse every ``--phase``, or ``--stairs``; None where there is neither. Raises SpecError, also for both."""
+    if stairs is None:
+        return parse_phases(phases)
+    if phases:
+        raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of them")
+    return parse_stairs(stairs)
+
+
 def _parse_phase(text: str) -> Phase:
     from servefit.profiler.traffic import Phase
     from servefit.search.sla import parse_duration_s

@@ -14,6 +14,7 @@ from servefit.cli.options import (
     QuietOption,
     RowsOption,
     SeedOption,
+    StorageOption,
     TrustOption,
 )
 from servefit.cli.output import Format, FormatOption
@@ -39,11 +40,32 @@ def recommend(
         list[str] | None,
         typer.Option("--env", metavar="NAME=V1,V2", help="Values of an environment variable to try. Repeatable."),
     ] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", metavar="1,8,32", help="Most requests joined into a call, to try.")
+    ] = None,
+    batch_delay: Annotated[
+        str | None,
+        typer.Option("--batch-delay", metavar="0,1ms", help="How long the first of a batch may wait, to try."),
+    ] = None,
     goal: Annotated[str, typer.Option(help="What to optimise: cost, latency, throughput or balanced.")] = "cost",
+    cost_weight: Annotated[
+        float, typer.Option(help="With --goal balanced: what cost counts against latency, 0 to 1.")
+    ] = 0.5,
     phase: PhaseOption = None,
+    stairs: Annotated[
+        str | None,
+        typer.Option(metavar="steps=4,users=2,duration=30s", help="Closed-loop traffic with more users step by step."),
+    ] = None,
+    flat_invocations: Annotated[
+        str, typer.Option(metavar="stop|continue", help="Whether phases end once more users are not served more.")
+    ] = "stop",
     max_tests: Annotated[int | None, typer.Option(help="Most load tests to run.")] = None,
+    max_parallel_tests: Annotated[
+        int, typer.Option(help="Most load tests at once, where there are CPUs for each.")
+    ] = 1,
     budget: Annotated[str | None, typer.Option(metavar="60s", help="Time for the whole job.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the job; one is made up otherwise.")] = None,
+    storage: StorageOption = None,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
     trust_pickle: TrustOption = False,
@@ -55,9 +77,16 @@ def recommend(
     Example: servefit recommend model.ubj --payload payload.csv --sla p95=10ms --rate 500/s
     """
     from servefit.cli.job_output import run_and_print
-    from servefit.cli.phases import parse_phases
+    from servefit.cli.phases import parse_traffic
     from servefit.search.job import default_name
-    from servefit.search.request import EnvironmentRange, JobRequest, parse_goal
+    from servefit.search.request import (
+        EnvironmentRange,
+        JobRequest,
+        parse_batch_sizes,
+        parse_delays_us,
+        parse_flat_invocations,
+        parse_goal,
+    )
     from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
 
     request = JobRequest(
@@ -69,12 +98,17 @@ def recommend(
         profiles=tuple(profile or ()),
         backends=tuple(backend or ()),
         environment=tuple(EnvironmentRange.parse(text) for text in env or ()),
-        phases=parse_phases(phase or ()),
+        batch_sizes=() if batch is None else parse_batch_sizes(batch),
+        batch_delays_us=() if batch_delay is None else parse_delays_us(batch_delay),
+        phases=parse_traffic(phase or (), stairs),
+        flat_invocations=parse_flat_invocations(flat_invocations),
         goal=parse_goal(goal),
+        cost_weight=cost_weight,
         budget_s=None if budget is None else parse_duration_s("budget", budget),
         max_tests=max_tests,
+        max_parallel_tests=max_parallel_tests,
         rows_per_request=rows_per_request,
         seed=seed,
         allow_noise=allow_noise,
     )
-    run_and_print(model, payload, request, trust_pickle=trust_pickle, form=form, quiet=quiet)
+    run_and_print(model, payload, request, trust_pickle=trust_pickle, storage=storage, form=form, quiet=quiet)

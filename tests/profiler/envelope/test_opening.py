@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -256,6 +257,19 @@ def test_two_envelopes_of_one_process_do_not_touch_each_other(
         with open_envelope([here()], None, method=method) as inner:
             assert (inner.join_files, inner.command([])) != (outer.join_files, outer.command([]))
         assert process_start(child) is not None
+
+
+@every_method
+def test_two_envelopes_are_told_apart_before_anything_has_entered_them(
+    method: EnvelopeMethod, is_refused: IsRefused, enter: Enter
+) -> None:
+    if is_refused(method):
+        return
+    with ExitStack() as stack:
+        one, other = (stack.enter_context(open_envelope([here()], None, method=method)) for _ in range(2))
+        children = [first_number(enter(envelope, DAEMONISE)) for envelope in (one, other)]
+        one.kill()
+        assert [process_start(child) is None for child in children] == [True, False]
 
 
 @every_method

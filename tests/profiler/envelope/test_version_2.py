@@ -97,6 +97,28 @@ def test_servefit_alone_in_a_delegated_group_steps_aside_and_comes_back(tmp_path
     assert (own / "cgroup.subtree_control").read_text() == "-cpuset -memory"
 
 
+def test_it_comes_back_with_the_last_of_its_envelopes_in_whatever_order_they_close(
+    tmp_path: Path, make_group: MakeGroup
+) -> None:
+    make_group(tmp_path / "cgroup", ROOT, NEW)
+    own = make_group(tmp_path / "cgroup/user.slice", DELEGATED, NEW)
+    told = proc(tmp_path, "/user.slice")
+    first, second = ExitStack(), ExitStack()
+    one = first.enter_context(open_version_2((0,), None, cgroups=tmp_path / "cgroup", proc=told))
+    (leaf,) = set(left(own)) - {one.folders[0].name}
+    (own / "cgroup.procs").write_text("")  # as the kernel does
+    (told / "self/cgroup").write_text(f"0::/user.slice/{leaf}\n")
+    other = second.enter_context(open_version_2((1,), None, cgroups=tmp_path / "cgroup", proc=told))
+    assert other.folders[0].parent == own
+    first.close()
+    assert sorted(left(own)) == sorted([leaf, other.folders[0].name])
+    assert (own / "cgroup.subtree_control").read_text() == "+cpuset +memory"
+    second.close()
+    assert left(own) == []
+    assert (own / "cgroup.procs").read_text() == str(os.getpid())
+    assert (own / "cgroup.subtree_control").read_text() == "-cpuset -memory"
+
+
 def test_other_processes_in_the_group_are_left_alone(tmp_path: Path, make_group: MakeGroup) -> None:
     procs = f"1\n{os.getpid()}\n"
     own = make_group(tmp_path / "cgroup", DELEGATED | {"cgroup.procs": procs}, NEW)

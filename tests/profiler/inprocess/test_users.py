@@ -83,6 +83,28 @@ def test_a_full_batch_does_not_wait(memory: int) -> None:
         assert users.may_be_kept(3)
 
 
+def test_a_run_that_is_stopped_says_when(memory: int) -> None:
+    with write(memory, -1) as users:
+        assert users.stopped_ns is None
+        users.stop()
+        assert users.stopped_ns is not None
+        assert NOW <= users.stopped_ns <= time.monotonic_ns()
+
+
+def test_what_workers_tell_is_known_once_all_have_told_something(memory: int) -> None:
+    joins = np.array([NOW], dtype=np.int64)
+    with WaitingUsers.write(memory, joins, workers=2, most=1, delay_ns=0) as users:
+        words = users.words
+        words.tell(0, 100, 7, [1, 2])
+        assert words.told(limits=2) is None
+        words.tell(1, 200, 5, [0, 5])
+        assert words.told(limits=2) == (150, 12, [1, 7])
+        words.add_waiting(0, 99)
+        words.tell(0, 300, 8, [1, 2])
+        assert words.told(limits=1) == (250, 13, [1])
+        assert words.waiting_ns(0) == 99
+
+
 def test_only_users_who_had_come_by_then_are_waiting(memory: int) -> None:
     with write(memory, -1, HOUR_NS) as users:
         assert users.waiting(NOW) == [NOW - 1]

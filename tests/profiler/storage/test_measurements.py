@@ -6,12 +6,10 @@ import gzip
 import json
 import math
 import pickle
-import types
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,55 +19,12 @@ from hypothesis import strategies as st
 from servefit.errors import StateError, UnreadableMeasurement
 from servefit.profiler.storage.measurements import load_measurement, save_measurement
 from servefit.profiler.summary import summarize
-from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase, Traffic
 from servefit.profiler.types import Measurement
 
+if TYPE_CHECKING:
+    from tests.profiler.storage.conftest import Anything
+
 Change = Callable[[dict[str, Any]], None]
-
-PHASES = st.builds(
-    Phase,
-    initial_users=st.integers(1, 9),
-    spawn_per_minute=st.just(0) | st.floats(0, 1000),
-    duration_s=st.floats(61, 1000),
-)
-LAST_PHASE = st.builds(Phase, initial_users=st.integers(1, 9), spawn_per_minute=st.just(0), duration_s=st.floats(1, 9))
-SPECIAL = {
-    bytes: st.lists(st.integers(-(2**63), 2**63 - 1)).map(lambda times: np.array(times, dtype=np.int64).tobytes()),
-    OpenLoop: st.builds(
-        OpenLoop,
-        rate_per_s=st.integers(1, 10_000) | st.floats(0.1, 10_000),
-        duration_s=st.floats(0.1, 100),
-        arrivals=st.sampled_from(["poisson", "constant"]),
-        seed=st.integers(0, 2**64),
-        backlog_cap=st.none() | st.integers(1, 1000),
-    ),
-    ClosedLoop: st.builds(
-        lambda phases, last: ClosedLoop(phases=(*phases, last)), st.lists(PHASES, max_size=3), LAST_PHASE
-    ),
-    str: st.text(st.characters(), max_size=8),
-    float: st.floats(allow_nan=False) | st.integers(-(2**70), 2**70),
-    int: st.integers(),
-}
-
-
-def anything(kind: Any) -> st.SearchStrategy[Any]:
-    """Any value of an annotation, so that fields to come are tried too."""
-    if kind in SPECIAL:
-        return SPECIAL[kind]
-    if get_origin(kind) is Literal:
-        return st.sampled_from(get_args(kind))
-    if get_origin(kind) in (Union, types.UnionType):
-        return st.one_of(*map(anything, get_args(kind)))
-    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
-        return st.lists(anything(get_args(kind)[0]), max_size=3).map(tuple)
-    if get_origin(kind) is tuple:
-        return st.tuples(*map(anything, get_args(kind)))
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind, localns={"Traffic": Traffic})
-        return st.builds(kind, **{field.name: anything(hints[field.name]) for field in fields(kind)})
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return st.sampled_from(kind)
-    return st.from_type(kind)
 
 
 def rewrite(path: Path, change: Change) -> None:
@@ -88,8 +43,11 @@ def path(tmp_path: Path, measurement: Measurement) -> Path:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(measurement=anything(Measurement))
-def test_whatever_was_saved_is_read_again(tmp_path_factory: pytest.TempPathFactory, measurement: Measurement) -> None:
+@given(data=st.data())
+def test_whatever_was_saved_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, anything: Anything, data: st.DataObject
+) -> None:
+    measurement = data.draw(anything(Measurement))
     path = tmp_path_factory.getbasetemp() / "any"
     save_measurement(measurement, path)
     read = load_measurement(path)
@@ -119,7 +77,7 @@ def test_a_file_is_a_third_of_what_it_holds(path: Path, measurement: Measurement
 
 def test_the_first_line_tells_a_stranger_what_a_file_holds(path: Path) -> None:
     header = json.loads(gzip.decompress(path.read_bytes()).partition(b"\n")[0])
-    assert (header["format"], header["schema"]) == ("servefit measurement", 1)
+    assert (header["format"], header["schema"]) == ("servefit measurement", 2)
     assert header["measurement"]["configuration"]["backend"] == "onnxruntime"
     assert header["measurement"]["runs"][0]["traffic"]["@type"] == "OpenLoop"
     assert [array["length"] for array in header["arrays"]] == [10_000, 10_000, 10_000, 5000, 100, 100, 100, 50]
@@ -180,7 +138,7 @@ def test_more_after_the_end_is_refused(path: Path) -> None:
 
 def test_another_schema_is_refused_with_the_version_that_reads_it(path: Path) -> None:
     rewrite(path, lambda header: header.update(schema=7, servefit="9.9", news=True))
-    with pytest.raises(UnreadableMeasurement, match=r"has schema 7, and this servefit reads 1; .* '9\.9'"):
+    with pytest.raises(UnreadableMeasurement, match=r"has schema 7, and this servefit reads 2; .* '9\.9'"):
         load_measurement(path)
 
 

@@ -1,0 +1,62 @@
+"""The time and the tests that a job may spend, across interruptions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from servefit.search.request import JobRequest
+
+CONFIRMATION_TESTS = 3
+"""Tests of a limited number that are kept for measuring the finalists again: a third at most, and one at least."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """``elapsed_before_s`` is what the job took before it was interrupted, ``tests`` how many tests it has begun.
+    ``now`` gives seconds that only ever advance."""
+
+    limit_s: float
+    test_limit: float
+    elapsed_before_s: float = 0.0
+    tests: int = 0
+    now: Callable[[], float] = time.monotonic
+    began_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began_s = self.now()
+
+    @classmethod
+    def of(cls, request: JobRequest, *, elapsed_before_s: float = 0.0, tests: int = 0) -> Clock:
+        return cls(
+            limit_s=inf if request.time_limit_s is None else request.time_limit_s,
+            test_limit=inf if request.test_limit is None else request.test_limit,
+            elapsed_before_s=elapsed_before_s,
+            tests=tests,
+        )
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.elapsed_before_s + self.now() - self.began_s
+
+    @property
+    def left_s(self) -> float:
+        return self.limit_s - self.elapsed_s
+
+    def spent(self, share: float) -> bool:
+        """Whether ``share`` of the time is over."""
+        return self.elapsed_s >= share * self.limit_s
+
+    @property
+    def tests_left(self) -> float:
+        return self.test_limit - self.tests
+
+    @property
+    def tests_to_search(self) -> float:
+        """The tests that are left before those that are kept for the finalists."""
+        kept = max(1, min(CONFIRMATION_TESTS, self.test_limit // 3)) if self.test_limit > 1 else 0
+        return self.tests_left - kept

@@ -1,0 +1,73 @@
+"""Who is measured again in turns, and who is out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.search.ranking import LEAST_DIFFERENCE, order
+from servefit.search.standing import ratio, standings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from servefit.profiler.types import Configuration
+    from servefit.search.recommendation import Recommendation, Trial
+    from servefit.search.request import JobRequest
+    from servefit.search.space import Space
+
+MOST_FINALISTS = 3
+
+WITHIN = 0.15
+"""A configuration whose single measurement is further behind the best is no finalist."""
+
+
+def finalists(
+    recommendations: Sequence[Recommendation], space: Space, trials: Sequence[Trial], request: JobRequest
+) -> list[Configuration]:
+    """The configurations of the first profile that may turn out to be the best one, the best so far first."""
+    if not recommendations:
+        return []
+    profile = recommendations[0].profile
+    fitting = dict(space.profiles)[profile]
+    ranked = sorted(
+        (
+            (order(one, profile, request), one)
+            for one in standings(trials)
+            if one.configuration in fitting and one.trial.measurement.peak_memory_bytes <= profile.memory_bytes
+        ),
+        key=lambda pair: pair[0],
+    )
+    (verdict, best), _ = ranked[0]
+    chosen = [
+        one.configuration
+        for (rank, score), one in ranked
+        if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
+        and score.figure <= best.figure + abs(best.figure) * WITHIN
+    ]
+    return chosen[:MOST_FINALISTS]
+
+
+def still_in(
+    chosen: Sequence[Configuration],
+    naive: Configuration | None,
+    trials: Sequence[Trial],
+    request: JobRequest,
+    failed: Collection[Configuration],
+) -> tuple[list[Configuration], Configuration | None]:
+    """Who takes part in the next round: nobody whom the leader beats for certain, and the naive default only until the
+    leader does."""
+    alive = [one for one in chosen if one not in failed]
+    if not alive:
+        return [], None
+    leader = alive[0]
+    for one in alive[1:]:
+        found = ratio(trials, one, leader, request.goal)
+        if found is not None and found.ratio > 1:
+            leader = one
+
+    def beaten(one: Configuration) -> bool:
+        found = ratio(trials, leader, one, request.goal)
+        return found is not None and found.ci95 is not None and found.ci95[0] > 1 + LEAST_DIFFERENCE
+
+    left = [leader, *(one for one in alive if one != leader and not beaten(one))]
+    return left, None if naive is None or naive in failed or beaten(naive) else naive

@@ -1,0 +1,61 @@
+"""What a job is about, written down before anything is measured: enough to take it up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from servefit.backends.model.types import Model
+from servefit.backends.types import Target
+from servefit.profiler.host import Host
+from servefit.profiler.types import InstanceProfile
+from servefit.search.recommendation import Skipped
+from servefit.search.request import JobRequest
+
+Status: TypeAlias = Literal["IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED"]
+"""COMPLETED: there is an answer, even "nothing meets the SLA". FAILED: nothing could be measured. STOPPED: somebody
+stopped it, and it can be resumed. IN_PROGRESS: it runs, or was killed; who owns it tells which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadFacts:
+    """The sample payload without its rows. ``digest`` is the SHA-256 of them."""
+
+    source: str
+    rows: int
+    digest: str
+    synthetic: bool
+    truncated_from: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHeader:
+    """``profiles`` are those asked for that this host can be. ``created_at`` is in seconds since 1970, ``servefit`` the
+    version that began the job."""
+
+    request: JobRequest
+    model: Model
+    payload: PayloadFacts
+    host: Host
+    profiles: tuple[InstanceProfile, ...]
+    servefit: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """How far a job is. ``elapsed_s`` counts the time that it ran, breaks between a stop and a resumption left out.
+
+    ``skipped`` are profiles and backends that were left out, ``remarks`` what else there is to say of the search.
+    ``importance`` is the part of the differences between configurations that each parameter explains by itself.
+    ``speedups`` are how many times faster than the model's own library each backend, on each target, answers one
+    request on one thread, by the microbenchmark. ``changes`` say what would have to change where nothing meets the SLA.
+    """
+
+    status: Status
+    elapsed_s: float = 0.0
+    skipped: tuple[Skipped, ...] = ()
+    remarks: tuple[str, ...] = ()
+    importance: tuple[tuple[str, float], ...] = ()
+    speedups: tuple[tuple[str, Target, float], ...] = ()
+    changes: tuple[str, ...] = ()

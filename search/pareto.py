@@ -1,0 +1,47 @@
+"""The Pareto front: what is beaten by nothing in the price of an inference, in latency and in throughput at once."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from servefit.search.ranking import recommendation
+from servefit.search.score import Price
+from servefit.search.standing import standings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.search.recommendation import Recommendation, Trial
+    from servefit.search.space import Space
+    from servefit.search.standing import Standing
+
+Point = tuple[float, float, float]
+
+
+def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation, ...]:
+    """What nothing else that keeps the SLA beats in one of the three figures without losing in another, the cheapest
+    first. Each configuration stands for its cheapest profile; profiles without a price are compared by vCPUs, and only
+    with each other."""
+    points: list[tuple[bool, Point, Recommendation]] = []
+    for one in standings(trials):
+        fitting = [profile for profile, members in space.profiles if one.configuration in members]
+        if one.trial.verdict != "PASS" or not fitting or not one.capacity_per_s:
+            continue
+        prices = [(Price.of(profile.price_per_hour, profile.vcpus), profile) for profile in fitting]
+        price, profile = min(prices, key=lambda pair: (pair[0].unpriced, pair[0].per_hour))
+        points.append((price.unpriced, _point(one, price), recommendation(profile, one.trial)))
+    front = [
+        (unpriced, point, found)
+        for unpriced, point, found in points
+        if not any(unpriced == other and _beats(rival, point) for other, rival, _ in points)
+    ]
+    return tuple(found for _, _, found in sorted(front, key=lambda one: one[:2]))
+
+
+def _point(one: Standing, price: Price) -> Point:
+    return price.per_hour / one.capacity_per_s, one.p95_ms if one.p95_ms else inf, -one.capacity_per_s
+
+
+def _beats(one: Point, other: Point) -> bool:
+    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))

@@ -1,0 +1,167 @@
+"""Which configuration is measured next: where measuring is expected to pay most, then what Optuna would try.
+
+Predictions come first. Every envelope size and every backend with a chance gets its best configuration measured, then
+whatever is expected to improve most on the best so far. When nothing is expected to gain more than a fraction of a per
+cent, the tree-structured Parzen estimator, which knows no predictions and so does not share their errors, gets a share
+of the tests; then the search is over. A space that fits into the tests is measured whole. Nothing is measured twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from servefit.search.outlook import improvement
+from servefit.search.ranking import score_of
+from servefit.search.study import Outcome, Proposals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from servefit.profiler.types import Configuration
+    from servefit.search.outlook import Outlook, Promise
+    from servefit.search.recommendation import Trial
+    from servefit.search.request import JobRequest
+    from servefit.search.score import Score
+
+WORTH_MEASURING = 0.003
+"""An expected improvement below 0.3 % is not worth a test."""
+
+PARZEN_EVERY = 5
+"""One test in so many is left to the Parzen estimator, once predictions promise nothing more."""
+
+Source: TypeAlias = Literal["grid", "prediction", "parzen"]
+
+AtOnce: TypeAlias = "Callable[[Sequence[int]], bool]"
+"""Whether envelopes of so many vCPUs fit onto the host side by side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What to measure, and whose idea it was."""
+
+    configuration: Configuration
+    source: Source
+
+
+class Proposer:
+    """Proposes configurations of ``grid``; told of every trial and every failure.
+
+    ``outlook`` is None where nothing was timed beforehand: then the Parzen estimator proposes from the start.
+    """
+
+    def __init__(
+        self, grid: Sequence[Configuration], request: JobRequest, *, outlook: Outlook | None, exhaustive: bool
+    ) -> None:
+        self._grid = grid
+        self._request = request
+        self._outlook = outlook
+        self._exhaustive = exhaustive
+        self._parzen = Proposals(grid, objectives=2, seed=request.seed)
+        self._settled: dict[Configuration, Trial | None] = {}
+        self._running: set[Configuration] = set()
+        self._by_parzen = 0
+
+    def next(self, *, beside: Sequence[Configuration] = (), at_once: AtOnce | None = None) -> Proposal | None:
+        """What to measure next, None when nothing is worth it or nothing is left. Every proposal is answered by
+        ``learn`` or ``fail``; others may be asked for meanwhile, to be measured ``beside`` those: then only what can be
+        measured ``at_once`` with them is proposed."""
+        left = [one for one in self._grid if one not in self._settled and one not in self._running]
+        if beside and at_once is not None:
+            fitting = {
+                vcpus for vcpus in {one.vcpus for one in left} if at_once([*(one.vcpus for one in beside), vcpus])
+            }
+            left = [one for one in left if one.vcpus in fitting]
+        if not left:
+            return None
+        proposal = self._propose(left)
+        if proposal is not None:
+            self._running.add(proposal.configuration)
+            self._by_parzen += proposal.source == "parzen"
+        return proposal
+
+    def learn(self, trial: Trial) -> None:
+        """``trial`` was measured, and the machine did not get in the way."""
+        self._settle(trial.configuration, trial)
+        self._parzen.learn(trial.configuration, Outcome(objectives=objectives(trial), violation=trial.violation))
+        if self._outlook is not None:
+            self._outlook.learn(trial)
+
+    def fail(self, configuration: Configuration) -> None:
+        """``configuration`` could not be measured."""
+        self._settle(configuration, None)
+        self._parzen.learn(configuration, None)
+
+    def _settle(self, configuration: Configuration, trial: Trial | None) -> None:
+        self._running.discard(configuration)
+        self._settled[configuration] = trial
+
+    def _propose(self, left: Sequence[Configuration]) -> Proposal | None:
+        if self._exhaustive:
+            return Proposal(configuration=self._most_promising(left), source="grid")
+        if self._outlook is None:
+            return self._by_the_parzen_estimator(left)
+        if (one := self._predicted(left)) is not None:
+            return Proposal(configuration=one, source="prediction")
+        if self._by_parzen * PARZEN_EVERY < len(self._settled) + len(self._running):
+            return self._by_the_parzen_estimator(left)
+        return None
+
+    def _by_the_parzen_estimator(self, left: Sequence[Configuration]) -> Proposal:
+        return Proposal(configuration=self._parzen.next(frozenset(left)), source="parzen")
+
+    def _taken(self) -> Collection[Configuration]:
+        return self._settled.keys() | self._running
+
+    def _most_promising(self, left: Sequence[Configuration]) -> Configuration:
+        """In an exhaustive search the order only matters to whoever interrupts it."""
+        promises = [] if self._outlook is None else self._outlook.at_best(left)
+        return min(promises, key=lambda one: one.score).configuration if promises else left[0]
+
+    def _predicted(self, left: Sequence[Configuration]) -> Configuration | None:
+        """What predictions say, None when they promise nothing more."""
+        outlook = self._outlook
+        if outlook is None:
+            return None
+        promises = sorted(outlook.at_best(left), key=lambda one: one.score)
+        if (first := self._first_of_its_size(promises)) is not None:
+            return first
+        best = self.best_score()
+        chosen, most = None, WORTH_MEASURING
+        for optimistic in promises:
+            # Limits and latency can only make it less, and take a simulation to know.
+            if improvement(optimistic, best) <= most:
+                continue
+            promise = outlook.promise(optimistic.configuration)
+            if promise is not None and (gain := improvement(promise, best)) > most:
+                chosen, most = promise.configuration, gain
+        return chosen
+
+    def _first_of_its_size(self, promises: Sequence[Promise]) -> Configuration | None:
+        """The best of an envelope size of which nothing was tried, the largest first: every profile gets an answer."""
+        tried = {one.vcpus for one in self._taken()}
+        missing = sorted({one.configuration.vcpus for one in promises} - tried, reverse=True)
+        if not missing:
+            return None
+        return next(one.configuration for one in promises if one.configuration.vcpus == missing[0])
+
+    def best_score(self) -> Score | None:
+        """The best score of what keeps the limits; None while nothing does."""
+        if self._outlook is None:
+            return None
+        return min(
+            (
+                score_of(trial, self._outlook.price(trial.configuration), self._request)
+                for trial in self._settled.values()
+                if trial is not None and trial.verdict == "PASS"
+            ),
+            default=None,
+        )
+
+
+def objectives(trial: Trial) -> tuple[float, float]:
+    """What the study minimises: vCPU-seconds an inference, since prices differ between profiles of one size, and p95 in
+    ms."""
+    throughput = trial.capacity.throughput_per_s
+    p95 = trial.judged.latency_ms["p95"]
+    return (trial.configuration.vcpus / throughput if throughput else 1e9), min(1e9 if p95 is None else p95, 1e9)

@@ -1,0 +1,188 @@
+"""What a search asks of the simulation: the capacity of a configuration, its latency at a rate, and the highest rate at
+which limits on latency hold.
+
+Arrivals are a Poisson process. The same random numbers serve every rate, so that rates differ by what they do to the
+queue alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.errors import SpecError
+from servefit.profiler.rate_fit import settled
+from servefit.profiler.summary import NS_PER_MS, samples_needed
+from servefit.profiler.traffic import NS_PER_S
+from servefit.search.queueing.discipline import Discipline
+from servefit.search.queueing.simulation import Simulated, simulate_arrivals
+
+if TYPE_CHECKING:
+    from servefit.search.queueing.service import ServiceTimes
+
+_PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**halved for halved in range(1, 8)))
+"""Parts of the capacity at which the highest rate is first looked for, from above."""
+
+_PRECISION = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """``latency_ms`` holds percentiles of the response time by name ("p95"), None where there are too few samples.
+
+    They are those at ``at_rate_per_s``; where that is None, those of the closed loop that keeps all workers busy with
+    full batches, whose throughput is ``capacity_per_s``. ``saturated`` means that a rate was asked for that cannot be
+    served.
+    """
+
+    capacity_per_s: float
+    latency_ms: Mapping[str, float | None]
+    at_rate_per_s: float | None
+    saturated: bool
+
+
+def predict(
+    service: ServiceTimes,
+    *,
+    workers: int,
+    max_batch: int = 1,
+    batch_delay_us: int = 0,
+    rate_per_s: float | None,
+    percentiles: Sequence[float],
+    requests: int = 4000,
+    seed: int = 0,
+) -> Prediction:
+    """The capacity of a configuration, and ``percentiles`` (0..100, exclusive) of its response time at ``rate_per_s``.
+
+    Those are of ``requests`` simulated requests, without the first tenth, in which the queue fills up. Raises
+    SpecError.
+    """
+    for rank in percentiles:
+        _check_rank(rank)
+    discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
+    capacity_per_s = _capacity_per_s(service, discipline)
+    if rate_per_s is not None:
+        _check_above_zero("rate", rate_per_s)
+        if rate_per_s < capacity_per_s:
+            run = _PoissonRuns(service, discipline, requests=requests, seed=seed).at(rate_per_s)
+            if not run.saturated:
+                return Prediction(
+                    capacity_per_s=capacity_per_s,
+                    latency_ms=_percentiles_ms(settled(run.response_ns), percentiles),
+                    at_rate_per_s=rate_per_s,
+                    saturated=False,
+                )
+    # Every worker keeps its own users, who wait for nothing but the call and the driver.
+    response_ns = service.strata_ns(max_batch, workers) + discipline.overhead_ns(max_batch)
+    values = np.percentile(response_ns, percentiles, method="inverted_cdf") / NS_PER_MS
+    return Prediction(
+        capacity_per_s=capacity_per_s,
+        latency_ms={_name(rank): float(value) for rank, value in zip(percentiles, values, strict=True)},
+        at_rate_per_s=None,
+        saturated=rate_per_s is not None,
+    )
+
+
+def highest_rate_per_s(
+    service: ServiceTimes,
+    *,
+    workers: int,
+    max_batch: int = 1,
+    batch_delay_us: int = 0,
+    limits: Sequence[tuple[float, float]],
+    requests: int = 20_000,
+    seed: int = 0,
+) -> float:
+    """The highest rate of Poisson arrivals at which all ``limits`` hold: pairs of a percentile (0..100, exclusive) and
+    what the response time may be there, in ms. 0.0 where they hold at no rate worth a thousandth of the capacity.
+
+    Looks from the capacity downwards, since with a batch delay a rate may be too low as well, and bisects where it
+    finds one that passes. Raises SpecError.
+    """
+    for rank, limit_ms in limits:
+        _check_rank(rank)
+        _check_above_zero("limit", limit_ms)
+    discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
+    if any(limit_ms < _least_percentile_ms(service, discipline, rank) for rank, limit_ms in limits):
+        return 0.0
+    runs = _PoissonRuns(service, discipline, requests=requests, seed=seed)
+
+    def holds(rate_per_s: float) -> bool:
+        run = runs.at(rate_per_s)
+        response_ms = settled(run.response_ns) / NS_PER_MS
+        return not run.saturated and all(np.mean(response_ms <= limit) >= rank / 100 for rank, limit in limits)
+
+    high = _capacity_per_s(service, discipline)
+    for low in [part * high for part in _PARTS]:
+        if holds(low):
+            break
+        high = low
+    else:
+        return 0.0
+    while high - low > _PRECISION * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+class _PoissonRuns:
+    """Simulations of ``requests`` Poisson arrivals at any rate, with the same random numbers."""
+
+    def __init__(self, service: ServiceTimes, discipline: Discipline, *, requests: int, seed: int) -> None:
+        if requests < 1:
+            raise SpecError("requests", requests, "is not above zero")
+        random = np.random.default_rng(seed)
+        # At a rate of one a nanosecond; the run ends with one more arrival.
+        self._arrivals_ns = np.cumsum(random.exponential(1.0, requests + 1))
+        self._drawn = service.draw(
+            requests, most_requests=discipline.max_batch, workers=discipline.workers, random=random
+        )
+        self._discipline = discipline
+
+    def at(self, rate_per_s: float) -> Simulated:
+        due_ns = self._arrivals_ns * (NS_PER_S / rate_per_s)
+        return simulate_arrivals(due_ns[:-1], self._drawn, self._discipline, end_ns=float(due_ns[-1]))
+
+
+def _capacity_per_s(service: ServiceTimes, discipline: Discipline) -> float:
+    """What a closed loop of as many users as fill the batches of all workers comes to.
+
+    Exact: every worker that has answered a full batch serves the same users again at once.
+    """
+    batch = discipline.max_batch
+    call_ns = service.mean_ns(batch, discipline.workers) + discipline.overhead_ns(batch)
+    return discipline.workers * batch / call_ns * NS_PER_S
+
+
+def _least_percentile_ms(service: ServiceTimes, discipline: Discipline, rank: float) -> float:
+    """What the percentile of the response time exceeds at any rate: calls of the quickest size, of the narrowest shape,
+    without a queue."""
+    means_ns = [service.mean_ns(requests) for requests in range(1, discipline.max_batch + 1)]
+    shapes = [np.percentile(one.strata_ns, rank, method="inverted_cdf") / one.mean_ns for one in service.batches]
+    return float(min(means_ns) * min(shapes) * min(1.0, service.slowdown(discipline.workers)) / NS_PER_MS)
+
+
+def _percentiles_ms(response_ns: np.ndarray, percentiles: Sequence[float]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {_name(rank): None for rank in percentiles}
+    known = [rank for rank in percentiles if len(response_ns) >= samples_needed(rank)]
+    values = np.percentile(response_ns, known, method="inverted_cdf") / NS_PER_MS
+    found.update((_name(rank), float(value)) for rank, value in zip(known, values, strict=True))
+    return found
+
+
+def _name(rank: float) -> str:
+    return f"p{rank:g}"
+
+
+def _check_rank(rank: float) -> None:
+    if not 0 < rank < 100:
+        raise SpecError("percentile", rank, "is not between 0 and 100")
+
+
+def _check_above_zero(field: str, value: float) -> None:
+    if not (value > 0 and isfinite(value)):
+        raise SpecError(field, value, "is not a finite number above zero")

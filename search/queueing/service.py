@@ -1,0 +1,169 @@
+"""How long calls of a predictor take: what was measured of them, and times drawn from that for a simulation.
+
+Distributions are kept as the means of equal shares of the sorted times, which is short enough to be stored and keeps
+the mean exactly. Measuring is left to the profiler.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite
+from typing import Self
+
+import numpy as np
+
+from servefit.errors import SpecError
+
+MOST_STRATA = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchTimes:
+    """Times of calls that join ``requests`` requests, made by one worker alone.
+
+    ``strata_ns`` are the means of equal shares of the sorted times, ascending, at most a hundred. Raises SpecError.
+    """
+
+    requests: int
+    strata_ns: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.requests < 1:
+            raise SpecError("requests", self.requests, "is not above zero")
+        if not self.strata_ns:
+            raise SpecError("strata_ns", self.strata_ns, "is empty")
+        if len(self.strata_ns) > MOST_STRATA:
+            raise SpecError("strata_ns", len(self.strata_ns), f"is more than {MOST_STRATA} values")
+        for stratum_ns in self.strata_ns:
+            _check_above_zero("strata_ns", stratum_ns)
+        if any(high < low for low, high in pairwise(self.strata_ns)):
+            raise SpecError("strata_ns", self.strata_ns, "is not ascending")
+
+    @classmethod
+    def of(cls, requests: int, times_ns: np.ndarray) -> Self:
+        """What ``times_ns`` (n,) of calls amount to: a hundred strata, or as many as there are values if fewer.
+
+        Their mean is that of the times: one that lies between two shares belongs to both in part. Raises SpecError.
+        """
+        times = np.sort(np.asarray(times_ns, dtype=np.float64))
+        if len(times) > MOST_STRATA:
+            below = np.concatenate([[0.0], np.cumsum(times)])
+            bounds = np.linspace(0, len(times), MOST_STRATA + 1)
+            # Rounding may turn around shares that are equal.
+            times = np.sort(np.diff(np.interp(bounds, np.arange(len(below)), below)) * MOST_STRATA / len(times))
+        return cls(requests=requests, strata_ns=tuple(times.tolist()))
+
+    @property
+    def mean_ns(self) -> float:
+        return float(np.mean(self.strata_ns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnTimes:
+    """Service times for the calls of a simulation. With ``requests`` requests, and ``busy`` workers in a call as it
+    begins, the n-th takes ``means_ns[requests] * shapes[requests][n] * slowdowns[busy]`` nanoseconds.
+
+    Indices 0 of requests and of busy stand for nothing. ``calls`` is how many calls there are times for.
+    """
+
+    calls: int
+    means_ns: tuple[float, ...]
+    shapes: tuple[tuple[float, ...], ...]
+    slowdowns: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTimes:
+    """What is known of the service times of a configuration's predictor.
+
+    ``batches`` has the measured batch sizes, ascending. With ``workers`` workers busy at once a call takes
+    ``contention`` times as long as alone, on average. Raises SpecError.
+    """
+
+    batches: tuple[BatchTimes, ...]
+    workers: int = 1
+    contention: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.batches:
+            raise SpecError("batches", self.batches, "is empty")
+        if any(high.requests <= low.requests for low, high in pairwise(self.batches)):
+            raise SpecError("batches", [batch.requests for batch in self.batches], "is not ascending")
+        if self.workers < 1:
+            raise SpecError("workers", self.workers, "is not above zero")
+        _check_above_zero("contention", self.contention)
+        if self.workers == 1 and self.contention != 1:
+            raise SpecError("contention", self.contention, "is not 1, and one worker has none to contend with")
+
+    def mean_ns(self, requests: int, busy: int = 1) -> float:
+        """The mean time of a call of ``requests`` requests while ``busy`` workers are in a call, this one included.
+
+        Linear in the number of requests between sizes that were measured. Beyond the last one the last segment goes on,
+        where it does not fall; below the first one the first segment does, where it stays between the first mean and
+        its proportional part. A single size is scaled in proportion.
+        """
+        if requests < 1:
+            raise SpecError("requests", requests, "is not above zero")
+        return self._mean_alone_ns(requests) * self.slowdown(busy)
+
+    def slowdown(self, busy: int) -> float:
+        """How many times longer a call takes with ``busy`` workers busy than with one.
+
+        Linear from 1 to ``contention`` at ``workers``, and beyond; where it falls, it falls no further than that.
+        """
+        if busy < 1:
+            raise SpecError("busy", busy, "is not above zero")
+        if self.workers == 1:
+            return 1.0
+        grown = 1 + (self.contention - 1) * (busy - 1) / (self.workers - 1)
+        return max(grown, min(self.contention, 1.0))
+
+    def strata_ns(self, requests: int, busy: int = 1) -> np.ndarray:
+        """The distribution behind :meth:`mean_ns`: float64, equally likely, ascending. Its shape is that of the nearest
+        size that was measured."""
+        shape = self._nearest(requests)
+        return np.array(shape.strata_ns) * (self.mean_ns(requests, busy) / shape.mean_ns)
+
+    def draw(self, calls: int, *, most_requests: int, workers: int, random: np.random.Generator) -> DrawnTimes:
+        """Times for ``calls`` calls of up to ``most_requests`` requests, with up to ``workers`` workers busy.
+
+        The strata come in random order, and all of them equally often (but for a remainder): the means of two
+        simulations differ by less than those of independent draws, so that shorter ones will do.
+        """
+        ranks = (random.permutation(calls) + 0.5) / max(calls, 1)
+        shapes: dict[int, tuple[float, ...]] = {}
+        for batch in self.batches:
+            strata = np.array(batch.strata_ns) / batch.mean_ns
+            shapes[batch.requests] = tuple(strata[(ranks * len(strata)).astype(np.int64)].tolist())
+        sizes = range(1, most_requests + 1)
+        return DrawnTimes(
+            calls=calls,
+            means_ns=(0.0, *(self._mean_alone_ns(requests) for requests in sizes)),
+            shapes=((), *(shapes[self._nearest(requests).requests] for requests in sizes)),
+            slowdowns=(0.0, *(self.slowdown(count) for count in range(1, workers + 1))),
+        )
+
+    def _nearest(self, requests: int) -> BatchTimes:
+        return min(self.batches, key=lambda batch: abs(batch.requests - requests))
+
+    def _mean_alone_ns(self, requests: int) -> float:
+        first, last = self.batches[0], self.batches[-1]
+        if len(self.batches) == 1:
+            return first.mean_ns * requests / first.requests
+        # The segment that ends at the first size above, or else the last one.
+        ends = bisect_right(self.batches, requests, 1, len(self.batches) - 1, key=lambda batch: batch.requests)
+        low, high = self.batches[ends - 1], self.batches[ends]
+        slope = (high.mean_ns - low.mean_ns) / (high.requests - low.requests)
+        mean_ns = low.mean_ns + slope * (requests - low.requests)
+        if requests > last.requests:
+            return max(mean_ns, last.mean_ns)
+        if requests < first.requests:
+            return min(max(mean_ns, first.mean_ns * requests / first.requests), first.mean_ns)
+        return mean_ns
+
+
+def _check_above_zero(field: str, value: float) -> None:
+    if not (value > 0 and isfinite(value)):
+        raise SpecError(field, value, "is not a finite number above zero")

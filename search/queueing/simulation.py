@@ -1,0 +1,177 @@
+"""What a traffic does to a configuration, simulated with service times that were measured.
+
+The queues are those of the in-process driver (``open_loop``, ``closed_loop``); figures mean what they mean in
+``profiler.summary``. What the driver or the machine lose now and then (late wake-ups, other processes) is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.errors import SpecError
+from servefit.profiler.summary import NS_PER_MS
+from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.search.queueing.closed_loop import serve_users
+from servefit.search.queueing.discipline import CALL_OVERHEAD_NS, REQUEST_OVERHEAD_NS, Discipline, Served
+from servefit.search.queueing.open_loop import serve_arrivals
+
+if TYPE_CHECKING:
+    from servefit.search.queueing.service import DrawnTimes, ServiceTimes
+
+_MOST_WAITING = 0.05
+"""As in ``profiler.summary``."""
+
+_MOST_DRAWS = 50_000
+"""Different service times in a closed loop, whose calls cannot be counted before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Simulated:
+    """A simulated run. Requests are in the order in which they were begun, times float64 nanoseconds from the start.
+
+    ``batches`` (int64) has the number of requests of each call, in the same order. Figures are of ``plateau_ns``.
+    ``saturated`` means what it means in ``profiler.summary``; a closed loop never is.
+    """
+
+    scheduled_ns: np.ndarray
+    started_ns: np.ndarray
+    ended_ns: np.ndarray
+    batches: np.ndarray
+    plateau_ns: tuple[float, float]
+    workers: int
+    saturated: bool
+
+    @property
+    def calls(self) -> int:
+        return len(self.batches)
+
+    @property
+    def response_ns(self) -> np.ndarray:
+        """Of all requests, on the plateau or not."""
+        response_ns: np.ndarray = self.ended_ns - self.scheduled_ns
+        return response_ns
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Answers on the plateau."""
+        begin, end = self.plateau_ns
+        answered = np.count_nonzero((self.ended_ns >= begin) & (self.ended_ns < end))
+        return float(answered / (end - begin) * NS_PER_S)
+
+    def percentile_ms(self, rank: float) -> float:
+        """The percentile (0..100) of the response time of what was due on the plateau, a value that occurred; NaN where
+        nothing was due."""
+        begin, end = self.plateau_ns
+        due = (self.scheduled_ns >= begin) & (self.scheduled_ns < end)
+        if not due.any():
+            return float("nan")
+        return float(np.percentile(self.response_ns[due], rank, method="inverted_cdf") / NS_PER_MS)
+
+    @property
+    def utilisation(self) -> float:
+        """For which part of the plateau workers were in a call, on average (at most 1)."""
+        begin, end = self.plateau_ns
+        firsts = np.cumsum(self.batches) - self.batches
+        within = np.minimum(self.ended_ns[firsts], end) - np.maximum(self.started_ns[firsts], begin)
+        return float(np.maximum(within, 0).sum() / (self.workers * (end - begin)))
+
+
+def simulate(
+    service: ServiceTimes,
+    traffic: OpenLoop | ClosedLoop,
+    *,
+    workers: int,
+    max_batch: int = 1,
+    batch_delay_us: int = 0,
+    overhead_ns: float = CALL_OVERHEAD_NS,
+    overhead_per_request_ns: float = REQUEST_OVERHEAD_NS,
+    most_requests: int | None = None,
+    seed: int = 0,
+) -> Simulated:
+    """Carry out ``traffic``, which has its own seed for arrivals; ``seed`` is that of the service times.
+
+    ``overhead_ns`` a call and ``overhead_per_request_ns`` pass after a call until its worker is free. The run ends
+    after ``most_requests`` arrivals, or in a closed loop after that many answers on the plateau. Raises SpecError.
+    """
+    discipline = Discipline(
+        workers=workers,
+        max_batch=max_batch,
+        batch_delay_us=batch_delay_us,
+        call_overhead_ns=overhead_ns,
+        request_overhead_ns=overhead_per_request_ns,
+    )
+    if most_requests is not None and most_requests < 1:
+        raise SpecError("requests", most_requests, "is not above zero")
+    random = np.random.default_rng(seed)
+    if isinstance(traffic, OpenLoop):
+        due_ns, end_ns = traffic.arrivals_ns(), traffic.duration_s * NS_PER_S
+        if most_requests is not None and most_requests < len(due_ns):
+            due_ns, end_ns = due_ns[:most_requests], float(due_ns[most_requests])
+        drawn = service.draw(len(due_ns), most_requests=max_batch, workers=workers, random=random)
+        return simulate_arrivals(due_ns, drawn, discipline, end_ns=end_ns, backlog_cap=traffic.backlog_cap)
+    return _simulate_users(service, traffic, discipline, inf if most_requests is None else most_requests, random)
+
+
+def simulate_arrivals(
+    due_ns: np.ndarray,
+    drawn: DrawnTimes,
+    discipline: Discipline,
+    *,
+    end_ns: float,
+    backlog_cap: int | None = None,
+) -> Simulated:
+    """Serve arrivals at ``due_ns`` (n,), ascending and before ``end_ns``, with ``drawn`` times for n calls.
+
+    More than ``backlog_cap`` waiting requests are saturation, but do not end the run.
+    """
+    served = serve_arrivals(due_ns, drawn, discipline)
+    saturated = _saturated(served, discipline, end_ns, backlog_cap)
+    return _simulated(served, discipline, (0.0, end_ns), saturated=saturated)
+
+
+def _saturated(served: Served, discipline: Discipline, end_ns: float, backlog_cap: int | None) -> bool:
+    due_ns, started_ns = served.scheduled_ns, served.started_ns
+    if backlog_cap is not None and np.any(due_ns[backlog_cap:] <= started_ns[: max(len(due_ns) - backlog_cap, 0)]):
+        return True
+    backlog = np.count_nonzero((due_ns < end_ns - discipline.delay_ns) & (started_ns >= end_ns))
+    return bool(backlog > max(_MOST_WAITING * len(due_ns), sqrt(len(due_ns)), discipline.workers))
+
+
+def _simulate_users(
+    service: ServiceTimes,
+    traffic: ClosedLoop,
+    discipline: Discipline,
+    most_answers: float,
+    random: np.random.Generator,
+) -> Simulated:
+    joins_ns = [join_s * NS_PER_S for join_s in traffic.joins_s()]
+    shortest_ns = min(batch.strata_ns[0] for batch in service.batches)
+    most_calls = discipline.workers * traffic.duration_s * NS_PER_S / shortest_ns
+    drawn = service.draw(
+        int(min(most_calls, most_answers, _MOST_DRAWS)) + 1,
+        most_requests=discipline.max_batch,
+        workers=discipline.workers,
+        random=random,
+    )
+    served, end_ns = serve_users(
+        joins_ns, drawn, discipline, end_ns=traffic.duration_s * NS_PER_S, most_answers=most_answers
+    )
+    return _simulated(served, discipline, (joins_ns[-1], end_ns), saturated=False)
+
+
+def _simulated(
+    served: Served, discipline: Discipline, plateau_ns: tuple[float, float], *, saturated: bool
+) -> Simulated:
+    return Simulated(
+        scheduled_ns=served.scheduled_ns,
+        started_ns=served.started_ns,
+        ended_ns=served.ended_ns,
+        batches=served.batches,
+        plateau_ns=plateau_ns,
+        workers=discipline.workers,
+        saturated=saturated,
+    )

@@ -1,0 +1,246 @@
+"""The search of a job, from the first microbenchmark to the confirmed winner: what is measured, in which order, and
+when it is enough.
+
+How something is measured is for the ``Bench`` that it is given, so the same search runs on workers and on a table of
+figures that were measured before. Fidelity rises from stage to stage: calls timed alone, a simulation of the whole
+space, load tests where they promise most, the finalists in turns, and the winner once more, for longer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf, isfinite, log
+from typing import TYPE_CHECKING, Protocol
+
+from servefit.search.explaining import importance, naive_default
+from servefit.search.finalists import finalists, still_in
+from servefit.search.outlook import Outlook
+from servefit.search.proposing import Proposer
+from servefit.search.ranking import recommend
+from servefit.search.survey import Survey
+from servefit.search.testing import CONFIRMING
+
+if TYPE_CHECKING:
+    from servefit.profiler.types import Configuration
+    from servefit.search.clock import Clock
+    from servefit.search.progress import Progress
+    from servefit.search.queueing.service import ServiceTimes
+    from servefit.search.recommendation import Recommendation, Trial
+    from servefit.search.request import JobRequest
+    from servefit.search.space import Space
+    from servefit.search.testing import Durations
+
+TIMING_SHARE = 0.45
+SEARCH_SHARE = 0.65
+ROUNDS_SHARE = 0.85
+"""When this part of the job's time is over no more calls are timed alone, nothing new is tried, and no further round of
+the finalists begins: the rest is for confirming the winner."""
+
+MOST_ROUNDS = 6
+LEAST_TESTS_FOR_ROUNDS = 12
+"""A job that may make fewer tests spends them on configurations."""
+
+MOST_CONFIRMATIONS = 2
+
+TYPICAL_TEST_S = 2.0
+TYPICAL_ROUND_TEST_S = 1.2
+"""What a test takes with its fresh processes, before anything is known of it."""
+
+
+class Bench(Protocol):
+    """Measures. What cannot be measured is None; ``clock.tests`` counts every load test."""
+
+    def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
+        """Time calls of ``subject`` alone, with each number of requests."""
+        ...
+
+    def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
+        """Put each of ``batch`` under load, all at the same time."""
+        ...
+
+    def in_turn(self, configuration: Configuration, nth_round: int) -> Trial | None:
+        """Put a finalist under a short load."""
+        ...
+
+    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+        """Put the winner under load again."""
+        ...
+
+    def at_once(self, vcpus: Sequence[int]) -> bool:
+        """Whether envelopes of these sizes can be measured at the same time."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """``reference`` is the backend of the model's own library. ``trials`` and ``failed`` grow as it goes; what they
+    hold at the beginning is not measured again, and ``earlier`` trials of other jobs only help to predict."""
+
+    space: Space
+    request: JobRequest
+    reference: str
+    clock: Clock
+    bench: Bench
+    progress: Progress
+    service_times: Mapping[Configuration, ServiceTimes] = field(default_factory=dict)
+    earlier: Iterable[Trial] = ()
+    trials: list[Trial] = field(default_factory=list)
+    failed: set[Configuration] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
+    survey: Survey = field(init=False)
+    outlook: Outlook = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.survey = Survey.of(self.space.grid)
+        self.survey.known.update(self.service_times)
+        self.outlook = Outlook(self.space, self.survey, self.request)
+
+    def carry_out(self) -> None:
+        """Search to the end. Raises what the bench raises."""
+        exhaustive = len(self.space.grid) <= min(self.clock.left_s / TYPICAL_TEST_S, self.clock.test_limit)
+        if not exhaustive:
+            self.progress.stage("timing calls")
+            self.survey.carry_out(self.space.grid, self.bench.time, lambda: not self.clock.spent(TIMING_SHARE))
+        self.progress.stage("measuring")
+        self._try_configurations(exhaustive=exhaustive)
+        self._measure_in_turns()
+        self._confirm()
+
+    def recommendations(self) -> tuple[Recommendation, ...]:
+        """What to deploy, by what is known so far."""
+        return recommend(self.space, self.trials, self.request)
+
+    def untried(self) -> Iterator[str]:
+        """The profiles of which nothing was tried."""
+        tried = {one.configuration for one in self.trials} | self.failed
+        for profile, fitting in self.space.profiles:
+            if fitting and not tried & fitting:
+                yield profile.name
+
+    def importance(self) -> dict[str, float]:
+        """How much each parameter explains of the differences between all configurations, as they are expected to be
+        now. Cost is counted in vCPUs, since some prices may be unknown."""
+        figures: dict[Configuration, float] = {}
+        if self.request.goal == "latency":
+            promised = {one.configuration: one.score.figure for one in self.outlook.at_best(self.space.grid)}
+            figures = {one: log(figure) for one, figure in promised.items() if 0 < figure < inf}
+        else:
+            for one, capacity in zip(self.space.grid, self.outlook.capacities(self.space.grid), strict=True):
+                if capacity is not None:
+                    vcpus = 1 if self.request.goal == "throughput" else one.vcpus
+                    figures[one] = log(vcpus) - capacity.log_mean
+        return importance(figures)
+
+    def _try_configurations(self, *, exhaustive: bool) -> None:
+        proposer = Proposer(
+            self.space.grid,
+            self.request,
+            outlook=self.outlook if self.survey.known else None,
+            exhaustive=exhaustive,
+        )
+        for trial in self.earlier:
+            if trial.verdict != "INVALID":
+                self.outlook.learn(trial, earlier=True)
+        for trial in self.trials:
+            if trial.round is None:
+                _tell(proposer, trial.configuration, trial)
+        for one in self.failed:
+            proposer.fail(one)
+        while self._goes_on(ROUNDS_SHARE if exhaustive else SEARCH_SHARE):
+            batch = self._batch(proposer)
+            if not batch:
+                return
+            results = self.bench.load_tests(batch)
+            for one in batch:
+                self._keep(one, results[one])
+                _tell(proposer, one, results[one])
+
+    def _goes_on(self, share: float) -> bool:
+        """One test is made in any case."""
+        in_time = not self.clock.spent(share) or not (self.trials or self.failed)
+        return in_time and self.clock.tests_to_search > 0
+
+    def _batch(self, proposer: Proposer) -> list[Configuration]:
+        """As many proposals as may run, and can run, at once."""
+        wanted = int(min(self.request.max_parallel_tests, self.clock.tests_to_search))
+        batch: list[Configuration] = []
+        while len(batch) < wanted and (proposal := proposer.next(beside=batch, at_once=self.bench.at_once)) is not None:
+            batch.append(proposal.configuration)
+        return batch
+
+    def _keep(self, configuration: Configuration, result: Trial | None) -> None:
+        if result is None:
+            self.failed.add(configuration)
+        else:
+            self.trials.append(result)
+
+    def _measure_in_turns(self) -> None:
+        """Measure the finalists in turns, so that they are told apart as well as the time allows."""
+        if self.clock.test_limit < LEAST_TESTS_FOR_ROUNDS or not self.trials:
+            return
+        chosen = finalists(self.recommendations(), self.space, self.trials, self.request)
+        naive = naive_default(self.space.grid, chosen[0].vcpus, self.reference) if chosen else None
+        if naive in self.failed or naive in chosen:
+            naive = None
+        self.progress.stage("measuring the best in turns")
+        coin = random.Random(self.request.seed)
+        # A job that is taken up again goes on with the round after the last.
+        first = 1 + max((one.round for one in self.trials if one.round is not None), default=-1)
+        for nth in range(first, MOST_ROUNDS):
+            turn = [*chosen, *([] if naive is None else [naive])]
+            if len(turn) < 2 or not self._round_fits(len(turn)):
+                return
+            for one in coin.sample(turn, len(turn)):
+                self._keep(one, self.bench.in_turn(one, nth))
+            chosen, naive = still_in(chosen, naive, self.trials, self.request, self.failed)
+
+    def _round_fits(self, tests: int) -> bool:
+        expected_s = tests * TYPICAL_ROUND_TEST_S
+        in_time = self.clock.elapsed_s + expected_s <= ROUNDS_SHARE * self.clock.limit_s
+        return in_time and self.clock.tests_left > tests
+
+    def _confirm(self) -> None:
+        """Measure the winner again, for longer: the best of many measurements is partly the luckiest. If that makes
+        another one the winner, that one is confirmed too."""
+        confirmed: set[Configuration] = set()
+        while recommendations := self.recommendations():
+            best = recommendations[0].trial
+            if best.configuration in confirmed:
+                return
+            if len(confirmed) == MOST_CONFIRMATIONS or not self._confirmation_fits():
+                self.remarks.append("the winner was not confirmed: the tests or the time asked for ran out")
+                return
+            self.progress.stage("measuring the winner again")
+            result = self.bench.confirm(best.configuration, self._confirming())
+            confirmed.add(best.configuration)
+            self._keep(best.configuration, result)
+            if result is None:
+                self.trials = [one for one in self.trials if one.configuration != best.configuration]
+            elif result.verdict == "INVALID" and best.verdict != "INVALID":
+                self.remarks.append(f"the second measurement of the winner was disturbed: {result.reason}")
+
+    def _confirming(self) -> Durations:
+        """How long the confirmation may take: as long as it needs, within the time that is left."""
+        if not isfinite(self.clock.limit_s):
+            return CONFIRMING
+        left_s = self.clock.left_s - TYPICAL_TEST_S - CONFIRMING.capacity_s
+        if not self.request.allow_noise:
+            left_s /= 2  # a disturbed run is made again
+        return replace(CONFIRMING, at_rate_most_s=min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s)))
+
+    def _confirmation_fits(self) -> bool:
+        """Whether tests and time are left to measure once more."""
+        phases = self.request.phases
+        expected_s = TYPICAL_TEST_S / 2 + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
+        if self.request.sla.rate_per_s is not None:
+            expected_s += CONFIRMING.at_rate_s
+        return self.clock.left_s >= expected_s and self.clock.tests_left >= 1
+
+
+def _tell(proposer: Proposer, configuration: Configuration, trial: Trial | None) -> None:
+    if trial is None or trial.verdict == "INVALID":  # that says nothing about the configuration
+        proposer.fail(configuration)
+    else:
+        proposer.learn(trial)

@@ -1,0 +1,115 @@
+"""How configurations stand after all measurements of each, and how sure the difference between two of them is.
+
+The best of many single measurements is partly the luckiest. So every measurement of a configuration counts, and the
+finalists are measured again in rounds, one after the other in an order drawn anew, so that what the machine does
+meanwhile happens to all of them. Ratios and their intervals come from those rounds alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp, fsum, inf, log
+from typing import TYPE_CHECKING
+
+from servefit.profiler.comparing.intervals import mean_interval
+
+if TYPE_CHECKING:
+    from servefit.profiler.types import Configuration
+    from servefit.search.recommendation import Trial
+    from servefit.search.request import Goal
+
+LEAST_ROUNDS = 3
+"""Rounds that an interval takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One configuration: the ``trial`` that stands for it, which is the last valid one that was held against the SLA,
+    and what all valid ones amount to: geometric means of capacity and of p95 in ms (infinite where it is not known)."""
+
+    trial: Trial
+    capacity_per_s: float
+    p95_ms: float
+    measurements: int
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.trial.configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """How many times better one configuration is than another by ``metric``: above 1, the first is the better one.
+
+    ``ci95`` is the 95 % interval over the ``rounds`` in which both were measured in turns, None for fewer than two.
+    """
+
+    metric: str
+    ratio: float
+    ci95: tuple[float, float] | None
+    rounds: int
+
+
+def standings(trials: Iterable[Trial]) -> tuple[Standing, ...]:
+    """The standing of every configuration, in the order in which they were first measured. Invalid measurements count
+    only where there is nothing else."""
+    by_configuration: dict[Configuration, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_configuration[trial.configuration].append(trial)
+    return tuple(_standing(alike) for alike in by_configuration.values())
+
+
+def _standing(trials: Sequence[Trial]) -> Standing:
+    counted = [one for one in trials if one.verdict != "INVALID"] or list(trials)
+    judged = [one for one in counted if one.round is None] or counted
+    alike = [one for one in counted if one.judged.loop == judged[-1].judged.loop]
+    return Standing(
+        trial=judged[-1],
+        capacity_per_s=_geometric_mean([one.capacity.throughput_per_s for one in counted], empty=0.0),
+        p95_ms=_geometric_mean([latency_ms(one) for one in alike], empty=inf),
+        measurements=len(counted),
+    )
+
+
+def latency_ms(trial: Trial) -> float:
+    """The p95 that the SLA is held against, infinite where there are too few samples to know it."""
+    p95 = trial.judged.latency_ms["p95"]
+    return inf if p95 is None else p95
+
+
+def _geometric_mean(values: Iterable[float], *, empty: float) -> float:
+    """Of the values that are finite and above zero; ``empty`` where there are none."""
+    known = [value for value in values if 0 < value < inf]
+    return exp(fsum(map(log, known)) / len(known)) if known else empty
+
+
+def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, goal: Goal) -> Ratio | None:
+    """How much better ``one`` is than ``other`` in the rounds among ``trials``, None if no round has both.
+
+    By throughput, or, where latency is the goal, by p95. Invalid measurements are left out with their round.
+    """
+    valid = [trial for trial in trials if trial.round is not None and trial.verdict != "INVALID"]
+    mine = {trial.round: _figure(trial, goal) for trial in valid if trial.configuration == one}
+    theirs = {trial.round: _figure(trial, goal) for trial in valid if trial.configuration == other}
+    logs = [
+        log(mine[nth] / theirs[nth]) for nth in mine.keys() & theirs.keys() if 0 < mine[nth] < inf and theirs[nth] > 0
+    ]
+    if not logs:
+        return None
+    interval = None
+    if len(logs) >= LEAST_ROUNDS:
+        low, high = mean_interval(logs)
+        interval = (exp(low), exp(high))
+    return Ratio(
+        metric="p95 latency" if goal == "latency" else "throughput",
+        ratio=exp(fsum(logs) / len(logs)),
+        ci95=interval,
+        rounds=len(logs),
+    )
+
+
+def _figure(trial: Trial, goal: Goal) -> float:
+    """More is better."""
+    return 1 / latency_ms(trial) if goal == "latency" else trial.capacity.throughput_per_s

@@ -1,0 +1,42 @@
+"""The steps of a job: every compilation, microbenchmark and load test, with what came of it.
+
+A step is kept when it begins and again when it ends, so a job that is killed knows what it has. Where steps are kept
+is for ``storage`` to say, what they add up to for ``job``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from servefit.profiler.types import Configuration
+from servefit.search.queueing.service import ServiceTimes
+from servefit.search.recommendation import CompilationReport, Trial
+
+Kind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation"]
+"""What was done: a backend compiled the model, calls were timed alone, a configuration was put under load, or one was
+put under load again because it may be the winner."""
+
+Status: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
+
+Result: TypeAlias = CompilationReport | ServiceTimes | Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step. Times are seconds since 1970; ``ended_at`` is None while it runs.
+
+    ``configuration`` is what was measured, None for a compilation, ``backend`` the backend that it is about. ``reason``
+    says why the step failed. ``result`` is there once it is COMPLETED; that of a compilation also when it FAILED.
+    """
+
+    number: int
+    kind: Kind
+    status: Status
+    backend: str
+    configuration: Configuration | None
+    host_fingerprint: str
+    began_at: float
+    ended_at: float | None = None
+    reason: str | None = None
+    result: Result | None = None

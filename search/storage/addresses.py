@@ -1,0 +1,149 @@
+"""Database URLs: which database is meant, how long connecting to it may take, and what may be shown of the URL.
+
+A password is never shown: not in the URL, and not where a driver repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+from servefit.errors import StorageError
+from servefit.state import state_folder, writing
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+FILE_NAME = "jobs.db"
+
+CONNECT_S = 5
+"""A server that has not let anybody in by then does not count as there."""
+
+LOCKED_S = 10
+"""How long a writer waits for others to leave an SQLite file. Each is there for milliseconds."""
+
+_SILENCE_MS = 30_000
+"""A server that acknowledges nothing for so long is gone; without a limit, TCP takes a quarter of an hour."""
+
+_POSTGRESQL = {"connect_timeout": CONNECT_S, "tcp_user_timeout": _SILENCE_MS}
+_CONNECT_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "psycopg": _POSTGRESQL,
+    "psycopg2": _POSTGRESQL,
+    "mysqldb": {"connect_timeout": CONNECT_S},
+    "pymysql": {"connect_timeout": CONNECT_S},
+    "mysqlconnector": {"connection_timeout": CONNECT_S},
+}
+
+_DRIVER_REMEDIES = {
+    "postgresql": "pip install 'servefit[postgres]'",
+    "mysql": "pip install pymysql, and begin the URL with mysql+pymysql://",
+}
+
+_EXAMPLES = "write sqlite:////folder/jobs.db or postgresql://user:password@server/database"
+_UNSHOWN = "the URL given"
+_HIDDEN = "***"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A database. ``shown`` is its URL without secrets, ``secrets`` what a driver's messages must not repeat."""
+
+    url: URL
+    shown: str
+    secrets: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The whole URL, password included."""
+        return self.url.render_as_string(hide_password=False)
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """What ``sqlalchemy.create_engine`` is told besides the URL, whose own options come first."""
+        from sqlalchemy.pool import NullPool
+
+        if self.url.get_backend_name() == "sqlite":
+            # Opening a file costs less than the trouble of connections that outlive their thread.
+            return {"poolclass": NullPool, "connect_args": {"timeout": LOCKED_S}}
+        arguments = _CONNECT_ARGUMENTS.get(self.url.get_driver_name(), {})
+        chosen = {name: value for name, value in arguments.items() if name not in self.url.query}
+        return {"pool_pre_ping": True, "connect_args": chosen}
+
+    def scrubbed(self, text: str) -> str:
+        """``text`` without secrets."""
+        for secret in self.secrets:
+            text = text.replace(secret, _HIDDEN)
+        return text
+
+    def error(self, reason: str, *, job: str | None = None, remedy: str | None = None) -> StorageError:
+        return StorageError(self.shown, self.scrubbed(reason), job=job, remedy=remedy)
+
+    def missing_driver(self, error: ImportError) -> StorageError:
+        backend = self.url.get_backend_name()
+        remedy = _DRIVER_REMEDIES.get(backend, "install the driver that the URL names, or name another")
+        return self.error(f"the driver for {backend} is not installed ({error})", remedy=remedy)
+
+
+def own_address() -> Address:
+    """The file in the state folder. Raises StateError."""
+    from sqlalchemy.engine import URL
+
+    path = state_folder() / FILE_NAME
+    with writing(path):
+        # Nobody else's to read, as all that servefit keeps for itself
+        path.touch(mode=0o600)
+    url = URL.create("sqlite", database=str(path))
+    return Address(url=url, shown=str(path), secrets=())
+
+
+def parse_address(text: str) -> Address:
+    """Any URL that SQLAlchemy takes; psycopg is the driver of PostgreSQL where none is named.
+
+    Raises StorageError for what is no such URL, and for a database that would be forgotten at once.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        # Where the password ends cannot be told, so neither the URL nor what is said of it can be shown.
+        raise StorageError(_UNSHOWN, "it is not the URL of a database", remedy=_EXAMPLES) from None
+    if "@" in (url.host or ""):
+        raise StorageError(_UNSHOWN, "an @ in a password has to be written as %40")
+    address = Address(url=_with_driver(url), shown=_shown(url), secrets=_secrets(url))
+    try:
+        backend = address.url.get_backend_name()
+        address.url.get_dialect()
+    except NoSuchModuleError:
+        raise address.error(f"there is no database called {url.drivername!r}", remedy=_EXAMPLES) from None
+    except ImportError as error:
+        raise address.missing_driver(error) from error
+    if backend == "sqlite" and _is_in_memory(url):
+        raise address.error("it would be forgotten at once: it names no file", remedy=_EXAMPLES)
+    return address
+
+
+def _with_driver(url: URL) -> URL:
+    # SQLAlchemy's own choice differs between its versions.
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
+
+
+def _shown(url: URL) -> str:
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _secrets(url: URL) -> tuple[str, ...]:
+    """The password, and those among the options, plain and as URLs write them, longest first."""
+    options = [value for name, value in url.query.items() if "pass" in name.lower()]
+    plain = {str(url.password or ""), *(part for one in options for part in ((one,) if isinstance(one, str) else one))}
+    forms = {form for secret in plain for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret))}
+    return tuple(sorted(forms - {""}, key=lambda form: (-len(form), form)))
+
+
+def _is_in_memory(url: URL) -> bool:
+    return (
+        url.database in (None, "", ":memory:") or ":memory:" in str(url.database) or url.query.get("mode") == "memory"
+    )

@@ -1,0 +1,141 @@
+"""The database of jobs: connects to it and runs transactions. Whatever goes wrong is a StorageError.
+
+The database is that of an ``optuna.storages.RDBStorage``, so that Optuna's own tools open it. What servefit writes into
+it is for ``attributes`` to say.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+    from sqlalchemy.engine import Connection
+
+    from servefit.search.storage.addresses import Address
+
+HEARTBEAT_S = 60
+"""Between two signs of life of a running trial. One that gave none for twice as long is failed by Optuna."""
+
+_ATTEMPTS = 20
+_PAUSE_S = 0.1
+"""How often the making of tables is tried, since a failure may mean that another process makes them. There are a dozen,
+and every try finds more of them made."""
+
+
+class Database:
+    """An open database. ``storage`` is Optuna's view of it."""
+
+    def __init__(self, address: Address) -> None:
+        """Connect, and make the tables where there are none. Raises StorageError."""
+        self.address = address
+        with self.reporting():
+            self.storage = _open_storage(address)
+
+    def close(self) -> None:
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Everything in the block happens or, when it raises, nothing. Raises StorageError."""
+        with self.reporting(), self.storage.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Turn what SQLAlchemy, its drivers and Optuna's storage raise into a StorageError."""
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except ImportError as error:
+            raise self.address.missing_driver(error) from error
+        except (SQLAlchemyError, StorageInternalError) as error:
+            raise self.address.error(_reason(error)) from error
+        except UnboundLocalError as error:
+            # Study.optimize of Optuna 5.0 stumbles over a storage that fails at the end of a trial.
+            if not isinstance(error.__context__, StorageInternalError):
+                raise
+            raise self.address.error(_reason(error.__context__)) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The driver's own words; SQLAlchemy's repeat the statement and its values, and Optuna's say nothing."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Optuna and alembic announce what they make, and that heartbeats are experimental. How much they say otherwise
+    belongs to the user and is put back."""
+    import optuna
+
+    alembic = logging.getLogger("alembic")
+    verbosity, level = optuna.logging.get_verbosity(), alembic.level
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+        alembic.setLevel(level)
+
+
+def _open_storage(address: Address) -> RDBStorage:
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage
+
+    class Storage(RDBStorage):
+        """A sign of life that cannot be given is no reason to break a trial off: whoever writes next is told."""
+
+        def record_heartbeat(self, trial_id: int) -> None:
+            with suppress(StorageInternalError):
+                super().record_heartbeat(trial_id)
+
+    _make_tables(address)
+    with quiet():
+        return Storage(_template(address), address.engine_options, heartbeat_interval=HEARTBEAT_S)
+
+
+def _make_tables(address: Address) -> None:
+    """Several processes may open a new database at once, and each makes the tables that it does not see yet. One that
+    finds itself overtaken tries again."""
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    # Without a pool, no connection is left open where this fails.
+    options = {**address.engine_options, "poolclass": NullPool}
+    # What fails here would fail again.
+    with create_engine(address.text, **options).connect():
+        pass
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with quiet():
+                RDBStorage(_template(address), dict(options))
+        except RuntimeError as error:
+            # Made by another version of Optuna, which says what to do
+            raise address.error(str(error)) from error
+        except (SQLAlchemyError, StorageInternalError):
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
+
+
+def _template(address: Address) -> str:
+    """Optuna fills in what stands in braces."""
+    return address.text.replace("{", "{{").replace("}", "}}")

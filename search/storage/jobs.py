@@ -1,0 +1,130 @@
+"""The jobs of one database: new ones, one by its name, and all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+from servefit.errors import SpecError, StorageError
+from servefit.search.header import JobHeader, JobState
+from servefit.search.storage import attributes, records
+from servefit.search.storage.addresses import own_address, parse_address
+from servefit.search.storage.database import Database, quiet
+from servefit.search.storage.log import JobLog
+from servefit.search.storage.ownership import Owner
+from servefit.search.storage.records import HEADER, NOTHING, OWNER, STATE, STOP, Unreadable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOverview:
+    """What a list of jobs shows. ``owner`` is the living one. ``problem`` says why there is neither header nor state,
+    None where they could be read."""
+
+    name: str
+    header: JobHeader | None = None
+    state: JobState | None = None
+    owner: Owner | None = None
+    problem: str | None = None
+
+
+class JobStore:
+    """An open database of jobs, to be closed. Optuna studies in it that are no jobs are left alone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str | None = None) -> Self:
+        """Connect to the database at ``url``, or to the file in the state folder.
+
+        Raises StorageError within seconds where that is not possible, and StateError for the state folder.
+        """
+        return cls(Database(own_address() if url is None else parse_address(url)))
+
+    @property
+    def url(self) -> str:
+        """The database, as it may be shown."""
+        return self._database.address.shown
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def create(self, header: JobHeader) -> JobLog:
+        """A new job, IN_PROGRESS, that nobody owns. Raises SpecError where its name is in use."""
+        from optuna.exceptions import DuplicatedStudyError
+        from optuna.study import StudyDirection
+
+        name, storage = header.request.name, self._database.storage
+        texts = {
+            HEADER: records.write_header(header),
+            STATE: records.write(JobState(status="IN_PROGRESS"), JobState),
+            OWNER: NOTHING,
+            STOP: NOTHING,
+        }
+        try:
+            with self._database.reporting(), quiet():
+                # The first objective is cost per inference, the second latency.
+                study = storage.create_new_study([StudyDirection.MINIMIZE] * 2, name)
+        except DuplicatedStudyError:
+            raise self._name_in_use(name) from None
+        try:
+            with self._database.transaction() as connection:
+                attributes.add(connection, study, texts)
+        except BaseException:
+            with suppress(StorageError), self._database.reporting():
+                storage.delete_study(study)
+            raise
+        return JobLog(self._database, name=name, study=study, header=texts[HEADER])
+
+    def job(self, name: str) -> JobLog:
+        """Raises SpecError for a name that no job has."""
+        with self._database.transaction() as connection:
+            rows = attributes.rows_of_all(connection, [HEADER], name=name)
+        if rows:
+            return self._log(rows[0])
+        known = [job.name for job in self.jobs()]
+        if not known:
+            raise SpecError("job", name, "is not known", remedy=f"there are no jobs in {self.url}")
+        raise SpecError.unknown("job", name, known)
+
+    def jobs(self) -> tuple[JobLog, ...]:
+        """All jobs, the newest first, read in one query."""
+        with self._database.transaction() as connection:
+            rows = attributes.rows_of_all(connection, [HEADER])
+        return tuple(map(self._log, rows))
+
+    def overview(self) -> tuple[JobOverview, ...]:
+        """The same with state and owner, in one query too."""
+        with self._database.transaction() as connection:
+            rows = attributes.rows_of_all(connection, [HEADER, STATE, OWNER])
+        kept: dict[int, tuple[str, dict[str, str]]] = {}
+        for study, name, key, text in rows:
+            kept.setdefault(study, (name, {}))[1][key] = text
+        return tuple(_overview(name, texts) for name, texts in kept.values() if HEADER in texts)
+
+    def _log(self, row: attributes.Row) -> JobLog:
+        study, name, _, header = row
+        return JobLog(self._database, name=name, study=study, header=header)
+
+    def _name_in_use(self, name: str) -> SpecError:
+        if name in (job.name for job in self.jobs()):
+            return SpecError("name", name, "is in use by an earlier job", remedy="give another, or resume that job")
+        return SpecError("name", name, "is in use by an Optuna study that is no job", remedy="give another")
+
+
+def _overview(name: str, texts: Mapping[str, str]) -> JobOverview:
+    try:
+        header = records.read_header(texts[HEADER])
+        state: JobState = records.read(texts.get(STATE), JobState, STATE)
+        owner: Owner | None = records.read(texts.get(OWNER), Owner | None, OWNER)
+    except Unreadable as error:
+        return JobOverview(name=name, problem=str(error))
+    return JobOverview(name=name, header=header, state=state, owner=owner if owner and owner.lives else None)

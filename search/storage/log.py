@@ -1,0 +1,253 @@
+"""One job: its header, its state, its steps, and who works on it.
+
+A job is read by anybody and worked on by one process at a time. Every write of its owner also renews the claim, in the
+same transaction: an owner that lost the job to another, as one that was suspended for long, finds out and writes
+nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from servefit.errors import JobInUse, StorageError
+from servefit.search.header import JobHeader, JobState
+from servefit.search.steps import Kind, Result, Status, Step
+from servefit.search.storage import attributes, records
+from servefit.search.storage.ownership import RENEW_S, Owner
+from servefit.search.storage.records import NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from sqlalchemy.engine import Connection
+
+    from servefit.profiler.types import Configuration
+    from servefit.search.storage.database import Database
+
+
+class JobLog:
+    """A job that is kept. Reading and writing raise StorageError; threads may share one."""
+
+    def __init__(self, database: Database, *, name: str, study: int, header: str) -> None:
+        """``study`` is the number of the job's study, ``header`` the text that is kept of its header."""
+        self.name = name
+        self._database = database
+        self._study = study
+        self._header = header
+        self._lock = threading.Lock()
+        self._claim: Owner | None = None
+        self._fingerprint = ""
+        self._running: set[int] = set()
+
+    @cached_property
+    def header(self) -> JobHeader:
+        """Raises StorageError, also where a newer servefit wrote the job."""
+        with self._readable():
+            return records.read_header(self._header)
+
+    @property
+    def state(self) -> JobState:
+        """As it is now."""
+        state: JobState = self._read(STATE, JobState)
+        return state
+
+    def set_state(self, state: JobState) -> None:
+        """Raises JobInUse where the job was lost to another process."""
+        with self._writing() as connection:
+            self._replace(connection, STATE, records.write(state, JobState))
+
+    def steps(self) -> tuple[Step, ...]:
+        """All steps in the order in which they began."""
+        _ = self.header
+        with self._database.transaction() as connection:
+            texts = attributes.read_all(connection, self._study, STEPS)
+        with self._readable():
+            keys = sorted(texts, key=records.step_number)
+            return tuple(records.read(texts[key], Step, key) for key in keys)
+
+    def begin(self, kind: Kind, backend: str, configuration: Configuration | None) -> Step:
+        """Keep a new step, RUNNING. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
+        process."""
+        with self._writing(owned=True) as connection:
+            last = attributes.last_key(connection, self._study, STEPS)
+            with self._readable():
+                number = 1 if last is None else records.step_number(last) + 1
+            step = Step(
+                number=number,
+                kind=kind,
+                status="RUNNING",
+                backend=backend,
+                configuration=configuration,
+                host_fingerprint=self._fingerprint,
+                began_at=time.time(),
+            )
+            attributes.add(connection, self._study, {records.step_key(number): records.write(step, Step)})
+        self._running.add(number)
+        return step
+
+    def finish(self, step: Step, *, status: Status, result: Result | None = None, reason: str | None = None) -> Step:
+        """Keep what came of ``step``. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
+        process."""
+        ended = replace(step, status=status, result=result, reason=reason, ended_at=time.time())
+        with self._writing(owned=True) as connection:
+            self._replace(connection, records.step_key(step.number), records.write(ended, Step))
+        self._running.discard(step.number)
+        return ended
+
+    def study(self, sampler: BaseSampler | None = None) -> Study:
+        """The Optuna study that the job is; its trials belong to whoever searches."""
+        import optuna
+
+        with self._database.reporting(), self._readable():
+            try:
+                return optuna.load_study(study_name=self.name, storage=self._database.storage, sampler=sampler)
+            except KeyError as error:
+                raise records.missing("its study") from error
+
+    def reporting(self) -> AbstractContextManager[None]:
+        """Turns what Optuna raises in the block for want of the database into StorageError."""
+        return self._database.reporting()
+
+    def request_stop(self) -> None:
+        """Ask whoever works on the job to end it. The next owner will not know of it."""
+        with self._writing() as connection:
+            self._replace(connection, STOP, records.write(time.time(), float))
+
+    def stop_requested(self) -> bool:
+        return self._read(STOP, float | None) is not None
+
+    def owner(self) -> Owner | None:
+        """Who works on the job. None where nobody does, or a process that is dead."""
+        owner: Owner | None = self._read(OWNER, Owner | None)
+        return owner if owner is not None and owner.lives else None
+
+    @contextmanager
+    def owned(self, fingerprint: str | None = None) -> Iterator[None]:
+        """The job belongs to this process until the block ends. A request to stop made before is forgotten.
+
+        ``fingerprint`` is that of the host that steps are measured on, the header's own if None. Raises JobInUse where
+        another living process owns the job, or this one does already.
+        """
+        self._fingerprint = self.header.host.fingerprint if fingerprint is None else fingerprint
+        self._take()
+        ended = threading.Event()
+        renewing = threading.Thread(target=self._renew_until, args=(ended,), name="servefit job owner", daemon=True)
+        renewing.start()
+        try:
+            yield
+        except BaseException:
+            # A database that is gone is what ended the block, or comes second to what did.
+            with suppress(StorageError):
+                self._give_back(ended)
+            raise
+        self._give_back(ended)
+
+    def abandon_running_steps(self) -> tuple[Step, ...]:
+        """Steps and Optuna trials that an earlier owner left running become FAILED, "interrupted". The steps are
+        returned.
+
+        The owner calls this before it begins a trial. Without an owner the job is owned for as long as it takes; raises
+        JobInUse where another process works on it.
+        """
+        if self._claim is None:
+            with self.owned():
+                return self.abandon_running_steps()
+        left = [step for step in self.steps() if step.status == "RUNNING" and step.number not in self._running]
+        failed = tuple(self.finish(step, status="FAILED", reason="interrupted") for step in left)
+        self._fail_running_trials()
+        return failed
+
+    def _fail_running_trials(self) -> None:
+        from optuna.trial import TrialState
+
+        study = self.study()
+        with self._database.reporting():
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                study.tell(trial.number, state=TrialState.FAIL)
+
+    def _take(self) -> None:
+        claim = Owner.this_process()
+        with self._lock:
+            while not self._try_to_take(claim):
+                pass
+            self._claim = claim
+            self._running.clear()
+
+    def _try_to_take(self, claim: Owner) -> bool:
+        """False where another process was quicker: of two that see the same dead owner, or none, the second no longer
+        finds what it saw."""
+        with self._database.transaction() as connection, self._readable():
+            seen = attributes.read(connection, self._study, OWNER)
+            owner: Owner | None = records.read(seen, Owner | None, OWNER)
+            if owner is not None and owner.lives:
+                raise _in_use(self.name, owner)
+            taken = attributes.replace(connection, self._study, OWNER, records.write(claim, Owner), seen=seen)
+            if taken:
+                self._replace(connection, STOP, NOTHING)
+        return taken
+
+    def _give_back(self, ended: threading.Event) -> None:
+        ended.set()
+        with self._lock:
+            claim, self._claim = self._claim, None
+            if claim is not None:
+                with self._database.transaction() as connection:
+                    attributes.replace(connection, self._study, OWNER, NOTHING, containing=claim.token)
+
+    def _renew_until(self, ended: threading.Event) -> None:
+        """Steps may take longer than a claim lasts."""
+        while not ended.wait(RENEW_S):
+            # Whoever begins or finishes a step is told.
+            with suppress(StorageError, JobInUse), self._writing():
+                pass
+
+    @contextmanager
+    def _writing(self, *, owned: bool = False) -> Iterator[Connection]:
+        """A transaction that fails where this process owned the job and lost it."""
+        _ = self.header
+        with self._lock:
+            if owned and self._claim is None:
+                raise RuntimeError(f"job {self.name} is written to by its owner alone")
+            with self._database.transaction() as connection:
+                if self._claim is not None:
+                    claim = records.write(self._claim.renewed(), Owner)
+                    if not attributes.replace(connection, self._study, OWNER, claim, containing=self._claim.token):
+                        raise self._lost(connection)
+                yield connection
+
+    def _lost(self, connection: Connection) -> JobInUse | StorageError:
+        text = attributes.read(connection, self._study, OWNER)
+        with self._readable():
+            owner: Owner | None = records.read(text, Owner | None, OWNER)
+        if owner is None:
+            return self._database.address.error("another process owned it for a while", job=self.name)
+        return _in_use(self.name, owner)
+
+    def _read(self, key: str, kind: Any) -> Any:
+        _ = self.header
+        with self._database.transaction() as connection:
+            text = attributes.read(connection, self._study, key)
+        with self._readable():
+            return records.read(text, kind, key)
+
+    def _replace(self, connection: Connection, key: str, text: str) -> None:
+        with self._readable():
+            if not attributes.replace(connection, self._study, key, text):
+                raise records.missing(key)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except Unreadable as error:
+            raise self._database.address.error(error.message, job=self.name, remedy=error.remedy) from error
+
+
+def _in_use(name: str, owner: Owner) -> JobInUse:
+    return JobInUse(name, host=owner.host, pid=owner.pid, since=owner.since)

@@ -1,0 +1,66 @@
+"""Who works on a job, and whether they still live.
+
+On one machine a process is known by its number and by when it was started, which tells it from a later one with the
+same number, so that a job is free at once when its owner was killed. Of processes elsewhere nothing can be seen but
+when they last renewed their claim; clocks of hosts that share a database have to agree within a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from servefit.profiler.envelope.owners import process_start
+
+RENEW_S = 60.0
+LEASE_S = 5 * RENEW_S
+"""An owner on another machine that has not renewed its claim for so long is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """A process that works on a job, since ``since``; times are in seconds since 1970.
+
+    ``token`` tells one claim from every other. ``machine`` is where process numbers mean the same: one boot of one
+    kernel, and in it one namespace of process numbers. ``started`` is in clock ticks since boot.
+    """
+
+    token: str
+    host: str
+    machine: str
+    pid: int
+    started: int
+    since: float
+    renewed_at: float
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        """A new claim of this process."""
+        now, pid = time.time(), os.getpid()
+        return cls(
+            token=secrets.token_hex(16),
+            host=socket.gethostname(),
+            machine=_machine(),
+            pid=pid,
+            started=process_start(pid) or 0,
+            since=now,
+            renewed_at=now,
+        )
+
+    def renewed(self) -> Owner:
+        return replace(self, renewed_at=time.time())
+
+    @property
+    def lives(self) -> bool:
+        if self.machine == _machine():
+            return process_start(self.pid) == self.started
+        return time.time() - self.renewed_at < LEASE_S
+
+
+def _machine() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"

@@ -1,0 +1,81 @@
+"""The job's Optuna study: every load test of the search is a trial in it, for Optuna's own tools and dashboards.
+
+What is tried is decided in ``proposing``; here a proposal is enqueued and carried out by ``study.optimize``, whose
+heartbeats tell a killed search from a slow one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from servefit.search.proposing import objectives
+from servefit.search.storage.database import quiet
+from servefit.search.study import choices, parameters
+
+if TYPE_CHECKING:
+    import optuna
+
+    from servefit.profiler.types import Configuration
+    from servefit.search.recommendation import Trial
+    from servefit.search.storage.log import JobLog
+
+
+class _NotMeasured(Exception):
+    """Tells Optuna that a trial failed."""
+
+
+class StudyOfTrials:
+    """The study behind ``log``, over the configurations of ``grid``."""
+
+    def __init__(self, log: JobLog, grid: Sequence[Configuration], *, seed: int) -> None:
+        import optuna
+
+        self._log = log
+        self._choices = choices([parameters(one) for one in grid])
+        self._claim = threading.Lock()
+        # Every trial is enqueued with all its parameters, so nothing is ever sampled.
+        self._study = log.study(optuna.samplers.RandomSampler(seed=seed))
+        with log.reporting(), quiet():
+            self._study.set_metric_names(["vcpu_seconds_per_inference", "p95_ms"])
+
+    def carry_out(
+        self, configurations: Sequence[Configuration], measure: Callable[[Configuration], Trial | None]
+    ) -> None:
+        """Make each of ``configurations`` a trial, all at once where there are several. ``measure`` gives None for what
+        could not be measured, and whatever it raises is raised here. Raises StorageError."""
+        import optuna
+
+        with self._log.reporting(), quiet():
+            # The job reports failures itself.
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
+            if len(configurations) == 1:
+                self._carry_out(configurations[0], measure)
+                return
+            with ThreadPoolExecutor(len(configurations)) as pool:
+                running = [pool.submit(self._carry_out, one, measure) for one in configurations]
+            for one in running:
+                one.result()
+
+    def _carry_out(self, configuration: Configuration, measure: Callable[[Configuration], Trial | None]) -> None:
+        with ExitStack() as claiming:
+            # SQLite locks no rows, so two threads might claim the same trial.
+            claiming.enter_context(self._claim)
+
+            def objective(trial: optuna.Trial) -> tuple[float, float]:
+                claiming.close()
+                for name, values in self._choices.items():
+                    trial.suggest_categorical(name, values)
+                measured = measure(configuration)
+                if measured is None or measured.verdict == "INVALID":
+                    raise _NotMeasured
+                trial.set_constraint("sla", measured.violation)
+                trial.set_user_attr("verdict", measured.verdict)
+                return objectives(measured)
+
+            point = parameters(configuration)
+            self._study.enqueue_trial({name: point.get(name) for name in self._choices})
+            self._study.optimize(objective, n_trials=1, catch=(_NotMeasured,))

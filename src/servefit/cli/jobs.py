@@ -1,0 +1,191 @@
+"""``servefit jobs``, ``show``, ``steps``, ``stop`` and ``resume``: jobs that are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from servefit.cli.options import JobArgument, QuietOption, StorageOption
+from servefit.cli.output import Format, FormatOption, Table, emit, say, warn
+from servefit.errors import SpecError
+
+if TYPE_CHECKING:
+    from servefit.search.steps import Step
+    from servefit.search.storage.jobs import JobOverview
+
+
+def jobs(
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only these: in_progress, completed, failed or stopped.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only those on a model whose source or digest holds TEXT.")
+    ] = None,
+    most: Annotated[int, typer.Option("--most", metavar="N", help="The newest N.", min=1)] = 50,
+    storage: StorageOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List jobs, the newest first.
+
+    Example: servefit jobs --status stopped
+    """
+    from servefit.search.storage.jobs import JobStore
+
+    wanted = None if status is None else _known("status", status, _STATUSES)
+    with JobStore.open(storage) as store:
+        found = [one for one in store.overview() if _shown(one, wanted, model)][:most]
+    for one in found:
+        if one.problem is not None:
+            warn(f"job {one.name} cannot be read: {one.problem}")
+    rows = [_job_document(one) for one in found if one.problem is None]
+    table = Table(
+        columns=("job", "type", "status", "model", "created", "seconds", "worked on by"),
+        rows=[
+            [
+                row["job"],
+                row["job_type"],
+                row["status"],
+                row["model"],
+                row["created_at"],
+                row["elapsed_s"],
+                row["owner"],
+            ]
+            for row in rows
+        ],
+    )
+    emit(table, {"schema": 1, "jobs": rows}, form)
+
+
+_STATUSES = ("IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED")
+
+
+def _shown(one: JobOverview, status: str | None, model: str | None) -> bool:
+    if one.header is None or one.state is None:
+        return status is None and model is None
+    source, digest = one.header.model.source, one.header.model.digest
+    return status in (None, one.state.status) and (model is None or model in source or model in digest)
+
+
+def _job_document(one: JobOverview) -> dict[str, Any]:
+    from servefit.search.document import iso_time
+
+    header, state, owner = one.header, one.state, one.owner
+    if header is None or state is None:
+        return {"job": one.name, "problem": one.problem}
+    return {
+        "job": one.name,
+        "job_type": header.request.job_type,
+        "status": state.status,
+        "model": header.model.source,
+        "model_digest": header.model.digest,
+        "host_fingerprint": header.host.fingerprint,
+        "created_at": iso_time(header.created_at),
+        "elapsed_s": round(state.elapsed_s, 3),
+        "owner": None if owner is None else f"process {owner.pid} on {owner.host}",
+    }
+
+
+def _known(field: str, text: str, known: tuple[str, ...]) -> str:
+    if text.upper() not in known:
+        raise SpecError.unknown(field, text, [one.lower() for one in known])
+    return text.upper()
+
+
+def show(job: JobArgument, storage: StorageOption = None, form: FormatOption = Format.TABLE) -> None:
+    """Print what a job found, as ``servefit recommend`` does, whether it is over or not.
+
+    Example: servefit show fraud-20261124-120000 --format json
+    """
+    from servefit.cli.job_output import print_job
+    from servefit.search.running import load_job
+
+    print_job(load_job(job, storage=storage), form)
+
+
+_COLUMNS = (
+    "step", "kind", "status", "backend", "vCPUs", "workers", "threads", "batch", "delay us", "seconds", "max a minute",
+    "p95 ms", "SLA", "began", "reason",
+)  # fmt: skip
+
+
+def steps(
+    job: JobArgument,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only these: running, completed or failed.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Only these: compilation, service_time, load_test or confirmation."),
+    ] = None,
+    backend: Annotated[str | None, typer.Option("--backend", "-b", help="Only those about this backend.")] = None,
+    storage: StorageOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List the steps of a job: what was compiled and measured, when, and what came of it.
+
+    Example: servefit steps fraud-20261124-120000 --status failed
+    """
+    from servefit.search.document import step_document
+    from servefit.search.storage.jobs import JobStore
+
+    wanted_status = None if status is None else _known("status", status, ("RUNNING", "COMPLETED", "FAILED"))
+    kinds = ("COMPILATION", "SERVICE_TIME", "LOAD_TEST", "CONFIRMATION")
+    wanted_kind = None if kind is None else _known("kind", kind, kinds).lower()
+    with JobStore.open(storage) as store:
+        found = [
+            one
+            for one in store.job(job).steps()
+            if wanted_status in (None, one.status)
+            and wanted_kind in (None, one.kind)
+            and backend in (None, one.backend)
+        ]
+    documents = [step_document(one) for one in found]
+    rows = [_step_row(step, document) for step, document in zip(found, documents, strict=True)]
+    emit(Table(columns=_COLUMNS, rows=rows), {"schema": 1, "job": job, "steps": documents}, form)
+
+
+def _step_row(step: Step, document: dict[str, Any]) -> list[Any]:
+    one, metrics = step.configuration, document["metrics"] or {}
+    shape: tuple[int | None, ...] = (None,) * 5
+    if one is not None:
+        shape = (one.vcpus, one.workers, one.settings.threads, one.max_batch, one.batch_delay_us)
+    return [
+        step.number,
+        step.kind,
+        step.status,
+        step.backend,
+        *shape,
+        document["seconds"],
+        metrics.get("max_invocations"),
+        metrics.get("model_latency_ms", {}).get("p95"),
+        metrics.get("verdict"),
+        document["began_at"],
+        step.reason or metrics.get("reason"),
+    ]
+
+
+def stop(job: JobArgument, storage: StorageOption = None) -> None:
+    """Stop a job after the test that runs. What it found is kept, and ``servefit resume`` goes on with it.
+
+    Example: servefit stop fraud-20261124-120000
+    """
+    from servefit.search.running import stop_job
+
+    if stop_job(job, storage=storage):
+        say(f"job {job} stops after the step that runs")
+    else:
+        say(f"nobody works on job {job}")
+
+
+def resume(
+    job: JobArgument, storage: StorageOption = None, form: FormatOption = Format.TABLE, quiet: QuietOption = False
+) -> None:
+    """Go on with a job that was stopped, interrupted or killed. Nothing is measured twice.
+
+    Example: servefit resume fraud-20261124-120000
+    """
+    from servefit.cli.job_output import print_and_leave
+    from servefit.search.running import resume_job
+
+    print_and_leave(lambda progress: resume_job(job, progress=progress, storage=storage), form=form, quiet=quiet)

@@ -1,0 +1,139 @@
+"""``servefit scale``: how many instances a rate takes, and the policy that adds and removes them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from servefit.cli.options import StorageOption
+from servefit.cli.output import Format, FormatOption, Table, cell_text, emit, say, warn
+from servefit.errors import SpecError
+
+if TYPE_CHECKING:
+    from servefit.search.scaling import ScalingPlan
+
+_SHARE = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<percent>%)?")
+
+
+def scale(
+    job: Annotated[str, typer.Argument(metavar="JOB[/ID]", help="A job, and one of its recommendations.")],
+    rate: Annotated[str, typer.Option("--rate", metavar="500/s", help="Rate to plan for: 500/s or 30000/min.")],
+    headroom: Annotated[
+        str, typer.Option(metavar="20%", help="Part of an instance's highest rate to keep free.")
+    ] = "20%",
+    min_rate: Annotated[
+        str | None, typer.Option(metavar="50/s", help="Lowest rate expected. Default: one instance at least.")
+    ] = None,
+    max_rate: Annotated[
+        str | None, typer.Option(metavar="2000/s", help="Highest rate expected. Default: twice --rate.")
+    ] = None,
+    storage: StorageOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Say how many instances a rate takes within the SLA of JOB, and give a target-tracking scaling policy.
+
+    Example: servefit scale fraud --rate 2000/s --headroom 30% --max-rate 6000/s
+    """
+    from servefit.search.running import load_job
+    from servefit.search.scaling import scale as plan_for
+
+    name, slash, chosen = job.partition("/")
+    plan = plan_for(
+        load_job(name, storage=storage),
+        rate_per_s=_rate("rate", rate),
+        recommendation_id=chosen if slash else None,
+        headroom=_share("headroom", headroom),
+        min_rate_per_s=None if min_rate is None else _rate("min_rate", min_rate),
+        max_rate_per_s=None if max_rate is None else _rate("max_rate", max_rate),
+    )
+    _print_plan(plan, form)
+
+
+def _rate(field: str, text: str) -> float:
+    """Raises SpecError for ``field``."""
+    from servefit.search.sla import parse_rate_per_s
+
+    try:
+        return parse_rate_per_s(text)
+    except SpecError as error:
+        raise SpecError(field, text, error.problem, remedy=error.remedy) from error
+
+
+def _share(field: str, text: str) -> float:
+    """Parse "20%" or "0.2". Raises SpecError for ``field``."""
+    match = _SHARE.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(field, text, "is not a share such as 20% or 0.2")
+    return float(match["number"]) / (100 if match["percent"] else 1)
+
+
+def _print_plan(plan: ScalingPlan, form: Format) -> None:
+    if form is Format.TABLE:
+        say(f"\n{headline(plan)}\n")
+        emit(policy_table(plan), {}, form)
+        emit(curve_table(plan), {}, form)
+        for note in plan.notes:
+            say(f"Note: {note}.")
+    else:
+        emit(policy_table(plan), plan.to_dict(), form)
+        for note in plan.notes:
+            warn(note)
+
+
+def headline(plan: ScalingPlan) -> str:
+    """The answer in a sentence."""
+    profile = plan.recommendation.profile.name
+    cost = plan.cost_per_hour(plan.instances)
+    price = "" if cost is None else f", ${cost:.3f} an hour"
+    within = f" within {limits}" if (limits := ", ".join(map(str, plan.sla.thresholds))) else ""
+    return (
+        f"{cell_text(plan.rate_per_s)} requests/s{within}: {plan.instances} x {profile}{price}, each at "
+        f"{cell_text(plan.target.invocations_per_minute)} invocations a minute or less."
+    )
+
+
+def policy_table(plan: ScalingPlan) -> Table:
+    from servefit.search.score import PLANNED_UTILISATION
+
+    basis = {
+        "measured": "measured at this rate",
+        "simulated": "estimated: where the simulation reaches a limit",
+        "utilisation": f"estimated: {100 * PLANNED_UTILISATION:g} % of the measured capacity",
+    }[plan.rate.basis]
+    target, profile = plan.target, plan.recommendation.profile.name
+    lowest = "one always serves" if plan.min_rate_per_s is None else f"for {cell_text(plan.min_rate_per_s)} requests/s"
+    rows: list[list[Any]] = [
+        ["capacity of an instance per s", plan.rate.capacity_per_s, "measured in the closed loop"],
+        ["highest rate of an instance per s", plan.rate.highest_per_s, basis],
+        ["target per instance per s", target.rate_per_s, f"{100 * plan.headroom:g} % below the highest rate"],
+        ["target per instance per minute", target.invocations_per_minute, "the same: SageMaker's TargetValue"],
+        ["instances", plan.instances, f"for {cell_text(plan.rate_per_s)} requests/s"],
+        ["min capacity", target.min_capacity, lowest],
+        ["max capacity", target.max_capacity, f"for {cell_text(plan.max_rate_per_s)} requests/s"],
+        ["scale-in cooldown s", target.scale_in_cooldown_s, "default of Application Auto Scaling"],
+        ["scale-out cooldown s", target.scale_out_cooldown_s, "a minute of the metric, and loading, measured"],
+    ]
+    for name, instances in (("rate", plan.instances), ("min", target.min_capacity), ("max", target.max_capacity)):
+        rows.append([f"$/hour at {name}", plan.cost_per_hour(instances), f"{instances} x {profile}"])
+    return Table(title="Scaling policy", columns=("figure", "value", "where from"), rows=rows)
+
+
+def curve_table(plan: ScalingPlan) -> Table:
+    names = list(dict.fromkeys(name for point in plan.curve for name in point.latency_ms))
+    return Table(
+        title="One instance",
+        columns=("requests per s", *(f"{name} ms" for name in names), "samples", "loop", "from", "SLA"),
+        rows=[
+            [
+                point.rate_per_s,
+                *(point.latency_ms.get(name) for name in names),
+                point.samples,
+                point.loop,
+                point.source,
+                point.verdict,
+            ]
+            for point in plan.curve
+        ],
+    )

@@ -1,0 +1,102 @@
+"""``servefit scale`` on a job that was really run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Finished, Servefit, Sources
+
+JOB = (
+    "--name", "scaled", "--sla", "p95=500ms", "--rate", "200/s", "--backend", "xgboost", "--profile", "local-1c",
+    "--max-tests", "1", "--allow-noise", "--quiet",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scaled(servefit: Servefit, sources: Sources) -> str:
+    """The name of a job, whose one test met its SLA."""
+    ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, *JOB)
+    assert ended.status == 0, ended.stderr
+    return "scaled"
+
+
+def test_a_rate_gets_instances_and_a_policy_from_what_the_job_measured(servefit: Servefit, scaled: str) -> None:
+    ended = servefit("scale", scaled, "--rate", "1000000/s", "--max-rate", "180000000/min", "--format", "json")
+    assert ended.status == 0, ended.stderr
+    plan = ended.document
+    instance, target = plan["instance"], plan["target"]
+    assert plan["instances"] > 1
+    assert target["min_capacity"] == 1
+    assert target["max_capacity"] >= 2 * plan["instances"]
+    assert target["rate_per_s"] == pytest.approx(0.8 * instance["highest_rate_per_s"])
+    assert instance["highest_rate_per_s"] <= 0.8 * instance["capacity_per_s"] * (1 + 1e-9)
+    assert target["scale_out_cooldown_s"] >= 60
+    assert plan["DynamicScalingConfiguration"]["MaxCapacity"] == target["max_capacity"]
+    verdicts = {point["rate_per_s"]: point["verdict"] for point in plan["curve"] if point["source"] == "measured"}
+    assert verdicts == {200.0: "PASS", instance["capacity_per_s"]: None}
+    assert not any("raw samples" in note for note in plan["notes"])
+    assert servefit("scale", scaled, "--rate", "1000000/s", "--headroom", "60%", "--format", "json").document[
+        "instances"
+    ] == pytest.approx(2 * plan["instances"], abs=1)
+
+
+def test_the_table_begins_with_the_answer_and_says_what_was_measured(servefit: Servefit, scaled: str) -> None:
+    best = servefit("show", scaled, "--format", "json").document["recommendations"][0]
+    ended = servefit("scale", f"{scaled}/{best['id']}", "--rate", "10/s")
+    assert ended.status == 0, ended.stderr
+    assert ended.stdout.strip().startswith("10 requests/s within p95 <= 500 ms: 1 x local-1c, each at ")
+    assert "measured in the closed loop" in ended.stdout
+    assert "estimated" in ended.stdout
+    assert "Note: one instance serves the rate" in ended.stdout
+    assert ended.stderr == ""
+
+
+def test_csv_and_markdown_hold_the_policy_alone(servefit: Servefit, scaled: str) -> None:
+    ended = servefit("scale", scaled, "--rate", "10/s", "--format", "csv")
+    rows = list(csv.reader(io.StringIO(ended.stdout)))
+    assert rows[0] == ["figure", "value", "where from"]
+    assert dict(row[:2] for row in rows)["instances"] == "1"
+    assert "warning: one instance serves the rate" in ended.stderr
+    markdown = servefit("scale", scaled, "--rate", "10/s", "--format", "markdown").stdout.splitlines()
+    assert markdown[0] == "| figure | value | where from |"
+    assert len(markdown) == len(rows) + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rate", "often"], ["rate", "500/s"]),
+        (["--rate", "0/s"], ["rate"]),
+        (["--rate", "10/s", "--headroom", "much"], ["headroom", "20%"]),
+        (["--rate", "10/s", "--headroom", "100%"], ["headroom"]),
+        (["--rate", "10/s", "--min-rate", "often"], ["min_rate", "500/s"]),
+        (["--rate", "10/s", "--min-rate", "50/s", "--max-rate", "20/s"], ["min_rate", "20 requests/s"]),
+        (["--rate", "10/s", "--max-rate", "5/s"], ["max_rate", "10 requests/s"]),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_one_line(
+    servefit: Servefit, scaled: str, arguments: list[str], words: list[str]
+) -> None:
+    check_refused(servefit("scale", scaled, *arguments), *words)
+
+
+def check_refused(ended: Finished, *words: str) -> None:
+    assert ended.status == 2
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    assert all(word in line for word in words), line
+
+
+def test_unknown_jobs_and_recommendations_are_refused_in_one_line(servefit: Servefit, scaled: str) -> None:
+    check_refused(servefit("scale", "scalde", "--rate", "10/s"), "job", "scaled")
+    check_refused(servefit("scale", f"{scaled}/00000000", "--rate", "10/s"), "recommendation", "00000000")
+    check_refused(servefit("scale", f"{scaled}/", "--rate", "10/s"), "recommendation")
+
+
+def test_help_has_an_example(servefit: Servefit) -> None:
+    assert "Example: servefit scale" in servefit("scale", "--help").stdout

@@ -1,0 +1,145 @@
+"""Predictions: capacity, latency at a rate, and the highest rate under limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks import queues
+from servefit.errors import SpecError
+from servefit.profiler.traffic import ClosedLoop
+from servefit.search.queueing.prediction import Prediction, highest_rate_per_s, predict
+from servefit.search.queueing.service import BatchTimes, ServiceTimes
+from servefit.search.queueing.simulation import simulate
+
+CONTENDING = ServiceTimes(
+    batches=tuple(BatchTimes(requests=size, strata_ns=(2e5 * size, 3e5 * size + 1e5)) for size in (1, 4)),
+    workers=3,
+    contention=1.4,
+)
+
+
+@pytest.mark.parametrize(
+    ("workers", "max_batch", "delay_us"), [(1, 1, 0), (3, 1, 0), (1, 8, 0), (2, 4, 0), (3, 4, 900)]
+)
+def test_capacity_and_latency_without_a_rate_are_those_of_the_closed_loop_that_fills_all_batches(
+    workers: int, max_batch: int, delay_us: int
+) -> None:
+    configuration = {"workers": workers, "max_batch": max_batch, "batch_delay_us": delay_us}
+    found = predict(CONTENDING, **configuration, rate_per_s=None, percentiles=(50, 95))
+    loop = simulate(CONTENDING, ClosedLoop.constant(users=workers * max_batch, duration_s=2), **configuration)
+    assert found.capacity_per_s == pytest.approx(loop.throughput_per_s, rel=0.02)
+    assert found.latency_ms["p95"] == pytest.approx(loop.percentile_ms(95), rel=1e-3)
+    assert found.at_rate_per_s is None
+    assert not found.saturated
+
+
+def test_latency_at_a_rate_is_that_of_the_queue(constant_ms: ServiceTimes) -> None:
+    found = predict(constant_ms, workers=1, rate_per_s=700, percentiles=(50, 95), requests=100_000)
+    assert found.at_rate_per_s == 700
+    assert found.latency_ms["p95"] == pytest.approx(queues.md1_quantile(95, 0.7, 1.0), rel=0.05)
+    assert found.latency_ms["p50"] == pytest.approx(queues.md1_quantile(50, 0.7, 1.0), rel=0.05)
+
+
+def test_a_rate_that_leaves_the_queue_empty_gives_the_service_time_however_low_it_is(
+    constant_ms: ServiceTimes,
+) -> None:
+    for rate_per_s in (1e-6, 0.1, 1.0):
+        found = predict(constant_ms, workers=2, rate_per_s=rate_per_s, percentiles=(95,))
+        assert found.latency_ms["p95"] == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("rate_per_s", [1000.0, 1e9])
+def test_a_rate_that_cannot_be_served_is_saturation_and_leaves_the_latency_of_the_closed_loop(
+    rate_per_s: float, constant_ms: ServiceTimes
+) -> None:
+    found = predict(constant_ms, workers=1, rate_per_s=rate_per_s, percentiles=(95,))
+    assert found.saturated
+    assert found.at_rate_per_s is None
+    assert found.latency_ms == pytest.approx({"p95": 1.0}, rel=1e-3)
+
+
+def test_a_percentile_of_too_few_requests_is_not_given(constant_ms: ServiceTimes) -> None:
+    found = predict(constant_ms, workers=1, rate_per_s=100, percentiles=(50, 99, 99.9), requests=600)
+    assert found.latency_ms["p99"] is not None
+    assert found.latency_ms["p99.9"] is None
+
+
+def test_batching_serves_a_rate_that_single_requests_cannot(batching_ms: ServiceTimes) -> None:
+    def at_batch(max_batch: int) -> Prediction:
+        return predict(batching_ms, workers=1, max_batch=max_batch, rate_per_s=1500, percentiles=(95,))
+
+    assert at_batch(1).saturated
+    assert not at_batch(8).saturated
+
+
+@pytest.mark.parametrize("limit_ms", [6.0, 10.0, 30.0])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_highest_rate_is_that_of_m_m_c(workers: int, limit_ms: float, exponential_ms: ServiceTimes) -> None:
+    truth = root(lambda part: queues.mmc_quantile(95, part * workers, 1.0, workers) <= limit_ms)
+    found = highest_rate_per_s(exponential_ms, workers=workers, limits=[(95, limit_ms)])
+    assert found == pytest.approx(1000 * workers * truth, rel=0.06)
+
+
+@pytest.mark.parametrize("limit_ms", [3.0, 10.0])
+def test_the_highest_rate_is_that_of_m_d_1(limit_ms: float, constant_ms: ServiceTimes) -> None:
+    truth = root(lambda part: queues.md1_quantile(95, part, 1.0) <= limit_ms)
+    found = highest_rate_per_s(constant_ms, workers=1, limits=[(95, limit_ms)], requests=100_000)
+    assert found == pytest.approx(1000 * truth, rel=0.02)
+
+
+def root(holds: Callable[[float], bool]) -> float:
+    """The highest part of the capacity at which it holds."""
+    low, high = 0.0, 0.999
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def test_the_strictest_limit_decides(exponential_ms: ServiceTimes) -> None:
+    loose, strict, both = (
+        highest_rate_per_s(exponential_ms, workers=1, limits=limits)
+        for limits in ([(50, 100.0)], [(99, 9.0)], [(50, 100.0), (99, 9.0)])
+    )
+    assert both == strict < loose < 1000
+
+
+def test_without_limits_it_is_the_capacity(constant_ms: ServiceTimes) -> None:
+    assert highest_rate_per_s(constant_ms, workers=2, limits=[]) == pytest.approx(2000, rel=0.01)
+
+
+def test_no_rate_is_low_enough_for_a_limit_below_the_service_time(constant_ms: ServiceTimes) -> None:
+    assert highest_rate_per_s(constant_ms, workers=4, limits=[(95, 0.99)]) == 0
+    assert highest_rate_per_s(constant_ms, workers=4, limits=[(95, 1.01)]) > 0
+
+
+def test_a_rate_is_found_though_lower_ones_wait_too_long_for_a_batch(batching_ms: ServiceTimes) -> None:
+    delayed = {"workers": 1, "max_batch": 8, "batch_delay_us": 100_000}
+    limits = [(95.0, 20.0)]
+    found = highest_rate_per_s(batching_ms, **delayed, limits=limits)
+    low = predict(batching_ms, **delayed, rate_per_s=50, percentiles=(95,)).latency_ms["p95"]
+    there = predict(batching_ms, **delayed, rate_per_s=found, percentiles=(95,), requests=20_000).latency_ms["p95"]
+    assert low is not None
+    assert low > 100
+    assert there == pytest.approx(20, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda service: predict(service, workers=0, rate_per_s=None, percentiles=(95,)),
+        lambda service: predict(service, workers=1, rate_per_s=0, percentiles=(95,)),
+        lambda service: predict(service, workers=1, rate_per_s=math.inf, percentiles=(95,)),
+        lambda service: predict(service, workers=1, rate_per_s=1, percentiles=(100,)),
+        lambda service: predict(service, workers=1, rate_per_s=1, percentiles=(95,), requests=0),
+        lambda service: highest_rate_per_s(service, workers=1, limits=[(0, 1.0)]),
+        lambda service: highest_rate_per_s(service, workers=1, limits=[(95, 0.0)]),
+        lambda service: highest_rate_per_s(service, workers=1, max_batch=0, limits=[(95, 1.0)]),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(ask: Callable[[ServiceTimes], object], constant_ms: ServiceTimes) -> None:
+    with pytest.raises(SpecError):
+        ask(constant_ms)

@@ -1,0 +1,184 @@
+"""Processes that want the same job."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.errors import JobInUse, StorageError
+from servefit.profiler.storage.documents import to_document
+from servefit.search.storage.ownership import LEASE_S, Owner
+
+if TYPE_CHECKING:
+    from servefit.search.storage.log import JobLog
+
+Holding = Callable[[str, str], AbstractContextManager["subprocess.Popen[str]"]]
+
+ELSEWHERE = "another boot/4026531836"
+
+WANT = """
+import sys
+from servefit.errors import JobInUse
+from servefit.search.storage.jobs import JobStore
+with JobStore.open(sys.argv[1]) as store:
+    job = store.job(sys.argv[2])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        with job.owned():
+            print("won", flush=True)
+            sys.stdin.readline()
+    except JobInUse as error:
+        print("lost", error.pid, flush=True)
+"""
+
+
+def test_the_second_process_is_told_who_works_on_a_job(url: str, job: JobLog, holding: Holding) -> None:
+    with holding(url, "fraud") as process:
+        with pytest.raises(JobInUse) as caught, job.owned():
+            pytest.fail("the job was given away")
+        assert caught.value.pid == process.pid
+        assert f"by process {process.pid} on {socket.gethostname()} since 20" in str(caught.value)
+        owner = job.owner()
+        assert owner is not None
+        assert owner.pid == process.pid
+
+
+def test_a_process_that_ends_gives_the_job_back(url: str, job: JobLog, holding: Holding) -> None:
+    with holding(url, "fraud") as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+        assert job.owner() is None
+        with job.owned():
+            assert [step.status for step in job.steps()] == ["RUNNING"]
+
+
+def test_a_job_is_free_at_once_when_its_owner_was_killed(url: str, job: JobLog, holding: Holding) -> None:
+    with holding(url, "fraud") as process:
+        process.kill()
+        # Dead, whether its parent has looked or not
+        process_died_by = time.monotonic() + 10
+        while job.owner() is not None and time.monotonic() < process_died_by:
+            time.sleep(0.01)
+        assert job.owner() is None
+        with job.owned():
+            (left,) = job.steps()
+            assert left.status == "RUNNING"
+            (abandoned,) = job.abandon_running_steps()
+            assert (abandoned.number, abandoned.status, abandoned.reason) == (left.number, "FAILED", "interrupted")
+            assert job.steps() == (abandoned,)
+            assert [trial.state.name for trial in job.study().trials] == ["FAIL"]
+            assert job.begin("compilation", "treelite", None).number == 2
+
+
+def test_of_processes_that_start_at_the_same_moment_one_wins(url: str, job: JobLog) -> None:
+    command = [sys.executable, "-c", WANT, url, "fraud"]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            for _ in range(4)
+        ]
+        assert [_line(process) for process in processes] == [["ready"]] * 4
+        for process in processes:
+            _go_on(process)
+        said = {process.pid: _line(process) for process in processes}
+        (winner,) = [pid for pid, words in said.items() if words == ["won"]]
+        assert [words for pid, words in said.items() if pid != winner] == [["lost", str(winner)]] * 3
+        for process in processes:
+            if process.pid == winner:
+                _go_on(process)
+    assert job.owner() is None
+
+
+def test_an_owner_on_another_machine_is_believed_while_it_renews_its_claim(
+    url: str, job: JobLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    elsewhere = replace(Owner.this_process(), host="rack-2", machine=ELSEWHERE, pid=1, since=now - 9e3)
+    _put_owner(job, replace(elsewhere, renewed_at=now - LEASE_S / 2))
+    with pytest.raises(JobInUse, match="by process 1 on rack-2"), job.owned():
+        pytest.fail("the job was given away")
+    _put_owner(job, replace(elsewhere, renewed_at=now - LEASE_S - 1))
+    assert job.owner() is None
+    with job.owned():
+        pass
+
+
+def test_a_process_with_the_number_of_a_dead_owner_is_not_taken_for_it(job: JobLog) -> None:
+    owner = Owner.this_process()
+    _put_owner(job, replace(owner, started=owner.started - 1))
+    assert job.owner() is None
+
+
+def test_a_claim_is_renewed_while_a_step_takes_long(job: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servefit.search.storage.log.RENEW_S", 0.02)
+    with job.owned():
+        first = job.owner()
+        assert first is not None
+        deadline = time.monotonic() + 10
+        while (now := job.owner()) == first and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert now is not None
+        assert now.renewed_at > first.renewed_at
+        assert now == replace(first, renewed_at=now.renewed_at)
+
+
+def test_every_step_renews_the_claim(job: JobLog) -> None:
+    with job.owned():
+        seen = [job.owner()]
+        step = job.begin("compilation", "treelite", None)
+        seen.append(job.owner())
+        job.finish(step, status="FAILED")
+        seen.append(job.owner())
+    times = [owner.renewed_at for owner in seen if owner is not None]
+    assert len(times) == 3
+    assert times[0] < times[1] < times[2]
+
+
+def test_an_owner_that_lost_its_job_writes_nothing_more(job: JobLog) -> None:
+    state = job.state
+    with job.owned():
+        step = job.begin("compilation", "treelite", None)
+        other = replace(Owner.this_process(), host="rack-2", machine=ELSEWHERE, pid=1)
+        _put_owner(job, other)
+        for write in (
+            lambda: job.finish(step, status="FAILED"),
+            lambda: job.begin("compilation", "treelite", None),
+            lambda: job.set_state(replace(state, status="COMPLETED")),
+        ):
+            with pytest.raises(JobInUse, match="by process 1 on rack-2"):
+                write()
+        assert (job.steps(), job.state) == ((step,), state)
+    assert job.owner() == other
+
+
+def test_an_owner_whose_job_was_worked_on_meanwhile_is_told_so(job: JobLog) -> None:
+    with job.owned():
+        _put_owner(job, None)
+        with pytest.raises(StorageError, match="another process owned it for a while"):
+            job.begin("compilation", "treelite", None)
+    assert job.steps() == ()
+
+
+def _put_owner(job: JobLog, owner: Owner | None) -> None:
+    job.study().set_user_attr("servefit:owner", to_document(owner, Owner | None, []))
+
+
+def _line(process: subprocess.Popen[str]) -> list[str]:
+    assert process.stdout is not None
+    return process.stdout.readline().split()
+
+
+def _go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
