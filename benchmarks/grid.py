@@ -37,7 +37,7 @@ class Figures:
     """What one test of a configuration gave: the capacity of a closed loop, and percentiles at the share of the rate
     that each of ``instances`` has (None where there are too few samples).
 
-    ``seconds`` is the whole test with its fresh processes, of which the closed loop took ``closed_s`` and the open loops
+    ``seconds`` is the whole test with its fresh processes, of which the closed loop took ``closed_s`` and open loops
     ``open_s``. ``invalid``: the machine got in the way of every attempt, and ``verdict`` follows from p95. Where the
     test could not be made ``failed`` says why, and the rest means nothing.
     """
@@ -159,7 +159,7 @@ def believed(repeats: Sequence[Figures]) -> Sequence[Figures]:
 def scatter(groups: Sequence[Sequence[Item]], figure: Callable[[Item], float | None]) -> float:
     """How far repeats of one thing are apart: the standard deviation of the logarithm of ``figure``, from the median
     distance to the mean of the repeats, so that a few disturbed ones do not count. 0 where nothing was repeated."""
-    distances = []
+    distances: list[float] = []
     for repeats in groups:
         logs = [log(value) for one in repeats if (value := figure(one)) is not None and value > 0]
         if len(logs) > 1:

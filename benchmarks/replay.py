@@ -1,8 +1,8 @@
 """Plays the stored grid back: a bench on which a measurement takes no time, but costs what it once took.
 
 Every measurement gives the figures of one repeat, drawn at random, times a lognormal error, so that several of one
-configuration differ by as much as repeats did. Those of a search's rounds differ by as much as all others, although live
-ones follow each other closely and differ by less. No measurement is INVALID.
+configuration differ by as much as repeats did. Those of a search's rounds differ by as much as all others, although
+live ones follow each other closely and differ by less. No measurement is INVALID.
 
 Which choice is right, and by how much another one is worse, follows from the means of all repeats.
 """
@@ -19,13 +19,13 @@ from benchmarks.grid import Figures, Grid, believed, scatter
 from servefit.profiler.summary import Summary
 from servefit.profiler.types import Configuration, InstanceProfile, Measurement
 from servefit.search.clock import Clock
-from servefit.search.queueing.service import ServiceTimes
 from servefit.search.ranking import order
 from servefit.search.recommendation import Trial
 from servefit.search.standing import standings
 from servefit.search.testing import ROUND, SCREENING
 
 if TYPE_CHECKING:
+    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request import JobRequest
     from servefit.search.score import Score
     from servefit.search.space import Space
@@ -58,7 +58,7 @@ class Noise:
 
 
 class Table:
-    """The bench of one search with ``request`` on ``grid``, which may take ``budget_s``; ``seed`` draws what it sees."""
+    """The bench of one search with ``request`` on ``grid``, which may take ``budget_s``; ``seed`` draws its figures."""
 
     def __init__(self, grid: Grid, noise: Noise, request: JobRequest, *, seed: int, budget_s: float) -> None:
         self.grid = grid
@@ -203,6 +203,7 @@ class Truth:
 
     def __init__(self, grid: Grid, request: JobRequest) -> None:
         space = grid.space()
+        self._grid = grid
         self._ranks: dict[Choice, Rank] = {}
         for profile, members in space.profiles:
             for one in space.grid:
@@ -211,6 +212,10 @@ class Truth:
                     (standing,) = standings([trial_of(one, figures)])
                     self._ranks[profile, one] = order(standing, profile, request)
         self.best: Choice = min(self._ranks, key=lambda one: self._ranks[one])
+
+    def knows(self, choice: Choice) -> bool:
+        """Whether it could be measured, and fits."""
+        return choice in self._ranks
 
     def regret(self, choice: Choice) -> float:
         """By which part ``choice`` costs more than the best (or takes longer, or serves less): by the hour where that
@@ -221,3 +226,16 @@ class Truth:
         if (verdict, mine.unpriced) != (best_verdict, best.unpriced):
             return max(WRONG, ratio - 1)
         return ratio - 1
+
+    def of_the_best(self, choice: Choice) -> float:
+        """What ``choice`` serves, over the most that is served for the same cost per hour with the same verdict."""
+
+        def standing(one: Choice) -> tuple[int, bool, float]:
+            verdict, score = self._ranks[one]
+            return verdict, score.unpriced, score.per_hour
+
+        equals = [one for one in self._ranks if standing(one) == standing(choice)]
+        return self._capacity(choice) / max(map(self._capacity, equals))
+
+    def _capacity(self, choice: Choice) -> float:
+        return self._grid.truth(choice[1]).capacity_per_s

@@ -17,7 +17,6 @@ from servefit.search.study import choices, parameters
 
 if TYPE_CHECKING:
     from benchmarks.replay import Choice, Table
-    from servefit.backends.types import KnobValue
     from servefit.profiler.types import Configuration
     from servefit.search.recommendation import Trial
 
@@ -148,7 +147,7 @@ def hill_climb(table: Table) -> Choice | None:
 
 
 class Axes:
-    """The configurations of each backend by coordinates: doublings of what is counted, and the places of other values."""
+    """The configurations of each backend by coordinates: doublings of what is counted, places of other values."""
 
     def __init__(self, grid: Sequence[Configuration]) -> None:
         self._delays = sorted({one.batch_delay_us for one in grid})
@@ -169,13 +168,13 @@ def _backends(grid: Sequence[Configuration]) -> list[str]:
 
 
 class Climb:
-    """A hill climb among the configurations of one backend, as Triton Model Analyzer's quick search does it, written anew
-    [Model Analyzer, docs/config_search.md and model_analyzer/config/generate].
+    """A hill climb among the configurations of one backend, as Triton Model Analyzer's quick search does it
+    [Model Analyzer, docs/config_search.md, and what its source does beyond that].
 
-    Around a home, neighbours within ``RADIUS`` are measured, those with most coordinates that are new first. Three known
-    ones make a direction, the mean gain for each step along every axis, and home moves there. Where some keep the SLA
-    and others do not, or a home broke it, all adjacent ones are measured instead, and home moves to the best of them. It
-    ends where home stays, or comes to a place for the third time.
+    Around a home, neighbours within ``RADIUS`` are measured, those with most coordinates that are new first. Three of
+    them make a direction, the mean gain for each step along every axis, and home moves there. Where some keep the SLA
+    and others do not, or a home broke it, all adjacent ones are measured instead, and home moves to the best of them.
+    It ends where home stays, or comes to a place for the third time.
     """
 
     def __init__(self, axes: Axes, measured: Measured, backend: str) -> None:
@@ -270,7 +269,7 @@ def _passes(rank: Rank) -> bool:
 
 
 def _gain(mine: Rank, other: Rank) -> float:
-    """By which part of their mean the figure of ``other`` is better, -2 to 2; all of that where it ranks differently."""
+    """By which part of their mean the figure of ``other`` is better, -2 to 2, and by all of that in another rank."""
     (verdict, here), (other_verdict, there) = mine, other
     rank, other_rank = (verdict, here.unpriced, here.per_hour), (other_verdict, there.unpriced, there.per_hour)
     if rank != other_rank:

@@ -31,7 +31,7 @@ def changes(best: Recommendation, service: ServiceTimes | None, request: JobRequ
                 f"a limit of {_rounded_up(value_ms)} ms on {threshold.percentile} instead of "
                 f"{threshold.limit_ms:g} ms: that is what was measured"
             )
-    if service is None or not sla.thresholds:
+    if service is None or sla.asks_nothing or not trial.capacity.throughput_per_s:
         return tuple(found)
     configuration = trial.configuration
     service = _corrected(service, best)
@@ -66,10 +66,7 @@ def _corrected(service: ServiceTimes, best: Recommendation) -> ServiceTimes:
         rate_per_s=None,
         percentiles=(50.0,),
     )
-    measured = best.trial.capacity.throughput_per_s
-    if not measured:
-        return service
-    slower = predicted.capacity_per_s / measured
+    slower = predicted.capacity_per_s / best.trial.capacity.throughput_per_s
     return replace(
         service,
         batches=tuple(
@@ -81,4 +78,5 @@ def _corrected(service: ServiceTimes, best: Recommendation) -> ServiceTimes:
 def _rounded_up(value_ms: float) -> str:
     """To two digits, upwards: a limit that was kept."""
     step = 10.0 ** (floor(log10(value_ms)) - 1)
-    return f"{ceil(value_ms / step) * step:.2g}"
+    # 1.1 / 0.1 is a little more than 11.
+    return f"{ceil(value_ms / step - 1e-9) * step:g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,5 +58,6 @@ class Clock:
     @property
     def tests_to_search(self) -> float:
         """The tests that are left before those that are kept for the finalists."""
-        kept = max(1, min(CONFIRMATION_TESTS, self.test_limit // 3)) if self.test_limit > 1 else 0
-        return self.tests_left - kept
+        if self.test_limit <= 1 or not isfinite(self.test_limit):
+            return self.tests_left
+        return self.tests_left - max(1, min(CONFIRMATION_TESTS, self.test_limit // 3))

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from servefit.search.request import Goal
 
 
+_LEAST_DIFFERENCE = 1e-6
+"""What differs by less is equal but for rounding."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
     """How much better the winner is than ``configuration``, measured in turns with it."""
@@ -31,8 +35,8 @@ class Against:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
     """``runner_up`` is the next best that was measured in turns with the winner, ``naive`` the model's own library with
-    a thread a vCPU and one request a call; None where there were no such rounds. ``importance`` and ``changes`` are as
-    in the state of the job."""
+    a thread a vCPU and one request a call; None where there were no such rounds, or where that is the winner itself.
+    ``importance`` and ``changes`` are as in the state of the job."""
 
     runner_up: Against | None
     naive: Against | None
@@ -68,7 +72,7 @@ def why(
         return Why(runner_up=None, naive=None, importance=importance, changes=changes)
     winner = best.trial.configuration
     rivals = dict.fromkeys(one.configuration for one in trials if one.round is not None and one.configuration != winner)
-    naive = naive_default(rivals, winner.vcpus, reference)
+    naive = naive_default([winner, *rivals], winner.vcpus, reference)
     against = [
         Against(configuration=one, ratio=found)
         for one in rivals
@@ -87,12 +91,12 @@ def why(
 def importance(figures: Mapping[Configuration, float]) -> dict[str, float]:
     """The part of the variance of ``figures`` (logarithms, one a configuration) that each parameter explains by itself,
     the largest first: first-order functional ANOVA [Sobol 1993; Hutter, Hoos and Leyton-Brown 2014], on all points of
-    the space. What is left of 1 is due to combinations."""
+    the space. Where the space has all combinations, what is left of 1 is due to them."""
     if not figures:
         return {}
     mean = fsum(figures.values()) / len(figures)
     total = fsum((value - mean) ** 2 for value in figures.values())
-    if total <= 0:
+    if total <= len(figures) * _LEAST_DIFFERENCE**2:
         return {}
     points = {one: parameters(one) for one in figures}
     found = {}

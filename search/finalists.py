@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.search.ranking import LEAST_DIFFERENCE, order
+from servefit.search.ranking import order, told_apart
 from servefit.search.standing import ratio, standings
 
 if TYPE_CHECKING:
@@ -24,10 +24,11 @@ WITHIN = 0.15
 def finalists(
     recommendations: Sequence[Recommendation], space: Space, trials: Sequence[Trial], request: JobRequest
 ) -> list[Configuration]:
-    """The configurations of the first profile that may turn out to be the best one, the best so far first."""
+    """The configurations of the first profile that may turn out to be the best one: the one recommended so far, which
+    may be the simplest of those that tie, then the others, best first."""
     if not recommendations:
         return []
-    profile = recommendations[0].profile
+    profile, recommended = recommendations[0].profile, recommendations[0].trial.configuration
     fitting = dict(space.profiles)[profile]
     ranked = sorted(
         (
@@ -38,13 +39,13 @@ def finalists(
         key=lambda pair: pair[0],
     )
     (verdict, best), _ = ranked[0]
-    chosen = [
+    close = [
         one.configuration
         for (rank, score), one in ranked
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
         and score.figure <= best.figure + abs(best.figure) * WITHIN
     ]
-    return chosen[:MOST_FINALISTS]
+    return list(dict.fromkeys([recommended, *close]))[:MOST_FINALISTS]
 
 
 def still_in(
@@ -61,13 +62,10 @@ def still_in(
         return [], None
     leader = alive[0]
     for one in alive[1:]:
-        found = ratio(trials, one, leader, request.goal)
+        found = ratio(trials, one, leader, request.goal, weight=request.cost_weight)
         if found is not None and found.ratio > 1:
             leader = one
 
-    def beaten(one: Configuration) -> bool:
-        found = ratio(trials, leader, one, request.goal)
-        return found is not None and found.ci95 is not None and found.ci95[0] > 1 + LEAST_DIFFERENCE
-
-    left = [leader, *(one for one in alive if one != leader and not beaten(one))]
-    return left, None if naive is None or naive in failed or beaten(naive) else naive
+    left = [leader, *(one for one in alive if one != leader and not told_apart(leader, one, request, trials))]
+    naive_is_out = naive is None or naive in failed or told_apart(leader, naive, request, trials)
+    return left, None if naive_is_out else naive

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import exp, log, log2
+from math import exp, inf, log, log2
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +28,9 @@ _GUESSED = 0.4
 _NOISE = 0.04
 """How far two measurements of one configuration are apart, as a standard deviation of logarithms."""
 
-_UNLIKE_BACKEND, _UNLIKE_SHAPE, _BATCH_LENGTH, _UNLIKE_DELAY = 0.15, 0.5, 2.0, 0.8
+_UNLIKE_BACKEND, _UNLIKE_SHAPE, _BATCH_LENGTH, _UNLIKE_DELAY, _UNLIKE_ENVELOPE = 0.15, 0.5, 2.0, 0.8, 0.8
 """How much of an error configurations share that differ in the backend, in threads or workers or knobs, by so many
-doublings of the batch (a factor 1/e), and in the delay."""
+doublings of the batch (a factor 1/e), in the delay, and in the envelope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +59,12 @@ class Corrected:
         self._solved: tuple[np.ndarray, np.ndarray] | None = None
 
     def learn(self, configuration: Configuration, value: float, *, noise: float = _NOISE) -> None:
-        """``value`` was measured; measuring it again would give something else by ``noise`` (of logarithms)."""
+        """``value`` was measured; measuring it again would give something else by ``noise`` (of logarithms).
+
+        What is zero or infinite was not measured.
+        """
         predicted = self._predict(configuration)
-        if predicted is None or not value > 0:
+        if predicted is None or not 0 < value < inf:
             return
         self._measured.append(configuration)
         self._errors.append(log(value / predicted[0]))
@@ -105,8 +108,8 @@ class Corrected:
 
 
 def similarity(rows: Sequence[Configuration], columns: Sequence[Configuration]) -> np.ndarray:
-    """How much of its error each of ``rows`` shares with each of ``columns``, 0 to 1: a product of kernels, one for
-    the backend, one for threads, workers and knobs, one for the batch size, one for the delay."""
+    """How much of its error each of ``rows`` shares with each of ``columns``, 0 to 1: a product of kernels, for the
+    backend, for threads, workers, knobs and variables, for the batch size, the delay and the envelope."""
 
     def unlike(feature: Callable[[Configuration], object], factor: float) -> np.ndarray:
         names = {name: nth for nth, name in enumerate({feature(one) for one in (*rows, *columns)})}
@@ -123,6 +126,6 @@ def similarity(rows: Sequence[Configuration], columns: Sequence[Configuration]) 
         * unlike(lambda one: (one.settings, one.workers, one.environment), _UNLIKE_SHAPE)
         * np.exp(-batches / _BATCH_LENGTH)
         * unlike(lambda one: one.batch_delay_us, _UNLIKE_DELAY)
-        * unlike(lambda one: one.vcpus, _UNLIKE_DELAY)
+        * unlike(lambda one: one.vcpus, _UNLIKE_ENVELOPE)
     )
     return shaped

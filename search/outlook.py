@@ -6,14 +6,14 @@ figures of ``score``. Latency takes a simulation each, so it is only computed wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import exp, inf, isfinite, log
-from statistics import NormalDist
+from math import ceil, inf, isfinite, log
 from typing import TYPE_CHECKING
 
+from servefit.profiler.summary import samples_needed
 from servefit.search.forecast import Corrected, Estimate
+from servefit.search.promise import Promise
 from servefit.search.queueing.prediction import predict
-from servefit.search.score import Price, Score, cheapest, instance_counts, instances_for, score
+from servefit.search.score import PLANNED_UTILISATION, Price, cheapest, instance_counts, instances_for, score
 from servefit.search.standing import latency_ms
 
 if TYPE_CHECKING:
@@ -29,16 +29,14 @@ if TYPE_CHECKING:
 _EARLIER_NOISE = 0.1
 """What was measured in an earlier job may be off by 10 % today."""
 
+_MOST_RANK = 99.9
+"""Higher percentiles take more requests than it pays to simulate: this one stands in for them."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
-    """What a configuration is expected to score, how sure that is (``sd`` is of the logarithm of the figure), and how
-    likely it keeps the latency limits."""
+_LEAST_REQUESTS = 4000
+_COUNTED = 0.85
+"""Of the requests that are simulated, no fewer than this part counts."""
 
-    configuration: Configuration
-    score: Score
-    sd: float
-    feasible: float
+_NEVER = Estimate(log_mean=inf, sd=1.0)
 
 
 class Outlook:
@@ -51,9 +49,11 @@ class Outlook:
         self._capacities: dict[Configuration, tuple[float, bool] | None] = {}
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
         self._instances: dict[Configuration, int] = {}
+        limited = {one.percentile: min(one.rank, _MOST_RANK) for one in request.sla.thresholds}
+        self._ranks = {"p95": 95.0} | limited
         self._prices = {one: cheapest(space, one) for one in space.grid}
         self._capacity = Corrected(self._predicted_capacity)
-        self._latency = Corrected(lambda one: self._predicted_latency(one, "p95"))
+        self._latency = Corrected(self._predicted_p95)
 
     def price(self, configuration: Configuration) -> Price:
         return self._prices[configuration]
@@ -84,7 +84,7 @@ class Outlook:
         for one, capacity in zip(configurations, self.capacities(configurations), strict=True):
             if capacity is not None:
                 latency_ms = self._least_latency_ms(one) if self._latency_counts else inf
-                found.append(self._promise(one, capacity, latency_ms, capacity.sd, feasible=1.0))
+                found.append(self._promise(one, capacity, latency_ms, capacity.sd, None))
         return found
 
     def promise(self, configuration: Configuration) -> Promise | None:
@@ -93,57 +93,59 @@ class Outlook:
         if capacity is None:
             return None
         if not self._latency_counts and not self._request.sla.thresholds:
-            return self._promise(configuration, capacity, inf, capacity.sd, feasible=1.0)
+            return self._promise(configuration, capacity, inf, capacity.sd, None)
         (latency,) = self._latency.estimates([configuration])
         if latency is None:
-            return self._promise(configuration, capacity, inf, capacity.sd, feasible=0.0)
-        sd = capacity.sd if self._request.goal in ("cost", "throughput") else max(capacity.sd, latency.sd)
-        return self._promise(
-            configuration, capacity, latency.value, sd, feasible=self._feasible(configuration, latency)
-        )
+            return self._promise(configuration, capacity, inf, capacity.sd, _NEVER)
+        sd = {"latency": latency.sd, "balanced": max(capacity.sd, latency.sd)}.get(self._request.goal, capacity.sd)
+        return self._promise(configuration, capacity, latency.value, sd, self._excess(configuration, latency))
 
     @property
     def _latency_counts(self) -> bool:
         return self._request.goal in ("latency", "balanced")
 
     def _promise(
-        self, one: Configuration, capacity: Estimate, latency_ms: float, sd: float, *, feasible: float
+        self, one: Configuration, capacity: Estimate, latency_ms: float, sd: float, excess: Estimate | None
     ) -> Promise:
         rate_per_s = self._request.sla.rate_per_s
-        instances = 1 if rate_per_s is None else self._planned(one, rate_per_s, capacity.value)
+        price = self._prices[one]
+        least = self._demanded(one)
+        needed = 0.0 if rate_per_s is None else rate_per_s / (capacity.value * PLANNED_UTILISATION)
         return Promise(
             configuration=one,
             score=score(
                 self._request.goal,
-                price=self._prices[one],
+                price=price,
                 capacity_per_s=capacity.value,
                 latency_ms=latency_ms,
-                instances=instances,
+                instances=max(least, ceil(needed)),
                 at_rate=rate_per_s is not None,
                 weight=self._request.cost_weight,
             ),
             sd=sd,
-            feasible=feasible,
+            excess=excess,
+            per_hour=price.per_hour * needed,
+            least_per_hour=0.0 if rate_per_s is None else price.per_hour * least,
         )
 
-    def _planned(self, one: Configuration, rate_per_s: float, capacity_per_s: float) -> int:
-        """How many instances it takes; as many as a latency that was looked at demands."""
-        return max(self._instances.get(one, 1), instances_for(rate_per_s, capacity_per_s))
+    def _demanded(self, one: Configuration) -> int:
+        """The instances that latency demands, as far as it was looked at: one where those for the capacity will do."""
+        rate_per_s, capacity = self._request.sla.rate_per_s, self._predicted_capacity(one)
+        looked_at = self._instances.get(one, 1)
+        will_do = rate_per_s is None or capacity is None or looked_at == instances_for(rate_per_s, capacity[0])
+        return 1 if will_do else looked_at
 
-    def _feasible(self, one: Configuration, latency: Estimate) -> float:
-        """The probability that every limit holds: the error of p95 is taken for that of the other percentiles."""
-        predicted = self._latency_figures(one)
+    def _excess(self, one: Configuration, latency: Estimate) -> Estimate | None:
+        """By how many times the worst limit is exceeded: the error of p95 is taken for that of other percentiles."""
+        thresholds, predicted = self._request.sla.thresholds, self._latency_figures(one)
+        if not thresholds:
+            return None
         if predicted is None:
-            return 0.0
-        error = latency.log_mean - log(predicted["p95"][0])
-        likely = 1.0
-        for threshold in self._request.sla.thresholds:
-            value_ms = predicted[threshold.percentile][0]
-            if not isfinite(value_ms):
-                return 0.0
-            off = (log(threshold.limit_ms / value_ms) - error) / latency.sd
-            likely = min(likely, NormalDist().cdf(off))
-        return likely
+            return _NEVER
+        worst = max(predicted[threshold.percentile][0] / threshold.limit_ms for threshold in thresholds)
+        if not isfinite(worst):
+            return _NEVER
+        return Estimate(log_mean=log(worst) + latency.log_mean - log(predicted["p95"][0]), sd=latency.sd)
 
     def _predicted_capacity(self, one: Configuration) -> tuple[float, bool] | None:
         if one not in self._capacities:
@@ -151,11 +153,9 @@ class Outlook:
             self._capacities[one] = None if found is None else (found[0].capacity_per_s, found[1])
         return self._capacities[one]
 
-    def _predicted_latency(self, one: Configuration, percentile: str) -> tuple[float, bool] | None:
+    def _predicted_p95(self, one: Configuration) -> tuple[float, bool] | None:
         figures = self._latency_figures(one)
-        if figures is None or not isfinite(figures[percentile][0]):
-            return None
-        return figures[percentile]
+        return figures["p95"] if figures is not None and isfinite(figures["p95"][0]) else None
 
     def _latency_figures(self, one: Configuration) -> dict[str, tuple[float, bool]] | None:
         """Percentiles in ms at the share of the rate that the fewest instances have which keep the limits, else of the
@@ -180,26 +180,35 @@ class Outlook:
         return all(figures[one.percentile][0] <= one.limit_ms for one in self._request.sla.thresholds)
 
     def _figures(self, one: Configuration, instances: int | None) -> dict[str, tuple[float, bool]] | None:
+        """Those that are not known, and all of a rate that cannot be served, are infinite."""
         key = one, instances
         if key not in self._latencies:
             rate_per_s = self._request.sla.rate_per_s
             found = self._prediction(one, None if instances is None or rate_per_s is None else rate_per_s / instances)
-            self._latencies[key] = None if found is None else _percentiles(*found)
+            self._latencies[key] = None if found is None else self._by_name(*found)
         return self._latencies[key]
+
+    def _by_name(self, prediction: Prediction, guessed: bool) -> dict[str, tuple[float, bool]]:
+        figures = {}
+        for name, rank in self._ranks.items():
+            value = prediction.latency_ms[f"p{rank:g}"]
+            figures[name] = (inf if value is None or prediction.saturated else value, guessed)
+        return figures
 
     def _prediction(self, one: Configuration, rate_per_s: float | None) -> tuple[Prediction, bool] | None:
         known = self._survey.service_times(one)
         if known is None:
             return None
         service, timed = known
-        names = {"p95": 95.0} | {threshold.percentile: threshold.rank for threshold in self._request.sla.thresholds}
+        ranks = tuple(self._ranks.values())
         prediction = predict(
             service,
             workers=one.workers,
             max_batch=one.max_batch,
             batch_delay_us=one.batch_delay_us,
             rate_per_s=rate_per_s,
-            percentiles=tuple(names.values()),
+            percentiles=ranks,
+            requests=max(_LEAST_REQUESTS, ceil(samples_needed(max(ranks)) / _COUNTED)),
             seed=self._request.seed,
         )
         return prediction, not timed
@@ -208,31 +217,3 @@ class Outlook:
         """No request is answered sooner than a call of one takes."""
         known = self._survey.service_times(one)
         return inf if known is None else known[0].mean_ns(1) / 1e6
-
-
-def _percentiles(prediction: Prediction, guessed: bool) -> dict[str, tuple[float, bool]]:
-    """Those that are not known, and all of a rate that cannot be served, are infinite."""
-    return {
-        name: (inf if value is None or prediction.saturated else value, guessed)
-        for name, value in prediction.latency_ms.items()
-    }
-
-
-def improvement(promise: Promise, best: Score | None) -> float:
-    """By which part of the figure ``promise`` is expected to improve on ``best``, times the probability that it keeps
-    the limits: expected improvement of a lognormal figure [Jones et al. 1998; Gardner et al. 2014 for the limits].
-
-    Infinite where nothing is there to improve on, or where it costs less by the hour; zero where it costs more.
-    """
-    if best is None:
-        return promise.feasible * 1e6
-    mine = promise.score
-    if (mine.unpriced, mine.per_hour) != (best.unpriced, best.per_hour):
-        return promise.feasible * (1e3 if (mine.unpriced, mine.per_hour) < (best.unpriced, best.per_hour) else 0.0)
-    if not (isfinite(mine.figure) and mine.figure > 0 and best.figure > 0):
-        return 0.0
-    normal = NormalDist()
-    ratio, sd = log(mine.figure / best.figure), max(promise.sd, 1e-6)
-    # E[max(0, 1 - x)] for x lognormal with median exp(ratio).
-    cut = -ratio / sd
-    return promise.feasible * max(0.0, normal.cdf(cut) - exp(ratio + sd**2 / 2) * normal.cdf(cut - sd))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING
 
 from servefit.search.ranking import recommendation
@@ -21,11 +20,15 @@ Point = tuple[float, float, float]
 
 def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation, ...]:
     """What nothing else that keeps the SLA beats in one of the three figures without losing in another, the cheapest
-    first. Each configuration stands for its cheapest profile; profiles without a price are compared by vCPUs, and only
-    with each other."""
+    first. Each configuration stands for the cheapest profile that has the memory for it; profiles without a price are
+    compared by vCPUs, and only with each other."""
     points: list[tuple[bool, Point, Recommendation]] = []
     for one in standings(trials):
-        fitting = [profile for profile, members in space.profiles if one.configuration in members]
+        fitting = [
+            profile
+            for profile, members in space.profiles
+            if one.configuration in members and one.trial.measurement.peak_memory_bytes <= profile.memory_bytes
+        ]
         if one.trial.verdict != "PASS" or not fitting or not one.capacity_per_s:
             continue
         prices = [(Price.of(profile.price_per_hour, profile.vcpus), profile) for profile in fitting]
@@ -40,7 +43,7 @@ def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation,
 
 
 def _point(one: Standing, price: Price) -> Point:
-    return price.per_hour / one.capacity_per_s, one.p95_ms if one.p95_ms else inf, -one.capacity_per_s
+    return price.per_hour / one.capacity_per_s, one.p95_ms, -one.capacity_per_s
 
 
 def _beats(one: Point, other: Point) -> bool:

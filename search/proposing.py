@@ -1,9 +1,10 @@
 """Which configuration is measured next: where measuring is expected to pay most, then what Optuna would try.
 
-Predictions come first. Every envelope size and every backend with a chance gets its best configuration measured, then
-whatever is expected to improve most on the best so far. When nothing is expected to gain more than a fraction of a per
-cent, the tree-structured Parzen estimator, which knows no predictions and so does not share their errors, gets a share
-of the tests; then the search is over. A space that fits into the tests is measured whole. Nothing is measured twice.
+Predictions come first. Every envelope size gets its best configuration measured, then whatever is expected to improve
+most on the best so far, or, while nothing keeps the limits, whatever may, or may come closest. When nothing is expected
+to gain more than a fraction of a per cent, the tree-structured Parzen estimator, which knows no predictions and so does
+not share their errors, gets a share of the tests; then the search is over. A space that fits into the tests is measured
+whole. Nothing is measured twice.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from servefit.search.outlook import improvement
+from servefit.search.promise import improvement
 from servefit.search.ranking import score_of
+from servefit.search.space import starting_points
+from servefit.search.standing import latency_ms
 from servefit.search.study import Outcome, Proposals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from servefit.profiler.types import Configuration
-    from servefit.search.outlook import Outlook, Promise
+    from servefit.search.outlook import Outlook
+    from servefit.search.promise import Promise
     from servefit.search.recommendation import Trial
     from servefit.search.request import JobRequest
     from servefit.search.score import Score
@@ -47,13 +51,15 @@ class Proposal:
 class Proposer:
     """Proposes configurations of ``grid``; told of every trial and every failure.
 
-    ``outlook`` is None where nothing was timed beforehand: then the Parzen estimator proposes from the start.
+    ``outlook`` is None where nothing was timed beforehand: then every backend is tried in its plainest form, and the
+    Parzen estimator proposes the rest.
     """
 
     def __init__(
         self, grid: Sequence[Configuration], request: JobRequest, *, outlook: Outlook | None, exhaustive: bool
     ) -> None:
-        self._grid = grid
+        self._grid = dict.fromkeys(grid)
+        self._plainest = starting_points(grid)
         self._request = request
         self._outlook = outlook
         self._exhaustive = exhaustive
@@ -81,7 +87,9 @@ class Proposer:
         return proposal
 
     def learn(self, trial: Trial) -> None:
-        """``trial`` was measured, and the machine did not get in the way."""
+        """``trial`` was measured, and the machine did not get in the way. One outside the grid tells nothing."""
+        if trial.configuration not in self._grid:
+            return
         self._settle(trial.configuration, trial)
         self._parzen.learn(trial.configuration, Outcome(objectives=objectives(trial), violation=trial.violation))
         if self._outlook is not None:
@@ -89,6 +97,8 @@ class Proposer:
 
     def fail(self, configuration: Configuration) -> None:
         """``configuration`` could not be measured."""
+        if configuration not in self._grid:
+            return
         self._settle(configuration, None)
         self._parzen.learn(configuration, None)
 
@@ -100,10 +110,13 @@ class Proposer:
         if self._exhaustive:
             return Proposal(configuration=self._most_promising(left), source="grid")
         if self._outlook is None:
-            return self._by_the_parzen_estimator(left)
-        if (one := self._predicted(left)) is not None:
+            plain = next((one for one in self._plainest if one in left), None)
+            return (
+                self._by_the_parzen_estimator(left) if plain is None else Proposal(configuration=plain, source="grid")
+            )
+        if (one := self._predicted(self._outlook, left)) is not None:
             return Proposal(configuration=one, source="prediction")
-        if self._by_parzen * PARZEN_EVERY < len(self._settled) + len(self._running):
+        if self._by_parzen * PARZEN_EVERY < len(self._taken()):
             return self._by_the_parzen_estimator(left)
         return None
 
@@ -116,24 +129,23 @@ class Proposer:
     def _most_promising(self, left: Sequence[Configuration]) -> Configuration:
         """In an exhaustive search the order only matters to whoever interrupts it."""
         promises = [] if self._outlook is None else self._outlook.at_best(left)
-        return min(promises, key=lambda one: one.score).configuration if promises else left[0]
+        if promises:
+            return min(promises, key=lambda one: one.score).configuration
+        return next((one for one in self._plainest if one in left), left[0])
 
-    def _predicted(self, left: Sequence[Configuration]) -> Configuration | None:
+    def _predicted(self, outlook: Outlook, left: Sequence[Configuration]) -> Configuration | None:
         """What predictions say, None when they promise nothing more."""
-        outlook = self._outlook
-        if outlook is None:
-            return None
         promises = sorted(outlook.at_best(left), key=lambda one: one.score)
         if (first := self._first_of_its_size(promises)) is not None:
             return first
-        best = self.best_score()
+        best, nearest = self.best_score(), self._nearest()
         chosen, most = None, WORTH_MEASURING
         for optimistic in promises:
             # Limits and latency can only make it less, and take a simulation to know.
             if improvement(optimistic, best) <= most:
                 continue
             promise = outlook.promise(optimistic.configuration)
-            if promise is not None and (gain := improvement(promise, best)) > most:
+            if promise is not None and (gain := improvement(promise, best, nearest)) > most:
                 chosen, most = promise.configuration, gain
         return chosen
 
@@ -158,10 +170,14 @@ class Proposer:
             default=None,
         )
 
+    def _nearest(self) -> float | None:
+        """By how many times the limits were exceeded at least, None where nothing exceeded them."""
+        trials = [one for one in self._settled.values() if one is not None and one.verdict == "FAIL"]
+        return min((1 + one.violation for one in trials), default=None)
+
 
 def objectives(trial: Trial) -> tuple[float, float]:
     """What the study minimises: vCPU-seconds an inference, since prices differ between profiles of one size, and p95 in
     ms."""
     throughput = trial.capacity.throughput_per_s
-    p95 = trial.judged.latency_ms["p95"]
-    return (trial.configuration.vcpus / throughput if throughput else 1e9), min(1e9 if p95 is None else p95, 1e9)
+    return (trial.configuration.vcpus / throughput if throughput else 1e9), min(latency_ms(trial), 1e9)

@@ -55,7 +55,7 @@ def best_for(
         one
         for one in candidates
         if _close(order(best, profile, request), order(one, profile, request))
-        and not _told_apart(best.configuration, one.configuration, request, trials)
+        and not told_apart(best.configuration, one.configuration, request, trials)
     ]
     return min(ties, key=lambda one: (simplicity(one.configuration), order(one, profile, request)))
 
@@ -94,8 +94,9 @@ def _close(best: tuple[int, Score], other: tuple[int, Score]) -> bool:
     return same and theirs.figure <= mine.figure + abs(mine.figure) * TIE
 
 
-def _told_apart(one: Configuration, other: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
-    found = ratio(trials, one, other, request.goal)
+def told_apart(one: Configuration, other: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
+    """Whether rounds among ``trials`` show for certain that ``one`` is better than ``other``."""
+    found = ratio(trials, one, other, request.goal, weight=request.cost_weight)
     return found is not None and found.ci95 is not None and found.ci95[0] > 1 + LEAST_DIFFERENCE
 
 
@@ -118,7 +119,7 @@ def _ties_broken(
 
 
 def simplicity(configuration: Configuration) -> tuple[int, int, int, int, int]:
-    """The smaller, the simpler to run: batching, delays, processes, threads, and knobs away from nothing."""
+    """The smaller, the simpler to run: batching, delays, threads in all, threads of a worker, and variables."""
     return (
         configuration.max_batch,
         configuration.batch_delay_us,

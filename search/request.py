@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from servefit.errors import SpecError
+from servefit.profiler.stopping import StoppingConditions
 from servefit.profiler.traffic import ClosedLoop
 from servefit.search.sla import Sla, parse_duration_s
 
@@ -40,12 +41,12 @@ class EnvironmentRange:
             raise SpecError("env", self.variable, "is not the name of an environment variable")
         if not self.values or "" in self.values:
             raise SpecError("env", self.variable, "has no values to try")
-        if len(set(self.values)) < len(self.values):
-            raise SpecError("env", ",".join(self.values), f"names a value of {self.variable} twice")
         if self.counts:
             for value in self.values:
                 if not (value.isdecimal() and int(value) >= 1):
                     raise SpecError("env", f"{self.variable}={value}", "is not a whole number above zero")
+        if len({int(value) if self.counts else value for value in self.values}) < len(self.values):
+            raise SpecError("env", ",".join(self.values), f"names a value of {self.variable} twice")
 
     @property
     def counts(self) -> bool:
@@ -71,11 +72,11 @@ def plain_name(variable: str) -> str:
 class JobRequest:
     """A validated request. ``profiles`` and ``backends`` empty mean all that can be measured here.
 
-    ``budget_s`` bounds the whole job, None meaning that only ``max_tests`` does. Empty ``batch_sizes`` (most requests
-    joined in a call) and ``batch_delays_us`` leave both to servefit. ``cost_weight`` is what cost counts against
-    latency where the goal is "balanced", 0 to 1. ``max_parallel_tests`` run at once where they fit on CPUs of their
-    own. With ``allow_noise`` a measurement that the machine got in the way of is judged all the same, and the job says
-    so.
+    ``budget_s`` bounds the whole job and ``max_tests`` its load tests; what None means is in ``time_limit_s`` and
+    ``test_limit``. Empty ``batch_sizes`` (most requests joined in a call) and ``batch_delays_us`` leave both to
+    servefit. ``cost_weight`` is what cost counts against latency where the goal is "balanced", 0 to 1.
+    ``max_parallel_tests`` run at once where they fit on CPUs of their own. With ``allow_noise`` a measurement that the
+    machine got in the way of is judged all the same, and the job says so.
     """
 
     name: str
@@ -143,6 +144,7 @@ class JobRequest:
     def _check_traffic(self) -> None:
         if self.phases is None:
             return
+        StoppingConditions(thresholds=self.sla.thresholds)  # raises for what traffic in phases is not held against
         if self.budget_s is not None and self.budget_s < self.phases.duration_s:
             raise SpecError(
                 "budget",
@@ -160,13 +162,15 @@ class JobRequest:
 
     @property
     def time_limit_s(self) -> float | None:
-        """How long the job may take, or None where its tests are counted instead."""
+        """How long the job may take; where nobody says, DEFAULT_BUDGET_S, or None for a job with phases."""
         if self.budget_s is None and self.phases is None:
             return DEFAULT_BUDGET_S
         return self.budget_s
 
     @property
     def test_limit(self) -> int | None:
+        """How many load tests the job may make; where nobody says, None, or for a job with phases and without a budget
+        DEFAULT_TESTS_WITH_PHASES."""
         if self.max_tests is None and self.phases is not None and self.budget_s is None:
             return DEFAULT_TESTS_WITH_PHASES
         return self.max_tests

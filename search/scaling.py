@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 HEADROOM = 0.2
 """The part of the highest rate that is kept free: until a new instance serves, the others take 1 / (1 - 0.2), 25 % more
-than they are meant to. SageMaker's guide begins at half of the peak, which is not bounded by a limit on latency."""
+than they are meant to. SageMaker's guide to load tests begins with half of the peak, but of a peak without a limit on
+latency."""
 
 MIN_CAPACITY = 1
 """An endpoint with no instance loses requests until one has started."""

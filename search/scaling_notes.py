@@ -33,7 +33,8 @@ def scaling_notes(
     if plan.instances == 1:
         yield "one instance serves the rate: while it is replaced nobody does; for availability, run two"
     if plan.rate_per_s == sla.rate_per_s and plan.instances != trial.instance_count:
-        yield f"the job itself recommends {trial.instance_count} for this rate, which leaves no headroom"
+        without = ", which leaves no headroom" if plan.instances > trial.instance_count else ""
+        yield f"the job itself recommends {trial.instance_count} for this rate{without}"
     if not peak_given:
         yield (
             f"at most {plan.target.max_capacity} run, which is for twice the rate asked; "
@@ -55,7 +56,7 @@ def _evidence(
 ) -> Iterator[str]:
     """How much of the plan was measured."""
     if curve.without_samples:
-        yield f"raw samples of {curve.without_samples} tests are not on this host: their summaries were used"
+        yield f"tests whose raw samples are not on this host: {curve.without_samples}; their summaries were used"
     if job.request.phases is not None:
         yield "capacity is what the phases of users reached; more users may reach more"
     limited, simulated_per_s = bool(plan.sla.thresholds), plan.rate.simulated_per_s
@@ -68,6 +69,8 @@ def _evidence(
         )
     elif simulation is not None and simulation.origin == "guess":
         yield "the simulation rests on service times of fewer threads or workers"
+    elif simulation is not None and simulation.origin == "load test":
+        yield "the simulation rests on the calls of the load test, since the job timed none alone"
     if simulated_per_s is not None and plan.rate.basis == "measured":
         yield (
             f"the simulation expects the limits to hold up to {simulated_per_s:.4g} requests/s on an instance; "

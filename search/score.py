@@ -61,7 +61,9 @@ def score(
         return Score(unpriced=False, per_hour=0.0, figure=1 / capacity_per_s if capacity_per_s else math.inf)
     per_inference = price.per_hour / capacity_per_s if capacity_per_s else math.inf
     if goal == "balanced":
-        return Score(unpriced=price.unpriced, per_hour=0.0, figure=per_inference**weight * latency_ms ** (1 - weight))
+        figure = per_inference**weight * latency_ms ** (1 - weight)
+        # Free of charge, at a latency that is not known.
+        return Score(unpriced=price.unpriced, per_hour=0.0, figure=math.inf if math.isnan(figure) else figure)
     per_hour = price.per_hour * instances if at_rate else 0.0
     return Score(unpriced=price.unpriced, per_hour=per_hour, figure=per_inference)
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from servefit.search.testing import Durations
 
 TIMING_SHARE = 0.45
-SEARCH_SHARE = 0.65
-ROUNDS_SHARE = 0.85
+SEARCH_SHARE = 0.58
+ROUNDS_SHARE = 0.88
 """When this part of the job's time is over no more calls are timed alone, nothing new is tried, and no further round of
 the finalists begins: the rest is for confirming the winner."""
 

@@ -63,14 +63,15 @@ def _parse_threshold(part: str, text: str) -> LatencyThreshold:
 
 
 def parse_duration_s(field: str, text: str) -> float:
-    """Parse "100ms", "60s", "2m" or a bare number of seconds into seconds. Raises SpecError for ``field``."""
+    """Parse "100ms", "60s", "2m" or a bare number of seconds into seconds; limits and delays, mostly milliseconds, take
+    a unit. Raises SpecError for ``field``."""
     match = _DURATION.fullmatch(text.strip())
     number = _number(match["number"]) if match else None
     if match is None or number is None:
         raise SpecError(field, text, "is not a duration such as 100ms, 60s or 2m")
     if not number > 0:
         raise SpecError(field, text, "is not above zero")
-    if match["unit"] is None and field == "sla":
+    if match["unit"] is None and field in ("sla", "batch_delay"):
         raise SpecError(field, text, "has no unit", remedy=f"say {text}ms or {text}s")
     return number * _SECONDS[match["unit"] or "s"]
 

@@ -132,8 +132,15 @@ def configurations(
 def admits(
     profile: InstanceProfile, configuration: Configuration, ranges: Sequence[EnvironmentRange], gpus: Sequence[Gpu]
 ) -> bool:
-    """Whether ``profile`` may have ``configuration``, which some profile of the job may."""
+    """Whether ``profile`` may have ``configuration``, which some profile of the job may. How many threads a backend
+    offers unasked is not known here, and taken for any number that fits."""
     own = [one for one in ranges if not one.profiles or profile.name in one.profiles]
+    asked = {one.variable for one in own if one.counts}
+    threads = configuration.settings.threads
+    if not asked and configuration.workers * threads > configuration.vcpus:
+        return False
+    if WORKERS_VARIABLE not in asked and configuration.workers not in worker_counts(configuration.vcpus, threads):
+        return False
     environment = dict(configuration.environment)
     counts = {THREADS_VARIABLE: configuration.settings.threads, WORKERS_VARIABLE: configuration.workers}
     for one in own:
@@ -162,7 +169,7 @@ def starting_points(grid: Sequence[Configuration]) -> list[Configuration]:
     """What to try first: of every backend in every envelope, one single-threaded worker a vCPU, one request a call.
 
     The largest envelope comes first, since it tells most about a backend. What the grid lacks (because the user's
-    ranges leave it out) is replaced by the backend's first configuration there.
+    ranges leave it out) is replaced by the backend's plainest configuration there.
     """
     firsts: dict[tuple[int, str, Target, int | None], Configuration] = {}
     for one in sorted(grid, key=_plainness):

@@ -27,7 +27,8 @@ LEAST_ROUNDS = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """One configuration: the ``trial`` that stands for it, which is the last valid one that was held against the SLA,
-    and what all valid ones amount to: geometric means of capacity and of p95 in ms (infinite where it is not known)."""
+    and what all valid ones amount to: geometric means of capacity, and of p95 in ms (infinite where it is not known) by
+    those with the same load on an instance."""
 
     trial: Trial
     capacity_per_s: float
@@ -43,7 +44,7 @@ class Standing:
 class Ratio:
     """How many times better one configuration is than another by ``metric``: above 1, the first is the better one.
 
-    ``ci95`` is the 95 % interval over the ``rounds`` in which both were measured in turns, None for fewer than two.
+    ``ci95`` is the 95 % interval over the ``rounds`` in which both were measured in turns, None for fewer than three.
     """
 
     metric: str
@@ -53,24 +54,34 @@ class Ratio:
 
 
 def standings(trials: Iterable[Trial]) -> tuple[Standing, ...]:
-    """The standing of every configuration, in the order in which they were first measured. Invalid measurements count
-    only where there is nothing else."""
+    """The standing of every configuration that was held against the SLA, in the order in which they were first
+    measured. Those that were only measured in rounds, which ask for less, are left out. Invalid measurements count only
+    where there is nothing else."""
     by_configuration: dict[Configuration, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_configuration[trial.configuration].append(trial)
-    return tuple(_standing(alike) for alike in by_configuration.values())
+    return tuple(_standing(alike) for alike in by_configuration.values() if any(one.round is None for one in alike))
 
 
 def _standing(trials: Sequence[Trial]) -> Standing:
-    counted = [one for one in trials if one.verdict != "INVALID"] or list(trials)
-    judged = [one for one in counted if one.round is None] or counted
-    alike = [one for one in counted if one.judged.loop == judged[-1].judged.loop]
+    last = _valid([one for one in trials if one.round is None])[-1]
+    counted = _valid(trials)
+    alike = [one for one in counted if _load(one) == _load(last)] or [last]
     return Standing(
-        trial=judged[-1],
+        trial=last,
         capacity_per_s=_geometric_mean([one.capacity.throughput_per_s for one in counted], empty=0.0),
         p95_ms=_geometric_mean([latency_ms(one) for one in alike], empty=inf),
         measurements=len(counted),
     )
+
+
+def _valid(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """All, where none is valid."""
+    return [one for one in trials if one.verdict != "INVALID"] or trials
+
+
+def _load(trial: Trial) -> tuple[str, int]:
+    return trial.judged.loop, trial.instance_count
 
 
 def latency_ms(trial: Trial) -> float:
@@ -85,14 +96,18 @@ def _geometric_mean(values: Iterable[float], *, empty: float) -> float:
     return exp(fsum(map(log, known)) / len(known)) if known else empty
 
 
-def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, goal: Goal) -> Ratio | None:
+def ratio(
+    trials: Iterable[Trial], one: Configuration, other: Configuration, goal: Goal, *, weight: float = 1.0
+) -> Ratio | None:
     """How much better ``one`` is than ``other`` in the rounds among ``trials``, None if no round has both.
 
-    By throughput, or, where latency is the goal, by p95. Invalid measurements are left out with their round.
+    By throughput, where latency is the goal by p95, and where the goal is "balanced" by both, with throughput to the
+    power of ``weight``. Invalid measurements are left out with their round.
     """
+    share = {"latency": 0.0, "balanced": weight}.get(goal, 1.0)
     valid = [trial for trial in trials if trial.round is not None and trial.verdict != "INVALID"]
-    mine = {trial.round: _figure(trial, goal) for trial in valid if trial.configuration == one}
-    theirs = {trial.round: _figure(trial, goal) for trial in valid if trial.configuration == other}
+    mine = {trial.round: _figure(trial, share) for trial in valid if trial.configuration == one}
+    theirs = {trial.round: _figure(trial, share) for trial in valid if trial.configuration == other}
     logs = [
         log(mine[nth] / theirs[nth]) for nth in mine.keys() & theirs.keys() if 0 < mine[nth] < inf and theirs[nth] > 0
     ]
@@ -103,13 +118,14 @@ def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, goa
         low, high = mean_interval(logs)
         interval = (exp(low), exp(high))
     return Ratio(
-        metric="p95 latency" if goal == "latency" else "throughput",
+        metric={0.0: "p95 latency", 1.0: "throughput"}.get(share, "throughput and p95 latency"),
         ratio=exp(fsum(logs) / len(logs)),
         ci95=interval,
         rounds=len(logs),
     )
 
 
-def _figure(trial: Trial, goal: Goal) -> float:
-    """More is better."""
-    return 1 / latency_ms(trial) if goal == "latency" else trial.capacity.throughput_per_s
+def _figure(trial: Trial, share: float) -> float:
+    """More is better; ``share`` is the weight of throughput, 0 to 1, against latency."""
+    figure: float = trial.capacity.throughput_per_s**share / latency_ms(trial) ** (1 - share)
+    return figure

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
 
 PROMISING = 0.6
-"""A backend that serves fewer than this part of the requests that the best one serves, at every batch size, is not
-timed with more threads or workers."""
+"""A backend that serves fewer than this part of the requests that the best one serves on the same kind of processor, at
+every batch size, is not timed with more threads or workers."""
 
 SIZES_LOOKED_AT_AGAIN = 4
 
@@ -124,21 +124,24 @@ class Survey:
         simple = self._simple(subject)
         return 1.0 if simple is None else max(self._behind(simple, size) for size in self.sizes)
 
-    def _behind(self, simple: ServiceTimes, size: int) -> float:
-        """How many requests are served in calls of ``size``, over how many the best backend serves."""
+    def _behind(self, simple: Configuration, size: int) -> float:
+        """How many requests are served in calls of ``size``, over how many the best backend serves on the same kind of
+        processor."""
         fastest_ns = min(
-            one.mean_ns(size) for key, one in self.known.items() if key.workers == 1 and key.settings.threads == 1
+            one.mean_ns(size)
+            for key, one in self.known.items()
+            if (key.workers, key.settings.threads, key.gpu) == (1, 1, simple.gpu)
         )
-        return fastest_ns / simple.mean_ns(size)
+        return fastest_ns / self.known[simple].mean_ns(size)
 
-    def _simple(self, subject: Configuration) -> ServiceTimes | None:
-        """What was timed of one single-threaded worker of the same backend."""
+    def _simple(self, subject: Configuration) -> Configuration | None:
+        """One single-threaded worker of the same backend, if it was timed."""
         one = replace(subject, vcpus=1, workers=1, settings=replace(subject.settings, threads=1, options=()))
-        return self.known.get(one)
+        return one if one in self.known else None
 
     def service_times(self, configuration: Configuration) -> tuple[ServiceTimes, bool] | None:
         """The service times of ``configuration``, and whether they were timed or only guessed from those of another
-        number of threads or workers. None where nothing of its backend is known."""
+        number of threads or workers. None where nothing of its backend was timed with as few threads."""
         alone, timed = self._alone(configuration)
         if alone is None:
             return None
@@ -161,7 +164,7 @@ class Survey:
         in, as if twice the threads took a call 1.5 times as fast."""
         threads = configuration.settings.threads
         if found := self.known.get(timed_as(configuration, 1)):
-            return found, True
+            return self._continued(found, configuration), True
         nearest: ServiceTimes | None = None
         nearest_threads = 0
         for key, service in self.known.items():
@@ -178,6 +181,19 @@ class Survey:
             return None, False
         speed = (threads / nearest_threads) ** 0.585
         return replace(nearest, batches=tuple(_scaled(one, 1 / speed) for one in nearest.batches)), False
+
+    def _continued(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
+        """``found`` with sizes beyond those that were timed. They take what a single-threaded worker takes, times what
+        more threads made of it at the last size that both were timed at: a library that spreads two rows over two
+        threads at no cost does not go on like that."""
+        simple = self._simple(configuration)
+        last = found.batches[-1]
+        if simple is None or last.requests >= self.sizes[-1]:
+            return found
+        plain = self.known[simple]
+        factor = max(last.mean_ns / plain.mean_ns(last.requests), 1 / configuration.settings.threads)
+        beyond = tuple(_scaled(one, factor) for one in plain.batches if one.requests > last.requests)
+        return replace(found, batches=(*found.batches, *beyond))
 
     def _crowded(self, configuration: Configuration) -> ServiceTimes | None:
         """Calls of the fewest workers that were timed at once and are no fewer, else of the most."""
@@ -215,7 +231,7 @@ class Survey:
 
 
 def contention(alone: ServiceTimes, crowded: ServiceTimes) -> float:
-    """How many times longer calls take in a crowd: the geometric mean over the batch sizes timed in both."""
+    """How many times longer calls take in a crowd: the geometric mean over the batch sizes timed in the crowd."""
     ratios = [one.mean_ns / alone.mean_ns(one.requests) for one in crowded.batches]
     return exp(fsum(map(log, ratios)) / len(ratios))
 
@@ -224,7 +240,7 @@ def _scaled(one: BatchTimes, factor: float) -> BatchTimes:
     return replace(one, strata_ns=tuple(factor * value for value in one.strata_ns))
 
 
-def _subjects(grid: Iterable[Configuration]) -> Iterator[Configuration]:
+def _subjects(grid: Sequence[Configuration]) -> Iterator[Configuration]:
     """What has to be timed: of every backend with its threads and knobs one worker, and the most there may be."""
     most: dict[Configuration, int] = defaultdict(int)
     for one in grid:

@@ -60,7 +60,7 @@ class Durations:
 
 SCREENING = Durations(capacity_s=0.4, at_rate_s=0.5, at_rate_most_s=3.0)
 ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_most_s=1.0)
-CONFIRMING = Durations(capacity_s=2.0, at_rate_s=2.0, at_rate_most_s=10.0)
+CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_most_s=10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

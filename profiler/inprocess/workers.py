@@ -204,7 +204,7 @@ class Workers:
             stopped_ns = schedule.stopped_ns
         plateau_ns = (start_ns, end_ns if stopped_ns is None else min(end_ns, stopped_ns))
         begun = (started > 0) & (started < plateau_ns[1])
-        on_plateau = due < plateau_ns[1]
+        came = due < plateau_ns[1]
         stopped: Stopped | None = None
         if stopped_ns is not None:
             stopped = "verdict" if end.decided else "backlog"
@@ -214,7 +214,7 @@ class Workers:
             records,
             telemetry,
             plateau_ns=plateau_ns,
-            offered=int(np.count_nonzero(on_plateau)),
+            offered=int(np.count_nonzero(came)),
             # A batch that is still open at the end has not been kept waiting.
             backlog=int(np.count_nonzero((due < plateau_ns[1] - delay_ns) & ~begun)),
             stopped=stopped,
@@ -269,7 +269,7 @@ class Workers:
         begin: BeginOpen | BeginClosed,
         words: SharedWords,
         duration_s: float,
-        look: Callable[[], None] | None = None,
+        look: Callable[[], None],
     ) -> tuple[list[Record], tuple[TelemetryPoint, ...]]:
         """Let the workers begin, watch them, and wait for their records, calling ``look`` every now and then."""
         cpus, gpu = self.envelope.cpus, self.configuration.gpu

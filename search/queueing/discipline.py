@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from typing import Self
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class Served:
     batches: np.ndarray
 
     @classmethod
-    def of_calls(cls, scheduled_ns: np.ndarray, *, starts: list[float], ends: list[float], sizes: list[int]) -> Served:
+    def of_calls(cls, scheduled_ns: np.ndarray, *, starts: list[float], ends: list[float], sizes: list[int]) -> Self:
         """From the requests in order, and what the calls share that took them."""
         batches = np.array(sizes, dtype=np.int64)
         return cls(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from servefit.search.sagemaker import Phase as Phase
     from servefit.search.sagemaker import Stairs as Stairs
     from servefit.search.sagemaker import right_size as right_size
+    from servefit.search.scaling import scale as scale
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ _HOME_OF = {
     "profile": "servefit.profiler.profiling",
     "right_size": "servefit.search.sagemaker",
     "save_measurement": "servefit.profiler.storage.measurements",
+    "scale": "servefit.search.scaling",
     "summarize": "servefit.profiler.summary",
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -18,7 +17,7 @@ MakeEvidence = Callable[[sequential.Verdict], Evidence]
 MakeTrial = Callable[..., Trial]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def summary() -> MakeSummary:
     def make(
         *,
@@ -51,7 +50,7 @@ def summary() -> MakeSummary:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def evidence() -> MakeEvidence:
     """What a sequential test of 100 requests, 7 of them too slow, might have said."""
 
@@ -63,8 +62,10 @@ def evidence() -> MakeEvidence:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trial(summary: MakeSummary) -> MakeTrial:
+    """Closed loop and open loop have the same p95; where ``at_rate`` is false, no rate was asked."""
+
     def make(
         configuration: Configuration,
         *,
@@ -74,8 +75,9 @@ def trial(summary: MakeSummary) -> MakeTrial:
         violation: float = -0.5,
         instances: int = 1,
         memory_bytes: int = 2**20,
+        nth_round: int | None = None,
+        at_rate: bool = True,
     ) -> Trial:
-        figures = summary(p95_ms=p95_ms, throughput_per_s=throughput_per_s)
         return Trial(
             configuration=configuration,
             measurement=Measurement(
@@ -89,12 +91,13 @@ def trial(summary: MakeSummary) -> MakeTrial:
                 load_s=0.1,
                 peak_memory_bytes=memory_bytes,
             ),
-            capacity=figures,
-            at_rate=replace(figures, throughput_per_s=100.0),
+            capacity=summary(p95_ms=p95_ms, throughput_per_s=throughput_per_s, loop="closed"),
+            at_rate=summary(p95_ms=p95_ms, throughput_per_s=100.0) if at_rate else None,
             instance_count=instances,
             verdict=verdict,
             reason=None,
             violation=violation,
+            round=nth_round,
         )
 
     return make

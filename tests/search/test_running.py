@@ -263,7 +263,7 @@ def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) 
 
 
 def test_stairs_end_once_more_users_are_not_served_more_unless_told_to_go_on(model: Path) -> None:
-    stairs = servefit.Stairs(duration_in_seconds=0.6, number_of_steps=8, users_per_step=2)
+    stairs = servefit.Stairs(duration_in_seconds=1, number_of_steps=8, users_per_step=2)
     asked = {**QUICK, "max_tests": 1, "stairs": stairs, "batch_sizes": [1]}
     stopped = servefit.right_size(model, **asked)
     assert stopped.best is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from servefit.errors import OutOfMemory
 from servefit.profiler.envelope.opening import available_methods
 from servefit.profiler.host import Host, describe_host
 from servefit.profiler.inprocess.workers import Workers, start_workers
-from servefit.profiler.types import Configuration
+from servefit.profiler.types import Configuration, Measurement
 from servefit.search import testing
 from servefit.search.request import JobRequest
 from servefit.search.sla import Sla, parse_sla
@@ -32,20 +33,29 @@ def synthetic_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(
         configuration: Configuration, artifact: Artifact, rows: np.ndarray, *, host: Host, **limits: Any
     ) -> AbstractContextManager[Workers]:
-        cpus = (host.cpus[0].cpu,)
-        return start_workers(configuration, artifact, rows, cpus=cpus, loader="synthetic_predictors:load", **limits)
+        limits |= {"cpus": (host.cpus[0].cpu,), "outside": ()}
+        return start_workers(configuration, artifact, rows, loader="synthetic_predictors:load", **limits)
 
     monkeypatch.setattr(testing, "workers_for", start)
 
 
-def trial_of(sla: Sla, *, memory_bytes: int | None = None, allow_noise: bool = True, **facts: Any) -> Trial:
+def trial_of(
+    sla: Sla,
+    *,
+    memory_bytes: int | None = None,
+    allow_noise: bool = True,
+    keep: Callable[[Measurement], str | None] | None = None,
+    **facts: Any,
+) -> Trial:
     configuration = Configuration(vcpus=1, backend="synthetic", environment=(("PYTHONPATH", str(PREDICTORS)),))
     artifact = Artifact(
         backend="synthetic", backend_version="1", model_digest="", target=Target.CPU, folder=Path("/"), facts=facts
     )
     rows = np.zeros((3, 2), dtype=np.float32)
     request = JobRequest(name="j", sla=sla, allow_noise=allow_noise)
-    return testing.run_test(configuration, artifact, rows, request, describe_host(), memory_bytes=memory_bytes)
+    return testing.run_test(
+        configuration, artifact, rows, request, describe_host(), memory_bytes=memory_bytes, keep=keep
+    )
 
 
 def test_a_call_longer_than_the_screening_is_given_the_time_to_be_counted() -> None:
@@ -85,7 +95,28 @@ def test_a_test_that_needs_more_memory_than_its_profile_fails_where_memory_can_b
 
 
 def test_a_rate_too_low_to_give_the_samples_stays_undecided_and_takes_seconds_only() -> None:
-    trial = trial_of(Sla(thresholds=parse_sla("p99=1s"), rate_per_s=5.0), act="nothing")
+    kept: list[Measurement] = []
+
+    def keep(measurement: Measurement) -> str:
+        kept.append(measurement)
+        return "somewhere"
+
+    trial = trial_of(Sla(thresholds=parse_sla("p99=1s"), rate_per_s=5.0), act="nothing", keep=keep)
     assert trial.verdict == "UNDECIDED"
     assert "of 1" in (trial.reason or "")
-    assert trial.measurement.runs[1].traffic.duration_s <= 3
+    assert (trial.kept_in, trial.measurement.runs) == ("somewhere", ())
+    assert len(kept[0].runs) == 2
+    assert kept[0].runs[1].traffic.duration_s <= 3
+
+
+def test_more_instances_are_planned_until_queueing_leaves_room_for_the_limit() -> None:
+    rate_per_s = 190.0
+    trial = trial_of(Sla(thresholds=parse_sla("p95=15ms"), rate_per_s=rate_per_s), act="sleep", us=4000)
+    assert trial.verdict == "PASS"
+    assert trial.instance_count > rate_per_s / (0.8 * trial.capacity.throughput_per_s)
+    assert trial.instance_count >= 2
+
+
+def test_no_number_of_instances_makes_a_call_faster_so_none_is_tried() -> None:
+    trial = trial_of(Sla(thresholds=parse_sla("p95=2ms"), rate_per_s=100.0), act="sleep", us=4000)
+    assert (trial.verdict, trial.instance_count) == ("FAIL", 1)

@@ -61,7 +61,7 @@ def servefit(
 
 
 def _register() -> None:
-    from servefit.cli import backends, compiling, demo, host, jobs, profiles, profiling, recommend
+    from servefit.cli import backends, compiling, demo, host, jobs, profiles, profiling, recommend, scaling
 
     for name, function in (
         ("recommend", recommend.recommend),
@@ -71,6 +71,7 @@ def _register() -> None:
         ("steps", jobs.steps),
         ("stop", jobs.stop),
         ("resume", jobs.resume),
+        ("scale", scaling.scale),
         ("compile", compiling.compile_),
         ("backends", backends.backends),
         ("profiles", profiles.profiles),

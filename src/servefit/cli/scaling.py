@@ -39,14 +39,17 @@ def scale(
     from servefit.search.running import load_job
     from servefit.search.scaling import scale as plan_for
 
+    rate_per_s, kept_free = _rate("rate", rate), _share("headroom", headroom)
+    min_rate_per_s = None if min_rate is None else _rate("min_rate", min_rate)
+    max_rate_per_s = None if max_rate is None else _rate("max_rate", max_rate)
     name, slash, chosen = job.partition("/")
     plan = plan_for(
         load_job(name, storage=storage),
-        rate_per_s=_rate("rate", rate),
+        rate_per_s=rate_per_s,
         recommendation_id=chosen if slash else None,
-        headroom=_share("headroom", headroom),
-        min_rate_per_s=None if min_rate is None else _rate("min_rate", min_rate),
-        max_rate_per_s=None if max_rate is None else _rate("max_rate", max_rate),
+        headroom=kept_free,
+        min_rate_per_s=min_rate_per_s,
+        max_rate_per_s=max_rate_per_s,
     )
     _print_plan(plan, form)
 
