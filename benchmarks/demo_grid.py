@@ -8,7 +8,7 @@ time, in an order of its own, so that what the machine does in the meantime is i
 was INVALID is measured again at the end of its repeat, twice at most.
 
 Everything that is finished is in the working file beside the output (``.part.jsonl``), and a run that was broken off
-goes on from there. Prints one JSON object; what it is at goes to stderr.
+goes on from there. Prints one JSON object; what it is at goes to stderr. With two CPUs it takes about 25 minutes.
 """
 
 from __future__ import annotations

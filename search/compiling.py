@@ -56,9 +56,9 @@ def compile_candidates(
             skipped.append(Skipped(kind="backend", name=label, reason=reason))
         elif known is None:
             progress.stage(f"compiling with {label}")
-            step = log.begin("compilation", name, None)
-            report, artifact = _compile(header.model, name, target, payload)
-            log.finish(step, status=report.status, result=report, reason=report.reason)
+            with log.step("compilation", name, None) as step:
+                report, artifact = _compile(header.model, name, target, payload)
+                log.finish(step, status=report.status, result=report, reason=report.reason)
             artifacts.extend([] if artifact is None else [artifact])
         elif known.status == "COMPLETED":
             _, artifact = _compile(header.model, name, target, payload)

@@ -18,6 +18,7 @@ from servefit.search.pareto import pareto_front
 from servefit.search.ranking import recommend
 from servefit.search.recommendation import CompilationReport, FailedTrial, Trial
 from servefit.search.space import Space, admits
+from servefit.search.steps import INTERRUPTED, Kind
 from servefit.state import state_folder, writing
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 
     from servefit.backends.model import Model
     from servefit.profiler.host import Host
-    from servefit.profiler.types import Measurement
+    from servefit.profiler.types import Configuration, Measurement
     from servefit.search.header import JobHeader, JobState, PayloadFacts, Status
     from servefit.search.recommendation import Recommendation, Skipped
     from servefit.search.request import Goal, JobRequest
     from servefit.search.steps import Step
 
-TESTS = ("load_test", "confirmation")
+TESTS: tuple[Kind, ...] = ("load_test", "confirmation")
 """The kinds of steps that are load tests."""
 
 
@@ -63,17 +64,19 @@ class RecommendationJob:
         failed = tuple(
             FailedTrial(configuration=one.configuration, reason=one.reason or "it failed")
             for one in steps
-            if one.kind in TESTS and one.status == "FAILED" and one.configuration is not None
+            if one.kind in TESTS and one.configuration is not None and _crashed(one)
         )
         reports = tuple(one.result for one in steps if isinstance(one.result, CompilationReport))
         space = space_of(header, trials)
-        recommendations = recommend(space, trials, request)
+        unreliable = crashed(steps, TESTS)
+        reliable = tuple(one for one in trials if one.configuration not in unreliable)
+        recommendations = recommend(space, reliable, request)
         return cls(
             header=header,
             state=state,
             steps=steps,
             recommendations=recommendations,
-            pareto=pareto_front(space, trials),
+            pareto=pareto_front(space, reliable),
             why=why(
                 recommendations[0] if recommendations else None,
                 trials,
@@ -166,6 +169,16 @@ def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
         ),
         grid=measured,
     )
+
+
+def crashed(steps: Iterable[Step], kinds: Iterable[Kind]) -> set[Configuration]:
+    """What could not be measured in a step of these kinds. An interrupted step says nothing about its configuration."""
+    kinds = tuple(kinds)
+    return {one.configuration for one in steps if one.kind in kinds and one.configuration is not None and _crashed(one)}
+
+
+def _crashed(step: Step) -> bool:
+    return step.status == "FAILED" and step.reason != INTERRUPTED
 
 
 def default_name(source: Any) -> str:

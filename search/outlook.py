@@ -111,6 +111,7 @@ class Outlook:
         price = self._prices[one]
         least = self._demanded(one)
         needed = 0.0 if rate_per_s is None else rate_per_s / (capacity.value * PLANNED_UTILISATION)
+        paid_for = rate_per_s is not None and self._request.goal == "cost"
         return Promise(
             configuration=one,
             score=score(
@@ -124,8 +125,8 @@ class Outlook:
             ),
             sd=sd,
             excess=excess,
-            per_hour=price.per_hour * needed,
-            least_per_hour=0.0 if rate_per_s is None else price.per_hour * least,
+            per_hour=price.per_hour * needed if paid_for else 0.0,
+            least_per_hour=price.per_hour * least if paid_for else 0.0,
         )
 
     def _demanded(self, one: Configuration) -> int:

@@ -1,10 +1,8 @@
-"""CPUs for tests that run at the same time: each gets cores of its own, or waits until there are some."""
+"""CPUs for tests that run at the same time: each gets cores of its own."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from servefit.profiler.cpus import client_cpus, disjoint_cpus
@@ -15,34 +13,25 @@ if TYPE_CHECKING:
 
 
 class Places:
-    """Hands out the CPUs of ``host``."""
+    """The CPUs of ``host``, for tests side by side."""
 
     def __init__(self, host: Host) -> None:
         self._cpus = host.cpus
-        self._taken: set[int] = set()
-        self._changed = threading.Condition()
 
-    @contextmanager
-    def taken(self, vcpus: int) -> Iterator[Place]:
-        """A place of ``vcpus`` CPUs that share no core with any other place, for as long as the block lasts."""
-        with self._changed:
-            while (cpus := disjoint_cpus(self._cpus, self._taken, vcpus)) is None:
-                self._changed.wait()
-            self._taken |= set(cpus)
-            place = Place(cpus=cpus, outside=client_cpus(self._cpus, self._taken))
-        try:
-            yield place
-        finally:
-            with self._changed:
-                self._taken -= set(cpus)
-                self._changed.notify_all()
-
-    def at_once(self, vcpus: Iterable[int]) -> bool:
-        """Whether there are places of these sizes at the same time."""
+    def side_by_side(self, vcpus: Sequence[int]) -> tuple[Place, ...] | None:
+        """A place of each of these sizes, in their order, which share no core with any other; ``outside`` is what none
+        of them has. None where there are too few CPUs. Raises SpecError for a size below one."""
         taken: set[int] = set()
-        for count in sorted(vcpus, reverse=True):
-            cpus = disjoint_cpus(self._cpus, taken, count)
+        chosen: dict[int, tuple[int, ...]] = {}
+        for nth in sorted(range(len(vcpus)), key=lambda nth: -vcpus[nth]):
+            cpus = disjoint_cpus(self._cpus, taken, vcpus[nth])
             if cpus is None:
-                return False
+                return None
             taken |= set(cpus)
-        return True
+            chosen[nth] = cpus
+        outside = client_cpus(self._cpus, taken)
+        return tuple(Place(cpus=chosen[nth], outside=outside) for nth in range(len(vcpus)))
+
+    def at_once(self, vcpus: Sequence[int]) -> bool:
+        """Whether there are places of these sizes at the same time."""
+        return self.side_by_side(vcpus) is not None

@@ -27,7 +27,7 @@ class Promise:
 
     ``excess`` is by how many times latency exceeds the limits, the worst of them; None where there are none.
     ``per_hour`` is the price of the instances that capacity demands, were they divisible, and ``least_per_hour`` of
-    those that latency demands; both are 0 where no rate was asked.
+    those that latency demands; both are 0 where nobody asked what a rate costs.
     """
 
     configuration: Configuration

@@ -152,7 +152,6 @@ def _carry_out(work: Work) -> RecommendationJob:
         except Stopped:
             return _ended(work, "STOPPED")
         except KeyboardInterrupt as interruption:
-            log.abandon_running_steps()
             raise JobInterrupted(_ended(work, "STOPPED")) from interruption
         return _ended(work, "COMPLETED" if work.search is not None and work.search.trials else "FAILED")
 

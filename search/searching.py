@@ -19,6 +19,7 @@ from servefit.search.finalists import finalists, still_in
 from servefit.search.outlook import Outlook
 from servefit.search.proposing import Proposer
 from servefit.search.ranking import recommend
+from servefit.search.standing import ratio, standings
 from servefit.search.survey import Survey
 from servefit.search.testing import CONFIRMING
 
@@ -75,8 +76,11 @@ class Bench(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """``reference`` is the backend of the model's own library. ``trials`` and ``failed`` grow as it goes; what they
-    hold at the beginning is not measured again, and ``earlier`` trials of other jobs only help to predict."""
+    """``reference`` is the backend of the model's own library.
+
+    ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
+    is what was ``untimeable``. ``earlier`` trials of other jobs only help to predict.
+    """
 
     space: Space
     request: JobRequest
@@ -88,6 +92,8 @@ class Search:
     earlier: Iterable[Trial] = ()
     trials: list[Trial] = field(default_factory=list)
     failed: set[Configuration] = field(default_factory=set)
+    confirmed: set[Configuration] = field(default_factory=set)
+    untimeable: Iterable[Configuration] = ()
     remarks: list[str] = field(default_factory=list)
     survey: Survey = field(init=False)
     outlook: Outlook = field(init=False)
@@ -95,11 +101,12 @@ class Search:
     def __post_init__(self) -> None:
         self.survey = Survey.of(self.space.grid)
         self.survey.known.update(self.service_times)
+        self.survey.failed.update(self.untimeable)
         self.outlook = Outlook(self.space, self.survey, self.request)
 
     def carry_out(self) -> None:
         """Search to the end. Raises what the bench raises."""
-        exhaustive = len(self.space.grid) <= min(self.clock.left_s / TYPICAL_TEST_S, self.clock.test_limit)
+        exhaustive = self._whole_grid_fits()
         if not exhaustive:
             self.progress.stage("timing calls")
             self.survey.carry_out(self.space.grid, self.bench.time, lambda: not self.clock.spent(TIMING_SHARE))
@@ -109,8 +116,8 @@ class Search:
         self._confirm()
 
     def recommendations(self) -> tuple[Recommendation, ...]:
-        """What to deploy, by what is known so far."""
-        return recommend(self.space, self.trials, self.request)
+        """What to deploy, by what is known so far. What crashed once may crash again."""
+        return recommend(self.space, [one for one in self.trials if one.configuration not in self.failed], self.request)
 
     def untried(self) -> Iterator[str]:
         """The profiles of which nothing was tried."""
@@ -127,11 +134,22 @@ class Search:
             promised = {one.configuration: one.score.figure for one in self.outlook.at_best(self.space.grid)}
             figures = {one: log(figure) for one, figure in promised.items() if 0 < figure < inf}
         else:
-            for one, capacity in zip(self.space.grid, self.outlook.capacities(self.space.grid), strict=True):
-                if capacity is not None:
-                    vcpus = 1 if self.request.goal == "throughput" else one.vcpus
-                    figures[one] = log(vcpus) - capacity.log_mean
+            known = zip(self.space.grid, self.outlook.capacities(self.space.grid), strict=True)
+            capacities = {one: capacity.value for one, capacity in known if capacity is not None}
+            for one in standings(self.trials):
+                capacities.setdefault(one.configuration, one.capacity_per_s)
+            for configuration, capacity_per_s in capacities.items():
+                if capacity_per_s:
+                    vcpus = 1 if self.request.goal == "throughput" else configuration.vcpus
+                    figures[configuration] = log(vcpus / capacity_per_s)
         return importance(figures)
+
+    def _whole_grid_fits(self) -> bool:
+        """Whether every configuration can be tried before the rounds begin."""
+        phases = self.request.phases
+        test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
+        tests_in_time = (ROUNDS_SHARE * self.clock.limit_s - self.clock.elapsed_s) / test_s
+        return len(self.space.grid) - len(self.trials) <= min(tests_in_time, self.clock.tests_to_search)
 
     def _try_configurations(self, *, exhaustive: bool) -> None:
         proposer = Proposer(
@@ -166,8 +184,20 @@ class Search:
         """As many proposals as may run, and can run, at once."""
         wanted = int(min(self.request.max_parallel_tests, self.clock.tests_to_search))
         batch: list[Configuration] = []
-        while len(batch) < wanted and (proposal := proposer.next(beside=batch, at_once=self.bench.at_once)) is not None:
+        crowded = False
+
+        def at_once(vcpus: Sequence[int]) -> bool:
+            nonlocal crowded
+            fits = self.bench.at_once(vcpus)
+            crowded |= not fits
+            return fits
+
+        while len(batch) < wanted and (proposal := proposer.next(beside=batch, at_once=at_once)) is not None:
             batch.append(proposal.configuration)
+        if batch and crowded and len(batch) < wanted:
+            self.remarks.append(
+                f"{self.request.max_parallel_tests} tests at once were asked for: as many ran as had CPUs of their own"
+            )
         return batch
 
     def _keep(self, configuration: Configuration, result: Trial | None) -> None:
@@ -177,8 +207,9 @@ class Search:
             self.trials.append(result)
 
     def _measure_in_turns(self) -> None:
-        """Measure the finalists in turns, so that they are told apart as well as the time allows."""
-        if self.clock.test_limit < LEAST_TESTS_FOR_ROUNDS or not self.trials:
+        """Measure the finalists in turns, so that they are told apart as well as the time allows. Not where the user's
+        own traffic says what they can do, which takes its time."""
+        if self.clock.test_limit < LEAST_TESTS_FOR_ROUNDS or not self.trials or self.request.phases is not None:
             return
         chosen = finalists(self.recommendations(), self.space, self.trials, self.request)
         naive = naive_default(self.space.grid, chosen[0].vcpus, self.reference) if chosen else None
@@ -194,7 +225,18 @@ class Search:
                 return
             for one in coin.sample(turn, len(turn)):
                 self._keep(one, self.bench.in_turn(one, nth))
-            chosen, naive = still_in(chosen, naive, self.trials, self.request, self.failed)
+            chosen, still_naive = still_in(chosen, naive, self.trials, self.request, self.failed)
+            naive = self._taken_seriously(naive, chosen) if still_naive is not None else None
+
+    def _taken_seriously(self, naive: Configuration | None, chosen: Sequence[Configuration]) -> Configuration | None:
+        """The naive default, put under the load of the SLA as soon as it is ahead in the rounds: so far it was only
+        there to be compared with."""
+        if naive is None or not chosen or any(one.round is None for one in self.trials if one.configuration == naive):
+            return naive
+        found = ratio(self.trials, naive, chosen[0], self.request.goal, weight=self.request.cost_weight)
+        if found is not None and found.ratio > 1 and self.clock.tests_left > 1:
+            self._keep(naive, self.bench.load_tests([naive])[naive])
+        return None if naive in self.failed else naive
 
     def _round_fits(self, tests: int) -> bool:
         expected_s = tests * TYPICAL_ROUND_TEST_S
@@ -204,21 +246,21 @@ class Search:
     def _confirm(self) -> None:
         """Measure the winner again, for longer: the best of many measurements is partly the luckiest. If that makes
         another one the winner, that one is confirmed too."""
-        confirmed: set[Configuration] = set()
         while recommendations := self.recommendations():
             best = recommendations[0].trial
-            if best.configuration in confirmed:
+            if best.configuration in self.confirmed:
                 return
-            if len(confirmed) == MOST_CONFIRMATIONS or not self._confirmation_fits():
+            if len(self.confirmed) >= MOST_CONFIRMATIONS:
+                self.remarks.append("the winner was not confirmed: those that were turned out to be no better than it")
+                return
+            if not self._confirmation_fits():
                 self.remarks.append("the winner was not confirmed: the tests or the time asked for ran out")
                 return
             self.progress.stage("measuring the winner again")
             result = self.bench.confirm(best.configuration, self._confirming())
-            confirmed.add(best.configuration)
+            self.confirmed.add(best.configuration)
             self._keep(best.configuration, result)
-            if result is None:
-                self.trials = [one for one in self.trials if one.configuration != best.configuration]
-            elif result.verdict == "INVALID" and best.verdict != "INVALID":
+            if result is not None and result.verdict == "INVALID" and best.verdict != "INVALID":
                 self.remarks.append(f"the second measurement of the winner was disturbed: {result.reason}")
 
     def _confirming(self) -> Durations:

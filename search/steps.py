@@ -19,6 +19,9 @@ put under load again because it may be the winner."""
 
 Status: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
 
+INTERRUPTED = "interrupted"
+"""The reason of a step that ran when whoever worked on the job was killed."""
+
 Result: TypeAlias = CompilationReport | ServiceTimes | Trial
 
 

@@ -136,7 +136,7 @@ class Survey:
 
     def _simple(self, subject: Configuration) -> Configuration | None:
         """One single-threaded worker of the same backend, if it was timed."""
-        one = replace(subject, vcpus=1, workers=1, settings=replace(subject.settings, threads=1, options=()))
+        one = timed_as(replace(subject, settings=replace(subject.settings, threads=1)), 1)
         return one if one in self.known else None
 
     def service_times(self, configuration: Configuration) -> tuple[ServiceTimes, bool] | None:
@@ -187,10 +187,9 @@ class Survey:
         more threads made of it at the last size that both were timed at: a library that spreads two rows over two
         threads at no cost does not go on like that."""
         simple = self._simple(configuration)
-        last = found.batches[-1]
-        if simple is None or last.requests >= self.sizes[-1]:
+        if simple is None:
             return found
-        plain = self.known[simple]
+        plain, last = self.known[simple], found.batches[-1]
         factor = max(last.mean_ns / plain.mean_ns(last.requests), 1 / configuration.settings.threads)
         beyond = tuple(_scaled(one, factor) for one in plain.batches if one.requests > last.requests)
         return replace(found, batches=(*found.batches, *beyond))

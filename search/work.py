@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from servefit.profiler.measuring import workers_for
 from servefit.search.changing import changes
 from servefit.search.compiling import choices, compile_candidates
 from servefit.search.header import JobState
-from servefit.search.job import TESTS, keep_measurement
+from servefit.search.job import TESTS, crashed, keep_measurement
 from servefit.search.places import Places
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.recommendation import FailedTrial, Trial
@@ -124,11 +123,16 @@ class Work:
             },
             earlier=past,
             trials=[one.result for one in steps if isinstance(one.result, Trial)],
-            failed={
+            failed=crashed(steps, TESTS),
+            confirmed={
                 one.configuration
                 for one in steps
-                if one.kind in TESTS and one.status == "FAILED" and one.configuration and one.reason != "interrupted"
+                if one.kind == "confirmation"
+                and one.configuration is not None
+                and isinstance(one.result, Trial)
+                and one.result.round is None
             },
+            untimeable={replace(one, max_batch=1) for one in crashed(steps, ("service_time",))},
         )
 
     def _earlier_jobs(self) -> list[JobLog]:
@@ -173,30 +177,32 @@ class Work:
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._check_stopped()
-        step = self.log.begin("service_time", subject.backend, subject)
         memory_bytes = max(one.memory_bytes for one in self.header.profiles if one.vcpus >= subject.vcpus)
-        try:
-            with workers_for(
-                subject,
-                self._artifact(subject),
-                self.payload.rows,
-                host=self.header.host,
-                memory_bytes=memory_bytes,
-                rows_per_request=self.request.rows_per_request,
-            ) as workers:
-                found = time_service(workers, sizes)
-        except (MeasurementError, BackendError) as error:
-            self.log.finish(step, status="FAILED", reason=_reason(error))
-            return None
-        self.log.finish(step, status="COMPLETED", result=found)
+        with self.log.step("service_time", subject.backend, subject) as step:
+            try:
+                with workers_for(
+                    subject,
+                    self._artifact(subject),
+                    self.payload.rows,
+                    host=self.header.host,
+                    memory_bytes=memory_bytes,
+                    rows_per_request=self.request.rows_per_request,
+                ) as workers:
+                    found = time_service(workers, sizes)
+            except (MeasurementError, BackendError) as error:
+                self.log.finish(step, status="FAILED", reason=_reason(error))
+                return None
+            self.log.finish(step, status="COMPLETED", result=found)
         return found
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
         results: dict[Configuration, Trial | None] = {}
+        side_by_side = None if len(batch) == 1 else self.places.side_by_side([one.vcpus for one in batch])
+        places = dict(zip(batch, side_by_side or (None,) * len(batch), strict=True))
 
         def measure(configuration: Configuration) -> Trial | None:
-            with nullcontext() if len(batch) == 1 else self.places.taken(configuration.vcpus) as place:
-                results[configuration] = self._test(configuration, "load_test", SCREENING, place=place)
+            place = places[configuration]
+            results[configuration] = self._test(configuration, "load_test", SCREENING, place=place)
             return results[configuration]
 
         if self.study is not None:
@@ -210,12 +216,7 @@ class Work:
         return self._test(configuration, "confirmation", durations)
 
     def at_once(self, vcpus: Sequence[int]) -> bool:
-        if self.places.at_once(vcpus):
-            return True
-        self.remarks.append(
-            f"{self.request.max_parallel_tests} tests at once were asked for: as many ran as had CPUs of their own"
-        )
-        return False
+        return self.places.at_once(vcpus)
 
     def _test(
         self,
@@ -230,25 +231,25 @@ class Work:
         self._check_stopped()
         with self._lock:
             self.clock.tests += 1
-        step = self.log.begin(kind, configuration.backend, configuration)
-        try:
-            trial = run_test(
-                configuration,
-                self._artifact(configuration),
-                self.payload.rows,
-                self.request if nth_round is None else _in_turns(self.request),
-                self.header.host,
-                durations,
-                memory_bytes=None if self.search is None else self.search.space.memory_bytes(configuration),
-                place=place,
-                nth_round=nth_round,
-                keep=lambda measurement: self._keep(measurement, step),
-            )
-        except (MeasurementError, BackendError) as error:
-            self.log.finish(step, status="FAILED", reason=_reason(error))
-            self._tell_progress(FailedTrial(configuration=configuration, reason=str(error)))
-            return None
-        self.log.finish(step, status="COMPLETED", result=trial)
+        with self.log.step(kind, configuration.backend, configuration) as step:
+            try:
+                trial = run_test(
+                    configuration,
+                    self._artifact(configuration),
+                    self.payload.rows,
+                    self.request if nth_round is None else _in_turns(self.request),
+                    self.header.host,
+                    durations,
+                    memory_bytes=None if self.search is None else self.search.space.memory_bytes(configuration),
+                    place=place,
+                    nth_round=nth_round,
+                    keep=lambda measurement: self._keep(measurement, step),
+                )
+            except (MeasurementError, BackendError) as error:
+                self.log.finish(step, status="FAILED", reason=_reason(error))
+                self._tell_progress(FailedTrial(configuration=configuration, reason=str(error)))
+                return None
+            self.log.finish(step, status="COMPLETED", result=trial)
         self._tell_progress(trial)
         return trial
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.errors import JobInUse, StorageError
 from servefit.search.header import JobHeader, JobState
-from servefit.search.steps import Kind, Result, Status, Step
+from servefit.search.steps import INTERRUPTED, Kind, Result, Status, Step
 from servefit.search.storage import attributes, records
 from servefit.search.storage.ownership import RENEW_S, Owner
 from servefit.search.storage.records import NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
@@ -70,6 +70,17 @@ class JobLog:
         with self._readable():
             keys = sorted(texts, key=records.step_number)
             return tuple(records.read(texts[key], Step, key) for key in keys)
+
+    @contextmanager
+    def step(self, kind: Kind, backend: str, configuration: Configuration | None) -> Iterator[Step]:
+        """Begin a step, which the block finishes. One that it leaves with an exception is FAILED, "interrupted"."""
+        step = self.begin(kind, backend, configuration)
+        try:
+            yield step
+        except BaseException:
+            with suppress(StorageError):
+                self.finish(step, status="FAILED", reason=INTERRUPTED)
+            raise
 
     def begin(self, kind: Kind, backend: str, configuration: Configuration | None) -> Step:
         """Keep a new step, RUNNING. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
@@ -159,7 +170,7 @@ class JobLog:
             with self.owned():
                 return self.abandon_running_steps()
         left = [step for step in self.steps() if step.status == "RUNNING" and step.number not in self._running]
-        failed = tuple(self.finish(step, status="FAILED", reason="interrupted") for step in left)
+        failed = tuple(self.finish(step, status="FAILED", reason=INTERRUPTED) for step in left)
         self._fail_running_trials()
         return failed
 

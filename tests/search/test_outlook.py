@@ -144,11 +144,14 @@ def test_the_worst_of_several_limits_decides() -> None:
     assert promised(outlook_of(sla=both), ONE).feasible < 0.01
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("percentile", ["p99.9", "p99.99999", "p12.3456789"])
 def test_any_percentile_can_be_limited(percentile: str) -> None:
+    """As far as it can be known from a few thousand requests: a search has seconds."""
     for rate_per_s in (None, 50.0):
-        assert promised(outlook_of(sla=limit(50.0, percentile, rate_per_s=rate_per_s)), ONE).feasible > 0.99
-        assert promised(outlook_of(sla=limit(0.1, percentile, rate_per_s=rate_per_s)), ONE).feasible < 0.01
+        for one in (ONE, BATCHED):
+            assert promised(outlook_of(sla=limit(50.0, percentile, rate_per_s=rate_per_s)), one).feasible > 0.99
+            assert promised(outlook_of(sla=limit(0.1, percentile, rate_per_s=rate_per_s)), one).feasible < 0.01
 
 
 def test_measured_latency_is_taken_for_the_error_of_other_percentiles_too(trial: MakeTrial) -> None:
@@ -184,6 +187,14 @@ def test_a_capacity_that_turns_out_better_takes_fewer_instances(trial: MakeTrial
 def test_a_rate_beyond_all_measure_costs_but_does_not_crash() -> None:
     found = promised(outlook_of(sla=limit(50.0, rate_per_s=1e12)), ONE)
     assert found.score.per_hour > 1e6
+
+
+def test_a_rate_that_cannot_be_served_keeps_no_limit(trial: MakeTrial) -> None:
+    outlook = outlook_of(sla=limit(50.0, rate_per_s=5000.0))
+    # It was measured with one instance, which has a fifth of the capacity as far as service times tell.
+    outlook.learn(trial(ONE, p95_ms=None, throughput_per_s=1000.0))
+    outlook.learn(trial(ONE, p95_ms=1.0, throughput_per_s=1000.0, instances=1))
+    assert promised(outlook, ONE).feasible == 0.0
 
 
 def test_at_best_latency_is_that_of_a_call_and_the_promise_is_no_better() -> None:

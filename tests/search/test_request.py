@@ -4,11 +4,24 @@ import pytest
 
 import servefit
 from servefit.errors import SpecError
+from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.traffic import ClosedLoop
 from servefit.search.job import default_name
-from servefit.search.request import EnvironmentRange, JobRequest, parse_goal
+from servefit.search.request import (
+    EnvironmentRange,
+    JobRequest,
+    parse_batch_sizes,
+    parse_delays_us,
+    parse_flat_invocations,
+    parse_goal,
+)
 from servefit.search.sagemaker import phases_from_sdk, ranges_from_sdk, thresholds_from_sdk
 from servefit.search.sla import Sla
+
+
+def limits(count: int) -> Sla:
+    names = [f"p{rank}" for rank in range(99, 99 - count, -1)]
+    return Sla(thresholds=tuple(LatencyThreshold(percentile=name, limit_ms=5.0) for name in names))
 
 
 def test_a_range_of_an_environment_variable_is_read_as_typed() -> None:
@@ -32,7 +45,12 @@ def test_the_sagemaker_prefix_of_servefits_own_variables_is_dropped_and_that_of_
         "OMP_NUM_THREADS=",
         "OMP_NUM_THREADS=1,1",
         "OMP_NUM_THREADS=0",
+        "OMP_NUM_THREADS=1,01",
+        "OMP_NUM_THREADS=-1",
+        "OMP_NUM_THREADS=1.5",
         "MODEL_SERVER_WORKERS=two",
+        "FLAG=on,,off",
+        "FLAG=on,on",
     ],
 )
 def test_a_range_that_makes_no_sense_is_refused(text: str) -> None:
@@ -51,7 +69,18 @@ def test_a_range_that_makes_no_sense_is_refused(text: str) -> None:
         ("profile", {"profiles": ("local-1c", "local-1c")}),
         ("backend", {"backends": ("xgboost", "xgboost")}),
         ("env", {"environment": (EnvironmentRange.parse("A=1"), EnvironmentRange.parse("A=2"))}),
-        ("rate", {"sla": Sla(rate_per_s=5), "phases": ClosedLoop.constant(users=1, duration_s=1)}),
+        ("budget", {"budget_s": float("nan")}),
+        ("budget", {"budget_s": 119.0, "phases": ClosedLoop.constant(users=1, duration_s=120)}),
+        ("max_parallel_tests", {"max_parallel_tests": 0}),
+        ("max_parallel_tests", {"max_parallel_tests": 3, "max_tests": 2}),
+        ("cost_weight", {"cost_weight": 1.1}),
+        ("cost_weight", {"cost_weight": float("nan")}),
+        ("batch", {"batch_sizes": (1, 0)}),
+        ("batch", {"batch_sizes": (8, 8)}),
+        ("batch_delay", {"batch_delays_us": (-1,)}),
+        ("batch_delay", {"batch_delays_us": (0, 0)}),
+        ("batch_delay", {"batch_sizes": (1,), "batch_delays_us": (0, 1000)}),
+        ("sla", {"sla": limits(6), "phases": ClosedLoop.constant(users=1, duration_s=1)}),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_and_the_field_named(field: str, asked: dict[str, Any]) -> None:
@@ -71,6 +100,9 @@ def test_a_misspelt_goal_is_answered_with_the_closest() -> None:
         {"sla": Sla(rate_per_s=5)},
         {"max_tests": 3},
         {"budget_s": 9.0},
+        {"max_parallel_tests": 2},
+        {"batch_sizes": (1,)},
+        {"batch_delays_us": (0,)},
         {"phases": ClosedLoop.constant(users=1, duration_s=1)},
         {"environment": (EnvironmentRange(variable="A", values=("1",)),)},
     ],
@@ -88,6 +120,59 @@ def test_a_job_with_phases_is_limited_by_tests_and_any_other_by_time() -> None:
     )
     assert JobRequest(name="job").time_limit_s is not None
     assert JobRequest(name="job").test_limit is None
+
+
+def test_limits_that_are_given_are_kept_to() -> None:
+    phases = ClosedLoop.constant(users=1, duration_s=120)
+    for traffic in (None, phases):
+        request = JobRequest(name="job", budget_s=300.0, max_tests=4, phases=traffic)
+        assert (request.time_limit_s, request.test_limit) == (300.0, 4)
+    assert JobRequest(name="job", phases=phases, budget_s=300.0).test_limit is None
+    assert JobRequest(name="job", max_tests=4).time_limit_s == JobRequest(name="job").time_limit_s
+
+
+def test_phases_may_come_with_a_rate_with_limits_and_with_just_enough_time() -> None:
+    phases = ClosedLoop.constant(users=1, duration_s=120)
+    sla = Sla(thresholds=limits(5).thresholds, rate_per_s=5)
+    assert JobRequest(name="job", sla=sla, phases=phases, budget_s=120.0).phases == phases
+    assert len(JobRequest(name="job", sla=limits(6)).sla.thresholds) == 6
+
+
+@pytest.mark.parametrize("text", ["Stop", "stop", "CONTINUE"])
+def test_what_happens_once_invocations_are_flat_is_read_in_any_case(text: str) -> None:
+    assert parse_flat_invocations(text) == text.capitalize()
+
+
+def test_anything_else_for_flat_invocations_is_refused() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_flat_invocations("pause")
+    assert caught.value.field == "flat_invocations"
+
+
+def test_lists_of_batch_sizes_and_delays_are_read_as_typed() -> None:
+    assert parse_batch_sizes("1, 8,32") == (1, 8, 32)
+    assert parse_delays_us("0, 500us,1ms") == (0, 500, 1000)
+
+
+@pytest.mark.parametrize("text", ["", "1,,8", "1.5", "-1", "eight"])
+def test_batch_sizes_that_are_no_numbers_are_refused(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_batch_sizes(text)
+    assert caught.value.field == "batch"
+
+
+@pytest.mark.parametrize("text", ["", "0,,1ms", "5", "-1ms", "soon"])
+def test_delays_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_delays_us(text)
+    assert caught.value.field == "batch_delay"
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "a\n", "a" * 64, "Ä"])
+def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        JobRequest(name=name)
+    assert caught.value.field == "name"
 
 
 def test_what_the_sagemaker_sdk_writes_is_understood() -> None:
@@ -127,7 +212,7 @@ def test_a_variable_may_vary_differently_on_different_profiles() -> None:
         ("phases", {"phases": servefit.Phase(1, 1, 1)}),
         ("phases", {"phases": [{"duration_in_seconds": 1}]}),
         ("model_latency_thresholds", {"model_latency_thresholds": [("P95", 100)]}),
-        ("sla", {"model_latency_thresholds": [servefit.ModelLatencyThreshold("P12", 100)]}),
+        ("sla", {"model_latency_thresholds": [servefit.ModelLatencyThreshold("P100", 100)]}),
         (
             "value_in_milliseconds",
             {"model_latency_thresholds": [servefit.ModelLatencyThreshold("P95", cast("float", "100ms"))]},

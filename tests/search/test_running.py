@@ -88,6 +88,14 @@ def test_a_job_is_kept_and_read_back_as_it_was(model: Path) -> None:
     assert all(step.status == "COMPLETED" and step.ended_at is not None for step in job.steps)
 
 
+def test_the_recommendations_of_a_job_are_a_table_for_pandas(model: Path) -> None:
+    job = servefit.right_size(model, **QUICK)
+    table = job.to_dataframe()
+    assert list(table["instance_profile"]) == ["local-1c"]
+    assert table["environment.OMP_NUM_THREADS"][0] == "1"
+    assert table["model_latency_ms.p50"][0] > 0
+
+
 def test_optuna_opens_the_study_of_a_job(model: Path, state: Path) -> None:
     job = servefit.right_size(model, **QUICK)
     storage = optuna.storages.RDBStorage(f"sqlite:///{state / 'jobs.db'}")
@@ -202,7 +210,7 @@ def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Pa
     for one, other in pairs:
         assert one.ended_at is not None
         assert other.began_at < one.ended_at, "they overlap"
-    cpus = [step.result.measurement.cpus for step in tests[:2] if hasattr(step.result, "measurement")]
+    cpus = [trial.measurement.cpus for trial in job.trials[:2]]
     assert not set(cpus[0]) & set(cpus[1])
 
 

@@ -6,7 +6,7 @@ from math import inf, isnan
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from servefit.profiler.types import Configuration, InstanceProfile
@@ -76,6 +76,8 @@ def test_no_unit_matters_to_the_balance() -> None:
     weight=st.floats(0, 1),
     at_rate=st.booleans(),
 )
+@example(price=0.0, capacity_per_s=1.0, latency_ms=inf, weight=0.5, at_rate=False)
+@example(price=1.0, capacity_per_s=0.0, latency_ms=inf, weight=1.0, at_rate=True)
 def test_every_score_can_be_compared(
     price: float | None, capacity_per_s: float, latency_ms: float, weight: float, at_rate: bool
 ) -> None:

@@ -1,12 +1,25 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servefit.backends.types import Artifact, Knob, Target
 from servefit.profiler.gpu import Gpu
+from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.types import Configuration, InstanceProfile
-from servefit.search.request import EnvironmentRange
-from servefit.search.space import BATCH_SIZES, Choice, Space, starting_points, worker_counts
+from servefit.search.request import EnvironmentRange, JobRequest
+from servefit.search.sla import Sla
+from servefit.search.space import (
+    BATCH_DELAYS_US,
+    BATCH_SIZES,
+    Batching,
+    Choice,
+    Space,
+    admits,
+    starting_points,
+    worker_counts,
+)
 
 THREADS = Knob(name="threads", values=(1, 2))
 SPINNING = Knob(name="allow_spinning", values=(True, False))
@@ -41,6 +54,7 @@ def test_servefits_own_space_never_has_more_threads_than_cpus() -> None:
     space = Space.of([profile("two", 2)], [choice("xgboost", 2, THREADS)], [], [])
     assert shapes(space.grid) == {(1, 1), (2, 1), (1, 2)}
     assert {one.max_batch for one in space.grid} == set(BATCH_SIZES)
+    assert {one.batch_delay_us for one in space.grid} == set(BATCH_DELAYS_US)
 
 
 def test_the_users_own_ranges_may_ask_for_more_threads_than_cpus() -> None:
@@ -104,3 +118,76 @@ def test_every_backend_is_first_tried_plainly_with_a_worker_a_cpu_in_the_largest
         (1, "xgboost", 1, 1, 1),
         (1, "treelite", 1, 1, 1),
     ]
+
+
+def test_what_the_users_ranges_leave_out_is_replaced_by_what_is_plainest() -> None:
+    ranges = [EnvironmentRange.parse("OMP_NUM_THREADS=2"), EnvironmentRange.parse("MODEL_SERVER_WORKERS=1,2")]
+    space = Space.of([profile("four", 4)], [choice("xgboost", 4, THREADS)], ranges, [], Batching(sizes=(16, 8)))
+    (first,) = starting_points(space.grid)
+    assert (first.settings.threads, first.workers, first.max_batch, first.batch_delay_us) == (2, 2, 8, 0)
+    assert starting_points([]) == []
+
+
+def test_requests_that_are_not_joined_wait_for_nobody() -> None:
+    pairs = list(Batching(sizes=(1, 8), delays_us=(0, 1000)).pairs())
+    assert pairs == [(1, 0), (8, 0), (8, 1000)]
+    assert list(Batching(sizes=(1,), delays_us=(1000,)).pairs()) == [(1, 0)]
+
+
+@pytest.mark.parametrize(("limit_ms", "delays_us"), [(0.5, (0,)), (1.9, (0,)), (2.0, (0, 1000)), (100.0, (0, 1000))])
+def test_a_delay_that_would_use_up_the_tightest_limit_is_not_tried(limit_ms: float, delays_us: tuple[int, ...]) -> None:
+    thresholds = tuple(
+        LatencyThreshold(percentile=name, limit_ms=one) for name, one in (("p50", limit_ms), ("p99", 1000.0))
+    )
+    assert Batching.of(JobRequest(name="job", sla=Sla(thresholds=thresholds))).delays_us == delays_us
+
+
+def test_batch_sizes_and_delays_that_were_asked_for_are_the_ones_that_are_tried() -> None:
+    sla = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=1.0),))
+    asked = Batching.of(JobRequest(name="job", sla=sla, batch_sizes=(3, 5), batch_delays_us=(5000,)))
+    assert asked == Batching(sizes=(3, 5), delays_us=(5000,))
+    space = Space.of([profile("one", 1)], [choice("sklearn", 1)], [], [], asked)
+    assert {(one.max_batch, one.batch_delay_us) for one in space.grid} == {(3, 5000), (5, 5000)}
+    assert Batching.of(JobRequest(name="job")) == Batching()
+
+
+def test_a_profile_larger_than_any_artifact_was_made_for_has_no_configurations() -> None:
+    space = Space.of([profile("eight", 8)], [choice("xgboost", 2)], [], [])
+    assert (space.grid, space.profiles[0][1]) == ((), frozenset())
+
+
+def test_a_configuration_is_measured_with_the_memory_of_the_largest_profile_that_may_have_it() -> None:
+    small = profile("small", 1)
+    large = InstanceProfile(name="large", vcpus=1, memory_bytes=2**34)
+    space = Space.of([small, large], [choice("sklearn", 1)], [], [])
+    assert space.memory_bytes(space.grid[0]) == 2**34
+    assert space.memory_bytes(Configuration(vcpus=1, backend="unheard of")) is None
+
+
+@st.composite
+def ranges_for_profiles(draw: st.DrawFn) -> list[EnvironmentRange]:
+    """Ranges that name other profiles each, so that none is given twice."""
+    variables = {"MODEL_SERVER_WORKERS": ("1", "3", "4"), "OMP_NUM_THREADS": ("1", "2"), "FLAG": ("on", "off")}
+    found = []
+    for variable, values in variables.items():
+        for name in draw(st.sets(st.sampled_from(["a", "b", "gpu", "small"]))):
+            chosen = draw(st.lists(st.sampled_from(values), min_size=1, unique=True))
+            found.append(EnvironmentRange(variable=variable, values=tuple(chosen), profiles=(name,)))
+    return found
+
+
+@given(ranges_for_profiles())
+def test_which_profiles_may_have_a_configuration_can_be_told_without_the_artifacts(
+    ranges: list[EnvironmentRange],
+) -> None:
+    profiles = [profile("a", 4), profile("b", 4), profile("gpu", 4, gpus=1), profile("small", 1)]
+    choices = [
+        choice("xgboost", 4, THREADS, SPINNING),
+        choice("xgboost", 1, Knob(name="threads", values=(1,))),
+        choice("xgboost", 4, THREADS, target=Target.CUDA),
+    ]
+    gpus = [gpu(0)]
+    space = Space.of(profiles, choices, ranges, gpus, Batching(sizes=(1, 8), delays_us=(0,)))
+    for one, fitting in space.profiles:
+        admitted = {each for each in space.grid if admits(one, each, ranges, gpus)}
+        assert admitted == fitting

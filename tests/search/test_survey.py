@@ -213,6 +213,15 @@ def test_fewer_workers_than_were_timed_get_in_each_others_way_in_proportion() ->
     assert found.mean_ns(1, busy=2) == pytest.approx(1.2 * MS)
 
 
+def test_of_several_crowds_the_smallest_that_is_no_smaller_is_looked_at() -> None:
+    survey = known(service({1: 1.0}), service({1: 1.6}, workers=4), workers=4)
+    survey.known[timed_as(configuration(workers=8, vcpus=16), 8)] = service({1: 9.0}, workers=8)
+    found, _ = expected(survey, configuration(workers=3, vcpus=16))
+    assert found.mean_ns(1, busy=3) == pytest.approx(1.4 * MS)
+    found, _ = expected(survey, configuration(workers=16, vcpus=16))
+    assert found.mean_ns(1, busy=16) == pytest.approx(9.0 * MS)
+
+
 def test_workers_none_of_which_were_timed_together_are_a_guess() -> None:
     survey = Survey(sizes=(1,), known={timed_as(configuration(), 1): service({1: 1.0})})
     found, timed = expected(survey, configuration(workers=4))
@@ -232,6 +241,25 @@ def test_more_threads_than_were_timed_are_guessed_from_the_most_of_fewer() -> No
     found, timed = expected(survey, configuration(threads=4))
     assert not timed
     assert found.mean_ns(1) == pytest.approx(5.0 * MS / 1.5, rel=0.001)
+
+
+@pytest.mark.parametrize(("last_ms", "beyond_ms"), [(1.5, 6.0), (0.4, 4.0)])
+def test_batches_beyond_those_that_threads_were_timed_at_take_as_many_times_what_one_thread_takes(
+    last_ms: float, beyond_ms: float
+) -> None:
+    """But no less than if all threads were used to the full: two threads, twice as fast."""
+    survey = Survey(
+        sizes=(1, 2, 8),
+        known={
+            timed_as(configuration(threads=1), 1): service({1: 1.0, 2: 2.0, 8: 8.0}),
+            timed_as(configuration(threads=2), 1): service({1: 1.0, 2: last_ms}),
+        },
+    )
+    for one in (configuration(threads=2, batch=8), configuration(threads=2, batch=8, delay_us=1000)):
+        found, timed = expected(survey, one)
+        assert timed
+        assert found.mean_ns(2) == pytest.approx(last_ms * MS)
+        assert found.mean_ns(8) == pytest.approx(beyond_ms * MS)
 
 
 def test_fewer_threads_than_were_timed_are_not_guessed() -> None:

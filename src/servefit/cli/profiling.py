@@ -103,7 +103,7 @@ def profile(
     Example: servefit profile model.ubj --backend onnxruntime --workers 2 --rate 500/s --sla p95=10ms
     """
     from servefit.cli import profiling_output
-    from servefit.cli.phases import parse_against, parse_phases, parse_stairs
+    from servefit.cli.phases import parse_against, parse_traffic
     from servefit.profiler.against import BUDGET_S, compare_deployments
     from servefit.profiler.preparing import Deployment
     from servefit.profiler.profiling import profile_deployment
@@ -113,9 +113,7 @@ def profile(
     duration_s = None if duration is None else parse_duration_s("duration", duration)
     delay_us = 0 if batch_delay is None else max(1, round(1e6 * parse_duration_s("batch_delay", batch_delay)))
     thresholds = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
-    if phase and stairs is not None:
-        raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of the two")
-    traffic = parse_phases(phase or ()) if stairs is None else parse_stairs(stairs)
+    traffic = parse_traffic(phase or (), stairs)
     _check_files(save, histogram)
     deployment = Deployment(
         backend=backend,

@@ -118,7 +118,7 @@ class Table:
         )
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
-        self._spend(2.0)
+        self._spend(self._test_s(2.0))
         self.batches.append(tuple(batch))
         return {one: self._test("load test", one, self.request.sla) for one in batch}
 
@@ -129,7 +129,7 @@ class Table:
         return None if found is None else replace(found, round=nth_round)
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
-        self._spend(5.0)
+        self._spend(self._test_s(5.0))
         return self._test("confirmation", configuration, self.request.sla, noise=0.0125)
 
     def at_once(self, vcpus: Sequence[int]) -> bool:
@@ -189,6 +189,9 @@ class Table:
             instances=instances,
             at_rate=sla.rate_per_s is not None,
         )
+
+    def _test_s(self, usual_s: float) -> float:
+        return usual_s if self.request.phases is None else self.request.phases.duration_s + 1.0
 
     def _spend(self, seconds: float) -> None:
         self.before()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import log
+from statistics import mean
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -11,6 +13,7 @@ from servefit.search.request import JobRequest
 if TYPE_CHECKING:
     from tests.search.searching.conftest import MakeSearch, MakeTable, Table
 
+    from servefit.profiler.types import Configuration
     from servefit.search.searching import Search
 
 REQUEST = JobRequest(name="job", max_tests=24, budget_s=1000.0)
@@ -47,6 +50,13 @@ def resume(bench: Table, interrupted: Search, search: MakeSearch) -> Search:
     return resumed
 
 
+def off(found: Search, measured: list[Configuration]) -> float:
+    """How far from the truth what it expects of the capacity of ``measured`` is, as a mean of logarithms."""
+    bench = cast("Table", found.bench)
+    expected = zip(found.outlook.capacities(measured), map(bench.capacity_per_s, measured), strict=True)
+    return mean(abs(one.log_mean - log(truth)) for one, truth in expected if one is not None)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 0.8, 0.95])
 def test_a_search_that_goes_on_measures_nothing_twice_and_finds_as_much(
     table: MakeTable, search: MakeSearch, share: float
@@ -77,7 +87,7 @@ def test_rounds_go_on_with_the_next_one(table: MakeTable, search: MakeSearch) ->
 
 
 def test_what_failed_is_not_tried_again(table: MakeTable, search: MakeSearch) -> None:
-    bench = table(REQUEST, failing=lambda one: one.backend == "batching" and bool(bench.measured))
+    bench: Table = table(REQUEST, failing=lambda one: one.backend == "batching" and bool(bench.measured))
     interrupted = interrupt(bench, search, after=25)
     assert interrupted.failed
     resume(bench, interrupted, search)
@@ -95,6 +105,10 @@ def test_a_new_job_finds_as_much_in_fewer_tests_with_the_trials_of_an_earlier_on
     bench = table(few)
     warm = search(bench, service_times=earlier.survey.known, earlier=earlier.trials)
     warm.carry_out()
+    cold = search(table(few), service_times=earlier.survey.known)
+    cold.carry_out()
+    measured = [one.configuration for one in earlier.trials]
+    assert off(warm, measured) < 0.7 * off(cold, measured)
     assert bench.timed == []
     assert bench.regret(warm.recommendations()[0].trial.configuration) < 0.03
     # What others measured helps to predict; what is recommended was measured by the job itself.

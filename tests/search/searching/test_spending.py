@@ -10,7 +10,7 @@ from servefit.profiler.traffic import ClosedLoop
 from servefit.search.request import JobRequest
 
 if TYPE_CHECKING:
-    from tests.search.searching.conftest import MakeSearch, MakeTable
+    from tests.search.searching.conftest import MakeSearch, MakeTable, Table
 
     from servefit.profiler.types import Configuration
 
@@ -155,7 +155,7 @@ def test_a_winner_that_fails_when_it_is_confirmed_gives_way(table: MakeTable, se
     calm = table(request_of())
     search(calm).carry_out()
     fragile = calm.measured[-1][1]
-    bench = table(request_of(), failing=lambda one: one == fragile and fragile in bench.of_kind("round"))
+    bench: Table = table(request_of(), failing=lambda one: one == fragile and fragile in bench.of_kind("round"))
     found = search(bench)
     found.carry_out()
     assert found.recommendations()[0].trial.configuration != fragile
@@ -168,3 +168,13 @@ def test_traffic_in_phases_is_limited_to_ten_tests_and_has_no_rounds(table: Make
     search(bench).carry_out()
     assert bench.clock.tests <= 10
     assert bench.of_kind("round") == []
+
+
+def test_a_confirmation_in_phases_that_would_outlast_the_time_is_not_begun(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    bench = table(request_of(phases=ClosedLoop.constant(users=4, duration_s=120), budget_s=200.0))
+    found = search(bench)
+    found.carry_out()
+    assert bench.of_kind("confirmation") == []
+    assert found.remarks == [NOT_CONFIRMED]
