@@ -93,7 +93,7 @@ class Table:
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
         return {one: self.measure(one) for one in batch}
 
-    def in_turn(self, configuration: Configuration, nth_round: int) -> Trial | None:
+    def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:  # noqa: ARG002
         figures = self._drawn(configuration)
         at_rate = self.request.goal in ("latency", "balanced")
         open_s = ROUND.at_rate_s if at_rate else 0.0

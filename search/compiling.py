@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from servefit.backends.types import Target
 from servefit.errors import ServefitError, StateError
+from servefit.search.job import JobStopped
 from servefit.search.recommendation import CompilationReport, Skipped
 
 if TYPE_CHECKING:
@@ -42,13 +43,15 @@ def compile_candidates(
     job; give the artifacts, and the backends that were left out.
 
     What a step says was compiled before comes from the cache without a new step, and what failed before is left alone.
-    Raises StateError and StorageError alone: other failures are steps that failed.
+    Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
     """
     artifacts: list[Artifact] = []
     skipped: list[Skipped] = []
     header = log.header
     before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
     for name, target in _candidates(header.model, header.request, header.profiles):
+        if log.stop_requested():
+            raise JobStopped
         label = name if target is Target.CPU else f"{name} ({target.value})"
         known = before.get((name, target))
         spent_s = clock.elapsed_s if artifacts else 0.0
@@ -84,7 +87,12 @@ def _compile(model: Model, name: str, target: Target, payload: Payload) -> tuple
         report = CompilationReport(backend=name, target=target, status="FAILED", seconds=seconds, reason=str(error))
         return report, None
     report = CompilationReport(
-        backend=name, target=target, status="COMPLETED", seconds=compilation.seconds, cached=compilation.cached
+        backend=name,
+        target=target,
+        status="COMPLETED",
+        seconds=compilation.seconds,
+        cached=compilation.cached,
+        version=compilation.artifact.backend_version,
     )
     return report, compilation.artifact
 

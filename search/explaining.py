@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.types import Configuration
     from servefit.search.recommendation import Recommendation, Trial
-    from servefit.search.request import Goal
-
+    from servefit.search.request import JobRequest
 
 _LEAST_DIFFERENCE = 1e-6
 """What differs by less is equal but for rounding."""
@@ -34,8 +33,8 @@ class Against:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
-    """``runner_up`` is the next best that was measured in turns with the winner, ``naive`` the model's own library with
-    a thread a vCPU and one request a call; None where there were no such rounds, or where that is the winner itself.
+    """``runner_up`` is the next best that was measured in turns with the winner, ``naive`` the naive default of the
+    job's space (:func:`naive_default`); None where there were no such rounds, or where that is the winner itself.
     ``importance`` and ``changes`` are as in the state of the job."""
 
     runner_up: Against | None
@@ -62,21 +61,21 @@ def naive_default(grid: Iterable[Configuration], vcpus: int, reference: str) -> 
 def why(
     best: Recommendation | None,
     trials: Sequence[Trial],
-    goal: Goal,
-    reference: str,
+    request: JobRequest,
+    naive: Configuration | None,
     importance: Mapping[str, float],
     changes: tuple[str, ...],
 ) -> Why:
-    """The reasons for ``best``, from all ``trials`` of the job."""
+    """The reasons for ``best``, from all ``trials`` of the job. ``naive`` is the naive default of its space, None where
+    that has none."""
     if best is None:
         return Why(runner_up=None, naive=None, importance=importance, changes=changes)
     winner = best.trial.configuration
     rivals = dict.fromkeys(one.configuration for one in trials if one.round is not None and one.configuration != winner)
-    naive = naive_default([winner, *rivals], winner.vcpus, reference)
     against = [
         Against(configuration=one, ratio=found)
         for one in rivals
-        if (found := ratio(trials, winner, one, goal)) is not None
+        if (found := ratio(trials, winner, one, request.goal, weight=request.cost_weight)) is not None
     ]
     return Why(
         runner_up=min(

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from servefit.backends.model.types import Model
 from servefit.backends.types import Target
 from servefit.profiler.host import Host
-from servefit.profiler.types import InstanceProfile
+from servefit.profiler.types import Configuration, InstanceProfile
 from servefit.search.recommendation import Skipped
 from servefit.search.request import JobRequest
 
@@ -49,7 +49,8 @@ class JobState:
     ``skipped`` are profiles and backends that were left out, ``remarks`` what else there is to say of the search.
     ``importance`` is the part of the differences between configurations that each parameter explains by itself.
     ``speedups`` are how many times faster than the model's own library each backend, on each target, answers one
-    request on one thread, by the microbenchmark. ``changes`` say what would have to change where nothing meets the SLA.
+    request on one thread, by the microbenchmark. ``naive`` is what one would deploy without measuring, if the space has
+    it. ``changes`` say what would have to change where nothing meets the SLA.
     """
 
     status: Status
@@ -58,4 +59,5 @@ class JobState:
     remarks: tuple[str, ...] = ()
     importance: tuple[tuple[str, float], ...] = ()
     speedups: tuple[tuple[str, Target, float], ...] = ()
+    naive: Configuration | None = None
     changes: tuple[str, ...] = ()

@@ -89,8 +89,11 @@ class Simulation:
         if service is None:
             return None
         simulation = cls(configuration=configuration, service=service, origin=origin, seed=seed)
-        slower = simulation._capacity_per_s() / capacity_per_s
-        return replace(simulation, service=stretched(service, slower))
+        return simulation.with_capacity(capacity_per_s)
+
+    def with_capacity(self, capacity_per_s: float) -> Self:
+        """The same with service times stretched so that it has this capacity."""
+        return replace(self, service=stretched(self.service, self._capacity_per_s() / capacity_per_s))
 
     def highest_rate_per_s(self, thresholds: Sequence[LatencyThreshold]) -> float:
         """The highest rate at which all ``thresholds`` hold, infinite where there are none, 0.0 if they never do."""

@@ -80,15 +80,15 @@ class RecommendationJob:
             why=why(
                 recommendations[0] if recommendations else None,
                 trials,
-                request.goal,
-                reference,
+                request,
+                state.naive,
                 dict(state.importance),
                 state.changes,
             ),
             trials=trials,
             failed=failed,
-            compilation=with_speedups(reports, state.speedups, reference),
-            warnings=(*job_warnings(header, trials, failed, recommendations), *state.remarks),
+            compilation=with_speedups(reports, state.speedups, reference, trials),
+            warnings=(*job_warnings(header, trials, failed, recommendations, space), *state.remarks),
         )
 
     @property
@@ -129,8 +129,8 @@ class RecommendationJob:
 
     @property
     def tests(self) -> int:
-        """How many load tests there were, confirmations and failures included."""
-        return sum(one.kind in TESTS for one in self.steps)
+        """How many load tests there were, confirmations and failures included, and interrupted ones left out."""
+        return tests_in(self.steps)
 
     @property
     def best(self) -> Recommendation | None:
@@ -158,6 +158,10 @@ class JobInterrupted(KeyboardInterrupt):
         self.job = job
 
 
+class JobStopped(Exception):
+    """Somebody asked for the job to stop."""
+
+
 def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
     """The part of the space that was measured: which profiles may have each configuration."""
     measured = tuple(dict.fromkeys(trial.configuration for trial in trials))
@@ -169,6 +173,21 @@ def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
         ),
         grid=measured,
     )
+
+
+def tests_in(steps: Iterable[Step]) -> int:
+    """How many load tests ``steps`` are. What was interrupted is made again, and does not count."""
+    return sum(one.kind in TESTS and one.reason != INTERRUPTED for one in steps)
+
+
+def measured_s(steps: Iterable[Step]) -> float:
+    """For how many seconds at least one of ``steps`` was being carried out."""
+    total, until = 0.0, 0.0
+    for one in sorted(steps, key=lambda one: one.began_at):
+        if one.ended_at is not None and one.ended_at > until:
+            total += one.ended_at - max(one.began_at, until)
+            until = one.ended_at
+    return total
 
 
 def crashed(steps: Iterable[Step], kinds: Iterable[Kind]) -> set[Configuration]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.types import Target
+from servefit.profiler.profiles import GIB
+from servefit.search.standing import standings
 
 if TYPE_CHECKING:
-    from servefit.profiler.types import Configuration
+    from servefit.profiler.types import Configuration, InstanceProfile
     from servefit.search.header import JobHeader
     from servefit.search.recommendation import CompilationReport, FailedTrial, Recommendation, Trial
+    from servefit.search.space import Space
+
+_Shape: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
+"""An envelope's vCPUs and the user's own variables."""
 
 
 def job_warnings(
@@ -20,9 +26,11 @@ def job_warnings(
     trials: Sequence[Trial],
     failed: Sequence[FailedTrial],
     recommendations: Sequence[Recommendation],
+    space: Space,
 ) -> tuple[str, ...]:
-    """Everything a reader of the job must know, in the order of importance."""
-    return tuple(_warnings(header, trials, failed, recommendations))
+    """Everything a reader of the job must know, in the order of importance. ``space`` says which profiles may have what
+    was measured."""
+    return tuple(_warnings(header, trials, failed, recommendations, space))
 
 
 def _warnings(
@@ -30,6 +38,7 @@ def _warnings(
     trials: Sequence[Trial],
     failed: Sequence[FailedTrial],
     recommendations: Sequence[Recommendation],
+    space: Space,
 ) -> Iterator[str]:
     payload, sla = header.payload, header.request.sla
     yield from header.model.warnings
@@ -47,6 +56,11 @@ def _warnings(
     if any(one.profile.price_source for one in recommendations):
         yield "named instance types give a shape and a price; every figure was measured on this host's processors"
     yield from _noise(trials)
+    for profile, least_bytes in _too_small(space, trials):
+        yield (
+            f"{profile.name} is not recommended: all that was measured for it took more than its "
+            f"{profile.memory_bytes / GIB:.3g} GiB of memory, {least_bytes / GIB:.3g} GiB at least"
+        )
     if trials and sla.thresholds and sla.rate_per_s is None:
         yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
     for one in _crowded(trials):
@@ -70,6 +84,15 @@ def _noise(trials: Sequence[Trial]) -> Iterator[str]:
         yield f"the machine got in the way of {count} of {len(trials)} tests ({kind}): {one.reason}; {one.remedy}"
 
 
+def _too_small(space: Space, trials: Sequence[Trial]) -> Iterator[tuple[InstanceProfile, int]]:
+    """The profiles that have less memory than everything took that was measured for them, and the least it took."""
+    for profile, fitting in space.profiles:
+        mine = [one for one in trials if one.configuration in fitting and one.round is None]
+        peaks = [one.measurement.peak_memory_bytes for one in mine]
+        if peaks and min(peaks) > profile.memory_bytes:
+            yield profile, min(peaks)
+
+
 def _crowded(trials: Sequence[Trial]) -> list[Configuration]:
     """One example for every size of envelope of configurations with more threads than vCPUs."""
     crowded = {
@@ -79,11 +102,31 @@ def _crowded(trials: Sequence[Trial]) -> list[Configuration]:
 
 
 def with_speedups(
-    reports: Sequence[CompilationReport], speedups: Sequence[tuple[str, Target, float]], reference: str
+    reports: Sequence[CompilationReport],
+    speedups: Sequence[tuple[str, Target, float]],
+    reference: str,
+    trials: Sequence[Trial],
 ) -> tuple[CompilationReport, ...]:
-    """The reports with each backend's speed over the reference's. A compilation that did not pay says so."""
-    known = {(backend, target): speedup for backend, target, speedup in speedups}
+    """The reports with each backend's speed over the reference's: of calls timed alone, where there are any, else of
+    ``trials`` in the same shape. A compilation that did not pay says so."""
+    known = _measured_speedups(trials, reference)
+    known.update({(backend, target): speedup for backend, target, speedup in speedups})
     return tuple(_with_speedup(report, known.get((report.backend, report.target)), reference) for report in reports)
+
+
+def _measured_speedups(trials: Sequence[Trial], reference: str) -> dict[tuple[str, Target], float]:
+    """The capacity of each backend over that of the reference, both with one worker of one thread and one request a
+    call and the best of their own knobs, in the largest envelope in which both were measured so."""
+    per_s: dict[tuple[str, Target], dict[_Shape, float]] = defaultdict(dict)
+    for standing in standings(one for one in trials if one.verdict != "INVALID"):
+        one = standing.configuration
+        if (one.workers, one.settings.threads, one.max_batch) == (1, 1, 1) and standing.capacity_per_s:
+            found, shape = per_s[one.backend, one.target], (one.vcpus, one.environment)
+            found[shape] = max(found.get(shape, 0.0), standing.capacity_per_s)
+    plain = per_s[reference, Target.CPU]
+    shared = {backend: found.keys() & plain.keys() for backend, found in per_s.items()}
+    largest = {backend: max(shapes) for backend, shapes in shared.items() if shapes}
+    return {backend: per_s[backend][shape] / plain[shape] for backend, shape in largest.items()}
 
 
 def _with_speedup(report: CompilationReport, speedup: float | None, reference: str) -> CompilationReport:

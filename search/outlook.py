@@ -1,7 +1,9 @@
 """What each configuration of a space promises with a view to what a job asks for, measured or not.
 
 Joins the pieces: service times from ``survey``, the queueing simulation, the corrections of ``forecast`` and the
-figures of ``score``. Latency takes a simulation each, so it is only computed where somebody asks.
+figures of ``score``. Latency takes a simulation each, so it is only computed where somebody asks. Capacity is that of
+the closed loop which a test measures: of the users of the job's own phases, all of them, or of as many as fill all
+batches.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 from servefit.profiler.summary import samples_needed
 from servefit.search.forecast import Corrected, Estimate
 from servefit.search.promise import Promise
-from servefit.search.queueing.prediction import predict
+from servefit.search.queueing.prediction import predict, predict_users
 from servefit.search.score import PLANNED_UTILISATION, Price, cheapest, instance_counts, instances_for, score
 from servefit.search.standing import latency_ms
 
@@ -202,6 +204,18 @@ class Outlook:
             return None
         service, timed = known
         ranks = tuple(self._ranks.values())
+        phases = self._request.phases
+        if rate_per_s is None and phases is not None:
+            prediction = predict_users(
+                service,
+                workers=one.workers,
+                max_batch=one.max_batch,
+                batch_delay_us=one.batch_delay_us,
+                users=phases.users,
+                percentiles=ranks,
+                seed=self._request.seed,
+            )
+            return prediction, not timed
         prediction = predict(
             service,
             workers=one.workers,

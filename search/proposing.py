@@ -71,13 +71,15 @@ class Proposer:
     def next(self, *, beside: Sequence[Configuration] = (), at_once: AtOnce | None = None) -> Proposal | None:
         """What to measure next, None when nothing is worth it or nothing is left. Every proposal is answered by
         ``learn`` or ``fail``; others may be asked for meanwhile, to be measured ``beside`` those: then only what can be
-        measured ``at_once`` with them is proposed."""
+        measured ``at_once`` with them is proposed, and nothing that would share a GPU's time with another."""
         left = [one for one in self._grid if one not in self._settled and one not in self._running]
         if beside and at_once is not None:
             fitting = {
                 vcpus for vcpus in {one.vcpus for one in left} if at_once([*(one.vcpus for one in beside), vcpus])
             }
             left = [one for one in left if one.vcpus in fitting]
+        if any(one.gpu is not None for one in beside):
+            left = [one for one in left if one.gpu is None]
         if not left:
             return None
         proposal = self._propose(left)

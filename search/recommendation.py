@@ -81,14 +81,15 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompilationReport:
-    """How one backend's compilation went. ``speedup`` is its throughput over the reference's in the same setting,
-    None where the two were not both measured."""
+    """How one backend's compilation went. ``version`` is that of the backend's library. ``speedup`` is how many times
+    faster than the reference it answers one request on one thread, None where the two were not both measured."""
 
     backend: str
     target: Target
     status: Literal["COMPLETED", "FAILED"]
     seconds: float
     cached: bool = False
+    version: str | None = None
     speedup: float | None = None
     reason: str | None = None
 

@@ -6,6 +6,8 @@ measured: the storage, the names, the model, the payload.
 
 from __future__ import annotations
 
+import io
+import shutil
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -17,11 +19,19 @@ import numpy as np
 from servefit.errors import CorruptModel, HostMismatch, SpecError, StorageError
 from servefit.search.clock import Clock
 from servefit.search.header import JobHeader, PayloadFacts
-from servefit.search.job import TESTS, JobInterrupted, RecommendationJob, job_folder, reserve
-from servefit.search.recommendation import Skipped
+from servefit.search.job import (
+    JobInterrupted,
+    JobStopped,
+    RecommendationJob,
+    job_folder,
+    measured_s,
+    reserve,
+    tests_in,
+)
+from servefit.search.recommendation import Skipped, Trial
 from servefit.search.storage.jobs import JobStore
-from servefit.search.work import Stopped, Work
-from servefit.state import writing
+from servefit.search.work import Work
+from servefit.state import write_atomically
 
 if TYPE_CHECKING:
     from servefit.backends.payload import Payload
@@ -75,13 +85,17 @@ def run_job(
             servefit=__version__,
             created_at=time.time(),
         )
-        log = store.create(header)
         folder = reserve(request.name)
-        with writing(folder / _PAYLOAD):
-            np.save(folder / _PAYLOAD, payload.rows)
+        try:
+            write_atomically(folder / _PAYLOAD, _npy(payload.rows))
+            log = store.create(header)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
         work.skipped.extend(skipped)
-        return _carry_out(work)
+        with log.owned():
+            return _carry_out(work)
 
 
 def resume_job(name: str, *, progress: Progress, storage: str | None = None) -> RecommendationJob:
@@ -90,38 +104,44 @@ def resume_job(name: str, *, progress: Progress, storage: str | None = None) -> 
     Raises SpecError for a job that is over, JobInUse for one that runs, HostMismatch on another machine, CorruptModel
     where the model has changed since; otherwise as :func:`run_job`.
     """
+    with JobStore.open(storage) as store:
+        log = store.job(name)
+        with log.owned():
+            return _carry_out(_taken_up(log, store, progress))
+
+
+def _taken_up(log: JobLog, store: JobStore, progress: Progress) -> Work:
+    """The work on a job that was begun before, with nothing changed since. Raises as :func:`resume_job`."""
     from servefit.backends.model.loading import file_digest
     from servefit.backends.payload import Payload
     from servefit.profiler.host import describe_host
 
-    with JobStore.open(storage) as store:
-        log = store.job(name)
-        header, state = log.header, log.state
-        if state.status in ("COMPLETED", "FAILED"):
-            raise SpecError("job", name, f"is over: {state.status}", remedy="begin another with servefit recommend")
-        host = describe_host()
-        if host.fingerprint != header.host.fingerprint:
-            raise HostMismatch(header.host.fingerprint, host.fingerprint)
-        if not header.model.file.is_file() or file_digest(header.model.file) != header.model.digest:
-            raise CorruptModel(header.model.file, f"it is gone, or not what job {name} began with")
-        folder = job_folder(name)
-        payload = Payload(
-            rows=_payload_rows(folder / _PAYLOAD, header.payload.digest),
-            source=header.payload.source,
-            synthetic=header.payload.synthetic,
-            truncated_from=header.payload.truncated_from,
-        )
-        steps = log.steps()
+    header, state = log.header, log.state
+    if state.status in ("COMPLETED", "FAILED"):
+        raise SpecError("job", log.name, f"is over: {state.status}", remedy="begin another with servefit recommend")
+    host = describe_host()
+    if host.fingerprint != header.host.fingerprint:
+        raise HostMismatch(header.host.fingerprint, host.fingerprint)
+    if not header.model.file.is_file() or file_digest(header.model.file) != header.model.digest:
+        raise CorruptModel(header.model.file, f"it is gone, or not what job {log.name} began with")
+    folder = job_folder(log.name)
+    payload = Payload(
+        rows=_payload_rows(folder / _PAYLOAD, header.payload.digest),
+        source=header.payload.source,
+        synthetic=header.payload.synthetic,
+        truncated_from=header.payload.truncated_from,
+    )
+    log.abandon_running_steps()
+    steps = log.steps()
+    clock = Clock.of(
+        header.request,
         # A job that was killed could not write down how long it took.
-        measured_s = sum((step.ended_at or step.began_at) - step.began_at for step in steps)
-        clock = Clock.of(
-            header.request,
-            elapsed_before_s=max(state.elapsed_s, measured_s),
-            tests=sum(step.kind in TESTS for step in steps),
-        )
-        work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
-        work.skipped.extend(one for one in state.skipped if one.kind == "instance_profile")
-        return _carry_out(work)
+        elapsed_before_s=max(state.elapsed_s, measured_s(steps)),
+        tests=tests_in(steps),
+    )
+    work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+    work.skipped.extend(one for one in state.skipped if one.kind == "instance_profile")
+    return work
 
 
 def load_job(name: str, *, storage: str | None = None) -> RecommendationJob:
@@ -144,26 +164,33 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
 
 
 def _carry_out(work: Work) -> RecommendationJob:
-    log = work.log
-    with log.owned():
-        log.abandon_running_steps()
-        try:
-            work.carry_out()
-        except Stopped:
-            return _ended(work, "STOPPED")
-        except KeyboardInterrupt as interruption:
-            raise JobInterrupted(_ended(work, "STOPPED")) from interruption
-        return _ended(work, "COMPLETED" if work.search is not None and work.search.trials else "FAILED")
+    """Work on a job that this process owns, to its end."""
+    try:
+        work.carry_out()
+    except JobStopped:
+        return _ended(work, "STOPPED")
+    except KeyboardInterrupt as interruption:
+        raise JobInterrupted(_ended(work, "STOPPED")) from interruption
+    except StorageError as error:
+        if not any(isinstance(step.result, Trial) for step in work.log.written.values()):
+            raise
+        work.remarks.append(f"the search broke off: {error}")
+        return _ended(work, "STOPPED")
+    return _ended(work, "COMPLETED" if work.search is not None and work.search.recommendations() else "FAILED")
 
 
 def _ended(work: Work, status: Status) -> RecommendationJob:
-    """Write down how the job ended. An answer that took a minute to find is not lost to a full disk: it says so."""
+    """Write down how the job ended. An answer that took a minute to find is not lost to a database that is gone: it
+    says so instead."""
     state = work.state(status)
     try:
         work.log.set_state(state)
+        steps = work.log.steps()
     except StorageError as error:
         state = replace(state, remarks=(*state.remarks, f"that the job ended was not kept: {error}"))
-    return RecommendationJob.of(work.log.header, state, work.log.steps())
+        known = {step.number: step for step in work.steps_before} | work.log.written
+        steps = tuple(known[number] for number in sorted(known))
+    return RecommendationJob.of(work.log.header, state, steps)
 
 
 def _job(log: JobLog) -> RecommendationJob:
@@ -178,6 +205,12 @@ def _facts(payload: Payload) -> PayloadFacts:
         synthetic=payload.synthetic,
         truncated_from=payload.truncated_from,
     )
+
+
+def _npy(rows: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, rows, allow_pickle=False)
+    return content.getvalue()
 
 
 def _digest(rows: np.ndarray) -> str:

@@ -20,6 +20,8 @@ from servefit.search.request import EnvironmentRange, JobRequest, parse_flat_inv
 from servefit.search.running import run_job
 from servefit.search.sla import Sla
 
+_NOT_EMPTY = "leave it out, or name at least one"
+
 
 @dataclass(frozen=True, slots=True)
 class CategoricalParameter:
@@ -129,10 +131,10 @@ def right_size(
 
 
 def traffic_from_sdk(phases: Sequence[Phase] | None, stairs: Stairs | None) -> ClosedLoop | None:
-    """The traffic that phases or stairs describe, None where there is neither. Raises SpecError, also for both."""
+    """The traffic that phases or stairs describe, None where neither is given. Raises SpecError, also for both."""
     if stairs is None:
         return phases_from_sdk(phases)
-    if phases:
+    if phases is not None:
         raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of them")
     if not isinstance(stairs, Stairs):
         raise SpecError("stairs", stairs, "is not a Stairs")
@@ -144,8 +146,8 @@ def traffic_from_sdk(phases: Sequence[Phase] | None, stairs: Stairs | None) -> C
 
 
 def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:
-    """The traffic that SDK-style phases describe, None where there are none. Raises SpecError."""
-    if not phases:
+    """The traffic that SDK-style phases describe, None where none are given. Raises SpecError."""
+    if phases is None:
         return None
     return ClosedLoop(
         phases=tuple(
@@ -173,13 +175,17 @@ def thresholds_from_sdk(thresholds: Sequence[ModelLatencyThreshold] | None) -> t
 def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[EnvironmentRange, ...]:
     """Ranges as the SDK writes them: dictionaries of variable to CategoricalParameter, with "instance_types" naming
     the profiles that one holds for. Raises SpecError."""
+    listed = _listed("hyperparameter_ranges", ranges, Mapping)
+    for one in listed:
+        if not one.keys() - {"instance_types"}:
+            raise SpecError("hyperparameter_ranges", one, "is empty: it names no variable", remedy=_NOT_EMPTY)
     return tuple(
         EnvironmentRange(
             variable=plain_name(variable),
             values=tuple(str(value) for value in _values(variable, parameter)),
             profiles=tuple(_values("instance_types", one["instance_types"])) if "instance_types" in one else (),
         )
-        for one in _listed("hyperparameter_ranges", ranges, Mapping)
+        for one in listed
         for variable, parameter in one.items()
         if variable != "instance_types"
     )
@@ -192,12 +198,14 @@ def _values(variable: str, parameter: object) -> Sequence[str]:
 
 
 def _listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, ...]:
-    """``values`` as a tuple, empty for None. A lone value, text above all, is not taken for a list of them."""
+    """``values`` as a tuple, empty for None alone. A lone value, text above all, is not taken for a list of them."""
     if values is None:
         return ()
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
         raise SpecError(field, values, "is not a list", remedy="put it in square brackets")
     listed = tuple(values)
+    if not listed:
+        raise SpecError(field, [], "is empty", remedy=_NOT_EMPTY)
     for value in listed:
         if not isinstance(value, kind):
             raise SpecError(field, value, f"is not a {kind.__name__}")

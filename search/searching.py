@@ -40,7 +40,7 @@ ROUNDS_SHARE = 0.88
 the finalists begins: the rest is for confirming the winner."""
 
 MOST_ROUNDS = 6
-LEAST_TESTS_FOR_ROUNDS = 12
+LEAST_TESTS_FOR_ROUNDS = 9
 """A job that may make fewer tests spends them on configurations."""
 
 MOST_CONFIRMATIONS = 2
@@ -61,8 +61,8 @@ class Bench(Protocol):
         """Put each of ``batch`` under load, all at the same time."""
         ...
 
-    def in_turn(self, configuration: Configuration, nth_round: int) -> Trial | None:
-        """Put a finalist under a short load."""
+    def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
+        """Put a finalist, of which there would be so many ``instances``, under a short load."""
         ...
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
@@ -97,8 +97,13 @@ class Search:
     remarks: list[str] = field(default_factory=list)
     survey: Survey = field(init=False)
     outlook: Outlook = field(init=False)
+    _test_s: float = 0.0
+    _round_test_s: float = 0.0
 
     def __post_init__(self) -> None:
+        phases = self.request.phases
+        self._test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
+        self._round_test_s = TYPICAL_ROUND_TEST_S
         self.survey = Survey.of(self.space.grid)
         self.survey.known.update(self.service_times)
         self.survey.failed.update(self.untimeable)
@@ -109,7 +114,7 @@ class Search:
         exhaustive = self._whole_grid_fits()
         if not exhaustive:
             self.progress.stage("timing calls")
-            self.survey.carry_out(self.space.grid, self.bench.time, lambda: not self.clock.spent(TIMING_SHARE))
+            self.survey.carry_out(self.space.grid, self.bench.time, self._may_time_more)
         self.progress.stage("measuring")
         self._try_configurations(exhaustive=exhaustive)
         self._measure_in_turns()
@@ -144,12 +149,20 @@ class Search:
                     figures[configuration] = log(vcpus / capacity_per_s)
         return importance(figures)
 
+    def naive(self, vcpus: int) -> Configuration | None:
+        """What one would deploy in an envelope of ``vcpus`` without measuring, if the space has it."""
+        return naive_default(self.space.grid, vcpus, self.reference)
+
     def _whole_grid_fits(self) -> bool:
-        """Whether every configuration can be tried before the rounds begin."""
-        phases = self.request.phases
-        test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
-        tests_in_time = (ROUNDS_SHARE * self.clock.limit_s - self.clock.elapsed_s) / test_s
-        return len(self.space.grid) - len(self.trials) <= min(tests_in_time, self.clock.tests_to_search)
+        """Whether every configuration can be tried before the rounds begin, and within the tests."""
+        tried = {one.configuration for one in self.trials} | self.failed
+        tests_in_time = (ROUNDS_SHARE * self.clock.limit_s - self.clock.elapsed_s) / self._test_s
+        return len(set(self.space.grid) - tried) <= min(tests_in_time, self.clock.tests_left)
+
+    def _may_time_more(self) -> bool:
+        """Timing calls takes its share of the time; where only the tests are limited, of the time that they take."""
+        limit_s = min(self.clock.limit_s, self.clock.test_limit * self._test_s)
+        return self.clock.elapsed_s < TIMING_SHARE * limit_s
 
     def _try_configurations(self, *, exhaustive: bool) -> None:
         proposer = Proposer(
@@ -166,23 +179,28 @@ class Search:
                 _tell(proposer, trial.configuration, trial)
         for one in self.failed:
             proposer.fail(one)
-        while self._goes_on(ROUNDS_SHARE if exhaustive else SEARCH_SHARE):
-            batch = self._batch(proposer)
+        while (tests := self._tests_to_make(exhaustive=exhaustive)) > 0:
+            batch = self._batch(proposer, tests)
             if not batch:
                 return
+            began_s = self.clock.elapsed_s
             results = self.bench.load_tests(batch)
+            self._test_s += (self.clock.elapsed_s - began_s - self._test_s) / 2
             for one in batch:
                 self._keep(one, results[one])
                 _tell(proposer, one, results[one])
 
-    def _goes_on(self, share: float) -> bool:
-        """One test is made in any case."""
-        in_time = not self.clock.spent(share) or not (self.trials or self.failed)
-        return in_time and self.clock.tests_to_search > 0
+    def _tests_to_make(self, *, exhaustive: bool) -> float:
+        """How many tests may be made next. While nothing was measured there is one in any case."""
+        if not self.trials:
+            return self.clock.tests_left
+        share = ROUNDS_SHARE if exhaustive else SEARCH_SHARE
+        in_time = not self.clock.spent(share) and self._test_s <= self.clock.left_s
+        return (self.clock.tests_left if exhaustive else self.clock.tests_to_search) if in_time else 0
 
-    def _batch(self, proposer: Proposer) -> list[Configuration]:
+    def _batch(self, proposer: Proposer, tests: float) -> list[Configuration]:
         """As many proposals as may run, and can run, at once."""
-        wanted = int(min(self.request.max_parallel_tests, self.clock.tests_to_search))
+        wanted = int(min(self.request.max_parallel_tests, tests))
         batch: list[Configuration] = []
         crowded = False
 
@@ -209,12 +227,19 @@ class Search:
     def _measure_in_turns(self) -> None:
         """Measure the finalists in turns, so that they are told apart as well as the time allows. Not where the user's
         own traffic says what they can do, which takes its time."""
-        if self.clock.test_limit < LEAST_TESTS_FOR_ROUNDS or not self.trials or self.request.phases is not None:
+        if self.request.phases is not None:
+            self.remarks.append("the best were not compared in turns: the traffic given says what they can do")
+            return
+        if self.clock.test_limit < LEAST_TESTS_FOR_ROUNDS:
+            if len(self.trials) > 1:
+                self.remarks.append(f"the best were not compared in turns: that takes {LEAST_TESTS_FOR_ROUNDS} tests")
             return
         chosen = finalists(self.recommendations(), self.space, self.trials, self.request)
-        naive = naive_default(self.space.grid, chosen[0].vcpus, self.reference) if chosen else None
+        naive = self.naive(chosen[0].vcpus) if chosen else None
         if naive in self.failed or naive in chosen:
             naive = None
+        if any(one.round is not None for one in self.trials):
+            chosen, naive = still_in(chosen, naive, self.trials, self.request, self.failed)
         self.progress.stage("measuring the best in turns")
         coin = random.Random(self.request.seed)
         # A job that is taken up again goes on with the round after the last.
@@ -223,8 +248,10 @@ class Search:
             turn = [*chosen, *([] if naive is None else [naive])]
             if len(turn) < 2 or not self._round_fits(len(turn)):
                 return
+            began_s = self.clock.elapsed_s
             for one in coin.sample(turn, len(turn)):
-                self._keep(one, self.bench.in_turn(one, nth))
+                self._keep(one, self.bench.in_turn(one, nth, self._instances(one)))
+            self._round_test_s = (self.clock.elapsed_s - began_s) / len(turn)
             chosen, still_naive = still_in(chosen, naive, self.trials, self.request, self.failed)
             naive = self._taken_seriously(naive, chosen) if still_naive is not None else None
 
@@ -238,8 +265,13 @@ class Search:
             self._keep(naive, self.bench.load_tests([naive])[naive])
         return None if naive in self.failed else naive
 
+    def _instances(self, configuration: Configuration) -> int:
+        """How many instances of ``configuration`` its last test held against the SLA."""
+        held = [one.instance_count for one in self.trials if one.configuration == configuration and one.round is None]
+        return held[-1] if held else 1
+
     def _round_fits(self, tests: int) -> bool:
-        expected_s = tests * TYPICAL_ROUND_TEST_S
+        expected_s = tests * self._round_test_s
         in_time = self.clock.elapsed_s + expected_s <= ROUNDS_SHARE * self.clock.limit_s
         return in_time and self.clock.tests_left > tests
 
@@ -251,7 +283,7 @@ class Search:
             if best.configuration in self.confirmed:
                 return
             if len(self.confirmed) >= MOST_CONFIRMATIONS:
-                self.remarks.append("the winner was not confirmed: those that were turned out to be no better than it")
+                self.remarks.append("the winner was not confirmed: it won by the confirmation of others")
                 return
             if not self._confirmation_fits():
                 self.remarks.append("the winner was not confirmed: the tests or the time asked for ran out")
@@ -267,7 +299,7 @@ class Search:
         """How long the confirmation may take: as long as it needs, within the time that is left."""
         if not isfinite(self.clock.limit_s):
             return CONFIRMING
-        left_s = self.clock.left_s - TYPICAL_TEST_S - CONFIRMING.capacity_s
+        left_s = self.clock.left_s - self._round_test_s - CONFIRMING.capacity_s
         if not self.request.allow_noise:
             left_s /= 2  # a disturbed run is made again
         return replace(CONFIRMING, at_rate_most_s=min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s)))
@@ -275,7 +307,7 @@ class Search:
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more."""
         phases = self.request.phases
-        expected_s = TYPICAL_TEST_S / 2 + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
+        expected_s = self._round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
         if self.request.sla.rate_per_s is not None:
             expected_s += CONFIRMING.at_rate_s
         return self.clock.left_s >= expected_s and self.clock.tests_left >= 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -91,6 +91,13 @@ class Space:
             members.append((profile, frozenset(fitting)))
             grid.update(dict.fromkeys(fitting))
         return cls(profiles=tuple(members), grid=tuple(grid))
+
+    def only(self, takes: Callable[[Configuration], bool]) -> Self:
+        """The part of the space that ``takes`` says yes to."""
+        kept = [one for one in self.grid if takes(one)]
+        return type(self)(
+            profiles=tuple((profile, fitting & frozenset(kept)) for profile, fitting in self.profiles), grid=tuple(kept)
+        )
 
     def memory_bytes(self, configuration: Configuration) -> int | None:
         """The memory to measure ``configuration`` with: that of the largest profile that may have it. A smaller one

@@ -27,7 +27,7 @@ Result: TypeAlias = CompilationReport | ServiceTimes | Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step. Times are seconds since 1970; ``ended_at`` is None while it runs.
+    """One step. Times are seconds since 1970; ``ended_at`` is None while it runs, and where its owner was killed.
 
     ``configuration`` is what was measured, None for a compilation, ``backend`` the backend that it is about. ``reason``
     says why the step failed. ``result`` is there once it is COMPLETED; that of a compilation also when it FAILED.

@@ -7,10 +7,11 @@ space, since not every combination of parameters is a configuration. When it is 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
+
+from servefit.search.storage.database import quiet
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -116,20 +117,7 @@ def _nearest(value: KnobValue | None, offered: set[KnobValue | None]) -> KnobVal
 def _create_study(objectives: int, seed: int) -> Study:
     import optuna
 
-    with _quiet():
+    with quiet():
         return optuna.create_study(
             directions=["minimize"] * objectives, sampler=optuna.samplers.TPESampler(multivariate=True, seed=seed)
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna announces every new study; its verbosity belongs to the user and is put back."""
-    from optuna import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

@@ -19,9 +19,13 @@ from servefit.search.study import choices, parameters
 if TYPE_CHECKING:
     import optuna
 
+    from servefit.backends.types import KnobValue
     from servefit.profiler.types import Configuration
     from servefit.search.recommendation import Trial
     from servefit.search.storage.log import JobLog
+
+
+_CHOICES = "servefit:choices"
 
 
 class _NotMeasured(Exception):
@@ -35,12 +39,24 @@ class StudyOfTrials:
         import optuna
 
         self._log = log
-        self._choices = choices([parameters(one) for one in grid])
         self._claim = threading.Lock()
         # Every trial is enqueued with all its parameters, so nothing is ever sampled.
         self._study = log.study(optuna.samplers.RandomSampler(seed=seed))
         with log.reporting(), quiet():
+            known = self._study.user_attrs.get(_CHOICES)
+            # Optuna keeps the values of a parameter that a study began with.
+            self._choices: dict[str, list[KnobValue | None]] = known or choices([parameters(one) for one in grid])
+            if known is None:
+                self._study.set_user_attr(_CHOICES, self._choices)
             self._study.set_metric_names(["vcpu_seconds_per_inference", "p95_ms"])
+
+    def holds(self, configuration: Configuration) -> bool:
+        """Whether ``configuration`` was in the space that the job began with; a backend that came later is not."""
+        point = parameters(configuration)
+        return point.keys() <= self._choices.keys() and all(
+            any(type(value) is type(point.get(name)) and value == point.get(name) for value in values)
+            for name, values in self._choices.items()
+        )
 
     def carry_out(
         self, configurations: Sequence[Configuration], measure: Callable[[Configuration], Trial | None]
@@ -57,8 +73,9 @@ class StudyOfTrials:
                 return
             with ThreadPoolExecutor(len(configurations)) as pool:
                 running = [pool.submit(self._carry_out, one, measure) for one in configurations]
-            for one in running:
-                one.result()
+                # Within the pool, which waits for the others whatever happens here.
+                for one in running:
+                    one.result()
 
     def _carry_out(self, configuration: Configuration, measure: Callable[[Configuration], Trial | None]) -> None:
         with ExitStack() as claiming:

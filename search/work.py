@@ -9,16 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from servefit.errors import BackendError, MeasurementError, StateError
 from servefit.profiler.measuring import workers_for
 from servefit.search.changing import changes
 from servefit.search.compiling import choices, compile_candidates
 from servefit.search.header import JobState
-from servefit.search.job import TESTS, crashed, keep_measurement
+from servefit.search.job import TESTS, JobStopped, crashed, keep_measurement
 from servefit.search.places import Places
-from servefit.search.queueing.service import ServiceTimes
 from servefit.search.recommendation import FailedTrial, Trial
 from servefit.search.searching import Search
 from servefit.search.sla import Sla
@@ -26,6 +25,7 @@ from servefit.search.space import Batching, Space
 from servefit.search.survey import time_service
 from servefit.search.testing import ROUND, SCREENING, run_test
 from servefit.search.trials import StudyOfTrials
+from servefit.search.warm_start import remember, service_times_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from servefit.search.clock import Clock
     from servefit.search.header import JobHeader, Status
     from servefit.search.progress import Progress
+    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.recommendation import Skipped
     from servefit.search.request import JobRequest
     from servefit.search.steps import Kind, Step
@@ -43,13 +44,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.log import JobLog
     from servefit.search.testing import Durations, Place
 
-_JOBS_LOOKED_THROUGH = 50
-_JOBS_REMEMBERED = 3
 _STDERR_SHOWN = 400
-
-
-class Stopped(Exception):
-    """Somebody asked for the job to stop."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,11 +59,12 @@ class Work:
     progress: Progress
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    steps_before: tuple[Step, ...] = ()
     artifacts: list[Artifact] = field(default_factory=list)
     search: Search | None = None
     places: Places = field(init=False)
     study: StudyOfTrials | None = None
-    _lock: Any = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.places = Places(self.header.host)
@@ -82,8 +78,9 @@ class Work:
         return self.header.request
 
     def carry_out(self) -> None:
-        """Do everything that is left to do. Raises Stopped, StateError and StorageError."""
-        steps = self.log.steps()
+        """Do everything that is left to do. Raises JobStopped, StateError and StorageError."""
+        self.steps_before = self.log.steps()
+        self.log.set_state(self.state("IN_PROGRESS"))
         if not self.header.profiles:
             return
         self.artifacts, left_out = compile_candidates(self.log, self.payload, self.clock, self.progress)
@@ -98,17 +95,17 @@ class Work:
         if not space.grid:
             return
         self.study = StudyOfTrials(self.log, space.grid, seed=self.request.seed)
-        self.search = self._begin_search(space, steps)
+        self.search = self._begin_search(space.only(self.study.holds))
+        self.log.set_state(self.state("IN_PROGRESS"))
         self.search.carry_out()
 
-    def _begin_search(self, space: Space, steps: Sequence[Step]) -> Search:
+    def _begin_search(self, space: Space) -> Search:
         """A search that begins with what earlier runs of this job know, and with what earlier jobs knew of the same
         model here."""
-        earlier = [one for past in self._earlier_jobs() for one in past.steps()]
-        known = set(space.grid)
-        past = [one.result for one in earlier if isinstance(one.result, Trial) and one.result.configuration in known]
-        if past:
-            self.remarks.append(f"the search began with what {len(past)} tests of earlier jobs had measured")
+        steps = self.steps_before
+        memory = remember(self.store, self.header, self.artifacts, space.grid)
+        if memory.trials:
+            self.remarks.append(f"the search began with what {len(memory.trials)} tests of earlier jobs had measured")
         return Search(
             space=space,
             request=self.request,
@@ -116,12 +113,8 @@ class Work:
             clock=self.clock,
             bench=self,
             progress=self.progress,
-            service_times={
-                replace(one.configuration, max_batch=1): one.result
-                for one in (*earlier, *steps)
-                if isinstance(one.result, ServiceTimes) and one.configuration is not None
-            },
-            earlier=past,
+            service_times={**memory.service_times, **service_times_of(steps)},
+            earlier=memory.trials,
             trials=[one.result for one in steps if isinstance(one.result, Trial)],
             failed=crashed(steps, TESTS),
             confirmed={
@@ -134,20 +127,6 @@ class Work:
             },
             untimeable={replace(one, max_batch=1) for one in crashed(steps, ("service_time",))},
         )
-
-    def _earlier_jobs(self) -> list[JobLog]:
-        """The last jobs with the same model, payload and host that are over, the oldest of them first."""
-        mine = _subject(self.header)
-        found = [
-            one.name
-            for one in self.store.overview()[:_JOBS_LOOKED_THROUGH]
-            if one.name != self.log.name
-            and one.header is not None
-            and one.state is not None
-            and one.state.status != "IN_PROGRESS"
-            and _subject(one.header) == mine
-        ]
-        return [self.store.job(name) for name in found[:_JOBS_REMEMBERED][::-1]]
 
     def state(self, status: Status) -> JobState:
         """How far the job is, to be kept."""
@@ -170,6 +149,7 @@ class Work:
             remarks=tuple(dict.fromkeys([*remarks, *search.remarks, *self.remarks])),
             importance=tuple(search.importance().items()) if search.trials else (),
             speedups=tuple(search.survey.speedups(self.header.model.reference)),
+            naive=None if best is None else search.naive(best.profile.vcpus),
             changes=changes(best, None if service is None else service[0], self.request)
             if best is not None and best.trial.verdict == "FAIL"
             else (),
@@ -196,23 +176,32 @@ class Work:
         return found
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
+        self._check_stopped()
+        if self.study is None:
+            raise RuntimeError("there is no study before the search begins")
+        places: dict[Configuration, Place | None] = dict.fromkeys(batch)
+        if len(batch) > 1:
+            side_by_side = self.places.side_by_side([one.vcpus for one in batch])
+            if side_by_side is None:
+                raise RuntimeError(f"{len(batch)} tests have no CPUs of their own")
+            places.update(zip(batch, side_by_side, strict=True))
         results: dict[Configuration, Trial | None] = {}
-        side_by_side = None if len(batch) == 1 else self.places.side_by_side([one.vcpus for one in batch])
-        places = dict(zip(batch, side_by_side or (None,) * len(batch), strict=True))
 
         def measure(configuration: Configuration) -> Trial | None:
             place = places[configuration]
             results[configuration] = self._test(configuration, "load_test", SCREENING, place=place)
             return results[configuration]
 
-        if self.study is not None:
-            self.study.carry_out(batch, measure)
+        self.study.carry_out(batch, measure)
         return results
 
-    def in_turn(self, configuration: Configuration, nth_round: int) -> Trial | None:
-        return self._test(configuration, "confirmation", ROUND, nth_round=nth_round)
+    def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
+        self._check_stopped()
+        asked = _in_turns(self.request, instances)
+        return self._test(configuration, "confirmation", ROUND, request=asked, nth_round=nth_round)
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+        self._check_stopped()
         return self._test(configuration, "confirmation", durations)
 
     def at_once(self, vcpus: Sequence[int]) -> bool:
@@ -224,11 +213,11 @@ class Work:
         kind: Kind,
         durations: Durations,
         *,
+        request: JobRequest | None = None,
         place: Place | None = None,
         nth_round: int | None = None,
     ) -> Trial | None:
-        """One load test, as a step; None if it could not be made."""
-        self._check_stopped()
+        """One load test, as a step; None if it could not be made. ``request`` is the job's own unless one is given."""
         with self._lock:
             self.clock.tests += 1
         with self.log.step(kind, configuration.backend, configuration) as step:
@@ -237,21 +226,25 @@ class Work:
                     configuration,
                     self._artifact(configuration),
                     self.payload.rows,
-                    self.request if nth_round is None else _in_turns(self.request),
+                    request or self.request,
                     self.header.host,
                     durations,
-                    memory_bytes=None if self.search is None else self.search.space.memory_bytes(configuration),
+                    memory_bytes=self._memory_bytes(configuration),
                     place=place,
                     nth_round=nth_round,
                     keep=lambda measurement: self._keep(measurement, step),
                 )
             except (MeasurementError, BackendError) as error:
                 self.log.finish(step, status="FAILED", reason=_reason(error))
-                self._tell_progress(FailedTrial(configuration=configuration, reason=str(error)))
-                return None
-            self.log.finish(step, status="COMPLETED", result=trial)
-        self._tell_progress(trial)
-        return trial
+                result: Trial | FailedTrial = FailedTrial(configuration=configuration, reason=str(error))
+            else:
+                self.log.finish(step, status="COMPLETED", result=trial)
+                result = trial
+        self._tell_progress(result)
+        return result if isinstance(result, Trial) else None
+
+    def _memory_bytes(self, configuration: Configuration) -> int | None:
+        return None if self.search is None else self.search.space.memory_bytes(configuration)
 
     def _keep(self, measurement: Measurement, step: Step) -> str | None:
         try:
@@ -266,24 +259,20 @@ class Work:
         self.progress.tested(result, clock.tests, min(1.0, done))
 
     def _check_stopped(self) -> None:
-        """Raises Stopped."""
+        """Raises JobStopped."""
         if self.log.stop_requested():
-            raise Stopped
+            raise JobStopped
 
     def _artifact(self, configuration: Configuration) -> Artifact:
         wanted = configuration.backend, configuration.target
         return next(one for one in self.artifacts if (one.backend, one.target) == wanted)
 
 
-def _subject(header: JobHeader) -> tuple[str, str, str, int]:
-    """What jobs must share for one to learn from the other."""
-    return header.model.digest, header.payload.digest, header.host.fingerprint, header.request.rows_per_request
-
-
-def _in_turns(request: JobRequest) -> JobRequest:
-    """What is asked of finalists in turns: how much they answer, and, where latency counts, how fast."""
+def _in_turns(request: JobRequest, instances: int) -> JobRequest:
+    """What is asked of finalists in turns: how much they answer, and, where latency counts, how fast at their share of
+    the rate."""
     rate_per_s = request.sla.rate_per_s if request.goal in ("latency", "balanced") else None
-    return replace(request, sla=Sla(rate_per_s=rate_per_s), phases=None)
+    return replace(request, sla=Sla(rate_per_s=None if rate_per_s is None else rate_per_s / instances))
 
 
 def _reason(error: MeasurementError | BackendError) -> str:

@@ -1,15 +1,15 @@
-"""What a search asks of the simulation: the capacity of a configuration, its latency at a rate, and the highest rate at
-which limits on latency hold.
+"""What a search asks of the simulation: the capacity of a configuration, its latency at a rate, what so many users get
+of it, and the highest rate at which limits on latency hold.
 
-Arrivals are a Poisson process. The same random numbers serve every rate, so that rates differ by what they do to the
-queue alone.
+Arrivals at a rate are a Poisson process. The same random numbers serve every rate, so that rates differ by what they do
+to the queue alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import ceil, inf, isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from servefit.errors import SpecError
 from servefit.profiler.rate_fit import settled
 from servefit.profiler.summary import NS_PER_MS, samples_needed
 from servefit.profiler.traffic import NS_PER_S
+from servefit.search.queueing.closed_loop import serve_users
 from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.simulation import Simulated, simulate_arrivals
 
@@ -29,14 +30,21 @@ _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**h
 
 _PRECISION = 0.005
 
+_CALLS = 2000
+_MOST_ANSWERS = 20_000
+"""How much of a closed loop is simulated: so many calls, but no more answers than that."""
+
+_LEAST_TURNS = 4
+"""Every user is answered so many times, however many there are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """``latency_ms`` holds percentiles of the response time by name ("p95"), None where there are too few samples.
 
-    They are those at ``at_rate_per_s``; where that is None, those of the closed loop that keeps all workers busy with
-    full batches, whose throughput is ``capacity_per_s``. ``saturated`` means that a rate was asked for that cannot be
-    served.
+    They are those at ``at_rate_per_s``; where that is None, those of the closed loop whose throughput is
+    ``capacity_per_s``: of the users asked for, else of as many as keep all workers busy with full batches.
+    ``saturated`` means that a rate was asked for that cannot be served.
     """
 
     capacity_per_s: float
@@ -76,14 +84,44 @@ def predict(
                     at_rate_per_s=rate_per_s,
                     saturated=False,
                 )
-    # Every worker keeps its own users, who wait for nothing but the call and the driver.
-    response_ns = service.strata_ns(max_batch, workers) + discipline.overhead_ns(max_batch)
-    values = np.percentile(response_ns, percentiles, method="inverted_cdf") / NS_PER_MS
     return Prediction(
         capacity_per_s=capacity_per_s,
-        latency_ms={_name(rank): float(value) for rank, value in zip(percentiles, values, strict=True)},
+        latency_ms=_all_percentiles_ms(_own_users_ns(service, discipline, max_batch), percentiles),
         at_rate_per_s=None,
         saturated=rate_per_s is not None,
+    )
+
+
+def predict_users(
+    service: ServiceTimes,
+    *,
+    workers: int,
+    max_batch: int = 1,
+    batch_delay_us: int = 0,
+    users: int,
+    percentiles: Sequence[float],
+    seed: int = 0,
+) -> Prediction:
+    """What a closed loop of ``users`` users comes to, who may be too few to fill the batches, or so many that they
+    queue; and ``percentiles`` (0..100, exclusive) of its response time.
+
+    Exact where users meet the same worker every time, else simulated. Throughput is users over the mean response time
+    [Little 1961, A proof for the queuing formula L = lambda W]. Raises SpecError.
+    """
+    for rank in percentiles:
+        _check_rank(rank)
+    if users < 1:
+        raise SpecError("users", users, "is not above zero")
+    discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
+    if users == workers * max_batch or (workers == 1 and users < max_batch and not batch_delay_us):
+        response_ns = _own_users_ns(service, discipline, users // workers)
+    else:
+        response_ns = _users_ns(service, discipline, users, np.random.default_rng(seed))
+    return Prediction(
+        capacity_per_s=users / float(np.mean(response_ns)) * NS_PER_S,
+        latency_ms=_all_percentiles_ms(response_ns, percentiles),
+        at_rate_per_s=None,
+        saturated=False,
     )
 
 
@@ -158,12 +196,35 @@ def _capacity_per_s(service: ServiceTimes, discipline: Discipline) -> float:
     return discipline.workers * batch / call_ns * NS_PER_S
 
 
+def _own_users_ns(service: ServiceTimes, discipline: Discipline, users: int) -> np.ndarray:
+    """Response times where every worker is busy with ``users`` of its own, who wait for nothing but the call and the
+    driver: float64, equally likely."""
+    return service.strata_ns(users, discipline.workers) + discipline.overhead_ns(users)
+
+
+def _users_ns(service: ServiceTimes, discipline: Discipline, users: int, random: np.random.Generator) -> np.ndarray:
+    """Simulated response times of a closed loop, float64, without the first of every user, who all come at once."""
+    joined = min(users, discipline.max_batch)
+    answers = max(min(_CALLS * joined, _MOST_ANSWERS), _LEAST_TURNS * users)
+    drawn = service.draw(
+        ceil(answers / joined), most_requests=discipline.max_batch, workers=discipline.workers, random=random
+    )
+    served, _ = serve_users([0.0] * users, drawn, discipline, end_ns=inf, most_answers=answers)
+    response_ns: np.ndarray = (served.ended_ns - served.scheduled_ns)[users:]
+    return response_ns
+
+
 def _least_percentile_ms(service: ServiceTimes, discipline: Discipline, rank: float) -> float:
     """What the percentile of the response time exceeds at any rate: calls of the quickest size, of the narrowest shape,
     without a queue."""
     means_ns = [service.mean_ns(requests) for requests in range(1, discipline.max_batch + 1)]
     shapes = [np.percentile(one.strata_ns, rank, method="inverted_cdf") / one.mean_ns for one in service.batches]
     return float(min(means_ns) * min(shapes) * min(1.0, service.slowdown(discipline.workers)) / NS_PER_MS)
+
+
+def _all_percentiles_ms(response_ns: np.ndarray, percentiles: Sequence[float]) -> dict[str, float | None]:
+    values = np.percentile(response_ns, percentiles, method="inverted_cdf") / NS_PER_MS
+    return {_name(rank): float(value) for rank, value in zip(percentiles, values, strict=True)}
 
 
 def _percentiles_ms(response_ns: np.ndarray, percentiles: Sequence[float]) -> dict[str, float | None]:

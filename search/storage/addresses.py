@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
-from servefit.errors import StorageError
+from servefit.errors import SpecError, StorageError
 from servefit.state import state_folder, writing
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ _DRIVER_REMEDIES = {
 }
 
 _EXAMPLES = "write sqlite:////folder/jobs.db or postgresql://user:password@server/database"
-_UNSHOWN = "the URL given"
 _HIDDEN = "***"
 
 
@@ -80,10 +79,9 @@ class Address:
     def error(self, reason: str, *, job: str | None = None, remedy: str | None = None) -> StorageError:
         return StorageError(self.shown, self.scrubbed(reason), job=job, remedy=remedy)
 
-    def missing_driver(self, error: ImportError) -> StorageError:
-        backend = self.url.get_backend_name()
-        remedy = _DRIVER_REMEDIES.get(backend, "install the driver that the URL names, or name another")
-        return self.error(f"the driver for {backend} is not installed ({error})", remedy=remedy)
+    def refused(self, problem: str, *, remedy: str) -> SpecError:
+        """The error for an address under which there can be no jobs."""
+        return SpecError("storage", self.shown, self.scrubbed(problem), remedy=remedy)
 
 
 def own_address() -> Address:
@@ -101,7 +99,8 @@ def own_address() -> Address:
 def parse_address(text: str) -> Address:
     """Any URL that SQLAlchemy takes; psycopg is the driver of PostgreSQL where none is named.
 
-    Raises StorageError for what is no such URL, and for a database that would be forgotten at once.
+    Raises SpecError for what is no such URL, for an unknown kind of database, for one whose driver is not installed,
+    and for one that would be forgotten at once.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -110,19 +109,20 @@ def parse_address(text: str) -> Address:
         url = make_url(text)
     except (ArgumentError, ValueError):
         # Where the password ends cannot be told, so neither the URL nor what is said of it can be shown.
-        raise StorageError(_UNSHOWN, "it is not the URL of a database", remedy=_EXAMPLES) from None
+        raise SpecError("storage", _HIDDEN, "is not the URL of a database", remedy=_EXAMPLES) from None
     if "@" in (url.host or ""):
-        raise StorageError(_UNSHOWN, "an @ in a password has to be written as %40")
+        raise SpecError("storage", _HIDDEN, "has an @ too many", remedy="an @ in a password has to be written as %40")
     address = Address(url=_with_driver(url), shown=_shown(url), secrets=_secrets(url))
+    backend = address.url.get_backend_name()
     try:
-        backend = address.url.get_backend_name()
-        address.url.get_dialect()
+        address.url.get_dialect().import_dbapi()
     except NoSuchModuleError:
-        raise address.error(f"there is no database called {url.drivername!r}", remedy=_EXAMPLES) from None
+        raise address.refused(f"names no known kind of database: {url.drivername!r}", remedy=_EXAMPLES) from None
     except ImportError as error:
-        raise address.missing_driver(error) from error
+        remedy = _DRIVER_REMEDIES.get(backend, "install the driver that the URL names, or name another")
+        raise address.refused(f"needs a driver for {backend} that is not installed ({error})", remedy=remedy) from error
     if backend == "sqlite" and _is_in_memory(url):
-        raise address.error("it would be forgotten at once: it names no file", remedy=_EXAMPLES)
+        raise address.refused("names no file: it would be forgotten at once", remedy=_EXAMPLES)
     return address
 
 

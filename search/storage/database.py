@@ -1,4 +1,4 @@
-"""The database of jobs: connects to it and runs transactions. Whatever goes wrong is a StorageError.
+"""The database of jobs: connects to it and runs transactions. Whatever goes wrong with it is a StorageError.
 
 The database is that of an ``optuna.storages.RDBStorage``, so that Optuna's own tools open it. What servefit writes into
 it is for ``attributes`` to say.
@@ -55,8 +55,6 @@ class Database:
 
         try:
             yield
-        except ImportError as error:
-            raise self.address.missing_driver(error) from error
         except (SQLAlchemyError, StorageInternalError) as error:
             raise self.address.error(_reason(error)) from error
         except UnboundLocalError as error:

@@ -39,7 +39,9 @@ class JobStore:
     def open(cls, url: str | None = None) -> Self:
         """Connect to the database at ``url``, or to the file in the state folder.
 
-        Raises StorageError within seconds where that is not possible, and StateError for the state folder.
+        Raises SpecError for a URL that is none, or that names an unknown kind of database, a driver that is not
+        installed, or no file; StorageError within seconds for a database that cannot be reached, opened or read; and
+        StateError for the state folder.
         """
         return cls(Database(own_address() if url is None else parse_address(url)))
 

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 
 class JobLog:
-    """A job that is kept. Reading and writing raise StorageError; threads may share one."""
+    """A job that is kept. Reading and writing raise StorageError; threads may share one.
+
+    ``written`` has the steps that were begun or ended through this log by number, as they ended also where the database
+    did not take that any more: a job can be put together from them when the database is gone.
+    """
 
     def __init__(self, database: Database, *, name: str, study: int, header: str) -> None:
         """``study`` is the number of the job's study, ``header`` the text that is kept of its header."""
@@ -44,6 +48,7 @@ class JobLog:
         self._claim: Owner | None = None
         self._fingerprint = ""
         self._running: set[int] = set()
+        self.written: dict[int, Step] = {}
 
     @cached_property
     def header(self) -> JobHeader:
@@ -73,13 +78,15 @@ class JobLog:
 
     @contextmanager
     def step(self, kind: Kind, backend: str, configuration: Configuration | None) -> Iterator[Step]:
-        """Begin a step, which the block finishes. One that it leaves with an exception is FAILED, "interrupted"."""
+        """Begin a step, which the block finishes. One that an exception leaves unfinished is FAILED, "interrupted"."""
         step = self.begin(kind, backend, configuration)
         try:
             yield step
         except BaseException:
-            with suppress(StorageError):
-                self.finish(step, status="FAILED", reason=INTERRUPTED)
+            if step.number in self._running:
+                # A job that cannot be written any more comes second to what ended the step.
+                with suppress(StorageError, JobInUse):
+                    self.finish(step, status="FAILED", reason=INTERRUPTED)
             raise
 
     def begin(self, kind: Kind, backend: str, configuration: Configuration | None) -> Step:
@@ -100,16 +107,13 @@ class JobLog:
             )
             attributes.add(connection, self._study, {records.step_key(number): records.write(step, Step)})
         self._running.add(number)
+        self.written[number] = step
         return step
 
     def finish(self, step: Step, *, status: Status, result: Result | None = None, reason: str | None = None) -> Step:
         """Keep what came of ``step``. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
         process."""
-        ended = replace(step, status=status, result=result, reason=reason, ended_at=time.time())
-        with self._writing(owned=True) as connection:
-            self._replace(connection, records.step_key(step.number), records.write(ended, Step))
-        self._running.discard(step.number)
-        return ended
+        return self._end(replace(step, status=status, result=result, reason=reason, ended_at=time.time()))
 
     def study(self, sampler: BaseSampler | None = None) -> Study:
         """The Optuna study that the job is; its trials belong to whoever searches."""
@@ -160,8 +164,8 @@ class JobLog:
         self._give_back(ended)
 
     def abandon_running_steps(self) -> tuple[Step, ...]:
-        """Steps and Optuna trials that an earlier owner left running become FAILED, "interrupted". The steps are
-        returned.
+        """Steps that an earlier owner left running become FAILED, "interrupted", and are returned. Nobody knows when
+        they ended, so ``ended_at`` stays None. Optuna trials that it left running or enqueued fail too.
 
         The owner calls this before it begins a trial. Without an owner the job is owned for as long as it takes; raises
         JobInUse where another process works on it.
@@ -170,17 +174,28 @@ class JobLog:
             with self.owned():
                 return self.abandon_running_steps()
         left = [step for step in self.steps() if step.status == "RUNNING" and step.number not in self._running]
-        failed = tuple(self.finish(step, status="FAILED", reason=INTERRUPTED) for step in left)
-        self._fail_running_trials()
+        failed = tuple(self._end(replace(step, status="FAILED", reason=INTERRUPTED)) for step in left)
+        self._fail_unfinished_trials()
         return failed
 
-    def _fail_running_trials(self) -> None:
+    def _end(self, ended: Step) -> Step:
+        text = records.write(ended, Step)
+        self.written[ended.number] = ended
+        self._running.discard(ended.number)
+        with self._writing(owned=True) as connection:
+            self._replace(connection, records.step_key(ended.number), text)
+        return ended
+
+    def _fail_unfinished_trials(self) -> None:
+        """An enqueued one would be carried out in the place of the next."""
         from optuna.trial import TrialState
 
-        study = self.study()
+        study, storage = self.study(), self._database.storage
         with self._database.reporting():
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                study.tell(trial.number, state=TrialState.FAIL)
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+                # Study.tell refuses one that nobody began.
+                trial_id = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
+                storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _take(self) -> None:
         claim = Owner.this_process()

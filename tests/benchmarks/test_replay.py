@@ -56,11 +56,11 @@ def test_a_round_is_shorter_than_a_test_and_a_confirmation_longer(small_grid: Gr
     one = next(iter(small_grid.tests))
     by_cost, by_latency = table_of(small_grid), table_of(small_grid, goal="latency")
     starting_s = 2.1 - 0.4 - 1.2
-    turn = by_cost.in_turn(one, 3)
+    turn = by_cost.in_turn(one, 3, 1)
     assert turn is not None
     assert (turn.round, turn.at_rate, turn.verdict) == (3, None, "PASS")
     assert by_cost.now_s == pytest.approx(starting_s + ROUND.capacity_s)
-    turn = by_latency.in_turn(one, 0)
+    turn = by_latency.in_turn(one, 0, 1)
     assert turn is not None
     assert turn.at_rate is not None
     assert by_latency.now_s == pytest.approx(starting_s + ROUND.capacity_s + ROUND.at_rate_s)
@@ -83,7 +83,7 @@ def test_what_failed_gives_nothing_and_costs_all_the_same(small_grid: Grid) -> N
     one = next(iter(small_grid.tests))
     failed = tuple(replace(repeat, failed="it crashed") for repeat in small_grid.tests[one])
     table = table_of(replace(small_grid, tests={**small_grid.tests, one: failed}))
-    assert (table.measure(one), table.in_turn(one, 0), table.confirm(one, CONFIRMING)) == (None, None, None)
+    assert (table.measure(one), table.in_turn(one, 0, 1), table.confirm(one, CONFIRMING)) == (None, None, None)
     assert (table.clock.tests, table.now_s > 3) == (3, True)
 
 

@@ -71,14 +71,21 @@ def test_steps_are_listed_with_what_came_of_them_and_can_be_filtered(servefit: S
         (("steps", "listed", "--kind", "loadtest"), "did you mean 'load_test'"),
         (("jobs", "--status", "over"), "status: 'over' is not known"),
         (("resume", "listed"), "is over: COMPLETED"),
-        (("jobs", "--storage", "nonsense"), "it is not the URL of a database"),
+        (("jobs", "--storage", "nonsense"), "storage: '***' is not the URL of a database"),
     ],
 )
 @pytest.mark.usefixtures("kept")
 def test_what_cannot_be_done_is_said_in_one_line(servefit: Servefit, arguments: tuple[str, ...], said: str) -> None:
     ended = servefit(*arguments)
-    assert ended.status in (2, 4)
+    assert ended.status == 2
     assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_database_that_cannot_be_opened_is_no_mistake_in_what_was_asked(servefit: Servefit) -> None:
+    ended = servefit("jobs", "--storage", "sqlite:////nowhere/jobs.db")
+    assert ended.status == 4
+    assert "unable to open database file" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,6 +78,24 @@ def test_a_limit_that_is_named_would_have_held_and_is_no_more_than_a_tenth_too_h
     assert measured_ms * (1 - 1e-6) <= named_ms <= 1.1001 * measured_ms
 
 
+def test_limits_that_have_to_change_together_are_one_sentence(trial: MakeTrial) -> None:
+    thresholds = tuple(LatencyThreshold(percentile=name, limit_ms=0.6) for name in ("p50", "p90", "p95"))
+    request = JobRequest(name="job", sla=Sla(thresholds=thresholds, rate_per_s=500.0))
+    (sentence,) = changes(failed(trial, p95_ms=12.34), None, request)
+    assert sentence == (
+        "limits of 0.9 ms on p90 instead of 0.6 ms and 13 ms on p95 instead of 0.6 ms: that is what was measured"
+    )
+
+
+def test_how_long_a_growing_queue_made_requests_wait_is_no_limit_to_set(trial: MakeTrial) -> None:
+    best = failed(trial, p95_ms=5000.0, per_s=1000.0)
+    assert best.trial.at_rate is not None
+    saturated = replace(best, trial=replace(best.trial, at_rate=replace(best.trial.at_rate, saturated=True)))
+    assert changes(saturated, None, limited(5.0, 950.0)) == ()
+    (shared,) = changes(saturated, MILLISECOND, limited(5.0, 950.0))
+    assert per_instance(shared)[1] == 2
+
+
 def test_a_rate_that_is_too_high_for_the_limit_is_shared_by_more_instances(trial: MakeTrial) -> None:
     best = failed(trial, p95_ms=50.0, per_s=1000.0)
     limit, shared = changes(best, MILLISECOND, limited(5.0, 950.0))
@@ -98,6 +117,15 @@ def test_the_estimate_is_stretched_to_the_capacity_that_was_measured(trial: Make
 def test_a_limit_below_a_single_call_asks_for_a_faster_model(trial: MakeTrial) -> None:
     sentences = changes(failed(trial, p95_ms=1.3), MILLISECOND, limited(0.5, 100.0))
     assert sentences[-1] == ("a faster model: one request takes longer than the limit even when nothing else is served")
+
+
+def test_a_limit_that_a_single_call_keeps_and_batches_do_not_asks_for_another_batching(trial: MakeTrial) -> None:
+    waiting = replace(ONE, max_batch=8, batch_delay_us=20_000)
+    best = recommendation(PROFILE, trial(waiting, p95_ms=25.0, throughput_per_s=1000.0, verdict="FAIL", violation=1.0))
+    sentences = changes(best, MILLISECOND, limited(5.0, 100.0))
+    assert sentences[-1] == (
+        "a faster model or another batching: with this batching no rate keeps the limits (estimated)"
+    )
 
 
 def test_in_a_closed_loop_fewer_users_are_what_would_help(trial: MakeTrial) -> None:

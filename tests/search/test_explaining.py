@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from servefit.backends.types import Settings
 from servefit.profiler.types import Configuration, InstanceProfile
 from servefit.search.explaining import importance, naive_default, why
 from servefit.search.ranking import recommendation
+from servefit.search.request import JobRequest
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -45,8 +46,16 @@ def rounds(trial: MakeTrial, **per_s: float) -> list[Trial]:
     ]
 
 
-def reasons(trial: MakeTrial, trials: list[Trial], winner: Configuration = WINNER) -> Why:
-    return why(recommendation(PROFILE, trial(winner)), trials, "cost", "reference", {"workers": 0.5}, ("less",))
+def reasons(
+    trial: MakeTrial,
+    trials: list[Trial],
+    winner: Configuration = WINNER,
+    *,
+    naive: Configuration | None = NAIVE,
+    **asked: Any,
+) -> Why:
+    request = JobRequest(name="job", **asked)
+    return why(recommendation(PROFILE, trial(winner)), trials, request, naive, {"workers": 0.5}, ("less",))
 
 
 def test_the_winner_is_held_against_the_next_best_and_against_the_naive_default(trial: MakeTrial) -> None:
@@ -80,8 +89,38 @@ def test_a_winner_that_is_the_naive_default_leaves_its_rivals_what_they_are(tria
     assert found.runner_up.configuration == fewer_threads
 
 
+def test_what_looks_like_a_naive_default_is_a_rival_like_others_where_the_space_has_another_or_none(
+    trial: MakeTrial,
+) -> None:
+    fewer_threads = configuration(threads=2)
+    trials = [
+        trial(one, throughput_per_s=per_s, nth_round=nth)
+        for one, per_s in ((WINNER, 100.0), (fewer_threads, 50.0))
+        for nth in range(3)
+    ]
+    for naive in (NAIVE, None):
+        found = reasons(trial, trials, naive=naive)
+        assert found.naive is None
+        assert found.runner_up is not None
+        assert found.runner_up.configuration == fewer_threads
+
+
+@pytest.mark.parametrize(("cost_weight", "ratio"), [(0.0, 0.5), (0.25, 2**-0.5), (0.5, 1.0), (1.0, 2.0)])
+def test_a_balanced_goal_weighs_throughput_against_latency_as_asked(
+    trial: MakeTrial, cost_weight: float, ratio: float
+) -> None:
+    trials = [
+        trial(one, throughput_per_s=factor * 100, p95_ms=factor * 5.0, nth_round=nth)
+        for one, factor in ((WINNER, 2.0), (RUNNER_UP, 1.0))
+        for nth in range(3)
+    ]
+    found = reasons(trial, trials, goal="balanced", cost_weight=cost_weight)
+    assert found.runner_up is not None
+    assert found.runner_up.ratio.ratio == pytest.approx(ratio)
+
+
 def test_without_an_answer_there_are_no_reasons_but_what_would_have_to_change() -> None:
-    found = why(None, [], "cost", "reference", {}, ("less",))
+    found = why(None, [], JobRequest(name="job"), NAIVE, {}, ("less",))
     assert (found.runner_up, found.naive, found.changes) == (None, None, ("less",))
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servefit.profiler.limits import LatencyThreshold
+from servefit.profiler.traffic import ClosedLoop
 from servefit.profiler.types import Configuration, InstanceProfile
 from servefit.search.outlook import Outlook
-from servefit.search.queueing.prediction import predict
+from servefit.search.queueing.prediction import predict, predict_users
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request import JobRequest
 from servefit.search.sla import Sla
@@ -78,6 +79,48 @@ def test_capacities_are_those_of_the_simulation() -> None:
     for one in (ONE, BATCHED, TWO_WORKERS):
         simulated = predict(SERVICE, workers=one.workers, max_batch=one.max_batch, rate_per_s=None, percentiles=(95.0,))
         assert capacity_of(outlook, one) == pytest.approx(simulated.capacity_per_s, rel=0.01)
+
+
+def of_users(users: int) -> ClosedLoop:
+    return ClosedLoop.stairs(steps=2, users_per_step=users // 2, step_duration_s=1.0)
+
+
+def test_of_traffic_in_phases_capacity_and_latency_are_those_of_its_users_at_their_most() -> None:
+    outlook = outlook_of(phases=of_users(2), goal="latency")
+    loop = predict_users(SERVICE, workers=1, max_batch=16, users=2, percentiles=(95.0,))
+    assert capacity_of(outlook, BATCHED) == pytest.approx(loop.capacity_per_s)
+    assert promised(outlook, BATCHED).score.figure == pytest.approx(loop.latency_ms["p95"])
+    assert capacity_of(outlook_of(), BATCHED) > 2 * loop.capacity_per_s
+
+
+def test_phases_do_not_change_what_latency_is_expected_at_a_rate() -> None:
+    with_phases, without = (
+        outlook_of(sla=Sla(rate_per_s=50.0), goal="latency", phases=one) for one in (of_users(2), None)
+    )
+    for one in (ONE, BATCHED):
+        assert promised(with_phases, one).score.figure == promised(without, one).score.figure
+    assert capacity_of(with_phases, BATCHED) < capacity_of(without, BATCHED)
+
+
+def test_few_users_make_a_backend_that_is_quick_by_itself_better_than_one_that_is_quick_in_large_batches() -> None:
+    quick, bulky = (Configuration(vcpus=1, backend=name, max_batch=128) for name in ("quick", "bulky"))
+    survey = Survey.of((quick, bulky))
+    for one, first_ms, last_ms in ((quick, 0.2, 25.6), (bulky, 2.0, 4.0)):
+        survey.known[timed_as(one, 1)] = ServiceTimes(
+            batches=(
+                BatchTimes(requests=1, strata_ns=(first_ms * MS,)),
+                BatchTimes(requests=128, strata_ns=(last_ms * MS,)),
+            )
+        )
+    space = Space(profiles=((SMALL, frozenset([quick, bulky])),), grid=(quick, bulky))
+
+    def best(phases: ClosedLoop | None) -> Configuration:
+        outlook = Outlook(space, survey, JobRequest(name="job", phases=phases))
+        return min(outlook.at_best(space.grid), key=lambda one: one.score).configuration
+
+    assert best(None) == bulky
+    assert best(of_users(2)) == quick
+    assert best(of_users(128)) == bulky
 
 
 def test_of_what_was_not_timed_nothing_is_promised() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servefit.backends.types import Settings
+from servefit.backends.types import Settings, Target
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.types import Configuration, InstanceProfile
 from servefit.search.outlook import Outlook
@@ -184,6 +184,27 @@ def test_several_are_out_at_once_and_fit_beside_each_other() -> None:
     assert sum(one.vcpus for one in beside) == 15
     assert len(beside) == len(set(beside))
     assert all(sizes[0] == 4 for sizes in asked)
+
+
+@pytest.mark.parametrize("exhaustive", [True, False])
+def test_beside_what_runs_on_a_gpu_only_what_does_not_is_proposed(exhaustive: bool) -> None:
+    on_gpu = tuple(replace(one, target=Target.CUDA, gpu=0) for one in GRID)
+    proposer = proposer_of(predicted=False, exhaustive=exhaustive, grid=GRID + on_gpu)
+    beside = [on_gpu[0]]
+    while (proposal := proposer.next(beside=beside, at_once=lambda _: True)) is not None and len(beside) < 10:
+        beside.append(proposal.configuration)
+    assert len(beside) > 1
+    assert all(one.gpu is None for one in beside[1:])
+    assert (
+        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
+            beside=[on_gpu[0]], at_once=lambda _: True
+        )
+        is None
+    )
+    assert (
+        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(beside=[GRID[0]], at_once=lambda _: True)
+        is not None
+    )
 
 
 def test_the_first_is_proposed_even_where_it_would_fit_beside_nothing() -> None:

@@ -224,6 +224,7 @@ def test_a_variable_may_vary_differently_on_different_profiles() -> None:
         ("seed", {"seed": None}),
         ("hyperparameter_ranges", {"hyperparameter_ranges": {"OMP_NUM_THREADS": ["1"]}}),
         ("OMP_NUM_THREADS", {"hyperparameter_ranges": [{"OMP_NUM_THREADS": servefit.CategoricalParameter("12")}]}),
+        ("stairs", {"phases": [], "stairs": servefit.Stairs(1, 1, 1)}),
     ],
 )
 def test_python_arguments_of_the_wrong_kind_are_refused_before_anything_is_opened(
@@ -234,8 +235,32 @@ def test_python_arguments_of_the_wrong_kind_are_refused_before_anything_is_opene
     assert caught.value.field == field
 
 
-def test_no_phases_are_as_good_as_none_given() -> None:
-    assert phases_from_sdk([]) is None
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [
+        ("supported_instance_types", {"supported_instance_types": []}),
+        ("backends", {"backends": ()}),
+        ("batch_sizes", {"batch_sizes": []}),
+        ("batch_delays_us", {"batch_delays_us": []}),
+        ("phases", {"phases": []}),
+        ("model_latency_thresholds", {"model_latency_thresholds": []}),
+        ("hyperparameter_ranges", {"hyperparameter_ranges": []}),
+        ("hyperparameter_ranges", {"hyperparameter_ranges": [{}]}),
+        (
+            "hyperparameter_ranges",
+            {"hyperparameter_ranges": [{"instance_types": servefit.CategoricalParameter(["local-1c"])}]},
+        ),
+        ("FLAG", {"hyperparameter_ranges": [{"FLAG": servefit.CategoricalParameter([])}]}),
+    ],
+)
+def test_an_empty_list_is_not_taken_for_one_that_was_left_out(field: str, asked: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=r"is empty.*; leave it out, or name at least one") as caught:
+        servefit.right_size("no-such-model", **asked)
+    assert caught.value.field == field
+
+
+def test_what_is_left_out_asks_nothing() -> None:
+    assert (phases_from_sdk(None), thresholds_from_sdk(None), ranges_from_sdk(None)) == (None, (), ())
 
 
 def test_a_made_up_name_is_a_legal_one() -> None:

@@ -23,8 +23,10 @@ from servefit.search.job import JobInterrupted
 from servefit.search.progress import Silent
 from servefit.search.running import load_job, resume_job, stop_job
 from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.log import JobLog
 
 if TYPE_CHECKING:
+    from servefit.search.header import JobState
     from servefit.search.recommendation import FailedTrial, Trial
 
 QUICK: dict[str, Any] = {
@@ -236,10 +238,12 @@ def test_samples_that_cannot_be_kept_are_no_reason_to_lose_the_answer(model: Pat
 def test_a_job_whose_end_cannot_be_kept_hands_its_answer_over_all_the_same(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from servefit.search.storage.log import JobLog
+    keep = JobLog.set_state
 
-    def gone(*_: object) -> None:
-        raise StorageError("somewhere", "it is gone")
+    def gone(log: JobLog, state: JobState) -> None:
+        if state.status != "IN_PROGRESS":
+            raise StorageError("somewhere", "it is gone")
+        keep(log, state)
 
     monkeypatch.setattr(JobLog, "set_state", gone)
     job = servefit.right_size(model, **QUICK)

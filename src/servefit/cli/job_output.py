@@ -167,9 +167,11 @@ def _shape(one: Configuration) -> str:
 
 def _ratio(ratio: Ratio) -> str:
     interval = "" if ratio.ci95 is None else f" (95 %: {ratio.ci95[0]:.3g} to {ratio.ci95[1]:.3g})"
-    better = "lower" if ratio.metric == "p95 latency" else "more"
+    better = {"throughput": "more throughput", "p95 latency": "lower p95 latency"}.get(
+        ratio.metric, "better by throughput and p95 latency together"
+    )
     rounds = _count(ratio.rounds, "round")
-    return f"{ratio.ratio:.3g} times {better} {ratio.metric}{interval}, measured in turns, {rounds}"
+    return f"{ratio.ratio:.3g} times {better}{interval}, measured in turns, {rounds}"
 
 
 def recommendations_table(job: RecommendationJob) -> Table:

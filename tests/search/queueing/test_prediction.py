@@ -10,7 +10,7 @@ import pytest
 from benchmarks import queues
 from servefit.errors import SpecError
 from servefit.profiler.traffic import ClosedLoop
-from servefit.search.queueing.prediction import Prediction, highest_rate_per_s, predict
+from servefit.search.queueing.prediction import Prediction, highest_rate_per_s, predict, predict_users
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import simulate
 
@@ -34,6 +34,49 @@ def test_capacity_and_latency_without_a_rate_are_those_of_the_closed_loop_that_f
     assert found.latency_ms["p95"] == pytest.approx(loop.percentile_ms(95), rel=1e-3)
     assert found.at_rate_per_s is None
     assert not found.saturated
+
+
+@pytest.mark.parametrize("users", [1, 2, 3, 5, 12, 40])
+@pytest.mark.parametrize(
+    ("workers", "max_batch", "delay_us"), [(1, 1, 0), (3, 1, 0), (1, 8, 0), (3, 4, 0), (2, 4, 900)]
+)
+def test_of_so_many_users_capacity_and_latency_are_those_of_their_closed_loop(
+    workers: int, max_batch: int, delay_us: int, users: int
+) -> None:
+    configuration = {"workers": workers, "max_batch": max_batch, "batch_delay_us": delay_us}
+    found = predict_users(CONTENDING, **configuration, users=users, percentiles=(50, 95))
+    loop = simulate(CONTENDING, ClosedLoop.constant(users=users, duration_s=4), **configuration, seed=1)
+    assert found.capacity_per_s == pytest.approx(loop.throughput_per_s, rel=0.02)
+    assert found.latency_ms["p95"] == pytest.approx(loop.percentile_ms(95), rel=0.03)
+    assert (found.at_rate_per_s, found.saturated) == (None, False)
+
+
+def test_two_users_get_what_two_users_get_however_many_a_call_may_join(batching_ms: ServiceTimes) -> None:
+    two, full = (
+        predict_users(batching_ms, workers=1, max_batch=128, users=users, percentiles=(95,)) for users in (2, 128)
+    )
+    # Calls of two take 1.4 ms on average, those of 128 take 51.8 ms.
+    assert two.capacity_per_s == pytest.approx(2 / 1.4e-3, rel=0.01)
+    assert two.latency_ms["p95"] == pytest.approx(1.5 * 1.4, rel=0.01)
+    assert full.capacity_per_s == pytest.approx(128 / 51.8e-3, rel=0.01)
+    assert full == predict(batching_ms, workers=1, max_batch=128, rate_per_s=None, percentiles=(95,))
+
+
+def test_users_beyond_those_who_fill_the_batches_wait_and_are_not_answered_more_often(
+    constant_ms: ServiceTimes,
+) -> None:
+    few, many = (
+        predict_users(constant_ms, workers=2, max_batch=2, users=users, percentiles=(50,)) for users in (4, 40_000)
+    )
+    assert many.capacity_per_s == pytest.approx(few.capacity_per_s, rel=1e-3)
+    # Calls of two take 2 ms, and 0.8 us in which the driver looks after them.
+    assert few.latency_ms["p50"] == pytest.approx(2.0008)
+    assert many.latency_ms["p50"] == pytest.approx(10_000 * 2.0008, rel=0.01)
+
+
+def test_no_users_at_all_are_refused(constant_ms: ServiceTimes) -> None:
+    with pytest.raises(SpecError, match="users"):
+        predict_users(constant_ms, workers=1, users=0, percentiles=(95,))
 
 
 def test_latency_at_a_rate_is_that_of_the_queue(constant_ms: ServiceTimes) -> None:

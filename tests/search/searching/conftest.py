@@ -122,7 +122,7 @@ class Table:
         self.batches.append(tuple(batch))
         return {one: self._test("load test", one, self.request.sla) for one in batch}
 
-    def in_turn(self, configuration: Configuration, nth_round: int) -> Trial | None:
+    def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
         self._spend(1.2)
         asked = self.request.sla.rate_per_s if self.request.goal in ("latency", "balanced") else None
         found = self._test("round", configuration, Sla(rate_per_s=asked))

@@ -177,4 +177,4 @@ def test_a_confirmation_in_phases_that_would_outlast_the_time_is_not_begun(
     found = search(bench)
     found.carry_out()
     assert bench.of_kind("confirmation") == []
-    assert found.remarks == [NOT_CONFIRMED]
+    assert found.remarks[-1] == NOT_CONFIRMED

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import optuna
 import pytest
+from sqlalchemy import text
 
 from servefit.backends.types import Target
-from servefit.errors import JobInUse
+from servefit.errors import JobInUse, StorageError
 from servefit.profiler.traffic import OpenLoop
 from servefit.profiler.types import Configuration, Run, Samples
 from servefit.search.header import JobState
@@ -207,12 +208,59 @@ def test_what_an_owner_left_running_becomes_failed(
         study.ask()
         study.enqueue_trial({"x": 2})
     (abandoned,) = job.abandon_running_steps()
-    assert abandoned == replace(left, status="FAILED", reason="interrupted", ended_at=abandoned.ended_at)
+    assert abandoned == replace(left, status="FAILED", reason="interrupted", ended_at=None)
     assert job.steps() == (ended, abandoned)
     assert job.owner() is None
     states = [trial.state.name for trial in job.study().trials]
-    assert states == ["COMPLETE", "FAIL", "WAITING"]
+    assert states == ["COMPLETE", "FAIL", "FAIL"]
     assert job.abandon_running_steps() == ()
+
+
+def test_nothing_that_an_earlier_owner_enqueued_is_carried_out(job: JobLog, plain_storage: RDBStorage) -> None:
+    optuna.load_study(study_name="fraud", storage=plain_storage).enqueue_trial({"x": 0})
+    job.abandon_running_steps()
+    study = job.study()
+    study.enqueue_trial({"x": 1})
+    study.optimize(lambda trial: (trial.suggest_categorical("x", [0, 1]), 2.0), n_trials=1)
+    assert study.trials[-1].params == {"x": 1}
+
+
+def test_a_step_that_its_block_leaves_unfinished_is_interrupted(job: JobLog) -> None:
+    with job.owned(), pytest.raises(ZeroDivisionError), job.step("compilation", "treelite", None):
+        raise ZeroDivisionError
+    (step,) = job.steps()
+    assert (step.status, step.reason) == ("FAILED", "interrupted")
+    assert step.ended_at is not None
+
+
+def test_what_goes_wrong_once_a_step_is_finished_leaves_it_as_it_ended(job: JobLog) -> None:
+    def fail_late() -> None:
+        with job.step("compilation", "treelite", None) as step:
+            job.finish(step, status="FAILED", reason="no gcc")
+            raise ZeroDivisionError
+
+    with job.owned(), pytest.raises(ZeroDivisionError):
+        fail_late()
+    (step,) = job.steps()
+    assert (step.status, step.reason) == ("FAILED", "no gcc")
+
+
+def test_steps_are_remembered_as_they_ended_where_the_database_is_gone(
+    job: JobLog, configuration: Configuration, plain_storage: RDBStorage
+) -> None:
+    def measure() -> None:
+        with job.owned():
+            job.finish(job.begin("compilation", "treelite", None), status="FAILED", reason="no gcc")
+            with job.step("service_time", "treelite", configuration) as step:
+                with plain_storage.engine.begin() as connection:
+                    connection.execute(text("ALTER TABLE study_user_attributes RENAME TO gone"))
+                job.finish(step, status="COMPLETED", result=TIMES)
+
+    with pytest.raises(StorageError):
+        measure()
+    first, second = job.written[1], job.written[2]
+    assert (first.status, first.reason) == ("FAILED", "no gcc")
+    assert (second.status, second.reason, second.result) == ("COMPLETED", None, TIMES)
 
 
 def test_the_study_takes_a_sampler(job: JobLog) -> None:
