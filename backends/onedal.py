@@ -63,7 +63,7 @@ class OneDALBackend:
 
     def compile_estimate_s(self, model: Model) -> float:
         nodes = 0 if model.trees is None else model.trees.nodes
-        return 3.0 + nodes * 3e-5
+        return 2.5 + nodes * 8e-6
 
     def cache_key(self) -> str:
         return "1"

@@ -1,5 +1,5 @@
 """The demo's fraud model, compiled with every backend that takes it, and what the demo asks, for the benchmarks of the
-search."""
+search. Run as a script it makes and compiles the model, and nothing else."""
 
 from __future__ import annotations
 
@@ -80,3 +80,7 @@ class Fraud:
     def machine(self) -> dict[str, Any]:
         """The machine, by what it is and not by its name."""
         return {**machine(self.host), "fingerprint": self.host.fingerprint}
+
+
+if __name__ == "__main__":
+    Fraud.prepare()

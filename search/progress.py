@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Told of everything as it happens, in the thread that runs the job."""
+    """Told of everything as it happens: in the thread that runs the job, or in that of a test beside others."""
 
     def stage(self, text: str) -> None:
         """A new stage began: "compiling with treelite"."""

@@ -73,7 +73,7 @@ class JobStore:
         }
         try:
             with self._database.reporting(), quiet():
-                # The first objective is cost per inference, the second latency.
+                # The first objective is vCPU-seconds an inference, the second latency.
                 study = storage.create_new_study([StudyDirection.MINIMIZE] * 2, name)
         except DuplicatedStudyError:
             raise self._name_in_use(name) from None

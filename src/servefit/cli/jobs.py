@@ -11,8 +11,10 @@ from servefit.cli.output import Format, FormatOption, Table, emit, say, warn
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
+    from servefit.search.header import JobHeader, JobState
     from servefit.search.steps import Step
     from servefit.search.storage.jobs import JobOverview
+    from servefit.search.storage.ownership import Owner
 
 
 def jobs(
@@ -38,7 +40,7 @@ def jobs(
     for one in found:
         if one.problem is not None:
             warn(f"job {one.name} cannot be read: {one.problem}")
-    rows = [_job_document(one) for one in found if one.problem is None]
+    rows = [_job_document(one.name, one.header, one.state, one.owner) for one in found if one.header and one.state]
     table = Table(
         columns=("job", "type", "status", "model", "created", "seconds", "worked on by"),
         rows=[
@@ -67,14 +69,11 @@ def _shown(one: JobOverview, status: str | None, model: str | None) -> bool:
     return status in (None, one.state.status) and (model is None or model in source or model in digest)
 
 
-def _job_document(one: JobOverview) -> dict[str, Any]:
+def _job_document(name: str, header: JobHeader, state: JobState, owner: Owner | None) -> dict[str, Any]:
     from servefit.search.document import iso_time
 
-    header, state, owner = one.header, one.state, one.owner
-    if header is None or state is None:
-        return {"job": one.name, "problem": one.problem}
     return {
-        "job": one.name,
+        "job": name,
         "job_type": header.request.job_type,
         "status": state.status,
         "model": header.model.source,
