@@ -104,7 +104,7 @@ def test_what_is_kept_gives_the_same_figures_again(profile: Profile, tmp_path: P
         (["--duration", "-3s"], ["duration"]),
         (["--duration", "1000000h"], ["duration", "a day"]),
         (["--sla", "p95=1ms", "--duration", "0s"], ["duration", "above zero"]),
-        (["--sla", "p142=1ms", "--rate", "1/s"], ["sla", "p42"]),
+        (["--sla", "p142=1ms", "--rate", "1/s"], ["sla", "p142"]),
         (["--against", "onnxrunime"], ["onnxrunime", "did you mean 'onnxruntime'"]),
         (["--against", "colour=green"], ["against", "colour"]),
         (["--against", "workers=many"], ["against", "backend=onnxruntime,threads=2"]),

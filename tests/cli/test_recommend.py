@@ -124,7 +124,7 @@ def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servef
 
 
 def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, sources: Sources) -> None:
-    ended = servefit("recommend", sources.xgboost, "--rate", "1000000/s", *QUICK)
+    ended = servefit("recommend", sources.xgboost, "--rate", "1000000/s", "--batch", "1", *QUICK)
     best = ended.document["recommendations"][0]
     assert best["instance_count"] > 1
     assert best["max_invocations"] >= 60e6
