@@ -74,6 +74,8 @@ def describe(trial: Trial | FailedTrial) -> str:
 
     one = trial.configuration
     where = f"{one.backend}, {one.vcpus} vCPU, {one.workers} x {one.settings.threads} threads, batch {one.max_batch}"
+    if one.batch_delay_us:
+        where += f" and {one.batch_delay_us / 1000:g} ms"
     if isinstance(trial, FailedTrial):
         return f"{where}: failed, {trial.reason}"
     p95 = trial.judged.latency_ms["p95"]
