@@ -25,7 +25,8 @@ def finalists(
     recommendations: Sequence[Recommendation], space: Space, trials: Sequence[Trial], request: JobRequest
 ) -> list[Configuration]:
     """The configurations of the first profile that may turn out to be the best one: the one recommended so far, which
-    may be the simplest of those that tie, then the others, best first."""
+    may be the simplest of those that tie, then the others, best first. Where there is no other, the runner-up is there
+    to be compared with."""
     if not recommendations:
         return []
     profile, recommended = recommendations[0].profile, recommendations[0].trial.configuration
@@ -39,13 +40,16 @@ def finalists(
         key=lambda pair: pair[0],
     )
     (verdict, best), _ = ranked[0]
-    close = [
-        one.configuration
+    alike = [
+        (score.figure, one.configuration)
         for (rank, score), one in ranked
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
-        and score.figure <= best.figure + abs(best.figure) * WITHIN
     ]
-    return list(dict.fromkeys([recommended, *close]))[:MOST_FINALISTS]
+    close = [one for figure, one in alike if figure <= best.figure + abs(best.figure) * WITHIN]
+    chosen = list(dict.fromkeys([recommended, *close]))[:MOST_FINALISTS]
+    if len(chosen) == 1:
+        chosen += [one for _, one in alike if one not in chosen][:1]
+    return chosen
 
 
 def still_in(

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from servefit.search.testing import Durations
 
 TIMING_SHARE = 0.45
-SEARCH_SHARE = 0.58
-ROUNDS_SHARE = 0.88
-"""When this part of the job's time is over no more calls are timed alone, nothing new is tried, and no further round of
-the finalists begins: the rest is for confirming the winner."""
+SEARCH_SHARE = 0.55
+EXHAUSTIVE_SHARE = 0.88
+"""When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
+grid is: the rest is for measuring the finalists in turns and confirming the winner."""
 
 MOST_ROUNDS = 6
 LEAST_TESTS_FOR_ROUNDS = 9
@@ -156,7 +156,7 @@ class Search:
     def _whole_grid_fits(self) -> bool:
         """Whether every configuration can be tried before the rounds begin, and within the tests."""
         tried = {one.configuration for one in self.trials} | self.failed
-        tests_in_time = (ROUNDS_SHARE * self.clock.limit_s - self.clock.elapsed_s) / self._test_s
+        tests_in_time = (EXHAUSTIVE_SHARE * self.clock.limit_s - self.clock.elapsed_s) / self._test_s
         return len(set(self.space.grid) - tried) <= min(tests_in_time, self.clock.tests_left)
 
     def _may_time_more(self) -> bool:
@@ -194,7 +194,7 @@ class Search:
         """How many tests may be made next. While nothing was measured there is one in any case."""
         if not self.trials:
             return self.clock.tests_left
-        share = ROUNDS_SHARE if exhaustive else SEARCH_SHARE
+        share = EXHAUSTIVE_SHARE if exhaustive else SEARCH_SHARE
         in_time = not self.clock.spent(share) and self._test_s <= self.clock.left_s
         return (self.clock.tests_left if exhaustive else self.clock.tests_to_search) if in_time else 0
 
@@ -271,9 +271,9 @@ class Search:
         return held[-1] if held else 1
 
     def _round_fits(self, tests: int) -> bool:
-        expected_s = tests * self._round_test_s
-        in_time = self.clock.elapsed_s + expected_s <= ROUNDS_SHARE * self.clock.limit_s
-        return in_time and self.clock.tests_left > tests
+        """Whether there is room for a round, and for the confirmation after it."""
+        expected_s = tests * self._round_test_s + self._confirmation_s()
+        return self.clock.left_s >= expected_s and self.clock.tests_left > tests
 
     def _confirm(self) -> None:
         """Measure the winner again, for longer: the best of many measurements is partly the luckiest. If that makes
@@ -306,11 +306,13 @@ class Search:
 
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more."""
+        return self.clock.left_s >= self._confirmation_s() and self.clock.tests_left >= 1
+
+    def _confirmation_s(self) -> float:
+        """How long the confirmation takes at least."""
         phases = self.request.phases
         expected_s = self._round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
-        if self.request.sla.rate_per_s is not None:
-            expected_s += CONFIRMING.at_rate_s
-        return self.clock.left_s >= expected_s and self.clock.tests_left >= 1
+        return expected_s + (0.0 if self.request.sla.rate_per_s is None else CONFIRMING.at_rate_s)
 
 
 def _tell(proposer: Proposer, configuration: Configuration, trial: Trial | None) -> None:
