@@ -19,14 +19,17 @@ _MAX_NPZ_BYTES = 4 * 2**30
 _ROWS_NAMES = ("X", "x", "rows", "features", "data", "instances")
 
 
-def table_of_array(array: np.ndarray, source: str, features: int, names: Sequence[str] | None = None) -> Table:
-    """The first rows of an array of numbers. One dimension is one row, or one column where the model has one feature;
-    dimensions after the second are flattened. Raises PayloadMismatch."""
+def table_of_array(
+    array: np.ndarray, source: str, features: int, names: Sequence[str] | None = None, *, most_rows: int = MAX_ROWS
+) -> Table:
+    """The first ``most_rows`` rows of an array of numbers. One dimension is one row, or one column where the model has
+    one feature; dimensions after the second are flattened. Raises PayloadMismatch."""
     if array.dtype.names is not None:
         if not all(array.dtype[name].kind in "biuf" for name in array.dtype.names):
             raise PayloadMismatch(source, expected="columns of numbers", got=f"columns of {array.dtype}"[:100])
         flat = array.reshape(-1)
-        values = np.stack([flat[name][:MAX_ROWS].astype(np.float64) for name in array.dtype.names], axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # extended precision, signalling NaNs
+            values = np.stack([flat[name][:most_rows].astype(np.float64) for name in array.dtype.names], axis=1)
         return Table(values=values, names=array.dtype.names, total_rows=len(flat))
     if array.dtype.kind not in "biuf":
         raise PayloadMismatch(source, expected="an array of numbers", got=f"one of {array.dtype}")
@@ -34,8 +37,8 @@ def table_of_array(array: np.ndarray, source: str, features: int, names: Sequenc
         array = array.reshape(-1, 1) if features == 1 else array.reshape(1, -1)
     if not array.size:
         raise no_rows(source)
-    kept = array[:MAX_ROWS]
-    with np.errstate(over="ignore"):  # extended precision; the infinity is refused later
+    kept = array[:most_rows]
+    with np.errstate(over="ignore", invalid="ignore"):
         values = kept.reshape(len(kept), -1).astype(np.float64)
     return Table(values=values, names=None if names is None else tuple(names), total_rows=len(array))
 

@@ -22,16 +22,23 @@ def read_delimited(path: Path, source: str, feature_names: Sequence[str]) -> Tab
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return _read(stream, source, feature_names)
+            return delimited_table(stream, source, feature_names)
     except UnicodeDecodeError as error:
         raise PayloadMismatch(
             source, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="bytes of no known format"
         ) from error
+
+
+def delimited_table(stream: TextIO, source: str, feature_names: Sequence[str], *, most_rows: int = MAX_ROWS) -> Table:
+    """The same from text that is open already, without translation of line ends, keeping ``most_rows`` rows.
+    Raises PayloadMismatch."""
+    try:
+        return _read(stream, source, feature_names, most_rows)
     except csv.Error as error:
         raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
 
 
-def _read(stream: TextIO, source: str, feature_names: Sequence[str]) -> Table:
+def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: int) -> Table:
     first_line = stream.readline()
     while first_line and not first_line.strip():
         first_line = stream.readline()
@@ -48,7 +55,7 @@ def _read(stream: TextIO, source: str, feature_names: Sequence[str]) -> Table:
         names = tuple(name.strip() for name in first)
     else:
         rows.append(_numbers(first, source, 1, None))
-    for record in islice(filled, MAX_ROWS - len(rows)):
+    for record in islice(filled, most_rows - len(rows)):
         rows.append(_numbers(record, source, len(rows) + 1, names))
     total_rows = len(rows) + sum(1 for _ in filled)
     if names is not None and rows and len(rows[0]) != len(names):
@@ -67,7 +74,7 @@ def _is_header(record: Sequence[str], feature_names: Sequence[str]) -> bool:
     if feature_names and cells.issuperset(feature_names):
         return True
     texts = [cell for cell in cells if cell.lower() not in _MISSING]
-    return bool(texts) and not any(_is_number(cell) for cell in texts)
+    return bool(texts) and not any(is_number(cell) for cell in texts)
 
 
 def _numbers(record: Sequence[str], source: str, row: int, names: Sequence[str] | None) -> list[float]:
@@ -76,7 +83,7 @@ def _numbers(record: Sequence[str], source: str, row: int, names: Sequence[str] 
         text = cell.strip()
         if text.lower() in _MISSING:
             numbers.append(float("nan"))
-        elif _is_number(text):
+        elif is_number(text):
             numbers.append(float(text))
         else:
             name = names[column - 1] if names is not None and column <= len(names) else None
@@ -84,7 +91,7 @@ def _numbers(record: Sequence[str], source: str, row: int, names: Sequence[str] 
     return numbers
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     """Whether Python reads it as a number; not "1_000", which only Python's own source would write."""
     try:
         float(text)

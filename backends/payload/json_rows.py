@@ -35,15 +35,25 @@ def read_json(path: Path, source: str) -> Table:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PayloadMismatch(source, expected="JSON", got="bytes that are not UTF-8 text") from error
+    return json_table(text, source)
+
+
+def json_table(text: str, source: str, *, most_rows: int = MAX_ROWS, booleans: bool = True) -> Table:
+    """The same from ``text``, keeping ``most_rows`` rows. ``true`` and ``false`` are 1 and 0, or no numbers where
+    ``booleans`` is False. Raises PayloadMismatch."""
     try:
-        parts = [_rows(document, source) for document in _documents(text, source)]
+        return _read(text, source, most_rows, booleans)
     except RecursionError as error:
         raise PayloadMismatch(source, expected="a table of numbers", got="JSON that is nested too deeply") from error
+
+
+def _read(text: str, source: str, most_rows: int, booleans: bool) -> Table:
+    parts = [_rows(document, source) for document in _documents(text, source)]
     if any(part.names != parts[0].names for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
     cells = [row for part in parts for row in part.cells]
     names = parts[0].names if parts else None
-    rows = [_numbers(row, source, number, names) for number, row in enumerate(cells[:MAX_ROWS], start=1)]
+    rows = [_numbers(row, source, number, names, booleans) for number, row in enumerate(cells[:most_rows], start=1)]
     return Table(values=matrix(source, rows), names=names, total_rows=len(cells))
 
 
@@ -63,13 +73,20 @@ def _documents(text: str, source: str) -> list[Any]:
                     # A pretty-printed document fails in its first line: then the error of the whole is the one to tell.
                     told, at = (error, number) if documents else (whole, whole.lineno)
                     raise _broken(source, told, at) from error
+                except ValueError as error:
+                    raise _too_long(source, error) from error
         return documents
-    except ValueError as error:  # an integer with more digits than Python converts
-        raise PayloadMismatch(source, expected="JSON", got=str(error)) from error
+    except ValueError as error:
+        raise _too_long(source, error) from error
 
 
 def _broken(source: str, error: json.JSONDecodeError, line: int) -> PayloadMismatch:
     return PayloadMismatch(source, expected="JSON", got=f"text that breaks off in line {line}: {error.msg}")
+
+
+def _too_long(source: str, error: ValueError) -> PayloadMismatch:
+    """The error for an integer with more digits than Python converts."""
+    return PayloadMismatch(source, expected="JSON", got=str(error))
 
 
 def _rows(document: Any, source: str) -> _Rows:
@@ -141,13 +158,13 @@ def _flatten(content: Any) -> list[Any]:
     return [cell for item in content for cell in _flatten(item)]
 
 
-def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] | None) -> list[float]:
+def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] | None, booleans: bool) -> list[float]:
     numbers = []
     for column, cell in enumerate(row, start=1):
         name = names[column - 1] if names is not None and column <= len(names) else None
         if cell is None:
             numbers.append(float("nan"))
-        elif isinstance(cell, int | float):
+        elif isinstance(cell, int | float) and (booleans or not isinstance(cell, bool)):
             try:
                 numbers.append(float(cell))
             except OverflowError as error:

@@ -58,7 +58,8 @@ def rows_for(table: Table, signature: Signature, source: str) -> np.ndarray:
     """The table as C-contiguous float32 (rows, features), its columns in the model's order.
 
     Columns named like the model's features are picked by name, others go by position. Raises PayloadMismatch for a
-    wrong number of columns, infinities, values beyond float32, and missing values where the model takes none.
+    wrong number of columns, infinities, values beyond float32, missing values where the model takes none, and fractions
+    where it takes whole numbers.
     """
     if not len(table.values):
         raise no_rows(source)
@@ -73,12 +74,22 @@ def rows_for(table: Table, signature: Signature, source: str) -> np.ndarray:
             raise PayloadMismatch(source, expected=f"{expected} in {where}", got=f"{values[row, column]}{note}")
 
     refuse(np.isinf(values), "a finite number")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is a missing value too
         rows = np.ascontiguousarray(values, dtype=np.float32)
     refuse(np.isinf(rows), "a number", ", which is beyond float32")
     if not signature.accepts_missing:
         refuse(np.isnan(values), "a number, as the model takes no missing values,")
+    if signature.integer_features:
+        refuse(fractions(rows, signature), "a whole number")
     return rows
+
+
+def fractions(rows: np.ndarray, signature: Signature) -> np.ndarray:
+    """Where ``rows`` hold no whole number in a column that takes only those."""
+    wrong = np.zeros(rows.shape, dtype=bool)
+    columns = list(signature.integer_features)
+    wrong[:, columns] = rows[:, columns] != np.trunc(rows[:, columns])
+    return wrong
 
 
 def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarray, tuple[str, ...] | None]:

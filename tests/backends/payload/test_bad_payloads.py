@@ -62,6 +62,7 @@ def refusal(path: Path, signature: Signature = SIGNATURE) -> str:
         ("[" * 100_000, "table of numbers", "nested too deeply"),
         ("[[" + "9" * 400 + ", 1, 2]]", "row 1, column 1", "999"),
         ("[[" + "9" * 9999 + ", 1, 2]]", "expected JSON", "limit"),
+        ("[1, 2, 3]\n[" + "9" * 9999 + ", 1, 2]", "expected JSON", "limit"),
     ],
 )
 def test_text_that_does_not_fit(content: str, expected: str, got: str, tmp_path: Path) -> None:
@@ -76,6 +77,13 @@ def test_missing_values_are_refused_where_the_model_takes_none(tmp_path: Path) -
     path = tmp_path / "payload.csv"
     path.write_text("1,2,3\n4,,6\n")
     assert "no missing values, in row 2, column 2" in refusal(path, COMPLETE)
+
+
+def test_fractions_are_refused_where_the_model_takes_whole_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "payload.csv"
+    path.write_text("0.5,2,3\n4,5,6.5\n")
+    whole = Signature(task=Task.TENSOR, features=3, outputs=1, accepts_missing=False, integer_features=(1, 2))
+    assert "a whole number in row 2, column 3, got 6.5" in refusal(path, whole)
 
 
 def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:

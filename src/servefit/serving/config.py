@@ -1,0 +1,112 @@
+"""What an endpoint serves and how, as one JSON file that is checked once, when it is read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from servefit.backends.model.types import Signature
+from servefit.backends.types import Artifact, Settings, Target
+from servefit.errors import SpecError
+
+SCHEMA = 1
+BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an endpoint takes before it refuses, each per worker.
+
+    A request whose body is longer, or has more rows, gets 413. More than ``queued_requests`` waiting for the predictor,
+    or more than ``buffered_bytes`` of bodies being received, gets 503 with Retry-After. A request that is not there
+    ``read_timeout_s`` after its first byte gets 408; a connection without one is closed after ``idle_timeout_s``. A
+    worker that is told to stop has ``grace_s`` to finish what is in flight.
+    """
+
+    body_bytes: _Count = 25 * 2**20
+    rows: _Count = 100_000
+    queued_requests: _Count = 256
+    buffered_bytes: _Count = 256 * 2**20
+    connections: _Count = 4096
+    read_timeout_s: _Seconds = 10.0
+    idle_timeout_s: _Seconds = 75.0
+    grace_s: _Seconds = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactFacts:
+    """The artifact to serve; ``folder`` is absolute, or lies beside the file that says so."""
+
+    backend: str
+    backend_version: str
+    model_digest: str
+    target: Target
+    folder: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointConfig:
+    """One endpoint. ``name`` is that of the model in URLs. ``port`` 0 takes any free one.
+
+    ``workers`` processes have one predictor each, of ``settings``. A call joins up to ``max_batch`` requests, and the
+    first of fewer waits up to ``batch_delay_us`` for others. ``loader`` ("package.module:function") opens the artifact.
+    """
+
+    schema: int = SCHEMA
+    name: str
+    artifact: ArtifactFacts
+    settings: Settings = Settings()
+    signature: Signature
+    workers: _Count = 1
+    max_batch: _Count = 1
+    batch_delay_us: Annotated[int, msgspec.Meta(ge=0)] = 0
+    environment: tuple[tuple[str, str], ...] = ()
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    limits: Limits = Limits()
+    loader: str = BACKEND_LOADER
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise SpecError("name", self.name, "is not a name of letters, digits, dots and dashes (64 at most)")
+        if self.schema != SCHEMA:
+            raise SpecError("schema", self.schema, f"is not the {SCHEMA} that this servefit reads")
+
+    @classmethod
+    def read(cls, path: Path) -> EndpointConfig:
+        """The endpoint that ``path`` describes. Raises SpecError, naming the field."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise SpecError("endpoint", str(path), f"cannot be read: {error.strerror}") from error
+        try:
+            config = msgspec.json.decode(content, type=cls)
+        except msgspec.DecodeError as error:
+            raise SpecError("endpoint", str(path), f"is not the description of an endpoint: {error}") from error
+        folder = str((path.parent / config.artifact.folder).resolve())
+        return replace(config, artifact=replace(config.artifact, folder=folder))
+
+    def document(self) -> bytes:
+        """What :meth:`read` reads: JSON for people to read too."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def opened(self) -> Artifact:
+        """The artifact as backends know it."""
+        facts = self.artifact
+        return Artifact(
+            backend=facts.backend,
+            backend_version=facts.backend_version,
+            model_digest=facts.model_digest,
+            target=facts.target,
+            folder=Path(facts.folder),
+            facts=facts.facts,
+        )

@@ -1,0 +1,73 @@
+"""Rows from CSV, as ``backends.payload.delimited`` reads it: any delimiter, quoted or not, with a header or without.
+
+Lines of bare numbers, which are most, need only brackets to be JSON, and are decoded as such; whatever else is left
+to the payload reader, which also finds the words for what is wrong.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from servefit.backends.payload.delimited import delimited_table, is_number
+from servefit.errors import PayloadMismatch
+from servefit.serving.messages import Refused
+from servefit.serving.rows import Cell, checked, mismatch, packed, within
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from servefit.backends.model.types import Signature
+    from servefit.serving.config import Limits
+
+_SOURCE = "body"
+_ROWS = msgspec.json.Decoder(list[list[Cell]])
+
+
+def rows_of_csv(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    """The rows of CSV text in UTF-8. An empty cell, NA, NaN, null or none is a missing value. Raises Refused."""
+    cells = _bare_numbers(body, signature)
+    if cells is not None:
+        within(len(cells), limits)
+        rows = packed(cells, signature)
+        if rows is not None:
+            return rows
+    return _any_rows(body, signature, limits)
+
+
+def _bare_numbers(body: bytes, signature: Signature) -> list[list[Cell]] | None:
+    names = signature.feature_names
+    lines = body.replace(b"\r\n", b"\n") if b"\r" in body else body
+    # What is no CSV, ends lines in another way, or may have numbers in its header.
+    if b"]" in lines or b"\r" in lines or (names and _may_be_a_number(names[0])):
+        return None
+    document = b"[[" + lines.rstrip(b"\n").replace(b"\n", b"],[") + b"]]"
+    try:
+        return _ROWS.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    filled = document.replace(b",,", b",null,").replace(b",,", b",null,")
+    filled = filled.replace(b"[,", b"[null,").replace(b",]", b",null]")
+    try:
+        return None if filled == document else _ROWS.decode(filled)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _may_be_a_number(name: str) -> bool:
+    return not name.isidentifier() and is_number(name)
+
+
+def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(400, f"{_SOURCE}: expected CSV, got bytes that are not UTF-8 text") from error
+    try:
+        stream = io.StringIO(text, newline="")
+        table = delimited_table(stream, _SOURCE, signature.feature_names, most_rows=limits.rows)
+    except PayloadMismatch as error:
+        raise mismatch(error) from error
+    return checked(table, signature, limits, _SOURCE)

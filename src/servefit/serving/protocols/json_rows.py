@@ -1,0 +1,112 @@
+"""Rows from JSON and JSON Lines, in all shapes that ``backends.payload.json_rows`` reads. The usual ones are decoded
+straight into lists of numbers; whatever else is left to it, which also finds the words for what is wrong.
+
+``null`` and the NaN that Python writes are missing values. Strings, booleans and anything nested are no numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from servefit.backends.payload.json_rows import json_table
+from servefit.errors import PayloadMismatch
+from servefit.serving.messages import Refused
+from servefit.serving.rows import Cell, checked, mismatch, packed, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+    from servefit.backends.model.types import Signature
+    from servefit.serving.config import Limits
+
+_Row: TypeAlias = list[Cell]
+_Object: TypeAlias = dict[str, Cell | _Row]
+
+_SOURCE = "body"
+
+
+class _Document(msgspec.Struct):
+    """The keys that the payload reader looks for, in its order; it does not mind any others."""
+
+    instances: list[_Row | _Object] | None = None
+    data: msgspec.Raw | None = None
+    inputs: msgspec.Raw | None = None
+    features: _Row | None = None
+
+
+_LIST = msgspec.json.Decoder(list[Cell | _Row | _Object])
+_DOCUMENT = msgspec.json.Decoder(_Document)
+_OBJECT = msgspec.json.Decoder(_Object)
+_LINE = msgspec.json.Decoder(_Row | _Object)
+_ODD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, KeyError, AttributeError, TypeError)
+
+
+def rows_of_json(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    """The rows of a JSON document, or of one a line. Raises Refused."""
+    return _rows(_cells_of_document, body, signature, limits)
+
+
+def rows_of_json_lines(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    """The rows of documents, one a line; of one that fills the body too. Raises Refused."""
+    return _rows(_cells_of_lines, body, signature, limits)
+
+
+def _rows(
+    cells_of: Callable[[bytes, Sequence[str]], list[Any] | None], body: bytes, signature: Signature, limits: Limits
+) -> np.ndarray:
+    try:
+        cells = cells_of(body, signature.feature_names)
+    except _ODD:
+        cells = None
+    if cells is not None:
+        within(len(cells), limits)
+        rows = packed(cells, signature)
+        if rows is not None:
+            return rows
+    return _any_rows(body, signature, limits)
+
+
+def _cells_of_document(body: bytes, names: Sequence[str]) -> list[Any] | None:
+    if body[:1] != b"{":
+        items = _LIST.decode(body)
+        return _cells(items, names) if items and type(items[0]) in (list, dict) else [items]
+    document = _DOCUMENT.decode(body)
+    if document.instances is not None:
+        return _cells(document.instances, names)
+    if document.data is not None or document.inputs is not None:
+        return None
+    return _cells([_OBJECT.decode(body)], names) if document.features is None else [document.features]
+
+
+def _cells_of_lines(body: bytes, names: Sequence[str]) -> list[Any] | None:
+    # Not decode_lines, which minds neither two documents in one line nor one in two.
+    return _cells([_LINE.decode(line) for line in body.split(b"\n") if line.strip()], names)
+
+
+def _cells(items: list[Any], names: Sequence[str]) -> list[Any] | None:
+    """The cells of rows that are all lists, or all objects: SageMaker's ``{"features": row}``, or one cell a name."""
+    first = items[0] if items else None
+    if type(first) is not dict:
+        return items
+    if any(item.keys() != first.keys() for item in items):
+        return None
+    if type(first.get("features")) is list:
+        return [item["features"] for item in items]
+    # Cells that the model does not ask for must be numbers too, which the payload reader looks after.
+    return [[item[name] for name in names] for item in items] if len(first) == len(names) else None
+
+
+def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(400, f"{_SOURCE}: expected JSON, got bytes that are not UTF-8 text") from error
+    try:
+        table = json_table(text, _SOURCE, most_rows=limits.rows, booleans=False)
+    except PayloadMismatch as error:
+        raise mismatch(error) from error
+    return checked(table, signature, limits, _SOURCE)

@@ -1,0 +1,59 @@
+"""Content types and what a client accepts, as HTTP writes them (RFC 9110, 8.3, 8.4 and 12.5.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+from servefit.serving.rows import refused
+
+
+def refuse_encoded(headers: Mapping[bytes, bytes]) -> None:
+    """Raise Refused for a body that is compressed. A few bytes of one could stand for more than all memory."""
+    coding = headers.get(b"content-encoding")
+    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
+        raise refused(415, f"content-encoding: {text(coding)!r:.80} is not read here, only a body as it is")
+
+
+def text(value: bytes) -> str:
+    """A header's value, to be quoted."""
+    return value.decode(errors="replace")
+
+
+def media_type(value: bytes) -> bytes:
+    """The type without its parameters, in lower case."""
+    return value.partition(b";")[0].strip().lower()
+
+
+def charset(value: bytes) -> bytes:
+    """The parameter charset, in lower case, or utf-8."""
+    return _parameters(value).get(b"charset", b"utf-8")
+
+
+def accepted(accept: bytes, offered: Iterable[bytes]) -> bytes | None:
+    """The one of ``offered`` that ``accept`` likes best, the earlier of two that it likes as well, or None."""
+    quality = {
+        media_type(part): _quality(_parameters(part).get(b"q", b"1")) for part in accept.split(b",") if part.strip()
+    }
+    best, best_quality = None, 0.0
+    for name in offered:
+        kind = name.partition(b"/")[0] + b"/*"
+        found = next((quality[each] for each in (name, kind, b"*/*") if each in quality), 0.0)
+        if found > best_quality:
+            best, best_quality = name, found
+    return best
+
+
+def _parameters(value: bytes) -> dict[bytes, bytes]:
+    pairs = (part.partition(b"=") for part in value.split(b";")[1:])
+    return {name.strip().lower(): text.strip().strip(b'"').lower() for name, _, text in pairs}
+
+
+def _quality(text: bytes) -> float:
+    try:
+        quality = float(text)
+    except ValueError:
+        return 1.0
+    return quality if 0 <= quality <= 1 else 1.0

@@ -1,0 +1,119 @@
+"""What the Open Inference Protocol says about an endpoint and its model, as KServe and Triton have it: metadata,
+configuration, statistics. What the numbers are is counted elsewhere."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from servefit.backends.types import Target
+from servefit.serving.messages import Counts, Reply
+from servefit.serving.routing import VERSION
+
+if TYPE_CHECKING:
+    from servefit.serving.config import EndpointConfig
+
+INPUT = "input-0"
+"""What the one input is called; a request that has one input may call it anything."""
+
+OUTPUT = "predictions"
+
+_EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
+
+
+def server_metadata(config: EndpointConfig) -> Reply:  # noqa: ARG001
+    """What the server is."""
+    return _reply({"name": "servefit", "version": version("servefit"), "extensions": _EXTENSIONS})
+
+
+def model_metadata(config: EndpointConfig) -> Reply:
+    """What the model takes and gives; -1 is the number of rows."""
+    signature = config.signature
+    return _reply(
+        {
+            "name": config.name,
+            "versions": [VERSION],
+            "platform": config.artifact.backend,
+            "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, signature.features]}],
+            "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, signature.outputs]}],
+        }
+    )
+
+
+def model_ready(config: EndpointConfig) -> Reply:
+    """That the model is ready, which an endpoint that answers at all is."""
+    return _reply({"name": config.name, "ready": True})
+
+
+def repository_index(config: EndpointConfig) -> Reply:
+    """The models there are: one."""
+    return _reply([{"name": config.name, "version": VERSION, "state": "READY", "reason": ""}])
+
+
+def model_config(config: EndpointConfig) -> Reply:
+    """Triton's ModelConfig. Its ``max_batch_size`` is in rows, and bounds one request; ``dims`` are those of a row."""
+    signature, artifact = config.signature, config.artifact
+    document: dict[str, Any] = {
+        "name": config.name,
+        "platform": "",
+        "backend": artifact.backend,
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": config.limits.rows,
+        "input": [{"name": INPUT, "data_type": "TYPE_FP32", "dims": [signature.features]}],
+        "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [signature.outputs]}],
+        "instance_group": [
+            {"kind": "KIND_GPU" if artifact.target is Target.CUDA else "KIND_CPU", "count": config.workers}
+        ],
+        "parameters": {
+            "backend_version": {"string_value": artifact.backend_version},
+            "threads": {"string_value": str(config.settings.threads)},
+        },
+    }
+    if config.max_batch > 1:
+        document["dynamic_batching"] = {
+            "preferred_batch_size": [config.max_batch],
+            "max_queue_delay_microseconds": config.batch_delay_us,
+        }
+    return _reply(document)
+
+
+def model_stats(config: EndpointConfig, counts: Counts) -> Reply:
+    """Triton's statistics. A ``batch_size`` counts requests that one call served, whatever their rows."""
+    served = counts.requests
+    document = {
+        "name": config.name,
+        "version": VERSION,
+        "last_inference": counts.last_request_ms,
+        "inference_count": counts.rows,
+        "execution_count": counts.calls,
+        "inference_stats": {
+            "success": _duration(served, counts.queued_ns + counts.predicting_ns),
+            "fail": _duration(counts.failed),
+            "queue": _duration(served, counts.queued_ns),
+            "compute_input": _duration(served),
+            "compute_infer": _duration(served, counts.predicting_ns),
+            "compute_output": _duration(served),
+            "cache_hit": _duration(0),
+            "cache_miss": _duration(0),
+        },
+        "batch_stats": [
+            {
+                "batch_size": size,
+                "compute_input": _duration(calls),
+                "compute_infer": _duration(calls, time_ns),
+                "compute_output": _duration(calls),
+            }
+            for size, calls, time_ns in counts.batches
+        ],
+    }
+    return _reply({"model_stats": [document]})
+
+
+def _duration(count: int, time_ns: int = 0) -> dict[str, int]:
+    return {"count": count, "ns": time_ns}
+
+
+def _reply(document: Any) -> Reply:
+    return Reply(200, msgspec.json.encode(document))

@@ -1,0 +1,174 @@
+"""POST /v2/models/{model}/infer: the Open Inference Protocol, version 2, with the binary tensor data extension.
+
+The request is JSON, or JSON of Inference-Header-Content-Length bytes and then the binary data of its inputs; where that
+header is 0, the body is the one input's values alone, as FP32, as Triton has it. ``tensors`` makes rows of the inputs.
+The one output is called "predictions", FP32 of (rows, values a row), as JSON unless the client asks for binary data. In
+JSON, ``null`` is a missing value in the input, and a prediction that is no finite number in the output.
+
+A request with one input may call it anything: KServe's and MLServer's clients call it many things. Outputs are asked
+for by name, so an unknown one is refused. Parameters that are not understood are ignored, save those that would change
+what the output means.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+import msgspec
+import numpy as np
+
+from servefit.serving.messages import Encode, Inference, Refused, Reply, Request
+from servefit.serving.protocols.media import refuse_encoded, text
+from servefit.serving.protocols.metadata import OUTPUT
+from servefit.serving.protocols.tensors import InputTensor, TensorParameters, rows_of_raw, rows_of_tensors
+from servefit.serving.routing import VERSION
+from servefit.serving.rows import FLOAT32, JSON_MARKS, Cell, refuse_crowded, refused
+
+if TYPE_CHECKING:
+    from servefit.serving.config import EndpointConfig
+
+_Content = TypeVar("_Content")
+_Data: TypeAlias = list[Cell | list[Cell]]
+_HEADER_LENGTH = b"inference-header-content-length"
+
+
+class _OutputParameters(msgspec.Struct):
+    binary_data: bool | None = None
+    classification: int | None = None
+    shared_memory_region: str | None = None
+
+
+class _RequestedOutput(msgspec.Struct):
+    name: str
+    parameters: _OutputParameters | None = None
+
+
+class _RequestParameters(msgspec.Struct):
+    binary_data_output: bool = False
+
+
+class _InferRequest(msgspec.Struct, Generic[_Content]):
+    inputs: list[InputTensor[_Content]]
+    id: str | None = None
+    outputs: list[_RequestedOutput] | None = None
+    parameters: _RequestParameters | None = None
+
+
+class _OutputTensor(msgspec.Struct, omit_defaults=True):
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[float] | None = None
+    parameters: TensorParameters | None = None
+
+
+class _InferReply(msgspec.Struct, omit_defaults=True):
+    model_name: str
+    model_version: str
+    outputs: list[_OutputTensor]
+    id: str | None = None
+
+
+_REQUESTS = msgspec.json.Decoder(_InferRequest[_Data])
+_ENCODER = msgspec.json.Encoder()
+
+
+def decode(request: Request, config: EndpointConfig) -> Inference:
+    """The rows that ``request`` asks predictions of, and how to answer. Raises Refused."""
+    headers, document, binary = request.headers, request.body, b""
+    refuse_encoded(headers)
+    if _HEADER_LENGTH in headers:
+        length = _header_length(headers[_HEADER_LENGTH], len(document))
+        if length == 0:
+            rows = rows_of_raw(document, config.signature, config.limits)
+            return Inference(rows, partial(_binary_answer, name=config.name, identifier=None))
+        document, binary = document[:length], document[length:]
+    refuse_crowded(document, JSON_MARKS, config.signature, config.limits)
+    message: _InferRequest[Any]
+    try:
+        message, plain = _REQUESTS.decode(document), True
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        message, plain = _any_request(document), False
+    encode = _encoder(message, config.name)
+    try:
+        rows = rows_of_tensors(message.inputs, binary, config.signature, config.limits, plain=plain)
+    except RecursionError as error:
+        raise Refused(400, "inputs: expected tensors of numbers, got JSON that is nested too deeply") from error
+    return Inference(rows, encode)
+
+
+def _header_length(value: bytes, body_bytes: int) -> int:
+    digits = value.strip()
+    if not digits.isdigit() or len(digits) > 18 or int(digits) > body_bytes:
+        raise refused(
+            400,
+            f"inference-header-content-length: expected a length within the body's {body_bytes} bytes, "
+            f"got {text(value)!r:.60}",
+        )
+    return int(digits)
+
+
+def _any_request(document: bytes) -> _InferRequest[Any]:
+    """A request whose data are not flat or not numbers, or that has the NaN that Python writes. Raises Refused."""
+    try:
+        content = json.loads(document.decode("utf-8-sig"))
+        message = msgspec.convert(content, _InferRequest[Any])
+    except UnicodeDecodeError as error:
+        raise Refused(400, "body: expected JSON, got bytes that are not UTF-8 text") from error
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise refused(400, f"body: expected text, got {error.object!r:.60}") from error
+    except msgspec.ValidationError as error:
+        problem, _, where = str(error).partition(" - at `$")
+        raise refused(400, f"{where.strip('`.') or 'body'}: {problem[:1].lower()}{problem[1:]}") from error
+    except json.JSONDecodeError as error:
+        raise Refused(400, f"body: expected JSON, got text that breaks off: {error}") from error
+    except ValueError as error:  # an integer with more digits than Python converts
+        raise refused(400, f"body: expected JSON, got {error}") from error
+    except RecursionError as error:
+        raise Refused(400, "body: expected a request, got JSON that is nested too deeply") from error
+    if message.id is not None and any("\ud800" <= character <= "\udfff" for character in message.id):
+        raise refused(400, f"id: expected text, got {message.id!r:.60}")
+    return message
+
+
+def _encoder(message: _InferRequest[Any], name: str) -> Encode:
+    binary = message.parameters is not None and message.parameters.binary_data_output
+    for index, output in enumerate(message.outputs or ()):
+        if output.name != OUTPUT:
+            raise refused(400, f"outputs[{index}].name: expected {OUTPUT!r}, got {output.name!r:.60}")
+        wanted = output.parameters
+        if wanted is None:
+            continue
+        for parameter in ("classification", "shared_memory_region"):
+            if getattr(wanted, parameter) is not None:
+                raise Refused(400, f"outputs[{index}].parameters.{parameter}: is not supported here")
+        if wanted.binary_data is not None:
+            binary = wanted.binary_data
+    return partial(_binary_answer if binary else _json_answer, name=name, identifier=message.id or None)
+
+
+def _json_answer(predictions: np.ndarray, *, name: str, identifier: str | None) -> Reply:
+    tensor = _OutputTensor(OUTPUT, "FP32", _shape(predictions), predictions.ravel().tolist())
+    return Reply(200, _ENCODER.encode(_InferReply(name, VERSION, [tensor], identifier)))
+
+
+def _binary_answer(predictions: np.ndarray, *, name: str, identifier: str | None) -> Reply:
+    content = _float32(predictions).tobytes()
+    tensor = _OutputTensor(OUTPUT, "FP32", _shape(predictions), parameters=TensorParameters(len(content)))
+    document = _ENCODER.encode(_InferReply(name, VERSION, [tensor], identifier))
+    length = ((b"inference-header-content-length", b"%d" % len(document)),)
+    return Reply(200, document + content, b"application/octet-stream", length)
+
+
+def _float32(predictions: np.ndarray) -> np.ndarray:
+    if predictions.dtype == FLOAT32:
+        return predictions
+    with np.errstate(over="ignore"):
+        return predictions.astype(FLOAT32)
+
+
+def _shape(predictions: np.ndarray) -> list[int]:
+    """(rows, values a row): Triton's clients count on as many dimensions as the configuration has, and the rows'."""
+    return [len(predictions), 1 if predictions.ndim == 1 else predictions.shape[1]]

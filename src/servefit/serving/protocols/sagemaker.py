@@ -1,0 +1,101 @@
+"""POST /invocations: the contract of SageMaker's inference containers.
+
+``Content-Type`` says what the body is, and ``Accept`` what the answer shall be; the answer is in the format of the
+request where a client accepts that, or says nothing. A body without a type, or of bytes, is told by how it begins.
+Formats are read in ``csv_rows``, ``json_rows`` and ``npy_rows``, and written in ``answers``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from servefit.serving.messages import Encode, Inference, Request
+from servefit.serving.protocols.answers import csv_answer, json_answer, json_lines_answer, npy_answer
+from servefit.serving.protocols.csv_rows import rows_of_csv
+from servefit.serving.protocols.json_rows import rows_of_json, rows_of_json_lines
+from servefit.serving.protocols.media import accepted, charset, media_type, refuse_encoded, text
+from servefit.serving.protocols.npy_rows import rows_of_npy
+from servefit.serving.rows import JSON_MARKS, refuse_crowded, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+
+    from servefit.backends.model.types import Signature
+    from servefit.serving.config import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """``marks`` are the bytes that separate values, and begin lists of them; none where the format is no text."""
+
+    rows: Callable[[bytes, Signature, Limits], np.ndarray]
+    encode: Encode
+    marks: bytes
+
+
+_JSON, _CSV, _NPY = b"application/json", b"text/csv", b"application/x-npy"
+_JSON_LINES = (b"application/jsonlines", b"application/x-jsonlines", b"application/x-ndjson")
+_FORMATS: Mapping[bytes, _Format] = {
+    _JSON: _Format(rows_of_json, json_answer, JSON_MARKS),
+    _CSV: _Format(rows_of_csv, csv_answer, b",;\t\n"),
+    **{
+        kind: _Format(rows_of_json_lines, partial(json_lines_answer, content_type=kind), JSON_MARKS)
+        for kind in _JSON_LINES
+    },
+    _NPY: _Format(rows_of_npy, npy_answer, b""),
+}
+_UNTYPED = frozenset({b"", b"application/octet-stream", b"binary/octet-stream"})
+_ASCII_LIKE = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
+_LATIN = frozenset({b"iso-8859-1", b"latin1", b"latin-1"})
+
+
+def decode(request: Request, signature: Signature, limits: Limits) -> Inference:
+    """The rows that ``request`` asks predictions of, and how to answer. Raises Refused."""
+    headers, body = request.headers, request.body
+    content_type = headers.get(b"content-type", b"")
+    kind = content_type if content_type in _FORMATS else media_type(content_type)
+    if kind in _UNTYPED:
+        kind = _kind_of(body)
+    form = _FORMATS.get(kind)
+    if form is None:
+        raise refused(415, f"content-type: {text(kind)!r:.80} is not read here, only {_known()}")
+    refuse_encoded(headers)
+    if form.marks:
+        refuse_crowded(body, form.marks, signature, limits)
+        if b"charset" in content_type.lower():
+            body = _in_utf8(body, charset(content_type))
+    accept = headers.get(b"accept")
+    encode = form.encode if accept is None or accept == kind or accept == b"*/*" else _encoder(accept, kind)
+    return Inference(form.rows(body, signature, limits), encode)
+
+
+def _kind_of(body: bytes) -> bytes:
+    begin = body[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if begin.startswith(b"\x93NUMPY"):
+        return _NPY
+    return _JSON if begin[:1] in (b"{", b"[") else _CSV
+
+
+def _in_utf8(body: bytes, name: bytes) -> bytes:
+    if name in _ASCII_LIKE:
+        return body
+    if name in _LATIN:
+        return body.decode("iso-8859-1").encode()
+    raise refused(415, f"content-type: the charset {text(name)!r:.80} is not read here, only utf-8")
+
+
+def _encoder(accept: bytes, kind: bytes) -> Encode:
+    if not accept.strip():
+        return _FORMATS[kind].encode
+    chosen = accepted(accept, (kind, *_FORMATS))
+    if chosen is None:
+        raise refused(406, f"accept: {text(accept)!r:.80} has nothing that is written here: {_known()}")
+    return _FORMATS[chosen].encode
+
+
+def _known() -> str:
+    return ", ".join(name.decode() for name in _FORMATS)
