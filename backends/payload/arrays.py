@@ -20,10 +20,16 @@ _ROWS_NAMES = ("X", "x", "rows", "features", "data", "instances")
 
 
 def table_of_array(
-    array: np.ndarray, source: str, features: int, names: Sequence[str] | None = None, *, most_rows: int = MAX_ROWS
+    array: np.ndarray,
+    source: str,
+    features: int | None,
+    names: Sequence[str] | None = None,
+    *,
+    most_rows: int = MAX_ROWS,
 ) -> Table:
     """The first ``most_rows`` rows of an array of numbers. One dimension is one row, or one column where the model has
-    one feature; dimensions after the second are flattened. Raises PayloadMismatch."""
+    one feature (``features``, None where no model is known); dimensions after the second are flattened. Raises
+    PayloadMismatch."""
     if array.dtype.names is not None:
         if not all(array.dtype[name].kind in "biuf" for name in array.dtype.names):
             raise PayloadMismatch(source, expected="columns of numbers", got=f"columns of {array.dtype}"[:100])
@@ -43,7 +49,7 @@ def table_of_array(
     return Table(values=values, names=None if names is None else tuple(names), total_rows=len(array))
 
 
-def read_npy(path: Path, source: str, features: int) -> Table:
+def read_npy(path: Path, source: str, features: int | None) -> Table:
     """Read an NPY file. It is mapped and not loaded, so a header that promises more than the file holds is refused."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -52,7 +58,7 @@ def read_npy(path: Path, source: str, features: int) -> Table:
     return table_of_array(array, source, features)
 
 
-def read_npz(path: Path, source: str, features: int) -> Table:
+def read_npz(path: Path, source: str, features: int | None) -> Table:
     """Read the one array of an NPZ file, or of several the one called X, rows, features, data or instances."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -48,7 +48,7 @@ def json_table(text: str, source: str, *, most_rows: int = MAX_ROWS, booleans: b
 
 
 def _read(text: str, source: str, most_rows: int, booleans: bool) -> Table:
-    parts = [_rows(document, source) for document in _documents(text, source)]
+    parts = [_rows(document, source) for document in json_documents(text, source)]
     if any(part.names != parts[0].names for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
     cells = [row for part in parts for row in part.cells]
@@ -57,7 +57,8 @@ def _read(text: str, source: str, most_rows: int, booleans: bool) -> Table:
     return Table(values=matrix(source, rows), names=names, total_rows=len(cells))
 
 
-def _documents(text: str, source: str) -> list[Any]:
+def json_documents(text: str, source: str) -> list[Any]:
+    """The one document that ``text`` is, or those in its lines. Raises PayloadMismatch, and RecursionError."""
     try:
         return [json.loads(text)]
     except json.JSONDecodeError as whole:

@@ -29,16 +29,27 @@ _MAX_JSON_BYTES = 2**30
 def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
     """The payload that ``source`` is: a path, an array or table (anything with ``to_numpy``), rows as nested lists, or
     None for a synthetic one drawn from ``seed``. Raises PayloadMismatch, and SpecError for a seed out of range."""
-    if not 0 <= seed < 2**32:
-        raise SpecError("seed", seed, "is not between 0 and 4294967295")
+    check_seed(seed)
     if source is None:
         return synthetic_payload(model, seed=seed)
+    return payload_of(source, model.signature)
+
+
+def check_seed(seed: int) -> None:
+    """Raise SpecError for a seed out of range."""
+    if not 0 <= seed < 2**32:
+        raise SpecError("seed", seed, "is not between 0 and 4294967295")
+
+
+def payload_of(source: Any, signature: Signature | None = None) -> Payload:
+    """The payload that ``source`` is, for a model of that signature; None where no model is known, and rows are as
+    wide as they are. Raises PayloadMismatch."""
     if isinstance(source, str | Path):
-        return read_payload(source, model.signature)
-    return _payload_of_array(source, model.signature)
+        return read_payload(source, signature)
+    return _payload_of_array(source, signature)
 
 
-def read_payload(path: str | Path, signature: Signature) -> Payload:
+def read_payload(path: str | Path, signature: Signature | None) -> Payload:
     """Read the first 10,000 rows of a CSV, JSON, JSON Lines, NPY or NPZ file, or of a ``.tar.gz`` that holds some.
 
     Raises PayloadMismatch, naming the row and the column where there is one to name.
@@ -49,7 +60,7 @@ def read_payload(path: str | Path, signature: Signature) -> Payload:
     return Payload(rows=rows, source=source, truncated_from=total_rows if total_rows > len(rows) else None)
 
 
-def _read(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
+def _read(path: Path, source: str, signature: Signature | None) -> tuple[np.ndarray, int]:
     try:
         if path.exists() and not path.is_file():
             # A pipe can be read once, and the format is told by a first look.
@@ -63,22 +74,23 @@ def _read(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, in
     return rows_for(table, signature, source), table.total_rows
 
 
-def _read_table(path: Path, source: str, signature: Signature) -> Table:
+def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
     head = _head(path)
+    features = None if signature is None else signature.features
     if head.startswith(b"\x93NUMPY"):
-        return read_npy(path, source, signature.features)
+        return read_npy(path, source, features)
     if head.startswith(b"PK"):
-        return read_npz(path, source, signature.features)
+        return read_npz(path, source, features)
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise PayloadMismatch(
                 source, expected=f"at most {_MAX_JSON_BYTES} bytes of JSON", got=str(path.stat().st_size)
             )
         return read_json(path, source)
-    return read_delimited(path, source, signature.feature_names)
+    return read_delimited(path, source, () if signature is None else signature.feature_names)
 
 
-def _read_archive(path: Path, source: str, signature: Signature) -> tuple[np.ndarray, int]:
+def _read_archive(path: Path, source: str, signature: Signature | None) -> tuple[np.ndarray, int]:
     """The rows of every file in a ``.tar.gz``, in the order of their names."""
     with tempfile.TemporaryDirectory(prefix="servefit-payload-") as folder:
         try:
@@ -88,7 +100,7 @@ def _read_archive(path: Path, source: str, signature: Signature) -> tuple[np.nda
         files = visible_files(Path(folder))
         if not files:
             raise PayloadMismatch(source, expected="at least one file", got="an empty archive")
-        parts = []
+        parts: list[np.ndarray] = []
         total_rows = 0
         for file in files:
             name = f"{source}:{file.relative_to(folder)}"
@@ -97,12 +109,15 @@ def _read_archive(path: Path, source: str, signature: Signature) -> tuple[np.nda
                     name, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="an archive in an archive"
                 )
             rows, total = _read(file, name, signature)
+            if parts and rows.shape[1] != parts[0].shape[1]:
+                expected = f"{parts[0].shape[1]} columns, as in the first file"
+                raise PayloadMismatch(name, expected=expected, got=str(rows.shape[1]))
             parts.append(rows)
             total_rows += total
     return np.concatenate(parts)[:MAX_ROWS], total_rows
 
 
-def _payload_of_array(source: Any, signature: Signature) -> Payload:
+def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
     names = getattr(source, "columns", None)
     try:
         array = np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source)
@@ -114,7 +129,8 @@ def _payload_of_array(source: Any, signature: Signature) -> Payload:
             array = array.astype(np.float64)
         except (ValueError, TypeError) as error:
             raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
-    table = table_of_array(array, "array", signature.features, None if names is None else [str(name) for name in names])
+    features = None if signature is None else signature.features
+    table = table_of_array(array, "array", features, None if names is None else [str(name) for name in names])
     rows = rows_for(table, signature, "array")
     return Payload(rows=rows, source="array", truncated_from=table.total_rows if table.total_rows > len(rows) else None)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from servefit.backends.payload.types import Payload
 from servefit.backends.rows import synthetic_rows
 
@@ -14,3 +16,9 @@ if TYPE_CHECKING:
 def synthetic_payload(model: Model, rows: int = 1000, seed: int = 0) -> Payload:
     """``rows`` plausible rows drawn from the model's own splits, or standard normal where it has none."""
     return Payload(rows=synthetic_rows(model, rows, seed), source="synthetic payload", synthetic=True)
+
+
+def random_payload(features: int, rows: int = 1000, seed: int = 0) -> Payload:
+    """``rows`` standard normal rows for a model of which no more is known than how wide they are."""
+    drawn = np.random.default_rng(seed).standard_normal((rows, features), dtype=np.float32)
+    return Payload(rows=drawn, source="synthetic payload", synthetic=True)

@@ -54,17 +54,17 @@ def place(row: int, column: int, name: str | None) -> str:
     return f"row {row}, column {column}" + ("" if name is None else f" ({' '.join(name.split()):.60})")
 
 
-def rows_for(table: Table, signature: Signature, source: str) -> np.ndarray:
+def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarray:
     """The table as C-contiguous float32 (rows, features), its columns in the model's order.
 
-    Columns named like the model's features are picked by name, others go by position. Raises PayloadMismatch for a
-    wrong number of columns, infinities, values beyond float32, missing values where the model takes none, and fractions
-    where it takes whole numbers.
+    Columns named like the model's features are picked by name, others go by position; all as they are where no model is
+    known (``signature`` is None). Raises PayloadMismatch for a wrong number of columns, infinities, values beyond
+    float32, missing values where the model takes none, and fractions where it takes whole numbers.
     """
     if not len(table.values):
         raise no_rows(source)
-    values, names = _in_order(table, signature, source)
-    if values.shape[1] != signature.features:
+    values, names = (table.values, table.names) if signature is None else _in_order(table, signature, source)
+    if signature is not None and values.shape[1] != signature.features:
         raise PayloadMismatch(source, expected=_columns(signature.features), got=str(values.shape[1]))
 
     def refuse(wrong: np.ndarray, expected: str, note: str = "") -> None:
@@ -77,9 +77,9 @@ def rows_for(table: Table, signature: Signature, source: str) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is a missing value too
         rows = np.ascontiguousarray(values, dtype=np.float32)
     refuse(np.isinf(rows), "a number", ", which is beyond float32")
-    if not signature.accepts_missing:
+    if signature is not None and not signature.accepts_missing:
         refuse(np.isnan(values), "a number, as the model takes no missing values,")
-    if signature.integer_features:
+    if signature is not None and signature.integer_features:
         refuse(fractions(rows, signature), "a whole number")
     return rows
 

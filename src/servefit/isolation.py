@@ -22,6 +22,12 @@ from servefit.errors import OutOfMemory, TimedOut, WorkerCrashed
 from servefit.state import writing
 
 STDERR_TAIL_CHARACTERS = 4000
+
+REPORTS_NOTHING: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1"}
+"""ONNX Runtime from 1.32 on starts a thread that uploads how it is used. Nothing that servefit starts reports home, and
+no thread of a reporter runs beside what is measured."""
+
+_PR_SET_PDEATHSIG = 1
 # What Python, C++, the system and the dynamic linker say.
 _SIGNS_OF_REFUSED_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "failed to map segment")
 
@@ -55,7 +61,7 @@ def call_isolated(
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **REPORTS_NOTHING, **(environment or {})},
                 start_new_session=True,
             )
             try:
@@ -95,6 +101,15 @@ def end_process_group(child: subprocess.Popen[bytes]) -> None:
         with suppress(psutil.NoSuchProcess):
             descendant.kill()
     child.wait()
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends, even if that is killed outright."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
 def tail(output: Path) -> str:

@@ -1,0 +1,127 @@
+"""Spreads connections over workers: each goes to the worker that has the fewest.
+
+The kernel would spread them by a hash (SO_REUSEPORT): of sixteen that clients keep, one of two workers may get eleven.
+"""
+
+from __future__ import annotations
+
+import resource
+import selectors
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from servefit.serving.process import WorkerProcess
+
+_ACCEPTED_AT_ONCE = 64
+_SPARE_DESCRIPTORS = 64
+
+
+class Acceptor:
+    """Accepts on sockets that ``selector`` watches, for ``workers``, of which each has up to ``most_connections``.
+
+    While no worker has room, nothing is accepted, and what was accepted waits.
+    """
+
+    def __init__(
+        self, selector: selectors.BaseSelector, workers: Mapping[int, WorkerProcess], *, most_connections: int
+    ) -> None:
+        self._selector = selector
+        self._workers = workers
+        self._most_connections = most_connections
+        self._sockets: tuple[socket.socket, ...] = ()
+        self._accepts = False
+        self._waiting: list[socket.socket] = []
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be done once workers have room: :meth:`go_on` is to be called every now and then."""
+        return bool(self._waiting) or (bool(self._sockets) and not self._accepts)
+
+    def begin(self, listening: tuple[socket.socket, ...]) -> None:
+        self._sockets = listening
+        self._accept(True)
+
+    def take_back(self, connections: list[socket.socket]) -> None:
+        """Connections that a worker did not live to take."""
+        self._waiting += connections
+
+    def go_on(self) -> None:
+        """Accept, and hand over what waits, as far as there is room."""
+        self.hand_over_rest()
+        if not self._accepts and not self._waiting and self._with_room():
+            self._accept(True)
+
+    def hand_over_rest(self) -> None:
+        """Hand over what waits, as far as there is room."""
+        waiting, self._waiting = self._waiting, []
+        for connection in waiting:
+            self._hand_over(connection)
+
+    def end(self) -> None:
+        """Accept what is there, whether there is room or not, and nothing after that."""
+        self._accept(False)
+        self._most_connections = 2**31
+        for listening in self._sockets:
+            with suppress(OSError):
+                while True:
+                    self._hand_over(listening.accept()[0])
+            listening.close()
+        self._sockets = ()
+
+    def close(self) -> None:
+        for connection in self._waiting:
+            connection.close()
+
+    def _accept(self, accepts: bool) -> None:
+        if accepts is self._accepts:
+            return
+        self._accepts = accepts
+        for listening in self._sockets:
+            if accepts:
+                self._selector.register(listening, selectors.EVENT_READ, partial(self._accept_from, listening))
+            else:
+                self._selector.unregister(listening)
+
+    def _accept_from(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if not self._with_room():
+                self._accept(False)
+            if not self._accepts:
+                return
+            try:
+                self._hand_over(listening.accept()[0])
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                continue  # the client is gone already
+            except OSError:
+                self._accept(False)  # there is no descriptor for it
+
+    def _with_room(self) -> list[WorkerProcess]:
+        """The workers that can take a connection, the one with the fewest first."""
+        able = [
+            worker
+            for worker in self._workers.values()
+            if worker.ready and not worker.told_to_stop and worker.connections < self._most_connections
+        ]
+        return sorted(able, key=lambda worker: worker.connections)
+
+    def _hand_over(self, connection: socket.socket) -> None:
+        if not any(worker.hand_over(connection) for worker in self._with_room()):
+            self._waiting.append(connection)
+            self._accept(False)
+
+
+def allow_descriptors(connections: int) -> int:
+    """Allow this process, and those that it starts, the descriptors that so many connections need, or as many as the
+    system lets; give how many connections these are for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - _SPARE_DESCRIPTORS))

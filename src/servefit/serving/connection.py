@@ -1,0 +1,241 @@
+"""One HTTP/1.1 connection: requests are answered in the order in which they came, however many are sent ahead.
+
+``reading`` makes requests of bytes, ``replying`` bytes of replies, and ``connections`` has the clock that ends what
+takes too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from servefit.serving.messages import Refused, Reply, Request
+from servefit.serving.reading import RequestReader
+from servefit.serving.replying import CONTINUE, RETRY_AFTER, refusal
+
+if TYPE_CHECKING:
+    from servefit.serving.connections import Connections
+
+MOST_EXCHANGES = 64
+"""A connection with so many requests that wait for their answers is not read from."""
+
+
+class Exchange:
+    """A request that was read, and its reply while that waits for others. ``last`` says that the connection ends with
+    it, ``asked`` that the client wants to be told that it does not, ``head_only`` that it wants no body."""
+
+    __slots__ = ("_connection", "asked", "gone", "head_only", "last", "out")
+
+    def __init__(self, connection: Connection, last: bool, asked: bool, head_only: bool) -> None:
+        self._connection = connection
+        self.last = last
+        self.asked = asked
+        self.head_only = head_only
+        self.gone = False
+        self.out: tuple[Reply, bytes] | None = None
+
+    def answer(self, reply: Reply, timing: bytes = b"") -> None:
+        """Send ``reply``, with the header line ``timing``. Only the first answer is sent."""
+        if not self.gone:
+            self.gone = True
+            self._connection.answered(self, reply, timing)
+
+
+class Connection(asyncio.Protocol):
+    """Speaks on a socket, for ``connections``, which also look at the times below, in seconds of the event loop's
+    clock; 0 where something is not the case."""
+
+    def __init__(self, connections: Connections, accepted: socket.socket) -> None:
+        self._connections = connections
+        self._respond = connections.respond
+        self._replies = connections.replies
+        self._socket = accepted
+        self._transport = cast("asyncio.Transport", None)
+        self._reader: RequestReader | None = RequestReader(self, connections.limits, connections.heads)
+        self._exchanges: deque[Exchange] = deque()
+        self._held_bytes = 0
+        self._feeding = False
+        self._reads = True
+        self._owes_continue = False
+        self.active = True
+        """Whether something came since it was last looked at."""
+        self.quiet_since_s = 0.0
+        """When nothing had come for the first time."""
+        self.partial_since_s = 0.0
+        """When a request began that is not complete."""
+        self.stalled_since_s = 0.0
+        """When the client stopped reading its answers."""
+        self.ending_since_s = 0.0
+        """When the last answer was sent."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether requests wait for their answers."""
+        return bool(self._exchanges)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of the answers waits for the client to read what came before."""
+        return self._transport.get_write_buffer_size()
+
+    def has_unread(self) -> bool:
+        """Whether something has come that the event loop has not read yet."""
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
+
+    # What the event loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+
+    def connection_lost(self, _: BaseException | None) -> None:
+        self._stop_reading()
+        self._forget_exchanges()
+        self._connections.remove(self)
+
+    def eof_received(self) -> bool:
+        # A client that is gone cannot be told from one that only stopped sending. Requests that nobody waits for must
+        # not take the predictor's time, so both are gone.
+        return False
+
+    def pause_writing(self) -> None:
+        self.stalled_since_s = self._connections.time()
+        self._read(False)
+
+    def resume_writing(self) -> None:
+        self.stalled_since_s = 0.0
+        self._read(len(self._exchanges) < MOST_EXCHANGES)
+
+    def data_received(self, data: bytes) -> None:
+        self.active = True
+        reader = self._reader
+        if reader is None:
+            return
+        self._feeding = True
+        reader.feed(data)
+        self._feeding = False
+        if reader.begun:
+            self._wait_for_rest(reader.body_bytes)
+        if self._exchanges and self._exchanges[0].out is not None:
+            self._send_those_ready()
+
+    # What the reader tells
+
+    def took(self, request: Request, kept: bool, asked: bool) -> None:
+        if self.partial_since_s:
+            self.partial_since_s = 0.0
+            self._hold(0)
+        self._owes_continue = False
+        exchange = Exchange(self, not kept, asked, request.method == b"HEAD")
+        self._exchanges.append(exchange)
+        self._respond(request, exchange)
+        if len(self._exchanges) >= MOST_EXCHANGES:
+            self._read(False)
+
+    def refuse(self, refused: Refused) -> None:
+        self._stop_reading()
+        exchange = Exchange(self, True, False, False)
+        self._exchanges.append(exchange)
+        exchange.answer(refusal(refused))
+
+    def wait_for_body(self) -> None:
+        self._owes_continue = True
+        if not self._exchanges:
+            self._continue()
+
+    # Answers
+
+    def answered(self, exchange: Exchange, reply: Reply, timing: bytes) -> None:
+        """Send the reply to ``exchange`` once those before it are sent, and what came together with it is read."""
+        self._connections.counters.replied(reply.status)
+        exchanges = self._exchanges
+        if self._feeding or exchanges[0] is not exchange:
+            exchange.out = (reply, timing)
+            return
+        exchanges.popleft()
+        self._send(exchange, reply, timing)
+        if exchanges or not self._reads:
+            self._send_those_ready()
+
+    def close(self) -> None:
+        """Close when what was written is sent."""
+        self._stop_reading()
+        self._forget_exchanges()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._stop_reading()
+        self._forget_exchanges()
+        self._transport.abort()
+
+    def _send_those_ready(self) -> None:
+        exchanges = self._exchanges
+        while exchanges and (out := exchanges[0].out) is not None:
+            self._send(exchanges.popleft(), *out)
+        self._read(len(exchanges) < MOST_EXCHANGES and not self.stalled_since_s)
+
+    def _send(self, exchange: Exchange, reply: Reply, timing: bytes) -> None:
+        last = exchange.last or (self._connections.draining and self._is_idle())
+        self._transport.write(self._replies.written(reply, timing, last, exchange.asked, exchange.head_only))
+        if last:
+            self._end()
+        elif self._owes_continue and not self._exchanges:
+            self._continue()
+
+    def _end(self) -> None:
+        """Close once the last answer is out. A socket that is closed while it holds unread bytes takes back what was
+        sent, so what the client still sends is read, and dropped, until it closes too or time is up."""
+        self._stop_reading()
+        self.ending_since_s = self._connections.time()
+        self._transport.write_eof()
+        self._read(True)
+
+    def _continue(self) -> None:
+        self._owes_continue = False
+        self._transport.write(CONTINUE)
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is left of what the client has sent."""
+        return not self._exchanges and (self._reader is None or not self._reader.begun)
+
+    def _wait_for_rest(self, body_bytes: int) -> None:
+        """A request has begun and is not there yet."""
+        if not self.partial_since_s:
+            self.partial_since_s = self._connections.time()
+        if not self._hold(body_bytes):
+            self._connections.counters.rejected()
+            self.refuse(Refused(503, "too much is being received, try again later", headers=RETRY_AFTER))
+
+    def _hold(self, held_bytes: int) -> bool:
+        """Account for the bytes of an unfinished body; False when all connections together hold too many."""
+        more, self._held_bytes = held_bytes - self._held_bytes, held_bytes
+        return self._connections.hold(more)
+
+    def _read(self, reads: bool) -> None:
+        if reads is self._reads or self._transport.is_closing():
+            return
+        self._reads = reads
+        if reads:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _stop_reading(self) -> None:
+        """Drop what comes from now on, and what has come of an unfinished request."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None  # the two refer to each other
+        self.partial_since_s = 0.0
+        self._owes_continue = False
+        self._hold(0)
+
+    def _forget_exchanges(self) -> None:
+        for exchange in self._exchanges:
+            exchange.gone = True
+        self._exchanges.clear()

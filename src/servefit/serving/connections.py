@@ -1,0 +1,129 @@
+"""All connections of a worker: taken from the supervisor, looked at every now and then, and ended when it stops.
+
+There is one look at all of them a second, in place of a timer for each, so times are kept to within that.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from servefit.serving.connection import Connection
+from servefit.serving.messages import Refused, Request
+from servefit.serving.replying import Replies
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Task
+
+    from servefit.serving.batching import Asker
+    from servefit.serving.config import Limits
+    from servefit.serving.counters import WorkerCounters
+    from servefit.serving.reading import Heads
+
+Respond: TypeAlias = "Callable[[Request, Asker], None]"
+
+QUIET_S = 1.0
+"""While a worker stops, a connection that nothing came on for so long is closed. Clients that are quicker than this
+lose no request that they had sent on a kept connection before they could know."""
+
+_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_DRAINING_S = 0.1
+_PROGRESS_BYTES = 65_536
+
+
+class Connections:
+    """Gives every whole request to ``respond``, and ends connections that exceed ``limits``."""
+
+    def __init__(self, respond: Respond, limits: Limits, counters: WorkerCounters, loop: AbstractEventLoop) -> None:
+        self.respond = respond
+        self.limits = limits
+        self.counters = counters
+        self.replies = Replies()
+        self.heads: Heads = {}
+        self.draining = False
+        self.time = loop.time
+        self._loop = loop
+        self._open: set[Connection] = set()
+        self._attaching: set[Task[None]] = set()
+        self._held_bytes = 0
+        self._idle_timeout_s = limits.idle_timeout_s
+        self._look_every_s = min(_LOOK_EVERY_S, limits.read_timeout_s / 4, limits.idle_timeout_s / 4)
+        self._unsent_bytes: dict[Connection, int] = {}
+        loop.call_later(self._look_every_s, self._look)
+
+    def __len__(self) -> int:
+        return len(self._open) + len(self._attaching)
+
+    def take(self, accepted: socket.socket) -> None:
+        """Speak HTTP on ``accepted``."""
+        task = self._loop.create_task(self._attach(accepted))
+        self._attaching.add(task)
+        task.add_done_callback(self._attaching.discard)
+
+    async def _attach(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
+        try:
+            await self._loop.connect_accepted_socket(lambda: Connection(self, accepted), accepted)
+        except OSError:
+            # The client has gone already.
+            accepted.close()
+            self.counters.closed_connection(was_open=False)
+
+    def add(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self.counters.opened_connection()
+
+    def remove(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._unsent_bytes.pop(connection, None)
+        self.counters.closed_connection()
+
+    def hold(self, more_bytes: int) -> bool:
+        """Count bytes of bodies that are being received; False when they are too many."""
+        self._held_bytes += more_bytes
+        return more_bytes <= 0 or self._held_bytes <= self.limits.buffered_bytes
+
+    def drain(self) -> None:
+        """Answer what is here and what comes shortly, and close every connection after that."""
+        self.draining = True
+        for connection in self._open:
+            connection.active = True
+        self._idle_timeout_s = min(QUIET_S, self._idle_timeout_s)
+        self._look_every_s = min(self._look_every_s, _LOOK_EVERY_DRAINING_S)
+        self._look()
+
+    def _look(self) -> None:
+        self._loop.call_later(self._look_every_s, self._look)
+        self.replies.forget()
+        now_s = self.time()
+        for connection in tuple(self._open):
+            self._look_at(connection, now_s)
+
+    def _look_at(self, connection: Connection, now_s: float) -> None:
+        if connection.active:
+            connection.active = False
+            connection.quiet_since_s = now_s
+        patience_s, quiet_s = self.limits.read_timeout_s, now_s - connection.quiet_since_s
+        if connection.stalled_since_s:
+            self._look_at_stalled(connection, now_s)
+        elif connection.ending_since_s:
+            if quiet_s > QUIET_S or now_s - connection.ending_since_s > patience_s:
+                connection.abort()
+        elif connection.partial_since_s:
+            if now_s - connection.partial_since_s > patience_s:
+                connection.refuse(Refused(408, f"request: it was not there within {patience_s:g} s"))
+        elif connection.waits:
+            connection.active = True
+        elif quiet_s > self._idle_timeout_s and not connection.has_unread():
+            connection.close()
+
+    def _look_at_stalled(self, connection: Connection, now_s: float) -> None:
+        """Close a connection whose client does not read its answers, or hardly does."""
+        unsent_bytes = connection.unsent_bytes
+        before_bytes = self._unsent_bytes.setdefault(connection, unsent_bytes)
+        if unsent_bytes < before_bytes - _PROGRESS_BYTES:
+            connection.stalled_since_s = now_s
+            self._unsent_bytes[connection] = unsent_bytes
+        elif now_s - connection.stalled_since_s > self.limits.read_timeout_s:
+            connection.abort()

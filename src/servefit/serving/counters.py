@@ -1,0 +1,164 @@
+"""What the workers of an endpoint count, in memory that all of them share, so that any of them can tell of them all.
+
+Every worker has a slot of its own that nobody else writes while it lives, so there are no locks; one that takes a dead
+worker's place goes on where that stopped. What the numbers mean is said in ``messages.Counts``, and how they are shown
+in ``metrics`` and the protocols.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from servefit.serving.messages import LATENCY_BOUNDS_NS, Counts
+
+STATUSES = (200, 400, 404, 405, 406, 408, 411, 413, 414, 415, 417, 422, 431, 500, 503)
+"""The statuses that are counted apart; any other is counted as the last of its hundred."""
+
+_WORD_BYTES = 8
+_HEADER_WORDS = 8
+_RESTARTS, _READY = range(2)
+_PID, _CONNECTIONS, _CLOSED, _QUEUED, _ROWS, _QUEUED_NS, _FAILED, _REJECTED, _LAST_NS = range(9)
+_REPLIES = 9
+_LATENCIES = _REPLIES + len(STATUSES)
+_BATCHES = _LATENCIES + len(LATENCY_BOUNDS_NS) + 1
+_PLACES = {status: place for place, status in enumerate(STATUSES, start=_REPLIES)}
+
+
+class Counters:
+    """The counters of ``workers`` workers whose calls join up to ``max_batch`` requests, in the memory behind a file
+    descriptor."""
+
+    def __init__(self, memory: int, *, workers: int, max_batch: int) -> None:
+        self._workers = workers
+        self._max_batch = max_batch
+        # A multiple of a cache line, so that workers do not slow each other by counting.
+        self._slot_words = -(-(_BATCHES + 2 * max_batch) // 8) * 8
+        words = _HEADER_WORDS + workers * self._slot_words
+        if os.fstat(memory).st_size < words * _WORD_BYTES:
+            os.ftruncate(memory, words * _WORD_BYTES)
+        self._map = mmap.mmap(memory, words * _WORD_BYTES)
+        self._words = memoryview(self._map).cast("q")
+
+    def of_worker(self, number: int) -> WorkerCounters:
+        """The slot of worker ``number``."""
+        begin = _HEADER_WORDS + number * self._slot_words
+        return WorkerCounters(self._words[begin : begin + self._slot_words], max_batch=self._max_batch)
+
+    def set_workers(self, *, ready: int, restarts: int) -> None:
+        """Tell how many workers are ready, and how many died so far. Only the supervisor does."""
+        self._words[_READY] = ready
+        self._words[_RESTARTS] = restarts
+
+    @property
+    def ready(self) -> int:
+        return self._words[_READY]
+
+    @property
+    def restarts(self) -> int:
+        return self._words[_RESTARTS]
+
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers, 0 for one that has not begun yet."""
+        return tuple(self.of_worker(number).pid for number in range(self._workers))
+
+    def queued(self) -> int:
+        """How many requests wait for a predictor."""
+        return sum(self.of_worker(number).queued for number in range(self._workers))
+
+    def total(self) -> Counts:
+        """What all workers did, added up."""
+        slots = [self.of_worker(number).words.tolist() for number in range(self._workers)]
+        sums = [sum(column) for column in zip(*slots, strict=True)]
+        calls = sums[_BATCHES : _BATCHES + self._max_batch]
+        calls_ns = sums[_BATCHES + self._max_batch : _BATCHES + 2 * self._max_batch]
+        batches = tuple(
+            (size, count, taken_ns)
+            for size, (count, taken_ns) in enumerate(zip(calls, calls_ns, strict=True), 1)
+            if count
+        )
+        last_ns = max(slot[_LAST_NS] for slot in slots)
+        return Counts(
+            requests=sum(size * count for size, count, _ in batches),
+            rows=sums[_ROWS],
+            calls=sum(calls),
+            queued_ns=sums[_QUEUED_NS],
+            predicting_ns=sum(size * taken_ns for size, _, taken_ns in batches),
+            calling_ns=sum(calls_ns),
+            failed=sums[_FAILED],
+            rejected=sums[_REJECTED],
+            last_request_ms=_since_1970_ms(last_ns) if last_ns else 0,
+            connections=sums[_CONNECTIONS],
+            replies={status: sums[place] for status, place in _PLACES.items() if sums[place]},
+            batches=batches,
+            latency_buckets=tuple(sums[_LATENCIES:_BATCHES]),
+        )
+
+
+class WorkerCounters:
+    """One worker's slot. Its methods are called by that worker, or by the supervisor when that is dead."""
+
+    def __init__(self, words: memoryview, *, max_batch: int) -> None:
+        self.words = words
+        self._calls_at = _BATCHES - 1
+        self._calls_ns_at = self._calls_at + max_batch
+
+    def begin(self) -> None:
+        """A new process takes the slot."""
+        self.words[_PID] = os.getpid()
+        self.words[_CONNECTIONS] = self.words[_QUEUED] = 0
+
+    def end(self, *, handed_over: int) -> None:
+        """The process of the slot is gone, with the connections that it was handed."""
+        self.words[_PID] = self.words[_CONNECTIONS] = self.words[_QUEUED] = 0
+        self.words[_CLOSED] = handed_over
+
+    @property
+    def pid(self) -> int:
+        return self.words[_PID]
+
+    @property
+    def queued(self) -> int:
+        return self.words[_QUEUED]
+
+    @property
+    def closed(self) -> int:
+        """How many connections that it was handed are closed."""
+        return self.words[_CLOSED]
+
+    def opened_connection(self) -> None:
+        self.words[_CONNECTIONS] += 1
+
+    def closed_connection(self, *, was_open: bool = True) -> None:
+        self.words[_CONNECTIONS] -= was_open
+        self.words[_CLOSED] += 1
+
+    def waiting(self, requests: int) -> None:
+        self.words[_QUEUED] = requests
+
+    def replied(self, status: int) -> None:
+        self.words[_PLACES.get(status) or _PLACES[500 if status >= 500 else 400]] += 1
+
+    def rejected(self) -> None:
+        self.words[_REJECTED] += 1
+
+    def failed(self, requests: int) -> None:
+        self.words[_FAILED] += requests
+
+    def called(self, rows: int, waited_ns: Sequence[int], *, taken_ns: int, ended_ns: int) -> None:
+        """Count a call of ``rows`` rows that took ``taken_ns``, for requests that had waited ``waited_ns`` each."""
+        words, requests = self.words, len(waited_ns)
+        words[self._calls_at + requests] += 1
+        words[self._calls_ns_at + requests] += taken_ns
+        words[_ROWS] += rows
+        words[_LAST_NS] = ended_ns
+        for waited in waited_ns:
+            words[_LATENCIES + bisect_left(LATENCY_BOUNDS_NS, waited + taken_ns)] += 1
+        words[_QUEUED_NS] += sum(waited_ns)
+
+
+def _since_1970_ms(monotonic_ns: int) -> int:
+    return (time.time_ns() - time.monotonic_ns() + monotonic_ns) // 1_000_000

@@ -1,0 +1,70 @@
+"""What a worker answers: finds out what a request asks for, and has it answered by the protocol, the predictor or the
+counters. How requests come and replies go is the business of ``connection``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.serving.messages import Refused, Reply, Request
+from servefit.serving.metrics import Metrics
+from servefit.serving.protocols import metadata, open_inference, sagemaker
+from servefit.serving.replying import refusal
+from servefit.serving.routing import Action, route
+
+if TYPE_CHECKING:
+    from servefit.serving.batching import Asker, Batching
+    from servefit.serving.config import EndpointConfig
+    from servefit.serving.counters import Counters
+
+_OK = Reply(200, b"", b"text/plain")
+
+
+class Endpoint:
+    """Answers requests of the endpoint that ``config`` describes. ``draining`` says that it is about to stop."""
+
+    def __init__(self, config: EndpointConfig, batching: Batching, counters: Counters) -> None:
+        self._config = config
+        self._batching = batching
+        self._counters = counters
+        self._metrics = Metrics(config.name, counters)
+        self.draining = False
+
+    def respond(self, request: Request, asker: Asker) -> None:
+        """Have ``asker`` answered, now or later."""
+        config = self._config
+        try:
+            action = route(request.method, request.path, config.name)
+            if action is Action.INVOKE:
+                self._batching.check_room()
+                self._batching.submit(sagemaker.decode(request, config.signature, config.limits), asker)
+            elif action is Action.INFER:
+                self._batching.check_room()
+                self._batching.submit(open_inference.decode(request, config), asker)
+            else:
+                asker.answer(self._told(action))
+        except Refused as refused:
+            asker.answer(refusal(refused))
+
+    def _told(self, action: Action) -> Reply:
+        """The reply to a request that needs no predictions."""
+        config = self._config
+        match action:
+            case Action.PING | Action.LIVE:
+                # Being alive: nothing needs to restart an endpoint that is about to stop.
+                return _OK
+            case Action.READY | Action.MODEL_READY:
+                if self.draining:
+                    raise Refused(503, "the endpoint is about to stop")
+                return _OK if action is Action.READY else metadata.model_ready(config)
+            case Action.SERVER_METADATA:
+                return metadata.server_metadata(config)
+            case Action.MODEL_METADATA:
+                return metadata.model_metadata(config)
+            case Action.MODEL_CONFIG:
+                return metadata.model_config(config)
+            case Action.MODEL_STATS:
+                return metadata.model_stats(config, self._counters.total())
+            case Action.REPOSITORY_INDEX:
+                return metadata.repository_index(config)
+            case _:
+                return self._metrics.reply()

@@ -1,0 +1,76 @@
+"""The sockets that an endpoint listens on."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import struct
+from contextlib import suppress
+
+from servefit.errors import SpecError
+
+_BACKLOG = 4096
+_SO_ATTACH_FILTER = 26
+# Of a TCP segment: load the byte with the flags; drop it if SYN is set, else let it pass. (linux/filter.h)
+_NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
+
+def bind(host: str, port: int) -> tuple[socket.socket, ...]:
+    """Sockets for every address that ``host`` has, bound to one port and not yet listening. Raises SpecError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise SpecError("host", host, f"is not an address of this machine: {error.strerror}") from error
+    bound: list[socket.socket] = []
+    failure: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            bound.append(_bound(family, (address[0], port, *address[2:]), alone=len(found) == 1))
+        except OSError as error:
+            # A host may have names for addresses of a kind that it does not have.
+            failure = error
+            if error.errno != errno.EADDRNOTAVAIL:
+                break
+        else:
+            port = bound[0].getsockname()[1]
+    else:
+        if bound:
+            return tuple(bound)
+    for one in bound:
+        one.close()
+    reason = "" if failure is None else failure.strerror
+    raise SpecError(
+        "port", port, f"cannot be listened on at {host}: {reason}", remedy="name another port, or 0 for any"
+    )
+
+
+def _bound(family: socket.AddressFamily, address: tuple[object, ...], *, alone: bool) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit it. An answer is one write, and must not wait for others.
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not alone)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    one.setblocking(False)
+    return one
+
+
+def listen(bound: socket.socket) -> None:
+    """Take connections from now on."""
+    bound.listen(_BACKLOG)
+
+
+def refuse_more(listening: socket.socket) -> None:
+    """Take no new connections. Those that clients have opened already can still be accepted, and none of them is lost
+    between the last look at the queue and the end of it."""
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN))
+    with suppress(OSError):
+        listening.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(program))
+        )

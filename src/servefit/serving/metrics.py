@@ -1,0 +1,123 @@
+"""The counters of an endpoint in the text format of Prometheus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from servefit.serving.messages import LATENCY_BOUNDS_NS, Reply
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from servefit.serving.counters import Counters
+    from servefit.serving.messages import Counts
+
+_NS_PER_S = 1e9
+
+
+class Metrics(Collector):
+    """What ``counters`` hold, labelled with the name of the model."""
+
+    def __init__(self, name: str, counters: Counters) -> None:
+        self._name = name
+        self._counters = counters
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def reply(self) -> Reply:
+        return Reply(200, generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4.encode())
+
+    def describe(self) -> list[Metric]:
+        # Registering would collect otherwise.
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counters.total()
+        yield from self._requests(counts)
+        yield self._latency(counts)
+        yield from self._calls(counts)
+        yield from self._processes(counts)
+
+    def _requests(self, counts: Counts) -> Iterator[Metric]:
+        replies = CounterMetricFamily(
+            "servefit_replies", "Replies to requests of any kind, by HTTP status.", labels=["status"]
+        )
+        for status, count in sorted(counts.replies.items()):
+            replies.add_metric([str(status)], count)
+        yield replies
+        yield self._counter("servefit_requests", "Requests that were answered with predictions.", counts.requests)
+        yield self._counter("servefit_rows", "Rows that were predicted.", counts.rows)
+        yield self._counter("servefit_failed_requests", "Requests whose prediction failed.", counts.failed)
+        yield self._counter(
+            "servefit_rejected_requests", "Requests that were refused because too many waited.", counts.rejected
+        )
+
+    def _latency(self, counts: Counts) -> Metric:
+        latency = HistogramMetricFamily(
+            "servefit_model_latency_seconds",
+            "Time that requests waited for the predictor, and that of the call that served them.",
+            labels=["model"],
+        )
+        buckets, below = [], 0
+        bounds = [*(f"{bound / _NS_PER_S:g}" for bound in LATENCY_BOUNDS_NS), "+Inf"]
+        for bound, count in zip(bounds, counts.latency_buckets, strict=True):
+            below += count
+            buckets.append((bound, below))
+        latency.add_metric([self._name], buckets, (counts.queued_ns + counts.predicting_ns) / _NS_PER_S)
+        return latency
+
+    def _calls(self, counts: Counts) -> Iterator[Metric]:
+        yield self._counter("servefit_predict_calls", "Calls of the predictor.", counts.calls)
+        yield self._counter(
+            "servefit_predict_seconds", "Time that calls of the predictor took.", counts.calling_ns / _NS_PER_S
+        )
+        yield self._counter(
+            "servefit_queue_seconds", "Time that requests waited for the predictor.", counts.queued_ns / _NS_PER_S
+        )
+        batches = CounterMetricFamily(
+            "servefit_batches", "Calls of the predictor, by how many requests joined.", labels=["model", "requests"]
+        )
+        for size, count, _ in counts.batches:
+            batches.add_metric([self._name, str(size)], count)
+        yield batches
+
+    def _processes(self, counts: Counts) -> Iterator[Metric]:
+        counters = self._counters
+        yield GaugeMetricFamily("servefit_workers", "Workers that are ready.", counters.ready)
+        yield CounterMetricFamily("servefit_worker_restarts", "Workers that died and were replaced.", counters.restarts)
+        yield GaugeMetricFamily("servefit_connections", "Open connections.", counts.connections)
+        yield GaugeMetricFamily("servefit_queued_requests", "Requests that wait for the predictor.", counters.queued())
+        cpu = CounterMetricFamily("servefit_worker_cpu_seconds", "CPU time of the worker's process.", labels=["worker"])
+        memory = GaugeMetricFamily(
+            "servefit_worker_resident_memory_bytes", "Resident memory of the worker's process.", labels=["worker"]
+        )
+        for number, pid in enumerate(counters.pids(), start=1):
+            usage = _usage(pid)
+            if usage is not None:
+                cpu.add_metric([str(number)], usage[0])
+                memory.add_metric([str(number)], usage[1])
+        yield cpu
+        yield memory
+
+    def _counter(self, name: str, meaning: str, value: float) -> Metric:
+        family = CounterMetricFamily(name, meaning, labels=["model"])
+        family.add_metric([self._name], value)
+        return family
+
+
+def _usage(pid: int) -> tuple[float, int] | None:
+    """CPU seconds and resident bytes of a process, None for one that is not there."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,109 @@
+"""A worker's process as the supervisor sees it: started, spoken to, and counted with its connections."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from servefit.serving.channel import Channel, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from servefit.serving.counters import WorkerCounters
+
+_MODULE = "servefit.serving.worker"
+
+
+class WorkerProcess:
+    """Worker ``number`` (from 0), started at once, with ``environment`` added to this process's own. ``inherited`` are
+    the descriptors of the counters and of the description of the endpoint."""
+
+    def __init__(
+        self, number: int, environment: Mapping[str, str], inherited: tuple[int, int], counters: WorkerCounters
+    ) -> None:
+        self.number = number
+        self.channel, self._theirs = Channel.pair()
+        self.ready = False
+        self.told_to_stop = False
+        self._failures: list[str] = []
+        self._counters = counters
+        self._handed_over = counters.closed
+        descriptors = (self._theirs.fileno(), *inherited)
+        with _signals_blocked():
+            self._process = subprocess.Popen(
+                # -P: the user's folder may hold a numpy.py
+                [sys.executable, "-P", "-m", _MODULE, str(number), *map(str, descriptors)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=descriptors,
+                env={**os.environ, **environment},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def connections(self) -> int:
+        """How many connections it has, those included that it has not taken yet."""
+        return self._handed_over - self._counters.closed
+
+    def says(self, message: Message) -> bool:
+        """Whether it has said ``message`` since this was last asked."""
+        said = [(one, text) for one, _, text in self.channel.receive()]
+        self._failures += [text for one, text in said if one is Message.FAILED]
+        return any(one is message for one, _ in said)
+
+    def is_dead(self) -> bool:
+        return self._process.poll() is not None
+
+    def hand_over(self, connection: socket.socket) -> bool:
+        """Give it a connection, which is closed here; False when it has no room for more."""
+        if not self.channel.send(Message.CONNECTION, connection=connection):
+            return False
+        self._handed_over += 1
+        connection.close()
+        return True
+
+    def stop(self) -> None:
+        """Tell it once to finish what is in flight and end."""
+        self.told_to_stop = self.told_to_stop or self.channel.send(Message.STOP)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def bury(self) -> tuple[str, list[socket.socket]]:
+        """Wait until it is dead; give how it ended, and the connections that it had not taken yet."""
+        status = self._process.wait()
+        self.says(Message.FAILED)
+        left = [connection for _, connection, _ in self._theirs.receive() if connection is not None]
+        self._theirs.close()
+        self.channel.close()
+        self._counters.end(handed_over=self._handed_over)
+        how = self._failures[0] if self._failures else _ended(status)
+        return f"worker {self.number + 1} (process {self.pid}): {how}", left
+
+
+def _ended(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    # The system has signals that Python has no name for.
+    name = next((known.name for known in signal.Signals if known == -status), f"signal {-status}")
+    return f"killed by {name}"
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """A child that is started meanwhile ignores the signals that end the supervisor: whoever sends them to the whole
+    group, as terminals and systemd do, means that what is in flight is finished."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

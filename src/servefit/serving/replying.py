@@ -1,0 +1,56 @@
+"""From replies to the bytes that are sent, and from refusals to replies."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+
+import msgspec
+
+from servefit.serving.messages import Headers, Refused, Reply
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+RETRY_AFTER: Headers = ((b"retry-after", b"1"),)
+
+
+def refusal(refused: Refused) -> Reply:
+    """The Open Inference Protocol's form of an error, for every path; botocore looks for it under "message"."""
+    body = msgspec.json.encode({"error": refused.reason, "message": refused.reason})
+    return Reply(refused.status, body, headers=refused.headers)
+
+
+class Replies:
+    """Writes replies. What begins many of them is kept; it holds the date, so it is made anew every second."""
+
+    def __init__(self) -> None:
+        self._beginnings: dict[tuple[int, bytes], bytes] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Called every second."""
+        self._date = formatdate(usegmt=True).encode()
+        self._beginnings.clear()
+
+    def written(self, reply: Reply, timing: bytes, last: bool, asked: bool, head_only: bool) -> bytes:
+        """The bytes of ``reply``. ``timing`` is one more header line, or nothing; ``last`` says that the connection
+        ends with it, ``asked`` that the client is to be told that it does not, ``head_only`` that it wants no body."""
+        beginning = self._beginnings.get((reply.status, reply.content_type)) or self._begin(reply)
+        if last:
+            timing += b"connection: close\r\n"
+        elif asked:
+            timing += b"connection: keep-alive\r\n"
+        if reply.headers:
+            timing += b"".join([b"%b: %b\r\n" % header for header in reply.headers])
+        body = reply.body
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (beginning, timing, len(body), b"" if head_only else body)
+
+    def _begin(self, reply: Reply) -> bytes:
+        phrase = HTTPStatus(reply.status).phrase.encode()
+        beginning = b"HTTP/1.1 %d %b\r\ndate: %b\r\ncontent-type: %b\r\n" % (
+            reply.status,
+            phrase,
+            self._date,
+            reply.content_type,
+        )
+        self._beginnings[reply.status, reply.content_type] = beginning
+        return beginning

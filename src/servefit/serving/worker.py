@@ -1,0 +1,147 @@
+"""A worker: opens the artifact, predicts once, and serves the connections that the supervisor hands it until it is told
+to stop. Its environment is set by the supervisor, before this process began."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import uvloop
+
+from servefit.errors import ServefitError
+from servefit.isolation import die_with_parent
+from servefit.serving.batching import Batching
+from servefit.serving.channel import Channel, Message
+from servefit.serving.config import EndpointConfig
+from servefit.serving.connections import Connections
+from servefit.serving.counters import Counters
+from servefit.serving.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from servefit.backends.types import Predictor
+
+_WARM_UP_NS = 2_000_000_000
+_FINISHED_EVERY_S = 0.05
+_YOUNG_OBJECTS = 10_000
+
+
+def main() -> None:
+    """Arguments: the worker's number from 0 on; file descriptors of the channel to the supervisor, of the counters, and
+    of the description of the endpoint."""
+    number, channel_fd, counters_fd, config_fd = map(int, sys.argv[1:])
+    die_with_parent()
+    channel = Channel(socket.socket(fileno=channel_fd))
+    try:
+        worker = _Worker(number, channel, counters_fd, read_config(config_fd))
+    except ServefitError as error:
+        channel.send(Message.FAILED, text=str(error))
+        sys.exit(4)
+    worker.serve()
+
+
+def read_config(descriptor: int) -> EndpointConfig:
+    """The endpoint whose description the supervisor left behind ``descriptor``, which all workers share."""
+    content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    return msgspec.json.decode(content, type=EndpointConfig)
+
+
+class _Worker:
+    def __init__(self, number: int, channel: Channel, counters_fd: int, config: EndpointConfig) -> None:
+        self._number = number
+        self._channel = channel
+        self._config = config
+        counters = Counters(counters_fd, workers=config.workers, max_batch=config.max_batch)
+        own = counters.of_worker(number)
+        own.begin()
+        predictor = _load(config)
+        _warm_up(predictor, config)
+        self._loop: AbstractEventLoop = uvloop.new_event_loop()
+        self._batching = Batching(config, predictor.predict, own, self._loop)
+        self._endpoint = Endpoint(config, self._batching, counters)
+        self._connections = Connections(self._endpoint.respond, config.limits, own, self._loop)
+        self._failures: set[type[BaseException]] = set()
+
+    def serve(self) -> None:
+        """Serve until the supervisor says stop and all is answered, or until it is gone."""
+        self._loop.set_exception_handler(self._failed)
+        self._loop.add_reader(self._channel.fileno(), self._read_channel)
+        # What was loaded stays. Without it, looking for garbage takes little, and there is little of that.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS, 20, 100)
+        self._channel.send(Message.READY)
+        self._loop.run_forever()
+        # Native libraries may crash while they tear down.
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _read_channel(self) -> None:
+        for message, connection, _ in self._channel.receive():
+            if message is Message.CONNECTION and connection is not None:
+                self._connections.take(connection)
+            elif message is Message.STOP:
+                self._stop()
+            elif message is Message.HANG_UP:
+                os._exit(1)
+
+    def _stop(self) -> None:
+        self._endpoint.draining = True
+        self._connections.drain()
+        self._loop.call_later(self._config.limits.grace_s, self._loop.stop)
+        self._finish()
+
+    def _finish(self) -> None:
+        """End when every connection has."""
+        if len(self._connections):
+            self._loop.call_later(_FINISHED_EVERY_S, self._finish)
+        else:
+            self._loop.stop()
+
+    def _failed(self, _: AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What the event loop caught: an exception of the predictor, or a mistake in this package."""
+        error = context.get("exception")
+        if not isinstance(error, BaseException):
+            self._say(str(context.get("message")))
+            return
+        what = "the predictor failed" if self._batching.calling else "a request failed"
+        if type(error) not in self._failures:
+            self._failures.add(type(error))
+            text = " ".join(str(error).split())
+            self._say(f"{what} with {type(error).__name__}: {text} (said once for each kind of error)")
+        if self._batching.calling:
+            self._batching.fail(error)
+
+    def _say(self, text: str) -> None:
+        print(f"servefit: worker {self._number + 1}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _load(config: EndpointConfig) -> Predictor:
+    module, _, name = config.loader.partition(":")
+    predictor: Predictor = getattr(import_module(module), name)(config.opened(), config.settings)
+    return predictor
+
+
+def _warm_up(predictor: Predictor, config: EndpointConfig) -> None:
+    """Predict once, and then, for two seconds at most, three times each number of rows that is a power of two, since
+    libraries keep plans and buffers per shape."""
+    deadline = time.monotonic_ns() + _WARM_UP_NS
+    sizes = sorted({2**power for power in range(config.max_batch.bit_length())} | {config.max_batch})
+    predictor.predict(np.zeros((1, config.signature.features), dtype=np.float32))
+    for _ in range(3):
+        for size in sizes:
+            if time.monotonic_ns() > deadline:
+                return
+            predictor.predict(np.zeros((size, config.signature.features), dtype=np.float32))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""A predictor that does what rows and facts say, opened in real workers in place of a backend's.
+
+A prediction is the first value of its row, except for rows that begin with one of the orders below.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from servefit.backends.types import Artifact, Settings
+
+RAISE, DIE, SLEEP, TELL_PROCESS, TELL_CALL = -1.0, -2.0, -3.0, -4.0, -5.0
+"""Raise an exception; die; sleep for as many seconds as the second value says; predict the process id, or how many rows
+the call has."""
+
+
+class Obedient:
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self._us = facts.get("us", 0)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        if not rows.flags.c_contiguous or rows.dtype != np.float32:
+            raise TypeError("the contract of predict is broken")
+        predictions = rows[:, 0].copy()
+        orders = set(predictions.tolist())
+        if RAISE in orders:
+            raise ValueError("these rows are\nnot to my taste")
+        if DIE in orders:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if SLEEP in orders:
+            time.sleep(float(rows[predictions == SLEEP, 1].max()))
+        predictions[predictions == TELL_PROCESS] = os.getpid()
+        predictions[predictions == TELL_CALL] = len(rows)
+        end_ns = time.perf_counter_ns() + 1000 * self._us
+        while time.perf_counter_ns() < end_ns:
+            pass
+        return predictions
+
+    def close(self) -> None:
+        pass
+
+
+def load(artifact: Artifact, settings: Settings) -> Obedient:
+    facts = artifact.facts
+    time.sleep(facts.get("loads_s", 0))
+    if "writes_environment" in facts:
+        Path(facts["writes_environment"]).write_text(f"{os.environ['OMP_NUM_THREADS']} {os.environ.get('COLOUR')}")
+    if "broken_by" in facts and Path(facts["broken_by"]).exists():
+        raise BackendUnavailable("obedient", "no such library", remedy="install it")
+    if facts.get("crashes"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return Obedient(facts)

@@ -1,0 +1,253 @@
+"""The queue of a worker, on a real event loop, with predictors that note how they were called."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import uvloop
+from tests.serving.conftest import described
+
+from servefit.serving.batching import Batching
+from servefit.serving.counters import Counters
+from servefit.serving.messages import Counts, Inference, Refused, Reply
+
+
+class Asking:
+    """Somebody who waits for an answer."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.reply: Reply | None = None
+        self.timing = b""
+        self.answered_s = 0.0
+
+    def answer(self, reply: Reply, timing: bytes = b"") -> None:
+        assert self.reply is None
+        self.reply, self.timing, self.answered_s = reply, timing, time.monotonic()
+
+
+class Queue:
+    """A queue whose predictor gives the first value of each row, and keeps the rows of every call."""
+
+    def __init__(self, loop: AbstractEventLoop, limits: dict[str, Any], **changes: Any) -> None:
+        self.calls: list[np.ndarray] = []
+        self.act: Callable[[np.ndarray], np.ndarray] = lambda rows: rows[:, 0]
+        self._loop = loop
+        config = described({}, limits, **changes)
+        memory = os.memfd_create("counters")
+        self._counters = Counters(memory, workers=1, max_batch=config.max_batch)
+        os.close(memory)
+        self.batching = Batching(config, self._predict, self._counters.of_worker(0), loop)
+        self.errors: list[BaseException] = []
+        loop.set_exception_handler(self._failed)
+
+    def ask(self, *values: float) -> Asking:
+        """A request of one row a value."""
+        asking = Asking()
+        rows = np.array([[value, 0, 0] for value in values], dtype=np.float32)
+        self.batching.check_room()
+        self.batching.submit(
+            Inference(rows, lambda predictions: Reply(200, str(predictions.tolist()).encode())), asking
+        )
+        return asking
+
+    def run(self, *until: Asking) -> None:
+        """Let the event loop go on until these are answered."""
+        deadline_s = time.monotonic() + 5
+
+        def look() -> None:
+            if all(asking.reply for asking in until) or time.monotonic() > deadline_s:
+                self._loop.stop()
+            else:
+                self._loop.call_later(0.001, look)
+
+        look()
+        self._loop.run_forever()
+        assert all(asking.reply for asking in until)
+
+    def counts(self) -> Counts:
+        return self._counters.total()
+
+    def _predict(self, rows: np.ndarray) -> np.ndarray:
+        self.calls.append(rows)
+        return self.act(rows)
+
+    def _failed(self, _: AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.errors.append(context["exception"])
+        assert self.batching.calling
+        self.batching.fail(context["exception"])
+
+
+MakeQueue = Callable[..., Queue]
+
+
+@pytest.fixture
+def make_queue() -> Iterator[MakeQueue]:
+    loop = uvloop.new_event_loop()
+
+    def make(limits: dict[str, Any] | None = None, **changes: Any) -> Queue:
+        return Queue(loop, limits or {}, **changes)
+
+    yield make
+    loop.close()
+
+
+def test_requests_that_are_there_together_join_one_call_and_get_their_own_rows(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=8)
+    asking = [queue.ask(1), queue.ask(2, 3, 4), queue.ask(5)]
+    queue.run(*asking)
+    assert [rows[:, 0].tolist() for rows in queue.calls] == [[1, 2, 3, 4, 5]]
+    assert [one.reply.body for one in asking if one.reply] == [b"[1.0]", b"[2.0, 3.0, 4.0]", b"[5.0]"]
+
+
+def test_a_call_joins_no_more_requests_than_it_may(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=4)
+    queue.run(*[queue.ask(value) for value in range(10)])
+    assert [len(rows) for rows in queue.calls] == [4, 4, 2]
+
+
+def test_without_batches_every_request_has_its_own_call(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=1)
+    queue.run(*[queue.ask(value) for value in range(3)])
+    assert [rows[:, 0].tolist() for rows in queue.calls] == [[0], [1], [2]]
+
+
+def test_the_rows_of_a_call_are_bounded_like_those_of_a_request(make_queue: MakeQueue) -> None:
+    queue = make_queue({"rows": 5}, max_batch=8)
+    queue.run(queue.ask(1, 2, 3), queue.ask(4, 5), queue.ask(6), queue.ask(*range(5)), queue.ask(7))
+    assert [len(rows) for rows in queue.calls] == [5, 1, 5, 1]
+
+
+def test_a_request_alone_is_not_copied(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=8)
+    asking = Asking()
+    rows = np.zeros((3, 3), dtype=np.float32)
+    queue.batching.submit(Inference(rows, lambda predictions: Reply(200, b"")), asking)
+    queue.run(asking)
+    assert queue.calls[0] is rows
+
+
+@pytest.mark.parametrize("delay_us", [300, 3000])
+def test_the_first_of_few_waits_for_the_delay_and_not_for_the_next_millisecond(
+    make_queue: MakeQueue, delay_us: int
+) -> None:
+    queue = make_queue(max_batch=8, batch_delay_us=delay_us)
+    waits_s = []
+    for _ in range(20):
+        began_s = time.monotonic()
+        asking = queue.ask(1)
+        queue.run(asking)
+        waits_s.append(asking.answered_s - began_s)
+    assert min(waits_s) >= delay_us / 1e6
+    assert min(waits_s) < (delay_us + 600) / 1e6
+
+
+def test_whoever_comes_within_the_delay_joins_and_a_full_call_waits_no_longer(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=3, batch_delay_us=200_000)
+    began_s = time.monotonic()
+    first, second = queue.ask(1), queue.ask(2)
+    queue._loop.call_later(0.02, lambda: late.append(queue.ask(3)))
+    late: list[Asking] = []
+    queue.run(first, second)
+    assert [len(rows) for rows in queue.calls] == [3]
+    assert 0.01 < first.answered_s - began_s < 0.15
+
+
+def test_what_is_left_after_a_full_call_waits_from_when_it_came(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=2, batch_delay_us=50_000)
+    began_s = time.monotonic()
+    asking = [queue.ask(value) for value in range(3)]
+    queue.run(*asking)
+    assert [len(rows) for rows in queue.calls] == [2, 1]
+    assert asking[0].answered_s - began_s < 0.04
+    assert 0.05 <= asking[2].answered_s - began_s < 0.2
+
+
+def test_more_requests_than_may_wait_are_refused_for_now(make_queue: MakeQueue) -> None:
+    queue = make_queue({"queued_requests": 3})
+    asking = [queue.ask(value) for value in range(3)]
+    with pytest.raises(Refused) as refused:
+        queue.ask(4)
+    assert (refused.value.status, refused.value.headers) == (503, ((b"retry-after", b"1"),))
+    queue.run(*asking)
+    queue.run(queue.ask(5))
+    assert queue.counts().rejected == 1
+
+
+def test_rows_that_wait_are_bounded_in_bytes(make_queue: MakeQueue) -> None:
+    queue = make_queue({"buffered_bytes": 100})
+    asking = queue.ask(*range(9))
+    with pytest.raises(Refused):
+        queue.ask(1)
+    queue.run(asking)
+    queue.run(queue.ask(1))
+
+
+def test_requests_that_nobody_waits_for_are_not_predicted_and_make_room(make_queue: MakeQueue) -> None:
+    queue = make_queue({"queued_requests": 3}, max_batch=2)
+    asking = [queue.ask(value) for value in range(3)]
+    asking[0].gone = asking[2].gone = True
+    more = [queue.ask(4), queue.ask(5)]
+    queue.run(asking[1], *more)
+    assert [rows[:, 0].tolist() for rows in queue.calls] == [[1, 4], [5]]
+    assert asking[0].reply is None
+
+
+def test_a_predictor_that_fails_fails_its_call_and_no_other(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=2)
+
+    def act(rows: np.ndarray) -> np.ndarray:
+        if rows[0, 0] == 2:
+            raise BlockingIOError("not now")
+        return rows[:, 0]
+
+    queue.act = act
+    asking = [queue.ask(value) for value in range(6)]
+    queue.run(*asking)
+    replies = [one.reply for one in asking if one.reply]
+    assert [reply.status for reply in replies] == [200, 200, 500, 500, 200, 200]
+    assert json.loads(replies[2].body)["error"] == "the predictor failed with BlockingIOError"
+    assert (queue.counts().failed, queue.counts().requests) == (2, 4)
+    assert [type(error) for error in queue.errors] == [BlockingIOError]
+
+
+def test_predictions_that_are_fewer_than_rows_are_a_failure(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_batch=4)
+    queue.act = lambda rows: rows[:1, 0]
+    asking = [queue.ask(1), queue.ask(2)]
+    queue.run(*asking)
+    assert [one.reply.status for one in asking if one.reply] == [500, 500]
+
+
+def test_waiting_and_predicting_are_told_apart(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+
+    def act(rows: np.ndarray) -> np.ndarray:
+        time.sleep(0.02)
+        return rows[:, 0]
+
+    queue.act = act
+    first, second = queue.ask(1), queue.ask(2)
+    queue.run(first, second)
+    queued_ms, predicted_ms = _timing(second)
+    assert 20 <= predicted_ms < 40
+    assert 20 <= queued_ms < 45
+    assert _timing(first)[0] < 15
+    counts = queue.counts()
+    assert counts.requests == counts.calls == counts.rows == 2
+    assert counts.queued_ns / 1e6 == pytest.approx(_timing(first)[0] + queued_ms, abs=0.01)
+    assert counts.predicting_ns / 1e6 == pytest.approx(_timing(first)[1] + predicted_ms, abs=0.01)
+    assert counts.batches == ((1, 2, counts.calling_ns),)
+
+
+def _timing(asking: Asking) -> tuple[float, float]:
+    name, queued, predicted = asking.timing.decode().strip().replace(",", "").replace(";dur", "").split()
+    assert name == "server-timing:"
+    return float(queued.removeprefix("queue=")), float(predicted.removeprefix("predict="))

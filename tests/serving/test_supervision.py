@@ -1,0 +1,339 @@
+"""The processes of an endpoint: how it begins, spreads its work, loses workers, and stops."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.serving.conftest import Exchange, ask_on, described, eventually, invocation, is_gone, launch, row
+from tests.serving.obedient_predictor import DIE, RAISE, SLEEP, TELL_CALL, TELL_PROCESS
+
+if TYPE_CHECKING:
+    from tests.serving.conftest import Running, Start
+
+JSON = {"content-type": "application/json"}
+
+
+class Clients:
+    """Threads that invoke again and again, on connections that they keep or on a new one for every request."""
+
+    def __init__(self, endpoint: Running, *, keeping: int, fresh: int) -> None:
+        self.endpoint = endpoint
+        self.statuses: Counter[int] = Counter()
+        self.lost: list[str] = []
+        """Requests that were sent on a connection that was accepted, and got no answer."""
+        self._over = threading.Event()
+        targets = [self._keep] * keeping + [self._renew] * fresh
+        self._threads = [threading.Thread(target=target) for target in targets]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _keep(self) -> None:
+        while not self._over.is_set():
+            connection = self._connected()
+            while connection is not None and not self._over.is_set() and self._ask(connection):
+                pass
+            if connection is not None:
+                connection.close()
+
+    def _renew(self) -> None:
+        while not self._over.is_set():
+            connection = self._connected()
+            if connection is not None:
+                self._ask(connection)
+                connection.close()
+
+    def _connected(self) -> http.client.HTTPConnection | None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.endpoint.port, timeout=10)
+        try:
+            connection.connect()
+        except ConnectionError:
+            time.sleep(0.005)
+            return None
+        connection.auto_open = 0  # it would hide that a kept connection was closed
+        return connection
+
+    def _ask(self, connection: http.client.HTTPConnection) -> bool:
+        """Whether another request may follow on this connection."""
+        try:
+            answer = ask_on(connection, "POST", "/invocations", row(1.0), JSON)
+        except (OSError, http.client.HTTPException) as error:
+            self.lost.append(repr(error))
+            return False
+        self.statuses[answer.status] += 1
+        return answer.headers.get("connection") != "close"
+
+
+def test_it_is_ready_when_every_worker_has_loaded_and_not_before(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    began_s = time.monotonic()
+    process, ready = launch(described({"loads_s": 0.8}, {}, workers=2), tmp_path, "--port", str(port))
+    try:
+        while time.monotonic() - began_s < 0.7:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+            time.sleep(0.05)
+        told = json.loads(os.read(ready, 4096))
+        assert time.monotonic() - began_s > 0.8
+        assert told["port"] == port
+        assert len(set(told["pids"])) == 3
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"GET /v2/health/ready HTTP/1.1\r\n\r\n")
+            assert Exchange(socket=connection).answer().status == 200
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+        os.close(ready)
+
+
+def test_connections_are_spread_evenly_and_every_worker_tells_of_all(start: Start) -> None:
+    with start(workers=2) as endpoint:
+        kept = [Exchange(socket=endpoint.connect()) for _ in range(16)]
+        processes: Counter[float] = Counter()
+        for exchange in kept:
+            exchange.send(invocation(TELL_PROCESS))
+            processes[exchange.answer().predictions[0]] += 1
+        assert processes == {float(pid): 8 for pid in endpoint.pids[1:]}
+        # Those that leave make room where they were.
+        for exchange in kept[::2]:
+            exchange.socket.close()
+        assert eventually(lambda: endpoint.metric("servefit_connections") == 9)
+        for exchange in kept[1::2]:
+            exchange.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert b'servefit_requests_total{model="obedient"} 16.0' in exchange.answer().body
+            exchange.socket.close()
+
+
+def test_batches_join_requests_of_many_connections(start: Start) -> None:
+    """While one call sleeps, others arrive, and one call serves them all."""
+    with start(max_batch=16) as endpoint:
+        kept = [Exchange(socket=endpoint.connect()) for _ in range(11)]
+        kept[0].send(invocation(SLEEP, 0.3))
+        time.sleep(0.1)
+        for exchange in kept[1:]:
+            exchange.send(invocation(TELL_CALL))
+        assert kept[0].answer().predictions == [SLEEP]
+        assert [exchange.answer().predictions for exchange in kept[1:]] == [[10.0]] * 10
+        for exchange in kept:
+            exchange.socket.close()
+        assert endpoint.metric("servefit_batches_total", requests="10") == 1
+
+
+def test_a_failing_prediction_is_a_500_and_the_worker_stays(start: Start) -> None:
+    with start() as endpoint:
+        for _ in range(3):
+            answer = endpoint.invoke(RAISE)
+            assert answer.status == 500
+            assert json.loads(answer.body)["error"] == "the predictor failed with ValueError"
+        assert endpoint.invoke(TELL_PROCESS).predictions == [endpoint.pids[1]]
+        assert endpoint.metric("servefit_failed_requests_total") == 3
+        assert endpoint.says().count("failed with ValueError: these rows are not to my taste") == 1
+
+
+def test_sigterm_under_load_loses_nothing_that_was_accepted(start: Start) -> None:
+    with start({"us": 300}, workers=2, max_batch=4) as endpoint:
+        clients = Clients(endpoint, keeping=6, fresh=4)
+        time.sleep(0.4)
+        slow = Exchange(socket=endpoint.connect())
+        slow.send(invocation(SLEEP, 0.5))
+        time.sleep(0.05)
+        began_s = time.monotonic()
+        assert endpoint.stop() == 0
+        assert time.monotonic() - began_s < 5
+        clients.end()
+        assert slow.answer().predictions == [SLEEP]
+        slow.socket.close()
+    assert clients.lost == []
+    assert set(clients.statuses) == {200}
+    assert clients.statuses[200] > 100
+
+
+def test_while_it_stops_it_is_alive_and_not_ready_and_says_that_connections_end(start: Start) -> None:
+    with start() as endpoint, endpoint.connect() as one, endpoint.connect() as two, endpoint.connect() as three:
+        kept = [Exchange(socket=connection) for connection in (one, two, three)]
+        for exchange in kept:
+            exchange.send(b"GET /ping HTTP/1.1\r\n\r\n")
+            assert "connection" not in exchange.answer().headers
+        endpoint.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        asked = ((b"/ping", 200), (b"/v2/health/live", 200), (b"/v2/health/ready", 503))
+        for exchange, (path, status) in zip(kept, asked, strict=True):
+            exchange.send(b"GET %b HTTP/1.1\r\n\r\n" % path)
+            answer = exchange.answer()
+            assert (answer.status, answer.headers["connection"]) == (status, "close")
+            assert exchange.is_closed()
+        assert endpoint.process.wait(10) == 0
+
+
+def test_a_kept_connection_without_requests_is_closed_a_moment_after_the_signal(start: Start) -> None:
+    with start() as endpoint, endpoint.connect() as one, endpoint.connect() as two:
+        idle, late = Exchange(socket=one), Exchange(socket=two)
+        for exchange in (idle, late):
+            exchange.send(invocation(1.0))
+            exchange.answer()
+        began_s = time.monotonic()
+        endpoint.process.send_signal(signal.SIGTERM)
+        time.sleep(0.6)
+        late.send(invocation(2.0))
+        assert late.answer().predictions == [2.0]
+        assert idle.is_closed()
+        assert 0.9 < time.monotonic() - began_s < 4
+        assert endpoint.process.wait(10) == 0
+
+
+def test_a_stop_takes_no_longer_than_it_may_and_a_second_signal_ends_it_at_once(start: Start) -> None:
+    with start(limits={"grace_s": 0.3}) as endpoint, endpoint.connect() as connection:
+        connection.sendall(invocation(SLEEP, 20))
+        time.sleep(0.1)
+        began_s = time.monotonic()
+        assert endpoint.stop() == 0
+        assert time.monotonic() - began_s < 5
+    with start() as endpoint, endpoint.connect() as connection:
+        connection.sendall(invocation(SLEEP, 20))
+        time.sleep(0.1)
+        endpoint.process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        endpoint.process.send_signal(signal.SIGINT)
+        assert endpoint.process.wait(5) == 1
+
+
+def test_a_worker_killed_under_load_is_replaced_and_only_its_own_requests_fail(start: Start) -> None:
+    with start({"us": 300}, workers=2) as endpoint:
+        clients = Clients(endpoint, keeping=6, fresh=2)
+        time.sleep(0.3)
+        before = clients.statuses[200]
+        victim = endpoint.pids[2]
+        os.kill(victim, signal.SIGKILL)
+        assert eventually(lambda: endpoint.metric("servefit_worker_restarts_total") == 1)
+        assert eventually(lambda: endpoint.metric("servefit_workers") == 2)
+        time.sleep(0.3)
+        clients.end()
+        # Of eight clients half were the victim's, each with one request.
+        assert len(clients.lost) <= 5
+        assert set(clients.statuses) == {200}
+        assert clients.statuses[200] > before + 50
+        assert f"worker 2 (process {victim}): killed by SIGKILL; it is replaced" in endpoint.says()
+        assert endpoint.metric("servefit_requests_total") >= clients.statuses[200]
+        processes = {endpoint.invoke(TELL_PROCESS).predictions[0] for _ in range(20)}
+        assert victim not in processes
+
+
+def test_connections_that_a_dead_worker_had_not_taken_go_to_others(start: Start) -> None:
+    """It is killed in a call, while clients that came later wait for it to look."""
+    with start() as endpoint:
+        with endpoint.connect() as doomed:
+            doomed.sendall(invocation(SLEEP, 20))
+            time.sleep(0.1)
+            waiting = [Exchange(socket=endpoint.connect()) for _ in range(5)]
+            for exchange in waiting:
+                exchange.send(invocation(TELL_PROCESS))
+            time.sleep(0.1)
+            os.kill(endpoint.pids[1], signal.SIGKILL)
+            answers = {exchange.answer().predictions[0] for exchange in waiting}
+            for exchange in waiting:
+                exchange.socket.close()
+        assert len(answers) == 1
+        assert endpoint.pids[1] not in answers
+
+
+def test_a_request_that_kills_its_worker_again_and_again_does_not_end_the_endpoint(start: Start) -> None:
+    with start() as endpoint:
+        for _ in range(3):
+            with endpoint.connect() as connection:
+                connection.sendall(invocation(DIE))
+                assert Exchange(socket=connection).is_closed()
+        assert endpoint.invoke(1.0).predictions == [1.0]
+        assert endpoint.metric("servefit_worker_restarts_total") == 3
+
+
+def test_when_no_worker_can_be_started_any_more_it_ends(start: Start, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    with start({"broken_by": str(broken)}) as endpoint:
+        broken.touch()
+        os.kill(endpoint.pids[1], signal.SIGKILL)
+        assert endpoint.process.wait(30) == 4
+        last = endpoint.says().splitlines()[-1]
+        assert last.startswith("servefit: no worker can be started any more: worker 1")
+        assert last.endswith("no such library; install it")
+
+
+def test_killing_the_supervisor_leaves_nothing(start: Start) -> None:
+    with start(workers=2) as endpoint, endpoint.connect() as connection:
+        connection.sendall(invocation(SLEEP, 20))
+        time.sleep(0.1)
+        endpoint.process.kill()
+        assert eventually(lambda: all(is_gone(pid) for pid in endpoint.pids[1:]), within_s=3)
+
+
+def test_an_artifact_that_cannot_be_loaded_ends_it_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    process, ready = launch(described({"broken_by": str(tmp_path / "broken")}, {}, workers=2), tmp_path)
+    assert process.wait(20) == 4
+    assert os.read(ready, 10) == b""
+    os.close(ready)
+    [line] = (tmp_path / "stderr").read_text().splitlines()
+    assert line.endswith("obedient: no such library; install it")
+
+
+def test_a_worker_that_crashes_while_it_loads_ends_it(tmp_path: Path) -> None:
+    process, ready = launch(described({"crashes": True}, {}), tmp_path)
+    assert process.wait(20) == 4
+    os.close(ready)
+    assert "killed by SIGSEGV" in (tmp_path / "stderr").read_text()
+
+
+def test_an_address_in_use_is_said(start: Start, tmp_path: Path) -> None:
+    with start() as endpoint:
+        process, ready = launch(described({}, {}), tmp_path, "--port", str(endpoint.port))
+        assert process.wait(20) == 2
+        os.close(ready)
+    [line] = (tmp_path / "stderr").read_text().splitlines()
+    assert f"port: {endpoint.port} cannot be listened on at 127.0.0.1: Address already in use" in line
+
+
+def test_beyond_its_connections_others_wait_until_some_are_closed(start: Start) -> None:
+    with start(limits={"connections": 2}) as endpoint, endpoint.connect() as one, endpoint.connect():
+        kept = Exchange(socket=one)
+        kept.send(invocation(1.0))
+        assert kept.answer().predictions == [1.0]
+        with endpoint.connect(timeout_s=0.3) as third:
+            third.sendall(invocation(3.0))
+            exchange = Exchange(socket=third)
+            with pytest.raises(TimeoutError):
+                exchange.answer()
+            one.close()
+            third.settimeout(10)
+            assert exchange.answer().predictions == [3.0]
+
+
+def test_the_environment_is_there_before_the_artifact_is_loaded(start: Start, tmp_path: Path) -> None:
+    told = tmp_path / "environment"
+    with start({"writes_environment": str(told)}, environment=(("COLOUR", "blue"), ("OMP_NUM_THREADS", "3"))):
+        assert told.read_text() == "3 blue"
+
+
+def test_a_group_wide_sigterm_is_a_graceful_stop_too(start: Start) -> None:
+    """systemd and terminals send signals to all processes of a group."""
+    with start() as endpoint, endpoint.connect() as connection:
+        exchange = Exchange(socket=connection)
+        exchange.send(invocation(SLEEP, 0.3))
+        time.sleep(0.1)
+        for pid in endpoint.pids:
+            os.kill(pid, signal.SIGTERM)
+        assert exchange.answer().predictions == [SLEEP]
+        assert endpoint.process.wait(10) == 0
