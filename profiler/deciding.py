@@ -20,8 +20,8 @@ from servefit.profiler.validity import problems
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from servefit.profiler.driver import Driver
     from servefit.profiler.highest_rate import HighestRate
-    from servefit.profiler.inprocess.workers import Workers
     from servefit.profiler.limits import LatencyThreshold
     from servefit.profiler.sequential import Evidence
     from servefit.profiler.stopping import StoppingConditions
@@ -65,7 +65,7 @@ class Decision:
 
 
 def run_valid(
-    workers: Workers,
+    driver: Driver,
     traffic: Traffic,
     *,
     limit_ms: float | None = None,
@@ -75,15 +75,15 @@ def run_valid(
     """Carry out ``traffic``, and once more if the machine got in the way; give the last run and what is wrong with it.
 
     ``limit_ms`` is the tightest latency limit that the run is to be held against. With ``allow_noise`` there is no
-    second attempt. ``stopping`` may end a closed loop before its time. Raises as ``Workers.run``.
+    second attempt. ``stopping`` may end a closed loop before its time. Raises as ``Driver.run``.
     """
     return _repeated_once(
-        workers, lambda: workers.run(traffic, stopping=stopping), limit_ms=limit_ms, allow_noise=allow_noise
+        driver, lambda: driver.run(traffic, stopping=stopping), limit_ms=limit_ms, allow_noise=allow_noise
     )
 
 
 def run_until_decided(
-    workers: Workers,
+    driver: Driver,
     traffic: OpenLoop,
     thresholds: Sequence[LatencyThreshold],
     *,
@@ -93,16 +93,16 @@ def run_until_decided(
     """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
 
     Without thresholds it takes its whole duration. It is done once more if the machine got in the way, and INVALID if
-    it does so again; with ``allow_noise`` neither. Raises as ``Workers.run``.
+    it does so again; with ``allow_noise`` neither. Raises as ``Driver.run``.
     """
     limit_ms = min((one.limit_ms for one in thresholds), default=None)
     tests = _Tests(thresholds, traffic, least_s)
 
     def carry_out() -> Run:
         tests.begin()
-        return workers.run(traffic, enough=tests.enough if thresholds else None)
+        return driver.run(traffic, enough=tests.enough if thresholds else None)
 
-    run, found = _repeated_once(workers, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
+    run, found = _repeated_once(driver, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
     evidence = tests.evidence(run)
     verdict: RateVerdict = together([one.verdict for one in evidence])
     if found and not allow_noise:
@@ -113,7 +113,7 @@ def run_until_decided(
 
 
 def find_highest_rate(
-    workers: Workers,
+    driver: Driver,
     thresholds: Sequence[LatencyThreshold],
     *,
     budget_s: float,
@@ -124,29 +124,29 @@ def find_highest_rate(
 
     Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what kept
     disturbing them, if that ended the search: a run that the machine got in the way of is left out and made again,
-    until there are too many of them. Raises SpecError, and as ``Workers.run``.
+    until there are too many of them. Raises SpecError, and as ``Driver.run``.
     """
     if not thresholds:
         raise SpecError("sla", (), "limits nothing", remedy="limit at least one percentile")
     if not budget_s >= LEAST_SEARCH_S:
         raise SpecError("duration", budget_s, f"is too short for a search: {LEAST_SEARCH_S:g} s at least")
     limit_ms = min(one.limit_ms for one in thresholds)
-    users = workers.configuration.workers * workers.configuration.max_batch
+    users = driver.usual_users
     capacity_s = CAPACITY_SHARE * budget_s
     closed, found = run_valid(
-        workers, ClosedLoop.constant(users=users, duration_s=capacity_s), limit_ms=limit_ms, allow_noise=allow_noise
+        driver, ClosedLoop.constant(users=users, duration_s=capacity_s), limit_ms=limit_ms, allow_noise=allow_noise
     )
     runs, problems = [closed], list(found)
 
     def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
         traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=requests / rate_per_s, seed=seed + len(runs))
-        run = workers.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
+        run = driver.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
         runs.append(run)
-        disturbing = _problems(workers, run, limit_ms)
+        disturbing = _problems(driver, run, limit_ms)
         problems.extend(disturbing)
-        scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+        # Failed requests took longer than any limit; those that nobody began to serve are told by the saturation.
         return OpenRun(
-            response_ns=(ended - scheduled)[ended > 0],
+            response_ns=run.samples.response_ns()[run.samples.ended_ns() != 0],
             elapsed_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
             saturated=summarize(run).saturated,
             disturbed=bool(disturbing) and not allow_noise,
@@ -163,19 +163,21 @@ def find_highest_rate(
 
 
 def _repeated_once(
-    workers: Workers, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
+    driver: Driver, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
 ) -> tuple[Run, tuple[Problem, ...]]:
     """The run that ``carry_out`` makes, or a second one if the machine got in the way, and what is wrong with it."""
     run = carry_out()
-    found = _problems(workers, run, limit_ms)
-    if found and not allow_noise:
+    found = _problems(driver, run, limit_ms)
+    if any(problem.may_pass for problem in found) and not allow_noise:
         run = carry_out()
-        found = _problems(workers, run, limit_ms)
+        found = _problems(driver, run, limit_ms)
     return run, found
 
 
-def _problems(workers: Workers, run: Run, limit_ms: float | None) -> tuple[Problem, ...]:
-    envelope = workers.envelope
+def _problems(driver: Driver, run: Run, limit_ms: float | None) -> tuple[Problem, ...]:
+    envelope = driver.envelope
+    if envelope is None:
+        return problems(run, limit_ms=limit_ms, cpus=())
     return problems(run, limit_ms=limit_ms, cpus=envelope.cpus, containment=envelope.containment)
 
 
@@ -206,12 +208,12 @@ class _Tests:
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
         """What stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a server
         that does not quite keep up would not have been found out."""
-        scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+        ended = run.samples.ended_ns()
         unanswered = np.flatnonzero(ended == 0)
         known = int(unanswered[0]) if len(unanswered) else len(ended)
         for test in self._tests:
             if known >= test.evidence.samples:
-                test.update((ended - scheduled)[:known], unhurried=self._unhurried)
+                test.update(run.samples.response_ns()[:known], unhurried=self._unhurried)
         elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
         found = tuple(test.evidence for test in self._tests)
         if self._unhurried or elapsed_s >= self._growth_seen_s:

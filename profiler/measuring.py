@@ -1,7 +1,8 @@
-"""Starts the workers of one configuration on this host, and puts together what they recorded."""
+"""Starts what serves one configuration on this host, by either driver, and puts together what was recorded."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
@@ -10,13 +11,23 @@ from servefit.profiler.inprocess.workers import Workers, start_workers
 from servefit.profiler.types import Configuration, Measurement, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     import numpy as np
 
+    from servefit.backends.model.types import Signature
     from servefit.backends.types import Artifact
+    from servefit.profiler.driver import MeasuredDriver
     from servefit.profiler.host import Host
+    from servefit.profiler.http.bodies import Form
+    from servefit.profiler.http.clients import HttpDriver
+    from servefit.profiler.http.destination import Destination
+    from servefit.profiler.http.hosted_driver import HostedDriver
+
+MOST_CLIENTS = 8
+_SERVER_CPUS_PER_CLIENT = 2
+"""What a client does for a request takes a third of what the quickest model and its server do."""
 
 
 def workers_for(
@@ -38,12 +49,7 @@ def workers_for(
     started them. Raises as ``start_workers`` does, and SpecError where the host is too small, lacks one of ``cpus``, or
     these are not as many as the configuration has.
     """
-    if cpus is None:
-        cpus = choose_cpus(host.cpus, configuration.vcpus)
-    elif len(set(cpus)) != configuration.vcpus:
-        raise SpecError("cpus", cpus, f"are not the {configuration.vcpus} of the configuration")
-    elif missing := set(cpus) - {cpu.cpu for cpu in host.cpus}:
-        raise SpecError("cpus", cpus, f"are not all on this host: {', '.join(map(str, sorted(missing)))}")
+    cpus = _envelope_cpus(configuration, host, cpus)
     return start_workers(
         configuration,
         artifact,
@@ -55,17 +61,115 @@ def workers_for(
     )
 
 
-def assemble(workers: Workers, runs: Iterable[Run], host: Host) -> Measurement:
-    """The measurement that ``runs``, one or more, made by ``workers``, amount to."""
+@contextmanager
+def endpoint_for(
+    configuration: Configuration,
+    artifact: Artifact,
+    signature: Signature,
+    rows: np.ndarray,
+    *,
+    host: Host,
+    name: str = "model",
+    form: Form = "open-inference",
+    memory_bytes: int | None = None,
+    rows_per_request: int = 1,
+    cpus: tuple[int, ...] | None = None,
+    outside: tuple[int, ...] | None = None,
+    timeout_s: float = 10.0,
+) -> Iterator[HostedDriver]:
+    """An endpoint that serves ``configuration`` in an envelope, as :func:`workers_for` does, and load clients that send
+    it ``rows`` in ``form``. All of it is gone on exit.
+
+    The clients live on ``outside``, by default all CPUs that share no core with the envelope. Where there are none they
+    share those of the envelope, and every run says so (see ``validity``). A request has failed after ``timeout_s``.
+
+    Raises as ``hosted_endpoint`` and ``start_clients`` do, and SpecError as :func:`workers_for`.
+    """
+    from servefit.profiler.hosting import endpoint_config, hosted_endpoint
+    from servefit.profiler.http.clients import start_clients
+    from servefit.profiler.http.destination import Destination
+    from servefit.profiler.http.hosted_driver import HostedDriver
+    from servefit.profiler.http.servers import HostedServer
+    from servefit.profiler.inprocess.workers import check
+
+    check(configuration, rows_per_request)
+    cpus = _envelope_cpus(configuration, host, cpus)
+    outside = client_cpus(host.cpus, cpus) if outside is None else outside
+    clients = min(len(outside or cpus), MOST_CLIENTS, -(-len(cpus) // _SERVER_CPUS_PER_CLIENT))
+    config = endpoint_config(configuration, artifact, signature, name=name)
+    with hosted_endpoint(config, cpus=cpus, memory_bytes=memory_bytes) as hosted:
+        server = HostedServer(hosted, configuration)
+        with start_clients(
+            Destination.of(hosted.url, form, model=name),
+            rows,
+            server,
+            cpus=(outside or cpus)[:clients],
+            own_cpus=outside[clients:],
+            shares_cpus=not outside,
+            rows_per_request=rows_per_request,
+            timeout_s=timeout_s,
+        ) as driver:
+            yield HostedDriver(driver, server)
+
+
+@contextmanager
+def endpoint_at(
+    destination: Destination,
+    rows: np.ndarray,
+    *,
+    host: Host,
+    clients: int | None = None,
+    connections: int = 1024,
+    rows_per_request: int = 1,
+    timeout_s: float = 10.0,
+) -> Iterator[HttpDriver]:
+    """Load clients that send ``rows`` to an endpoint which is there already, wherever it runs.
+
+    Nothing is known of that but its answers, and nothing else is claimed. ``clients`` are the processes that send, each
+    on a CPU of its own: by default one for every four of this host's, so that a server on the same host has some left.
+    An open loop uses ``connections`` at most: the way there may be long.
+    Raises SpecError for more clients than CPUs, and as ``start_clients`` does.
+    """
+    from servefit.profiler.http.clients import start_clients
+    from servefit.profiler.http.servers import UnseenServer
+
+    usable = tuple(sorted(cpu.cpu for cpu in host.cpus))
+    clients = min(MOST_CLIENTS, max(1, len(usable) // 4)) if clients is None else clients
+    if not 1 <= clients <= len(usable):
+        raise SpecError("clients", clients, f"is not between 1 and the {len(usable)} CPUs of this host")
+    with start_clients(
+        destination,
+        rows,
+        UnseenServer(),
+        cpus=usable[:clients],
+        connections=connections,
+        rows_per_request=rows_per_request,
+        timeout_s=timeout_s,
+    ) as driver:
+        yield driver
+
+
+def _envelope_cpus(configuration: Configuration, host: Host, cpus: tuple[int, ...] | None) -> tuple[int, ...]:
+    if cpus is None:
+        return choose_cpus(host.cpus, configuration.vcpus)
+    if len(set(cpus)) != configuration.vcpus:
+        raise SpecError("cpus", cpus, f"are not the {configuration.vcpus} of the configuration")
+    if missing := set(cpus) - {cpu.cpu for cpu in host.cpus}:
+        raise SpecError("cpus", cpus, f"are not all on this host: {', '.join(map(str, sorted(missing)))}")
+    return cpus
+
+
+def assemble(driver: MeasuredDriver, runs: Iterable[Run], host: Host) -> Measurement:
+    """The measurement that ``runs``, one or more, made by ``driver``, amount to."""
     runs = tuple(runs)
     return Measurement(
-        configuration=workers.configuration,
+        configuration=driver.configuration,
         host_fingerprint=host.fingerprint,
-        containment=workers.envelope.containment,
-        envelope=workers.envelope.method,
-        memory_limit_bytes=workers.envelope.memory_limit_bytes,
-        cpus=workers.envelope.cpus,
+        containment=driver.envelope.containment,
+        envelope=driver.envelope.method,
+        memory_limit_bytes=driver.envelope.memory_limit_bytes,
+        cpus=driver.envelope.cpus,
         runs=runs,
-        load_s=workers.load_s,
-        peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
+        load_s=driver.load_s,
+        peak_memory_bytes=max(run.peak_memory_bytes or 0 for run in runs),
     )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.types import KnobValue, Settings, Target
 from servefit.errors import SpecError
+from servefit.profiler.cpus import choose_cpus, client_cpus
 from servefit.profiler.inprocess.workers import check
-from servefit.profiler.measuring import workers_for
+from servefit.profiler.measuring import endpoint_for, workers_for
 from servefit.profiler.types import Configuration
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
+    from servefit.profiler.driver import MeasuredDriver
     from servefit.profiler.host import Host
     from servefit.profiler.inprocess.workers import Workers
-    from servefit.profiler.types import InstanceProfile
+    from servefit.profiler.types import DriverName, InstanceProfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,21 @@ class Prepared:
             rows_per_request=self.rows_per_request,
         )
 
+    def driver(self, name: DriverName) -> AbstractContextManager[MeasuredDriver]:
+        """What carries out runs: fresh workers, or a fresh endpoint with load clients beside it. Raises as
+        ``workers_for`` and ``endpoint_for`` do."""
+        if name == "inprocess":
+            return self.workers()
+        return endpoint_for(
+            self.configuration,
+            self.compilation.artifact,
+            self.model.signature,
+            self.payload.rows,
+            host=self.host,
+            memory_bytes=self.profile.memory_bytes,
+            rows_per_request=self.rows_per_request,
+        )
+
 
 def prepare(
     model: Any,
@@ -75,10 +92,12 @@ def prepare(
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,
+    driver: DriverName = "inprocess",
 ) -> Prepared:
     """Open and compile ``model``, a Model or anything that Model.load takes, and find what to measure it with.
 
-    Without ``payload`` rows are drawn from the model. Raises SpecError for nonsense, ModelError and BackendError.
+    Without ``payload`` rows are drawn from the model. Without a profile it is the whole of this host, less, for the
+    "http" ``driver``, what the load client takes. Raises SpecError for nonsense, ModelError and BackendError.
     """
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
@@ -89,7 +108,9 @@ def prepare(
 
     target = Target.named(deployment.target)
     host = describe_host()
-    instance = _instance(deployment.profile, host, target)
+    if driver not in ("inprocess", "http"):
+        raise SpecError.unknown("driver", str(driver), ["inprocess", "http"])
+    instance = _instance(deployment.profile, host, target, leaves_a_cpu=driver == "http")
     if deployment.backend is not None:
         backend_named(deployment.backend)
     opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
@@ -117,8 +138,9 @@ def prepare(
     )
 
 
-def _instance(name: str | None, host: Host, target: Target) -> InstanceProfile:
-    """The profile of that name; without one, the largest that is made from this host and fits ``target``."""
+def _instance(name: str | None, host: Host, target: Target, *, leaves_a_cpu: bool) -> InstanceProfile:
+    """The profile of that name; without one, the largest that is made from this host and fits ``target``, and, if
+    possible, leaves a CPU for something else."""
     from servefit.profiler.profiles import find_profile, local_profiles, why_not_measurable
 
     if name is None:
@@ -129,6 +151,9 @@ def _instance(name: str | None, host: Host, target: Target) -> InstanceProfile:
         ]
         if not fitting:
             raise SpecError("target", target.value, f"has no profile on this host: {host.no_gpu_reason}")
+        leaving = [one for one in fitting if client_cpus(host.cpus, choose_cpus(host.cpus, one.vcpus))]
+        if leaves_a_cpu and leaving:
+            fitting = leaving
         return max(fitting, key=lambda one: one.vcpus)
     instance = find_profile(name, host)
     if reason := why_not_measurable(instance, host):

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
     from servefit.backends.types import KnobValue
+    from servefit.profiler.driver import Driver
     from servefit.profiler.highest_rate import HighestRate
     from servefit.profiler.host import Host
-    from servefit.profiler.inprocess.workers import Workers
-    from servefit.profiler.types import InstanceProfile, Measurement, Run
+    from servefit.profiler.types import DriverName, InstanceProfile, Measurement, Run
     from servefit.profiler.validity import Problem
 
 DURATION_S = 5.0
@@ -80,6 +80,7 @@ def profile(
     seed: int = 0,
     trust_pickle: bool = False,
     allow_noise: bool = False,
+    driver: DriverName = "inprocess",
 ) -> Profiled:
     """Measure one configuration of ``model``, a Model or anything that Model.load takes.
 
@@ -87,7 +88,8 @@ def profile(
     by default) take turns in a closed loop, and ``traffic`` is one with phases. ``thresholds`` with a rate are decided
     as soon as they can be, within ``duration_s`` (5 s); with neither rate nor users the highest rate at which they hold
     is looked for, within ``duration_s`` (30 s). A run that the machine got in the way of is repeated once, unless
-    ``allow_noise``. The other arguments are those of :class:`Deployment` and :func:`prepare`.
+    ``allow_noise``. With the "http" ``driver`` it is measured through a real endpoint, by load clients on CPUs that the
+    profile leaves. The other arguments are those of :class:`Deployment` and :func:`prepare`.
 
     Raises SpecError for nonsense, ModelError, BackendError and MeasurementError.
     """
@@ -115,6 +117,7 @@ def profile(
         seed=seed,
         trust_pickle=trust_pickle,
         allow_noise=allow_noise,
+        driver=driver,
     )
 
 
@@ -133,18 +136,26 @@ def profile_deployment(
     seed: int = 0,
     trust_pickle: bool = False,
     allow_noise: bool = False,
+    driver: DriverName = "inprocess",
 ) -> Profiled:
     """What :func:`profile` does, of a deployment that is described already."""
     asked = _Asked(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )
-    # Counts below one are refused by name when the configuration is prepared.
-    loop = asked.loop(max(1, deployment.workers * deployment.batch), seed)
+    # What makes no sense is refused before anything is compiled; how many users are usual is known later.
+    asked.loop(1, seed)
     prepared = prepare(
-        model, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed, trust_pickle=trust_pickle
+        model,
+        deployment,
+        payload=payload,
+        rows_per_request=rows_per_request,
+        seed=seed,
+        trust_pickle=trust_pickle,
+        driver=driver,
     )
     decision, highest = None, None
-    with prepared.workers() as started:
+    with prepared.driver(driver) as started:
+        loop = asked.loop(started.usual_users, seed)
         if loop is None:
             highest, runs, problems = find_highest_rate(
                 started, asked.thresholds, budget_s=duration_s or SEARCH_S, seed=seed, allow_noise=allow_noise
@@ -187,8 +198,8 @@ def _nearest(runs: Sequence[Run], highest: HighestRate) -> Run:
     return runs[-1] if nearest is None else nearest[0]
 
 
-def _closed(workers: Workers, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tuple[Run, ...], tuple[Problem, ...]]:
-    run, problems = run_valid(workers, loop, allow_noise=allow_noise)
+def _closed(driver: Driver, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tuple[Run, ...], tuple[Problem, ...]]:
+    run, problems = run_valid(driver, loop, allow_noise=allow_noise)
     return (run,), problems
 
 
@@ -254,6 +265,9 @@ def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
         )
     if outside := max(run.threads_outside for run in measurement.runs):
         found.append(f"{outside} threads were allowed on CPUs outside the envelope")
+    if summary.errors:
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in summary.errors.items())
+        found.append(f"{sum(summary.errors.values())} requests failed ({kinds}) and count as slower than all others")
     if summary.loop == "closed":
         found.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")
     if summary.saturated:

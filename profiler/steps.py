@@ -46,7 +46,13 @@ def on_plateau(run: Run, plateau_ns: tuple[int, int]) -> Run:
         return run
     offered, backlog = offered_and_backlog(run.samples, plateau_ns)
     busy_ns = busy_cpu_ns(run.telemetry, plateau_ns)
-    return replace(run, plateau_ns=plateau_ns, offered=offered, backlog=backlog, busy_cpu_ns=busy_ns)
+    return replace(
+        run,
+        plateau_ns=plateau_ns,
+        offered=offered,
+        backlog=backlog,
+        busy_cpu_ns=None if run.busy_cpu_ns is None else busy_ns,
+    )
 
 
 def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Step, ...]:
@@ -56,6 +62,7 @@ def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Ste
         return ()
     names = with_usual(percentiles)
     scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    response_ms = np.where(ended > 0, (ended - scheduled) / NS_PER_MS, np.inf)
     steps = []
     for users, (begin, end) in _lived(run):
         due = (scheduled >= begin) & (scheduled < end)
@@ -70,7 +77,7 @@ def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Ste
                 duration_s=duration_s,
                 throughput_per_s=answered / duration_s,
                 samples=int(np.count_nonzero(due)),
-                latency_ms=percentiles_of((ended[due] - scheduled[due]) / NS_PER_MS, names),
+                latency_ms=percentiles_of(response_ms[due], names),
                 cpu_percent=sum(looks) / len(looks) if looks else None,
             )
         )
@@ -78,11 +85,20 @@ def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Ste
 
 
 def offered_and_backlog(samples: Samples, plateau_ns: tuple[int, int]) -> tuple[int, int]:
-    """How many requests of a closed loop were due on a plateau, and how many of them nobody had begun by its end."""
-    scheduled, started = samples.scheduled_ns(), samples.started_ns()
+    """How many requests were due on a plateau, and how many of them nobody had begun by its end. Where a server says
+    how long its calls took, a request was begun so long before its answer. What has failed waits no more."""
+    scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
+    predicted = samples.predicted_ns()
+    if predicted is not None:
+        started = np.where((ended > 0) & (predicted >= 0), ended - predicted, np.where(ended == 0, 0, started))
     begin, end = plateau_ns
     due = (scheduled >= begin) & (scheduled < end)
-    return int(np.count_nonzero(due)), int(np.count_nonzero(due & ((started == 0) | (started >= end))))
+    waits = (started == 0) | (started >= end)
+    return int(np.count_nonzero(due)), int(np.count_nonzero(due & waits & ~_failed_by(ended, end)))
+
+
+def _failed_by(ended: np.ndarray, end: int) -> np.ndarray:
+    return (ended < 0) & (ended > -end)
 
 
 def busy_cpu_ns(telemetry: Iterable[TelemetryPoint], plateau_ns: tuple[int, int]) -> int:

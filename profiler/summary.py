@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, log, sqrt
 from typing import TYPE_CHECKING, Literal
 
@@ -72,7 +72,14 @@ class Summary:
     waiting for.
     ``saturated`` means that an open loop asked for more than was served. ``cpu_percent`` is summed over cores, without
     the time spent waiting for arrivals. ``memory_percent`` is the peak of all workers against the memory of the
-    instance. GPU figures are means over the run, and None without a GPU or where it does not report them.
+    instance. GPU figures are means over the run, and None without a GPU or where it does not report them. Of a server
+    that cannot be seen from here CPU and memory are None.
+
+    Over HTTP, where the server says how long requests were inside: ``model_latency_ms`` holds the percentiles of the
+    time that they waited for the predictor and were predicted, ``overhead_ms`` those of the rest of their response
+    time, and ``service_ms`` those of the call alone (None for each percentile where it does not say). ``failed`` is how
+    many requests of the plateau got no answer; ``errors`` counts those of the whole run, by kind.
+    ``client_cpu_percent`` is how busy the busiest load client was.
     """
 
     loop: Literal["open", "closed"]
@@ -85,13 +92,18 @@ class Summary:
     lag_ms: Mapping[str, float | None]
     saturated: bool
     backlog: int
-    cpu_percent: float
-    peak_memory_bytes: int
+    cpu_percent: float | None
+    peak_memory_bytes: int | None
     memory_percent: float | None
     steal_percent: float | None
     gpu_percent: float | None
     gpu_memory_bytes: int | None
     gpu_power_w: float | None
+    model_latency_ms: Mapping[str, float | None] | None = None
+    overhead_ms: Mapping[str, float | None] | None = None
+    failed: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    client_cpu_percent: float | None = None
 
 
 def summarize(
@@ -111,7 +123,8 @@ def summarize(
     due = (scheduled >= begin) & (scheduled < end)
     response_ms = np.where(ended[due] > 0, (ended[due] - scheduled[due]) / NS_PER_MS, np.inf)
     served = due & (ended > 0)
-    service_ms = (ended[served] - started[served]) / NS_PER_MS
+    inside = _inside(run, served)
+    service_ms = (ended[served] - started[served]) / NS_PER_MS if run.client is None else inside.predicted_ms
     open_loop = isinstance(run.traffic, OpenLoop)
     block_of = ((scheduled[due] - begin) * BLOCKS // (end - begin)).astype(np.int64)
     names = with_usual(percentiles)
@@ -127,14 +140,48 @@ def summarize(
         lag_ms=percentiles_of(run.lags_ns() / NS_PER_MS),
         saturated=open_loop and _saturated(run),
         backlog=run.backlog,
-        cpu_percent=100 * run.busy_cpu_ns / (end - begin),
+        cpu_percent=None if run.busy_cpu_ns is None else 100 * run.busy_cpu_ns / (end - begin),
         peak_memory_bytes=run.peak_memory_bytes,
-        memory_percent=None if memory_bytes is None else 100 * run.peak_memory_bytes / memory_bytes,
+        memory_percent=_share(run.peak_memory_bytes, memory_bytes),
         steal_percent=_mean(run.telemetry, lambda point: point.steal_percent),
         gpu_percent=_mean(run.telemetry, lambda point: point.gpu_percent),
         gpu_memory_bytes=None if gpu_memory is None else round(gpu_memory),
         gpu_power_w=_mean(run.telemetry, lambda point: point.gpu_power_w),
+        model_latency_ms=percentiles_of(inside.model_ms) if len(inside.model_ms) else None,
+        overhead_ms=percentiles_of(inside.overhead_ms) if len(inside.model_ms) else None,
+        failed=int(np.count_nonzero(due & (ended < 0))),
+        errors={} if run.client is None else dict(run.client.errors),
+        client_cpu_percent=None if run.client is None else run.client.cpu_percent,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inside:
+    """Times of requests inside a server, and outside of it, in ms; empty where it does not say."""
+
+    predicted_ms: np.ndarray
+    model_ms: np.ndarray
+    overhead_ms: np.ndarray
+
+
+def _inside(run: Run, served: np.ndarray) -> _Inside:
+    """Times of those of the requests ``served`` of which the server says them."""
+    queued, predicted = run.samples.queued_ns(), run.samples.predicted_ns()
+    if queued is None or predicted is None:
+        nothing = np.array([], dtype=np.float64)
+        return _Inside(predicted_ms=nothing, model_ms=nothing, overhead_ms=nothing)
+    told = served & (predicted >= 0)
+    model_ns = queued[told] + predicted[told]
+    response_ns = run.samples.response_ns()[told]
+    return _Inside(
+        predicted_ms=predicted[told] / NS_PER_MS,
+        model_ms=model_ns / NS_PER_MS,
+        overhead_ms=(response_ns - model_ns) / NS_PER_MS,
+    )
+
+
+def _share(part: int | None, whole: int | None) -> float | None:
+    return None if part is None or whole is None else 100 * part / whole
 
 
 def confidence_intervals(

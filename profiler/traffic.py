@@ -26,6 +26,9 @@ LEAST_PLATEAU_S = 0.01
 MOST_DURATION_S = 86_400.0
 """A run longer than a day is a typing error."""
 
+FAILED_NS = round(MOST_DURATION_S * NS_PER_S)
+"""What counts as the response time of a request that failed."""
+
 LEAST_STEP_S = 1.0
 """Shorter times between two users who join are part of a ramp."""
 

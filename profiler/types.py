@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -15,6 +16,7 @@ Containment: TypeAlias = Literal["cgroup", "uncontained"]
 TelemetryPoint: TypeAlias = telemetry.TelemetryPoint
 Traffic: TypeAlias = traffic.Traffic
 EnvelopeMethod: TypeAlias = Literal["cgroup-v2", "cgroup-v1", "systemd-scope", "affinity"]
+DriverName: TypeAlias = Literal["inprocess", "http"]
 Stopped: TypeAlias = Literal["backlog", "verdict", "flat", "rate", "latency"]
 
 
@@ -56,14 +58,20 @@ class Configuration:
 class Samples:
     """One entry a request: int64 nanoseconds of one monotonic clock, as bytes.
 
-    ``scheduled`` is when the request was due to arrive, ``started`` when a worker began to serve it, ``ended`` when
-    its prediction was there. A request that was due and never served has zeros for ``started`` and ``ended``. In an
-    open loop the order is that of arrival, in a closed one that of completion, followed by those never served.
+    ``scheduled`` is when the request was due to arrive, ``started`` when a worker began to serve it (over HTTP: when it
+    was sent), ``ended`` when its prediction was there. A request that was due and never served has zeros for
+    ``started`` and ``ended``, and one that failed has the negative of when it did for ``ended``. In an open loop the
+    order is that of arrival, in a closed one that of completion, followed by those never served.
+
+    ``queued`` and ``predicted`` are what a server says of its own time, nanoseconds too: how long the request waited
+    for the predictor, and how long the call took; -1 where it does not say. None where nothing does, and in process.
     """
 
     scheduled: bytes
     started: bytes
     ended: bytes
+    queued: bytes | None = None
+    predicted: bytes | None = None
 
     def scheduled_ns(self) -> np.ndarray:
         return _int64(self.scheduled)
@@ -74,11 +82,46 @@ class Samples:
     def ended_ns(self) -> np.ndarray:
         return _int64(self.ended)
 
+    def queued_ns(self) -> np.ndarray | None:
+        return None if self.queued is None else _int64(self.queued)
+
+    def predicted_ns(self) -> np.ndarray | None:
+        return None if self.predicted is None else _int64(self.predicted)
+
+    def response_ns(self) -> np.ndarray:
+        """Response times; FAILED_NS, a day, for requests that failed, and 0 for those never served."""
+        import numpy as np
+
+        ended = self.ended_ns()
+        return np.where(ended > 0, ended - self.scheduled_ns(), np.where(ended < 0, traffic.FAILED_NS, 0))
+
 
 def _int64(content: bytes) -> np.ndarray:
     import numpy as np
 
     return np.frombuffer(content, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRecord:
+    """What the load client of a run was busy with.
+
+    It had ``processes`` processes on ``cpus``. ``cpu_percent`` is the CPU time on the plateau of the busiest of them,
+    without what it spent waiting for arrivals, and None where the plateau was too short to tell. ``between_us`` is the
+    mean time of a user of a closed loop between an answer and the next request, in microseconds; 0 in an open loop.
+    ``connections`` is how many were open at the same time, ``reconnections`` how many were opened while the run went
+    on. ``errors`` counts the requests that failed, by kind, over the whole run. ``shares_cpus`` says that the client
+    ran on CPUs of the server.
+    """
+
+    processes: int
+    cpus: tuple[int, ...]
+    cpu_percent: float | None
+    between_us: float = 0.0
+    connections: int
+    reconnections: int
+    errors: Mapping[str, int]
+    shares_cpus: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +137,13 @@ class Run:
     ``threads_per_worker`` counts every thread that lived at the end, the interpreter's own included;
     ``threads_outside`` those of them that were allowed on a CPU outside the envelope. ``peak_memory_bytes`` is the sum
     over workers of the largest resident size since their start.
+
+    Over HTTP the same is said of the processes of the server, and ``client`` is there. A request begins to be served
+    when the server says so, else when it is sent, and ``lags`` are those of arrivals that had a connection. Of a server
+    that cannot be seen from here ``busy_cpu_ns`` and ``peak_memory_bytes`` are None, and nothing is said of threads.
     """
 
-    driver: Literal["inprocess"]
+    driver: DriverName
     traffic: Traffic
     samples: Samples
     plateau_ns: tuple[int, int]
@@ -104,11 +151,12 @@ class Run:
     backlog: int
     stopped: Stopped | None = None
     lags: bytes
-    busy_cpu_ns: int
+    busy_cpu_ns: int | None
     threads_per_worker: tuple[int, ...]
     threads_outside: int
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     telemetry: tuple[TelemetryPoint, ...]
+    client: ClientRecord | None = None
 
     def lags_ns(self) -> np.ndarray:
         return _int64(self.lags)

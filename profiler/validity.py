@@ -3,8 +3,8 @@
 A run with a problem is INVALID: it says nothing about the configuration, neither good nor bad. Each rule speaks only
 where it is sure: counters that advance in steps are given the benefit of a step, and what a configuration does to
 itself (more threads than CPUs) is its own property and no problem of the measurement. What telemetry could not read
-raises no problem. The rules about a load client (how busy it is, whether it kept up with the offered rate) belong to
-drivers that have one; in process there is none, and what is offered arrives by definition.
+raises no problem. Rules about the load client are for drivers that have one; in process there is none, and what is
+offered arrives by definition.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from servefit.profiler.types import Containment, Run, TelemetryPoint
 
 Kind: TypeAlias = Literal[
-    "schedule lag", "competing load", "steal", "throttling", "outside the envelope", "Little's law"
+    "schedule lag",
+    "competing load",
+    "steal",
+    "throttling",
+    "outside the envelope",
+    "Little's law",
+    "client saturated",
+    "client behind",
+    "client on the server's CPUs",
 ]
 
 _TICK_NS = 10_000_000
@@ -42,6 +50,9 @@ _MOST_DELAY = 0.05
 _MOST_STEAL = 0.01
 _MOST_OVERUSE = 0.03
 _MOST_OFF = 0.05
+_MOST_CLIENT_PERCENT = 80.0
+_BUSY_CLIENT_PERCENT = 50.0
+_LEAST_SENT = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +63,19 @@ class Problem:
     reason: str
     remedy: str
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether another attempt may be spared it."""
+        return self.kind != "client on the server's CPUs"
+
 
 def problems(
     run: Run, *, limit_ms: float | None, cpus: tuple[int, ...], containment: Containment = "uncontained"
 ) -> tuple[Problem, ...]:
     """Everything that makes ``run``, made in the envelope ``cpus``, a bad measurement; empty for a good one.
 
-    ``limit_ms`` is the latency limit of the SLA, None without one. The rules:
+    ``cpus`` are none for a server that cannot be seen. ``limit_ms`` is the latency limit of the SLA, None without one.
+    The rules:
 
     - schedule lag: arrivals that an idle worker waited for were started late, by more than 5 % of ``limit_ms``, and so
       were significantly more than 1 % of them (99 % confidence). Without an SLA the measured p95 response time stands
@@ -73,6 +90,15 @@ def problems(
       their threads was allowed elsewhere. Under affinity alone libraries re-pin their threads as a matter of course:
       that is what "uncontained" warns of, and competing load may go unseen there.
     - Little's law: in a closed loop users = throughput x mean response time; off by more than 5 %, requests were lost.
+      Over HTTP the time that the client takes between an answer and the next request is added to the response time.
+
+    Over HTTP the lags are those of arrivals that had a connection, and there are three rules more:
+
+    - client on the server's CPUs: what the client does takes time from the server; nothing else is then said of
+      competing load, which it is.
+    - client saturated: it used more than 80 % of its CPU, without what it spent waiting.
+    - client behind: less than 99 % of what was due was sent, and the client was busy for half of the time or more.
+      Where it was not, it was the server that did not take more.
     """
     points = _on_plateau(run)
     found = (
@@ -82,6 +108,9 @@ def problems(
         _throttling(points),
         _outside(run, points, cpus, containment),
         _littles_law(run),
+        _client_on_the_servers_cpus(run),
+        _client_saturated(run),
+        _client_behind(run),
     )
     return tuple(problem for problem in found if problem is not None)
 
@@ -118,13 +147,15 @@ def _schedule_lag(
     if len(late) <= share + _ONE_SIDED_99 * sqrt(share * 0.99):
         return None
     delay_ns = _total_ns(points, lambda point: point.run_queue_percent)
-    if _oversubscribed(run, cpus) and delay_ns is not None and delay_ns >= late.sum():
+    own_fault = run.client is None and _oversubscribed(run, cpus)
+    if own_fault and delay_ns is not None and delay_ns >= late.sum():
         return None
     p99_ms = float(np.percentile(lags, 99)) / NS_PER_MS
+    begun = "started" if run.client is None else "sent"
     against = "the SLA's limit" if limit_ms is not None else "the p95 response time"
     return Problem(
         kind="schedule lag",
-        reason=f"requests were started late: p99 of the schedule lag is {p99_ms:.3g} ms, "
+        reason=f"requests were {begun} late: p99 of the schedule lag is {p99_ms:.3g} ms, "
         f"{100 * p99_ms / against_ms:.0f} % of {against}, {100 * _MOST_LAG:.0f} % are allowed",
         remedy="stop what else runs here; servefit host says what that is",
     )
@@ -141,6 +172,8 @@ def _p95_ms(run: Run) -> float | None:
 
 
 def _competing_load(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[int, ...]) -> Problem | None:
+    if run.client is not None and run.client.shares_cpus:
+        return None
     seen_ns = _seen_ns(points)
     own_ns = _total_ns(points, lambda point: point.own_percent) or 0.0
     foreign_ns = _total_ns(points, lambda point: point.foreign_percent)
@@ -235,14 +268,57 @@ def _littles_law(run: Run) -> Problem | None:
     end = min(run.plateau_ns[1], int(scheduled.max(initial=begin)))
     if end <= begin:
         return None
-    left = np.where(ended == 0, end, ended)
+    left = np.where(ended == 0, end, np.abs(ended))
     inside_ns = np.clip(left, begin, end) - np.clip(scheduled, begin, end)
     counted = float(inside_ns.sum()) / (end - begin)
+    if run.client is not None:
+        arrived = np.count_nonzero((scheduled >= begin) & (scheduled < end))
+        counted += arrived * 1000 * run.client.between_us / (end - begin)
     users = users_of(run)
+    if run.client is not None and run.client.errors:
+        # A user who could not connect waits for a moment before the next try, and is in no request meanwhile.
+        return None
     if abs(counted / users - 1) <= _MOST_OFF:
         return None
     return Problem(
         kind="Little's law",
         reason=f"{users} users, but throughput x mean response time is {counted:.4g}: requests were lost",
         remedy="report this: the driver is at fault, or the clock of this machine is",
+    )
+
+
+def _client_on_the_servers_cpus(run: Run) -> Problem | None:
+    if run.client is None or not run.client.shares_cpus:
+        return None
+    return Problem(
+        kind="client on the server's CPUs",
+        reason="no CPU was left for the load client, which took time from the server that it measures",
+        remedy="give the server fewer CPUs (--profile), or measure in process",
+    )
+
+
+def _client_saturated(run: Run) -> Problem | None:
+    if run.client is None or run.client.cpu_percent is None or run.client.cpu_percent <= _MOST_CLIENT_PERCENT:
+        return None
+    return Problem(
+        kind="client saturated",
+        reason=f"the load client used {run.client.cpu_percent:.0f} % of its CPU, {_MOST_CLIENT_PERCENT:.0f} % are "
+        "allowed: the server may be able to do more",
+        remedy="leave more CPUs to the client, or measure in process",
+    )
+
+
+def _client_behind(run: Run) -> Problem | None:
+    if run.client is None or isinstance(run.traffic, ClosedLoop) or not run.offered:
+        return None
+    begin, end = run.plateau_ns
+    scheduled, started = run.samples.scheduled_ns(), run.samples.started_ns()
+    sent = int(np.count_nonzero((scheduled >= begin) & (scheduled < end) & (started > 0) & (started < end)))
+    if sent >= _LEAST_SENT * run.offered or (run.client.cpu_percent or 0.0) < _BUSY_CLIENT_PERCENT:
+        return None
+    return Problem(
+        kind="client behind",
+        reason=f"the load client sent {sent} of {run.offered} requests that were due, and was busy for "
+        f"{run.client.cpu_percent:.0f} % of the time",
+        remedy="leave more CPUs to the client, or ask for a lower rate",
     )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from servefit.profiler.inprocess.schedule import ArrivalSchedule
-    from servefit.profiler.inprocess.users import WaitingUsers
+    from servefit.profiler.driving.progress import Stoppable
+    from servefit.profiler.driving.schedule import ArrivalSchedule
     from servefit.profiler.stopping import StoppingCondition, StoppingConditions
     from servefit.profiler.traffic import ClosedLoop
 
@@ -51,9 +51,9 @@ class ClosedLoopEnd:
     one that ended the run."""
 
     def __init__(
-        self, users: WaitingUsers, traffic: ClosedLoop, conditions: StoppingConditions | None, *, start_ns: int
+        self, run: Stoppable, traffic: ClosedLoop, conditions: StoppingConditions | None, *, start_ns: int
     ) -> None:
-        self._users = users
+        self._run = run
         self._rule = None if conditions is None else StoppingRule(conditions, traffic.plateaus())
         self._limits = 0 if conditions is None else len(conditions.thresholds)
         self._start_ns = start_ns
@@ -63,10 +63,10 @@ class ClosedLoopEnd:
     def look(self) -> None:
         if self._rule is None or self.reached is not None or time.monotonic_ns() >= self._end_ns:
             return
-        told = self._users.words.told(limits=self._limits)
+        told = self._run.words.told(limits=self._limits)
         if told is None:
             return
         at_ns, answered, slower = told
         self.reached = self._rule.update((at_ns - self._start_ns) / NS_PER_S, answered, slower)
         if self.reached is not None:
-            self._users.stop()
+            self._run.stop()

@@ -1,10 +1,12 @@
-"""What a worker prints: read as it comes, so that it never blocks, and only the tail is kept."""
+"""What a worker prints: read as it comes, so that it never blocks. Only the tail is kept, and all of it passed on where
+somebody wants to see it."""
 
 from __future__ import annotations
 
 import os
 import select
 import threading
+from collections.abc import Callable
 
 TAIL_BYTES = 16_384
 _LOOK_EVERY_MS = 100
@@ -21,12 +23,19 @@ class CapturedOutput:
         self._read_end, self.write_end = os.pipe()
         os.set_blocking(self._read_end, False)
         self._tail = b""
+        self._reading = threading.Lock()
+        self._pass_on: Callable[[bytes], object] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._drain, name="servefit-worker-output", daemon=True)
 
     def child_started(self) -> None:
         os.close(self.write_end)
         self._thread.start()
+
+    def pass_on(self, write: Callable[[bytes], object]) -> None:
+        """Give ``write`` what is printed from now on. What has been printed before is not passed on."""
+        self._read_what_is_there()
+        self._pass_on = write
 
     def close(self) -> str:
         """Stop reading, and give the end of what was printed. Call it once, after the child is dead."""
@@ -49,12 +58,15 @@ class CapturedOutput:
     def _read_what_is_there(self) -> bool:
         """Move what the pipe holds into the tail; give False at its end."""
         while True:
-            try:
-                chunk = os.read(self._read_end, 65_536)
-            except BlockingIOError:
-                return True
-            if not chunk:
-                return False
-            self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+            with self._reading:
+                try:
+                    chunk = os.read(self._read_end, 65_536)
+                except BlockingIOError:
+                    return True
+                if not chunk:
+                    return False
+                self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+                if self._pass_on is not None:
+                    self._pass_on(chunk)
             if self._stop.is_set():
                 return True

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
 from servefit.isolation import death, end_process_group
-from servefit.profiler.inprocess.output import CapturedOutput
+from servefit.profiler.driving.output import CapturedOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.envelope.types import Envelope
 
-_MODULE = "servefit.profiler.inprocess.worker"
+_MODULE = "servefit.profiler.driving.worker"
 _LOOK_EVERY_S = 0.1
 
 _Answer = TypeVar("_Answer")
@@ -42,11 +42,16 @@ class _Worker:
 
 
 class WorkerProcesses:
-    """Processes in ``envelope`` that share the memory behind ``memory_fd``, and find what to load behind ``setup_fd``.
-    None is there until :meth:`launch`."""
+    """Processes in ``envelope`` that call ``function`` ("package.module:function"), share the memory behind
+    ``memory_fd``, and find what to load behind ``setup_fd``. None is there until :meth:`launch`. ``called`` is what
+    errors call one of them."""
 
-    def __init__(self, envelope: Envelope, memory_fd: int, setup_fd: int) -> None:
+    def __init__(
+        self, envelope: Envelope, function: str, memory_fd: int, setup_fd: int, *, called: str = "worker"
+    ) -> None:
         self.envelope = envelope
+        self._function = function
+        self._called = called
         self._inherited = (memory_fd, setup_fd)
         self._workers: list[_Worker] = []
 
@@ -54,14 +59,15 @@ class WorkerProcesses:
     def pids(self) -> tuple[int, ...]:
         return tuple(worker.process.pid for worker in self._workers)
 
-    def launch(self, environment: Mapping[str, str]) -> None:
-        """Start one more worker, with ``environment`` added to this process's own; it begins to load at once."""
+    def launch(self, environment: Mapping[str, str], *, cpus: tuple[int, ...] | None = None) -> None:
+        """Start one more worker, with ``environment`` added to this process's own, on ``cpus`` or all of the
+        envelope's. It begins to load at once."""
         number = len(self._workers)
         connection, theirs = Pipe()
         output = CapturedOutput()
-        cpus = ",".join(map(str, self.envelope.cpus))
+        pinned_to = ",".join(map(str, self.envelope.cpus if cpus is None else cpus))
         descriptors = (theirs.fileno(), *self._inherited)
-        arguments = [cpus, *map(str, descriptors), str(number), *self.envelope.join_files]
+        arguments = [self._function, pinned_to, *map(str, descriptors), str(number), *self.envelope.join_files]
         with theirs:
             try:
                 process = subprocess.Popen(
@@ -77,7 +83,7 @@ class WorkerProcesses:
             except OSError as error:
                 connection.close()
                 output.close()
-                raise MeasurementError(f"cannot start worker {number + 1}: {error.strerror}") from error
+                raise MeasurementError(f"cannot start {self._called} {number + 1}: {error.strerror}") from error
         self._workers.append(_Worker(process=process, connection=connection, output=output))
         output.child_started()
 
@@ -118,7 +124,7 @@ class WorkerProcesses:
                 if isinstance(answer, ServefitError):
                     raise answer
                 if not isinstance(answer, kind):
-                    raise MeasurementError(f"a worker answered {answer!r} to {what}")
+                    raise MeasurementError(f"a {self._called} answered {answer!r} to {what}")
                 answers[number] = answer
             for connection, number in waiting.items():
                 worker = self._workers[number]
@@ -141,14 +147,20 @@ class WorkerProcesses:
         end_process_group(worker.process)
         worker.connection.close()
         printed = worker.output.close()
-        limit = self.envelope.memory_limit_bytes
-        if status != -signal.SIGKILL:
-            raise death(status, printed, limit)
-        if not self.envelope.oom_kills():
-            raise WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
-        if limit is None:
-            raise OutOfMemory("killed with SIGKILL, while the kernel killed for memory: most likely one of its victims")
-        raise OutOfMemory(
-            f"killed by the kernel: the workers need more memory than the {limit / 2**20:,.0f} MiB of the profile",
-            limit_bytes=limit,
-        )
+        raise death_within(self.envelope, status, printed, called=self._called)
+
+
+def death_within(envelope: Envelope, status: int, printed: str, *, called: str) -> WorkerCrashed | OutOfMemory:
+    """The error for a child in ``envelope`` that ended with ``status``, having ``printed`` this last. The likes of it
+    are ``called`` so."""
+    limit = envelope.memory_limit_bytes
+    if status != -signal.SIGKILL:
+        return death(status, printed, limit)
+    if not envelope.oom_kills():
+        return WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
+    if limit is None:
+        return OutOfMemory("killed with SIGKILL, while the kernel killed for memory: most likely one of its victims")
+    return OutOfMemory(
+        f"killed by the kernel: the {called}s need more memory than the {limit / 2**20:,.0f} MiB of the profile",
+        limit_bytes=limit,
+    )

@@ -12,12 +12,12 @@ from typing import Self
 
 import numpy as np
 
-from servefit.profiler.inprocess.memory import SharedWords
+from servefit.profiler.driving.memory import SharedWords
+from servefit.profiler.traffic import FAILED_NS
 
 NEXT, LIMIT, DRAIN_NS, _SIZE, _STOPPED_NS = range(5)
 """Header words that the serving loop works on: the next arrival to be claimed, the first that nobody may claim, and
-when
-to stop serving what waits."""
+when to stop serving what waits."""
 
 _NEVER = 2**63 - 1
 _LOCK_PATIENCE_S = 1.0
@@ -26,7 +26,8 @@ _DRAIN_NS = 5_000_000_000
 
 class ArrivalSchedule:
     """A view of the schedule in ``words``. Times are int64 nanoseconds of ``time.monotonic_ns``; ``due`` is one longer
-    than the others and ends with a time that never comes. ``started`` and ``ended`` are zero until they are known."""
+    than the others and ends with a time that never comes. ``started`` and ``ended`` are zero until they are known; of a
+    request that failed, ``ended`` is the negative of when it did."""
 
     def __init__(self, words: SharedWords) -> None:
         self.words = words
@@ -39,8 +40,7 @@ class ArrivalSchedule:
     @classmethod
     def write(cls, memory: int, arrivals_ns: np.ndarray, *, workers: int) -> Self:
         """Lay out a new schedule in the memory behind ``memory``. ``arrivals_ns``, ascending, count from the moment
-        that
-        :meth:`begin_at` fixes: writing many takes a while."""
+        that :meth:`begin_at` fixes: writing many takes a while."""
         size = len(arrivals_ns)
         words = SharedWords.create(memory, workers=workers, body_words=3 * size + 1)
         words.header[_SIZE] = words.header[LIMIT] = size
@@ -88,19 +88,22 @@ class ArrivalSchedule:
         return self.header[_STOPPED_NS] or None
 
     def answered(self) -> np.ndarray:
-        """Response times in ns, in order of arrival, up to the first arrival that has no answer yet."""
+        """Response times in ns, in order of arrival, up to the first arrival that has no answer yet. Those that failed
+        have FAILED_NS."""
         claimed = min(self.header[NEXT], self.header[LIMIT])
         ended = np.frombuffer(self.ended[:claimed], dtype=np.int64)
         unanswered = np.flatnonzero(ended == 0)
         known = int(unanswered[0]) if len(unanswered) else claimed
-        return ended[:known] - np.frombuffer(self.due[:known], dtype=np.int64)
+        response_ns = ended[:known] - np.frombuffer(self.due[:known], dtype=np.int64)
+        return np.where(ended[:known] < 0, FAILED_NS, response_ns)
 
     def busy(self, known: int) -> float:
         """For which part of the time workers were serving, from the first arrival to the ``known``-th: 2.0 is two of
         them. Requests of one batch, which are served at the same time, follow each other."""
         if known < 2:
             return 0.0
-        started, ended = (np.frombuffer(view[:known], dtype=np.int64) for view in (self.started, self.ended))
+        started = np.frombuffer(self.started[:known], dtype=np.int64)
+        ended = np.abs(np.frombuffer(self.ended[:known], dtype=np.int64))
         calls = np.flatnonzero(np.diff(started, prepend=0))
         return float((ended[calls] - started[calls]).sum() / (ended.max() - self.due[0]))
 

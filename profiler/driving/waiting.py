@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from servefit.profiler.inprocess.memory import SharedWords
+    from servefit.profiler.driving.memory import SharedWords
 
 _PR_SET_TIMERSLACK = 29
 

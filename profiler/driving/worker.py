@@ -1,28 +1,41 @@
-"""The first statements of a measurement worker: enter the envelope, and only then import anything.
+"""How a child begins: it enters its envelope, imports what it is to do, and talks to its parent until that hangs up.
 
-A library that starts threads while it is imported starts them on the CPUs that the process has by then. Environment
-variables are set by the parent, before this process began. What a worker does is in ``serving``.
+Environment variables are set by the parent, before this process began. What a child does is in the function that it is
+told: ``serve`` of ``inprocess.serving`` or of ``http.serving``.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+
+from servefit.profiler.driving.entering import die_with_parent, enter
 
 
 def main() -> None:
-    """Arguments: the CPUs, comma-separated; file descriptors of the socket, of the shared memory and of the setup;
-    the worker's number; the files that take a process into the envelope."""
-    cpus, connection, memory, setup, number, *join_files = sys.argv[1:]
-    for name in join_files:
-        descriptor = os.open(name, os.O_WRONLY)
-        os.write(descriptor, str(os.getpid()).encode())
-        os.close(descriptor)
-    os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
+    """Arguments: the function ("package.module:function"); the CPUs, comma-separated; file descriptors of the socket,
+    of the shared memory and of the setup; the child's number; the files that take a process into the envelope.
 
-    from servefit.profiler.inprocess.serving import serve
+    The function is called with all of these but the first two and the last; a ServefitError that it raises goes to the
+    parent, anything else ends the process.
+    """
+    function, cpus, connection, memory, setup, number, *join_files = sys.argv[1:]
+    enter(cpus, join_files)
+    die_with_parent()
 
-    serve(int(connection), int(memory), int(setup), int(number))
+    from importlib import import_module
+    from multiprocessing.connection import Connection
+
+    from servefit.errors import ServefitError
+
+    module, _, name = function.partition(":")
+    serve = getattr(import_module(module), name)
+    with Connection(int(connection)) as parent:
+        try:
+            serve(parent, int(memory), int(setup), int(number))
+        except ServefitError as error:
+            parent.send(error)
+        except EOFError:
+            pass  # the parent has hung up
 
 
 if __name__ == "__main__":

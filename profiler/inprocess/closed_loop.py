@@ -10,50 +10,23 @@ import time
 from array import array
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
+from servefit.profiler.driving.progress import TELL_EVERY_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
+    from servefit.profiler.driving.progress import Progress
+    from servefit.profiler.driving.waiting import Waiting
     from servefit.profiler.inprocess.requests import Requests
     from servefit.profiler.inprocess.users import WaitingUsers
-    from servefit.profiler.inprocess.waiting import Waiting
 
 _LOOK_EVERY_NS = 100_000
-_TELL_EVERY_NS = 20_000_000
 _DRAIN_NS = 5_000_000_000
 
 Recorded: TypeAlias = "tuple[array[int], array[int], array[int]]"
 """Scheduled, started and ended of every request, in the order that the worker answered them."""
-
-
-class Progress:
-    """Knows when the run ends, and tells the parent how far worker ``number`` is where the run may be stopped before
-    that: how many requests it has answered, and how many took longer than each of ``limits_ns`` (None: nobody asks)."""
-
-    def __init__(self, users: WaitingUsers, number: int, *, limits_ns: tuple[float, ...] | None, end_ns: int) -> None:
-        self._users = users
-        self._number = number
-        self._limits_ns = limits_ns
-        self._end_ns = end_ns
-        self._told = 0
-        self._slower = [0] * len(limits_ns or ())
-
-    def tell(self, now_ns: int, scheduled: array[int], ended: array[int]) -> int:
-        """Tell what was recorded up to ``now_ns``; give when the run ends, as far as is known by now."""
-        if self._limits_ns is None:
-            return self._end_ns
-        # Of copies: an array that somebody looks at cannot grow.
-        response_ns = _int64(ended[self._told :]) - _int64(scheduled[self._told :])
-        self._told = len(ended)
-        for place, limit_ns in enumerate(self._limits_ns):
-            self._slower[place] += int(np.count_nonzero(response_ns > limit_ns))
-        self._users.words.tell(self._number, now_ns, self._told, self._slower)
-        return min(self._end_ns, self._users.stopped_ns or self._end_ns)
-
-
-def _int64(values: array[int]) -> np.ndarray:
-    return np.frombuffer(values, dtype=np.int64)
 
 
 def serve_users(
@@ -86,7 +59,7 @@ def serve_users(
     while True:
         if now >= tell_ns:
             end_ns = progress.tell(now, scheduled, ends)
-            tell_ns = min(end_ns, now + _TELL_EVERY_NS)
+            tell_ns = min(end_ns, now + TELL_EVERY_NS)
             over = now >= end_ns
         if over:
             # Nobody comes again; requests that were due before the end still get their answer.

@@ -1,17 +1,13 @@
 """What a measurement worker and its parent tell each other, pickled over one socket.
 
-The Setup is too big for that: it lies in memory that all workers inherit. The order is always the same. Worker: Loaded.
-Then for every run, parent: Prepare, worker: Ready,
-parent: BeginOpen or BeginClosed, worker: Record. Or, between runs, parent: TimeCalls, worker: CallTimes. Instead of any
-answer a worker may send a ServefitError, after which it ends.
+The Setup is too big for that: see ``driving.setup``. The order is always the same. Worker: Loaded. Then for every run,
+parent: Prepare, worker: Ready, parent: BeginOpen or BeginClosed, worker: Record. Or, between runs, parent: TimeCalls,
+worker: CallTimes. Instead of any answer a worker may send a ServefitError, after which it ends.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,20 +30,6 @@ class Setup:
     rows: np.ndarray
     rows_per_request: int
     max_batch: int
-
-
-def write_setup(setup: Setup, memory: int) -> None:
-    """Leave ``setup`` in the memory behind ``memory``. A worker that hangs before it reads is nobody's problem then."""
-    with open(memory, "wb", closefd=False) as stream:
-        pickle.dump(setup, stream, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def read_setup(memory: int) -> Setup:
-    """What :func:`write_setup` left. Every worker reads it, and inherited descriptors share their place in the file."""
-    with Path(f"/proc/self/fd/{memory}").open("rb") as stream:
-        setup: Setup = pickle.load(stream)
-    os.close(memory)
-    return setup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

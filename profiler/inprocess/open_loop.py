@@ -12,16 +12,16 @@ from array import array
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from servefit.profiler.inprocess.schedule import DRAIN_NS, LIMIT, NEXT
+from servefit.profiler.driving.schedule import DRAIN_NS, LIMIT, NEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
 
+    from servefit.profiler.driving.schedule import ArrivalSchedule
+    from servefit.profiler.driving.waiting import Waiting
     from servefit.profiler.inprocess.requests import Requests
-    from servefit.profiler.inprocess.schedule import ArrivalSchedule
-    from servefit.profiler.inprocess.waiting import Waiting
 
     Predict = Callable[[np.ndarray], np.ndarray]
 

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
-import signal
 import sys
 import time
 from array import array
 from importlib import import_module
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.errors import ServefitError
-from servefit.profiler.inprocess.closed_loop import Progress, Recorded, serve_users
-from servefit.profiler.inprocess.memory import SharedWords
-from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record, read_setup
+from servefit.profiler.driving.memory import SharedWords
+from servefit.profiler.driving.progress import Progress
+from servefit.profiler.driving.schedule import ArrivalSchedule
+from servefit.profiler.driving.setup import read_setup
+from servefit.profiler.driving.waiting import Waiting, sleep_punctually
+from servefit.profiler.inprocess.closed_loop import Recorded, serve_users
+from servefit.profiler.inprocess.messages import BeginClosed, BeginOpen, Loaded, Prepare, Ready, Record
 from servefit.profiler.inprocess.open_loop import serve_batches, serve_singly
 from servefit.profiler.inprocess.requests import Requests
-from servefit.profiler.inprocess.schedule import ArrivalSchedule
 from servefit.profiler.inprocess.users import WaitingUsers
-from servefit.profiler.inprocess.waiting import Waiting, sleep_punctually
 from servefit.profiler.inprocess.warm_up import warm_up
 from servefit.profiler.microbenchmark.timing import TimeCalls, time_calls
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from servefit.backends.types import Predictor
-
-_PR_SET_PDEATHSIG = 1
-
-
-def serve(connection_fd: int, memory_fd: int, setup_fd: int, number: int) -> None:
-    """Talk to the parent as ``messages`` describes. A ServefitError goes to it; anything else ends the process."""
-    _die_with_parent()
-    with Connection(connection_fd) as parent:
-        try:
-            _serve(parent, memory_fd, setup_fd, number)
-        except ServefitError as error:
-            parent.send(error)
-        except EOFError:
-            pass  # the parent has hung up
+    from servefit.profiler.inprocess.messages import Setup
 
 
-def _serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> None:
+def serve(parent: Connection, memory_fd: int, setup_fd: int, number: int) -> None:
+    """Talk to the parent as ``messages`` describes, until EOFError says that it has hung up."""
     envelope = os.sched_getaffinity(0)
-    setup = read_setup(setup_fd)
+    setup: Setup = read_setup(setup_fd)
     # At the end, so that nothing there stands in for a library.
     sys.path.extend(entry for entry in setup.import_path if entry not in sys.path)
     began = time.monotonic_ns()
@@ -164,13 +152,6 @@ class _Run:
         # Requests that wait at the end of the plateau are served after it; only its share of the time counts.
         watched = max(time.monotonic_ns(), end_ns) - self._counted_from_ns
         self._busy_cpu_ns = max(0, round(busy * (end_ns - begin_ns) / watched))
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends, even if that is killed outright."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
 def _thread_masks() -> list[set[int]]:

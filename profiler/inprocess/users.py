@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from servefit.profiler.inprocess.memory import SharedWords
+from servefit.profiler.driving.memory import SharedWords
 
 _JOINED, _HEAD, _TAIL, _USERS, _STOPPED_NS = range(5)
 _NEVER = 2**63 - 1

@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.environment import worker_environment
 from servefit.errors import SpecError
+from servefit.profiler.driving.ending import ClosedLoopEnd, OpenLoopEnd
+from servefit.profiler.driving.processes import WorkerProcesses
+from servefit.profiler.driving.schedule import ArrivalSchedule
+from servefit.profiler.driving.setup import write_setup
+from servefit.profiler.driving.staying import staying_on
 from servefit.profiler.envelope.opening import open_envelope
-from servefit.profiler.inprocess.ending import ClosedLoopEnd, OpenLoopEnd
 from servefit.profiler.inprocess.messages import (
     BeginClosed,
     BeginOpen,
@@ -26,10 +31,7 @@ from servefit.profiler.inprocess.messages import (
     Ready,
     Record,
     Setup,
-    write_setup,
 )
-from servefit.profiler.inprocess.processes import WorkerProcesses
-from servefit.profiler.inprocess.schedule import ArrivalSchedule
 from servefit.profiler.inprocess.users import WaitingUsers
 from servefit.profiler.microbenchmark.timing import CallTimes, TimeCalls
 from servefit.profiler.steps import offered_and_backlog, on_plateau
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from servefit.backends.types import Artifact
-    from servefit.profiler.inprocess.ending import Enough
-    from servefit.profiler.inprocess.memory import SharedWords
+    from servefit.profiler.driving.ending import Enough
+    from servefit.profiler.driving.memory import SharedWords
     from servefit.profiler.stopping import StoppingConditions
     from servefit.profiler.traffic import ClosedLoop
     from servefit.profiler.types import EnvelopeMethod, Stopped, TelemetryPoint
@@ -56,6 +58,7 @@ MOST_ROWS_A_CALL = 1_000_000
 MOST_BATCH_DELAY_US = 10_000_000
 """A typing error must not take the machine down."""
 
+_SERVE = "servefit.profiler.inprocess.serving:serve"
 _SPIN_NS = 200_000
 _LEAD_NS = 20_000_000
 
@@ -101,10 +104,13 @@ def start_workers(
         stack.callback(os.close, setup_fd)
         write_setup(setup, setup_fd)
         envelope = stack.enter_context(open_envelope(cpus, memory_bytes, method=method))
-        processes = WorkerProcesses(envelope, memory_fd, setup_fd)
+        processes = WorkerProcesses(envelope, _SERVE, memory_fd, setup_fd)
         stack.callback(processes.end)
+        environment = worker_environment(
+            configuration.settings.threads, configuration.environment, gpu=configuration.gpu
+        )
         for _ in range(configuration.workers):
-            processes.launch(_environment(configuration))
+            processes.launch(environment)
         loaded = processes.answers(Loaded, "loading the artifact", load_timeout_s)
         load_s = max(answer.load_ns for answer in loaded) / NS_PER_S
         yield Workers(configuration, processes, memory_fd=memory_fd, outside=outside, load_s=load_s, grace_s=grace_s)
@@ -154,6 +160,11 @@ class Workers:
         self._memory_fd = memory_fd
         self._outside = outside
         self._grace_s = grace_s
+
+    @property
+    def usual_users(self) -> int:
+        """How many users at once keep every worker busy."""
+        return self.configuration.workers * self.configuration.max_batch
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -274,7 +285,7 @@ class Workers:
         """Let the workers begin, watch them, and wait for their records, calling ``look`` every now and then."""
         cpus, gpu = self.envelope.cpus, self.configuration.gpu
         with (
-            _staying_outside(self._outside),
+            staying_on(self._outside),
             watching(self.pids, words.waiting_ns, gpu=gpu, cpus=cpus, others=self._outside) as telemetry,
         ):
             self._processes.tell(begin)
@@ -285,32 +296,6 @@ class Workers:
         """Spinning makes a waiting worker punctual, unless it takes the CPU from one that has work to do."""
         needed = self.configuration.workers * self.configuration.settings.threads
         return _SPIN_NS if needed <= len(self.envelope.cpus) else 0
-
-
-@contextmanager
-def _staying_outside(cpus: tuple[int, ...]) -> Iterator[None]:
-    """Keep this thread on ``cpus``, if there are any, so that it does not take those of the workers."""
-    before = os.sched_getaffinity(0)
-    if cpus:
-        os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def _environment(configuration: Configuration) -> dict[str, str]:
-    """What workers find in their environment from the start; the user's own variables come last."""
-    threads = str(configuration.settings.threads)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    gpu = configuration.gpu
-    # CUDA numbers devices by speed unless told to number them as NVML does.
-    return {
-        **dict.fromkeys(names, threads),
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}),
-        **dict(configuration.environment),
-    }
 
 
 def backlog_cap(traffic: OpenLoop, configuration: Configuration) -> int:

@@ -1,5 +1,7 @@
 """One measurement, one file: all that was recorded, so that every figure can be computed from it again.
 
+Runs of an endpoint that is not ours are kept in the same way.
+
 A file is gzip. Unpacked, its first line is a JSON object: ``format``, ``schema``, the version of ``servefit`` that
 wrote it, ``measurement`` (see ``documents``), and ``arrays``, which describes the rest (see ``arrays``). Nothing in a
 file is ever run, and gzip's checksum guards all of it.
@@ -11,9 +13,10 @@ import json
 import zlib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from servefit.errors import SpecError, UnreadableMeasurement
+from servefit.profiler.endpoint_runs import EndpointRuns
 from servefit.profiler.storage.arrays import LEVEL, pack, unpack
 from servefit.profiler.storage.documents import Misfit, from_document, to_document
 from servefit.profiler.types import Measurement
@@ -21,21 +24,23 @@ from servefit.state import write_atomically
 
 FORMAT = "servefit measurement"
 
-SCHEMA = 2
+SCHEMA = 3
 """Goes up with every change of the fields of a measurement, or of how they are written."""
+
+_Kept = TypeVar("_Kept", Measurement, EndpointRuns)
 
 _GZIP = 16 + zlib.MAX_WBITS
 """Tells zlib that gzip's header and checksum are around its stream."""
 
 
-def save_measurement(measurement: Measurement, path: Path, *, variable: str | None = None) -> None:
+def save_measurement(measurement: Measurement | EndpointRuns, path: Path, *, variable: str | None = None) -> None:
     """Write ``measurement`` to ``path``, which holds the old content or the whole new one at any time.
 
     ``variable`` names the environment variable that says where the file goes, None where the user named ``path``.
     Raises StateError.
     """
     arrays: list[bytes] = []
-    document = to_document(measurement, Measurement, arrays, "measurement")
+    document = to_document(measurement, type(measurement), arrays, "measurement")
     descriptions, content = pack(arrays)
     header = {
         "format": FORMAT,
@@ -51,6 +56,15 @@ def save_measurement(measurement: Measurement, path: Path, *, variable: str | No
 
 def load_measurement(path: Path) -> Measurement:
     """The measurement that was saved in ``path``, equal to the one that was. Raises UnreadableMeasurement."""
+    return _load(path, Measurement)
+
+
+def load_endpoint_runs(path: Path) -> EndpointRuns:
+    """The runs of an endpoint that were saved in ``path``. Raises UnreadableMeasurement."""
+    return _load(path, EndpointRuns)
+
+
+def _load(path: Path, kind: type[_Kept]) -> _Kept:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -65,7 +79,7 @@ def load_measurement(path: Path) -> Measurement:
     if header.get("schema") != SCHEMA:
         raise _other_schema(path, header)
     try:
-        return _measurement(header, arrays)
+        return _measurement(header, arrays, kind)
     except (Misfit, SpecError, ValueError, OverflowError) as error:
         raise UnreadableMeasurement(path, str(error)) from error
 
@@ -91,12 +105,12 @@ def _other_schema(path: Path, header: dict[str, Any]) -> UnreadableMeasurement:
     )
 
 
-def _measurement(header: dict[str, Any], content: bytes) -> Measurement:
+def _measurement(header: dict[str, Any], content: bytes, kind: type[_Kept]) -> _Kept:
     expected = {"format", "schema", "servefit", "measurement", "arrays"}
     if odd := sorted(header.keys() ^ expected):
         raise Misfit(f"the header lacks, or should not have, {', '.join(map(repr, odd))}")
     if not isinstance(header["arrays"], list):
         raise Misfit("the header does not list its arrays")
     arrays = unpack(header["arrays"], content)
-    measurement: Measurement = from_document(header["measurement"], Measurement, arrays, "measurement")
+    measurement: _Kept = from_document(header["measurement"], kind, arrays, "measurement")
     return measurement

@@ -134,3 +134,27 @@ def test_a_file_that_cannot_be_written_is_told_in_one_line(profile: Profile) -> 
     ended = profile("--users", "1", "--duration", "0.2s", "--save", "/no/such/folder/kept")
     assert ended.status == 4
     assert "cannot write /no/such/folder/kept" in ended.stderr
+
+
+def test_a_real_endpoint_is_measured_with_what_it_adds(profile: Profile, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.servefit"
+    arguments = ("--driver", "http", "--users", "2", "--duration", "0.5s")
+    ended = profile(*arguments, "--save", kept, "--format", "json")
+    assert ended.status == 0, ended.stderr
+    document = ended.document
+    summary = document["summary"]
+    assert document["driver"] == "http"
+    assert document["client"]["errors"] == summary["errors"] == {}
+    assert document["client"]["connections"] == 2
+    assert summary["overhead_ms"]["p50"] + summary["model_latency_ms"]["p50"] < 2 * summary["latency_ms"]["p50"]
+    again = summarize(load_measurement(kept).runs[0])
+    assert again.model_latency_ms == summary["model_latency_ms"]
+    table = profile(*arguments)
+    assert "overhead p50 ms" in table.stdout
+    assert "client CPU %" in table.stdout
+
+
+def test_comparing_takes_no_driver(profile: Profile) -> None:
+    ended = profile("--driver", "http", "--against", "threads=2")
+    assert ended.status == 2
+    assert "driver" in ended.stderr

@@ -1,27 +1,35 @@
-"""Hosts that do not exist, and workers that run synthetic predictors."""
+"""Hosts that do not exist, workers that run synthetic predictors, small servers, and a look at what remains of them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
+from servefit.backends.model.types import Signature, Task
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.profiler.cgroups import ControlGroups
 from servefit.profiler.cpus import LogicalCpu
 from servefit.profiler.gpu import Gpu
 from servefit.profiler.host import Host
+from servefit.profiler.hosting import Hosted, hosted_endpoint
 from servefit.profiler.inprocess.workers import Workers, start_workers
 from servefit.profiler.types import Configuration
+from servefit.serving.config import ArtifactFacts, EndpointConfig
 
 GIB = 2**30
 MakeHost = Callable[..., Host]
 StartSynthetic = Callable[..., AbstractContextManager[Workers]]
+HostSmall = Callable[..., AbstractContextManager[Hosted]]
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +112,92 @@ def start_synthetic(payload_rows: np.ndarray) -> StartSynthetic:
         return start_workers(configuration, artifact, rows, cpus=cpus, loader="synthetic_predictors:load", **options)
 
     return start
+
+
+@pytest.fixture
+def small_config() -> Callable[[dict[str, Any]], EndpointConfig]:
+    """An endpoint of which only the facts count: what small_server.py is to do."""
+
+    def describe(facts: dict[str, Any]) -> EndpointConfig:
+        return EndpointConfig(
+            name="small",
+            artifact=ArtifactFacts(
+                backend="synthetic",
+                backend_version="1",
+                model_digest="",
+                target=Target.CPU,
+                folder="/nonexistent",
+                facts=facts,
+            ),
+            signature=Signature(task=Task.BINARY, features=3, outputs=1),
+            environment=(("PYTHONPATH", str(Path(__file__).parent)),),
+        )
+
+    return describe
+
+
+@pytest.fixture
+def host_small(small_config: Callable[[dict[str, Any]], EndpointConfig]) -> HostSmall:
+    """Start small_server.py as an endpoint inside an envelope; it does what ``facts`` say."""
+
+    def start(
+        facts: dict[str, Any], *, cpus: tuple[int, ...] = (max(os.sched_getaffinity(0)),), **options: Any
+    ) -> AbstractContextManager[Hosted]:
+        return hosted_endpoint(small_config(facts), cpus=cpus, module="small_server", **options)
+
+    return start
+
+
+def open_files() -> set[str]:
+    return {f"{entry.name} {entry.readlink()}" for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
+
+
+@pytest.fixture
+def nothing_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No child process, open file, thread, named shared memory, control group or temporary file outlives a test."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    files_before, threads_before, shared_before = open_files(), threading.active_count(), own_shared_memory()
+    yield
+    assert psutil.Process().children(recursive=True) == []
+    assert len(open_files()) == len(files_before), open_files() ^ files_before
+    assert threading.active_count() == threads_before
+    assert own_shared_memory() == shared_before
+    assert own_control_groups() == []
+    assert list(temporary.iterdir()) == []
+
+
+def own_control_groups() -> list[Path]:
+    """The groups that this process made, in any hierarchy."""
+    mine = re.compile(rf"servefit[-_].*[-_]{os.getpid()}[-_]")
+    folders = [Path(folder) for folder, _, _ in os.walk("/sys/fs/cgroup")]
+    return [folder for folder in folders if mine.match(folder.name)]
+
+
+def own_shared_memory() -> set[str]:
+    return {entry.name for entry in Path("/dev/shm").iterdir() if "servefit" in entry.name or "psm_" in entry.name}
+
+
+@pytest.fixture
+def is_gone() -> Callable[[int], bool]:
+    """Tells whether all processes of a group have ended, giving those that were just killed a moment to do so."""
+
+    def check(group: int) -> bool:
+        deadline = time.monotonic() + 3
+        while _living(group):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    return check
+
+
+def _living(group: int) -> int:
+    """How many processes of the group have not ended. Zombies have; whether they are reaped is up to init."""
+    living = 0
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            living += os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    return living

@@ -190,3 +190,43 @@ def test_an_envelope_bigger_than_the_host_is_refused(make_host: MakeHost, small_
         workers_for(Configuration(vcpus=9, backend="xgboost"), artifact, rows, host=make_host(cpus=8)),
     ):
         pass
+
+
+def test_a_configuration_is_measured_through_a_real_endpoint(small_model: Path) -> None:
+    result = profiled(small_model, driver="http", batch=4, allow_noise=True)
+    run, summary = result.run, result.summary
+    assert (run.driver, run.stopped) == ("http", None)
+    assert run.client is not None
+    assert summary.errors == {}
+    assert summary.throughput_per_s > 100
+    assert summary.model_latency_ms is not None
+    assert summary.overhead_ms is not None
+    assert 0 < (summary.model_latency_ms["p50"] or 0) < (summary.latency_ms["p50"] or 0)
+    assert 0 < (summary.overhead_ms["p50"] or 0) < (summary.latency_ms["p50"] or 0)
+    assert (summary.service_ms["p50"] or 0) <= (summary.model_latency_ms["p50"] or 0)
+    assert 0 < (summary.cpu_percent or 0) < 110 * CPUS
+    shared = set(run.client.cpus) & set(result.measurement.cpus)
+    assert bool(shared) == run.client.shares_cpus == (CPUS == 1)
+
+
+def test_a_rate_with_a_limit_is_decided_through_a_real_endpoint(small_model: Path) -> None:
+    limit = LatencyThreshold(percentile="p95", limit_ms=2000)
+    result = profiled(
+        small_model,
+        driver="http",
+        rate=200,
+        thresholds=[limit],
+        duration_s=5,
+        profile=f"local-{CPUS}c",
+        allow_noise=True,
+    )
+    assert result.decision is not None
+    assert result.decision.verdict == "PASS"
+    assert result.run.client is not None
+    assert result.run.client.shares_cpus, "the profile is all of this host"
+    assert any("no CPU was left for the load client" in warning for warning in result.warnings)
+
+
+def test_a_driver_that_nobody_knows_is_refused(small_model: Path) -> None:
+    with pytest.raises(SpecError, match="driver"):
+        profiled(small_model, driver="grpc")

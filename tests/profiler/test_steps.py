@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from servefit.profiler.steps import on_plateau, plateaus_of, steps_of, users_of
+from servefit.profiler.steps import offered_and_backlog, on_plateau, plateaus_of, steps_of, users_of
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
 from servefit.profiler.types import Run, Samples, TelemetryPoint
 from servefit.profiler.validity import problems
@@ -129,3 +129,11 @@ def test_a_run_that_was_stopped_obeys_littles_law_with_the_users_of_its_plateau(
     begin, end = edges(*plateau_s)
     stopped = make_run(STAIRS, until_s=until_s, stopped="flat", plateau_ns=(begin, end), telemetry=())
     assert problems(stopped, limit_ms=None, cpus=(0,)) == ()
+
+
+def test_where_a_server_says_its_times_requests_are_begun_so_long_before_their_answer() -> None:
+    due, ended = np.array([1, 10, 20, 30, 40]), np.array([15, 35, -25, 0, 55])
+    samples = Samples(scheduled=due.tobytes(), started=due.tobytes(), ended=ended.tobytes())
+    said = replace(samples, queued=(0 * due).tobytes(), predicted=np.array([10, 3, -1, -1, 20]).tobytes())
+    assert offered_and_backlog(samples, (0, 31)) == (4, 0)  # all were sent by then
+    assert offered_and_backlog(said, (0, 31)) == (4, 2)  # the second was begun at 32, the fourth never; one failed

@@ -22,7 +22,7 @@ from servefit.profiler.summary import (
     summarize,
 )
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
-from servefit.profiler.types import Run, Samples, TelemetryPoint
+from servefit.profiler.types import ClientRecord, Run, Samples, TelemetryPoint
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -244,3 +244,55 @@ def test_intervals_are_wider_where_neighbours_are_alike() -> None:
 def test_intervals_of_few_values_are_not_given() -> None:
     assert confidence_intervals(np.ones(39), np.zeros(39, dtype=int), percentiles=("p50",), seed=0) == {}
     assert set(confidence_intervals(np.ones(40), np.arange(40) // 2, percentiles=("p50", "p95"), seed=0)) == {"p50"}
+
+
+def over_http(run: Run, *, queued_ns: int, predicted_ns: int, failed: int = 0, unknown: int = 0) -> Run:
+    """``run`` as of a server that says its times, but for the last ``unknown`` requests; the first ones failed."""
+    count = len(run.samples.ended_ns())
+    queued, predicted = np.full(count, queued_ns), np.full(count, predicted_ns)
+    predicted[:failed] = -1
+    predicted[count - unknown :] = -1
+    ended = run.samples.ended_ns() * np.where(np.arange(count) < failed, -1, 1)
+    samples = replace(run.samples, ended=ended.tobytes(), queued=queued.tobytes(), predicted=predicted.tobytes())
+    client = ClientRecord(
+        processes=1,
+        cpus=(0,),
+        cpu_percent=12.5,
+        connections=8,
+        reconnections=2,
+        errors={"timed out": failed} if failed else {},
+        shares_cpus=False,
+    )
+    return replace(run, driver="http", samples=samples, client=client)
+
+
+def test_in_process_there_is_no_overhead_and_no_client() -> None:
+    summary = summarize(make_run(evenly(1000)))
+    assert (summary.model_latency_ms, summary.overhead_ms, summary.client_cpu_percent) == (None, None, None)
+    assert (summary.failed, summary.errors) == (0, {})
+
+
+def test_overhead_is_what_the_server_does_not_answer_for() -> None:
+    run = make_run(evenly(1000), wait_ns=MS, service_ns=4 * MS)
+    summary = summarize(over_http(run, queued_ns=MS, predicted_ns=2 * MS, unknown=500))
+    assert summary.latency_ms["p50"] == 5
+    assert summary.model_latency_ms == {"p50": 3, "p90": 3, "p95": 3, "p99": 3}
+    assert summary.overhead_ms == {"p50": 2, "p90": 2, "p95": 2, "p99": 2}
+    assert summary.service_ms["p50"] == 2
+    assert summary.client_cpu_percent == 12.5
+
+
+def test_failed_requests_are_slower_than_all_others_and_no_throughput() -> None:
+    run = over_http(make_run(evenly(1000), service_ns=4 * MS), queued_ns=0, predicted_ns=MS, failed=70)
+    summary = summarize(run)
+    assert (summary.failed, summary.errors) == (70, {"timed out": 70})
+    assert summary.throughput_per_s == 93
+    assert (summary.latency_ms["p90"], summary.latency_ms["p95"]) == (4, None)
+    assert (summary.samples, summary.offered_per_s) == (1000, 100)
+    assert summary.model_latency_ms is not None
+    assert summary.model_latency_ms["p99"] == 1
+
+
+def test_of_a_server_that_cannot_be_seen_nothing_is_claimed() -> None:
+    summary = summarize(make_run(evenly(100), busy_cpu_ns=None, peak_memory_bytes=None), memory_bytes=2**30)
+    assert (summary.cpu_percent, summary.peak_memory_bytes, summary.memory_percent) == (None, None, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from servefit.profiler.telemetry import TelemetryPoint
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
-from servefit.profiler.types import Run, Samples
+from servefit.profiler.types import ClientRecord, Run, Samples
 from servefit.profiler.validity import Problem, problems
 
 if TYPE_CHECKING:
@@ -261,3 +262,76 @@ def test_a_real_closed_loop_obeys_littles_law(start_synthetic: StartSynthetic) -
     with start_synthetic({"act": "spin", "us": 300}, cpus=(0,), workers=2) as workers:
         run = workers.run(ClosedLoop.constant(users=5, duration_s=0.3))
     assert "Little's law" not in found(run, limit_ms=None, cpus=(0,))
+
+
+# Load clients
+
+
+def client(**facts: Any) -> ClientRecord:
+    usual: dict[str, Any] = {
+        "processes": 1,
+        "cpus": (1,),
+        "cpu_percent": 30.0,
+        "connections": 4,
+        "reconnections": 0,
+        "errors": {},
+        "shares_cpus": False,
+    }
+    return ClientRecord(**usual | facts)
+
+
+def over_http(*, unsent: int = 0, errors: dict[str, int] | None = None, **facts: Any) -> Run:
+    """A run over HTTP, the last ``unsent`` requests of which nobody sent."""
+    about_client = {name: facts.pop(name) for name in ("cpu_percent", "shares_cpus") if name in facts}
+    run = make_run(driver="http", client=client(errors=errors or {}, **about_client), **facts)
+    started, ended = run.samples.started_ns().copy(), run.samples.ended_ns().copy()
+    if unsent:
+        started[-unsent:] = ended[-unsent:] = 0
+    return replace(run, samples=replace(run.samples, started=started.tobytes(), ended=ended.tobytes()))
+
+
+def test_a_client_with_time_to_spare_has_no_problem() -> None:
+    assert found(over_http()) == []
+    assert found(over_http(cpu_percent=None)) == []
+    assert found(over_http(telemetry=()), cpus=()) == []
+
+
+def test_a_client_that_is_nearly_always_busy_is_saturated() -> None:
+    assert found(over_http(cpu_percent=79.0)) == []
+    problem = the_problem(over_http(cpu_percent=91.0))
+    assert problem.kind == "client saturated"
+    assert "the load client used 91 % of its CPU, 80 % are allowed" in problem.reason
+
+
+def test_a_busy_client_that_does_not_send_all_that_is_due_is_behind() -> None:
+    problem = the_problem(over_http(unsent=200, cpu_percent=60.0))
+    assert problem.kind == "client behind"
+    assert "sent 9799 of 10000 requests" in problem.reason
+    assert found(over_http(unsent=50, cpu_percent=60.0)) == []
+
+
+def test_an_idle_client_that_sends_less_waits_for_the_server() -> None:
+    assert found(over_http(unsent=5000, cpu_percent=20.0)) == []
+
+
+def test_late_sending_is_the_clients_fault_however_crowded_the_server_is() -> None:
+    late = [10 * US] * 900 + [5 * MS] * 100
+    crowded = over_http(lags_ns=late, threads_per_worker=(2, 2), telemetry=looks(run_queue_percent=80.0))
+    assert "sent late" in the_problem(crowded, cpus=(0,)).reason
+
+
+def test_a_client_on_the_servers_cpus_is_the_competing_load() -> None:
+    shared = over_http(shares_cpus=True, telemetry=looks(foreign_percent=40.0))
+    assert found(shared) == ["client on the server's CPUs"]
+    assert found(over_http(telemetry=looks(foreign_percent=40.0))) == ["competing load"]
+
+
+def test_failed_requests_are_not_lost_ones() -> None:
+    """Every other request of the one user fails after 1 ms; the user comes again at once."""
+    due = np.arange(10_000) * MS
+    traffic = ClosedLoop.constant(users=1, duration_s=10)
+    run = over_http(scheduled=due, response_ns=MS, traffic=traffic, lags_ns=[])
+    ended = run.samples.ended_ns() * np.where(np.arange(10_000) % 2, 1, -1)
+    failing = replace(run, samples=replace(run.samples, ended=ended.tobytes()))
+    assert found(failing) == []
+    assert found(replace(failing, client=client(errors={"status 503": 5000}))) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
         trust_pickle: bool
 
 
+class DriverChoice(StrEnum):
+    INPROCESS = "inprocess"
+    HTTP = "http"
+
+
 def profile(
     model: ModelArgument,
     payload: PayloadOption = None,
@@ -62,7 +68,9 @@ def profile(
         str | None, typer.Option("--rate", metavar="500/s", help="Open loop: Poisson arrivals at this rate.")
     ] = None,
     constant: Annotated[bool, typer.Option("--constant", help="Evenly spaced arrivals in place of Poisson.")] = False,
-    users: Annotated[int | None, typer.Option(help="Closed loop: users. Default: workers x batch.")] = None,
+    users: Annotated[
+        int | None, typer.Option(help="Closed loop: users. Default: workers x batch; more over http.")
+    ] = None,
     phase: PhaseOption = None,
     stairs: Annotated[
         str | None,
@@ -90,6 +98,13 @@ def profile(
         Path | None, typer.Option(metavar="FILE.hlog", help="Export an HdrHistogram: .hlog or .hgrm.")
     ] = None,
     target: Annotated[str, typer.Option(help="Processor: cpu or cuda.")] = "cpu",
+    driver: Annotated[
+        DriverChoice,
+        typer.Option(
+            help="inprocess calls the model alone; http sends requests to a real endpoint, from CPUs that the profile "
+            "leaves (without --profile: all but one)."
+        ),
+    ] = DriverChoice.INPROCESS,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
     trust_pickle: TrustOption = False,
@@ -132,6 +147,8 @@ def profile(
     }
     if against is not None or service_time:
         other = thresholds or traffic is not None or constant or save is not None or histogram is not None
+        if driver is not DriverChoice.INPROCESS:
+            raise SpecError("driver", driver.value, "is for measuring one deployment, with traffic")
         _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
     if service_time and against is None:
         _print_service_time(model, deployment, requests, duration_s, form, quiet=quiet)
@@ -162,6 +179,7 @@ def profile(
             thresholds=thresholds,
             duration_s=duration_s,
             allow_noise=allow_noise,
+            driver=driver.value,
             **requests,
         )
     emit(profiling_output.profiled_table(found), profiling_output.profiled_document(found), form)

@@ -26,6 +26,7 @@ def profiled_table(found: Profiled) -> Table:
         ["memory limit", None if limit is None else f"{limit / 2**30:.4g} GiB"],
         ["backend", configuration.backend],
         ["workers x threads", f"{configuration.workers} x {configuration.settings.threads}"],
+        ["driver", found.run.driver],
         *_answer_rows(found),
         ["loop", summary.loop],
         ["throughput per s", summary.throughput_per_s],
@@ -36,6 +37,7 @@ def profiled_table(found: Profiled) -> Table:
         within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
         rows.append([f"latency {name} ms", None if value is None else f"{value:.4g}{within}"])
     rows += [[f"service {name} ms", value] for name, value in summary.service_ms.items()]
+    rows += _client_rows(found)
     if summary.lag_ms["p99"] is not None:
         rows.append(["schedule lag p99 ms", summary.lag_ms["p99"]])
     rows += [
@@ -45,6 +47,24 @@ def profiled_table(found: Profiled) -> Table:
         ["payload", found.payload_source],
     ]
     return Table(columns=("figure", "value"), rows=rows)
+
+
+def _client_rows(found: Profiled) -> list[list[Any]]:
+    """What only a run over HTTP has: times inside the server and outside of it, failures, and the client itself."""
+    summary, client = found.summary, found.run.client
+    if client is None:
+        return []
+    rows: list[list[Any]] = []
+    for called, percentiles in (("model latency", summary.model_latency_ms), ("overhead", summary.overhead_ms)):
+        rows += [[f"{called} {name} ms", value] for name, value in (percentiles or {}).items()]
+    if client.errors:
+        rows.append(["failed", ", ".join(f"{count} x {kind}" for kind, count in client.errors.items())])
+    return [
+        *rows,
+        ["connections", client.connections],
+        ["client CPU %", client.cpu_percent],
+        ["client CPUs", ", ".join(map(str, client.cpus)) + (" (the server's too)" if client.shares_cpus else "")],
+    ]
 
 
 def _answer_rows(found: Profiled) -> list[list[Any]]:
@@ -100,7 +120,7 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "host": dataclasses.asdict(found.host),
         "instance_profile": dataclasses.asdict(found.profile),
         "configuration": dataclasses.asdict(measurement.configuration),
-        "driver": "inprocess",
+        "driver": run.driver,
         "containment": measurement.containment,
         "envelope": measurement.envelope,
         "memory_limit_bytes": measurement.memory_limit_bytes,
@@ -108,6 +128,7 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "load_s": measurement.load_s,
         "threads_per_worker": list(run.threads_per_worker),
         "traffic": dataclasses.asdict(run.traffic),
+        "client": None if run.client is None else dataclasses.asdict(run.client),
         "summary": dataclasses.asdict(found.summary),
         "steps": [dataclasses.asdict(step) for step in found.steps],
         "decision": _decision_document(found),

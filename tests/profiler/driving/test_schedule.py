@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from servefit.profiler.inprocess.memory import SharedWords
-from servefit.profiler.inprocess.schedule import LIMIT, NEXT, ArrivalSchedule
+from servefit.profiler.driving.memory import SharedWords
+from servefit.profiler.driving.schedule import LIMIT, NEXT, ArrivalSchedule
+from servefit.profiler.traffic import FAILED_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +147,7 @@ def test_a_lock_that_is_gone_takes_no_other_semaphore_with_it() -> None:
     """The C library closes semaphores by address, and the next one made may have the address of the last."""
     program = (
         "import os, multiprocessing\n"
-        "from servefit.profiler.inprocess.memory import SharedWords\n"
+        "from servefit.profiler.driving.memory import SharedWords\n"
         "memory = os.memfd_create('test')\n"
         "for _ in range(20):\n"
         "    words = SharedWords.create(memory, workers=1, body_words=1)\n"
@@ -175,3 +176,14 @@ def test_the_lock_admits_one_process_at_a_time(memory: int) -> None:
         assert not other.acquire(False)
         words.release()
         assert other.acquire(False)
+
+
+def test_a_request_that_failed_does_not_hide_those_after_it(memory: int) -> None:
+    with write(memory, -5000, -4000, -3000, -2000) as schedule:
+        schedule.header[NEXT] = 4
+        for index, ended in enumerate((700, 300, 900)):
+            schedule.started[index] = schedule.due[index] + 100
+            schedule.ended[index] = schedule.due[index] + ended
+        schedule.ended[1] *= -1
+        assert schedule.answered().tolist() == [700, FAILED_NS, 900]
+        assert schedule.busy(3) == pytest.approx((600 + 200 + 800) / 2900)

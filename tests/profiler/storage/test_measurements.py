@@ -77,7 +77,7 @@ def test_a_file_is_a_third_of_what_it_holds(path: Path, measurement: Measurement
 
 def test_the_first_line_tells_a_stranger_what_a_file_holds(path: Path) -> None:
     header = json.loads(gzip.decompress(path.read_bytes()).partition(b"\n")[0])
-    assert (header["format"], header["schema"]) == ("servefit measurement", 2)
+    assert (header["format"], header["schema"]) == ("servefit measurement", 3)
     assert header["measurement"]["configuration"]["backend"] == "onnxruntime"
     assert header["measurement"]["runs"][0]["traffic"]["@type"] == "OpenLoop"
     assert [array["length"] for array in header["arrays"]] == [10_000, 10_000, 10_000, 5000, 100, 100, 100, 50]
@@ -138,7 +138,7 @@ def test_more_after_the_end_is_refused(path: Path) -> None:
 
 def test_another_schema_is_refused_with_the_version_that_reads_it(path: Path) -> None:
     rewrite(path, lambda header: header.update(schema=7, servefit="9.9", news=True))
-    with pytest.raises(UnreadableMeasurement, match=r"has schema 7, and this servefit reads 2; .* '9\.9'"):
+    with pytest.raises(UnreadableMeasurement, match=r"has schema 7, and this servefit reads 3; .* '9\.9'"):
         load_measurement(path)
 
 

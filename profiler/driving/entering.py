@@ -1,0 +1,54 @@
+"""The first statements of every process that lives in an envelope: enter it, and only then import, or become, anything.
+
+A library that starts threads while it is imported starts them on the CPUs that the process has by then. So this module
+imports nothing but the system. Run as a program it enters and becomes the command that follows:
+``python -m servefit.profiler.driving.entering CPUS FILE... -- COMMAND...``
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+_PR_SET_PDEATHSIG = 1
+_MODULE = "servefit.profiler.driving.entering"
+
+
+def enter(cpus: str, join_files: Iterable[str]) -> None:
+    """Take this process into the envelope of ``cpus`` (numbers, comma-separated) through its ``join_files``."""
+    for name in join_files:
+        descriptor = os.open(name, os.O_WRONLY)
+        os.write(descriptor, str(os.getpid()).encode())
+        os.close(descriptor)
+    os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends, even if that is killed outright. Holds
+    for what the process becomes too."""
+    import ctypes
+    import signal
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+
+
+def entering_command(cpus: Iterable[int], join_files: Iterable[str], argv: Sequence[str]) -> list[str]:
+    """What to start in place of ``argv``, so that it begins inside the envelope."""
+    # -P: the user's folder may hold a signal.py
+    return [sys.executable, "-P", "-m", _MODULE, ",".join(map(str, cpus)), *join_files, "--", *argv]
+
+
+def main() -> None:
+    cpus, *rest = sys.argv[1:]
+    separator = rest.index("--")
+    enter(cpus, rest[:separator])
+    die_with_parent()
+    command = rest[separator + 1 :]
+    os.execvp(command[0], command)  # noqa: S606 - a shell would stand between
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Where an endpoint is: a URL, taken apart and checked once."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+from urllib.parse import urlsplit
+
+from servefit.errors import SpecError
+
+_PORTS: dict[str, int] = {"http": 80, "https": 443}
+_PATH = re.compile(r"[!-~]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """``host`` is a name or an address, without brackets; ``path`` begins with a slash and holds the query too."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    path: str = "/"
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Raises SpecError for anything but http://HOST[:PORT][/PATH] and the same with https."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise SpecError("url", url, f"is no URL: {error}") from error
+        scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise SpecError("url", url, "is no address of a server", remedy="write it like http://127.0.0.1:8080")
+        if parts.username is not None:
+            raise SpecError("url", parts.hostname, "cannot come with a user name and a password")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if not _PATH.fullmatch(path):
+            raise SpecError("url", url, "holds what no URL may hold", remedy="write it like %20")
+        return cls(scheme=scheme, host=parts.hostname, port=_PORTS[scheme] if port is None else port, path=path)
+
+    def at(self, path: str) -> Address:
+        """The same server at another ``path``."""
+        return replace(self, path=path)
+
+    @property
+    def authority(self) -> str:
+        """What the Host header says."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+    @property
+    def is_this_machine(self) -> bool:
+        """Whether requests stay on this machine for certain: the name is localhost, or an address of the loopback."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

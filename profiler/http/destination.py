@@ -1,0 +1,60 @@
+"""What is sent, and where to: an address, the form in which it takes rows, and the names that this form asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from servefit.errors import SpecError
+from servefit.profiler.http.address import Address
+from servefit.profiler.http.bodies import FORMS, Form, bodies
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFAULT_TENSOR = "input-0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An endpoint that takes requests in ``form``. ``model`` is its name in URLs of the Open Inference Protocol, where
+    the input is called ``tensor`` and holds ``datatype``. ``headers`` are sent with every request."""
+
+    address: Address
+    form: Form
+    model: str | None = None
+    tensor: str = DEFAULT_TENSOR
+    datatype: Literal["FP32", "FP64"] = "FP32"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, url: str, form: Form, *, model: str | None = None) -> Destination:
+        """Where requests in ``form`` go on the server at ``url``: to the path that is given, else to the one that this
+        form is served at. Raises SpecError."""
+        if form not in FORMS:
+            raise SpecError.unknown("form", str(form), list(FORMS))
+        address = Address.parse(url)
+        if address.path == "/" and form.startswith("sagemaker"):
+            address = address.at("/invocations")
+        if address.path == "/" and form.startswith("open-inference"):
+            if model is None:
+                raise SpecError("model", None, "is not named", remedy="end the URL with /v2/models/NAME/infer")
+            address = address.at(f"/v2/models/{model}/infer")
+        return cls(address=address, form=form, model=model)
+
+    def named(self, *, tensor: str, datatype: Literal["FP32", "FP64"]) -> Destination:
+        return replace(self, tensor=tensor, datatype=datatype)
+
+    def requests(self, rows: np.ndarray, *, rows_per_request: int = 1) -> tuple[bytes, ...]:
+        """Whole HTTP requests of ``rows_per_request`` rows each, one after the other, which rotate through ``rows``,
+        float32 (n, features). See ``bodies``."""
+        address = self.address
+        begin = f"POST {address.path} HTTP/1.1\r\nhost: {address.authority}\r\n".encode()
+        own = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in self.headers)
+        return tuple(
+            b"%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (begin, own, b"".join(f"{name}: {value}\r\n".encode() for name, value in headers), len(body), body)
+            for headers, body in bodies(
+                self.form, rows, rows_per_request=rows_per_request, tensor=self.tensor, datatype=self.datatype
+            )
+        )
