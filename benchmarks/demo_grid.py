@@ -40,6 +40,7 @@ from benchmarks.grid import (
 )
 from servefit.cli.demo import LIMIT_MS
 from servefit.errors import BackendError, MeasurementError
+from servefit.profiler.measuring import workers_for
 from servefit.profiler.traffic import NS_PER_S
 from servefit.search.space import BATCH_SIZES
 from servefit.search.survey import time_service, timed_as
@@ -150,16 +151,16 @@ def put_under_load(fraud: Fraud, space: Space, configuration: Configuration, *, 
 
     began = time.monotonic()
     try:
-        trial = run_test(
+        with workers_for(
             configuration,
             fraud.artifacts[configuration.backend],
             fraud.rows,
-            replace(demo_request(), allow_noise=allow_noise),
-            fraud.host,
-            DURATIONS,
+            host=fraud.host,
             memory_bytes=space.memory_bytes(configuration),
-            keep=keep,
-        )
+        ) as workers:
+            trial = run_test(
+                workers, replace(demo_request(), allow_noise=allow_noise), fraud.host, DURATIONS, keep=keep
+            )
     except (MeasurementError, BackendError) as error:
         return failed(str(error), time.monotonic() - began)
     seconds = time.monotonic() - began

@@ -91,7 +91,7 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
         "max_invocations": round(one.max_invocations),
         "model_latency_ms": dict(judged.latency_ms),
         "model_latency_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
-        "overhead_latency_ms": None,
+        "overhead_latency_ms": None if one.endpoint is None else one.endpoint.judged.overhead_ms,
         "cpu_utilization": judged.cpu_percent,
         "memory_utilization": 100 * trial.measurement.peak_memory_bytes / one.profile.memory_bytes,
         "gpu_utilization": judged.gpu_percent,
@@ -105,7 +105,32 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
         "samples": judged.samples,
         "measured_rate_per_s": judged.throughput_per_s,
         "loop": judged.loop,
-        "driver": "inprocess",
+        "driver": trial.driver,
+        "measurement": trial.kept_in,
+        "endpoint": None if one.endpoint is None else endpoint_document(one.endpoint),
+    }
+
+
+def endpoint_document(trial: Trial) -> dict[str, Any]:
+    """The winner measured over HTTP, all latencies apart: what the client saw, what the model took, and the rest."""
+    judged, capacity = trial.judged, trial.capacity
+    return {
+        "verdict": trial.verdict,
+        "reason": trial.reason,
+        "instance_count": trial.instance_count,
+        "max_invocations": round(60 * capacity.throughput_per_s * trial.instance_count),
+        "response_ms": dict(judged.latency_ms),
+        "response_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
+        "model_latency_ms": judged.model_latency_ms,
+        "overhead_latency_ms": judged.overhead_ms,
+        "loop": judged.loop,
+        "samples": judged.samples,
+        "measured_rate_per_s": judged.throughput_per_s,
+        "errors": {**capacity.errors, **judged.errors},
+        "cpu_utilization": judged.cpu_percent,
+        "client_cpu_utilization": judged.client_cpu_percent,
+        "problems": [dataclasses.asdict(problem) for problem in trial.problems],
+        "driver": trial.driver,
         "measurement": trial.kept_in,
     }
 

@@ -6,19 +6,19 @@ How one runs is in ``running``, where one is kept in ``storage``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.errors import SpecError
+from servefit.errors import CorruptModel, SpecError
 from servefit.search.explaining import Why, why
 from servefit.search.notes import job_warnings, with_speedups
 from servefit.search.pareto import pareto_front
 from servefit.search.ranking import recommend
 from servefit.search.recommendation import CompilationReport, FailedTrial, Trial
 from servefit.search.space import Space, admits
-from servefit.search.steps import INTERRUPTED, Kind
+from servefit.search.steps import INTERRUPTED, TESTS
 from servefit.state import state_folder, writing
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
     from servefit.search.header import JobHeader, JobState, PayloadFacts, Status
     from servefit.search.recommendation import Recommendation, Skipped
     from servefit.search.request import Goal, JobRequest
-    from servefit.search.steps import Step
-
-TESTS: tuple[Kind, ...] = ("load_test", "confirmation")
-"""The kinds of steps that are load tests."""
+    from servefit.search.steps import Kind, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +57,7 @@ class RecommendationJob:
         """The job that these are of: a pure function of what is kept."""
         steps = tuple(steps)
         request, reference = header.request, header.model.reference
-        trials = tuple(one.result for one in steps if isinstance(one.result, Trial))
+        trials = trials_of(steps, TESTS)
         failed = tuple(
             FailedTrial(configuration=one.configuration, reason=one.reason or "it failed")
             for one in steps
@@ -70,13 +67,20 @@ class RecommendationJob:
         space = space_of(header, trials)
         unreliable = crashed(steps, TESTS)
         reliable = tuple(one for one in trials if one.configuration not in unreliable)
-        recommendations = recommend(space, reliable, request)
+        served = {one.configuration: one for one in trials_of(steps, ("endpoint",))}
+        recommendations, pareto = (
+            tuple(
+                replace(one, endpoint=served.get(one.trial.configuration), model=header.model, measured_on=header.host)
+                for one in chosen
+            )
+            for chosen in (recommend(space, reliable, request), pareto_front(space, reliable))
+        )
         return cls(
             header=header,
             state=state,
             steps=steps,
             recommendations=recommendations,
-            pareto=pareto_front(space, reliable),
+            pareto=pareto,
             why=why(
                 recommendations[0] if recommendations else None,
                 trials,
@@ -137,6 +141,18 @@ class RecommendationJob:
         """The first recommendation, None where there is none."""
         return self.recommendations[0] if self.recommendations else None
 
+    def recommendation(self, recommendation_id: str | None = None) -> Recommendation:
+        """The recommendation of that ID, also of those on the Pareto front, or the first one. Raises SpecError where
+        there is none."""
+        if self.best is None:
+            raise SpecError("job", self.name, "has no recommendation: nothing was measured")
+        if recommendation_id is None:
+            return self.best
+        known = {one.id: one for one in (*self.pareto, *self.recommendations)}
+        if recommendation_id not in known:
+            raise SpecError.unknown("recommendation", recommendation_id, list(known))
+        return known[recommendation_id]
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON document that ``servefit recommend --format json`` prints."""
         from servefit.search.document import job_document
@@ -175,6 +191,12 @@ def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
     )
 
 
+def trials_of(steps: Iterable[Step], kinds: Iterable[Kind]) -> tuple[Trial, ...]:
+    """What steps of these kinds have measured, in their order."""
+    kinds = tuple(kinds)
+    return tuple(one.result for one in steps if one.kind in kinds and isinstance(one.result, Trial))
+
+
 def tests_in(steps: Iterable[Step]) -> int:
     """How many load tests ``steps`` are. What was interrupted is made again, and does not count."""
     return sum(one.kind in TESTS and one.reason != INTERRUPTED for one in steps)
@@ -202,9 +224,22 @@ def _crashed(step: Step) -> bool:
 
 def default_name(source: Any) -> str:
     """A name for a job on ``source``: what the model is called, and the time."""
+    return f"{name_after(source)}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+
+
+def name_after(source: Any) -> str:
+    """What a model from ``source`` is called: like its file, in letters, digits and dashes, 40 at most."""
     stem = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
     plain = re.sub(r"[^A-Za-z0-9]+", "-", stem.partition(".")[0]).strip("-")
-    return f"{plain[:40] or 'model'}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    return plain[:40].strip("-") or "model"
+
+
+def check_unchanged(model: Model) -> None:
+    """Raise CorruptModel unless the model's file is what it was when it was opened."""
+    from servefit.backends.model.loading import file_digest
+
+    if not model.file.is_file() or file_digest(model.file) != model.digest:
+        raise CorruptModel(model.file, "it is gone, or not what it was when it was measured")
 
 
 def job_folder(name: str) -> Path:

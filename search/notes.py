@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from servefit.profiler.types import Configuration, InstanceProfile
     from servefit.search.header import JobHeader
     from servefit.search.recommendation import CompilationReport, FailedTrial, Recommendation, Trial
+    from servefit.search.sla import Sla
     from servefit.search.space import Space
 
 _Shape: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
@@ -63,6 +64,7 @@ def _warnings(
         )
     if trials and sla.thresholds and sla.rate_per_s is None:
         yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
+    yield from _over_http(recommendations, sla)
     for one in _crowded(trials):
         yield (
             f"{one.workers} workers of {one.settings.threads} threads were asked for on {one.vcpus} vCPUs: "
@@ -70,6 +72,25 @@ def _warnings(
         )
     for reason, times in Counter(failure.reason for failure in failed).items():
         yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
+
+
+def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[str]:
+    """Where an endpoint does not keep what the measurement without a network promised."""
+    for trial, endpoint in ((one.trial, one.endpoint) for one in recommendations):
+        if endpoint is None:
+            continue
+        because = "" if endpoint.reason is None else f": {endpoint.reason}"
+        if endpoint.verdict == "INVALID":
+            yield f"the measurement over HTTP is not to be believed{because}"
+        elif endpoint.verdict != "PASS" and trial.verdict == "PASS":
+            yield f"over HTTP {sla} {'is not met' if endpoint.verdict == 'FAIL' else 'may not be met'}{because}"
+        elif endpoint.instance_count > trial.instance_count:
+            yield (
+                f"over HTTP it takes {endpoint.instance_count} instances where the model alone takes "
+                f"{trial.instance_count}: an instance answers {60 * endpoint.capacity.throughput_per_s:,.0f} a minute"
+            )
+        for kind, count in endpoint.judged.errors.items():
+            yield f"{count} requests failed over HTTP: {kind}"
 
 
 def _noise(trials: Sequence[Trial]) -> Iterator[str]:

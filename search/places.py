@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.profiler.cpus import client_cpus, disjoint_cpus
-from servefit.search.testing import Place
 
 if TYPE_CHECKING:
     from servefit.profiler.host import Host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a test runs: ``cpus`` for the workers and ``outside`` for servefit itself. None leaves both to servefit."""
+
+    cpus: tuple[int, ...] | None = None
+    outside: tuple[int, ...] | None = None
+
+
+ANYWHERE = Place()
 
 
 class Places:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.backends.types import Target
+from servefit.errors import SpecError
 from servefit.profiler.summary import Summary
-from servefit.profiler.types import Configuration, InstanceProfile, Measurement
+from servefit.profiler.types import Configuration, DriverName, InstanceProfile, Measurement
 from servefit.profiler.validity import Problem
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.profiler.host import Host
+    from servefit.search.served import ServedEndpoint
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 """INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
@@ -23,7 +29,8 @@ class Trial:
     of ``instance_count`` instances, None where no rate was asked. ``stopped`` says which condition ended traffic in
     phases before its time. ``problems`` are what was wrong with the measurement. ``measurement`` is without its runs:
     their raw samples are in ``kept_in``, a file in the job's folder. ``threads_outside`` were allowed on CPUs outside
-    the envelope. ``round`` is the round of finalists that it belongs to, None for all other tests.
+    the envelope. ``round`` is the round of finalists that it belongs to, None for all other tests. ``driver`` says how
+    requests came: to the predictor itself, or over HTTP to the endpoint that would be deployed.
     """
 
     configuration: Configuration
@@ -39,6 +46,7 @@ class Trial:
     threads_outside: int = 0
     kept_in: str | None = None
     round: int | None = None
+    driver: DriverName = "inprocess"
 
     @property
     def judged(self) -> Summary:
@@ -58,7 +66,9 @@ class FailedTrial:
 class Recommendation:
     """One profile with the configuration that serves it best. Prices are in US dollars, None where unknown.
 
-    ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together.
+    ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together. ``endpoint`` is the same
+    configuration measured over HTTP, as it would be deployed; None where it was not. ``model`` is what a job made its
+    recommendations for, and ``measured_on`` where.
     """
 
     id: str
@@ -67,6 +77,9 @@ class Recommendation:
     cost_per_hour: float | None
     cost_per_inference: float | None
     max_invocations: float
+    endpoint: Trial | None = None
+    model: Model | None = None
+    measured_on: Host | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,6 +90,23 @@ class Recommendation:
             "MODEL_SERVER_WORKERS": str(configuration.workers),
             **dict(configuration.environment),
         }
+
+    def serve(self, *, name: str | None = None, host: str = "127.0.0.1", port: int = 0) -> ServedEndpoint:
+        """Serve the model here as recommended, at ``host`` and ``port`` (0: any that is free), in the envelope of the
+        profile; give the endpoint once it is ready. It goes on until its ``stop()``, or serves while a block lasts::
+
+            with job.best.serve() as endpoint:
+                requests.post(f"{endpoint.url}/invocations", json=rows)
+
+        ``name`` is what the model is called in URLs. Raises SpecError where this host cannot be the profile or an
+        address cannot be listened on, CorruptModel where the model has changed, BackendError and MeasurementError.
+        """
+        from servefit.search.deploying import deployable
+        from servefit.search.served import serve
+
+        if self.model is None or self.measured_on is None:
+            raise SpecError("recommendation", self.id, "is of no job, so there is no model to serve")
+        return serve(deployable(self, self.model, self.measured_on), name=name, host=host, port=port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

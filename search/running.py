@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.errors import CorruptModel, HostMismatch, SpecError, StorageError
+from servefit.errors import HostMismatch, SpecError, StorageError
 from servefit.search.clock import Clock
 from servefit.search.header import JobHeader, PayloadFacts
 from servefit.search.job import (
     JobInterrupted,
     JobStopped,
     RecommendationJob,
+    check_unchanged,
     job_folder,
     measured_s,
     reserve,
@@ -112,7 +113,6 @@ def resume_job(name: str, *, progress: Progress, storage: str | None = None) -> 
 
 def _taken_up(log: JobLog, store: JobStore, progress: Progress) -> Work:
     """The work on a job that was begun before, with nothing changed since. Raises as :func:`resume_job`."""
-    from servefit.backends.model.loading import file_digest
     from servefit.backends.payload import Payload
     from servefit.profiler.host import describe_host
 
@@ -122,8 +122,7 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress) -> Work:
     host = describe_host()
     if host.fingerprint != header.host.fingerprint:
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
-    if not header.model.file.is_file() or file_digest(header.model.file) != header.model.digest:
-        raise CorruptModel(header.model.file, f"it is gone, or not what job {log.name} began with")
+    check_unchanged(header.model)
     folder = job_folder(log.name)
     payload = Payload(
         rows=_payload_rows(folder / _PAYLOAD, header.payload.digest),

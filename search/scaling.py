@@ -168,12 +168,7 @@ def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max
 
 def _chosen(job: RecommendationJob, recommendation_id: str | None) -> Recommendation:
     """The recommendation that was asked for, if there is anything to be planned with it. Raises SpecError."""
-    if job.best is None:
-        raise SpecError("job", job.name, "has no recommendation: nothing was measured")
-    known = {one.id: one for one in (*job.pareto, *job.recommendations)}
-    if recommendation_id is not None and recommendation_id not in known:
-        raise SpecError.unknown("recommendation", recommendation_id, list(known))
-    chosen = job.best if recommendation_id is None else known[recommendation_id]
+    chosen = job.recommendation(recommendation_id)
     trial = chosen.trial
     because = "" if trial.reason is None else f": {trial.reason}"
     if trial.verdict == "INVALID":

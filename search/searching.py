@@ -9,7 +9,7 @@ space, load tests where they promise most, the finalists in turns, and the winne
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite, log
 from typing import TYPE_CHECKING, Protocol
@@ -79,7 +79,8 @@ class Search:
     """``reference`` is the backend of the model's own library.
 
     ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
-    is what was ``untimeable``. ``earlier`` trials of other jobs only help to predict.
+    is what was ``untimeable``. ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time
+    to leave for what is done with a winner after the search.
     """
 
     space: Space
@@ -94,6 +95,7 @@ class Search:
     failed: set[Configuration] = field(default_factory=set)
     confirmed: set[Configuration] = field(default_factory=set)
     untimeable: Iterable[Configuration] = ()
+    closing_s: Callable[[Configuration], float] = lambda _: 0.0
     remarks: list[str] = field(default_factory=list)
     survey: Survey = field(init=False)
     outlook: Outlook = field(init=False)
@@ -274,8 +276,8 @@ class Search:
         return held[-1] if held else 1
 
     def _round_fits(self, tests: int) -> bool:
-        """Whether there is room for a round, and for the confirmation after it."""
-        expected_s = tests * self._round_test_s + self._confirmation_s()
+        """Whether there is room for a round, and for the confirmation and the closing after it."""
+        expected_s = tests * self._round_test_s + self._confirmation_s() + self._closing_s()
         return self.clock.left_s >= expected_s and self.clock.tests_left > tests
 
     def _confirm(self) -> None:
@@ -302,10 +304,14 @@ class Search:
         """How long the confirmation may take: as long as it needs, within the time that is left."""
         if not isfinite(self.clock.limit_s):
             return CONFIRMING
-        left_s = self.clock.left_s - self._round_test_s - CONFIRMING.capacity_s
+        left_s = self.clock.left_s - self._round_test_s - CONFIRMING.capacity_s - self._closing_s()
         if not self.request.allow_noise:
             left_s /= 2  # a disturbed run is made again
         return replace(CONFIRMING, at_rate_most_s=min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s)))
+
+    def _closing_s(self) -> float:
+        best = next(iter(self.recommendations()), None)
+        return 0.0 if best is None else self.closing_s(best.trial.configuration)
 
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more."""

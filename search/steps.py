@@ -13,9 +13,12 @@ from servefit.profiler.types import Configuration
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.recommendation import CompilationReport, Trial
 
-Kind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation"]
-"""What was done: a backend compiled the model, calls were timed alone, a configuration was put under load, or one was
-put under load again because it may be the winner."""
+Kind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation", "endpoint"]
+"""What was done: a backend compiled the model, calls were timed alone, a configuration was put under load, one was put
+under load again because it may be the winner, or the winner was put under load as the endpoint that it would be."""
+
+TESTS: tuple[Kind, ...] = ("load_test", "confirmation")
+"""The kinds of steps whose trials the search compares: load tests without a network."""
 
 Status: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
 

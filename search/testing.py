@@ -1,4 +1,4 @@
-"""One test: start the workers of a configuration, find what they can do, and hold it to the SLA.
+"""One test of one configuration, by whichever driver: find what it can do, and hold it to the SLA.
 
 A closed loop that keeps every worker busy, or the user's own phases, gives the capacity. Where a rate is asked, an open
 loop at that rate, shared out over as many instances as it takes, gives the latency; a closed loop never stands in for
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from servefit.profiler.deciding import run_until_decided, run_valid
-from servefit.profiler.measuring import assemble, workers_for
+from servefit.profiler.measuring import assemble
 from servefit.profiler.steps import on_plateau, plateaus_of
 from servefit.profiler.stopping import StoppingConditions
 from servefit.profiler.summary import PERCENTILES, summarize
@@ -23,16 +23,14 @@ from servefit.search.verdict import judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
-
-    from servefit.backends.types import Artifact
     from servefit.profiler.deciding import Decision
+    from servefit.profiler.driver import MeasuredDriver
     from servefit.profiler.host import Host
-    from servefit.profiler.inprocess.workers import Workers
     from servefit.profiler.summary import Summary
-    from servefit.profiler.types import Configuration, Measurement, Run
+    from servefit.profiler.types import Measurement, Run
     from servefit.profiler.validity import Problem
     from servefit.search.request import JobRequest
+    from servefit.search.sla import Sla
     from servefit.search.verdict import Judgement
 
 LEAST_CALLS = 10
@@ -63,48 +61,22 @@ ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_most_s=1.0)
 CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_most_s=10.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a test runs: ``cpus`` for the workers and ``outside`` for servefit itself. None leaves both to servefit."""
-
-    cpus: tuple[int, ...] | None = None
-    outside: tuple[int, ...] | None = None
-
-
 def run_test(
-    configuration: Configuration,
-    artifact: Artifact,
-    rows: np.ndarray,
+    driver: MeasuredDriver,
     request: JobRequest,
     host: Host,
     durations: Durations = SCREENING,
     *,
-    memory_bytes: int | None = None,
-    place: Place | None = None,
     nth_round: int | None = None,
     keep: Callable[[Measurement], str | None] | None = None,
 ) -> Trial:
-    """Measure ``configuration``, limited to ``memory_bytes``, and judge it. ``keep`` is handed everything that was
-    recorded, and says where it put it.
-
-    Raises MeasurementError, or what loading the artifact raises.
-    """
-    place = place or Place()
-    with workers_for(
-        configuration,
-        artifact,
-        rows,
-        host=host,
-        memory_bytes=memory_bytes,
-        rows_per_request=request.rows_per_request,
-        cpus=place.cpus,
-        outside=place.outside,
-    ) as workers:
-        closed, problems = _run_closed(workers, request, durations)
-        capacity = _best_plateau(closed, request)
-        attempts = _at_rate(workers, request, capacity, durations)
-        runs = [closed, *(one.decision.run for one in attempts)]
-        measurement = assemble(workers, runs, host)
+    """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
+    says where it put it. Raises MeasurementError."""
+    closed, problems = _run_closed(driver, request, durations)
+    capacity = best_plateau(closed, request.sla)
+    attempts = _at_rate(driver, request, capacity, durations)
+    runs = [closed, *(one.decision.run for one in attempts)]
+    measurement = assemble(driver, runs, host)
     final = min(attempts, key=_nearness, default=None)
     if final is None:
         judgement = judge(request.sla, capacity=capacity, at_rate=None, instances=1)
@@ -112,7 +84,7 @@ def run_test(
         problems, judgement = final.decision.problems or problems, final.judgement
     invalid = bool(problems) and not request.allow_noise
     return Trial(
-        configuration=configuration,
+        configuration=driver.configuration,
         measurement=replace(measurement, runs=()),
         capacity=capacity,
         at_rate=None if final is None else final.summary,
@@ -125,10 +97,11 @@ def run_test(
         threads_outside=max(run.threads_outside for run in runs),
         kept_in=None if keep is None else keep(measurement),
         round=nth_round,
+        driver=closed.driver,
     )
 
 
-def _run_closed(workers: Workers, request: JobRequest, durations: Durations) -> tuple[Run, tuple[Problem, ...]]:
+def _run_closed(driver: MeasuredDriver, request: JobRequest, durations: Durations) -> tuple[Run, tuple[Problem, ...]]:
     """The user's own phases, or as many users as keep every worker busy, for as long as a slow predictor takes to
     answer a countable number of calls."""
     allow_noise = request.allow_noise
@@ -140,24 +113,25 @@ def _run_closed(workers: Workers, request: JobRequest, durations: Durations) -> 
             most_per_s=None if rate_per_s is None else rate_per_s / PLANNED_UTILISATION,
             thresholds=request.sla.thresholds,
         )
-        return run_valid(workers, request.phases, allow_noise=allow_noise, stopping=stopping)
-    users = workers.configuration.workers * workers.configuration.max_batch
+        return run_valid(driver, request.phases, allow_noise=allow_noise, stopping=stopping)
+    users = driver.usual_users
     run, problems = run_valid(
-        workers, ClosedLoop.constant(users=users, duration_s=durations.capacity_s), allow_noise=allow_noise
+        driver, ClosedLoop.constant(users=users, duration_s=durations.capacity_s), allow_noise=allow_noise
     )
-    calls_ns = run.samples.ended_ns() - run.samples.started_ns()
+    ended = run.samples.ended_ns()
+    calls_ns = (ended - run.samples.started_ns())[ended > 0]
     needed_s = min(LEAST_CALLS * float(calls_ns.mean()) / NS_PER_S, MOST_CAPACITY_S) if len(calls_ns) else 0.0
     if needed_s <= durations.capacity_s:
         return run, problems
-    return run_valid(workers, ClosedLoop.constant(users=users, duration_s=needed_s), allow_noise=allow_noise)
+    return run_valid(driver, ClosedLoop.constant(users=users, duration_s=needed_s), allow_noise=allow_noise)
 
 
-def _best_plateau(run: Run, request: JobRequest) -> Summary:
-    """The figures of the plateau with the most answers among those within the limits, or, where there is none, of the
-    one that is nearest to them."""
-    names = percentiles_of(request)
+def best_plateau(run: Run, sla: Sla) -> Summary:
+    """The figures of the plateau with the most answers among those within the limits of ``sla``, or, where there is
+    none, of the one that is nearest to them."""
+    names = [one.percentile for one in sla.thresholds]
     plateaus = [summarize(on_plateau(run, edges), percentiles=names) for edges in plateaus_of(run)]
-    thresholds_only = replace(request.sla, rate_per_s=None)
+    thresholds_only = replace(sla, rate_per_s=None)
     judged = [(judge(thresholds_only, capacity=one, at_rate=None, instances=1), one) for one in plateaus]
     within = [one for judgement, one in judged if judgement.verdict != "FAIL"]
     if within:
@@ -178,7 +152,9 @@ class _Attempt:
     judgement: Judgement
 
 
-def _at_rate(workers: Workers, request: JobRequest, capacity: Summary, durations: Durations) -> Sequence[_Attempt]:
+def _at_rate(
+    driver: MeasuredDriver, request: JobRequest, capacity: Summary, durations: Durations
+) -> Sequence[_Attempt]:
     """Open loops at the rate asked, shared out over more and more instances until the limits hold; empty where no rate
     was asked, or where the closed loop answered nothing."""
     rate_per_s = request.sla.rate_per_s
@@ -186,7 +162,7 @@ def _at_rate(workers: Workers, request: JobRequest, capacity: Summary, durations
         return ()
     attempts: list[_Attempt] = []
     for instances in instance_counts(rate_per_s, capacity.throughput_per_s):
-        decision = _run_at_rate(workers, request, rate_per_s / instances, durations)
+        decision = _run_at_rate(driver, request, rate_per_s / instances, durations)
         summary = summarize(decision.run, percentiles=percentiles_of(request))
         judgement = judge(
             request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
@@ -217,9 +193,9 @@ def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) 
     return False
 
 
-def _run_at_rate(workers: Workers, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:
+def _run_at_rate(driver: MeasuredDriver, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:
     """An open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration."""
     thresholds = request.sla.thresholds
     duration_s = durations.at_rate_most_s if thresholds else durations.at_rate_s
     traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, seed=request.seed)
-    return run_until_decided(workers, traffic, thresholds, least_s=durations.at_rate_s, allow_noise=request.allow_noise)
+    return run_until_decided(driver, traffic, thresholds, least_s=durations.at_rate_s, allow_noise=request.allow_noise)

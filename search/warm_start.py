@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from servefit.errors import SpecError, StorageError
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.recommendation import CompilationReport, Trial
+from servefit.search.steps import TESTS
 
 if TYPE_CHECKING:
     from servefit.backends.types import Artifact
@@ -61,7 +62,10 @@ def remember(
             found.trials.extend(
                 one.result
                 for one in mine
-                if isinstance(one.result, Trial) and one.result.verdict != "INVALID" and one.configuration in grid
+                if one.kind in TESTS
+                and isinstance(one.result, Trial)
+                and one.result.verdict != "INVALID"
+                and one.configuration in grid
             )
         jobs += bool(times)
         if jobs == MOST_JOBS:

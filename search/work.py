@@ -12,26 +12,31 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import BackendError, MeasurementError, StateError
-from servefit.profiler.measuring import workers_for
+from servefit.profiler.measuring import endpoint_for, workers_for
+from servefit.search import over_http
 from servefit.search.changing import changes
 from servefit.search.compiling import choices, compile_candidates
 from servefit.search.header import JobState
-from servefit.search.job import TESTS, JobStopped, crashed, keep_measurement
-from servefit.search.places import Places
+from servefit.search.job import JobStopped, crashed, keep_measurement, trials_of
+from servefit.search.places import ANYWHERE, Place, Places
 from servefit.search.recommendation import FailedTrial, Trial
 from servefit.search.searching import Search
 from servefit.search.sla import Sla
 from servefit.search.space import Batching, Space
+from servefit.search.steps import TESTS
 from servefit.search.survey import time_service
 from servefit.search.testing import ROUND, SCREENING, run_test
 from servefit.search.trials import StudyOfTrials
 from servefit.search.warm_start import remember, service_times_of
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact
+    from servefit.profiler.driver import MeasuredDriver
+    from servefit.profiler.inprocess.workers import Workers
     from servefit.profiler.types import Configuration, Measurement
     from servefit.search.clock import Clock
     from servefit.search.header import JobHeader, Status
@@ -42,7 +47,7 @@ if TYPE_CHECKING:
     from servefit.search.steps import Kind, Step
     from servefit.search.storage.jobs import JobStore
     from servefit.search.storage.log import JobLog
-    from servefit.search.testing import Durations, Place
+    from servefit.search.testing import Durations
 
 _STDERR_SHOWN = 400
 
@@ -98,6 +103,8 @@ class Work:
         self.search = self._begin_search(space.only(self.study.holds))
         self.log.set_state(self.state("IN_PROGRESS"))
         self.search.carry_out()
+        if self.request.over_http:
+            self._measure_over_http(self.search)
 
     def _begin_search(self, space: Space) -> Search:
         """A search that begins with what earlier runs of this job know, and with what earlier jobs knew of the same
@@ -115,7 +122,7 @@ class Work:
             progress=self.progress,
             service_times={**memory.service_times, **service_times_of(steps)},
             earlier=memory.trials,
-            trials=[one.result for one in steps if isinstance(one.result, Trial)],
+            trials=list(trials_of(steps, TESTS)),
             failed=crashed(steps, TESTS),
             confirmed={
                 one.configuration
@@ -125,6 +132,7 @@ class Work:
                 and isinstance(one.result, Trial)
                 and one.result.round is None
             },
+            closing_s=lambda winner: over_http.closing_s(winner, self.header.host, self.request),
             untimeable={replace(one, max_batch=1) for one in crashed(steps, ("service_time",))},
         )
 
@@ -160,14 +168,7 @@ class Work:
         memory_bytes = max(one.memory_bytes for one in self.header.profiles if one.vcpus >= subject.vcpus)
         with self.log.step("service_time", subject.backend, subject) as step:
             try:
-                with workers_for(
-                    subject,
-                    self._artifact(subject),
-                    self.payload.rows,
-                    host=self.header.host,
-                    memory_bytes=memory_bytes,
-                    rows_per_request=self.request.rows_per_request,
-                ) as workers:
+                with self._workers(subject, memory_bytes) as workers:
                     found = time_service(workers, sizes)
             except (MeasurementError, BackendError) as error:
                 self.log.finish(step, status="FAILED", reason=_reason(error))
@@ -179,7 +180,7 @@ class Work:
         self._check_stopped()
         if self.study is None:
             raise RuntimeError("there is no study before the search begins")
-        places: dict[Configuration, Place | None] = dict.fromkeys(batch)
+        places = dict.fromkeys(batch, ANYWHERE)
         if len(batch) > 1:
             side_by_side = self.places.side_by_side([one.vcpus for one in batch])
             if side_by_side is None:
@@ -188,8 +189,7 @@ class Work:
         results: dict[Configuration, Trial | None] = {}
 
         def measure(configuration: Configuration) -> Trial | None:
-            place = places[configuration]
-            results[configuration] = self._test(configuration, "load_test", SCREENING, place=place)
+            results[configuration] = self._test(configuration, "load_test", SCREENING, place=places[configuration])
             return results[configuration]
 
         self.study.carry_out(batch, measure)
@@ -207,6 +207,31 @@ class Work:
     def at_once(self, vcpus: Sequence[int]) -> bool:
         return self.places.at_once(vcpus)
 
+    def _measure_over_http(self, search: Search) -> None:
+        """Measure the winner as the endpoint that it would be, unless an earlier run of the job has."""
+        best = next(iter(search.recommendations()), None)
+        done = {one.configuration for one in trials_of(self.steps_before, ("endpoint",))}
+        if best is None or best.trial.verdict == "INVALID" or best.trial.configuration in done:
+            return
+        configuration, host = best.trial.configuration, self.header.host
+        if reason := over_http.why_not(configuration, host, self.request, self.clock):
+            self.remarks.append(f"the winner was not measured over HTTP: {reason}")
+            return
+        self._check_stopped()
+        self.progress.stage("measuring the winner over HTTP")
+        endpoint = endpoint_for(
+            configuration,
+            self._artifact(configuration),
+            self.header.model.signature,
+            self.payload.rows,
+            host=host,
+            memory_bytes=search.space.memory_bytes(configuration),
+            rows_per_request=self.request.rows_per_request,
+        )
+        result = self._carry_out("endpoint", configuration, endpoint, self.request, over_http.DURATIONS)
+        if isinstance(result, FailedTrial):
+            self.remarks.append(f"the winner could not be measured over HTTP: {result.reason}")
+
     def _test(
         self,
         configuration: Configuration,
@@ -214,26 +239,39 @@ class Work:
         durations: Durations,
         *,
         request: JobRequest | None = None,
-        place: Place | None = None,
+        place: Place = ANYWHERE,
         nth_round: int | None = None,
     ) -> Trial | None:
         """One load test, as a step; None if it could not be made. ``request`` is the job's own unless one is given."""
         with self._lock:
             self.clock.tests += 1
+        workers = self._workers(configuration, self._memory_bytes(configuration), place)
+        result = self._carry_out(kind, configuration, workers, request or self.request, durations, nth_round=nth_round)
+        return result if isinstance(result, Trial) else None
+
+    def _carry_out(
+        self,
+        kind: Kind,
+        configuration: Configuration,
+        starting: AbstractContextManager[MeasuredDriver],
+        request: JobRequest,
+        durations: Durations,
+        *,
+        nth_round: int | None = None,
+    ) -> Trial | FailedTrial:
+        """Put what is ``starting`` under load, as a step."""
+        host = self.header.host
         with self.log.step(kind, configuration.backend, configuration) as step:
             try:
-                trial = run_test(
-                    configuration,
-                    self._artifact(configuration),
-                    self.payload.rows,
-                    request or self.request,
-                    self.header.host,
-                    durations,
-                    memory_bytes=self._memory_bytes(configuration),
-                    place=place,
-                    nth_round=nth_round,
-                    keep=lambda measurement: self._keep(measurement, step),
-                )
+                with starting as driver:
+                    trial = run_test(
+                        driver,
+                        request,
+                        host,
+                        durations,
+                        nth_round=nth_round,
+                        keep=lambda measurement: self._keep(measurement, step),
+                    )
             except (MeasurementError, BackendError) as error:
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 result: Trial | FailedTrial = FailedTrial(configuration=configuration, reason=str(error))
@@ -241,7 +279,24 @@ class Work:
                 self.log.finish(step, status="COMPLETED", result=trial)
                 result = trial
         self._tell_progress(result)
-        return result if isinstance(result, Trial) else None
+        return result
+
+    def _workers(
+        self,
+        configuration: Configuration,
+        memory_bytes: int | None,
+        place: Place = ANYWHERE,
+    ) -> AbstractContextManager[Workers]:
+        return workers_for(
+            configuration,
+            self._artifact(configuration),
+            self.payload.rows,
+            host=self.header.host,
+            memory_bytes=memory_bytes,
+            rows_per_request=self.request.rows_per_request,
+            cpus=place.cpus,
+            outside=place.outside,
+        )
 
     def _memory_bytes(self, configuration: Configuration) -> int | None:
         return None if self.search is None else self.search.space.memory_bytes(configuration)

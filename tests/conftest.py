@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
 Hog = Callable[[int], AbstractContextManager[None]]
+Respond = Callable[[str, bytes], tuple[int, bytes, Mapping[str, str]]]
+"""Gives status, body and headers for a path and a body."""
+HttpServer = Callable[[Respond], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,5 +40,62 @@ def hog() -> Hog:
                 yield
             finally:
                 process.kill()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def http_server() -> HttpServer:
+    """Starts a plain HTTP server in threads of this process, and gives its URL without a path."""
+
+    @contextmanager
+    def start(respond: Respond) -> Iterator[str]:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def handle_one_request(self) -> None:
+                try:
+                    super().handle_one_request()
+                except OSError:  # the client has hung up
+                    self.close_connection = True
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                status, content, headers = respond(self.path, body)
+                self.send_response(status)
+                for name, value in {"content-type": "application/json", **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: Any) -> None: ...
+
+            do_GET = do_POST = answer  # noqa: N815 - http.server calls them so
+
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128
+
+            def shutdown_request(self, request: Any) -> None:
+                open_connections.discard(request)
+                super().shutdown_request(request)
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                open_connections.add(request)
+                super().process_request(request, client_address)
+
+        open_connections: set[socket.socket] = set()
+        with Server(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_address[1]}"
+            finally:
+                server.shutdown()
+                thread.join()
+                for one in list(open_connections):
+                    with suppress(OSError):
+                        one.shutdown(socket.SHUT_RDWR)
 
     return start

@@ -14,7 +14,7 @@ from servefit.errors import ServefitError, SpecError
 from servefit.profiler.storage.documents import Misfit, from_document, to_document
 from servefit.search.header import JobHeader
 
-SCHEMA = 1
+SCHEMA = 2
 """Goes up with every change of the fields of what is kept, or of how they are written."""
 
 HEADER = "servefit:header"

@@ -17,32 +17,36 @@ if TYPE_CHECKING:
     from servefit.profiler.limits import LatencyThreshold as LatencyThreshold
     from servefit.profiler.preparing import Deployment as Deployment
     from servefit.profiler.profiling import profile as profile
+    from servefit.profiler.storage.measurements import load_endpoint_runs as load_endpoint_runs
     from servefit.profiler.storage.measurements import load_measurement as load_measurement
     from servefit.profiler.storage.measurements import save_measurement as save_measurement
     from servefit.profiler.summary import summarize as summarize
     from servefit.profiler.traffic import ClosedLoop as ClosedLoop
+    from servefit.search.loading import load_endpoint as load_endpoint
     from servefit.search.running import load_job as load_job
-    from servefit.search.sagemaker import CategoricalParameter as CategoricalParameter
-    from servefit.search.sagemaker import ModelLatencyThreshold as ModelLatencyThreshold
-    from servefit.search.sagemaker import Phase as Phase
-    from servefit.search.sagemaker import Stairs as Stairs
     from servefit.search.sagemaker import right_size as right_size
     from servefit.search.scaling import scale as scale
+    from servefit.search.sdk import CategoricalParameter as CategoricalParameter
+    from servefit.search.sdk import ModelLatencyThreshold as ModelLatencyThreshold
+    from servefit.search.sdk import Phase as Phase
+    from servefit.search.sdk import Stairs as Stairs
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
-    "CategoricalParameter": "servefit.search.sagemaker",
+    "CategoricalParameter": "servefit.search.sdk",
     "ClosedLoop": "servefit.profiler.traffic",
     "Deployment": "servefit.profiler.preparing",
     "LatencyThreshold": "servefit.profiler.limits",
     "Model": "servefit.backends.model",
-    "ModelLatencyThreshold": "servefit.search.sagemaker",
-    "Phase": "servefit.search.sagemaker",
+    "ModelLatencyThreshold": "servefit.search.sdk",
+    "Phase": "servefit.search.sdk",
     "ServefitError": "servefit.errors",
-    "Stairs": "servefit.search.sagemaker",
+    "Stairs": "servefit.search.sdk",
     "compare_deployments": "servefit.profiler.against",
     "compile_model": "servefit.backends.compilation",
+    "load_endpoint": "servefit.search.loading",
+    "load_endpoint_runs": "servefit.profiler.storage.measurements",
     "load_job": "servefit.search.running",
     "load_measurement": "servefit.profiler.storage.measurements",
     "profile": "servefit.profiler.profiling",

@@ -94,3 +94,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory, servefit: Servefit) -> Sou
         onnx=onnx,
         payload=folder / "payload.csv",
     )
+
+
+@pytest.fixture(scope="session")
+def kept(servefit: Servefit, sources: Sources) -> dict[str, Any]:
+    """A job called "listed"."""
+    quick = ("--backend", "xgboost", "--max-tests", "2", "--profile", "local-1c", "--no-http", "--allow-noise")
+    ended = servefit("recommend", sources.xgboost, "--name", "listed", *quick, "--format", "json")
+    assert ended.status == 0, ended.stderr
+    document: dict[str, Any] = ended.document
+    return document

@@ -16,16 +16,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Servefit, Sources
 
-QUICK = ("--backend", "xgboost", "--max-tests", "2", "--profile", "local-1c", "--allow-noise")
-
-
-@pytest.fixture(scope="module")
-def kept(servefit: Servefit, sources: Sources) -> dict[str, Any]:
-    """A job called "listed"."""
-    ended = servefit("recommend", sources.xgboost, "--name", "listed", *QUICK, "--format", "json")
-    assert ended.status == 0, ended.stderr
-    document: dict[str, Any] = ended.document
-    return document
+ALONE = ("--backend", "xgboost", "--profile", "local-1c", "--no-http", "--allow-noise")
 
 
 @pytest.mark.usefixtures("kept")
@@ -116,7 +107,13 @@ def _wait_for(process: subprocess.Popen[str], text: str) -> None:
 def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
     servefit: Servefit, sources: Sources, state: Path
 ) -> None:
-    asked = ("--backend", "xgboost", "--profile", "local-1c", "--allow-noise", "--max-tests", "4", "--name", "killed")
+    asked = (
+        *ALONE,
+        "--max-tests",
+        "4",
+        "--name",
+        "killed",
+    )
     with _started(state, "recommend", sources.xgboost, *asked) as process:
         _wait_for(process, "test 2: ")
         process.send_signal(signal.SIGKILL)
@@ -139,7 +136,13 @@ def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
 def test_a_second_process_is_told_who_works_on_a_job_and_can_stop_it(
     servefit: Servefit, sources: Sources, state: Path
 ) -> None:
-    asked = ("--backend", "xgboost", "--profile", "local-1c", "--allow-noise", "--budget", "60s", "--name", "shared")
+    asked = (
+        *ALONE,
+        "--budget",
+        "60s",
+        "--name",
+        "shared",
+    )
     with _started(state, "recommend", sources.xgboost, *asked, "--format", "json") as process:
         _wait_for(process, "test 1: ")
         second = servefit("resume", "shared")

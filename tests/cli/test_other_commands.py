@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 def test_help_is_quick_and_names_every_command(servefit: Servefit) -> None:
     ended = servefit("--help")
     assert ended.status == 0
-    for command in ("recommend", "profile", "compile", "backends", "profiles", "host", "demo"):
+    for command in (
+        "recommend",
+        "serve",
+        "export",
+        "load",
+        "profile",
+        "compile",
+        "backends",
+        "profiles",
+        "host",
+        "demo",
+    ):
         assert command in ended.stdout
         assert "Example: servefit" in servefit(command, "--help").stdout
     assert servefit("--version").stdout == f"servefit {package.__version__}\n"

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Servefit, Sources
     from tests.conftest import Hog
 
-SHORT = ("--budget", "15s", "--max-tests", "3", "--profile", "local-1c", "--allow-noise", "--format", "json")
-QUICK = ("--backend", "xgboost", "--max-tests", "1", "--profile", "local-1c", "--allow-noise", "--format", "json")
+ALONE = ("--profile", "local-1c", "--no-http", "--allow-noise", "--format", "json")
+SHORT = ("--budget", "15s", "--max-tests", "3", *ALONE)
+QUICK = ("--backend", "xgboost", "--max-tests", "1", *ALONE)
 """For what depends neither on a choice nor on measuring the winner again. The machine of the tests may be noisy."""
 
 COLUMNS = {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 JOB = (
     "--name", "scaled", "--sla", "p95=500ms", "--rate", "200/s", "--backend", "xgboost", "--profile", "local-1c",
-    "--max-tests", "1", "--batch", "1", "--allow-noise", "--quiet",
+    "--no-http", "--max-tests", "1", "--batch", "1", "--allow-noise", "--quiet",
 )  # fmt: skip
 
 

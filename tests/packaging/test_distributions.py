@@ -145,7 +145,7 @@ def test_the_installed_command_explains_itself(installed: Path, tmp_path: Path) 
     command = [str(installed / "servefit"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("recommend", "profile", "compile", "host", "profiles", "backends", "demo"):
+    for name in ("recommend", "serve", "export", "load", "profile", "compile", "host", "profiles", "backends", "demo"):
         assert name in done.stdout
 
 

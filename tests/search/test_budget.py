@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xgboost
 
-from servefit.search.sagemaker import Phase, right_size
+from servefit.search.sagemaker import right_size
+from servefit.search.sdk import Phase
 
 if TYPE_CHECKING:
     from pathlib import Path

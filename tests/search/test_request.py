@@ -15,7 +15,7 @@ from servefit.search.request import (
     parse_flat_invocations,
     parse_goal,
 )
-from servefit.search.sagemaker import phases_from_sdk, ranges_from_sdk, thresholds_from_sdk
+from servefit.search.sdk import phases_from_sdk, ranges_from_sdk, thresholds_from_sdk
 from servefit.search.sla import Sla
 
 

@@ -35,6 +35,7 @@ QUICK: dict[str, Any] = {
     "max_tests": 2,
     "batch_sizes": [1, 2],
     "allow_noise": True,
+    "over_http": False,
     "job_name": "job",
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,12 @@ import pytest
 from servefit.backends.types import Artifact, Target
 from servefit.errors import OutOfMemory
 from servefit.profiler.envelope.opening import available_methods
-from servefit.profiler.host import Host, describe_host
-from servefit.profiler.inprocess.workers import Workers, start_workers
+from servefit.profiler.host import describe_host
+from servefit.profiler.inprocess.workers import start_workers
 from servefit.profiler.types import Configuration, Measurement
-from servefit.search import testing
 from servefit.search.request import JobRequest
 from servefit.search.sla import Sla, parse_sla
+from servefit.search.testing import run_test
 
 if TYPE_CHECKING:
     from tests.conftest import Hog
@@ -26,17 +25,6 @@ if TYPE_CHECKING:
     from servefit.search.recommendation import Trial
 
 PREDICTORS = Path(__file__).parent.parent / "profiler"
-
-
-@pytest.fixture(autouse=True)
-def synthetic_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(
-        configuration: Configuration, artifact: Artifact, rows: np.ndarray, *, host: Host, **limits: Any
-    ) -> AbstractContextManager[Workers]:
-        limits |= {"cpus": (host.cpus[0].cpu,), "outside": ()}
-        return start_workers(configuration, artifact, rows, loader="synthetic_predictors:load", **limits)
-
-    monkeypatch.setattr(testing, "workers_for", start)
 
 
 def trial_of(
@@ -52,10 +40,16 @@ def trial_of(
         backend="synthetic", backend_version="1", model_digest="", target=Target.CPU, folder=Path("/"), facts=facts
     )
     rows = np.zeros((3, 2), dtype=np.float32)
-    request = JobRequest(name="j", sla=sla, allow_noise=allow_noise)
-    return testing.run_test(
-        configuration, artifact, rows, request, describe_host(), memory_bytes=memory_bytes, keep=keep
-    )
+    request, host = JobRequest(name="j", sla=sla, allow_noise=allow_noise), describe_host()
+    with start_workers(
+        configuration,
+        artifact,
+        rows,
+        cpus=(host.cpus[0].cpu,),
+        memory_bytes=memory_bytes,
+        loader="synthetic_predictors:load",
+    ) as workers:
+        return run_test(workers, request, host, keep=keep)
 
 
 def test_a_call_longer_than_the_screening_is_given_the_time_to_be_counted() -> None:

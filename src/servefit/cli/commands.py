@@ -61,17 +61,33 @@ def servefit(
 
 
 def _register() -> None:
-    from servefit.cli import backends, compiling, demo, host, jobs, profiles, profiling, recommend, scaling
+    from servefit.cli import (
+        backends,
+        compiling,
+        demo,
+        exporting,
+        host,
+        jobs,
+        loading,
+        profiles,
+        profiling,
+        recommend,
+        scaling,
+        serving,
+    )
 
     for name, function in (
         ("recommend", recommend.recommend),
         ("profile", profiling.profile),
+        ("load", loading.load),
         ("jobs", jobs.jobs),
         ("show", jobs.show),
         ("steps", jobs.steps),
         ("stop", jobs.stop),
         ("resume", jobs.resume),
         ("scale", scaling.scale),
+        ("serve", serving.serve),
+        ("export", exporting.export),
         ("compile", compiling.compile_),
         ("backends", backends.backends),
         ("profiles", profiles.profiles),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
     from servefit.search.job import RecommendationJob
     from servefit.search.progress import Progress
-    from servefit.search.recommendation import Recommendation
+    from servefit.search.recommendation import Recommendation, Trial
     from servefit.search.request import JobRequest
     from servefit.search.standing import Ratio
 
@@ -58,15 +58,17 @@ def print_and_leave(run: Callable[[Progress], RecommendationJob], *, form: Forma
 
 
 def exit_status(job: RecommendationJob) -> int:
-    """0 when the SLA is met or nothing was asked, 3 when it is not or that is not sure, 4 when nothing could be
-    measured, 5 when the machine got in the way of measuring the best answer, 130 when the job was stopped."""
+    """0 when the SLA is met or nothing was asked, 3 when it is not, be it only over HTTP, or that is not sure, 4 when
+    nothing could be measured, 5 when the machine got in the way of measuring the best answer, 130 when the job was
+    stopped."""
     if job.status == "STOPPED":
         return INTERRUPTED
     if job.best is None:
         return NOTHING_MEASURED
     if job.best.trial.verdict == "INVALID":
         return TOO_NOISY
-    return 0 if job.best.trial.verdict == "PASS" else SLA_UNMET
+    over_http = None if job.best.endpoint is None else job.best.endpoint.verdict
+    return 0 if job.best.trial.verdict == "PASS" and over_http != "FAIL" else SLA_UNMET
 
 
 def print_job(job: RecommendationJob, form: Format) -> None:
@@ -144,8 +146,26 @@ def evidence(best: Recommendation) -> str:
     )
 
 
+def over_http(endpoint: Trial) -> str:
+    """What was measured of the recommendation's endpoint."""
+    judged = endpoint.judged
+    kinds = (("response", judged.latency_ms), ("model", judged.model_latency_ms), ("overhead", judged.overhead_ms))
+    parts = [
+        f"{kind} {' and '.join(f'{name} {cell_text(value)} ms' for name, value in known)}"
+        for kind, figures in kinds
+        if (known := [(name, value) for name in ("p50", "p95") if (value := (figures or {}).get(name)) is not None])
+    ]
+    loop = f"at {cell_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    return (
+        f"Over HTTP: {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
+        f"an instance answers {60 * endpoint.capacity.throughput_per_s:,.0f} a minute."
+    )
+
+
 def reasons(job: RecommendationJob) -> Iterator[str]:
-    """Why the first recommendation is the first, a line each."""
+    """What else is known of the first recommendation, and why it is the first, a line each."""
+    if job.best is not None and job.best.endpoint is not None:
+        yield over_http(job.best.endpoint)
     for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
         if against is not None:
             yield f"Against {name}, {_shape(against.configuration)}: {_ratio(against.ratio)}."

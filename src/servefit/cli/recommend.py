@@ -64,6 +64,10 @@ def recommend(
         int, typer.Option(help="Most load tests at once, where there are CPUs for each.")
     ] = 1,
     budget: Annotated[str | None, typer.Option(metavar="60s", help="Time for the whole job.")] = None,
+    over_http: Annotated[
+        bool,
+        typer.Option("--http/--no-http", help="Measure the winner over HTTP too, where a client has a CPU."),
+    ] = True,
     name: Annotated[str | None, typer.Option(help="Name of the job; one is made up otherwise.")] = None,
     storage: StorageOption = None,
     seed: SeedOption = 0,
@@ -110,5 +114,6 @@ def recommend(
         rows_per_request=rows_per_request,
         seed=seed,
         allow_noise=allow_noise,
+        over_http=over_http,
     )
     run_and_print(model, payload, request, trust_pickle=trust_pickle, storage=storage, form=form, quiet=quiet)

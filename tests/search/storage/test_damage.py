@@ -91,13 +91,13 @@ def test_a_key_that_is_no_steps_is_told(job: JobLog) -> None:
 
 def test_a_job_of_a_newer_servefit_is_listed_and_left_alone(store: JobStore, job: JobLog, header: MakeHeader) -> None:
     study = job.study()
-    newer = {"schema": 2, "servefit": "9.1", "header": {"what": "nobody knows yet"}}
+    newer = {"schema": 3, "servefit": "9.1", "header": {"what": "nobody knows yet"}}
     study.set_user_attr("servefit:header", newer)
     study.set_user_attr("servefit:state", {"also": "unknown"})
     store.create(header("own"))
     assert [one.name for one in store.jobs()] == ["own", "fraud"]
     assert [(one.name, one.header is None) for one in store.overview()] == [("own", False), ("fraud", True)]
-    told = "it has schema 2, and this servefit reads 1; read it with the servefit that wrote it, '9.1'"
+    told = "it has schema 3, and this servefit reads 2; read it with the servefit that wrote it, '9.1'"
     assert store.overview()[1].problem == told
     read = store.job("fraud")
     for use in (

@@ -140,7 +140,7 @@ def test_a_finished_job_is_a_study_that_optuna_opens(job: JobLog, plain_storage:
     study = optuna.load_study(study_name="fraud", storage=plain_storage)
     assert study.directions == [optuna.study.StudyDirection.MINIMIZE] * 2
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 2
-    assert study.user_attrs["servefit:header"]["schema"] == 1
+    assert study.user_attrs["servefit:header"]["schema"] == 2
     assert study.user_attrs["servefit:state"]["status"] == "COMPLETED"
     (summary,) = optuna.get_all_study_summaries(plain_storage)
     assert (summary.study_name, summary.n_trials) == ("fraud", 2)

@@ -1,0 +1,110 @@
+"""The bundle's ``run``: a shell script that finds or makes a Python environment and becomes the endpoint.
+
+Becoming it, and not starting it, is what lets signals reach it: SIGTERM from systemd, Docker and Kubernetes.
+"""
+
+from __future__ import annotations
+
+from servefit.search.bundle.requirements import python_version
+
+VENV = ".venv"
+
+_RUN = """\
+#!/bin/sh
+# Starts the endpoint of this folder:   ./run [serve] [--host HOST] [--port PORT]
+# Only makes its Python environment:    ./run install
+#
+# The environment lies beside this file, in @VENV@. It is made at the first start, and again when requirements.lock
+# changes: from wheels/ if that is here, else from the package index. SERVEFIT_PYTHON names an interpreter that has all
+# of requirements.lock already, and then none is made.
+#
+# Where it listens: --host and --port, else SERVEFIT_HOST, and SERVEFIT_PORT, SAGEMAKER_BIND_TO_PORT or PORT, else what
+# endpoint.json says. ($HOST is not asked: some shells set it to the name of the machine.)
+set -eu
+
+here=$(dirname "$(readlink -f "$0")")
+environment="$here/@VENV@"
+
+fail() {
+    echo "run: $1" >&2
+    exit 4
+}
+
+python_here() {
+    for candidate in python@PYTHON@ python3 python; do
+        if "$candidate" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "@PYTHON@")' >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "this needs Python @PYTHON@, and there is none; install it, or name one with SERVEFIT_PYTHON"
+}
+
+is_installed() {
+    [ -x "$environment/bin/python" ] && [ -f "$environment/requirements.lock" ] &&
+        [ "$(cat "$environment/requirements.lock")" = "$(cat "$here/requirements.lock")" ]
+}
+
+install() {
+    if is_installed; then
+        return
+    fi
+    python=$(python_here) || exit
+    # Made under another name, so that one that was cut short is never taken for whole.
+    made="$environment.$$"
+    trap 'rm -rf "$made"' EXIT
+    trap 'exit 130' HUP INT TERM
+    echo "run: making the Python environment $environment" >&2
+    "$python" -m venv "$made" >&2 || fail "Python cannot make an environment here (Debian: apt install python3-venv)"
+    set -- --no-deps --requirement "$here/requirements.lock"
+    if [ -d "$here/wheels" ]; then
+        set -- --no-index --find-links "$here/wheels" "$@"
+    fi
+    "$made/bin/python" -m pip --disable-pip-version-check install --quiet "$@" >&2 ||
+        fail "what requirements.lock lists could not be installed"
+    # Best before the folder becomes read-only, if it does
+    "$made/bin/python" -m compileall -q "$here/lib" >/dev/null 2>&1 || true
+    cp "$here/requirements.lock" "$made/requirements.lock"
+    # Whoever else was doing the same may have been first.
+    if ! is_installed; then
+        rm -rf "$environment"
+        mv "$made" "$environment"
+    fi
+    rm -rf "$made"
+    trap - EXIT HUP INT TERM
+}
+
+case "${1-serve}" in
+    install)
+        install
+        exit
+        ;;
+    serve)
+        shift $(($# > 0))
+        ;;
+esac
+
+if [ -n "${SERVEFIT_PYTHON-}" ]; then
+    python=$SERVEFIT_PYTHON
+else
+    install
+    python="$environment/bin/python"
+fi
+
+port=${SERVEFIT_PORT:-${SAGEMAKER_BIND_TO_PORT:-${PORT-}}}
+if [ -n "$port" ]; then
+    set -- --port "$port" "$@"
+fi
+if [ -n "${SERVEFIT_HOST-}" ]; then
+    set -- --host "$SERVEFIT_HOST" "$@"
+fi
+
+PYTHONPATH="$here/lib"
+export PYTHONPATH
+exec "$python" -P -m servefit.serving "$here/endpoint.json" "$@"
+"""
+
+
+def run_script() -> str:
+    """The script, for the Python that is running."""
+    return _RUN.replace("@PYTHON@", python_version()).replace("@VENV@", VENV)

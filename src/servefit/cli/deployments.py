@@ -1,0 +1,123 @@
+"""What ``serve`` and ``export`` are told to deploy: a recommendation of a job, or a model with a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servefit.cli.output import warn
+from servefit.cli.progress import saying
+from servefit.errors import SpecError
+
+if TYPE_CHECKING:
+    from servefit.search.deploying import Deployable
+
+DeployedJob = Annotated[
+    str | None,
+    typer.Argument(metavar="[JOB[/ID]]", help="A job, and one of its recommendations; the first without ID."),
+]
+DeployedModel = Annotated[
+    Path | None, typer.Option("--model", metavar="MODEL", help="A file, a folder or a .tar.gz, in place of a job.")
+]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", "-b", help="With --model. Default: the model's own library.")
+]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="With --model: instance profile. Default: all of this host.")
+]
+WorkersOption = Annotated[int | None, typer.Option(help="With --model: worker processes. Default 1.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="With --model: threads a worker. Default 1.")]
+BatchOption = Annotated[int | None, typer.Option(help="With --model: most requests joined into one call. Default 1.")]
+DelayOption = Annotated[
+    str | None,
+    typer.Option(metavar="500us", help="With --model: how long the first request of a batch waits for others."),
+]
+EnvOption = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="NAME=VALUE", help="With --model: a variable for the workers. Repeatable."),
+]
+TargetOption = Annotated[str | None, typer.Option(help="With --model: cpu or cuda. Default cpu.")]
+NameOption = Annotated[
+    str | None, typer.Option(help="What the model is called in URLs. Default: like its file, without the suffix.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the options say, None where they say nothing."""
+
+    job: str | None
+    storage: str | None
+    model: Path | None
+    trust_pickle: bool
+    backend: str | None
+    profile: str | None
+    workers: int | None
+    threads: int | None
+    batch: int | None
+    batch_delay: str | None
+    env: list[str] | None
+    target: str | None
+
+    def deployable(self, *, quiet: bool) -> Deployable:
+        """What is meant, compiled. Raises SpecError for options that contradict each other, and whatever else may be
+        wrong with a job or a model."""
+        found = self._of_model(quiet=quiet) if self.job is None else self._of_job(self.job, quiet=quiet)
+        for note in found.notes:
+            warn(note)
+        return found
+
+    def _of_job(self, job: str, *, quiet: bool) -> Deployable:
+        from servefit.search.deploying import deployable_of_job
+
+        for name in ("model", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env", "target"):
+            if (given := getattr(self, name)) is not None:
+                shown = ",".join(given) if isinstance(given, list) else str(given)
+                raise SpecError(
+                    name,
+                    shown,
+                    f"cannot be said of job {job}, whose recommendation says it already",
+                    remedy="give a model with --model in place of the job to choose for yourself",
+                )
+        with saying(f"reading job {job}", quiet=quiet):
+            return deployable_of_job(job, storage=self.storage)
+
+    def _of_model(self, *, quiet: bool) -> Deployable:
+        from servefit.profiler.preparing import Deployment
+        from servefit.search.deploying import deployable_of_model
+        from servefit.search.sla import parse_duration_s
+
+        if self.model is None:
+            raise SpecError("job", "", "is missing", remedy="name a job, or a model with --model")
+        if self.storage is not None:
+            raise SpecError("storage", self.storage, "is where jobs are kept, and no job is named")
+        delay_s = None if self.batch_delay is None else parse_duration_s("batch_delay", self.batch_delay)
+        deployment = Deployment(
+            backend=self.backend,
+            profile=self.profile,
+            workers=1 if self.workers is None else self.workers,
+            threads=1 if self.threads is None else self.threads,
+            batch=1 if self.batch is None else self.batch,
+            batch_delay_us=0 if delay_s is None else max(1, round(1e6 * delay_s)),
+            environment=dict(map(_variable, self.env or ())),
+            target=self.target or "cpu",
+        )
+        with saying(f"compiling {self.model.name}", quiet=quiet):
+            return deployable_of_model(self.model, deployment, trust_pickle=self.trust_pickle)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """Parse "NAME=VALUE". Raises SpecError, also for the two variables that have options of their own."""
+    from servefit.search.request import THREADS_VARIABLE, WORKERS_VARIABLE, EnvironmentRange, plain_name
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SpecError("env", text, "does not look like NAME=VALUE")
+    one = EnvironmentRange(variable=plain_name(name.strip()), values=(value,))
+    if one.counts:
+        option = {THREADS_VARIABLE: "--threads", WORKERS_VARIABLE: "--workers"}[one.variable]
+        raise SpecError("env", text, "has an option of its own", remedy=f"say {option} {value}")
+    return one.variable, value

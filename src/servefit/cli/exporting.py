@@ -1,0 +1,95 @@
+"""``servefit export``: a folder that serves a recommendation, or a model, wherever there is Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from servefit.cli.deployments import (
+    Asked,
+    BackendOption,
+    BatchOption,
+    DelayOption,
+    DeployedJob,
+    DeployedModel,
+    EnvOption,
+    NameOption,
+    ProfileOption,
+    TargetOption,
+    ThreadsOption,
+    WorkersOption,
+)
+from servefit.cli.options import QuietOption, StorageOption, TrustOption
+from servefit.cli.output import Format, FormatOption, Table, emit
+from servefit.cli.progress import saying
+
+
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.")],
+    job: DeployedJob = None,
+    model: DeployedModel = None,
+    backend: BackendOption = None,
+    profile: ProfileOption = None,
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
+    batch: BatchOption = None,
+    batch_delay: DelayOption = None,
+    env: EnvOption = None,
+    target: TargetOption = None,
+    name: NameOption = None,
+    wheels: Annotated[
+        bool, typer.Option("--wheels", help="Download the Python packages too: the bundle then needs no network.")
+    ] = False,
+    storage: StorageOption = None,
+    trust_pickle: TrustOption = False,
+    form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a folder that serves what JOB recommends: artifact, model, versions, and how to run it by hand, by systemd,
+    in Docker, on SageMaker and on Kubernetes.
+
+    Example: servefit export fraud-20261124-120000 -o deploy/
+    """
+    from servefit.search.bundle.writing import check_free, write_bundle
+
+    check_free(output)
+    deployable = Asked(
+        job=job,
+        storage=storage,
+        model=model,
+        trust_pickle=trust_pickle,
+        backend=backend,
+        profile=profile,
+        workers=workers,
+        threads=threads,
+        batch=batch,
+        batch_delay=batch_delay,
+        env=env,
+        target=target,
+    ).deployable(quiet=quiet)
+    with saying(f"writing {output}" + (", and downloading packages" if wheels else ""), quiet=quiet):
+        bundle = write_bundle(deployable, output, name=name, wheels=wheels)
+    config = bundle.contents.config
+    document = {
+        "schema": 1,
+        "output": str(output),
+        "name": config.name,
+        "backend": config.artifact.backend,
+        "backend_version": config.artifact.backend_version,
+        "target": config.artifact.target.value,
+        "instance_profile": deployable.profile.name,
+        "workers": config.workers,
+        "threads": config.settings.threads,
+        "max_batch": config.max_batch,
+        "batch_delay_us": config.batch_delay_us,
+        "model_digest": config.artifact.model_digest,
+        "image": bundle.contents.image,
+        "requirements": list(bundle.contents.pins),
+        "size_bytes": bundle.size_bytes,
+        "start": str(output / "run"),
+    }
+    shown = {name: value for name, value in document.items() if name not in ("schema", "requirements")}
+    rows = [[name.replace("_", " "), value] for name, value in shown.items()]
+    emit(Table(columns=("property", "value"), rows=rows), document, form)

@@ -1,0 +1,142 @@
+"""``servefit load``: an endpoint that runs already, whosever it is, loaded and measured."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servefit.cli.files import check_files
+from servefit.cli.options import NoiseOption, PayloadOption, PhaseOption, QuietOption, RowsOption, SeedOption
+from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.progress import job_progress
+from servefit.cli.status import SLA_UNMET, TOO_NOISY
+
+if TYPE_CHECKING:
+    from servefit.search.load_test import LoadTest
+
+
+class ProtocolChoice(StrEnum):
+    AUTO = "auto"
+    OPEN_INFERENCE = "open-inference"
+    OPEN_INFERENCE_BINARY = "open-inference-binary"
+    SAGEMAKER_CSV = "sagemaker-csv"
+    SAGEMAKER_JSON = "sagemaker-json"
+    JSON = "json"
+
+
+def load(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The endpoint, such as http://127.0.0.1:8080.")],
+    payload: PayloadOption = None,
+    protocol: Annotated[
+        ProtocolChoice,
+        typer.Option(
+            help="How rows are sent; auto asks the server. json is a plain POST of rows, or of the JSON objects of the "
+            "payload as they stand."
+        ),
+    ] = ProtocolChoice.AUTO,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="The model, where the server has several.")] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", metavar="500/s", help="Open loop: Poisson arrivals at this rate.")
+    ] = None,
+    constant: Annotated[bool, typer.Option("--constant", help="Evenly spaced arrivals in place of Poisson.")] = False,
+    users: Annotated[int | None, typer.Option(help="Closed loop: users who take turns.")] = None,
+    phase: PhaseOption = None,
+    stairs: Annotated[
+        str | None,
+        typer.Option(metavar="steps=4,users=2,duration=30s", help="Closed loop: so many more users every step."),
+    ] = None,
+    sla: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sla",
+            metavar="p95=10ms",
+            help="Limit on the response time at the client. Decide whether it holds at --rate, or in phases; without, "
+            "find the highest rate at which it does.",
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="5s", help="How long: 5s; 20s for the most requests, 30s for the highest rate."),
+    ] = None,
+    rows_per_request: RowsOption = 1,
+    timeout: Annotated[
+        str, typer.Option(metavar="10s", help="A request without an answer by then has failed.")
+    ] = "10s",
+    connections: Annotated[
+        int | None, typer.Option(metavar="N", help="Most connections of an open loop. Default 256.")
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Send load to another machine, whose owner knows of it.")
+    ] = False,
+    allow_noise: NoiseOption = False,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the raw samples in FILE.")] = None,
+    histogram: Annotated[
+        Path | None, typer.Option(metavar="FILE.hlog", help="Export an HdrHistogram: .hlog or .hgrm.")
+    ] = None,
+    seed: SeedOption = 0,
+    form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Load the endpoint at URL: the most requests that it answers, or how fast it is at the traffic asked for.
+
+    Nothing is sent anywhere else, redirects are not followed, and another machine needs --allow-remote.
+
+    Exit status: 0, or 3 when the SLA or the rate is not kept or that stays undecided, 4 when nothing is answered, or 5
+    when the load client, or the machine, got in the way.
+
+    Example: servefit load http://127.0.0.1:8080 --payload payload.csv --rate 500/s --sla p95=10ms
+    """
+    from servefit.cli import loading_output
+    from servefit.cli.phases import parse_traffic
+    from servefit.search.loading import load_endpoint
+    from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
+
+    check_files(save, histogram)
+    with job_progress(quiet=quiet) as progress:
+        found = load_endpoint(
+            url,
+            payload=payload,
+            protocol=protocol.value,
+            model=model,
+            rate=None if rate is None else parse_rate_per_s(rate),
+            arrivals="constant" if constant else "poisson",
+            users=users,
+            traffic=parse_traffic(phase or (), stairs),
+            thresholds=Sla(thresholds=tuple(one for text in sla or () for one in parse_sla(text))).thresholds,
+            duration_s=None if duration is None else parse_duration_s("duration", duration),
+            rows_per_request=rows_per_request,
+            connections=connections,
+            timeout_s=parse_duration_s("timeout", timeout),
+            seed=seed,
+            allow_remote=allow_remote,
+            allow_noise=allow_noise,
+            progress=progress,
+        )
+    emit(loading_output.load_table(found), found.to_dict(), form)
+    if found.steps and form is Format.TABLE:
+        emit(loading_output.steps_table(found), {}, form)
+    _keep(found, save, histogram)
+    for caution in found.warnings:
+        warn(caution)
+    if status := _exit_status(found):
+        raise typer.Exit(status)
+
+
+def _keep(found: LoadTest, save: Path | None, histogram: Path | None) -> None:
+    from servefit.profiler.storage.export import save_histogram
+    from servefit.profiler.storage.measurements import save_measurement
+
+    if save is not None:
+        save_measurement(found.recorded(), save)
+    if histogram is not None:
+        save_histogram(found.run, histogram)
+
+
+def _exit_status(found: LoadTest) -> int:
+    """0 when what was asked holds, or nothing was asked."""
+    if found.verdict == "INVALID":
+        return TOO_NOISY
+    return 0 if found.verdict in (None, "PASS") else SLA_UNMET

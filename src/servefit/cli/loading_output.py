@@ -1,0 +1,132 @@
+"""What ``servefit load`` prints: the figures of an endpoint, and of the numbers of users that were tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from servefit.cli.output import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from servefit.profiler.summary import Summary
+    from servefit.search.load_test import LoadTest
+
+
+def load_table(found: LoadTest) -> Table:
+    summary = found.summary
+    rows: list[list[Any]] = [
+        ["endpoint", found.endpoint],
+        ["protocol", found.protocol],
+        ["payload", found.payload],
+        *_verdict_rows(found),
+        *_most_rows(found),
+        ["figures below are of", _traffic(found)],
+        ["throughput per s", summary.throughput_per_s],
+        ["samples", summary.samples],
+    ]
+    for name, value in summary.latency_ms.items():
+        interval = summary.latency_ms_ci95.get(name)
+        within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
+        rows.append([f"response time {name} ms", None if value is None else f"{value:.4g}{within}"])
+    rows += [*_apart_rows(summary), *_failure_rows(summary), *_client_rows(found)]
+    return Table(columns=("figure", "value"), rows=rows)
+
+
+def steps_table(found: LoadTest) -> Table:
+    names = list(found.steps[0].latency_ms)
+    return Table(
+        title="Users" if found.request.phases is None else "Steps",
+        columns=("users", "seconds", "throughput per s", "samples", *(f"{name} ms" for name in names)),
+        rows=[
+            [
+                step.users,
+                step.duration_s,
+                step.throughput_per_s,
+                step.samples,
+                *(step.latency_ms[name] for name in names),
+            ]
+            for step in found.steps
+        ],
+    )
+
+
+def _verdict_rows(found: LoadTest) -> list[list[Any]]:
+    if found.verdict is None:
+        return []
+    return [["verdict", found.verdict + ("" if found.reason is None else f": {found.reason}")]]
+
+
+def _most_rows(found: LoadTest) -> list[list[Any]]:
+    """The most invocations, and how they were found, where they were looked for."""
+    rows: list[list[Any]] = []
+    if found.max_invocations is not None or found.highest is not None:
+        rows.append(["max invocations per min", found.max_invocations])
+    if found.highest is not None:
+        highest = found.highest
+        interval = highest.interval_per_s
+        within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
+        rows += [
+            ["confirmed rate per s", highest.rate_per_s],
+            ["estimated limit per s", None if highest.root_per_s is None else f"{highest.root_per_s:.4g}{within}"],
+            ["search", f"{highest.ended}, {len(highest.tried)} runs"],
+        ]
+    if found.users is not None:
+        rows.append(["search", f"{found.ended}, {len(found.steps)} numbers of users tried"])
+    if found.stopped is not None:
+        rows.append(["stopped by", found.stopped])
+    return rows
+
+
+def _traffic(found: LoadTest) -> str:
+    """What the figures are of."""
+    if found.summary.offered_per_s is not None:
+        return f"an open loop, {found.summary.offered_per_s:.4g} requests/s"
+    if found.request.phases is not None:
+        return "a closed loop, the best of its plateaus"
+    users = found.users or found.request.users
+    return f"a closed loop, {users} user" + ("" if users == 1 else "s")
+
+
+def _apart_rows(summary: Summary) -> list[list[Any]]:
+    """Times inside the server and outside of it, where it tells them."""
+    rows: list[list[Any]] = []
+    apart: tuple[tuple[str, Mapping[str, float | None] | None], ...] = (
+        ("model latency", summary.model_latency_ms),
+        ("overhead", summary.overhead_ms),
+    )
+    for called, percentiles in apart:
+        rows += [[f"{called} {name} ms", value] for name, value in (percentiles or {}).items()]
+    return rows
+
+
+def _failure_rows(summary: Summary) -> list[list[Any]]:
+    rows: list[list[Any]] = [["failed requests", summary.failed]]
+    if summary.errors:
+        rows.append(["errors", ", ".join(f"{count} x {kind}" for kind, count in summary.errors.items())])
+    return rows
+
+
+def _client_rows(found: LoadTest) -> list[list[Any]]:
+    """Where the client ran, and where the server does."""
+    client = found.run.client
+    if client is None:
+        return []
+    rows: list[list[Any]] = [["connections", client.connections]]
+    if found.summary.lag_ms["p99"] is not None:
+        rows.append(["schedule lag p99 ms", found.summary.lag_ms["p99"]])
+    cpus = ", ".join(map(str, client.cpus))
+    rows += [
+        ["client CPU %", client.cpu_percent],
+        ["client CPUs", cpus + (" (took time from the server)" if client.shares_cpus else "")],
+    ]
+    if not found.is_here:
+        return [*rows, ["server", "on another machine"]]
+    if found.server is None:
+        return [*rows, ["server", "on this machine, its processes cannot be seen"]]
+    server = found.server
+    return [
+        *rows,
+        ["server", f"{server.name}, process {server.pid}, CPUs {', '.join(map(str, server.cpus))}"],
+        ["server CPU %", found.summary.cpu_percent],
+    ]

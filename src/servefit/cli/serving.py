@@ -1,0 +1,142 @@
+"""``servefit serve``: an endpoint in the foreground, in the envelope of its profile, until a signal says stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servefit.cli.deployments import (
+    Asked,
+    BackendOption,
+    BatchOption,
+    DelayOption,
+    DeployedJob,
+    DeployedModel,
+    EnvOption,
+    NameOption,
+    ProfileOption,
+    TargetOption,
+    ThreadsOption,
+    WorkersOption,
+)
+from servefit.cli.options import QuietOption, StorageOption, TrustOption
+from servefit.cli.output import say, warn
+from servefit.cli.progress import saying
+from servefit.cli.status import INTERRUPTED
+
+if TYPE_CHECKING:
+    from servefit.profiler.hosting import Hosted
+    from servefit.search.deploying import Deployable
+    from servefit.serving.config import Limits
+
+_MEBIBYTE = 2**20
+
+
+def serve(
+    job: DeployedJob = None,
+    model: DeployedModel = None,
+    backend: BackendOption = None,
+    profile: ProfileOption = None,
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
+    batch: BatchOption = None,
+    batch_delay: DelayOption = None,
+    env: EnvOption = None,
+    target: TargetOption = None,
+    name: NameOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any that is free.")] = 8080,
+    max_body: Annotated[int | None, typer.Option(metavar="MIB", min=1, help="Largest body taken. Default 25.")] = None,
+    max_queue: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most requests that wait for a worker. Default 256.")
+    ] = None,
+    storage: StorageOption = None,
+    trust_pickle: TrustOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Serve what JOB recommends, exactly as it was measured, until SIGTERM or Ctrl-C; then answer what is in flight.
+
+    Exit status: 0 after such a stop, 2 for an address that cannot be listened on, 4 when it cannot load or dies, 130
+    when a second signal cut the stop short.
+
+    Example: servefit serve fraud-20261124-120000 --port 8080
+    """
+    from servefit.search.served import check_address, hosting
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not check_address(host, port):
+        warn(f"{host} can be reached from other machines, and there is no authentication")
+    deployable = Asked(
+        job=job,
+        storage=storage,
+        model=model,
+        trust_pickle=trust_pickle,
+        backend=backend,
+        profile=profile,
+        workers=workers,
+        threads=threads,
+        batch=batch,
+        batch_delay=batch_delay,
+        env=env,
+        target=target,
+    ).deployable(quiet=quiet)
+    config = deployable.endpoint(name=name, host=host, port=port, limits=_limits(max_body, max_queue))
+    with ExitStack() as stack:
+        with saying(f"loading {config.name}", quiet=quiet):
+            hosted = stack.enter_context(hosting(deployable, config))
+        say(_headline(deployable, config.name, hosted))
+        status = _until_stopped(hosted)
+    if status:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _limits(max_body_mib: int | None, max_queue: int | None) -> Limits:
+    from servefit.serving.config import Limits
+
+    limits = Limits()
+    if max_body_mib is not None:
+        limits = replace(limits, body_bytes=max_body_mib * _MEBIBYTE)
+        limits = replace(limits, buffered_bytes=max(limits.buffered_bytes, limits.body_bytes))
+    return limits if max_queue is None else replace(limits, queued_requests=max_queue)
+
+
+def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
+    """Where it listens, what it serves, and what holds it."""
+    from servefit.search.deploying import cpu_ranges, shape
+
+    envelope = hosted.envelope
+    limit = "no memory limit"
+    if envelope.memory_limit_bytes is not None:
+        limit = f"{envelope.memory_limit_bytes / _MEBIBYTE:,.0f} MiB"
+    held = envelope.method if envelope.containment == "cgroup" else "uncontained: affinity alone"
+    return (
+        f"{name} is served at {hosted.url} by {shape(deployable.configuration)}, as {deployable.profile.name} "
+        f"(CPU {cpu_ranges(envelope.cpus)}, {limit}, {held})"
+    )
+
+
+def _until_stopped(hosted: Hosted) -> int:
+    """Pass on what it prints and what signals say, until it has ended; give its exit status. Raises the error for one
+    that nobody had told to end."""
+    told = 0
+
+    def tell(_number: int, _frame: FrameType | None) -> None:
+        nonlocal told
+        told += 1
+        hosted.tell_to_stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, tell)
+    hosted.pass_on(partial(os.write, sys.stderr.fileno()))
+    status = hosted.wait() or 0
+    if status and not told:
+        hosted.check()
+    return status

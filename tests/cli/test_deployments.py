@@ -1,0 +1,90 @@
+"""What can be said to ``serve`` and ``export``, and what cannot, without a process for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from servefit.cli.deployments import Asked
+from servefit.errors import CorruptModel, ServefitError, SpecError
+
+
+def asked(**options: Any) -> Asked:
+    nothing: dict[str, Any] = dict.fromkeys(Asked.__dataclass_fields__)
+    return Asked(**nothing | {"trust_pickle": False} | options)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.ubj"
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "said"),
+    [
+        ({}, "job", "is missing; name a job, or a model with --model"),
+        ({"job": "x", "model": Path("m")}, "model", "cannot be said of job x"),
+        ({"job": "x", "workers": 2}, "workers", "give a model with --model in place of the job"),
+        ({"job": "x", "env": ["A=1"]}, "env", "cannot be said of job x"),
+        ({"storage": "sqlite:////jobs.db"}, "storage", "no job is named"),
+        ({"env": ["GREETING"]}, "env", "does not look like NAME=VALUE"),
+        ({"env": ["1A=2"]}, "env", "is not the name of an environment variable"),
+        ({"env": ["OMP_NUM_THREADS=2"]}, "env", "say --threads 2"),
+        ({"env": ["SAGEMAKER_MODEL_SERVER_WORKERS=3"]}, "env", "say --workers 3"),
+        ({"batch_delay": "soon"}, "batch_delay", "soon"),
+        ({"profile": "ml.c7i.48xlarge"}, "profile", "192 vCPUs"),
+        ({"backend": "onnxruntimes"}, "backend", "onnxruntime"),
+        ({"target": "tpu"}, "target", "tpu"),
+        ({"workers": 0}, "workers", "0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_by_name(
+    model: Path, options: dict[str, Any], field: str, said: str
+) -> None:
+    model_too = {} if not options or "job" in options else {"model": model}
+    with pytest.raises(SpecError, match=said) as raised:
+        asked(**model_too | options).deployable(quiet=True)
+    assert raised.value.field == field
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_model_that_is_not_there_is_refused() -> None:
+    with pytest.raises(CorruptModel, match="there is no such file"):
+        asked(model=Path("/no/model.ubj")).deployable(quiet=True)
+
+
+def test_an_unknown_job_is_refused() -> None:
+    with pytest.raises(ServefitError, match="'x' is not known"):
+        asked(job="x").deployable(quiet=True)
+
+
+def test_what_is_said_of_a_model_is_what_is_deployed(model: Path) -> None:
+    found = asked(
+        model=model,
+        backend="xgboost",
+        profile="local-1c",
+        workers=3,
+        threads=2,
+        batch=8,
+        batch_delay="500us",
+        env=["B=x=y", "A=1"],
+    ).deployable(quiet=True)
+    one = found.configuration
+    assert (one.backend, one.workers, one.settings.threads) == ("xgboost", 3, 2)
+    assert (one.max_batch, one.batch_delay_us) == (8, 500)
+    assert one.environment == (("A", "1"), ("B", "x=y"))
+    assert (found.profile.name, found.name) == ("local-1c", "model")
+    config = found.endpoint(port=0)
+    assert (config.workers, config.settings.threads, config.port) == (3, 2, 0)
