@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from servefit.backends.types import Target
 from servefit.errors import SpecError
+from servefit.profiler.cautions import cautions_of
 from servefit.profiler.deciding import LEAST_SEARCH_S, Decision, find_highest_rate, run_until_decided, run_valid
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.measuring import assemble
 from servefit.profiler.preparing import Deployment, prepare
 from servefit.profiler.steps import Step, steps_of
-from servefit.profiler.summary import Summary, rank_of, samples_needed, summarize
+from servefit.profiler.summary import Summary, summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 
 if TYPE_CHECKING:
@@ -265,14 +266,4 @@ def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
         )
     if outside := max(run.threads_outside for run in measurement.runs):
         found.append(f"{outside} threads were allowed on CPUs outside the envelope")
-    if summary.errors:
-        kinds = ", ".join(f"{count} x {kind}" for kind, count in summary.errors.items())
-        found.append(f"{sum(summary.errors.values())} requests failed ({kinds}) and count as slower than all others")
-    if summary.loop == "closed":
-        found.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")
-    if summary.saturated:
-        found.append(f"saturated: {summary.backlog} requests were still waiting at the end")
-    needed = {name: samples_needed(rank_of(name)) for name, value in summary.latency_ms.items() if value is None}
-    if few := [name for name, samples in needed.items() if summary.samples < samples]:
-        found.append(f"{summary.samples} samples are too few for {', '.join(few)} ({few[-1]} takes {needed[few[-1]]})")
-    return tuple(found)
+    return (*found, *cautions_of(summary))

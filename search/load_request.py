@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Arrivals: TypeAlias = Literal["poisson", "constant"]
 
+TIMEOUT_S = 10.0
+
 DURATION_S = 5.0
 """How long a constant load takes where nobody says so."""
 
@@ -55,7 +57,7 @@ class LoadRequest:
     duration_s: float | None = None
     rows_per_request: int = 1
     connections: int | None = None
-    timeout_s: float = 10.0
+    timeout_s: float = TIMEOUT_S
     seed: int = 0
     allow_noise: bool = False
 
@@ -64,6 +66,9 @@ class LoadRequest:
 
         check_seed(self.seed)
         check_numbers(rows_per_request=self.rows_per_request, connections=self.connections, timeout_s=self.timeout_s)
+        for threshold in self.sla.thresholds:
+            if threshold.limit_ms >= 1000 * self.timeout_s:
+                raise SpecError("timeout", self.timeout_s, f"is over before {threshold} is", remedy="wait for longer")
         rate_per_s = self.sla.rate_per_s
         if self.users is not None and self.phases is not None:
             raise SpecError("phases", "given", "cannot be combined with users", remedy="give one of them")

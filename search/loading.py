@@ -60,9 +60,9 @@ def load_endpoint(
     ``rate`` is requests per second in an open loop, with Poisson or constant ``arrivals``; ``users`` take turns in a
     closed one, and ``traffic`` is one with phases. ``thresholds`` are held against the response time at the client.
     With a rate they are decided as soon as they can be, within ``duration_s`` (5 s, or 25 times the limit), with phases
-    on the best of their plateaus; with neither the highest rate at which they hold is looked for, for 30 s. With nothing at all it is the
-    most requests that are answered, for 20 s. A request has failed after ``timeout_s``. A run that the machine got in
-    the way of is repeated once, unless ``allow_noise``.
+    on the best of their plateaus; with neither the highest rate at which they hold is looked for, for 30 s. With
+    nothing at all it is the most requests that are answered, for 20 s. A request has failed after ``timeout_s``. A run
+    that the machine got in the way of is repeated once, unless ``allow_noise``.
 
     Nothing is sent anywhere else, and to another machine only with ``allow_remote``. That limits do not hold is a
     result. Raises SpecError for nonsense, PayloadMismatch, and MeasurementError for an endpoint that answers nothing.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from servefit.errors import SpecError
 from servefit.search.job import RecommendationJob, default_name
-from servefit.search.load_request import LoadRequest
+from servefit.search.load_request import TIMEOUT_S, LoadRequest
 from servefit.search.loading import run_load
 from servefit.search.progress import Progress, Silent
 from servefit.search.request import JobRequest, parse_flat_invocations, parse_goal
@@ -167,6 +167,7 @@ def right_size(
             finds_most=True,
             duration_s=duration_s,
             rows_per_request=whole("rows_per_request", rows_per_request),
+            timeout_s=max([TIMEOUT_S, *(2 * one.limit_ms / 1000 for one in sla.thresholds)]),
             seed=whole("seed", seed),
             allow_noise=allow_noise,
         )

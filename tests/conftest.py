@@ -1,7 +1,8 @@
-"""What all tests need."""
+"""What all tests need, and how several processes share the CPUs when they run them."""
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -18,6 +19,17 @@ Hog = Callable[[int], AbstractContextManager[None]]
 Respond = Callable[[str, bytes], tuple[int, bytes, Mapping[str, str]]]
 """Gives status, body and headers for a path and a body."""
 HttpServer = Callable[[Respond], AbstractContextManager[str]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each of several processes that run tests (pytest-xdist) keeps to CPUs of its own, before any library is loaded
+    that counts them. So no test competes with what another one measures."""
+    config.addinivalue_line("markers", "alone: asserts on times, or needs several CPUs; runs after all others")
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is not None:
+        cpus, processes = sorted(os.sched_getaffinity(0)), worker["workercount"]
+        nth = int(worker["workerid"].removeprefix("gw")) % processes
+        os.sched_setaffinity(0, cpus[nth::processes] or cpus)
 
 
 @pytest.fixture(scope="session", autouse=True)

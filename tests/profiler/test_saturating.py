@@ -138,7 +138,7 @@ def test_a_server_that_serves_one_at_a_time_is_found_out(host_small: HostSmall, 
         host_small({"delay_ms": 8, "serial": True}, cpus=(LAST_CPU,)) as hosted,
         start_clients(Destination.of(hosted.url, "json"), payload_rows, UnseenServer(), cpus=(FIRST_CPU,)) as driver,
     ):
-        found = find_saturation(driver, budget_s=3, allow_noise=True)
+        found = find_saturation(driver, budget_s=2, allow_noise=True)
     assert found.tried.users <= 2
     assert 60 < summarize(found.run).throughput_per_s < 130
     assert found.tried.levels[0].users == 1

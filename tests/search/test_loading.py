@@ -15,8 +15,7 @@ from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop
 from servefit.search.load_request import LoadRequest
-from servefit.search.loading import load_endpoint, run_load
-from servefit.search.progress import Silent
+from servefit.search.loading import load_endpoint
 from servefit.search.sla import Sla
 
 if TYPE_CHECKING:
@@ -57,12 +56,17 @@ def load(url: str, **options: Any) -> LoadTest:
     return load_endpoint(url, **usual | options)
 
 
+@pytest.fixture(scope="module")
+def two_users(url: str) -> LoadTest:
+    return load(url, users=2)
+
+
 def limit(percentile: str, limit_ms: float) -> LatencyThreshold:
     return LatencyThreshold(percentile=percentile, limit_ms=limit_ms)
 
 
-def test_users_take_turns_and_nothing_is_judged(url: str) -> None:
-    found = load(url, users=2)
+def test_users_take_turns_and_nothing_is_judged(url: str, two_users: LoadTest) -> None:
+    found = two_users
     assert found.run.traffic == ClosedLoop.constant(users=2, duration_s=0.5)
     assert (found.endpoint, found.protocol, found.payload) == (url, "json", "array")
     assert (found.verdict, found.max_invocations, found.is_here) == (None, None, True)
@@ -78,17 +82,16 @@ def test_users_take_turns_and_nothing_is_judged(url: str) -> None:
     assert overhead == pytest.approx(p50 - 2, rel=0.2)
 
 
+def test_a_server_on_this_machine_is_seen_with_its_cpus(two_users: LoadTest) -> None:
+    assert two_users.server is not None
+    assert "may use every CPU" in " ".join(two_users.warnings)
+    assert two_users.summary.cpu_percent is not None
+
+
 def test_where_the_server_says_nothing_of_its_times_nothing_is_claimed(url: str) -> None:
     found = load(url.replace("score", "bare"), users=1)
     assert found.model_latency_ms is None
     assert found.overhead_ms is None
-
-
-def test_a_server_in_this_process_is_seen_with_its_cpus(url: str) -> None:
-    found = load(url, users=1)
-    assert found.server is not None
-    assert "may use every CPU" in " ".join(found.warnings)
-    assert found.summary.cpu_percent is not None
 
 
 def test_limits_at_a_rate_are_decided_and_end_the_run(url: str) -> None:
@@ -103,10 +106,17 @@ def test_limits_at_a_rate_are_decided_and_end_the_run(url: str) -> None:
     assert broken.decision.evidence[0].violations > 50
 
 
+def test_phases_may_go_on_although_more_users_are_not_served_more() -> None:
+    phases = ClosedLoop.constant(users=1, duration_s=1)
+    assert LoadRequest(phases=phases).stopping().flat
+    request = LoadRequest(phases=phases, flat_invocations="Continue", sla=Sla(rate_per_s=5))
+    assert (request.stopping().flat, request.stopping().most_per_s) == (False, 5)
+
+
 def test_a_limit_at_a_rate_is_given_the_time_that_a_verdict_takes() -> None:
     for limit_ms, duration_s in ((1, 5), (1000, 25), (60_000, 120)):
         sla = Sla(thresholds=(limit("p95", limit_ms),), rate_per_s=10)
-        assert LoadRequest(sla=sla).open_loop().duration_s == duration_s
+        assert LoadRequest(sla=sla, timeout_s=100).open_loop().duration_s == duration_s
     assert LoadRequest(sla=Sla(rate_per_s=10)).open_loop().duration_s == 5
 
 
@@ -140,7 +150,7 @@ def test_the_most_requests_are_found_without_being_asked_for_anything(url: str) 
 
 
 def test_with_limits_alone_the_highest_rate_within_them_is_found(url: str) -> None:
-    found = load(url, thresholds=[limit("p90", 500)], duration_s=3)
+    found = load(url, thresholds=[limit("p90", 500)], duration_s=2)
     assert found.highest is not None
     assert found.highest.root_per_s is not None
     assert found.steps[0].users == 1
@@ -159,16 +169,6 @@ def test_phases_are_judged_by_their_best_plateau_within_limits(url: str) -> None
     assert found.verdict == "PASS"
     broken = load(url, traffic=stairs, thresholds=[limit("p90", 1)], duration_s=None)
     assert (broken.verdict, broken.stopped, broken.max_invocations) == ("FAIL", "latency", None)
-
-
-def test_a_rate_may_follow_on_the_most_requests(url: str) -> None:
-    request = LoadRequest(sla=Sla(rate_per_s=50), finds_most=True, duration_s=3, allow_noise=True)
-    found = run_load(url, ROWS, request, protocol="json", progress=Silent())
-    assert found.capacity is not None
-    assert found.max_invocations == round(60 * found.capacity.throughput_per_s)
-    assert found.summary.offered_per_s == pytest.approx(50, rel=0.5)
-    assert found.verdict == "PASS"
-    assert len(found.runs) == 2
 
 
 def test_what_spoils_a_measurement_makes_it_invalid_and_is_said_with_a_remedy(url: str) -> None:
@@ -202,8 +202,8 @@ def test_the_document_is_json_and_says_what_was_measured(url: str) -> None:
     assert document["decision"]["evidence"][0]["samples"] > 0
 
 
-def test_what_was_recorded_is_kept_and_gives_the_same_figures_again(url: str, tmp_path: Path) -> None:
-    found = load(url, users=2)
+def test_what_was_recorded_is_kept_and_gives_the_same_figures_again(two_users: LoadTest, tmp_path: Path) -> None:
+    found = two_users
     servefit.save_measurement(found.recorded(), tmp_path / "kept")
     kept = servefit.load_endpoint_runs(tmp_path / "kept")
     assert kept == found.recorded()
@@ -233,6 +233,7 @@ def test_what_was_recorded_is_kept_and_gives_the_same_figures_again(url: str, tm
         ("rows_per_request", {"users": 1, "rows_per_request": 0}),
         ("connections", {"users": 1, "connections": -1}),
         ("timeout", {"users": 1, "timeout_s": 0}),
+        ("timeout", {"rate": 1, "thresholds": [limit("p95", 2000)], "timeout_s": 2}),
         ("seed", {"users": 1, "seed": -1}),
     ],
 )

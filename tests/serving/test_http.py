@@ -280,7 +280,7 @@ def test_requests_whose_clients_are_gone_are_not_predicted(endpoint: Running) ->
     before = endpoint.metric("servefit_requests_total")
     leaving = [endpoint.connect() for _ in range(20)]
     with endpoint.connect() as slow:
-        slow.sendall(invocation(SLEEP, 0.4))
+        slow.sendall(invocation(SLEEP, 0.3))
         time.sleep(0.1)
         for connection in leaving:
             connection.sendall(invocation(1.0))
@@ -305,7 +305,7 @@ _ALMOST = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(_ALMOST | st.binary(max_size=200), min_size=1, max_size=4))
 def test_whatever_comes_is_answered_without_a_5xx(endpoint: Running, pieces: list[bytes]) -> None:
     with endpoint.connect() as connection:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from servefit.cli.files import check_files
 from servefit.cli.options import (
     ModelArgument,
     NoiseOption,
@@ -22,7 +22,7 @@ from servefit.cli.options import (
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import saying
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
-from servefit.errors import SpecError, StateError
+from servefit.errors import SpecError
 
 if TYPE_CHECKING:
     from servefit.profiler.preparing import Deployment
@@ -129,7 +129,7 @@ def profile(
     delay_us = 0 if batch_delay is None else max(1, round(1e6 * parse_duration_s("batch_delay", batch_delay)))
     thresholds = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
     traffic = parse_traffic(phase or (), stairs)
-    _check_files(save, histogram)
+    check_files(save, histogram)
     deployment = Deployment(
         backend=backend,
         profile=profile,
@@ -221,19 +221,6 @@ def _print_service_time(
             duration_s=1.0 if duration_s is None else duration_s / PUBLISHED_PROCESSES,
         )
     emit(service_time_table(prepared, found), service_time_document(prepared, found), form)
-
-
-def _check_files(save: Path | None, histogram: Path | None) -> None:
-    """Refuse, before anything is measured, files that could not be written after it."""
-    from servefit.profiler.storage.export import check_histogram_name
-
-    if histogram is not None:
-        check_histogram_name(histogram)
-    for path in (save, histogram):
-        if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
-            raise StateError(path, f"{path.parent} is no folder that can be written to", variable=None)
-        if path is not None and path.is_dir():
-            raise StateError(path, "it is a folder", variable=None)
 
 
 def _keep(found: Profiled, save: Path | None, histogram: Path | None) -> None:

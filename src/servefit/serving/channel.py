@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Self
 
 _LONGEST_TEXT = 4000
-_MOST_AT_ONCE = 32
+_MOST_AT_ONCE = 256
 
 
 class Message(IntEnum):
