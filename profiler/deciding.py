@@ -162,6 +162,14 @@ def find_highest_rate(
     return highest, tuple(runs), tuple(problems) if highest.disturbed or found else ()
 
 
+def nearest_run(runs: Sequence[Run], highest: HighestRate) -> Run:
+    """The run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
+    rate_per_s = highest.rate_per_s or highest.root_per_s or 0.0
+    open_loops = [(run, run.traffic.rate_per_s) for run in runs if isinstance(run.traffic, OpenLoop)]
+    nearest = min(reversed(open_loops), key=lambda one: abs(one[1] - rate_per_s), default=None)
+    return runs[-1] if nearest is None else nearest[0]
+
+
 def _repeated_once(
     driver: Driver, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
 ) -> tuple[Run, tuple[Problem, ...]]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from servefit.profiler.driver import MeasuredDriver
     from servefit.profiler.host import Host
     from servefit.profiler.http.bodies import Form
-    from servefit.profiler.http.clients import HttpDriver
-    from servefit.profiler.http.destination import Destination
     from servefit.profiler.http.hosted_driver import HostedDriver
 
 MOST_CLIENTS = 8
@@ -110,43 +108,6 @@ def endpoint_for(
             timeout_s=timeout_s,
         ) as driver:
             yield HostedDriver(driver, server)
-
-
-@contextmanager
-def endpoint_at(
-    destination: Destination,
-    rows: np.ndarray,
-    *,
-    host: Host,
-    clients: int | None = None,
-    connections: int = 1024,
-    rows_per_request: int = 1,
-    timeout_s: float = 10.0,
-) -> Iterator[HttpDriver]:
-    """Load clients that send ``rows`` to an endpoint which is there already, wherever it runs.
-
-    Nothing is known of that but its answers, and nothing else is claimed. ``clients`` are the processes that send, each
-    on a CPU of its own: by default one for every four of this host's, so that a server on the same host has some left.
-    An open loop uses ``connections`` at most: the way there may be long.
-    Raises SpecError for more clients than CPUs, and as ``start_clients`` does.
-    """
-    from servefit.profiler.http.clients import start_clients
-    from servefit.profiler.http.servers import UnseenServer
-
-    usable = tuple(sorted(cpu.cpu for cpu in host.cpus))
-    clients = min(MOST_CLIENTS, max(1, len(usable) // 4)) if clients is None else clients
-    if not 1 <= clients <= len(usable):
-        raise SpecError("clients", clients, f"is not between 1 and the {len(usable)} CPUs of this host")
-    with start_clients(
-        destination,
-        rows,
-        UnseenServer(),
-        cpus=usable[:clients],
-        connections=connections,
-        rows_per_request=rows_per_request,
-        timeout_s=timeout_s,
-    ) as driver:
-        yield driver
 
 
 def _envelope_cpus(configuration: Configuration, host: Host, cpus: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from servefit.backends.types import Target
 from servefit.errors import SpecError
 from servefit.profiler.cautions import cautions_of
-from servefit.profiler.deciding import LEAST_SEARCH_S, Decision, find_highest_rate, run_until_decided, run_valid
+from servefit.profiler.deciding import (
+    LEAST_SEARCH_S,
+    Decision,
+    find_highest_rate,
+    nearest_run,
+    run_until_decided,
+    run_valid,
+)
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.measuring import assemble
 from servefit.profiler.preparing import Deployment, prepare
@@ -167,7 +174,7 @@ def profile_deployment(
         else:
             runs, problems = _closed(started, loop, allow_noise=allow_noise)
         measurement = assemble(started, runs, prepared.host)
-    run = runs[-1] if highest is None else _nearest(runs, highest)
+    run = runs[-1] if highest is None else nearest_run(runs, highest)
     percentiles = [threshold.percentile for threshold in asked.thresholds]
     summary = summarize(run, memory_bytes=prepared.profile.memory_bytes, percentiles=percentiles)
     return Profiled(
@@ -189,14 +196,6 @@ def profile_deployment(
             *cautions(measurement, summary),
         ),
     )
-
-
-def _nearest(runs: Sequence[Run], highest: HighestRate) -> Run:
-    """The run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
-    rate_per_s = highest.rate_per_s or highest.root_per_s or 0.0
-    open_loops = [(run, run.traffic.rate_per_s) for run in runs if isinstance(run.traffic, OpenLoop)]
-    nearest = min(reversed(open_loops), key=lambda one: abs(one[1] - rate_per_s), default=None)
-    return runs[-1] if nearest is None else nearest[0]
 
 
 def _closed(driver: Driver, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tuple[Run, ...], tuple[Problem, ...]]:

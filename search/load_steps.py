@@ -7,18 +7,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from servefit.profiler.deciding import LEAST_SEARCH_S, find_highest_rate, run_until_decided, run_valid
+from servefit.profiler.deciding import LEAST_SEARCH_S, find_highest_rate, nearest_run, run_until_decided, run_valid
 from servefit.profiler.saturating import MOST_FAILED, find_saturation, try_users
 from servefit.profiler.steps import steps_of
 from servefit.profiler.summary import summarize
-from servefit.profiler.traffic import OpenLoop
 from servefit.search.sla import Sla
 from servefit.search.testing import best_plateau
 from servefit.search.verdict import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from servefit.profiler.deciding import Decision
     from servefit.profiler.highest_rate import HighestRate
     from servefit.profiler.http.endpoint_driver import EndpointDriver
@@ -134,7 +131,7 @@ def _highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -
         seed=request.seed,
         allow_noise=request.allow_noise,
     )
-    run = _nearest(runs, highest)
+    run = nearest_run(runs, highest)
     held = highest.rate_per_s is not None
     return Found(
         runs=(run,),
@@ -179,11 +176,3 @@ def _at_rate(driver: EndpointDriver, request: LoadRequest, before: Found | None,
         steps=before.steps,
         ended=before.ended,
     )
-
-
-def _nearest(runs: Sequence[Run], highest: HighestRate) -> Run:
-    """The run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
-    rate_per_s = highest.rate_per_s or highest.root_per_s or 0.0
-    open_loops = [(run, run.traffic.rate_per_s) for run in runs if isinstance(run.traffic, OpenLoop)]
-    nearest = min(reversed(open_loops), key=lambda one: abs(one[1] - rate_per_s), default=None)
-    return runs[-1] if nearest is None else nearest[0]

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-_PR_SET_PDEATHSIG = 1
 _MODULE = "servefit.profiler.driving.entering"
 
 
@@ -24,17 +23,6 @@ def enter(cpus: str, join_files: Iterable[str]) -> None:
     os.sched_setaffinity(0, {int(cpu) for cpu in cpus.split(",")})
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends, even if that is killed outright. Holds
-    for what the process becomes too."""
-    import ctypes
-    import signal
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-
-
 def entering_command(cpus: Iterable[int], join_files: Iterable[str], argv: Sequence[str]) -> list[str]:
     """What to start in place of ``argv``, so that it begins inside the envelope."""
     # -P: the user's folder may hold a signal.py
@@ -45,6 +33,9 @@ def main() -> None:
     cpus, *rest = sys.argv[1:]
     separator = rest.index("--")
     enter(cpus, rest[:separator])
+
+    from servefit.isolation import die_with_parent
+
     die_with_parent()
     command = rest[separator + 1 :]
     os.execvp(command[0], command)  # noqa: S606 - a shell would stand between

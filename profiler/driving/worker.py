@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from servefit.profiler.driving.entering import die_with_parent, enter
+from servefit.profiler.driving.entering import enter
 
 
 def main() -> None:
@@ -20,13 +20,14 @@ def main() -> None:
     """
     function, cpus, connection, memory, setup, number, *join_files = sys.argv[1:]
     enter(cpus, join_files)
-    die_with_parent()
 
     from importlib import import_module
     from multiprocessing.connection import Connection
 
     from servefit.errors import ServefitError
+    from servefit.isolation import die_with_parent
 
+    die_with_parent()
     module, _, name = function.partition(":")
     serve = getattr(import_module(module), name)
     with Connection(int(connection)) as parent:

@@ -79,8 +79,17 @@ def ask(address: Address, request: bytes, *, timeout_s: float) -> Answer:
 
 def get(address: Address, *, timeout_s: float) -> Answer:
     """What the server has at ``address``. Raises MeasurementError where it does not answer."""
-    head = f"GET {address.path} HTTP/1.1\r\nhost: {address.authority}\r\nconnection: close\r\n\r\n"
-    return ask(address, head.encode(), timeout_s=timeout_s)
+    return ask(address, _head("GET", address).encode() + b"\r\n", timeout_s=timeout_s)
+
+
+def post(address: Address, document: bytes, *, timeout_s: float) -> Answer:
+    """What the server says to a JSON ``document``. Raises MeasurementError where it does not answer."""
+    head = f"{_head('POST', address)}content-type: application/json\r\ncontent-length: {len(document)}\r\n\r\n"
+    return ask(address, head.encode() + document, timeout_s=timeout_s)
+
+
+def _head(method: str, address: Address) -> str:
+    return f"{method} {address.path} HTTP/1.1\r\nhost: {address.authority}\r\nconnection: close\r\n"
 
 
 def _reason(error: OSError | http.client.HTTPException) -> str:

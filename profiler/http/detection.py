@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import re
-from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal
 
-from servefit.errors import MeasurementError, SpecError
+from servefit.errors import SpecError
 from servefit.profiler.http.address import Address
+from servefit.profiler.http.asking import ask, get, post
 from servefit.profiler.http.destination import DEFAULT_TENSOR, Destination
 
 if TYPE_CHECKING:
     import numpy as np
 
 _MODEL_PATH = re.compile(r"(?P<model>/v2/models/(?P<name>[^/?]+)(/versions/[^/?]+)?)(/infer)?/?")
-_LONGEST_ANSWER_BYTES = 1 << 20
 _DATATYPES: dict[str, Literal["FP32", "FP64"]] = {"FP32": "FP32", "FP64": "FP64"}
 
 
@@ -31,26 +28,26 @@ def detect(url: str, *, rows: np.ndarray, model: str | None = None, timeout_s: f
     Raises SpecError for a URL or a model that makes no sense, and MeasurementError where nobody answers.
     """
     address = Address.parse(url)
-    asking = _Asking(address, timeout_s)
     if named := _MODEL_PATH.fullmatch(address.path):
-        return _open_inference(asking, address.at(f"{named['model']}/infer"), named["name"])
+        return _open_inference(address.at(f"{named['model']}/infer"), named["name"], timeout_s)
     if address.path == "/":
-        if asking.get("/v2").status == http.client.OK:
-            name = model or _only_model(asking)
-            return _open_inference(asking, address.at(f"/v2/models/{name}/infer"), name)
-        if asking.get("/ping").status == http.client.OK:
-            return _sagemaker(asking, address.at("/invocations"), rows)
+        if get(address.at("/v2"), timeout_s=timeout_s).is_success:
+            name = model or _only_model(address, timeout_s)
+            return _open_inference(address.at(f"/v2/models/{name}/infer"), name, timeout_s)
+        if get(address.at("/ping"), timeout_s=timeout_s).is_success:
+            return _sagemaker(address.at("/invocations"), rows, timeout_s)
     if address.path.partition("?")[0].endswith("/invocations"):
-        return _sagemaker(asking, address, rows)
+        return _sagemaker(address, rows, timeout_s)
     return Destination(address=address, form="json")
 
 
-def _open_inference(asking: _Asking, address: Address, model: str) -> Destination:
+def _open_inference(address: Address, model: str, timeout_s: float) -> Destination:
     """The model's own metadata say how its input is called."""
-    described = asking.get(address.path.removesuffix("/infer"))
-    inputs = described.json().get("inputs") if described.status == http.client.OK else None
+    described = get(address.at(address.path.removesuffix("/infer")), timeout_s=timeout_s)
+    metadata = described.value() if described.is_success else None
+    inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
     first = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], dict) else None
-    if described.status == http.client.NOT_FOUND:
+    if described.status == HTTPStatus.NOT_FOUND:
         raise SpecError("model", model, f"is not served at {address.url}", remedy="say which one is: --model NAME")
     if first is None:
         return Destination(address=address, form="open-inference", model=model)
@@ -66,72 +63,21 @@ def _open_inference(asking: _Asking, address: Address, model: str) -> Destinatio
     )
 
 
-def _only_model(asking: _Asking) -> str:
+def _only_model(address: Address, timeout_s: float) -> str:
     """The name of the one model of a server that lists its models."""
-    listed = asking.post("/v2/repository/index", {"content-type": "application/json"}, b"{}").value()
-    names = sorted({str(one["name"]) for one in listed if isinstance(one, dict) and "name" in one})
+    listed = post(address.at("/v2/repository/index"), b"{}", timeout_s=timeout_s).value()
+    models = listed if isinstance(listed, list) else []
+    names = sorted({str(one["name"]) for one in models if isinstance(one, dict) and "name" in one})
     if len(names) == 1:
         return names[0]
     known = f"serves {', '.join(names)}" if names else "does not say which models it serves"
     raise SpecError("model", None, f"is not named, and the server {known}", remedy="say which one: --model NAME")
 
 
-def _sagemaker(asking: _Asking, address: Address, rows: np.ndarray) -> Destination:
+def _sagemaker(address: Address, rows: np.ndarray, timeout_s: float) -> Destination:
     for form in ("sagemaker-csv", "sagemaker-json"):
         destination = Destination.of(address.url, form)
         (request,) = destination.requests(rows[:1])
-        head, _, body = request.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
-        if asking.post(address.path, headers, body).status == http.client.OK:
+        if ask(address, request, timeout_s=timeout_s).is_success:
             return destination
     return Destination.of(address.url, "sagemaker-csv")
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes
-
-    def value(self) -> list[Any]:
-        """The JSON list that the body is; empty for anything else."""
-        found = self._decoded()
-        return found if isinstance(found, list) else []
-
-    def json(self) -> dict[str, Any]:
-        """The JSON object that the body is; empty for anything else."""
-        found = self._decoded()
-        return found if isinstance(found, dict) else {}
-
-    def _decoded(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-
-
-class _Asking:
-    """Asks the server at ``address`` one thing at a time, over a connection each."""
-
-    def __init__(self, address: Address, timeout_s: float) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
-
-    def get(self, path: str) -> _Answer:
-        return self._ask("GET", path, {}, None)
-
-    def post(self, path: str, headers: dict[str, str], body: bytes) -> _Answer:
-        return self._ask("POST", path, headers, body)
-
-    def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> _Answer:
-        address = self._address
-        kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-        with closing(kind(address.host, address.port, timeout=self._timeout_s)) as connection:
-            try:
-                connection.request(method, path, body=body, headers=headers)
-                answer = connection.getresponse()
-                return _Answer(answer.status, answer.read(_LONGEST_ANSWER_BYTES))
-            except (OSError, http.client.HTTPException) as error:
-                reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-                raise MeasurementError(
-                    f"{address.at(path).url} does not answer: {reason}", remedy="start the server, or correct the URL"
-                ) from error

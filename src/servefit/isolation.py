@@ -104,7 +104,8 @@ def end_process_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends, even if that is killed outright."""
+    """Have the kernel kill this process when the thread that started it ends, even if that is killed outright. Holds
+    for what the process becomes too."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Finished, Servefit, Sources
     from tests.conftest import HttpServer
 
-SHORT = ("--duration", "0.5s", "--allow-noise", "--quiet")
+pytestmark = pytest.mark.alone
+
+SHORT = ("--duration", "0.4s", "--allow-noise", "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +71,12 @@ def load(servefit: Servefit, sources: Sources) -> Servefit:
     return run
 
 
-def test_an_endpoint_of_servefit_says_what_its_model_takes_and_how_long_it_took(load: Servefit, endpoint: str) -> None:
-    ended = load(endpoint, "--users", "2", *SHORT, "--format", "json", payload=None)
+def test_an_endpoint_of_servefit_says_what_its_model_takes_and_how_long_it_took(
+    load: Servefit, endpoint: str, tmp_path: Path
+) -> None:
+    kept, log = tmp_path / "kept", tmp_path / "times.hlog"
+    files = ("--save", kept, "--histogram", log)
+    ended = load(endpoint, "--users", "2", *SHORT, *files, "--format", "json", payload=None)
     assert ended.status == 0, ended.stderr
     document = ended.document
     assert (document["schema"], document["driver"], document["model"]) == (1, "http", "cancer")
@@ -82,21 +88,12 @@ def test_an_endpoint_of_servefit_says_what_its_model_takes_and_how_long_it_took(
     medians = [document[name]["p50"] for name in ("latency_ms", "model_latency_ms", "overhead_latency_ms")]
     assert 0 < medians[1] < medians[0]
     assert medians[0] == pytest.approx(medians[1] + medians[2], rel=0.3)
-
-
-@pytest.mark.parametrize("protocol", ["open-inference-binary", "sagemaker-csv", "sagemaker-json"])
-def test_it_is_loaded_in_the_protocol_that_is_given(load: Servefit, endpoint: str, protocol: str) -> None:
-    ended = load(
-        endpoint, "--protocol", protocol, "--rows-per-request", "3", "--users", "1", *SHORT, "--format", "json"
-    )
-    assert ended.status == 0, ended.stderr
-    assert ended.document["protocol"] == protocol
-    assert ended.document["samples"] > 20
-    assert ended.document["errors"] == {}
+    assert summarize(load_endpoint_runs(kept).runs[0]).latency_ms == document["latency_ms"]
+    assert log.read_text().startswith("#[")
 
 
 def test_without_traffic_the_most_invocations_are_found(load: Servefit, endpoint: str) -> None:
-    ended = load(endpoint, "--duration", "1.5s", "--allow-noise")
+    ended = load(endpoint, "--duration", "1s", "--allow-noise")
     assert ended.status == 0, ended.stderr
     for word in (
         "max invocations per min",
@@ -112,19 +109,25 @@ def test_without_traffic_the_most_invocations_are_found(load: Servefit, endpoint
 
 
 def test_an_sla_that_does_not_hold_ends_with_3(load: Servefit, plain: str) -> None:
-    ended = load(f"{plain}/score", "--rate", "100/s", "--sla", "p95=1ms", "--duration", "10s", "--allow-noise")
+    ended = load(f"{plain}/score", "--rate", "300/s", "--sla", "p95=1ms", "--duration", "10s", "--allow-noise")
     assert ended.status == 3, ended.stderr
     assert re.search(r"verdict +FAIL", ended.stdout)
 
 
-def test_a_plain_server_is_sent_the_objects_of_a_payload(load: Servefit, plain: str, tmp_path: Path) -> None:
+def test_a_plain_server_is_sent_the_objects_of_a_payload_step_by_step(
+    load: Servefit, plain: str, tmp_path: Path
+) -> None:
     payload = tmp_path / "transactions.jsonl"
     payload.write_text('{"amount": 3, "country": "DE"}\n{"amount": 4, "country": "FR"}\n')
-    ended = load(f"{plain}/score", "--users", "1", *SHORT, "--format", "json", payload=payload)
+    stairs = ("--stairs", "steps=2,users=1,duration=1.0s", "--sla", "p90=2s", "--allow-noise", "--format", "json")
+    ended = load(f"{plain}/score", *stairs, payload=payload)
     assert ended.status == 0, ended.stderr
-    assert ended.document["protocol"] == "json"
-    assert ended.document["payload"]["source"] == "transactions.jsonl"
-    assert ended.document["model_latency_ms"] is None
+    document = ended.document
+    assert (document["protocol"], document["payload"]["source"]) == ("json", "transactions.jsonl")
+    assert document["model_latency_ms"] is None
+    assert [step["users"] for step in document["steps"]] == [1, 2]
+    assert document["verdict"] == "PASS"
+    assert document["max_invocations"] > 600
 
 
 def test_failed_requests_are_counted_by_kind_and_break_a_rate(load: Servefit, plain: str) -> None:
@@ -134,26 +137,9 @@ def test_failed_requests_are_counted_by_kind_and_break_a_rate(load: Servefit, pl
     assert "requests failed" in ended.stdout
 
 
-def test_stairs_are_reported_step_by_step(load: Servefit, plain: str) -> None:
-    stairs = ("--stairs", "steps=2,users=1,duration=1.1s", "--sla", "p90=2s", "--allow-noise", "--format", "json")
-    ended = load(f"{plain}/score", *stairs)
-    assert ended.status == 0, ended.stderr
-    assert [step["users"] for step in ended.document["steps"]] == [1, 2]
-    assert ended.document["verdict"] == "PASS"
-    assert ended.document["max_invocations"] > 600
-
-
-def test_what_is_kept_gives_the_same_figures_again(load: Servefit, plain: str, tmp_path: Path) -> None:
-    kept, log = tmp_path / "kept", tmp_path / "times.hlog"
-    ended = load(f"{plain}/score", "--users", "2", *SHORT, "--save", kept, "--histogram", log, "--format", "json")
-    assert ended.status == 0, ended.stderr
-    assert summarize(load_endpoint_runs(kept).runs[0]).latency_ms == ended.document["latency_ms"]
-    assert log.read_text().startswith("#[")
-
-
 def test_a_limit_that_no_client_can_keep_time_for_ends_with_5(load: Servefit, plain: str) -> None:
     # 5 % of 20 us are allowed as schedule lag, and no machine sends that punctually.
-    ended = load(f"{plain}/score", "--rate", "200/s", "--sla", "p95=20us", "--duration", "0.5s", "--quiet")
+    ended = load(f"{plain}/score", "--rate", "200/s", "--sla", "p95=20us", "--duration", "0.2s", "--quiet")
     assert ended.status == 5, ended.stderr
     assert "INVALID" in ended.stdout
 

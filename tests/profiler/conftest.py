@@ -32,6 +32,13 @@ StartSynthetic = Callable[..., AbstractContextManager[Workers]]
 HostSmall = Callable[..., AbstractContextManager[Hosted]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Most of these tests measure time, and all look for what remains on this machine."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture(autouse=True)
 def own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "state"

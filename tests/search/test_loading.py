@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from servefit.search.load_test import LoadTest
 
+pytestmark = pytest.mark.alone
+
 ROWS = [[1, 2, 3], [4, 5, 6]]
 DELAY_S = 0.004
 ANSWER = b'{"predictions": [0.5]}'
@@ -52,7 +54,7 @@ def url(http_server: HttpServer) -> Iterator[str]:
 
 
 def load(url: str, **options: Any) -> LoadTest:
-    usual: dict[str, Any] = {"payload": ROWS, "protocol": "json", "allow_noise": True, "duration_s": 0.5}
+    usual: dict[str, Any] = {"payload": ROWS, "protocol": "json", "allow_noise": True, "duration_s": 0.4}
     return load_endpoint(url, **usual | options)
 
 
@@ -67,7 +69,7 @@ def limit(percentile: str, limit_ms: float) -> LatencyThreshold:
 
 def test_users_take_turns_and_nothing_is_judged(url: str, two_users: LoadTest) -> None:
     found = two_users
-    assert found.run.traffic == ClosedLoop.constant(users=2, duration_s=0.5)
+    assert found.run.traffic == ClosedLoop.constant(users=2, duration_s=0.4)
     assert (found.endpoint, found.protocol, found.payload) == (url, "json", "array")
     assert (found.verdict, found.max_invocations, found.is_here) == (None, None, True)
     p50 = found.latency_ms["p50"]
@@ -145,7 +147,7 @@ def test_the_most_requests_are_found_without_being_asked_for_anything(url: str) 
     assert [step.users for step in found.steps[:2]] == [1, 2]
     assert found.ended is not None
     first = found.steps[0]
-    assert first.latency_ms["p50"] == pytest.approx(1000 / first.throughput_per_s, rel=0.3)
+    assert first.latency_ms["p50"] == pytest.approx(1000 / first.throughput_per_s, rel=0.6)
     assert found.verdict is None
 
 
@@ -160,25 +162,23 @@ def test_with_limits_alone_the_highest_rate_within_them_is_found(url: str) -> No
         assert (found.verdict, found.max_invocations) == ("PASS", round(60 * found.highest.rate_per_s))
 
 
-def test_phases_are_judged_by_their_best_plateau_within_limits(url: str) -> None:
+def test_phases_end_where_a_limit_breaks_and_are_judged(url: str) -> None:
     stairs = ClosedLoop.stairs(steps=2, users_per_step=1, step_duration_s=1.0)
-    found = load(url, traffic=stairs, thresholds=[limit("p90", 1000)], duration_s=None)
-    assert [step.users for step in found.steps] == [1, 2]
-    assert found.max_invocations == round(60 * found.summary.throughput_per_s)
-    assert found.summary.throughput_per_s == max(step.throughput_per_s for step in found.steps)
-    assert found.verdict == "PASS"
-    broken = load(url, traffic=stairs, thresholds=[limit("p90", 1)], duration_s=None)
-    assert (broken.verdict, broken.stopped, broken.max_invocations) == ("FAIL", "latency", None)
+    found = load(url, traffic=stairs, thresholds=[limit("p90", 1)], duration_s=None)
+    assert (found.verdict, found.stopped, found.max_invocations) == ("FAIL", "latency", None)
+    assert found.reason is not None
+    assert "limit 1 ms" in found.reason
+    assert [step.users for step in found.steps] == [1]
 
 
 def test_what_spoils_a_measurement_makes_it_invalid_and_is_said_with_a_remedy(url: str) -> None:
     limits = [limit("p95", 0.05)]
     # No request is sent within 2.5 us of when it is due: the schedule lag is beyond what such a limit allows.
-    found = load(url, rate=200, thresholds=limits, allow_noise=False)
+    found = load(url, rate=400, thresholds=limits, duration_s=0.25, allow_noise=False)
     assert found.verdict == "INVALID"
     assert found.reason == found.problems[0].reason
-    assert found.problems[0].kind in ("schedule lag", "client on the server's CPUs", "steal")
-    assert load(url, rate=200, thresholds=limits).verdict == "FAIL"
+    assert "schedule lag" in [one.kind for one in found.problems]
+    assert load(url, rate=400, thresholds=limits, duration_s=0.25).verdict == "FAIL"
 
 
 def test_an_endpoint_that_stops_answering_is_an_error(http_server: HttpServer) -> None:

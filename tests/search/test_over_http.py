@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from servefit.search.recommendation import Trial
 
+pytestmark = pytest.mark.alone
+
 ASKED: dict[str, Any] = {
     "backends": ["xgboost"],
     "max_tests": 1,

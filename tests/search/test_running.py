@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from servefit.search.storage.log import JobLog
 
 if TYPE_CHECKING:
     from servefit.search.header import JobState
+    from servefit.search.job import RecommendationJob
     from servefit.search.recommendation import FailedTrial, Trial
 
 QUICK: dict[str, Any] = {
@@ -38,6 +40,14 @@ QUICK: dict[str, Any] = {
     "over_http": False,
     "job_name": "job",
 }
+ONE_TEST = {**QUICK, "max_tests": 1}
+"""For what does not depend on a search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Once:
+    job: RecommendationJob
+    state: Path
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +62,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def once(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Once:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("state")
+        patch.setenv("SERVEFIT_HOME", str(folder))
+        # Tests enough that calls are timed before them, however long it took to compile.
+        job = servefit.right_size(model, **{**QUICK, "max_tests": 4, "batch_sizes": [1, 2, 4]})
+        return Once(job=job, state=folder)
+
+
+@pytest.fixture
+def finished(once: Once, monkeypatch: pytest.MonkeyPatch) -> RecommendationJob:
+    """A job that is over, in a state folder that several tests read and none changes."""
+    monkeypatch.setenv("SERVEFIT_HOME", str(once.state))
+    return once.job
 
 
 class Listener(Silent):
@@ -80,8 +107,8 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def test_a_job_is_kept_and_read_back_as_it_was(model: Path) -> None:
-    job = servefit.right_size(model, **QUICK)
+def test_a_job_is_kept_and_read_back_as_it_was(finished: RecommendationJob) -> None:
+    job = finished
     assert job.status == "COMPLETED"
     assert job.best is not None
     again = servefit.load_job("job")
@@ -91,26 +118,24 @@ def test_a_job_is_kept_and_read_back_as_it_was(model: Path) -> None:
     assert all(step.status == "COMPLETED" and step.ended_at is not None for step in job.steps)
 
 
-def test_the_recommendations_of_a_job_are_a_table_for_pandas(model: Path) -> None:
-    job = servefit.right_size(model, **QUICK)
-    table = job.to_dataframe()
+def test_the_recommendations_of_a_job_are_a_table_for_pandas(finished: RecommendationJob) -> None:
+    table = finished.to_dataframe()
     assert list(table["instance_profile"]) == ["local-1c"]
     assert table["environment.OMP_NUM_THREADS"][0] == "1"
     assert table["model_latency_ms.p50"][0] > 0
 
 
-def test_optuna_opens_the_study_of_a_job(model: Path, state: Path) -> None:
-    job = servefit.right_size(model, **QUICK)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{state / 'jobs.db'}")
+def test_optuna_opens_the_study_of_a_job(once: Once) -> None:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{once.state / 'jobs.db'}")
     study = optuna.load_study(study_name="job", storage=storage)
-    tried = [step for step in job.steps if step.kind == "load_test"]
+    tried = [step for step in once.job.steps if step.kind == "load_test"]
     assert len(study.trials) == len(tried)
     assert all(trial.state.name == "COMPLETE" and trial.params["backend"] == "xgboost/cpu" for trial in study.trials)
     assert len(study.best_trials) >= 1
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_name_in_use_is_refused_before_the_model_is_opened(model: Path) -> None:
-    servefit.right_size(model, **QUICK)
     heard: list[str] = []
     listener = Listener("", lambda: heard.append("a stage"))
     with pytest.raises(SpecError, match="in use by an earlier job"):
@@ -146,8 +171,8 @@ def test_an_interrupted_job_goes_on_and_measures_nothing_twice(model: Path) -> N
     assert after.elapsed_s > before.elapsed_s
 
 
-def test_a_job_that_is_over_is_not_taken_up_again(model: Path) -> None:
-    servefit.right_size(model, **QUICK)
+@pytest.mark.usefixtures("finished")
+def test_a_job_that_is_over_is_not_taken_up_again() -> None:
     with pytest.raises(SpecError, match="is over: COMPLETED"):
         resume_job("job", progress=Silent())
 
@@ -165,7 +190,7 @@ def test_a_job_is_only_taken_up_where_and_with_what_it_began(model: Path, monkey
         with pytest.raises(HostMismatch):
             resume_job("job", progress=Silent())
     copy.write_bytes(b"{}")
-    with pytest.raises(CorruptModel, match="not what job job began with"):
+    with pytest.raises(CorruptModel, match="it is gone, or not what it was when it was measured"):
         resume_job("job", progress=Silent())
 
 
@@ -188,23 +213,24 @@ def test_a_second_process_that_works_on_a_job_is_told(model: Path) -> None:
                 resume_job("job", progress=Silent())
             refused.append(str(caught.value))
 
-    servefit.right_size(model, progress=AfterTest(second), **QUICK)
+    servefit.right_size(model, progress=AfterTest(second), **ONE_TEST)
     assert "is being worked on by process" in refused[0]
 
 
-def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(model: Path) -> None:
-    first = servefit.right_size(model, **QUICK)
+def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(model: Path, once: Once, state: Path) -> None:
+    shutil.copytree(once.state, state, dirs_exist_ok=True)
     second = servefit.right_size(model, **{**QUICK, "job_name": "again"})
     assert any("tests of earlier jobs had measured" in warning for warning in second.warnings)
-    timed = [step for step in first.steps if step.kind == "service_time"]
+    timed = [step for step in once.job.steps if step.kind == "service_time"]
     assert timed
     assert not [step for step in second.steps if step.kind == "service_time"], "service times are known already"
     other_payload = servefit.right_size(
-        model, sample_payload=np.ones((3, 2), dtype=np.float32), **{**QUICK, "job_name": "other"}
+        model, sample_payload=np.ones((3, 2), dtype=np.float32), **{**ONE_TEST, "job_name": "other"}
     )
     assert not any("earlier jobs" in warning for warning in other_payload.warnings)
 
 
+@pytest.mark.alone
 def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Path) -> None:
     job = servefit.right_size(model, **{**QUICK, "max_tests": 6, "max_parallel_tests": 2})
     tests = [step for step in job.steps if step.kind == "load_test"]
@@ -217,6 +243,7 @@ def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Pa
     assert not set(cpus[0]) & set(cpus[1])
 
 
+@pytest.mark.alone
 def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: Path) -> None:
     largest = max(local_profiles(describe_host()), key=lambda one: one.vcpus)
     job = servefit.right_size(
@@ -229,7 +256,7 @@ def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: P
 
 def test_samples_that_cannot_be_kept_are_no_reason_to_lose_the_answer(model: Path, state: Path) -> None:
     block = Listener("measuring", lambda: (state / "jobs" / "job" / "measurements").write_text("in the way"))
-    job = servefit.right_size(model, progress=block, **QUICK)
+    job = servefit.right_size(model, progress=block, **ONE_TEST)
     assert job.status == "COMPLETED"
     assert job.best is not None
     assert job.best.trial.kept_in is None
@@ -247,7 +274,7 @@ def test_a_job_whose_end_cannot_be_kept_hands_its_answer_over_all_the_same(
         keep(log, state)
 
     monkeypatch.setattr(JobLog, "set_state", gone)
-    job = servefit.right_size(model, **QUICK)
+    job = servefit.right_size(model, **ONE_TEST)
     assert job.status == "COMPLETED"
     assert job.best is not None
     assert "that the job ended was not kept" in job.warnings[-1]
@@ -266,7 +293,7 @@ def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) 
         phases=[servefit.Phase(duration_in_seconds=1, initial_number_of_users=2, spawn_rate=60)],
         model_latency_thresholds=[servefit.ModelLatencyThreshold(percentile="P97.5", value_in_milliseconds=500)],
         max_invocations=6000,
-        **QUICK,
+        **ONE_TEST,
     )
     assert job.request.job_type == "Advanced"
     assert job.best is not None
@@ -276,8 +303,8 @@ def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) 
 
 
 def test_stairs_end_once_more_users_are_not_served_more_unless_told_to_go_on(model: Path) -> None:
-    stairs = servefit.Stairs(duration_in_seconds=1, number_of_steps=8, users_per_step=2)
-    asked = {**QUICK, "max_tests": 1, "stairs": stairs, "batch_sizes": [1]}
+    stairs = servefit.Stairs(duration_in_seconds=1, number_of_steps=6, users_per_step=2)
+    asked = {**ONE_TEST, "stairs": stairs, "batch_sizes": [1]}
     stopped = servefit.right_size(model, **asked)
     assert stopped.best is not None
     assert stopped.best.trial.stopped == "flat"
@@ -286,8 +313,8 @@ def test_stairs_end_once_more_users_are_not_served_more_unless_told_to_go_on(mod
     assert whole.best.trial.stopped is None
 
 
-def test_an_unknown_job_is_refused_with_the_nearest_name(model: Path) -> None:
-    servefit.right_size(model, **QUICK)
+@pytest.mark.usefixtures("finished")
+def test_an_unknown_job_is_refused_with_the_nearest_name() -> None:
     for door in (load_job, stop_job):
         with pytest.raises(SpecError, match="did you mean 'job'"):
             door("jobb")
@@ -295,7 +322,7 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(model: Path) -> None:
 
 def test_a_job_can_be_run_from_another_thread(model: Path) -> None:
     jobs: list[Any] = []
-    thread = threading.Thread(target=lambda: jobs.append(servefit.right_size(model, **QUICK)))
+    thread = threading.Thread(target=lambda: jobs.append(servefit.right_size(model, **ONE_TEST)))
     thread.start()
     thread.join()
     assert jobs[0].status == "COMPLETED"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import HttpServer
 
+pytestmark = pytest.mark.alone
+
 QUICK: dict[str, Any] = {"sample_payload": [[1, 2, 3]], "allow_noise": True}
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from servefit.search.recommendation import Trial
 
+pytestmark = pytest.mark.alone
+
 PREDICTORS = Path(__file__).parent.parent / "profiler"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.serving.conftest import described
 
 from servefit.serving.counters import Counters
 from servefit.serving.messages import LATENCY_BOUNDS_NS
@@ -80,11 +81,12 @@ def test_prometheus_reads_what_is_shown(view: View) -> None:
     for taken_us in (40, 150, 4000):
         counters.of_worker(0).called(2, [1 * US, 0], taken_ns=taken_us * US, ended_ns=1)
         counters.of_worker(0).replied(200)
-    reply = Metrics("fraud", counters).reply()
+    reply = Metrics(described({}, {}), counters).reply()
     assert reply.content_type.startswith(b"text/plain; version=")
     families = {family.name: family for family in text_string_to_metric_families(reply.body.decode())}
     assert all(family.documentation for family in families.values())
     assert families["servefit_replies"].samples[0].labels == {"status": "200"}
+    assert families["servefit_endpoint_info"].samples[0].labels["backend"] == "obedient"
     assert families["servefit_workers"].samples[0].value == 3
     assert families["servefit_worker_restarts"].samples[0].value == 1
     assert families["servefit_rows"].samples[0].value == 6

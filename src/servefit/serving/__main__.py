@@ -14,6 +14,7 @@ from pathlib import Path
 
 from servefit.errors import ServefitError, SpecError
 from servefit.serving.config import EndpointConfig
+from servefit.serving.saying import say
 from servefit.serving.supervisor import supervise
 
 _LAST_PORT = 65_535
@@ -39,7 +40,7 @@ def main() -> int:
             ready_fd=arguments.ready_fd,
         )
     except ServefitError as error:
-        print(f"servefit: {error}", file=sys.stderr)  # noqa: T201
+        say(str(error))
         return 2 if isinstance(error, SpecError) else 4
 
 

@@ -25,10 +25,12 @@ _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 class Limits:
     """What an endpoint takes before it refuses, each per worker.
 
-    A request whose body is longer, or has more rows, gets 413. More than ``queued_requests`` waiting for the predictor,
-    or more than ``buffered_bytes`` of bodies being received, gets 503 with Retry-After. A request that is not there
-    ``read_timeout_s`` after its first byte gets 408; a connection without one is closed after ``idle_timeout_s``. A
-    worker that is told to stop has ``grace_s`` to finish what is in flight.
+    A request whose body is longer, or has more rows, gets 413; a call joins no more rows than one request may have.
+    More than ``queued_requests`` waiting for the predictor, or more than ``buffered_bytes`` of their rows, or of bodies
+    being received, gets 503 with Retry-After. A request that is not there ``read_timeout_s`` after its first byte gets
+    408; a client that does not read its answers for so long is cut off, and a connection without requests is closed
+    after ``idle_timeout_s``. While every worker has its ``connections``, others wait to be accepted. A worker that is
+    told to stop has ``grace_s`` to finish what is in flight.
     """
 
     body_bytes: _Count = 25 * 2**20
@@ -70,7 +72,7 @@ class EndpointConfig:
     max_batch: _Count = 1
     batch_delay_us: Annotated[int, msgspec.Meta(ge=0)] = 0
     environment: tuple[tuple[str, str], ...] = ()
-    host: str = "127.0.0.1"
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     limits: Limits = Limits()
     loader: str = BACKEND_LOADER

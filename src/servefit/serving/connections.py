@@ -55,8 +55,11 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open) + len(self._attaching)
 
-    def take(self, accepted: socket.socket) -> None:
-        """Speak HTTP on ``accepted``."""
+    def take(self, accepted: socket.socket | None) -> None:
+        """Speak HTTP on ``accepted``; None is a connection that this process had no descriptor for."""
+        if accepted is None:
+            self.counters.closed_connection(was_open=False)
+            return
         task = self._loop.create_task(self._attach(accepted))
         self._attaching.add(task)
         task.add_done_callback(self._attaching.discard)

@@ -26,7 +26,7 @@ class Endpoint:
         self._config = config
         self._batching = batching
         self._counters = counters
-        self._metrics = Metrics(config.name, counters)
+        self._metrics = Metrics(config, counters)
         self.draining = False
 
     def respond(self, request: Request, asker: Asker) -> None:

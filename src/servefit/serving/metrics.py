@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
@@ -17,6 +17,7 @@ from servefit.serving.messages import LATENCY_BOUNDS_NS, Reply
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import Counters
     from servefit.serving.messages import Counts
 
@@ -24,10 +25,16 @@ _NS_PER_S = 1e9
 
 
 class Metrics(Collector):
-    """What ``counters`` hold, labelled with the name of the model."""
+    """What ``counters`` hold, labelled with the name of the model, and what is served."""
 
-    def __init__(self, name: str, counters: Counters) -> None:
-        self._name = name
+    def __init__(self, config: EndpointConfig, counters: Counters) -> None:
+        self._name = config.name
+        self._facts = {
+            "model": config.name,
+            "model_digest": config.artifact.model_digest,
+            "backend": config.artifact.backend,
+            "backend_version": config.artifact.backend_version,
+        }
         self._counters = counters
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -41,6 +48,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         counts = self._counters.total()
+        yield InfoMetricFamily("servefit_endpoint", "What is served.", self._facts)
         yield from self._requests(counts)
         yield self._latency(counts)
         yield from self._calls(counts)

@@ -11,7 +11,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -24,6 +23,7 @@ from servefit.serving.channel import Message
 from servefit.serving.counters import Counters
 from servefit.serving.listening import bind, listen, refuse_more
 from servefit.serving.process import WorkerProcess
+from servefit.serving.saying import say
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -173,7 +173,7 @@ class _Supervisor:
         again = self._failures[number] - 1
         wait_s = min(_LONGEST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2**again) if again > 0 else 0.0
         self._start_at_s[number] = time.monotonic() + wait_s
-        _say(f"{how}; it is replaced")
+        say(f"{how}; it is replaced")
 
     def _count_workers(self) -> None:
         self._counters.set_workers(ready=self._ready(), restarts=self._restarts)
@@ -188,7 +188,7 @@ class _Supervisor:
         host, port = self._sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         workers = self._config.workers
-        _say(f"{self._config.name} is served on http://{shown}:{port} by {workers} worker{'s' * (workers > 1)}")
+        say(f"{self._config.name} is served on http://{shown}:{port} by {workers} worker{'s' * (workers > 1)}")
         if ready_fd is not None:
             pids = [os.getpid(), *(self._workers[number].pid for number in sorted(self._workers))]
             with suppress(BrokenPipeError), open(ready_fd, "w") as told:  # noqa: PTH123
@@ -197,7 +197,7 @@ class _Supervisor:
     def _drain(self) -> int:
         """Stop, and lose nothing that was accepted: have what is in the queue of the sockets served too, have every
         worker finish, for as long as it may, or until a second signal."""
-        _say("stops, and finishes what is in flight")
+        say("stops, and finishes what is in flight")
         for one in self._sockets:
             refuse_more(one)
         until_s = time.monotonic() + _LAST_HANDSHAKES_S
@@ -215,7 +215,3 @@ class _Supervisor:
             self._turn(_PAUSE_S)
             self._acceptor.hand_over_rest()
         return 0 if self._signals == 1 else 1
-
-
-def _say(text: str) -> None:
-    print(f"servefit: {text}", file=sys.stderr, flush=True)  # noqa: T201

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from servefit.serving.config import EndpointConfig
 from servefit.serving.connections import Connections
 from servefit.serving.counters import Counters
 from servefit.serving.endpoint import Endpoint
+from servefit.serving.saying import say
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -56,7 +58,7 @@ def read_config(descriptor: int) -> EndpointConfig:
 
 class _Worker:
     def __init__(self, number: int, channel: Channel, counters_fd: int, config: EndpointConfig) -> None:
-        self._number = number
+        self._name = f"worker {number + 1}"
         self._channel = channel
         self._config = config
         counters = Counters(counters_fd, workers=config.workers, max_batch=config.max_batch)
@@ -68,7 +70,7 @@ class _Worker:
         self._batching = Batching(config, predictor.predict, own, self._loop)
         self._endpoint = Endpoint(config, self._batching, counters)
         self._connections = Connections(self._endpoint.respond, config.limits, own, self._loop)
-        self._failures: set[type[BaseException]] = set()
+        self._failures: set[tuple[str, type[BaseException]]] = set()
 
     def serve(self) -> None:
         """Serve until the supervisor says stop and all is answered, or until it is gone."""
@@ -81,12 +83,13 @@ class _Worker:
         self._channel.send(Message.READY)
         self._loop.run_forever()
         # Native libraries may crash while they tear down.
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(0)
 
     def _read_channel(self) -> None:
         for message, connection, _ in self._channel.receive():
-            if message is Message.CONNECTION and connection is not None:
+            if message is Message.CONNECTION:
                 self._connections.take(connection)
             elif message is Message.STOP:
                 self._stop()
@@ -110,18 +113,15 @@ class _Worker:
         """What the event loop caught: an exception of the predictor, or a mistake in this package."""
         error = context.get("exception")
         if not isinstance(error, BaseException):
-            self._say(str(context.get("message")))
+            say(f"{self._name}: {context.get('message')}")
             return
         what = "the predictor failed" if self._batching.calling else "a request failed"
-        if type(error) not in self._failures:
-            self._failures.add(type(error))
+        if (what, type(error)) not in self._failures:
+            self._failures.add((what, type(error)))
             text = " ".join(str(error).split())
-            self._say(f"{what} with {type(error).__name__}: {text} (said once for each kind of error)")
+            say(f"{self._name}: {what} with {type(error).__name__}: {text} (said once for each kind of error)")
         if self._batching.calling:
             self._batching.fail(error)
-
-    def _say(self, text: str) -> None:
-        print(f"servefit: worker {self._number + 1}: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _load(config: EndpointConfig) -> Predictor:

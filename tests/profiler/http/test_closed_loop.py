@@ -104,3 +104,10 @@ def test_failed_requests_break_a_threshold(drive: Drive) -> None:
         run = driver.run(ClosedLoop.constant(users=2, duration_s=30), stopping=conditions)
     assert run.stopped == "latency"
     assert summarize(run).latency_ms["p90"] is None
+
+
+def test_runs_may_follow_on_one_another_whose_end_is_watched(drive: Drive) -> None:
+    stopping = StoppingConditions(flat=False, thresholds=(LatencyThreshold(percentile="p99", limit_ms=5000),))
+    with drive({"delay_ms": 2}) as driver:
+        runs = [driver.run(ClosedLoop.constant(users=2, duration_s=0.11), stopping=stopping) for _ in range(8)]
+    assert all(run.client is not None and run.client.errors == {} for run in runs)

@@ -1,0 +1,63 @@
+"""The description of an endpoint, as a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.serving.conftest import described
+
+from servefit.errors import SpecError
+from servefit.serving.config import EndpointConfig
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "endpoint.json"
+    config = described({"any": [1, "fact"]}, {"rows": 7}, workers=3, environment=(("COLOUR", "blue"),))
+    path.write_bytes(config.document())
+    return path
+
+
+def test_a_description_is_read_as_it_was_written(file: Path) -> None:
+    config = EndpointConfig.read(file)
+    assert config == described({"any": [1, "fact"]}, {"rows": 7}, workers=3, environment=(("COLOUR", "blue"),))
+    assert config.opened().facts == {"any": [1, "fact"]}
+
+
+def test_the_folder_of_an_artifact_lies_beside_the_description_unless_it_is_absolute(file: Path) -> None:
+    config = EndpointConfig.read(file)
+    assert config.opened().folder == Path("/artifact")
+    file.write_bytes(replace(config, artifact=replace(config.artifact, folder="artifact")).document())
+    assert EndpointConfig.read(file).opened().folder == file.parent / "artifact"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", "two words", "name: 'two words' is not a name"),
+        ("schema", 2, "schema: 2 is not the 1"),
+        ("workers", 0, "$.workers"),
+        ("max_batch", "many", "$.max_batch"),
+        ("port", 70_000, "$.port"),
+        ("host", "", "$.host"),
+        ("limits", {"rows": -1}, "$.limits.rows"),
+        ("signature", {}, "$.signature"),
+    ],
+)
+def test_what_is_wrong_is_named(file: Path, field: str, value: object, said: str) -> None:
+    document = json.loads(file.read_bytes())
+    file.write_text(json.dumps(document | {field: value}))
+    with pytest.raises(SpecError) as error:
+        EndpointConfig.read(file)
+    assert said in str(error.value)
+
+
+def test_a_file_that_is_not_there_or_no_description_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="No such file"):
+        EndpointConfig.read(tmp_path / "endpoint.json")
+    (tmp_path / "endpoint.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(SpecError, match="is not the description of an endpoint"):
+        EndpointConfig.read(tmp_path / "endpoint.json")
