@@ -1,6 +1,6 @@
 """The http driver beside wrk: the same requests to the same endpoint, in turns.
 
-    python -m benchmarks.http_driver [--rounds 5]
+    python -m benchmarks.http_driver [--rounds 15]
 
 One worker with one thread on one CPU, the client on another; one row a request, rotating through the demo's payload. In
 every round, for every number of connections, the two take turns in an order that is drawn, and the driver's figure is
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS = (1, 16, 64)
 RATES_PER_S = (1_000, 5_000, 20_000)
-MEASURED_S = 2
+MEASURED_S = 1
 BACKEND, BATCH = "onnxruntime", 64
 
 
@@ -134,7 +134,7 @@ def trivial_server(folder: Path, cpu: int) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     fraud = Fraud.prepare((BACKEND,))
     client_cpu, *_, server_cpu = sorted(cpu.cpu for cpu in fraud.host.cpus)

@@ -115,7 +115,7 @@ class RequestReader:
     # What the parser finds, in the order of the bytes
 
     def on_message_begin(self) -> None:
-        self.begun = True
+        self.begun = not self._over
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -125,6 +125,8 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         headers = self._headers
+        if self._over:
+            return
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._most_body_bytes:
             self._refuse_length(int(length))
