@@ -135,10 +135,11 @@ def test_a_search_needs_time(budget_s: float) -> None:
 
 def test_a_server_that_serves_one_at_a_time_is_found_out(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with (
-        host_small({"delay_ms": 8, "serial": True}, cpus=(LAST_CPU,)) as hosted,
+        host_small({"delay_ms": 2, "serial": True}, cpus=(LAST_CPU,)) as hosted,
         start_clients(Destination.of(hosted.url, "json"), payload_rows, UnseenServer(), cpus=(FIRST_CPU,)) as driver,
     ):
         found = find_saturation(driver, budget_s=2, allow_noise=True)
-    assert found.tried.users <= 2
-    assert 60 < summarize(found.run).throughput_per_s < 130
+    # A tenth of a second counts fifty answers, so one user more or less is within what it can tell.
+    assert found.tried.users <= 4
+    assert 200 < summarize(found.run).throughput_per_s < 520
     assert found.tried.levels[0].users == 1
