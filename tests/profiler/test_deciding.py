@@ -117,11 +117,11 @@ def test_the_highest_rate_of_a_known_queue_is_found_below_its_capacity(start_syn
 
 
 def test_a_limit_below_the_service_time_has_no_highest_rate(start_synthetic: StartSynthetic) -> None:
-    with start_synthetic({"act": "sleep", "us": 3000}, cpus=ONE_CPU) as workers:
-        highest, _, _ = find_highest_rate(workers, p95_within(1), budget_s=20, allow_noise=True)
+    with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU) as workers:
+        highest, _, _ = find_highest_rate(workers, p95_within(0.5), budget_s=10, allow_noise=True)
     assert highest.rate_per_s is None
     assert highest.ended.startswith("the SLA is not met")
-    assert highest.elapsed_s < 20
+    assert highest.elapsed_s < 10
 
 
 @pytest.mark.parametrize("budget_s", [0, -1])

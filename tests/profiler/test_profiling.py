@@ -123,7 +123,7 @@ def test_more_threads_than_vcpus_are_allowed_with_a_warning(small_model: Path) -
 
 
 def test_more_work_than_can_be_done_is_saturation(small_model: Path) -> None:
-    result = profiled(small_model, rate=200_000, profile="local-1c")
+    result = profiled(small_model, rate=200_000, duration_s=0.2, profile="local-1c", allow_noise=True)
     assert result.summary.saturated
     assert result.summary.offered_per_s == pytest.approx(200_000, rel=0.05)
     assert any("saturated" in warning for warning in result.warnings)
