@@ -25,6 +25,7 @@ BUILT_IN = {
     "treelite": "servefit.backends.treelite:TreeliteBackend",
     "tl2cgen": "servefit.backends.tl2cgen:TL2cgenBackend",
     "onedal": "servefit.backends.onedal:OneDALBackend",
+    "forest": "servefit.backends.forest.backend:ForestBackend",
 }
 
 

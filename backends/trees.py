@@ -121,6 +121,35 @@ class Outputs:
         return values if self._offset is None else -values - self._offset
 
 
+class TreeOutputs:
+    """Which outputs the trees of a Treelite model add to. An output is a class of a target: target * classes + class.
+
+    ``first_outputs`` (trees,) has the output of each tree, or the first of those of its leaf vectors; ``scale``
+    (outputs,) is what the sum of an output is multiplied with, where trees are averaged.
+    """
+
+    def __init__(self, trees: treelite.Model) -> None:
+        accessor = trees.get_header_accessor()
+        self._classes = int(accessor.get_field("num_class").max())
+        self._targets, self._class_ids = accessor.get_field("target_id"), accessor.get_field("class_id")
+        self._shape = accessor.get_field("leaf_vector_shape").tolist()
+        self.count = len(accessor.get_field("num_class")) * self._classes
+        self.first_outputs = np.maximum(self._targets, 0) * self._classes + np.maximum(self._class_ids, 0)
+        adding = np.zeros(self.count)
+        for number in range(len(self._targets)):
+            adding[self.of(number)] += 1
+        averaged = bool(header(trees, "average_tree_output"))
+        self.scale = 1 / np.maximum(adding, 1) if averaged else np.ones(self.count)
+
+    def of(self, tree: int) -> np.ndarray:
+        """The outputs that one leaf of ``tree`` adds to, in the order of its leaf vector."""
+        target, class_id = int(self._targets[tree]), int(self._class_ids[tree])
+        targets = np.arange(self._shape[0]) if target < 0 else np.array([target])
+        class_ids = np.arange(self._shape[1]) if class_id < 0 else np.array([class_id])
+        outputs: np.ndarray = (targets[:, np.newaxis] * self._classes + class_ids).ravel()
+        return outputs
+
+
 def category_facts(model: Model) -> dict[str, Any]:
     """What ``WholeCategories`` has to know about ``model``, as JSON values."""
     categorical = []

@@ -1,5 +1,5 @@
 # Sourced by scripts/demo and scripts/test. Gives them .venv, with servefit installed from this working tree, and
-# moves to the repository. An environment that was made for the same pyproject.toml is used as it is.
+# moves to the repository. An environment that was made for the same pyproject.toml and the same kernel is used as it is.
 
 find_python() {
     local name found=""
@@ -23,7 +23,7 @@ find_python() {
 install_servefit() {
     local requirement=$1 installed=.venv/installed python state
     cd "$repository"
-    state="$repository $(sha256sum pyproject.toml)"
+    state="$repository $(find pyproject.toml backends/forest/kernel -type f | LC_ALL=C sort | xargs cat | sha256sum)"
     # The two scripts share the environment, and ".[dev]" includes "."
     if grep -qxF -e "$requirement $state" -e ".[dev] $state" "$installed" 2>/dev/null; then
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.trees import header
+from servefit.backends.trees import TreeOutputs
 
 if TYPE_CHECKING:
     import treelite
@@ -52,37 +52,12 @@ class FlatTrees:
 
 def flatten(trees: treelite.Model) -> FlatTrees:
     """The nodes of all trees, with averaging worked into the leaves."""
-    outputs = _Outputs(trees)
+    outputs = TreeOutputs(trees)
     parts = [_tree(trees, number, outputs) for number in range(trees.num_tree)]
     return FlatTrees(**{name: np.concatenate([part[name] for part in parts]) for name in FlatTrees.__slots__})
 
 
-class _Outputs:
-    """Which output each tree adds to, and what its leaves are multiplied with."""
-
-    def __init__(self, trees: treelite.Model) -> None:
-        accessor = trees.get_header_accessor()
-        self.classes = int(accessor.get_field("num_class").max())
-        self._targets, self._class_ids = accessor.get_field("target_id"), accessor.get_field("class_id")
-        self.shape = accessor.get_field("leaf_vector_shape").tolist()
-        self._average = bool(header(trees, "average_tree_output"))
-        numbers = self._targets * self.classes + self._class_ids
-        self._trees_of = {int(number): int((numbers == number).sum()) for number in np.unique(numbers)}
-
-    def of(self, tree: int) -> np.ndarray:
-        """The output numbers of one leaf of ``tree``, in the order of its leaf vector."""
-        target, class_id = int(self._targets[tree]), int(self._class_ids[tree])
-        targets = np.arange(self.shape[0]) if target < 0 else np.array([target])
-        class_ids = np.arange(self.shape[1]) if class_id < 0 else np.array([class_id])
-        numbers: np.ndarray = targets[:, np.newaxis] * self.classes + class_ids
-        return numbers.ravel()
-
-    def weight(self, tree: int) -> float:
-        number = int(self._targets[tree]) * self.classes + int(self._class_ids[tree])
-        return 1 / self._trees_of[number] if self._average else 1.0
-
-
-def _tree(trees: treelite.Model, number: int, outputs: _Outputs) -> dict[str, np.ndarray]:
+def _tree(trees: treelite.Model, number: int, outputs: TreeOutputs) -> dict[str, np.ndarray]:
     get = trees.get_tree_accessor(number).get_field
     kind, left, right = get("node_type"), get("cleft").astype(np.int64), get("cright").astype(np.int64)
     count = len(kind)
@@ -125,7 +100,7 @@ def _float32_thresholds(thresholds: np.ndarray, mode: np.ndarray) -> np.ndarray:
 
 
 def _leaves(
-    values: np.ndarray, vectors: np.ndarray, leaves: np.ndarray, number: int, outputs: _Outputs
+    values: np.ndarray, vectors: np.ndarray, leaves: np.ndarray, number: int, outputs: TreeOutputs
 ) -> dict[str, np.ndarray]:
     """The leaves of one tree. Leaf vectors lie in the order of the nodes, one per leaf, where there are any."""
     targets = outputs.of(number)
@@ -134,7 +109,7 @@ def _leaves(
         "leaf_tree": np.full(len(leaves) * len(targets), number),
         "leaf_node": np.repeat(leaves, len(targets)),
         "leaf_output": np.tile(targets, len(leaves)),
-        "leaf_value": (added * outputs.weight(number)).astype(np.float32),
+        "leaf_value": (added * np.tile(outputs.scale[targets], len(leaves))).astype(np.float32),
     }
 
 

@@ -201,6 +201,11 @@ class TestOneDAL(BackendContract):
     serves = (*XGBOOST_TREES, *LIGHTGBM_TREES, *SKLEARN_TREES)
 
 
+class TestForest(BackendContract):
+    name = "forest"
+    serves = TestTreelite.serves
+
+
 class TestOnnxRuntime(BackendContract):
     name = "onnxruntime"
     serves = (*TestTreelite.serves, *ONNX)
@@ -216,7 +221,7 @@ class TestOnnxRuntime(BackendContract):
 class TestWholePath:
     """What converters are known to get wrong, through ``compile_model`` as a user calls it."""
 
-    @pytest.mark.parametrize("name", ["onnxruntime", "treelite", "tl2cgen", "onedal"])
+    @pytest.mark.parametrize("name", ["onnxruntime", "treelite", "tl2cgen", "onedal", "forest"])
     @pytest.mark.parametrize(
         "case",
         [
@@ -232,6 +237,7 @@ class TestWholePath:
             "tl2cgen": TestTL2cgen,
             "onedal": TestOneDAL,
             "onnxruntime": TestOnnxRuntime,
+            "forest": TestForest,
         }
         if case not in served[name].serves:
             with pytest.raises(CompileFailed):

@@ -1,0 +1,132 @@
+"""The backend that compiles tree ensembles to forests, and predicts with the kernel that is built with servefit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.backends.installed import thread_counts
+from servefit.backends.trees import category_facts, header, output_facts, read_trees, readable
+from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
+from servefit.errors import BackendError, CompileFailed
+
+if TYPE_CHECKING:
+    import treelite
+
+    from servefit.backends.forest.artifact import Finish
+    from servefit.backends.model import Model
+
+_KERNEL = "servefit.backends.forest._kernel"
+_FILE = "model.forest"
+_SAME_AS = {"identity_multiclass": "identity", "multiclass_ova": "sigmoid"}
+_SECONDS_PER_NODE = 2e-6
+
+
+class ForestBackend:
+    """Serves tree ensembles of xgboost, LightGBM and scikit-learn."""
+
+    name = "forest"
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        if target is not Target.CPU:
+            return Availability.no("forest predicts on the CPU only")
+        if find_spec(_KERNEL) is None:
+            return Availability.no(
+                "servefit was installed without its kernel, which was not built",
+                remedy="apt install gcc, then pip install --force-reinstall --no-binary servefit servefit",
+            )
+        try:
+            return Availability.yes(str(import_module(_KERNEL).FORMAT_VERSION))
+        except ImportError as error:
+            return Availability.no(
+                f"its kernel cannot be loaded: {error}", remedy="pip install --force-reinstall servefit"
+            )
+
+    def supports(self, model: Model) -> Availability:
+        return readable(model)
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        return (Knob(name="threads", values=thread_counts(vcpus)),)
+
+    def compile_estimate_s(self, model: Model) -> float:
+        nodes = 0 if model.trees is None else model.trees.nodes
+        return 0.5 + nodes * _SECONDS_PER_NODE
+
+    def cache_key(self) -> str:
+        return "1"
+
+    def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
+        from servefit.backends.forest.artifact import write_forest
+        from servefit.backends.forest.ensemble import read_ensemble
+
+        trees = read_trees(model, self.name)
+        outputs, categories = output_facts(model, trees), category_facts(model)
+        postprocessor = header(trees, "postprocessor")
+        # An output that nobody asks for is not computed, unless the others depend on it.
+        alone = outputs["column"] if postprocessor.startswith("identity") else None
+        ensemble = read_ensemble(trees, column=alone)
+        if ensemble.outputs != (1 if alone is not None else outputs["values"]):
+            raise CompileFailed(self.name, "its targets have different numbers of classes")
+        facts = write_forest(
+            workdir / _FILE,
+            ensemble,
+            _finish(trees, outputs["outlier_offset"], alone),
+            truncated_categories=categories["negative_fractions_are_zero"],
+        )
+        return {**facts, "outputs": ensemble.outputs, "column": None if alone is not None else outputs["column"]}
+
+    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        return _Predictor(artifact, settings.threads)
+
+
+def _finish(trees: treelite.Model, outlier_offset: float | None, column: int | None) -> Finish:
+    from servefit.backends.forest.artifact import POSTPROCESSORS, Finish
+
+    name = header(trees, "postprocessor")
+    name = _SAME_AS.get(name, name)
+    if name not in POSTPROCESSORS:
+        raise CompileFailed("forest", f"it ends in a post-processor that is not known: {name!r}")
+    fields = trees.get_header_accessor()
+    base = np.atleast_1d(fields.get_field("base_scores")).astype(np.float64)
+    return Finish(
+        postprocessor=name,
+        group=int(fields.get_field("num_class").max()) if column is None else 1,
+        base=base if column is None else base[[column]],
+        alpha=float(header(trees, "sigmoid_alpha")),
+        ratio=float(header(trees, "ratio_c")),
+        outlier_offset=outlier_offset,
+    )
+
+
+class _Predictor:
+    """Hands rows to the kernel."""
+
+    def __init__(self, artifact: Artifact, threads: int) -> None:
+        from servefit.backends.forest._kernel import Forest
+        from servefit.backends.forest.artifact import map_forest
+
+        content = map_forest(artifact.folder / _FILE)
+        try:
+            self._forest = Forest(content, threads=threads)
+        except ValueError as error:
+            raise BackendError("forest", f"its artifact is damaged: {error}") from error
+        self._run = self._forest.predict
+        self._outputs: int = artifact.facts["outputs"]
+        self._column: int | None = artifact.facts["column"]
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        if self._outputs == 1:
+            out = np.empty(len(rows), np.float32)
+            self._run(rows, out)
+            return out
+        out = np.empty((len(rows), self._outputs), np.float32)
+        self._run(rows, out)
+        return out if self._column is None else out[:, self._column]
+
+    def close(self) -> None:
+        self._forest.close()

@@ -1,0 +1,32 @@
+/* The kernel for x86 processors with AVX-512 and VBMI: Ice Lake, Zen 4 and later. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "common.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2,popcnt"))), \
+                             apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2,popcnt")
+#endif
+
+#include "vector/avx512.h"
+#include "instructions.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+static int runs_here(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("popcnt");
+}
+
+const instruction_set forest_avx512 = {
+    "avx512", runs_here, encode, add_few, add_blocks,
+    .mask_levels = MASK_LEVELS, .step_ns = 0.85, .mask_ns = 1.0, .block_step_ns = 29, .exits_ns = 22, .walk_ns = 1.0,
+};
+#endif

@@ -1,0 +1,176 @@
+/* Opens an artifact: a header, and arrays that begin at multiples of 64 bytes. Every number that is used as a place is
+ * checked here, once. The checksum over the whole is the caller's business: it finds what was damaged, this finds what
+ * would make prediction read elsewhere, or never end.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "forest.h"
+
+enum section {
+    KEY_COLUMNS, CATEGORIES, BITS, NODES, TREES, RANK_FEATURES, BOUNDS, RANK_COLUMNS, SET_COLUMNS, HEAP_LOW, HEAP_HIGH,
+    HEAP_BOUNDS, EXITS, LEAVES, SCALE, BASE, SECTIONS
+};
+
+typedef struct {
+    char magic[8];
+    uint32_t version, checksum;
+    uint64_t size;
+    uint32_t features, outputs, vector_leaves, wide_nodes, truncated_categories, postprocessor, group, negated, complete_count,
+        spare;
+    double alpha, ratio, offset;
+    struct { uint64_t begin, count; } sections[SECTIONS];
+} header;
+
+#define LARGEST 0x40000000u /* counts and places stay far from overflow in 32 bits */
+
+/* `count` items of `size` bytes in the section, or NULL where they are not all inside the file. */
+static const void *section(const header *h, enum section which, size_t size, uint32_t *count) {
+    const uint64_t begin = h->sections[which].begin, n = h->sections[which].count;
+    if (begin % 64 || begin > h->size || n > LARGEST || n > (h->size - begin) / size) return NULL;
+    *count = (uint32_t)n;
+    return (const char *)h + begin;
+}
+
+static int in(uint64_t begin, uint64_t count, uint64_t whole) { return begin <= whole && count <= whole - begin; }
+
+static const char *check_key_columns(const forest *f) {
+    if (!f->key_columns_count) return "it has no column of keys";
+    for (uint32_t c = 0; c < f->key_columns_count; c++) {
+        const key_column *column = f->key_columns + c;
+        if (column->feature >= f->features) return "a column of keys is of a feature that does not exist";
+        if (column->kind > CATEGORY) return "a column of keys is of no known kind";
+        if (!in(column->categories_begin, column->categories_count, f->categories_count))
+            return "a column's categories lie outside the table of categories";
+    }
+    return f->key_columns[0].kind == CATEGORY ? "the first column of keys holds categories" : NULL;
+}
+
+/* Whether `column` holds categories, with a bit from `begin` on for each of them and for unknown and missing ones. */
+static int has_bits(const forest *f, uint32_t column, uint64_t begin) {
+    return column < f->key_columns_count && f->key_columns[column].kind == CATEGORY &&
+           in(begin, (uint64_t)f->key_columns[column].categories_count + 2, 32 * (uint64_t)f->bits_count);
+}
+
+static const char *check_nodes(const forest *f) {
+    const narrow_node *narrow = f->nodes;
+    const wide_node *wide = f->nodes;
+    for (uint32_t n = 0; n < f->nodes_count; n++) {
+        uint32_t column, step;
+        int32_t bound;
+        int is_category;
+        if (f->wide_nodes) {
+            column = wide[n].column & ~CATEGORY_NODE, is_category = (wide[n].column & CATEGORY_NODE) != 0;
+            step = wide[n].step, bound = wide[n].bound;
+        } else {
+            column = narrow[n].column & ~NARROW_CATEGORY_NODE, is_category = (narrow[n].column & NARROW_CATEGORY_NODE) != 0;
+            step = narrow[n].step, bound = narrow[n].bound;
+        }
+        if (!step) {
+            if (column || is_category) return "a leaf has a column";
+            if (f->vector_leaves && (uint32_t)bound >= f->leaves_count) return "a leaf lies outside the table of leaves";
+        } else if ((uint64_t)n + step + 1 >= f->nodes_count) {
+            return "a node's children lie outside the nodes";
+        } else if (is_category ? bound < 0 || !has_bits(f, column, (uint32_t)bound) : column >= f->key_columns_count) {
+            return "a node's column does not exist";
+        }
+    }
+    return NULL;
+}
+
+static const char *check_heaps(const forest *f) {
+    for (uint32_t n = 0; n < f->rank_features_count; n++) {
+        const rank_feature *feature = f->rank_features + n;
+        uint64_t size = 0;
+        if (feature->feature >= f->features) return "ranks are of a feature that does not exist";
+        if (feature->search_levels > 7) return "ranks are searched for in too many levels";
+        for (uint32_t level = 0, width = 16; level < feature->search_levels; level++, width *= 16) size += width;
+        if (!in(feature->bounds, size, f->bounds_count)) return "a feature's bounds lie outside the table of bounds";
+        /* Only where the last entry of a search is above every key, the next level is entered inside. */
+        const int32_t *level = f->bounds + feature->bounds;
+        for (uint32_t n_level = 0, width = 16; n_level + 1 < feature->search_levels; level += width, n_level++, width *= 16)
+            for (uint32_t entry = 15; entry < width; entry += 16)
+                if (level[entry] != INT32_MAX) return "a search among bounds leaves its level";
+        if (feature->columns_begin > feature->columns_end || feature->columns_end > f->rank_columns_count)
+            return "a feature's columns do not exist";
+    }
+    for (uint32_t n = 0; n < f->set_columns_count; n++)
+        if (!has_bits(f, f->set_columns[n].key, f->set_columns[n].bits)) return "a set lies outside the table of bits";
+    for (uint32_t n = 0; n < f->heap_count; n++) {
+        const uint32_t column = f->heap_low[n] | (f->heap_high ? (uint32_t)f->heap_high[n] << 8 : 0);
+        /* Entries that no test belongs to name column 0, also where there is none. */
+        if (column && column >= code_columns(f)) return "a heap's column does not exist";
+    }
+    return NULL;
+}
+
+static const char *check_trees(const forest *f) {
+    for (uint32_t n = 0; n < f->trees_count; n++) {
+        const tree *t = f->trees + n;
+        if (t->output >= f->outputs) return "a tree adds to an output that does not exist";
+        if (t->levels > MAX_LEVELS) return "a heap has too many levels";
+        const uint32_t exits = 1u << t->levels;
+        /* Registers are loaded whole: 64 bytes from each level on, 32 exits. */
+        if (!in(t->heap, exits + 64, f->heap_count)) return "a heap lies outside the heaps";
+        if (!in(t->exits, exits < 32 ? 32 : exits, f->exits_count)) return "a heap's exits lie outside the exits";
+        if (t->levels && !code_columns(f)) return "a heap has no columns";
+        if (!(t->steps >= 0 && t->steps < 1e6f && t->steps_on >= 0 && t->steps_on < 1e6f)) return "a tree has no depth";
+        if (t->complete != (n < f->complete_count)) return "complete trees do not come first";
+        if (n && t->complete && t->levels < f->trees[n - 1].levels) return "complete trees are not in order";
+        for (uint32_t e = 0; e < exits; e++) {
+            const uint32_t exit = f->exits[t->exits + e];
+            if (t->complete ? f->vector_leaves && exit >= f->leaves_count : exit >= f->nodes_count)
+                return "an exit leads nowhere";
+        }
+        if (!t->complete && t->root >= f->nodes_count) return "a root lies outside the nodes";
+    }
+    return NULL;
+}
+
+const char *forest_open(forest *f, const void *data, size_t size) {
+    const header *h = data;
+    uint32_t high_count = 0, heap_bounds_count = 0, scale_count = 0, base_count = 0;
+    memset(f, 0, sizeof *f);
+    if (size < sizeof *h) return "it is too short";
+    if (memcmp(h->magic, "SFforest", 8) != 0) return "it does not begin as a forest does";
+    if (h->version != FOREST_VERSION) return "it is of another version";
+    if (h->size != size) return "it is not as long as it says";
+    if (!h->features || h->features > LARGEST || !h->outputs || h->outputs > 65536) return "it has no inputs or outputs";
+    if (h->postprocessor >= POSTPROCESSORS) return "its post-processor is unknown";
+    if (!h->group || h->outputs % h->group) return "its outputs are not in equal groups";
+    if (!isfinite(h->alpha) || !isfinite(h->ratio) || !isfinite(h->offset)) return "a parameter is not finite";
+    f->features = h->features, f->outputs = h->outputs, f->vector_leaves = h->vector_leaves, f->wide_nodes = h->wide_nodes;
+    f->truncated_categories = h->truncated_categories, f->postprocessor = h->postprocessor, f->group = h->group;
+    f->negated = h->negated, f->complete_count = h->complete_count;
+    f->alpha = h->alpha, f->ratio = h->ratio, f->offset = h->offset;
+#define SECTION(field, which, size) \
+    if (!(f->field = section(h, which, size, &f->field##_count))) return "an array lies outside it";
+    SECTION(key_columns, KEY_COLUMNS, sizeof(key_column))
+    SECTION(categories, CATEGORIES, sizeof(uint32_t))
+    SECTION(bits, BITS, sizeof(uint32_t))
+    SECTION(nodes, NODES, f->wide_nodes ? sizeof(wide_node) : sizeof(narrow_node))
+    SECTION(trees, TREES, sizeof(tree))
+    SECTION(rank_features, RANK_FEATURES, sizeof(rank_feature))
+    SECTION(bounds, BOUNDS, sizeof(int32_t))
+    SECTION(rank_columns, RANK_COLUMNS, sizeof(rank_column))
+    SECTION(set_columns, SET_COLUMNS, sizeof(set_column))
+    SECTION(exits, EXITS, sizeof(uint32_t))
+    SECTION(leaves, LEAVES, sizeof(float) * f->outputs)
+#undef SECTION
+    f->heap_low = section(h, HEAP_LOW, 1, &f->heap_count);
+    f->heap_high = section(h, HEAP_HIGH, 1, &high_count);
+    f->heap_bounds = section(h, HEAP_BOUNDS, 1, &heap_bounds_count);
+    f->scale = section(h, SCALE, sizeof(double), &scale_count);
+    f->base = section(h, BASE, sizeof(double), &base_count);
+    if (!f->heap_low || !f->heap_high || !f->heap_bounds || !f->scale || !f->base) return "an array lies outside it";
+    if (!high_count) f->heap_high = NULL;
+    if (heap_bounds_count != f->heap_count || (high_count && high_count != f->heap_count)) return "its heaps differ in size";
+    if (scale_count != f->outputs || base_count != f->outputs) return "it has no base score for each output";
+    if (code_columns(f) > 65536 || f->key_columns_count > LARGEST) return "it has too many columns";
+    if (f->complete_count > f->trees_count) return "it has fewer trees than it says";
+    const char *wrong = check_key_columns(f);
+    if (!wrong) wrong = check_nodes(f);
+    if (!wrong) wrong = check_heaps(f);
+    if (!wrong) wrong = check_trees(f);
+    return wrong;
+}

@@ -1,0 +1,135 @@
+/* A compiled forest: what its artifact holds, where each part of the kernel finds it, and what the parts offer each other.
+ *
+ * A forest is one block of memory, usually a mapped file. Nothing in it is copied or changed when it is opened.
+ * file.c checks it, so that nothing behind it has to: whatever an artifact holds, prediction reads inside it and ends.
+ */
+#ifndef SERVEFIT_FOREST_H
+#define SERVEFIT_FOREST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FOREST_VERSION 1u
+#define BLOCK 64           /* rows that are predicted together, one bit of a mask for each */
+#define MAX_LEVELS 8       /* of a heap, so that the number of an exit fits a byte */
+#define CATEGORY_NODE 0x80000000u
+#define NARROW_CATEGORY_NODE 0x8000u
+
+/* Keys are int32 numbers in the order of the float32 values that they stand for. A node sends a row to the right if the
+ * row's key in the node's column is above the node's bound. Column 0 is below every bound, so leaves stay where they are. */
+enum key_kind { MISSING_LEFT, MISSING_RIGHT, CATEGORY };
+
+typedef struct {
+    uint32_t feature;
+    uint32_t kind;
+    uint32_t categories_begin, categories_count; /* of a category: the known ones, ascending; the key is the place in it, */
+} key_column;                                     /* one past the last for an unknown one, two past it for a missing value */
+
+/* A child pair lies `step` nodes further on, left before right. A leaf has step 0, column 0, and its value as the bound. */
+typedef struct { int32_t bound; uint16_t column, step; } narrow_node;
+typedef struct { int32_t bound; uint32_t column, step; } wide_node;
+
+typedef struct {
+    uint32_t root;      /* in nodes; unused in complete trees */
+    uint32_t output;
+    uint32_t heap;      /* where the heap begins: entry 0 is unused, the children of entry i are 2i and 2i + 1 */
+    uint32_t exits;     /* one for each of the 2^levels ways out of the heap */
+    uint16_t levels;    /* of the heap; 0 to MAX_LEVELS */
+    uint16_t complete;  /* exits are leaves if not 0, otherwise nodes to walk on from */
+    float steps, steps_on; /* of a walk from the root, and from the heap's exits: means, to choose by */
+} tree;
+
+/* The ranks of a feature's values among all bounds in the heaps. Bounds lie in levels of 16-ary search: each level holds
+ * 16 times as many as the one before, the last all of them, padded with INT32_MAX. */
+typedef struct {
+    uint32_t feature;
+    uint32_t bounds, search_levels;
+    uint32_t columns_begin, columns_end;
+} rank_feature;
+
+/* A code is the part of a rank above `base`, at most 255: a node with bound b goes right if b < code. */
+typedef struct { uint32_t base, missing_right; } rank_column;
+
+/* After the rank columns: 1 where a category, the key in column `key`, is in the set of bits at `bits`. */
+typedef struct { uint32_t key, bits; } set_column;
+
+typedef enum {
+    IDENTITY, SIGMOID, SOFTMAX, EXPONENTIAL, LOGARITHM_ONE_PLUS_EXP, SIGNED_SQUARE, HINGE, EXPONENTIAL_STANDARD_RATIO,
+    POSTPROCESSORS
+} postprocessor;
+
+typedef struct {
+    uint32_t features, outputs;
+    uint32_t vector_leaves;     /* leaves are numbers of rows of `leaves`, (count, outputs), if not 0 */
+    uint32_t wide_nodes;
+    uint32_t truncated_categories; /* whether -0.5 is category 0 and not an invalid one */
+    uint32_t postprocessor, group; /* outputs that a softmax adds up to 1 */
+    uint32_t negated;           /* the result is -value - offset if not 0 */
+    double alpha, ratio, offset;
+
+    const key_column *key_columns; uint32_t key_columns_count;
+    const uint32_t *categories; uint32_t categories_count;
+    const uint32_t *bits; uint32_t bits_count;                 /* words of 32 bits */
+    const void *nodes; uint32_t nodes_count;
+    const tree *trees; uint32_t trees_count, complete_count;   /* complete trees come first, by levels */
+    const rank_feature *rank_features; uint32_t rank_features_count;
+    const int32_t *bounds; uint32_t bounds_count;
+    const rank_column *rank_columns; uint32_t rank_columns_count;
+    const set_column *set_columns; uint32_t set_columns_count;
+    const uint8_t *heap_low, *heap_high, *heap_bounds; uint32_t heap_count; /* heap_high is NULL up to 256 columns */
+    const uint32_t *exits; uint32_t exits_count;
+    const float *leaves; uint32_t leaves_count;                /* rows */
+    const double *scale, *base;                                /* (outputs): margin = sum * scale + base */
+} forest;
+
+static inline uint32_t code_columns(const forest *f) { return f->rank_columns_count + f->set_columns_count; }
+
+/* Room for the codes, keys and sums of up to `rows` rows, of one thread. */
+typedef struct {
+    uint32_t rows;              /* a multiple of BLOCK */
+    uint32_t code_stride;       /* bytes from a row's codes to the next row's */
+    uint8_t *row_codes;         /* (rows, code_stride) */
+    uint8_t *block_codes;       /* (rows / BLOCK, code columns, BLOCK) */
+    int32_t *keys;              /* (rows, key columns) */
+    double *sums;               /* (rows, outputs) */
+    float *partial;             /* (outputs, BLOCK) */
+    void *memory;
+} workspace;
+
+/* One way to predict, compiled for one instruction set. */
+typedef struct {
+    const char *name;
+    int (*runs_here)(void);
+    /* Add the trees [begin, end) to the sums of `count` rows, at most workspace.rows: few rows one by one, more of them in
+     * blocks. Encoding comes first, and says which of both ways it is for. */
+    void (*encode)(const forest *, workspace *, const float *rows, uint32_t count, int in_blocks);
+    void (*add_few)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
+    void (*add_blocks)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
+    /* Costs of the machine this was written on, in ns, to choose by. */
+    int mask_levels;            /* of a heap are done by masks in a block */
+    double step_ns, mask_ns, block_step_ns, exits_ns, walk_ns;
+} instruction_set;
+
+extern const instruction_set forest_avx512, forest_avx2, forest_neon, forest_portable;
+
+/* Checks `size` bytes at `data`, 64-byte aligned, and fills `f`. Gives NULL, or what is wrong with them. */
+const char *forest_open(forest *f, const void *data, size_t size);
+
+/* From sums, which become margins, to predictions; (rows, outputs) both. */
+void forest_finish(const forest *f, double *sums, uint32_t count, float *out);
+
+/* Everything that predicting needs besides the forest: instruction set, threads and their workspaces. */
+typedef struct predictor predictor;
+
+/* `set` names an instruction set; NULL takes the best that runs here. NULL where it does not run, or without memory. */
+predictor *predictor_new(const forest *f, const char *set, int threads);
+/* Predicts `count` rows, (count, features) float32, into (count, outputs) float32. */
+void predictor_run(predictor *, const float *rows, size_t count, float *out);
+const char *predictor_instruction_set(const predictor *);
+uint32_t predictor_block_rows(const predictor *); /* from how many rows on they are predicted in blocks */
+void predictor_free(predictor *);
+
+/* The instruction sets that run here, best first; NULL after the last. */
+const instruction_set *const *instruction_sets(void);
+
+#endif

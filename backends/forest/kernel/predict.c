@@ -1,0 +1,188 @@
+/* Decides how rows are predicted: one by one or in blocks, and which thread does what. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "forest.h"
+#include "pool.h"
+
+#define WORKSPACE_BYTES (512u << 10) /* half of a second-level cache; the trees want the rest */
+#define WORKSPACE_ROWS 1024u
+#define SHARE_NS 20000.0             /* less work than this is not worth another thread */
+
+enum way { FEW, IN_BLOCKS };
+
+struct predictor {
+    const forest *f;
+    const instruction_set *set;
+    int threads;
+    workspace *spaces;  /* one for each thread */
+    pool *pool;         /* NULL for one thread */
+    double row_ns, block_ns;
+    uint32_t block_rows;
+    uint32_t *spans[2]; /* by way: where each thread's trees begin, for threads over trees */
+    /* What the threads are at. */
+    const float *rows;
+    float *out;
+    size_t count, chunk;
+    atomic_size_t next;
+};
+
+const instruction_set *const *instruction_sets(void) {
+    static const instruction_set *const built[] = {
+#if defined(__x86_64__)
+        &forest_avx512, &forest_avx2,
+#elif defined(__aarch64__)
+        &forest_neon,
+#endif
+        &forest_portable, NULL,
+    };
+    return built;
+}
+
+static const instruction_set *choose(const char *name) {
+    for (const instruction_set *const *set = instruction_sets(); *set; set++)
+        if ((!name || strcmp(name, (*set)->name) == 0) && (*set)->runs_here()) return *set;
+    return NULL;
+}
+
+static double tree_ns(const instruction_set *set, const tree *t, enum way way) {
+    if (way == FEW) return t->complete ? t->levels * set->step_ns + 1 : t->steps * set->walk_ns + 1;
+    const int masked = t->levels < set->mask_levels ? t->levels : set->mask_levels;
+    const double heap = ((1 << masked) - 1) * set->mask_ns + (t->levels - masked) * set->block_step_ns;
+    return heap + set->exits_ns + (t->complete ? 0 : BLOCK * (0.5 + t->steps_on * set->walk_ns));
+}
+
+static uint32_t rounded(uint32_t number, uint32_t multiple) { return (number + multiple - 1) / multiple * multiple; }
+
+static int workspace_new(workspace *w, const forest *f) {
+    const size_t columns = code_columns(f);
+    w->code_stride = rounded((uint32_t)columns + 3, 64);
+    const size_t row_bytes = w->code_stride + columns + 4 * (size_t)f->key_columns_count + 8 * (size_t)f->outputs;
+    const size_t fitting = WORKSPACE_BYTES / row_bytes / BLOCK * BLOCK;
+    w->rows = fitting < BLOCK ? BLOCK : fitting > WORKSPACE_ROWS ? WORKSPACE_ROWS : (uint32_t)fitting;
+    const size_t sizes[] = {
+        w->code_stride * (size_t)w->rows, columns * w->rows, 4 * (size_t)f->key_columns_count * w->rows,
+        8 * (size_t)f->outputs * w->rows, 4 * (size_t)f->outputs * BLOCK,
+    };
+    size_t total = 64, at[5];
+    for (int n = 0; n < 5; n++) at[n] = total, total += (sizes[n] + 127) / 64 * 64;
+    /* Zeros: rows that a block does not have are computed all the same. */
+    if (!(w->memory = calloc(1, total))) return 0;
+    char *begin = (char *)(((uintptr_t)w->memory + 63) & ~(uintptr_t)63) - 64;
+    w->row_codes = (uint8_t *)begin + at[0];
+    w->block_codes = (uint8_t *)begin + at[1];
+    w->keys = (int32_t *)(void *)(begin + at[2]);
+    w->sums = (double *)(void *)(begin + at[3]);
+    w->partial = (float *)(void *)(begin + at[4]);
+    return 1;
+}
+
+/* Cuts the trees into a span of equal work for each thread. */
+static uint32_t *spans_new(const predictor *p, enum way way) {
+    uint32_t *begins = calloc((size_t)p->threads + 1, sizeof *begins), n = 0;
+    if (!begins) return NULL;
+    const double total = way == FEW ? p->row_ns : p->block_ns;
+    double done = 0;
+    for (int t = 0; t < p->threads; t++) {
+        begins[t] = n;
+        while (n < p->f->trees_count && done < total * (t + 1) / p->threads) done += tree_ns(p->set, p->f->trees + n++, way);
+    }
+    begins[p->threads] = p->f->trees_count;
+    return begins;
+}
+
+predictor *predictor_new(const forest *f, const char *name, int threads) {
+    predictor *p = calloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->f = f, p->set = choose(name), p->threads = threads;
+    if (!p->set || threads < 1 || !(p->spaces = calloc((size_t)threads, sizeof *p->spaces))) goto failed;
+    for (uint32_t t = 0; t < f->trees_count; t++) {
+        p->row_ns += tree_ns(p->set, f->trees + t, FEW);
+        p->block_ns += tree_ns(p->set, f->trees + t, IN_BLOCKS);
+    }
+    const double even = p->row_ns > 0 ? p->block_ns / p->row_ns : BLOCK;
+    p->block_rows = even < 2 ? 2 : even > BLOCK ? BLOCK : (uint32_t)even;
+    for (int n = 0; n < threads; n++)
+        if (!workspace_new(&p->spaces[n], f)) goto failed;
+    for (int way = FEW; way <= IN_BLOCKS; way++)
+        if (!(p->spans[way] = spans_new(p, (enum way)way))) goto failed;
+    if (threads > 1 && !(p->pool = pool_new(threads))) goto failed;
+    return p;
+failed:
+    predictor_free(p);
+    return NULL;
+}
+
+void predictor_free(predictor *p) {
+    if (!p) return;
+    pool_free(p->pool);
+    for (int n = 0; p->spaces && n < p->threads; n++) free(p->spaces[n].memory);
+    free(p->spans[FEW]);
+    free(p->spans[IN_BLOCKS]);
+    free(p->spaces);
+    free(p);
+}
+
+const char *predictor_instruction_set(const predictor *p) { return p->set->name; }
+
+uint32_t predictor_block_rows(const predictor *p) { return p->block_rows; }
+
+/* Sums of the trees [begin, end) for up to w->rows rows. */
+static void add_trees(const predictor *p, workspace *w, const float *rows, uint32_t count, uint32_t begin, uint32_t end) {
+    const int in_blocks = count >= p->block_rows;
+    memset(w->sums, 0, sizeof(double) * rounded(count, BLOCK) * p->f->outputs);
+    p->set->encode(p->f, w, rows, count, in_blocks);
+    if (in_blocks) p->set->add_blocks(p->f, w, count, begin, end);
+    else p->set->add_few(p->f, w, count, begin, end);
+}
+
+/* Predicts rows with one thread, as many at a time as the workspace takes. A rest that is no block goes by itself. */
+static void predict_rows(const predictor *p, workspace *w, const float *rows, size_t count, float *out) {
+    while (count) {
+        uint32_t now = count < w->rows ? (uint32_t)count : w->rows;
+        if (now > BLOCK && now % BLOCK && now % BLOCK < p->block_rows) now -= now % BLOCK;
+        add_trees(p, w, rows, now, 0, p->f->trees_count);
+        forest_finish(p->f, w->sums, now, out);
+        rows += (size_t)now * p->f->features, out += (size_t)now * p->f->outputs, count -= now;
+    }
+}
+
+/* Threads over rows: each takes the next chunk until none is left. */
+static void take_chunks(void *of, int n) {
+    predictor *p = of;
+    for (;;) {
+        const size_t begin = atomic_fetch_add(&p->next, p->chunk);
+        if (begin >= p->count) return;
+        const size_t count = p->count - begin < p->chunk ? p->count - begin : p->chunk;
+        predict_rows(p, &p->spaces[n], p->rows + begin * p->f->features, count, p->out + begin * p->f->outputs);
+    }
+}
+
+/* Threads over trees: all rows, at most a workspace of them, through the thread's own trees. */
+static void take_span(void *of, int n) {
+    predictor *p = of;
+    const uint32_t *begins = p->spans[p->count >= p->block_rows ? IN_BLOCKS : FEW];
+    add_trees(p, &p->spaces[n], p->rows, (uint32_t)p->count, begins[n], begins[n + 1]);
+}
+
+void predictor_run(predictor *p, const float *rows, size_t count, float *out) {
+    const double one_by_one = (double)count * p->row_ns, blocks = (double)((count + BLOCK - 1) / BLOCK) * p->block_ns;
+    const double work_ns = count < p->block_rows ? one_by_one : blocks;
+    if (p->threads == 1 || work_ns < 2 * SHARE_NS) {
+        predict_rows(p, p->spaces, rows, count, out);
+        return;
+    }
+    p->rows = rows, p->count = count, p->out = out;
+    if (count >= (size_t)p->threads * BLOCK || count > p->spaces->rows) {
+        const size_t share = (count / (4 * (size_t)p->threads) + BLOCK - 1) / BLOCK * BLOCK;
+        p->chunk = share < BLOCK ? BLOCK : share < p->spaces->rows ? share : p->spaces->rows;
+        atomic_store(&p->next, 0);
+        pool_run(p->pool, p->threads, take_chunks, p);
+    } else {
+        pool_run(p->pool, p->threads, take_span, p);
+        for (int n = 1; n < p->threads; n++)
+            for (size_t k = 0; k < count * p->f->outputs; k++) p->spaces->sums[k] += p->spaces[n].sums[k];
+        forest_finish(p->f, p->spaces->sums, (uint32_t)count, out);
+    }
+}

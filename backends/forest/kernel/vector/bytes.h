@@ -1,0 +1,53 @@
+/* Places of a block's rows as bytes in memory: for instruction sets without look-up in registers. */
+
+typedef struct { uint8_t of[BLOCK]; } places;
+
+/* Bit r of plane `level` becomes a bit of byte r; the first plane the highest. Eight rows at a time, as a matrix of 8 by 8
+ * bits is turned (Warren, Hacker's Delight, section 7-3). */
+ALWAYS_INLINE places places_of(const uint64_t *planes, int levels) {
+    places p;
+    for (int byte = 0; byte < 8; byte++) {
+        uint64_t x = 0;
+        UNROLL for (int level = 0; level < levels; level++)
+            x |= (planes[level] >> (8 * byte) & 0xff) << (8 * (levels - 1 - level));
+        uint64_t t = (x ^ (x >> 7)) & UINT64_C(0x00aa00aa00aa00aa);
+        x ^= t ^ (t << 7);
+        t = (x ^ (x >> 14)) & UINT64_C(0x0000cccc0000cccc);
+        x ^= t ^ (t << 14);
+        t = (x ^ (x >> 28)) & UINT64_C(0x00000000f0f0f0f0);
+        x ^= t ^ (t << 28);
+        for (int r = 0; r < 8; r++) p.of[8 * byte + r] = (uint8_t)(x >> (8 * r));
+    }
+    return p;
+}
+
+static inline void places_store(const places *p, uint8_t *to) { memcpy(to, p->of, BLOCK); }
+
+/* From level `level` of the heap of `t` to its last, each row by itself. */
+static inline void take_own_ways(const forest *f, const workspace *w, uint32_t row, const tree *t, int level, places *p) {
+    const uint8_t *low = f->heap_low + t->heap, *bounds = f->heap_bounds + t->heap;
+    const uint8_t *high = f->heap_high ? f->heap_high + t->heap : NULL;
+    const int levels = t->levels;
+    for (int begin = 0; begin < BLOCK; begin += 16) {
+        const uint8_t *codes = w->row_codes + (size_t)(row + (uint32_t)begin) * w->code_stride;
+        const size_t stride = w->code_stride;
+        uint32_t at[16];
+        for (int k = 0; k < 16; k++) at[k] = p->of[begin + k] + (1u << level);
+        if (high)
+            for (int n = level; n < levels; n++)
+                UNROLL for (int k = 0; k < 16; k++) {
+                    const uint32_t column = low[at[k]] | (uint32_t)high[at[k]] << 8;
+                    at[k] = 2 * at[k] + (bounds[at[k]] < codes[(size_t)k * stride + column]);
+                }
+        else
+            for (int n = level; n < levels; n++)
+                UNROLL for (int k = 0; k < 16; k++)
+                    at[k] = 2 * at[k] + (bounds[at[k]] < codes[(size_t)k * stride + low[at[k]]]);
+        for (int k = 0; k < 16; k++) p->of[begin + k] = (uint8_t)(at[k] - (1u << levels));
+    }
+}
+
+static inline void add_looked_up(const float *values, int levels, const places *p, float *partial) {
+    (void)levels;
+    for (int r = 0; r < BLOCK; r++) partial[r] += values[p->of[r]];
+}

@@ -1,0 +1,112 @@
+"""Trees as linked nodes, for walks from node to node. The two children of a node lie side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from servefit.backends.forest.ensemble import Ensemble
+
+NARROW = np.dtype([("bound", "<i4"), ("column", "<u2"), ("step", "<u2")])
+WIDE = np.dtype([("bound", "<i4"), ("column", "<u4"), ("step", "<u4")])
+KEY_COLUMN = np.dtype([("feature", "<u4"), ("kind", "<u4"), ("begin", "<u4"), ("count", "<u4")])
+
+MISSING_LEFT, MISSING_RIGHT, CATEGORY = 0, 1, 2
+_NARROW_CATEGORY, _WIDE_CATEGORY = 0x8000, 0x80000000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The columns of keys that tests are on, and where each node's test finds its key.
+
+    ``columns`` are those of KEY_COLUMN; the first is below every bound. ``categories`` are the known ones of all
+    categorical columns, ``bits`` (words of 32) the sets: one bit for each known category, for unknown ones, for missing
+    ones. ``column`` (nodes,) is 0 at leaves; ``set_bits`` (sets,) is where the bits of a set begin.
+    """
+
+    columns: np.ndarray
+    categories: np.ndarray
+    bits: np.ndarray
+    column: np.ndarray
+    set_bits: np.ndarray
+
+
+def key_columns(ensemble: Ensemble) -> Keys:
+    """The columns of keys that the tests of ``ensemble`` need."""
+    tests = np.flatnonzero(~ensemble.is_leaf)
+    kind = np.where(ensemble.category_set[tests] >= 0, CATEGORY, ensemble.missing_right[tests].astype(np.int64))
+    pairs, place = np.unique(np.stack([ensemble.feature[tests], kind], axis=1), axis=0, return_inverse=True)
+    columns = np.zeros(len(pairs) + 1, dtype=KEY_COLUMN)
+    columns["feature"][1:], columns["kind"][1:] = pairs[:, 0], pairs[:, 1]
+    column = np.zeros(len(ensemble.left), dtype=np.int64)
+    column[tests] = 1 + place.reshape(-1)
+    categories: list[int] = []
+    known: dict[int, tuple[int, ...]] = {}
+    for number in np.flatnonzero(columns["kind"] == CATEGORY):
+        feature = int(columns["feature"][number])
+        all_sets = (one.categories for one in ensemble.sets if one.feature == feature)
+        known[feature] = tuple(sorted(set().union(*all_sets)))
+        columns["begin"][number], columns["count"][number] = len(categories), len(known[feature])
+        categories += known[feature]
+    bits = [
+        np.append(
+            np.isin(known[one.feature], one.categories) == one.listed_right,
+            [not one.listed_right, one.missing_right],
+        )
+        for one in ensemble.sets
+    ]
+    sizes = np.array([len(one) for one in bits], dtype=np.int64)
+    return Keys(
+        columns=columns,
+        categories=np.array(categories, dtype=np.uint32),
+        bits=_words(np.concatenate([np.zeros(0, dtype=bool), *bits])),
+        column=column,
+        set_bits=np.cumsum(sizes) - sizes,
+    )
+
+
+def _words(bits: np.ndarray) -> np.ndarray:
+    padded = np.zeros(-(-len(bits) // 32) * 32, dtype=bool)
+    padded[: len(bits)] = bits
+    return np.packbits(padded, bitorder="little").view("<u4")
+
+
+def linked_nodes(
+    ensemble: Ensemble, keys: Keys, trees: np.ndarray, payload: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nodes of ``trees`` (tree numbers, in this order) as NARROW or WIDE records, and every node's place in them.
+
+    ``payload`` (leaves,) int32 is what a leaf's bound holds. The place of a node of another tree is -1.
+    """
+    rank = np.full(len(ensemble.roots), -1)
+    rank[trees] = np.arange(len(trees))
+    nodes = np.flatnonzero(rank[ensemble.tree] >= 0)
+    order = nodes[np.lexsort((_breadth_first(ensemble)[nodes], ensemble.depth[nodes], rank[ensemble.tree[nodes]]))]
+    place = np.full(len(ensemble.left), -1)
+    place[order] = np.arange(len(order))
+    leaf, in_set = ensemble.is_leaf[order], ensemble.category_set[order] >= 0
+    step = np.where(leaf, 0, place[np.where(leaf, order, ensemble.left[order])] - place[order])
+    column = keys.column[order]
+    wide = bool((step > np.iinfo(np.uint16).max).any() or len(keys.columns) > _NARROW_CATEGORY)
+    records = np.zeros(len(order), dtype=WIDE if wide else NARROW)
+    records["step"] = step
+    records["column"] = np.where(in_set, column | (_WIDE_CATEGORY if wide else _NARROW_CATEGORY), column)
+    bits = keys.set_bits[ensemble.category_set[order]] if len(keys.set_bits) else np.zeros(len(order))
+    bound = np.where(in_set, bits, ensemble.bound[order])
+    bound[leaf] = payload[ensemble.leaf[order[leaf]]]
+    records["bound"] = bound
+    return records, place
+
+
+def _breadth_first(ensemble: Ensemble) -> np.ndarray:
+    """A number for every node that grows along each level of a tree, with the children of a node side by side."""
+    number = np.zeros(len(ensemble.left), dtype=np.int64)
+    reached = ensemble.roots
+    while len(reached):
+        number[reached] = np.arange(len(reached))
+        inner = reached[ensemble.left[reached] >= 0]
+        reached = np.stack([ensemble.left[inner], ensemble.right[inner]], axis=1).ravel()
+    return number
