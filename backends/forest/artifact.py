@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.forest.heaps import choose_levels, heaps_of, rank_codes
+from servefit.backends.forest.choosing import choose, coded_tests
+from servefit.backends.forest.codes import rank_codes
+from servefit.backends.forest.folds import folds_of
+from servefit.backends.forest.heaps import heaps_of
 from servefit.backends.forest.walks import WIDE, key_columns, linked_nodes
 from servefit.errors import BackendError
 
@@ -28,7 +31,7 @@ _CHECKED_FROM = 16  # the magic, the version and the checksum itself come before
 
 _SECTIONS = (
     *("key_columns", "categories", "bits", "nodes", "trees", "rank_features", "bounds", "rank_columns", "set_columns"),
-    *("heap_low", "heap_high", "heap_bounds", "exits", "leaves", "scale", "base"),
+    *("heap_low", "heap_high", "heap_bounds", "exits", "folds", "fold_pairs", "fold_joins", "leaves", "scale", "base"),
 )
 _HEADER = np.dtype(
     [
@@ -42,7 +45,7 @@ _HEADER = np.dtype(
 _TREE = np.dtype(
     [
         *((name, "<u4") for name in ("root", "output", "heap", "exits")),
-        *(("levels", "<u2"), ("complete", "<u2"), ("steps", "<f4"), ("steps_on", "<f4")),
+        *(("levels", "<u2"), ("complete", "<u2"), ("steps", "<f4"), ("steps_on", "<f4"), ("fold", "<u4")),
     ]
 )
 POSTPROCESSORS = (
@@ -67,7 +70,7 @@ class Finish:
 
 def write_forest(file: Path, ensemble: Ensemble, finish: Finish, *, truncated_categories: bool) -> Mapping[str, Any]:
     """Lay ``ensemble`` out and write it to ``file``; gives facts about the layout, JSON values."""
-    chosen = choose_levels(ensemble)
+    chosen = choose(ensemble)
     keys = key_columns(ensemble)
     # Trees of equal levels go through their heaps together, walks of like depth end together.
     order = np.lexsort((chosen.steps, chosen.levels, ~chosen.complete))
@@ -79,16 +82,18 @@ def write_forest(file: Path, ensemble: Ensemble, finish: Finish, *, truncated_ca
         else ensemble.leaf_values[:, 0].view(np.int32)
     )
     nodes, place = linked_nodes(ensemble, keys, walked, payload)
-    in_heaps = ~ensemble.is_leaf & (ensemble.depth < chosen.levels[ensemble.tree])
-    codes = rank_codes(ensemble, in_heaps, keys)
+    codes = rank_codes(ensemble, coded_tests(ensemble, chosen), keys)
+    folds = folds_of(ensemble, codes, chosen.folded, payload)
     heaps = heaps_of(ensemble, codes, chosen, order, place, payload)
     wide_columns = len(codes.rank_columns) + len(codes.set_columns) > 256
     trees = np.zeros(len(order), dtype=_TREE)
     trees["root"] = np.maximum(place[ensemble.roots[order]], 0)
     trees["output"] = ensemble.output[order]
     trees["heap"], trees["exits"] = heaps.begin[order], heaps.exits_begin[order]
+    trees["fold"] = folds.number[order]
     for name in ("levels", "complete", "steps", "steps_on"):
         trees[name] = getattr(chosen, name)[order]
+    folds.folds["exits"] += len(heaps.exits)
     sections = {
         "key_columns": keys.columns,
         "categories": keys.categories,
@@ -102,7 +107,10 @@ def write_forest(file: Path, ensemble: Ensemble, finish: Finish, *, truncated_ca
         "heap_low": (heaps.column & 0xFF).astype(np.uint8),
         "heap_high": (heaps.column >> 8).astype(np.uint8) if wide_columns else np.zeros(0, dtype=np.uint8),
         "heap_bounds": heaps.bound.astype(np.uint8),
-        "exits": heaps.exits.astype("<u4"),
+        "exits": np.concatenate([heaps.exits.astype("<u4"), folds.exits]),
+        "folds": folds.folds,
+        "fold_pairs": folds.pairs,
+        "fold_joins": folds.joins,
         "leaves": ensemble.leaf_values if vector_leaves else np.zeros((0, 1), dtype=np.float32),
         "scale": ensemble.scale.astype("<f8"),
         "base": finish.base.astype("<f8"),
@@ -119,6 +127,7 @@ def write_forest(file: Path, ensemble: Ensemble, finish: Finish, *, truncated_ca
     return {
         "trees": len(order),
         "complete_heaps": int(chosen.complete.sum()),
+        "folds": len(folds.folds),
         "code_columns": len(codes.rank_columns) + len(codes.set_columns),
         "linked_nodes": len(nodes),
     }

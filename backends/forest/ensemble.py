@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LEAF, _CATEGORICAL = 0, 2  # Treelite's node types
 _EQUAL, _LESS, _GREATER, _GREATER_OR_EQUAL = 1, 2, 4, 5  # Treelite's comparison operators
+_DEEPEST = 62  # a node this deep is reached by one row in 2**62, if rows part evenly
 _LOWEST, _HIGHEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
@@ -40,7 +41,8 @@ class Ensemble:
     """The trees of a model. Arrays without another shape have one entry a node, the trees one after the other.
 
     ``left`` and ``right`` are node numbers, -1 at leaves, as ``leaf`` is at all others. ``category_set`` is a place in
-    ``sets``, -1 at numerical tests, whose ``bound`` the key has to be above to go right. ``leaf_values`` is
+    ``sets``, -1 at numerical tests, whose ``bound`` the key has to be above to go right. ``missing_zero`` is true where
+    all tests of the feature send a missing value where they send a zero. ``leaf_values`` is
     (leaves, width) float32, where a width of 1 adds to the output of the tree and any other to all outputs.
     """
 
@@ -55,9 +57,11 @@ class Ensemble:
     feature: np.ndarray
     bound: np.ndarray
     missing_right: np.ndarray
+    missing_zero: np.ndarray
     category_set: np.ndarray
     leaf: np.ndarray
     leaf_values: np.ndarray
+    leaf_share: np.ndarray  # (leaves,): of the rows, as the model says or, where it does not, if rows part evenly
     sets: tuple[CategorySet, ...]
     scale: np.ndarray  # (outputs,): what sums of leaves are multiplied with
 
@@ -86,8 +90,12 @@ def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
     left, right = np.where(swapped, second, first), np.where(swapped, first, second)
     missing_right = (np.concatenate([part.default_left for part in parts]) == 0) != swapped
     category_set, sets = _category_sets(parts, is_leaf)
-    threshold = np.concatenate([part.threshold for part in parts])
+    bound = _bounds(np.concatenate([part.threshold for part in parts]), comparison)
+    feature = np.where(is_leaf, 0, np.concatenate([part.feature for part in parts]))
+    numerical = ~is_leaf & (category_set < 0)
+    unlike_zero = feature[numerical & (missing_right != (bound < 0))]
     leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1)
+    depth = _depths(left, right, roots)
     values = np.concatenate([part.leaf_values(outputs, number) for number, part in enumerate(parts)])
     count, output, scale = outputs.count, outputs.first_outputs, outputs.scale
     if column is not None:
@@ -98,15 +106,17 @@ def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
         roots=roots,
         output=output,
         tree=np.repeat(np.arange(len(parts)), sizes),
-        depth=_depths(left, right, roots),
+        depth=depth,
         left=left,
         right=right,
-        feature=np.where(is_leaf, 0, np.concatenate([part.feature for part in parts])),
-        bound=_bounds(threshold, comparison),
+        feature=feature,
+        bound=bound,
         missing_right=missing_right & ~is_leaf,
+        missing_zero=numerical & ~np.isin(feature, unlike_zero),
         category_set=category_set,
         leaf=leaf,
         leaf_values=np.ascontiguousarray(values, dtype=np.float32),
+        leaf_share=_leaf_shares(parts, depth[is_leaf]),
         sets=sets,
         scale=scale,
     )
@@ -134,6 +144,17 @@ class _Tree:
         whole[:, outputs.of(number)] = self._leaf_vector.reshape(len(leaves), -1)
         return whole
 
+    def leaf_share(self) -> np.ndarray | None:
+        """The share of the training's rows, or of their weight, in each leaf; None where the model does not say."""
+        for field in ("data_count", "sum_hess"):
+            counts, present = self._get(field), self._get(f"{field}_present")
+            if counts.size and present.all():
+                leaves = counts[self.kind == _LEAF].astype(np.float64)
+                if np.isfinite(leaves).all() and (leaves >= 0).all() and leaves.sum() > 0:
+                    shares: np.ndarray = leaves / leaves.sum()
+                    return shares
+        return None
+
     def sets(self) -> list[tuple[int, CategorySet]]:
         """The node number and the set of every categorical test."""
         nodes = np.flatnonzero(self.kind == _CATEGORICAL)
@@ -153,6 +174,19 @@ class _Tree:
             )
             for node in nodes
         ]
+
+
+def _leaf_shares(parts: Sequence[_Tree], depth: np.ndarray) -> np.ndarray:
+    """The share of the rows in each leaf; ``depth`` (leaves,)."""
+    shares = 0.5 ** np.minimum(depth, _DEEPEST)
+    begin = 0
+    for part in parts:
+        end = begin + int((part.kind == _LEAF).sum())
+        known = part.leaf_share()
+        if known is not None:
+            shares[begin:end] = known
+        begin = end
+    return shares
 
 
 def _category_sets(parts: Sequence[_Tree], is_leaf: np.ndarray) -> tuple[np.ndarray, tuple[CategorySet, ...]]:

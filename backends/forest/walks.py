@@ -14,7 +14,7 @@ NARROW = np.dtype([("bound", "<i4"), ("column", "<u2"), ("step", "<u2")])
 WIDE = np.dtype([("bound", "<i4"), ("column", "<u4"), ("step", "<u4")])
 KEY_COLUMN = np.dtype([("feature", "<u4"), ("kind", "<u4"), ("begin", "<u4"), ("count", "<u4")])
 
-MISSING_LEFT, MISSING_RIGHT, CATEGORY = 0, 1, 2
+MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY = 0, 1, 2, 3
 _NARROW_CATEGORY, _WIDE_CATEGORY = 0x8000, 0x80000000
 
 
@@ -37,10 +37,13 @@ class Keys:
 def key_columns(ensemble: Ensemble) -> Keys:
     """The columns of keys that the tests of ``ensemble`` need."""
     tests = np.flatnonzero(~ensemble.is_leaf)
-    kind = np.where(ensemble.category_set[tests] >= 0, CATEGORY, ensemble.missing_right[tests].astype(np.int64))
-    pairs, place = np.unique(np.stack([ensemble.feature[tests], kind], axis=1), axis=0, return_inverse=True)
-    columns = np.zeros(len(pairs) + 1, dtype=KEY_COLUMN)
-    columns["feature"][1:], columns["kind"][1:] = pairs[:, 0], pairs[:, 1]
+    kind = np.where(ensemble.missing_zero[tests], MISSING_ZERO, ensemble.missing_right[tests].astype(np.int64))
+    kind[ensemble.category_set[tests] >= 0] = CATEGORY
+    # Categorical columns come last.
+    names = ((kind == CATEGORY).astype(np.int64) << 40) + (ensemble.feature[tests].astype(np.int64) << 2) + kind
+    names, place = np.unique(names, return_inverse=True)
+    columns = np.zeros(len(names) + 1, dtype=KEY_COLUMN)
+    columns["feature"][1:], columns["kind"][1:] = names >> 2 & 0xFFFFFFFF, names & 3
     column = np.zeros(len(ensemble.left), dtype=np.int64)
     column[tests] = 1 + place.reshape(-1)
     categories: list[int] = []

@@ -25,5 +25,6 @@ static int runs_here(void) {
 const instruction_set forest_avx2 = {
     "avx2", runs_here, encode, add_few, add_blocks,
     .mask_levels = MASK_LEVELS, .step_ns = 0.85, .mask_ns = 2.0, .block_step_ns = 45, .exits_ns = 40, .walk_ns = 1.0,
+    .pair_ns = 1.4, .join_ns = 2.2,
 };
 #endif

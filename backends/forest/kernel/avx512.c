@@ -28,5 +28,6 @@ static int runs_here(void) {
 const instruction_set forest_avx512 = {
     "avx512", runs_here, encode, add_few, add_blocks,
     .mask_levels = MASK_LEVELS, .step_ns = 0.85, .mask_ns = 1.0, .block_step_ns = 29, .exits_ns = 22, .walk_ns = 1.0,
+    .pair_ns = 1.0, .join_ns = 1.75,
 };
 #endif

@@ -4,6 +4,8 @@
  * each row. From the masks of the rows that reach a node, those that reach its children follow, and a level's decisions
  * add one bit to the number of the exit that a row takes. Below MASK_LEVELS a level has more nodes than looking up each
  * row's own node costs, so from there rows take their own ways.
+ *
+ * A tree with few nodes but many levels is folded up instead: all of its tests are made for all rows.
  */
 
 #if MASK_LEVELS > 0
@@ -50,17 +52,20 @@ static inline places places_in_heap(const forest *f, const workspace *w, uint32_
 
 /* One tree for the block that begins at `row`; scalar leaves go to `partial`, vectors to the sums. */
 static inline void add_tree(const forest *f, workspace *w, uint32_t row, const tree *t, const uint8_t *codes) {
-    const places p = places_in_heap(f, w, row, t, codes);
-    const uint32_t *exits = f->exits + t->exits;
-    if (t->complete && !f->vector_leaves) {
-        add_looked_up((const float *)exits, t->levels, &p, w->partial + (size_t)t->output * BLOCK);
+    const fold *o = t->fold ? f->folds + t->fold - 1 : NULL;
+    const places p = o ? places_by_folding(f, o, codes, w->slots) : places_in_heap(f, w, row, t, codes);
+    const uint32_t *exits = f->exits + (o ? o->exits : t->exits);
+    const int leaves = o != NULL || t->complete;
+    if (leaves && !f->vector_leaves) {
+        const int entries = o ? o->singles + 2 * o->pairs_count : 1 << t->levels;
+        add_looked_up((const float *)exits, entries, &p, w->partial + (size_t)t->output * BLOCK);
         return;
     }
     uint8_t place[BLOCK];
     uint32_t leaf[BLOCK];
     places_store(&p, place);
     for (int r = 0; r < BLOCK; r++) leaf[r] = exits[place[r]];
-    if (!t->complete) {
+    if (!leaves) {
         if (f->wide_nodes) walk_on_wide(f, w, row, leaf);
         else walk_on_narrow(f, w, row, leaf);
     }
@@ -82,8 +87,9 @@ static uint32_t group_end(const forest *f, uint32_t begin, uint32_t end) {
     size_t bytes = 0;
     uint32_t t = begin;
     while (t < end && t - begin < GROUP_TREES && (bytes < GROUP_BYTES || t == begin)) {
-        bytes += (size_t)7 << f->trees[t].levels;
-        t++;
+        const tree *next = f->trees + t++;
+        if (next->fold) bytes += 8u * f->folds[next->fold - 1].joins_count + 12u * f->folds[next->fold - 1].pairs_count;
+        else bytes += (size_t)7 << next->levels;
     }
     return t;
 }

@@ -2,7 +2,8 @@
  * Part of every instruction set. LANES ways are `rows` rows times `trees` trees; both are constants where it is inlined. */
 
 #define LANES 8
-#define WALK_LANES 16 /* links and bounds of nodes take more memory, so there is more to wait for */
+#define MOST_LANES 16
+#define MANY_NODES_BYTES (1u << 20) /* of linked nodes do not stay in a second-level cache: twice the lanes wait for them */
 
 static inline uint32_t heap_column(const forest *f, size_t entry) {
     return f->heap_high ? f->heap_low[entry] | (uint32_t)f->heap_high[entry] << 8 : f->heap_low[entry];
@@ -73,11 +74,13 @@ ALWAYS_INLINE void add_rows(const forest *f, workspace *w, uint32_t row, int row
             t++;
         }
     }
-    const uint32_t walks = WALK_LANES / (uint32_t)rows;
+    const size_t nodes_bytes = (size_t)f->nodes_count * (f->wide_nodes ? sizeof(wide_node) : sizeof(narrow_node));
+    const uint32_t lanes = nodes_bytes > MANY_NODES_BYTES ? MOST_LANES : LANES, walks = lanes / (uint32_t)rows;
     for (; t < end; t += walks) {
         const int count = (int)(end - t < walks ? end - t : walks);
-        if (f->wide_nodes) add_walks_wide(f, w, row, f->trees + t, rows, count);
-        else add_walks_narrow(f, w, row, f->trees + t, rows, count);
+        if (f->wide_nodes) add_walks_wide(f, w, row, f->trees + t, rows, count, lanes);
+        else if (lanes == LANES) add_walks_narrow(f, w, row, f->trees + t, rows, count, LANES);
+        else add_walks_narrow(f, w, row, f->trees + t, rows, count, MOST_LANES);
     }
 }
 

@@ -9,7 +9,7 @@
 
 enum section {
     KEY_COLUMNS, CATEGORIES, BITS, NODES, TREES, RANK_FEATURES, BOUNDS, RANK_COLUMNS, SET_COLUMNS, HEAP_LOW, HEAP_HIGH,
-    HEAP_BOUNDS, EXITS, LEAVES, SCALE, BASE, SECTIONS
+    HEAP_BOUNDS, EXITS, FOLDS, FOLD_PAIRS, FOLD_JOINS, LEAVES, SCALE, BASE, SECTIONS
 };
 
 typedef struct {
@@ -42,6 +42,7 @@ static const char *check_key_columns(const forest *f) {
         if (column->kind > CATEGORY) return "a column of keys is of no known kind";
         if (!in(column->categories_begin, column->categories_count, f->categories_count))
             return "a column's categories lie outside the table of categories";
+        if (c && column->kind != CATEGORY && column[-1].kind == CATEGORY) return "numerical columns do not come first";
     }
     return f->key_columns[0].kind == CATEGORY ? "the first column of keys holds categories" : NULL;
 }
@@ -114,6 +115,7 @@ static const char *check_trees(const forest *f) {
         if (!in(t->heap, exits + 64, f->heap_count)) return "a heap lies outside the heaps";
         if (!in(t->exits, exits < 32 ? 32 : exits, f->exits_count)) return "a heap's exits lie outside the exits";
         if (t->levels && !code_columns(f)) return "a heap has no columns";
+        if (t->fold > f->folds_count) return "a tree's fold does not exist";
         if (!(t->steps >= 0 && t->steps < 1e6f && t->steps_on >= 0 && t->steps_on < 1e6f)) return "a tree has no depth";
         if (t->complete != (n < f->complete_count)) return "complete trees do not come first";
         if (n && t->complete && t->levels < f->trees[n - 1].levels) return "complete trees are not in order";
@@ -123,6 +125,29 @@ static const char *check_trees(const forest *f) {
                 return "an exit leads nowhere";
         }
         if (!t->complete && t->root >= f->nodes_count) return "a root lies outside the nodes";
+    }
+    return NULL;
+}
+
+static const char *check_folds(const forest *f) {
+    for (uint32_t n = 0; n < f->folds_count; n++) {
+        const fold *o = f->folds + n;
+        const uint32_t slots = (uint32_t)o->singles + o->pairs_count, leaves = slots + o->pairs_count;
+        if (!leaves || leaves > 256) return "a fold has no leaves, or too many";
+        if (!in(o->pairs, o->pairs_count, f->fold_pairs_count) || !in(o->joins, o->joins_count, f->fold_joins_count))
+            return "a fold's tests do not exist";
+        if (!in(o->exits, leaves <= 32 ? 32 : leaves <= 64 ? 64 : leaves, f->exits_count))
+            return "a fold's leaves lie outside the exits";
+        if (o->root >= slots) return "a fold ends nowhere";
+        for (uint32_t e = 0; e < leaves && f->vector_leaves; e++)
+            if (f->exits[o->exits + e] >= f->leaves_count) return "a fold ends in a leaf that does not exist";
+        for (uint32_t k = 0; k < o->pairs_count; k++)
+            if (f->fold_pairs[o->pairs + k].column >= code_columns(f)) return "a fold's column does not exist";
+        for (uint32_t k = 0; k < o->joins_count; k++) {
+            const fold_join *join = f->fold_joins + o->joins + k;
+            if (join->column >= code_columns(f)) return "a fold's column does not exist";
+            if (join->left >= slots || join->right >= slots || join->left == join->right) return "a fold's slot does not exist";
+        }
     }
     return NULL;
 }
@@ -155,6 +180,9 @@ const char *forest_open(forest *f, const void *data, size_t size) {
     SECTION(rank_columns, RANK_COLUMNS, sizeof(rank_column))
     SECTION(set_columns, SET_COLUMNS, sizeof(set_column))
     SECTION(exits, EXITS, sizeof(uint32_t))
+    SECTION(folds, FOLDS, sizeof(fold))
+    SECTION(fold_pairs, FOLD_PAIRS, sizeof(fold_pair))
+    SECTION(fold_joins, FOLD_JOINS, sizeof(fold_join))
     SECTION(leaves, LEAVES, sizeof(float) * f->outputs)
 #undef SECTION
     f->heap_low = section(h, HEAP_LOW, 1, &f->heap_count);
@@ -171,6 +199,7 @@ const char *forest_open(forest *f, const void *data, size_t size) {
     const char *wrong = check_key_columns(f);
     if (!wrong) wrong = check_nodes(f);
     if (!wrong) wrong = check_heaps(f);
+    if (!wrong) wrong = check_folds(f);
     if (!wrong) wrong = check_trees(f);
     return wrong;
 }

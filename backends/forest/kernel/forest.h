@@ -17,13 +17,15 @@
 
 /* Keys are int32 numbers in the order of the float32 values that they stand for. A node sends a row to the right if the
  * row's key in the node's column is above the node's bound. Column 0 is below every bound, so leaves stay where they are. */
-enum key_kind { MISSING_LEFT, MISSING_RIGHT, CATEGORY };
+enum key_kind { MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY };
 
+/* Numerical columns come first. The key of a category is its place among the known ones, which ascend; one past the last
+ * for an unknown one, two past it for a missing value. */
 typedef struct {
     uint32_t feature;
     uint32_t kind;
-    uint32_t categories_begin, categories_count; /* of a category: the known ones, ascending; the key is the place in it, */
-} key_column;                                     /* one past the last for an unknown one, two past it for a missing value */
+    uint32_t categories_begin, categories_count;
+} key_column;
 
 /* A child pair lies `step` nodes further on, left before right. A leaf has step 0, column 0, and its value as the bound. */
 typedef struct { int32_t bound; uint16_t column, step; } narrow_node;
@@ -37,7 +39,19 @@ typedef struct {
     uint16_t levels;    /* of the heap; 0 to MAX_LEVELS */
     uint16_t complete;  /* exits are leaves if not 0, otherwise nodes to walk on from */
     float steps, steps_on; /* of a walk from the root, and from the heap's exits: means, to choose by */
+    uint32_t fold;      /* one past the place of the tree's fold, for blocks; 0 if it has none */
 } tree;
+
+/* A tree of up to 256 leaves as it is folded up for a block of rows: every row has a leaf's number in every slot, and each
+ * test keeps one of two. The first slots hold the leaves that stand alone, the next ones pairs of leaves under one test. */
+typedef struct {
+    uint32_t pairs, joins; /* where they begin */
+    uint32_t exits;        /* the leaves: those alone, then both of each pair */
+    uint16_t singles, pairs_count, joins_count, root;
+} fold;
+typedef struct { uint16_t column; uint8_t bound, spare; } fold_pair;
+/* Slot `left` becomes what is in slot `right` where the test says so. */
+typedef struct { uint16_t column; uint8_t bound, left, right, spare; } fold_join;
 
 /* The ranks of a feature's values among all bounds in the heaps. Bounds lie in levels of 16-ary search: each level holds
  * 16 times as many as the one before, the last all of them, padded with INT32_MAX. */
@@ -45,6 +59,7 @@ typedef struct {
     uint32_t feature;
     uint32_t bounds, search_levels;
     uint32_t columns_begin, columns_end;
+    uint32_t missing_zero; /* a missing value is a zero if not 0 */
 } rank_feature;
 
 /* A code is the part of a rank above `base`, at most 255: a node with bound b goes right if b < code. */
@@ -78,6 +93,9 @@ typedef struct {
     const set_column *set_columns; uint32_t set_columns_count;
     const uint8_t *heap_low, *heap_high, *heap_bounds; uint32_t heap_count; /* heap_high is NULL up to 256 columns */
     const uint32_t *exits; uint32_t exits_count;
+    const fold *folds; uint32_t folds_count;
+    const fold_pair *fold_pairs; uint32_t fold_pairs_count;
+    const fold_join *fold_joins; uint32_t fold_joins_count;
     const float *leaves; uint32_t leaves_count;                /* rows */
     const double *scale, *base;                                /* (outputs): margin = sum * scale + base */
 } forest;
@@ -93,6 +111,7 @@ typedef struct {
     int32_t *keys;              /* (rows, key columns) */
     double *sums;               /* (rows, outputs) */
     float *partial;             /* (outputs, BLOCK) */
+    uint8_t *slots;             /* (256, BLOCK), of folds */
     void *memory;
 } workspace;
 
@@ -107,7 +126,7 @@ typedef struct {
     void (*add_blocks)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
     /* Costs of the machine this was written on, in ns, to choose by. */
     int mask_levels;            /* of a heap are done by masks in a block */
-    double step_ns, mask_ns, block_step_ns, exits_ns, walk_ns;
+    double step_ns, mask_ns, block_step_ns, exits_ns, walk_ns, pair_ns, join_ns;
 } instruction_set;
 
 extern const instruction_set forest_avx512, forest_avx2, forest_neon, forest_portable;

@@ -46,8 +46,12 @@ static const instruction_set *choose(const char *name) {
     return NULL;
 }
 
-static double tree_ns(const instruction_set *set, const tree *t, enum way way) {
+static double tree_ns(const instruction_set *set, const fold *folds, const tree *t, enum way way) {
     if (way == FEW) return t->complete ? t->levels * set->step_ns + 1 : t->steps * set->walk_ns + 1;
+    if (t->fold) {
+        const fold *o = folds + t->fold - 1;
+        return o->pairs_count * set->pair_ns + o->joins_count * set->join_ns + o->singles * set->pair_ns / 2 + set->exits_ns;
+    }
     const int masked = t->levels < set->mask_levels ? t->levels : set->mask_levels;
     const double heap = ((1 << masked) - 1) * set->mask_ns + (t->levels - masked) * set->block_step_ns;
     return heap + set->exits_ns + (t->complete ? 0 : BLOCK * (0.5 + t->steps_on * set->walk_ns));
@@ -57,16 +61,16 @@ static uint32_t rounded(uint32_t number, uint32_t multiple) { return (number + m
 
 static int workspace_new(workspace *w, const forest *f) {
     const size_t columns = code_columns(f);
-    w->code_stride = rounded((uint32_t)columns + 3, 64);
+    w->code_stride = rounded((uint32_t)columns + 8, 64); /* reads of several codes end after the last */
     const size_t row_bytes = w->code_stride + columns + 4 * (size_t)f->key_columns_count + 8 * (size_t)f->outputs;
     const size_t fitting = WORKSPACE_BYTES / row_bytes / BLOCK * BLOCK;
     w->rows = fitting < BLOCK ? BLOCK : fitting > WORKSPACE_ROWS ? WORKSPACE_ROWS : (uint32_t)fitting;
     const size_t sizes[] = {
         w->code_stride * (size_t)w->rows, columns * w->rows, 4 * (size_t)f->key_columns_count * w->rows,
-        8 * (size_t)f->outputs * w->rows, 4 * (size_t)f->outputs * BLOCK,
+        8 * (size_t)f->outputs * w->rows, 4 * (size_t)f->outputs * BLOCK, 256 * (size_t)BLOCK,
     };
-    size_t total = 64, at[5];
-    for (int n = 0; n < 5; n++) at[n] = total, total += (sizes[n] + 127) / 64 * 64;
+    size_t total = 64, at[6];
+    for (int n = 0; n < 6; n++) at[n] = total, total += (sizes[n] + 127) / 64 * 64;
     /* Zeros: rows that a block does not have are computed all the same. */
     if (!(w->memory = calloc(1, total))) return 0;
     char *begin = (char *)(((uintptr_t)w->memory + 63) & ~(uintptr_t)63) - 64;
@@ -75,6 +79,7 @@ static int workspace_new(workspace *w, const forest *f) {
     w->keys = (int32_t *)(void *)(begin + at[2]);
     w->sums = (double *)(void *)(begin + at[3]);
     w->partial = (float *)(void *)(begin + at[4]);
+    w->slots = (uint8_t *)begin + at[5];
     return 1;
 }
 
@@ -86,7 +91,7 @@ static uint32_t *spans_new(const predictor *p, enum way way) {
     double done = 0;
     for (int t = 0; t < p->threads; t++) {
         begins[t] = n;
-        while (n < p->f->trees_count && done < total * (t + 1) / p->threads) done += tree_ns(p->set, p->f->trees + n++, way);
+        while (n < p->f->trees_count && done < total * (t + 1) / p->threads) done += tree_ns(p->set, p->f->folds, p->f->trees + n++, way);
     }
     begins[p->threads] = p->f->trees_count;
     return begins;
@@ -98,8 +103,8 @@ predictor *predictor_new(const forest *f, const char *name, int threads) {
     p->f = f, p->set = choose(name), p->threads = threads;
     if (!p->set || threads < 1 || !(p->spaces = calloc((size_t)threads, sizeof *p->spaces))) goto failed;
     for (uint32_t t = 0; t < f->trees_count; t++) {
-        p->row_ns += tree_ns(p->set, f->trees + t, FEW);
-        p->block_ns += tree_ns(p->set, f->trees + t, IN_BLOCKS);
+        p->row_ns += tree_ns(p->set, f->folds, f->trees + t, FEW);
+        p->block_ns += tree_ns(p->set, f->folds, f->trees + t, IN_BLOCKS);
     }
     const double even = p->row_ns > 0 ? p->block_ns / p->row_ns : BLOCK;
     p->block_rows = even < 2 ? 2 : even > BLOCK ? BLOCK : (uint32_t)even;

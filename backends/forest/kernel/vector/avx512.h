@@ -87,6 +87,30 @@ static inline void take_own_ways(const forest *f, const workspace *w, uint32_t r
     }
 }
 
+static places places_by_folding(const forest *f, const fold *o, const uint8_t *codes, uint8_t *slots) {
+    const __m512i one = _mm512_set1_epi8(1), two = _mm512_set1_epi8(2);
+    __m512i leaf = _mm512_setzero_si512();
+    uint8_t *slot = slots;
+    for (int n = 0; n < o->singles; n++, slot += BLOCK) {
+        _mm512_store_si512(slot, leaf);
+        leaf = _mm512_add_epi8(leaf, one);
+    }
+    const fold_pair *pair = f->fold_pairs + o->pairs;
+    for (int n = 0; n < o->pairs_count; n++, slot += BLOCK, pair++) {
+        const uint64_t right = mask_above(codes + (size_t)pair->column * BLOCK, pair->bound);
+        _mm512_store_si512(slot, _mm512_mask_add_epi8(leaf, right, leaf, one));
+        leaf = _mm512_add_epi8(leaf, two);
+    }
+    const fold_join *join = f->fold_joins + o->joins;
+    for (int n = 0; n < o->joins_count; n++, join++) {
+        const uint64_t right = mask_above(codes + (size_t)join->column * BLOCK, join->bound);
+        uint8_t *left = slots + (size_t)join->left * BLOCK;
+        const __m512i other = _mm512_load_si512(slots + (size_t)join->right * BLOCK);
+        _mm512_store_si512(left, _mm512_mask_blend_epi8(right, _mm512_load_si512(left), other));
+    }
+    return _mm512_load_si512(slots + (size_t)o->root * BLOCK);
+}
+
 /* Entries of tables of up to 32 floats are looked up in two registers, of larger ones gathered. */
 ALWAYS_INLINE __m512 float_at(const float *values, int entries, __m512i at) {
     if (entries <= 32) return _mm512_permutex2var_ps(_mm512_loadu_ps(values), at, _mm512_loadu_ps(values + 16));
@@ -98,8 +122,7 @@ ALWAYS_INLINE __m512 float_at(const float *values, int entries, __m512i at) {
     return _mm512_i32gather_ps(at, values, 4);
 }
 
-static inline void add_looked_up(const float *values, int levels, const places *p, float *partial) {
-    const int entries = 1 << levels;
+static inline void add_looked_up(const float *values, int entries, const places *p, float *partial) {
 #define SIXTEEN(q) _mm512_storeu_ps(partial + 16 * (q), _mm512_add_ps(_mm512_loadu_ps(partial + 16 * (q)), \
                                     float_at(values, entries, _mm512_cvtepu8_epi32(QUARTER(*p, q)))));
     SIXTEEN(0) SIXTEEN(1) SIXTEEN(2) SIXTEEN(3)

@@ -47,7 +47,29 @@ static inline void take_own_ways(const forest *f, const workspace *w, uint32_t r
     }
 }
 
-static inline void add_looked_up(const float *values, int levels, const places *p, float *partial) {
-    (void)levels;
+/* Compilers make vectors of these loops. */
+static places places_by_folding(const forest *f, const fold *o, const uint8_t *codes, uint8_t *slots) {
+    uint8_t *slot = slots, leaf = 0;
+    for (int n = 0; n < o->singles; n++, slot += BLOCK) memset(slot, leaf++, BLOCK);
+    for (int n = 0; n < o->pairs_count; n++, slot += BLOCK, leaf += 2) {
+        const fold_pair pair = f->fold_pairs[o->pairs + (uint32_t)n];
+        const uint8_t *restrict code = codes + (size_t)pair.column * BLOCK;
+        uint8_t *restrict to = slot;
+        for (int r = 0; r < BLOCK; r++) to[r] = (uint8_t)(leaf + (code[r] > pair.bound));
+    }
+    for (int n = 0; n < o->joins_count; n++) {
+        const fold_join join = f->fold_joins[o->joins + (uint32_t)n];
+        const uint8_t *restrict code = codes + (size_t)join.column * BLOCK;
+        uint8_t *restrict left = slots + (size_t)join.left * BLOCK;
+        const uint8_t *restrict right = slots + (size_t)join.right * BLOCK;
+        for (int r = 0; r < BLOCK; r++) left[r] = code[r] > join.bound ? right[r] : left[r];
+    }
+    places p;
+    memcpy(p.of, slots + (size_t)o->root * BLOCK, BLOCK);
+    return p;
+}
+
+static inline void add_looked_up(const float *values, int entries, const places *p, float *partial) {
+    (void)entries;
     for (int r = 0; r < BLOCK; r++) partial[r] += values[p->of[r]];
 }

@@ -1,0 +1,98 @@
+"""Which parts of each tree are laid out how, by what those ways cost a block of rows.
+
+Rows alone go through a heap if that holds all of the tree, and otherwise walk. In blocks a tree with few nodes is
+folded up; the others have a heap of as many levels as pay, and rows walk on below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.backends.forest.codes import rank_codes
+from servefit.backends.forest.heaps import MAX_LEVELS
+
+if TYPE_CHECKING:
+    from servefit.backends.forest.ensemble import Ensemble
+
+MAX_COLUMNS = 1024
+"""Codes of more columns would take the cache from the trees."""
+MAX_SETS = 512
+"""Every set takes part in encoding every row."""
+MAX_FOLD_LEAVES = 256
+
+# What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/forest.py). Only their ratios matter.
+_MASKED_LEVELS, _MASK_NS, _LEVEL_NS, _STEP_NS = 5, 1.0, 29.0, 64 * 0.9
+_SINGLE_NS, _PAIR_NS, _JOIN_NS = 0.5, 1.0, 1.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """For each tree: how many levels its heap has, whether these are all, whether it is folded up for blocks, and the
+    means of a row's steps below the heap and from the root. All (trees,)."""
+
+    levels: np.ndarray
+    complete: np.ndarray
+    folded: np.ndarray
+    steps_on: np.ndarray
+    steps: np.ndarray
+
+
+def choose(ensemble: Ensemble) -> Choice:
+    """The cheapest ways that columns of codes are there for."""
+    all_with_codes = np.ones(len(ensemble.roots), dtype=bool)
+    if len(ensemble.sets) > MAX_SETS:
+        all_with_codes[ensemble.tree[ensemble.category_set >= 0]] = False
+    for most in range(MAX_LEVELS, -1, -1):
+        for foldable in (all_with_codes, np.zeros_like(all_with_codes)):
+            chosen = _choose(ensemble, most, all_with_codes, foldable)
+            if _columns_needed(ensemble, coded_tests(ensemble, chosen)) <= MAX_COLUMNS:
+                return chosen
+    raise AssertionError("trees without heaps and folds need no columns")
+
+
+def coded_tests(ensemble: Ensemble, chosen: Choice) -> np.ndarray:
+    """The tests that need codes, (nodes,) booleans."""
+    in_heap = ensemble.depth < chosen.levels[ensemble.tree]
+    tests: np.ndarray = ~ensemble.is_leaf & (in_heap | chosen.folded[ensemble.tree])
+    return tests
+
+
+def _choose(ensemble: Ensemble, most: int, coded: np.ndarray, foldable: np.ndarray) -> Choice:
+    leaves = np.flatnonzero(ensemble.is_leaf)
+    tree, depth = ensemble.tree[leaves], ensemble.depth[leaves]
+    trees = len(ensemble.roots)
+    deepest = np.zeros(trees, dtype=np.int64)
+    np.maximum.at(deepest, tree, depth)
+    on = np.stack([np.bincount(tree, ensemble.leaf_share * np.maximum(depth - n, 0), trees) for n in range(most + 1)])
+    levels = np.arange(most + 1)
+    beyond_masks = np.maximum(levels - _MASKED_LEVELS, 0)
+    heap_ns = (2.0 ** np.minimum(levels, _MASKED_LEVELS) - 1) * _MASK_NS + _LEVEL_NS * beyond_masks
+    way_ns = heap_ns[:, np.newaxis] + _STEP_NS * on
+    best = np.where(coded, np.where(deepest <= most, deepest, np.argmin(way_ns, axis=0)), 0)
+    few_leaves = np.bincount(tree, minlength=trees) <= MAX_FOLD_LEAVES
+    folded = foldable & few_leaves & (_fold_ns(ensemble) < way_ns[best, np.arange(trees)])
+    # Below a fold nobody walks on, so only a heap that has all levels is of use beside it.
+    chosen = np.where(folded & (best < deepest), 0, best)
+    return Choice(
+        levels=chosen,
+        complete=chosen == deepest,
+        folded=folded,
+        steps_on=on[chosen, np.arange(trees)],
+        steps=on[0],
+    )
+
+
+def _fold_ns(ensemble: Ensemble) -> np.ndarray:
+    """What folding up each tree would cost."""
+    tests = np.flatnonzero(~ensemble.is_leaf)
+    leaf_children = ensemble.is_leaf[ensemble.left[tests]].astype(int) + ensemble.is_leaf[ensemble.right[tests]]
+    ns = np.array([_JOIN_NS, _JOIN_NS + _SINGLE_NS, _PAIR_NS])[leaf_children]
+    return np.bincount(ensemble.tree[tests], ns, len(ensemble.roots))
+
+
+def _columns_needed(ensemble: Ensemble, tests: np.ndarray) -> int:
+    codes = rank_codes(ensemble, tests)
+    return len(codes.rank_columns) + len(np.unique(ensemble.category_set[tests & (ensemble.category_set >= 0)]))
