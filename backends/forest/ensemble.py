@@ -178,7 +178,7 @@ class _Tree:
 
 def _leaf_shares(parts: Sequence[_Tree], depth: np.ndarray) -> np.ndarray:
     """The share of the rows in each leaf; ``depth`` (leaves,)."""
-    shares = 0.5 ** np.minimum(depth, _DEEPEST)
+    shares: np.ndarray = 0.5 ** np.minimum(depth, _DEEPEST)
     begin = 0
     for part in parts:
         end = begin + int((part.kind == _LEAF).sum())

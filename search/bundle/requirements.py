@@ -29,8 +29,9 @@ _LOADED = {
     "treelite": ("treelite",),
     "tl2cgen": (),
     "onedal": ("daal4py",),
+    "forest": (),
 }
-"""The packages that a backend loads to serve. TL2cgen's artifacts are machine code and need none."""
+"""The packages that a backend loads to serve. TL2cgen's artifacts are machine code; forest's kernel is servefit's."""
 
 _LIBRARY_ALONE = frozenset({"xgboost", "lightgbm", "treelite"})
 """Backends that open a package's shared library and never import the package: what it depends on stays away. That is

@@ -29,7 +29,7 @@ BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src", *LAYERS)
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source distribution, and the wheel built from it."""
     tree = tmp_path_factory.mktemp("tree")
-    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so")
     for name in BUILT_FROM:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=left_out)
@@ -63,8 +63,11 @@ def metadata(wheel: Path) -> Message:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(wheel, tmp_path_factory.mktemp("installed"))
+
+
+def install(wheel: Path, folder: Path) -> Path:
     """The bin folder of an environment that holds the wheel. Its dependencies are borrowed from this one."""
-    folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
     done = subprocess.run(
@@ -100,7 +103,12 @@ def test_the_wheel_holds_the_files_that_are_not_modules(wheel_files: set[str]) -
 def test_the_wheel_installs_nothing_but_servefit(wheel_files: set[str]) -> None:
     assert {name.partition("/")[0] for name in wheel_files} == {"servefit", INFO}
     package = {name for name in wheel_files if name.startswith("servefit/")}
-    assert {Path(name).suffix for name in package} == {".py", ".toml", ".typed"}
+    assert {Path(name).suffix for name in package} == {".py", ".pyi", ".so", ".toml", ".typed"}
+
+
+def test_the_wheel_holds_the_kernel_for_every_later_python(wheel: Path, wheel_files: set[str]) -> None:
+    assert "servefit/backends/forest/_kernel.abi3.so" in wheel_files
+    assert "-cp311-abi3-" in wheel.name
 
 
 def test_the_source_distribution_holds_files_and_no_symlinks(dist: Path) -> None:
@@ -112,6 +120,10 @@ def test_the_source_distribution_holds_files_and_no_symlinks(dist: Path) -> None
     for layer in LAYERS:
         assert {f"src/servefit/{layer}/{name}" for name in modules(ROOT / layer)} <= names
     assert {"src/servefit/profiler/catalogue.toml", "LICENSE", "README.md", "pyproject.toml"} <= names
+    kernel = ROOT / "backends" / "forest" / "kernel"
+    sources = {str(path.relative_to(ROOT)) for path in kernel.rglob("*.[ch]")}
+    assert len(sources) > 10
+    assert {f"src/servefit/{source}" for source in sources} <= names
 
 
 def test_the_licence_and_the_readme_travel_with_the_wheel(metadata: Message, wheel_files: set[str]) -> None:
@@ -154,3 +166,22 @@ def test_the_installed_profiles_are_those_of_the_catalogue(installed: Path, tmp_
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert "ml.m5.large" in done.stdout
+
+
+def test_without_a_compiler_the_source_distribution_installs_and_says_that_forest_is_missing(
+    dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [source] = dist.glob("*.tar.gz")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    done = subprocess.run([*command, "-w", str(tmp_path), str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".so")]
+    script = "from servefit.backends.registry import backend; print(backend('forest').probe())"
+    command = [str(install(wheel, tmp_path / "installed") / "python"), "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "available=False" in done.stdout
+    assert "apt install gcc" in done.stdout

@@ -71,12 +71,14 @@ static int workspace_new(workspace *w, const forest *f) {
     };
     size_t total = 64, at[6];
     for (int n = 0; n < 6; n++) at[n] = total, total += (sizes[n] + 127) / 64 * 64;
-    /* Zeros: rows that a block does not have are computed all the same. */
+    /* Rows that a block does not have are computed all the same, with zeros for keys and codes. */
     if (!(w->memory = calloc(1, total))) return 0;
     char *begin = (char *)(((uintptr_t)w->memory + 63) & ~(uintptr_t)63) - 64;
     w->row_codes = (uint8_t *)begin + at[0];
     w->block_codes = (uint8_t *)begin + at[1];
     w->keys = (int32_t *)(void *)(begin + at[2]);
+    /* Whatever else a row's keys are, the first keeps it in the leaf that it has come to. */
+    for (uint32_t r = 0; r < w->rows; r++) w->keys[(size_t)r * f->key_columns_count] = INT32_MIN;
     w->sums = (double *)(void *)(begin + at[3]);
     w->partial = (float *)(void *)(begin + at[4]);
     w->slots = (uint8_t *)begin + at[5];

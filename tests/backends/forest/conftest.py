@@ -1,0 +1,51 @@
+"""A place for a forest's file, and one of every part that a forest can have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.backends.forest.compiling import compiled
+from tests.backends.forest.random_forests import MISSING, Recipe, random_ensemble
+from tests.backends.forest.random_models import numbered_model, plain_form, random_model
+
+RECIPE = Recipe(
+    seed=0,
+    dtype="float32",
+    features=9,
+    tested=9,
+    trees=12,
+    depth=13,
+    splitting=0.9,
+    thresholds=40,
+    categorical=0.4,
+    largest_category=40,
+    operators=("<", ">="),
+    truncated_categories=False,
+    missing=MISSING,
+    counted="",
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "model.forest"
+
+
+@pytest.fixture(scope="session")
+def small_forest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a forest of 9 features and 12 outputs: with complete trees and others, categories, and ranks that
+    are searched for in two levels."""
+    file = tmp_path_factory.mktemp("forest") / "model.forest"
+    compiled(numbered_model(random_ensemble(RECIPE).trees, features=9), file)
+    return file.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def vector_forest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """As ``small_forest``, with leaves that are vectors of 3 outputs."""
+    file = tmp_path_factory.mktemp("forest") / "model.forest"
+    form = replace(plain_form(classes=3), all_classes=True)
+    compiled(random_model(random_ensemble(RECIPE), form), file)
+    return file.read_bytes()

@@ -1,0 +1,144 @@
+"""Forests that are larger than a byte, a column number or a step has room for, and those that threads share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.backends.forest.compiling import assert_same_leaves, compiled, predictions_of_every_way
+from tests.backends.forest.files import ForestFile
+from tests.backends.forest.random_forests import (
+    OPERATORS,
+    Recipe,
+    Split,
+    Tree,
+    random_ensemble,
+    random_rows,
+)
+from tests.backends.forest.random_models import numbered_model
+
+from servefit.backends.forest.choosing import MAX_COLUMNS, MAX_SETS
+from servefit.backends.forest.ensemble import read_ensemble
+
+RECIPE = Recipe(
+    seed=0,
+    dtype="float64",
+    features=30,
+    tested=20,
+    trees=20,
+    depth=8,
+    splitting=1.0,
+    thresholds=12,
+    categorical=0.0,
+    largest_category=40,
+    operators=OPERATORS,
+    truncated_categories=False,
+    missing=("either",),
+    counted="",
+)
+
+
+def complete_tree(depth: int, features: int, generator: np.random.Generator) -> Tree:
+    """A tree whose tests are on one feature after the other."""
+    inner = 2**depth - 1
+    thresholds = generator.standard_normal(inner).astype(np.float32)
+    tree: Tree = [numerical(n % features, float(thresholds[n]), 2 * n + 1) for n in range(inner)]
+    return tree + [None] * (inner + 1)
+
+
+def numerical(feature: int, threshold: float, left: int) -> Split:
+    return Split(
+        feature=feature,
+        operator="<",
+        threshold=threshold,
+        categories=(),
+        listed_right=False,
+        default_left=True,
+        left=left,
+        right=left + 1,
+    )
+
+
+def check(trees: list[Tree], features: int, rows: np.ndarray, file: Path) -> None:
+    import treelite
+
+    model = numbered_model(trees, features=features)
+    expected = treelite.gtil.predict(model, rows, nthread=1).reshape(len(rows), -1)
+    compiled(model, file)
+    for what, found in predictions_of_every_way(file, rows, len(trees)):
+        np.testing.assert_array_equal(found, expected[: len(found)], err_msg=what)
+
+
+@pytest.mark.parametrize("thresholds", [255, 256, 257, 2000])
+def test_a_feature_has_more_thresholds_than_a_byte_has_values(thresholds: int, file: Path) -> None:
+    assert_same_leaves(replace(RECIPE, features=3, tested=1, thresholds=thresholds), file)
+    assert len(ForestFile.read(file).array("rank_columns")) >= 2 * (thresholds // 255)
+
+
+def test_columns_of_codes_have_numbers_of_two_bytes(file: Path) -> None:
+    assert_same_leaves(replace(RECIPE, features=300, tested=300), file)
+    assert 256 < len(ForestFile.read(file).array("rank_columns")) <= MAX_COLUMNS
+
+
+def test_heaps_are_cut_where_their_trees_test_too_many_features(file: Path) -> None:
+    assert_same_leaves(replace(RECIPE, features=900, tested=900), file)
+    content = ForestFile.read(file)
+    assert 256 < len(content.array("rank_columns")) <= MAX_COLUMNS
+    assert content.array("trees")["levels"].max() < 8
+    assert not content.array("trees")["complete"].any()
+
+
+def test_trees_with_more_sets_than_pay_are_walked_through(file: Path) -> None:
+    recipe = replace(RECIPE, tested=4, trees=12, categorical=0.9)
+    model = numbered_model(random_ensemble(recipe).trees, features=recipe.features, dtype="float64")
+    assert len(read_ensemble(model, column=None).sets) > MAX_SETS
+    assert_same_leaves(recipe, file)
+    assert not len(ForestFile.read(file).array("set_columns"))
+
+
+@pytest.mark.parametrize("categorical", [0.0, 0.5])
+def test_rows_have_65000_features(categorical: float, file: Path) -> None:
+    assert_same_leaves(replace(RECIPE, features=65_000, tested=300, depth=6, categorical=categorical), file, count=130)
+
+
+def test_more_features_are_tested_than_a_small_node_can_name(file: Path) -> None:
+    features = 33_000
+    splits = iter(range(features))
+    trees: list[Tree] = []
+    for _ in range(features // 255 + 1):
+        tree = complete_tree(8, 1, np.random.default_rng(1))
+        for one in tree:
+            if one is not None:
+                one.feature = next(splits, 0)
+        trees.append(tree)
+    check(trees, features, np.random.default_rng(2).standard_normal((65, features), dtype=np.float32), file)
+    assert ForestFile.read(file).header["wide_nodes"]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_step_of_65536_nodes_needs_large_nodes(wide: bool, file: Path) -> None:
+    generator = np.random.default_rng(3)
+    tree = complete_tree(16, 20, generator)
+    if wide:  # the first leaf becomes a test, whose children lie behind all other leaves
+        tree[2**16 - 1] = numerical(5, 0.25, len(tree))
+        tree += [None, None]
+    rows = generator.standard_normal((1100, 20), dtype=np.float32)
+    rows[::9] = -9  # on the way to the first leaf
+    rows[::18, 5] = 0.25
+    check([tree, complete_tree(3, 20, generator)], 20, rows, file)
+    assert bool(ForestFile.read(file).header["wide_nodes"]) == wide
+
+
+def test_threads_share_the_trees_of_a_big_forest(file: Path) -> None:
+    import treelite
+
+    ensemble = random_ensemble(replace(RECIPE, trees=80, depth=4, features=8, tested=8))
+    model = numbered_model(ensemble.trees, features=8, dtype="float64")
+    rows = random_rows(ensemble, 130)
+    expected = treelite.gtil.predict(model, rows, nthread=1).reshape(130, 80) * 125
+    facts = compiled(treelite.Model.concatenate([model] * 125), file)
+    assert facts["trees"] == 10_000
+    for what, found in predictions_of_every_way(file, rows, 80):
+        np.testing.assert_array_equal(found, expected[: len(found)], err_msg=what)
