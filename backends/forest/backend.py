@@ -115,6 +115,8 @@ class _Predictor:
             self._forest = Forest(content, threads=threads)
         except ValueError as error:
             raise BackendError("forest", f"its artifact is damaged: {error}") from error
+        except OSError as error:
+            raise BackendError("forest", f"it cannot be opened: {error}") from error
         self._run = self._forest.predict
         self._outputs: int = artifact.facts["outputs"]
         self._column: int | None = artifact.facts["column"]

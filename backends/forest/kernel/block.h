@@ -39,7 +39,9 @@ static inline places places_in_heap(const forest *f, const workspace *w, uint32_
     case 2: places_by_masks(f, t, codes, 2, &p); break;
     case 3: places_by_masks(f, t, codes, 3, &p); break;
     case 4: places_by_masks(f, t, codes, 4, &p); break;
+#if MASK_LEVELS > 4
     case 5: places_by_masks(f, t, codes, 5, &p); break;
+#endif
     default: break;
     }
 #else

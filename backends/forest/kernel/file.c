@@ -92,7 +92,8 @@ static const char *check_heaps(const forest *f) {
         for (uint32_t n_level = 0, width = 16; n_level + 1 < feature->search_levels; level += width, n_level++, width *= 16)
             for (uint32_t entry = 15; entry < width; entry += 16)
                 if (level[entry] != INT32_MAX) return "a search among bounds leaves its level";
-        if (feature->columns_begin > feature->columns_end || feature->columns_end > f->rank_columns_count)
+        if (feature->columns_begin != (n ? feature[-1].columns_end : 0) || feature->columns_begin > feature->columns_end ||
+            feature->columns_end > f->rank_columns_count)
             return "a feature's columns do not exist";
     }
     for (uint32_t n = 0; n < f->set_columns_count; n++)

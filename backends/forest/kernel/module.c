@@ -10,6 +10,8 @@ typedef struct {
     Py_buffer file; /* what the forest lies in; kept until the end */
     forest f;
     predictor *p;
+    int opened;     /* not reset: a forest is opened once */
+    int predicting; /* read and written under the lock of the interpreter, which predicting lets go of */
 } Forest;
 
 static int forest_init(Forest *self, PyObject *arguments, PyObject *names) {
@@ -18,25 +20,34 @@ static int forest_init(Forest *self, PyObject *arguments, PyObject *names) {
     int threads = 1;
     const char *instructions = NULL;
     if (!PyArg_ParseTupleAndKeywords(arguments, names, "O|$iz", known, &file, &threads, &instructions)) return -1;
-    if (self->p) {
+    if (threads < 1) {
+        PyErr_SetString(PyExc_ValueError, "it takes one thread at least");
+        return -1;
+    }
+    if (self->opened) {
         PyErr_SetString(PyExc_RuntimeError, "a forest is opened once");
         return -1;
     }
+    self->opened = 1;
     if (PyObject_GetBuffer(file, &self->file, PyBUF_SIMPLE) < 0) return -1;
-    const char *wrong = (uintptr_t)self->file.buf % 64 ? "it does not begin at a multiple of 64 bytes"
+    const char *wrong = !self->file.readonly ? "it could be written to after it was checked"
+                        : (uintptr_t)self->file.buf % 64 ? "it does not begin at a multiple of 64 bytes"
                                                        : forest_open(&self->f, self->file.buf, (size_t)self->file.len);
     if (wrong) {
+        PyBuffer_Release(&self->file);
         PyErr_SetString(PyExc_ValueError, wrong);
         return -1;
     }
     self->p = predictor_new(&self->f, instructions, threads);
     if (self->p) return 0;
+    PyBuffer_Release(&self->file);
     PyErr_Format(PyExc_OSError, "%s does not run here, or there is no memory for %d threads",
                  instructions ? instructions : "the kernel", threads);
     return -1;
 }
 
 static PyObject *forest_close(Forest *self, PyObject *Py_UNUSED(none)) {
+    if (self->predicting) return PyErr_Format(PyExc_RuntimeError, "another thread is predicting with the forest");
     predictor_free(self->p);
     self->p = NULL;
     if (self->file.obj) PyBuffer_Release(&self->file);
@@ -55,6 +66,7 @@ static PyObject *forest_predict(Forest *self, PyObject *const *arguments, Py_ssi
     Py_buffer rows, out;
     if (count != 2) return PyErr_Format(PyExc_TypeError, "predict takes rows and room for predictions");
     if (!self->p) return PyErr_Format(PyExc_ValueError, "the forest is closed");
+    if (self->predicting) return PyErr_Format(PyExc_RuntimeError, "another thread is predicting with the forest");
     if (PyObject_GetBuffer(arguments[0], &rows, PyBUF_SIMPLE) < 0) return NULL;
     if (PyObject_GetBuffer(arguments[1], &out, PyBUF_WRITABLE) < 0) {
         PyBuffer_Release(&rows);
@@ -62,11 +74,14 @@ static PyObject *forest_predict(Forest *self, PyObject *const *arguments, Py_ssi
     }
     const size_t row_bytes = sizeof(float) * self->f.features, out_bytes = sizeof(float) * self->f.outputs;
     const size_t n = (size_t)rows.len / row_bytes;
-    const int fit = n * row_bytes == (size_t)rows.len && n * out_bytes == (size_t)out.len;
+    const int fit = n * row_bytes == (size_t)rows.len && n * out_bytes == (size_t)out.len &&
+                    (uintptr_t)rows.buf % sizeof(float) == 0 && (uintptr_t)out.buf % sizeof(float) == 0;
     if (fit) {
+        self->predicting = 1;
         Py_BEGIN_ALLOW_THREADS
         predictor_run(self->p, rows.buf, n, out.buf);
         Py_END_ALLOW_THREADS
+        self->predicting = 0;
     }
     PyBuffer_Release(&rows);
     PyBuffer_Release(&out);

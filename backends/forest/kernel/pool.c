@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "pool.h"
 
@@ -11,6 +12,7 @@
 
 struct pool {
     int threads, started;
+    pid_t process; /* which has the threads: a fork of it does not */
     pthread_t *ids;
     pthread_mutex_t lock;
     pthread_cond_t given, done;
@@ -78,6 +80,7 @@ pool *pool_new(int threads) {
     pool *p = calloc(1, sizeof *p);
     if (!p) return NULL;
     p->threads = threads;
+    p->process = getpid();
     p->ids = calloc((size_t)threads, sizeof *p->ids);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->given, NULL);
@@ -98,6 +101,10 @@ pool *pool_new(int threads) {
 }
 
 void pool_run(pool *p, int parts, void (*work)(void *of, int n), void *of) {
+    if (getpid() != p->process) {
+        for (int n = 0; n < parts; n++) work(of, n);
+        return;
+    }
     p->parts = parts, p->work = work, p->of = of;
     atomic_store(&p->unfinished, p->started);
     pthread_mutex_lock(&p->lock);
@@ -115,6 +122,7 @@ void pool_run(pool *p, int parts, void (*work)(void *of, int n), void *of) {
 
 void pool_free(pool *p) {
     if (!p) return;
+    if (getpid() != p->process) return; /* a copy of memory that other threads may have been at */
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->ending, 1);
     pthread_cond_broadcast(&p->given);

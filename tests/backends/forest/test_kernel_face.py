@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +106,7 @@ def test_a_forest_is_opened_once(mapped: mmap.mmap) -> None:
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_a_forest_needs_a_thread(threads: int, mapped: mmap.mmap) -> None:
-    with pytest.raises(OSError, match=f"for {threads} threads"):
+    with pytest.raises(ValueError, match="one thread at least"):
         Forest(mapped, threads=threads)
 
 
@@ -143,3 +145,55 @@ def test_a_forest_without_a_reference_ends_its_threads(small_forest: bytes, file
     assert process.num_threads() == before + 2
     del forest
     assert process.num_threads() == before
+
+
+def test_a_second_thread_is_refused_while_one_predicts(mapped: mmap.mmap) -> None:
+    forest, many = Forest(mapped), rows(400_000)
+    out = room(len(many))
+    worker = threading.Thread(target=forest.predict, args=(many, out))
+    worker.start()
+    refused = set()
+    while worker.is_alive():
+        for call in (forest.close, lambda: forest.predict(rows(1), room(1))):
+            try:
+                call()
+            except RuntimeError as error:
+                refused.add(str(error))
+            except ValueError:  # the thread had ended, and the forest was closed
+                break
+    worker.join()
+    assert refused == {"another thread is predicting with the forest"}
+
+
+def test_rows_that_lie_between_two_floats_are_refused(mapped: mmap.mmap) -> None:
+    shifted = memoryview(bytearray(FEATURES * 4 + 1))[1:]
+    with pytest.raises(ValueError, match="were expected"):
+        Forest(mapped).predict(shifted, room(1))  # type: ignore[arg-type]
+
+
+def test_a_file_that_was_refused_can_be_let_go_of(mapped: mmap.mmap) -> None:
+    forest = Forest.__new__(Forest)
+    with pytest.raises(OSError, match="no such set does not run here"):
+        forest.__init__(mapped, instructions="no such set")  # type: ignore[misc]
+    mapped.close()
+    with pytest.raises(RuntimeError, match="opened once"):
+        forest.__init__(mapped)  # type: ignore[misc]
+
+
+def test_memory_that_could_still_be_written_to_is_refused(small_forest: bytes) -> None:
+    with pytest.raises(ValueError, match="could be written to"):
+        Forest(bytearray(small_forest))  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # Python 3.12 warns of forks of processes with threads
+def test_a_fork_predicts_without_the_threads_that_it_does_not_have(mapped: mmap.mmap) -> None:
+    forest, many = Forest(mapped, threads=3), rows(4000)
+    expected = room(len(many))
+    forest.predict(many, expected)
+    child = os.fork()
+    if not child:
+        out = room(len(many))
+        forest.predict(many, out)
+        forest.close()
+        os._exit(0 if np.allclose(out, expected, rtol=1e-5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
