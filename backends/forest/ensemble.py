@@ -72,7 +72,8 @@ class Ensemble:
 
 
 def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
-    """The ensemble of ``trees``; with ``column``, of that output alone. Raises CompileFailed for a test on equality."""
+    """The ensemble of ``trees``; with ``column``, of that output alone. Raises CompileFailed for a test on equality,
+    and for leaves that float32 does not hold."""
     outputs = TreeOutputs(trees)
     parts = [_Tree(trees.get_tree_accessor(number)) for number in range(trees.num_tree)]
     sizes = np.array([len(part.kind) for part in parts])
@@ -97,9 +98,13 @@ def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
     leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1)
     depth = _depths(left, right, roots)
     values = np.concatenate([part.leaf_values(outputs, number) for number, part in enumerate(parts)])
+    with np.errstate(over="ignore"):
+        leaf_values = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.array_equal(np.isfinite(leaf_values), np.isfinite(values)):
+        raise CompileFailed("forest", "it has leaves that are too large for float32")
     count, output, scale = outputs.count, outputs.first_outputs, outputs.scale
     if column is not None:
-        values, count, output, scale = values[:, [column]], 1, np.zeros_like(output), scale[[column]]
+        leaf_values, count, output, scale = leaf_values[:, [column]], 1, np.zeros_like(output), scale[[column]]
     return Ensemble(
         features=trees.num_feature,
         outputs=count,
@@ -115,7 +120,7 @@ def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
         missing_zero=numerical & ~np.isin(feature, unlike_zero),
         category_set=category_set,
         leaf=leaf,
-        leaf_values=np.ascontiguousarray(values, dtype=np.float32),
+        leaf_values=np.ascontiguousarray(leaf_values),
         leaf_share=_leaf_shares(parts, depth[is_leaf]),
         sets=sets,
         scale=scale,

@@ -13,7 +13,8 @@ static int32_t category_key(const forest *f, const key_column *column, float val
     const int32_t unknown = (int32_t)column->categories_count;
     if (value != value) return unknown + 1;
     if (f->truncated_categories && value > -1 && value < 0) value = 0;
-    if (value < 0 || value > 16777216.0f) return unknown;
+    /* XGBoost takes no category that float32 does not tell from the next; the others take what fits 32 bits. */
+    if (value < 0 || value > (f->truncated_categories ? 4294967040.0f : 16777216.0f)) return unknown;
     const uint32_t wanted = (uint32_t)value, *known = f->categories + column->categories_begin;
     uint32_t low = 0, high = column->categories_count;
     while (low < high) {
