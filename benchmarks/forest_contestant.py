@@ -101,7 +101,9 @@ class Contestant:
 def main() -> None:
     """The process's side: a line with a number of rows is answered by a line with a slice."""
     die_with_parent()
-    cpus, loader, artifact, threads, rows_file = pickle.loads(Path(sys.argv[1]).read_bytes())
+    setup_file = Path(sys.argv[1])
+    cpus, loader, artifact, threads, rows_file = pickle.loads(setup_file.read_bytes())
+    setup_file.unlink()
     os.sched_setaffinity(0, cpus)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # for what libraries print
