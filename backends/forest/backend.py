@@ -16,14 +16,10 @@ from servefit.backends.types import Artifact, Availability, Knob, Predictor, Set
 from servefit.errors import BackendError, CompileFailed
 
 if TYPE_CHECKING:
-    import treelite
-
-    from servefit.backends.forest.artifact import Finish
     from servefit.backends.model import Model
 
 _KERNEL = "servefit.backends.forest._kernel"
 _FILE = "model.forest"
-_SAME_AS = {"identity_multiclass": "identity", "multiclass_ova": "sigmoid"}
 _SECONDS_PER_NODE = 2e-6
 
 
@@ -61,21 +57,21 @@ class ForestBackend:
         return "1"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
-        from servefit.backends.forest.artifact import write_forest
         from servefit.backends.forest.ensemble import read_ensemble
+        from servefit.backends.forest.finish import read_finish
+        from servefit.backends.forest.layout import write_forest
 
         trees = read_trees(model, self.name)
         outputs, categories = output_facts(model, trees), category_facts(model)
-        postprocessor = header(trees, "postprocessor")
         # An output that nobody asks for is not computed, unless the others depend on it.
-        alone = outputs["column"] if postprocessor.startswith("identity") else None
+        alone = outputs["column"] if header(trees, "postprocessor").startswith("identity") else None
         ensemble = read_ensemble(trees, column=alone)
         if ensemble.outputs != (1 if alone is not None else outputs["values"]):
             raise CompileFailed(self.name, "its targets have different numbers of classes")
         facts = write_forest(
             workdir / _FILE,
             ensemble,
-            _finish(trees, outputs["outlier_offset"], alone),
+            read_finish(trees, column=alone, outlier_offset=outputs["outlier_offset"]),
             truncated_categories=categories["negative_fractions_are_zero"],
         )
         return {**facts, "outputs": ensemble.outputs, "column": None if alone is not None else outputs["column"]}
@@ -84,31 +80,12 @@ class ForestBackend:
         return _Predictor(artifact, settings.threads)
 
 
-def _finish(trees: treelite.Model, outlier_offset: float | None, column: int | None) -> Finish:
-    from servefit.backends.forest.artifact import POSTPROCESSORS, Finish
-
-    name = header(trees, "postprocessor")
-    name = _SAME_AS.get(name, name)
-    if name not in POSTPROCESSORS:
-        raise CompileFailed("forest", f"it ends in a post-processor that is not known: {name!r}")
-    fields = trees.get_header_accessor()
-    base = np.atleast_1d(fields.get_field("base_scores")).astype(np.float64)
-    return Finish(
-        postprocessor=name,
-        group=int(fields.get_field("num_class").max()) if column is None else 1,
-        base=base if column is None else base[[column]],
-        alpha=float(header(trees, "sigmoid_alpha")),
-        ratio=float(header(trees, "ratio_c")),
-        outlier_offset=outlier_offset,
-    )
-
-
 class _Predictor:
     """Hands rows to the kernel."""
 
     def __init__(self, artifact: Artifact, threads: int) -> None:
         from servefit.backends.forest._kernel import Forest
-        from servefit.backends.forest.artifact import map_forest
+        from servefit.backends.forest.file_format import map_forest
 
         content = map_forest(artifact.folder / _FILE)
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.forest.codes import rank_codes
+from servefit.backends.forest.codes import MOST_CATEGORIES, rank_codes
 from servefit.backends.forest.heaps import MAX_LEVELS
 
 if TYPE_CHECKING:
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 1024
 """Codes of more columns would take the cache from the trees."""
-MAX_SETS = 512
-"""Every set takes part in encoding every row."""
 MAX_FOLD_LEAVES = 256
 
 # What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/forest.py). Only their ratios matter.
 _MASKED_LEVELS, _MASK_NS, _LEVEL_NS, _STEP_NS = 5, 1.0, 29.0, 64 * 0.9
-_SINGLE_NS, _PAIR_NS, _JOIN_NS = 0.5, 1.0, 1.75
+_SINGLE_NS, _PAIR_NS, _JOIN_NS, _SET_NS = 0.5, 1.0, 1.75, 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +40,21 @@ class Choice:
 
 def choose(ensemble: Ensemble) -> Choice:
     """The cheapest ways that columns of codes are there for."""
-    all_with_codes = np.ones(len(ensemble.roots), dtype=bool)
-    if len(ensemble.sets) > MAX_SETS:
-        all_with_codes[ensemble.tree[ensemble.category_set >= 0]] = False
+    foldable = _foldable(ensemble)
     for most in range(MAX_LEVELS, -1, -1):
-        for foldable in (all_with_codes, np.zeros_like(all_with_codes)):
-            chosen = _choose(ensemble, most, all_with_codes, foldable)
-            if _columns_needed(ensemble, coded_tests(ensemble, chosen)) <= MAX_COLUMNS:
+        for can_fold in (foldable, np.zeros_like(foldable)):
+            chosen = _choose(ensemble, most, can_fold)
+            if len(rank_codes(ensemble, coded_tests(ensemble, chosen)).columns) <= MAX_COLUMNS:
                 return chosen
     raise AssertionError("trees without heaps and folds need no columns")
+
+
+def _foldable(ensemble: Ensemble) -> np.ndarray:
+    """Whether a fold could hold each tree: with so many leaves, and features of so many categories. (trees,)"""
+    foldable = np.bincount(ensemble.tree[ensemble.is_leaf]) <= MAX_FOLD_LEAVES
+    crowded = [feature for feature, known in ensemble.categories().items() if len(known) > MOST_CATEGORIES]
+    foldable[ensemble.tree[(ensemble.category_set >= 0) & np.isin(ensemble.feature, crowded)]] = False
+    return foldable
 
 
 def coded_tests(ensemble: Ensemble, chosen: Choice) -> np.ndarray:
@@ -60,7 +64,7 @@ def coded_tests(ensemble: Ensemble, chosen: Choice) -> np.ndarray:
     return tests
 
 
-def _choose(ensemble: Ensemble, most: int, coded: np.ndarray, foldable: np.ndarray) -> Choice:
+def _choose(ensemble: Ensemble, most: int, foldable: np.ndarray) -> Choice:
     leaves = np.flatnonzero(ensemble.is_leaf)
     tree, depth = ensemble.tree[leaves], ensemble.depth[leaves]
     trees = len(ensemble.roots)
@@ -71,9 +75,9 @@ def _choose(ensemble: Ensemble, most: int, coded: np.ndarray, foldable: np.ndarr
     beyond_masks = np.maximum(levels - _MASKED_LEVELS, 0)
     heap_ns = (2.0 ** np.minimum(levels, _MASKED_LEVELS) - 1) * _MASK_NS + _LEVEL_NS * beyond_masks
     way_ns = heap_ns[:, np.newaxis] + _STEP_NS * on
-    best = np.where(coded, np.where(deepest <= most, deepest, np.argmin(way_ns, axis=0)), 0)
-    few_leaves = np.bincount(tree, minlength=trees) <= MAX_FOLD_LEAVES
-    folded = foldable & few_leaves & (_fold_ns(ensemble) < way_ns[best, np.arange(trees)])
+    best = np.where(deepest <= most, deepest, np.argmin(way_ns, axis=0))
+    best[ensemble.tree[ensemble.category_set >= 0]] = 0  # heaps have no tests on categories
+    folded = foldable & (_fold_ns(ensemble) < way_ns[best, np.arange(trees)])
     # Below a fold nobody walks on, so only a heap that has all levels is of use beside it.
     chosen = np.where(folded & (best < deepest), 0, best)
     return Choice(
@@ -90,9 +94,5 @@ def _fold_ns(ensemble: Ensemble) -> np.ndarray:
     tests = np.flatnonzero(~ensemble.is_leaf)
     leaf_children = ensemble.is_leaf[ensemble.left[tests]].astype(int) + ensemble.is_leaf[ensemble.right[tests]]
     ns = np.array([_JOIN_NS, _JOIN_NS + _SINGLE_NS, _PAIR_NS])[leaf_children]
+    ns += _SET_NS * (ensemble.category_set[tests] >= 0)
     return np.bincount(ensemble.tree[tests], ns, len(ensemble.roots))
-
-
-def _columns_needed(ensemble: Ensemble, tests: np.ndarray) -> int:
-    codes = rank_codes(ensemble, tests)
-    return len(codes.rank_columns) + len(np.unique(ensemble.category_set[tests & (ensemble.category_set >= 0)]))

@@ -28,7 +28,8 @@ _LOWEST, _HIGHEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategorySet:
-    """The categories of ``feature`` that a test sends right. Unknown ones go right if ``others_right``."""
+    """The set of a test on the category ``feature``. Unlisted categories, and what is none, go where the listed ones do
+    not go."""
 
     feature: int
     categories: tuple[int, ...]
@@ -69,6 +70,13 @@ class Ensemble:
     def is_leaf(self) -> np.ndarray:
         result: np.ndarray = self.leaf >= 0
         return result
+
+    def categories(self) -> dict[int, tuple[int, ...]]:
+        """The categories that tests name, in ascending order, by feature."""
+        named: dict[int, set[int]] = {}
+        for one in self.sets:
+            named.setdefault(one.feature, set()).update(one.categories)
+        return {feature: tuple(sorted(categories)) for feature, categories in named.items()}
 
 
 def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:

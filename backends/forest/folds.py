@@ -2,6 +2,7 @@
 
 Every row has the number of a leaf in each slot. The leaves that stand alone under their test have the first slots,
 pairs the next ones; a join puts into its left child's slot what is kept of both children's, until the root is left.
+Tests on categories are made before all that, each of which leaves a column of its own.
 """
 
 from __future__ import annotations
@@ -12,32 +13,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from servefit.backends.forest.codes import Codes
+    from servefit.backends.forest.codes import Categories, Ranks
     from servefit.backends.forest.ensemble import Ensemble
 
 FOLD = np.dtype(
     [
-        *((name, "<u4") for name in ("pairs", "joins", "exits")),
-        *((name, "<u2") for name in ("singles", "pairs_count", "joins_count", "root")),
+        *((name, "<u4") for name in ("sets", "pairs", "joins", "exits")),
+        *((name, "<u2") for name in ("sets_count", "singles", "pairs_count", "joins_count", "root", "spare")),
     ]
 )
+SET = np.dtype([("column", "<u4"), ("bytes", "<u4")])
 PAIR = np.dtype([("column", "<u2"), ("bound", "u1"), ("spare", "u1")])
 JOIN = np.dtype([("column", "<u2"), ("bound", "u1"), ("left", "u1"), ("right", "u1"), ("spare", "u1")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folds:
-    """Records of FOLD, PAIR and JOIN; ``exits`` are the leaves' payloads; ``number`` (trees,) is one more than the
+    """Records of FOLD, SET, PAIR and JOIN; ``exits`` are the leaves' payloads; ``number`` (trees,) is one more than the
     place of a tree's fold, and 0 where it has none."""
 
     folds: np.ndarray
+    sets: np.ndarray
     pairs: np.ndarray
     joins: np.ndarray
     exits: np.ndarray
     number: np.ndarray
 
 
-def folds_of(ensemble: Ensemble, codes: Codes, folded: np.ndarray, payload: np.ndarray) -> Folds:
+def folds_of(
+    ensemble: Ensemble, ranks: Ranks, categories: Categories, folded: np.ndarray, payload: np.ndarray
+) -> Folds:
     """Folds of the trees where ``folded`` (trees,), with the ``payload`` (leaves,) of their leaves."""
     trees = np.flatnonzero(folded)
     rank = np.cumsum(folded) - 1
@@ -54,9 +59,16 @@ def folds_of(ensemble: Ensemble, codes: Codes, folded: np.ndarray, payload: np.n
     singles = np.concatenate([children[ensemble.is_leaf[children]], roots[ensemble.is_leaf[roots]]])
     singles = singles[np.argsort(ensemble.tree[singles], kind="stable")]
     records = np.zeros(len(trees), dtype=FOLD)
-    for name, members in (("singles", singles), ("pairs_count", pairs), ("joins_count", joins)):
+    in_sets = tests[ensemble.category_set[tests] >= 0]
+    counted = (("sets_count", in_sets), ("singles", singles), ("pairs_count", pairs), ("joins_count", joins))
+    for name, members in counted:
         records[name] = np.bincount(rank[ensemble.tree[members]], minlength=len(trees))
-    records["pairs"], records["joins"] = _begins(records["pairs_count"]), _begins(records["joins_count"])
+    for name in ("sets", "pairs", "joins"):
+        records[name] = _begins(records[f"{name}_count"])
+    # What a set says of the rows is a column behind all others, with 1 where they go right.
+    column, bound = ranks.column.copy(), ranks.bound.copy()
+    of_set = np.arange(len(in_sets)) - records["sets"][rank[ensemble.tree[in_sets]]].astype(np.int64)
+    column[in_sets], bound[in_sets] = len(ranks.columns) + len(categories.columns) + of_set, 0
     slot = np.full(len(ensemble.left), -1)
     slot[singles] = np.arange(len(singles)) - _begins(records["singles"])[rank[ensemble.tree[singles]]]
     of_pair = rank[ensemble.tree[pairs]]
@@ -70,11 +82,12 @@ def folds_of(ensemble: Ensemble, codes: Codes, folded: np.ndarray, payload: np.n
     number[trees] = 1 + np.arange(len(trees))
     return Folds(
         folds=records,
-        pairs=_records(PAIR, column=codes.column[pairs], bound=codes.bound[pairs]),
+        sets=_records(SET, column=categories.column[in_sets], bytes=categories.set_bytes[in_sets]),
+        pairs=_records(PAIR, column=column[pairs], bound=bound[pairs]),
         joins=_records(
             JOIN,
-            column=codes.column[joins],
-            bound=codes.bound[joins],
+            column=column[joins],
+            bound=bound[joins],
             left=slot[ensemble.left[joins]],
             right=slot[ensemble.right[joins]],
         ),

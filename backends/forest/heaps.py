@@ -12,7 +12,7 @@ from servefit.backends.forest.codes import NEVER
 
 if TYPE_CHECKING:
     from servefit.backends.forest.choosing import Choice
-    from servefit.backends.forest.codes import Codes
+    from servefit.backends.forest.codes import Ranks
     from servefit.backends.forest.ensemble import Ensemble
 
 MAX_LEVELS = 8
@@ -31,7 +31,7 @@ class Heaps:
 
 
 def heaps_of(
-    ensemble: Ensemble, codes: Codes, chosen: Choice, trees: np.ndarray, place: np.ndarray, payload: np.ndarray
+    ensemble: Ensemble, ranks: Ranks, chosen: Choice, trees: np.ndarray, place: np.ndarray, payload: np.ndarray
 ) -> Heaps:
     """Heaps of ``trees`` (tree numbers, in this order). Exits of complete trees hold the ``payload`` (leaves,) of a
     leaf, the others the ``place`` (nodes,) of a node."""
@@ -45,7 +45,7 @@ def heaps_of(
     level = chosen.levels[ensemble.tree]
     tests = np.flatnonzero(~ensemble.is_leaf & (ensemble.depth < level))
     at = begin[ensemble.tree[tests]] + position[tests]
-    column[at], bound[at] = codes.column[tests], codes.bound[tests]
+    column[at], bound[at] = ranks.column[tests], ranks.bound[tests]
     # A leaf above the last level is the exit of everything below it.
     ends = np.flatnonzero((ensemble.is_leaf & (ensemble.depth <= level)) | (ensemble.depth == level))
     value = np.where(

@@ -15,6 +15,7 @@ WIDE = np.dtype([("bound", "<i4"), ("column", "<u4"), ("step", "<u4")])
 KEY_COLUMN = np.dtype([("feature", "<u4"), ("kind", "<u4"), ("begin", "<u4"), ("count", "<u4")])
 
 MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY = 0, 1, 2, 3
+_REGISTER_BYTES = 64
 _NARROW_CATEGORY, _WIDE_CATEGORY = 0x8000, 0x80000000
 
 
@@ -24,7 +25,7 @@ class Keys:
 
     ``columns`` are those of KEY_COLUMN; the first is below every bound. ``categories`` are the known ones of all
     categorical columns, ``bits`` (words of 32) the sets: one bit for each known category, for unknown ones, for missing
-    ones. ``column`` (nodes,) is 0 at leaves; ``set_bits`` (sets,) is where the bits of a set begin.
+    ones. ``column`` (nodes,) is 0 at leaves; ``set_bits`` (sets,) is where the bits of a set begin, at a whole byte.
     """
 
     columns: np.ndarray
@@ -47,13 +48,11 @@ def key_columns(ensemble: Ensemble) -> Keys:
     column = np.zeros(len(ensemble.left), dtype=np.int64)
     column[tests] = 1 + place.reshape(-1)
     categories: list[int] = []
-    known: dict[int, tuple[int, ...]] = {}
+    known = ensemble.categories()
     for number in np.flatnonzero(columns["kind"] == CATEGORY):
-        feature = int(columns["feature"][number])
-        all_sets = (one.categories for one in ensemble.sets if one.feature == feature)
-        known[feature] = tuple(sorted(set().union(*all_sets)))
-        columns["begin"][number], columns["count"][number] = len(categories), len(known[feature])
-        categories += known[feature]
+        of_feature = known[int(columns["feature"][number])]
+        columns["begin"][number], columns["count"][number] = len(categories), len(of_feature)
+        categories += of_feature
     bits = [
         np.append(
             np.isin(known[one.feature], one.categories) == one.listed_right,
@@ -61,20 +60,17 @@ def key_columns(ensemble: Ensemble) -> Keys:
         )
         for one in ensemble.sets
     ]
-    sizes = np.array([len(one) for one in bits], dtype=np.int64)
+    sets = [np.packbits(one, bitorder="little") for one in bits]
+    sizes = np.array([len(one) for one in sets], dtype=np.int64)
+    # Sets are loaded in whole registers.
+    behind = np.zeros(_REGISTER_BYTES + -int(sizes.sum()) % 4 if sets else 0, dtype=np.uint8)
     return Keys(
         columns=columns,
         categories=np.array(categories, dtype=np.uint32),
-        bits=_words(np.concatenate([np.zeros(0, dtype=bool), *bits])),
+        bits=np.concatenate([*sets, behind]).view("<u4"),
         column=column,
-        set_bits=np.cumsum(sizes) - sizes,
+        set_bits=8 * (np.cumsum(sizes) - sizes),
     )
-
-
-def _words(bits: np.ndarray) -> np.ndarray:
-    padded = np.zeros(-(-len(bits) // 32) * 32, dtype=bool)
-    padded[: len(bits)] = bits
-    return np.packbits(padded, bitorder="little").view("<u4")
 
 
 def linked_nodes(

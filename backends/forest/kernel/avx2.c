@@ -4,18 +4,11 @@
 
 #include "common.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,bmi2,popcnt"))), apply_to = function)
-#else
-#pragma GCC target("avx2,bmi2,popcnt")
-#endif
-
+BEGIN_TARGET("avx2,bmi2,popcnt")
 #include "vector/avx2.h"
 #include "instructions.h"
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+END_TARGET
 
 static int runs_here(void) {
     __builtin_cpu_init();
@@ -25,6 +18,6 @@ static int runs_here(void) {
 const instruction_set forest_avx2 = {
     "avx2", runs_here, encode, add_few, add_blocks,
     .mask_levels = MASK_LEVELS, .step_ns = 0.85, .mask_ns = 2.0, .block_step_ns = 45, .exits_ns = 40, .walk_ns = 1.0,
-    .pair_ns = 1.4, .join_ns = 2.2,
+    .pair_ns = 1.4, .join_ns = 2.2, .set_ns = 60,
 };
 #endif

@@ -4,19 +4,11 @@
 
 #include "common.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2,popcnt"))), \
-                             apply_to = function)
-#else
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2,popcnt")
-#endif
-
+BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2,popcnt")
 #include "vector/avx512.h"
 #include "instructions.h"
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+END_TARGET
 
 static int runs_here(void) {
     __builtin_cpu_init();
@@ -28,6 +20,6 @@ static int runs_here(void) {
 const instruction_set forest_avx512 = {
     "avx512", runs_here, encode, add_few, add_blocks,
     .mask_levels = MASK_LEVELS, .step_ns = 0.85, .mask_ns = 1.0, .block_step_ns = 29, .exits_ns = 22, .walk_ns = 1.0,
-    .pair_ns = 1.0, .join_ns = 1.75,
+    .pair_ns = 1.0, .join_ns = 1.75, .set_ns = 3,
 };
 #endif

@@ -53,7 +53,7 @@ static inline places places_in_heap(const forest *f, const workspace *w, uint32_
 }
 
 /* One tree for the block that begins at `row`; scalar leaves go to `partial`, vectors to the sums. */
-static inline void add_tree(const forest *f, workspace *w, uint32_t row, const tree *t, const uint8_t *codes) {
+static inline void add_tree(const forest *f, workspace *w, uint32_t row, const tree *t, uint8_t *codes) {
     const fold *o = t->fold ? f->folds + t->fold - 1 : NULL;
     const places p = o ? places_by_folding(f, o, codes, w->slots) : places_in_heap(f, w, row, t, codes);
     const uint32_t *exits = f->exits + (o ? o->exits : t->exits);
@@ -97,11 +97,10 @@ static uint32_t group_end(const forest *f, uint32_t begin, uint32_t end) {
 }
 
 static void add_blocks(const forest *f, workspace *w, uint32_t count, uint32_t begin, uint32_t end) {
-    const size_t block_size = (size_t)code_columns(f) * BLOCK;
     for (uint32_t group = begin; group < end;) {
         const uint32_t next = group_end(f, group, end);
         for (uint32_t row = 0; row < count; row += BLOCK) {
-            const uint8_t *codes = w->block_codes + row / BLOCK * block_size;
+            uint8_t *codes = w->block_codes + row / BLOCK * w->block_stride;
             memset(w->partial, 0, sizeof(float) * BLOCK * f->outputs);
             for (uint32_t t = group; t < next; t++) add_tree(f, w, row, f->trees + t, codes);
             if (f->vector_leaves) continue;

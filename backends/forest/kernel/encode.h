@@ -64,10 +64,8 @@ static void encode_codes(const forest *f, const float *row, const int32_t *keys,
             codes[c] = missing ? (rc->missing_right ? 255 : 0) : (uint8_t)(above < 255 ? above : 255);
         }
     }
-    for (uint32_t n = 0; n < f->set_columns_count; n++) {
-        const set_column *set = f->set_columns + n;
-        codes[f->rank_columns_count + n] = (uint8_t)in_set(f->bits, set->bits + (uint32_t)keys[set->key]);
-    }
+    for (uint32_t n = 0; n < f->category_columns_count; n++)
+        codes[f->rank_columns_count + n] = (uint8_t)keys[f->category_columns[n].key];
 }
 
 /* The codes of a block by column, from those by row: 8 by 8 bytes at a time, halves exchanged in three steps (Warren,
@@ -89,15 +87,15 @@ static void turn_codes(const uint8_t *rows, size_t stride, size_t columns, uint8
 }
 
 static void encode(const forest *f, workspace *w, const float *rows, uint32_t count, int in_blocks) {
-    const int walks = f->complete_count < f->trees_count, sets = f->set_columns_count > 0;
-    const int heaps = in_blocks || f->complete_count > 0;
-    const size_t block_size = (size_t)code_columns(f) * BLOCK;
+    const int keys_needed = f->complete_count < f->trees_count; /* also by all that tests categories */
+    const int codes_needed = in_blocks || f->complete_count > 0;
     for (uint32_t r = 0; r < count; r++) {
         const float *row = rows + (size_t)r * f->features;
         int32_t *keys = w->keys + (size_t)r * f->key_columns_count;
-        if (walks || sets) encode_keys(f, row, keys);
-        if (heaps) encode_codes(f, row, keys, w->row_codes + (size_t)r * w->code_stride);
+        if (keys_needed) encode_keys(f, row, keys);
+        if (codes_needed) encode_codes(f, row, keys, w->row_codes + (size_t)r * w->code_stride);
     }
     for (uint32_t r = 0; in_blocks && r < count; r += BLOCK)
-        turn_codes(w->row_codes + (size_t)r * w->code_stride, w->code_stride, code_columns(f), w->block_codes + r / BLOCK * block_size);
+        turn_codes(w->row_codes + (size_t)r * w->code_stride, w->code_stride, code_columns(f),
+                   w->block_codes + r / BLOCK * w->block_stride);
 }

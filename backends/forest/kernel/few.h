@@ -78,7 +78,8 @@ ALWAYS_INLINE void add_rows(const forest *f, workspace *w, uint32_t row, int row
     const uint32_t lanes = nodes_bytes > MANY_NODES_BYTES ? MOST_LANES : LANES, walks = lanes / (uint32_t)rows;
     for (; t < end; t += walks) {
         const int count = (int)(end - t < walks ? end - t : walks);
-        if (f->wide_nodes) add_walks_wide(f, w, row, f->trees + t, rows, count, lanes);
+        if (f->wide_nodes && lanes == LANES) add_walks_wide(f, w, row, f->trees + t, rows, count, LANES);
+        else if (f->wide_nodes) add_walks_wide(f, w, row, f->trees + t, rows, count, MOST_LANES);
         else if (lanes == LANES) add_walks_narrow(f, w, row, f->trees + t, rows, count, LANES);
         else add_walks_narrow(f, w, row, f->trees + t, rows, count, MOST_LANES);
     }

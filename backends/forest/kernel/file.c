@@ -8,8 +8,8 @@
 #include "forest.h"
 
 enum section {
-    KEY_COLUMNS, CATEGORIES, BITS, NODES, TREES, RANK_FEATURES, BOUNDS, RANK_COLUMNS, SET_COLUMNS, HEAP_LOW, HEAP_HIGH,
-    HEAP_BOUNDS, EXITS, FOLDS, FOLD_PAIRS, FOLD_JOINS, LEAVES, SCALE, BASE, SECTIONS
+    KEY_COLUMNS, CATEGORIES, BITS, NODES, TREES, RANK_FEATURES, BOUNDS, RANK_COLUMNS, CATEGORY_COLUMNS, HEAP_LOW,
+    HEAP_HIGH, HEAP_BOUNDS, EXITS, FOLDS, FOLD_SETS, FOLD_PAIRS, FOLD_JOINS, LEAVES, SCALE, BASE, SECTIONS
 };
 
 typedef struct {
@@ -96,12 +96,16 @@ static const char *check_heaps(const forest *f) {
             feature->columns_end > f->rank_columns_count)
             return "a feature's columns do not exist";
     }
-    for (uint32_t n = 0; n < f->set_columns_count; n++)
-        if (!has_bits(f, f->set_columns[n].key, f->set_columns[n].bits)) return "a set lies outside the table of bits";
+    for (uint32_t n = 0; n < f->category_columns_count; n++) {
+        const uint32_t key = f->category_columns[n].key;
+        if (key >= f->key_columns_count || f->key_columns[key].kind != CATEGORY || f->key_columns[key].categories_count > 254)
+            return "a column of categories is of no category, or of too many";
+    }
+    if (f->category_columns_count && f->complete_count == f->trees_count) return "categories are tested by no tree";
     for (uint32_t n = 0; n < f->heap_count; n++) {
         const uint32_t column = f->heap_low[n] | (f->heap_high ? (uint32_t)f->heap_high[n] << 8 : 0);
         /* Entries that no test belongs to name column 0, also where there is none. */
-        if (column && column >= code_columns(f)) return "a heap's column does not exist";
+        if (column && column >= f->rank_columns_count) return "a heap's column does not exist";
     }
     return NULL;
 }
@@ -115,7 +119,7 @@ static const char *check_trees(const forest *f) {
         /* Registers are loaded whole: 64 bytes from each level on, 32 exits. */
         if (!in(t->heap, exits + 64, f->heap_count)) return "a heap lies outside the heaps";
         if (!in(t->exits, exits < 32 ? 32 : exits, f->exits_count)) return "a heap's exits lie outside the exits";
-        if (t->levels && !code_columns(f)) return "a heap has no columns";
+        if (t->levels && !f->rank_columns_count) return "a heap has no columns";
         if (t->fold > f->folds_count) return "a tree's fold does not exist";
         if (!(t->steps >= 0 && t->steps < 1e6f && t->steps_on >= 0 && t->steps_on < 1e6f)) return "a tree has no depth";
         if (t->complete != (n < f->complete_count)) return "complete trees do not come first";
@@ -130,12 +134,20 @@ static const char *check_trees(const forest *f) {
     return NULL;
 }
 
-static const char *check_folds(const forest *f) {
+static const char *check_folds(forest *f) {
+    for (uint32_t n = 0; n < f->fold_sets_count; n++) {
+        const fold_set *set = f->fold_sets + n;
+        if (set->column < f->rank_columns_count || set->column >= code_columns(f)) return "a set is of no category";
+        /* Registers are loaded whole. */
+        if (!in(set->byte, 64, 4 * (uint64_t)f->bits_count)) return "a set lies outside the table of bits";
+    }
     for (uint32_t n = 0; n < f->folds_count; n++) {
         const fold *o = f->folds + n;
+        const uint32_t columns = code_columns(f) + o->sets_count;
         const uint32_t slots = (uint32_t)o->singles + o->pairs_count, leaves = slots + o->pairs_count;
         if (!leaves || leaves > 256) return "a fold has no leaves, or too many";
-        if (!in(o->pairs, o->pairs_count, f->fold_pairs_count) || !in(o->joins, o->joins_count, f->fold_joins_count))
+        if (!in(o->pairs, o->pairs_count, f->fold_pairs_count) || !in(o->joins, o->joins_count, f->fold_joins_count) ||
+            o->sets_count > 256 || !in(o->sets, o->sets_count, f->fold_sets_count))
             return "a fold's tests do not exist";
         if (!in(o->exits, leaves <= 32 ? 32 : leaves <= 64 ? 64 : leaves, f->exits_count))
             return "a fold's leaves lie outside the exits";
@@ -143,12 +155,13 @@ static const char *check_folds(const forest *f) {
         for (uint32_t e = 0; e < leaves && f->vector_leaves; e++)
             if (f->exits[o->exits + e] >= f->leaves_count) return "a fold ends in a leaf that does not exist";
         for (uint32_t k = 0; k < o->pairs_count; k++)
-            if (f->fold_pairs[o->pairs + k].column >= code_columns(f)) return "a fold's column does not exist";
+            if (f->fold_pairs[o->pairs + k].column >= columns) return "a fold's column does not exist";
         for (uint32_t k = 0; k < o->joins_count; k++) {
             const fold_join *join = f->fold_joins + o->joins + k;
-            if (join->column >= code_columns(f)) return "a fold's column does not exist";
+            if (join->column >= columns) return "a fold's column does not exist";
             if (join->left >= slots || join->right >= slots || join->left == join->right) return "a fold's slot does not exist";
         }
+        f->most_sets = o->sets_count > f->most_sets ? o->sets_count : f->most_sets;
     }
     return NULL;
 }
@@ -179,9 +192,10 @@ const char *forest_open(forest *f, const void *data, size_t size) {
     SECTION(rank_features, RANK_FEATURES, sizeof(rank_feature))
     SECTION(bounds, BOUNDS, sizeof(int32_t))
     SECTION(rank_columns, RANK_COLUMNS, sizeof(rank_column))
-    SECTION(set_columns, SET_COLUMNS, sizeof(set_column))
+    SECTION(category_columns, CATEGORY_COLUMNS, sizeof(category_column))
     SECTION(exits, EXITS, sizeof(uint32_t))
     SECTION(folds, FOLDS, sizeof(fold))
+    SECTION(fold_sets, FOLD_SETS, sizeof(fold_set))
     SECTION(fold_pairs, FOLD_PAIRS, sizeof(fold_pair))
     SECTION(fold_joins, FOLD_JOINS, sizeof(fold_join))
     SECTION(leaves, LEAVES, sizeof(float) * f->outputs)

@@ -45,10 +45,13 @@ typedef struct {
 /* A tree of up to 256 leaves as it is folded up for a block of rows: every row has a leaf's number in every slot, and each
  * test keeps one of two. The first slots hold the leaves that stand alone, the next ones pairs of leaves under one test. */
 typedef struct {
-    uint32_t pairs, joins; /* where they begin */
-    uint32_t exits;        /* the leaves: those alone, then both of each pair */
-    uint16_t singles, pairs_count, joins_count, root;
+    uint32_t sets, pairs, joins; /* where they begin */
+    uint32_t exits;              /* the leaves: those alone, then both of each pair */
+    uint16_t sets_count, singles, pairs_count, joins_count, root, spare;
 } fold;
+/* Set n of a fold makes column n behind all columns of codes: 1 where the category, a code, is in the set that begins at
+ * that byte of the bits. */
+typedef struct { uint32_t column, byte; } fold_set;
 typedef struct { uint16_t column; uint8_t bound, spare; } fold_pair;
 /* Slot `left` becomes what is in slot `right` where the test says so. */
 typedef struct { uint16_t column; uint8_t bound, left, right, spare; } fold_join;
@@ -65,8 +68,8 @@ typedef struct {
 /* A code is the part of a rank above `base`, at most 255: a node with bound b goes right if b < code. */
 typedef struct { uint32_t base, missing_right; } rank_column;
 
-/* After the rank columns: 1 where a category, the key in column `key`, is in the set of bits at `bits`. */
-typedef struct { uint32_t key, bits; } set_column;
+/* After the rank columns: the keys of a category, of at most 256, as bytes. */
+typedef struct { uint32_t key; } category_column;
 
 typedef enum {
     IDENTITY, SIGMOID, SOFTMAX, EXPONENTIAL, LOGARITHM_ONE_PLUS_EXP, SIGNED_SQUARE, HINGE, EXPONENTIAL_STANDARD_RATIO,
@@ -90,24 +93,26 @@ typedef struct {
     const rank_feature *rank_features; uint32_t rank_features_count;
     const int32_t *bounds; uint32_t bounds_count;
     const rank_column *rank_columns; uint32_t rank_columns_count;
-    const set_column *set_columns; uint32_t set_columns_count;
+    const category_column *category_columns; uint32_t category_columns_count;
     const uint8_t *heap_low, *heap_high, *heap_bounds; uint32_t heap_count; /* heap_high is NULL up to 256 columns */
     const uint32_t *exits; uint32_t exits_count;
     const fold *folds; uint32_t folds_count;
+    const fold_set *fold_sets; uint32_t fold_sets_count, most_sets; /* of any fold */
     const fold_pair *fold_pairs; uint32_t fold_pairs_count;
     const fold_join *fold_joins; uint32_t fold_joins_count;
     const float *leaves; uint32_t leaves_count;                /* rows */
     const double *scale, *base;                                /* (outputs): margin = sum * scale + base */
 } forest;
 
-static inline uint32_t code_columns(const forest *f) { return f->rank_columns_count + f->set_columns_count; }
+static inline uint32_t code_columns(const forest *f) { return f->rank_columns_count + f->category_columns_count; }
 
 /* Room for the codes, keys and sums of up to `rows` rows, of one thread. */
 typedef struct {
     uint32_t rows;              /* a multiple of BLOCK */
     uint32_t code_stride;       /* bytes from a row's codes to the next row's */
     uint8_t *row_codes;         /* (rows, code_stride) */
-    uint8_t *block_codes;       /* (rows / BLOCK, code columns, BLOCK) */
+    size_t block_stride;        /* bytes from a block's codes to the next block's */
+    uint8_t *block_codes;       /* (rows / BLOCK, code columns and most sets, BLOCK) */
     int32_t *keys;              /* (rows, key columns) */
     double *sums;               /* (rows, outputs) */
     float *partial;             /* (outputs, BLOCK) */
@@ -126,7 +131,7 @@ typedef struct {
     void (*add_blocks)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
     /* Costs of the machine this was written on, in ns, to choose by. */
     int mask_levels;            /* of a heap are done by masks in a block */
-    double step_ns, mask_ns, block_step_ns, exits_ns, walk_ns, pair_ns, join_ns;
+    double step_ns, mask_ns, block_step_ns, exits_ns, walk_ns, pair_ns, join_ns, set_ns;
 } instruction_set;
 
 extern const instruction_set forest_avx512, forest_avx2, forest_neon, forest_portable;

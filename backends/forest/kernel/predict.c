@@ -50,7 +50,8 @@ static double tree_ns(const instruction_set *set, const fold *folds, const tree 
     if (way == FEW) return t->complete ? t->levels * set->step_ns + 1 : t->steps * set->walk_ns + 1;
     if (t->fold) {
         const fold *o = folds + t->fold - 1;
-        return o->pairs_count * set->pair_ns + o->joins_count * set->join_ns + o->singles * set->pair_ns / 2 + set->exits_ns;
+        return o->pairs_count * set->pair_ns + o->joins_count * set->join_ns + o->singles * set->pair_ns / 2 +
+               o->sets_count * set->set_ns + set->exits_ns;
     }
     const int masked = t->levels < set->mask_levels ? t->levels : set->mask_levels;
     const double heap = ((1 << masked) - 1) * set->mask_ns + (t->levels - masked) * set->block_step_ns;
@@ -62,11 +63,12 @@ static uint32_t rounded(uint32_t number, uint32_t multiple) { return (number + m
 static int workspace_new(workspace *w, const forest *f) {
     const size_t columns = code_columns(f);
     w->code_stride = rounded((uint32_t)columns + 8, 64); /* reads of several codes end after the last */
-    const size_t row_bytes = w->code_stride + columns + 4 * (size_t)f->key_columns_count + 8 * (size_t)f->outputs;
+    w->block_stride = (columns + f->most_sets) * BLOCK;
+    const size_t row_bytes = w->code_stride + columns + f->most_sets + 4 * (size_t)f->key_columns_count + 8 * (size_t)f->outputs;
     const size_t fitting = WORKSPACE_BYTES / row_bytes / BLOCK * BLOCK;
     w->rows = fitting < BLOCK ? BLOCK : fitting > WORKSPACE_ROWS ? WORKSPACE_ROWS : (uint32_t)fitting;
     const size_t sizes[] = {
-        w->code_stride * (size_t)w->rows, columns * w->rows, 4 * (size_t)f->key_columns_count * w->rows,
+        w->code_stride * (size_t)w->rows, w->block_stride * (w->rows / BLOCK), 4 * (size_t)f->key_columns_count * w->rows,
         8 * (size_t)f->outputs * w->rows, 4 * (size_t)f->outputs * BLOCK, 256 * (size_t)BLOCK,
     };
     size_t total = 64, at[6];

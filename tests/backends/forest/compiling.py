@@ -12,9 +12,10 @@ from tests.backends.forest.random_forests import Recipe, random_ensemble, random
 from tests.backends.forest.random_models import numbered_model
 
 from servefit.backends.forest._kernel import Forest, instruction_sets
-from servefit.backends.forest.artifact import map_forest, write_forest
-from servefit.backends.forest.backend import _finish
 from servefit.backends.forest.ensemble import read_ensemble
+from servefit.backends.forest.file_format import map_forest
+from servefit.backends.forest.finish import read_finish
+from servefit.backends.forest.layout import write_forest
 
 ROWS = 1100
 BATCHES = (1, 2, 3, 7, 8, 17, 63, 64, 65, 130, ROWS)
@@ -27,7 +28,8 @@ def compiled(
 ) -> dict[str, Any]:
     """Write the forest of ``trees`` to ``file``; gives the facts about its layout."""
     ensemble = read_ensemble(trees, column=column)
-    return dict(write_forest(file, ensemble, _finish(trees, offset, column), truncated_categories=truncated))
+    finish = read_finish(trees, column=column, outlier_offset=offset)
+    return dict(write_forest(file, ensemble, finish, truncated_categories=truncated))
 
 
 @contextmanager

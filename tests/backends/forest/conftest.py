@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.backends.forest.compiling import compiled
-from tests.backends.forest.random_forests import MISSING, Recipe, random_ensemble
+from tests.backends.forest.random_forests import MISSING, Recipe, Tree, random_ensemble
 from tests.backends.forest.random_models import numbered_model, plain_form, random_model
 
 RECIPE = Recipe(
@@ -28,6 +28,12 @@ RECIPE = Recipe(
 )
 
 
+def mixed_trees() -> list[Tree]:
+    """Trees with tests on categories, of which there are no heaps, and trees without."""
+    numerical = replace(RECIPE, trees=6, depth=7, categorical=0.0)
+    return [*random_ensemble(replace(RECIPE, trees=6)).trees, *random_ensemble(numerical).trees]
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "model.forest"
@@ -38,7 +44,7 @@ def small_forest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of a forest of 9 features and 12 outputs: with complete trees and others, categories, and ranks that
     are searched for in two levels."""
     file = tmp_path_factory.mktemp("forest") / "model.forest"
-    compiled(numbered_model(random_ensemble(RECIPE).trees, features=9), file)
+    compiled(numbered_model(mixed_trees(), features=9), file)
     return file.read_bytes()
 
 

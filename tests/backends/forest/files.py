@@ -8,25 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from servefit.backends.forest import artifact
-from servefit.backends.forest.codes import RANK_COLUMN, RANK_FEATURE, SET_COLUMN
-from servefit.backends.forest.folds import FOLD, JOIN, PAIR
+from servefit.backends.forest.codes import CATEGORY_COLUMN, RANK_COLUMN, RANK_FEATURE
+from servefit.backends.forest.file_format import CHECKED_FROM, HEADER, SECTIONS, TREE
+from servefit.backends.forest.folds import FOLD, JOIN, PAIR, SET
 from servefit.backends.forest.walks import KEY_COLUMN, NARROW, WIDE
 
 _KINDS: dict[str, Any] = {
     "key_columns": KEY_COLUMN,
     "categories": "<u4",
     "bits": "<u4",
-    "trees": artifact._TREE,
+    "trees": TREE,
     "rank_features": RANK_FEATURE,
     "bounds": "<i4",
     "rank_columns": RANK_COLUMN,
-    "set_columns": SET_COLUMN,
+    "category_columns": CATEGORY_COLUMN,
     "heap_low": "u1",
     "heap_high": "u1",
     "heap_bounds": "u1",
     "exits": "<u4",
     "folds": FOLD,
+    "fold_sets": SET,
     "fold_pairs": PAIR,
     "fold_joins": JOIN,
     "scale": "<f8",
@@ -46,11 +47,11 @@ class ForestFile:
 
     @property
     def header(self) -> Any:
-        return np.frombuffer(self._content, dtype=artifact._HEADER, count=1)[0]
+        return np.frombuffer(self._content, dtype=HEADER, count=1)[0]
 
     def section(self, name: str) -> Any:
         """Where the array ``name`` begins, and how many entries it has."""
-        return self.header["sections"][artifact._SECTIONS.index(name)]
+        return self.header["sections"][SECTIONS.index(name)]
 
     def array(self, name: str) -> np.ndarray:
         header, section = self.header, self.section(name)
@@ -73,5 +74,5 @@ class ForestFile:
         self.header["size"] = len(self._content)
 
     def sealed(self) -> bytes:
-        self.header["checksum"] = zlib.crc32(self._content[16:])
+        self.header["checksum"] = zlib.crc32(self._content[CHECKED_FROM:])
         return bytes(self._content)

@@ -12,8 +12,8 @@ from tests.backends.forest.compiling import opened
 from tests.backends.forest.files import ForestFile
 
 from servefit.backends.forest._kernel import Forest
-from servefit.backends.forest.artifact import map_forest
 from servefit.backends.forest.backend import ForestBackend
+from servefit.backends.forest.file_format import map_forest
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError
 
@@ -141,8 +141,16 @@ def all_categories(content: ForestFile) -> None:
 
 
 def without_columns(content: ForestFile) -> None:
-    emptied("rank_features", "rank_columns", "set_columns", "folds")(content)
+    emptied("rank_features", "rank_columns", "category_columns", "folds", "fold_sets")(content)
     content.array("heap_low")[:] = 0
+
+
+def all_complete(content: ForestFile) -> None:
+    header("complete_count", len(content.array("trees")))(content)
+
+
+def set_at_the_end(content: ForestFile) -> None:
+    content.array("fold_sets")["bytes"][0] = content.array("bits").nbytes - 63
 
 
 def exit_of(which: Callable[[np.ndarray], Any], value: int) -> Change:
@@ -211,7 +219,7 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "an infinite offset": ("a parameter is not finite", header("offset", -np.inf)),
     "more complete trees than trees": ("it has fewer trees than it says", header("complete_count", 13)),
     "fewer complete trees": ("complete trees do not come first", header("complete_count", 0)),
-    "more complete trees": ("complete trees do not come first", header("complete_count", 12)),
+    "more complete trees": ("complete trees do not come first", header("complete_count", 11)),
     **{
         f"{what} of {name}": (OUTSIDE, section(name, **places))
         for name in ("nodes", "heap_high", "leaves", "base", "exits")
@@ -255,9 +263,15 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "a search that goes astray": ("a search among bounds leaves its level", search_outside),
     "columns that end early": ("columns do not exist", entry("rank_features", last, "columns_end", 0)),
     "columns that end late": ("columns do not exist", entry("rank_features", last, "columns_end", 1024)),
-    "a set's other key": ("a set lies outside the table of bits", entry("set_columns", any_, "key", 99)),
-    "a set's numerical key": ("a set lies outside the table of bits", entry("set_columns", any_, "key", 0)),
-    "a set's other bits": ("a set lies outside the table of bits", entry("set_columns", any_, "bits", 2**32 - 1)),
+    "categories of another key": ("of no category, or of too many", entry("category_columns", any_, "key", 99)),
+    "categories of a number": ("of no category, or of too many", entry("category_columns", any_, "key", 0)),
+    "categories without walks": ("categories are tested by no tree", all_complete),
+    "a set of a number's code": ("a set is of no category", entry("fold_sets", any_, "column", 0)),
+    "a set of another column": ("a set is of no category", entry("fold_sets", any_, "column", 2**32 - 1)),
+    "a set's bits from outside": ("a set lies outside the table of bits", entry("fold_sets", any_, "bytes", 2**32 - 1)),
+    "a set's bits to outside": ("a set lies outside the table of bits", set_at_the_end),
+    "sets behind the sets": ("a fold's tests do not exist", entry("folds", any_, "sets", 2**32 - 1)),
+    "a fold of 257 sets": ("a fold's tests do not exist", entry("folds", any_, "sets_count", 257)),
     "a heap's other column": ("a heap's column does not exist", entry("heap_low", any_, None, 255)),
     "a tree's other output": ("an output that does not exist", entry("trees", any_, "output", 12)),
     "nine levels": ("a heap has too many levels", entry("trees", any_, "levels", 9)),

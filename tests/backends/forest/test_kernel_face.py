@@ -13,7 +13,7 @@ import pytest
 from tests.backends.forest.compiling import predictions
 
 from servefit.backends.forest._kernel import FORMAT_VERSION, Forest, instruction_sets
-from servefit.backends.forest.artifact import VERSION, map_forest
+from servefit.backends.forest.file_format import VERSION, map_forest
 
 FEATURES, OUTPUTS = 9, 12
 

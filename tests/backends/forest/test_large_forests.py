@@ -19,7 +19,8 @@ from tests.backends.forest.random_forests import (
 )
 from tests.backends.forest.random_models import numbered_model
 
-from servefit.backends.forest.choosing import MAX_COLUMNS, MAX_SETS
+from servefit.backends.forest.choosing import MAX_COLUMNS
+from servefit.backends.forest.codes import MOST_CATEGORIES
 from servefit.backends.forest.ensemble import read_ensemble
 
 RECIPE = Recipe(
@@ -90,12 +91,20 @@ def test_heaps_are_cut_where_their_trees_test_too_many_features(file: Path) -> N
     assert not content.array("trees")["complete"].any()
 
 
-def test_trees_with_more_sets_than_pay_are_walked_through(file: Path) -> None:
-    recipe = replace(RECIPE, tested=4, trees=12, categorical=0.9)
+def test_tests_are_on_hundreds_of_sets_of_categories(file: Path) -> None:
+    recipe = replace(RECIPE, tested=4, trees=40, depth=5, categorical=1.0)
     model = numbered_model(random_ensemble(recipe).trees, features=recipe.features, dtype="float64")
-    assert len(read_ensemble(model, column=None).sets) > MAX_SETS
+    assert len(read_ensemble(model, column=None).sets) > 512
     assert_same_leaves(recipe, file)
-    assert not len(ForestFile.read(file).array("set_columns"))
+    assert len(ForestFile.read(file).array("fold_sets")) > 512
+
+
+@pytest.mark.parametrize("known", [MOST_CATEGORIES, MOST_CATEGORIES + 1])
+def test_trees_are_folded_as_long_as_a_byte_tells_their_categories_apart(known: int, file: Path) -> None:
+    test = replace(numerical(0, 0.0, 1), operator=None, categories=tuple(range(0, 2 * known, 2)))
+    rows = np.array([*range(-1, 2 * known + 2), np.nan], dtype=np.float32)[:, np.newaxis]
+    check([[test, None, None], [numerical(0, 7.0, 1), None, None]], 1, rows, file)
+    assert len(ForestFile.read(file).array("fold_sets")) == (1 if known == MOST_CATEGORIES else 0)
 
 
 @pytest.mark.parametrize("categorical", [0.0, 0.5])

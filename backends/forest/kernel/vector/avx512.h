@@ -87,8 +87,22 @@ static inline void take_own_ways(const forest *f, const workspace *w, uint32_t r
     }
 }
 
-static places places_by_folding(const forest *f, const fold *o, const uint8_t *codes, uint8_t *slots) {
+/* Which rows' categories, as codes, are in the set that begins at `bits`: a byte of it from a register, and a bit of that. */
+ALWAYS_INLINE uint64_t mask_in_set(const uint8_t *codes, const uint8_t *bits) {
+    const __m512i code = _mm512_load_si512(codes), lowest = _mm512_set1_epi8(7);
+    const __m512i byte = _mm512_and_si512(_mm512_srli_epi16(code, 3), _mm512_set1_epi8(31));
+    const __m512i powers = _mm512_set1_epi64((long long)0x8040201008040201);
+    const __m512i bit = _mm512_shuffle_epi8(powers, _mm512_and_si512(code, lowest));
+    return _mm512_test_epi8_mask(_mm512_permutexvar_epi8(byte, _mm512_loadu_si512(bits)), bit);
+}
+
+static places places_by_folding(const forest *f, const fold *o, uint8_t *codes, uint8_t *slots) {
     const __m512i one = _mm512_set1_epi8(1), two = _mm512_set1_epi8(2);
+    for (uint32_t n = 0; n < o->sets_count; n++) {
+        const fold_set set = f->fold_sets[o->sets + n];
+        const uint64_t in = mask_in_set(codes + (size_t)set.column * BLOCK, (const uint8_t *)f->bits + set.byte);
+        _mm512_store_si512(codes + (size_t)(code_columns(f) + n) * BLOCK, _mm512_maskz_mov_epi8(in, one));
+    }
     __m512i leaf = _mm512_setzero_si512();
     uint8_t *slot = slots;
     for (int n = 0; n < o->singles; n++, slot += BLOCK) {

@@ -47,8 +47,14 @@ static inline void take_own_ways(const forest *f, const workspace *w, uint32_t r
     }
 }
 
-/* Compilers make vectors of these loops. */
-static places places_by_folding(const forest *f, const fold *o, const uint8_t *codes, uint8_t *slots) {
+/* Compilers make vectors of these loops, but for the first. */
+static places places_by_folding(const forest *f, const fold *o, uint8_t *codes, uint8_t *slots) {
+    for (uint32_t n = 0; n < o->sets_count; n++) {
+        const fold_set set = f->fold_sets[o->sets + n];
+        const uint8_t *code = codes + (size_t)set.column * BLOCK, *bits = (const uint8_t *)f->bits + set.byte;
+        uint8_t *to = codes + (size_t)(code_columns(f) + n) * BLOCK;
+        for (int r = 0; r < BLOCK; r++) to[r] = bits[code[r] >> 3] >> (code[r] & 7) & 1;
+    }
     uint8_t *slot = slots, leaf = 0;
     for (int n = 0; n < o->singles; n++, slot += BLOCK) memset(slot, leaf++, BLOCK);
     for (int n = 0; n < o->pairs_count; n++, slot += BLOCK, leaf += 2) {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from servefit.backends.forest.artifact import _HEADER, _SECTIONS
 from servefit.backends.forest.backend import ForestBackend
+from servefit.backends.forest.file_format import HEADER, SECTIONS
 from servefit.backends.forest.walks import NARROW, WIDE
 from servefit.backends.model import Model
 from servefit.backends.types import Target
@@ -97,8 +97,8 @@ def write_artifact(name: str, train: Callable[[Path], None], folder: Path) -> Pa
 def write_widened(artifact: Path, file: Path) -> None:
     """The same forest with nodes of the wider kind, which the backend writes only for large ones."""
     content = artifact.read_bytes()
-    header = np.frombuffer(content[: _HEADER.itemsize], _HEADER)[0].copy()
-    places = zip(_SECTIONS, header["sections"], strict=True)
+    header = np.frombuffer(content[: HEADER.itemsize], HEADER)[0].copy()
+    places = zip(SECTIONS, header["sections"], strict=True)
     sections = {name: (int(place["begin"]), int(place["count"])) for name, place in places}
     begin, count = sections["nodes"]
     narrow = np.frombuffer(content, NARROW, count, begin)
@@ -106,16 +106,16 @@ def write_widened(artifact: Path, file: Path) -> None:
     wide["bound"], wide["step"] = narrow["bound"], narrow["step"]
     wide["column"] = narrow["column"] & 0x7FFF | (narrow["column"] & 0x8000).astype(np.uint32) << 16
     end = -(-len(content) // 64) * 64
-    header["sections"]["begin"][_SECTIONS.index("nodes")] = end
+    header["sections"]["begin"][SECTIONS.index("nodes")] = end
     header["wide_nodes"], header["size"] = 1, end + wide.nbytes
-    whole = bytearray(header.tobytes() + content[_HEADER.itemsize :].ljust(end - _HEADER.itemsize, b"\0"))
+    whole = bytearray(header.tobytes() + content[HEADER.itemsize :].ljust(end - HEADER.itemsize, b"\0"))
     whole += wide.tobytes()
     whole[12:16] = zlib.crc32(memoryview(whole)[16:]).to_bytes(4, "little")
     file.write_bytes(whole)
 
 
 def features_of(artifact: Path) -> int:
-    return int(np.frombuffer(artifact.read_bytes()[: _HEADER.itemsize], _HEADER)["features"][0])
+    return int(np.frombuffer(artifact.read_bytes()[: HEADER.itemsize], HEADER)["features"][0])
 
 
 def write_all(models: Mapping[str, Callable[[Path], None]], folder: Path) -> list[Path]:

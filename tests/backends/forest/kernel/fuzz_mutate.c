@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { SIZE_AT = 16, SECTIONS_AT = 88, SECTIONS = 19, HEADER = SECTIONS_AT + 16 * SECTIONS };
+enum { SIZE_AT = 16, SECTIONS_AT = 88, SECTIONS = 20, HEADER = SECTIONS_AT + 16 * SECTIONS };
 
 size_t LLVMFuzzerMutate(uint8_t *input, size_t size, size_t most);
 size_t LLVMFuzzerCustomMutator(uint8_t *input, size_t size, size_t most, unsigned seed);

@@ -77,11 +77,12 @@ static void *moved(const void *from, size_t size) {
     DO(rank_features, f->rank_features_count * sizeof *f->rank_features) \
     DO(bounds, f->bounds_count * sizeof *f->bounds) \
     DO(rank_columns, f->rank_columns_count * sizeof *f->rank_columns) \
-    DO(set_columns, f->set_columns_count * sizeof *f->set_columns) \
+    DO(category_columns, f->category_columns_count * sizeof *f->category_columns) \
     DO(heap_low, f->heap_count) \
     DO(heap_bounds, f->heap_count) \
     DO(exits, f->exits_count * sizeof *f->exits) \
     DO(folds, f->folds_count * sizeof *f->folds) \
+    DO(fold_sets, f->fold_sets_count * sizeof *f->fold_sets) \
     DO(fold_pairs, f->fold_pairs_count * sizeof *f->fold_pairs) \
     DO(fold_joins, f->fold_joins_count * sizeof *f->fold_joins) \
     DO(leaves, (size_t)f->leaves_count * f->outputs * sizeof *f->leaves) \

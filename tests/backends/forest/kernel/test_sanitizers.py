@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from servefit.backends.forest._kernel import Forest, instruction_sets
-from servefit.backends.forest.artifact import _HEADER, _SECTIONS, _TREE, map_forest
+from servefit.backends.forest.file_format import HEADER, SECTIONS, TREE, map_forest
 from servefit.backends.forest.walks import NARROW
 
 ADDRESSES = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -37,7 +37,7 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 def predicted(artifact: Path, rows: np.ndarray, instructions: str, threads: int) -> np.ndarray:
     """By the kernel that Python loads: the predictions of each batch size one after the other."""
     forest = Forest(map_forest(artifact), threads=threads, instructions=instructions)
-    outputs = int(np.frombuffer(artifact.read_bytes()[: _HEADER.itemsize], _HEADER)["outputs"][0])
+    outputs = int(np.frombuffer(artifact.read_bytes()[: HEADER.itemsize], HEADER)["outputs"][0])
     all_out = np.empty((len(BATCHES), len(rows), outputs), np.float32)
     for size, out in zip(BATCHES, all_out, strict=True):
         for begin in range(0, len(rows), size):
@@ -51,7 +51,7 @@ def test_predictions_stay_inside_their_memory_and_are_those_of_the_loaded_kernel
     build: Build, artifacts: Artifacts, tmp_path: Path, name: str
 ) -> None:
     program, artifact = build("predict.c", *ADDRESSES), artifacts("models")[name]
-    features = int(np.frombuffer(artifact.read_bytes()[: _HEADER.itemsize], _HEADER)["features"][0])
+    features = int(np.frombuffer(artifact.read_bytes()[: HEADER.itemsize], HEADER)["features"][0])
     rows = np.fromfile(artifact.with_suffix(".rows"), np.float32).reshape(-1, features)
     for instructions in instruction_sets():
         for threads in (1, 3):
@@ -77,7 +77,7 @@ def test_threads_that_are_met_awake_and_asleep_do_not_race(
 def changed(content: bytes, generator: np.random.Generator) -> bytes:
     """Some bits flipped, or some numbers of 32 bits replaced, a third of them in the header."""
     result = np.frombuffer(content.ljust(-(-len(content) // 4) * 4, b"\0"), np.uint32).copy()
-    words = _HEADER.itemsize // 4
+    words = HEADER.itemsize // 4
     for _ in range(generator.integers(1, 4)):
         at = generator.integers(4, words) if generator.random() < 1 / 3 else generator.integers(words, len(result))
         kind = generator.integers(4)
@@ -113,17 +113,17 @@ def test_rows_that_a_block_lacks_end_their_walks_inside_the_nodes(
     artifact = artifacts("models")["walks"]
     content = bytearray(artifact.read_bytes())
     content += b"\0" * (-len(content) % 64)
-    header = np.frombuffer(content[: _HEADER.itemsize], _HEADER).copy()
-    places = {name: header["sections"][0][nth] for nth, name in enumerate(_SECTIONS)}
+    header = np.frombuffer(content[: HEADER.itemsize], HEADER).copy()
+    places = {name: header["sections"][0][nth] for nth, name in enumerate(SECTIONS)}
     nodes = np.zeros(83, NARROW)
     nodes["bound"], nodes["step"][0], nodes["step"][1:80:2] = np.float32(-1).view(np.int32), 1, 2
     header["size"] = len(content) + nodes.nbytes
     places["nodes"]["begin"], places["nodes"]["count"] = len(content), len(nodes)
-    trees = np.frombuffer(content, _TREE, places["trees"]["count"], places["trees"]["begin"])
+    trees = np.frombuffer(content, TREE, places["trees"]["count"], places["trees"]["begin"])
     trees["root"], trees["levels"] = 0, 0
     begin, size = int(places["exits"]["begin"]), 4 * int(places["exits"]["count"])
     content[begin : begin + size] = bytes(size)
-    content[: _HEADER.itemsize] = header.tobytes()
+    content[: HEADER.itemsize] = header.tobytes()
     crafted, program = tmp_path / "crafted.forest", build("predict.c", *ADDRESSES)
     crafted.write_bytes(bytes(content) + nodes.tobytes())
     for instructions in instruction_sets():
