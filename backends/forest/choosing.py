@@ -21,9 +21,9 @@ MAX_COLUMNS = 1024
 """Codes of more columns would take the cache from the trees."""
 MAX_FOLD_LEAVES = 256
 
-# What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/forest.py). Only their ratios matter.
+# What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/forest_costs.py). Only their ratios matter.
 _MASKED_LEVELS, _MASK_NS, _LEVEL_NS, _STEP_NS = 5, 1.0, 29.0, 64 * 0.9
-_SINGLE_NS, _PAIR_NS, _JOIN_NS, _SET_NS = 0.5, 1.0, 1.75, 3.0
+_PAIR_NS, _JOIN_NS, _SET_NS = 1.0, 1.75, 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def _choose(ensemble: Ensemble, most: int, foldable: np.ndarray) -> Choice:
 def _fold_ns(ensemble: Ensemble) -> np.ndarray:
     """What folding up each tree would cost."""
     tests = np.flatnonzero(~ensemble.is_leaf)
-    leaf_children = ensemble.is_leaf[ensemble.left[tests]].astype(int) + ensemble.is_leaf[ensemble.right[tests]]
-    ns = np.array([_JOIN_NS, _JOIN_NS + _SINGLE_NS, _PAIR_NS])[leaf_children]
+    over_leaves = ensemble.is_leaf[ensemble.left[tests]] & ensemble.is_leaf[ensemble.right[tests]]
+    ns = np.where(over_leaves, _PAIR_NS, _JOIN_NS)
     ns += _SET_NS * (ensemble.category_set[tests] >= 0)
     return np.bincount(ensemble.tree[tests], ns, len(ensemble.roots))

@@ -50,8 +50,7 @@ static double tree_ns(const instruction_set *set, const fold *folds, const tree 
     if (way == FEW) return t->complete ? t->levels * set->step_ns + 1 : t->steps * set->walk_ns + 1;
     if (t->fold) {
         const fold *o = folds + t->fold - 1;
-        return o->pairs_count * set->pair_ns + o->joins_count * set->join_ns + o->singles * set->pair_ns / 2 +
-               o->sets_count * set->set_ns + set->exits_ns;
+        return o->pairs_count * set->pair_ns + o->joins_count * set->join_ns + o->sets_count * set->set_ns + set->exits_ns;
     }
     const int masked = t->levels < set->mask_levels ? t->levels : set->mask_levels;
     const double heap = ((1 << masked) - 1) * set->mask_ns + (t->levels - masked) * set->block_step_ns;

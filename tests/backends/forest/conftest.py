@@ -7,31 +7,14 @@ from pathlib import Path
 
 import pytest
 from tests.backends.forest.compiling import compiled
-from tests.backends.forest.random_forests import MISSING, Recipe, Tree, random_ensemble
+from tests.backends.forest.random_forests import ORDINARY, Tree, random_ensemble
 from tests.backends.forest.random_models import numbered_model, plain_form, random_model
-
-RECIPE = Recipe(
-    seed=0,
-    dtype="float32",
-    features=9,
-    tested=9,
-    trees=12,
-    depth=13,
-    splitting=0.9,
-    thresholds=40,
-    categorical=0.4,
-    largest_category=40,
-    operators=("<", ">="),
-    truncated_categories=False,
-    missing=MISSING,
-    counted="",
-)
 
 
 def mixed_trees() -> list[Tree]:
     """Trees with tests on categories, of which there are no heaps, and trees without."""
-    numerical = replace(RECIPE, trees=6, depth=7, categorical=0.0)
-    return [*random_ensemble(replace(RECIPE, trees=6)).trees, *random_ensemble(numerical).trees]
+    numerical = replace(ORDINARY, trees=6, depth=7, categorical=0.0)
+    return [*random_ensemble(replace(ORDINARY, trees=6)).trees, *random_ensemble(numerical).trees]
 
 
 @pytest.fixture
@@ -53,5 +36,5 @@ def vector_forest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """As ``small_forest``, with leaves that are vectors of 3 outputs."""
     file = tmp_path_factory.mktemp("forest") / "model.forest"
     form = replace(plain_form(classes=3), all_classes=True)
-    compiled(random_model(random_ensemble(RECIPE), form), file)
+    compiled(random_model(random_ensemble(ORDINARY), form), file)
     return file.read_bytes()

@@ -48,6 +48,24 @@ class Recipe:
     counted: str
 
 
+ORDINARY = Recipe(
+    seed=0,
+    dtype="float32",
+    features=9,
+    tested=9,
+    trees=12,
+    depth=13,
+    splitting=0.9,
+    thresholds=40,
+    categorical=0.4,
+    largest_category=40,
+    operators=("<", ">="),
+    truncated_categories=False,
+    missing=MISSING,
+    counted="",
+)
+
+
 def recipes(*, features: Sequence[int] = (1, 30, 300), trees: int = 60) -> st.SearchStrategy[Recipe]:
     return st.builds(
         Recipe,

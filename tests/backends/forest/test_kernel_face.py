@@ -62,7 +62,7 @@ def test_room_that_cannot_be_written_to_is_refused(mapped: mmap.mmap) -> None:
     with pytest.raises(ValueError, match="read-only"):
         Forest(mapped).predict(rows(3), out)
     with pytest.raises(BufferError):
-        Forest(mapped).predict(rows(3), bytes(3 * OUTPUTS * 4))  # type: ignore[arg-type]
+        Forest(mapped).predict(rows(3), bytes(3 * OUTPUTS * 4))
 
 
 def test_rows_that_do_not_lie_side_by_side_are_refused(mapped: mmap.mmap) -> None:
@@ -119,7 +119,7 @@ def test_a_file_that_lies_across_cache_lines_is_refused(small_forest: bytes) -> 
     shifted = np.frombuffer(b"\0" * 128 + small_forest, dtype=np.uint8)
     begin = 1 - shifted.ctypes.data % 64 + 64
     with pytest.raises(ValueError, match="multiple of 64 bytes"):
-        Forest(shifted[begin:])  # type: ignore[arg-type]
+        Forest(shifted[begin:])
 
 
 def test_two_forests_of_one_file_predict_side_by_side(mapped: mmap.mmap) -> None:
@@ -168,7 +168,7 @@ def test_a_second_thread_is_refused_while_one_predicts(mapped: mmap.mmap) -> Non
 def test_rows_that_lie_between_two_floats_are_refused(mapped: mmap.mmap) -> None:
     shifted = memoryview(bytearray(FEATURES * 4 + 1))[1:]
     with pytest.raises(ValueError, match="were expected"):
-        Forest(mapped).predict(shifted, room(1))  # type: ignore[arg-type]
+        Forest(mapped).predict(shifted, room(1))
 
 
 def test_a_file_that_was_refused_can_be_let_go_of(mapped: mmap.mmap) -> None:
@@ -182,7 +182,7 @@ def test_a_file_that_was_refused_can_be_let_go_of(mapped: mmap.mmap) -> None:
 
 def test_memory_that_could_still_be_written_to_is_refused(small_forest: bytes) -> None:
     with pytest.raises(ValueError, match="could be written to"):
-        Forest(bytearray(small_forest))  # type: ignore[arg-type]
+        Forest(bytearray(small_forest))
 
 
 @pytest.mark.filterwarnings("ignore:This process")  # Python 3.12 warns of forks of processes with threads

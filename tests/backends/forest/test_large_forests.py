@@ -11,7 +11,7 @@ from tests.backends.forest.compiling import assert_same_leaves, compiled, predic
 from tests.backends.forest.files import ForestFile
 from tests.backends.forest.random_forests import (
     OPERATORS,
-    Recipe,
+    ORDINARY,
     Split,
     Tree,
     random_ensemble,
@@ -23,8 +23,8 @@ from servefit.backends.forest.choosing import MAX_COLUMNS
 from servefit.backends.forest.codes import MOST_CATEGORIES
 from servefit.backends.forest.ensemble import read_ensemble
 
-RECIPE = Recipe(
-    seed=0,
+RECIPE = replace(
+    ORDINARY,
     dtype="float64",
     features=30,
     tested=20,
@@ -33,11 +33,8 @@ RECIPE = Recipe(
     splitting=1.0,
     thresholds=12,
     categorical=0.0,
-    largest_category=40,
     operators=OPERATORS,
-    truncated_categories=False,
     missing=("either",),
-    counted="",
 )
 
 

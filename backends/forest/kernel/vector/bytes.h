@@ -68,7 +68,10 @@ static places places_by_folding(const forest *f, const fold *o, uint8_t *codes, 
         const uint8_t *restrict code = codes + (size_t)join.column * BLOCK;
         uint8_t *restrict left = slots + (size_t)join.left * BLOCK;
         const uint8_t *restrict right = slots + (size_t)join.right * BLOCK;
-        for (int r = 0; r < BLOCK; r++) left[r] = code[r] > join.bound ? right[r] : left[r];
+        for (int r = 0; r < BLOCK; r++) {
+            const uint8_t taken = (uint8_t)-(code[r] > join.bound); /* all bits or none: no branch to keep from vectors */
+            left[r] ^= (uint8_t)((left[r] ^ right[r]) & taken);
+        }
     }
     places p;
     memcpy(p.of, slots + (size_t)o->root * BLOCK, BLOCK);
