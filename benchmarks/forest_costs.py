@@ -3,7 +3,7 @@ kernel's instruction sets.
 
     python -m benchmarks.forest_costs [--rounds 15]
 
-Trees of regular shapes are timed, with one thread on one CPU: a block of 64 rows, and rows one at a time. Costs are
+Trees of regular shapes are timed, with one thread on one CPU: blocks of 64 rows, and few rows at a time. Costs are
 differences between shapes that differ in one part, divided by how many of it there are; the trees of a shape fit the
 second-level cache. In a round every shape is timed once, and what is printed are medians over the rounds. Prints one
 JSON object.
@@ -137,8 +137,8 @@ class Shape:
         return self._tree_ns(instructions, len(self._rows)) / BLOCKS
 
     def row_ns(self, instructions: str) -> float:
-        """A tree and a row, one row at a time."""
-        return self._tree_ns(instructions, 1) / len(self._rows)
+        """A tree and a row, eight rows at a time: about where blocks begin to pay."""
+        return self._tree_ns(instructions, 8) / len(self._rows)
 
     def _tree_ns(self, instructions: str, together: int) -> float:
         """A tree and all rows, so many at a time."""
@@ -168,6 +168,7 @@ def shapes_in(folder: Path) -> dict[str, Shape]:
     return {
         **{f"depth {depth}": Shape(folder, f"depth {depth}", complete(depth), 100) for depth in (1, 4, 5, 8)},
         "depth 10": Shape(folder, "depth 10", complete(10), 16),
+        "depth 12": Shape(folder, "depth 12", complete(12), 4),
         "16 pairs": Shape(folder, "16 pairs", five_levels, 100),
         "16 pairs and 16 joins more": Shape(folder, "joins", on_a_stem(complete(5, pair)), 100),
         "16 joins more": Shape(folder, "leaves", on_a_stem(complete(4, (None, pair))), 100),
@@ -185,6 +186,8 @@ def costs(shapes: dict[str, Shape], instructions: str) -> dict[str, float]:
     folded = block("16 pairs")
     # A tree has a leaf more than tests, so there is a leaf that stands alone for every join that has no pair.
     join = (block("16 joins more") - folded) / 16
+    # Heaps have eight levels, and rows walk on for two, or four.
+    on = (block("depth 12") - block("depth 10")) / BLOCK / 2
     return {
         "mask": mask,
         "level below the masks": (block("depth 8") - block("depth 5")) / 3,
@@ -194,6 +197,8 @@ def costs(shapes: dict[str, Shape], instructions: str) -> dict[str, float]:
         "set": (block("16 pairs of categories") - folded) / (31 + STEM),
         "step of a row through a heap": shapes["depth 8"].row_ns(instructions) / 8,
         "step of a row's walk": shapes["depth 10"].row_ns(instructions) / 10,
+        "leaving a heap to walk on, a row": (block("depth 10") - block("depth 8")) / BLOCK - 2 * on,
+        "step of a row that walks on": on,
     }
 
 

@@ -22,8 +22,9 @@ MAX_COLUMNS = 1024
 MAX_FOLD_LEAVES = 256
 
 # What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/forest_costs.py). Only their ratios matter.
-_MASKED_LEVELS, _MASK_NS, _LEVEL_NS, _STEP_NS = 5, 1.0, 29.0, 64 * 0.9
-_PAIR_NS, _JOIN_NS, _SET_NS = 1.0, 1.75, 3.0
+_MASKED_LEVELS, _MASK_NS, _LEVEL_NS = 5, 1.1, 38.0
+_LEAVE_NS, _STEP_NS = 64 * 3.3, 64 * 1.0
+_PAIR_NS, _JOIN_NS, _SET_NS = 1.8, 2.2, 2.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ def _choose(ensemble: Ensemble, most: int, foldable: np.ndarray) -> Choice:
     levels = np.arange(most + 1)
     beyond_masks = np.maximum(levels - _MASKED_LEVELS, 0)
     heap_ns = (2.0 ** np.minimum(levels, _MASKED_LEVELS) - 1) * _MASK_NS + _LEVEL_NS * beyond_masks
-    way_ns = heap_ns[:, np.newaxis] + _STEP_NS * on
+    way_ns = heap_ns[:, np.newaxis] + _LEAVE_NS * (on > 0) + _STEP_NS * on
     best = np.where(deepest <= most, deepest, np.argmin(way_ns, axis=0))
     best[ensemble.tree[ensemble.category_set >= 0]] = 0  # heaps have no tests on categories
     folded = foldable & (_fold_ns(ensemble) < way_ns[best, np.arange(trees)])

@@ -17,7 +17,7 @@ static int runs_here(void) {
 
 const instruction_set forest_avx2 = {
     "avx2", runs_here, encode, add_few, add_blocks,
-    .mask_levels = MASK_LEVELS, .step_ns = 0.85, .mask_ns = 2.0, .block_step_ns = 45, .exits_ns = 40, .walk_ns = 1.0,
-    .pair_ns = 1.4, .join_ns = 2.2, .set_ns = 60,
+    .mask_levels = MASK_LEVELS, .step_ns = 0.7, .walk_ns = 1.4, .mask_ns = 1.5, .level_ns = 49, .exits_ns = 55,
+    .pair_ns = 1.8, .join_ns = 2.1, .set_ns = 45, .leave_ns = 2.9, .on_ns = 1.0,
 };
 #endif

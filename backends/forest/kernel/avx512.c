@@ -19,7 +19,7 @@ static int runs_here(void) {
 
 const instruction_set forest_avx512 = {
     "avx512", runs_here, encode, add_few, add_blocks,
-    .mask_levels = MASK_LEVELS, .step_ns = 0.85, .mask_ns = 1.0, .block_step_ns = 29, .exits_ns = 22, .walk_ns = 1.0,
-    .pair_ns = 1.0, .join_ns = 1.75, .set_ns = 3,
+    .mask_levels = MASK_LEVELS, .step_ns = 0.7, .walk_ns = 1.4, .mask_ns = 1.1, .level_ns = 38, .exits_ns = 15,
+    .pair_ns = 1.8, .join_ns = 2.2, .set_ns = 2.1, .leave_ns = 3.3, .on_ns = 1.0,
 };
 #endif

@@ -80,19 +80,25 @@ static inline void add_tree(const forest *f, workspace *w, uint32_t row, const t
     for (int r = 0; r < BLOCK; r++) partial[r] += value[r];
 }
 
-/* The trees whose heaps fit the second-level cache go through all blocks before the next ones do. Leaves are added up in
- * float32 within such a group, groups in float64. */
+/* The trees that fit the second-level cache go through all blocks before the next ones do. Leaves are added up in float32
+ * within such a group, groups in float64. */
 #define GROUP_BYTES (256u << 10)
 #define GROUP_TREES 128u
+
+/* What a block reads of a tree, at most. */
+static size_t tree_bytes(const forest *f, uint32_t number) {
+    const tree *t = f->trees + number;
+    if (t->fold) return 8u * f->folds[t->fold - 1].joins_count + 12u * f->folds[t->fold - 1].pairs_count;
+    const size_t heap = (size_t)7 << t->levels;
+    if (t->complete) return heap;
+    const uint32_t next = number + 1 < f->trees_count ? t[1].root : f->nodes_count;
+    return heap + (next > t->root ? next - t->root : 0) * (f->wide_nodes ? sizeof(wide_node) : sizeof(narrow_node));
+}
 
 static uint32_t group_end(const forest *f, uint32_t begin, uint32_t end) {
     size_t bytes = 0;
     uint32_t t = begin;
-    while (t < end && t - begin < GROUP_TREES && (bytes < GROUP_BYTES || t == begin)) {
-        const tree *next = f->trees + t++;
-        if (next->fold) bytes += 8u * f->folds[next->fold - 1].joins_count + 12u * f->folds[next->fold - 1].pairs_count;
-        else bytes += (size_t)7 << next->levels;
-    }
+    while (t < end && t - begin < GROUP_TREES && (bytes < GROUP_BYTES || t == begin)) bytes += tree_bytes(f, t++);
     return t;
 }
 

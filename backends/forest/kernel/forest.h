@@ -129,9 +129,11 @@ typedef struct {
     void (*encode)(const forest *, workspace *, const float *rows, uint32_t count, int in_blocks);
     void (*add_few)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
     void (*add_blocks)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
-    /* Costs of the machine this was written on, in ns, to choose by. */
+    /* Costs on a Zen 4 core, in ns, to choose by (benchmarks/forest_costs.py). */
     int mask_levels;            /* of a heap are done by masks in a block */
-    double step_ns, mask_ns, block_step_ns, exits_ns, walk_ns, pair_ns, join_ns, set_ns;
+    double step_ns, walk_ns;    /* a step of one of eight rows, through a heap or along nodes */
+    double mask_ns, level_ns, exits_ns, pair_ns, join_ns, set_ns; /* of a block */
+    double leave_ns, on_ns;     /* a row of a block that leaves a heap to walk on, and each of its steps */
 } instruction_set;
 
 extern const instruction_set forest_avx512, forest_avx2, forest_neon, forest_portable;

@@ -7,6 +7,6 @@ static int runs_here(void) { return 1; }
 
 const instruction_set forest_portable = {
     "portable", runs_here, encode, add_few, add_blocks,
-    .mask_levels = MASK_LEVELS, .step_ns = 0.85, .mask_ns = 0, .block_step_ns = 45, .exits_ns = 40, .walk_ns = 1.0,
-    .pair_ns = 1.8, .join_ns = 3.0, .set_ns = 60,
+    .mask_levels = MASK_LEVELS, .step_ns = 0.7, .walk_ns = 1.4, .mask_ns = 0, .level_ns = 35, .exits_ns = 110,
+    .pair_ns = 2.4, .join_ns = 3.5, .set_ns = 45, .leave_ns = 3.3, .on_ns = 1.0,
 };

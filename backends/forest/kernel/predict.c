@@ -53,8 +53,8 @@ static double tree_ns(const instruction_set *set, const fold *folds, const tree 
         return o->pairs_count * set->pair_ns + o->joins_count * set->join_ns + o->sets_count * set->set_ns + set->exits_ns;
     }
     const int masked = t->levels < set->mask_levels ? t->levels : set->mask_levels;
-    const double heap = ((1 << masked) - 1) * set->mask_ns + (t->levels - masked) * set->block_step_ns;
-    return heap + set->exits_ns + (t->complete ? 0 : BLOCK * (0.5 + t->steps_on * set->walk_ns));
+    const double heap = ((1 << masked) - 1) * set->mask_ns + (t->levels - masked) * set->level_ns;
+    return heap + set->exits_ns + (t->complete ? 0 : BLOCK * (set->leave_ns + t->steps_on * set->on_ns));
 }
 
 static uint32_t rounded(uint32_t number, uint32_t multiple) { return (number + multiple - 1) / multiple * multiple; }
