@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 SLICE_S, LEAST_CALLS = 0.02, 3
 
-_SETTLING_S = 0.004  # what others left in the caches is gone, and their threads no longer spin
+_SETTLING_S = 0.004  # what others left in the caches is gone
 _FIRST_S = 0.05  # of a batch size
 _LONG_CALL_S = 0.1  # of a call this long, no more than a hundredth is settling
 _GROUP_NS = 10_000  # calls are timed in groups of about so long: reading the clock takes some 60 ns
@@ -83,13 +84,18 @@ class Contestant:
 
     def wait_until_loaded(self) -> None:
         self._answer()
+        self._process.send_signal(signal.SIGSTOP)
 
     def time_slice(self, rows: int) -> Slice:
-        """Time calls of so many rows for SLICE_S, at least LEAST_CALLS of them."""
+        """Time calls of so many rows for SLICE_S, at least LEAST_CALLS of them. Between slices the process is stopped:
+        threads of OpenMP and onnxruntime would go on looking for work for a while, on others' processors."""
         if self._process.stdin is None:
             raise RuntimeError("the process has no pipes")
+        self._process.send_signal(signal.SIGCONT)
         print(rows, file=self._process.stdin, flush=True)
-        return Slice(*self._answer())
+        answer = self._answer()
+        self._process.send_signal(signal.SIGSTOP)
+        return Slice(*answer)
 
     def _answer(self) -> Any:
         line = self._process.stdout.readline() if self._process.stdout else ""

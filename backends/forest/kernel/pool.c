@@ -1,6 +1,9 @@
-/* Threads look for work for some 50 us after the last before they sleep: waking one takes that long on its own. */
+/* Threads look for work for some 50 us after the last before they sleep: waking one takes that long on its own. Meanwhile
+ * they let others go first: the one that has the work may be on the same processor.
+ */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -19,6 +22,7 @@ struct pool {
     atomic_uint round;     /* changes when there is work */
     atomic_int unfinished; /* parts of this round that are not done */
     atomic_int ending;
+    long rests_ns;         /* since when */
     int parts;
     void (*work)(void *, int);
     void *of;
@@ -47,7 +51,7 @@ static int has_news(pool *p, unsigned seen) { return atomic_load(&p->round) != s
 
 static void wait_for_work(pool *p, unsigned seen) {
     const long until = now_ns() + LOOKING_NS;
-    while (now_ns() < until)
+    for (; now_ns() < until; sched_yield())
         for (int n = 0; n < 64; n++, breathe())
             if (has_news(p, seen)) return;
     pthread_mutex_lock(&p->lock);
@@ -113,12 +117,16 @@ void pool_run(pool *p, int parts, void (*work)(void *of, int n), void *of) {
     pthread_mutex_unlock(&p->lock);
     work(of, 0);
     const long until = now_ns() + LOOKING_NS;
-    while (atomic_load(&p->unfinished) && now_ns() < until)
+    for (; atomic_load(&p->unfinished) && now_ns() < until; sched_yield())
         for (int n = 0; n < 64 && atomic_load(&p->unfinished); n++) breathe();
     pthread_mutex_lock(&p->lock);
     while (atomic_load(&p->unfinished)) pthread_cond_wait(&p->done, &p->lock);
     pthread_mutex_unlock(&p->lock);
 }
+
+int pool_is_awake(const pool *p) { return now_ns() - p->rests_ns < LOOKING_NS / 2; }
+
+void pool_rests(pool *p) { p->rests_ns = now_ns(); }
 
 void pool_free(pool *p) {
     if (!p) return;

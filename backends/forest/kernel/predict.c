@@ -8,7 +8,8 @@
 
 #define WORKSPACE_BYTES (512u << 10) /* half of a second-level cache; the trees want the rest */
 #define WORKSPACE_ROWS 1024u
-#define SHARE_NS 20000.0             /* less work than this is not worth another thread */
+#define SHARE_NS 20000.0             /* less work than this is not worth waking another thread */
+#define SMALL_SHARE_NS 2000.0        /* nor is less than this worth one that looks for work */
 
 enum way { FEW, IN_BLOCKS };
 
@@ -174,13 +175,7 @@ static void take_span(void *of, int n) {
     add_trees(p, &p->spaces[n], p->rows, (uint32_t)p->count, begins[n], begins[n + 1]);
 }
 
-void predictor_run(predictor *p, const float *rows, size_t count, float *out) {
-    const double one_by_one = (double)count * p->row_ns, blocks = (double)((count + BLOCK - 1) / BLOCK) * p->block_ns;
-    const double work_ns = count < p->block_rows ? one_by_one : blocks;
-    if (p->threads == 1 || work_ns < 2 * SHARE_NS) {
-        predict_rows(p, p->spaces, rows, count, out);
-        return;
-    }
+static void predict_together(predictor *p, const float *rows, size_t count, float *out) {
     p->rows = rows, p->count = count, p->out = out;
     if (count >= (size_t)p->threads * BLOCK || count > p->spaces->rows) {
         const size_t share = (count / (4 * (size_t)p->threads) + BLOCK - 1) / BLOCK * BLOCK;
@@ -193,4 +188,16 @@ void predictor_run(predictor *p, const float *rows, size_t count, float *out) {
             for (size_t k = 0; k < count * p->f->outputs; k++) p->spaces->sums[k] += p->spaces[n].sums[k];
         forest_finish(p->f, p->spaces->sums, (uint32_t)count, out);
     }
+}
+
+void predictor_run(predictor *p, const float *rows, size_t count, float *out) {
+    const double one_by_one = (double)count * p->row_ns, blocks = (double)((count + BLOCK - 1) / BLOCK) * p->block_ns;
+    const double work_ns = count < p->block_rows ? one_by_one : blocks;
+    if (p->threads == 1 || work_ns < 2 * SMALL_SHARE_NS) {
+        predict_rows(p, p->spaces, rows, count, out);
+        return;
+    }
+    if (work_ns < 2 * SHARE_NS && !pool_is_awake(p->pool)) predict_rows(p, p->spaces, rows, count, out);
+    else predict_together(p, rows, count, out);
+    pool_rests(p->pool);
 }
