@@ -137,12 +137,12 @@ const char *predictor_instruction_set(const predictor *p) { return p->set->name;
 
 uint32_t predictor_block_rows(const predictor *p) { return p->block_rows; }
 
-/* Sums of the trees [begin, end) for up to w->rows rows. */
-static void add_trees(const predictor *p, workspace *w, const float *rows, uint32_t count, uint32_t begin, uint32_t end) {
-    const int in_blocks = count >= p->block_rows;
+static enum way way_of(const predictor *p, size_t count) { return count >= p->block_rows ? IN_BLOCKS : FEW; }
+
+/* Sums of the trees [begin, end) for up to w->rows rows, which are encoded already. */
+static void add_trees(const predictor *p, workspace *w, uint32_t count, uint32_t begin, uint32_t end) {
     memset(w->sums, 0, sizeof(double) * rounded(count, BLOCK) * p->f->outputs);
-    p->set->encode(p->f, w, rows, count, in_blocks);
-    if (in_blocks) p->set->add_blocks(p->f, w, count, begin, end);
+    if (way_of(p, count) == IN_BLOCKS) p->set->add_blocks(p->f, w, count, begin, end);
     else p->set->add_few(p->f, w, count, begin, end);
 }
 
@@ -151,7 +151,8 @@ static void predict_rows(const predictor *p, workspace *w, const float *rows, si
     while (count) {
         uint32_t now = count < w->rows ? (uint32_t)count : w->rows;
         if (now > BLOCK && now % BLOCK && now % BLOCK < p->block_rows) now -= now % BLOCK;
-        add_trees(p, w, rows, now, 0, p->f->trees_count);
+        p->set->encode(p->f, w, rows, now, way_of(p, now) == IN_BLOCKS);
+        add_trees(p, w, now, 0, p->f->trees_count);
         forest_finish(p->f, w->sums, now, out);
         rows += (size_t)now * p->f->features, out += (size_t)now * p->f->outputs, count -= now;
     }
@@ -171,19 +172,34 @@ static void take_chunks(void *of, int n) {
 /* Threads over trees: all rows, at most a workspace of them, through the thread's own trees. */
 static void take_span(void *of, int n) {
     predictor *p = of;
-    const uint32_t *begins = p->spans[p->count >= p->block_rows ? IN_BLOCKS : FEW];
-    add_trees(p, &p->spaces[n], p->rows, (uint32_t)p->count, begins[n], begins[n + 1]);
+    const enum way way = way_of(p, p->count);
+    p->set->encode(p->f, &p->spaces[n], p->rows, (uint32_t)p->count, way == IN_BLOCKS);
+    add_trees(p, &p->spaces[n], (uint32_t)p->count, p->spans[way][n], p->spans[way][n + 1]);
 }
 
-static void predict_together(predictor *p, const float *rows, size_t count, float *out) {
+/* The same by one thread for all, so that sums are rounded alike whoever works. */
+static void take_spans(predictor *p) {
+    const enum way way = way_of(p, p->count);
+    workspace w = p->spaces[0];
+    p->set->encode(p->f, &w, p->rows, (uint32_t)p->count, way == IN_BLOCKS);
+    for (int n = 0; n < p->threads; n++) {
+        w.sums = p->spaces[n].sums;
+        add_trees(p, &w, (uint32_t)p->count, p->spans[way][n], p->spans[way][n + 1]);
+    }
+}
+
+/* `together` or by this thread alone: the predictions are the same. */
+static void predict_in_parts(predictor *p, const float *rows, size_t count, float *out, int together) {
     p->rows = rows, p->count = count, p->out = out;
     if (count >= (size_t)p->threads * BLOCK || count > p->spaces->rows) {
         const size_t share = (count / (4 * (size_t)p->threads) + BLOCK - 1) / BLOCK * BLOCK;
         p->chunk = share < BLOCK ? BLOCK : share < p->spaces->rows ? share : p->spaces->rows;
         atomic_store(&p->next, 0);
-        pool_run(p->pool, p->threads, take_chunks, p);
+        if (together) pool_run(p->pool, p->threads, take_chunks, p);
+        else take_chunks(p, 0);
     } else {
-        pool_run(p->pool, p->threads, take_span, p);
+        if (together) pool_run(p->pool, p->threads, take_span, p);
+        else take_spans(p);
         for (int n = 1; n < p->threads; n++)
             for (size_t k = 0; k < count * p->f->outputs; k++) p->spaces->sums[k] += p->spaces[n].sums[k];
         forest_finish(p->f, p->spaces->sums, (uint32_t)count, out);
@@ -197,7 +213,6 @@ void predictor_run(predictor *p, const float *rows, size_t count, float *out) {
         predict_rows(p, p->spaces, rows, count, out);
         return;
     }
-    if (work_ns < 2 * SHARE_NS && !pool_is_awake(p->pool)) predict_rows(p, p->spaces, rows, count, out);
-    else predict_together(p, rows, count, out);
+    predict_in_parts(p, rows, count, out, work_ns >= 2 * SHARE_NS || pool_is_awake(p->pool));
     pool_rests(p->pool);
 }

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.backends.forest.compiling import assert_same_leaves, compiled, predictions_of_every_way
+from tests.backends.forest.compiling import (
+    assert_same_leaves,
+    compiled,
+    opened,
+    predictions,
+    predictions_of_every_way,
+)
 from tests.backends.forest.files import ForestFile
 from tests.backends.forest.random_forests import (
     OPERATORS,
@@ -17,7 +24,7 @@ from tests.backends.forest.random_forests import (
     random_ensemble,
     random_rows,
 )
-from tests.backends.forest.random_models import numbered_model
+from tests.backends.forest.random_models import numbered_model, plain_form, random_model
 
 from servefit.backends.forest.choosing import MAX_COLUMNS
 from servefit.backends.forest.codes import MOST_CATEGORIES
@@ -148,3 +155,17 @@ def test_threads_share_the_trees_of_a_big_forest(file: Path) -> None:
     assert facts["trees"] == 10_000
     for what, found in predictions_of_every_way(file, rows, 80):
         np.testing.assert_array_equal(found, expected[: len(found)], err_msg=what)
+
+
+def test_threads_that_help_or_do_not_change_nothing_about_a_prediction(file: Path) -> None:
+    """They help with small calls that follow each other closely, and are not woken for others."""
+    ensemble = random_ensemble(replace(RECIPE, trees=1500, dtype="float32"))
+    compiled(random_model(ensemble, replace(plain_form(), exact=False)), file)
+    rows = random_rows(ensemble, 60)
+    with opened(file, threads=3) as forest:
+        for count in (1, 3, 30):
+            batches = [rows[begin : begin + count] for begin in range(0, 60, count)]
+            closely = [predictions(forest, batch, 1) for _ in range(3) for batch in batches][-len(batches) :]
+            for batch, expected in zip(batches, closely, strict=True):
+                time.sleep(0.001)
+                np.testing.assert_array_equal(predictions(forest, batch, 1), expected)
