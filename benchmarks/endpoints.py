@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from benchmarks.servers.contenders import Contender, Form
 
 CONNECTIONS = (1, 16, 64)
-BACKENDS = ("xgboost", "onnxruntime", "onedal", "treelite")
+BACKENDS = ("xgboost", "onnxruntime", "onedal", "treelite", "forest")
 BATCHES = (1, 64)
 WARM_UP_S = 1
 MEASURED_S = 2
