@@ -88,10 +88,17 @@ def cell_text(cell: Any) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float):
-        return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.4g}"
+        return f"{cell:,.0f}" if abs(cell) >= 1000 else _four_digits(cell)
     if isinstance(cell, int):
         return f"{cell:,}"
     return str(cell)
+
+
+def _four_digits(number: float) -> str:
+    text = f"{number:.4g}"
+    _, _, exponent = text.partition("e-")
+    # Prices of a million inferences are read beside others, and an exponent is easily missed.
+    return f"{number:.{int(exponent) + 3}f}".rstrip("0") if exponent else text
 
 
 def _print_table(table: Table) -> None:
