@@ -30,7 +30,7 @@ class ForestBackend:
 
     def probe(self, target: Target = Target.CPU) -> Availability:
         if target is not Target.CPU:
-            return Availability.no("forest predicts on the CPU only")
+            return Availability.no("its kernel is for CPUs only")
         if find_spec(_KERNEL) is None:
             return Availability.no(
                 "servefit was installed without its kernel, which was not built",
