@@ -1,4 +1,4 @@
-/* Everything that is compiled once for each instruction set. Included after SET names it and its part of `vector/`. */
+/* Everything that is compiled once for each instruction set. Included after the set's own part, of `vector/`. */
 #include "encode.h"
 #include "few.h"
 #include "block.h"
