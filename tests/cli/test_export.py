@@ -33,7 +33,7 @@ _FOR_PIP = ("PIP_CACHE_DIR", "PIP_CERT", "PIP_CONFIG_FILE", "PIP_INDEX_URL", "SS
 _FOR_PIP_TOO = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundle(servefit: Servefit, sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model on onnxruntime, on two workers."""
     folder = tmp_path_factory.mktemp("elsewhere") / "bundle"
@@ -47,7 +47,7 @@ def bundle(servefit: Servefit, sources: Sources, tmp_path_factory: pytest.TempPa
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """That of a user who has a Python and nothing else: an empty virtual environment."""
     folder = tmp_path_factory.mktemp("fresh")
@@ -62,7 +62,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(bundle: Path, environment: dict[str, str]) -> Path:
     """The bundle, once it has made its own environment from the lock."""
     done = subprocess.run([bundle / "run", "install"], env=environment, capture_output=True, text=True, check=False)

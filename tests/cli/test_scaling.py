@@ -17,7 +17,7 @@ JOB = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def scaled(servefit: Servefit, sources: Sources) -> str:
     """The name of a job, whose one test met its SLA."""
     ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, *JOB)

@@ -25,7 +25,7 @@ INFO = f"servefit-{servefit.__version__}.dist-info"
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src", *LAYERS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source distribution, and the wheel built from it."""
     tree = tmp_path_factory.mktemp("tree")
@@ -42,26 +42,26 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree / "dist"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel(dist: Path) -> Path:
     [path] = dist.glob("*.whl")
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel_files(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def metadata(wheel: Path) -> Message:
     with zipfile.ZipFile(wheel) as archive:
         [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         return Parser().parsestr(archive.read(name).decode())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(wheel, tmp_path_factory.mktemp("installed"))
 
