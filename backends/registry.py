@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, cast
 
-from servefit.errors import BackendUnavailable, SpecError
+from servefit.errors import SpecError
 
 if TYPE_CHECKING:
     from servefit.backends.types import Backend
@@ -37,7 +37,8 @@ def backend_names() -> tuple[str, ...]:
 def backend(name: str) -> Backend:
     """The backend called ``name``. A built-in name cannot be taken over by another package.
 
-    Raises SpecError for an unknown name, BackendUnavailable where another package's entry point cannot be loaded.
+    Where another package's entry point cannot be loaded it is one that says so, and serves nothing: what else is
+    installed goes on working. Raises SpecError for an unknown name.
     """
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
@@ -48,7 +49,9 @@ def backend(name: str) -> Backend:
 
 
 def _offered(point: EntryPoint) -> Backend:
+    from servefit.backends.unloadable import UnloadableBackend
+
     try:
         return cast("Backend", point.load()())
-    except (ImportError, AttributeError) as error:
-        raise BackendUnavailable(point.name, f"its entry point {point.value!r} cannot be loaded: {error}") from error
+    except (ImportError, AttributeError, SyntaxError, TypeError, OSError) as error:
+        return UnloadableBackend(point.name, f"its entry point {point.value!r} cannot be loaded: {error}")

@@ -59,7 +59,9 @@ def _parse_threshold(part: str, text: str) -> LatencyThreshold:
     name, equals, limit = part.replace("<=", "=").partition("=")
     if not equals or not re.fullmatch(r"p[0-9.]+", name.strip(), re.IGNORECASE):
         raise SpecError("sla", text, "does not look like p95=100ms")
-    return LatencyThreshold(percentile=name.strip().lower(), limit_ms=1000 * parse_duration_s("sla", limit.strip()))
+    # 20us are 0.02 ms, whatever the product of binary fractions is.
+    limit_ms = float(f"{1000 * parse_duration_s('sla', limit.strip()):.12g}")
+    return LatencyThreshold(percentile=name.strip().lower(), limit_ms=limit_ms)
 
 
 def parse_duration_s(field: str, text: str) -> float:

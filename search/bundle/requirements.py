@@ -65,7 +65,8 @@ def requirements(artifact: Artifact) -> tuple[str, ...]:
         name = waiting.pop()
         distribution = _installed(name, artifact.backend)
         canonical = _canonical(distribution.metadata["Name"])
-        if canonical in pinned:
+        # A backend of another package depends on servefit, whose code is in the bundle.
+        if canonical in pinned or canonical == "servefit":
             continue
         pinned[canonical] = distribution.version
         if not (alone and name in of_backend):

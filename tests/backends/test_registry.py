@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from servefit.backends.registry import BUILT_IN, backend, backend_names
-from servefit.errors import BackendUnavailable, SpecError
+from servefit.errors import SpecError
 
 Install = Callable[[str, str, str], None]
 
@@ -37,10 +37,13 @@ def test_another_package_cannot_take_over_a_built_in_name(install: Install) -> N
     assert backend("treelite").name == "treelite"
 
 
-def test_an_entry_point_that_cannot_be_loaded_is_named(install: Install) -> None:
-    install("broken", "broken_backend:Missing", "")
-    with pytest.raises(BackendUnavailable, match="broken_backend:Missing"):
-        backend("broken")
+@pytest.mark.parametrize("source", ["", "import nothing_of_that_name", "this is not Python", "Missing = 1"])
+def test_an_entry_point_that_cannot_be_loaded_is_a_backend_that_says_so(install: Install, source: str) -> None:
+    install("broken", "broken_backend:Missing", source)
+    found = backend("broken")
+    assert found.name == "broken"
+    assert not found.probe().available
+    assert "broken_backend:Missing" in str(found.probe().reason)
 
 
 def test_finding_a_backend_imports_no_runtime() -> None:
