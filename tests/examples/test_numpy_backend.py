@@ -1,0 +1,133 @@
+"""The worked plug-in in examples/numpy-backend, installed like any package, and what is done about bad plug-ins."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "numpy-backend"
+QUICK = ("--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise", "--budget", "20s", "--quiet")
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the plug-in, installed from a copy: building leaves files beside the source."""
+    copy, target = tmp_path_factory.mktemp("example") / "numpy-backend", tmp_path_factory.mktemp("installed")
+    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    offline = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target))
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *offline, str(copy)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = np.random.default_rng(0)
+    rows = generator.standard_normal((300, 6), dtype=np.float32)
+    matrix = xgboost.DMatrix(rows, rows[:, 0] * rows[:, 1] > 0)
+    path = tmp_path_factory.mktemp("model") / "model.ubj"
+    xgboost.train({"objective": "binary:logistic", "max_depth": 4, "nthread": 1}, matrix, 20).save_model(path)
+    return path
+
+
+def servefit(home: Path, plugins: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run servefit with what is installed in ``plugins``."""
+    return subprocess.run(
+        [sys.executable, "-m", "servefit", *map(str, arguments), "--format", "json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "SERVEFIT_HOME": str(home), "PYTHONPATH": str(plugins)},
+    )
+
+
+def document(ended: subprocess.CompletedProcess[str]) -> Any:
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_the_plug_in_is_listed_and_takes_a_model(installed: Path, model: Path, tmp_path: Path) -> None:
+    said = document(servefit(tmp_path, installed, "backends", model))
+    [listed] = [one for one in said["backends"] if one["name"] == "numpy"]
+    assert listed["version"] == "1.0"
+    assert listed["targets"]["cpu"]["available"]
+    assert listed["targets"]["cuda"]["reason"] == "NumPy computes on the CPU only"
+    assert listed["takes_model"]["available"]
+
+
+def test_the_plug_in_is_recommended(installed: Path, model: Path, tmp_path: Path) -> None:
+    said = document(servefit(tmp_path, installed, "recommend", model, "--backend", "numpy", *QUICK))
+    [recommended] = said["recommendations"]
+    assert recommended["backend"] == "numpy"
+    assert recommended["environment"] == {"OMP_NUM_THREADS": "1", "MODEL_SERVER_WORKERS": "1"}
+
+
+def test_the_plug_in_keeps_the_promises_of_a_backend(installed: Path, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE / "test_contract.py", tmp_path)
+    suite = ("-p", "tests.conftest", "-p", "tests.conformance.conftest", "-p", "no:cacheprovider", "-q")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *suite, "test_contract.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"},
+    )
+    assert ended.returncode == 0, ended.stdout
+    [passed] = re.findall(r"(\d+) passed", ended.stdout)
+    assert int(passed) > 60
+    assert "skipped" not in ended.stdout
+
+
+def test_a_plug_in_that_predicts_something_else_is_found_out(installed: Path, model: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "plugins"
+    shutil.copytree(installed, wrong, ignore=shutil.ignore_patterns("__pycache__"))
+    source = wrong / "servefit_numpy.py"
+    right = "return self._finish(np.concatenate(parts))"
+    assert right in source.read_text()
+    source.write_text(source.read_text().replace(right, f"{right} + 0.01"))
+    ended = servefit(tmp_path / "home", wrong, "compile", model, "-b", "numpy", "-o", tmp_path / "compiled")
+    assert ended.returncode == 4
+    assert "numpy: predictions differ from the reference on" in ended.stderr
+    assert "largest error 0.01 absolute" in ended.stderr
+    assert not (tmp_path / "compiled").exists()
+
+
+def test_a_plug_in_that_cannot_be_imported_stops_nothing_else(model: Path, tmp_path: Path) -> None:
+    described = tmp_path / "plugins" / "servefit_broken-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: servefit-broken\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[servefit.backends]\nbroken = servefit_broken:Backend\n")
+    (tmp_path / "plugins" / "servefit_broken.py").write_text("import a_library_that_nobody_has\n")
+    said = document(servefit(tmp_path / "home", tmp_path / "plugins", "backends", model))
+    [listed] = [one for one in said["backends"] if one["name"] == "broken"]
+    assert not listed["targets"]["cpu"]["available"]
+    assert "a_library_that_nobody_has" in listed["targets"]["cpu"]["reason"]
+    asked = ("--backend", "xgboost", "--backend", "broken")
+    said = document(servefit(tmp_path / "home", tmp_path / "plugins", "recommend", model, *asked, *QUICK))
+    assert [one["backend"] for one in said["recommendations"]] == ["xgboost"]
+    [reason] = [one["reason"] for one in said["skipped"] if one.get("backend") == "broken"]
+    assert "a_library_that_nobody_has" in reason
+
+
+def test_what_the_documentation_shows_is_the_plug_in_as_it_is() -> None:
+    page = (ROOT / "docs" / "writing-a-backend.md").read_text()
+    shown = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert {language for language, _ in shown} == {"python", "text", "toml"}
+    files = [(EXAMPLE / name).read_text() for name in ("servefit_numpy.py", "test_contract.py", "pyproject.toml")]
+    for _, block in shown:
+        assert any(block in text for text in files), block
