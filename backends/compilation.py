@@ -7,6 +7,7 @@ differ is reported and never stored.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from servefit.backends.payload import Payload
     from servefit.backends.types import Backend
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 600.0
 DEFAULT_MEMORY_BYTES = 32 * 2**30
@@ -75,6 +78,7 @@ def compile_model(
     if entry is not None:
         if payload is not None and digest not in entry.payloads:
             entry = _check_payload(model, entry, payload, digest)
+        _log.info("%s (%s): the artifact is cached in %s", backend, target.value, entry.artifact.folder)
         return _compilation(entry, digest, cached=True)
     checked_on = [drawn_rows(model)] if payload is None else [drawn_rows(model), payload_rows(model, payload)]
     agreements: list[Agreement] = []
@@ -103,6 +107,7 @@ def compile_model(
     entry = cache.store(key, fill)
     if payload is not None:
         entry = cache.add_payload(entry, digest, asdict(agreements[1]))
+    _log.info("%s (%s): compiled in %.1f s", backend, target.value, entry.report["seconds"])
     return _compilation(entry, digest, cached=False)
 
 

@@ -7,6 +7,7 @@ the same ones. What counts as equal is for ``parity`` to say.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.backends.types import Artifact
+
+_log = logging.getLogger(__name__)
 
 TIMEOUT_S = 300.0
 DRAWN_ROWS, MAX_PAYLOAD_ROWS = 1024, 4096
@@ -76,6 +79,7 @@ def in_child(
 ) -> Any:
     """Call a function of ``steps`` in a child process on behalf of ``backend``. Raises CompileFailed where it dies,
     hangs or runs out of memory, and what the function raises."""
+    _log.debug("%s: %s in a child process, for %g s at most", backend, step, timeout_s)
     try:
         return call_isolated(
             f"servefit.backends.steps:{step}", *arguments, timeout_s=timeout_s, memory_bytes=memory_bytes

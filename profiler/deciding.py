@@ -5,6 +5,7 @@ What makes a run worthless is said in ``validity``, how a threshold is decided i
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from servefit.profiler.traffic import Traffic
     from servefit.profiler.types import Run
     from servefit.profiler.validity import Problem
+
+_log = logging.getLogger(__name__)
 
 CAPACITY_SHARE = 0.05
 """The part of the time for a search that the closed loop before it takes."""
@@ -177,6 +180,7 @@ def _repeated_once(
     run = carry_out()
     found = _problems(driver, run, limit_ms)
     if any(problem.may_pass for problem in found) and not allow_noise:
+        _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
         run = carry_out()
         found = _problems(driver, run, limit_ms)
     return run, found

@@ -7,7 +7,9 @@ business of ``http`` and of whoever else has its address.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from servefit.profiler.envelope.types import Envelope
     from servefit.profiler.types import Configuration, EnvelopeMethod
     from servefit.serving.config import EndpointConfig
+
+_log = logging.getLogger(__name__)
 
 MODULE = "servefit.serving"
 """What is run, with the description of the endpoint and ``--ready-fd N`` as arguments. Tests name another."""
@@ -99,6 +103,7 @@ def hosted_endpoint(
         ready = starting.start([module, f"/proc/{os.getpid()}/fd/{described}"], dict(config.environment))
         stack.callback(os.close, ready)
         port = starting.port_told(ready, load_timeout_s)
+        _log.info("endpoint ready at %s, port %d, after %.1f s", address[0], port, time.monotonic() - began)
         yield Hosted(starting, host=address[0], port=port, load_s=time.monotonic() - began)
 
 
@@ -152,6 +157,7 @@ class _Endpoint:
         ready, theirs = os.pipe()
         output = CapturedOutput()
         command = [sys.executable, "-P", "-m", *arguments, "--ready-fd", str(theirs)]
+        _log.debug("endpoint: %s, with %s", shlex.join(command), dict(environment))
         envelope = self.envelope
         try:
             process = subprocess.Popen(

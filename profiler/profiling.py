@@ -24,7 +24,7 @@ from servefit.profiler.summary import Summary, summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
@@ -145,8 +145,10 @@ def profile_deployment(
     trust_pickle: bool = False,
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
+    on_prepared: Callable[[], None] = lambda: None,
 ) -> Profiled:
-    """What :func:`profile` does, of a deployment that is described already."""
+    """What :func:`profile` does, of a deployment that is described already. ``on_prepared`` is called when the model is
+    compiled, and all that is left to do is to measure it."""
     asked = _Asked(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )
@@ -161,6 +163,7 @@ def profile_deployment(
         trust_pickle=trust_pickle,
         driver=driver,
     )
+    on_prepared()
     decision, highest = None, None
     with prepared.driver(driver) as started:
         loop = asked.loop(started.usual_users, seed)

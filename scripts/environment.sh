@@ -41,19 +41,35 @@ install_servefit() {
 
 # install_postgresql: make sure that there is a PostgreSQL server for the tests to start. They start their own.
 install_postgresql() {
-    local install=(apt-get install --yes --quiet --no-install-recommends postgresql)
     if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; then
         return
     fi
+    if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+        # The package would make a cluster of its own, and start it.
+        mkdir -p /etc/postgresql-common
+        [[ -e /etc/postgresql-common/createcluster.conf ]] ||
+            echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    fi
+    install_packages "start a PostgreSQL server" postgresql
+}
+
+# install_chromium: make sure that there is a browser, with letters, for the tests to open reports in.
+install_chromium() {
+    if [[ ! -x /usr/bin/chromium ]]; then
+        install_packages "open reports in Chromium" chromium fonts-dejavu-core
+    fi
+}
+
+# install_packages PURPOSE PACKAGE...: install what the tests need of Debian, or say how to.
+install_packages() {
+    local purpose=$1
+    shift
+    local install=(apt-get install --yes --quiet --no-install-recommends "$@")
     if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
-        echo "The tests start a PostgreSQL server; install one (Debian: sudo ${install[*]})" >&2
+        echo "The tests $purpose; install what they need (Debian: sudo ${install[*]})" >&2
         return 1
     fi
-    echo "Installing PostgreSQL, which the tests start a server of" >&2
-    # The package would make a cluster of its own, and start it.
-    mkdir -p /etc/postgresql-common
-    [[ -e /etc/postgresql-common/createcluster.conf ]] ||
-        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    echo "Installing $*: the tests $purpose" >&2
     export DEBIAN_FRONTEND=noninteractive
     "${install[@]}" >&2 || { apt-get update --quiet >&2 && "${install[@]}" >&2; }
 }

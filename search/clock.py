@@ -47,10 +47,6 @@ class Clock:
     def left_s(self) -> float:
         return self.limit_s - self.elapsed_s
 
-    def spent(self, share: float) -> bool:
-        """Whether ``share`` of the time is over."""
-        return self.elapsed_s >= share * self.limit_s
-
     @property
     def tests_left(self) -> float:
         return self.test_limit - self.tests

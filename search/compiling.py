@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from servefit.backends.types import Target
 from servefit.errors import ServefitError, StateError
 from servefit.search.job import JobStopped
+from servefit.search.progress import before_search
 from servefit.search.recommendation import CompilationReport, Skipped
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ BUDGET_SHARE = 0.25
 
 COMPILING_SHARE = 0.4
 """When this part of the job's budget is over, nothing more is compiled unasked: the rest is for measuring."""
+
+WORTH_SAYING_S = 5.0
 
 
 def compile_candidates(
@@ -58,7 +61,7 @@ def compile_candidates(
         if known is None and (reason := _why_not(name, header.model, target, header.request, spent_s)):
             skipped.append(Skipped(kind="backend", name=label, reason=reason))
         elif known is None:
-            progress.stage(f"compiling with {label}")
+            progress.stage(f"compiling with {label}{_estimate(header.model, name, target)}", before_search(clock))
             with log.step("compilation", name, None) as step:
                 report, artifact = _compile(header.model, name, target, payload)
                 log.finish(step, status=report.status, result=report, reason=report.reason)
@@ -67,6 +70,14 @@ def compile_candidates(
             _, artifact = _compile(header.model, name, target, payload)
             artifacts.extend([] if artifact is None else [artifact])
     return artifacts, skipped
+
+
+def _estimate(model: Model, name: str, target: Target) -> str:
+    """How long compiling takes, where it is long."""
+    from servefit.backends.compilation import estimate_s, is_cached
+
+    seconds = estimate_s(model, name)
+    return f", estimated at {seconds:.0f} s" if seconds >= WORTH_SAYING_S and not is_cached(model, name, target) else ""
 
 
 def _report(step: Step) -> CompilationReport | None:

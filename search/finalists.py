@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from servefit.search.space import Space
 
 MOST_FINALISTS = 3
+MOST_ROUNDS = 6
 
 WITHIN = 0.15
 """A configuration whose single measurement is further behind the best is no finalist."""

@@ -58,6 +58,13 @@ class Corrected:
         self._noise: list[float] = []
         self._solved: tuple[np.ndarray, np.ndarray] | None = None
 
+    def copy(self, predict: Callable[[Configuration], tuple[float, bool] | None]) -> Corrected:
+        """Another that has learnt the same, with the same predictions from elsewhere."""
+        other = Corrected(predict)
+        other._measured, other._errors, other._noise = [*self._measured], [*self._errors], [*self._noise]
+        other._solved = self._solved
+        return other
+
     def learn(self, configuration: Configuration, value: float, *, noise: float = _NOISE) -> None:
         """``value`` was measured; measuring it again would give something else by ``noise`` (of logarithms).
 

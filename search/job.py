@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from servefit.search.steps import Kind, Step
 
 
+PAYLOAD_FILE = "payload.npy"
+"""The rows that a job sends, in its folder."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendationJob:
     """What a job found. ``recommendations`` come best first, one per instance profile that could be measured.
@@ -158,6 +162,19 @@ class RecommendationJob:
         from servefit.search.document import job_document
 
         return job_document(self)
+
+    def report(self, path: str | Path, *, form: str | None = None) -> None:
+        """Write the report of this job to ``path``: "html", "json", "csv" or "markdown", as its name ends, or as
+        ``form`` says. Raises SpecError, and StateError where the file cannot be written."""
+        from servefit.report.writing import write_report
+
+        write_report(self, Path(path), form)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the job: the answer, and the recommendations as a table."""
+        from servefit.report.notebook import notebook_html
+
+        return notebook_html(self)
 
     def to_dataframe(self) -> Any:
         """The recommendations as a pandas DataFrame, one row each. Raises ImportError without pandas."""

@@ -108,6 +108,23 @@ class LoadRequest:
             return self.duration_s
         return HIGHEST_S if self.sla.thresholds else BUDGET_S
 
+    @property
+    def most_s(self) -> float:
+        """How long all of the load takes at most, unless a run is made again."""
+        before_s = 0.0
+        if self.users is not None:
+            before_s = self.constant_users(self.users).duration_s
+        elif self.phases is not None:
+            before_s = self.phases.duration_s
+        elif self.searches:
+            before_s = self.search_s
+        return before_s + (0.0 if self.sla.rate_per_s is None else self.open_loop().duration_s)
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether it may take less: where something is decided or looked for."""
+        return self.searches or self.phases is not None or bool(self.sla.thresholds)
+
     def stopping(self) -> StoppingConditions:
         """What ends traffic in phases before its time."""
         return StoppingConditions(

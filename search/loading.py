@@ -17,7 +17,7 @@ from servefit.profiler.loading import Placement, clients_at, place_clients
 from servefit.search.load_request import Arrivals, LoadRequest
 from servefit.search.load_steps import measure
 from servefit.search.load_test import LoadTest, SeenServer
-from servefit.search.progress import Progress, Silent
+from servefit.search.progress import Moment, Progress, Silent
 from servefit.search.sla import Sla
 
 if TYPE_CHECKING:
@@ -128,11 +128,26 @@ def run_load(
         connections=request.connections,
         timeout_s=request.timeout_s,
     )
-    found = measure(clients, request, progress)
+    found = measure(clients, request, _Timed(progress, request, begin))
     if not found.summary.throughput_per_s and not any((run.samples.ended_ns() > 0).any() for run in found.runs):
         kinds = ", ".join(found.summary.errors) or "no answer"
         raise MeasurementError(f"{aimed.destination.address.url} answered nothing: {kinds}", remedy="see what it logs")
     return _load_test(aimed, host, placement, request, found, elapsed_s=time.monotonic() - begin)
+
+
+class _Timed(Silent):
+    """Adds to every stage of the load how long all of it still takes."""
+
+    def __init__(self, progress: Progress, request: LoadRequest, began_s: float) -> None:
+        self._progress = progress
+        self._request = request
+        self._began_s = began_s
+        self._ends_s = time.monotonic() + request.most_s
+
+    def stage(self, text: str, at: Moment | None = None) -> None:
+        now_s, at_most = time.monotonic(), self._request.may_end_early
+        moment = Moment(elapsed_s=now_s - self._began_s, left_s=max(0.0, self._ends_s - now_s), at_most=at_most)
+        self._progress.stage(text, at or moment)
 
 
 def _load_test(

@@ -8,6 +8,7 @@ batches.
 
 from __future__ import annotations
 
+from copy import copy
 from math import ceil, inf, isfinite, log
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,15 @@ class Outlook:
         self._capacity = Corrected(self._predicted_capacity)
         self._latency = Corrected(self._predicted_p95)
 
+    def copy(self) -> Outlook:
+        """Another that has learnt the same and goes on to learn by itself. Predictions are computed once for both."""
+        other = copy(self)
+        # What was looked at, and what was not yet, makes a difference to what is measured.
+        other._instances = dict(self._instances)
+        other._capacity = self._capacity.copy(other._predicted_capacity)
+        other._latency = self._latency.copy(other._predicted_p95)
+        return other
+
     def price(self, configuration: Configuration) -> Price:
         return self._prices[configuration]
 
@@ -69,11 +79,22 @@ class Outlook:
         if earlier:
             self._capacity.learn(one, trial.capacity.throughput_per_s, noise=_EARLIER_NOISE)
             return
-        self._capacity.learn(one, trial.capacity.throughput_per_s)
+        self.learn_capacity(trial)
         p95_ms = latency_ms(trial)
         if isfinite(p95_ms):
             self._instances[one] = trial.instance_count
             self._latency.learn(one, p95_ms)
+
+    def learn_capacity(self, trial: Trial) -> None:
+        """Take the capacity of a measurement into account, for which nothing has to be known of its latency."""
+        self._capacity.learn(trial.configuration, trial.capacity.throughput_per_s)
+
+    def assume(self, configuration: Configuration) -> None:
+        """Take ``configuration`` for measured, with what is expected of it."""
+        for quantity in (self._capacity, self._latency) if self._latency_matters else (self._capacity,):
+            (expected,) = quantity.estimates([configuration])
+            if expected is not None:
+                quantity.learn(configuration, expected.value)
 
     def capacities(self, configurations: Sequence[Configuration]) -> list[Estimate | None]:
         """Requests a second that each is expected to answer at most."""
@@ -94,7 +115,7 @@ class Outlook:
         (capacity,) = self.capacities([configuration])
         if capacity is None:
             return None
-        if not self._latency_counts and not self._request.sla.thresholds:
+        if not self._latency_matters:
             return self._promise(configuration, capacity, inf, capacity.sd, None)
         (latency,) = self._latency.estimates([configuration])
         if latency is None:
@@ -105,6 +126,10 @@ class Outlook:
     @property
     def _latency_counts(self) -> bool:
         return self._request.goal in ("latency", "balanced")
+
+    @property
+    def _latency_matters(self) -> bool:
+        return self._latency_counts or bool(self._request.sla.thresholds)
 
     def _promise(
         self, one: Configuration, capacity: Estimate, latency_ms: float, sd: float, excess: Estimate | None

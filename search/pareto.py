@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.search.ranking import recommendation
@@ -18,22 +19,40 @@ if TYPE_CHECKING:
 Point = tuple[float, float, float]
 
 
-def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation, ...]:
-    """What nothing else that keeps the SLA beats in one of the three figures without losing in another, the cheapest
-    first. Each configuration stands for the cheapest profile that has the memory for it; profiles without a price are
-    compared by vCPUs, and only with each other."""
-    points: list[tuple[bool, Point, Recommendation]] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What was measured of a configuration, and the cheapest profile that has the memory for it."""
+
+    standing: Standing
+    price: Price
+    recommendation: Recommendation
+
+
+def candidates(space: Space, trials: Sequence[Trial]) -> tuple[Candidate, ...]:
+    """Every configuration that was held against the SLA and that some profile of ``space`` has the memory for."""
+    found: list[Candidate] = []
     for one in standings(trials):
         fitting = [
             profile
             for profile, members in space.profiles
             if one.configuration in members and one.trial.measurement.peak_memory_bytes <= profile.memory_bytes
         ]
-        if one.trial.verdict != "PASS" or not fitting or not one.capacity_per_s:
-            continue
-        prices = [(Price.of(profile.price_per_hour, profile.vcpus), profile) for profile in fitting]
-        price, profile = min(prices, key=lambda pair: (pair[0].unpriced, pair[0].per_hour))
-        points.append((price.unpriced, _point(one, price), recommendation(profile, one.trial)))
+        if fitting:
+            prices = [(Price.of(profile.price_per_hour, profile.vcpus), profile) for profile in fitting]
+            price, profile = min(prices, key=lambda pair: (pair[0].unpriced, pair[0].per_hour))
+            found.append(Candidate(standing=one, price=price, recommendation=recommendation(profile, one.trial)))
+    return tuple(found)
+
+
+def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation, ...]:
+    """What nothing else that keeps the SLA beats in one of the three figures without losing in another, the cheapest
+    first. Each configuration stands for the cheapest profile that has the memory for it; profiles without a price are
+    compared by vCPUs, and only with each other."""
+    points = [
+        (one.price.unpriced, _point(one.standing, one.price), one.recommendation)
+        for one in candidates(space, trials)
+        if one.standing.trial.verdict == "PASS" and one.standing.capacity_per_s
+    ]
     front = [
         (unpriced, point, found)
         for unpriced, point, found in points

@@ -1,30 +1,74 @@
-"""What a job says while it runs. The command line draws it; a program may pass its own listener, or none."""
+"""What a job says while it runs, as facts, which the command line words. A program may pass a listener of its own."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from servefit.search.recommendation import FailedTrial, Trial
+    from servefit.profiler.types import Configuration
+    from servefit.search.clock import Clock
+    from servefit.search.recommendation import FailedTrial, Recommendation, Trial
+    from servefit.search.request import Goal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Where a job stands.
+
+    ``elapsed_s`` have passed, and it is expected to take ``left_s`` more: None where nobody can tell, and no more than
+    that where it is ``at_most``. ``tests`` load tests have begun, of ``most_tests`` where their number is limited.
+    ``best`` is what would be recommended now, by ``goal``; ``asked`` says whether there is an SLA for it to meet.
+    """
+
+    elapsed_s: float
+    left_s: float | None = None
+    at_most: bool = False
+    tests: int = 0
+    most_tests: int | None = None
+    best: Recommendation | None = None
+    goal: Goal = "cost"
+    asked: bool = False
+
+
+def before_search(clock: Clock) -> Moment:
+    """Where a job stands that does not know yet what it searches: what its time limit leaves it, if anything."""
+    left_s = clock.left_s if isfinite(clock.limit_s) and clock.left_s > 0 else None
+    return Moment(elapsed_s=clock.elapsed_s, left_s=left_s, at_most=True)
 
 
 class Progress(Protocol):
     """Told of everything as it happens: in the thread that runs the job, or in that of a test beside others."""
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, at: Moment | None = None) -> None:
         """A new stage began: "compiling with treelite"."""
         ...
 
-    def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
-        """A test finished, the ``tests``-th; ``done`` is the part of the search that is over, 0 to 1."""
+    def timing(self, configuration: Configuration, at: Moment) -> None:
+        """Calls of ``configuration`` are timed alone now."""
+        ...
+
+    def testing(self, configuration: Configuration, at: Moment) -> None:
+        """A test of ``configuration`` begins, the last of those that ``at`` counts."""
+        ...
+
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
+        """A test finished."""
         ...
 
 
 class Silent:
     """Says nothing."""
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, at: Moment | None = None) -> None:
         pass
 
-    def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
+    def timing(self, configuration: Configuration, at: Moment) -> None:
+        pass
+
+    def testing(self, configuration: Configuration, at: Moment) -> None:
+        pass
+
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
         pass

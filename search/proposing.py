@@ -9,7 +9,10 @@ whole. Nothing is measured twice.
 
 from __future__ import annotations
 
+import logging
+from copy import copy
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.promise import improvement
@@ -28,11 +31,15 @@ if TYPE_CHECKING:
     from servefit.search.request import JobRequest
     from servefit.search.score import Score
 
+_log = logging.getLogger(__name__)
+
 WORTH_MEASURING = 0.003
 """An expected improvement below 0.3 % is not worth a test."""
 
 PARZEN_EVERY = 5
 """One test in so many is left to the Parzen estimator, once predictions promise nothing more."""
+
+_LIKELY = 0.5
 
 Source: TypeAlias = Literal["grid", "prediction", "parzen"]
 
@@ -42,10 +49,12 @@ AtOnce: TypeAlias = "Callable[[Sequence[int]], bool]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What to measure, and whose idea it was."""
+    """What to measure, whose idea it was, and by which part that is expected to improve on the best, if anybody knows:
+    infinitely where nothing of that size was measured yet."""
 
     configuration: Configuration
     source: Source
+    gain: float | None = None
 
 
 class Proposer:
@@ -67,6 +76,37 @@ class Proposer:
         self._settled: dict[Configuration, Trial | None] = {}
         self._running: set[Configuration] = set()
         self._by_parzen = 0
+        self._assumed: list[Score] = []
+
+    def rehearse(self, most: int) -> list[Promise | None]:
+        """What would be proposed from now on, up to ``most``, if all of it turned out as expected: its promises, None
+        for what nothing is expected of. Nothing is decided by that."""
+        other = copy(self)
+        other._settled, other._running, other._assumed = dict(self._settled), set(self._running), []
+        if self._outlook is not None:
+            other._outlook = self._outlook.copy()
+        found: list[Promise | None] = []
+        while len(found) < most and (one := other._rehearsed()) is not None:
+            promise = None if other._outlook is None else other._outlook.promise(one)
+            found.append(promise)
+            other._settle(one, None)
+            if other._outlook is not None:
+                other._outlook.assume(one)
+            if promise is not None and promise.feasible > _LIKELY:
+                other._assumed.append(promise.score)
+        return found
+
+    def _rehearsed(self) -> Configuration | None:
+        left = [one for one in self._grid if one not in self._settled and one not in self._running]
+        if not left or self._exhaustive or self._outlook is None:
+            return left[0] if left else None
+        if (found := self._predicted(self._outlook, left)) is not None:
+            return found[0]
+        if self._by_parzen * PARZEN_EVERY >= len(self._taken()):
+            return None
+        # Asking the estimator would change what it says next.
+        self._by_parzen += 1
+        return left[0]
 
     def next(self, *, beside: Sequence[Configuration] = (), at_once: AtOnce | None = None) -> Proposal | None:
         """What to measure next, None when nothing is worth it or nothing is left. Every proposal is answered by
@@ -86,6 +126,9 @@ class Proposer:
         if proposal is not None:
             self._running.add(proposal.configuration)
             self._by_parzen += proposal.source == "parzen"
+            _log.debug("%s, expected gain %s: %s", proposal.source, proposal.gain, proposal.configuration)
+        else:
+            _log.debug("nothing is worth measuring any more, of %d configurations that are left", len(left))
         return proposal
 
     def learn(self, trial: Trial) -> None:
@@ -116,8 +159,8 @@ class Proposer:
             return (
                 self._by_the_parzen_estimator(left) if plain is None else Proposal(configuration=plain, source="grid")
             )
-        if (one := self._predicted(self._outlook, left)) is not None:
-            return Proposal(configuration=one, source="prediction")
+        if (found := self._predicted(self._outlook, left)) is not None:
+            return Proposal(configuration=found[0], source="prediction", gain=found[1])
         if self._by_parzen * PARZEN_EVERY < len(self._taken()):
             return self._by_the_parzen_estimator(left)
         return None
@@ -135,11 +178,11 @@ class Proposer:
             return min(promises, key=lambda one: one.score).configuration
         return next((one for one in self._plainest if one in left), left[0])
 
-    def _predicted(self, outlook: Outlook, left: Sequence[Configuration]) -> Configuration | None:
-        """What predictions say, None when they promise nothing more."""
+    def _predicted(self, outlook: Outlook, left: Sequence[Configuration]) -> tuple[Configuration, float] | None:
+        """What predictions say, and by how much it is expected to improve; None when they promise nothing more."""
         promises = sorted(outlook.at_best(left), key=lambda one: one.score)
         if (first := self._first_of_its_size(promises)) is not None:
-            return first
+            return first, inf
         best, nearest = self.best_score(), self._nearest()
         chosen, most = None, WORTH_MEASURING
         for optimistic in promises:
@@ -149,7 +192,7 @@ class Proposer:
             promise = outlook.promise(optimistic.configuration)
             if promise is not None and (gain := improvement(promise, best, nearest)) > most:
                 chosen, most = promise.configuration, gain
-        return chosen
+        return None if chosen is None else (chosen, most)
 
     def _first_of_its_size(self, promises: Sequence[Promise]) -> Configuration | None:
         """The best of an envelope size of which nothing was tried, the largest first: every profile gets an answer."""
@@ -163,14 +206,12 @@ class Proposer:
         """The best score of what keeps the limits; None while nothing does."""
         if self._outlook is None:
             return None
-        return min(
-            (
-                score_of(trial, self._outlook.price(trial.configuration), self._request)
-                for trial in self._settled.values()
-                if trial is not None and trial.verdict == "PASS"
-            ),
-            default=None,
-        )
+        measured = [
+            score_of(trial, self._outlook.price(trial.configuration), self._request)
+            for trial in self._settled.values()
+            if trial is not None and trial.verdict == "PASS"
+        ]
+        return min([*measured, *self._assumed], default=None)
 
     def _nearest(self) -> float | None:
         """By how many times the limits were exceeded at least, None where nothing exceeded them."""

@@ -7,6 +7,7 @@ measured: the storage, the names, the model, the payload.
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import time
 from dataclasses import replace
@@ -20,6 +21,7 @@ from servefit.errors import HostMismatch, SpecError, StorageError
 from servefit.search.clock import Clock
 from servefit.search.header import JobHeader, PayloadFacts
 from servefit.search.job import (
+    PAYLOAD_FILE,
     JobInterrupted,
     JobStopped,
     RecommendationJob,
@@ -29,6 +31,7 @@ from servefit.search.job import (
     reserve,
     tests_in,
 )
+from servefit.search.progress import before_search
 from servefit.search.recommendation import Skipped, Trial
 from servefit.search.storage.jobs import JobStore
 from servefit.search.work import Work
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from servefit.search.request import JobRequest
     from servefit.search.storage.log import JobLog
 
-_PAYLOAD = "payload.npy"
+_log = logging.getLogger(__name__)
 
 
 def run_job(
@@ -74,7 +77,7 @@ def run_job(
             backend(name)
         if job_folder(request.name).exists():
             raise SpecError("name", request.name, "is in use by an earlier job", remedy="choose another name")
-        progress.stage("opening the model")
+        progress.stage("opening the model", before_search(clock))
         model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
         payload = payload_for(model, sample_payload, seed=request.seed)
         header = JobHeader(
@@ -88,7 +91,7 @@ def run_job(
         )
         folder = reserve(request.name)
         try:
-            write_atomically(folder / _PAYLOAD, _npy(payload.rows))
+            write_atomically(folder / PAYLOAD_FILE, _npy(payload.rows))
             log = store.create(header)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -125,7 +128,7 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress) -> Work:
     check_unchanged(header.model)
     folder = job_folder(log.name)
     payload = Payload(
-        rows=_payload_rows(folder / _PAYLOAD, header.payload.digest),
+        rows=_payload_rows(folder / PAYLOAD_FILE, header.payload.digest),
         source=header.payload.source,
         synthetic=header.payload.synthetic,
         truncated_from=header.payload.truncated_from,
@@ -164,6 +167,7 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
 
 def _carry_out(work: Work) -> RecommendationJob:
     """Work on a job that this process owns, to its end."""
+    _log.info("job %s: %s", work.request.name, work.request)
     try:
         work.carry_out()
     except JobStopped:
@@ -182,6 +186,7 @@ def _ended(work: Work, status: Status) -> RecommendationJob:
     """Write down how the job ended. An answer that took a minute to find is not lost to a database that is gone: it
     says so instead."""
     state = work.state(status)
+    _log.info("job %s: %s after %.1f s", work.request.name, status, state.elapsed_s)
     try:
         work.log.set_state(state)
         steps = work.log.steps()

@@ -15,23 +15,27 @@ from math import inf, isfinite, log
 from typing import TYPE_CHECKING, Protocol
 
 from servefit.search.explaining import importance, naive_default
-from servefit.search.finalists import finalists, still_in
+from servefit.search.finalists import MOST_ROUNDS, finalists, still_in
 from servefit.search.outlook import Outlook
+from servefit.search.progress import Moment
 from servefit.search.proposing import Proposer
 from servefit.search.ranking import recommend
 from servefit.search.standing import ratio, standings
-from servefit.search.survey import Survey
+from servefit.search.survey import TIMING_A_SIZE_S, Survey
 from servefit.search.testing import CONFIRMING
+from servefit.search.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
     from servefit.search.clock import Clock
+    from servefit.search.pace import Kind
     from servefit.search.progress import Progress
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.recommendation import Recommendation, Trial
     from servefit.search.request import JobRequest
     from servefit.search.space import Space
     from servefit.search.testing import Durations
+    from servefit.search.time_left import Stage
 
 TIMING_SHARE = 0.45
 SEARCH_SHARE = 0.55
@@ -39,7 +43,6 @@ EXHAUSTIVE_SHARE = 0.88
 """When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
 grid is: the rest is for measuring the finalists in turns and confirming the winner."""
 
-MOST_ROUNDS = 6
 LEAST_TESTS_FOR_ROUNDS = 9
 """A job that may make fewer tests spends them on configurations."""
 
@@ -80,7 +83,7 @@ class Search:
 
     ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
     is what was ``untimeable``. ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time
-    to leave for what is done with a winner after the search.
+    to leave for what is done with a winner after the search, ``usual_s`` how long things took in earlier jobs.
     """
 
     space: Space
@@ -96,29 +99,32 @@ class Search:
     confirmed: set[Configuration] = field(default_factory=set)
     untimeable: Iterable[Configuration] = ()
     closing_s: Callable[[Configuration], float] = lambda _: 0.0
+    usual_s: Mapping[Kind, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     survey: Survey = field(init=False)
     outlook: Outlook = field(init=False)
-    _test_s: float = 0.0
-    _round_test_s: float = 0.0
+    time_left: TimeLeft = field(init=False)
+    exhaustive: bool = False
+    test_s: float = 0.0
+    round_test_s: float = 0.0
 
     def __post_init__(self) -> None:
         phases = self.request.phases
-        self._test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
-        self._round_test_s = TYPICAL_ROUND_TEST_S
+        self.test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
+        self.round_test_s = TYPICAL_ROUND_TEST_S
         self.survey = Survey.of(self.space.grid)
         self.survey.known.update(self.service_times)
         self.survey.failed.update(self.untimeable)
         self.outlook = Outlook(self.space, self.survey, self.request)
+        self.time_left = TimeLeft(self)
 
     def carry_out(self) -> None:
         """Search to the end. Raises what the bench raises."""
-        exhaustive = self._whole_grid_fits()
-        if not exhaustive:
-            self.progress.stage("timing calls")
-            self.survey.carry_out(self.space.grid, self.bench.time, self._may_time_more)
-        self.progress.stage("measuring")
-        self._try_configurations(exhaustive=exhaustive)
+        self.exhaustive = self._whole_grid_fits()
+        if not self.exhaustive:
+            self._begin("timing", "timing calls")
+            self.survey.carry_out(self.space.grid, self._time, self._may_time_more)
+        self._try_configurations()
         self._measure_in_turns()
         self._confirm()
 
@@ -132,6 +138,28 @@ class Search:
         for profile, fitting in self.space.profiles:
             if fitting and not tried & fitting:
                 yield profile.name
+
+    def best(self) -> Configuration | None:
+        """The first of the recommendations."""
+        best = next(iter(self.recommendations()), None)
+        return None if best is None else best.trial.configuration
+
+    def moment(self, ended: Trial | None = None) -> Moment:
+        """Where the job stands; ``ended`` is a test that has only just."""
+        trials = self.trials if ended is None else [*self.trials, ended]
+        known = [one for one in trials if one.configuration not in self.failed]
+        best = next(iter(recommend(self.space, known, self.request)), None)
+        limit, elapsed_s = self.clock.test_limit, self.clock.elapsed_s
+        left_s = self.time_left.end_s - elapsed_s
+        return Moment(
+            elapsed_s=elapsed_s,
+            left_s=max(0.0, left_s) if isfinite(left_s) else None,
+            tests=self.clock.tests,
+            most_tests=int(limit) if isfinite(limit) else None,
+            best=best,
+            goal=self.request.goal,
+            asked=not self.request.sla.asks_nothing,
+        )
 
     def importance(self) -> dict[str, float]:
         """How much each parameter explains of the differences between all configurations, as they are expected to be
@@ -155,23 +183,39 @@ class Search:
         """What one would deploy in an envelope of ``vcpus`` without measuring, if the space has it."""
         return naive_default(self.space.grid, vcpus, self.reference)
 
+    def _begin(self, stage: Stage, text: str) -> None:
+        self.time_left.look(stage)
+        self.progress.stage(text, self.moment())
+
+    def _time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
+        self.time_left.look()
+        self.progress.timing(subject, self.moment())
+        with self.time_left.taking("timing", subject, beside_s=len(sizes) * TIMING_A_SIZE_S):
+            return self.bench.time(subject, sizes)
+
     def _whole_grid_fits(self) -> bool:
         """Whether every configuration can be tried before the rounds begin, and within the tests."""
         tried = {one.configuration for one in self.trials} | self.failed
-        tests_in_time = (EXHAUSTIVE_SHARE * self.clock.limit_s - self.clock.elapsed_s) / self._test_s
+        tests_in_time = (EXHAUSTIVE_SHARE * self.clock.limit_s - self.clock.elapsed_s) / self.test_s
         return len(set(self.space.grid) - tried) <= min(tests_in_time, self.clock.tests_left)
 
     def _may_time_more(self) -> bool:
-        """Timing calls takes its share of the time; where only the tests are limited, of the time that they take."""
-        limit_s = min(self.clock.limit_s, self.clock.test_limit * self._test_s)
-        return self.clock.elapsed_s < TIMING_SHARE * limit_s
+        return self.clock.elapsed_s < self.timing_until_s()
 
-    def _try_configurations(self, *, exhaustive: bool) -> None:
+    def timing_until_s(self) -> float:
+        """Timing calls takes its share of the time; where only the tests are limited, of the time that they take."""
+        return TIMING_SHARE * min(self.clock.limit_s, self.clock.test_limit * self.test_s)
+
+    def trying_until_s(self) -> float:
+        """No configuration is tried after that, but the first."""
+        return (EXHAUSTIVE_SHARE if self.exhaustive else SEARCH_SHARE) * self.clock.limit_s
+
+    def _try_configurations(self) -> None:
         proposer = Proposer(
             self.space.grid,
             self.request,
             outlook=self.outlook if self.survey.known else None,
-            exhaustive=exhaustive,
+            exhaustive=self.exhaustive,
         )
         for trial in self.earlier:
             if trial.verdict != "INVALID":
@@ -181,24 +225,27 @@ class Search:
                 _tell(proposer, trial.configuration, trial)
         for one in self.failed:
             proposer.fail(one)
-        while (tests := self._tests_to_make(exhaustive=exhaustive)) > 0:
+        self.time_left.proposer = proposer
+        self._begin("tests", "measuring")
+        while (tests := self._tests_to_make()) > 0:
             batch = self._batch(proposer, tests)
             if not batch:
                 return
             began_s = self.clock.elapsed_s
-            results = self.bench.load_tests(batch)
-            self._test_s += (self.clock.elapsed_s - began_s - self._test_s) / 2
+            self.time_left.look(begun=batch)
+            with self.time_left.taking("test", batch[0]):
+                results = self.bench.load_tests(batch)
+            self.test_s += (self.clock.elapsed_s - began_s - self.test_s) / 2
             for one in batch:
                 self._keep(one, results[one])
                 _tell(proposer, one, results[one])
 
-    def _tests_to_make(self, *, exhaustive: bool) -> float:
+    def _tests_to_make(self) -> float:
         """How many tests may be made next. While nothing was measured there is one in any case."""
         if not self.trials:
             return self.clock.tests_left
-        share = EXHAUSTIVE_SHARE if exhaustive else SEARCH_SHARE
-        in_time = not self.clock.spent(share) and self._test_s <= self.clock.left_s
-        return (self.clock.tests_left if exhaustive else self.clock.tests_to_search) if in_time else 0
+        in_time = self.clock.elapsed_s < self.trying_until_s() and self.test_s <= self.clock.left_s
+        return (self.clock.tests_left if self.exhaustive else self.clock.tests_to_search) if in_time else 0
 
     def _batch(self, proposer: Proposer, tests: float) -> list[Configuration]:
         """As many proposals as may run, and can run, at once."""
@@ -232,7 +279,7 @@ class Search:
         if self.request.phases is not None:
             self.remarks.append("the best were not compared in turns: the traffic given says what they can do")
             return
-        if self.clock.test_limit < LEAST_TESTS_FOR_ROUNDS:
+        if not self.takes_turns():
             if len(self.trials) > 1:
                 self.remarks.append(f"the best were not compared in turns: that takes {LEAST_TESTS_FOR_ROUNDS} tests")
             return
@@ -242,23 +289,32 @@ class Search:
             naive = None
         if any(one.round is not None for one in self.trials):
             chosen, naive = still_in(chosen, naive, self.trials, self.request, self.failed)
-        self.progress.stage("measuring the best in turns")
         coin = random.Random(self.request.seed)
         # A job that is taken up again goes on with the round after the last.
         first = 1 + max((one.round for one in self.trials if one.round is not None), default=-1)
+        self.time_left.next_round(first, [*chosen, *([] if naive is None else [naive])])
+        self._begin("rounds", "measuring the best in turns")
         for nth in range(first, MOST_ROUNDS):
             turn = [*chosen, *([] if naive is None else [naive])]
             if len(turn) < 2 or not self._round_fits(len(turn)):
                 return
             longest_s = 0.0
-            for one in coin.sample(turn, len(turn)):
+            self.time_left.next_round(nth, turn)
+            drawn = coin.sample(turn, len(turn))
+            for done, one in enumerate(drawn):
                 began_s = self.clock.elapsed_s
-                self._keep(one, self.bench.in_turn(one, nth, self._instances(one)))
+                self.time_left.look(begun=drawn[done:])
+                with self.time_left.taking("round", one):
+                    self._keep(one, self.bench.in_turn(one, nth, self._instances(one)))
                 longest_s = max(longest_s, self.clock.elapsed_s - began_s)
             # The mean would be too short once the quickest of them has left.
-            self._round_test_s = longest_s
+            self.round_test_s = longest_s
             chosen, still_naive = still_in(chosen, naive, self.trials, self.request, self.failed)
             naive = self._taken_seriously(naive, chosen) if still_naive is not None else None
+
+    def takes_turns(self) -> bool:
+        """Whether there is to be a comparison of the best in turns."""
+        return self.request.phases is None and self.clock.test_limit >= LEAST_TESTS_FOR_ROUNDS
 
     def _taken_seriously(self, naive: Configuration | None, chosen: Sequence[Configuration]) -> Configuration | None:
         """The naive default, put under the load of the SLA as soon as it is ahead in the rounds: so far it was only
@@ -277,7 +333,7 @@ class Search:
 
     def _round_fits(self, tests: int) -> bool:
         """Whether there is room for a round, and for the confirmation and the closing after it."""
-        expected_s = tests * self._round_test_s + self._confirmation_s() + self._closing_s()
+        expected_s = tests * self.round_test_s + self.confirmation_least_s() + self.closing_least_s(self.best())
         return self.clock.left_s >= expected_s and self.clock.tests_left > tests
 
     def _confirm(self) -> None:
@@ -293,7 +349,7 @@ class Search:
             if not self._confirmation_fits():
                 self.remarks.append("the winner was not confirmed: the tests or the time asked for ran out")
                 return
-            self.progress.stage("measuring the winner again")
+            self._begin("confirmation", "measuring the winner again")
             result = self.bench.confirm(best.configuration, self._confirming())
             self.confirmed.add(best.configuration)
             self._keep(best.configuration, result)
@@ -302,25 +358,27 @@ class Search:
 
     def _confirming(self) -> Durations:
         """How long the confirmation may take: as long as it needs, within the time that is left."""
-        if not isfinite(self.clock.limit_s):
-            return CONFIRMING
-        left_s = self.clock.left_s - self._round_test_s - CONFIRMING.capacity_s - self._closing_s()
+        most_s = self.confirming_most_s(self.clock.left_s, self.best())
+        return replace(CONFIRMING, at_rate_most_s=most_s)
+
+    def confirming_most_s(self, left_s: float, winner: Configuration | None) -> float:
+        """How long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are left."""
+        left_s -= self.round_test_s + CONFIRMING.capacity_s + self.closing_least_s(winner)
         if not self.request.allow_noise:
             left_s /= 2  # a disturbed run is made again
-        return replace(CONFIRMING, at_rate_most_s=min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s)))
+        return min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s))
 
-    def _closing_s(self) -> float:
-        best = next(iter(self.recommendations()), None)
-        return 0.0 if best is None else self.closing_s(best.trial.configuration)
+    def closing_least_s(self, winner: Configuration | None) -> float:
+        return 0.0 if winner is None else self.closing_s(winner)
 
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more."""
-        return self.clock.left_s >= self._confirmation_s() and self.clock.tests_left >= 1
+        return self.clock.left_s >= self.confirmation_least_s() and self.clock.tests_left >= 1
 
-    def _confirmation_s(self) -> float:
+    def confirmation_least_s(self) -> float:
         """How long the confirmation takes at least."""
         phases = self.request.phases
-        expected_s = self._round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
+        expected_s = self.round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
         return expected_s + (0.0 if self.request.sla.rate_per_s is None else CONFIRMING.at_rate_s)
 
 

@@ -59,9 +59,14 @@ def _parse_threshold(part: str, text: str) -> LatencyThreshold:
     name, equals, limit = part.replace("<=", "=").partition("=")
     if not equals or not re.fullmatch(r"p[0-9.]+", name.strip(), re.IGNORECASE):
         raise SpecError("sla", text, "does not look like p95=100ms")
-    # 20us are 0.02 ms, whatever the product of binary fractions is.
-    limit_ms = float(f"{1000 * parse_duration_s('sla', limit.strip()):.12g}")
-    return LatencyThreshold(percentile=name.strip().lower(), limit_ms=limit_ms)
+    return LatencyThreshold(percentile=name.strip().lower(), limit_ms=parse_limit_ms(limit.strip()))
+
+
+def parse_limit_ms(text: str) -> float:
+    """Parse the duration that limits a latency, into milliseconds. Raises SpecError."""
+    seconds = parse_duration_s("sla", text)
+    # What is in milliseconds stays as it is, and 20us are 0.02 ms, not the next binary fraction.
+    return float(text.removesuffix("ms")) if text.endswith("ms") else float(f"{1000 * seconds:.12g}")
 
 
 def parse_duration_s(field: str, text: str) -> float:

@@ -28,6 +28,9 @@ every batch size, is not timed with more threads or workers."""
 SIZES_LOOKED_AT_AGAIN = 4
 
 _DURATION_S = 0.04
+TIMING_A_SIZE_S = 2 * _DURATION_S
+"""What timing calls of one size takes, with its warm-up."""
+
 _LONG_CALL_NS = 5e6
 _STILL_GAINS = 1.1
 
@@ -90,7 +93,7 @@ class Survey:
 
     def carry_out(self, grid: Sequence[Configuration], time: Time, in_time: Callable[[], bool]) -> None:
         """Time what ``grid`` is made of, the most promising first, for as long as ``in_time`` says."""
-        waiting = [one for one in _subjects(grid) if one not in self.known]
+        waiting = self.untimed(grid)
         for simple in [one for one in waiting if one.workers == 1 and one.settings.threads == 1]:
             if in_time():
                 self._time(simple, self.sizes, time)
@@ -99,6 +102,10 @@ class Survey:
             sizes = self._sizes_worth_it(one)
             if sizes and in_time():
                 self._time(one, sizes, time)
+
+    def untimed(self, grid: Sequence[Configuration]) -> list[Configuration]:
+        """What would be timed to know all of ``grid``, and was not yet."""
+        return [one for one in _subjects(grid) if one not in self.known]
 
     def _time(self, subject: Configuration, sizes: Sequence[int], time: Time) -> None:
         # The workers' largest batch is what they allocate for.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError, StorageError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.profiler.types import Configuration
     from servefit.search.header import JobHeader
+    from servefit.search.pace import Kind
+    from servefit.search.request import JobRequest
     from servefit.search.steps import Step
     from servefit.search.storage.jobs import JobStore
 
@@ -31,10 +34,12 @@ _LOOKED_THROUGH = 50
 
 @dataclass(slots=True, kw_only=True)
 class Memory:
-    """``service_times`` by what was timed, and the valid ``trials``, of jobs that are over."""
+    """``service_times`` by what was timed, and the valid ``trials``, of jobs that are over; and how many seconds tests
+    and rounds took in the last that put the same load on each."""
 
     service_times: dict[Configuration, ServiceTimes] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
+    usual_s: dict[Kind, float] = field(default_factory=dict)
 
 
 def remember(
@@ -67,6 +72,8 @@ def remember(
                 and one.result.verdict != "INVALID"
                 and one.configuration in grid
             )
+        if _same_load(past.request, header.request):
+            found.usual_s = {**_usual_s(steps), **found.usual_s}
         jobs += bool(times)
         if jobs == MOST_JOBS:
             break
@@ -107,6 +114,24 @@ def _alike(store: JobStore, header: JobHeader) -> Iterator[tuple[JobHeader, tupl
                 yield past, store.job(one.name).steps()
             except (SpecError, StorageError):
                 continue
+
+
+def _same_load(one: JobRequest, other: JobRequest) -> bool:
+    same = (one.sla.rate_per_s is None) == (other.sla.rate_per_s is None)
+    return same and one.phases == other.phases and one.goal == other.goal
+
+
+def _usual_s(steps: Iterable[Step]) -> dict[Kind, float]:
+    """The medians of what tests and parts in rounds took, disturbed ones included: the machine may be as busy now."""
+    seen: dict[Kind, list[float]] = {}
+    for one in steps:
+        result = one.result
+        if isinstance(result, Trial) and one.ended_at is not None:
+            if one.kind == "load_test":
+                seen.setdefault("test", []).append(one.ended_at - one.began_at)
+            elif result.round is not None:
+                seen.setdefault("round", []).append(one.ended_at - one.began_at)
+    return {kind: median(seconds) for kind, seconds in seen.items()}
 
 
 def _subject(header: JobHeader) -> tuple[str, str, str, int, str]:

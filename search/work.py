@@ -19,6 +19,7 @@ from servefit.search.compiling import choices, compile_candidates
 from servefit.search.header import JobState
 from servefit.search.job import JobStopped, crashed, keep_measurement, trials_of
 from servefit.search.places import ANYWHERE, Place, Places
+from servefit.search.progress import before_search
 from servefit.search.recommendation import FailedTrial, Trial
 from servefit.search.searching import Search
 from servefit.search.sla import Sla
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from servefit.profiler.types import Configuration, Measurement
     from servefit.search.clock import Clock
     from servefit.search.header import JobHeader, Status
-    from servefit.search.progress import Progress
+    from servefit.search.progress import Moment, Progress
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.recommendation import Skipped
     from servefit.search.request import JobRequest
@@ -122,6 +123,7 @@ class Work:
             progress=self.progress,
             service_times={**memory.service_times, **service_times_of(steps)},
             earlier=memory.trials,
+            usual_s=memory.usual_s,
             trials=list(trials_of(steps, TESTS)),
             failed=crashed(steps, TESTS),
             confirmed={
@@ -218,7 +220,8 @@ class Work:
             self.remarks.append(f"the winner was not measured over HTTP: {reason}")
             return
         self._check_stopped()
-        self.progress.stage("measuring the winner over HTTP")
+        search.time_left.look("closing")
+        self.progress.stage("measuring the winner over HTTP", self.moment())
         endpoint = endpoint_for(
             configuration,
             self._artifact(configuration),
@@ -245,6 +248,8 @@ class Work:
         """One load test, as a step; None if it could not be made. ``request`` is the job's own unless one is given."""
         with self._lock:
             self.clock.tests += 1
+            at = self.moment()
+        self.progress.testing(configuration, at)
         workers = self._workers(configuration, self._memory_bytes(configuration), place)
         result = self._carry_out(kind, configuration, workers, request or self.request, durations, nth_round=nth_round)
         return result if isinstance(result, Trial) else None
@@ -278,7 +283,7 @@ class Work:
             else:
                 self.log.finish(step, status="COMPLETED", result=trial)
                 result = trial
-        self._tell_progress(result)
+        self.progress.tested(result, self.moment(result))
         return result
 
     def _workers(
@@ -308,10 +313,11 @@ class Work:
             self.remarks.append(f"raw samples were not kept: {error}")
             return None
 
-    def _tell_progress(self, result: Trial | FailedTrial) -> None:
-        clock = self.clock
-        done = max(clock.tests / clock.test_limit, clock.elapsed_s / clock.limit_s)
-        self.progress.tested(result, clock.tests, min(1.0, done))
+    def moment(self, ended: Trial | FailedTrial | None = None) -> Moment:
+        """Where the job stands, now that a test has ``ended``."""
+        if self.search is None:
+            return before_search(self.clock)
+        return self.search.moment(ended if isinstance(ended, Trial) and ended.driver == "inprocess" else None)
 
     def _check_stopped(self) -> None:
         """Raises JobStopped."""

@@ -8,7 +8,9 @@ when, is the business of ``workers``.
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from servefit.profiler.envelope.types import Envelope
+
+_log = logging.getLogger(__name__)
 
 _MODULE = "servefit.profiler.driving.worker"
 _LOOK_EVERY_S = 0.1
@@ -68,11 +72,13 @@ class WorkerProcesses:
         pinned_to = ",".join(map(str, self.envelope.cpus if cpus is None else cpus))
         descriptors = (theirs.fileno(), *self._inherited)
         arguments = [self._function, pinned_to, *map(str, descriptors), str(number), *self.envelope.join_files]
+        # -P: the user's folder may hold a numpy.py
+        command = self.envelope.command([sys.executable, "-P", "-m", _MODULE, *arguments])
+        _log.debug("%s %d: %s, with %s", self._called, number + 1, shlex.join(command), dict(environment))
         with theirs:
             try:
                 process = subprocess.Popen(
-                    # -P: the user's folder may hold a numpy.py
-                    self.envelope.command([sys.executable, "-P", "-m", _MODULE, *arguments]),
+                    command,
                     stdin=subprocess.DEVNULL,
                     stdout=output.write_end,
                     stderr=output.write_end,

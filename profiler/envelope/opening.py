@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,8 @@ from servefit.profiler.envelope.version_2 import open_version_2
 
 if TYPE_CHECKING:
     from servefit.profiler.types import EnvelopeMethod
+
+_log = logging.getLogger(__name__)
 
 _Opener = Callable[[tuple[int, ...], int | None], AbstractContextManager[Envelope]]
 
@@ -57,13 +60,17 @@ def open_envelope(
                 continue
             try:
                 envelope = stack.enter_context(opener(wanted, memory_bytes))
-            except MeasurementError:
+            except MeasurementError as error:
                 if name in (method, _BEST_FIRST[-1][0]):
                     raise
+                _log.debug("no envelope by %s: %s", name, error.message)
             else:
                 break
         else:
             raise SpecError.unknown("envelope", str(method), [name for name, _ in _BEST_FIRST])
+        limit = envelope.memory_limit_bytes
+        memory = "without a limit" if limit is None else f"of {limit / 2**20:,.0f} MiB"
+        _log.info("envelope by %s: CPUs %s, memory %s", envelope.method, ",".join(map(str, envelope.cpus)), memory)
         yield envelope
 
 

@@ -6,6 +6,7 @@ The memory that workers share is a memfd, which has no name; what their processe
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from servefit.profiler.stopping import StoppingConditions
     from servefit.profiler.traffic import ClosedLoop
     from servefit.profiler.types import EnvelopeMethod, Stopped, TelemetryPoint
+
+_log = logging.getLogger(__name__)
 
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 """The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
@@ -290,6 +293,7 @@ class Workers:
         ):
             self._processes.tell(begin)
             records = self._processes.answers(Record, "the run", duration_s + self._grace_s, look)
+        _log.debug("threads of each worker: %s", ", ".join(str(record.threads) for record in records))
         return records, telemetry.points()
 
     def _spin_ns(self) -> int:

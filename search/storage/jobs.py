@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from servefit.search.storage.database import Database, quiet
 from servefit.search.storage.log import JobLog
 from servefit.search.storage.ownership import Owner
 from servefit.search.storage.records import HEADER, NOTHING, OWNER, STATE, STOP, Unreadable
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,9 @@ class JobStore:
         installed, or no file; StorageError within seconds for a database that cannot be reached, opened or read; and
         StateError for the state folder.
         """
-        return cls(Database(own_address() if url is None else parse_address(url)))
+        store = cls(Database(own_address() if url is None else parse_address(url)))
+        _log.info("jobs are kept in %s", store.url)
+        return store
 
     @property
     def url(self) -> str:

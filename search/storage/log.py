@@ -7,6 +7,7 @@ nothing.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from servefit.profiler.types import Configuration
     from servefit.search.storage.database import Database
+
+_log = logging.getLogger(__name__)
 
 
 class JobLog:
@@ -108,6 +111,7 @@ class JobLog:
             attributes.add(connection, self._study, {records.step_key(number): records.write(step, Step)})
         self._running.add(number)
         self.written[number] = step
+        _log.info("step %d begins: %s, %s", number, kind, backend if configuration is None else configuration)
         return step
 
     def finish(self, step: Step, *, status: Status, result: Result | None = None, reason: str | None = None) -> Step:
@@ -180,6 +184,7 @@ class JobLog:
 
     def _end(self, ended: Step) -> Step:
         text = records.write(ended, Step)
+        _log.info("step %d ends: %s", ended.number, _outcome(ended))
         self.written[ended.number] = ended
         self._running.discard(ended.number)
         with self._writing(owned=True) as connection:
@@ -273,6 +278,12 @@ class JobLog:
             yield
         except Unreadable as error:
             raise self._database.address.error(error.message, job=self.name, remedy=error.remedy) from error
+
+
+def _outcome(step: Step) -> str:
+    verdict = getattr(step.result, "verdict", None)
+    why = step.reason or getattr(step.result, "reason", None)
+    return ", ".join(part for part in (step.status, verdict, why) if part)
 
 
 def _in_use(name: str, owner: Owner) -> JobInUse:

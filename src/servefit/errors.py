@@ -62,10 +62,11 @@ def _restore(kind: type[ServefitError], args: tuple[Any, ...], fields: dict[str,
 
 
 class SpecError(ServefitError):
-    """What was asked for cannot be understood. ``field`` names the option, ``value`` is what was given."""
+    """What was asked for cannot be understood. ``field`` names the option, ``value`` is what was given, None where
+    nothing was."""
 
     def __init__(self, field: str, value: object, problem: str, *, remedy: str | None = None) -> None:
-        super().__init__(f"{field}: {value!r} {problem}", remedy=remedy)
+        super().__init__(f"{field} {problem}" if value is None else f"{field}: {value!r} {problem}", remedy=remedy)
         self.field = field
         self.value = value
         self.problem = problem

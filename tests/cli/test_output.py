@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from servefit.cli.output import cell_text
+from servefit.report.table import cell_text
 
 
 @pytest.mark.parametrize(

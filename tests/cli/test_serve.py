@@ -218,7 +218,7 @@ def test_nothing_is_left_of_it_when_it_is_killed_outright(state: Path, sources: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "job: '' is missing; name a job, or a model with --model"),
+        ((), "job is missing; name a job, or a model with --model"),
         (("nothing",), "job: 'nothing' is not known"),
         (("listed/nothing",), "recommendation: 'nothing' is not known"),
         (("--host", "192.0.2.1"), "port: 8080 cannot be listened on at 192.0.2.1: Cannot assign requested address"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from servefit.search.progress import Moment
     from servefit.search.recommendation import Trial
 
 pytestmark = pytest.mark.alone
@@ -62,7 +63,7 @@ def job(model: Path) -> RecommendationJob:
     """A job that is interrupted when its winner is about to be measured over HTTP, and taken up again."""
 
     class Impatient(Silent):
-        def stage(self, text: str) -> None:
+        def stage(self, text: str, at: Moment | None = None) -> None:
             if text == "measuring the winner over HTTP":
                 raise KeyboardInterrupt
 

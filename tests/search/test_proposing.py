@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -264,3 +264,31 @@ def test_the_study_minimises_what_is_paid_for_an_answer_and_its_latency(trial: M
     four = replace(GRID[0], vcpus=4, settings=Settings(threads=4))
     assert objectives(trial(four, throughput_per_s=100.0, p95_ms=3.0)) == (0.04, 3.0)
     assert objectives(trial(four, throughput_per_s=0.0, p95_ms=None)) == (1e9, 1e9)
+
+
+@pytest.mark.parametrize("asked", [{}, {"goal": "throughput"}, {"goal": "latency"}])
+def test_a_rehearsal_changes_nothing_of_what_is_proposed(trial: MakeTrial, asked: dict[str, Any]) -> None:
+    plain = searched(proposer_of(**asked), trial)
+    rehearsed = proposer_of(**asked)
+    seen: list[Proposal] = []
+    rehearsed.rehearse(20)
+    while (proposal := rehearsed.next()) is not None:
+        seen.append(proposal)
+        rehearsed.rehearse(20)
+        answer(rehearsed, trial, proposal.configuration, truth(proposal.configuration))
+    assert seen == plain
+
+
+def test_where_predictions_hold_a_rehearsal_names_what_will_be_proposed(trial: MakeTrial) -> None:
+    proposer = proposer_of(goal="throughput")
+    expected = proposer.rehearse(1000)
+    seen = searched(proposer, trial)
+    assert abs(len(expected) - len(seen)) <= 1
+    named = [one.configuration for one in expected if one is not None]
+    assert named[:3] == [one.configuration for one in seen[:3]]
+
+
+def test_a_rehearsal_is_no_longer_than_asked_and_ends_with_the_grid() -> None:
+    assert len(proposer_of(exhaustive=True).rehearse(5)) == 5
+    assert len(proposer_of(exhaustive=True).rehearse(1000)) == len(GRID)
+    assert proposer_of(predicted=False).rehearse(3) == [None] * 3

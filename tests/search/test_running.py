@@ -29,6 +29,7 @@ from servefit.search.storage.log import JobLog
 if TYPE_CHECKING:
     from servefit.search.header import JobState
     from servefit.search.job import RecommendationJob
+    from servefit.search.progress import Moment
     from servefit.search.recommendation import FailedTrial, Trial
 
 QUICK: dict[str, Any] = {
@@ -88,7 +89,7 @@ class Listener(Silent):
         self._stage = stage
         self._act = act
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, at: Moment | None = None) -> None:
         if text.startswith(self._stage):
             self._act()
 
@@ -99,7 +100,7 @@ class AfterTest(Silent):
     def __init__(self, act: Any) -> None:
         self._act = act
 
-    def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
         self._act()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from servefit.cli.status import INTERRUPTED
@@ -9,6 +10,9 @@ from servefit.cli.status import INTERRUPTED
 
 def main() -> None:
     """Run the command line. The subcommands are imported here, where Ctrl-C meanwhile is caught."""
+    if "_SERVEFIT_COMPLETE" in os.environ:
+        # With rich typer folds long lines of help, and a shell would take the second half for a completion of its own.
+        sys.modules["rich"] = None  # type: ignore[assignment]
     try:
         from servefit.cli.commands import app
 

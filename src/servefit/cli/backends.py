@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from servefit.cli.options import TrustOption
-from servefit.cli.output import Format, FormatOption, Table, emit
+from servefit.cli.output import Format, FormatOption, emit
+from servefit.report.table import Table
 
 
 def backends(

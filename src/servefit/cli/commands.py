@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from servefit.cli.logs import DEFAULT, LogLevelOption, log_to_stderr, with_log_level
 from servefit.cli.status import INTERRUPTED, status_of
 from servefit.errors import ServefitError
 
@@ -31,7 +32,6 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -52,12 +52,14 @@ def servefit(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    log_level: LogLevelOption = None,
 ) -> None:
     """Find the cheapest way to serve a trained model on hardware you own, by measuring.
 
     Exit status: 0 SLA met, or nothing asked; 2 usage, or a model or payload that cannot be read; 3 SLA unmet, nearest
     answer printed; 4 nothing could be measured; 5 the machine is too noisy to tell; 130 interrupted.
     """
+    log_to_stderr(DEFAULT if log_level is None else log_level)
 
 
 def _register() -> None:
@@ -72,7 +74,9 @@ def _register() -> None:
         profiles,
         profiling,
         recommend,
+        reporting,
         scaling,
+        schema,
         serving,
     )
 
@@ -85,6 +89,7 @@ def _register() -> None:
         ("steps", jobs.steps),
         ("stop", jobs.stop),
         ("resume", jobs.resume),
+        ("report", reporting.report),
         ("scale", scaling.scale),
         ("serve", serving.serve),
         ("export", exporting.export),
@@ -93,8 +98,9 @@ def _register() -> None:
         ("profiles", profiles.profiles),
         ("host", host.host),
         ("demo", demo.demo),
+        ("schema", schema.schema),
     ):
-        app.command(name)(function)
+        app.command(name)(with_log_level(function))
 
 
 _register()

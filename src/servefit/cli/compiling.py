@@ -7,17 +7,24 @@ from typing import Annotated
 
 import typer
 
+from servefit.cli.completion import backend_names, one_of
 from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, TrustOption
-from servefit.cli.output import Format, FormatOption, Table, emit
+from servefit.cli.output import Format, FormatOption, emit
 from servefit.cli.progress import saying
+from servefit.report.table import Table
+
+CHECKS_S = 2.0
+"""What comparing predictions takes, roughly."""
 
 
 def compile_(
     model: ModelArgument,
-    backend: Annotated[str, typer.Option("--backend", "-b", help="Backend to compile with.")],
+    backend: Annotated[
+        str, typer.Option("--backend", "-b", autocompletion=backend_names, help="Backend to compile with.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.")],
     payload: PayloadOption = None,
-    target: Annotated[str, typer.Option(help="Processor: cpu or cuda.")] = "cpu",
+    target: Annotated[str, typer.Option(autocompletion=one_of("cpu", "cuda"), help="Processor: cpu or cuda.")] = "cpu",
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -26,7 +33,7 @@ def compile_(
 
     Example: servefit compile model.ubj -b onnxruntime -o compiled/
     """
-    from servefit.backends.compilation import compile_model, estimate_s, export
+    from servefit.backends.compilation import compile_model, estimate_s, export, is_cached
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.registry import backend as find_backend
@@ -37,7 +44,8 @@ def compile_(
     with saying(f"compiling with {backend}", quiet=quiet) as stage:
         opened = Model.load(model, trust_pickle=trust_pickle)
         sample = None if payload is None else payload_for(opened, payload)
-        stage(f"compiling with {backend}, estimated at {estimate_s(opened, backend):.0f} s")
+        cached = is_cached(opened, backend, processor)
+        stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
         compiled = compile_model(opened, backend, payload=sample, target=processor)
         export(compiled.artifact, output)
     document = {

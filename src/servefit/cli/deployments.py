@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from servefit.cli.completion import backend_names, job_names, one_of, profile_names
 from servefit.cli.output import warn
 from servefit.cli.progress import saying
 from servefit.errors import SpecError
@@ -17,16 +18,28 @@ if TYPE_CHECKING:
 
 DeployedJob = Annotated[
     str | None,
-    typer.Argument(metavar="[JOB[/ID]]", help="A job, and one of its recommendations; the first without ID."),
+    typer.Argument(
+        metavar="[JOB[/ID]]",
+        autocompletion=job_names,
+        help="A job, and one of its recommendations; the first without ID.",
+    ),
 ]
 DeployedModel = Annotated[
     Path | None, typer.Option("--model", metavar="MODEL", help="A file, a folder or a .tar.gz, in place of a job.")
 ]
 BackendOption = Annotated[
-    str | None, typer.Option("--backend", "-b", help="With --model. Default: the model's own library.")
+    str | None,
+    typer.Option(
+        "--backend", "-b", autocompletion=backend_names, help="With --model. Default: the model's own library."
+    ),
 ]
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", help="With --model: instance profile. Default: all of this host.")
+    str | None,
+    typer.Option(
+        "--profile",
+        autocompletion=profile_names,
+        help="With --model: instance profile. Default: all of this host.",
+    ),
 ]
 WorkersOption = Annotated[int | None, typer.Option(help="With --model: worker processes. Default 1.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="With --model: threads a worker. Default 1.")]
@@ -39,7 +52,10 @@ EnvOption = Annotated[
     list[str] | None,
     typer.Option("--env", metavar="NAME=VALUE", help="With --model: a variable for the workers. Repeatable."),
 ]
-TargetOption = Annotated[str | None, typer.Option(help="With --model: cpu or cuda. Default cpu.")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(autocompletion=one_of("cpu", "cuda"), help="With --model: cpu or cuda. Default cpu."),
+]
 NameOption = Annotated[
     str | None, typer.Option(help="What the model is called in URLs. Default: like its file, without the suffix.")
 ]
@@ -91,7 +107,7 @@ class Asked:
         from servefit.search.sla import parse_duration_s
 
         if self.model is None:
-            raise SpecError("job", "", "is missing", remedy="name a job, or a model with --model")
+            raise SpecError("job", None, "is missing", remedy="name a job, or a model with --model")
         if self.storage is not None:
             raise SpecError("storage", self.storage, "is where jobs are kept, and no job is named")
         delay_s = None if self.batch_delay is None else parse_duration_s("batch_delay", self.batch_delay)

@@ -22,8 +22,9 @@ from servefit.cli.deployments import (
     WorkersOption,
 )
 from servefit.cli.options import QuietOption, StorageOption, TrustOption
-from servefit.cli.output import Format, FormatOption, Table, emit
+from servefit.cli.output import Format, FormatOption, emit
 from servefit.cli.progress import saying
+from servefit.report.table import Table
 
 
 def export(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.options import QuietOption
-from servefit.cli.output import Format, FormatOption, Table, cell_text, emit
+from servefit.cli.output import Format, FormatOption, emit
 from servefit.cli.progress import saying
+from servefit.report.table import Table, cell_text
 
 if TYPE_CHECKING:
     from servefit.backends.types import Availability

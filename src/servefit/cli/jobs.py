@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from servefit.cli.completion import backend_names, one_of
 from servefit.cli.options import JobArgument, QuietOption, StorageOption
-from servefit.cli.output import Format, FormatOption, Table, emit, say, warn
+from servefit.cli.output import Format, FormatOption, emit, say, warn
 from servefit.errors import SpecError
+from servefit.report.table import Table
 
 if TYPE_CHECKING:
     from servefit.search.header import JobHeader, JobState
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
 
 def jobs(
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help="Only these: in_progress, completed, failed or stopped.")
+        str | None,
+        typer.Option(
+            metavar="STATUS",
+            autocompletion=one_of("in_progress", "completed", "failed", "stopped"),
+            help="Only these: in_progress, completed, failed or stopped.",
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only those on a model whose source or digest holds TEXT.")
@@ -111,13 +118,25 @@ _COLUMNS = (
 def steps(
     job: JobArgument,
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help="Only these: running, completed or failed.")
+        str | None,
+        typer.Option(
+            metavar="STATUS",
+            autocompletion=one_of("running", "completed", "failed"),
+            help="Only these: running, completed or failed.",
+        ),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="Only these: compilation, service_time, load_test or confirmation."),
+        typer.Option(
+            metavar="KIND",
+            autocompletion=one_of("compilation", "service_time", "load_test", "confirmation"),
+            help="Only these: compilation, service_time, load_test or confirmation.",
+        ),
     ] = None,
-    backend: Annotated[str | None, typer.Option("--backend", "-b", help="Only those about this backend.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", "-b", autocompletion=backend_names, help="Only those about this backend."),
+    ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:

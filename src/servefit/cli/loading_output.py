@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from servefit.cli.output import Table
+from servefit.report.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

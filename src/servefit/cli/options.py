@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from servefit.cli.completion import job_names
+
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
 PayloadOption = Annotated[
     Path | None,
@@ -35,4 +37,7 @@ StorageOption = Annotated[
         metavar="URL", help="Database that keeps jobs, such as postgresql://user@server/jobs; one in the state folder."
     ),
 ]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job; servefit jobs lists them.")]
+JobArgument = Annotated[
+    str,
+    typer.Argument(metavar="JOB", autocompletion=job_names, help="The name of a job; servefit jobs lists them."),
+]

@@ -5,14 +5,12 @@ Results go to stdout and nothing else does; whatever is said along the way goes 
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from servefit.errors import StateError
+from servefit.report.table import Table, cell_text, markdown_lines, write_csv
 
 
 class Format(StrEnum):
@@ -30,15 +29,6 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Rows of cells under ``columns``. A cell is a value, not text: CSV keeps its digits, people see it rounded."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[Any]]
-    title: str | None = None
 
 
 def emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format) -> None:
@@ -71,34 +61,11 @@ def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Forma
         case Format.JSON:
             sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
         case Format.CSV:
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(table.columns)
-            writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
+            write_csv(table, sys.stdout)
         case Format.MARKDOWN:
-            for line in (table.columns, ["---"] * len(table.columns), *table.rows):
-                sys.stdout.write("| " + " | ".join(cell_text(cell).replace("|", "\\|") for cell in line) + " |\n")
+            sys.stdout.writelines(f"{line}\n" for line in markdown_lines(table))
         case Format.TABLE:
             _print_table(table)
-
-
-def cell_text(cell: Any) -> str:
-    """A cell as a person reads it: four significant digits, yes and no, a dash for what is not known."""
-    if cell is None:
-        return "-"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, float):
-        return f"{cell:,.0f}" if abs(cell) >= 1000 else _four_digits(cell)
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    return str(cell)
-
-
-def _four_digits(number: float) -> str:
-    text = f"{number:.4g}"
-    _, _, exponent = text.partition("e-")
-    # Prices of a million inferences are read beside others, and an exponent is easily missed.
-    return f"{number:.{int(exponent) + 3}f}".rstrip("0") if exponent else text
 
 
 def _print_table(table: Table) -> None:
@@ -126,6 +93,12 @@ def say(line: str) -> None:
     """A line of text that belongs to the result, printed to stdout. Raises StateError as ``emit`` does."""
     with _printing():
         sys.stdout.write(line + "\n")
+
+
+def write(text: str) -> None:
+    """Text that is the result, as it is, to stdout. Raises StateError as ``emit`` does."""
+    with _printing():
+        sys.stdout.write(text)
 
 
 def warn(line: str) -> None:

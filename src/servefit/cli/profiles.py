@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.output import Format, FormatOption, Table, emit
+from servefit.cli.output import Format, FormatOption, emit
+from servefit.report.table import Table
 
 
 def profiles(

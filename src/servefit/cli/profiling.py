@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
 from servefit.cli.options import (
     ModelArgument,
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
         trust_pickle: bool
 
 
+_START_S = 1.0
+"""From nothing to processes that are ready, roughly."""
+
+
 class DriverChoice(StrEnum):
     INPROCESS = "inprocess"
     HTTP = "http"
@@ -46,9 +51,13 @@ def profile(
     model: ModelArgument,
     payload: PayloadOption = None,
     rows_per_request: RowsOption = 1,
-    backend: Annotated[str | None, typer.Option("--backend", "-b", help="Default: the model's own library.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", "-b", autocompletion=backend_names, help="Default: the model's own library."),
+    ] = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", help="Instance profile. Default: all of this host.")
+        str | None,
+        typer.Option("--profile", autocompletion=profile_names, help="Instance profile. Default: all of this host."),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads a worker.")] = 1,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
@@ -97,7 +106,7 @@ def profile(
     histogram: Annotated[
         Path | None, typer.Option(metavar="FILE.hlog", help="Export an HdrHistogram: .hlog or .hgrm.")
     ] = None,
-    target: Annotated[str, typer.Option(help="Processor: cpu or cuda.")] = "cpu",
+    target: Annotated[str, typer.Option(autocompletion=one_of("cpu", "cuda"), help="Processor: cpu or cuda.")] = "cpu",
     driver: Annotated[
         DriverChoice,
         typer.Option(
@@ -121,7 +130,7 @@ def profile(
     from servefit.cli.phases import parse_against, parse_traffic
     from servefit.profiler.against import BUDGET_S, compare_deployments
     from servefit.profiler.preparing import Deployment
-    from servefit.profiler.profiling import profile_deployment
+    from servefit.profiler.profiling import DURATION_S, SEARCH_S, profile_deployment
     from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
 
     rate_per_s = None if rate is None else parse_rate_per_s(rate)
@@ -154,21 +163,27 @@ def profile(
         _print_service_time(model, deployment, requests, duration_s, form, quiet=quiet)
         return
     if against is not None:
-        with saying("comparing", quiet=quiet):
+        budget_s = BUDGET_S if duration_s is None else duration_s
+        with saying("comparing", quiet=quiet, takes_s=budget_s):
             compared = compare_deployments(
                 model,
                 deployment,
                 parse_against(against),
                 rate=rate_per_s,
                 users=users,
-                budget_s=BUDGET_S if duration_s is None else duration_s,
+                budget_s=budget_s,
                 **requests,
             )
         emit(profiling_output.comparison_table(compared), profiling_output.comparison_document(compared), form)
         for caution in compared.warnings:
             warn(caution)
         return
-    with saying("measuring", quiet=quiet):
+    searches = bool(thresholds) and rate is None and users is None and traffic is None
+    takes_s = duration_s or (SEARCH_S if searches else DURATION_S)
+    if traffic is not None:
+        takes_s = traffic.duration_s
+
+    with saying(f"compiling {model.name}", quiet=quiet) as say:
         found = profile_deployment(
             model,
             deployment,
@@ -180,6 +195,8 @@ def profile(
             duration_s=duration_s,
             allow_noise=allow_noise,
             driver=driver.value,
+            # Limits at a rate are decided as soon as they can be.
+            on_prepared=lambda: say("measuring", takes_s=_START_S + takes_s, at_most=bool(thresholds)),
             **requests,
         )
     emit(profiling_output.profiled_table(found), profiling_output.profiled_document(found), form)

@@ -6,7 +6,7 @@ import dataclasses
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from servefit.cli.output import Table
+from servefit.report.table import Table
 
 if TYPE_CHECKING:
     from servefit.profiler.against import Compared

@@ -1,83 +1,190 @@
-"""Progress of a job on stderr: a live line in a terminal, plain lines elsewhere."""
+"""Progress on stderr: three live lines in a terminal, plain lines elsewhere. What they say is worded in ``moments``."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from servefit.cli.output import cell_text
+from servefit.cli.moments import best_so_far, duration, is_endpoint, result, shape, test_number, time_left
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.text import Text
 
-    from servefit.search.progress import Progress
+    from servefit.profiler.types import Configuration
+    from servefit.search.progress import Moment, Progress
     from servefit.search.recommendation import FailedTrial, Trial
+
+DRAWN_PER_S = 2
+"""Drawing takes CPU time beside what is measured."""
+
+BURST = 8
+"""So many plain lines may follow each other at once; what merely begins is left out when there are more of them than
+one a second."""
+
+_BAR = 24
 
 
 @contextmanager
 def job_progress(*, quiet: bool) -> Iterator[Progress]:
-    """A listener for a job that draws what it is told, or, if ``quiet``, one that does not."""
+    """A listener for a job that shows what it is told, or, if ``quiet``, one that does not."""
     from servefit.search.progress import Silent
 
     if quiet:
         yield Silent()
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
-
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
-        with RichProgress(*columns, console=Console(stderr=True), transient=True) as drawn:
-            yield _Live(drawn, drawn.add_task("starting", total=None))
+    elif _can_draw():
+        with _drawn() as lines:
+            yield lines
     else:
-        yield _Lines()
+        yield PlainLines(lambda line: sys.stderr.write(f"{line}\n"))
+
+
+class Say(Protocol):
+    """Says what goes on from now on, and how long it takes, or takes ``at_most``, where that is known."""
+
+    def __call__(self, text: str, *, takes_s: float | None = None, at_most: bool = False) -> None: ...
 
 
 @contextmanager
-def saying(text: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+def saying(text: str, *, quiet: bool, takes_s: float | None = None, at_most: bool = False) -> Iterator[Say]:
     """Say on stderr what goes on while the block runs; what is given is called to say something else."""
+    from servefit.search.progress import Moment
+
+    began_s = time.monotonic()
+
+    def say(text: str, *, takes_s: float | None = None, at_most: bool = False) -> None:
+        elapsed_s = time.monotonic() - began_s
+        at = None if takes_s is None else Moment(elapsed_s=elapsed_s, left_s=takes_s, at_most=at_most)
+        progress.stage(text, at)
+
     with job_progress(quiet=quiet) as progress:
-        progress.stage(text)
-        yield progress.stage
+        say(text, takes_s=takes_s, at_most=at_most)
+        yield say
 
 
-class _Lines:
-    """One plain line for every event."""
-
-    def stage(self, text: str) -> None:
-        sys.stderr.write(f"{text}\n")
-
-    def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
-        sys.stderr.write(f"{done:4.0%}  test {tests}: {describe(trial)}\n")
+def _can_draw() -> bool:
+    """Whether stderr is a terminal that can move its cursor."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
 
 
-class _Live:
-    """A spinner and a bar."""
+class PlainLines:
+    """One line without control characters for every event, given to ``write``, about one a second."""
 
-    def __init__(self, drawn: RichProgress, task: TaskID) -> None:
-        self._drawn = drawn
-        self._task = task
+    def __init__(self, write: Callable[[str], object], now: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._now = now
+        self._lock = threading.Lock()
+        self._allowed = float(BURST)
+        self._last_s = now()
+        self._best = ""
 
-    def stage(self, text: str) -> None:
-        self._drawn.update(self._task, description=text)
+    def stage(self, text: str, at: Moment | None = None) -> None:
+        self._say(text, at)
 
-    def tested(self, trial: Trial | FailedTrial, tests: int, done: float) -> None:
-        self._drawn.update(self._task, description=f"test {tests}: {describe(trial)}", total=1.0, completed=done)
+    def timing(self, configuration: Configuration, at: Moment) -> None:
+        self._say(f"timing calls of {shape(configuration)}", at, only_if_allowed=True)
+
+    def testing(self, configuration: Configuration, at: Moment) -> None:
+        self._say(f"{test_number(at)} begins: {shape(configuration)}", at, only_if_allowed=True)
+
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
+        line = f"{'over HTTP' if is_endpoint(trial) else f'test {at.tests}'}: {result(trial)}"
+        best = best_so_far(at)
+        if best != self._best:
+            self._best = best
+            line += f"; best so far: {best}"
+        self._say(line, at)
+
+    def _say(self, text: str, at: Moment | None, *, only_if_allowed: bool = False) -> None:
+        with self._lock:
+            now_s = self._now()
+            self._allowed = min(float(BURST), self._allowed + now_s - self._last_s)
+            self._last_s = now_s
+            if only_if_allowed and self._allowed < 1:
+                return
+            self._allowed -= 1
+            self._write(f"[{_times(at)}] {text}" if at is not None else text)
 
 
-def describe(trial: Trial | FailedTrial) -> str:
-    """One test in one line."""
-    from servefit.search.recommendation import FailedTrial
+def _times(at: Moment) -> str:
+    left = time_left(at.left_s, at_most=at.at_most)
+    return f"{duration(at.elapsed_s)}, {left}" if left else duration(at.elapsed_s)
 
-    one = trial.configuration
-    where = f"{one.backend}, {one.vcpus} vCPU, {one.workers} x {one.settings.threads} threads, batch {one.max_batch}"
-    if one.batch_delay_us:
-        where += f" and {one.batch_delay_us / 1000:g} ms"
-    if isinstance(trial, FailedTrial):
-        return f"{where}: failed, {trial.reason}"
-    p95 = trial.judged.latency_ms["p95"]
-    latency = "" if p95 is None else f", p95 {cell_text(p95)} ms"
-    return f"{where}: {cell_text(trial.capacity.throughput_per_s)}/s{latency}"
+
+class LiveLines:
+    """What is measured, the best so far, and a bar with the time. Drawn by rich whenever it likes."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._heard_s = now()
+        self._stage = "starting"
+        self._doing = ""
+        self._at: Moment | None = None
+
+    def stage(self, text: str, at: Moment | None = None) -> None:
+        self._stage, self._doing = text, ""
+        self._hear(at)
+
+    def timing(self, configuration: Configuration, at: Moment) -> None:
+        self.testing(configuration, at)
+
+    def testing(self, configuration: Configuration, at: Moment) -> None:
+        self._doing = shape(configuration)
+        self._hear(at)
+
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:  # noqa: ARG002
+        self._hear(at)
+
+    def _hear(self, at: Moment | None) -> None:
+        if at is not None or self._at is None:
+            self._at, self._heard_s = at, self._now()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        at, width = self._at, options.max_width
+        yield Text(fitted(f"{self._stage}: {self._doing}" if self._doing else self._stage, width), no_wrap=True)
+        if at is not None and (best := best_so_far(at)):
+            yield Text(fitted(f"best so far: {best}", width), style="green", no_wrap=True)
+        passed_s = self._now() - self._heard_s
+        yield self._bar(at, passed_s, width, plain=options.ascii_only)
+
+    def _bar(self, at: Moment | None, passed_s: float, width: int, *, plain: bool) -> Text:
+        from rich.text import Text
+
+        if at is None:
+            return Text(fitted(duration(passed_s), width))
+        elapsed_s = at.elapsed_s + passed_s
+        left_s = None if at.left_s is None else max(0.0, at.left_s - passed_s)
+        parts = (test_number(at), duration(elapsed_s), time_left(left_s, at_most=at.at_most))
+        words = fitted(", ".join(part for part in parts if part), width)
+        room = min(_BAR, width - len(words) - 1)
+        if left_s is None or room < len("bar"):
+            return Text(words)
+        done = round(room * elapsed_s / (elapsed_s + left_s)) if elapsed_s + left_s > 0 else 0
+        over, rest = ("#", "-") if plain else ("━", "─")
+        return Text.assemble((over * done, "cyan"), (rest * (room - done), "dim"), f" {words}")
+
+
+def fitted(text: str, width: int) -> str:
+    """``text`` in one line of a terminal."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: max(0, width - 3)]}..."[:width]
+
+
+@contextmanager
+def _drawn() -> Iterator[LiveLines]:
+    from rich.console import Console
+    from rich.live import Live
+
+    lines = LiveLines()
+    console = Console(stderr=True, highlight=False)
+    with Live(lines, console=console, refresh_per_second=DRAWN_PER_S, transient=True, redirect_stdout=False):
+        # Whatever ends this process, the terminal keeps its cursor.
+        console.show_cursor(True)
+        yield lines

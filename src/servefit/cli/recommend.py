@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from servefit.cli.completion import backend_names, one_of, profile_names
+from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, overridden, sources, write_config
 from servefit.cli.options import (
-    ModelArgument,
     NoiseOption,
     PayloadOption,
     PhaseOption,
@@ -21,7 +23,11 @@ from servefit.cli.output import Format, FormatOption
 
 
 def recommend(
-    model: ModelArgument,
+    context: typer.Context,
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz; with --config, that file may name it."),
+    ] = None,
     payload: PayloadOption = None,
     rows_per_request: RowsOption = 1,
     sla: Annotated[
@@ -31,10 +37,16 @@ def recommend(
         str | None, typer.Option("--rate", metavar="500/s", help="Rate to be served: 500/s or 30000/min.")
     ] = None,
     profile: Annotated[
-        list[str] | None, typer.Option("--profile", help="Instance profile to consider. Repeatable; default all.")
+        list[str] | None,
+        typer.Option(
+            "--profile", autocompletion=profile_names, help="Instance profile to consider. Repeatable; default all."
+        ),
     ] = None,
     backend: Annotated[
-        list[str] | None, typer.Option("--backend", "-b", help="Backend to consider. Repeatable; default all.")
+        list[str] | None,
+        typer.Option(
+            "--backend", "-b", autocompletion=backend_names, help="Backend to consider. Repeatable; default all."
+        ),
     ] = None,
     env: Annotated[
         list[str] | None,
@@ -47,7 +59,13 @@ def recommend(
         str | None,
         typer.Option("--batch-delay", metavar="0,1ms", help="How long the first of a batch may wait, to try."),
     ] = None,
-    goal: Annotated[str, typer.Option(help="What to optimise: cost, latency, throughput or balanced.")] = "cost",
+    goal: Annotated[
+        str,
+        typer.Option(
+            autocompletion=one_of("cost", "latency", "throughput", "balanced"),
+            help="What to optimise: cost, latency, throughput or balanced.",
+        ),
+    ] = "cost",
     cost_weight: Annotated[
         float, typer.Option(help="With --goal balanced: what cost counts against latency, 0 to 1.")
     ] = 0.5,
@@ -57,7 +75,12 @@ def recommend(
         typer.Option(metavar="steps=4,users=2,duration=30s", help="Closed-loop traffic with more users step by step."),
     ] = None,
     flat_invocations: Annotated[
-        str, typer.Option(metavar="stop|continue", help="Whether phases end once more users are not served more.")
+        str,
+        typer.Option(
+            metavar="stop|continue",
+            autocompletion=one_of("stop", "continue"),
+            help="Whether phases end once more users are not served more.",
+        ),
     ] = "stop",
     max_tests: Annotated[int | None, typer.Option(help="Most load tests to run.")] = None,
     max_parallel_tests: Annotated[
@@ -75,14 +98,20 @@ def recommend(
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
+    config: ConfigOption = None,
+    save_config: SaveConfigOption = None,
 ) -> None:
     """Find what to deploy MODEL on: measure it with every backend in every instance profile that fits this host.
+
+    Options may be in a file, too: servefit recommend --config job.yaml --budget 2m
 
     Example: servefit recommend model.ubj --payload payload.csv --sla p95=10ms --rate 500/s
     """
     from servefit.cli.job_output import run_and_print
     from servefit.cli.phases import parse_traffic
+    from servefit.search.config import read_config
     from servefit.search.job import default_name
+    from servefit.search.job_config import JobConfig
     from servefit.search.request import (
         EnvironmentRange,
         JobRequest,
@@ -93,8 +122,10 @@ def recommend(
     )
     from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
 
+    asked = JobConfig() if config is None else read_config(config)
+    model, payload = sources(asked, model, payload)
     request = JobRequest(
-        name=name or default_name(model),
+        name=name or asked.name or default_name(model),
         sla=Sla(
             thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text)),
             rate_per_s=None if rate is None else parse_rate_per_s(rate),
@@ -116,4 +147,7 @@ def recommend(
         allow_noise=allow_noise,
         over_http=over_http,
     )
+    request = overridden(asked, request, given_options(context))
+    if save_config is not None:
+        write_config(request, model, payload, save_config)
     run_and_print(model, payload, request, trust_pickle=trust_pickle, storage=storage, form=form, quiet=quiet)

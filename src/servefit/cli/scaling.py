@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from servefit.cli.completion import job_names
 from servefit.cli.options import StorageOption
-from servefit.cli.output import Format, FormatOption, Table, cell_text, emit, say, warn
+from servefit.cli.output import Format, FormatOption, emit, say, warn
 from servefit.errors import SpecError
+from servefit.report.table import Table, cell_text
 
 if TYPE_CHECKING:
     from servefit.search.scaling import ScalingPlan
@@ -18,7 +20,10 @@ _SHARE = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<percent>%)?")
 
 
 def scale(
-    job: Annotated[str, typer.Argument(metavar="JOB[/ID]", help="A job, and one of its recommendations.")],
+    job: Annotated[
+        str,
+        typer.Argument(metavar="JOB[/ID]", autocompletion=job_names, help="A job, and one of its recommendations."),
+    ],
     rate: Annotated[str, typer.Option("--rate", metavar="500/s", help="Rate to plan for: 500/s or 30000/min.")],
     headroom: Annotated[
         str, typer.Option(metavar="20%", help="Part of an instance's highest rate to keep free.")

@@ -20,6 +20,8 @@ from servefit.search.score import instance_counts
 from servefit.search.searching import Search
 from servefit.search.sla import Sla
 from servefit.search.space import Space
+from servefit.search.survey import TIMING_A_SIZE_S
+from servefit.search.testing import ROUND, SCREENING
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -73,7 +75,7 @@ class Table:
     its service times predict by 5 % (a standard deviation) for all of a backend and 3 % for itself; service times are
     measured to 2 %, load tests to 2.5 % and confirmations to half of that. ``luck`` holds factors for the first tests
     of a configuration, ``disturbed`` and ``failing`` say which are INVALID and which are none, and ``before`` is called
-    before anything is measured.
+    before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its load.
     """
 
     space: Space
@@ -84,6 +86,7 @@ class Table:
     disturbed: Callable[[Configuration], bool] = lambda _: False
     failing: Callable[[Configuration], bool] = lambda _: False
     before: Callable[[], None] = lambda: None
+    start_s: float | None = None
     now_s: float = 0.0
     clock: Clock = field(init=False)
     timed: list[Configuration] = field(default_factory=list)
@@ -104,7 +107,7 @@ class Table:
         self._error = {one: exp(of_backend[one.backend] + truth.normal(0, 0.03)) for one in self.space.grid}
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
-        self._spend(0.4)
+        self._spend(0.4 if self.start_s is None else self.start_s + len(sizes) * TIMING_A_SIZE_S)
         self.timed.append(replace(subject, max_batch=1))
         if self.failing(subject):
             return None
@@ -118,18 +121,18 @@ class Table:
         )
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
-        self._spend(self._test_s(2.0))
+        self._spend(self._test_s(2.0, SCREENING))
         self.batches.append(tuple(batch))
         return {one: self._test("load test", one, self.request.sla) for one in batch}
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
-        self._spend(1.2)
+        self._spend(1.2 if self.start_s is None else self.start_s + ROUND.capacity_s)
         asked = self.request.sla.rate_per_s if self.request.goal in ("latency", "balanced") else None
         found = self._test("round", configuration, Sla(rate_per_s=asked))
         return None if found is None else replace(found, round=nth_round)
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
-        self._spend(self._test_s(5.0))
+        self._spend(self._test_s(5.0, durations))
         return self._test("confirmation", configuration, self.request.sla, noise=0.0125)
 
     def at_once(self, vcpus: Sequence[int]) -> bool:
@@ -190,8 +193,13 @@ class Table:
             at_rate=sla.rate_per_s is not None,
         )
 
-    def _test_s(self, usual_s: float) -> float:
-        return usual_s if self.request.phases is None else self.request.phases.duration_s + 1.0
+    def _test_s(self, usual_s: float, durations: Durations) -> float:
+        if self.request.phases is not None:
+            return self.request.phases.duration_s + 1.0
+        if self.start_s is None:
+            return usual_s
+        at_rate_s = 0.0 if self.request.sla.rate_per_s is None else durations.at_rate_s
+        return self.start_s + durations.capacity_s + at_rate_s
 
     def _spend(self, seconds: float) -> None:
         self.before()

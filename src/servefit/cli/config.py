@@ -1,0 +1,98 @@
+"""``--config`` and ``--save-config``: a job that a file asks for, with what the command line says put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servefit.errors import SpecError
+
+if TYPE_CHECKING:
+    from servefit.search.job_config import JobConfig
+    from servefit.search.request import JobRequest
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.yaml",
+        help="Read what is not said here from FILE.yaml, which servefit schema describes. Paths in it are relative to "
+        "its folder.",
+    ),
+]
+SaveConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-config", metavar="FILE.yaml", help="First write all that is asked to FILE.yaml, for --config."
+    ),
+]
+
+_FIELD_OF = {
+    "profile": "profiles",
+    "backend": "backends",
+    "env": "environment",
+    "batch": "batch_sizes",
+    "batch_delay": "batch_delays_us",
+    "phase": "phases",
+    "stairs": "phases",
+    "budget": "budget_s",
+    **{
+        name: name
+        for name in (
+            "rows_per_request", "goal", "cost_weight", "flat_invocations", "max_tests", "max_parallel_tests",
+            "over_http", "seed", "allow_noise",
+        )
+    },
+}  # fmt: skip
+"""Which field of a request an option sets. ``sla`` and ``rate`` share one."""
+
+
+def given_options(context: typer.Context) -> frozenset[str]:
+    """The names of the parameters that are on the command line, whatever their values."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+
+
+def sources(config: JobConfig, model: Path | None, payload: Path | None) -> tuple[Path, Path | None]:
+    """Model and payload, those of ``config`` where none are given. Raises SpecError where no model is named."""
+    if model is None and config.model:
+        model = Path(config.model)
+    if payload is None and config.payload:
+        payload = Path(config.payload)
+    if model is None:
+        raise SpecError("model", None, "is missing", remedy="name one, or a file that names it with --config")
+    return model, payload
+
+
+def overridden(config: JobConfig, request: JobRequest, given: Collection[str]) -> JobRequest:
+    """What ``config`` asks for, with those options that are ``given`` as ``request`` has them, and its name.
+
+    Raises SpecError where the two together make no sense.
+    """
+    asked = config.request(request.name)
+    changes = {_FIELD_OF[name]: getattr(request, _FIELD_OF[name]) for name in given if name in _FIELD_OF}
+    sla = replace(
+        asked.sla,
+        thresholds=request.sla.thresholds if "sla" in given else asked.sla.thresholds,
+        rate_per_s=request.sla.rate_per_s if "rate" in given else asked.sla.rate_per_s,
+    )
+    return replace(asked, sla=sla, **changes)
+
+
+def write_config(request: JobRequest, model: Path, payload: Path | None, path: Path) -> None:
+    """Write a config file. Paths below its folder are relative to that. Raises StateError."""
+    from servefit.search.config import config_text
+    from servefit.state import write_atomically
+
+    folder = path.absolute().parent
+
+    def seen(place: Path) -> str:
+        absolute = place.absolute()
+        return str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute)
+
+    text = config_text(request, model=seen(model), payload=None if payload is None else seen(payload))
+    write_atomically(path, text.encode(), variable=None)

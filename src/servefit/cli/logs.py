@@ -1,0 +1,77 @@
+"""``--log-level``, an option of every command: what servefit logs while it works, on stderr.
+
+Code logs under names below ``servefit``, as Python's own logging has it. Only the command line says where that goes: a
+program that uses servefit configures logging itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+from servefit.cli.completion import one_of
+from servefit.errors import SpecError
+
+LEVELS = ("debug", "info", "warning", "error")
+DEFAULT = "warning"
+
+LogLevelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--log-level",
+        metavar="LEVEL",
+        autocompletion=one_of(*LEVELS),
+        help=f"What is logged on stderr: {', '.join(LEVELS)}. Default {DEFAULT}.",
+    ),
+]
+
+
+def log_to_stderr(level: str) -> None:
+    """Log what is of ``level`` or above, in place of what was logged so far. Raises SpecError for an unknown level."""
+    if level.lower() not in LEVELS:
+        raise SpecError.unknown("log-level", level, LEVELS)
+    logger = logging.getLogger("servefit")
+    for earlier in [one for one in logger.handlers if isinstance(one, _Stderr)]:
+        logger.removeHandler(earlier)
+    logger.addHandler(_Stderr())
+    logger.setLevel(level.upper())
+
+
+def with_log_level(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with the option added, which is seen to before anything else."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, log_level: str | None = None, **options: Any) -> None:
+        if log_level is not None:
+            log_to_stderr(log_level)
+        command(*arguments, **options)
+
+    # typer reads the options of a command from its signature.
+    signature = inspect.signature(command, eval_str=True)
+    option = inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=LogLevelOption)
+    signature = signature.replace(parameters=[*signature.parameters.values(), option])
+    run.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    return run
+
+
+class _Stderr(logging.Handler):
+    """Writes to what stderr is at the time: under a live display that is rich's, which prints above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(
+            logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # What is logged is no reason for a command to fail.
+        with suppress(OSError):
+            sys.stderr.write(f"{self.format(record)}\n")

@@ -1,0 +1,89 @@
+"""Where a job stands, in words: what is measured, the best so far, and how long it will still take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.report.table import cell_text
+
+if TYPE_CHECKING:
+    from servefit.profiler.types import Configuration
+    from servefit.search.progress import Moment
+    from servefit.search.recommendation import FailedTrial, Recommendation, Trial
+
+_VERDICTS = {
+    "PASS": "meets the SLA",
+    "UNDECIDED": "not sure to meet the SLA",
+    "FAIL": "does not meet the SLA",
+    "INVALID": "disturbed",
+}
+
+
+def shape(one: Configuration) -> str:
+    """A configuration in half a line."""
+    target = "" if one.target.value == "cpu" else f" on {one.target.value}"
+    text = (
+        f"{one.backend}{target}, {one.vcpus} vCPU, {one.workers} x {one.settings.threads} threads, "
+        f"batch {one.max_batch}"
+    )
+    return f"{text} and {one.batch_delay_us / 1000:g} ms" if one.batch_delay_us else text
+
+
+def result(trial: Trial | FailedTrial) -> str:
+    """What came out of one test."""
+    from servefit.search.recommendation import FailedTrial
+
+    if isinstance(trial, FailedTrial):
+        return f"{shape(trial.configuration)}: failed, {trial.reason}"
+    p95 = trial.judged.latency_ms["p95"]
+    latency = "" if p95 is None else f", p95 {cell_text(p95)} ms"
+    return f"{shape(trial.configuration)}: {cell_text(trial.capacity.throughput_per_s)}/s{latency}"
+
+
+def is_endpoint(trial: Trial | FailedTrial) -> bool:
+    """Whether it is the winner as an endpoint, which is none of the tests."""
+    return getattr(trial, "driver", None) == "http"
+
+
+def best_so_far(at: Moment) -> str:
+    """What would be recommended now, with the figure that the job is about; empty where there is nothing yet."""
+    if at.best is None:
+        return ""
+    verdict = at.best.trial.verdict
+    holds = f", {_VERDICTS[verdict]}" if at.asked or verdict == "INVALID" else ""
+    return f"{shape(at.best.trial.configuration)}: {_figure(at.best, at)}{holds}"
+
+
+def _figure(best: Recommendation, at: Moment) -> str:
+    per_inference, p95 = best.cost_per_inference, best.trial.judged.latency_ms["p95"]
+    cost = f"{cell_text(round(best.max_invocations))} a minute"
+    if per_inference is not None and at.goal in ("cost", "balanced"):
+        cost = f"${cell_text(per_inference * 1e6)} a million"
+    latency = "p95 not known" if p95 is None else f"p95 {cell_text(p95)} ms"
+    return {"latency": latency, "balanced": f"{cost}, {latency}"}.get(at.goal, cost)
+
+
+def test_number(at: Moment) -> str:
+    """The test that runs, or ran last, of how many; empty before the first."""
+    if not at.tests:
+        return ""
+    return f"test {at.tests}" if at.most_tests is None else f"test {at.tests} of {at.most_tests}"
+
+
+def time_left(left_s: float | None, *, at_most: bool) -> str:
+    """How long it will still take; empty where nobody can tell."""
+    if left_s is None:
+        return ""
+    return f"{'at most' if at_most else 'about'} {duration(max(1.0, left_s))} left"
+
+
+def duration(seconds: float) -> str:
+    """Such as 12 s, 3 min 20 s and 1 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

@@ -1,0 +1,48 @@
+"""``servefit report``: all that a job found, on one page."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from servefit.cli.options import JobArgument, StorageOption
+from servefit.cli.output import write
+from servefit.errors import SpecError
+
+
+class Form(StrEnum):
+    HTML = "html"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+def report(
+    job: JobArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The file: .html, .json, .csv or .md. Or stdout."),
+    ] = None,
+    form: Annotated[Form | None, typer.Option("--format", help="The form, if not the one that FILE ends in.")] = None,
+    storage: StorageOption = None,
+) -> None:
+    """Write all that a job found: the answer, its evidence, every test, the machine, and how to repeat it.
+
+    An HTML page needs nothing but a browser; JSON, CSV and Markdown hold the same figures.
+
+    Example: servefit report fraud-20261124-120000 -o report.html
+    """
+    from servefit.report.writing import form_of, report_text, write_report
+    from servefit.search.running import load_job
+
+    if output is None:
+        if form is None:
+            raise SpecError("output", None, "is missing", remedy="say -o report.html, or --format markdown for stdout")
+        write(report_text(load_job(job, storage=storage), form))
+    else:
+        # What is wrong with the name is said before anything is read.
+        chosen = form or form_of(output)
+        write_report(load_job(job, storage=storage), output, chosen)

@@ -1,0 +1,217 @@
+"""What a report says, in its order: sentences, tables and plots, whatever form they will take.
+
+Figures are made into a page by ``page`` and into other forms by ``exports``; all of them hold the same tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.report.job_plots import (
+    compilation_plot,
+    expectation_plot,
+    importance_plot,
+    latency_plot,
+    order_plot,
+    pareto_plots,
+)
+from servefit.report.measured_tables import (
+    endpoint_table,
+    failures_table,
+    host_table,
+    instances_table,
+    noise_table,
+    per_million,
+    skipped_table,
+    subject_table,
+    tests_table,
+)
+from servefit.report.sentences import headline, hindrances, reasons
+from servefit.report.table import cell_text, printable
+from servefit.report.timeline import Timeline, timelines
+from servefit.search.config import config_text
+from servefit.search.job import PAYLOAD_FILE, job_folder
+from servefit.search.recommendation import Trial
+
+if TYPE_CHECKING:
+    from servefit.report.plot import Plot
+    from servefit.report.table import Table
+    from servefit.search.job import RecommendationJob
+    from servefit.search.recommendation import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """``name`` identifies it. Plots, with a table each, come before ``tables``. ``code`` is a file to copy."""
+
+    name: str
+    title: str
+    text: tuple[str, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    tables: tuple[Table, ...] = ()
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """``answer`` is the recommendation in a sentence with its evidence, ``reasons`` what else is known of it, and
+    ``key_figures`` are those that are looked for first. ``limits_ms`` are the SLA's, under names.
+
+    ``timelines`` are of the tests whose raw samples are on this host, ``shown_step`` the one to begin with.
+    ``document`` is the job as programs read it.
+    """
+
+    job: str
+    verdict: Verdict | None
+    answer: str
+    key_figures: tuple[tuple[str, str], ...]
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    sections: tuple[Section, ...]
+    timelines: tuple[Timeline, ...]
+    shown_step: int | None
+    limits_ms: tuple[tuple[str, float], ...]
+    document: dict[str, Any]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All of them, in their order, each once."""
+        return (
+            *(
+                table
+                for section in self.sections
+                for table in (*(plot.table for plot in section.plots), *section.tables)
+            ),
+            *(one.table for one in self.timelines),
+        )
+
+
+def report_of(job: RecommendationJob) -> Report:
+    """The report of a job, whether it is over or not. Raw samples are read from its folder, if that is here."""
+    times = timelines(job, job_folder(job.name))
+    return Report(
+        job=job.name,
+        verdict=None if job.best is None else job.best.trial.verdict,
+        answer=headline(job),
+        key_figures=_key_figures(job),
+        reasons=tuple(reasons(job)) if job.best is not None else tuple(map(printable, hindrances(job))),
+        warnings=tuple(map(printable, job.warnings)),
+        sections=tuple(_with_something(one) for one in _sections(job, times) if _says_something(one)),
+        timelines=times,
+        shown_step=_shown_step(job, times),
+        limits_ms=tuple(
+            (f"SLA {one.percentile} {one.limit_ms:g} ms", one.limit_ms) for one in job.request.sla.thresholds
+        ),
+        document=job.to_dict(),
+    )
+
+
+def _key_figures(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
+    best = job.best
+    if best is None:
+        return ()
+    judged = best.trial.judged
+    figures: tuple[tuple[str, object], ...] = (
+        (
+            "instance",
+            best.profile.name
+            if best.trial.instance_count == 1
+            else f"{best.trial.instance_count} x {best.profile.name}",
+        ),
+        ("backend", best.trial.configuration.backend),
+        ("p95 ms", judged.latency_ms["p95"]),
+        ("most a minute", round(best.max_invocations)),
+        ("$/hour", best.cost_per_hour),
+        ("$/million inferences", per_million(best)),
+        ("CPU %", judged.cpu_percent),
+    )
+    return tuple((name, cell_text(value)) for name, value in figures if value is not None)
+
+
+def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Section, ...]:
+    return (
+        Section(
+            name="recommendations",
+            title="Recommendations",
+            tables=(instances_table(job), endpoint_table(job)),
+        ),
+        Section(name="pareto", title="Cost and latency", plots=pareto_plots(job)),
+        Section(name="latency", title="Latency and throughput", plots=(latency_plot(job),)),
+        Section(name="timeline", title="Load tests over time", text=_about_times(job, times)),
+        Section(name="compilation", title="Compilation", plots=(compilation_plot(job),)),
+        Section(
+            name="search",
+            title="The search",
+            plots=(order_plot(job), expectation_plot(job), importance_plot(job)),
+            tables=(tests_table(job), failures_table(job), skipped_table(job)),
+        ),
+        Section(name="host", title="Host and noise", tables=(host_table(job), noise_table(job))),
+        Section(
+            name="reproduce",
+            title="How to reproduce",
+            text=("Save this as job.yaml, then: servefit recommend --config job.yaml",),
+            tables=(subject_table(job),),
+            code=_config(job),
+        ),
+    )
+
+
+def _config(job: RecommendationJob) -> str:
+    """The job as a config file for this host: with the rows that the job keeps, or to draw synthetic ones again."""
+    rows = job_folder(job.name) / PAYLOAD_FILE
+    given = str(rows) if rows.exists() else job.payload.source
+    places = (Path(job.model.source).absolute(), job.model.file)
+    return config_text(
+        job.request,
+        model=next((str(one) for one in places if one.exists()), job.model.source),
+        payload=None if job.payload.synthetic else given,
+    )
+
+
+def _about_times(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[str, ...]:
+    """What there is to say of the load tests over time; nothing where there were no tests."""
+    tests = [one.result for one in job.steps if isinstance(one.result, Trial)]
+    missing = len(tests) - len(times)
+    if not tests:
+        return ()
+    if not times:
+        return ("The raw samples of the tests are not on this host any more, or never were.",)
+    text = "Percentiles are of the requests that were due in each interval, where they are enough to tell."
+    absent = "1 test are" if missing == 1 else f"{missing} tests are"
+    return (text, f"The raw samples of {absent} not here.") if missing else (text,)
+
+
+def _shown_step(job: RecommendationJob, times: tuple[Timeline, ...]) -> int | None:
+    """The test that the recommendation stands on, over HTTP where there was one."""
+    if not times:
+        return None
+    here = {one.step for one in times}
+    wanted = () if job.best is None else (job.best.endpoint, job.best.trial)
+    steps = (one.number for trial in wanted if trial is not None for one in job.steps if one.result is trial)
+    return next((step for step in steps if step in here), times[-1].step)
+
+
+def _says_something(section: Section) -> bool:
+    tables = (*(one.table for one in section.plots), *section.tables)
+    return bool(section.text or section.code or any(one.rows for one in tables))
+
+
+def _with_something(section: Section) -> Section:
+    """``section`` without plots that have no points and tables that have no rows."""
+    plots = tuple(one for one in section.plots if one.has_points)
+    # Figures that cannot be drawn are still figures.
+    undrawn = tuple(one.table for one in section.plots if not one.has_points and one.table.rows)
+    return Section(
+        name=section.name,
+        title=section.title,
+        text=section.text,
+        plots=plots,
+        tables=(*undrawn, *_filled(section)),
+        code=section.code,
+    )
+
+
+def _filled(section: Section) -> tuple[Table, ...]:
+    return tuple(one for one in section.tables if one.rows)

@@ -1,0 +1,86 @@
+"""A report as JSON, CSV and Markdown: the figures of the page, for programs, spreadsheets and pull requests."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from servefit.report.table import markdown_lines, markdown_text
+
+if TYPE_CHECKING:
+    from servefit.report.contents import Report, Section
+    from servefit.report.table import Table
+
+SCHEMA = 1
+
+
+def to_json(report: Report) -> str:
+    """The job's own document under ``job``, and every table of the report by its name."""
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "job": report.document,
+        "answer": report.answer,
+        "reasons": list(report.reasons),
+        "warnings": list(report.warnings),
+        "tables": {table_name(one): _records(one) for one in report.tables},
+    }
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def to_csv(report: Report) -> str:
+    """One line a figure, since tables differ in their columns: the table, the number of the row, the column, the
+    value."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(("table", "row", "column", "value"))
+    for table in report.tables:
+        for nth, row in enumerate(table.rows, start=1):
+            for column, cell in zip(table.columns, row, strict=True):
+                if cell is not None:
+                    writer.writerow((table_name(table), nth, column, cell))
+    return written.getvalue()
+
+
+def to_markdown(report: Report) -> str:
+    """The page as text, with all its tables; of the load tests over time, that of the recommendation alone."""
+    lines = [f"# servefit: {report.job}", "", *_paragraphs((report.answer, *report.reasons))]
+    if report.warnings:
+        lines += ["## Warnings", "", *(f"- {markdown_text(one)}" for one in report.warnings), ""]
+    for section in report.sections:
+        lines += [f"## {section.title}", "", *_section_lines(section)]
+        if section.name == "timeline":
+            for one in report.timelines:
+                if one.step == report.shown_step:
+                    lines += _table_lines(one.table)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section_lines(section: Section) -> list[str]:
+    lines = [*_paragraphs(section.text)]
+    if section.code is not None:
+        lines += ["```yaml", section.code.rstrip(), "```", ""]
+    for plot in section.plots:
+        lines += [*_table_lines(plot.table), *_paragraphs((plot.caption,))]
+    for table in section.tables:
+        lines += _table_lines(table)
+    return lines
+
+
+def _table_lines(table: Table) -> list[str]:
+    return [f"**{table.title}**", "", *markdown_lines(table), ""]
+
+
+def _paragraphs(texts: tuple[str, ...]) -> list[str]:
+    return [line for text in texts for line in (markdown_text(text), "")]
+
+
+def table_name(table: Table) -> str:
+    """The title of a table as a program spells it."""
+    return re.sub(r"[^a-z0-9]+", "_", (table.title or "").lower()).strip("_")
+
+
+def _records(table: Table) -> list[dict[str, Any]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]

@@ -1,0 +1,43 @@
+"""A job as a notebook shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.report.job_tables import recommendations_table
+from servefit.report.sentences import headline, reasons
+from servefit.report.table import cell_text
+
+if TYPE_CHECKING:
+    from servefit.search.job import RecommendationJob
+
+_TEMPLATE = """
+<div>
+{% for line in lines %}<p>{{ line }}</p>
+{% endfor %}
+{%- if table.rows %}
+<table><caption>{{ table.title }}</caption>
+<thead><tr>{% for column in table.columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell | cell_text }}</td>{% endfor %}</tr>
+{% endfor %}</tbody>
+</table>
+{%- endif %}
+{%- if warnings %}
+<details><summary>{{ warnings | length }} warnings</summary>
+<ul>{% for warning in warnings %}<li>{{ warning }}</li>{% endfor %}</ul></details>
+{%- endif %}
+</div>
+"""
+
+
+def notebook_html(job: RecommendationJob) -> str:
+    """The answer, its reasons, SageMaker IR's table and the warnings, in the colours of the notebook."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True)
+    environment.filters["cell_text"] = cell_text
+    page: str = environment.from_string(_TEMPLATE).render(
+        lines=(*headline(job).splitlines(), *reasons(job)), table=recommendations_table(job), warnings=job.warnings
+    )
+    return page.strip()

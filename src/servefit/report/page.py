@@ -1,0 +1,146 @@
+"""A report as one HTML file that needs nothing else: styles, figures, and the library that draws them are inside.
+
+Plots are drawn by plotly.js from the figures in the page; what the page looks like is in ``page.html.j2``, ``page.css``
+and ``page.js``. Whatever comes from a job is text: the template escapes it, and figures are in scripts as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from servefit.report.exports import table_name
+from servefit.report.table import cell_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    from servefit.report.contents import Report
+    from servefit.report.plot import Plot
+    from servefit.report.table import Table
+
+_DIGITS = 5
+"""Of a figure in a plot; tables have them all."""
+
+_LONG = 48
+"""Letters of a cell that are still one line."""
+
+
+def to_html(report: Report) -> str:
+    """The page."""
+    from plotly.offline import get_plotlyjs
+
+    from servefit import __version__
+
+    # What surrounds these is a style or a script, where there is nothing to escape but its end.
+    css, js, plotly = (_inside_tag(text) for text in (_own("page.css"), _own("page.js"), get_plotlyjs()))
+    page: str = (
+        _environment()
+        .from_string(_own("page.html.j2"))
+        .render(
+            report=report,
+            shown=next((one for one in report.timelines if one.step == report.shown_step), None),
+            version=__version__,
+            css=css,
+            js=js,
+            plotly=plotly,
+            plots=_plots(report),
+            timelines=_timelines(report),
+        )
+    )
+    return page
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters.update(
+        cell_text=cell_text, table_name=table_name, numeric_columns=_numeric_columns, attributes=_attributes
+    )
+    return environment
+
+
+def _own(name: str) -> str:
+    return files(__package__).joinpath(name).read_text()
+
+
+def _inside_tag(text: str) -> str:
+    return text.replace("</script", r"<\/script").replace("</style", r"<\/style")
+
+
+def _numeric_columns(table: Table) -> list[bool]:
+    """Of each column, whether all that is known in it are numbers."""
+    columns = [[row[nth] for row in table.rows if row[nth] is not None] for nth in range(len(table.columns))]
+    return [bool(known) and all(map(_is_number, known)) for known in columns]
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def _attributes(cell: object, numeric: bool) -> Markup:
+    """Numbers sort by their value, not by how they are written; long texts take several lines."""
+    from markupsafe import Markup
+
+    value = Markup(' data-value="{}"').format(cell) if _is_number(cell) else Markup("")
+    if numeric:
+        return Markup(' class="number"') + value
+    return Markup(' class="long"') if isinstance(cell, str) and len(cell) > _LONG else value
+
+
+def _plots(report: Report) -> dict[str, Any]:
+    plots = [plot for section in report.sections for plot in section.plots]
+    coloured = dict.fromkeys(one.colour for plot in plots for one in plot.series if one.colour not in (None, *_NAMED))
+    return {"colours": list(coloured), "plots": [_plot(one) for one in plots]}
+
+
+_NAMED = ("line", "quiet", "best")
+"""Colours that are no backend's."""
+
+
+def _plot(plot: Plot) -> dict[str, Any]:
+    return {
+        "name": plot.name,
+        "x": dataclasses.asdict(plot.x),
+        "y": dataclasses.asdict(plot.y),
+        "horizontal": plot.horizontal,
+        "guides": [dataclasses.asdict(one) for one in plot.guides],
+        "series": [
+            {
+                "name": one.name,
+                "x": [_short(value) for value in one.x],
+                "y": [_short(value) for value in one.y],
+                "low": [_short(value) for value in one.low],
+                "high": [_short(value) for value in one.high],
+                "labels": list(one.labels),
+                "drawn_as": one.drawn_as,
+                "symbol": one.symbol,
+                "colour": one.colour,
+            }
+            for one in plot.series
+            if len(one.x)
+        ],
+    }
+
+
+def _timelines(report: Report) -> dict[str, Any]:
+    return {
+        "columns": list(report.timelines[0].table.columns) if report.timelines else [],
+        "limits_ms": [{"ms": limit_ms, "label": label} for label, limit_ms in report.limits_ms],
+        "tests": [
+            {
+                "table_title": one.table.title,
+                "runs": [{"at_s": run.at_s, "label": run.label} for run in one.runs],
+                "rows": [list(row) for row in one.table.rows],
+            }
+            for one in report.timelines
+        ],
+    }
+
+
+def _short(value: object) -> object:
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

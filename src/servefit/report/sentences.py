@@ -1,0 +1,122 @@
+"""What a job found, in sentences: the answer, its evidence, and why it is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from servefit.report.table import cell_text
+
+if TYPE_CHECKING:
+    from servefit.profiler.types import Configuration
+    from servefit.search.job import RecommendationJob
+    from servefit.search.recommendation import Recommendation, Trial
+    from servefit.search.standing import Ratio
+
+
+def hindrances(job: RecommendationJob) -> list[str]:
+    """Why there is no recommendation: the backends that could not be used, or, where no backend was tried, the profiles
+    that this host cannot be."""
+    backends = [f"{one.name}: {one.reason}" for one in job.skipped if one.kind == "backend"]
+    backends += [f"{one.backend}: {one.reason}" for one in job.compilation if one.status == "FAILED"]
+    profiles = [f"{one.name} {one.reason}" for one in job.skipped if one.kind == "instance_profile"]
+    return backends or ([] if job.compilation else profiles)
+
+
+def headline(job: RecommendationJob) -> str:
+    """The answer in a sentence or two, with its evidence."""
+    interrupted = {"STOPPED": ", then stopped", "IN_PROGRESS": ", and goes on"}.get(job.status, "")
+    spent = f"{_count(job.tests, 'test')} in {job.elapsed_s:.0f} s{interrupted}"
+    best = job.best
+    if best is None:
+        return f"Nothing could be measured ({spent})."
+    trial, configuration = best.trial, best.trial.configuration
+    instances = best.profile.name if trial.instance_count == 1 else f"{trial.instance_count} x {best.profile.name}"
+    batching = f", up to {configuration.max_batch} requests a call" if configuration.max_batch > 1 else ""
+    if configuration.batch_delay_us:
+        batching += f" that wait up to {configuration.batch_delay_us / 1000:g} ms for each other"
+    deployment = (
+        f"{instances} with {configuration.backend}, {_count(configuration.workers, 'worker')} x "
+        f"{_count(configuration.settings.threads, 'thread')}{batching}"
+    )
+    sla = job.request.sla
+    beginning = {
+        "PASS": "Deploy" if sla.asks_nothing else f"{_capitalised(str(sla))} is met: deploy",
+        "UNDECIDED": f"Not sure to meet {sla}: nearest is",
+        "FAIL": f"Nothing measured meets {sla}: nearest is",
+        "INVALID": "This machine is too noisy to tell: the best of what was measured is",
+    }[trial.verdict]
+    return f"{beginning} {deployment}.\n{evidence(best)} ({spent})."
+
+
+def evidence(best: Recommendation) -> str:
+    """What was measured of the recommendation."""
+    judged = best.trial.judged
+    parts = [
+        f"{name} {cell_text(value)} ms"
+        for name in ("p50", "p95", "p99")
+        if (value := judged.latency_ms[name]) is not None
+    ]
+    loop = f"at {cell_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    price = "" if best.cost_per_hour is None else f"; ${best.cost_per_hour:.3f} an hour"
+    because = "" if best.trial.reason is None else f"; {best.trial.reason}"
+    return (
+        f"Measured {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
+        f"it can answer {best.max_invocations:,.0f} a minute{price}{because}"
+    )
+
+
+def over_http(endpoint: Trial) -> str:
+    """What was measured of the recommendation's endpoint."""
+    judged = endpoint.judged
+    kinds = (("response", judged.latency_ms), ("model", judged.model_latency_ms), ("overhead", judged.overhead_ms))
+    parts = [
+        f"{kind} {' and '.join(f'{name} {cell_text(value)} ms' for name, value in known)}"
+        for kind, figures in kinds
+        if (known := [(name, value) for name in ("p50", "p95") if (value := (figures or {}).get(name)) is not None])
+    ]
+    loop = f"at {cell_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    return (
+        f"Over HTTP: {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
+        f"an instance answers {60 * endpoint.capacity.throughput_per_s:,.0f} a minute."
+    )
+
+
+def reasons(job: RecommendationJob) -> Iterator[str]:
+    """What else is known of the first recommendation, and why it is the first, a line each."""
+    if job.best is not None and job.best.endpoint is not None:
+        yield over_http(job.best.endpoint)
+    for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
+        if against is not None:
+            yield f"Against {name}, {shape(against.configuration)}: {_ratio(against.ratio)}."
+    if job.why.importance:
+        parts = [f"{name} {share:.0%}" for name, share in job.why.importance.items() if share >= _WORTH_NAMING]
+        if parts:
+            yield f"What the differences between configurations come from: {', '.join(parts)}."
+    if job.why.changes:
+        yield f"What would meet it: {'; or '.join(job.why.changes)}."
+
+
+_WORTH_NAMING = 0.01
+
+
+def shape(one: Configuration) -> str:
+    delay = f" and {one.batch_delay_us / 1000:g} ms" if one.batch_delay_us else ""
+    return f"{one.backend} {one.workers} x {one.settings.threads}, batch {one.max_batch}{delay}"
+
+
+def _ratio(ratio: Ratio) -> str:
+    interval = "" if ratio.ci95 is None else f" (95 %: {ratio.ci95[0]:.3g} to {ratio.ci95[1]:.3g})"
+    better = {"throughput": "more throughput", "p95 latency": "lower p95 latency"}.get(
+        ratio.metric, "better by throughput and p95 latency together"
+    )
+    rounds = _count(ratio.rounds, "round")
+    return f"{ratio.ratio:.3g} times {better}{interval}, measured in turns, {rounds}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,175 @@
+"""A load test over time: what was asked, what was answered, how fast, and what that took of the machine.
+
+The figures are those of short intervals of a test's raw samples, as a monitoring service shows them of an endpoint.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.profiler.summary import NS_PER_MS, percentiles_of, samples_needed
+from servefit.profiler.traffic import NS_PER_S, ClosedLoop
+from servefit.report.sentences import shape
+from servefit.report.table import Table
+from servefit.search.latency_curve import kept_runs
+from servefit.search.recommendation import Trial
+
+if TYPE_CHECKING:
+    from servefit.profiler.types import Run
+    from servefit.search.job import RecommendationJob
+
+COLUMNS = (
+    "run", "at s", "users", "offered per s", "answered per s", "p50 ms", "p95 ms", "p99 ms", "overhead p50 ms",
+    "CPU %", "memory MiB", "GPU %",
+)  # fmt: skip
+
+MOST_INTERVALS = 60
+LEAST_INTERVALS = 12
+_MOST_ROWS = 3600
+"""Of all tests together: what a page can hold."""
+
+_SAMPLES = samples_needed(95)
+"""An interval has so many requests on average, unless there would be too few intervals to see anything."""
+
+_PER_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOfTest:
+    """What was sent from ``at_s`` on: a closed loop with its users, or an open one with its rate."""
+
+    at_s: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """One test, of step number ``step``. A closed loop has ``users``, an open one a rate that is offered; percentiles
+    are of the requests that were due in the interval, and missing where these are too few. The overhead is what HTTP
+    adds, where the server says how long the request was inside."""
+
+    step: int
+    title: str
+    runs: tuple[RunOfTest, ...]
+    table: Table
+
+
+def timelines(job: RecommendationJob, folder: Path) -> tuple[Timeline, ...]:
+    """Those of all tests whose raw samples are in the job's ``folder``."""
+    tests = [(step, step.result) for step in job.steps if isinstance(step.result, Trial)]
+    intervals = min(MOST_INTERVALS, max(LEAST_INTERVALS, _MOST_ROWS // max(1, len(tests))))
+    found = []
+    for step, trial in tests:
+        runs = kept_runs(trial, folder)
+        if runs:
+            kind = step.kind.replace("_", " ")
+            where = f"{trial.configuration.vcpus} vCPU, {shape(trial.configuration)}"
+            table = Table(columns=COLUMNS, rows=_rows(runs, intervals), title=f"Test {step.number} over time")
+            title = f"{step.number}: {kind}, {where}"
+            found.append(Timeline(step=step.number, title=title, runs=_runs_of_test(runs), table=table))
+    return tuple(found)
+
+
+def _runs_of_test(runs: Sequence[Run]) -> tuple[RunOfTest, ...]:
+    origin_ns = min(map(_begin_ns, runs))
+    return tuple(
+        RunOfTest(at_s=(_begin_ns(run) - origin_ns) / NS_PER_S, label=f"{nth}: {_traffic(run)}")
+        for nth, run in enumerate(runs, start=1)
+    )
+
+
+def _traffic(run: Run) -> str:
+    if isinstance(run.traffic, ClosedLoop):
+        return f"closed loop, {run.traffic.users} user{'' if run.traffic.users == 1 else 's'}"
+    return f"open loop, {run.traffic.rate_per_s:.4g} per s"
+
+
+def _rows(runs: Sequence[Run], intervals: int) -> list[tuple[object, ...]]:
+    """The intervals of all runs, shared out by how long each took."""
+    lengths = [max(1, _end_ns(run) - _begin_ns(run)) for run in runs]
+    origin_ns = min(map(_begin_ns, runs))
+    rows: list[tuple[object, ...]] = []
+    for nth, (run, length_ns) in enumerate(zip(runs, lengths, strict=True), start=1):
+        share = max(2, round(intervals * length_ns / sum(lengths)))
+        enough = max(LEAST_INTERVALS // len(runs), len(run.samples.ended_ns()) // _SAMPLES)
+        rows.extend((nth, *row) for row in _intervals(run, min(share, enough), origin_ns))
+    return rows
+
+
+def _intervals(run: Run, count: int, origin_ns: int) -> Iterator[tuple[object, ...]]:
+    begin_ns, end_ns = _begin_ns(run), _end_ns(run)
+    edges = np.linspace(begin_ns, end_ns, count + 1)
+    seconds = (end_ns - begin_ns) / count / NS_PER_S
+    scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    response_ms = np.where(ended > 0, (ended - scheduled) / NS_PER_MS, np.inf)
+    overhead_ms = _overhead_ms(run, response_ms)
+    due = _grouped(scheduled, edges)
+    answered = np.histogram(ended[ended > 0], bins=edges)[0]
+    joins_s = run.traffic.joins_s() if isinstance(run.traffic, ClosedLoop) else None
+    for nth in range(count):
+        mine = due[nth]
+        latency = percentiles_of(response_ms[mine])
+        yield (
+            round((edges[nth] - origin_ns) / NS_PER_S, 4),
+            None if joins_s is None else bisect_right(joins_s, (edges[nth + 1] - begin_ns) / NS_PER_S),
+            None if joins_s is not None else _rounded(len(mine) / seconds),
+            _rounded(float(answered[nth]) / seconds),
+            *(_rounded(latency[name]) for name in ("p50", "p95", "p99")),
+            None if overhead_ms is None else _rounded(_median(overhead_ms[mine])),
+            *_telemetry(run, edges[nth], edges[nth + 1]),
+        )
+
+
+def _grouped(scheduled_ns: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
+    """The positions of the requests that were due in each interval."""
+    interval = np.clip(np.searchsorted(edges, scheduled_ns, side="right") - 1, 0, len(edges) - 2)
+    order = np.argsort(interval, kind="stable")
+    return np.split(order, np.searchsorted(interval[order], np.arange(1, len(edges) - 1)))
+
+
+def _overhead_ms(run: Run, response_ms: np.ndarray) -> np.ndarray | None:
+    """What a response took beyond the server's own time; NaN where the server did not say that."""
+    queued, predicted = run.samples.queued_ns(), run.samples.predicted_ns()
+    if queued is None or predicted is None:
+        return None
+    told: np.ndarray = np.where(predicted >= 0, response_ms - (queued + predicted) / NS_PER_MS, np.nan)
+    return np.where(np.isfinite(told), told, np.nan)
+
+
+def _median(values: np.ndarray) -> float | None:
+    said = values[~np.isnan(values)]
+    return percentiles_of(said, ("p50",))["p50"]
+
+
+def _telemetry(run: Run, begin_ns: float, end_ns: float) -> tuple[float | None, ...]:
+    """CPU, memory and GPU: means over the looks that overlap the interval."""
+    points = [one for one in run.telemetry if one.at_ns > begin_ns and one.at_ns - one.over_ns < end_ns]
+    if not points:
+        return None, None, None
+    gpu = [one.gpu_percent for one in points if one.gpu_percent is not None]
+    return (
+        _rounded(sum(one.cpu_percent for one in points) / len(points)),
+        _rounded(max(one.memory_bytes for one in points) / _PER_MIB),
+        _rounded(sum(gpu) / len(gpu)) if gpu else None,
+    )
+
+
+def _begin_ns(run: Run) -> int:
+    scheduled = run.samples.scheduled_ns()
+    return min(run.plateau_ns[0], int(scheduled.min())) if len(scheduled) else run.plateau_ns[0]
+
+
+def _end_ns(run: Run) -> int:
+    ended = run.samples.ended_ns()
+    return max(run.plateau_ns[1], int(ended.max())) if len(ended) else run.plateau_ns[1]
+
+
+def _rounded(value: float | None) -> float | None:
+    """Four digits: a page holds thousands of these."""
+    return None if value is None else float(f"{value:.4g}")

@@ -1,0 +1,49 @@
+"""Where a report goes: a file, in the form that its name ends in or that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.report.contents import report_of
+from servefit.report.exports import to_csv, to_json, to_markdown
+from servefit.report.page import to_html
+from servefit.state import write_atomically
+
+if TYPE_CHECKING:
+    from servefit.report.contents import Report
+    from servefit.search.job import RecommendationJob
+
+FORMS: dict[str, Callable[[Report], str]] = {
+    "html": to_html,
+    "json": to_json,
+    "csv": to_csv,
+    "markdown": to_markdown,
+}
+_ENDINGS = {".html": "html", ".htm": "html", ".json": "json", ".csv": "csv", ".md": "markdown", ".markdown": "markdown"}
+
+
+def form_of(path: Path) -> str:
+    """The form that the name of a file asks for. Raises SpecError."""
+    form = _ENDINGS.get(path.suffix.lower())
+    if form is None:
+        raise SpecError(
+            "output", str(path), "does not say in which form", remedy="let it end in .html, .json, .csv or .md"
+        )
+    return form
+
+
+def report_text(job: RecommendationJob, form: str) -> str:
+    """The report of ``job`` in one of FORMS. Raises SpecError."""
+    if form not in FORMS:
+        raise SpecError.unknown("form", form, list(FORMS))
+    return FORMS[form](report_of(job))
+
+
+def write_report(job: RecommendationJob, path: Path, form: str | None = None) -> None:
+    """Write the report of ``job`` to ``path``, in ``form`` or in the one that its name asks for. Raises SpecError, and
+    StateError where the file cannot be written."""
+    text = report_text(job, form or form_of(path))
+    write_atomically(path, text.encode(), variable=None)

@@ -1,0 +1,123 @@
+"""What shells complete, asked as their scripts ask it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.backends.registry import backend_names
+from servefit.cli.recommend import recommend
+from servefit.search.request import GOALS
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Servefit
+
+
+@pytest.fixture
+def state_with_jobs(tmp_path: Path) -> Path:
+    for name in ("fraud-1", "fraud-2", "churn", ".half-written"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+    return tmp_path
+
+
+def bash(servefit: Servefit, line: str, home: Path) -> list[str]:
+    """What bash is told for ``line``, whose last word is being typed."""
+    words = line.split(" ")
+    ended = servefit(
+        SERVEFIT_HOME=str(home), _SERVEFIT_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1)
+    )
+    assert (ended.status, ended.stderr) == (0, "")
+    return ended.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("servefit reco", ["recommend"]),
+        ("servefit show ", ["churn", "fraud-1", "fraud-2"]),
+        ("servefit scale fr", ["fraud-1", "fraud-2"]),
+        ("servefit recommend --conf", ["--config"]),
+        ("servefit recommend m.ubj --backend ", list(backend_names())),
+        ("servefit compile m.ubj -b onnx", ["onnxruntime"]),
+        ("servefit recommend m.ubj --profile local-1c", ["local-1c"]),
+        ("servefit recommend --goal ", list(GOALS)),
+        ("servefit recommend --config gone.yaml --flat-invocations s", ["stop"]),
+        ("servefit jobs --status ", ["in_progress", "completed", "failed", "stopped"]),
+        ("servefit steps fraud-1 --kind ", ["compilation", "service_time", "load_test", "confirmation"]),
+        ("servefit show fraud-1 --format ", ["table", "json", "csv", "markdown"]),
+    ],
+)
+def test_names_and_words_are_completed(
+    servefit: Servefit, state_with_jobs: Path, line: str, completions: list[str]
+) -> None:
+    assert bash(servefit, line, state_with_jobs) == completions
+
+
+def test_zsh_and_fish_are_told_the_same(servefit: Servefit, state_with_jobs: Path) -> None:
+    home = str(state_with_jobs)
+    zsh = servefit(SERVEFIT_HOME=home, _SERVEFIT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="servefit show fr")
+    assert zsh.stdout == '_arguments \'*: :(("fraud-1"\n"fraud-2"))\'\n'
+    fish = {"_SERVEFIT_COMPLETE": "complete_fish", "SERVEFIT_HOME": home}
+    asked = servefit(**fish, _TYPER_COMPLETE_FISH_ACTION="get-args", _TYPER_COMPLETE_ARGS="servefit show fr")
+    assert asked.stdout == "fraud-1\nfraud-2\n"
+    for line, status in (("servefit show fr", 0), ("servefit recommend mod", 1)):
+        ended = servefit(**fish, _TYPER_COMPLETE_FISH_ACTION="is-args", _TYPER_COMPLETE_ARGS=line)
+        assert (ended.status, ended.stdout, ended.stderr) == (status, "", "")
+
+
+def test_an_option_and_what_is_said_about_it_is_one_line_for_fish(servefit: Servefit) -> None:
+    asked = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": "servefit recommend --"}
+    lines = servefit(_SERVEFIT_COMPLETE="complete_fish", **asked).stdout.splitlines()
+    assert all(line.startswith("--") and "\t" in line for line in lines)
+    assert len(lines) > len(inspect.signature(recommend).parameters)
+
+
+@pytest.mark.parametrize("line", ["servefit show ", "servefit recommend --profile "])
+def test_a_state_folder_that_cannot_be_read_completes_to_nothing(servefit: Servefit, tmp_path: Path, line: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert bash(servefit, line, tmp_path / "file") == []
+
+
+def test_a_file_of_profiles_with_a_mistake_completes_to_nothing(servefit: Servefit, tmp_path: Path) -> None:
+    (tmp_path / "profiles.toml").write_text("[profiles")
+    assert bash(servefit, "servefit recommend --profile ", tmp_path) == []
+
+
+def test_completing_loads_no_library(state_with_jobs: Path) -> None:
+    program = """
+import sys
+from servefit.cli import commands, completion
+names = [*completion.job_names(""), *completion.profile_names("local"), *completion.backend_names("")]
+print(sorted({"numpy", "optuna", "sqlalchemy", "xgboost", "onnxruntime", "rich"} & sys.modules.keys()))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SERVEFIT_HOME": str(state_with_jobs)},
+    )
+    assert ended.stdout == "[]\n"
+
+
+def test_the_script_for_bash_works_in_bash(state_with_jobs: Path, tmp_path: Path) -> None:
+    command = tmp_path / "bin" / "servefit"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m servefit "$@"\n')
+    command.chmod(0o755)
+    script = f"""
+export SERVEFIT_HOME={shlex.quote(str(state_with_jobs))} PATH={shlex.quote(str(command.parent))}:$PATH
+eval "$(servefit --show-completion)"
+COMP_WORDS=(servefit show fr) COMP_CWORD=2
+_servefit_completion servefit
+echo "${{COMPREPLY[@]}}"
+"""
+    ended = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("fraud-1 fraud-2\n", "")

@@ -1,0 +1,158 @@
+"""A job that a file asks for, on the command line."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.cli.config import overridden
+from servefit.cli.recommend import recommend
+from servefit.errors import SpecError
+from servefit.profiler.traffic import ClosedLoop
+from servefit.search.config import parse_config, read_config
+from servefit.search.job_config import JobConfig, config_schema
+from servefit.search.request import EnvironmentRange, JobRequest
+from servefit.search.sla import Sla, parse_sla
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Servefit, Sources
+
+QUICK = """
+model: models/booster.ubj
+payload: payload.csv
+sla: {p50: 0.1us}
+profile: local-1c
+backend: xgboost
+max_tests: 1
+http: false
+allow_noise: true
+"""
+
+
+@pytest.fixture
+def project(sources: Sources, tmp_path: Path) -> Path:
+    """A folder with a config file, and the model and the payload that it names."""
+    folder = tmp_path / "project"
+    (folder / "models").mkdir(parents=True)
+    shutil.copy(sources.xgboost, folder / "models/booster.ubj")
+    shutil.copy(sources.payload, folder / "payload.csv")
+    (folder / "job.yaml").write_text(QUICK)
+    return folder
+
+
+def test_a_job_of_a_file_is_run_with_what_the_command_line_says_in_its_place_and_saved(
+    servefit: Servefit, project: Path
+) -> None:
+    asked = ("--sla", "p95=500ms", "--seed", "3", "--save-config", project / "saved.yaml", "--format", "json")
+    ended = servefit("recommend", "--config", project / "job.yaml", *asked)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["model"]["source"] == str(project / "models/booster.ubj")
+    assert (ended.document["payload"]["source"], ended.document["payload"]["synthetic"]) == ("payload.csv", False)
+    assert [one["backend"] for one in ended.document["recommendations"]] == ["xgboost"]
+    expected = QUICK.replace("p50: 0.1us", "p95: 500ms") + "seed: 3\n"
+    saved = (project / "saved.yaml").read_bytes()
+    assert parse_config(saved, "saved.yaml").request("job") == parse_config(expected.encode(), "it").request("job")
+    assert parse_config(saved, "saved.yaml").model == "models/booster.ubj"
+    assert parse_config(saved, "saved.yaml").payload == "payload.csv"
+
+
+def test_paths_elsewhere_are_saved_in_full(servefit: Servefit, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    ended = servefit(
+        "recommend",
+        tmp_path / "gone.ubj",
+        "--config",
+        project / "job.yaml",
+        "--save-config",
+        tmp_path / "other/it.yaml",
+    )
+    assert ended.status == 2
+    assert "gone.ubj" in ended.stderr
+    config = read_config(tmp_path / "other/it.yaml")
+    assert (config.model, config.payload) == (str(tmp_path / "gone.ubj"), str(project / "payload.csv"))
+
+
+COMMAND_LINE = JobRequest(
+    name="job",
+    sla=Sla(thresholds=parse_sla("p95=10ms"), rate_per_s=5),
+    profiles=("local-1c",),
+    backends=("xgboost",),
+    environment=(EnvironmentRange.parse("A=1"),),
+    batch_sizes=(2,),
+    batch_delays_us=(1000,),
+    phases=ClosedLoop.constant(users=1, duration_s=10),
+    flat_invocations="Continue",
+    goal="latency",
+    cost_weight=0.1,
+    budget_s=60,
+    max_tests=2,
+    max_parallel_tests=2,
+    rows_per_request=2,
+    seed=1,
+    allow_noise=True,
+    over_http=False,
+)
+FILE = parse_config(
+    b"sla: {p99: 1s}\nrate: 9/s\nprofile: local-2c\nbackend: forest\nenv: {B: 2}\nbatch: 4\nbatch_delay: 2ms\n"
+    b"stairs: {steps: 2, users: 2, duration: 2s}\ngoal: balanced\ncost_weight: 0.9\nbudget: 90s\nmax_tests: 9\n"
+    b"max_parallel_tests: 3\nrows_per_request: 3\nseed: 9\n",
+    "job.yaml",
+)
+
+
+def test_every_option_that_is_given_wins() -> None:
+    assert overridden(FILE, COMMAND_LINE, inspect.signature(recommend).parameters) == COMMAND_LINE
+    assert overridden(FILE, COMMAND_LINE, ()) == FILE.request("job")
+    assert overridden(JobConfig(), COMMAND_LINE, ()) == JobRequest(name="job")
+
+
+def test_an_option_replaces_nothing_but_what_it_is_about() -> None:
+    rate_alone = overridden(FILE, COMMAND_LINE, {"rate"})
+    assert rate_alone.sla == Sla(thresholds=parse_sla("p99=1s"), rate_per_s=5)
+    phases_alone = overridden(FILE, COMMAND_LINE, {"phase"})
+    assert (phases_alone.phases, phases_alone.goal) == (COMMAND_LINE.phases, "balanced")
+
+
+def test_a_file_and_options_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(SpecError, match="max_parallel_tests: 3 is more than the 2 tests in all"):
+        overridden(FILE, COMMAND_LINE, {"max_tests"})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "config: 'job.yaml' cannot be read: No such file or directory"),
+        ("", "config: 'job.yaml' is empty"),
+        ("modle: model.ubj", "job.yaml: 'modle' is not known; did you mean 'model'?"),
+        ("rate: 500", "job.yaml: rate: 500 has no unit; write 500/s"),
+        ("budget: 60s", "model is missing; name one, or a file that names it with --config"),
+        ("model: gone.ubj", "gone.ubj"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_one_line(
+    servefit: Servefit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("job.yaml").write_text(content)
+    ended = servefit("recommend", "--config", "job.yaml", "--quiet")
+    assert (ended.status, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("servefit: ")
+    assert words in line
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(servefit: Servefit, project: Path) -> None:
+    ended = servefit("recommend", "--config", project / "job.yaml", "--quiet", "--save-config", project)
+    assert (ended.status, ended.stdout) == (4, "")
+    assert ended.stderr.startswith(f"servefit: cannot write {project}: Is a directory")
+
+
+def test_the_schema_is_printed_and_nothing_else(servefit: Servefit) -> None:
+    ended = servefit("schema")
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.document == config_schema()
