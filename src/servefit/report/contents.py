@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.report.job_plots import (
-    compilation_plot,
-    expectation_plot,
-    importance_plot,
-    latency_plot,
-    order_plot,
-    pareto_plots,
-)
+from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots
 from servefit.report.measured_tables import (
     endpoint_table,
     failures_table,
@@ -28,6 +21,7 @@ from servefit.report.measured_tables import (
     subject_table,
     tests_table,
 )
+from servefit.report.search_plots import expectation_plot, importance_plot, order_plot
 from servefit.report.sentences import headline, hindrances, reasons
 from servefit.report.table import cell_text, printable
 from servefit.report.timeline import Timeline, timelines

@@ -1,29 +1,26 @@
-"""The plots of a job: each shows the figures of one table."""
+"""The plots of what was measured: cost, latency and throughput of configurations, and what compiling gained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from servefit.report.job_tables import compilation_table
 from servefit.report.measured_tables import configurations_table, finite
-from servefit.report.plot import Axis, Guide, Plot, Series, Value
+from servefit.report.plot import Axis, Guide, Plot, Series
+from servefit.report.points import by_backend, limits, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.job import space_of
 from servefit.search.pareto import candidates
-from servefit.search.predicted import expectations
 from servefit.search.recommendation import Trial
-from servefit.search.steps import TESTS
 
 if TYPE_CHECKING:
     from servefit.profiler.summary import Summary
     from servefit.search.job import RecommendationJob
     from servefit.search.pareto import Candidate
     from servefit.search.steps import Step
-
-_Point = TypeVar("_Point")
 
 
 def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
@@ -44,7 +41,7 @@ def _pareto_plot(
     on_front = _unbeaten(found, cost)
 
     def series(name: str, points: Sequence[Candidate], **looks: Any) -> Series:
-        return _series(
+        return series_of(
             name,
             points,
             x=lambda one: finite(one.standing.p95_ms),
@@ -65,7 +62,7 @@ def _pareto_plot(
         y=Axis(title=unit, log=True),
         series=(
             *([line] if len(line.x) > 1 else []),
-            *_by_backend(found, lambda one: one.standing.configuration.backend, series),
+            *by_backend(found, lambda one: one.standing.configuration.backend, series),
             series(
                 "recommended",
                 [one for one in found if one.standing.configuration == best],
@@ -74,7 +71,7 @@ def _pareto_plot(
             ),
         ),
         table=configurations_table(found, frozenset(one.standing.configuration for one in on_front), unit, cost),
-        guides=_limits(job, "x"),
+        guides=limits(job, "x"),
     )
 
 
@@ -116,7 +113,7 @@ def latency_plot(job: RecommendationJob) -> Plot:
     best = None if job.best is None else job.best.trial
 
     def series(name: str, some: Sequence[tuple[Step, Trial, Summary]], **looks: Any) -> Series:
-        return _series(
+        return series_of(
             name,
             some,
             x=lambda one: one[2].throughput_per_s,
@@ -139,8 +136,8 @@ def latency_plot(job: RecommendationJob) -> Plot:
         x=Axis(title="requests answered per s", log=True),
         y=Axis(title="p95 ms", log=True),
         series=(
-            *_by_backend(of_loop("open"), lambda one: one[1].configuration.backend, series),
-            *_by_backend(
+            *by_backend(of_loop("open"), lambda one: one[1].configuration.backend, series),
+            *by_backend(
                 of_loop("closed"),
                 lambda one: one[1].configuration.backend,
                 lambda name, some: series(f"{name}, closed loop", some, symbol="hollow", colour=name),
@@ -166,7 +163,7 @@ def latency_plot(job: RecommendationJob) -> Plot:
                 for step, trial, one in points
             ],
         ),
-        guides=_limits(job, "y"),
+        guides=limits(job, "y"),
     )  # fmt: skip
 
 
@@ -194,205 +191,6 @@ def compilation_plot(job: RecommendationJob) -> Plot:
         table=compilation_table(job),
         guides=(Guide(along="x", at=1.0, label=""),) if timed else (),
     )
-
-
-def order_plot(job: RecommendationJob) -> Plot:
-    """What the search tried, test after test, and the best that it had by then."""
-    tests = [(step, step.result) for step in job.steps if step.kind in TESTS and isinstance(step.result, Trial)]
-    points = [(nth, step, trial) for nth, (step, trial) in enumerate(tests, start=1)]
-    figure, title = _figure(job)
-    tried = [one for one in points if one[2].round is None]
-
-    def series(name: str, some: Sequence[tuple[int, Step, Trial]], **looks: Any) -> Series:
-        return _series(
-            name,
-            some,
-            x=lambda one: one[0],
-            y=lambda one: figure(one[2]),
-            label=lambda one: f"step {one[1].number}: {shape(one[2].configuration)}",
-            **looks,
-        )
-
-    so_far = list(_best_so_far(tried, figure))
-    return Plot(
-        name="search-order",
-        title="The tests in their order",
-        caption="The line is the best that kept the SLA so far. Finalists were measured again in turns at the end.",
-        x=Axis(title="test", whole=True),
-        y=Axis(title=title, log=True),
-        series=(
-            Series(
-                name="best so far",
-                x=[nth for nth, _ in so_far],
-                y=[value for _, value in so_far],
-                drawn_as="steps",
-                colour="line",
-            ),
-            *_by_backend(tried, lambda one: one[2].configuration.backend, series),
-            series("in turns", [one for one in points if one[2].round is not None], symbol="hollow", colour="quiet"),
-        ),
-        table=Table(
-            title="Tests in their order",
-            columns=("test", "step", "configuration", title, "best so far", "SLA"),
-            rows=[
-                (
-                    nth,
-                    step.number,
-                    shape(trial.configuration),
-                    figure(trial),
-                    dict(so_far).get(nth),
-                    trial.verdict if trial.round is None else None,
-                )
-                for nth, step, trial in points
-            ],
-        ),
-    )
-
-
-def expectation_plot(job: RecommendationJob) -> Plot:
-    """What the search expected of a configuration before its first test, against what it measured."""
-    found = expectations(job)
-    return Plot(
-        name="search-expected",
-        title="Expected and measured throughput",
-        caption=(
-            "On the line, the search knew before the test. Expectations come from calls timed alone, a queueing "
-            "simulation, and the errors of the tests before; bars are 95 % intervals."
-        ),
-        x=Axis(title="measured per s", log=True),
-        y=Axis(title="expected per s", log=True),
-        series=_by_backend(
-            found,
-            lambda one: one.trial.configuration.backend,
-            lambda name, some: _series(
-                name,
-                some,
-                x=lambda one: one.measured_per_s,
-                y=lambda one: one.expected_per_s,
-                label=lambda one: f"step {one.step}: {shape(one.trial.configuration)}",
-                interval=lambda one: (one.low_per_s, one.high_per_s),
-            ),
-        ),
-        table=Table(
-            title="Expected and measured",
-            columns=("step", "configuration", "expected per s", "from", "to", "measured per s", "measured / expected"),
-            rows=[
-                (
-                    one.step,
-                    shape(one.trial.configuration),
-                    one.expected_per_s,
-                    one.low_per_s,
-                    one.high_per_s,
-                    one.measured_per_s,
-                    one.measured_per_s / one.expected_per_s,
-                )
-                for one in found
-            ],
-        ),
-        guides=(Guide(along="diagonal", at=1.0, label="as expected"),),
-    )
-
-
-def importance_plot(job: RecommendationJob) -> Plot:
-    """Which parameters the differences between configurations come from."""
-    shares = list(job.why.importance.items())
-    return Plot(
-        name="search-importance",
-        title="Where the differences come from",
-        caption="The part of the variance over the whole space that each parameter explains by itself.",
-        x=Axis(title="%"),
-        y=Axis(title=""),
-        horizontal=True,
-        series=(
-            Series(
-                name="importance",
-                x=[100 * share for _, share in shares],
-                y=[name for name, _ in shares],
-                drawn_as="bars",
-            ),
-        ),
-        table=Table(
-            title="Importance", columns=("parameter", "%"), rows=[(name, 100 * share) for name, share in shares]
-        ),
-    )
-
-
-def _figure(job: RecommendationJob) -> tuple[Callable[[Trial], float | None], str]:
-    """What the job's goal is about, of one test, and what it is called; lower is better."""
-    if job.goal == "latency":
-        return lambda trial: trial.judged.latency_ms["p95"], "p95 ms"
-    vcpus = job.goal != "throughput"
-    title = "vCPU-s per million" if vcpus else "s per million"
-
-    def figure(trial: Trial) -> float | None:
-        per_s = trial.capacity.throughput_per_s
-        return 1e6 * (trial.configuration.vcpus if vcpus else 1) / per_s if per_s else None
-
-    return figure, title
-
-
-def _best_so_far(
-    tried: Sequence[tuple[int, Step, Trial]], figure: Callable[[Trial], float | None]
-) -> Iterator[tuple[int, float]]:
-    best: float | None = None
-    for nth, _, trial in tried:
-        value = figure(trial)
-        if value is not None and trial.verdict == "PASS" and (best is None or value < best):
-            best = value
-        if best is not None:
-            yield nth, best
-
-
-def _limits(job: RecommendationJob, along: str) -> tuple[Guide, ...]:
-    """The SLA's limits on p95, or, where there are none, on other percentiles, which say what they are of."""
-    thresholds = job.request.sla.thresholds
-    of_p95 = [one for one in thresholds if one.percentile == "p95"] or thresholds
-    return tuple(
-        Guide(along="x" if along == "x" else "y", at=one.limit_ms, label=f"SLA {one.percentile} {one.limit_ms:g} ms")
-        for one in of_p95
-    )
-
-
-def _by_backend(
-    points: Sequence[_Point], backend: Callable[[_Point], str], series: Callable[[str, Sequence[_Point]], Series]
-) -> tuple[Series, ...]:
-    """A series for each backend, in the order in which they come."""
-    return tuple(
-        series(name, [one for one in points if backend(one) == name]) for name in dict.fromkeys(map(backend, points))
-    )
-
-
-def _series(
-    name: str,
-    points: Sequence[_Point],
-    *,
-    x: Callable[[_Point], Value],
-    y: Callable[[_Point], Value],
-    label: Callable[[_Point], str],
-    interval: Callable[[_Point], tuple[float, float] | None] | None = None,
-    drawn_as: Literal["points", "line"] = "points",
-    symbol: Literal["filled", "hollow", "star"] = "filled",
-    colour: str | None = None,
-) -> Series:
-    """Those of ``points`` that are known. Colours go by name."""
-    shown = [one for one in points if _is_known(x(one)) and _is_known(y(one))]
-    intervals = [None if interval is None else interval(one) for one in shown]
-    return Series(
-        name=name,
-        x=[x(one) for one in shown],
-        y=[y(one) for one in shown],
-        labels=[label(one) for one in shown],
-        low=[None if one is None else one[0] for one in intervals] if any(intervals) else (),
-        high=[None if one is None else one[1] for one in intervals] if any(intervals) else (),
-        drawn_as=drawn_as,
-        symbol=symbol,
-        colour=colour or name,
-    )
-
-
-def _is_known(value: Value) -> bool:
-    """A logarithmic axis has no place for zero."""
-    return value is not None and (isinstance(value, str) or value > 0)
 
 
 def _target(backend: str, target: str) -> str:

@@ -1,0 +1,165 @@
+"""The plots of a search: what was tried in which order, what had been expected of it, and what matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from servefit.report.plot import Axis, Guide, Plot, Series
+from servefit.report.points import by_backend, series_of
+from servefit.report.sentences import shape
+from servefit.report.table import Table
+from servefit.search.predicted import expectations
+from servefit.search.recommendation import Trial
+from servefit.search.steps import TESTS
+
+if TYPE_CHECKING:
+    from servefit.search.job import RecommendationJob
+    from servefit.search.steps import Step
+
+
+def order_plot(job: RecommendationJob) -> Plot:
+    """What the search tried, test after test, and the best that it had by then."""
+    tests = [(step, step.result) for step in job.steps if step.kind in TESTS and isinstance(step.result, Trial)]
+    points = [(nth, step, trial) for nth, (step, trial) in enumerate(tests, start=1)]
+    figure, title = _figure(job)
+    tried = [one for one in points if one[2].round is None]
+
+    def series(name: str, some: Sequence[tuple[int, Step, Trial]], **looks: Any) -> Series:
+        return series_of(
+            name,
+            some,
+            x=lambda one: one[0],
+            y=lambda one: figure(one[2]),
+            label=lambda one: f"step {one[1].number}: {shape(one[2].configuration)}",
+            **looks,
+        )
+
+    so_far = list(_best_so_far(tried, figure))
+    return Plot(
+        name="search-order",
+        title="The tests in their order",
+        caption="The line is the best that kept the SLA so far. Finalists were measured again in turns at the end.",
+        x=Axis(title="test", whole=True),
+        y=Axis(title=title, log=True),
+        series=(
+            Series(
+                name="best so far",
+                x=[nth for nth, _ in so_far],
+                y=[value for _, value in so_far],
+                drawn_as="steps",
+                colour="line",
+            ),
+            *by_backend(tried, lambda one: one[2].configuration.backend, series),
+            series("in turns", [one for one in points if one[2].round is not None], symbol="hollow", colour="quiet"),
+        ),
+        table=Table(
+            title="Tests in their order",
+            columns=("test", "step", "configuration", title, "best so far", "SLA"),
+            rows=[
+                (
+                    nth,
+                    step.number,
+                    shape(trial.configuration),
+                    figure(trial),
+                    dict(so_far).get(nth),
+                    trial.verdict if trial.round is None else None,
+                )
+                for nth, step, trial in points
+            ],
+        ),
+    )
+
+
+def expectation_plot(job: RecommendationJob) -> Plot:
+    """What the search expected of a configuration before its first test, against what it measured."""
+    found = expectations(job)
+    return Plot(
+        name="search-expected",
+        title="Expected and measured throughput",
+        caption=(
+            "On the line, the search knew before the test. Expectations come from calls timed alone, a queueing "
+            "simulation, and the errors of the tests before; bars are 95 % intervals."
+        ),
+        x=Axis(title="measured per s", log=True),
+        y=Axis(title="expected per s", log=True),
+        series=by_backend(
+            found,
+            lambda one: one.trial.configuration.backend,
+            lambda name, some: series_of(
+                name,
+                some,
+                x=lambda one: one.measured_per_s,
+                y=lambda one: one.expected_per_s,
+                label=lambda one: f"step {one.step}: {shape(one.trial.configuration)}",
+                interval=lambda one: (one.low_per_s, one.high_per_s),
+            ),
+        ),
+        table=Table(
+            title="Expected and measured",
+            columns=("step", "configuration", "expected per s", "from", "to", "measured per s", "measured / expected"),
+            rows=[
+                (
+                    one.step,
+                    shape(one.trial.configuration),
+                    one.expected_per_s,
+                    one.low_per_s,
+                    one.high_per_s,
+                    one.measured_per_s,
+                    one.measured_per_s / one.expected_per_s,
+                )
+                for one in found
+            ],
+        ),
+        guides=(Guide(along="diagonal", at=1.0, label="as expected"),),
+    )
+
+
+def importance_plot(job: RecommendationJob) -> Plot:
+    """Which parameters the differences between configurations come from."""
+    shares = list(job.why.importance.items())
+    return Plot(
+        name="search-importance",
+        title="Where the differences come from",
+        caption="The part of the variance over the whole space that each parameter explains by itself.",
+        x=Axis(title="%"),
+        y=Axis(title=""),
+        horizontal=True,
+        series=(
+            Series(
+                name="importance",
+                x=[100 * share for _, share in shares],
+                y=[name for name, _ in shares],
+                drawn_as="bars",
+            ),
+        ),
+        table=Table(
+            title="Importance", columns=("parameter", "%"), rows=[(name, 100 * share) for name, share in shares]
+        ),
+    )
+
+
+def _figure(job: RecommendationJob) -> tuple[Callable[[Trial], float | None], str]:
+    """What the job's goal is about, of one test, and what it is called; lower is better."""
+    if job.goal == "latency":
+        return lambda trial: trial.judged.latency_ms["p95"], "p95 ms"
+    vcpus = job.goal != "throughput"
+    title = "vCPU-s per million" if vcpus else "s per million"
+
+    def figure(trial: Trial) -> float | None:
+        per_s = trial.capacity.throughput_per_s
+        return 1e6 * (trial.configuration.vcpus if vcpus else 1) / per_s if per_s else None
+
+    return figure, title
+
+
+def _best_so_far(
+    tried: Sequence[tuple[int, Step, Trial]], figure: Callable[[Trial], float | None]
+) -> Iterator[tuple[int, float]]:
+    best: float | None = None
+    for nth, _, trial in tried:
+        value = figure(trial)
+        if value is not None and trial.verdict == "PASS" and (best is None or value < best):
+            best = value
+        if best is not None:
+            yield nth, best
