@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from servefit.backends.types import Target
@@ -125,13 +126,22 @@ def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[Inst
 
 
 def _candidates(model: Model, request: JobRequest, profiles: Sequence[InstanceProfile]) -> Iterator[tuple[str, Target]]:
+    """The reference first, then what is compiled soonest: where time runs out, most backends have had their turn."""
     from servefit.backends.registry import backend_names
 
     names = request.backends or backend_names()
     targets = [Target.CPU, Target.CUDA] if any(profile.gpus for profile in profiles) else [Target.CPU]
-    for name in sorted(names, key=lambda name: name != model.reference):
+    for name in sorted(names, key=lambda name: (name != model.reference, _expected_s(model, name))):
         for target in targets:
             yield name, target
+
+
+def _expected_s(model: Model, name: str) -> float:
+    """How long compiling is expected to take; for ever, with a backend that does not take the model."""
+    from servefit.backends.registry import backend
+
+    candidate = backend(name)
+    return candidate.compile_estimate_s(model) if candidate.supports(model).available else inf
 
 
 def _why_not(name: str, model: Model, target: Target, request: JobRequest, spent_s: float) -> str | None:

@@ -47,11 +47,13 @@ def test_a_search_keeps_to_its_time_and_chooses_what_it_measured(small_grid: Gri
 
 @pytest.mark.parametrize("name", ["tpe", "random", "hill_climb"])
 def test_with_time_for_everything_a_baseline_measures_all_of_it_once_and_finds_the_best(exact: Grid, name: str) -> None:
-    table = table_of(exact)
+    # What the Parzen estimator takes grows with the square of the tests.
+    grid = replace(exact, tests={one: repeats for one, repeats in exact.tests.items() if one.max_batch in (1, 8, 64)})
+    table = table_of(grid)
     choice = SEARCHERS[name](table)
     assert choice is not None
-    assert table.clock.tests == len(exact.tests)
-    assert Truth(exact, demo_request()).regret(choice) == 0.0
+    assert table.clock.tests == len(grid.tests) > 60
+    assert Truth(grid, demo_request()).regret(choice) == 0.0
 
 
 def test_where_predictions_are_right_servefit_finds_a_configuration_that_ties_with_the_best(exact: Grid) -> None:

@@ -1,14 +1,18 @@
-"""The command line is tested as people use it: as a process, with a state folder of its own."""
+"""The command line is tested as people use it: as a process, with a state folder of its own. Most of those are forks of
+one that has imported everything (forks.py).
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightgbm
@@ -43,19 +47,42 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def servefit(state: Path) -> Servefit:
+def forks() -> Iterator[Path]:
+    """The socket of forks.py."""
+    with TemporaryDirectory(prefix="servefit-") as folder, socket.socket(socket.AF_UNIX) as lifeline:
+        path = Path(folder) / "socket"
+        subprocess.run([sys.executable, Path(__file__).with_name("forks.py"), path], check=True)
+        lifeline.connect(str(path))
+        yield path
+
+
+@pytest.fixture(scope="session")
+def servefit(state: Path, forks: Path) -> Servefit:
+    """Carries a command out; one whose variables may change what is imported, in a process of its own."""
+
     def run(*arguments: str | Path, **environment: str) -> Finished:
+        words = [str(one) for one in arguments]
+        variables = {**os.environ, "SERVEFIT_HOME": str(state), **environment}
+        if environment.keys() <= {"SERVEFIT_HOME"}:
+            return forked(forks, words, variables)
         ended = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-            env={**os.environ, "SERVEFIT_HOME": str(state), **environment},
+            [*COMMAND, *words], capture_output=True, text=True, timeout=240, check=False, env=variables
         )
         return Finished(status=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
 
     return run
+
+
+def forked(forks: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> Finished:
+    outputs = {name: forks.with_name(name) for name in ("stdout", "stderr")}
+    for output in outputs.values():
+        output.write_bytes(b"")
+    command = {"arguments": arguments, "environment": environment, "folder": str(Path.cwd())}
+    with socket.socket(socket.AF_UNIX) as connection, connection.makefile("r") as lines:
+        connection.connect(str(forks))
+        connection.sendall(f"{json.dumps(command | outputs, default=str)}\n".encode())
+        status = int(lines.readline())
+    return Finished(status=status, **{name: output.read_text() for name, output in outputs.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,10 +32,15 @@ StartSynthetic = Callable[..., AbstractContextManager[Workers]]
 HostSmall = Callable[..., AbstractContextManager[Hosted]]
 
 
+# Whatever starts something, or looks for what remains on this machine, goes by one of these.
+NOT_BESIDE_OTHERS = {"start_synthetic", "host_small", "nothing_remains", "is_gone", "hog"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Most of these tests measure time, and all look for what remains on this machine."""
+    """A test that uses one of those fixtures is alone; a file that measures without them says so itself."""
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        used = item.fixturenames if isinstance(item, pytest.Function) else ()
+        if item.path.is_relative_to(Path(__file__).parent) and NOT_BESIDE_OTHERS.intersection(used):
             item.add_marker(pytest.mark.alone)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from servefit.profiler.host import Host
     from servefit.profiler.types import Configuration
 
+pytestmark = pytest.mark.alone
+
 ROWS = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     StartOn = Callable[..., AbstractContextManager[Workers]]
 
+pytestmark = pytest.mark.alone
+
 S = 1_000_000_000
 ALL_CPUS = tuple(sorted(os.sched_getaffinity(0)))
 ONE, OTHER = ALL_CPUS[0], ALL_CPUS[-1]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.profiler.conftest import MakeHost
 
+pytestmark = pytest.mark.alone
+
 CPUS = len(os.sched_getaffinity(0))
 
 

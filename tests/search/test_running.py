@@ -70,8 +70,9 @@ def once(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Once:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("SERVEFIT_HOME", str(folder))
-        # Tests enough that calls are timed before them, however long it took to compile.
-        job = servefit.right_size(model, **{**QUICK, "max_tests": 4, "batch_sizes": [1, 2, 4]})
+        # Too few tests for all there is, and time enough to time calls before them, however long compiling takes.
+        asked = {**QUICK, "max_tests": 4, "batch_sizes": [1, 2, 4], "job_duration_in_seconds": 60}
+        job = servefit.right_size(model, **asked)
         return Once(job=job, state=folder)
 
 

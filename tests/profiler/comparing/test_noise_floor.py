@@ -12,6 +12,8 @@ import pytest
 from servefit.errors import SpecError, WorkerCrashed
 from servefit.profiler.comparing.noise_floor import noise_floor
 
+pytestmark = pytest.mark.alone
+
 CPUS = tuple(sorted(os.sched_getaffinity(0)))
 
 

@@ -20,6 +20,8 @@ from servefit.profiler.traffic import FAILED_NS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone
+
 HOUR_NS = 3_600_000_000_000
 
 

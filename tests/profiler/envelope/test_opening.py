@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from servefit.backends.types import Availability
     from servefit.profiler.types import EnvelopeMethod
 
+pytestmark = pytest.mark.alone
+
 METHODS: tuple[EnvelopeMethod, ...] = ("cgroup-v2", "cgroup-v1", "systemd-scope", "affinity")
 MIB = 2**20
 NO_SUCH_CPU = 8000

@@ -26,6 +26,8 @@ from servefit.profiler.types import Configuration
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 CONFIGURATION = Configuration(vcpus=1, backend="xgboost")
 
 

@@ -17,6 +17,8 @@ from servefit.errors import SpecError
 from servefit.profiler.microbenchmark import timing
 from servefit.profiler.microbenchmark.timing import SINGLE_CALLS_FROM, TimeCalls, clock_cost_ns, time_calls
 
+pytestmark = pytest.mark.alone
+
 US = 1000
 BRIEF = TimeCalls(duration_s=0.1, warm_up_s=0.1)
 

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from servefit.profiler.noise.activity import look_around
+
+pytestmark = pytest.mark.alone
 
 
 def test_a_hog_is_seen_and_named() -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from servefit.profiler.telemetry.processes import look_at_process, process_cpu_ns
 
+pytestmark = pytest.mark.alone
+
 MIB = 2**20
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from servefit.profiler.telemetry import TelemetryPoint, process_cpu_ns, watching
 
+pytestmark = pytest.mark.alone
+
 BUSY = "while True: pass"
 TICK_NS = 10_000_000
 

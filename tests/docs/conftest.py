@@ -1,0 +1,80 @@
+"""What readers of the documentation have at hand: a small model, rows for it, and a job that the tutorial has made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xgboost
+from tests.docs.pages import ROOT
+from tests.docs.running import Reader, reading
+
+MAKES_IT_ALL = "docs/tutorial.md"
+"""The page that makes by itself what all others find."""
+
+ReaderOf = Callable[[str], Reader]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongings:
+    """``files`` are what a reader works with, ``state`` is the state folder with the job "fraud"."""
+
+    files: Path
+    state: Path
+
+
+@pytest.fixture(scope="session")
+def belongings(tmp_path_factory: pytest.TempPathFactory) -> Belongings:
+    root = tmp_path_factory.mktemp("reader")
+    files, state = root / "files", root / "state"
+    files.mkdir()
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((2000, 12), dtype=np.float32)
+    labels = rows[:, 0] * rows[:, 1] + rows[:, 2] > 0.3
+    booster = xgboost.train({"objective": "binary:logistic", "max_depth": 5}, xgboost.DMatrix(rows, labels), 60)
+    booster.save_model(files / "model.ubj")
+    with tarfile.open(files / "model.tar.gz", "w:gz") as archive:
+        archive.add(files / "model.ubj", "xgboost-model")
+    np.savetxt(files / "payload.csv", rows[:500], delimiter=",", fmt="%.6g")
+    np.savetxt(files / "rows.csv", rows[:3], delimiter=",", fmt="%.6g")
+    command = [sys.executable, "-m", "servefit", "recommend", "model.ubj", "--payload", "payload.csv"]
+    asked = ["--sla", "p95=10ms", "--rate", "500/s", "--max-tests", "1", "--budget", "15s", "--name", "fraud"]
+    # A CPU is left to clients, and little is compiled.
+    little = ["--profile", "local-1c", "--backend", "xgboost", "--backend", "onnxruntime", "--no-http", "--allow-noise"]
+    ended = subprocess.run(
+        [*command, *asked, *little],
+        cwd=files,
+        env={**os.environ, "SERVEFIT_HOME": str(state)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode in (0, 3), ended.stderr
+    return Belongings(files=files, state=state)
+
+
+@pytest.fixture
+def reader_of(belongings: Belongings, tmp_path: Path) -> Iterator[ReaderOf]:
+    """Somebody who reads the page of that name, in a folder and with a state folder of their own."""
+    with ExitStack() as stack:
+
+        def reader(page: str) -> Reader:
+            folder, state = tmp_path / "folder", tmp_path / "state"
+            if page == MAKES_IT_ALL:
+                folder.mkdir()
+            else:
+                shutil.copytree(belongings.files, folder)
+            if "--name fraud" not in (ROOT / page).read_text(encoding="utf-8"):
+                shutil.copytree(belongings.state, state)
+            return stack.enter_context(reading(folder, state))
+
+        yield reader

@@ -1,0 +1,88 @@
+"""What is fenced in the documentation: that it says what it is, and that nothing escapes being run or read."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+
+import pytest
+import yaml
+from tests.docs.pages import Block, blocks, commands, pages, unfenced
+
+from servefit.search.config import parse_config
+
+PAGES = pages()
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+READ: dict[str, Callable[[str], object] | None] = {
+    "bash": None,
+    "json": json.loads,
+    "python": None,
+    "sh": None,
+    "text": None,
+    "toml": tomllib.loads,
+    "yaml": yaml.safe_load,
+}
+"""What a block may hold, and what reads it."""
+
+NOT_RUN = {
+    r"(python -m )?pip (install|uninstall) .+": "asks a package index",
+    r"source \S+/bin/activate": "belongs to an environment that pip makes",
+    r"(sudo )?apt(-get)? install .+": "changes the machine",
+    r"sudo cpupower .+": "changes the machine",
+    r"echo .+ \| sudo tee /(etc|sys)/.+": "changes the machine",
+    r"sudo (mkdir|tee|loginctl) .+": "changes the machine",
+    r"(sudo )?systemctl .+": "changes the machine",
+    r"(sudo )?docker .+": "takes Docker",
+    r"kubectl .+": "takes a cluster",
+    r"(ssh|scp|rsync) .+": "takes another machine",
+    r"git (clone|add|commit|push) .+": "takes a repository of the reader's",
+    r"servefit (stop|resume) \S+": "takes a job that is not over: tests/cli/test_jobs.py has one",
+    r"nvidia-smi( .+)?": "takes a GPU",
+    r"servefit \S+ .*--target cuda.*": "takes a GPU",
+    r"servefit \S+ .*--storage postgresql://.*": "takes a database server",
+    r"servefit \S+ .*--allow-remote.*": "takes another machine",
+    r"optuna-dashboard .+": "is another package",
+    r"scripts/(demo|docs)( serve)?": "makes an environment first",
+    r"scripts/(test|check_kernel)( .+)?": "is what runs this, or takes long",
+    r"\S+/run( .+)?": "installs packages from an index first; tests/cli/test_export.py does that",
+}
+"""What may be fenced as ``sh``, which is not run, and why not. Anything else belongs into ``bash``."""
+
+
+def _is_job(block: Block) -> bool:
+    """Whether a block shows a file for ``servefit recommend --config``, all of which name a model here."""
+    return block.language == "yaml" and bool(re.search(r"^model: ", block.text, re.MULTILINE))
+
+
+def test_there_is_something_to_run() -> None:
+    assert "README.md" in PAGES
+    assert sum(block.language == "bash" for block in BLOCKS) > 20
+    assert any(map(_is_job, BLOCKS))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_fenced_and_says_what_it_holds(page: str) -> None:
+    assert [(block.line, block.language) for block in blocks(page) if block.language not in READ] == []
+    assert unfenced(page) == []
+
+
+@pytest.mark.parametrize("block", [one for one in BLOCKS if one.language == "sh"], ids=str)
+def test_what_is_not_run_cannot_be_run_here(block: Block) -> None:
+    found = commands(block)
+    assert found
+    assert [one for one in found if not any(re.fullmatch(pattern, one) for pattern in NOT_RUN)] == []
+
+
+@pytest.mark.parametrize("block", [one for one in BLOCKS if READ.get(one.language)], ids=str)
+def test_what_is_shown_of_a_file_can_be_read(block: Block) -> None:
+    read = READ[block.language]
+    assert read is not None
+    assert read(block.text)
+
+
+@pytest.mark.parametrize("block", [one for one in BLOCKS if _is_job(one)], ids=str)
+def test_jobs_that_are_shown_can_be_asked_for(block: Block) -> None:
+    assert parse_config(block.text.encode(), str(block)).request("shown").name == "shown"

@@ -1,0 +1,44 @@
+"""Every command and every program in the documentation, run in the order of its page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.docs.pages import Block, blocks, pages
+
+if TYPE_CHECKING:
+    from tests.docs.conftest import ReaderOf
+
+SAYS: dict[str, tuple[str, ...]] = {
+    "README.md": ("is met: deploy",),
+    "docs/tutorial.md": ("is met: deploy", "is served at", "predictions"),
+}
+"""What some block of a page has to say: what the page shows of its output."""
+
+ON_TWO_CPUS = ("README.md", "docs/moving/sagemaker.md")
+"""Pages that name an instance of two CPUs, and so want them for themselves."""
+
+RUN = {page: [one for one in blocks(page) if one.language in ("bash", "python")] for page in pages()}
+
+
+def _is_run_elsewhere(page: str, of_page: list[Block]) -> bool:
+    """Whether an earlier page has every block of this one, word for word."""
+    earlier = {one.text for other, found in RUN.items() if other < page for one in found}
+    return all(one.text in earlier for one in of_page)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.alone if page in ON_TWO_CPUS else ())
+        for page, found in RUN.items()
+        if not _is_run_elsewhere(page, found)
+    ],
+)
+def test_what_a_page_says_to_run_runs(page: str, reader_of: ReaderOf) -> None:
+    reader = reader_of(page)
+    for block in RUN[page]:
+        reader.do(block)
+    for phrase in SAYS.get(page, ()):
+        assert phrase in reader.said

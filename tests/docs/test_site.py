@@ -1,0 +1,114 @@
+"""The site that is built from the documentation, as mkdocs builds it with every warning an error."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from tests.docs.pages import ROOT
+from typer.main import get_command
+
+import servefit
+from servefit.cli.commands import app
+
+CHROMIUM = "/usr/bin/chromium"
+"""scripts/test installs it."""
+
+
+class _Fetched(HTMLParser):
+    """Collects what a browser fetches by itself when it opens a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed"):
+            self.addresses.append(given.get("src") or "")
+        if tag == "link" and given.get("rel") not in ("canonical", "next", "prev", "alternate"):
+            self.addresses.append(given.get("href") or "")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-W", "ignore", "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def text_of(page: Path) -> str:
+    return re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
+
+
+def test_every_page_is_there(site: Path) -> None:
+    sources = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
+    elsewhere = {Path(f"{name}.html") for name in ("benchmarks", "changelog", "contributing")}
+    built = {path.relative_to(site) for path in site.rglob("*.html")}
+    assert built - {Path("404.html")} == sources | elsewhere
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        found = _Fetched()
+        found.feed(html)
+        assert found.addresses
+        assert [one for one in found.addresses if re.match(r"(\w+:)?//", one)] == [], page
+        assert 'class="mermaid"' not in html, "the theme would fetch what draws it"
+    for style in site.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(\w+:)?//", style.read_text(encoding="utf-8")), style
+
+
+def test_links_out_of_the_documentation_lead_to_pages_or_nowhere(site: Path) -> None:
+    html = (site / "searching.html").read_text(encoding="utf-8")
+    assert 'href="benchmarks.html"' in html
+    assert "../benchmarks/README" not in html
+    html = (site / "adr/0006-own-tree-kernel.html").read_text(encoding="utf-8")
+    assert 'href="../forest.html"' in html
+
+
+def test_every_command_is_described_with_its_options(site: Path) -> None:
+    said = text_of(site / "commands.html")
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        assert f"servefit {name}" in said
+        for parameter in command.params:
+            assert all(option in said for option in parameter.opts if option.startswith("--"))
+
+
+def test_every_public_name_is_described_from_its_docstring(site: Path) -> None:
+    html, said = (site / "api.html").read_text(encoding="utf-8"), text_of(site / "api.html")
+    for name in set(servefit.__all__) - {"__version__"}:
+        assert re.search(rf'id="servefit[\w.]*\.{name}"', html), name
+    for name in ("OutputMismatch", "JobInUse", "RecommendationJob", "Predictor"):
+        assert f".{name}" in html
+    assert "C-contiguous float32" in said, "what predict takes"
+    assert "Find what to deploy" in said, "a docstring behind a symlink"
+    assert not re.search(r":(class|func|meth|mod):<code>", html), "a name as Sphinx writes it"
+
+
+def test_pages_that_are_opened_as_files_can_be_searched_and_read_in_the_dark(site: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    asked_for: list[str] = []
+    complaints: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page(color_scheme="dark")
+        page.on("request", lambda request: asked_for.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto((site / "index.html").as_uri())
+        page.keyboard.press("/")
+        page.keyboard.type("UNDECIDED")
+        page.locator(".md-search-result__link", has_text="Verdicts and intervals").click()
+        assert page.url.startswith((site / "reading.html").as_uri())
+        assert page.locator("body").get_attribute("data-md-color-scheme") == "slate"
+        browser.close()
+    assert complaints == []
+    assert {url.partition(":")[0] for url in asked_for} <= {"file", "data", "about"}
