@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -92,8 +93,16 @@ class Sources:
     xgboost: Path
     lightgbm: Path
     sklearn: Path
-    onnx: Path
     payload: Path
+    servefit: Servefit
+
+    @cached_property
+    def onnx(self) -> Path:
+        folder = self.xgboost.with_name("compiled")
+        compiled = self.servefit("compile", self.xgboost, "-b", "onnxruntime", "-o", folder)
+        assert compiled.status == 0, compiled.stderr
+        (onnx,) = folder.rglob("*.onnx")
+        return onnx
 
 
 @pytest.fixture(scope="session")
@@ -110,16 +119,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory, servefit: Servefit) -> Sou
     parameters = {"objective": "binary", "verbose": -1}
     lightgbm.train(parameters, lightgbm.Dataset(rows, labels), 20).save_model(folder / "lightgbm.txt")
     (folder / "forest.pkl").write_bytes(pickle.dumps(RandomForestClassifier(10, random_state=0).fit(rows, labels)))
-    compiled = servefit("compile", folder / "booster.ubj", "-b", "onnxruntime", "-o", folder / "compiled")
-    assert compiled.status == 0, compiled.stderr
-    (onnx,) = (folder / "compiled").rglob("*.onnx")
     np.savetxt(folder / "payload.csv", rows[:200], delimiter=",", fmt="%.7g")
     return Sources(
         xgboost=folder / "booster.ubj",
         lightgbm=folder / "lightgbm.txt",
         sklearn=folder / "forest.pkl",
-        onnx=onnx,
         payload=folder / "payload.csv",
+        servefit=servefit,
     )
 
 

@@ -110,7 +110,7 @@ def test_the_wheel_holds_the_files_that_are_not_modules(wheel_files: set[str]) -
 def test_the_wheel_installs_nothing_but_servefit(wheel_files: set[str]) -> None:
     assert {name.partition("/")[0] for name in wheel_files} == {"servefit", INFO}
     package = {name for name in wheel_files if name.startswith("servefit/")}
-    assert {Path(name).suffix for name in package} == {".py", ".pyi", ".so", ".toml", ".typed"}
+    assert {Path(name).suffix for name in package} == {".css", ".j2", ".js", ".py", ".pyi", ".so", ".toml", ".typed"}
 
 
 def test_the_wheel_holds_the_kernel_for_every_later_python(wheel: Path, wheel_files: set[str]) -> None:

@@ -32,8 +32,8 @@ StartSynthetic = Callable[..., AbstractContextManager[Workers]]
 HostSmall = Callable[..., AbstractContextManager[Hosted]]
 
 
-# Whatever starts something, or looks for what remains on this machine, goes by one of these.
-NOT_BESIDE_OTHERS = {"start_synthetic", "host_small", "nothing_remains", "is_gone", "hog"}
+# Whatever starts workers, or looks for what remains on this machine, goes by one of these.
+NOT_BESIDE_OTHERS = {"start_synthetic", "nothing_remains", "is_gone", "hog"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

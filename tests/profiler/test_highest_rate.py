@@ -175,7 +175,7 @@ def test_a_rate_that_fails_is_followed_by_one_three_percent_lower() -> None:
 
 def test_a_search_without_budget_thresholds_or_capacity_is_refused() -> None:
     threshold = p95_within(10)
-    with pytest.raises(SpecError, match=r"^budget: "):
+    with pytest.raises(SpecError, match=r"^budget is missing"):
         highest_rate(SimulatedQueue(), saturation_per_s=1000, thresholds=[threshold])
     with pytest.raises(SpecError, match=r"^budget: "):
         highest_rate(SimulatedQueue(), saturation_per_s=1000, thresholds=[threshold], budget_s=0)

@@ -70,7 +70,7 @@ def test_threads_that_are_met_awake_and_asleep_do_not_race(
     program, artifact = build("predict.c", "-fsanitize=thread"), artifacts("models")[name]
     for instructions in instruction_sets():
         rows = artifact.with_suffix(".rows")
-        done = run(program, artifact, rows, tmp_path / "out", instructions, 3, 3, 8, 17, 50, 65, 200)
+        done = run(program, artifact, rows, tmp_path / "out", instructions, 3, 2, 8, 17, 50, 65, 200)
         assert (done.returncode, done.stderr) == (0, "")
 
 
