@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,18 +24,22 @@ def test_it_is_below_six_megabytes(reports: Reports) -> None:
     assert reports.html("large").stat().st_size < MOST_BYTES
 
 
-def test_it_is_drawn_in_time(open_report: OpenReport, reports: Reports) -> None:
-    """Two seconds are meant, and kept on a quiet machine; what else a machine does may take as much again."""
+def test_it_is_open_within_two_seconds(open_report: OpenReport, reports: Reports) -> None:
+    """At the third attempt at last: what else the machine does is none of the report's making. Then it can be read and
+    used, and its first plot is there; the others are drawn after that, in as much time again at most."""
     reports.html("large")
     open_report("unmeasurable")
-    seconds: list[float] = []
-    while len(seconds) < ATTEMPTS and min(seconds, default=inf) >= MOST_SECONDS:
+    opened_s: list[float] = []
+    drawn_s: list[float] = []
+    while len(opened_s) < ATTEMPTS and min(opened_s, default=MOST_SECONDS) >= MOST_SECONDS:
         begin = time.perf_counter()
-        opened = open_report("large")
-        seconds.append(time.perf_counter() - begin)
-        points = [trace["points"] for plot in opened.page.evaluate(PLOTS) for trace in plot["traces"]]
+        page = open_report("large").page
+        drawn_s.append(time.perf_counter() - begin)
+        opened_s.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000)
+        points = [trace["points"] for plot in page.evaluate(PLOTS) for trace in plot["traces"]]
         assert sum(points) > MANY_TESTS
-    assert min(seconds) < 2 * MOST_SECONDS
+    assert min(opened_s) < MOST_SECONDS
+    assert min(drawn_s) < 2 * MOST_SECONDS
 
 
 def test_its_text_is_there_long_before(open_report: OpenReport) -> None:

@@ -243,12 +243,20 @@ const chooser = document.getElementById("timeline-step");
 const shown = () => timelines.tests[Number(chooser.value)];
 chooser?.addEventListener("change", () => { drawTimeline(shown()); fillTimelineTable(shown()); });
 
-function drawAll() {
-  plots.plots.forEach(draw);
-  if (chooser) drawTimeline(shown());
-  document.documentElement.dataset.drawn = "yes";
+const drawings = [...plots.plots.map((plot) => () => draw(plot)), ...(chooser ? [() => drawTimeline(shown())] : [])];
+const drawAll = () => drawings.forEach((drawing) => drawing());
+
+// The first is there when the page is, the others follow while it can be read and scrolled already.
+function drawFrom(nth) {
+  if (nth < drawings.length) {
+    drawings[nth]();
+    setTimeout(drawFrom, 0, nth + 1);
+  } else {
+    document.documentElement.dataset.drawn = "yes";
+  }
 }
 
 dark.addEventListener("change", drawAll);
 printing.addEventListener("change", drawAll);
-drawAll();
+drawings[0]?.();
+addEventListener("load", () => drawFrom(1));
