@@ -95,7 +95,7 @@ def test_a_narrow_terminal_shows_what_is_measured_the_best_so_far_and_the_time_l
     assert all(len(line) <= 40 for line in lines if not line.startswith("warning"))
     assert any(re.search(r"test 1 of 2, \d+ s, about \d+ s left", line) for line in lines)
     assert any(line.startswith("measuring") and "xgboost" in line for line in lines)
-    assert any(line.startswith("best so far: xgboost, 1 vCPU") for line in lines)
+    assert any(line.startswith("best so far: 1 vCPU, xgboost") for line in lines)
     assert seen.terminal.rfind(SHOWN_CURSOR) > seen.terminal.rfind(HIDDEN_CURSOR)
 
 
@@ -115,7 +115,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(state: Path, so
     seen = in_a_terminal(state, "recommend", sources.xgboost, *ONE_TEST, TERM="dumb")
     assert seen.status == 0
     assert ESCAPE not in seen.terminal
-    assert re.search(r"\[\d+ s, about \d+ s left\] test 1 of 1 begins: xgboost", seen.terminal)
+    assert re.search(r"\[\d+ s, about \d+ s left\] test 1 of 1 begins: 1 vCPU, xgboost", seen.terminal)
 
 
 def test_without_a_terminal_every_event_is_a_plain_line_with_its_times(servefit: Servefit, sources: Sources) -> None:
@@ -124,7 +124,7 @@ def test_without_a_terminal_every_event_is_a_plain_line_with_its_times(servefit:
     lines = [line for line in ended.stderr.splitlines() if not line.startswith("warning: ")]
     assert all(line.isprintable() for line in lines)
     assert all(TIMES.match(line) for line in lines), lines
-    assert any("] test 1: xgboost, 1 vCPU" in line and "; best so far: " in line for line in lines)
+    assert any("] test 1: 1 vCPU, xgboost" in line and "; best so far: " in line for line in lines)
     promised = [sum(map(int, found)) for line in lines for found in re.findall(r"\[(\d+) s, about (\d+) s left", line)]
     assert promised
     assert "left" in lines[0], "even the first says how long it takes at most"
@@ -165,9 +165,9 @@ def test_plain_lines_are_about_one_a_second_and_results_are_never_left_out() -> 
         plain.testing(CONFIGURATION, at)
         now.seconds += 0.6
         plain.tested(FailedTrial(configuration=CONFIGURATION, reason="no"), at)
-    assert sum(": failed, no" in line or ": xgboost" in line for line in lines if "begins" not in line) == tests
+    assert sum(": failed, no" in line or ": 1 vCPU, xgboost" in line for line in lines if "begins" not in line) == tests
     assert len(lines) <= tests + BURST
-    assert lines[0].startswith("[0 s, about 30 s left] test 1 begins: xgboost, 1 vCPU, 1 x 1 threads, batch 8 and 1 ms")
+    assert lines[0].startswith("[0 s, about 30 s left] test 1 begins: 1 vCPU, xgboost 1 x 1, batch 8 and 1 ms")
 
 
 def test_a_long_test_is_announced_before_it_ends() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servefit.report.sentences import shape_in_envelope
 from servefit.report.table import cell_text
 
 if TYPE_CHECKING:
-    from servefit.profiler.types import Configuration
     from servefit.search.progress import Moment
     from servefit.search.recommendation import FailedTrial, Recommendation, Trial
 
@@ -19,25 +19,15 @@ _VERDICTS = {
 }
 
 
-def shape(one: Configuration) -> str:
-    """A configuration in half a line."""
-    target = "" if one.target.value == "cpu" else f" on {one.target.value}"
-    text = (
-        f"{one.backend}{target}, {one.vcpus} vCPU, {one.workers} x {one.settings.threads} threads, "
-        f"batch {one.max_batch}"
-    )
-    return f"{text} and {one.batch_delay_us / 1000:g} ms" if one.batch_delay_us else text
-
-
 def result(trial: Trial | FailedTrial) -> str:
     """What came out of one test."""
     from servefit.search.recommendation import FailedTrial
 
     if isinstance(trial, FailedTrial):
-        return f"{shape(trial.configuration)}: failed, {trial.reason}"
+        return f"{shape_in_envelope(trial.configuration)}: failed, {trial.reason}"
     p95 = trial.judged.latency_ms["p95"]
     latency = "" if p95 is None else f", p95 {cell_text(p95)} ms"
-    return f"{shape(trial.configuration)}: {cell_text(trial.capacity.throughput_per_s)}/s{latency}"
+    return f"{shape_in_envelope(trial.configuration)}: {cell_text(trial.capacity.throughput_per_s)}/s{latency}"
 
 
 def is_endpoint(trial: Trial | FailedTrial) -> bool:
@@ -51,7 +41,7 @@ def best_so_far(at: Moment) -> str:
         return ""
     verdict = at.best.trial.verdict
     holds = f", {_VERDICTS[verdict]}" if at.asked or verdict == "INVALID" else ""
-    return f"{shape(at.best.trial.configuration)}: {_figure(at.best, at)}{holds}"
+    return f"{shape_in_envelope(at.best.trial.configuration)}: {_figure(at.best, at)}{holds}"
 
 
 def _figure(best: Recommendation, at: Moment) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from servefit.cli.moments import best_so_far, duration, is_endpoint, result, shape, test_number, time_left
+from servefit.cli.moments import best_so_far, duration, is_endpoint, result, test_number, time_left
+from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -87,10 +88,10 @@ class PlainLines:
         self._say(text, at)
 
     def timing(self, configuration: Configuration, at: Moment) -> None:
-        self._say(f"timing calls of {shape(configuration)}", at, only_if_allowed=True)
+        self._say(f"timing calls of {shape_in_envelope(configuration)}", at, only_if_allowed=True)
 
     def testing(self, configuration: Configuration, at: Moment) -> None:
-        self._say(f"{test_number(at)} begins: {shape(configuration)}", at, only_if_allowed=True)
+        self._say(f"{test_number(at)} begins: {shape_in_envelope(configuration)}", at, only_if_allowed=True)
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
         line = f"{'over HTTP' if is_endpoint(trial) else f'test {at.tests}'}: {result(trial)}"
@@ -134,7 +135,7 @@ class LiveLines:
         self.testing(configuration, at)
 
     def testing(self, configuration: Configuration, at: Moment) -> None:
-        self._doing = shape(configuration)
+        self._doing = shape_in_envelope(configuration)
         self._hear(at)
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:  # noqa: ARG002

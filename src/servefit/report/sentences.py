@@ -101,17 +101,23 @@ _WORTH_NAMING = 0.01
 
 
 def shape(one: Configuration) -> str:
+    """A configuration without its envelope: workers x threads of each, and the batch with its delay."""
+    target = "" if one.target.value == "cpu" else f" on {one.target.value}"
     delay = f" and {one.batch_delay_us / 1000:g} ms" if one.batch_delay_us else ""
-    return f"{one.backend} {one.workers} x {one.settings.threads}, batch {one.max_batch}{delay}"
+    return f"{one.backend}{target} {one.workers} x {one.settings.threads}, batch {one.max_batch}{delay}"
+
+
+def shape_in_envelope(one: Configuration) -> str:
+    return f"{one.vcpus} vCPU, {shape(one)}"
 
 
 def _ratio(ratio: Ratio) -> str:
     interval = "" if ratio.ci95 is None else f" (95 %: {ratio.ci95[0]:.3g} to {ratio.ci95[1]:.3g})"
-    better = {"throughput": "more throughput", "p95 latency": "lower p95 latency"}.get(
-        ratio.metric, "better by throughput and p95 latency together"
+    better = {"throughput": "times the throughput", "p95 latency": "times as fast by p95"}.get(
+        ratio.metric, "times as good by throughput and p95 together"
     )
     rounds = _count(ratio.rounds, "round")
-    return f"{ratio.ratio:.3g} times {better}{interval}, measured in turns, {rounds}"
+    return f"{ratio.ratio:.3g} {better}{interval}, measured in turns, {rounds}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from servefit.profiler.summary import NS_PER_MS, percentiles_of, samples_needed
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop
-from servefit.report.sentences import shape
+from servefit.report.sentences import shape_in_envelope
 from servefit.report.table import Table
 from servefit.search.latency_curve import kept_runs
 from servefit.search.recommendation import Trial
@@ -69,7 +69,7 @@ def timelines(job: RecommendationJob, folder: Path) -> tuple[Timeline, ...]:
         runs = kept_runs(trial, folder)
         if runs:
             kind = step.kind.replace("_", " ")
-            where = f"{trial.configuration.vcpus} vCPU, {shape(trial.configuration)}"
+            where = shape_in_envelope(trial.configuration)
             table = Table(columns=COLUMNS, rows=_rows(runs, intervals), title=f"Test {step.number} over time")
             title = f"{step.number}: {kind}, {where}"
             found.append(Timeline(step=step.number, title=title, runs=_runs_of_test(runs), table=table))
