@@ -183,7 +183,7 @@ class _Search:
         floor, ceiling = _FLOOR * self._saturation_per_s, _CEILING * self._saturation_per_s
         rate, share, repeated = self._saturation_per_s / 2, _FIRST_SHARE, False
         while True:
-            requests = max(self._least, int(share * self._budget.total(rate)))
+            requests = max(self._least, _least_run(rate), int(share * self._budget.total(rate)))
             limit = APPROACH_SHARE if self._points else 1.0
             if rate == floor:  # the run to end all: it is over as soon as it is clear that nothing meets the SLA
                 requests, limit = min(requests, max(self._budget.left(rate), _least_run(rate))), 1.0
@@ -220,7 +220,7 @@ class _Search:
             rate, part = self._rate_to_confirm(highest), _TRANCHE
             if passed:
                 rate, part = min(max(rate, passed / STEP), highest, STEP * self._root()), 1.0
-            requests = max(self._least, int(part * self._budget.left(rate)))
+            requests = max(self._least, _least_run(rate), int(part * self._budget.left(rate)))
             if rate < passed * _WORTHWHILE or requests > self._budget.left(rate):
                 break
             verdict = self._run(rate, requests, "confirm", stop_when_decided=True)
@@ -370,7 +370,7 @@ class _Search:
 
 
 def _least_run(rate_per_s: float) -> int:
-    """The fewest requests that a run can decide anything with."""
+    """The fewest requests that a run can decide anything with. At high rates that takes a time more than a number."""
     return max(_LEAST_DECIDED, math.ceil(_SHORTEST_S * rate_per_s))
 
 

@@ -12,6 +12,7 @@ import pytest
 from servefit.errors import SpecError
 from servefit.profiler.highest_rate import HighestRate, OpenRun, Stop, highest_rate
 from servefit.profiler.limits import LatencyThreshold
+from servefit.profiler.traffic import LEAST_PLATEAU_S
 
 if TYPE_CHECKING:
     from servefit.profiler.sequential import Verdict
@@ -144,6 +145,26 @@ def test_a_budget_in_seconds_is_kept() -> None:
     )
     assert found.root_per_s == pytest.approx(true_rate_per_s(95, 10), rel=0.12)
     assert 10 < found.elapsed_s < 33
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_fast_server_is_not_tried_for_less_time_than_a_run_takes(seed: int) -> None:
+    """400 requests, the fewest for a p95, would be over in 4 ms."""
+    server, lasted_s = SimulatedQueue(seed=seed), []
+
+    def a_hundred_times_faster(rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
+        lasted_s.append(requests / rate_per_s)
+        run = server(rate_per_s / 100, requests, lambda response_ns: stop(response_ns / 100))
+        return OpenRun(response_ns=run.response_ns / 100, elapsed_s=run.elapsed_s / 100)
+
+    highest_rate(
+        a_hundred_times_faster,
+        saturation_per_s=100 * CAPACITY_PER_S,
+        thresholds=[p95_within(0.1)],
+        budget_s=0.3,
+        seed=seed - 1,
+    )
+    assert min(lasted_s) > LEAST_PLATEAU_S
 
 
 def test_a_budget_too_small_for_one_run_is_a_result_that_says_so() -> None:
