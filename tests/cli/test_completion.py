@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from servefit.backends.registry import backend_names
+from servefit.cli.commands import app
 from servefit.cli.recommend import recommend
 from servefit.search.request import GOALS
 
@@ -77,6 +80,13 @@ def test_an_option_and_what_is_said_about_it_is_one_line_for_fish(servefit: Serv
     lines = servefit(_SERVEFIT_COMPLETE="complete_fish", **asked).stdout.splitlines()
     assert all(line.startswith("--") and "\t" in line for line in lines)
     assert len(lines) > len(inspect.signature(recommend).parameters)
+
+
+def test_what_is_said_about_options_has_no_apostrophes_which_zsh_drops() -> None:
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    helps = [getattr(option, "help", None) for command in group.commands.values() for option in command.params]
+    assert [text for text in helps if text and "'" in text] == []
 
 
 @pytest.mark.parametrize("line", ["servefit show ", "servefit recommend --profile "])

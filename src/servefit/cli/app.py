@@ -15,7 +15,9 @@ def main() -> None:
         sys.modules["rich"] = None  # type: ignore[assignment]
     try:
         from servefit.cli.commands import app
+        from servefit.cli.zsh_script import mend_zsh_script
 
+        mend_zsh_script()
         app(prog_name="servefit")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

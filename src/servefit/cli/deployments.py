@@ -30,7 +30,7 @@ DeployedModel = Annotated[
 BackendOption = Annotated[
     str | None,
     typer.Option(
-        "--backend", "-b", autocompletion=backend_names, help="With --model. Default: the model's own library."
+        "--backend", "-b", autocompletion=backend_names, help="With --model. Default: the library of the model."
     ),
 ]
 ProfileOption = Annotated[

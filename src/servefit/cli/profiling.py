@@ -53,7 +53,7 @@ def profile(
     rows_per_request: RowsOption = 1,
     backend: Annotated[
         str | None,
-        typer.Option("--backend", "-b", autocompletion=backend_names, help="Default: the model's own library."),
+        typer.Option("--backend", "-b", autocompletion=backend_names, help="Default: the library of the model."),
     ] = None,
     profile: Annotated[
         str | None,

@@ -26,7 +26,7 @@ def scale(
     ],
     rate: Annotated[str, typer.Option("--rate", metavar="500/s", help="Rate to plan for: 500/s or 30000/min.")],
     headroom: Annotated[
-        str, typer.Option(metavar="20%", help="Part of an instance's highest rate to keep free.")
+        str, typer.Option(metavar="20%", help="Part of the highest rate of an instance to keep free.")
     ] = "20%",
     min_rate: Annotated[
         str | None, typer.Option(metavar="50/s", help="Lowest rate expected. Default: one instance at least.")
