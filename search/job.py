@@ -157,6 +157,13 @@ class RecommendationJob:
             raise SpecError.unknown("recommendation", recommendation_id, list(known))
         return known[recommendation_id]
 
+    def __repr__(self) -> str:
+        """The answer on a line: all that a job holds is more than anybody reads."""
+        from servefit.report.sentences import headline
+
+        answer = headline(self).partition("\n")[0].removesuffix(".")
+        return f"<{type(self).__name__} {self.name}, {self.status}: {answer}>"
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON document that ``servefit recommend --format json`` prints."""
         from servefit.search.document import job_document

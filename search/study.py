@@ -115,9 +115,9 @@ def _nearest(value: KnobValue | None, offered: set[KnobValue | None]) -> KnobVal
 
 
 def _create_study(objectives: int, seed: int) -> Study:
-    import optuna
-
     with quiet():
+        import optuna
+
         return optuna.create_study(
             directions=["minimize"] * objectives, sampler=optuna.samplers.TPESampler(multivariate=True, seed=seed)
         )

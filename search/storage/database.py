@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Database:
 
     def __init__(self, address: Address) -> None:
         """Connect, and make the tables where there are none. Raises StorageError."""
+        _load_bars()
         self.address = address
         with self.reporting():
             self.storage = _open_storage(address)
@@ -71,10 +73,19 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
+def _load_bars() -> None:
+    """Import what Optuna draws bars with, before Optuna does. Nobody sees any here, so a notebook that has no widgets
+    for them is not to say so. All of Optuna is not imported like that: filters that libraries set would be lost."""
+    with warnings.catch_warnings(), suppress(ImportError):
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import_module("tqdm.auto")
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Optuna and alembic announce what they make, and that heartbeats are experimental. How much they say otherwise
     belongs to the user and is put back."""
+    _load_bars()
     import optuna
 
     alembic = logging.getLogger("alembic")

@@ -29,7 +29,8 @@ def headline(job: RecommendationJob) -> str:
     spent = f"{_count(job.tests, 'test')} in {job.elapsed_s:.0f} s{interrupted}"
     best = job.best
     if best is None:
-        return f"Nothing could be measured ({spent})."
+        nothing = "Nothing has been measured yet" if job.status == "IN_PROGRESS" else "Nothing could be measured"
+        return f"{nothing} ({spent})."
     trial, configuration = best.trial, best.trial.configuration
     instances = best.profile.name if trial.instance_count == 1 else f"{trial.instance_count} x {best.profile.name}"
     batching = f", up to {configuration.max_batch} requests a call" if configuration.max_batch > 1 else ""

@@ -1,0 +1,32 @@
+"""The answer of a job, where there is none."""
+
+from __future__ import annotations
+
+import pytest
+from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, simulated_host
+
+from servefit.report.sentences import headline
+from servefit.search.header import JobHeader, JobState, Status
+from servefit.search.job import RecommendationJob
+from servefit.search.request import JobRequest
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ("IN_PROGRESS", "Nothing has been measured yet (0 tests in 1 s, and goes on)."),
+        ("STOPPED", "Nothing could be measured (0 tests in 1 s, then stopped)."),
+        ("FAILED", "Nothing could be measured (0 tests in 1 s)."),
+    ],
+)
+def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(status: Status, sentence: str) -> None:
+    header = JobHeader(
+        request=JobRequest(name="fraud"),
+        model=MODEL,
+        payload=PAYLOAD,
+        host=simulated_host(),
+        profiles=PROFILES,
+        servefit="0.1",
+        created_at=BEGAN_AT,
+    )
+    assert headline(RecommendationJob.of(header, JobState(status=status, elapsed_s=1.0), ())) == sentence
