@@ -54,6 +54,11 @@ class Clock:
     @property
     def tests_to_search(self) -> float:
         """The tests that are left before those that are kept for the finalists."""
+        return self.tests_left - self.tests_for_finalists
+
+    @property
+    def tests_for_finalists(self) -> float:
+        """The tests that are kept for the finalists."""
         if self.test_limit <= 1 or not isfinite(self.test_limit):
-            return self.tests_left
-        return self.tests_left - max(1, min(CONFIRMATION_TESTS, self.test_limit // 3))
+            return 0
+        return max(1, min(CONFIRMATION_TESTS, self.test_limit // 3))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DURATIONS = Durations(capacity_s=1.0, at_rate_s=1.0, at_rate_most_s=4.0)
 
-_START_S = 3.0
+_START_S = 2.0
 """From the first process of an endpoint and of its client to a warm pair of them."""
 
 

@@ -7,9 +7,9 @@ of what was measured, as it narrows with more rounds, tells the best apart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, exp, fsum, isfinite, log, sqrt
-from statistics import fmean, median
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.profiler.comparing.intervals import t_quantile
@@ -26,8 +26,17 @@ Kind: TypeAlias = Literal["timing", "test", "round"]
 ROUND_SD = 0.04
 """How far ratios of two configurations in a round are apart (of logarithms) before anything is known of it."""
 
+GAP_SD = 0.06
+"""How far a gap turns out from what is expected of it before anything is known of it (of logarithms)."""
+
+QUARTERS = (-1.15, -0.32, 0.32, 1.15)
+"""In the middle of each quarter of what may happen: quantiles of a standard normal distribution."""
+
 USUAL_START_S = 0.6
 """From nothing to fresh processes that are ready, before anything is known of it."""
+
+_QUICKEST = 2
+"""So many starts of fresh processes say what the next will take."""
 
 _LEAST_S = 1e-3
 
@@ -35,8 +44,8 @@ _LEAST_S = 1e-3
 class Pace:
     """How long each kind of thing took in this job, and what is expected of the next.
 
-    At first it is what ``usual_s`` says of earlier jobs, else what is ``typical_s``, or, if that is more,
-    ``under_load_s`` with the start of fresh processes as it was seen so far.
+    At first it is what ``usual_s`` says of earlier jobs, else ``under_load_s`` with the start of fresh processes as it
+    was seen so far. Before one was seen it is no less than ``typical_s``.
     """
 
     def __init__(
@@ -64,8 +73,12 @@ class Pace:
         if kind == "round" and (tests := self._seen_s.get("test")):
             # A machine that disturbs tests, so that they are made again, will disturb rounds.
             return max(0.0, fmean(tests) - self._under_load_s["test"]) + self._under_load_s["round"]
-        start_s = median(self._starts_s) if self._starts_s else USUAL_START_S
-        return self._usual_s.get(kind, max(self._typical_s.get(kind, 0.0), start_s + self._under_load_s[kind]))
+        if kind in self._usual_s:
+            return self._usual_s[kind]
+        if self._starts_s:
+            # The others began with imports, which are done by now.
+            return fmean(sorted(self._starts_s)[:_QUICKEST]) + self._under_load_s[kind]
+        return max(self._typical_s.get(kind, 0.0), USUAL_START_S + self._under_load_s[kind])
 
     def round_s(self, configuration: Configuration) -> float:
         """What the part of ``configuration`` in a round is expected to take."""
@@ -74,11 +87,13 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """Somebody whom the leader of rounds is expected to be exp(``gap``) times better than. A part in a round takes
-    ``each_s``. Both took part in so many ``rounds``, in which their ratios were ``sd`` apart (of logarithms)."""
+    """Somebody whom the leader of rounds is expected to be exp(``gap``) times better than, give or take ``gap_sd`` (of
+    logarithms). A part in a round takes ``each_s``. Both took part in so many ``rounds``, in which their ratios were
+    ``sd`` apart."""
 
     gap: float
     each_s: float
+    gap_sd: float = GAP_SD
     sd: float = ROUND_SD
     rounds: int = 0
 
@@ -90,7 +105,11 @@ class Contestant:
             half = (log(measured.ci95[1]) - log(measured.ci95[0])) / 2
             sd = half * sqrt(measured.rounds) / t_quantile(0.975, measured.rounds - 1)
         gap = (measured.rounds * log(measured.ratio) + expected_gap) / (measured.rounds + 1)
-        return cls(gap=gap, each_s=each_s, sd=sd, rounds=measured.rounds)
+        return cls(gap=gap, each_s=each_s, gap_sd=sd / sqrt(measured.rounds), sd=sd, rounds=measured.rounds)
+
+    def turning_out(self, sds: float) -> Contestant:
+        """The same where the gap turns out so many standard deviations wider. The better one is the leader."""
+        return replace(self, gap=abs(self.gap + sds * self.gap_sd), gap_sd=0.0)
 
     def more_rounds(self, most: int) -> int:
         """How many more rounds it is expected to take part in, ``most`` where they do not tell it apart."""
@@ -115,26 +134,30 @@ def expected_gaps(figures: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """A round to come: how many tests, and how long they take together."""
+    """A round to come: how many tests, and how long they, and the longest of them, take."""
 
     tests: int
     seconds: float
+    longest_s: float
 
 
 def expected_rounds(leader_s: float, contestants: Sequence[Contestant], most: int) -> list[Round]:
     """The rounds to come, up to ``most``, in which the leader takes ``leader_s`` each."""
     ends = [(one, one.more_rounds(most)) for one in contestants]
     turns = [[one for one, end in ends if end > nth] for nth in range(most)]
-    return [Round(tests=1 + len(turn), seconds=leader_s + fsum(one.each_s for one in turn)) for turn in turns if turn]
+    each_s = [[leader_s, *(one.each_s for one in turn)] for turn in turns if turn]
+    return [Round(tests=len(one), seconds=fsum(one), longest_s=max(one)) for one in each_s]
 
 
 @dataclass(slots=True, kw_only=True)
 class Future:
-    """The rest of a job, played forward: ``now_s`` and ``tests_left`` change as it goes."""
+    """The rest of a job, played forward: ``now_s`` and ``tests_left`` change as it goes, and ``round_test_s``, which is
+    the longest test of the last round, or what one is taken for before the first."""
 
     now_s: float
     limit_s: float
     tests_left: float
+    round_test_s: float = 0.0
 
     @property
     def left_s(self) -> float:
@@ -157,9 +180,21 @@ class Future:
             self.go_on(each_s, tests=made)
             tests -= made
 
-    def take_turns(self, rounds: Sequence[Round], *, longest_s: float, after_s: float) -> None:
-        """Carry out ``rounds``, while there is room for ``after_s`` behind the next, were its tests the longest."""
+    def take_turns_of(self, leader_s: float, contestants: Sequence[Contestant], most: int, *, after_s: float) -> None:
+        """Carry out up to ``most`` rounds, in which the leader takes ``leader_s`` each: the mean of what may happen."""
+        futures = [replace(self) for _ in QUARTERS]
+        for future, sds in zip(futures, QUARTERS, strict=True):
+            rounds = expected_rounds(leader_s, [one.turning_out(sds) for one in contestants], most)
+            future.take_turns(rounds, after_s=after_s)
+        self.now_s = fmean(one.now_s for one in futures)
+        self.tests_left = fmean(one.tests_left for one in futures)
+        self.round_test_s = max(one.round_test_s for one in futures)
+
+    def take_turns(self, rounds: Sequence[Round], *, after_s: float) -> None:
+        """Carry out ``rounds``, while there is room for the next, one more test and ``after_s`` behind it, were all of
+        them as long as the longest of the round before."""
         for one in rounds:
-            if self.left_s < one.tests * longest_s + after_s or self.tests_left <= one.tests:
+            if self.left_s < (one.tests + 1) * self.round_test_s + after_s or self.tests_left <= one.tests:
                 return
             self.go_on(one.seconds, tests=one.tests)
+            self.round_test_s = one.longest_s

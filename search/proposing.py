@@ -79,22 +79,29 @@ class Proposer:
         self._assumed: list[Score] = []
 
     def rehearse(self, most: int) -> list[Promise | None]:
-        """What would be proposed from now on, up to ``most``, if all of it turned out as expected: its promises, None
-        for what nothing is expected of. Nothing is decided by that."""
+        """What would be proposed from now on, up to ``most``, if all of it, and what is running, turned out as
+        expected: its promises, None for what nothing is expected of. Nothing is decided by that."""
         other = copy(self)
         other._settled, other._running, other._assumed = dict(self._settled), set(self._running), []
         if self._outlook is not None:
             other._outlook = self._outlook.copy()
+        for one in self._running:
+            other._assume(one)
         found: list[Promise | None] = []
-        while len(found) < most and (one := other._rehearsed()) is not None:
-            promise = None if other._outlook is None else other._outlook.promise(one)
-            found.append(promise)
-            other._settle(one, None)
-            if other._outlook is not None:
-                other._outlook.assume(one)
-            if promise is not None and promise.feasible > _LIKELY:
-                other._assumed.append(promise.score)
+        while len(found) < most and (proposed := other._rehearsed()) is not None:
+            found.append(other._assume(proposed))
         return found
+
+    def _assume(self, configuration: Configuration) -> Promise | None:
+        """Take it for measured, with the figures that are expected of it, which are what it promised."""
+        self._settle(configuration, None)
+        if self._outlook is None:
+            return None
+        promise = self._outlook.promise(configuration)
+        self._outlook.assume(configuration)
+        if promise is not None and promise.feasible > _LIKELY:
+            self._assumed.append(promise.score)
+        return promise
 
     def _rehearsed(self) -> Configuration | None:
         left = [one for one in self._grid if one not in self._settled and one not in self._running]

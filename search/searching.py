@@ -333,7 +333,8 @@ class Search:
 
     def _round_fits(self, tests: int) -> bool:
         """Whether there is room for a round, and for the confirmation and the closing after it."""
-        expected_s = tests * self.round_test_s + self.confirmation_least_s() + self.closing_least_s(self.best())
+        confirmation_s = self.confirmation_least_s(self.round_test_s)
+        expected_s = tests * self.round_test_s + confirmation_s + self.closing_least_s(self.best())
         return self.clock.left_s >= expected_s and self.clock.tests_left > tests
 
     def _confirm(self) -> None:
@@ -373,12 +374,12 @@ class Search:
 
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more."""
-        return self.clock.left_s >= self.confirmation_least_s() and self.clock.tests_left >= 1
+        return self.clock.left_s >= self.confirmation_least_s(self.round_test_s) and self.clock.tests_left >= 1
 
-    def confirmation_least_s(self) -> float:
-        """How long the confirmation takes at least."""
+    def confirmation_least_s(self, round_test_s: float) -> float:
+        """How long the confirmation takes at least where a test in a round takes ``round_test_s``."""
         phases = self.request.phases
-        expected_s = self.round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
+        expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
         return expected_s + (0.0 if self.request.sla.rate_per_s is None else CONFIRMING.at_rate_s)
 
 

@@ -15,9 +15,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.finalists import MOST_ROUNDS
-from servefit.search.pace import Contestant, Future, Pace, expected_gaps, expected_rounds
+from servefit.search.pace import Contestant, Future, Pace, expected_gaps
 from servefit.search.ranking import order
-from servefit.search.standing import LEAST_ROUNDS, ratio, standings
+from servefit.search.standing import ratio, standings
 from servefit.search.survey import TIMING_A_SIZE_S
 from servefit.search.testing import CONFIRMING, ROUND, SCREENING
 
@@ -42,12 +42,10 @@ UNKNOWN_TESTS = 7
 UNKNOWN_GAPS = (0.1, log(3.0))
 """What is expected before calls were timed: so many tests, and a runner-up and a naive default so far behind."""
 
-_BETWEEN_S = 0.2
-"""What a test takes beside its start and its load: warm-up, telemetry, keeping the samples."""
+BETWEEN_S = 0.15
+"""What a load takes beside itself: warm-up, telemetry, keeping the samples."""
 
 _NEARLY = 0.95
-_MANY = 2
-"""When so many tests are expected there is one more, as a rule: something turns out worse than expected."""
 
 
 class TimeLeft:
@@ -63,8 +61,8 @@ class TimeLeft:
             {"test": search.test_s, "round": search.round_test_s},
             {
                 "timing": len(search.survey.sizes) * TIMING_A_SIZE_S / 2,
-                "test": _BETWEEN_S + loaded_s + (SCREENING.at_rate_s if at_rate else 0.0),
-                "round": _BETWEEN_S + ROUND.capacity_s + (ROUND.at_rate_s if at_rate and latency else 0.0),
+                "test": _loads_s(loaded_s, SCREENING.at_rate_s if at_rate else 0.0),
+                "round": _loads_s(ROUND.capacity_s, ROUND.at_rate_s if at_rate and latency else 0.0),
             },
         )
         self.proposer: Proposer | None = None
@@ -90,7 +88,12 @@ class TimeLeft:
         one after the other."""
         self._stage = stage or self._stage
         search, clock = self._search, self._search.clock
-        future = Future(now_s=clock.elapsed_s, limit_s=clock.limit_s, tests_left=clock.tests_left)
+        future = Future(
+            now_s=clock.elapsed_s,
+            limit_s=clock.limit_s,
+            tests_left=clock.tests_left,
+            round_test_s=search.round_test_s,
+        )
         ahead = _STAGES[_STAGES.index(self._stage) :]
         if "timing" in ahead:
             subjects = len(search.survey.untimed(search.space.grid))
@@ -111,7 +114,7 @@ class TimeLeft:
     def _play_tests(self, future: Future, begun: Sequence[Configuration]) -> None:
         search, each_s = self._search, self._pace.expected_s("test")
         at_once, until_s = search.request.max_parallel_tests, search.trying_until_s()
-        kept = 0.0 if search.exhaustive else search.clock.tests_left - search.clock.tests_to_search
+        kept = 0.0 if search.exhaustive else search.clock.tests_for_finalists
         if begun:
             future.go_on(each_s, tests=len(begun))
         to_come = self._tests_worth_it(future, begun)
@@ -132,22 +135,21 @@ class TimeLeft:
         most = in_time if search.exhaustive else min(in_time, MOST_REHEARSED)
         rehearsed = self.proposer.rehearse(int(min(most, max(0.0, future.tests_left))))
         self._rehearsed = [*map(search.outlook.promise, begun), *rehearsed]
-        return len(rehearsed) + (not search.exhaustive and len(rehearsed) >= _MANY)
+        return len(rehearsed)
 
     def _play_rounds(self, future: Future, begun: Sequence[Configuration], winner: Configuration | None) -> None:
         search = self._search
         within = self._stage == "rounds" and bool(begun)
         if within:
             future.go_on(fsum(map(self._pace.round_s, begun)), tests=len(begun))
+            future.round_test_s = max(map(self._pace.round_s, self._turn))
         leader_s = self._pace.expected_s("round") if winner is None else self._pace.round_s(winner)
         contestants = [replace(one, rounds=one.rounds + within) for one in self._contestants(winner)]
-        # Nobody knows yet how near the others are: they are often told apart a round before the last.
-        unsure = self._stage != "rounds" or self._rounds_left > MOST_ROUNDS - LEAST_ROUNDS
-        most = self._rounds_left - within - unsure
-        future.take_turns(
-            expected_rounds(leader_s, contestants, most),
-            longest_s=search.round_test_s,
-            after_s=search.confirmation_least_s() + search.closing_least_s(winner),
+        future.take_turns_of(
+            leader_s,
+            contestants,
+            self._rounds_left - within,
+            after_s=search.confirmation_least_s(0.0) + search.closing_least_s(winner),
         )
 
     def _contestants(self, winner: Configuration | None) -> list[Contestant]:
@@ -209,7 +211,7 @@ class TimeLeft:
     def _is_confirmed(self, future: Future, winner: Configuration | None) -> bool:
         """Whether the winner is, or will be, measured again."""
         search = self._search
-        in_time = future.left_s >= search.confirmation_least_s() and future.tests_left >= 1
+        in_time = future.left_s >= search.confirmation_least_s(future.round_test_s) and future.tests_left >= 1
         return self._stage == "confirmation" or (winner not in search.confirmed and in_time)
 
     def _confirmation_s(self, future: Future, winner: Configuration | None) -> float:
@@ -232,6 +234,11 @@ class TimeLeft:
         if self._search.request.allow_noise or not self._search.trials:
             return 0.0
         return fmean(bool(one.problems) for one in self._search.trials)
+
+
+def _loads_s(*loads_s: float) -> float:
+    """How long loads take, those that there are."""
+    return fsum(BETWEEN_S + one for one in loads_s if one)
 
 
 def at_rate_s(trial: Trial) -> float:

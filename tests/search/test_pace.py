@@ -42,7 +42,7 @@ def test_processes_that_start_slowly_are_noticed_while_calls_are_timed() -> None
     known = pace()
     for seconds in (5.3, 5.5, 5.4):
         known.took("timing", seconds, ONE, beside_s=0.4)
-    assert known.expected_s("test") == pytest.approx(5.0 + 0.6)
+    assert known.expected_s("test") == pytest.approx(4.95 + 0.6)
 
 
 @pytest.mark.parametrize(("gap", "rounds"), [(log(20), 3), (0.1, 4), (0.0, 6), (-0.3, 6)])
@@ -69,8 +69,8 @@ def test_the_nearest_take_part_or_where_nobody_is_near_the_next() -> None:
 def test_rounds_shrink_and_end_when_one_is_left() -> None:
     near, far = Contestant(gap=0.1, each_s=1.0), Contestant(gap=3.0, each_s=2.0)
     assert expected_rounds(1.5, [near, far], 6) == [
-        *[Round(tests=3, seconds=4.5)] * 3,
-        Round(tests=2, seconds=2.5),
+        *[Round(tests=3, seconds=4.5, longest_s=2.0)] * 3,
+        Round(tests=2, seconds=2.5, longest_s=1.5),
     ]
     assert expected_rounds(1.5, [], 6) == []
 
@@ -85,13 +85,35 @@ def test_tests_are_made_while_there_are_time_and_tests() -> None:
 
 
 def test_a_round_begins_only_where_there_is_room_behind_it() -> None:
-    rounds = [Round(tests=2, seconds=3.0)] * 4
-    future = Future(now_s=0.0, limit_s=15.0, tests_left=inf)
-    future.take_turns(rounds, longest_s=2.0, after_s=6.0)
+    rounds = [Round(tests=2, seconds=3.0, longest_s=1.5)] * 4
+    future = Future(now_s=0.0, limit_s=15.0, tests_left=inf, round_test_s=2.0)
+    future.take_turns(rounds, after_s=5.0)
     assert future.now_s == 6.0
     future = Future(now_s=0.0, limit_s=inf, tests_left=5)
-    future.take_turns(rounds, longest_s=2.0, after_s=6.0)
+    future.take_turns(rounds, after_s=4.0)
     assert future.tests_left == 1
+
+
+def test_the_first_round_needs_room_for_what_one_takes_before_anything_is_known() -> None:
+    rounds = [Round(tests=2, seconds=2.0, longest_s=1.0)] * 4
+    future = Future(now_s=0.0, limit_s=13.0, tests_left=inf, round_test_s=4.0)
+    future.take_turns(rounds, after_s=2.0)
+    assert future.now_s == 0.0
+    future.round_test_s = 3.0
+    future.take_turns(rounds, after_s=2.0)
+    assert (future.now_s, future.round_test_s) == (8.0, 1.0)
+
+
+def test_what_nobody_knows_yet_is_the_mean_of_what_may_happen() -> None:
+    def takes_s(gap: float, gap_sd: float) -> float:
+        future = Future(now_s=0.0, limit_s=inf, tests_left=inf)
+        other = Contestant(gap=gap, each_s=1.0, gap_sd=gap_sd)
+        future.take_turns_of(1.0, [other], 6, after_s=0.0)
+        return future.now_s
+
+    assert takes_s(3.0, 0.08) == 6.0
+    assert takes_s(0.0, 0.0) == 12.0
+    assert 8.0 < takes_s(0.0, 0.08) < 12.0
 
 
 def test_calls_are_timed_until_their_share_is_over() -> None:

@@ -22,6 +22,7 @@ from servefit.search.sla import Sla
 from servefit.search.space import Space
 from servefit.search.survey import TIMING_A_SIZE_S
 from servefit.search.testing import ROUND, SCREENING
+from servefit.search.time_left import BETWEEN_S
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -75,7 +76,7 @@ class Table:
     its service times predict by 5 % (a standard deviation) for all of a backend and 3 % for itself; service times are
     measured to 2 %, load tests to 2.5 % and confirmations to half of that. ``luck`` holds factors for the first tests
     of a configuration, ``disturbed`` and ``failing`` say which are INVALID and which are none, and ``before`` is called
-    before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its load.
+    before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its loads.
     """
 
     space: Space
@@ -126,7 +127,7 @@ class Table:
         return {one: self._test("load test", one, self.request.sla) for one in batch}
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
-        self._spend(1.2 if self.start_s is None else self.start_s + ROUND.capacity_s)
+        self._spend(1.2 if self.start_s is None else self.start_s + BETWEEN_S + ROUND.capacity_s)
         asked = self.request.sla.rate_per_s if self.request.goal in ("latency", "balanced") else None
         found = self._test("round", configuration, Sla(rate_per_s=asked))
         return None if found is None else replace(found, round=nth_round)
@@ -183,7 +184,7 @@ class Table:
             violation = max((p95_ms / limit.limit_ms - 1 for limit in sla.thresholds), default=0.0)
             if violation <= 0:
                 break
-        return self.make_trial(
+        measured = self.make_trial(
             one,
             throughput_per_s=capacity_per_s,
             p95_ms=p95_ms,
@@ -192,14 +193,18 @@ class Table:
             instances=instances,
             at_rate=sla.rate_per_s is not None,
         )
+        if measured.at_rate is None:
+            return measured
+        samples = round(measured.at_rate.throughput_per_s * SCREENING.at_rate_s)
+        return replace(measured, at_rate=replace(measured.at_rate, samples=samples))
 
     def _test_s(self, usual_s: float, durations: Durations) -> float:
         if self.request.phases is not None:
             return self.request.phases.duration_s + 1.0
         if self.start_s is None:
             return usual_s
-        at_rate_s = 0.0 if self.request.sla.rate_per_s is None else durations.at_rate_s
-        return self.start_s + durations.capacity_s + at_rate_s
+        at_rate_s = 0.0 if self.request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s
+        return self.start_s + BETWEEN_S + durations.capacity_s + at_rate_s
 
     def _spend(self, seconds: float) -> None:
         self.before()

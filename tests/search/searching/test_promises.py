@@ -50,7 +50,7 @@ def test_a_promise_is_kept_within_a_tenth(
 def test_a_job_that_ends_by_itself_is_not_promised_to_use_up_its_time(table: MakeTable, search: MakeSearch) -> None:
     heard, took_s = promises(table, search, budget_s=400.0)
     assert took_s < 100
-    assert max(error(one, took_s) for one in heard) <= 0.3
+    assert max(error(one, took_s) for one in heard) <= 0.4
     assert error(heard[-1], took_s) <= 0.05
 
 
