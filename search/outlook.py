@@ -158,9 +158,11 @@ class Outlook:
 
     def _demanded(self, one: Configuration) -> int:
         """The instances that latency demands, as far as it was looked at: one where those for the capacity will do."""
-        rate_per_s, capacity = self._request.sla.rate_per_s, self._predicted_capacity(one)
-        looked_at = self._instances.get(one, 1)
-        will_do = rate_per_s is None or capacity is None or looked_at == instances_for(rate_per_s, capacity[0])
+        rate_per_s, looked_at = self._request.sla.rate_per_s, self._instances.get(one, 1)
+        if rate_per_s is None or looked_at == 1:
+            return 1
+        capacity = self._predicted_capacity(one)
+        will_do = capacity is None or looked_at == instances_for(rate_per_s, capacity[0])
         return 1 if will_do else looked_at
 
     def _excess(self, one: Configuration, latency: Estimate) -> Estimate | None:

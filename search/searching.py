@@ -123,7 +123,7 @@ class Search:
         self.exhaustive = self._whole_grid_fits()
         if not self.exhaustive:
             self._begin("timing", "timing calls")
-            self.survey.carry_out(self.space.grid, self._time, self._may_time_more)
+            self.survey.carry_out(self._time, self._may_time_more)
         self._try_configurations()
         self._measure_in_turns()
         self._confirm()

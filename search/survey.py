@@ -9,7 +9,7 @@ gain more than their number. What service times mean for capacity and latency is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, fsum, log
 from typing import TYPE_CHECKING, TypeAlias
@@ -81,19 +81,21 @@ def timed_as(configuration: Configuration, workers: int) -> Configuration:
 
 @dataclass(slots=True, kw_only=True)
 class Survey:
-    """What has been timed, by ``timed_as``; ``sizes`` are the batch sizes of the space, ascending."""
+    """What has been timed, by ``timed_as``; ``sizes`` are the batch sizes of the space, ascending, and ``subjects``
+    what has to be timed to know all of it."""
 
     sizes: tuple[int, ...]
+    subjects: tuple[Configuration, ...] = ()
     known: dict[Configuration, ServiceTimes] = field(default_factory=dict)
     failed: set[Configuration] = field(default_factory=set)
 
     @classmethod
-    def of(cls, grid: Iterable[Configuration]) -> Survey:
-        return cls(sizes=tuple(sorted({one.max_batch for one in grid})))
+    def of(cls, grid: Sequence[Configuration]) -> Survey:
+        return cls(sizes=tuple(sorted({one.max_batch for one in grid})), subjects=tuple(_subjects(grid)))
 
-    def carry_out(self, grid: Sequence[Configuration], time: Time, in_time: Callable[[], bool]) -> None:
-        """Time what ``grid`` is made of, the most promising first, for as long as ``in_time`` says."""
-        waiting = self.untimed(grid)
+    def carry_out(self, time: Time, in_time: Callable[[], bool]) -> None:
+        """Time the subjects, the most promising first, for as long as ``in_time`` says."""
+        waiting = self.untimed()
         for simple in [one for one in waiting if one.workers == 1 and one.settings.threads == 1]:
             if in_time():
                 self._time(simple, self.sizes, time)
@@ -103,9 +105,9 @@ class Survey:
             if sizes and in_time():
                 self._time(one, sizes, time)
 
-    def untimed(self, grid: Sequence[Configuration]) -> list[Configuration]:
-        """What would be timed to know all of ``grid``, and was not yet."""
-        return [one for one in _subjects(grid) if one not in self.known]
+    def untimed(self) -> list[Configuration]:
+        """The subjects that were not timed yet."""
+        return [one for one in self.subjects if one not in self.known]
 
     def _time(self, subject: Configuration, sizes: Sequence[int], time: Time) -> None:
         # The workers' largest batch is what they allocate for.

@@ -96,7 +96,7 @@ class TimeLeft:
         )
         ahead = _STAGES[_STAGES.index(self._stage) :]
         if "timing" in ahead:
-            subjects = len(search.survey.untimed(search.space.grid))
+            subjects = len(search.survey.untimed())
             future.time_calls(subjects, self._pace.expected_s("timing"), search.timing_until_s())
         if "tests" in ahead:
             self._play_tests(future, begun)

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
+from statistics import fmean
 from typing import Self
 
 import numpy as np
@@ -57,7 +58,7 @@ class BatchTimes:
 
     @property
     def mean_ns(self) -> float:
-        return float(np.mean(self.strata_ns))
+        return fmean(self.strata_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ GRID = [
 
 def carried_out(stopwatch: Stopwatch, grid: Sequence[Configuration] = GRID, *, most: int = 1000) -> Survey:
     survey = Survey.of(grid)
-    survey.carry_out(grid, stopwatch, lambda: len(stopwatch.asked) < most)
+    survey.carry_out(stopwatch, lambda: len(stopwatch.asked) < most)
     return survey
 
 
@@ -114,7 +114,7 @@ def test_a_backend_that_is_good_at_large_batches_only_is_timed_again_at_those() 
         fixed_ms = 10.0 if subject.backend == "b" else 0.1
         return service({size: fixed_ms + per_request_ms * size for size in sizes}, workers=subject.workers)
 
-    Survey.of(GRID).carry_out(GRID, time, lambda: True)
+    Survey.of(GRID).carry_out(time, lambda: True)
     assert set(asked[2:]) == {("a", (1, 2, 8, 16)), ("b", (8, 16, 32))}
 
 
@@ -147,7 +147,7 @@ def test_what_is_known_is_not_timed_again() -> None:
     again = Stopwatch({"a": 1.0, "b": 1.0})
     survey = Survey.of(GRID)
     survey.known.update(known)
-    survey.carry_out(GRID, again, lambda: True)
+    survey.carry_out(again, lambda: True)
     assert again.asked == []
 
 
@@ -171,7 +171,7 @@ def test_a_space_whose_every_timing_fails_leaves_nothing_known() -> None:
 
 def test_an_empty_space_has_nothing_to_time() -> None:
     survey = Survey.of([])
-    survey.carry_out([], Stopwatch({}), lambda: True)
+    survey.carry_out(Stopwatch({}), lambda: True)
     assert (survey.sizes, survey.known) == ((), {})
 
 
