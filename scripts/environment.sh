@@ -33,10 +33,19 @@ install_servefit() {
         "$python" -m venv --clear .venv
     fi
     echo "Installing servefit into .venv; this happens once and takes about a minute" >&2
-    # pip compiles one file at a time; all cores together take a quarter of the time.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable "$requirement"
+    install_with_uv "$requirement" || .venv/bin/python -m pip install --quiet --no-compile --editable "$requirement"
+    # Installers compile one file at a time; all cores together take a quarter of the time.
     .venv/bin/python -W ignore -m compileall -qq -j 0 .venv/lib
     echo "$requirement $state" >>"$installed"
+}
+
+# install_with_uv REQUIREMENT: the same as pip in half of the time. Not where pip was told of an index of packages: uv
+# would not know, and ask the public one.
+install_with_uv() {
+    [[ $(.venv/bin/python -m pip config list) != *index* ]] || return 1
+    .venv/bin/python -m pip install --quiet --no-compile uv || return 1
+    UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}} \
+        .venv/bin/uv pip install --quiet --python .venv/bin/python --editable "$1"
 }
 
 # install_postgresql: make sure that there is a PostgreSQL server for the tests to start. They start their own.
@@ -74,4 +83,5 @@ install_packages() {
     "${install[@]}" >&2 || { apt-get update --quiet >&2 && "${install[@]}" >&2; }
 }
 
+export PIP_DISABLE_PIP_VERSION_CHECK=1
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
