@@ -34,8 +34,9 @@ install_servefit() {
     fi
     echo "Installing servefit into .venv; this happens once and takes about a minute" >&2
     install_with_uv "$requirement" || .venv/bin/python -m pip install --quiet --no-compile --editable "$requirement"
-    # Installers compile one file at a time; all cores together take a quarter of the time.
-    .venv/bin/python -W ignore -m compileall -qq -j 0 .venv/lib
+    # Installers compile one file at a time; all cores together, without the tests of the libraries, take an eighth of
+    # the time.
+    .venv/bin/python -W ignore -m compileall -qq -j 0 -x '/tests/' .venv/lib
     echo "$requirement $state" >>"$installed"
 }
 

@@ -30,11 +30,12 @@ _BLOCK_S = 60.0
 _END_S = 10.0
 
 # Whether a machine is quiet, and keeps a limit, is no property of the documentation: statuses 3 and 5 say that the
-# command did what it was told. Nor is how long a search goes on.
+# command did what it was told. Nor is how long it goes on.
 _SERVEFIT = """#!/bin/bash
 case "$1" in
-    recommend) set -- "$@" --allow-noise --budget 8s ;;
-    profile | load | demo) set -- "$@" --allow-noise ;;
+    recommend) set -- "$@" --allow-noise --budget 6s ;;
+    profile) set -- "$@" --allow-noise --duration 2s ;;
+    load | demo) set -- "$@" --allow-noise ;;
 esac
 "{python}" -m servefit "$@"
 status=$?
