@@ -110,6 +110,7 @@ def test_it_fits_into_a_phone_and_a_desktop_and_its_text_can_be_read(
     assert opened.messages == []
 
 
+@pytest.mark.parametrize("kind", ["with-failures", "without-prices", "unfinished"], indirect=True)
 def test_a_column_is_sorted_by_a_click_numbers_as_numbers_and_what_is_not_known_last(opened: Opened) -> None:
     table = _longest_table(opened)
     for header in table.locator("thead th").all():
