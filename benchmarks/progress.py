@@ -48,6 +48,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "SLA at a rate": {"sla": SLA},
     "SLA at a rate, warm": {"sla": SLA},
     "one CPU, over HTTP": {"sla": SLA, "profiles": ("local-1c",)},
+    "least latency": {"goal": "latency"},
+    "balanced, at a rate": {"goal": "balanced", "sla": SLA},
     "10 tests": {"max_tests": 10},
     "20 s": {"budget_s": 20.0},
     "3 tests with phases of 10 s": {"max_tests": 3, "phases": ClosedLoop.constant(users=4, duration_s=10.0)},

@@ -51,6 +51,7 @@ class Outlook:
         self._request = request
         self._capacities: dict[Configuration, tuple[float, bool] | None] = {}
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
+        self._least_ms: dict[Configuration, float] = {}
         self._instances: dict[Configuration, int] = {}
         limited = {one.percentile: min(one.rank, _MOST_RANK) for one in request.sla.thresholds}
         self._ranks = {"p95": 95.0} | limited
@@ -257,5 +258,7 @@ class Outlook:
 
     def _least_latency_ms(self, one: Configuration) -> float:
         """No request is answered sooner than a call of one takes."""
-        known = self._survey.service_times(one)
-        return inf if known is None else known[0].mean_ns(1) / 1e6
+        if one not in self._least_ms:
+            known = self._survey.service_times(one)
+            self._least_ms[one] = inf if known is None else known[0].mean_ns(1) / 1e6
+        return self._least_ms[one]

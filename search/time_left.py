@@ -126,10 +126,8 @@ class TimeLeft:
     def _tests_worth_it(self, future: Future, begun: Sequence[Configuration]) -> int:
         """How many more tests promise to gain anything, no more than there is time for."""
         search = self._search
-        goal, made = search.request.goal, sum(one.round is None for one in search.trials) + len(begun)
-        if self.proposer is None or goal in ("latency", "balanced"):
-            # To rehearse what latency decides takes a simulation of every configuration.
-            return max(0, UNKNOWN_TESTS - made)
+        if self.proposer is None:
+            return UNKNOWN_TESTS
         seconds, each_s = max(0.0, search.trying_until_s() - future.now_s), self._pace.expected_s("test")
         in_time = MOST_REHEARSED if seconds == inf else 1 + int(seconds / each_s) * search.request.max_parallel_tests
         most = in_time if search.exhaustive else min(in_time, MOST_REHEARSED)
