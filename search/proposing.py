@@ -80,7 +80,10 @@ class Proposer:
 
     def rehearse(self, most: int) -> list[Promise | None]:
         """What would be proposed from now on, up to ``most``, if all of it, and what is running, turned out as
-        expected: its promises, None for what nothing is expected of. Nothing is decided by that."""
+        expected: its promises, None for what nothing is expected of, or whose promise makes no difference. Nothing is
+        decided by that."""
+        if self._exhaustive:
+            return [None] * min(most, len(self._left()))
         other = copy(self)
         other._settled, other._running, other._assumed = dict(self._settled), set(self._running), []
         if self._outlook is not None:
@@ -104,8 +107,8 @@ class Proposer:
         return promise
 
     def _rehearsed(self) -> Configuration | None:
-        left = [one for one in self._grid if one not in self._settled and one not in self._running]
-        if not left or self._exhaustive or self._outlook is None:
+        left = self._left()
+        if not left or self._outlook is None:
             return left[0] if left else None
         if (found := self._predicted(self._outlook, left)) is not None:
             return found[0]
@@ -119,7 +122,7 @@ class Proposer:
         """What to measure next, None when nothing is worth it or nothing is left. Every proposal is answered by
         ``learn`` or ``fail``; others may be asked for meanwhile, to be measured ``beside`` those: then only what can be
         measured ``at_once`` with them is proposed, and nothing that would share a GPU's time with another."""
-        left = [one for one in self._grid if one not in self._settled and one not in self._running]
+        left = self._left()
         if beside and at_once is not None:
             fitting = {
                 vcpus for vcpus in {one.vcpus for one in left} if at_once([*(one.vcpus for one in beside), vcpus])
@@ -174,6 +177,9 @@ class Proposer:
 
     def _by_the_parzen_estimator(self, left: Sequence[Configuration]) -> Proposal:
         return Proposal(configuration=self._parzen.next(frozenset(left)), source="parzen")
+
+    def _left(self) -> list[Configuration]:
+        return [one for one in self._grid if one not in self._settled and one not in self._running]
 
     def _taken(self) -> Collection[Configuration]:
         return self._settled.keys() | self._running
