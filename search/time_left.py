@@ -38,9 +38,13 @@ FINISHING_S = 0.3
 MOST_REHEARSED = 40
 """Of more tests than that nobody can say whether they will be worth it."""
 
+LOOKED_AT, LOOKED_AT_FOR_LATENCY = 12_000, 4_000
+"""A rehearsal goes through the space for every test; more configurations than that take too long to look at."""
+
 UNKNOWN_TESTS = 7
 UNKNOWN_GAPS = (0.1, log(3.0))
-"""What is expected before calls were timed: so many tests, and a runner-up and a naive default so far behind."""
+"""What is expected before calls were timed: so many tests, and a runner-up and a naive default so far behind. As many
+tests are expected of a space that is too large to rehearse."""
 
 BETWEEN_S = 0.15
 """What a load takes beside itself: warm-up, telemetry, keeping the samples."""
@@ -130,10 +134,19 @@ class TimeLeft:
             return UNKNOWN_TESTS
         seconds, each_s = max(0.0, search.trying_until_s() - future.now_s), self._pace.expected_s("test")
         in_time = MOST_REHEARSED if seconds == inf else 1 + int(seconds / each_s) * search.request.max_parallel_tests
-        most = in_time if search.exhaustive else min(in_time, MOST_REHEARSED)
-        rehearsed = self.proposer.rehearse(int(min(most, max(0.0, future.tests_left))))
+        most = in_time if search.exhaustive else self._most_rehearsed()
+        rehearsed = self.proposer.rehearse(int(min(most, in_time, max(0.0, future.tests_left))))
         self._rehearsed = [*map(search.outlook.promise, begun), *rehearsed]
-        return len(rehearsed)
+        if search.exhaustive or len(rehearsed) < most:
+            return len(rehearsed)
+        made = sum(one.round is None for one in search.trials) + len(begun)
+        return max(len(rehearsed), UNKNOWN_TESTS - made)
+
+    def _most_rehearsed(self) -> int:
+        search = self._search
+        by_latency = search.request.goal in ("latency", "balanced")
+        looked_at = LOOKED_AT_FOR_LATENCY if by_latency else LOOKED_AT
+        return min(MOST_REHEARSED, looked_at // max(1, len(search.space.grid)))
 
     def _play_rounds(self, future: Future, begun: Sequence[Configuration], winner: Configuration | None) -> None:
         search = self._search
