@@ -19,6 +19,7 @@ from dataclasses import replace
 from select import poll
 from typing import TYPE_CHECKING
 
+from servefit.backends.secret import revealed
 from servefit.errors import MeasurementError, TimedOut, WorkerCrashed
 from servefit.isolation import end_process_group
 from servefit.profiler.driving.entering import entering_command
@@ -89,13 +90,14 @@ def hosted_endpoint(
     answered a first prediction; if that takes longer than ``load_timeout_s`` the endpoint is stopped.
 
     Raises WorkerCrashed, with the last line that the endpoint printed, OutOfMemory or TimedOut; MeasurementError if
-    ``method`` does not work here.
+    ``method`` does not work here; SpecError for a secret whose value is not known.
     """
     with ExitStack() as stack:
         # Memory without a name: nothing is left behind whoever dies. Whoever is to read it finds it under our own id.
         described = os.memfd_create("servefit-endpoint")
         stack.callback(os.close, described)
-        os.write(described, replace(config, host=address[0], port=address[1]).document())
+        environment = tuple(revealed(dict(config.environment)).items())
+        os.write(described, replace(config, host=address[0], port=address[1], environment=environment).document())
         envelope = stack.enter_context(open_envelope(cpus, memory_bytes, method=method))
         began = time.monotonic()
         starting = _Endpoint(envelope)
@@ -155,7 +157,7 @@ class _Endpoint:
     def start(self, arguments: list[str], environment: Mapping[str, str]) -> int:
         """Run a module with arguments; give the pipe on which it will say that it is ready."""
         ready, theirs = os.pipe()
-        output = CapturedOutput()
+        output = CapturedOutput(environment)
         command = [sys.executable, "-P", "-m", *arguments, "--ready-fd", str(theirs)]
         _log.debug("endpoint: %s, with %s", shlex.join(command), dict(environment))
         envelope = self.envelope
@@ -166,7 +168,7 @@ class _Endpoint:
                 stdout=output.write_end,
                 stderr=output.write_end,
                 pass_fds=(theirs,),
-                env={**os.environ, **environment},
+                env={**os.environ, **revealed(environment)},
                 start_new_session=True,
             )
         except OSError as error:

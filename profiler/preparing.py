@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.secret import hidden_environment
 from servefit.backends.types import KnobValue, Settings, Target
 from servefit.errors import SpecError
 from servefit.profiler.cpus import choose_cpus, client_cpus
@@ -31,7 +32,8 @@ class Deployment:
 
     Without ``backend`` it is the model's own library; without ``profile`` the whole of this host. ``batch`` is the most
     requests joined in a call, ``batch_delay_us`` how long the first of them waits for others. ``environment`` is set
-    for the workers, ``options`` are knobs of the backend.
+    for the workers, ``options`` are knobs of the backend. Values of variables that look like secrets, or are named in
+    ``secret_env``, are hidden: nothing shows or keeps them.
     """
 
     backend: str | None = None
@@ -43,6 +45,10 @@ class Deployment:
     environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, KnobValue] = field(default_factory=dict)
     target: Target | str = Target.CPU
+    secret_env: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "environment", hidden_environment(self.environment, self.secret_env))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

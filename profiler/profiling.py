@@ -24,7 +24,7 @@ from servefit.profiler.summary import Summary, summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
@@ -83,6 +83,7 @@ def profile(
     duration_s: float | None = None,
     rows_per_request: int = 1,
     environment: Mapping[str, str] | None = None,
+    secret_env: Collection[str] = (),
     options: Mapping[str, KnobValue] | None = None,
     target: Target | str = Target.CPU,
     seed: int = 0,
@@ -111,6 +112,7 @@ def profile(
             batch=batch,
             batch_delay_us=batch_delay_us,
             environment=environment or {},
+            secret_env=secret_env,
             options=options or {},
             target=target,
         ),

@@ -7,6 +7,7 @@ is a SpecError with its name and the path within it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,8 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None) -> J
         rate=UNSET if sla.rate_per_s is None else f"{_digits(sla.rate_per_s)}/s",
         profile=list(request.profiles) or UNSET,
         backend=list(request.backends) or UNSET,
-        env=_env(request.environment) or UNSET,
+        env=_env([one for one in request.environment if not _is_elsewhere(one)]) or UNSET,
+        secret_env=[one.variable for one in request.environment if _is_elsewhere(one)] or UNSET,
         batch=list(request.batch_sizes) or UNSET,
         batch_delay=[f"{delay_us}us" if delay_us else 0 for delay_us in request.batch_delays_us] or UNSET,
         goal=request.goal,
@@ -122,7 +124,13 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None) -> J
     )
 
 
-def _env(ranges: tuple[EnvironmentRange, ...]) -> Any:
+def _is_elsewhere(one: EnvironmentRange) -> bool:
+    """Whether a secret is left for the environment of whoever runs the file to say. Of several there are none to be had
+    there: what stands for them is written, which nobody can run until it is replaced."""
+    return one.holds_secrets and len(one.values) == 1 and not one.profiles
+
+
+def _env(ranges: Sequence[EnvironmentRange]) -> Any:
     if not any(one.profiles for one in ranges):
         return {one.variable: _values(one.values) for one in ranges}
     return [
@@ -133,7 +141,7 @@ def _env(ranges: tuple[EnvironmentRange, ...]) -> Any:
 
 def _values(texts: tuple[str, ...]) -> list[str | int]:
     """Whole numbers as such where they read back as the same text."""
-    return [int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,15}", text) else text for text in texts]
+    return [int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,15}", text) else str(text) for text in texts]
 
 
 def _stairs(traffic: ClosedLoop) -> StairsConfig | UnsetType:

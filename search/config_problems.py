@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from servefit.backends.secret import is_secret
 from servefit.errors import SpecError
 from servefit.search.job_config import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request import GOALS
@@ -57,7 +58,16 @@ def explained(document: Mapping[str, Any], message: str) -> SpecError:
         else:
             name = step["name"] or _culprit(path, value)
             path, value = f"{path}.{name}".lstrip("."), value[name]
-    return _problem(problem, path, path.partition(".")[2] if of_key else value)
+    return _problem(problem, path, path.partition(".")[2] if of_key else value, secret=_of_secret(document, path))
+
+
+def _of_secret(document: Mapping[str, Any], path: str) -> bool:
+    """Whether what is at ``path`` is a value of a variable that nobody is to read."""
+    place = re.match(r"env(?:\.(?P<name>[^.\[]+)|\[(?P<nth>[0-9]+)\]\.values)", path)
+    if place is None:
+        return False
+    name = place["name"] or str(document["env"][int(place["nth"])].get("variable", ""))
+    return is_secret(name) or name in (document.get("secret_env") or ())
 
 
 def _culprit(field: str, mapping: Mapping[str, Any]) -> str:
@@ -70,14 +80,14 @@ def _culprit(field: str, mapping: Mapping[str, Any]) -> str:
     raise AssertionError(f"nothing is wrong with {field}")
 
 
-def _problem(problem: str, path: str, value: Any) -> SpecError:
+def _problem(problem: str, path: str, value: Any, *, secret: bool) -> SpecError:
     if key := re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL):
         return _unknown(path, key[1])
     if value is None:
         return SpecError(path, None, "has no value", remedy="give it one, or leave it out")
     first, *others = re.findall(r"[^.\[\]]+", path)
     kind = others[-1] if others and first in ("phase", "stairs") else first
-    shown = value if len(repr(value)) <= _LONGEST_SHOWN else None
+    shown = value if len(repr(value)) <= _LONGEST_SHOWN and not secret else None
     if key := re.fullmatch(r"Object missing required field `(.*)`", problem):
         return SpecError(path, shown, f"has no {key[1]}")
     if kind in _CHOICES:

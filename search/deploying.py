@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Deployable:
     """One model, compiled, in one configuration, and the instances that it is to run on.
 
-    ``host`` is where the configuration was measured, or this one where it was not. ``notes`` say what to know before
-    relying on it.
+    ``host`` is where the configuration was measured, or this one where it was not. ``used_bytes`` is the memory that
+    its processes were measured to take, None where nothing was. ``notes`` say what to know before relying on it.
     """
 
     model: Model
@@ -37,6 +37,7 @@ class Deployable:
     profile: InstanceProfile
     instances: int = 1
     host: Host
+    used_bytes: int | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -82,6 +83,8 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
 
     check_unchanged(model)
     configuration = recommendation.trial.configuration
+    # Over HTTP with the supervisor, and with all that requests bring with them.
+    measured = (recommendation.endpoint or recommendation.trial).measurement
     compilation = compile_model(model, configuration.backend, target=configuration.target)
     return Deployable(
         model=model,
@@ -90,6 +93,7 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
         profile=recommendation.profile,
         instances=recommendation.trial.instance_count,
         host=host,
+        used_bytes=measured.peak_memory_bytes or None,
     )
 
 

@@ -20,9 +20,11 @@ from servefit.search.request import (
     EnvironmentRange,
     Goal,
     JobRequest,
+    check_known,
     parse_delays_us,
     parse_flat_invocations,
     plain_name,
+    with_secrets,
 )
 from servefit.search.sla import Sla, parse_duration_s, parse_limit_ms, parse_rate_per_s, parse_sla
 
@@ -115,6 +117,10 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         | UnsetType,
         Meta(description="Values of environment variables to try. As a list: on some profiles alone."),
     ] = UNSET
+    secret_env: Annotated[
+        Annotated[list[_Variable], Meta(min_length=1, examples=[["API_TOKEN"]])] | UnsetType,
+        Meta(description="Variables whose values are shown to nobody. Without any in env: those of whoever runs it."),
+    ] = UNSET
     batch: Annotated[
         _Count | Annotated[list[_Count], Meta(min_length=1)] | UnsetType,
         Meta(description="Most requests joined into a call, to try. Default: servefit chooses."),
@@ -187,11 +193,14 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return tuple(threshold for text in _listed(self.sla) for threshold in parse_sla(text))
 
     def _environment(self) -> tuple[EnvironmentRange, ...]:
-        if self.env is UNSET:
-            return ()
+        ranges: tuple[EnvironmentRange, ...] = ()
         if isinstance(self.env, dict):
-            return tuple(_range(variable, values) for variable, values in self.env.items())
-        return tuple(_range(one.variable, one.values, _listed(one.profile)) for one in self.env)
+            ranges = tuple(_range(variable, values) for variable, values in self.env.items())
+        elif self.env is not UNSET:
+            ranges = tuple(_range(one.variable, one.values, _listed(one.profile)) for one in self.env)
+        ranges = with_secrets(ranges, _listed(self.secret_env))
+        check_known(ranges)
+        return ranges
 
     def _traffic(self) -> ClosedLoop | None:
         if self.stairs is not UNSET:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
+from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
 from servefit.errors import SpecError
 from servefit.profiler.stopping import StoppingConditions
 from servefit.profiler.traffic import ClosedLoop
@@ -30,7 +33,8 @@ WORKERS_VARIABLE = "MODEL_SERVER_WORKERS"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRange:
-    """Values to try of one environment variable, on the profiles named (none named: on all)."""
+    """Values to try of one environment variable, on the profiles named (none named: on all). Those of a variable that
+    looks like a secret are hidden."""
 
     variable: str
     values: tuple[str, ...]
@@ -46,7 +50,14 @@ class EnvironmentRange:
                 if not (value.isdecimal() and int(value) >= 1):
                     raise SpecError("env", f"{self.variable}={value}", "is not a whole number above zero")
         if len({int(value) if self.counts else value for value in self.values}) < len(self.values):
-            raise SpecError("env", ",".join(self.values), f"names a value of {self.variable} twice")
+            raise SpecError("env", self.variable, "is given a value twice")
+        if not self.holds_secrets and any(is_secret(self.variable, value) for value in self.values):
+            object.__setattr__(self, "values", hidden(self.values))
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether its values are hidden."""
+        return all(map(is_hidden, self.values))
 
     @property
     def counts(self) -> bool:
@@ -58,7 +69,7 @@ class EnvironmentRange:
         """Parse "OMP_NUM_THREADS=1,2". Raises SpecError."""
         variable, equals, values = text.partition("=")
         if not equals:
-            raise SpecError("env", text, "does not look like OMP_NUM_THREADS=1,2")
+            raise SpecError("env", shown_variable(text), "does not look like OMP_NUM_THREADS=1,2")
         return cls(variable=plain_name(variable.strip()), values=tuple(v.strip() for v in values.split(",")))
 
 
@@ -66,6 +77,50 @@ def plain_name(variable: str) -> str:
     """SageMaker's containers read SAGEMAKER_MODEL_SERVER_WORKERS and the like; the plain name means the same."""
     plain = variable.removeprefix("SAGEMAKER_")
     return plain if plain in (THREADS_VARIABLE, WORKERS_VARIABLE) else variable
+
+
+def shown_variable(text: str) -> str:
+    """A variable as somebody wrote it, as far as it may be shown: without its value where that looks like a secret."""
+    name = re.split(r"\W", text, maxsplit=1)[0]
+    begin, value = text[: len(name) + 1], text[len(name) + 1 :]
+    return f"{begin}***" if value and is_secret(name, value) else text
+
+
+def with_secrets(ranges: Collection[EnvironmentRange], names: Collection[str]) -> tuple[EnvironmentRange, ...]:
+    """``ranges`` with the values of those variables hidden that are among ``names``, whose values are those that this
+    process has where none are given. Raises SpecError for one that has none."""
+    missing = [name for name in dict.fromkeys(names) if not any(one.variable == name for one in ranges)]
+    return (
+        *(replace(one, values=hidden(one.values)) if one.variable in names else one for one in ranges),
+        *(EnvironmentRange(variable=name, values=hidden([own_value(name)])) for name in missing),
+    )
+
+
+def check_known(ranges: Iterable[EnvironmentRange]) -> None:
+    """Raise SpecError for a secret among ``ranges`` whose value is not known here."""
+    for one in ranges:
+        if one.holds_secrets and not all(isinstance(value, Secret) for value in one.values):
+            raise unknown(one.variable)
+
+
+def own_value(variable: str) -> str:
+    """The value that a secret variable has in this process. Raises SpecError where it has none."""
+    if value := os.environ.get(variable):
+        return value
+    raise SpecError(
+        "secret_env", variable, "has no value", remedy=f"set the variable, or give its value with --env {variable}=..."
+    )
+
+
+def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[EnvironmentRange, ...]:
+    """``ranges`` with the secrets of one variable told apart over all the profiles that it is given for."""
+    found = list(ranges)
+    for variable in {one.variable for one in ranges if one.holds_secrets}:
+        nths = [nth for nth, one in enumerate(ranges) if one.variable == variable]
+        together = iter(hidden([value for nth in nths for value in ranges[nth].values]))
+        for nth in nths:
+            found[nth] = replace(ranges[nth], values=tuple(itertools.islice(together, len(ranges[nth].values))))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +160,7 @@ class JobRequest:
         self._check_numbers()
         self._check_lists()
         self._check_traffic()
+        object.__setattr__(self, "environment", _numbered_together(self.environment))
 
     def _check_numbers(self) -> None:
         for field, value in (

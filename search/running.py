@@ -31,8 +31,10 @@ from servefit.search.job import (
     reserve,
     tests_in,
 )
+from servefit.search.job_secrets import keep_secrets
 from servefit.search.progress import before_search
 from servefit.search.recommendation import Skipped, Trial
+from servefit.search.request import check_known
 from servefit.search.storage.jobs import JobStore
 from servefit.search.work import Work
 from servefit.state import write_atomically
@@ -69,6 +71,7 @@ def run_job(
     from servefit.backends.registry import backend
     from servefit.profiler.host import describe_host
 
+    check_known(request.environment)
     clock = Clock.of(request)
     with JobStore.open(storage) as store:
         host = describe_host()
@@ -92,6 +95,7 @@ def run_job(
         folder = reserve(request.name)
         try:
             write_atomically(folder / PAYLOAD_FILE, _npy(payload.rows))
+            keep_secrets(request.environment, folder)
             log = store.create(header)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -126,6 +130,7 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress) -> Work:
     if host.fingerprint != header.host.fingerprint:
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
     check_unchanged(header.model)
+    check_known(header.request.environment)
     folder = job_folder(log.name)
     payload = Payload(
         rows=_payload_rows(folder / PAYLOAD_FILE, header.payload.digest),

@@ -14,7 +14,7 @@ from servefit.search.job import RecommendationJob, default_name
 from servefit.search.load_request import TIMEOUT_S, LoadRequest
 from servefit.search.loading import run_load
 from servefit.search.progress import Progress, Silent
-from servefit.search.request import JobRequest, parse_flat_invocations, parse_goal
+from servefit.search.request import JobRequest, parse_flat_invocations, parse_goal, with_secrets
 from servefit.search.running import run_job
 from servefit.search.sdk import (
     ModelLatencyThreshold,
@@ -42,6 +42,7 @@ def right_size(
     job_name: str | None = None,
     job_duration_in_seconds: float | None = None,
     hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = None,
+    secret_env: Sequence[str] | None = None,
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
     max_invocations: float | None = None,
@@ -92,6 +93,7 @@ def right_size(
     job_name: str | None = None,
     job_duration_in_seconds: float | None = None,
     hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = None,
+    secret_env: Sequence[str] | None = None,
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
     max_invocations: float | None = None,
@@ -121,11 +123,12 @@ def right_size(
     ``max_invocations`` is the rate to be served, per minute. With ``flat_invocations`` "Stop" traffic in ``phases`` or
     ``stairs`` ends once more users are not served more; "Continue" lets it go on. ``hyperparameter_ranges`` are
     dictionaries of environment variable to :class:`CategoricalParameter`, with "instance_types" naming the profiles
-    that one holds for. With neither phases, thresholds, ranges nor limits the job is a Default one, else Advanced. With
-    ``allow_noise`` measurements that the machine got in the way of are judged all the same. With ``over_http`` the
-    winner is measured once more as an endpoint, where a CPU is left for a client. ``cost_weight`` is what cost counts
-    against latency where ``goal`` is "balanced". The job is kept in the database at ``storage``, else in the state
-    folder.
+    that one holds for. Values of variables that look like secrets, or are named in ``secret_env``, are shown and kept
+    as "***"; one that no range names has the value that it has here. With neither phases, thresholds, ranges nor limits
+    the job is a Default one, else Advanced. With ``allow_noise`` measurements that the machine got in the way of are
+    judged all the same. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a
+    client. ``cost_weight`` is what cost counts against latency where ``goal`` is "balanced". The job is kept in the
+    database at ``storage``, else in the state folder.
 
     ``endpoint`` is the URL of a server that speaks SageMaker's container contract or the Open Inference Protocol, or
     takes JSON, on this machine unless ``allow_remote``. Its answer is a :class:`~servefit.search.load_test.LoadTest`:
@@ -149,6 +152,7 @@ def right_size(
             supported_instance_types=(supported_instance_types, None),
             job_name=(job_name, None),
             hyperparameter_ranges=(hyperparameter_ranges, None),
+            secret_env=(secret_env, None),
             max_tests=(max_tests, None),
             max_parallel_tests=(max_parallel_tests, 1),
             backends=(backends, None),
@@ -181,7 +185,7 @@ def right_size(
         sla=sla,
         profiles=listed("supported_instance_types", supported_instance_types, str),
         backends=listed("backends", backends, str),
-        environment=ranges_from_sdk(hyperparameter_ranges),
+        environment=with_secrets(ranges_from_sdk(hyperparameter_ranges), listed("secret_env", secret_env, str)),
         batch_sizes=tuple(whole("batch_sizes", one) for one in listed("batch_sizes", batch_sizes, object)),
         batch_delays_us=tuple(
             whole("batch_delays_us", one) for one in listed("batch_delays_us", batch_delays_us, object)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from servefit.backends.secret import is_secret
 from servefit.errors import SpecError
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.traffic import ClosedLoop
@@ -17,6 +18,7 @@ from servefit.profiler.traffic import Phase as TrafficPhase
 from servefit.search.request import EnvironmentRange, plain_name
 
 _NOT_EMPTY = "leave it out, or name at least one"
+_IN_BRACKETS = "put it in square brackets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,12 @@ def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[Environ
 
 
 def _values(variable: str, parameter: object) -> Sequence[str]:
+    secret = is_secret(variable)
     if not isinstance(parameter, CategoricalParameter):
-        raise SpecError("hyperparameter_ranges", parameter, f"for {variable} is not a CategoricalParameter")
+        shown = None if secret else parameter
+        raise SpecError("hyperparameter_ranges", shown, f"for {variable} is not a CategoricalParameter")
+    if secret and isinstance(parameter.value, str):
+        raise SpecError("hyperparameter_ranges", None, f"for {variable} is not a list", remedy=_IN_BRACKETS)
     return listed(variable, parameter.value, object)
 
 
@@ -126,7 +132,7 @@ def listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, .
     if values is None:
         return ()
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
-        raise SpecError(field, values, "is not a list", remedy="put it in square brackets")
+        raise SpecError(field, values, "is not a list", remedy=_IN_BRACKETS)
     found = tuple(values)
     if not found:
         raise SpecError(field, [], "is empty", remedy=_NOT_EMPTY)

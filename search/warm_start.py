@@ -2,7 +2,8 @@
 
 Only jobs on the same model, payload and host count, by the same servefit, and of each only the backends whose version
 is still the same. What was timed for fewer batch sizes than this job may try is left alone: a backend that was timed
-with single requests would be taken for one that gains nothing from batches.
+with single requests would be taken for one that gains nothing from batches. So is what was measured with a secret in
+the environment: whether it was the same one is not known.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+from servefit.backends.secret import is_hidden
 from servefit.errors import SpecError, StorageError
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.recommendation import CompilationReport, Trial
@@ -59,7 +61,13 @@ def remember(
             and report.version is not None
             and report.version == versions.get((report.backend, report.target))
         }
-        mine = [one for one in steps if one.configuration and (one.backend, one.configuration.target) in usable]
+        mine = [
+            one
+            for one in steps
+            if one.configuration
+            and (one.backend, one.configuration.target) in usable
+            and not any(is_hidden(value) for _, value in one.configuration.environment)
+        ]
         times = _service_times(mine, largest)
         # The newest come first, and count.
         found.service_times = {**times, **found.service_times}

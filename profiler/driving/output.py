@@ -1,25 +1,28 @@
 """What a worker prints: read as it comes, so that it never blocks. Only the tail is kept, and all of it passed on where
-somebody wants to see it."""
+somebody wants to see it; secrets of its environment are in neither."""
 
 from __future__ import annotations
 
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from servefit.backends.secret import scrubbed
 
 TAIL_BYTES = 16_384
 _LOOK_EVERY_MS = 100
 
 
 class CapturedOutput:
-    """A pipe for a child's stdout and stderr, drained by a thread of this process.
+    """A pipe for stdout and stderr of a child with ``environment``, drained by a thread of this process.
 
     Give ``write_end`` to the child, then call :meth:`child_started`. A grandchild that outlives its parent may hold
     the pipe open for ever, so the thread ends when it is told to and not when the pipe does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
         self._read_end, self.write_end = os.pipe()
         os.set_blocking(self._read_end, False)
         self._tail = b""
@@ -46,7 +49,7 @@ class CapturedOutput:
             self._thread.join()
         self._read_what_is_there()
         os.close(self._read_end)
-        return self._tail.decode(errors="replace").strip()
+        return scrubbed(self._tail.decode(errors="replace"), self._environment).strip()
 
     def _drain(self) -> None:
         poll = select.poll()
@@ -67,6 +70,7 @@ class CapturedOutput:
                     return False
                 self._tail = (self._tail + chunk)[-TAIL_BYTES:]
                 if self._pass_on is not None:
-                    self._pass_on(chunk)
+                    said = scrubbed(chunk.decode(errors="surrogateescape"), self._environment)
+                    self._pass_on(said.encode(errors="surrogateescape"))
             if self._stop.is_set():
                 return True

@@ -20,6 +20,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from servefit.backends.secret import revealed
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
 from servefit.isolation import death, end_process_group
 from servefit.profiler.driving.output import CapturedOutput
@@ -65,10 +66,11 @@ class WorkerProcesses:
 
     def launch(self, environment: Mapping[str, str], *, cpus: tuple[int, ...] | None = None) -> None:
         """Start one more worker, with ``environment`` added to this process's own, on ``cpus`` or all of the
-        envelope's. It begins to load at once."""
+        envelope's. It begins to load at once. Raises SpecError for a secret whose value is not known."""
+        variables = {**os.environ, **revealed(environment)}
         number = len(self._workers)
         connection, theirs = Pipe()
-        output = CapturedOutput()
+        output = CapturedOutput(environment)
         pinned_to = ",".join(map(str, self.envelope.cpus if cpus is None else cpus))
         descriptors = (theirs.fileno(), *self._inherited)
         arguments = [self._function, pinned_to, *map(str, descriptors), str(number), *self.envelope.join_files]
@@ -83,7 +85,7 @@ class WorkerProcesses:
                     stdout=output.write_end,
                     stderr=output.write_end,
                     pass_fds=descriptors,
-                    env={**os.environ, **environment},
+                    env=variables,
                     start_new_session=True,
                 )
             except OSError as error:

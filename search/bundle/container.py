@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.bundle.contents import PORT
 from servefit.search.bundle.requirements import python_version
+from servefit.search.bundle.secret_files import MANIFEST, VARIABLES
 from servefit.search.bundle.starting import VENV
 from servefit.search.deploying import cpu_ranges
 
@@ -37,10 +38,11 @@ COPY lib lib
 RUN {venv}/bin/python -m compileall -q lib
 COPY artifact artifact
 COPY model model
-COPY endpoint.json ./
+COPY endpoint.json SHA256SUMS ./
 USER {user}:{user}
 ENV SERVEFIT_HOST=0.0.0.0
 EXPOSE {port}
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD ["{folder}/run", "health"]
 # SageMaker says "serve", and so does everybody who says nothing
 ENTRYPOINT ["{folder}/run"]
 CMD ["serve"]
@@ -49,6 +51,8 @@ CMD ["serve"]
 _IGNORED = """\
 {venv}
 **/__pycache__
+{variables}
+{manifest}
 """
 
 
@@ -75,8 +79,11 @@ def docker_run(contents: Contents) -> str:
     """The command that runs the image in the envelope of the profile."""
     gpus = " --gpus 1" if contents.on_gpu else ""
     memory = f"--memory {contents.memory_mib}m --memory-swap {contents.memory_mib}m"
-    return f"docker run --rm{gpus} -p {PORT}:{PORT} --cpuset-cpus {cpu_ranges(contents.cpus)} {memory} {contents.image}"
+    # By name alone: Docker takes the values from its own environment.
+    secrets = "".join(f" --env {name}" for name in contents.secrets)
+    cpus = f"--cpuset-cpus {cpu_ranges(contents.cpus)}"
+    return f"docker run --rm{gpus} -p {PORT}:{PORT} {cpus} {memory}{secrets} {contents.image}"
 
 
 def dockerignore() -> str:
-    return _IGNORED.format(venv=VENV)
+    return _IGNORED.format(venv=VENV, variables=VARIABLES, manifest=MANIFEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,13 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """``config`` is the endpoint as the bundle describes it, ``cpus`` those of the envelope on the host where it was
-    measured, ``pins`` the lines of requirements.lock, and ``model_file`` the name of the model in ``model/``."""
+    """``config`` is the endpoint as the bundle describes it, without the ``secrets`` of its environment. ``cpus`` are
+    those of the envelope on the host where it was measured, ``pins`` the lines of requirements.lock, and ``model_file``
+    is the name of the model in ``model/``."""
 
     deployable: Deployable
     config: EndpointConfig
+    secrets: Mapping[str, str]
     cpus: tuple[int, ...]
     pins: tuple[str, ...]
     model_file: str

@@ -1,22 +1,26 @@
 """The manifests of a bundle: KServe's InferenceService, and a plain Deployment with its Service.
 
-Requests equal limits and CPUs are whole, so that a pod is of the class Guaranteed and a kubelet with the static CPU
-policy gives it CPUs of its own: the envelope that was measured.
+The memory that is requested is what was measured, and some more; the limit is the profile's. A kubelet with the static
+CPU policy gives CPUs of their own, the envelope that was measured, only to pods that request all they are limited to
+(class Guaranteed): the manifests say which line to change for that.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from servefit.search.bundle.container import USER
 from servefit.search.bundle.contents import PORT
+from servefit.search.bundle.memory import requested_mib, why_requested
+from servefit.search.bundle.secret_files import MANIFEST
 
 if TYPE_CHECKING:
     from servefit.search.bundle.contents import Contents
 
 _KSERVE = """\
-# kubectl apply -f kserve.yaml
+# kubectl apply {secret}-f kserve.yaml
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata:
@@ -33,7 +37,7 @@ spec:
 {container}"""
 
 _PLAIN = """\
-# kubectl apply -f kubernetes.yaml
+# kubectl apply {secret}-f kubernetes.yaml
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -78,6 +82,12 @@ securityContext:
     type: RuntimeDefault
 """
 
+_REFERENCE = """\
+  - name: {name}
+    valueFrom:
+      secretKeyRef: {{name: {label}, key: {name}}}
+"""
+
 _CONTAINER = """\
 image: {image}
 ports:
@@ -86,8 +96,10 @@ ports:
     protocol: TCP
 env:
 {environment}resources:
-  requests: {resources}
-  limits: {resources}
+  # {why}.
+  # For CPUs of its own, of a kubelet with the static CPU manager policy, request memory: {memory} here too.
+  requests: {requests}
+  limits: {limits}
 securityContext:
   allowPrivilegeEscalation: false
   capabilities:
@@ -127,6 +139,7 @@ def plain(contents: Contents) -> str:
 def _filled(template: str, contents: Contents, environment: dict[str, str], *, security: int, container: int) -> str:
     """``template`` with everything put in; ``security`` and ``container`` are how far their parts are indented."""
     return template.format(
+        secret=f"-f {MANIFEST} " if contents.secrets else "",
         label=contents.label,
         replicas=contents.deployable.instances,
         stop_s=contents.stop_s,
@@ -137,18 +150,28 @@ def _filled(template: str, contents: Contents, environment: dict[str, str], *, s
 
 
 def _container(contents: Contents, environment: dict[str, str]) -> str:
-    resources = {"cpu": str(contents.deployable.profile.vcpus), "memory": f"{contents.memory_mib}Mi"}
+    limits = {"cpu": str(contents.deployable.profile.vcpus), "memory": f"{contents.memory_mib}Mi"}
     if contents.on_gpu:
-        resources["nvidia.com/gpu"] = str(contents.deployable.profile.gpus)
+        limits["nvidia.com/gpu"] = str(contents.deployable.profile.gpus)
     variables = environment | contents.environment
     return _CONTAINER.format(
         image=_text(contents.image),
         port=PORT,
         environment="".join(
-            f"  - name: {_text(name)}\n    value: {_text(value)}\n" for name, value in variables.items()
+            [
+                *(f"  - name: {_text(name)}\n    value: {_text(value)}\n" for name, value in variables.items()),
+                *(_REFERENCE.format(name=name, label=contents.label) for name in contents.secrets),
+            ]
         ),
-        resources="{" + ", ".join(f"{name}: {_text(value)}" for name, value in resources.items()) + "}",
+        why=why_requested(contents),
+        memory=_text(limits["memory"]),
+        requests=_mapping(limits | {"memory": f"{requested_mib(contents)}Mi"}),
+        limits=_mapping(limits),
     )
+
+
+def _mapping(quantities: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{name}: {_text(value)}" for name, value in quantities.items()) + "}"
 
 
 def _text(value: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.bundle.container import docker_run
 from servefit.search.bundle.contents import PORT
+from servefit.search.bundle.memory import why_requested
 from servefit.search.bundle.requirements import platform_name, python_version
 from servefit.search.deploying import cpu_ranges, shape
 
@@ -24,8 +25,9 @@ _README = """\
 | `endpoint.json` | what is served, and how: workers, threads, batching, limits, environment |
 | `artifact/` | the model compiled with {backend} {version}, which was compared with the model's own library |
 | `model/{model_file}` | the model, SHA-256 `{digest}` |
+| `SHA256SUMS` | the digests of these, and of `lib/`, which `run` compares before it starts |
 | `requirements.lock` | the Python packages, for Python {python} on {platform} |
-| `lib/` | the part of servefit that serves |{wheels_row}
+| `lib/` | the part of servefit that serves |{wheels_row}{secrets_row}
 | `{label}.service` | a unit for systemd |
 | `Dockerfile` | an image, for SageMaker too |
 | `kserve.yaml`, `kubernetes.yaml` | for Kubernetes with KServe, and without |
@@ -58,7 +60,7 @@ spare.
 
 ## Docker, and SageMaker
 
-    docker build -t {image} .
+    docker build -t {image} .{docker_secrets}
     {docker_run}
 
 The image listens on 8080, or where SAGEMAKER_BIND_TO_PORT says, answers `/ping` and `/invocations`, takes the argument
@@ -68,11 +70,10 @@ The image listens on 8080, or where SAGEMAKER_BIND_TO_PORT says, answers `/ping`
 
 Push the image, and name it in the manifest as your registry does.
 
-    kubectl apply -f kserve.yaml            with KServe
+{kubernetes_secrets}    kubectl apply -f kserve.yaml            with KServe
     kubectl apply -f kubernetes.yaml        without: a Deployment and a Service
 
-Requests equal limits, so a kubelet with the static CPU manager policy gives the pod CPUs of its own. With another one
-the limit is a quota of CFS, which stalls workers that use their share in bursts.
+{memory}
 """
 
 
@@ -92,6 +93,10 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
         digest=config.artifact.model_digest,
         python=python_version(),
         platform=platform_name(),
+        secrets_row=_SECRETS_ROW.format(names=", ".join(contents.secrets)) if contents.secrets else "",
+        docker_secrets="\n    set -a; . ./secrets.env; set +a" if contents.secrets else "",
+        kubernetes_secrets="    kubectl apply -f secret.yaml\n" if contents.secrets else "",
+        memory=_memory(contents),
         wheels_row="\n| `wheels/` | these packages, to install without a network |" if with_wheels else "",
         source="from `wheels/`, without a network" if with_wheels else "from the package index",
         port=PORT,
@@ -104,6 +109,16 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
 
 _MOST_SHOWN = 40
 _WIDTH = 120
+_SECRETS_ROW = "\n| `secrets.env`, `secret.yaml` | {names}: secrets, for you alone (mode 0600) |"
+
+
+def _memory(contents: Contents) -> str:
+    return fill(
+        f"{why_requested(contents)}. A kubelet with the static CPU manager policy gives CPUs of their own only to pods "
+        f"that request all that they are limited to: for that, request {contents.memory_mib}Mi as well. Otherwise the "
+        "limit of CPUs is a quota of CFS, which stalls workers that use their share in bursts.",
+        width=_WIDTH,
+    )
 
 
 def _summary(contents: Contents) -> str:

@@ -5,7 +5,10 @@ Becoming it, and not starting it, is what lets signals reach it: SIGTERM from sy
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from servefit.search.bundle.requirements import python_version
+from servefit.search.bundle.secret_files import VARIABLES
 
 VENV = ".venv"
 
@@ -13,6 +16,9 @@ _RUN = """\
 #!/bin/sh
 # Starts the endpoint of this folder:   ./run [serve] [--host HOST] [--port PORT]
 # Only makes its Python environment:    ./run install
+# Ends with 0 where it serves:          ./run health
+#
+# Before it starts it looks whether artifact, model and code are those that were exported (SHA256SUMS).
 #
 # The environment lies beside this file, in @VENV@. It is made at the first start, and again when requirements.lock
 # changes: from wheels/ if that is here, else from the package index. SERVEFIT_PYTHON names an interpreter that has all
@@ -20,14 +26,36 @@ _RUN = """\
 #
 # Where it listens: --host and --port, else SERVEFIT_HOST, and SERVEFIT_PORT, SAGEMAKER_BIND_TO_PORT or PORT, else what
 # endpoint.json says. ($HOST is not asked: some shells set it to the name of the machine.)
+#
+# Secrets come from the environment, else from @VARIABLES@: @SECRETS@
 set -eu
 
 here=$(dirname "$(readlink -f "$0")")
 environment="$here/@VENV@"
 
-fail() {
+fail() { # MESSAGE [STATUS]
     echo "run: $1" >&2
-    exit 4
+    exit "${2-4}"
+}
+
+check_files() {
+    changed=$(cd "$here" && LC_ALL=C sha256sum --check --quiet --strict SHA256SUMS 2>/dev/null) && return
+    [ -n "$changed" ] || fail "SHA256SUMS cannot be checked: it is missing or damaged, or there is no sha256sum" 2
+    fail "${changed%%: FAILED*} is not what was exported; copy the bundle again, or export it anew" 2
+}
+
+find_secrets() {
+    if [ -r "$here/@VARIABLES@" ]; then
+        own=$(export -p)
+        set -a
+        . "$here/@VARIABLES@"
+        set +a
+        eval "$own"
+    fi
+    for name in @NAMES@; do
+        eval '[ "${'"$name"'+set}" ]' ||
+            fail "$name is not set: it is a secret, and belongs into the environment or @VARIABLES@" 2
+    done
 }
 
 python_here() {
@@ -74,15 +102,35 @@ install() {
     trap - EXIT HUP INT TERM
 }
 
+# Asks as a client of this machine does, without proxies.
+health() {
+    exec "${SERVEFIT_PYTHON:-$environment/bin/python}" -P -c '
+import http.client, json, sys
+description, host, port = sys.argv[1:]
+config = json.load(open(description))
+connection = http.client.HTTPConnection(host or config["host"], int(port or config["port"]), timeout=4)
+connection.request("GET", "/ping")
+sys.exit(connection.getresponse().status != 200)
+' "$here/endpoint.json" "${SERVEFIT_HOST-}" "$port"
+}
+
+port=${SERVEFIT_PORT:-${SAGEMAKER_BIND_TO_PORT:-${PORT-}}}
+
 case "${1-serve}" in
     install)
         install
         exit
         ;;
+    health)
+        health
+        ;;
     serve)
         shift $(($# > 0))
         ;;
 esac
+
+check_files
+find_secrets
 
 if [ -n "${SERVEFIT_PYTHON-}" ]; then
     python=$SERVEFIT_PYTHON
@@ -91,7 +139,6 @@ else
     python="$environment/bin/python"
 fi
 
-port=${SERVEFIT_PORT:-${SAGEMAKER_BIND_TO_PORT:-${PORT-}}}
 if [ -n "$port" ]; then
     set -- --port "$port" "$@"
 fi
@@ -105,6 +152,8 @@ exec "$python" -P -m servefit.serving "$here/endpoint.json" "$@"
 """
 
 
-def run_script() -> str:
-    """The script, for the Python that is running."""
-    return _RUN.replace("@PYTHON@", python_version()).replace("@VENV@", VENV)
+def run_script(secrets: Iterable[str]) -> str:
+    """The script, for the Python that is running, and an endpoint that needs ``secrets``, variables by name."""
+    names = list(secrets)
+    text = _RUN.replace("@PYTHON@", python_version()).replace("@VENV@", VENV).replace("@VARIABLES@", VARIABLES)
+    return text.replace("@NAMES@", " ".join(names)).replace("@SECRETS@", ", ".join(names) or "there are none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.search.bundle.contents import PORT
+from servefit.search.bundle.secret_files import VARIABLES
 from servefit.search.deploying import cpu_ranges, shape
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ _UNIT = """\
 # {what}
 #
 # The CPUs are those that were measured. On another machine name as many of its own, whole cores, and leave interrupts
-# and other work to the rest. Another folder than {folder} has to be changed in all three lines that name it.
+# and other work to the rest. Another folder than {folder} has to be changed in all lines that name it.
 [Unit]
 Description={name}: {shape}
 Wants=network-online.target
@@ -27,7 +28,7 @@ WorkingDirectory={folder}
 ExecStartPre=+{folder}/run install
 ExecStart={folder}/run serve
 Environment=SERVEFIT_HOST=127.0.0.1 SERVEFIT_PORT={port}
-{environment}
+{environment}{secrets}
 # The envelope: CPUs by mask and by control group, memory without swap
 CPUAffinity={cpus}
 AllowedCPUs={cpus}
@@ -80,6 +81,8 @@ def unit(contents: Contents) -> str:
             f"Environment={_quoted(f'{name}={value}')}\n"
             for name, value in (contents.gpu_environment | contents.environment).items()
         ),
+        # Read by root, before the user of the service is there
+        secrets=f"EnvironmentFile={contents.folder}/{VARIABLES}\n" if contents.secrets else "",
         cpus=cpu_ranges(contents.cpus),
         memory_bytes=profile.memory_bytes,
         stop_s=contents.stop_s,

@@ -13,13 +13,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servefit.backends.secret import is_hidden, revealed
 from servefit.errors import BackendUnavailable, SpecError
 from servefit.profiler.cpus import choose_cpus
 from servefit.search.bundle import container, kubernetes
 from servefit.search.bundle.contents import PORT, Contents
 from servefit.search.bundle.readme import readme
 from servefit.search.bundle.requirements import lock, requirements
+from servefit.search.bundle.secret_files import MANIFEST, VARIABLES, check_names, secret_manifest, variables_file
 from servefit.search.bundle.starting import run_script
+from servefit.search.bundle.sums import SUMS, sums
 from servefit.search.bundle.systemd import unit
 from servefit.search.job import check_unchanged
 from servefit.state import writing
@@ -32,7 +35,7 @@ SERVES = ("__init__.py", "py.typed", "errors.py", "isolation.py", "state.py", "b
 
 _DESCRIPTION = "endpoint.json"
 _EXECUTABLE = frozenset({"run"})
-_READABLE, _RUNNABLE = 0o644, 0o755
+_READABLE, _RUNNABLE, _OWN = 0o644, 0o755, 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +80,18 @@ def check_free(folder: Path) -> None:
 
 def _contents(deployable: Deployable, name: str | None) -> Contents:
     config = deployable.endpoint(name=name, port=PORT)
+    # Without the number of a GPU, which is another one elsewhere
+    environment = dict(deployable.configuration.environment)
+    secrets = revealed({name: value for name, value in environment.items() if is_hidden(value)})
+    check_names(secrets)
     return Contents(
         deployable=deployable,
+        secrets=secrets,
         config=replace(
             config,
             # A folder that lies beside the description is found wherever the two are.
             artifact=replace(config.artifact, folder="artifact"),
-            # Without the number of a GPU, which is another one elsewhere
-            environment=deployable.configuration.environment,
+            environment=tuple((name, value) for name, value in environment.items() if name not in secrets),
         ),
         cpus=choose_cpus(deployable.host.cpus, deployable.profile.vcpus),
         pins=requirements(deployable.artifact),
@@ -123,7 +130,7 @@ def _fill(contents: Contents, folder: Path, *, wheels: bool) -> None:
     shutil.copyfile(deployable.model.file, folder / "model" / contents.model_file)
     _copy_servefit(folder / "lib" / "servefit")
     texts = {
-        "run": run_script(),
+        "run": run_script(contents.secrets),
         "requirements.lock": lock(contents.pins),
         "README.md": readme(contents, with_wheels=wheels),
         f"{contents.label}.service": unit(contents),
@@ -132,14 +139,20 @@ def _fill(contents: Contents, folder: Path, *, wheels: bool) -> None:
         "kserve.yaml": kubernetes.kserve(contents),
         "kubernetes.yaml": kubernetes.plain(contents),
     }
+    if contents.secrets:
+        texts[VARIABLES] = variables_file(contents.secrets)
+        texts[MANIFEST] = secret_manifest(contents.secrets, contents.label)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / _DESCRIPTION).write_bytes(contents.config.document())
     if wheels:
         _download(contents, folder / "wheels")
+    (folder / SUMS).write_text(sums(folder), encoding="utf-8")
     for path in folder.rglob("*"):
         # For whoever runs it, and not only for whoever exported it; the folder itself keeps what the umask says.
         path.chmod(_RUNNABLE if path.is_dir() or path.name in _EXECUTABLE else _READABLE)
+    for name in (VARIABLES, MANIFEST) if contents.secrets else ():
+        (folder / name).chmod(_OWN)
 
 
 def _copy_servefit(folder: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.errors import JobInUse, StorageError
 from servefit.search.header import JobHeader, JobState
+from servefit.search.job_secrets import SecretsOf, header_with_secrets
 from servefit.search.steps import INTERRUPTED, Kind, Result, Status, Step
 from servefit.search.storage import attributes, records
 from servefit.search.storage.ownership import RENEW_S, Owner
@@ -55,15 +56,19 @@ class JobLog:
 
     @cached_property
     def header(self) -> JobHeader:
-        """Raises StorageError, also where a newer servefit wrote the job."""
+        """With the secrets of the job where this host has them. Raises StorageError, also where a newer servefit wrote
+        the job, and StateError."""
         with self._readable():
-            return records.read_header(self._header)
+            return header_with_secrets(records.read_header(self._header))
+
+    @cached_property
+    def _secrets(self) -> SecretsOf:
+        return SecretsOf(self.header.request)
 
     @property
     def state(self) -> JobState:
         """As it is now."""
-        state: JobState = self._read(STATE, JobState)
-        return state
+        return self._secrets.in_state(self._read(STATE, JobState))
 
     def set_state(self, state: JobState) -> None:
         """Raises JobInUse where the job was lost to another process."""
@@ -72,12 +77,12 @@ class JobLog:
 
     def steps(self) -> tuple[Step, ...]:
         """All steps in the order in which they began."""
-        _ = self.header
+        secrets = self._secrets
         with self._database.transaction() as connection:
             texts = attributes.read_all(connection, self._study, STEPS)
         with self._readable():
             keys = sorted(texts, key=records.step_number)
-            return tuple(records.read(texts[key], Step, key) for key in keys)
+            return tuple(secrets.in_step(records.read(texts[key], Step, key)) for key in keys)
 
     @contextmanager
     def step(self, kind: Kind, backend: str, configuration: Configuration | None) -> Iterator[Step]:

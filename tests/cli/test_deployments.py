@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import xgboost
 
+from servefit.backends.secret import revealed
 from servefit.cli.deployments import Asked
 from servefit.errors import CorruptModel, ServefitError, SpecError
+from servefit.profiler.preparing import Deployment
 
 
 def asked(**options: Any) -> Asked:
@@ -39,7 +42,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"job": "x", "workers": 2}, "workers", "give a model with --model in place of the job"),
         ({"job": "x", "env": ["A=1"]}, "env", "cannot be said of job x"),
         ({"storage": "sqlite:////jobs.db"}, "storage", "no job is named"),
+        ({"job": "x", "secret_env": ["A"]}, "secret_env", "cannot be said of job x"),
         ({"env": ["GREETING"]}, "env", "does not look like NAME=VALUE"),
+        ({"secret_env": ["NOT_SET_HERE"]}, "secret_env", "has no value; set the variable"),
         ({"env": ["1A=2"]}, "env", "is not the name of an environment variable"),
         ({"env": ["OMP_NUM_THREADS=2"]}, "env", "say --threads 2"),
         ({"env": ["SAGEMAKER_MODEL_SERVER_WORKERS=3"]}, "env", "say --workers 3"),
@@ -88,3 +93,31 @@ def test_what_is_said_of_a_model_is_what_is_deployed(model: Path) -> None:
     assert (found.profile.name, found.name) == ("local-1c", "model")
     config = found.endpoint(port=0)
     assert (config.workers, config.settings.threads, config.port) == (3, 2, 0)
+
+
+@pytest.mark.parametrize("options", [{"job": "x", "env": ["API_TOKEN=hunter2"]}, {"env": ["API_TOKEN hunter2"]}])
+def test_what_is_wrong_with_a_secret_is_said_without_it(model: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(SpecError) as raised:
+        asked(**{} if "job" in options else {"model": model}, **options).deployable(quiet=True)
+    assert "API_TOKEN" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_secrets_are_given_marked_or_left_to_the_environment(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "of the environment")
+    given = ["API_TOKEN=given", "COLOUR=marked", "PLAIN=shown"]
+    deployable = asked(model=model, env=given, secret_env=["COLOUR", "MINE"]).deployable(quiet=True)
+    environment = dict(deployable.configuration.environment)
+    assert environment == {"API_TOKEN": "***", "COLOUR": "***", "MINE": "***", "PLAIN": "shown"}
+    assert revealed(environment) == {
+        "API_TOKEN": "given",
+        "COLOUR": "marked",
+        "MINE": "of the environment",
+        "PLAIN": "shown",
+    }
+
+
+def test_a_deployment_does_not_show_its_secrets() -> None:
+    deployment = Deployment(environment={"API_TOKEN": "hunter2", "COLOUR": "green"}, secret_env=["COLOUR"])
+    assert "hunter2" not in repr(deployment)
+    assert "green" not in repr(replace(deployment, threads=2))

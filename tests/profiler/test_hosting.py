@@ -6,15 +6,23 @@ import os
 import signal
 import time
 import urllib.request
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
+from servefit.backends.secret import hidden_environment
 from servefit.errors import MeasurementError, OutOfMemory, TimedOut, WorkerCrashed
+from servefit.profiler.hosting import hosted_endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.profiler.conftest import HostSmall
+
+    from servefit.serving.config import EndpointConfig
 
 LAST_CPU = max(os.sched_getaffinity(0))
 
@@ -46,6 +54,23 @@ def test_an_endpoint_that_cannot_start_says_its_last_line(host_small: HostSmall)
     facts = {"says": "servefit: xgboost: no such library", "exits": 4}
     with pytest.raises(WorkerCrashed, match="status 4: servefit: xgboost: no such library"), host_small(facts):
         pass
+
+
+def test_an_endpoint_has_the_secrets_of_its_environment_and_what_it_says_of_them_is_hidden(
+    small_config: Callable[[dict[str, Any]], EndpointConfig],
+) -> None:
+    config = small_config({"says": "the mood is bad", "exits": 4})
+    secrets = hidden_environment({"MOOD": "the mood is bad"}, {"MOOD"})
+    config = replace(config, environment=(*config.environment, *secrets.items()))
+    with (
+        pytest.raises(WorkerCrashed, match=r"status 4: \*\*\*$"),
+        hosted_endpoint(config, cpus=(LAST_CPU,), module="small_server"),
+    ):
+        pass
+    config = replace(config, artifact=replace(config.artifact, facts={}))
+    with hosted_endpoint(config, cpus=(LAST_CPU,), module="small_server") as hosted:
+        environment = Path(f"/proc/{hosted.pids[0]}/environ").read_text().split("\0")
+    assert "MOOD=the mood is bad" in environment
 
 
 def test_an_endpoint_that_never_becomes_ready_is_stopped(host_small: HostSmall) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.traffic import ClosedLoop, Phase
@@ -326,3 +327,33 @@ def test_reading_does_not_damage_memory() -> None:
         env={**os.environ, "PYTHONMALLOC": "debug"},
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_the_value_of_a_secret_is_left_for_whoever_runs_the_file_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges = (EnvironmentRange.parse("FLAG=on"), EnvironmentRange.parse("API_TOKEN=hunter2"))
+    text = config_text(JobRequest(name="job", environment=ranges), model="model.ubj")
+    assert "secret_env: [API_TOKEN]" in text
+    assert "hunter2" not in text
+    monkeypatch.setenv("API_TOKEN", "another")
+    [flag, token] = read(text).environment
+    assert (flag.variable, flag.values) == ("FLAG", ("on",))
+    assert revealed({token.variable: token.values[0]}) == {"API_TOKEN": "another"}
+    monkeypatch.delenv("API_TOKEN")
+    with pytest.raises(SpecError, match="secret_env: 'API_TOKEN' has no value"):
+        read(text)
+
+
+def test_what_stands_for_several_secrets_has_to_be_replaced_before_the_file_can_be_run() -> None:
+    text = config_text(JobRequest(name="job", environment=(EnvironmentRange.parse("API_TOKEN=a1,b2"),)), model="m.ubj")
+    assert "a1" not in text
+    with pytest.raises(SpecError, match="'API_TOKEN' is a secret, and its value is not known here; give the value"):
+        read(text)
+
+
+@pytest.mark.parametrize("value", ["[hunter2, [hunter2]]", "1.5", "{hunter2: 1}"])
+def test_what_is_wrong_with_the_secret_of_a_file_is_said_without_it(value: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read(f"env: {{API_TOKEN: {value}}}")
+    assert "API_TOKEN" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "1.5" not in str(caught.value)

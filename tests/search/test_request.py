@@ -3,6 +3,7 @@ from typing import Any, cast
 import pytest
 
 import servefit
+from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.traffic import ClosedLoop
@@ -14,6 +15,7 @@ from servefit.search.request import (
     parse_delays_us,
     parse_flat_invocations,
     parse_goal,
+    with_secrets,
 )
 from servefit.search.sdk import phases_from_sdk, ranges_from_sdk, thresholds_from_sdk
 from servefit.search.sla import Sla
@@ -28,6 +30,55 @@ def test_a_range_of_an_environment_variable_is_read_as_typed() -> None:
     assert EnvironmentRange.parse("OMP_NUM_THREADS=1,2") == EnvironmentRange(
         variable="OMP_NUM_THREADS", values=("1", "2")
     )
+
+
+def test_the_values_of_a_variable_that_looks_like_a_secret_are_hidden() -> None:
+    tokens = EnvironmentRange.parse("API_TOKEN=hunter,hunter2")
+    assert tokens.holds_secrets
+    assert tokens.values == ("***1", "***2")
+    assert "hunter" not in repr(tokens)
+    assert not EnvironmentRange.parse("OMP_NUM_THREADS=1,2").holds_secrets
+
+
+@pytest.mark.parametrize(
+    "text", ["API_TOKEN:hunter2", "API_TOKEN=hunter2,hunter2", "API_TOKEN=hunter2,", "API-TOKEN=hunter2"]
+)
+def test_what_is_wrong_with_a_secret_is_said_without_it(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        EnvironmentRange.parse(text)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["hunter2", ["hunter2"], {"hunter2"}, servefit.CategoricalParameter("hunter2")])
+def test_nor_is_it_where_python_gives_it_in_another_form(given: Any) -> None:
+    with pytest.raises(SpecError, match="for API_TOKEN is not a") as caught:
+        ranges_from_sdk([{"API_TOKEN": given}])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_of_one_variable_on_several_profiles_are_told_apart() -> None:
+    def tokens(profile: str, *values: str) -> EnvironmentRange:
+        return EnvironmentRange(variable="API_TOKEN", values=values, profiles=(profile,))
+
+    request = JobRequest(name="job", environment=(tokens("local-1c", "a"), tokens("local-2c", "b", "a")))
+    assert [one.values for one in request.environment] == [("***1",), ("***2", "***1")]
+    [alone] = JobRequest(name="job", environment=(tokens("local-1c", "a"),)).environment
+    assert alone.values == ("***",)
+
+
+def test_a_variable_may_be_marked_as_a_secret_and_left_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "hunter2")
+    monkeypatch.delenv("YOURS", raising=False)
+    flags = EnvironmentRange.parse("FLAG=on,off")
+    marked = with_secrets([flags, EnvironmentRange.parse("OTHER=1")], ["FLAG", "MINE"])
+    assert [(one.variable, one.values) for one in marked] == [
+        ("FLAG", ("***1", "***2")),
+        ("OTHER", ("1",)),
+        ("MINE", ("***",)),
+    ]
+    assert revealed({one.variable: one.values[0] for one in marked}) == {"FLAG": "on", "OTHER": "1", "MINE": "hunter2"}
+    with pytest.raises(SpecError, match="secret_env: 'YOURS' has no value; set the variable"):
+        with_secrets([flags], ["YOURS"])
 
 
 def test_the_sagemaker_prefix_of_servefits_own_variables_is_dropped_and_that_of_others_kept() -> None:

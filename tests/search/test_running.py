@@ -17,6 +17,7 @@ import pytest
 import xgboost
 
 import servefit
+from servefit.backends.secret import revealed
 from servefit.errors import CorruptModel, HostMismatch, SpecError, StorageError
 from servefit.profiler.host import describe_host
 from servefit.profiler.profiles import local_profiles
@@ -230,6 +231,28 @@ def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(model: Path
         model, sample_payload=np.ones((3, 2), dtype=np.float32), **{**ONE_TEST, "job_name": "other"}
     )
     assert not any("earlier jobs" in warning for warning in other_payload.warnings)
+
+
+def test_a_job_with_a_secret_goes_on_where_it_is_known_and_teaches_later_jobs_nothing(model: Path, state: Path) -> None:
+    def asked(name: str, token: str) -> dict[str, Any]:
+        ranges = [{"API_TOKEN": servefit.CategoricalParameter([token])}]
+        return {**ONE_TEST, "job_name": name, "hyperparameter_ranges": ranges}
+
+    with pytest.raises(JobInterrupted):
+        servefit.right_size(model, progress=Listener("compiling", interrupt), **asked("job", "hunter2"))
+    secrets = state / "jobs" / "job" / "secrets.json"
+    secrets.rename(state / "elsewhere")
+    with pytest.raises(SpecError, match="'API_TOKEN' is a secret, and its value is not known here"):
+        resume_job("job", progress=Silent())
+    (state / "elsewhere").rename(secrets)
+    job = resume_job("job", progress=Silent())
+    assert job.best is not None
+    assert job.best.environment["API_TOKEN"] == "***"
+    assert revealed(job.best.environment)["API_TOKEN"] == "hunter2"
+    other = servefit.right_size(model, **asked("other", "another"))
+    assert other.best is not None
+    assert revealed(other.best.environment)["API_TOKEN"] == "another"
+    assert not any("earlier jobs" in warning for warning in other.warnings)
 
 
 @pytest.mark.alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,6 +77,7 @@ class Asked:
     batch: int | None
     batch_delay: str | None
     env: list[str] | None
+    secret_env: list[str] | None
     target: str | None
 
     def deployable(self, *, quiet: bool) -> Deployable:
@@ -88,10 +90,12 @@ class Asked:
 
     def _of_job(self, job: str, *, quiet: bool) -> Deployable:
         from servefit.search.deploying import deployable_of_job
+        from servefit.search.request import shown_variable
 
-        for name in ("model", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env", "target"):
+        options = ("backend", "profile", "workers", "threads", "batch", "batch_delay", "env", "secret_env", "target")
+        for name in ("model", *options):
             if (given := getattr(self, name)) is not None:
-                shown = ",".join(given) if isinstance(given, list) else str(given)
+                shown = ",".join(map(shown_variable, given)) if isinstance(given, list) else str(given)
                 raise SpecError(
                     name,
                     shown,
@@ -118,20 +122,35 @@ class Asked:
             threads=1 if self.threads is None else self.threads,
             batch=1 if self.batch is None else self.batch,
             batch_delay_us=0 if delay_s is None else max(1, round(1e6 * delay_s)),
-            environment=dict(map(_variable, self.env or ())),
+            environment=_environment(self.env or (), self.secret_env or ()),
+            secret_env=self.secret_env or (),
             target=self.target or "cpu",
         )
         with saying(f"compiling {self.model.name}", quiet=quiet):
             return deployable_of_model(self.model, deployment, trust_pickle=self.trust_pickle)
 
 
+def _environment(texts: Sequence[str], secret: Sequence[str]) -> dict[str, str]:
+    """The variables that ``texts`` set, and those that are only named as ``secret`` as they are here."""
+    from servefit.search.request import own_value
+
+    given = dict(map(_variable, texts))
+    return {**{name: own_value(name) for name in secret if name not in given}, **given}
+
+
 def _variable(text: str) -> tuple[str, str]:
     """Parse "NAME=VALUE". Raises SpecError, also for the two variables that have options of their own."""
-    from servefit.search.request import THREADS_VARIABLE, WORKERS_VARIABLE, EnvironmentRange, plain_name
+    from servefit.search.request import (
+        THREADS_VARIABLE,
+        WORKERS_VARIABLE,
+        EnvironmentRange,
+        plain_name,
+        shown_variable,
+    )
 
     name, equals, value = text.partition("=")
     if not equals:
-        raise SpecError("env", text, "does not look like NAME=VALUE")
+        raise SpecError("env", shown_variable(text), "does not look like NAME=VALUE")
     one = EnvironmentRange(variable=plain_name(name.strip()), values=(value,))
     if one.counts:
         option = {THREADS_VARIABLE: "--threads", WORKERS_VARIABLE: "--workers"}[one.variable]

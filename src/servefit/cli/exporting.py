@@ -21,7 +21,7 @@ from servefit.cli.deployments import (
     ThreadsOption,
     WorkersOption,
 )
-from servefit.cli.options import QuietOption, StorageOption, TrustOption
+from servefit.cli.options import QuietOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import Format, FormatOption, emit
 from servefit.cli.progress import saying
 from servefit.report.table import Table
@@ -38,6 +38,7 @@ def export(
     batch: BatchOption = None,
     batch_delay: DelayOption = None,
     env: EnvOption = None,
+    secret_env: SecretOption = None,
     target: TargetOption = None,
     name: NameOption = None,
     wheels: Annotated[
@@ -68,6 +69,7 @@ def export(
         batch=batch,
         batch_delay=batch_delay,
         env=env,
+        secret_env=secret_env,
         target=target,
     ).deployable(quiet=quiet)
     with saying(f"writing {output}" + (", and downloading packages" if wheels else ""), quiet=quiet):

@@ -21,6 +21,15 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything random: traffi
 TrustOption = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
 ]
+SecretOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--secret-env",
+        metavar="NAME",
+        help="A variable whose value is shown to nobody, as with names that look like it (API_TOKEN). Without --env it "
+        "has the value that it has here. Repeatable.",
+    ),
+]
 PhaseOption = Annotated[
     list[str] | None,
     typer.Option(

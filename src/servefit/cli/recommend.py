@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from servefit.cli.options import (
     PhaseOption,
     QuietOption,
     RowsOption,
+    SecretOption,
     SeedOption,
     StorageOption,
     TrustOption,
@@ -52,6 +54,7 @@ def recommend(
         list[str] | None,
         typer.Option("--env", metavar="NAME=V1,V2", help="Values of an environment variable to try. Repeatable."),
     ] = None,
+    secret_env: SecretOption = None,
     batch: Annotated[
         str | None, typer.Option("--batch", metavar="1,8,32", help="Most requests joined into a call, to try.")
     ] = None,
@@ -119,6 +122,7 @@ def recommend(
         parse_delays_us,
         parse_flat_invocations,
         parse_goal,
+        with_secrets,
     )
     from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
 
@@ -148,6 +152,8 @@ def recommend(
         over_http=over_http,
     )
     request = overridden(asked, request, given_options(context))
+    names = (*(asked.secret_env or ()), *(secret_env or ()))
+    request = replace(request, environment=with_secrets(request.environment, names))
     if save_config is not None:
         write_config(request, model, payload, save_config)
     run_and_print(model, payload, request, trust_pickle=trust_pickle, storage=storage, form=form, quiet=quiet)

@@ -27,7 +27,7 @@ from servefit.cli.deployments import (
     ThreadsOption,
     WorkersOption,
 )
-from servefit.cli.options import QuietOption, StorageOption, TrustOption
+from servefit.cli.options import QuietOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import say, warn
 from servefit.cli.progress import saying
 from servefit.cli.status import INTERRUPTED
@@ -50,6 +50,7 @@ def serve(
     batch: BatchOption = None,
     batch_delay: DelayOption = None,
     env: EnvOption = None,
+    secret_env: SecretOption = None,
     target: TargetOption = None,
     name: NameOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -86,6 +87,7 @@ def serve(
         batch=batch,
         batch_delay=batch_delay,
         env=env,
+        secret_env=secret_env,
         target=target,
     ).deployable(quiet=quiet)
     config = deployable.endpoint(name=name, host=host, port=port, limits=_limits(max_body, max_queue))

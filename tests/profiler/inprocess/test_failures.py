@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from servefit.backends.secret import hidden_environment
 from servefit.errors import BackendUnavailable, OutOfMemory, TimedOut, WorkerCrashed
 from servefit.profiler.traffic import ClosedLoop, OpenLoop
 
@@ -47,6 +48,14 @@ def test_any_other_exception_is_a_crash_with_its_last_line(start_synthetic: Star
         pass
     assert caught.value.signal is None
     assert "Traceback" in caught.value.stderr
+
+
+def test_what_a_crashed_worker_said_is_told_without_its_secrets(start_synthetic: StartSynthetic) -> None:
+    environment = hidden_environment({"API_TOKEN": "bad mood"})
+    with pytest.raises(WorkerCrashed) as caught, start_synthetic({"raises_on_load": True}, environment=environment):
+        pass
+    assert "the library is in a ***" in str(caught.value)
+    assert "bad mood" not in caught.value.stderr
 
 
 def test_a_loader_that_hangs_is_stopped(start_synthetic: StartSynthetic) -> None:

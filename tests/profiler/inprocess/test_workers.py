@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from servefit.backends.secret import hidden_environment
 from servefit.errors import SpecError
 from servefit.profiler.microbenchmark.timing import TimeCalls
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
@@ -286,6 +287,23 @@ def test_the_user_s_own_variables_win(start_synthetic: StartSynthetic, tmp_path:
     with start_synthetic({"announces_environment": str(told)}, cpus=ONE_CPU, environment=environment):
         pass
     assert told.read_text().startswith("7 ")
+
+
+def test_a_worker_has_the_secrets_that_nothing_else_shows(start_synthetic: StartSynthetic, tmp_path: Path) -> None:
+    told = tmp_path / "environment"
+    environment = hidden_environment({"COLOUR": "hunter2"}, {"COLOUR"})
+    with start_synthetic({"announces_environment": str(told)}, cpus=ONE_CPU, environment=environment) as workers:
+        assert "hunter2" not in repr(workers.configuration)
+    assert told.read_text().split()[1] == "hunter2"
+
+
+def test_a_secret_that_is_not_known_here_is_no_value(start_synthetic: StartSynthetic) -> None:
+    unknown = {"API_TOKEN": "***1"}
+    with (
+        pytest.raises(SpecError, match="'API_TOKEN' is a secret, and its value is not known here"),
+        start_synthetic({}, cpus=ONE_CPU, environment=unknown),
+    ):
+        pass
 
 
 def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(

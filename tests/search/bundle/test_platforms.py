@@ -109,7 +109,7 @@ def test_the_image_is_made_with_the_python_of_the_lock_and_runs_as_nobody(export
     assert found["FROM"] == [f"python:{version}-slim"]
     assert found["USER"] == ["10001:10001"]
     copied = {name for line in found["COPY"] for name in line.split()[:-1]}
-    assert copied == {"run", "requirements.lock", "lib", "artifact", "model", "endpoint.json"}
+    assert copied == {"run", "requirements.lock", "lib", "artifact", "model", "endpoint.json", "SHA256SUMS"}
     assert all((bundle.folder / name).exists() for name in copied)
 
 
@@ -129,10 +129,32 @@ def container_of(manifest: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["kserve.yaml", "kubernetes.yaml"])
-def test_requests_equal_limits_in_whole_cpus(export: Export, deployable: Deployable, name: str) -> None:
-    container = container_of(manifests(export(), name)[0])
+@pytest.mark.parametrize(("measured_mib", "requested_mib"), [(96, 160), (300, 450), (10**9, None)])
+def test_pods_request_the_memory_that_was_measured_and_some_more_up_to_that_of_the_profile(
+    export: Export, deployable: Deployable, name: str, measured_mib: int, requested_mib: int | None
+) -> None:
+    bundle = export(of=replace(deployable, used_bytes=measured_mib * 2**20))
+    of_profile = deployable.profile.memory_bytes // 2**20
+    resources = container_of(manifests(bundle, name)[0])["resources"]
+    assert resources["limits"] == {"cpu": "1", "memory": f"{of_profile}Mi"}
+    assert resources["requests"] == {"cpu": "1", "memory": f"{requested_mib or of_profile}Mi"}
+    for file in (name, "README.md"):
+        assert f"{measured_mib:,} MiB" in (bundle.folder / file).read_text(), file
+
+
+@pytest.mark.parametrize("name", ["kserve.yaml", "kubernetes.yaml"])
+def test_where_no_memory_was_measured_they_request_that_of_the_profile_and_say_so(
+    export: Export, deployable: Deployable, name: str
+) -> None:
+    bundle = export()
     expected = {"cpu": "1", "memory": f"{deployable.profile.memory_bytes // 2**20}Mi"}
-    assert container["resources"] == {"requests": expected, "limits": expected}
+    assert container_of(manifests(bundle, name)[0])["resources"] == {"requests": expected, "limits": expected}
+    assert "nothing was measured" in (bundle.folder / name).read_text()
+
+
+def test_the_image_says_whether_it_is_healthy(export: Export) -> None:
+    [check] = dockerfile(export())["HEALTHCHECK"]
+    assert check.endswith('CMD ["/opt/servefit/fraud-v2/run", "health"]')
 
 
 @pytest.mark.parametrize("name", ["kserve.yaml", "kubernetes.yaml"])
