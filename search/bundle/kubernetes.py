@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from servefit.search.bundle.container import USER
 from servefit.search.bundle.contents import PORT
-from servefit.search.bundle.memory import requested_mib, why_requested
+from servefit.search.bundle.memory import own_cpus, requested_mib, why_requested
 from servefit.search.bundle.secret_files import MANIFEST
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ securityContext:
     type: RuntimeDefault
 """
 
+_COMMENT_WIDTH = 100
+
 _REFERENCE = """\
   - name: {name}
     valueFrom:
@@ -96,8 +99,7 @@ ports:
     protocol: TCP
 env:
 {environment}resources:
-  # {why}.
-  # For CPUs of its own, of a kubelet with the static CPU manager policy, request memory: {memory} here too.
+{why}
   requests: {requests}
   limits: {limits}
 securityContext:
@@ -163,8 +165,12 @@ def _container(contents: Contents, environment: dict[str, str]) -> str:
                 *(_REFERENCE.format(name=name, label=contents.label) for name in contents.secrets),
             ]
         ),
-        why=why_requested(contents),
-        memory=_text(limits["memory"]),
+        why=fill(
+            f"{why_requested(contents)}. {own_cpus(contents)}.",
+            width=_COMMENT_WIDTH,
+            initial_indent="  # ",
+            subsequent_indent="  # ",
+        ),
         requests=_mapping(limits | {"memory": f"{requested_mib(contents)}Mi"}),
         limits=_mapping(limits),
     )

@@ -27,6 +27,14 @@ def requested_mib(contents: Contents) -> int:
     return min(ceil(max(HEADROOM * used_mib, used_mib + LEAST_HEADROOM_MIB)), contents.memory_mib)
 
 
+def own_cpus(contents: Contents) -> str:
+    """What it takes to get CPUs that no other pod uses, in a sentence."""
+    own = "a pod gets CPUs of its own, from a kubelet with the static CPU manager policy"
+    if requested_mib(contents) == contents.memory_mib:
+        return f"Since it requests all that it is limited to, {own}"
+    return f"If it requests all that it is limited to, {contents.memory_mib}Mi, {own}"
+
+
 def why_requested(contents: Contents) -> str:
     """Where that comes from, in a sentence."""
     used_bytes = contents.deployable.used_bytes

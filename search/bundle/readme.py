@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.bundle.container import docker_run
 from servefit.search.bundle.contents import PORT
-from servefit.search.bundle.memory import why_requested
+from servefit.search.bundle.memory import own_cpus, why_requested
 from servefit.search.bundle.requirements import platform_name, python_version
 from servefit.search.deploying import cpu_ranges, shape
 
@@ -114,9 +114,8 @@ _SECRETS_ROW = "\n| `secrets.env`, `secret.yaml` | {names}: secrets, for you alo
 
 def _memory(contents: Contents) -> str:
     return fill(
-        f"{why_requested(contents)}. A kubelet with the static CPU manager policy gives CPUs of their own only to pods "
-        f"that request all that they are limited to: for that, request {contents.memory_mib}Mi as well. Otherwise the "
-        "limit of CPUs is a quota of CFS, which stalls workers that use their share in bursts.",
+        f"{why_requested(contents)}. {own_cpus(contents)}. Otherwise the limit of CPUs is a quota of CFS, which stalls "
+        "workers that use their share in bursts.",
         width=_WIDTH,
     )
 

@@ -74,15 +74,6 @@ def requirements(artifact: Artifact) -> tuple[str, ...]:
     return tuple(f"{name}=={version}" for name, version in sorted(pinned.items()))
 
 
-def lock(pins: Iterable[str]) -> str:
-    """``pins`` as a file for ``pip install --no-deps -r``."""
-    header = (
-        f"# Python {python_version()} on {platform_name()}. All that is needed is listed: install with --no-deps.",
-        "# Packages whose library alone is opened (xgboost, lightgbm, treelite) come without what they depend on.",
-    )
-    return "\n".join([*header, *pins, ""])
-
-
 def _of_backend(artifact: Artifact) -> Iterator[str]:
     """The distributions that the backend itself loads."""
     name = artifact.backend

@@ -85,6 +85,9 @@ install() {
     echo "run: making the Python environment $environment" >&2
     "$python" -m venv "$made" >&2 || fail "Python cannot make an environment here (Debian: apt install python3-venv)"
     set -- --no-deps --requirement "$here/requirements.lock"
+    case $(cat "$here/requirements.lock") in
+        *--hash=*) set -- --require-hashes "$@" ;;
+    esac
     if [ -d "$here/wheels" ]; then
         set -- --no-index --find-links "$here/wheels" "$@"
     fi

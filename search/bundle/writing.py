@@ -18,8 +18,9 @@ from servefit.errors import BackendUnavailable, SpecError
 from servefit.profiler.cpus import choose_cpus
 from servefit.search.bundle import container, kubernetes
 from servefit.search.bundle.contents import PORT, Contents
+from servefit.search.bundle.lock import Lock
 from servefit.search.bundle.readme import readme
-from servefit.search.bundle.requirements import lock, requirements
+from servefit.search.bundle.requirements import requirements
 from servefit.search.bundle.secret_files import MANIFEST, VARIABLES, check_names, secret_manifest, variables_file
 from servefit.search.bundle.starting import run_script
 from servefit.search.bundle.sums import SUMS, sums
@@ -44,6 +45,7 @@ class Bundle:
 
     folder: Path
     contents: Contents
+    lock: Lock
     files: tuple[str, ...]
     size_bytes: int
 
@@ -52,7 +54,8 @@ def write_bundle(deployable: Deployable, folder: Path, *, name: str | None = Non
     """Write everything that serving ``deployable`` takes into ``folder``, which is new or empty.
 
     ``name`` is what the model is called in URLs. With ``wheels`` the packages are downloaded into the bundle, which
-    then starts without a network on a machine like this one.
+    then starts without a network on a machine like this one. Without, the package indexes of pip are asked for the
+    digests of what the first start will install; ``lock`` says where they do not answer.
 
     Raises SpecError for a folder that holds something and for a name that is none; CorruptModel where the model's file
     has changed; BackendUnavailable where what the backend needs is not installed, or cannot be downloaded;
@@ -62,11 +65,12 @@ def write_bundle(deployable: Deployable, folder: Path, *, name: str | None = Non
     check_unchanged(deployable.model)
     contents = _contents(deployable, name)
     with _appearing_whole(folder) as unfinished:
-        _fill(contents, unfinished, wheels=wheels)
+        lock = _fill(contents, unfinished, wheels=wheels)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return Bundle(
         folder=folder,
         contents=contents,
+        lock=lock,
         files=tuple(path.relative_to(folder).as_posix() for path in files),
         size_bytes=sum(path.stat().st_size for path in files),
     )
@@ -123,15 +127,20 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _fill(contents: Contents, folder: Path, *, wheels: bool) -> None:
+def _fill(contents: Contents, folder: Path, *, wheels: bool) -> Lock:
     deployable = contents.deployable
+    if wheels:
+        _download(contents, folder / "wheels")
+        lock = Lock.of_wheels(contents.pins, folder / "wheels")
+    else:
+        lock = Lock.of_indexes(contents.pins)
     shutil.copytree(deployable.artifact.folder, folder / "artifact", copy_function=shutil.copyfile)
     (folder / "model").mkdir()
     shutil.copyfile(deployable.model.file, folder / "model" / contents.model_file)
     _copy_servefit(folder / "lib" / "servefit")
     texts = {
         "run": run_script(contents.secrets),
-        "requirements.lock": lock(contents.pins),
+        "requirements.lock": lock.text,
         "README.md": readme(contents, with_wheels=wheels),
         f"{contents.label}.service": unit(contents),
         "Dockerfile": container.dockerfile(contents, with_wheels=wheels),
@@ -145,14 +154,13 @@ def _fill(contents: Contents, folder: Path, *, wheels: bool) -> None:
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / _DESCRIPTION).write_bytes(contents.config.document())
-    if wheels:
-        _download(contents, folder / "wheels")
     (folder / SUMS).write_text(sums(folder), encoding="utf-8")
     for path in folder.rglob("*"):
         # For whoever runs it, and not only for whoever exported it; the folder itself keeps what the umask says.
         path.chmod(_RUNNABLE if path.is_dir() or path.name in _EXECUTABLE else _READABLE)
     for name in (VARIABLES, MANIFEST) if contents.secrets else ():
         (folder / name).chmod(_OWN)
+    return lock
 
 
 def _copy_servefit(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import numpy as np
 import psutil
 import pytest
 import xgboost
+import yaml
 from tests.cli.conftest import COMMAND
 
 from servefit.serving.config import EndpointConfig
@@ -68,6 +70,22 @@ def installed(bundle: Path, environment: dict[str, str]) -> Path:
     done = subprocess.run([bundle / "run", "install"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return bundle
+
+
+def test_the_lock_has_digests_that_what_is_installed_has_to_have(
+    bundle: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    lock = (bundle / "requirements.lock").read_text()
+    locked = re.findall(r"^(\S+==\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", lock, re.MULTILINE)
+    assert all(hashes for _, hashes in locked)
+    changed = shutil.copytree(bundle, tmp_path / "changed", ignore=shutil.ignore_patterns(".venv"))
+    # One package is enough.
+    [httptools] = [f"{pin}{hashes}\n" for pin, hashes in locked if pin.startswith("httptools==")]
+    (changed / "requirements.lock").write_text(re.sub(r"sha256:....", "sha256:0000", httptools))
+    done = subprocess.run([changed / "run", "install"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+    assert not (changed / ".venv").exists()
 
 
 def free_port() -> int:
@@ -175,6 +193,34 @@ def test_an_environment_that_cannot_be_made_leaves_nothing_behind(copied: Path, 
     assert not [path.name for path in copied.iterdir() if path.name.startswith(".venv")]
 
 
+def test_a_bundle_says_whether_it_is_healthy(copied: Path) -> None:
+    port = free_port()
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "SERVEFIT_PYTHON": sys.executable,
+        "PORT": str(port),
+        "http_proxy": "http://no",
+    }
+
+    def health() -> int:
+        command = [str(copied / "run"), "health"]
+        return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
+
+    assert health() != 0
+    with started(copied, port, environment=environment):
+        assert health() == 0
+
+
+@pytest.mark.usefixtures("kept")
+def test_where_no_index_can_be_asked_that_is_said_and_exported_all_the_same(servefit: Servefit, tmp_path: Path) -> None:
+    ended = servefit("export", "listed", "-o", tmp_path / "new", "--quiet", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    assert ended.status == 0
+    assert ended.stderr == (
+        "warning: requirements.lock has no digests: pip is told to ask no package index; "
+        "export again where pip reaches its package index, or with --wheels\n"
+    )
+
+
 def test_what_a_job_recommends_is_exported(servefit: Servefit, kept: dict[str, Any], tmp_path: Path) -> None:
     best = kept["recommendations"][0]
     folder = tmp_path / "bundle"
@@ -187,6 +233,9 @@ def test_what_a_job_recommends_is_exported(servefit: Servefit, kept: dict[str, A
     assert config.batch_delay_us == best["settings"]["batch_delay_us"]
     assert str(config.workers) == best["environment"]["MODEL_SERVER_WORKERS"]
     assert str(config.settings.threads) == best["environment"]["OMP_NUM_THREADS"]
+    [deployment, _] = yaml.safe_load_all((folder / "kubernetes.yaml").read_text())
+    resources = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert int(resources["requests"]["memory"].removesuffix("Mi")) < 1000, "two workers of a small model"
 
 
 @pytest.mark.usefixtures("kept")

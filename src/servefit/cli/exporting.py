@@ -22,7 +22,7 @@ from servefit.cli.deployments import (
     WorkersOption,
 )
 from servefit.cli.options import QuietOption, SecretOption, StorageOption, TrustOption
-from servefit.cli.output import Format, FormatOption, emit
+from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import saying
 from servefit.report.table import Table
 
@@ -54,6 +54,7 @@ def export(
 
     Example: servefit export fraud-20261124-120000 -o deploy/
     """
+    from servefit.search.bundle.lock import REMEDY
     from servefit.search.bundle.writing import check_free, write_bundle
 
     check_free(output)
@@ -74,6 +75,8 @@ def export(
     ).deployable(quiet=quiet)
     with saying(f"writing {output}" + (", and downloading packages" if wheels else ""), quiet=quiet):
         bundle = write_bundle(deployable, output, name=name, wheels=wheels)
+    if bundle.lock.reason is not None:
+        warn(f"requirements.lock has no digests: {bundle.lock.reason}; {REMEDY}")
     config = bundle.contents.config
     document = {
         "schema": 1,
@@ -90,6 +93,7 @@ def export(
         "model_digest": config.artifact.model_digest,
         "image": bundle.contents.image,
         "requirements": list(bundle.contents.pins),
+        "hashed": bundle.lock.reason is None,
         "size_bytes": bundle.size_bytes,
         "start": str(output / "run"),
     }

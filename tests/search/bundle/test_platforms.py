@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from configparser import RawConfigParser
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from servefit.backends.types import Target
+from servefit.search.bundle.writing import write_bundle
 from servefit.search.deploying import cpu_ranges
 
 if TYPE_CHECKING:
@@ -17,6 +19,23 @@ if TYPE_CHECKING:
 
     from servefit.search.bundle.writing import Bundle
     from servefit.search.deploying import Deployable
+
+
+@pytest.fixture(scope="module")
+def plain(deployable: Deployable, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of the deployable, written once for all who only read it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("PIP_FIND_LINKS", "")
+        return write_bundle(deployable, tmp_path_factory.mktemp("plain") / "bundle")
+
+
+@pytest.fixture
+def export(plain: Bundle, deployable: Deployable, tmp_path: Path) -> Export:
+    def give(*, of: Deployable = deployable, **options: Any) -> Bundle:
+        return plain if of is deployable and not options else write_bundle(of, tmp_path / "bundle", **options)
+
+    return give
 
 
 class Repeating(dict[str, Any]):
@@ -128,18 +147,18 @@ def container_of(manifest: Any) -> Any:
     return container
 
 
-@pytest.mark.parametrize("name", ["kserve.yaml", "kubernetes.yaml"])
 @pytest.mark.parametrize(("measured_mib", "requested_mib"), [(96, 160), (300, 450), (10**9, None)])
 def test_pods_request_the_memory_that_was_measured_and_some_more_up_to_that_of_the_profile(
-    export: Export, deployable: Deployable, name: str, measured_mib: int, requested_mib: int | None
+    export: Export, deployable: Deployable, measured_mib: int, requested_mib: int | None
 ) -> None:
     bundle = export(of=replace(deployable, used_bytes=measured_mib * 2**20))
     of_profile = deployable.profile.memory_bytes // 2**20
-    resources = container_of(manifests(bundle, name)[0])["resources"]
-    assert resources["limits"] == {"cpu": "1", "memory": f"{of_profile}Mi"}
-    assert resources["requests"] == {"cpu": "1", "memory": f"{requested_mib or of_profile}Mi"}
-    for file in (name, "README.md"):
-        assert f"{measured_mib:,} MiB" in (bundle.folder / file).read_text(), file
+    for name in ("kserve.yaml", "kubernetes.yaml"):
+        resources = container_of(manifests(bundle, name)[0])["resources"]
+        assert resources["limits"] == {"cpu": "1", "memory": f"{of_profile}Mi"}
+        assert resources["requests"] == {"cpu": "1", "memory": f"{requested_mib or of_profile}Mi"}
+    for name in ("kserve.yaml", "kubernetes.yaml", "README.md"):
+        assert f"{measured_mib:,} MiB" in (bundle.folder / name).read_text(), name
 
 
 @pytest.mark.parametrize("name", ["kserve.yaml", "kubernetes.yaml"])

@@ -20,7 +20,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
-from servefit.search.bundle.requirements import SERVING, lock, modules_of_pickle, requirements
+from servefit.search.bundle.lock import Lock
+from servefit.search.bundle.requirements import SERVING, modules_of_pickle, requirements
 
 if TYPE_CHECKING:
     from tests.search.bundle.conftest import CompiledWith, Export
@@ -151,7 +152,7 @@ def test_on_a_gpu_nothing_is_left_out(tmp_path: Path) -> None:
 
 def test_pip_takes_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "requirements.lock"
-    path.write_text(lock(requirements(artifact_of("onnxruntime", tmp_path))))
+    path.write_text(Lock(pins=requirements(artifact_of("onnxruntime", tmp_path)), reason="nobody was asked").text)
     command = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--dry-run", "--report", "-", "-q"]
     ended = subprocess.run([*command, "-r", path], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
