@@ -18,7 +18,7 @@ from servefit.profiler.http.asking import ask, get
 from servefit.profiler.http.destination import Destination
 from servefit.profiler.http.detection import detect
 from servefit.profiler.http.documents import Documents
-from servefit.profiler.http.reach import check_reach
+from servefit.profiler.http.reach import reach
 
 if TYPE_CHECKING:
     from servefit.backends.payload import Payload
@@ -74,8 +74,7 @@ def aim(
     """
     if protocol not in PROTOCOLS:
         raise SpecError.unknown("protocol", str(protocol), PROTOCOLS)
-    address = Address.parse(url)
-    is_here = check_reach(address, allow_remote=allow_remote)
+    address, is_here = reach(Address.parse(url), allow_remote=allow_remote, timeout_s=timeout_s)
     asking = _Asking(address=address, model=None if model is None else quote(model, safe=""), timeout_s=timeout_s)
     destination, sample = _aimed(asking, payload, protocol, seed)
     _check_answers(destination, sample.rows, rows_per_request, timeout_s)
@@ -96,7 +95,7 @@ class _Asking:
     timeout_s: float
 
     def detect(self, rows: np.ndarray = _PLACEHOLDER) -> Destination:
-        return detect(self.address.url, rows=rows, model=self.model, timeout_s=self.timeout_s)
+        return detect(self.address, rows=rows, model=self.model, timeout_s=self.timeout_s)
 
 
 def _aimed(asking: _Asking, payload: Any, protocol: str, seed: int) -> tuple[Destination, Payload]:
@@ -149,7 +148,6 @@ def _features(destination: Destination, timeout_s: float) -> int | None:
 
 def _destination(asking: _Asking, protocol: str, rows: np.ndarray) -> Destination:
     """Where rows go in ``protocol``. How a model's input is called is asked for where the protocol is given, too."""
-    url = asking.address.url
     match protocol:
         case "auto":
             return asking.detect(rows)
@@ -157,9 +155,9 @@ def _destination(asking: _Asking, protocol: str, rows: np.ndarray) -> Destinatio
             found = asking.detect(rows)
             if found.form == "open-inference":
                 return replace(found, form=protocol)
-            return Destination.of(url, protocol, model=asking.model)
+            return Destination.to(asking.address, protocol, model=asking.model)
         case "sagemaker-csv" | "sagemaker-json" | "json":
-            return Destination.of(url, protocol)
+            return Destination.to(asking.address, protocol)
     raise SpecError.unknown("protocol", protocol, PROTOCOLS)
 
 

@@ -1,4 +1,4 @@
-"""Where an endpoint is: a URL, taken apart and checked once."""
+"""Where an endpoint is: a URL, taken apart and checked once, and the address that its name led to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ _PATH = re.compile(r"[!-~]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """``host`` is a name or an address, without brackets; ``path`` begins with a slash and holds the query too."""
+    """``host`` is a name or an address, without brackets; ``path`` begins with a slash and holds the query too. ``ip``
+    is where connections go: ``host`` itself, or what it led to when it was looked up (``reach``), None before that."""
 
     scheme: Literal["http", "https"]
     host: str
     port: int
     path: str = "/"
+    ip: str | None = None
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -39,11 +41,25 @@ class Address:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not _PATH.fullmatch(path):
             raise SpecError("url", url, "holds what no URL may hold", remedy="write it like %20")
-        return cls(scheme=scheme, host=parts.hostname, port=_PORTS[scheme] if port is None else port, path=path)
+        return cls(
+            scheme=scheme,
+            host=parts.hostname,
+            port=_PORTS[scheme] if port is None else port,
+            path=path,
+            ip=parts.hostname if _is_numeric(parts.hostname) else None,
+        )
 
     def at(self, path: str) -> Address:
         """The same server at another ``path``."""
         return replace(self, path=path)
+
+    @property
+    def connects_to(self) -> tuple[str, int]:
+        """Address and port for a socket. No name is looked up on the way, so this raises RuntimeError for one that
+        nobody has looked up before."""
+        if self.ip is None:
+            raise RuntimeError(f"{self.host} has not been looked up")
+        return self.ip, self.port
 
     @property
     def authority(self) -> str:
@@ -60,7 +76,12 @@ class Address:
         """Whether requests stay on this machine for certain: the name is localhost, or an address of the loopback."""
         if self.host.lower() == "localhost":
             return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_numeric(self.host) and ipaddress.ip_address(self.host).is_loopback
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -60,7 +60,7 @@ def ask(address: Address, request: bytes, *, timeout_s: float) -> Answer:
     with ExitStack() as stack:
         try:
             connection: socket.socket = stack.enter_context(
-                socket.create_connection((address.host, address.port), timeout=timeout_s)
+                socket.create_connection(address.connects_to, timeout=timeout_s)
             )
             if address.scheme == "https":
                 context = ssl.create_default_context()

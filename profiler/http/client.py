@@ -75,7 +75,7 @@ class _Run:
         self._clients = setup.clients
         # Clients begin elsewhere in the payload, each.
         self._first = number * len(setup.requests) // setup.clients
-        self._pool = Pool(loop, setup.address, setup.host, timeout_s=setup.timeout_s)
+        self._pool = Pool(loop, setup.address, timeout_s=setup.timeout_s)
         self._connections: list[Connection] = []
         self._broken: asyncio.Future[Any] | None = None
         loop.set_exception_handler(self._raise)

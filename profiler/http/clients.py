@@ -7,7 +7,6 @@ caller chooses, outside of the server's where there are any, and nothing of them
 from __future__ import annotations
 
 import os
-import socket
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from servefit.profiler.driving.ending import Enough
     from servefit.profiler.driving.memory import SharedWords
     from servefit.profiler.envelope.types import Envelope
-    from servefit.profiler.http.address import Address
     from servefit.profiler.http.destination import Destination
     from servefit.profiler.http.servers import Server
     from servefit.profiler.stopping import StoppingConditions
@@ -72,12 +70,11 @@ def start_clients(
     up to ``connections`` connections. Who has not connected, or answered, after ``timeout_s`` has failed. A run may
     take its duration, ``timeout_s``, and ``grace_s`` more.
 
-    Raises MeasurementError where the name of the server leads nowhere, WorkerCrashed or TimedOut.
+    Raises WorkerCrashed or TimedOut.
     """
     clients = len(cpus)
     setup = Setup(
         address=destination.address,
-        host=_found(destination.address),
         requests=destination.requests(rows, rows_per_request=rows_per_request),
         clients=clients,
         timeout_s=timeout_s,
@@ -104,17 +101,6 @@ def start_clients(
             connections=connections,
             patience_s=timeout_s + grace_s,
         )
-
-
-def _found(address: Address) -> str:
-    """The numeric address of a server: looked up once, and not in the middle of a run."""
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise MeasurementError(
-            f"there is no server called {address.host}: {error.strerror}", remedy="correct the URL"
-        ) from error
-    return str(found[0][4][0])
 
 
 class HttpDriver:

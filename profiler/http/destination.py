@@ -29,11 +29,15 @@ class Destination:
 
     @classmethod
     def of(cls, url: str, form: Form, *, model: str | None = None) -> Destination:
-        """Where requests in ``form`` go on the server at ``url``: to the path that is given, else to the one that this
-        form is served at. Raises SpecError."""
+        """:meth:`to` the server at ``url``. Raises SpecError."""
+        return cls.to(Address.parse(url), form, model=model)
+
+    @classmethod
+    def to(cls, address: Address, form: Form, *, model: str | None = None) -> Destination:
+        """Where requests in ``form`` go on the server at ``address``: to the path that is given, else to the one that
+        this form is served at. Raises SpecError."""
         if form not in FORMS:
             raise SpecError.unknown("form", str(form), list(FORMS))
-        address = Address.parse(url)
         if address.path == "/" and form.startswith("sagemaker"):
             address = address.at("/invocations")
         if address.path == "/" and form.startswith("open-inference"):

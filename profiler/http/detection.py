@@ -7,27 +7,27 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 from servefit.errors import SpecError
-from servefit.profiler.http.address import Address
 from servefit.profiler.http.asking import ask, get, post
 from servefit.profiler.http.destination import DEFAULT_TENSOR, Destination
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from servefit.profiler.http.address import Address
+
 _MODEL_PATH = re.compile(r"(?P<model>/v2/models/(?P<name>[^/?]+)(/versions/[^/?]+)?)(/infer)?/?")
 _DATATYPES: dict[str, Literal["FP32", "FP64"]] = {"FP32": "FP32", "FP64": "FP64"}
 
 
-def detect(url: str, *, rows: np.ndarray, model: str | None = None, timeout_s: float = 10.0) -> Destination:
-    """How the server at ``url`` takes ``rows``, float32 (n, features).
+def detect(address: Address, *, rows: np.ndarray, model: str | None = None, timeout_s: float = 10.0) -> Destination:
+    """How the server at ``address``, which was looked up, takes ``rows``, float32 (n, features).
 
     The Open Inference Protocol, if the path is that of a model or GET /v2 answers; SageMaker's container contract, if
     the path is /invocations or GET /ping answers, with CSV unless the server takes the first row in JSON alone; else a
     POST of bare JSON rows to the path. ``model`` is the name of the model where the server has several.
 
-    Raises SpecError for a URL or a model that makes no sense, and MeasurementError where nobody answers.
+    Raises SpecError for a model that makes no sense, and MeasurementError where nobody answers.
     """
-    address = Address.parse(url)
     if named := _MODEL_PATH.fullmatch(address.path):
         return _open_inference(address.at(f"{named['model']}/infer"), named["name"], timeout_s)
     if address.path == "/":
@@ -76,8 +76,8 @@ def _only_model(address: Address, timeout_s: float) -> str:
 
 def _sagemaker(address: Address, rows: np.ndarray, timeout_s: float) -> Destination:
     for form in ("sagemaker-csv", "sagemaker-json"):
-        destination = Destination.of(address.url, form)
+        destination = Destination.to(address, form)
         (request,) = destination.requests(rows[:1])
         if ask(address, request, timeout_s=timeout_s).is_success:
             return destination
-    return Destination.of(address.url, "sagemaker-csv")
+    return Destination.to(address, "sagemaker-csv")

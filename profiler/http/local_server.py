@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.profiler.http.reach import found_addresses
+from servefit.profiler.http.reach import plain_ip
 from servefit.profiler.http.servers import UNKNOWN_USERS, Processes
 from servefit.profiler.telemetry import watching
 
@@ -60,7 +60,7 @@ def local_server(address: Address) -> LocalServer | None:
     """
     import psutil
 
-    wanted = found_addresses(address)
+    wanted = plain_ip(address.connects_to[0])
     listening: dict[int, str] = {}
     for one in psutil.net_connections(kind="tcp"):
         if one.status != psutil.CONN_LISTEN or not one.laddr or one.pid is None:
@@ -73,11 +73,10 @@ def local_server(address: Address) -> LocalServer | None:
     return LocalServer(listening[pids[0]], pids, cpus) if cpus else None
 
 
-def _takes(ip: str, wanted: tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]) -> bool:
-    """Whether who listens at ``ip`` takes connections to an address of ``wanted``."""
-    found = ipaddress.ip_address(ip.partition("%")[0])
-    plain = (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
-    return plain.is_unspecified or plain in wanted or any(one.is_unspecified for one in wanted)
+def _takes(ip: str, wanted: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether who listens at ``ip`` takes connections to ``wanted``."""
+    listening = plain_ip(ip)
+    return listening.is_unspecified or wanted.is_unspecified or listening == wanted
 
 
 def _family(pids: tuple[int, ...]) -> tuple[int, ...]:

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """``host`` is where ``address`` was found. ``requests`` are whole and rotate. There are ``clients`` clients.
-    ``timeout_s`` is for connecting and for every answer."""
+    """``requests`` are whole and rotate. There are ``clients`` clients. ``timeout_s`` is for connecting and for every
+    answer."""
 
     address: Address
-    host: str
     requests: tuple[bytes, ...]
     clients: int
     timeout_s: float

@@ -22,16 +22,16 @@ _AT_ONCE = 64
 
 
 class Pool:
-    """Connections to ``address``, which was found at ``host``. ``errors`` counts by kind, ``opened`` is how many were
-    ever open, ``most`` how many at the same time."""
+    """Connections to ``address``. ``errors`` counts by kind, ``opened`` is how many were ever open, ``most`` how many
+    at the same time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, address: Address, host: str, *, timeout_s: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: Address, *, timeout_s: float) -> None:
         self.errors: Counter[str] = Counter()
         self.opened = 0
         self.most = 0
         self._loop = loop
-        self._host, self._port = host, address.port
-        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._place = address.connects_to
+        self._family = socket.AF_INET6 if ":" in self._place[0] else socket.AF_INET
         self._server_name = address.host if address.scheme == "https" else None
         self._tls = None if self._server_name is None else ssl.create_default_context()
         self._timeout_s = timeout_s
@@ -95,7 +95,7 @@ class Pool:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._loop.sock_connect(raw, (self._host, self._port))
+                await self._loop.sock_connect(raw, self._place)
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(self._heads, side, raw if self._tls is None else None),
                     sock=raw,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(host_small: HostSmall, pay
 
 def test_a_certificate_is_checked(host_small: HostSmall, monkeypatch: pytest.MonkeyPatch) -> None:
     with host_small({"certificate": CERTIFICATE}) as hosted:
-        address = Address.parse(f"https://localhost:{hosted.port}/counted")
+        address = replace(Address.parse(f"https://localhost:{hosted.port}/counted"), ip="127.0.0.1")
         with pytest.raises(MeasurementError, match=r"certificate refused: self.signed"):
             get(address, timeout_s=5)
         monkeypatch.setenv("SSL_CERT_FILE", CERTIFICATE)

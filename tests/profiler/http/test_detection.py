@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from servefit.errors import MeasurementError, SpecError
+from servefit.profiler.http.address import Address
 from servefit.profiler.http.detection import detect
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def test_a_server_is_asked_what_it_speaks(
     host_small: HostSmall, facts: dict[str, Any], path: str, form: str, found_path: str
 ) -> None:
     with host_small(facts) as hosted:
-        found = detect(hosted.url + path, rows=ONE_ROW)
+        found = detect(Address.parse(hosted.url + path), rows=ONE_ROW)
     assert (found.form, found.address.path) == (form, found_path)
     if form == "open-inference":
         assert (found.model, found.tensor, found.datatype) == ("only", "rows", "FP64")
@@ -43,21 +44,21 @@ def test_a_server_is_asked_what_it_speaks(
 
 def test_a_model_that_is_not_served_is_said_to_be_missing(host_small: HostSmall) -> None:
     with host_small({"speaks": "open-inference"}) as hosted, pytest.raises(SpecError, match="other"):
-        detect(hosted.url, rows=ONE_ROW, model="other")
+        detect(Address.parse(hosted.url), rows=ONE_ROW, model="other")
 
 
 def test_nobody_there_is_an_error_in_one_line(host_small: HostSmall) -> None:
     with host_small({}) as hosted:
         url = hosted.url
     with pytest.raises(MeasurementError, match=r"does not answer: Connection refused"):
-        detect(url, rows=ONE_ROW)
+        detect(Address.parse(url), rows=ONE_ROW)
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(host_small: HostSmall) -> None:
     with host_small({"act": "hang"}) as hosted, pytest.raises(MeasurementError, match="does not answer: timed out"):
-        detect(f"{hosted.url}/invocations", rows=ONE_ROW, timeout_s=0.2)
+        detect(Address.parse(f"{hosted.url}/invocations"), rows=ONE_ROW, timeout_s=0.2)
 
 
 def test_garbage_is_not_taken_for_an_answer(host_small: HostSmall) -> None:
     with host_small({"act": "garbage"}) as hosted, pytest.raises(MeasurementError, match="does not answer"):
-        detect(f"{hosted.url}/invocations", rows=ONE_ROW)
+        detect(Address.parse(f"{hosted.url}/invocations"), rows=ONE_ROW)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from servefit.errors import MeasurementError, SpecError, WorkerCrashed
+from servefit.profiler.aiming import aim
 from servefit.profiler.deciding import run_valid
 from servefit.profiler.http.clients import start_clients
 from servefit.profiler.http.destination import Destination
@@ -130,12 +131,8 @@ class Counting:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_server_without_a_name_is_refused(payload_rows: np.ndarray, scheme: str) -> None:
-    destination = Destination.of(f"{scheme}://no-such-host.invalid/", "json")
-    with (
-        pytest.raises(MeasurementError, match=r"there is no server called no-such-host.invalid"),
-        start_clients(destination, payload_rows, UnseenServer(), cpus=(FIRST_CPU,)),
-    ):
-        pass
+    with pytest.raises(MeasurementError, match=r"there is no server called no-such-host.invalid"):
+        aim(f"{scheme}://no-such-host.invalid/", payload=payload_rows)
 
 
 def test_nobody_there_is_refused_in_one_line(payload_rows: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from servefit.profiler.http.clients import start_clients
 from servefit.profiler.http.destination import Destination
 from servefit.profiler.http.endpoint_driver import EndpointDriver, as_seen
 from servefit.profiler.http.local_server import local_server
+from servefit.profiler.http.reach import reach
 from servefit.profiler.telemetry import TelemetryPoint
 from servefit.profiler.traffic import ClosedLoop
 from servefit.profiler.types import ClientRecord, Run, Samples
@@ -34,7 +35,7 @@ def test_the_processes_that_listen_are_found_with_their_children_and_their_cpus(
     host_small: HostSmall, host: str
 ) -> None:
     with host_small({"forks": True}, cpus=(LAST_CPU,)) as hosted:
-        server = local_server(Address.parse(f"http://{host}:{hosted.port}/"))
+        server = local_server(reach(Address.parse(f"http://{host}:{hosted.port}/"), allow_remote=False).address)
         assert server is not None
         assert server.listening == (hosted.pids[0],)
         assert server.cpus == {LAST_CPU}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from servefit.errors import MeasurementError
+from servefit.profiler.http.address import Address
 from servefit.profiler.http.clients import start_clients
 from servefit.profiler.http.destination import Destination
 from servefit.profiler.http.servers import UnseenServer
@@ -28,7 +30,8 @@ def test_a_server_whose_certificate_is_trusted_is_measured(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", CERTIFICATE)
     with host_small({"certificate": CERTIFICATE}, cpus=(LAST_CPU,)) as hosted:
-        destination = Destination.of(f"https://localhost:{hosted.port}/", "json")
+        address = replace(Address.parse(f"https://localhost:{hosted.port}/"), ip="127.0.0.1")
+        destination = Destination.to(address, "json")
         with start_clients(destination, payload_rows, UnseenServer(), cpus=(FIRST_CPU,)) as driver:
             run = driver.run(SHORT)
     assert run.client is not None
@@ -38,7 +41,8 @@ def test_a_server_whose_certificate_is_trusted_is_measured(
 
 def test_any_other_is_refused_with_the_reason(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with host_small({"certificate": CERTIFICATE}, cpus=(LAST_CPU,)) as hosted:
-        destination = Destination.of(f"https://localhost:{hosted.port}/", "json")
+        address = replace(Address.parse(f"https://localhost:{hosted.port}/"), ip="127.0.0.1")
+        destination = Destination.to(address, "json")
         with (
             start_clients(destination, payload_rows, UnseenServer(), cpus=(FIRST_CPU,)) as driver,
             pytest.raises(MeasurementError, match=r"answers no request: certificate refused: self.signed"),
