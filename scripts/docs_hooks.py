@@ -27,6 +27,7 @@ ADDED = {
     "benchmarks.md": ROOT / "benchmarks/README.md",
     "changelog.md": ROOT / "CHANGELOG.md",
     "contributing.md": ROOT / "CONTRIBUTING.md",
+    "security.md": ROOT / "SECURITY.md",
 }
 """Pages of the site that are kept elsewhere in the repository."""
 

@@ -49,7 +49,7 @@ def text_of(page: Path) -> str:
 
 def test_every_page_is_there(site: Path) -> None:
     sources = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
-    elsewhere = {Path(f"{name}.html") for name in ("benchmarks", "changelog", "contributing")}
+    elsewhere = {Path(f"{name}.html") for name in ("benchmarks", "changelog", "contributing", "security")}
     built = {path.relative_to(site) for path in site.rglob("*.html")}
     assert built - {Path("404.html")} == sources | elsewhere
 

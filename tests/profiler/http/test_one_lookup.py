@@ -20,7 +20,7 @@ from servefit.profiler.loading import clients_at, place_clients
 from servefit.profiler.traffic import ClosedLoop
 
 if TYPE_CHECKING:
-    from tests.conftest import HttpServer
+    from tests.profiler.conftest import HostSmall
 
 ELSEWHERE = "192.0.2.77"
 NAME = "rebinding.test"
@@ -75,11 +75,11 @@ def lookups_of_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 
 def test_everything_goes_to_the_address_that_was_checked(
-    http_server: HttpServer, names: Names, lookups_of_children: Callable[[], set[str]]
+    host_small: HostSmall, names: Names, lookups_of_children: Callable[[], set[str]]
 ) -> None:
     asked = names(["127.0.0.1"], [ELSEWHERE])
-    with http_server(lambda path, _: (404 if path == "/v2" else 200, b"[0.5]", {})) as url:
-        aimed = aim(url.replace("127.0.0.1", NAME), payload=ROWS, timeout_s=2)
+    with host_small({"speaks": "sagemaker"}) as hosted:
+        aimed = aim(hosted.url.replace("127.0.0.1", NAME), payload=ROWS, timeout_s=2)
         placement = place_clients(aimed, describe_host())
         with clients_at(aimed, placement, timeout_s=2) as driver:
             run = driver.run(ClosedLoop.constant(users=1, duration_s=0.2))
@@ -96,17 +96,17 @@ def test_a_name_that_nobody_has_looked_up_is_looked_up_by_no_connection(names: N
     assert asked == []
 
 
-def test_of_several_addresses_the_first_that_answers_gets_everything(http_server: HttpServer, names: Names) -> None:
+def test_of_several_addresses_the_first_that_answers_gets_everything(host_small: HostSmall, names: Names) -> None:
     names(["::1", "127.0.0.1"])
-    with http_server(lambda path, _: (404 if path == "/v2" else 200, b"[0.5]", {})) as url:
-        aimed = aim(url.replace("127.0.0.1", NAME), payload=ROWS, timeout_s=2)
+    with host_small({"speaks": "sagemaker"}) as hosted:
+        aimed = aim(hosted.url.replace("127.0.0.1", NAME), payload=ROWS, timeout_s=2)
         with clients_at(aimed, place_clients(aimed, describe_host()), timeout_s=2) as driver:
             run = driver.run(ClosedLoop.constant(users=1, duration_s=0.1))
     assert aimed.destination.address.ip == "127.0.0.1"
     assert (run.samples.ended_ns() > 0).all()
 
 
-def test_all_of_several_addresses_have_to_be_this_machine(http_server: HttpServer, names: Names) -> None:
+def test_all_of_several_addresses_have_to_be_this_machine(names: Names) -> None:
     names(["127.0.0.1", ELSEWHERE])
-    with http_server(lambda *_: (200, b"", {})) as url, pytest.raises(SpecError, match="is not this machine, but 192"):
-        aim(url.replace("127.0.0.1", NAME), payload=ROWS)
+    with pytest.raises(SpecError, match=r"is not this machine, but 192\.0\.2\.77"):
+        aim(f"http://{NAME}:8080/", payload=ROWS)
