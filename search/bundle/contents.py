@@ -47,6 +47,11 @@ class Contents:
         return plain[:40].strip("-")
 
     @property
+    def secret(self) -> str:
+        """What the secrets are called in Kubernetes."""
+        return f"{self.label}-env"
+
+    @property
     def image(self) -> str:
         """The image, tagged by the content of the model."""
         return f"{self.label}:{self.deployable.model.digest[:12]}"

@@ -88,7 +88,7 @@ _COMMENT_WIDTH = 100
 _REFERENCE = """\
   - name: {name}
     valueFrom:
-      secretKeyRef: {{name: {label}, key: {name}}}
+      secretKeyRef: {{name: {secret}, key: {name}}}
 """
 
 _CONTAINER = """\
@@ -162,7 +162,7 @@ def _container(contents: Contents, environment: dict[str, str]) -> str:
         environment="".join(
             [
                 *(f"  - name: {_text(name)}\n    value: {_text(value)}\n" for name, value in variables.items()),
-                *(_REFERENCE.format(name=name, label=contents.label) for name in contents.secrets),
+                *(_REFERENCE.format(name=name, secret=contents.secret) for name in contents.secrets),
             ]
         ),
         why=fill(

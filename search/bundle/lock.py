@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -20,7 +19,6 @@ from servefit.search.bundle.requirements import platform_name, python_version
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-_AT_ONCE = 8
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 REMEDY = "export again where pip reaches its package index, or with --wheels"
@@ -43,8 +41,7 @@ class Lock:
                 return cls(pins=pins, reason="pip is told to ask no package index")
             index = PackageIndex(settings)
             linked = list(index.linked_files())
-            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="servefit-index") as pool:
-                found = list(pool.map(lambda pin: [*linked, *index.files(pin.partition("==")[0])], pins))
+            found = [[*linked, *index.files(pin.partition("==")[0])] for pin in pins]
         except (PipUnknown, IndexUnreachable) as error:
             return cls(pins=pins, reason=error.message)
         return cls._of_files(pins, found)

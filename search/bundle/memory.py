@@ -12,7 +12,7 @@ HEADROOM = 1.5
 """A few minutes of load do not show all that hours of it take."""
 
 LEAST_HEADROOM_MIB = 64
-"""A supervisor is a Python of 30 MiB, which workers that are measured without HTTP do not have; and the buffers of a
+"""A supervisor is a Python of 20 MiB, which workers that are measured without HTTP do not have; and the buffers of a
 worker grow with what it is sent."""
 
 _MEBIBYTE = 2**20

@@ -24,7 +24,7 @@ _MANIFEST = """\
 apiVersion: v1
 kind: Secret
 metadata:
-  name: {label}
+  name: {name}
 type: Opaque
 data:
 {data}"""
@@ -53,7 +53,7 @@ def _apart(character: str) -> str:
     return '"\\\\"' if character == "\\" else f'"{character}"'
 
 
-def secret_manifest(secrets: Mapping[str, str], label: str) -> str:
-    """The text of secret.yaml."""
-    data = "".join(f"  {name}: {b64encode(value.encode()).decode()}\n" for name, value in secrets.items())
-    return _MANIFEST.format(file=MANIFEST, label=label, data=data)
+def secret_manifest(secrets: Mapping[str, str], name: str) -> str:
+    """The text of secret.yaml, for a Secret called ``name``."""
+    data = "".join(f"  {key}: {b64encode(value.encode()).decode()}\n" for key, value in secrets.items())
+    return _MANIFEST.format(file=MANIFEST, name=name, data=data)

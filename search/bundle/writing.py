@@ -150,7 +150,7 @@ def _fill(contents: Contents, folder: Path, *, wheels: bool) -> Lock:
     }
     if contents.secrets:
         texts[VARIABLES] = variables_file(contents.secrets)
-        texts[MANIFEST] = secret_manifest(contents.secrets, contents.label)
+        texts[MANIFEST] = secret_manifest(contents.secrets, contents.secret)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / _DESCRIPTION).write_bytes(contents.config.document())

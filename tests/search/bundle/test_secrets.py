@@ -102,11 +102,11 @@ def test_the_image_holds_none_and_is_told_them_when_it_runs(bundle: Bundle) -> N
 @pytest.mark.parametrize("name", ["kserve.yaml", "kubernetes.yaml"])
 def test_pods_find_them_in_a_secret_of_the_cluster(bundle: Bundle, name: str) -> None:
     [secret] = manifests(bundle, "secret.yaml")
-    assert (secret["kind"], secret["metadata"]["name"]) == ("Secret", "fraud-v2")
+    assert (secret["kind"], secret["metadata"]["name"]) == ("Secret", "fraud-v2-env")
     assert {name: b64decode(value).decode() for name, value in secret["data"].items()} == VALUES
     variables: dict[str, Any] = {one.pop("name"): one for one in container_of(manifests(bundle, name)[0])["env"]}
     for variable in VALUES:
-        assert variables[variable] == {"valueFrom": {"secretKeyRef": {"name": "fraud-v2", "key": variable}}}
+        assert variables[variable] == {"valueFrom": {"secretKeyRef": {"name": "fraud-v2-env", "key": variable}}}
     assert variables["GREETING"] == {"value": "hello"}
 
 
