@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,22 @@ Export = Callable[..., Bundle]
 CompiledWith = Callable[[str], Deployable]
 
 
+@contextmanager
+def no_package_index() -> Iterator[None]:
+    """pip asks nobody meanwhile, and nothing else is known of how it is set up here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PIP_")]:
+            patch.delenv(name)
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        patch.setenv("PIP_NO_INDEX", "1")
+        yield
+
+
 @pytest.fixture(autouse=True)
-def no_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip asks nobody unless a test says so, and nothing else is known of how it is set up here."""
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
+def nobody_is_asked() -> Iterator[None]:
+    """Unless a test says so."""
+    with no_package_index():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +70,19 @@ def export(deployable: Deployable, tmp_path: Path) -> Export:
         return write_bundle(of, tmp_path / "bundle" if folder is None else folder, **options)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def plain(deployable: Deployable, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of the deployable, written once for all who only read it."""
+    with no_package_index():
+        return write_bundle(deployable, tmp_path_factory.mktemp("plain") / "bundle")
+
+
+@pytest.fixture
+def copied(plain: Bundle, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    return shutil.copytree(plain.folder, tmp_path / "copied")
 
 
 @pytest.fixture(scope="session")

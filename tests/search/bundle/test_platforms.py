@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from servefit.search.deploying import Deployable
 
 
-@pytest.fixture(scope="module")
-def plain(deployable: Deployable, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The bundle of the deployable, written once for all who only read it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PIP_NO_INDEX", "1")
-        patch.setenv("PIP_FIND_LINKS", "")
-        return write_bundle(deployable, tmp_path_factory.mktemp("plain") / "bundle")
-
-
 @pytest.fixture
 def export(plain: Bundle, deployable: Deployable, tmp_path: Path) -> Export:
     def give(*, of: Deployable = deployable, **options: Any) -> Bundle:

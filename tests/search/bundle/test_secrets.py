@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from base64 import b64decode, b64encode
 from dataclasses import replace
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.search.bundle.conftest import no_package_index
 from tests.search.bundle.test_platforms import container_of, dockerfile, manifests, service_of
 
 from servefit.backends.secret import hidden_environment
 from servefit.errors import SpecError
 from servefit.search.bundle.secret_files import variables_file
+from servefit.search.bundle.writing import write_bundle
 
 if TYPE_CHECKING:
     from tests.search.bundle.conftest import Export
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 VALUES = {"API_TOKEN": "hunter2 'of' \"the\" \\first\\ $HOME `id` #", "MINE": "line one\nline two"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def secretive(deployable: Deployable) -> Deployable:
     """A deployable with two secrets, and a variable that is none."""
     environment = hidden_environment({"GREETING": "hello", **VALUES}, {"MINE"})
@@ -34,18 +37,20 @@ def secretive(deployable: Deployable) -> Deployable:
     return replace(deployable, configuration=configuration)
 
 
-@pytest.fixture
-def bundle(export: Export, secretive: Deployable) -> Bundle:
-    return export(of=secretive)
+@pytest.fixture(scope="module")
+def bundle(secretive: Deployable, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Its bundle, written once: nobody changes it."""
+    with no_package_index():
+        return write_bundle(secretive, tmp_path_factory.mktemp("secretive") / "bundle")
 
 
-def started(bundle: Bundle, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def started(folder: Path, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The bundle, whose interpreter says what the secrets are instead of serving."""
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\nprintf "%s|%s" "$API_TOKEN" "$MINE"\n')
     python.chmod(0o755)
     return subprocess.run(
-        [bundle.folder / "run"],
+        [folder / "run"],
         env={"PATH": "/usr/bin:/bin", "SERVEFIT_PYTHON": str(python), **environment},
         capture_output=True,
         text=True,
@@ -64,23 +69,23 @@ def test_they_are_in_two_files_that_are_their_owners_alone(bundle: Bundle) -> No
     assert {path.stat().st_mode & 0o777 for path in holding} == {0o600}
 
 
-def test_a_bundle_without_secrets_has_neither(export: Export) -> None:
-    assert not {"secrets.env", "secret.yaml"} & set(export().files)
+def test_a_bundle_without_secrets_has_neither(plain: Bundle) -> None:
+    assert not {"secrets.env", "secret.yaml"} & set(plain.files)
 
 
 def test_run_hands_them_to_the_endpoint(bundle: Bundle, tmp_path: Path) -> None:
-    ended = started(bundle, tmp_path)
+    ended = started(bundle.folder, tmp_path)
     assert ended.stdout == "|".join(VALUES.values()), ended.stderr
 
 
 def test_the_environment_has_the_last_word(bundle: Bundle, tmp_path: Path) -> None:
-    assert started(bundle, tmp_path, API_TOKEN="another").stdout == f"another|{VALUES['MINE']}"
+    assert started(bundle.folder, tmp_path, API_TOKEN="another").stdout == f"another|{VALUES['MINE']}"
 
 
 def test_without_the_file_the_environment_says_them_or_it_does_not_start(bundle: Bundle, tmp_path: Path) -> None:
-    (bundle.folder / "secrets.env").unlink()
-    assert started(bundle, tmp_path, API_TOKEN="a", MINE="b").stdout == "a|b"
-    ended = started(bundle, tmp_path, API_TOKEN="a")
+    without = shutil.copytree(bundle.folder, tmp_path / "without", ignore=shutil.ignore_patterns("secrets.env"))
+    assert started(without, tmp_path, API_TOKEN="a", MINE="b").stdout == "a|b"
+    ended = started(without, tmp_path, API_TOKEN="a")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "run: MINE is not set: it is a secret, and belongs into the environment or secrets.env\n"
 

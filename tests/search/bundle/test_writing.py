@@ -18,7 +18,6 @@ from servefit.serving.config import EndpointConfig
 if TYPE_CHECKING:
     from tests.search.bundle.conftest import Export
 
-    from servefit.search.bundle.writing import Bundle
     from servefit.search.deploying import Deployable
 
 PACKAGE = Path(servefit.__file__).parent
@@ -176,55 +175,44 @@ def test_the_run_script_says_in_one_line_that_there_is_no_python(export: Export,
     assert not (bundle.folder / ".venv").exists()
 
 
-def started(bundle: Bundle, *arguments: str, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
+def started(folder: Path, *, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
     """The bundle, with a Python that succeeds at once in whatever it is told."""
-    return subprocess.run(
-        [bundle.folder / "run", *arguments],
-        env={"PATH": path, "SERVEFIT_PYTHON": "/bin/true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"PATH": path, "SERVEFIT_PYTHON": "/bin/true"}
+    return subprocess.run([folder / "run"], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_bundle_that_is_as_it_was_exported_starts(export: Export) -> None:
-    ended = started(export())
+def test_a_bundle_that_is_as_it_was_exported_starts(copied: Path) -> None:
+    ended = started(copied)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", ["artifact/model.ubj", "model/Fraud_v2.ubj", "lib/servefit/serving/worker.py"])
 @pytest.mark.parametrize("is_there", [True, False], ids=["changed", "gone"])
-def test_one_whose_artifact_model_or_code_is_not_does_not_start(export: Export, name: str, is_there: bool) -> None:
-    bundle = export()
-    file = bundle.folder / name
-    content = bytearray(file.read_bytes())
-    file.unlink()
+def test_one_whose_artifact_model_or_code_is_not_does_not_start(copied: Path, name: str, is_there: bool) -> None:
+    content = bytearray((copied / name).read_bytes())
+    (copied / name).unlink()
     if is_there:
         content[len(content) // 2] ^= 1
-        file.write_bytes(content)
-    ended = started(bundle)
+        (copied / name).write_bytes(content)
+    ended = started(copied)
     assert ended.returncode == 2
     assert ended.stderr == f"run: {name} is not what was exported; copy the bundle again, or export it anew\n"
-    assert not (bundle.folder / ".venv").exists()
+    assert not (copied / ".venv").exists()
 
 
-def test_one_that_cannot_be_checked_does_not_start_either(export: Export, tmp_path: Path) -> None:
-    bundle = export()
+def test_one_that_cannot_be_checked_does_not_start_either(copied: Path, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for tool in ("dirname", "readlink"):
         (tmp_path / "bin" / tool).symlink_to(f"/usr/bin/{tool}")
-    for ended in (started(bundle, path=str(tmp_path / "bin")), _without(bundle, "SHA256SUMS")):
+    without_a_tool = started(copied, path=str(tmp_path / "bin"))
+    (copied / "SHA256SUMS").unlink()
+    for ended in (without_a_tool, started(copied)):
         assert ended.returncode == 2
         assert ended.stderr == "run: SHA256SUMS cannot be checked: it is missing or damaged, or there is no sha256sum\n"
-
-
-def _without(bundle: Bundle, name: str) -> subprocess.CompletedProcess[str]:
-    (bundle.folder / name).unlink()
-    return started(bundle)
 
 
 def test_a_model_may_be_called_anything(export: Export, deployable: Deployable, tmp_path: Path) -> None:
     odd = tmp_path / "my model\n\\2 *.ubj"
     odd.write_bytes(deployable.model.file.read_bytes())
     bundle = export(of=replace(deployable, model=replace(deployable.model, file=odd)))
-    assert started(bundle).returncode == 0
+    assert started(bundle.folder).returncode == 0
