@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from servefit.backends.types import Backend
 
 MANIFEST = "artifact.json"
-SCHEMA = 1
+SCHEMA = 2
+"""Raise it when artifacts that are kept are not to be used any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def store(key: str, fill: Callable[[Path], tuple[Artifact, Mapping[str, Any]]]) 
 def add_payload(entry: Entry, digest: str, found: Mapping[str, Any]) -> Entry:
     """Keep what the check on one more payload found. Raises StateError."""
     payloads = {**entry.payloads, digest: dict(found)}
-    state.write_atomically(_payloads_file(entry.key), json.dumps(payloads).encode())
+    state.write_sealed(_payloads_file(entry.key), json.dumps(payloads).encode())
     return Entry(key=entry.key, artifact=entry.artifact, report=entry.report, payloads=payloads)
 
 
@@ -102,14 +103,11 @@ def _folder(key: str) -> Path:
 
 
 def _payloads_file(key: str) -> Path:
-    return state.state_folder("artifacts") / f"{key}.payloads.json"
+    return state.state_folder("artifacts") / f"{key}.payloads"
 
 
 def _entry(key: str, manifest: Mapping[str, Any]) -> Entry:
-    try:
-        payloads = json.loads(_payloads_file(key).read_bytes())
-    except (FileNotFoundError, ValueError):
-        payloads = {}
+    payloads = json.loads(state.read_sealed(_payloads_file(key)) or b"{}")
     artifact = Artifact(
         backend=manifest["backend"],
         backend_version=manifest["backend_version"],

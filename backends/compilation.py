@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from servefit import state
 from servefit.backends import cache
 from servefit.backends.model import Model
+from servefit.backends.model.loading import as_kept
 from servefit.backends.parity import Agreement
 from servefit.backends.registry import backend as find_backend
 from servefit.backends.types import Artifact, Predictor, Settings, Target
@@ -70,7 +71,7 @@ def compile_model(
     failed, ran out of time or memory), OutputMismatch, StateError, and what ``Model.load`` raises.
     """
     target = Target.named(target)
-    model = model if isinstance(model, Model) else Model.load(model)
+    model = as_kept(model) if isinstance(model, Model) else Model.load(model)
     chosen, version = _usable(model, backend, target)
     key = cache.artifact_key(model, chosen, version, target)
     digest = "" if payload is None else sha256(payload.rows.tobytes()).hexdigest()

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
+from servefit.backends.model.keeping import content_as_named
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
@@ -83,7 +86,7 @@ def _splits_of(model: Model) -> dict[int, _Splits]:
     """The splits of every feature that has some."""
     if model.splits is None:
         return {}
-    with np.load(model.splits, allow_pickle=False) as stored:
+    with np.load(BytesIO(content_as_named(model.splits)), allow_pickle=False) as stored:
         finite = np.abs(stored["split_thresholds"]) <= _FLOAT32_MAX
         thresholds = stored["split_thresholds"][finite].astype(np.float32)
         threshold_features = stored["split_features"][finite]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.keeping import unchanged
 from servefit.backends.reference import reference_predictions
 from servefit.backends.registry import backend
 from servefit.backends.types import Artifact, Settings, Target
@@ -21,13 +22,16 @@ SINGLE_ROWS = 16
 
 
 def compile_artifact(name: str, model: Model, target: Target, folder: Path) -> Mapping[str, Any]:
-    """Have the backend ``name`` compile ``model`` into ``folder``; give the artifact's facts. Raises CompileFailed."""
-    return dict(backend(name).compile(model, target, folder))
+    """Have the backend ``name`` compile ``model`` into ``folder``; give the artifact's facts. Raises CompileFailed, and
+    CorruptModel where the model's file is not what it was, or does not stay so."""
+    with unchanged(model.file, model.digest):
+        return dict(backend(name).compile(model, target, folder))
 
 
 def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What the model's own library predicts for each set of rows."""
-    return [reference_predictions(model, rows) for rows in sets]
+    """What the model's own library predicts for each set of rows. Raises CorruptModel as ``compile_artifact``."""
+    with unchanged(model.file, model.digest):
+        return [reference_predictions(model, rows) for rows in sets]
 
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

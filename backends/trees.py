@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.keeping import content_as_named
 from servefit.backends.model.types import Format, Library, Model, Task
 from servefit.backends.types import Availability
 from servefit.errors import CompileFailed
@@ -154,7 +156,7 @@ def category_facts(model: Model) -> dict[str, Any]:
     """What ``WholeCategories`` has to know about ``model``, as JSON values."""
     categorical = []
     if model.splits is not None:
-        with np.load(model.splits, allow_pickle=False) as splits:
+        with np.load(BytesIO(content_as_named(model.splits)), allow_pickle=False) as splits:
             categorical = np.unique(splits["category_features"]).tolist()
     return {"categorical_features": categorical, "negative_fractions_are_zero": model.library is not Library.XGBOOST}
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 300.0
+_SCHEMA = 2
+"""Raise it when predictions that are kept are not to be used any more."""
 DRAWN_ROWS, MAX_PAYLOAD_ROWS = 1024, 4096
 """A longer payload is checked on so many of its rows, evenly spaced."""
 ROWS_WITHOUT_TREES = 32
@@ -103,20 +105,20 @@ def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray
         for nth, predictions in zip(unknown, predicted, strict=True):
             content = io.BytesIO()
             np.save(content, predictions, allow_pickle=False)
-            state.write_atomically(files[nth], content.getvalue())
+            state.write_sealed(files[nth], content.getvalue())
             kept[nth] = predictions
     return [predictions for predictions in kept if predictions is not None]
 
 
 def _reference_file(model: Model, rows: np.ndarray) -> Path:
     version = find_backend(model.reference).probe().version
-    identity = f"{model.digest} {model.reference} {version} {rows.shape} ".encode()
-    return state.state_folder("references") / f"{sha256(identity + rows.tobytes()).hexdigest()[:40]}.npy"
+    identity = f"{_SCHEMA} {model.digest} {model.reference} {version} {rows.shape} ".encode()
+    return state.state_folder("references") / sha256(identity + rows.tobytes()).hexdigest()[:40]
 
 
 def _read(path: Path) -> np.ndarray | None:
-    try:
-        predictions: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    content = state.read_sealed(path)
+    if content is None:
         return None
+    predictions: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
     return predictions

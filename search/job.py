@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.errors import CorruptModel, SpecError
+from servefit.errors import SpecError
 from servefit.search.explaining import Why, why
 from servefit.search.notes import job_warnings, with_speedups
 from servefit.search.pareto import pareto_front
@@ -259,11 +259,11 @@ def name_after(source: Any) -> str:
 
 
 def check_unchanged(model: Model) -> None:
-    """Raise CorruptModel unless the model's file is what it was when it was opened."""
-    from servefit.backends.model.loading import file_digest
+    """Make sure that the model's file is what it was when it was opened, or put it back. Raises CorruptModel where
+    nobody has it any more, and StateError."""
+    from servefit.backends.model.loading import check_kept
 
-    if not model.file.is_file() or file_digest(model.file) != model.digest:
-        raise CorruptModel(model.file, "it is gone, or not what it was when it was measured")
+    check_kept(model)
 
 
 def job_folder(name: str) -> Path:

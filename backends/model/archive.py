@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import shutil
-import tarfile
-import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
 
+from servefit.backends.model.file_kinds import FileKind, kind_of_folder
 from servefit.backends.model.formats import model_format
-from servefit.errors import CorruptModel, UnsupportedModel
+from servefit.backends.model.tar import BrokenArchive, Member, TarReader
+from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 from servefit.state import writing
 
 MAX_UNPACKED_BYTES = 16 * 2**30
@@ -19,6 +17,8 @@ MAX_MEMBERS = 10_000
 # A model compresses several times; a bomb a thousand times. Small archives may do as they like.
 _MAX_RATIO = 200
 _ALWAYS_ALLOWED_BYTES = 64 * 2**20
+# A path has 4,096 bytes at most on Linux, the folder's own included, and a part of it 255.
+_MAX_NAME_BYTES, _MAX_PART_BYTES = 1000, 200
 
 
 def unpack(path: Path, folder: Path) -> None:
@@ -29,41 +29,38 @@ def unpack(path: Path, folder: Path) -> None:
     """
     budget = min(MAX_UNPACKED_BYTES, max(_ALWAYS_ALLOWED_BYTES, _MAX_RATIO * path.stat().st_size))
     try:
-        with tarfile.open(path, mode="r:gz") as archive:
+        with path.open("rb") as stream:
+            archive = TarReader(stream, budget)
             for count, member in enumerate(archive, start=1):
                 if count > MAX_MEMBERS:
                     raise CorruptModel(path, f"the archive has more than {MAX_MEMBERS} members")
-                if member.isdir():
-                    continue
-                target = folder / _safe_name(path, member)
-                if target.exists() or any(parent.is_file() for parent in target.parents):
-                    raise CorruptModel(path, f"the archive holds two files called {member.name!r:.80}")
-                budget -= member.size
-                if budget < 0:
-                    raise CorruptModel(path, "the archive unpacks to far more than a model would")
-                content = archive.extractfile(member)
-                if content is not None:
-                    _write(content, target)
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise CorruptModel(path, f"it is no complete .tar.gz archive ({str(error).lower()})") from error
+                if not member.is_folder:
+                    _write(archive.content(), _place(path, member, folder))
+    except BrokenArchive as error:
+        raise CorruptModel(path, str(error)) from error
 
 
 def find_model(folder: Path) -> Path:
     """The one file in ``folder``, at any depth, that is in a model format. Hidden files do not count.
 
-    Raises CorruptModel when there is none, UnsupportedModel when there are several.
+    Raises CorruptModel where there is none, and UnsupportedModel where there are several or it is not supported.
     """
     files = visible_files(folder)
-    if len(files) == 1:
-        model_format(files[0])  # Its own error says more than that there is no model.
-        return files[0]
-    candidates = [file for file in files if _is_model(file)]
-    if not candidates:
+    refused = {file: error for file in files if (error := _refusal(file)) is not None}
+    servable = [file for file in files if file not in refused]
+    unsupported = [error for error in refused.values() if isinstance(error, UnsupportedModel)]
+    if not servable:
+        if (kind := _kind_of_folder(folder, files)) is not None:
+            raise UnsupportedModel(f"{folder} is {kind.what}", remedy=kind.to_serve)
+        if unsupported or len(files) == 1:
+            raise next(iter(unsupported or refused.values()))
         raise CorruptModel(folder, f"none of its {len(files)} files is a model" if files else "it holds no files")
-    if len(candidates) > 1:
+    if len(servable) + len(unsupported) > 1:
+        # The user should hear that there are others, also of those that are not supported.
+        candidates = [file for file in files if not isinstance(refused.get(file), CorruptModel)]
         names = ", ".join(str(file.relative_to(folder)) for file in candidates[:5])
         raise UnsupportedModel(f"{len(candidates)} models in one place ({names})", remedy="name the one to serve")
-    return candidates[0]
+    return servable[0]
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -78,27 +75,45 @@ def visible_files(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.is_file())
 
 
-def _is_model(file: Path) -> bool:
+def _refusal(file: Path) -> ModelError | None:
+    """Why ``file`` is no model that servefit takes; None where it is one."""
     try:
         model_format(file)
-    except UnsupportedModel:
-        return True  # A model all the same: the user should hear that there are two.
-    except CorruptModel:
-        return False
-    return True
+    except ModelError as error:
+        return error
+    return None
 
 
-def _safe_name(path: Path, member: tarfile.TarInfo) -> PurePosixPath:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts or not name.name or any(len(part) > 200 for part in name.parts):
-        raise CorruptModel(path, f"the archive holds a name that is not safe to unpack: {member.name!r:.80}")
-    if not member.isreg():
-        raise CorruptModel(path, f"the archive holds a link or a device: {member.name!r:.80}")
-    return name
+def _kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
+    try:
+        return kind_of_folder(folder, files)
+    except OSError as error:
+        raise CorruptModel(folder, error.strerror or str(error)) from error
 
 
-def _write(content: IO[bytes], target: Path) -> None:
+def _place(path: Path, member: Member, folder: Path) -> Path:
+    """Where in ``folder`` the file of the archive ``path`` goes. Raises CorruptModel where it is none, or its name is
+    not safe or has been seen."""
+    name, said = PurePosixPath(member.name), f"{member.name!r:.80}"
+    if (
+        name.is_absolute()
+        or ".." in name.parts
+        or not name.name
+        or "\0" in member.name
+        or len(member.name.encode()) > _MAX_NAME_BYTES
+        or any(len(part.encode()) > _MAX_PART_BYTES for part in name.parts)
+    ):
+        raise CorruptModel(path, f"the archive holds a name that is not safe to unpack: {said}")
+    if not member.is_file:
+        raise CorruptModel(path, f"the archive holds a link or a device: {said}")
+    target = folder / name
+    if target.exists() or any(parent.is_file() for parent in target.parents):
+        raise CorruptModel(path, f"the archive holds two files called {said}")
+    return target
+
+
+def _write(content: Iterable[bytes], target: Path) -> None:
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as stream:
-            shutil.copyfileobj(content, stream)
+            stream.writelines(content)

@@ -1,51 +1,57 @@
-"""From what the user named to a Model: find the file, have it inspected in a child process, keep what was found.
+"""From what the user named to a Model: keep a copy of the file, have a child process inspect it, keep what that found.
 
-The state folder holds, per model file, ``models/<digest>/model.*`` where the file had to be written (unpacked, saved
-from a live object, or named so that libraries misread it) and one folder of findings per library version.
+The state folder holds, per model file, ``models/<digest>/model.*`` and one folder of findings per library version, with
+the model itself where it had to be rewritten. What is there is believed where it has the digest that was recorded, and
+made anew where it has not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.model.archive import find_model, unpack
-from servefit.backends.model.formats import is_gzip_archive, model_format
+from servefit.backends.model.finding import blaming, find_in_file, find_in_folder
 from servefit.backends.model.inspection.types import SCHEMA, Inspection
+from servefit.backends.model.keeping import (
+    KeptFile,
+    digest_in_name,
+    find_kept,
+    holds,
+    keep,
+    name_by_content,
+    read_once,
+)
 from servefit.backends.model.live import save_live
 from servefit.backends.model.types import Format, Library, Model
 from servefit.errors import (
     BackendUnavailable,
     CorruptModel,
+    ModelError,
     OutOfMemory,
+    StateError,
     TimedOut,
     UntrustedModel,
     WorkerCrashed,
 )
 from servefit.isolation import call_isolated
-from servefit.state import filling, state_folder, write_atomically
+from servefit.state import filling, read_sealed, state_folder, write_sealed, writing
 
 INSPECTION_TIMEOUT_S = 120.0
-_INSPECTION = "servefit.backends.model.inspection:inspect"
+_INSPECTION = "servefit.backends.model.inspection:inspect_kept"
+_RECORD = "inspection"
 _GIB = 2**30
+_READING, _LEFT_BEHIND_S = ".reading-", 24 * 3600.0
 
-_SUFFIXES = {
-    Format.XGBOOST_JSON: ".json",
-    Format.XGBOOST_UBJSON: ".ubj",
-    Format.XGBOOST_BINARY: ".deprecated",
-    Format.LIGHTGBM_TEXT: ".txt",
-    Format.ONNX: ".onnx",
-    Format.PICKLE: ".pkl",
-}
-# xgboost and Treelite go by the suffix; the other libraries read whatever they are given.
-_TOLD_BY_SUFFIX = (Format.XGBOOST_JSON, Format.XGBOOST_UBJSON)
 _DISTRIBUTIONS = {Library.SKLEARN: "scikit-learn", Library.ONNX: "onnxruntime"}
 
 
@@ -53,99 +59,156 @@ def load_model(source: Any, *, trust_pickle: bool = False) -> Model:
     """Open ``source``: see ``Model.load``."""
     if not isinstance(source, str | PathLike):
         return _load_live(source)
-    path = Path(source)
-    if path.is_dir():
-        return _load_file(find_model(path), str(source), trusted=trust_pickle)
-    if not path.is_file():
-        raise CorruptModel(path, "it is no regular file" if path.exists() else "there is no such file")
-    if is_gzip_archive(path):
-        return _load_archive(path, str(source), trusted=trust_pickle)
-    return _load_file(path, str(source), trusted=trust_pickle)
+    file = _file_of(Path(source))
+    with _read(file) as found:
+        if found.format is Format.PICKLE and not trust_pickle:
+            raise UntrustedModel(file)
+        kept = keep(found)
+    return _opened(kept, str(source))
+
+
+def check_kept(model: Model) -> None:
+    """Make sure that the file of an opened model is what it was; one that is damaged or gone is put back from where the
+    model came from. Raises CorruptModel where that is gone too, or has changed; StateError."""
+    if holds(model.file, model.digest) or find_kept(model.digest) is not None:
+        return
+    changed = CorruptModel(model.file, "it is gone, or not what it was when it was measured")
+    try:
+        with _read(_file_of(Path(model.source))) as found:
+            if found.digest not in model.file.parts:
+                raise changed
+            kept = keep(found)
+        _inspected(kept)  # which also rewrites the models that had to be rewritten
+    except ModelError as error:
+        raise changed from error
+    if not holds(model.file, model.digest):
+        raise changed
+
+
+def as_kept(model: Model) -> Model:
+    """``model``, or where an earlier servefit opened it, and used the file where it lay, the same as it is kept today.
+
+    Raises CorruptModel where the file is gone or has changed, and what ``Model.load`` raises.
+    """
+    is_kept = model.digest in (model.file.parent.name, digest_in_name(model.file))
+    if is_kept and (model.splits is None or digest_in_name(model.splits) is not None):
+        return model
+    kept = find_kept(model.digest)
+    if kept is None:
+        with _read(model.file) as found:
+            kept = keep(found)
+    opened = _opened(kept, model.source)
+    if opened.digest != model.digest:
+        raise CorruptModel(model.file, "it is not what it was when it was opened")
+    return replace(opened, warnings=model.warnings)
 
 
 def _load_live(source: Any) -> Model:
     saved = save_live(source)
-    name = f"a live {type(source).__name__}"
-    path = keep_file(saved.content, hashlib.sha256(saved.content).hexdigest(), saved.format)
-    with _blaming(Path(name)):
-        return _load_file(path, name, trusted=True, warnings=saved.warnings)
+    with _reading_folder() as folder:
+        file = folder / "model"
+        with writing(file):
+            file.write_bytes(saved.content)
+        digest = hashlib.sha256(saved.content).hexdigest()
+        kept = keep(KeptFile(file=file, digest=digest, format=saved.format))
+    opened = _opened(kept, f"a live {type(source).__name__}")
+    return replace(opened, warnings=saved.warnings + opened.warnings)
 
 
-def _load_archive(archive: Path, source: str, *, trusted: bool) -> Model:
-    with _blaming(archive), tempfile.TemporaryDirectory(prefix="servefit-model-") as folder:
-        unpack(archive, Path(folder))
-        unpacked = find_model(Path(folder))
-        kind = model_format(unpacked)
-        if kind is Format.PICKLE and not trusted:
-            raise UntrustedModel(archive)
-        path = keep_file(unpacked.read_bytes(), file_digest(unpacked), kind)
-        return _load_file(path, source, trusted=trusted)
+def _file_of(path: Path) -> Path:
+    """The file that ``path`` is, or the one model in the folder that it is. Raises CorruptModel, UnsupportedModel."""
+    if path.is_dir():
+        return find_in_folder(path)
+    if not path.is_file():
+        raise CorruptModel(path, "it is no regular file" if path.exists() else "there is no such file")
+    return path
 
 
 @contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Say of a file that servefit wrote or unpacked itself that ``path``, which the user named, is corrupt."""
-    try:
-        yield
-    except CorruptModel as error:
-        raise CorruptModel(path, error.reason, remedy=error.remedy) from error
+def _read(file: Path) -> Iterator[KeptFile]:
+    """Read a file of the user's, once; give the model in it, which is gone after the block unless it is kept."""
+    with _reading_folder() as folder:
+        copy = folder / "file" / file.name
+        with writing(copy):
+            copy.parent.mkdir()
+        digest = read_once(file, copy)
+        yield find_kept(digest) or find_in_file(copy, digest, folder / "unpacked", blamed=file)
 
 
-def _load_file(path: Path, source: str, *, trusted: bool, warnings: tuple[str, ...] = ()) -> Model:
-    kind = model_format(path)
-    if kind is Format.PICKLE and not trusted:
-        raise UntrustedModel(path)
-    digest = file_digest(path)
-    if kind in _TOLD_BY_SUFFIX and path.suffix != _SUFFIXES[kind]:
-        path = keep_file(path.read_bytes(), digest, kind)
-    with _blaming(Path(source)):
-        inspection, folder = _inspected(path, kind, digest)
-    file = path if inspection.file_name is None else folder / inspection.file_name
+@contextmanager
+def _reading_folder() -> Iterator[Path]:
+    """A temporary folder beside the files that are kept, so that a file moves there without being copied."""
+    models = state_folder("models")
+    with writing(models):
+        for left_behind in models.glob(f"{_READING}*"):
+            if time.time() - left_behind.stat().st_mtime > _LEFT_BEHIND_S:
+                shutil.rmtree(left_behind, ignore_errors=True)
+        temporary = tempfile.TemporaryDirectory(dir=models, prefix=_READING, ignore_cleanup_errors=True)
+    with temporary as folder:
+        yield Path(folder)
+
+
+def _opened(kept: KeptFile, source: str) -> Model:
+    with blaming(kept.file, source):
+        inspection, folder = _inspected(kept)
+    file = kept.file if inspection.file_name is None else folder / inspection.file_name
     return Model(
         source=source,
-        file=file.absolute(),
+        file=file,
         format=inspection.format,
-        digest=digest if inspection.file_name is None else file_digest(file),
+        digest=digest_in_name(file) or kept.digest,
         size_bytes=file.stat().st_size,
         signature=inspection.signature,
         trees=inspection.trees,
         splits=None if inspection.splits_name is None else folder / inspection.splits_name,
-        warnings=warnings + inspection.warnings,
+        warnings=inspection.warnings,
     )
 
 
-def keep_file(content: bytes, digest: str, kind: Format) -> Path:
-    """Write a model file into the state folder, once; give its path. Raises StateError."""
-    path = state_folder("models", digest) / f"model{_SUFFIXES[kind]}"
-    if not path.exists():
-        write_atomically(path, content)
-    return path
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of the file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _inspected(path: Path, kind: Format, digest: str) -> tuple[Inspection, Path]:
+def _inspected(kept: KeptFile) -> tuple[Inspection, Path]:
     """The inspection of a file, from the state folder or from a child process, and the folder of what it wrote."""
-    versions = f"{kind.library}-{_library_version(kind.library)}-treelite-{metadata.version('treelite')}"
-    folder = state_folder("models", digest) / f"inspection-{SCHEMA}-{versions}"
-    record = folder / "inspection.json"
-    if not record.exists():
+    library = kept.format.library
+    versions = f"{library}-{_library_version(library)}-treelite-{metadata.version('treelite')}"
+    folder = state_folder("models", kept.digest) / f"inspection-{SCHEMA}-{versions}"
+    found = _recorded(folder)
+    if found is None:
+        with writing(folder):
+            if folder.exists():
+                shutil.rmtree(folder)
         with filling(folder) as temporary:
-            inspection = _inspect_in_child(path, kind, temporary)
-            write_atomically(temporary / record.name, inspection.to_json())
-    return Inspection.from_json(record.read_bytes()), folder
+            inspection = _inspect_in_child(kept, temporary)
+            inspection = replace(
+                inspection,
+                file_name=_by_content(temporary, inspection.file_name),
+                splits_name=_by_content(temporary, inspection.splits_name),
+            )
+            write_sealed(temporary / _RECORD, inspection.to_json())
+        found = _recorded(folder)
+    if found is None:
+        raise StateError(folder, "it does not hold what was written")
+    return found, folder
 
 
-def _inspect_in_child(path: Path, kind: Format, folder: Path) -> Inspection:
-    library = kind.library.value
+def _by_content(folder: Path, name: str | None) -> str | None:
+    return None if name is None else name_by_content(folder / name)
+
+
+def _recorded(folder: Path) -> Inspection | None:
+    """What an earlier inspection wrote, if all of it is there as it was written."""
+    record = read_sealed(folder / _RECORD)
+    if record is None:
+        return None
+    inspection = Inspection.from_json(record)
+    written = [folder / name for name in (inspection.file_name, inspection.splits_name) if name is not None]
+    return inspection if all(holds(path, digest_in_name(path) or "") for path in written) else None
+
+
+def _inspect_in_child(kept: KeptFile, folder: Path) -> Inspection:
+    path, library = kept.file, kept.format.library.value
     memory_bytes = 16 * _GIB + 40 * path.stat().st_size
     try:
         inspection: Inspection = call_isolated(
-            _INSPECTION, path, kind, folder, timeout_s=INSPECTION_TIMEOUT_S, memory_bytes=memory_bytes
+            _INSPECTION, kept, folder, timeout_s=INSPECTION_TIMEOUT_S, memory_bytes=memory_bytes
         )
     except WorkerCrashed as error:
         raise CorruptModel(path, _crash(library, error)) from error

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servefit.backends.model.keeping import copy_kept
 from servefit.backends.secret import is_hidden, revealed
 from servefit.errors import BackendUnavailable, SpecError
 from servefit.profiler.cpus import choose_cpus
@@ -99,7 +100,7 @@ def _contents(deployable: Deployable, name: str | None) -> Contents:
         ),
         cpus=choose_cpus(deployable.host.cpus, deployable.profile.vcpus),
         pins=requirements(deployable.artifact),
-        model_file=deployable.model.file.name,
+        model_file=f"model{deployable.model.file.suffix}",
     )
 
 
@@ -136,7 +137,7 @@ def _fill(contents: Contents, folder: Path, *, wheels: bool) -> Lock:
         lock = Lock.of_indexes(contents.pins)
     shutil.copytree(deployable.artifact.folder, folder / "artifact", copy_function=shutil.copyfile)
     (folder / "model").mkdir()
-    shutil.copyfile(deployable.model.file, folder / "model" / contents.model_file)
+    copy_kept(deployable.model, folder / "model" / contents.model_file)
     _copy_servefit(folder / "lib" / "servefit")
     texts = {
         "run": run_script(contents.secrets),

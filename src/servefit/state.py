@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from servefit.errors import StateError
@@ -73,6 +74,20 @@ def write_atomically(path: Path, content: bytes, *, variable: str | None = "SERV
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write ``path`` atomically, with a digest of ``content`` before it, for :func:`read_sealed`. Raises StateError."""
+    write_atomically(path, sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """What :func:`write_sealed` wrote. None where there is nothing, or something else than was written."""
+    try:
+        seal, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return content if sha256(content).hexdigest().encode() == seal else None
 
 
 def _umask() -> int:

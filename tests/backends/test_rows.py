@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from servefit.backends.model import Format, Model, Signature, Task, TreeStructure
+from servefit.backends.model.keeping import name_by_content
 from servefit.backends.rows import parity_rows, synthetic_rows
 
 THRESHOLDS = np.array([-1.5, 0.1, 2.5])  # 0.1 is no float32
@@ -32,7 +33,7 @@ def forest(tmp_path: Path) -> Model:
         size_bytes=0,
         signature=Signature(task=Task.BINARY, features=4, outputs=1),
         trees=TreeStructure(trees=1, nodes=9, max_depth=4, objective="binary:logistic", booster="gbtree"),
-        splits=tmp_path / "splits.npz",
+        splits=tmp_path / name_by_content(tmp_path / "splits.npz"),
     )
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,8 @@ import pytest
 import xgboost
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
+
+from servefit.backends.model.keeping import file_digest
 
 COMMAND = (sys.executable, "-m", "servefit")
 
@@ -127,6 +130,19 @@ def sources(tmp_path_factory: pytest.TempPathFactory, servefit: Servefit) -> Sou
         payload=folder / "payload.csv",
         servefit=servefit,
     )
+
+
+@contextmanager
+def model_gone(file: Path, state: Path) -> Iterator[None]:
+    """Nobody has the model in ``file`` any more, neither there nor in the state folder, while the block runs."""
+    places = (file, state / "models" / file_digest(file))
+    for place in places:
+        place.rename(place.with_suffix(".moved"))
+    try:
+        yield
+    finally:
+        for place in places:
+            place.with_suffix(".moved").rename(place)
 
 
 @pytest.fixture(scope="session")

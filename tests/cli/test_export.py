@@ -23,7 +23,7 @@ import psutil
 import pytest
 import xgboost
 import yaml
-from tests.cli.conftest import COMMAND
+from tests.cli.conftest import COMMAND, model_gone
 
 from servefit.serving.config import EndpointConfig
 
@@ -256,13 +256,10 @@ def test_what_cannot_be_exported_is_said_in_one_line(servefit: Servefit, sources
 
 
 def test_a_model_that_is_gone_cannot_be_exported(
-    servefit: Servefit, kept: dict[str, Any], sources: Sources, tmp_path: Path
+    servefit: Servefit, state: Path, kept: dict[str, Any], sources: Sources, tmp_path: Path
 ) -> None:
-    moved = sources.xgboost.rename(sources.xgboost.with_suffix(".moved"))
-    try:
+    with model_gone(sources.xgboost, state):
         ended = servefit("export", "--quiet", "listed", "-o", tmp_path / "new")
-    finally:
-        moved.rename(sources.xgboost)
     assert ended.status == 2
     assert "it is gone, or not what it was when it was measured" in ended.stderr
     assert not (tmp_path / "new").exists()

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import xgboost
-from tests.cli.conftest import COMMAND
+from tests.cli.conftest import COMMAND, model_gone
 
 import servefit as servefit_package
 from servefit.errors import CorruptModel, SpecError
@@ -287,19 +287,16 @@ def test_an_endpoint_that_python_forgets_is_stopped(
     assert psutil.wait_procs(processes, timeout=5)[1] == []
 
 
-def test_a_model_that_changed_since_the_job_is_not_served(
+def test_a_model_that_is_gone_since_the_job_is_not_served(
     servefit: Servefit, state: Path, kept: dict[str, Any], sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(state))
     best = servefit_package.load_job("listed").best
     assert best is not None
-    moved = sources.xgboost.rename(sources.xgboost.with_suffix(".moved"))
-    try:
+    with model_gone(sources.xgboost, state):
         ended = servefit("serve", "--quiet", "listed", "--port", "0")
         with pytest.raises(CorruptModel, match="it is gone, or not what it was"):
             best.serve()
-    finally:
-        moved.rename(sources.xgboost)
     assert ended.status == 2
     [line] = ended.stderr.splitlines()
     assert "it is gone, or not what it was when it was measured" in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,9 +135,36 @@ def test_a_job_in_which_nothing_was_measured_deploys_nothing(model: Model) -> No
 
 
 def test_a_model_that_is_not_what_was_measured_is_not_deployed(model: Model, trial: MakeTrial) -> None:
-    for changed in (replace(model, digest="0" * 64), replace(model, file=Path("/gone/model.ubj"))):
-        with pytest.raises(CorruptModel, match="it is gone, or not what it was when it was measured"):
-            recommended(job(changed, trial(TWO)))
+    with pytest.raises(CorruptModel, match="it is gone, or not what it was when it was measured"):
+        recommended(job(replace(model, digest="0" * 64), trial(TWO)))
+
+
+def damage(file: Path) -> None:
+    file.chmod(0o600)
+    file.write_bytes(b"damaged")
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, damage])
+def test_a_kept_model_that_is_damaged_is_put_back_from_where_it_came(
+    model: Model, trial: MakeTrial, harm: Callable[[Path], None]
+) -> None:
+    content = model.file.read_bytes()
+    harm(model.file)
+    assert recommended(job(model, trial(TWO))).model == model
+    assert model.file.read_bytes() == content
+
+
+def test_a_model_that_an_earlier_servefit_used_where_it_lay_is_kept_and_deployed(
+    model: Model, trial: MakeTrial, tmp_path: Path
+) -> None:
+    """Such a model had splits without a digest, which are read no more."""
+    file, splits = tmp_path / "fraud_v2.ubj", tmp_path / "splits.npz"
+    file.write_bytes(model.file.read_bytes())
+    splits.write_bytes(b"of another model")
+    model.file.unlink()
+    deployed = recommended(job(replace(model, file=file, splits=splits, source=str(file)), trial(TWO)))
+    assert deployed.model == replace(model, source=str(file))
+    assert model.file.read_bytes() == file.read_bytes()
 
 
 def test_what_was_measured_and_is_deployed_as_it_was_needs_no_word(model: Model, trial: MakeTrial) -> None:

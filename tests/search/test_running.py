@@ -193,6 +193,7 @@ def test_a_job_is_only_taken_up_where_and_with_what_it_began(model: Path, monkey
         with pytest.raises(HostMismatch):
             resume_job("job", progress=Silent())
     copy.write_bytes(b"{}")
+    header.model.file.unlink()
     with pytest.raises(CorruptModel, match="it is gone, or not what it was when it was measured"):
         resume_job("job", progress=Silent())
 

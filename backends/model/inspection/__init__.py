@@ -1,6 +1,6 @@
 """Opens a model file with its own library and finds out what it is. Runs in a child process that may die of it.
 
-``inspect`` is the child's entry; one module per library does the work, and ``forest`` reads trees for all of them.
+``inspect_kept`` is the child's entry; one module per library does the work, and ``forest`` reads trees for all of them.
 Starting the child, bounding it, and keeping what it found is for ``servefit.backends.model.loading``.
 """
 
@@ -10,11 +10,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servefit.backends.model.keeping import KeptFile, unchanged
 from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, ServefitError
 
 if TYPE_CHECKING:
     from servefit.backends.model.inspection.types import Inspection
+
+
+def inspect_kept(kept: KeptFile, folder: Path) -> Inspection:
+    """``inspect`` a kept file, and make sure that its content is what it was when it was kept. Raises as that does."""
+    with unchanged(kept.file, kept.digest):
+        return inspect(kept.file, kept.format, folder)
 
 
 def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:

@@ -8,7 +8,7 @@ from typing import Any
 
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 
-SCHEMA = 2
+SCHEMA = 3
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 

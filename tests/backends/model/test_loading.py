@@ -6,15 +6,17 @@ import hashlib
 import json
 import pickle
 import shutil
+import stat
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from servefit.backends.model import Format, Library, Model, Task, loading
+from servefit.backends.model import Format, Library, Model, Task, finding, loading
 from servefit.errors import BackendUnavailable, CorruptModel, ServefitError, StateError, UntrustedModel
 
 WriteArchive = Callable[[Path, dict[str, bytes]], Path]
@@ -31,12 +33,15 @@ def refusal(source: Any, kind: type[ServefitError] = CorruptModel, *, trust_pick
     return line
 
 
-def test_a_plain_file_is_used_where_it_lies(xgboost_json: Path) -> None:
+def test_a_copy_of_a_file_is_kept_by_its_content(xgboost_json: Path, home: Path) -> None:
     model = Model.load(str(xgboost_json))
     assert model.source == str(xgboost_json)
-    assert model.file == xgboost_json
     assert model.format is Format.XGBOOST_JSON
     assert model.digest == hashlib.sha256(xgboost_json.read_bytes()).hexdigest()
+    assert model.file == home / "models" / model.digest / "model.json"
+    assert model.file.read_bytes() == xgboost_json.read_bytes()
+    assert stat.S_IMODE(model.file.stat().st_mode) == 0o400
+    assert not list((home / "models").glob(".*")), "nothing else is left there"
     assert model.size_bytes == xgboost_json.stat().st_size
     assert (model.signature.task, model.signature.features, model.signature.outputs) == (Task.BINARY, 5, 1)
     assert model.trees is not None
@@ -51,14 +56,14 @@ def test_a_second_load_starts_no_child(xgboost_json: Path, monkeypatch: pytest.M
         raise AssertionError("a child was started")
 
     monkeypatch.setattr(loading, "call_isolated", refuse)
+    monkeypatch.setattr(finding, "call_isolated", refuse)
     assert Model.load(xgboost_json) == first
 
 
-def test_a_file_whose_name_lies_is_copied_under_a_true_one(xgboost_json: Path, tmp_path: Path, home: Path) -> None:
+def test_a_file_whose_name_lies_is_kept_under_a_true_one(xgboost_json: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(xgboost_json, tmp_path / "model.ubj"))
     model = Model.load(path)
     assert model.file.suffix == ".json"
-    assert model.file.is_relative_to(home)
     assert model.file.read_bytes() == xgboost_json.read_bytes()
 
 
@@ -76,7 +81,8 @@ def test_a_sagemaker_archive_holds_one_model(
 
 def test_a_folder_holds_one_model(lightgbm_text: Path) -> None:
     model = Model.load(lightgbm_text.parent)
-    assert model.file == lightgbm_text
+    assert model.source == str(lightgbm_text.parent)
+    assert model.file.read_bytes() == lightgbm_text.read_bytes()
     assert model.library is Library.LIGHTGBM
 
 
@@ -93,6 +99,39 @@ def test_only_the_iterations_up_to_the_best_are_kept(booster: Any, rows: np.ndar
     assert model.digest == hashlib.sha256(model.file.read_bytes()).hexdigest()
     kept = xgboost.Booster(model_file=model.file).inplace_predict(rows)
     np.testing.assert_array_equal(kept, booster.inplace_predict(rows, iteration_range=(0, 2)))
+
+
+def test_a_rewritten_model_that_is_damaged_is_rewritten_once_more(booster: Any, tmp_path: Path) -> None:
+    early = booster.copy()
+    early.set_attr(best_iteration="2")
+    early.save_model(tmp_path / "early.ubj")
+    model = Model.load(tmp_path / "early.ubj")
+    content = model.file.read_bytes()
+    model.file.chmod(0o600)
+    model.file.write_bytes(b"damaged")
+    loading.check_kept(model)
+    assert model.file.read_bytes() == content
+    model.file.unlink()
+    assert Model.load(tmp_path / "early.ubj") == model
+    model.file.unlink()
+    (tmp_path / "early.ubj").write_bytes(b"{}")
+    with pytest.raises(CorruptModel, match="it is gone, or not what it was"):
+        loading.check_kept(model)
+
+
+def test_a_model_that_an_earlier_servefit_had_rewritten_is_kept_as_it_is(booster: Any, tmp_path: Path) -> None:
+    early = booster.copy()
+    early.set_attr(best_iteration="0")
+    early.save_model(tmp_path / "early.ubj")
+    model = Model.load(tmp_path / "early.ubj")
+    once = tmp_path / "inspection-2" / "model.ubj"
+    once.parent.mkdir()
+    once.write_bytes(model.file.read_bytes())
+    kept = loading.as_kept(replace(model, file=once, splits=None))
+    assert (kept.digest, kept.source, kept.trees) == (model.digest, model.source, model.trees)
+    assert kept.file.read_bytes() == once.read_bytes()
+    assert kept.warnings == model.warnings
+    assert loading.as_kept(kept) == kept
 
 
 def test_a_child_out_of_range_is_refused(edited_xgboost: Edit, capfd: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,7 @@ def test_a_bundle_holds_all_that_it_takes_to_serve(export: Export, deployable: D
         "requirements.lock",
         "run",
     }
-    assert kept["model/Fraud_v2.ubj"] == deployable.model.file.read_bytes()
+    assert kept["model/model.ubj"] == deployable.model.file.read_bytes()
     assert kept["artifact/model.ubj"] == (deployable.artifact.folder / "model.ubj").read_bytes()
     assert b"Apache License" in kept["lib/servefit/LICENSE"]
 

@@ -1,0 +1,82 @@
+"""Finds the model in what the user named, and tells its format, in a child process that may not take much for it.
+
+Archives, headers and magic numbers come from anywhere; what looks at them loads no native library. Opening the model
+that was found is for ``inspection``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from servefit.backends.model.archive import find_model, unpack
+from servefit.backends.model.formats import is_gzip_archive, model_format
+from servefit.backends.model.keeping import KeptFile, file_digest
+from servefit.errors import CorruptModel, OutOfMemory, TimedOut, UnsupportedModel, WorkerCrashed
+from servefit.isolation import call_isolated
+
+MEMORY_BYTES = 2**29
+"""Of address space. Python takes a fifth of it, the list of a ZIP archive's files the most of the rest."""
+
+_TIMEOUT_S = 60.0
+_BYTES_PER_S = 4 * 2**20
+"""What is unpacked at least of an archive, as it lies there, once the timeout is over."""
+
+
+def find_in_folder(folder: Path) -> Path:
+    """The one model file in the folder that the user named. Raises CorruptModel, UnsupportedModel."""
+    found: Path = _bounded(find_model, folder, size=0, blamed=folder)
+    return found
+
+
+def find_in_file(copy: Path, digest: str, folder: Path, *, blamed: Path) -> KeptFile:
+    """The model that ``copy`` is, a file of that SHA-256, or else the one in it, unpacked into the empty ``folder``.
+
+    Raises CorruptModel, UnsupportedModel and StateError. They say of ``blamed``, which the user named, what is wrong.
+    """
+    with blaming(copy, str(blamed)):
+        found: KeptFile = _bounded(model_in_file, copy, digest, folder, size=copy.stat().st_size, blamed=copy)
+    return found
+
+
+def unpack_bounded(archive: Path, folder: Path) -> None:
+    """Unpack the archive that the user named as ``archive.unpack`` does. Raises CorruptModel, StateError."""
+    _bounded(unpack, archive, folder, size=archive.stat().st_size, blamed=archive)
+
+
+def model_in_file(copy: Path, digest: str, folder: Path) -> KeptFile:
+    """What the child process does for ``find_in_file``."""
+    if not is_gzip_archive(copy):
+        return KeptFile(file=copy, digest=digest, format=model_format(copy))
+    unpack(copy, folder)
+    with blaming(folder, str(copy)):
+        file = find_model(folder)
+    return KeptFile(file=file, digest=file_digest(file), format=model_format(file))
+
+
+@contextmanager
+def blaming(path: Path, name: str) -> Iterator[None]:
+    """Say of ``path``, a file of servefit's own, by the ``name`` that the user knows what is wrong with it."""
+    try:
+        yield
+    except CorruptModel as error:
+        raise CorruptModel(Path(name), error.reason.replace(str(path), name), remedy=error.remedy) from error
+    except UnsupportedModel as error:
+        raise UnsupportedModel(error.what.replace(str(path), name), remedy=error.remedy) from error
+
+
+def _bounded(function: Any, *arguments: Any, size: int, blamed: Path) -> Any:
+    timeout_s = _TIMEOUT_S + size / _BYTES_PER_S
+    try:
+        return call_isolated(
+            f"{function.__module__}:{function.__name__}", *arguments, timeout_s=timeout_s, memory_bytes=MEMORY_BYTES
+        )
+    except OutOfMemory as error:
+        reason = f"telling what it is takes more than {MEMORY_BYTES // 2**20} MiB of memory"
+        raise CorruptModel(blamed, reason) from error
+    except TimedOut as error:
+        raise CorruptModel(blamed, f"telling what it is takes more than {error.limit_s:.0f} s") from error
+    except WorkerCrashed as error:
+        raise CorruptModel(blamed, f"telling what it is, Python {error.reason}") from error
