@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit import state
+from servefit.backends.model.width import affordable_rows
 from servefit.backends.parity import Agreement, compare
 from servefit.backends.registry import backend as find_backend
 from servefit.backends.rows import parity_rows
@@ -49,7 +50,8 @@ class RowSet:
 
 def drawn_rows(model: Model) -> RowSet:
     """Rows drawn from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
-    rows = parity_rows(model, count=DRAWN_ROWS if model.trees is not None else ROWS_WITHOUT_TREES)
+    wanted = DRAWN_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
+    rows = parity_rows(model, count=affordable_rows(wanted, model.signature.features))
     missing = np.isnan(rows).any(axis=1)
     return RowSet(rows, np.where(missing, "drawn rows with missing values", "drawn rows"))
 

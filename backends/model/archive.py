@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from servefit.backends.model.file_kinds import FileKind, kind_of_folder
 from servefit.backends.model.formats import model_format
-from servefit.backends.model.tar import BrokenArchive, Member, TarReader
+from servefit.backends.model.tar import BrokenArchive, Member, NoArchive, TarReader
 from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 from servefit.state import writing
 
@@ -36,6 +36,8 @@ def unpack(path: Path, folder: Path) -> None:
                     raise CorruptModel(path, f"the archive has more than {MAX_MEMBERS} members")
                 if not member.is_folder:
                     _write(archive.content(), _place(path, member, folder))
+    except NoArchive as error:
+        raise CorruptModel(path, str(error), remedy="unpack it with gunzip") from error
     except BrokenArchive as error:
         raise CorruptModel(path, str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import zipfile
@@ -14,11 +15,8 @@ from servefit.backends.model.protobuf import LENGTH_DELIMITED, VARINT
 TORCH_PICKLE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How torch.save began before it wrote ZIP archives: a magic number, pickled."""
 
-_TO_CSV = "read it with pandas.{reader} and save it with to_csv(..., index=False)"
-_TORCH = "export the module to ONNX with torch.onnx.export"
-_KERAS = 'load it with Keras 3 and export it to ONNX: model.export("model.onnx", format="onnx")'
 _MAX_CONFIG_BYTES = 2**20
-_ORIGIN = "export the model that it was made of to ONNX"
+_CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,37 +32,54 @@ class FileKind:
 def kind_of(path: Path, head: bytes) -> FileKind | None:
     """What the file at ``path`` that begins with ``head`` is, where its content tells. Raises OSError."""
     if head.startswith(b"PK\x03\x04"):
-        return _kind_of_zip(_names_in_zip(path))
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return next((kind for pattern, kind in _BY_BEGINNING if pattern.match(head) or pattern.match(text)), None)
+        return _kind_of_zip(path)
+    # A table may begin with a column called PAR1.
+    kinds, begin = (_TEXT, head.removeprefix(codecs.BOM_UTF8).lstrip()) if is_text(head) else (_BINARY, head)
+    return next((kind for pattern, kind in kinds if re.match(pattern, begin, re.DOTALL)), None)
 
 
-def kind_of_message(fields: Mapping[int, int]) -> FileKind | None:
-    """What a protobuf message is whose top level has these fields, with the wire type of each."""
-    if fields == {1: VARINT, 2: LENGTH_DELIMITED}:
+def kind_of_message(head: bytes, fields: Mapping[int, int]) -> FileKind | None:
+    """What a protobuf message is that begins so, and whose top level has these fields, with the wire type of each."""
+    version_and_content = {1: VARINT, 2: LENGTH_DELIMITED}
+    if fields == version_and_content and head.startswith(b"\x08\x01\x12"):  # version 1, and then the graphs
         return _SAVED_MODEL
-    # Core ML's Model has one field above 200, named after the kind of model that it holds.
-    if fields.items() >= {1: VARINT, 2: LENGTH_DELIMITED}.items() and any(200 <= field <= 3000 for field in fields):
+    # Core ML's Model has one field from 200 on, named after the kind of model that it holds.
+    if fields.items() > version_and_content.items() and max(fields) >= 200:
         return _CORE_ML
     return None
 
 
 def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
     """What a folder of these files, at any depth, is where they tell. Raises OSError."""
-    names = {file.name for file in files}
-    if "saved_model.pb" in names:
-        return _SAVED_MODEL
-    if "com.apple.CoreML" in {part for file in files for part in file.relative_to(folder).parts}:
-        return _CORE_ML
-    if "model_index.json" in names:
-        return FileKind(what="a pipeline of Hugging Face's Diffusers", to_serve=_ORIGIN)
+    names = {part for file in files for part in file.relative_to(folder).parts}
+    for name, kind in _BY_NAME_IN_FOLDER:
+        if name in names:
+            return kind
     for file in files:
-        if file.name == "config.json" and (name := _name_in_config(file)) is not None:
-            return FileKind(
-                what=f"a Hugging Face model ({name})",
-                to_serve="export it to ONNX: optimum-cli export onnx --model FOLDER OUTPUT",
-            )
+        if file.name == "config.json" and (model := _name_in_config(file)):
+            return FileKind(what=f"a Hugging Face model ({model})", to_serve=_OPTIMUM)
     return None
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file that begins so is text."""
+    try:
+        # The last character may be cut in two.
+        return not _CONTROL.search(codecs.getincrementaldecoder("utf-8")().decode(head))
+    except UnicodeDecodeError:
+        return False
+
+
+def _kind_of_zip(path: Path) -> FileKind:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        names = []
+    for pattern, kind in _BY_NAME_IN_ZIP:
+        if any(re.fullmatch(pattern, name) for name in names):
+            return kind
+    return FileKind(what="a ZIP archive")
 
 
 def _name_in_config(file: Path) -> str | None:
@@ -82,33 +97,13 @@ def _name_in_config(file: Path) -> str | None:
     return name[:60] if isinstance(name, str) else None
 
 
-def is_text(head: bytes) -> bool:
-    """Whether a file that begins so is text."""
-    try:
-        # A character may be cut in two at the end.
-        return not _CONTROL.search(head[: max(len(head) - 3, 1)].decode())
-    except UnicodeDecodeError:
-        return False
-
-
-def _kind_of_zip(names: frozenset[str]) -> FileKind:
-    for pattern, kind in _BY_NAME_IN_ZIP:
-        if any(pattern.fullmatch(name) for name in names):
-            return kind
-    return FileKind(what="a ZIP archive")
-
-
-def _names_in_zip(path: Path) -> frozenset[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return frozenset(archive.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        return frozenset()
-
-
-def _literally(*beginnings: bytes) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(map(re.escape, beginnings)))
-
+_TORCH = "export the module to ONNX with torch.onnx.export"
+_KERAS = 'load it with Keras 3 and export it to ONNX: model.export("model.onnx", format="onnx")'
+_OPTIMUM = "export it to ONNX: optimum-cli export onnx --model FOLDER OUTPUT"
+_ORIGIN = "export the model that it was made of to ONNX"
+_PANDAS = "read it with pandas.{} and save it with to_csv(..., index=False)"
+_SHEET = "save the sheet as CSV"
+_XML = rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?"
 
 _SAVED_MODEL = FileKind(
     what="a TensorFlow SavedModel",
@@ -116,98 +111,89 @@ _SAVED_MODEL = FileKind(
 )
 _CORE_ML = FileKind(what="a Core ML model", to_serve=_ORIGIN)
 
-_CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
-
-_BY_BEGINNING: tuple[tuple[re.Pattern[bytes], FileKind], ...] = (
+_BINARY: tuple[tuple[bytes, FileKind], ...] = (
     (
-        _literally(b"CBM1"),
+        rb"CBM1",
         FileKind(what="a CatBoost model", to_serve='export it to ONNX: save_model("model.onnx", format="onnx")'),
     ),
+    (re.escape(TORCH_PICKLE), FileKind(what="a file of PyTorch's torch.save", to_serve=_TORCH)),
     (
-        _literally(TORCH_PICKLE),
-        FileKind(what="a file of PyTorch's torch.save", to_serve=_TORCH),
-    ),
-    (
-        re.compile(rb'.{6}\0\0\{\s*"', re.DOTALL),
+        rb'.{6}\0\0\{\s*"',
         FileKind(
-            what="a safetensors file, weights without the network that they belong to",
-            to_serve="export the whole model to ONNX; for one of Hugging Face: "
-            "optimum-cli export onnx --model FOLDER OUTPUT",
+            what="a safetensors file: weights, without the network that they belong to",
+            to_serve="export the whole model to ONNX; one of Hugging Face with optimum-cli export onnx",
         ),
     ),
-    (_literally(b"GGUF"), FileKind(what="a GGUF file, weights for llama.cpp", to_serve=_ORIGIN)),
+    (rb"GGUF", FileKind(what="a GGUF file: weights for llama.cpp", to_serve=_ORIGIN)),
     (
-        re.compile(rb".{4}TFL3", re.DOTALL),
+        rb".{4}TFL3",
         FileKind(
             what="a TensorFlow Lite model",
             to_serve="convert it to ONNX: python -m tf2onnx.convert --tflite FILE --output model.onnx",
         ),
     ),
     (
-        re.compile(rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<PMML", re.DOTALL),
+        rb"\x89HDF\r\n\x1a\n",
+        FileKind(what="an HDF5 file, such as a Keras model", to_serve=_KERAS, to_send="save its rows as NPY"),
+    ),
+    (rb"PAR1", FileKind(what="a Parquet file", to_send=_PANDAS.format("read_parquet"))),
+    (rb"ARROW1|FEA1", FileKind(what="an Arrow (Feather) file", to_send=_PANDAS.format("read_feather"))),
+    (rb"\xff{4}.{3}\0[\x10\x14]\0\0\0", FileKind(what="an Arrow stream", to_send="save the table as CSV")),
+    (rb"ORC", FileKind(what="an ORC file", to_send=_PANDAS.format("read_orc"))),
+    (rb"Obj\x01", FileKind(what="an Avro file", to_send="save its records as CSV")),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileKind(what="an old Excel workbook (.xls)", to_send=_SHEET)),
+    (rb"\x93NUMPY", FileKind(what="a NumPy array")),
+    (rb"\x89PNG", FileKind(what="a PNG image")),
+    (rb"\xff\xd8\xff", FileKind(what="a JPEG image")),
+    (rb"GIF8", FileKind(what="a GIF image")),
+    (rb"%PDF", FileKind(what="a PDF document")),
+    (rb"\x7fELF", FileKind(what="a program or a shared library")),
+    (rb"SQLite format 3", FileKind(what="an SQLite database")),
+    (rb"\x1f\x8b", FileKind(what="a gzip file")),
+)
+"""How files begin that are no text."""
+
+_TEXT: tuple[tuple[bytes, FileKind], ...] = (
+    (
+        _XML + rb"<PMML",
         FileKind(what="a PMML model", to_serve=f"{_ORIGIN}, or save it in its library's own format"),
     ),
+    (_XML + rb"<net\s[^>]*version=", FileKind(what="a model of OpenVINO", to_serve=_ORIGIN)),
     (
-        re.compile(rb"(<\?xml[^>]*>\s*)?<net\s[^>]*version=", re.DOTALL),
-        FileKind(what="a model in OpenVINO's intermediate representation", to_serve=_ORIGIN),
-    ),
-    (
-        _literally(b"bs64"),
+        rb"bs64\t",
         FileKind(
             what="an XGBoost model in the base64 format of its command line, retired in 2020",
             to_serve="open it with XGBoost 1.2 or older and save it as JSON",
         ),
     ),
     (
-        re.compile(rb'\{\s*"name"\s*:\s*"tree"\s*,\s*"version"\s*:\s*"v\d'),
+        rb'\{\s*"name"\s*:\s*"tree"\s*,\s*"version"\s*:\s*"v\d',
         FileKind(what="the JSON of LightGBM's dump_model", to_serve="save the model with save_model"),
     ),
     (
-        re.compile(rb'booster\[0\]:|\[\s*\{\s*"nodeid"\s*:'),
+        rb'booster\[0\]:|\[\s*\{\s*"nodeid"\s*:',
         FileKind(what="what XGBoost's dump_model writes for people to read", to_serve="save the model with save_model"),
     ),
-    (_literally(b"\x89HDF\r\n\x1a\n"), FileKind(what="an HDF5 file, such as a Keras model", to_serve=_KERAS)),
-    (_literally(b"PAR1"), FileKind(what="a Parquet file", to_send=_TO_CSV.format(reader="read_parquet"))),
-    (
-        _literally(b"ARROW1", b"FEA1"),
-        FileKind(what="an Arrow (Feather) file", to_send=_TO_CSV.format(reader="read_feather")),
-    ),
-    (
-        re.compile(rb"\xff\xff\xff\xff.{3}\0[\x10\x14]\0\0\0", re.DOTALL),
-        FileKind(
-            what="an Arrow stream", to_send="read it with pyarrow.ipc.open_stream, and save the table with pyarrow.csv"
-        ),
-    ),
-    (_literally(b"ORC"), FileKind(what="an ORC file", to_send=_TO_CSV.format(reader="read_orc"))),
-    (_literally(b"Obj\x01"), FileKind(what="an Avro file", to_send="save its rows as CSV")),
-    (
-        _literally(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
-        FileKind(what="a file of old Microsoft Office, such as Excel's .xls", to_send="save the sheet as CSV"),
-    ),
-    (_literally(b"\x93NUMPY"), FileKind(what="a NumPy array")),
-    (_literally(b"\x89PNG"), FileKind(what="a PNG image")),
-    (_literally(b"\xff\xd8\xff"), FileKind(what="a JPEG image")),
-    (_literally(b"GIF8"), FileKind(what="a GIF image")),
-    (_literally(b"%PDF"), FileKind(what="a PDF document")),
-    (_literally(b"\x7fELF"), FileKind(what="a program or a shared library")),
-    (_literally(b"SQLite format 3"), FileKind(what="an SQLite database")),
-    (_literally(b"\x1f\x8b"), FileKind(what="a gzip file")),
-    (_literally(b"<?xml"), FileKind(what="an XML document")),
-    (re.compile(rb"<[!a-zA-Z]"), FileKind(what="an HTML or XML document")),
+    (rb"%PDF", FileKind(what="a PDF document")),
+    (rb"<\?xml", FileKind(what="an XML document")),
+    (rb"<[!a-zA-Z]", FileKind(what="an HTML or XML document")),
 )
 
-_BY_NAME_IN_ZIP: tuple[tuple[re.Pattern[str], FileKind], ...] = (
+_BY_NAME_IN_ZIP: tuple[tuple[str, FileKind], ...] = (
     (
-        re.compile(r"(.+/)?(serialized_exported_program\.json|models/[^/]+\.json)"),
+        r"(.+/)?(serialized_exported_program\.json|models/[^/]+\.json)",
         FileKind(what="a program of PyTorch's torch.export (.pt2)", to_serve=_TORCH),
     ),
-    (re.compile(r"[^/]+/code/.+"), FileKind(what="a TorchScript module of PyTorch", to_serve=_TORCH)),
-    (re.compile(r"[^/]+/data\.pkl"), FileKind(what="a file of PyTorch's torch.save", to_serve=_TORCH)),
-    (re.compile(r"model\.weights\.h5"), FileKind(what="a Keras model", to_serve=_KERAS)),
-    (re.compile(r"xl/workbook\.(xml|bin)"), FileKind(what="an Excel workbook", to_send="save the sheet as CSV")),
-    (
-        re.compile(r"content\.xml"),
-        FileKind(what="a document of OpenOffice, such as a spreadsheet", to_send="save the sheet as CSV"),
-    ),
-    (re.compile(r".+\.npy"), FileKind(what="an NPZ file of NumPy arrays")),
+    (r"[^/]+/code/.+", FileKind(what="a TorchScript module of PyTorch", to_serve=_TORCH)),
+    (r"[^/]+/data\.pkl", FileKind(what="a file of PyTorch's torch.save", to_serve=_TORCH)),
+    (r"model\.weights\.h5", FileKind(what="a Keras model", to_serve=_KERAS)),
+    (r"xl/workbook\.(xml|bin)", FileKind(what="an Excel workbook", to_send=_SHEET)),
+    (r"content\.xml", FileKind(what="a document of OpenOffice, such as a spreadsheet", to_send=_SHEET)),
+    (r".+\.npy", FileKind(what="an NPZ file of NumPy arrays")),
+)
+
+_BY_NAME_IN_FOLDER: tuple[tuple[str, FileKind], ...] = (
+    ("saved_model.pb", _SAVED_MODEL),
+    ("com.apple.CoreML", _CORE_ML),
+    ("model_index.json", FileKind(what="a pipeline of Hugging Face's Diffusers", to_serve=_ORIGIN)),
 )

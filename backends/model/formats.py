@@ -120,7 +120,7 @@ def _decompressed(head: bytes) -> bytes:
 def _foreign(path: Path, head: bytes, fields: Mapping[int, int]) -> ModelError:
     """The error for a file of none of the known formats, saying what it looks like."""
     try:
-        kind = kind_of(path, head) or kind_of_message(fields)
+        kind = kind_of(path, head) or kind_of_message(head, fields)
     except OSError as error:
         return CorruptModel(path, error.strerror or str(error))
     if kind is not None and kind.to_serve is not None:

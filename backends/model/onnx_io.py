@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.width import check_width
 from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, 
     Raises UnsupportedModel, and whatever ONNX Runtime raises on the row.
     """
     interface = describe(session)
+    check_width(interface.features)
     predictions = predict(session, interface, np.zeros((1, interface.features), dtype=np.float32))
     outputs = 1 if predictions.ndim == 1 else predictions.shape[1]
     if not outputs:

@@ -34,6 +34,10 @@ class BrokenArchive(Exception):
     """The text is a sentence that says what is wrong with an archive."""
 
 
+class NoArchive(BrokenArchive):
+    """What was compressed is something else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A file or a folder in an archive, or neither: a link, a device, or what tar programs keep for themselves."""
@@ -99,7 +103,9 @@ class TarReader:
         if block == bytes(_BLOCK) or (not block and self._headers):
             return None
         if len(block) < _BLOCK or not _checks(block):
-            raise _incomplete("it is damaged") if self._headers else BrokenArchive("the gzip file holds no tar archive")
+            raise (
+                _incomplete("it is damaged") if self._headers else NoArchive("it is a gzip file that holds no archive")
+            )
         self._headers += 1
         if self._headers > MAX_HEADERS:
             raise BrokenArchive(f"the archive has more than {MAX_HEADERS} headers")
@@ -129,7 +135,9 @@ def _checks(block: bytes) -> bool:
     if not said or said.strip(_OCTAL):
         return False
     unsigned = sum(block) - sum(block[148:156]) + 8 * ord(" ")
-    return int(said, 8) in (unsigned, unsigned - 256 * sum(byte > 127 for byte in block[:148] + block[156:]))
+    if int(said, 8) == unsigned:
+        return True
+    return int(said, 8) == unsigned - 256 * sum(byte > 127 for byte in block[:148] + block[156:])
 
 
 def _number(field: bytes) -> int:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.model.archive import unpack, visible_files
+from servefit.backends.model.archive import visible_files
+from servefit.backends.model.file_kinds import is_text, kind_of
+from servefit.backends.model.finding import unpack_bounded
+from servefit.backends.model.formats import recognise
+from servefit.backends.model.types import Format
 from servefit.backends.payload.arrays import read_npy, read_npz, table_of_array
 from servefit.backends.payload.delimited import read_delimited
 from servefit.backends.payload.json_rows import read_json
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
 
 _MAX_JSON_BYTES = 2**30
+_TAKEN = "CSV, JSON, JSON Lines, NPY or NPZ"
 
 
 def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
@@ -79,6 +84,7 @@ def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
     features = None if signature is None else signature.features
     if head.startswith(b"\x93NUMPY"):
         return read_npy(path, source, features)
+    _refuse_foreign(path, head, source)
     if head.startswith(b"PK"):
         return read_npz(path, source, features)
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
@@ -90,13 +96,30 @@ def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
     return read_delimited(path, source, () if signature is None else signature.feature_names)
 
 
+def _refuse_foreign(path: Path, head: bytes, source: str) -> None:
+    """Raise PayloadMismatch where the file is something else, such as a table that servefit does not read."""
+    # A text pickle may begin as a table does whose first column is called "count".
+    known = None if is_text(head) else recognise(head)
+    if known is Format.PICKLE:
+        remedy = "if it is a table, read it with pandas.read_pickle and save it with to_csv(..., index=False)"
+        raise PayloadMismatch(source, expected=_TAKEN, got="a pickle", remedy=remedy)
+    if known is not None:
+        raise PayloadMismatch(source, expected=_TAKEN, got=f"a model ({known})")
+    kind = kind_of(path, head)
+    # What else may be in a ZIP archive is for those to say who look for arrays in it.
+    if kind is not None and (kind.to_serve or kind.to_send or not head.startswith(b"PK")):
+        raise PayloadMismatch(source, expected=_TAKEN, got=kind.what, remedy=kind.to_send)
+
+
 def _read_archive(path: Path, source: str, signature: Signature | None) -> tuple[np.ndarray, int]:
     """The rows of every file in a ``.tar.gz``, in the order of their names."""
     with tempfile.TemporaryDirectory(prefix="servefit-payload-") as folder:
         try:
-            unpack(path, Path(folder))
+            unpack_bounded(path, Path(folder))
         except CorruptModel as error:
-            raise PayloadMismatch(source, expected="a .tar.gz of payload files", got=error.reason) from error
+            raise PayloadMismatch(
+                source, expected="a .tar.gz of payload files", got=error.reason, remedy=error.remedy
+            ) from error
         files = visible_files(Path(folder))
         if not files:
             raise PayloadMismatch(source, expected="at least one file", got="an empty archive")
@@ -105,9 +128,7 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> tuple
         for file in files:
             name = f"{source}:{file.relative_to(folder)}"
             if _head(file).startswith(b"\x1f\x8b"):
-                raise PayloadMismatch(
-                    name, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="an archive in an archive"
-                )
+                raise PayloadMismatch(name, expected=_TAKEN, got="an archive in an archive")
             rows, total = _read(file, name, signature)
             if parts and rows.shape[1] != parts[0].shape[1]:
                 expected = f"{parts[0].shape[1]} columns, as in the first file"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.model.width import affordable_rows
 from servefit.backends.payload.types import Payload
 from servefit.backends.rows import synthetic_rows
 
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
 
 
 def synthetic_payload(model: Model, rows: int = 1000, seed: int = 0) -> Payload:
-    """``rows`` plausible rows drawn from the model's own splits, or standard normal where it has none."""
-    return Payload(rows=synthetic_rows(model, rows, seed), source="synthetic payload", synthetic=True)
+    """``rows`` plausible rows drawn from the model's own splits, or standard normal where it has none; fewer where they
+    are very wide."""
+    count = affordable_rows(rows, model.signature.features)
+    return Payload(rows=synthetic_rows(model, count, seed), source="synthetic payload", synthetic=True)
 
 
 def random_payload(features: int, rows: int = 1000, seed: int = 0) -> Payload:
-    """``rows`` standard normal rows for a model of which no more is known than how wide they are."""
-    drawn = np.random.default_rng(seed).standard_normal((rows, features), dtype=np.float32)
+    """``rows`` standard normal rows for a model of which no more is known than how wide they are; fewer where they
+    are very wide."""
+    count = affordable_rows(rows, features)
+    drawn = np.random.default_rng(seed).standard_normal((count, features), dtype=np.float32)
     return Payload(rows=drawn, source="synthetic payload", synthetic=True)

@@ -159,8 +159,8 @@ class UntrustedModel(ModelError):
 class PayloadMismatch(ModelError):
     """The payload does not fit. ``expected`` and ``got`` are short phrases such as "30 columns"."""
 
-    def __init__(self, source: str, *, expected: str, got: str) -> None:
-        super().__init__(f"payload {source}: expected {expected}, got {got}")
+    def __init__(self, source: str, *, expected: str, got: str, remedy: str | None = None) -> None:
+        super().__init__(f"payload {source}: expected {expected}, got {got}", remedy=remedy)
         self.source = source
         self.expected = expected
         self.got = got

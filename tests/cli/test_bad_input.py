@@ -87,6 +87,20 @@ def test_a_truncated_archive(recommend: Servefit, sources: Sources, tmp_path: Pa
     check_refused(recommend(model=archive), "model.tar.gz")
 
 
+def test_an_archive_made_to_do_harm(recommend: Servefit, tmp_path: Path) -> None:
+    archive = tmp_path / "model.tar.gz"
+    with tarfile.open(archive, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("model")
+        member.pax_headers = {"GNU.sparse.map": "1,x"}
+        tar.addfile(member, io.BytesIO())
+    check_refused(recommend(model=archive), "model.tar.gz", "sparse")
+
+
+def test_a_payload_of_another_format(recommend: Servefit, tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1\x15\x04\x15 \x15$L\x15\x04")
+    check_refused(recommend("--payload", tmp_path / "rows.parquet"), "a Parquet file", "pandas.read_parquet")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

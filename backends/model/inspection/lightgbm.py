@@ -10,6 +10,7 @@ from servefit.backends.model.inspection import lightgbm_text
 from servefit.backends.model.inspection.forest import forest_of
 from servefit.backends.model.inspection.types import Inspection
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
+from servefit.backends.model.width import check_width
 from servefit.errors import CorruptModel
 
 
@@ -23,6 +24,7 @@ def inspect_lightgbm(path: Path, folder: Path) -> Inspection:
     if not text.header.get("max_feature_idx", "").isdecimal():
         raise CorruptModel(path, "its header does not say how many features there are")
     features = int(text.header["max_feature_idx"]) + 1
+    check_width(features)
     forest = forest_of(lightgbm_text.trees_of(text), features)
     forest.save_splits(folder / "splits.npz")
     booster = lightgbm.Booster(model_file=str(path))

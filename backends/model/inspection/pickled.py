@@ -19,6 +19,7 @@ from servefit.backends.model.inspection.xgboost import inspect_xgboost
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_io import predict
 from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
+from servefit.backends.model.width import check_width
 from servefit.errors import UnsupportedModel
 from servefit.state import write_atomically
 
@@ -90,6 +91,7 @@ def _inspect_estimator(estimator: Any, folder: Path) -> Inspection:
     features = getattr(estimator, "n_features_in_", None)
     if features is None:
         raise UnsupportedModel(f"a {name} that does not take rows of numbers")
+    check_width(features)
     task = _task(estimator, name)
     forest = _forest(estimator, features)
     if forest is not None:

@@ -12,6 +12,7 @@ from servefit.backends.model.inspection.forest import Forest, forest_of, treelit
 from servefit.backends.model.inspection.types import Inspection
 from servefit.backends.model.inspection.xgboost_legacy import upgrade
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
+from servefit.backends.model.width import check_width
 from servefit.backends.xgboost_c import Booster
 from servefit.errors import CorruptModel
 
@@ -19,6 +20,7 @@ from servefit.errors import CorruptModel
 def inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspection:
     """Open a JSON or UBJSON model; write its splits, and the model itself if it has to be cut, into ``folder``."""
     booster = Booster.load(path, nthread=1)
+    check_width(booster.features)
     warnings: tuple[str, ...] = ()
     file_name = None
     kept = _iterations_to_keep(booster)

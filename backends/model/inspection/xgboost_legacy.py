@@ -16,6 +16,7 @@ import numpy as np
 
 from servefit.backends.model.formats import legacy_xgboost_names
 from servefit.backends.model.inspection.forest import Forest, forest_of, treelite_trees
+from servefit.backends.model.width import check_width
 from servefit.errors import CorruptModel, UnsupportedModel
 
 _REMEDY = "open it with XGBoost 3.0 or older and save it as UBJSON"
@@ -38,6 +39,7 @@ def upgrade(path: Path, upgraded: Path) -> None:
     if booster_name == "gblinear":
         raise UnsupportedModel("a linear booster in XGBoost's retired binary format", remedy=_REMEDY)
     old = treelite.frontend.load_xgboost_model_legacy_binary(str(path))
+    check_width(old.num_feature)
     if not old.num_tree:
         raise CorruptModel(path, "it has no trees")
     forest = forest_of(treelite_trees(old), old.num_feature)

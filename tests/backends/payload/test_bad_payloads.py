@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import pickle
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +158,45 @@ def test_objects_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     for source in ([[1, 2, "x"]], [[1, 2], [3]], {"a": 1}, json, [[1, 2]], np.empty((0, 3))):
         with pytest.raises(PayloadMismatch):
             payload_for(model, source)
+
+
+@pytest.mark.parametrize(
+    ("content", "got", "remedy"),
+    [
+        (b"PAR1\x15\x04\x15 \x15$L\x15\x04", "a Parquet file", "pandas.read_parquet"),
+        (b"ARROW1\0\0\xff\xff\xff\xff", "an Arrow (Feather) file", "pandas.read_feather"),
+        (b"\xff\xff\xff\xff\xf8\x02\0\0\x10\0\0\0", "an Arrow stream", "as CSV"),
+        (b"ORC\n\x06\x12\x04\x08\x02P\0", "an ORC file", "pandas.read_orc"),
+        (b"Obj\x01\x04\x14avro.codec", "an Avro file", "as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)", "as CSV"),
+        (pickle.dumps([1.0]), "a pickle", "pandas.read_pickle"),
+    ],
+)
+def test_a_table_in_another_format_is_called_by_its_name(content: bytes, got: str, remedy: str, tmp_path: Path) -> None:
+    path = tmp_path / "payload"
+    path.write_bytes(content)
+    line = refusal(path)
+    assert f"expected CSV, JSON, JSON Lines, NPY or NPZ, got {got}; " in line
+    assert remedy in line
+
+
+def test_an_excel_workbook_is_called_by_its_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "rows.xlsx", "w") as workbook:
+        workbook.writestr("xl/workbook.xml", "<workbook/>")
+    assert "got an Excel workbook; save the sheet as CSV" in refusal(tmp_path / "rows.xlsx")
+
+
+def test_a_model_in_place_of_a_payload_is_called_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"{L\0\0\0\0\0\0\0\x07learner{")
+    assert "got a model (xgboost-ubjson)" in refusal(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["count", "PAR1", "GGUF", "ORC", "bs64", "x"])
+def test_a_column_may_be_called_as_other_files_begin(name: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(f"{name}\n1\n2\n")
+    assert read_payload(tmp_path / "rows.csv", None).rows.tolist() == [[1.0], [2.0]]
+
+
+def test_a_compressed_table_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"1,2,3\n"))
+    assert "a gzip file that holds no archive; unpack it with gunzip" in refusal(tmp_path / "rows.csv.gz")

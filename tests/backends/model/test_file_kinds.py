@@ -1,0 +1,126 @@
+"""Files and folders that servefit does not take are called by their names, with what to do."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from servefit.backends.model.archive import find_model
+from servefit.backends.model.formats import model_format
+from servefit.backends.model.types import Format
+from servefit.errors import CorruptModel, UnsupportedModel
+
+FIRST_OF_SAFETENSORS = b'@\0\0\0\0\0\0\0{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}'
+TOKENIZER = '{\n  "version": "1.0",\n  "truncation": null}'
+CONFIG = json.dumps({"architectures": ["BertForSequenceClassification"], "model_type": "bert"})
+
+
+def zipped(*names: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "remedy"),
+    [
+        (zipped("archive/data.pkl", "archive/version", "archive/data/0"), "PyTorch's torch.save", "torch.onnx.export"),
+        (zipped("net/data.pkl", "net/code/__torch__.py", "net/constants.pkl"), "TorchScript", "torch.onnx.export"),
+        (zipped("serialized_exported_program.json", "version"), r"torch.export \(.pt2\)", "torch.onnx.export"),
+        (zipped("net/archive_format", "net/models/model.json"), r"torch.export \(.pt2\)", "torch.onnx.export"),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", "PyTorch's torch.save", "torch.onnx.export"),
+        (zipped("metadata.json", "config.json", "model.weights.h5"), "a Keras model", "model.export"),
+        (b"\x89HDF\r\n\x1a\n\0\0\0\0", "HDF5 file, such as a Keras model", "model.export"),
+        (FIRST_OF_SAFETENSORS, "a safetensors file", "export the whole model to ONNX"),
+        (b"GGUF\x03\0\0\0", "a GGUF file", "to ONNX"),
+        (b"\x1c\0\0\0TFL3\x14\0", "TensorFlow Lite", "tf2onnx"),
+        (b'<?xml version="1.0"?>\n<net name="net" version="11">', "OpenVINO", "to ONNX"),
+        (b'<?xml version="1.0"?>\n<!-- made by us -->\n<PMML version="4.4">', "a PMML model", "to ONNX"),
+        (b"CBM1\0\0\0\x10", "a CatBoost model", "save_model"),
+        (b"bs64\tYmluZg==", "retired in 2020", "save it as JSON"),
+        (b'{"name":"tree",\n"version":"v4",\n"num_class":1}', "LightGBM's dump_model", "save_model"),
+        (b'[\n  { "nodeid": 0, "depth": 0}]', "XGBoost's dump_model", "save_model"),
+        (b"booster[0]:\n0:[f0<1] yes=1,no=2,missing=1\n", "XGBoost's dump_model", "save_model"),
+        (b"\x08\x01\x12\x03abc", "TensorFlow SavedModel", "tf2onnx"),
+        (b"\x08\x04\x12\x03abc\xa2\x1f\x03abc", "a Core ML model", "to ONNX"),
+    ],
+)
+def test_a_model_of_another_kind_is_unsupported_with_what_to_do(
+    content: bytes, what: str, remedy: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedModel, match=what) as caught:
+        model_format(path)
+    assert caught.value.remedy is not None
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"PAR1\x15\x04\x15 \x15$L\x15\x04", "a Parquet file"),
+        (b"ARROW1\0\0\xff\xff\xff\xff", "an Arrow"),
+        (zipped("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook"),
+        (zipped("X.npy"), "an NPZ file"),
+        (zipped("notes.txt"), "a ZIP archive"),
+        (b"PAR1,PAR2\n1,2\n", "it is text"),
+        ("ä".encode() * 3000, "it is text"),
+        (b"\x08\x01" * 10, "in no model format"),
+    ],
+)
+def test_what_is_no_model_is_called_by_its_name(content: bytes, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    with pytest.raises(CorruptModel, match=what):
+        model_format(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "what", "remedy"),
+    [
+        (
+            {"config.json": CONFIG, "tokenizer.json": TOKENIZER, "model.safetensors": FIRST_OF_SAFETENSORS},
+            r"bert is a Hugging Face model \(BertForSequenceClassification\)",
+            "optimum-cli export onnx",
+        ),
+        ({"config.json": '{"model_type": "llama"}', "a.bin": b"x"}, r"a Hugging Face model \(llama\)", "optimum-cli"),
+        ({"saved_model.pb": b"\x08\x01\x12\x03abc", "variables/variables.index": b"x"}, "SavedModel", "tf2onnx"),
+        ({"Manifest.json": "{}", "Data/com.apple.CoreML/model.mlmodel": b"x"}, "a Core ML model", "to ONNX"),
+        ({"model_index.json": "{}", "unet/config.json": CONFIG}, "Diffusers", "to ONNX"),
+        ({"one.gguf": b"GGUF\x03\0", "two.gguf": b"GGUF\x03\0", "README.md": "Hello"}, "one.gguf is a GGUF", "to ONNX"),
+    ],
+)
+def test_a_folder_of_another_library_is_called_by_its_name(
+    files: dict[str, str | bytes], what: str, remedy: str, tmp_path: Path
+) -> None:
+    for name, content in files.items():
+        path = tmp_path / "bert" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(UnsupportedModel, match=what) as caught:
+        find_model(tmp_path / "bert")
+    assert caught.value.remedy is not None
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("config", ["[]", "{", '{"architectures": [3]}', "[" * 100_000])
+def test_another_config_is_none_of_hugging_face(config: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(CorruptModel, match="none of its 2 files is a model"):
+        find_model(tmp_path)
+
+
+def test_a_servable_model_beside_a_tokenizer_is_found(xgboost_ubjson: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(TOKENIZER)
+    (tmp_path / "config.json").write_text(CONFIG)
+    (tmp_path / "model.bin").write_bytes(xgboost_ubjson.read_bytes())
+    assert find_model(tmp_path) == tmp_path / "model.bin"
+    assert model_format(tmp_path / "model.bin") is Format.XGBOOST_UBJSON
