@@ -70,6 +70,29 @@ install_chromium() {
     fi
 }
 
+FUZZING=(-fsanitize=fuzzer,address,undefined)
+
+# find_fuzzing_clang: the name of a clang that comes with libFuzzer and sanitizers. Fails where there is none.
+find_fuzzing_clang() {
+    local name program
+    program=$(mktemp)
+    for name in clang clang-{25..14}; do
+        if echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d && n > 4096; }' |
+            "$name" "${FUZZING[@]}" -x c -o "$program" - 2>/dev/null; then
+            rm -f "$program"
+            echo "$name"
+            return
+        fi
+    done
+    rm -f "$program"
+    return 1
+}
+
+# install_clang: make sure that the loader of artifacts can be fuzzed.
+install_clang() {
+    find_fuzzing_clang >/dev/null || install_packages "fuzz the loader of artifacts" clang libclang-rt-dev
+}
+
 # install_packages PURPOSE PACKAGE...: install what the tests need of Debian, or say how to.
 install_packages() {
     local purpose=$1

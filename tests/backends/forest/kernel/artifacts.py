@@ -1,6 +1,6 @@
 """Small models whose artifacts between them have everything that an artifact can have: for the tests of this folder and
-for scripts/check_kernel (``python artifacts.py models FOLDER``, with rows for each), which starts fuzzing from smaller
-ones (``seeds``).
+for scripts/check_kernel (``python artifacts.py models FOLDER``, with rows for each); scripts/fuzz_artifacts starts from
+smaller ones (``seeds``).
 """
 
 from __future__ import annotations

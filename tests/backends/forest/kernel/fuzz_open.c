@@ -1,6 +1,6 @@
 /* Opens whatever bytes it is given, and predicts with them if they are accepted, by every instruction set that runs here.
  *
- * An entry for libFuzzer (scripts/check_kernel); with -DINPUTS_FROM_FILES a program that takes files instead. Nothing is
+ * An entry for libFuzzer (scripts/fuzz_artifacts); with -DINPUTS_FROM_FILES a program that takes files instead. Nothing is
  * compared: the sanitizers it is built with judge. Each array of an accepted forest is moved to memory of its own first, so
  * that a step from one into the next is found as well. What asks for much memory or time, and may, is left out.
  */

@@ -1,5 +1,5 @@
 """The C code under the sanitizers of gcc: it reads and writes inside what it was given, whatever that is, and its
-threads do not race. scripts/check_kernel looks further, for longer."""
+threads do not race. scripts/fuzz_artifacts looks further, for longer."""
 
 from __future__ import annotations
 
