@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -76,16 +76,25 @@ def find_kept(digest: str) -> KeptFile | None:
     return None
 
 
+def named_by_format(found: KeptFile) -> KeptFile:
+    """Rename a file of servefit's own so that the libraries take it for what it is. Raises StateError."""
+    path = found.file.with_name(f"model{_SUFFIXES[found.format]}")
+    with writing(path):
+        found.file.rename(path)
+    return replace(found, file=path)
+
+
 def keep(found: KeptFile) -> KeptFile:
-    """Move a file of servefit's own below ``models/``, in place of what is not intact there. Raises StateError."""
-    path = state_folder("models", found.digest) / f"model{_SUFFIXES[found.format]}"
+    """Move a file that is named by its format below ``models/``, in place of what is not intact there. Raises
+    StateError."""
+    path = state_folder("models", found.digest) / found.file.name
     if found.file != path and not holds(path, found.digest):
         with writing(path):
             with found.file.open("rb") as stream:
                 os.fsync(stream.fileno())
             found.file.chmod(0o400)
             found.file.replace(path)
-    return KeptFile(file=path, digest=found.digest, format=found.format)
+    return replace(found, file=path)
 
 
 def file_digest(path: Path) -> str:

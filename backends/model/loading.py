@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
@@ -29,6 +29,7 @@ from servefit.backends.model.keeping import (
     holds,
     keep,
     name_by_content,
+    named_by_format,
     read_once,
 )
 from servefit.backends.model.live import save_live
@@ -63,22 +64,21 @@ def load_model(source: Any, *, trust_pickle: bool = False) -> Model:
     with _read(file) as found:
         if found.format is Format.PICKLE and not trust_pickle:
             raise UntrustedModel(file)
-        kept = keep(found)
-    return _opened(kept, str(source))
+        return _opened(found, str(source))
 
 
 def check_kept(model: Model) -> None:
     """Make sure that the file of an opened model is what it was; one that is damaged or gone is put back from where the
     model came from. Raises CorruptModel where that is gone too, or has changed; StateError."""
-    if holds(model.file, model.digest) or find_kept(model.digest) is not None:
+    if holds(model.file, model.digest) or (not _is_kept(model) and find_kept(model.digest) is not None):
         return
     changed = CorruptModel(model.file, "it is gone, or not what it was when it was measured")
     try:
         with _read(_file_of(Path(model.source))) as found:
             if found.digest not in model.file.parts:
                 raise changed
-            kept = keep(found)
-        _inspected(kept)  # which also rewrites the models that had to be rewritten
+            _inspected(found)  # which also rewrites the models that had to be rewritten
+            keep(found)
     except ModelError as error:
         raise changed from error
     if not holds(model.file, model.digest):
@@ -90,17 +90,18 @@ def as_kept(model: Model) -> Model:
 
     Raises CorruptModel where the file is gone or has changed, and what ``Model.load`` raises.
     """
-    is_kept = model.digest in (model.file.parent.name, digest_in_name(model.file))
-    if is_kept and (model.splits is None or digest_in_name(model.splits) is not None):
+    if _is_kept(model) and (model.splits is None or digest_in_name(model.splits) is not None):
         return model
     kept = find_kept(model.digest)
-    if kept is None:
-        with _read(model.file) as found:
-            kept = keep(found)
-    opened = _opened(kept, model.source)
+    with _read(model.file) if kept is None else nullcontext(kept) as found:
+        opened = _opened(found, model.source)
     if opened.digest != model.digest:
         raise CorruptModel(model.file, "it is not what it was when it was opened")
     return replace(opened, warnings=model.warnings)
+
+
+def _is_kept(model: Model) -> bool:
+    return model.digest in (model.file.parent.name, digest_in_name(model.file))
 
 
 def _load_live(source: Any) -> Model:
@@ -110,8 +111,8 @@ def _load_live(source: Any) -> Model:
         with writing(file):
             file.write_bytes(saved.content)
         digest = hashlib.sha256(saved.content).hexdigest()
-        kept = keep(KeptFile(file=file, digest=digest, format=saved.format))
-    opened = _opened(kept, f"a live {type(source).__name__}")
+        found = named_by_format(KeptFile(file=file, digest=digest, format=saved.format))
+        opened = _opened(found, f"a live {type(source).__name__}")
     return replace(opened, warnings=saved.warnings + opened.warnings)
 
 
@@ -126,13 +127,14 @@ def _file_of(path: Path) -> Path:
 
 @contextmanager
 def _read(file: Path) -> Iterator[KeptFile]:
-    """Read a file of the user's, once; give the model in it, which is gone after the block unless it is kept."""
+    """Read a file of the user's, once; give the model in it, which is gone after the block unless it is kept then."""
     with _reading_folder() as folder:
         copy = folder / "file" / file.name
         with writing(copy):
             copy.parent.mkdir()
         digest = read_once(file, copy)
-        yield find_kept(digest) or find_in_file(copy, digest, folder / "unpacked", blamed=file)
+        kept = find_kept(digest)
+        yield kept or named_by_format(find_in_file(copy, digest, folder / "unpacked", blamed=file))
 
 
 @contextmanager
@@ -148,9 +150,11 @@ def _reading_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _opened(kept: KeptFile, source: str) -> Model:
-    with blaming(kept.file, source):
-        inspection, folder = _inspected(kept)
+def _opened(found: KeptFile, source: str) -> Model:
+    """Have the file inspected, and keep it where it is a model."""
+    with blaming(found.file, source):
+        inspection, folder = _inspected(found)
+    kept = keep(found)
     file = kept.file if inspection.file_name is None else folder / inspection.file_name
     return Model(
         source=source,
@@ -165,18 +169,18 @@ def _opened(kept: KeptFile, source: str) -> Model:
     )
 
 
-def _inspected(kept: KeptFile) -> tuple[Inspection, Path]:
+def _inspected(model: KeptFile) -> tuple[Inspection, Path]:
     """The inspection of a file, from the state folder or from a child process, and the folder of what it wrote."""
-    library = kept.format.library
+    library = model.format.library
     versions = f"{library}-{_library_version(library)}-treelite-{metadata.version('treelite')}"
-    folder = state_folder("models", kept.digest) / f"inspection-{SCHEMA}-{versions}"
+    folder = state_folder("models", model.digest) / f"inspection-{SCHEMA}-{versions}"
     found = _recorded(folder)
     if found is None:
         with writing(folder):
             if folder.exists():
                 shutil.rmtree(folder)
         with filling(folder) as temporary:
-            inspection = _inspect_in_child(kept, temporary)
+            inspection = _inspect_in_child(model, temporary)
             inspection = replace(
                 inspection,
                 file_name=_by_content(temporary, inspection.file_name),
@@ -203,12 +207,12 @@ def _recorded(folder: Path) -> Inspection | None:
     return inspection if all(holds(path, digest_in_name(path) or "") for path in written) else None
 
 
-def _inspect_in_child(kept: KeptFile, folder: Path) -> Inspection:
-    path, library = kept.file, kept.format.library.value
+def _inspect_in_child(model: KeptFile, folder: Path) -> Inspection:
+    path, library = model.file, model.format.library.value
     memory_bytes = 16 * _GIB + 40 * path.stat().st_size
     try:
         inspection: Inspection = call_isolated(
-            _INSPECTION, kept, folder, timeout_s=INSPECTION_TIMEOUT_S, memory_bytes=memory_bytes
+            _INSPECTION, model, folder, timeout_s=INSPECTION_TIMEOUT_S, memory_bytes=memory_bytes
         )
     except WorkerCrashed as error:
         raise CorruptModel(path, _crash(library, error)) from error

@@ -91,8 +91,8 @@ class TreeStructure:
 class Model:
     """An opened model.
 
-    ``source`` is what the user named. ``file`` is what every backend reads: the same bytes where the source is a
-    plain file, otherwise a normalised copy under the state folder (unpacked from an archive, saved from a live object,
+    ``source`` is what the user named. ``file`` is what every backend reads, a copy in the state folder: the same bytes
+    where the source is a plain file, otherwise normalised (unpacked from an archive, saved from a live object,
     cut to the iteration that the file itself calls best, upgraded from a retired format). ``digest`` is the SHA-256 of
     ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
     trees (``rows`` reads it). ``trees`` is None for those too.

@@ -162,9 +162,11 @@ def test_a_model_that_an_earlier_servefit_used_where_it_lay_is_kept_and_deployed
     file.write_bytes(model.file.read_bytes())
     splits.write_bytes(b"of another model")
     model.file.unlink()
-    deployed = recommended(job(replace(model, file=file, splits=splits, source=str(file)), trial(TWO)))
-    assert deployed.model == replace(model, source=str(file))
+    once = replace(model, file=file, splits=splits, source=str(file))
+    assert recommended(job(once, trial(TWO))).model == replace(model, source=str(file))
     assert model.file.read_bytes() == file.read_bytes()
+    file.unlink()
+    assert recommended(job(once, trial(TWO))).model == replace(model, source=str(file))
 
 
 def test_what_was_measured_and_is_deployed_as_it_was_needs_no_word(model: Model, trial: MakeTrial) -> None:

@@ -19,6 +19,7 @@ from servefit.backends.model.keeping import (
     holds,
     keep,
     name_by_content,
+    named_by_format,
     read_once,
     unchanged,
 )
@@ -110,14 +111,15 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_kept_file_is_found_by_its_digest_until_it_is_damaged(source: Path, tmp_path: Path) -> None:
     content = source.read_bytes()
-    found = KeptFile(file=source, digest=hashlib.sha256(content).hexdigest(), format=Format.ONNX)
+    digest = hashlib.sha256(content).hexdigest()
+    found = named_by_format(KeptFile(file=source, digest=digest, format=Format.ONNX))
     kept = keep(found)
     assert find_kept(found.digest) == kept
-    assert not source.exists(), "it was moved"
+    assert not found.file.exists(), "it was moved"
     kept.file.chmod(0o600)
     kept.file.write_bytes(b"damaged")
     assert find_kept(found.digest) is None
-    source.write_bytes(content)
+    found.file.write_bytes(content)
     assert keep(found) == kept
     assert kept.file.read_bytes() == content
 

@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 
 from servefit.backends.model import Format, Library, Model, Task, finding, loading
-from servefit.errors import BackendUnavailable, CorruptModel, ServefitError, StateError, UntrustedModel
+from servefit.errors import (
+    BackendUnavailable,
+    CorruptModel,
+    ServefitError,
+    StateError,
+    UnsupportedModel,
+    UntrustedModel,
+)
 
 WriteArchive = Callable[[Path, dict[str, bytes]], Path]
 Edit = Callable[[Callable[[dict[str, Any]], None]], Path]
@@ -214,6 +221,26 @@ def test_json_of_another_shape_is_refused(tmp_path: Path) -> None:
 def test_an_archive_of_other_files_is_named_in_the_refusal(tmp_path: Path, write_archive: WriteArchive) -> None:
     path = write_archive(tmp_path / "m.tar.gz", {"a.csv": b"1,2", "b.csv": b"1,2"})
     assert f"{path}: none of its 2 files is a model" in refusal(path)
+
+
+def test_what_is_no_model_is_named_as_the_user_named_it(
+    tmp_path: Path, write_archive: WriteArchive, home: Path
+) -> None:
+    config, weights = json.dumps({"model_type": "bert"}).encode(), b"@\0\0\0\0\0\0\0" + b'{"w":{"dtype":"F32"}}'
+    archive = write_archive(tmp_path / "m.tar.gz", {"config.json": config, "model.safetensors": weights})
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    (folder / "config.json").write_bytes(config)
+    (folder / "model.safetensors").write_bytes(weights)
+    for source in (archive, folder):
+        assert f"unsupported model: {source} is a Hugging Face model (bert)" in refusal(source, UnsupportedModel)
+    broken = tmp_path / "broken.ubj"
+    broken.write_bytes(b"{L\0\0\0\0\0\0\0\x07learner{")
+    line = refusal(broken)
+    assert str(broken) in line
+    assert str(home) not in line
+    digest = hashlib.sha256(broken.read_bytes()).hexdigest()
+    assert not list((home / "models" / digest).iterdir()), "what is no model is not kept"
 
 
 def test_a_pickle_waits_for_trust_alone_and_in_an_archive(tmp_path: Path, write_archive: WriteArchive) -> None:
