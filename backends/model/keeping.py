@@ -7,13 +7,14 @@ in files that have their digest in their names.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -88,12 +89,15 @@ def keep(found: KeptFile) -> KeptFile:
     """Move a file that is named by its format below ``models/``, in place of what is not intact there. Raises
     StateError."""
     path = state_folder("models", found.digest) / found.file.name
-    if found.file != path and not holds(path, found.digest):
+    if found.file != path:
         with writing(path):
+            found.file.chmod(0o400)
             with found.file.open("rb") as stream:
                 os.fsync(stream.fileno())
-            found.file.chmod(0o400)
-            found.file.replace(path)
+            # One of several that keep the same file at once: who reads it already sees no other in its place.
+            with _locked(path.parent):
+                if not holds(path, found.digest):
+                    found.file.replace(path)
     return replace(found, file=path)
 
 
@@ -170,6 +174,18 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise CorruptModel(path, "it is no regular file")
         yield stream
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait for whoever else holds the lock of ``folder``, and hold it while the block runs; where there are locks."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # file systems of other machines may have none
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _copied(stream: BinaryIO, source: Path, copy: Path) -> str:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
@@ -92,11 +92,15 @@ def as_kept(model: Model) -> Model:
     """
     if _is_kept(model) and (model.splits is None or digest_in_name(model.splits) is not None):
         return model
+    changed = CorruptModel(model.file, "it is not what it was when it was opened")
     kept = find_kept(model.digest)
     with _read(model.file) if kept is None else nullcontext(kept) as found:
+        # Before it is opened: a pickle was trusted with that content, and not with another.
+        if found.digest != model.digest:
+            raise changed
         opened = _opened(found, model.source)
     if opened.digest != model.digest:
-        raise CorruptModel(model.file, "it is not what it was when it was opened")
+        raise changed
     return replace(opened, warnings=model.warnings)
 
 
@@ -142,9 +146,11 @@ def _reading_folder() -> Iterator[Path]:
     """A temporary folder beside the files that are kept, so that a file moves there without being copied."""
     models = state_folder("models")
     with writing(models):
-        for left_behind in models.glob(f"{_READING}*"):
-            if time.time() - left_behind.stat().st_mtime > _LEFT_BEHIND_S:
-                shutil.rmtree(left_behind, ignore_errors=True)
+        for other in models.glob(f"{_READING}*"):
+            # Of processes that were killed; others may end at any moment.
+            with suppress(FileNotFoundError):
+                if time.time() - other.stat().st_mtime > _LEFT_BEHIND_S:
+                    shutil.rmtree(other, ignore_errors=True)
         temporary = tempfile.TemporaryDirectory(dir=models, prefix=_READING, ignore_cleanup_errors=True)
     with temporary as folder:
         yield Path(folder)
@@ -177,7 +183,7 @@ def _inspected(model: KeptFile) -> tuple[Inspection, Path]:
     found = _recorded(folder)
     if found is None:
         with writing(folder):
-            if folder.exists():
+            if folder.exists() and _recorded(folder) is None:
                 shutil.rmtree(folder)
         with filling(folder) as temporary:
             inspection = _inspect_in_child(model, temporary)

@@ -19,9 +19,12 @@ MAX_HEADERS = 30_000
 MAX_EXTRA_BYTES = 16 * 2**10
 """In one header that adds to the next: a path has 4,096 bytes at most on Linux."""
 MAX_ALL_EXTRA_BYTES = 8 * 2**20
+MAX_GZIP_FILES = 100_000
+"""One after another, as programs write them that compress several parts at once, of 64 KiB and more."""
 
 _BLOCK = 512
-_CHUNK_BYTES = 2**16
+_CHUNK_BYTES = 2**14
+_PIECE_BYTES = 2**16
 _GZIP_MAGIC = b"\x1f\x8b"
 _FILES, _FOLDER = b"07\0", b"5"
 _LONG_NAME, _LONG_LINK = b"L", b"K"
@@ -85,7 +88,7 @@ class TarReader:
     def content(self) -> Iterator[bytes]:
         """What the member holds, piece by piece."""
         while self._left:
-            piece = self._unzipped.read(min(self._left, _CHUNK_BYTES))
+            piece = self._unzipped.read(min(self._left, _PIECE_BYTES))
             if not piece:
                 raise _incomplete("it ends in the middle of a file")
             self._left -= len(piece)
@@ -187,7 +190,7 @@ class _Unzipped:
     def __init__(self, stream: BinaryIO, budget: int) -> None:
         self._stream, self._left = stream, budget
         self._zlib = zlib.decompressobj(wbits=31)
-        self._compressed = b""
+        self._compressed, self._files = b"", 1
 
     def read(self, most: int) -> bytes:
         """Some bytes, ``most`` at most; none at the end."""
@@ -195,9 +198,14 @@ class _Unzipped:
         while not unzipped:
             if self._zlib.eof:
                 # Gzip files may follow each other; whatever else follows is padding.
-                self._compressed = self._zlib.unused_data or self._stream.read(_CHUNK_BYTES)
+                self._compressed = self._zlib.unused_data
+                if len(self._compressed) < len(_GZIP_MAGIC):
+                    self._compressed += self._stream.read(_CHUNK_BYTES)
                 if not self._compressed.startswith(_GZIP_MAGIC):
                     return b""
+                self._files += 1
+                if self._files > MAX_GZIP_FILES:
+                    raise BrokenArchive(f"the archive is more than {MAX_GZIP_FILES} gzip files")
                 self._zlib = zlib.decompressobj(wbits=31)
             compressed = self._compressed or self._stream.read(_CHUNK_BYTES)
             try:

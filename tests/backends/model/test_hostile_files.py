@@ -8,6 +8,7 @@ import struct
 import tarfile
 import time
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ BLOCK = 512
 MOST_S = 5.0
 """Of a CPU, with a wide margin: memory is traced meanwhile."""
 MOST_MEMORY = 4 * 2**20
-MUTATIONS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MUTATIONS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @contextmanager
@@ -174,12 +175,26 @@ def test_all_that_tar_programs_write_of_files_is_read(form: int, tmp_path: Path)
     assert found == {"model": b"abc", long: bytes(5000), "empty": b""}
 
 
-def test_gzip_files_one_after_another_and_padding_are_one_archive(tmp_path: Path) -> None:
+def gzipped(content: bytes, size: int) -> bytes:
+    """A gzip file of so many bytes; the name in it makes up for what is missing."""
+    compressed = gzip.compress(content)[10:]
+    return b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * (size - len(compressed) - 11) + b"\0" + compressed
+
+
+@pytest.mark.parametrize("first_bytes", [1000, 2**16 - 1, 2**16])
+def test_gzip_files_one_after_another_and_padding_are_one_archive(first_bytes: int, tmp_path: Path) -> None:
     content = header("model", 4) + padded(b"abcd") + bytes(2 * BLOCK)
     path = tmp_path / "a.tar.gz"
-    path.write_bytes(gzip.compress(content[:700]) + gzip.compress(content[700:]) + bytes(100))
+    path.write_bytes(gzipped(content[:700], first_bytes) + gzip.compress(content[700:]) + bytes(100))
     unpack(path, tmp_path / "out")
     assert (tmp_path / "out" / "model").read_bytes() == b"abcd"
+
+
+def test_very_many_gzip_files_are_not_read_to_their_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(b"") * 100_001)
+    with soon_and_in_little_memory(), pytest.raises(CorruptModel, match="more than 100000 gzip files"):
+        unpack(path, tmp_path / "out")
 
 
 def assert_refused_or(done: Callable[[], Any]) -> None:
@@ -230,7 +245,16 @@ def test_whatever_an_archive_holds_it_is_unpacked_or_refused(content: bytes, sum
         assert_refused_or(lambda: unpack(path, Path(folder, "out")))
 
 
+def zipped(*names: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return content.getvalue()
+
+
 HEADS = (
+    zipped("net/data.pkl", "net/code/a.py"),
     b'{"learner":{"attributes":{}},"version":[3,2,0]}',
     b"{L\0\0\0\0\0\0\0\x07learner{L\0\0\0\0\0\0\0\x0aattributes{}",
     b"tree\nversion=v4\nnum_class=1\nmax_feature_idx=4\n",
@@ -256,7 +280,7 @@ def test_whatever_a_file_begins_with_its_format_is_told_or_it_is_refused(content
         assert_refused_or(lambda: model_in_file(path, "0" * 64, Path(folder, "out")).format)
 
 
-@pytest.mark.parametrize("change", range(4))
+@pytest.mark.parametrize("change", range(2))
 def test_a_model_with_some_bytes_changed_is_opened_or_refused(
     change: int, xgboost_ubjson: Path, lightgbm_text: Path, tmp_path: Path
 ) -> None:
@@ -264,7 +288,7 @@ def test_a_model_with_some_bytes_changed_is_opened_or_refused(
     import numpy as np
 
     generator = np.random.default_rng(change)
-    source = (xgboost_ubjson, lightgbm_text)[change % 2]
+    source = (xgboost_ubjson, lightgbm_text)[change]
     content = bytearray(source.read_bytes())
     for at in generator.integers(0, len(content), 3):
         content[at] = generator.integers(256)
