@@ -124,6 +124,27 @@ def test_a_kept_file_is_found_by_its_digest_until_it_is_damaged(source: Path, tm
     assert kept.file.read_bytes() == content
 
 
+def test_of_several_that_keep_the_same_file_at_once_one_does(source: Path, tmp_path: Path) -> None:
+    """The others leave it alone, so that nobody who reads it already sees it change."""
+    content, together, seen = source.read_bytes(), threading.Barrier(6), list[int]()
+
+    def keep_own(number: int) -> None:
+        own = tmp_path / str(number) / "model.onnx"
+        own.parent.mkdir()
+        own.write_bytes(content)
+        together.wait()
+        kept = keep(KeptFile(file=own, digest=hashlib.sha256(content).hexdigest(), format=Format.ONNX))
+        seen.append(kept.file.stat().st_ino)
+
+    threads = [threading.Thread(target=keep_own, args=(number,)) for number in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == len(threads)
+    assert len(set(seen)) == 1
+
+
 def overwrite_and_fail(path: Path) -> None:
     path.write_bytes(b"b" * SIZE)
     raise ZeroDivisionError

@@ -141,6 +141,31 @@ def test_a_model_that_an_earlier_servefit_had_rewritten_is_kept_as_it_is(booster
     assert loading.as_kept(kept) == kept
 
 
+class Marker:
+    """A pickle that says that it was opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_that_was_trusted_with_another_content_is_not_opened(tmp_path: Path) -> None:
+    from sklearn.tree import DecisionTreeRegressor
+
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(DecisionTreeRegressor().fit([[1.0], [2.0]], [1.0, 2.0])))
+    model = Model.load(path, trust_pickle=True)
+    model.file.unlink()
+    path.write_bytes(pickle.dumps(Marker(tmp_path / "opened")))
+    with pytest.raises(CorruptModel, match="not what it was when it was opened"):
+        loading.as_kept(replace(model, file=path))
+    with pytest.raises(CorruptModel, match="it is gone, or not what it was"):
+        loading.check_kept(model)
+    assert not (tmp_path / "opened").exists()
+
+
 def test_a_child_out_of_range_is_refused(edited_xgboost: Edit, capfd: pytest.CaptureFixture[str]) -> None:
     path = edited_xgboost(lambda tree: tree["left_children"].__setitem__(0, 100_000))
     assert "100000" in refusal(path)
