@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,18 @@ def test_a_kept_file_is_found_by_its_digest_until_it_is_damaged(source: Path, tm
     assert kept.file.read_bytes() == content
 
 
-def test_of_several_that_keep_the_same_file_at_once_one_does(source: Path, tmp_path: Path) -> None:
+def test_of_several_that_keep_the_same_file_at_once_one_does(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others leave it alone, so that nobody who reads it already sees it change."""
     content, together, seen = source.read_bytes(), threading.Barrier(6), list[int]()
+
+    def holds_slowly(path: Path, digest: str) -> bool:
+        found = holds(path, digest)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(keeping, "holds", holds_slowly)
 
     def keep_own(number: int) -> None:
         own = tmp_path / str(number) / "model.onnx"
