@@ -4,14 +4,14 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from servefit.errors import StateError
-from servefit.state import filling, state_folder, write_atomically, writing
+from servefit.state import filling, read_sealed, state_folder, write_atomically, write_sealed, writing
 
 NOBODY = 65534
 MEBIBYTE = 2**20
@@ -162,3 +162,20 @@ def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="Not a directory"), filling(folder) as unfinished:
         (unfinished / "model").write_bytes(b"content")
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("content", [b"", b"one line", b"several\n\nlines\n", bytes(range(256))])
+def test_what_is_sealed_is_read_as_it_was_written(content: bytes, tmp_path: Path) -> None:
+    write_sealed(tmp_path / "file", content)
+    assert read_sealed(tmp_path / "file") == content
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda kept: kept[:-1], lambda kept: kept + b"?", lambda kept: kept[65:], lambda _: b""]
+)
+def test_what_is_sealed_and_damaged_is_not_read(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert read_sealed(path) is None
+    write_sealed(path, b"content")
+    path.write_bytes(damage(path.read_bytes()))
+    assert read_sealed(path) is None

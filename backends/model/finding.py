@@ -13,7 +13,7 @@ from typing import Any
 
 from servefit.backends.model.archive import find_model, unpack
 from servefit.backends.model.formats import is_gzip_archive, model_format
-from servefit.backends.model.keeping import KeptFile, file_digest
+from servefit.backends.model.keeping import ModelFile, file_digest
 from servefit.errors import CorruptModel, OutOfMemory, TimedOut, UnsupportedModel, WorkerCrashed
 from servefit.isolation import call_isolated
 
@@ -31,13 +31,13 @@ def find_in_folder(folder: Path) -> Path:
     return found
 
 
-def find_in_file(copy: Path, digest: str, folder: Path, *, blamed: Path) -> KeptFile:
+def find_in_file(copy: Path, digest: str, folder: Path, *, blamed: Path) -> ModelFile:
     """The model that ``copy`` is, a file of that SHA-256, or else the one in it, unpacked into the empty ``folder``.
 
     Raises CorruptModel, UnsupportedModel and StateError. They say of ``blamed``, which the user named, what is wrong.
     """
     with blaming(copy, str(blamed)):
-        found: KeptFile = _bounded(model_in_file, copy, digest, folder, size=copy.stat().st_size, blamed=copy)
+        found: ModelFile = _bounded(model_in_file, copy, digest, folder, size=copy.stat().st_size, blamed=copy)
     return found
 
 
@@ -46,14 +46,14 @@ def unpack_bounded(archive: Path, folder: Path) -> None:
     _bounded(unpack, archive, folder, size=archive.stat().st_size, blamed=archive)
 
 
-def model_in_file(copy: Path, digest: str, folder: Path) -> KeptFile:
+def model_in_file(copy: Path, digest: str, folder: Path) -> ModelFile:
     """What the child process does for ``find_in_file``."""
     if not is_gzip_archive(copy):
-        return KeptFile(file=copy, digest=digest, format=model_format(copy))
+        return ModelFile(file=copy, digest=digest, format=model_format(copy))
     unpack(copy, folder)
     with blaming(folder, str(copy)):
         file = find_model(folder)
-    return KeptFile(file=file, digest=file_digest(file), format=model_format(file))
+    return ModelFile(file=file, digest=file_digest(file), format=model_format(file))
 
 
 @contextmanager

@@ -44,7 +44,7 @@ _Version: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptFile:
+class ModelFile:
     """A model file whose content has this SHA-256, and the format that it is in."""
 
     file: Path
@@ -65,19 +65,19 @@ def read_once(source: Path, copy: Path) -> str:
             digest = _copied(stream, source, copy)
             if before is not None and _version(os.fstat(stream.fileno())) == before:
                 return digest
-    raise CorruptModel(source, "it changes while it is read", remedy="name it again when it has been written")
+    raise CorruptModel(source, "it changes while it is read", remedy="try again when it has been written")
 
 
-def find_kept(digest: str) -> KeptFile | None:
+def find_kept(digest: str) -> ModelFile | None:
     """The kept copy of the model of that digest, whose format its name tells. None where there is no intact one."""
     folder = state_folder("models") / digest
     for kind, suffix in _SUFFIXES.items():
         if holds(folder / f"model{suffix}", digest):
-            return KeptFile(file=folder / f"model{suffix}", digest=digest, format=kind)
+            return ModelFile(file=folder / f"model{suffix}", digest=digest, format=kind)
     return None
 
 
-def named_by_format(found: KeptFile) -> KeptFile:
+def named_by_format(found: ModelFile) -> ModelFile:
     """Rename a file of servefit's own so that the libraries take it for what it is. Raises StateError."""
     path = found.file.with_name(f"model{_SUFFIXES[found.format]}")
     with writing(path):
@@ -85,7 +85,7 @@ def named_by_format(found: KeptFile) -> KeptFile:
     return replace(found, file=path)
 
 
-def keep(found: KeptFile) -> KeptFile:
+def keep(found: ModelFile) -> ModelFile:
     """Move a file that is named by its format below ``models/``, in place of what is not intact there. Raises
     StateError."""
     path = state_folder("models", found.digest) / found.file.name

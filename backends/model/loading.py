@@ -23,7 +23,7 @@ from typing import Any
 from servefit.backends.model.finding import blaming, find_in_file, find_in_folder
 from servefit.backends.model.inspection.types import SCHEMA, Inspection
 from servefit.backends.model.keeping import (
-    KeptFile,
+    ModelFile,
     digest_in_name,
     find_kept,
     holds,
@@ -115,7 +115,7 @@ def _load_live(source: Any) -> Model:
         with writing(file):
             file.write_bytes(saved.content)
         digest = hashlib.sha256(saved.content).hexdigest()
-        found = named_by_format(KeptFile(file=file, digest=digest, format=saved.format))
+        found = named_by_format(ModelFile(file=file, digest=digest, format=saved.format))
         opened = _opened(found, f"a live {type(source).__name__}")
     return replace(opened, warnings=saved.warnings + opened.warnings)
 
@@ -130,7 +130,7 @@ def _file_of(path: Path) -> Path:
 
 
 @contextmanager
-def _read(file: Path) -> Iterator[KeptFile]:
+def _read(file: Path) -> Iterator[ModelFile]:
     """Read a file of the user's, once; give the model in it, which is gone after the block unless it is kept then."""
     with _reading_folder() as folder:
         copy = folder / "file" / file.name
@@ -156,7 +156,7 @@ def _reading_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _opened(found: KeptFile, source: str) -> Model:
+def _opened(found: ModelFile, source: str) -> Model:
     """Have the file inspected, and keep it where it is a model."""
     with blaming(found.file, source):
         inspection, folder = _inspected(found)
@@ -175,7 +175,7 @@ def _opened(found: KeptFile, source: str) -> Model:
     )
 
 
-def _inspected(model: KeptFile) -> tuple[Inspection, Path]:
+def _inspected(model: ModelFile) -> tuple[Inspection, Path]:
     """The inspection of a file, from the state folder or from a child process, and the folder of what it wrote."""
     library = model.format.library
     versions = f"{library}-{_library_version(library)}-treelite-{metadata.version('treelite')}"
@@ -213,7 +213,7 @@ def _recorded(folder: Path) -> Inspection | None:
     return inspection if all(holds(path, digest_in_name(path) or "") for path in written) else None
 
 
-def _inspect_in_child(model: KeptFile, folder: Path) -> Inspection:
+def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
     path, library = model.file, model.format.library.value
     memory_bytes = 16 * _GIB + 40 * path.stat().st_size
     try:

@@ -88,6 +88,15 @@ def test_what_a_payload_showed_is_kept_until_the_entry_is_made_anew() -> None:
     assert cache.store("key", fill).payloads == {}
 
 
+def test_what_a_payload_showed_is_not_believed_where_it_is_damaged(own_home: Path) -> None:
+    cache.add_payload(cache.store("key", fill), "digest", {"rows": 7})
+    [kept] = (own_home / "artifacts").glob("*.payloads")
+    kept.write_bytes(kept.read_bytes().replace(b"7", b"8"))
+    found = cache.find("key")
+    assert found is not None
+    assert found.payloads == {}
+
+
 def test_the_manifest_names_every_file_with_its_size() -> None:
     manifest = json.loads((cache.store("key", fill).artifact.folder / cache.MANIFEST).read_bytes())
     assert manifest["files"]["sub/weights"]["bytes"] == 5

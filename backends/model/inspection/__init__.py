@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.backends.model.keeping import KeptFile, unchanged
+from servefit.backends.model.keeping import ModelFile, unchanged
 from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, ServefitError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servefit.backends.model.inspection.types import Inspection
 
 
-def inspect_kept(kept: KeptFile, folder: Path) -> Inspection:
+def inspect_kept(kept: ModelFile, folder: Path) -> Inspection:
     """``inspect`` a kept file, and make sure that its content is what it was when it was kept. Raises as that does."""
     with unchanged(kept.file, kept.digest):
         return inspect(kept.file, kept.format, folder)

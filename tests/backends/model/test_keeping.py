@@ -13,7 +13,7 @@ import pytest
 
 from servefit.backends.model import keeping
 from servefit.backends.model.keeping import (
-    KeptFile,
+    ModelFile,
     content_as_named,
     digest_in_name,
     find_kept,
@@ -78,7 +78,7 @@ def test_a_file_that_does_not_stop_changing_is_refused(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     after_each_copy(monkeypatch, *[lambda: os.utime(source)] * 100)
-    with pytest.raises(CorruptModel, match="it changes while it is read; name it again when it has been written"):
+    with pytest.raises(CorruptModel, match="it changes while it is read; try again when it has been written"):
         read_once(source, tmp_path / "copy")
 
 
@@ -113,7 +113,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 def test_a_kept_file_is_found_by_its_digest_until_it_is_damaged(source: Path, tmp_path: Path) -> None:
     content = source.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    found = named_by_format(KeptFile(file=source, digest=digest, format=Format.ONNX))
+    found = named_by_format(ModelFile(file=source, digest=digest, format=Format.ONNX))
     kept = keep(found)
     assert find_kept(found.digest) == kept
     assert not found.file.exists(), "it was moved"
@@ -143,7 +143,7 @@ def test_of_several_that_keep_the_same_file_at_once_one_does(
         own.parent.mkdir()
         own.write_bytes(content)
         together.wait()
-        kept = keep(KeptFile(file=own, digest=hashlib.sha256(content).hexdigest(), format=Format.ONNX))
+        kept = keep(ModelFile(file=own, digest=hashlib.sha256(content).hexdigest(), format=Format.ONNX))
         seen.append(kept.file.stat().st_ino)
 
     threads = [threading.Thread(target=keep_own, args=(number,)) for number in range(together.parties)]
