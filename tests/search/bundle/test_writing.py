@@ -186,7 +186,7 @@ def test_a_bundle_that_is_as_it_was_exported_starts(copied: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["artifact/model.ubj", "model/Fraud_v2.ubj", "lib/servefit/serving/worker.py"])
+@pytest.mark.parametrize("name", ["artifact/model.ubj", "model/model.ubj", "lib/servefit/serving/worker.py"])
 @pytest.mark.parametrize("is_there", [True, False], ids=["changed", "gone"])
 def test_one_whose_artifact_model_or_code_is_not_does_not_start(copied: Path, name: str, is_there: bool) -> None:
     content = bytearray((copied / name).read_bytes())
