@@ -30,7 +30,7 @@ import numpy as np
 
 from servefit.backends.environment import worker_environment
 from servefit.backends.types import Settings
-from servefit.isolation import die_with_parent
+from servefit.processes import die_with_parent
 
 if TYPE_CHECKING:
     from servefit.backends.types import Artifact

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import subprocess
@@ -63,3 +64,24 @@ def ignore_termination_and_start_two_processes(note: Path) -> None:
     away = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     note.write_text(f"{os.getpid()} {started.pid} {away.pid}")
     time.sleep(1000)
+
+
+def note_processes_and_compute_for_ever(note: Path) -> None:
+    """Two processes and a compiler, which is two more, and then a loop that never lets go of the interpreter's lock."""
+    import psutil
+
+    started = subprocess.Popen(["sleep", "1000"])
+    away = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    source = subprocess.Popen(["sleep", "1000"], stdout=subprocess.PIPE)
+    gcc = subprocess.Popen(["gcc", "-x", "c", "-c", "-", "-o", os.devnull], stdin=source.stdout)
+    while not (cc1 := psutil.Process(gcc.pid).children()):
+        time.sleep(0.01)
+    complete = note.with_suffix(".complete")
+    processes = (os.getpid(), started.pid, away.pid, source.pid, gcc.pid, *(one.pid for one in cc1))
+    complete.write_text(" ".join(map(str, processes)))
+    complete.rename(note)
+    sum(itertools.repeat(0))
+
+
+def leave_a_process_in_a_session_of_its_own() -> int:
+    return subprocess.Popen(["sleep", "1000"], start_new_session=True).pid

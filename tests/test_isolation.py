@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -141,3 +145,93 @@ def test_no_room_for_temporary_files_is_told_with_the_variable_to_set(monkeypatc
     monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
     with pytest.raises(StateError, match="point TMPDIR at a writable folder"):
         call_isolated("isolated_calls:add", 2, 3, timeout_s=60)
+
+
+CALLER = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from servefit.isolation import call_isolated
+def call():
+    call_isolated("isolated_calls:note_processes_and_compute_for_ever", Path(sys.argv[2]), timeout_s=600)
+if sys.argv[3] == "in a thread":
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+else:
+    call()
+"""
+
+
+@contextmanager
+def calling(folder: Path, where: str = "in the main thread") -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
+    """A process that makes a call without end, with temporary files in ``folder``; and the processes of the call."""
+    note = folder.parent / "processes"
+    arguments = [str(Path(__file__).parent), str(note), where]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen([sys.executable, "-c", CALLER, *arguments], env=environment) as caller:
+        deadline = time.monotonic() + 30
+        while not note.exists():
+            assert caller.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        processes = [int(process_id) for process_id in note.read_text().split()]
+        try:
+            yield caller, processes
+        finally:
+            for process_id in (caller.pid, *processes):
+                with suppress(ProcessLookupError):
+                    os.kill(process_id, signal.SIGKILL)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+def wait_until_empty(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while found := list(folder.iterdir()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("where", ["in the main thread", "in a thread"])
+def test_a_caller_that_is_killed_takes_the_call_and_what_it_started_along(where: str, temporary: Path) -> None:
+    with calling(temporary, where) as (caller, processes):
+        assert len(processes) == 6
+        assert len(list(temporary.glob("servefit-call.*"))) == 1
+        caller.kill()
+        wait_until_gone(processes)
+        wait_until_empty(temporary)
+
+
+def test_what_is_left_where_the_watching_process_was_killed_too_is_ended_by_the_next_call(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with calling(temporary) as (caller, (fork, *started)):
+        watching = psutil.Process(fork).parent()
+        assert watching is not None
+        for one in (watching.pid, caller.pid, fork):
+            os.kill(one, signal.SIGKILL)
+        caller.wait()
+        assert psutil.pid_exists(started[1])
+        assert len(list(temporary.iterdir())) == 1
+        call_isolated("isolated_calls:add", 2, 3, timeout_s=60)
+        wait_until_gone(started)
+        assert list(temporary.iterdir()) == []
+
+
+def test_the_next_call_leaves_one_that_still_goes_on_alone(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with calling(temporary) as (_, processes):
+        call_isolated("isolated_calls:add", 2, 3, timeout_s=60)
+        assert all(psutil.Process(one).is_running() for one in processes)
+        assert len(list(temporary.iterdir())) == 1
+
+
+def test_what_left_the_session_of_a_call_ends_with_it_too() -> None:
+    wait_until_gone([call_isolated("isolated_calls:leave_a_process_in_a_session_of_its_own", timeout_s=60)])

@@ -3,15 +3,26 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from servefit.errors import StateError
-from servefit.state import filling, read_sealed, state_folder, write_atomically, write_sealed, writing
+from servefit.processes import own_mark
+from servefit.state import (
+    filling,
+    read_sealed,
+    state_folder,
+    temporary_folder,
+    write_atomically,
+    write_sealed,
+    writing,
+)
 
 NOBODY = 65534
 MEBIBYTE = 2**20
@@ -179,3 +190,103 @@ def test_what_is_sealed_and_damaged_is_not_read(damage: Callable[[bytes], bytes]
     write_sealed(path, b"content")
     path.write_bytes(damage(path.read_bytes()))
     assert read_sealed(path) is None
+LEAVES = """
+import os, sys
+from pathlib import Path
+from servefit.state import filling, temporary_folder
+with filling(Path(sys.argv[1]) / "a1") as folder, temporary_folder("test") as temporary:
+    (folder / "model").write_bytes(b"content")
+    print("made", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def leave(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Starts a process that fills a folder "a1", has a temporary one besides, and goes on until it is killed."""
+    with ExitStack() as stack:
+
+        def start() -> subprocess.Popen[str]:
+            command = [sys.executable, "-c", LEAVES, str(tmp_path)]
+            environment = {**os.environ, "TMPDIR": str(tmp_path)}
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "made\n"
+            return process
+
+        yield start
+
+
+def test_the_next_process_removes_what_a_killed_one_left_and_nothing_that_is_in_use(
+    tmp_path: Path, leave: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, living = leave(), leave()
+    assert len(list(tmp_path.iterdir())) == 4
+    killed.kill()
+    killed.wait()
+    with filling(tmp_path / "a2") as unfinished:
+        (unfinished / "model").write_bytes(b"content")
+    left = [path.name for path in tmp_path.iterdir() if path.name != "a2"]
+    assert len(left) == 2
+    assert all(f"-{living.pid}-" in name for name in left)
+    living.kill()
+    living.wait()
+    with temporary_folder("test") as folder:
+        assert [path for path in tmp_path.iterdir() if path.name != "a2"] == [folder]
+
+
+def test_a_write_that_was_killed_is_swept_by_the_next_one_in_the_state_folder(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    left = tmp_path / f".facts.json.{own_mark().replace(f'-{os.getpid()}-', f'-{dead.pid}-')}.abcd1234"
+    left.write_bytes(b"half of it")
+    write_atomically(tmp_path / "asked.json", b"{}", variable=None)
+    assert left.exists(), "where the user writes nothing is removed"
+    write_atomically(tmp_path / "facts.json", b"{}")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "servefit-notes",
+        ".hidden.folder.abc",
+        ".a1.00000000-{namespace}-{dead}-1.abcd1234",
+        ".a1.{boot}-1-{dead}-1.abcd1234",
+        "a1.{boot}-{namespace}-{dead}-1.abcd1234",
+        ".a1.{boot}-{namespace}-{dead}-1",
+    ],
+    ids=["of people", "hidden", "of another boot", "of another container", "not hidden", "without a suffix"],
+)
+def test_what_is_not_known_to_be_of_a_dead_process_stays(tmp_path: Path, name: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    boot, namespace, _, _ = own_mark().split("-")
+    folder = tmp_path / name.format(boot=boot, namespace=namespace, dead=dead.pid)
+    folder.mkdir()
+    with filling(tmp_path / "a1"):
+        pass
+    assert folder.is_dir()
+
+
+def test_what_another_user_left_stays_and_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    mark = own_mark().replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    kept, link = tmp_path / "kept", tmp_path / f".link.{mark}.abcd1234"
+    kept.mkdir()
+    link.symlink_to(kept)
+    foreign = tmp_path / f".foreign.{mark}.abcd1234"
+    foreign.mkdir()
+    if os.geteuid() == 0:
+        os.chown(foreign, NOBODY, NOBODY)
+    with filling(tmp_path / "a1"):
+        pass
+    assert kept.is_dir()
+    assert not link.is_symlink()
+    assert foreign.is_dir() == (os.geteuid() == 0)

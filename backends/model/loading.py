@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
@@ -45,13 +43,12 @@ from servefit.errors import (
     WorkerCrashed,
 )
 from servefit.isolation import call_isolated
-from servefit.state import filling, read_sealed, state_folder, write_sealed, writing
+from servefit.state import filling, read_sealed, state_folder, temporary_folder, write_sealed, writing
 
 INSPECTION_TIMEOUT_S = 120.0
 _INSPECTION = "servefit.backends.model.inspection:inspect_kept"
 _RECORD = "inspection"
 _GIB = 2**30
-_READING, _LEFT_BEHIND_S = ".reading-", 24 * 3600.0
 
 _DISTRIBUTIONS = {Library.SKLEARN: "scikit-learn", Library.ONNX: "onnxruntime"}
 
@@ -141,19 +138,9 @@ def _read(file: Path) -> Iterator[ModelFile]:
         yield kept or named_by_format(find_in_file(copy, digest, folder / "unpacked", blamed=file))
 
 
-@contextmanager
-def _reading_folder() -> Iterator[Path]:
+def _reading_folder() -> AbstractContextManager[Path]:
     """A temporary folder beside the files that are kept, so that a file moves there without being copied."""
-    models = state_folder("models")
-    with writing(models):
-        for other in models.glob(f"{_READING}*"):
-            # Of processes that were killed; others may end at any moment.
-            with suppress(FileNotFoundError):
-                if time.time() - other.stat().st_mtime > _LEFT_BEHIND_S:
-                    shutil.rmtree(other, ignore_errors=True)
-        temporary = tempfile.TemporaryDirectory(dir=models, prefix=_READING, ignore_cleanup_errors=True)
-    with temporary as folder:
-        yield Path(folder)
+    return temporary_folder("reading", state_folder("models"))
 
 
 def _opened(found: ModelFile, source: str) -> Model:

@@ -5,7 +5,6 @@ A format is told by content. Reading it is for one module a format; fitting the 
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from servefit.backends.payload.synthetic import synthetic_payload
 from servefit.backends.payload.table import MAX_ROWS, Table, rows_for
 from servefit.backends.payload.types import Payload
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
+from servefit.state import temporary_folder
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
@@ -113,14 +113,14 @@ def _refuse_foreign(path: Path, head: bytes, source: str) -> None:
 
 def _read_archive(path: Path, source: str, signature: Signature | None) -> tuple[np.ndarray, int]:
     """The rows of every file in a ``.tar.gz``, in the order of their names."""
-    with tempfile.TemporaryDirectory(prefix="servefit-payload-") as folder:
+    with temporary_folder("payload") as folder:
         try:
-            unpack_bounded(path, Path(folder))
+            unpack_bounded(path, folder)
         except CorruptModel as error:
             raise PayloadMismatch(
                 source, expected="a .tar.gz of payload files", got=error.reason, remedy=error.remedy
             ) from error
-        files = visible_files(Path(folder))
+        files = visible_files(folder)
         if not files:
             raise PayloadMismatch(source, expected="at least one file", got="an empty archive")
         parts: list[np.ndarray] = []

@@ -34,7 +34,7 @@ def main() -> None:
     separator = rest.index("--")
     enter(cpus, rest[:separator])
 
-    from servefit.isolation import die_with_parent
+    from servefit.processes import die_with_parent
 
     die_with_parent()
     command = rest[separator + 1 :]

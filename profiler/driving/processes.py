@@ -73,7 +73,8 @@ class WorkerProcesses:
         output = CapturedOutput(environment)
         pinned_to = ",".join(map(str, self.envelope.cpus if cpus is None else cpus))
         descriptors = (theirs.fileno(), *self._inherited)
-        arguments = [self._function, pinned_to, *map(str, descriptors), str(number), *self.envelope.join_files]
+        numbers = map(str, (*descriptors, number, os.getpid()))
+        arguments = [self._function, pinned_to, *numbers, *self.envelope.join_files]
         # -P: the user's folder may hold a numpy.py
         command = self.envelope.command([sys.executable, "-P", "-m", _MODULE, *arguments])
         _log.debug("%s %d: %s, with %s", self._called, number + 1, shlex.join(command), dict(environment))

@@ -13,21 +13,22 @@ from servefit.profiler.driving.entering import enter
 
 def main() -> None:
     """Arguments: the function ("package.module:function"); the CPUs, comma-separated; file descriptors of the socket,
-    of the shared memory and of the setup; the child's number; the files that take a process into the envelope.
+    of the shared memory and of the setup; the child's number; the process id of the parent; the files that take a
+    process into the envelope.
 
-    The function is called with all of these but the first two and the last; a ServefitError that it raises goes to the
-    parent, anything else ends the process.
+    The function is called with the connection and the numbers after it up to the child's own; a ServefitError that it
+    raises goes to the parent, anything else ends the process.
     """
-    function, cpus, connection, memory, setup, number, *join_files = sys.argv[1:]
+    function, cpus, connection, memory, setup, number, parent_pid, *join_files = sys.argv[1:]
     enter(cpus, join_files)
 
     from importlib import import_module
     from multiprocessing.connection import Connection
 
     from servefit.errors import ServefitError
-    from servefit.isolation import die_with_parent
+    from servefit.processes import die_with_parent
 
-    die_with_parent()
+    die_with_parent(int(parent_pid))
     module, _, name = function.partition(":")
     serve = getattr(import_module(module), name)
     with Connection(int(connection)) as parent:

@@ -6,7 +6,7 @@ Processes are known by a variable in their environment, which their children inh
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from servefit.errors import MeasurementError
-from servefit.profiler.envelope.owners import end_processes, envelope_name, is_abandoned
+from servefit.processes import bearing, end_processes
+from servefit.profiler.envelope.owners import envelope_name, is_abandoned
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Containment, EnvelopeMethod
@@ -41,7 +42,7 @@ class Affinity:
         return _oom_kills() - self.oom_kills_before
 
     def kill(self) -> None:
-        end_processes(lambda: _bearing(lambda name: name == self.name))
+        end_processes(lambda: bearing(_VARIABLE, lambda name: name == self.name))
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def open_affinity(cpus: tuple[int, ...], _memory_bytes: int | None) -> Iterator[
     """Open an envelope that only pins; a memory limit cannot be enforced. Raises MeasurementError for CPUs that this
     process cannot have."""
     _check_mask(cpus)
-    end_processes(lambda: _bearing(is_abandoned))
+    end_processes(lambda: bearing(_VARIABLE, is_abandoned))
     envelope = Affinity(cpus=cpus, name=envelope_name(), oom_kills_before=_oom_kills())
     try:
         yield envelope
@@ -73,25 +74,6 @@ def _check_mask(cpus: tuple[int, ...]) -> None:
         raise MeasurementError(
             f"of the CPUs {cpus} this process may use {got or 'none'}", remedy="servefit host lists those it may use"
         )
-
-
-def _bearing(is_meant: Callable[[str], bool]) -> list[int]:
-    return [pid for pid, name in _names().items() if is_meant(name)]
-
-
-def _names() -> dict[int, str]:
-    """The envelope of every process that was started in one, as far as this user may know."""
-    start = f"{_VARIABLE}=".encode()
-    names: dict[int, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # a process of another user, or one that has ended
-        for variable in variables:
-            if variable.startswith(start):
-                names[int(folder.name)] = variable.removeprefix(start).decode(errors="replace")
-    return names
 
 
 def _oom_kills() -> int:

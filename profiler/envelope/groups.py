@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from servefit.errors import MeasurementError
-from servefit.profiler.envelope.owners import PAUSE_S, WAIT_S, end_processes, envelope_name, is_abandoned
+from servefit.processes import PAUSE_S, WAIT_S, end_processes
+from servefit.profiler.envelope.owners import envelope_name, is_abandoned
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Containment, EnvelopeMethod

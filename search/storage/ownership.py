@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from servefit.profiler.envelope.owners import process_start
+from servefit.processes import process_start
 
 RENEW_S = 60.0
 LEASE_S = 5 * RENEW_S

@@ -1,8 +1,9 @@
 """Run one function in a fresh process of its own, bounded in time and memory.
 
 Native libraries abort or segfault on hostile model files, print to stdout, and keep threads for ever. Whatever opens
-a model or runs a converter goes through :func:`call_isolated`; the calling process never loads those libraries.
-Measurement workers live longer and talk back, so they have a launcher of their own in the profiler.
+a model or runs a converter goes through :func:`call_isolated`; the calling process never loads those libraries. What
+happens in the fresh process is in ``isolated``. Measurement workers live longer and talk back, so they have a launcher
+of their own in the profiler.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from servefit.errors import OutOfMemory, TimedOut, WorkerCrashed
-from servefit.state import writing
+from servefit.errors import MeasurementError, OutOfMemory, TimedOut, WorkerCrashed
+from servefit.processes import bearing, end_processes, is_abandoned, own_mark
+from servefit.state import left_behind, temporary_folder, writing
 
 STDERR_TAIL_CHARACTERS = 4000
 
@@ -27,7 +29,9 @@ REPORTS_NOTHING: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1"}
 """ONNX Runtime from 1.32 on starts a thread that uploads how it is used. Nothing that servefit starts reports home, and
 no thread of a reporter runs beside what is measured."""
 
-_PR_SET_PDEATHSIG = 1
+_VARIABLE = "SERVEFIT_CALLER"
+"""In the environment of a call and of what it starts: whose call it is."""
+
 # What Python, C++, the system and the dynamic linker say.
 _SIGNS_OF_REFUSED_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "failed to map segment")
 
@@ -44,24 +48,32 @@ def call_isolated(
 
     The child imports from where this process does. ``memory_bytes`` bounds the address space of the child and of what
     it starts. ``environment`` is added to this process's own. A ServefitError raised by the function is raised here.
-    What the child prints is captured and only seen as the tail of stderr in an error. The child and its process group
-    are gone on return.
+    What the child prints is captured and only seen as the tail of stderr in an error. The child and all that it started
+    are gone on return, and also when this process, or the thread that calls, is killed outright.
 
     Raises TimedOut, OutOfMemory, WorkerCrashed (with the signal and the tail of stderr), and StateError where there
     is no room for temporary files.
     """
-    with _call_folder() as folder:
+    _sweep()
+    with temporary_folder("call") as folder:
         request, answer, output = (folder / name for name in ("request", "answer", "output"))
         with writing(request, variable="TMPDIR"):
             request.write_bytes(pickle.dumps((sys.path, memory_bytes, function, pickle.dumps(arguments))))
         with output.open("wb") as sink:
             # -P: whatever lies in the working directory must not pass for a library.
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "servefit.isolation", str(request), str(answer)],
+                [sys.executable, "-P", "-m", "servefit.isolated", str(request), str(answer), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                env={**os.environ, **REPORTS_NOTHING, **(environment or {})},
+                # A compiler that is killed leaves its temporary files.
+                env={
+                    **os.environ,
+                    **REPORTS_NOTHING,
+                    "TMPDIR": str(folder),
+                    **(environment or {}),
+                    _VARIABLE: own_mark(),
+                },
                 start_new_session=True,
             )
             try:
@@ -79,13 +91,12 @@ def call_isolated(
     return result
 
 
-@contextmanager
-def _call_folder() -> Iterator[Path]:
-    prefix = "servefit-call-"
-    with writing(Path(prefix), variable="TMPDIR"):
-        folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
-    with folder as path:
-        yield Path(path)
+def _sweep() -> None:
+    """End what is left of calls whose callers were killed together with what watched over them. If there is anything,
+    there is a folder too, which is removed when the next one is made."""
+    if left_behind(Path(tempfile.gettempdir())):
+        with suppress(MeasurementError):  # that somebody else's cannot be killed is no concern of this call
+            end_processes(lambda: bearing(_VARIABLE, is_abandoned))
 
 
 def end_process_group(child: subprocess.Popen[bytes]) -> None:
@@ -101,16 +112,6 @@ def end_process_group(child: subprocess.Popen[bytes]) -> None:
         with suppress(psutil.NoSuchProcess):
             descendant.kill()
     child.wait()
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends, even if that is killed outright. Holds
-    for what the process becomes too."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
 def tail(output: Path) -> str:
@@ -133,31 +134,3 @@ def death(status: int, printed: str, memory_bytes: int | None) -> WorkerCrashed 
         name = next((known.name for known in signal.Signals if known == -status), f"signal {-status}")
         return WorkerCrashed(f"crashed with {name}: {last_line}", signal=-status, stderr=printed)
     return WorkerCrashed(f"ended with status {status}: {last_line}", stderr=printed)
-
-
-def _main(request: Path, answer: Path) -> None:
-    """The child's side: unpack the request, bound the memory, call, leave the answer."""
-    from importlib import import_module
-
-    from servefit.errors import ServefitError
-
-    sys.path, memory_bytes, function, pickled_arguments = pickle.loads(request.read_bytes())
-    if memory_bytes is not None:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    module, _, name = function.partition(":")
-    try:
-        arguments = pickle.loads(pickled_arguments)
-        outcome = (True, getattr(import_module(module), name)(*arguments))
-    except ServefitError as error:
-        outcome = (False, error)
-    complete = answer.with_suffix(".complete")
-    complete.write_bytes(pickle.dumps(outcome))
-    complete.rename(answer)
-    # Native libraries may crash while they tear down; the answer is already safe.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,19 +1,25 @@
 """Where servefit keeps what outlives a command: models it normalised, compiled artifacts, jobs, demo data.
 
-Only the folder and safe writing are known here; what is stored, and when, belongs to the callers.
+Only the folder, safe writing and temporary files are known here; what is stored, and when, belongs to the callers. A
+temporary file or folder bears the mark of the process that made it (``processes``). What a killed process left is
+removed by the next one that makes such files in the same place.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from servefit.errors import StateError
+from servefit.processes import MARK, is_abandoned, own_mark
+
+_TEMPORARY = re.compile(rf"(?:servefit-\w+|\..+)\.({MARK})\.\w+")
 
 
 def state_folder(*parts: str) -> Path:
@@ -62,7 +68,9 @@ def write_atomically(path: Path, content: bytes, *, variable: str | None = "SERV
     else is for the user alone. Raises StateError.
     """
     with writing(path, variable=variable):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if variable is not None:
+            _sweep(path.parent)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{own_mark()}.")
         try:
             if variable is None:
                 os.fchmod(handle, 0o666 & ~_umask())
@@ -106,7 +114,8 @@ def filling(folder: Path) -> Iterator[Path]:
     """
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        _sweep(folder.parent)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.{own_mark()}."))
     try:
         yield temporary
         with writing(folder):
@@ -117,3 +126,42 @@ def filling(folder: Path) -> Iterator[Path]:
                     raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]:
+    """Give a folder whose name says what it is for, and remove it afterwards. It is in TMPDIR unless ``parent``, a
+    folder of the state folder, is named. Raises StateError."""
+    variable = "TMPDIR" if parent is None else "SERVEFIT_HOME"
+    parent = parent or Path(tempfile.gettempdir())
+    prefix = f"servefit-{purpose}."
+    with writing(parent / prefix, variable=variable):
+        _sweep(parent)
+        folder = tempfile.TemporaryDirectory(dir=parent, prefix=f"{prefix}{own_mark()}.", ignore_cleanup_errors=True)
+    with folder as path:
+        yield Path(path)
+
+
+def left_behind(parent: Path) -> list[Path]:
+    """The temporary files and folders in ``parent`` that belong to this user, and to processes that are dead; none
+    where nobody may look."""
+    found = []
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match is None or not is_abandoned(match[1]):
+                continue
+            with suppress(FileNotFoundError):  # another process sweeps too
+                if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+                    found.append(Path(entry.path))
+    return found
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what was left behind, as far as that is possible."""
+    for path in left_behind(parent):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()

@@ -17,7 +17,7 @@ import numpy as np
 import uvloop
 
 from servefit.errors import ServefitError
-from servefit.isolation import die_with_parent
+from servefit.processes import die_with_parent
 from servefit.serving.batching import Batching
 from servefit.serving.channel import Channel, Message
 from servefit.serving.config import EndpointConfig

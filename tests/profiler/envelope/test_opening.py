@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from servefit.errors import MeasurementError, SpecError
+from servefit.processes import own_mark, process_start
 from servefit.profiler.envelope.opening import available_methods, open_envelope
-from servefit.profiler.envelope.owners import is_abandoned, process_start
+from servefit.profiler.envelope.owners import is_abandoned
 
 if TYPE_CHECKING:
     from tests.profiler.envelope.conftest import Enter, IsRefused
@@ -299,14 +300,15 @@ def test_nonsense_is_refused_by_its_name() -> None:
 
 
 def test_only_the_name_of_a_dead_owner_is_abandoned() -> None:
-    namespace, pid, start = Path("/proc/self/ns/pid").stat().st_ino, os.getpid(), process_start(os.getpid())
-    assert start is not None
-    assert not is_abandoned(f"servefit-{namespace}-{pid}-{start}-0")
-    assert is_abandoned(f"servefit-{namespace}-{pid}-{start - 1}-0"), "a process that had the same id before"
-    assert not is_abandoned(f"servefit-{namespace + 1}-{pid}-{start - 1}-0"), "of another container"
+    boot, namespace, pid, start = own_mark().split("-")
+    before = int(start) - 1
+    assert not is_abandoned(f"servefit-{boot}-{namespace}-{pid}-{start}-0")
+    assert is_abandoned(f"servefit-{boot}-{namespace}-{pid}-{before}-0"), "a process that had the same id before"
+    assert not is_abandoned(f"servefit-{boot}-{int(namespace) + 1}-{pid}-{before}-0"), "of another container"
+    assert not is_abandoned(f"servefit-00000000-{namespace}-{pid}-{before}-0"), "of another machine"
     assert not is_abandoned("servefit-notes")
     dead = subprocess.Popen(["true"])
     while process_start(dead.pid) is not None:
         time.sleep(0.001)
-    assert is_abandoned(f"servefit-{namespace}-{dead.pid}-{start}-0"), "a zombie is dead"
+    assert is_abandoned(f"servefit-{boot}-{namespace}-{dead.pid}-{start}-0"), "a zombie is dead"
     dead.wait()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from servefit.errors import MeasurementError
+from servefit.processes import own_mark
 from servefit.profiler.envelope.scope import open_scope
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def test_every_process_gets_a_scope_in_the_slice(machine: Path) -> None:
 
 
 def test_slices_of_dead_owners_are_swept_and_others_are_not(machine: Path) -> None:
-    namespace = Path("/proc/self/ns/pid").stat().st_ino
-    dead = f"servefit_{namespace}_{os.getpid()}_1_0.slice"
+    boot, namespace, pid, _ = own_mark().split("-")
+    dead = f"servefit_{boot}_{namespace}_{pid}_1_0.slice"
     (machine / "units").write_text(f"{dead} loaded active active\n")
     with opened(machine):
         assert [call for call in calls(machine) if call.startswith("stop")] == [f"stop {dead}"]

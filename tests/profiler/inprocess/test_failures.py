@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import pytest
 
 from servefit.backends.secret import hidden_environment
 from servefit.errors import BackendUnavailable, OutOfMemory, TimedOut, WorkerCrashed
+from servefit.processes import process_start
 from servefit.profiler.traffic import ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
@@ -176,35 +178,49 @@ def test_ctrl_c_in_a_run_leaves_nothing(start_synthetic: StartSynthetic, is_gone
     assert all(is_gone(group) for group in groups)
 
 
-def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "import sys, time\n"
-        "from pathlib import Path\n"
-        "import numpy as np\n"
-        "from servefit.backends.types import Artifact, Target\n"
-        "from servefit.profiler.inprocess.workers import start_workers\n"
-        "from servefit.profiler.traffic import ClosedLoop\n"
-        "from servefit.profiler.types import Configuration\n"
-        "configuration = Configuration(vcpus=1, backend='s', environment=(('PYTHONPATH', sys.argv[1]),))\n"
-        "artifact = Artifact(backend='s', backend_version='1', model_digest='', target=Target.CPU,\n"
-        "                    folder=Path('/nonexistent'), facts={'act': 'hang', 'calls': 100})\n"
-        "rows = np.zeros((1, 1), dtype=np.float32)\n"
-        "with start_workers(configuration, artifact, rows, cpus=(int(sys.argv[2]),),\n"
-        "                   loader='synthetic_predictors:load') as workers:\n"
-        "    print(workers.pids[0], flush=True)\n"
-        "    workers.run(ClosedLoop.constant(users=1, duration_s=60))\n"
-    )
+STARTS_WORKERS = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from servefit.backends.types import Artifact, Target
+from servefit.profiler.driving.processes import WorkerProcesses
+from servefit.profiler.inprocess.workers import start_workers
+from servefit.profiler.traffic import ClosedLoop
+from servefit.profiler.types import Configuration
+folder, cpu, dies_at_once = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "at once"
+launch = WorkerProcesses.launch
+def launch_and_die(processes, environment):
+    launch(processes, environment)
+    print(processes.pids[0], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+if dies_at_once:
+    WorkerProcesses.launch = launch_and_die
+configuration = Configuration(vcpus=1, backend="s", environment=(("PYTHONPATH", folder),))
+artifact = Artifact(backend="s", backend_version="1", model_digest="", target=Target.CPU, folder=Path("/nonexistent"),
+                    facts={"act": "hang", "calls": 100, "hangs_on_load": dies_at_once})
+rows = np.zeros((1, 1), dtype=np.float32)
+with start_workers(configuration, artifact, rows, cpus=(cpu,), loader="synthetic_predictors:load") as workers:
+    print(workers.pids[0], flush=True)
+    workers.run(ClosedLoop.constant(users=1, duration_s=60))
+"""
+
+
+@pytest.mark.parametrize("when", ["in a run", "at once"])
+def test_workers_end_when_the_process_that_started_them_is_killed(when: str) -> None:
     folder = Path(__file__).resolve().parent.parent
-    with subprocess.Popen(
-        [sys.executable, str(script), str(folder), str(ONE_CPU[0])], stdout=subprocess.PIPE, text=True
-    ) as parent:
+    command = [sys.executable, "-c", STARTS_WORKERS, str(folder), str(ONE_CPU[0]), when]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        worker = psutil.Process(int(parent.stdout.readline()))
+        worker = int(parent.stdout.readline())
         time.sleep(0.5)
-        assert worker.is_running()
-        parent.kill()
+        if when == "in a run":
+            assert process_start(worker) is not None
+            parent.kill()
     deadline = time.monotonic() + 10
-    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    try:
+        while process_start(worker) is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)

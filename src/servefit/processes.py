@@ -1,0 +1,151 @@
+"""Processes as those that come later see them: whose something is, whether its owner lives, and how what the dead have
+left behind is found and ended.
+
+A process is known by its number and by when it was started, which tells it from a later one with the same number; both
+mean something within one boot of a kernel, and in it within one namespace of process numbers. All four are a *mark*. It
+stands in the names of temporary files and of control groups, and in the environment of processes that may outlive their
+owner, so that any later servefit knows what is in use from what nobody will ever clean up.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from servefit.errors import MeasurementError
+
+MARK = r"[0-9a-f]{8}-\d+-\d+-\d+"
+"""The pattern of marks."""
+
+WAIT_S = 10.0
+"""How long killed processes may take to go. One that holds gigabytes, or waits for a disk, needs a while."""
+
+PAUSE_S = 0.002
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def own_mark() -> str:
+    """The mark of this process: BOOT-NAMESPACE-PID-START."""
+    return f"{_boot()}-{_namespace()}-{os.getpid()}-{process_start(os.getpid())}"
+
+
+def is_abandoned(mark: str) -> bool:
+    """Whether ``mark`` is that of a process that is dead. False where that cannot be known from here: of another boot,
+    which may be that of another machine, of another namespace, and for what is no mark."""
+    if re.fullmatch(MARK, mark) is None:
+        return False
+    boot, namespace, pid, start = mark.split("-")
+    return (boot, namespace) == (_boot(), str(_namespace())) and str(process_start(int(pid))) != start
+
+
+def process_start(pid: int) -> int | None:
+    """When ``pid`` was started, in clock ticks since boot; None once it is dead, waited for or not."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in ("Z", "X") else int(fields[19])
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that ``pid`` started, those that these started, and so on."""
+    children: dict[int, list[int]] = {}
+    for one in _all_processes():
+        if (fields := _stat(one)) is not None:
+            children.setdefault(int(fields[1]), []).append(one)
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        found.update(new)
+        waiting.extend(new)
+    return found
+
+
+def bearing(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
+    """The processes that were started with ``variable`` in their environment, or whose parents were, and with a value
+    that ``is_meant``, as far as this user may know."""
+    start = f"{variable}=".encode()
+    found = []
+    for pid in _all_processes():
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # a process of another user, or one that has ended
+        values = (one.removeprefix(start).decode(errors="replace") for one in variables if one.startswith(start))
+        if any(map(is_meant, values)):
+            found.append(pid)
+    return found
+
+
+def end_processes(find: Callable[[], Iterable[int]]) -> None:
+    """Kill the processes that ``find`` gives, again and again until it finds none and all of them are gone.
+
+    Raises MeasurementError for processes that are still there after 10 seconds.
+    """
+    deadline = time.monotonic() + WAIT_S
+    killed: dict[int, int] = {}
+    while True:
+        living = {pid: start for pid in find() if (start := process_start(pid)) is not None}
+        for pid in living:
+            # One of another user cannot be killed. It stays on the list, and ends in the error below.
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= living
+        killed = {pid: start for pid, start in killed.items() if process_start(pid) == start}
+        if not killed and not living:
+            return
+        if time.monotonic() > deadline:
+            names = ", ".join(map(str, sorted(killed or living)))
+            raise MeasurementError(f"processes could not be killed: {names}")
+        # Something that forks faster than it is killed is not waited for.
+        if killed:
+            time.sleep(PAUSE_S)
+
+
+def die_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel end this process by a signal when the thread that started it ends, even if that is killed
+    outright. Holds for what the process becomes too, and not for what it starts.
+
+    ``parent`` is the process that it was started by, where that may be dead already.
+    """
+    _prctl(_PR_SET_PDEATHSIG, by)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), by)
+
+
+def adopt_orphans() -> None:
+    """Have descendants of this process whose own parents end become its children, in place of pid 1's."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
+
+
+def _all_processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - a tenth of the time
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third on, the state; None for a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+
+
+def _namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino
