@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +73,39 @@ def test_a_compiler_that_hangs_is_stopped_in_time_and_leaves_nothing_running(
     with pytest.raises(CompileFailed, match="did not finish within 4 s"):
         compile_model(model, "tl2cgen", timeout_s=4)
     assert not [process for process in psutil.process_iter(["cmdline"]) if str(path) in (process.info["cmdline"] or [])]
+
+
+COMPILES = """
+import pickle, sys
+from servefit.backends.compilation import compile_model
+compile_model(pickle.loads(sys.stdin.buffer.read()), "tl2cgen")
+"""
+
+
+def test_a_command_that_is_killed_takes_the_compiler_along_and_the_next_removes_what_was_half_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Model, own_home: Path
+) -> None:
+    started = tmp_path / "started"
+    path = command(tmp_path, "hanging", f"echo $$ > {started}; sleep 60 & wait")
+    monkeypatch.setenv("CC", str(path))
+    with subprocess.Popen([sys.executable, "-c", COMPILES], stdin=subprocess.PIPE) as parent:
+        assert parent.stdin is not None
+        parent.stdin.write(pickle.dumps(model))
+        parent.stdin.close()
+        deadline = time.monotonic() + 60
+        while not (started.exists() and started.read_text().endswith("\n")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        compilers = [one for one in psutil.process_iter(["cmdline"]) if str(path) in (one.info["cmdline"] or [])]
+        running = [child for one in compilers for child in (one, *one.children())]
+        assert len(running) >= 2
+        parent.kill()
+    for one in running:
+        one.wait(10)
+    assert [folder.name[0] for folder in (own_home / "artifacts").iterdir()] == ["."]
+    monkeypatch.delenv("CC")
+    compiled = compile_model(model, "tl2cgen").artifact.folder
+    assert list((own_home / "artifacts").iterdir()) == [compiled]
 
 
 def test_what_was_compiled_is_one_shared_library(model: Model) -> None:
