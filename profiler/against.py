@@ -10,12 +10,13 @@ from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.comparing.comparison import LEAST_BLOCKS, Comparison, Figure, compare
 from servefit.profiler.deciding import run_valid
 from servefit.profiler.microbenchmark.service_time import measure_p50_once
-from servefit.profiler.preparing import Deployment, Prepared, prepare
+from servefit.profiler.preparing import Deployment, Prepared, check_there, model_name, prepare
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from servefit.profiler.validity import Problem
 
@@ -56,14 +57,17 @@ def compare_deployments(
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,
+    wait_s: float | None = None,
+    on_prepared: Callable[[], None] = lambda: None,
 ) -> Compared:
     """Compare ``deployment`` of ``model`` with one that differs in what ``against`` names: fields of Deployment, and
     "model" for another model.
 
     Without traffic the median time of a call is compared, with ``rate`` (requests a second) the p95 of the response
     time, with ``users`` the throughput. Every measurement is made by fresh processes; they take turns in ABBA blocks
-    for about ``budget_s``, after the first has been compared with itself. Raises SpecError, ModelError, BackendError
-    and MeasurementError.
+    for about ``budget_s``, after the first has been compared with itself. Where something else measures on this machine
+    all of it waits, for ``wait_s`` at most (None: until that is done). ``on_prepared`` is called once both are
+    compiled. Raises SpecError, ModelError, BackendError and MeasurementError.
     """
     if rate is not None and users is not None:
         raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")
@@ -72,22 +76,26 @@ def compare_deployments(
     traffic = _traffic(rate, users, budget_s, seed)
     from servefit.backends.model import Model
 
-    began = time.monotonic()
     differing = replace(deployment, **_fields(against))
-    first, second = (
-        given if isinstance(given, Model) else Model.load(given, trust_pickle=trust_pickle)
-        for given in (model, against.get("model", model))
-    )
-    one = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
-    # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
-    other = prepare(second, differing, payload=one.payload.rows, rows_per_request=rows_per_request, seed=seed)
+    check_there(model, payload)
+    check_there(against.get("model", model))
     disturbances: list[Problem] = []
-    comparison = compare(
-        lambda: _measure(one, traffic, disturbances),
-        lambda: _measure(other, traffic, disturbances),
-        budget_s=budget_s,
-        seed=seed,
-    )
+    with measuring_slot(f"comparison of {model_name(model)}", wait_s=wait_s):
+        began = time.monotonic()
+        first, second = (
+            given if isinstance(given, Model) else Model.load(given, trust_pickle=trust_pickle)
+            for given in (model, against.get("model", model))
+        )
+        one = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
+        # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
+        other = prepare(second, differing, payload=one.payload.rows, rows_per_request=rows_per_request, seed=seed)
+        on_prepared()
+        comparison = compare(
+            lambda: _measure(one, traffic, disturbances),
+            lambda: _measure(other, traffic, disturbances),
+            budget_s=budget_s,
+            seed=seed,
+        )
     metric: Metric = "service time p50"
     if traffic is not None:
         metric = "response time p95" if isinstance(traffic, OpenLoop) else "time per request"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from servefit.backends.model.types import Signature
     from servefit.backends.types import Artifact
     from servefit.profiler.envelope.types import Envelope
+    from servefit.profiler.slot.holding import Slot
     from servefit.profiler.types import Configuration, EnvelopeMethod
     from servefit.serving.config import EndpointConfig
 
@@ -83,11 +84,13 @@ def hosted_endpoint(
     load_timeout_s: float = 60.0,
     module: str = MODULE,
     address: tuple[str, int] = ("127.0.0.1", 0),
+    slot: Slot | None = None,
 ) -> Iterator[Hosted]:
     """Serve ``config`` at ``address``, held to ``cpus`` and ``memory_bytes``; all of it is gone on exit.
 
     The host and the port of ``config`` are not used; port 0 is any that is free. It is ready when every worker has
-    answered a first prediction; if that takes longer than ``load_timeout_s`` the endpoint is stopped.
+    answered a first prediction; if that takes longer than ``load_timeout_s`` the endpoint is stopped. One that is
+    measured keeps the measuring ``slot`` for as long as it lives; one that merely serves has none.
 
     Raises WorkerCrashed, with the last line that the endpoint printed, OutOfMemory or TimedOut; MeasurementError if
     ``method`` does not work here; SpecError for a secret whose value is not known.
@@ -100,7 +103,7 @@ def hosted_endpoint(
         os.write(described, replace(config, host=address[0], port=address[1], environment=environment).document())
         envelope = stack.enter_context(open_envelope(cpus, memory_bytes, method=method))
         began = time.monotonic()
-        starting = _Endpoint(envelope)
+        starting = _Endpoint(envelope, () if slot is None else slot.descriptors)
         stack.callback(starting.end)
         ready = starting.start([module, f"/proc/{os.getpid()}/fd/{described}"], dict(config.environment))
         stack.callback(os.close, ready)
@@ -147,10 +150,11 @@ class Hosted:
 
 
 class _Endpoint:
-    """The processes of an endpoint, none before :meth:`start`."""
+    """The processes of an endpoint, none before :meth:`start`. They inherit ``descriptors``."""
 
-    def __init__(self, envelope: Envelope) -> None:
+    def __init__(self, envelope: Envelope, descriptors: tuple[int, ...] = ()) -> None:
         self.envelope = envelope
+        self._descriptors = descriptors
         self._started: tuple[subprocess.Popen[bytes], CapturedOutput] | None = None
         self._oom_kills = 0
 
@@ -167,7 +171,7 @@ class _Endpoint:
                 stdin=subprocess.DEVNULL,
                 stdout=output.write_end,
                 stderr=output.write_end,
-                pass_fds=(theirs,),
+                pass_fds=(theirs, *self._descriptors),
                 env={**os.environ, **revealed(environment)},
                 start_new_session=True,
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from servefit.errors import SpecError
 from servefit.profiler.cpus import choose_cpus, client_cpus
 from servefit.profiler.inprocess.workers import Workers, start_workers
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.types import Configuration, Measurement, Run
 
 if TYPE_CHECKING:
@@ -95,7 +96,10 @@ def endpoint_for(
     outside = client_cpus(host.cpus, cpus) if outside is None else outside
     clients = min(len(outside or cpus), MOST_CLIENTS, -(-len(cpus) // _SERVER_CPUS_PER_CLIENT))
     config = endpoint_config(configuration, artifact, signature, name=name)
-    with hosted_endpoint(config, cpus=cpus, memory_bytes=memory_bytes) as hosted:
+    with (
+        measuring_slot(f"endpoint of {configuration.backend}") as slot,
+        hosted_endpoint(config, cpus=cpus, memory_bytes=memory_bytes, slot=slot) as hosted,
+    ):
         server = HostedServer(hosted, configuration)
         with start_clients(
             Destination.of(hosted.url, form, model=name),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.secret import hidden_environment
 from servefit.backends.types import KnobValue, Settings, Target
-from servefit.errors import SpecError
+from servefit.errors import CorruptModel, PayloadMismatch, SpecError
 from servefit.profiler.cpus import choose_cpus, client_cpus
 from servefit.profiler.inprocess.workers import check
 from servefit.profiler.measuring import endpoint_for, workers_for
@@ -142,6 +145,20 @@ def prepare(
         configuration=configuration,
         rows_per_request=rows_per_request,
     )
+
+
+def check_there(model: Any, payload: Any = None) -> None:
+    """Raise CorruptModel or PayloadMismatch for a path that leads nowhere: nobody is to wait, or compile, for that."""
+    if isinstance(model, str | PathLike) and not os.path.exists(model):  # noqa: PTH110 - whatever the path looks like
+        raise CorruptModel(Path(model), "there is no such file")
+    if isinstance(payload, str | Path) and not os.path.exists(payload):  # noqa: PTH110
+        raise PayloadMismatch(Path(payload).name, expected="a readable file", got="no such file or directory")
+
+
+def model_name(model: Any) -> str:
+    """What a person calls ``model``, a Model or anything that Model.load takes: by its file, or by its type."""
+    source = getattr(model, "source", model)
+    return Path(source).name if isinstance(source, str | Path) else type(source).__name__
 
 
 def _instance(name: str | None, host: Host, target: Target, *, leaves_a_cpu: bool) -> InstanceProfile:

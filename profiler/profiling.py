@@ -18,7 +18,8 @@ from servefit.profiler.deciding import (
 )
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.measuring import assemble
-from servefit.profiler.preparing import Deployment, prepare
+from servefit.profiler.preparing import Deployment, check_there, model_name, prepare
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.steps import Step, steps_of
 from servefit.profiler.summary import Summary, summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
@@ -90,6 +91,7 @@ def profile(
     trust_pickle: bool = False,
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
+    wait_s: float | None = None,
 ) -> Profiled:
     """Measure one configuration of ``model``, a Model or anything that Model.load takes.
 
@@ -98,9 +100,10 @@ def profile(
     as soon as they can be, within ``duration_s`` (5 s); with neither rate nor users the highest rate at which they hold
     is looked for, within ``duration_s`` (30 s). A run that the machine got in the way of is repeated once, unless
     ``allow_noise``. With the "http" ``driver`` it is measured through a real endpoint, by load clients on CPUs that the
-    profile leaves. The other arguments are those of :class:`Deployment` and :func:`prepare`.
+    profile leaves. Where something else measures on this machine it waits, for ``wait_s`` at most (None: until that is
+    done). The other arguments are those of :class:`Deployment` and :func:`prepare`.
 
-    Raises SpecError for nonsense, ModelError, BackendError and MeasurementError.
+    Raises SpecError for nonsense, ModelError, BackendError and MeasurementError: SlotTaken after ``wait_s``.
     """
     return profile_deployment(
         model,
@@ -128,6 +131,7 @@ def profile(
         trust_pickle=trust_pickle,
         allow_noise=allow_noise,
         driver=driver,
+        wait_s=wait_s,
     )
 
 
@@ -147,6 +151,7 @@ def profile_deployment(
     trust_pickle: bool = False,
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
+    wait_s: float | None = None,
     on_prepared: Callable[[], None] = lambda: None,
 ) -> Profiled:
     """What :func:`profile` does, of a deployment that is described already. ``on_prepared`` is called when the model is
@@ -156,29 +161,32 @@ def profile_deployment(
     )
     # What makes no sense is refused before anything is compiled; how many users are usual is known later.
     asked.loop(1, seed)
-    prepared = prepare(
-        model,
-        deployment,
-        payload=payload,
-        rows_per_request=rows_per_request,
-        seed=seed,
-        trust_pickle=trust_pickle,
-        driver=driver,
-    )
-    on_prepared()
+    check_there(model, payload)
     decision, highest = None, None
-    with prepared.driver(driver) as started:
-        loop = asked.loop(started.usual_users, seed)
-        if loop is None:
-            highest, runs, problems = find_highest_rate(
-                started, asked.thresholds, budget_s=duration_s or SEARCH_S, seed=seed, allow_noise=allow_noise
-            )
-        elif isinstance(loop, OpenLoop):
-            decision = run_until_decided(started, loop, asked.thresholds, allow_noise=allow_noise)
-            runs, problems = (decision.run,), decision.problems
-        else:
-            runs, problems = _closed(started, loop, allow_noise=allow_noise)
-        measurement = assemble(started, runs, prepared.host)
+    # Compiling takes all CPUs: it would spoil what others measure.
+    with measuring_slot(f"profile of {model_name(model)}", wait_s=wait_s):
+        prepared = prepare(
+            model,
+            deployment,
+            payload=payload,
+            rows_per_request=rows_per_request,
+            seed=seed,
+            trust_pickle=trust_pickle,
+            driver=driver,
+        )
+        on_prepared()
+        with prepared.driver(driver) as started:
+            loop = asked.loop(started.usual_users, seed)
+            if loop is None:
+                highest, runs, problems = find_highest_rate(
+                    started, asked.thresholds, budget_s=duration_s or SEARCH_S, seed=seed, allow_noise=allow_noise
+                )
+            elif isinstance(loop, OpenLoop):
+                decision = run_until_decided(started, loop, asked.thresholds, allow_noise=allow_noise)
+                runs, problems = (decision.run,), decision.problems
+            else:
+                runs, problems = _closed(started, loop, allow_noise=allow_noise)
+            measurement = assemble(started, runs, prepared.host)
     run = runs[-1] if highest is None else nearest_run(runs, highest)
     percentiles = [threshold.percentile for threshold in asked.thresholds]
     summary = summarize(run, memory_bytes=prepared.profile.memory_bytes, percentiles=percentiles)

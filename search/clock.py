@@ -39,6 +39,10 @@ class Clock:
             tests=tests,
         )
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count ``seconds`` that have passed: the job was not at work."""
+        self.began_s += seconds
+
     @property
     def elapsed_s(self) -> float:
         return self.elapsed_before_s + self.now() - self.began_s

@@ -72,7 +72,9 @@ def _of_file(source: str, error: SpecError) -> SpecError:
     return SpecError(field, error.value, error.problem, remedy=error.remedy)
 
 
-def config_text(request: JobRequest, *, model: str | None, payload: str | None = None) -> str:
+def config_text(
+    request: JobRequest, *, model: str | None, payload: str | None = None, wait_s: float | None = None
+) -> str:
     """``request`` as a config file with comments, which reads back the same but for the name: that can be used once.
 
     What is as it is by default is left out. ``model`` and ``payload`` are paths, absolute or from the file's folder.
@@ -83,7 +85,7 @@ def config_text(request: JobRequest, *, model: str | None, payload: str | None =
         "# Paths are relative to this file's folder; servefit schema prints what else may be said.",
     ]
     usual = msgspec.to_builtins(JobConfig())
-    for key, value in msgspec.to_builtins(_config_of(request, model, payload)).items():
+    for key, value in msgspec.to_builtins(_config_of(request, model, payload, wait_s)).items():
         if value == usual.get(key):
             continue
         sentence, *_ = re.split(r"(?<=\.) ", about[key]["description"])
@@ -95,7 +97,7 @@ def config_text(request: JobRequest, *, model: str | None, payload: str | None =
     return "\n".join(lines) + "\n"
 
 
-def _config_of(request: JobRequest, model: str | None, payload: str | None) -> JobConfig:
+def _config_of(request: JobRequest, model: str | None, payload: str | None, wait_s: float | None) -> JobConfig:
     sla, traffic = request.sla, request.phases
     stairs = UNSET if traffic is None else _stairs(traffic)
     return JobConfig(
@@ -119,6 +121,7 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None) -> J
         max_parallel_tests=request.max_parallel_tests,
         budget=UNSET if request.budget_s is None else f"{_digits(request.budget_s)}s",
         http=request.over_http,
+        wait=UNSET if wait_s is None else f"{_digits(wait_s)}s" if wait_s else 0,
         seed=request.seed,
         allow_noise=request.allow_noise,
     )

@@ -150,6 +150,13 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 1
     budget: Annotated[_Duration | UnsetType, Meta(description="Time for the whole job.")] = UNSET
     http: Annotated[bool, Meta(description="Measure the winner over HTTP too, where a client has a CPU.")] = True
+    wait: Annotated[
+        _Zero | _Duration | UnsetType,
+        Meta(
+            description="How long to wait while something else measures on this machine; 0 is not at all. Default: "
+            "until it is done."
+        ),
+    ] = UNSET
     name: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] | UnsetType,
         Meta(description="Name of the job. It can be used once; one is made up otherwise."),
@@ -185,6 +192,13 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             allow_noise=self.allow_noise,
             over_http=self.http,
         )
+
+    @property
+    def wait_s(self) -> float | None:
+        """How long to wait, in seconds; None for as long as it takes."""
+        if self.wait is UNSET:
+            return None
+        return parse_duration_s("wait", self.wait) if isinstance(self.wait, str) else 0.0
 
     def _thresholds(self) -> tuple[LatencyThreshold, ...]:
         if isinstance(self.sla, dict):

@@ -14,6 +14,7 @@ from servefit.profiler.aiming import aim
 from servefit.profiler.cautions import cautions_of
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.loading import Placement, clients_at, place_clients
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.search.load_request import Arrivals, LoadRequest
 from servefit.search.load_steps import measure
 from servefit.search.load_test import LoadTest, SeenServer
@@ -48,6 +49,7 @@ def load_endpoint(
     seed: int = 0,
     allow_remote: bool = False,
     allow_noise: bool = False,
+    wait_s: float | None = None,
     progress: Progress | None = None,
 ) -> LoadTest:
     """Load the endpoint at ``url``, and say what it does.
@@ -62,10 +64,12 @@ def load_endpoint(
     With a rate they are decided as soon as they can be, within ``duration_s`` (5 s, or 25 times the limit), with phases
     on the best of their plateaus; with neither the highest rate at which they hold is looked for, for 30 s. With
     nothing at all it is the most requests that are answered, for 20 s. A request has failed after ``timeout_s``. A run
-    that the machine got in the way of is repeated once, unless ``allow_noise``.
+    that the machine got in the way of is repeated once, unless ``allow_noise``. Where something else measures on this
+    machine it waits, for ``wait_s`` at most (None: until that is done).
 
     Nothing is sent anywhere else, and to another machine only with ``allow_remote``. That limits do not hold is a
-    result. Raises SpecError for nonsense, PayloadMismatch, and MeasurementError for an endpoint that answers nothing.
+    result. Raises SpecError for nonsense, PayloadMismatch, and MeasurementError for an endpoint that answers nothing:
+    SlotTaken after ``wait_s``.
     """
     for threshold in thresholds:
         if not isinstance(threshold, LatencyThreshold):
@@ -89,7 +93,14 @@ def load_endpoint(
         allow_noise=allow_noise,
     )
     return run_load(
-        url, payload, request, protocol=protocol, model=model, allow_remote=allow_remote, progress=progress or Silent()
+        url,
+        payload,
+        request,
+        protocol=protocol,
+        model=model,
+        allow_remote=allow_remote,
+        wait_s=wait_s,
+        progress=progress or Silent(),
     )
 
 
@@ -101,6 +112,7 @@ def run_load(
     protocol: str = "auto",
     model: str | None = None,
     allow_remote: bool = False,
+    wait_s: float | None = None,
     progress: Progress,
 ) -> LoadTest:
     """What :func:`load_endpoint` does, of a request that is validated."""
@@ -118,17 +130,20 @@ def run_load(
         timeout_s=request.timeout_s,
         allow_remote=allow_remote,
     )
-    host = describe_host()
-    placement = place_clients(aimed, host)
-    clients = partial(
-        clients_at,
-        aimed,
-        placement,
-        rows_per_request=request.rows_per_request,
-        connections=request.connections,
-        timeout_s=request.timeout_s,
-    )
-    found = measure(clients, request, _Timed(progress, request, begin))
+    # What is wrong with the endpoint or the payload has been found out by now, before anybody waits.
+    with measuring_slot(f"load on {aimed.destination.address.authority}", wait_s=wait_s) as slot:
+        begin += slot.waited_s
+        host = describe_host()
+        placement = place_clients(aimed, host)
+        clients = partial(
+            clients_at,
+            aimed,
+            placement,
+            rows_per_request=request.rows_per_request,
+            connections=request.connections,
+            timeout_s=request.timeout_s,
+        )
+        found = measure(clients, request, _Timed(progress, request, begin))
     if not found.summary.throughput_per_s and not any((run.samples.ended_ns() > 0).any() for run in found.runs):
         kinds = ", ".join(found.summary.errors) or "no answer"
         raise MeasurementError(f"{aimed.destination.address.url} answered nothing: {kinds}", remedy="see what it logs")

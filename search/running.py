@@ -10,6 +10,7 @@ import io
 import logging
 import shutil
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.errors import HostMismatch, SpecError, StorageError
+from servefit.profiler.preparing import check_there
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.search.clock import Clock
 from servefit.search.header import JobHeader, PayloadFacts
 from servefit.search.job import (
@@ -59,11 +62,13 @@ def run_job(
     trust_pickle: bool,
     progress: Progress,
     storage: str | None = None,
+    wait_s: float | None = None,
 ) -> RecommendationJob:
-    """Run a new job to its end, and keep it in the database at ``storage``, the one in the state folder if None.
+    """Run a new job to its end, and keep it in the database at ``storage``, the one in the state folder if None. Where
+    something else measures on this machine it waits, for ``wait_s`` at most (None: until that is done).
 
-    Raises SpecError, StorageError, ModelError or StateError before anything is measured; StorageError also where the
-    database goes away meanwhile; JobInterrupted.
+    Raises SpecError, StorageError, ModelError or StateError before anything is measured, and SlotTaken after
+    ``wait_s``; StorageError also where the database goes away meanwhile; JobInterrupted.
     """
     from servefit import __version__
     from servefit.backends.model import Model
@@ -73,13 +78,17 @@ def run_job(
 
     check_known(request.environment)
     clock = Clock.of(request)
-    with JobStore.open(storage) as store:
+    with JobStore.open(storage) as store, ExitStack() as stack:
         host = describe_host()
         profiles, skipped = measurable_profiles(request, host)
         for name in request.backends:
             backend(name)
         if job_folder(request.name).exists():
             raise SpecError("name", request.name, "is in use by an earlier job", remedy="choose another name")
+        check_there(source, sample_payload)
+        # What follows takes CPUs for seconds, compiling all of them for long: it would spoil what others measure.
+        slot = stack.enter_context(measuring_slot(f"job {request.name}", wait_s=wait_s))
+        clock.leave_out(slot.waited_s)
         progress.stage("opening the model", before_search(clock))
         model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
         payload = payload_for(model, sample_payload, seed=request.seed)
@@ -106,15 +115,18 @@ def run_job(
             return _carry_out(work)
 
 
-def resume_job(name: str, *, progress: Progress, storage: str | None = None) -> RecommendationJob:
-    """Take up a job that was stopped, interrupted or killed, where it was; nothing is measured twice.
+def resume_job(
+    name: str, *, progress: Progress, storage: str | None = None, wait_s: float | None = None
+) -> RecommendationJob:
+    """Take up a job that was stopped, interrupted or killed, where it was; nothing is measured twice. It waits as
+    :func:`run_job` does.
 
     Raises SpecError for a job that is over, JobInUse for one that runs, HostMismatch on another machine, CorruptModel
     where the model has changed since; otherwise as :func:`run_job`.
     """
     with JobStore.open(storage) as store:
         log = store.job(name)
-        with log.owned():
+        with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
             return _carry_out(_taken_up(log, store, progress))
 
 

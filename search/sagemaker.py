@@ -61,6 +61,7 @@ def right_size(
     trust_pickle: bool = False,
     allow_noise: bool = False,
     over_http: bool = True,
+    wait_s: float | None = None,
     progress: Progress | None = None,
 ) -> RecommendationJob: ...
 
@@ -80,6 +81,7 @@ def right_size(
     seed: int = 0,
     allow_noise: bool = False,
     allow_remote: bool = False,
+    wait_s: float | None = None,
     progress: Progress | None = None,
 ) -> LoadTest: ...
 
@@ -112,6 +114,7 @@ def right_size(
     trust_pickle: bool = False,
     allow_noise: bool = False,
     over_http: bool = True,
+    wait_s: float | None = None,
     progress: Progress | None = None,
     allow_remote: bool = False,
 ) -> RecommendationJob | LoadTest:
@@ -128,7 +131,8 @@ def right_size(
     the job is a Default one, else Advanced. With ``allow_noise`` measurements that the machine got in the way of are
     judged all the same. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a
     client. ``cost_weight`` is what cost counts against latency where ``goal`` is "balanced". The job is kept in the
-    database at ``storage``, else in the state folder.
+    database at ``storage``, else in the state folder. Where something else measures on this machine it waits, for
+    ``wait_s`` at most (None: until that is done).
 
     ``endpoint`` is the URL of a server that speaks SageMaker's container contract or the Open Inference Protocol, or
     takes JSON, on this machine unless ``allow_remote``. Its answer is a :class:`~servefit.search.load_test.LoadTest`:
@@ -137,8 +141,8 @@ def right_size(
     at which they do. What only makes sense for a model is refused.
 
     That nothing meets the limits is a result, not an error. Raises SpecError, ModelError, StateError, StorageError,
-    MeasurementError for an endpoint that answers nothing, and JobInterrupted (a KeyboardInterrupt that holds the
-    partial job).
+    SlotTaken after ``wait_s``, MeasurementError for an endpoint that answers nothing, and JobInterrupted (a
+    KeyboardInterrupt that holds the partial job).
     """
     sla = Sla(
         thresholds=thresholds_from_sdk(model_latency_thresholds),
@@ -175,7 +179,9 @@ def right_size(
             seed=whole("seed", seed),
             allow_noise=allow_noise,
         )
-        return run_load(endpoint, sample_payload, load, allow_remote=allow_remote, progress=progress or Silent())
+        return run_load(
+            endpoint, sample_payload, load, allow_remote=allow_remote, wait_s=wait_s, progress=progress or Silent()
+        )
     if model is None:
         raise SpecError("model", None, "is not given", remedy="give a model, or endpoint= for one that runs already")
     if allow_remote:
@@ -203,7 +209,13 @@ def right_size(
         over_http=over_http,
     )
     return run_job(
-        model, sample_payload, request, trust_pickle=trust_pickle, progress=progress or Silent(), storage=storage
+        model,
+        sample_payload,
+        request,
+        trust_pickle=trust_pickle,
+        progress=progress or Silent(),
+        storage=storage,
+        wait_s=wait_s,
     )
 
 

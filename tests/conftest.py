@@ -33,6 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _own_slot(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A process that runs tests waits for no other one to measure, and for nobody else on this machine."""
+    os.environ["SERVEFIT_SLOT"] = str(tmp_path_factory.mktemp("slot"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_interrupts() -> None:
     """A suite that is started in the background inherits an ignored SIGINT, and so would every command it tests."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

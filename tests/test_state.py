@@ -190,6 +190,8 @@ def test_what_is_sealed_and_damaged_is_not_read(damage: Callable[[bytes], bytes]
     write_sealed(path, b"content")
     path.write_bytes(damage(path.read_bytes()))
     assert read_sealed(path) is None
+
+
 LEAVES = """
 import os, sys
 from pathlib import Path

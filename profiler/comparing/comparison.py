@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 
 from servefit.errors import HostMismatch, MeasurementError, SpecError
 from servefit.profiler.comparing.intervals import mean_interval
+from servefit.profiler.slot.holding import measuring_slot
 
 LEAST_BLOCKS = 4
 LEAST_DIFFERENCE = 0.01
@@ -84,17 +85,18 @@ def compare(
     """Compare b with a in at most ``blocks`` blocks of four measurements, four blocks at least.
 
     Without ``noise`` a is compared with itself first, in at most as many blocks and half of ``budget_s``. After the
-    budget no block is begun that would exceed it, but four are made in any case. Raises SpecError for too few blocks,
-    HostMismatch if the figures are of different hosts, MeasurementError for a figure that is not above zero, and what
-    the measurements raise.
+    budget no block is begun that would exceed it, but four are made in any case. The measuring slot is held throughout.
+    Raises SpecError for too few blocks, HostMismatch if the figures are of different hosts, MeasurementError for a
+    figure that is not above zero, and what the measurements raise.
     """
-    began = time.monotonic()
-    if noise is None:
-        half = None if budget_s is None else budget_s / 2
-        noise = compare_with_itself(measure_a, blocks=blocks, budget_s=half, seed=seed)
-    left = None if budget_s is None else budget_s - (time.monotonic() - began)
-    smallest = max(LEAST_DIFFERENCE, noise.resolvable)
-    result = _in_blocks(measure_a, measure_b, smallest=smallest, blocks=blocks, budget_s=left, seed=seed + 1)
+    with measuring_slot("comparison"):
+        began = time.monotonic()
+        if noise is None:
+            half = None if budget_s is None else budget_s / 2
+            noise = compare_with_itself(measure_a, blocks=blocks, budget_s=half, seed=seed)
+        left = None if budget_s is None else budget_s - (time.monotonic() - began)
+        smallest = max(LEAST_DIFFERENCE, noise.resolvable)
+        result = _in_blocks(measure_a, measure_b, smallest=smallest, blocks=blocks, budget_s=left, seed=seed + 1)
     low, high = result.interval
     outcome: Outcome = "no difference" if result.stopped == "decided" else "undecided"
     if low > log1p(smallest):
@@ -119,7 +121,8 @@ def compare_with_itself(
 
     ``resolvable`` is the end of the 95 % interval that is farther from no difference. Raises as :func:`compare` does.
     """
-    result = _in_blocks(measure, measure, smallest=LEAST_DIFFERENCE, blocks=blocks, budget_s=budget_s, seed=seed)
+    with measuring_slot("comparison"):
+        result = _in_blocks(measure, measure, smallest=LEAST_DIFFERENCE, blocks=blocks, budget_s=budget_s, seed=seed)
     return NoiseFloor(
         resolvable=expm1(max(map(abs, result.interval))),
         median_ratio=exp(median(result.log_ratios)),

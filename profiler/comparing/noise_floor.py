@@ -11,6 +11,7 @@ from statistics import fmean
 
 from servefit.errors import MeasurementError, SpecError, TimedOut, WorkerCrashed
 from servefit.profiler.comparing.comparison import LEAST_BLOCKS, NoiseFloor, compare_with_itself
+from servefit.profiler.slot.holding import Slot, measuring_slot
 
 _KERNEL = Path(__file__).with_name("kernel.py")
 _BLOCKS = 8
@@ -30,37 +31,39 @@ def noise_floor(cpus: tuple[int, ...], *, seconds: float = 4.0, seed: int = 0) -
         raise SpecError("cpus", cpus, "names no CPU")
     if not seconds > 0:
         raise SpecError("seconds", seconds, "is not above zero")
-    began = time.monotonic()
-    _walks_ns(cpus, _SHORTEST_WALK_MS)
-    start_s = time.monotonic() - began - _SHORTEST_WALK_MS / 1000
-    share_ms = 1000 * (seconds / (LEAST_BLOCKS * _MEASUREMENTS_A_BLOCK * 2) - start_s)
-    walk_ms = max(_SHORTEST_WALK_MS, round(share_ms))
-    return compare_with_itself(
-        lambda: fmean(_walks_ns(cpus, walk_ms)),
-        blocks=_BLOCKS,
-        budget_s=seconds - (time.monotonic() - began),
-        seed=seed,
-    )
+    with measuring_slot("noise floor") as slot:
+        began = time.monotonic()
+        _walks_ns(cpus, _SHORTEST_WALK_MS, slot)
+        start_s = time.monotonic() - began - _SHORTEST_WALK_MS / 1000
+        share_ms = 1000 * (seconds / (LEAST_BLOCKS * _MEASUREMENTS_A_BLOCK * 2) - start_s)
+        walk_ms = max(_SHORTEST_WALK_MS, round(share_ms))
+        return compare_with_itself(
+            lambda: fmean(_walks_ns(cpus, walk_ms, slot)),
+            blocks=_BLOCKS,
+            budget_s=seconds - (time.monotonic() - began),
+            seed=seed,
+        )
 
 
-def _walks_ns(cpus: tuple[int, ...], walk_ms: int) -> list[float]:
+def _walks_ns(cpus: tuple[int, ...], walk_ms: int, slot: Slot) -> list[float]:
     """The median time of a walk on each of ``cpus``, all walking for ``walk_ms`` at the same time."""
     with ExitStack() as stack:
         children = []
         for cpu in cpus:
-            child = stack.enter_context(_start(cpu, walk_ms))
+            child = stack.enter_context(_start(cpu, walk_ms, slot))
             stack.callback(child.kill)
             children.append(child)
         return [_result(child, walk_ms) for child in children]
 
 
-def _start(cpu: int, walk_ms: int) -> subprocess.Popen[bytes]:
+def _start(cpu: int, walk_ms: int, slot: Slot) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(_KERNEL), str(cpu), str(walk_ms)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=slot.descriptors,
             start_new_session=True,  # so that Ctrl-C is ours to deal with
         )
     except OSError as error:

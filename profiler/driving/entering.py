@@ -2,7 +2,7 @@
 
 A library that starts threads while it is imported starts them on the CPUs that the process has by then. So this module
 imports nothing but the system. Run as a program it enters and becomes the command that follows:
-``python -m servefit.profiler.driving.entering CPUS FILE... -- COMMAND...``
+``python -m servefit.profiler.driving.entering PARENT CPUS FILE... -- COMMAND...``
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def enter(cpus: str, join_files: Iterable[str]) -> None:
 def entering_command(cpus: Iterable[int], join_files: Iterable[str], argv: Sequence[str]) -> list[str]:
     """What to start in place of ``argv``, so that it begins inside the envelope."""
     # -P: the user's folder may hold a signal.py
-    return [sys.executable, "-P", "-m", _MODULE, ",".join(map(str, cpus)), *join_files, "--", *argv]
+    return [sys.executable, "-P", "-m", _MODULE, str(os.getpid()), ",".join(map(str, cpus)), *join_files, "--", *argv]
 
 
 def main() -> None:
-    cpus, *rest = sys.argv[1:]
+    parent, cpus, *rest = sys.argv[1:]
     separator = rest.index("--")
     enter(cpus, rest[:separator])
 
     from servefit.processes import die_with_parent
 
-    die_with_parent()
+    die_with_parent(int(parent))
     command = rest[separator + 1 :]
     os.execvp(command[0], command)  # noqa: S606 - a shell would stand between
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from servefit.profiler.envelope.types import Envelope
+    from servefit.profiler.slot.holding import Slot
 
 _log = logging.getLogger(__name__)
 
@@ -48,13 +49,21 @@ class _Worker:
 
 class WorkerProcesses:
     """Processes in ``envelope`` that call ``function`` ("package.module:function"), share the memory behind
-    ``memory_fd``, and find what to load behind ``setup_fd``. None is there until :meth:`launch`. ``called`` is what
-    errors call one of them."""
+    ``memory_fd``, find what to load behind ``setup_fd``, and keep ``slot`` for as long as they live. None is there
+    until :meth:`launch`. ``called`` is what errors call one of them."""
 
     def __init__(
-        self, envelope: Envelope, function: str, memory_fd: int, setup_fd: int, *, called: str = "worker"
+        self,
+        envelope: Envelope,
+        function: str,
+        memory_fd: int,
+        setup_fd: int,
+        *,
+        slot: Slot,
+        called: str = "worker",
     ) -> None:
         self.envelope = envelope
+        self._slot = slot
         self._function = function
         self._called = called
         self._inherited = (memory_fd, setup_fd)
@@ -85,7 +94,7 @@ class WorkerProcesses:
                     stdin=subprocess.DEVNULL,
                     stdout=output.write_end,
                     stderr=output.write_end,
-                    pass_fds=descriptors,
+                    pass_fds=(*descriptors, *self._slot.descriptors),
                     env=variables,
                     start_new_session=True,
                 )

@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from servefit.backends.types import Availability
@@ -72,6 +72,13 @@ def open_envelope(
         memory = "without a limit" if limit is None else f"of {limit / 2**20:,.0f} MiB"
         _log.info("envelope by %s: CPUs %s, memory %s", envelope.method, ",".join(map(str, envelope.cpus)), memory)
         yield envelope
+
+
+def sweep_envelopes() -> None:
+    """End what killed servefits have left in envelopes of any kind, as opening one does."""
+    for _, opener in _BEST_FIRST:
+        with suppress(MeasurementError), opener((min(os.sched_getaffinity(0)),), None):
+            pass
 
 
 def available_methods() -> tuple[tuple[EnvelopeMethod, Availability], ...]:

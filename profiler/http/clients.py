@@ -24,6 +24,7 @@ from servefit.profiler.http.assembling import Conditions, closed_run, open_run
 from servefit.profiler.http.client_load import ClientLoad
 from servefit.profiler.http.ending import SharedEnd
 from servefit.profiler.http.messages import BeginClosed, BeginOpen, Prepare, Ready, Record, Setup, Started
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.traffic import NS_PER_S, OpenLoop, Traffic
 
 if TYPE_CHECKING:
@@ -65,10 +66,10 @@ def start_clients(
 ) -> Iterator[HttpDriver]:
     """Start a load client on each of ``cpus``, that send ``rows``, float32 (n, features), to ``destination``.
 
-    This thread keeps to ``own_cpus`` meanwhile, or to those of the clients where there are none. ``shares_cpus`` says
-    that ``server`` uses these CPUs too: then clients do not spin, and this thread stays where it is. An open loop uses
-    up to ``connections`` connections. Who has not connected, or answered, after ``timeout_s`` has failed. A run may
-    take its duration, ``timeout_s``, and ``grace_s`` more.
+    The measuring slot is held meanwhile, and this thread keeps to ``own_cpus``, or to those of the clients where there
+    are none. ``shares_cpus`` says that ``server`` uses these CPUs too: then clients do not spin, and this thread stays
+    where it is. An open loop uses up to ``connections`` connections. Who has not connected, or answered, after
+    ``timeout_s`` has failed. A run may take its duration, ``timeout_s``, and ``grace_s`` more.
 
     Raises WorkerCrashed or TimedOut.
     """
@@ -80,12 +81,13 @@ def start_clients(
         timeout_s=timeout_s,
     )
     with ExitStack() as stack:
+        slot = stack.enter_context(measuring_slot(f"load on {destination.address.authority}"))
         memory_fd, setup_fd = os.memfd_create("servefit-run"), os.memfd_create("servefit-setup")
         stack.callback(os.close, memory_fd)
         stack.callback(os.close, setup_fd)
         write_setup(setup, setup_fd)
         envelope = stack.enter_context(open_affinity(tuple(sorted(set(cpus))), None))
-        processes = WorkerProcesses(envelope, _SERVE, memory_fd, setup_fd, called="load client")
+        processes = WorkerProcesses(envelope, _SERVE, memory_fd, setup_fd, slot=slot, called="load client")
         stack.callback(processes.end)
         for number in range(clients):
             processes.launch({}, cpus=(cpus[number],))

@@ -35,6 +35,7 @@ from servefit.profiler.inprocess.messages import (
 )
 from servefit.profiler.inprocess.users import WaitingUsers
 from servefit.profiler.microbenchmark.timing import CallTimes, TimeCalls
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.steps import offered_and_backlog, on_plateau
 from servefit.profiler.telemetry import watching
 from servefit.profiler.traffic import NS_PER_S, OpenLoop, Traffic
@@ -86,6 +87,7 @@ def start_workers(
     They are held to ``cpus``, and to ``memory_bytes`` all together, by the best method that works here, or by
     ``method``; this thread moves to ``outside``, if there are any such CPUs, while they run. ``rows`` is the payload,
     float32 (n, features). A run may take its duration and ``grace_s`` more, for the warm-up and the requests in flight.
+    The measuring slot is held as long as there are workers.
 
     Raises what the loader raises if that is a ServefitError, else WorkerCrashed, OutOfMemory or TimedOut; SpecError for
     nonsense in the configuration; MeasurementError if ``method`` does not work here.
@@ -102,12 +104,13 @@ def start_workers(
         max_batch=configuration.max_batch,
     )
     with ExitStack() as stack:
+        slot = stack.enter_context(measuring_slot(f"workers of {configuration.backend}"))
         memory_fd, setup_fd = os.memfd_create("servefit-run"), os.memfd_create("servefit-setup")
         stack.callback(os.close, memory_fd)
         stack.callback(os.close, setup_fd)
         write_setup(setup, setup_fd)
         envelope = stack.enter_context(open_envelope(cpus, memory_bytes, method=method))
-        processes = WorkerProcesses(envelope, _SERVE, memory_fd, setup_fd)
+        processes = WorkerProcesses(envelope, _SERVE, memory_fd, setup_fd, slot=slot)
         stack.callback(processes.end)
         environment = worker_environment(
             configuration.settings.threads, configuration.environment, gpu=configuration.gpu

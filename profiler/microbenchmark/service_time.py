@@ -19,6 +19,7 @@ from servefit.profiler.comparing.intervals import t_quantile
 from servefit.profiler.measuring import workers_for
 from servefit.profiler.microbenchmark.steady_state import why_unsteady
 from servefit.profiler.microbenchmark.timing import TimeCalls
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.summary import PERCENTILES, percentiles_of
 
 if TYPE_CHECKING:
@@ -104,11 +105,12 @@ def measure_service_time(
         raise SpecError("processes", processes, f"is below {LEAST_PROCESSES}")
     order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     recorded: list[CallTimes] = []
-    for _ in range(processes):
-        with workers_for(
-            configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
-        ) as workers:
-            recorded.extend(workers.time_calls(order))
+    with measuring_slot(f"service time of {configuration.backend}"):
+        for _ in range(processes):
+            with workers_for(
+                configuration, artifact, rows, host=host, memory_bytes=memory_bytes, rows_per_request=rows_per_request
+            ) as workers:
+                recorded.extend(workers.time_calls(order))
     return service_time(recorded, configuration=configuration, host_fingerprint=host.fingerprint)
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.telemetry import process_cpu_ns
 from servefit.profiler.telemetry.files import counter_files, total
 from servefit.profiler.telemetry.machine import some_pressure_us, thermal_counters
@@ -50,9 +51,10 @@ class Activity:
 def look_around(
     cpus: Iterable[int], *, seconds: float = LOOK_S, proc: Path = Path("/proc"), sys: Path = Path("/sys")
 ) -> Activity:
-    """Watch ``cpus`` for ``seconds``, asleep."""
+    """Watch ``cpus`` for ``seconds``, asleep, and holding the measuring slot: what servefit measures is no noise."""
     watched = tuple(sorted(cpus))
     with ExitStack() as stack:
+        stack.enter_context(measuring_slot("noise audit"))
         thermal = counter_files(thermal_counters(sys, watched), stack)
         before, heat_before = _Snapshot.taken(proc, watched), total(thermal)
         time.sleep(seconds)

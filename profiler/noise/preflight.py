@@ -9,6 +9,7 @@ from servefit.errors import MeasurementError
 from servefit.profiler.noise.activity import Activity, look_around
 from servefit.profiler.noise.findings import Finding, findings
 from servefit.profiler.noise.tuning import Tuning, read_tuning
+from servefit.profiler.slot.holding import measuring_slot
 
 if TYPE_CHECKING:
     from servefit.profiler.comparing.comparison import NoiseFloor
@@ -30,25 +31,31 @@ class Preflight:
 
 def preflight(host: Host, *, measuring: bool = True, seed: int = 0) -> Preflight:
     """Read how ``host``, this machine, is set up; if ``measuring``, also look around for half a second, and then time a
-    fixed piece of work against itself for about four, on all CPUs that this process may use.
+    fixed piece of work against itself for about four, on all CPUs that this process may use, with nothing else measured
+    meanwhile.
     """
+    cpus = tuple(cpu.cpu for cpu in host.cpus)
+    tuning, cpu_quota = read_tuning(cpus), host.cgroups.cpu_quota
+    if not measuring:
+        found = findings(tuning, cpu_quota=cpu_quota)
+        return Preflight(tuning=tuning, activity=None, noise_floor=None, findings=found)
+    with measuring_slot("noise audit"):
+        activity = look_around(cpus)
+        floor, failed = _noise_floor(cpus, seed)
+    found = findings(tuning, cpu_quota=cpu_quota, activity=activity, floor=floor)
+    return Preflight(tuning=tuning, activity=activity, noise_floor=floor, findings=(*found, *failed))
+
+
+def _noise_floor(cpus: tuple[int, ...], seed: int) -> tuple[NoiseFloor | None, tuple[Finding, ...]]:
+    """The noise floor, or the finding that there is none."""
     from servefit.profiler.comparing.noise_floor import noise_floor
 
-    cpus = tuple(cpu.cpu for cpu in host.cpus)
-    tuning = read_tuning(cpus)
-    activity = look_around(cpus) if measuring else None
-    floor: NoiseFloor | None = None
-    failed: tuple[Finding, ...] = ()
-    if measuring:
-        try:
-            floor = noise_floor(cpus, seconds=NOISE_FLOOR_S, seed=seed)
-        except MeasurementError as error:
-            failed = (
-                Finding(
-                    subject="noise floor",
-                    warning=f"it could not be measured: {error.message}",
-                    remedy=error.remedy or "stop what else runs here, and try again",
-                ),
-            )
-    found = findings(tuning, cpu_quota=host.cgroups.cpu_quota, activity=activity, floor=floor)
-    return Preflight(tuning=tuning, activity=activity, noise_floor=floor, findings=(*found, *failed))
+    try:
+        return noise_floor(cpus, seconds=NOISE_FLOOR_S, seed=seed), ()
+    except MeasurementError as error:
+        failed = Finding(
+            subject="noise floor",
+            warning=f"it could not be measured: {error.message}",
+            remedy=error.remedy or "stop what else runs here, and try again",
+        )
+        return None, (failed,)

@@ -21,6 +21,7 @@
         ├── OutOfMemory           a worker was killed for memory, or could not get any
         ├── TimedOut              a worker did not answer in time
         ├── HostMismatch          results of different hosts were to be compared
+        ├── SlotTaken             another process measures on this machine
         └── UnreadableMeasurement a stored measurement is missing, damaged, or of another schema
 
 Each error keeps its facts as attributes, says one line to a person (``str(error)``), and names the remedy where
@@ -251,6 +252,23 @@ class HostMismatch(MeasurementError):
         )
         self.one = one
         self.other = other
+
+
+class SlotTaken(MeasurementError):
+    """Another process measured on this machine for all of ``waited_s``: ``who``, in words. ``job`` says what for,
+    ``pid`` is its process id, and ``since`` in seconds since 1970; None is what is not known."""
+
+    def __init__(self, who: str, *, job: str | None, pid: int | None, since: float | None, waited_s: float) -> None:
+        waited = f" after {waited_s:.3g} s" if waited_s else ""
+        super().__init__(
+            f"this machine is still being measured on{waited}, by {who}",
+            remedy="wait until that is done, or for longer with --wait (wait_s)",
+        )
+        self.who = who
+        self.job = job
+        self.pid = pid
+        self.since = since
+        self.waited_s = waited_s
 
 
 class UnreadableMeasurement(MeasurementError):

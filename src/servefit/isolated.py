@@ -1,6 +1,6 @@
 """The far side of ``isolation``: the process that carries out one call, and the one that watches over it.
 
-Run as ``python -m servefit.isolated REQUEST ANSWER CALLER``. Before it imports anything the process forks, and the fork
+Run as ``python -m servefit.isolated REQUEST ANSWER CALLER``. Before any library is imported it forks, and the fork
 makes the call. The process itself only waits, and sees to it that nothing is left: whatever the fork has started,
 compilers and daemons too, is killed when the fork ends, or when the caller does, killed outright or not. A native loop
 that holds the fork's interpreter cannot keep it from that. It ends as the fork did, by the same signal.

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from servefit.errors import MeasurementError
 
-MARK = r"[0-9a-f]{8}-\d+-\d+-\d+"
+MARK = r"[0-9a-f]{8}(?:-[0-9]{1,20}){3}"
 """The pattern of marks."""
 
 WAIT_S = 10.0
@@ -42,7 +42,9 @@ def is_abandoned(mark: str) -> bool:
     if re.fullmatch(MARK, mark) is None:
         return False
     boot, namespace, pid, start = mark.split("-")
-    return (boot, namespace) == (_boot(), str(_namespace())) and str(process_start(int(pid))) != start
+    if (boot, namespace) != (_boot(), str(_namespace())) or _is_hidden(int(pid)):
+        return False
+    return str(process_start(int(pid))) != start
 
 
 def process_start(pid: int) -> int | None:
@@ -51,10 +53,15 @@ def process_start(pid: int) -> int | None:
     return None if fields is None or fields[0] in ("Z", "X") else int(fields[19])
 
 
+def all_processes() -> list[int]:
+    """The ids of all processes that can be seen from here."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - a tenth of the time
+
+
 def descendants(pid: int) -> set[int]:
     """The processes that ``pid`` started, those that these started, and so on."""
     children: dict[int, list[int]] = {}
-    for one in _all_processes():
+    for one in all_processes():
         if (fields := _stat(one)) is not None:
             children.setdefault(int(fields[1]), []).append(one)
     found: set[int] = set()
@@ -71,7 +78,7 @@ def bearing(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
     that ``is_meant``, as far as this user may know."""
     start = f"{variable}=".encode()
     found = []
-    for pid in _all_processes():
+    for pid in all_processes():
         try:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
@@ -131,16 +138,25 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
-def _all_processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - a tenth of the time
-
-
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third on, the state; None for a process that is gone."""
+    """The fields of /proc/PID/stat from the third on, the state; None for a process that is gone, or hidden."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is a process of another user that /proc does not show (its option hidepid)."""
+    if _stat(pid) is not None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return False
 
 
 def _boot() -> str:

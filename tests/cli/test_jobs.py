@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from servefit.profiler.slot.holding import measuring_slot
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -119,6 +121,8 @@ def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
         process.send_signal(signal.SIGKILL)
     before = servefit("steps", "killed", "--format", "json").document["steps"]
     assert servefit("show", "killed", "--format", "json").document["status"] == "IN_PROGRESS"
+    with measuring_slot("another job"):
+        assert servefit("resume", "killed", "--no-wait").status == 4
     ended = servefit("resume", "killed", "--format", "json")
     assert ended.status == 0, ended.stderr
     assert ended.document["status"] == "COMPLETED"

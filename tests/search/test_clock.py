@@ -29,6 +29,14 @@ def test_time_counts_from_the_beginning_and_from_what_was_spent_before_an_interr
     assert (clock.elapsed_s, clock.left_s) == (35.0, 25.0)
 
 
+def test_time_that_was_not_spent_at_work_is_left_out() -> None:
+    now = Now()
+    clock = Clock(limit_s=60.0, test_limit=inf, now=now)
+    now.seconds += 45
+    clock.leave_out(40)
+    assert (clock.elapsed_s, clock.left_s) == (5.0, 55.0)
+
+
 def test_time_without_a_limit_is_never_spent() -> None:
     now = Now()
     clock = Clock(limit_s=inf, test_limit=3, now=now)

@@ -83,7 +83,9 @@ def overridden(config: JobConfig, request: JobRequest, given: Collection[str]) -
     return replace(asked, sla=sla, **changes)
 
 
-def write_config(request: JobRequest, model: Path, payload: Path | None, path: Path) -> None:
+def write_config(
+    request: JobRequest, model: Path, payload: Path | None, path: Path, *, wait_s: float | None = None
+) -> None:
     """Write a config file. Paths below its folder are relative to that. Raises StateError."""
     from servefit.search.config import config_text
     from servefit.state import write_atomically
@@ -94,5 +96,5 @@ def write_config(request: JobRequest, model: Path, payload: Path | None, path: P
         absolute = place.absolute()
         return str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute)
 
-    text = config_text(request, model=seen(model), payload=None if payload is None else seen(payload))
+    text = config_text(request, model=seen(model), payload=None if payload is None else seen(payload), wait_s=wait_s)
     write_atomically(path, text.encode(), variable=None)

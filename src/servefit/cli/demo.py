@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.options import NoiseOption, QuietOption, SeedOption, StorageOption
+from servefit.cli.options import (
+    NoiseOption,
+    NoWaitOption,
+    QuietOption,
+    SeedOption,
+    StorageOption,
+    WaitOption,
+    parse_wait_s,
+)
 from servefit.cli.output import Format, FormatOption
 
 RATE_PER_S = 500.0
@@ -18,6 +26,8 @@ def demo(
     storage: StorageOption = None,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
+    wait: WaitOption = None,
+    no_wait: NoWaitOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -31,12 +41,11 @@ def demo(
     from servefit.cli.progress import saying
     from servefit.demo import fraud_model, fraud_payload
     from servefit.profiler.limits import LatencyThreshold
+    from servefit.profiler.slot.holding import measuring_slot
     from servefit.search.job import default_name
     from servefit.search.request import JobRequest
     from servefit.search.sla import Sla, parse_duration_s
 
-    with saying("making the fraud model (the first time takes half a minute)", quiet=quiet):
-        model, payload = fraud_model(), fraud_payload()
     request = JobRequest(
         name=default_name("demo"),
         sla=Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=LIMIT_MS),), rate_per_s=RATE_PER_S),
@@ -44,4 +53,10 @@ def demo(
         seed=seed,
         allow_noise=allow_noise,
     )
-    run_and_print(model, payload, request, trust_pickle=False, storage=storage, form=form, quiet=quiet)
+    wait_s = parse_wait_s(wait, no_wait)
+    with measuring_slot("servefit demo", wait_s=wait_s):
+        with saying("making the fraud model (the first time takes half a minute)", quiet=quiet):
+            model, payload = fraud_model(), fraud_payload()
+        run_and_print(
+            model, payload, request, trust_pickle=False, storage=storage, wait_s=wait_s, form=form, quiet=quiet
+        )

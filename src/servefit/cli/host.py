@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.options import QuietOption
+from servefit.cli.options import NoWaitOption, QuietOption, WaitOption, parse_wait_s
 from servefit.cli.output import Format, FormatOption, emit
 from servefit.cli.progress import saying
 from servefit.report.table import Table, cell_text
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import Availability
     from servefit.profiler.host import Host
     from servefit.profiler.noise.preflight import Preflight
+    from servefit.profiler.slot.holding import SlotState
     from servefit.profiler.types import EnvelopeMethod
 
     Methods = tuple[tuple[EnvelopeMethod, Availability], ...]
@@ -28,6 +30,8 @@ def host(
     facts: Annotated[
         bool, typer.Option("--facts", help="Only what can be read at once: do not measure how quiet it is.")
     ] = False,
+    wait: WaitOption = None,
+    no_wait: NoWaitOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -38,20 +42,29 @@ def host(
     from servefit.profiler.envelope.opening import available_methods
     from servefit.profiler.host import describe_host
     from servefit.profiler.noise.preflight import preflight
+    from servefit.profiler.slot.holding import measuring_slot, slot_state
 
-    described = describe_host()
-    methods = available_methods()
-    with saying("listening, then timing the same work again and again", quiet=quiet or facts):
-        noise = preflight(described, measuring=not facts)
+    wait_s = parse_wait_s(wait, no_wait)
+    with nullcontext() if facts else measuring_slot("servefit host", wait_s=wait_s):
+        described = describe_host()
+        methods = available_methods()
+        with saying("listening, then timing the same work again and again", quiet=quiet or facts):
+            noise = preflight(described, measuring=not facts)
+    slot = slot_state()
     contained = any(method != "affinity" and availability.available for method, availability in methods)
     document = {
         "schema": 1,
         **dataclasses.asdict(described),
         "containment": "cgroup" if contained else "uncontained",
         "methods": [{"method": method, **dataclasses.asdict(availability)} for method, availability in methods],
+        "measuring_slot": {
+            "path": str(slot.path),
+            "scope": slot.scope,
+            "held_by": None if slot.holder is None else str(slot.holder),
+        },
         **dataclasses.asdict(noise),
     }
-    rows = [*_what_it_is(described), *_what_it_contains(methods), *_how_quiet_it_is(described, noise)]
+    rows = [*_what_it_is(described), *_what_it_contains(methods), _slot(slot), *_how_quiet_it_is(described, noise)]
     emit(Table(columns=("property", "value"), rows=rows), document, form)
 
 
@@ -86,6 +99,12 @@ def _what_it_contains(methods: Methods) -> Rows:
         works = "works, and contains nothing" if method == "affinity" else "works"
         rows.append([f"envelope: {method}", works if availability.available else f"{availability.reason}{remedy}"])
     return rows
+
+
+def _slot(slot: SlotState) -> list[str]:
+    scope = "of this host" if slot.scope == "host" else "of this user alone, who may not write in /run/lock"
+    held = "free" if slot.holder is None else f"held by {slot.holder}"
+    return ["measuring slot", f"{slot.path}, {scope}: {held}"]
 
 
 def _how_quiet_it_is(described: Host, noise: Preflight) -> Rows:

@@ -27,6 +27,7 @@ def run_and_print(
     *,
     trust_pickle: bool,
     storage: str | None,
+    wait_s: float | None,
     form: Format,
     quiet: bool,
 ) -> None:
@@ -35,7 +36,7 @@ def run_and_print(
 
     print_and_leave(
         lambda progress: run_job(
-            model, payload, request, trust_pickle=trust_pickle, progress=progress, storage=storage
+            model, payload, request, trust_pickle=trust_pickle, progress=progress, storage=storage, wait_s=wait_s
         ),
         form=form,
         quiet=quiet,

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servefit.cli.completion import backend_names, one_of
-from servefit.cli.options import JobArgument, QuietOption, StorageOption
+from servefit.cli.options import (
+    JobArgument,
+    NoWaitOption,
+    QuietOption,
+    StorageOption,
+    WaitOption,
+    parse_wait_s,
+)
 from servefit.cli.output import Format, FormatOption, emit, say, warn
 from servefit.errors import SpecError
 from servefit.report.table import Table
@@ -197,7 +204,12 @@ def stop(job: JobArgument, storage: StorageOption = None) -> None:
 
 
 def resume(
-    job: JobArgument, storage: StorageOption = None, form: FormatOption = Format.TABLE, quiet: QuietOption = False
+    job: JobArgument,
+    storage: StorageOption = None,
+    wait: WaitOption = None,
+    no_wait: NoWaitOption = False,
+    form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
 ) -> None:
     """Go on with a job that was stopped, interrupted or killed. Nothing is measured twice.
 
@@ -206,4 +218,7 @@ def resume(
     from servefit.cli.job_output import print_and_leave
     from servefit.search.running import resume_job
 
-    print_and_leave(lambda progress: resume_job(job, progress=progress, storage=storage), form=form, quiet=quiet)
+    wait_s = parse_wait_s(wait, no_wait)
+    print_and_leave(
+        lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s), form=form, quiet=quiet
+    )

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.files import check_files
-from servefit.cli.options import NoiseOption, PayloadOption, PhaseOption, QuietOption, RowsOption, SeedOption
+from servefit.cli.options import (
+    NoiseOption,
+    NoWaitOption,
+    PayloadOption,
+    PhaseOption,
+    QuietOption,
+    RowsOption,
+    SeedOption,
+    WaitOption,
+    parse_wait_s,
+)
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
@@ -72,6 +82,8 @@ def load(
         bool, typer.Option("--allow-remote", help="Send load to another machine, whose owner knows of it.")
     ] = False,
     allow_noise: NoiseOption = False,
+    wait: WaitOption = None,
+    no_wait: NoWaitOption = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the raw samples in FILE.")] = None,
     histogram: Annotated[
         Path | None, typer.Option(metavar="FILE.hlog", help="Export an HdrHistogram: .hlog or .hgrm.")
@@ -113,6 +125,7 @@ def load(
             seed=seed,
             allow_remote=allow_remote,
             allow_noise=allow_noise,
+            wait_s=parse_wait_s(wait, no_wait),
             progress=progress,
         )
     emit(loading_output.load_table(found), found.to_dict(), form)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import job_names
+from servefit.errors import SpecError
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
 PayloadOption = Annotated[
@@ -40,6 +41,17 @@ NoiseOption = Annotated[
     bool, typer.Option("--allow-noise", help="Judge measurements that the machine got in the way of all the same.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+WaitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--wait",
+        metavar="60s",
+        help="How long to wait while something else measures on this machine. Default: until it is done.",
+    ),
+]
+NoWaitOption = Annotated[
+    bool, typer.Option("--no-wait", help="Do not wait while something else measures on this machine.")
+]
 StorageOption = Annotated[
     str | None,
     typer.Option(
@@ -50,3 +62,14 @@ JobArgument = Annotated[
     str,
     typer.Argument(metavar="JOB", autocompletion=job_names, help="The name of a job; servefit jobs lists them."),
 ]
+
+
+def parse_wait_s(wait: str | None, no_wait: bool) -> float | None:
+    """What the two options come to, in seconds; None where neither is given. Raises SpecError."""
+    from servefit.search.sla import parse_duration_s
+
+    if wait is None:
+        return 0.0 if no_wait else None
+    if no_wait:
+        raise SpecError("no-wait", None, "cannot be combined with --wait", remedy="give one of them")
+    return parse_duration_s("wait", wait)

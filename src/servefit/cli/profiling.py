@@ -13,12 +13,15 @@ from servefit.cli.files import check_files
 from servefit.cli.options import (
     ModelArgument,
     NoiseOption,
+    NoWaitOption,
     PayloadOption,
     PhaseOption,
     QuietOption,
     RowsOption,
     SeedOption,
     TrustOption,
+    WaitOption,
+    parse_wait_s,
 )
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import saying
@@ -116,6 +119,8 @@ def profile(
     ] = DriverChoice.INPROCESS,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
+    wait: WaitOption = None,
+    no_wait: NoWaitOption = False,
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -129,8 +134,9 @@ def profile(
     from servefit.cli import profiling_output
     from servefit.cli.phases import parse_against, parse_traffic
     from servefit.profiler.against import BUDGET_S, compare_deployments
-    from servefit.profiler.preparing import Deployment
+    from servefit.profiler.preparing import Deployment, check_there
     from servefit.profiler.profiling import DURATION_S, SEARCH_S, profile_deployment
+    from servefit.profiler.slot.holding import measuring_slot
     from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
 
     rate_per_s = None if rate is None else parse_rate_per_s(rate)
@@ -138,6 +144,7 @@ def profile(
     delay_us = 0 if batch_delay is None else max(1, round(1e6 * parse_duration_s("batch_delay", batch_delay)))
     thresholds = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
     traffic = parse_traffic(phase or (), stairs)
+    wait_s = parse_wait_s(wait, no_wait)
     check_files(save, histogram)
     deployment = Deployment(
         backend=backend,
@@ -160,11 +167,13 @@ def profile(
             raise SpecError("driver", driver.value, "is for measuring one deployment, with traffic")
         _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
     if service_time and against is None:
-        _print_service_time(model, deployment, requests, duration_s, form, quiet=quiet)
+        check_there(model, payload)
+        with measuring_slot(f"service time of {model.name}", wait_s=wait_s):
+            _print_service_time(model, deployment, requests, duration_s, form, quiet=quiet)
         return
     if against is not None:
         budget_s = BUDGET_S if duration_s is None else duration_s
-        with saying("comparing", quiet=quiet, takes_s=budget_s):
+        with saying(f"compiling {model.name}", quiet=quiet) as say:
             compared = compare_deployments(
                 model,
                 deployment,
@@ -172,6 +181,8 @@ def profile(
                 rate=rate_per_s,
                 users=users,
                 budget_s=budget_s,
+                wait_s=wait_s,
+                on_prepared=lambda: say("comparing", takes_s=budget_s),
                 **requests,
             )
         emit(profiling_output.comparison_table(compared), profiling_output.comparison_document(compared), form)
@@ -195,6 +206,7 @@ def profile(
             duration_s=duration_s,
             allow_noise=allow_noise,
             driver=driver.value,
+            wait_s=wait_s,
             # Limits at a rate are decided as soon as they can be.
             on_prepared=lambda: say("measuring", takes_s=_START_S + takes_s, at_most=bool(thresholds)),
             **requests,

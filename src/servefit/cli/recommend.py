@@ -12,6 +12,7 @@ from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, overridden, sources, write_config
 from servefit.cli.options import (
     NoiseOption,
+    NoWaitOption,
     PayloadOption,
     PhaseOption,
     QuietOption,
@@ -20,6 +21,8 @@ from servefit.cli.options import (
     SeedOption,
     StorageOption,
     TrustOption,
+    WaitOption,
+    parse_wait_s,
 )
 from servefit.cli.output import Format, FormatOption
 
@@ -98,6 +101,8 @@ def recommend(
     storage: StorageOption = None,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
+    wait: WaitOption = None,
+    no_wait: NoWaitOption = False,
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -154,6 +159,10 @@ def recommend(
     request = overridden(asked, request, given_options(context))
     names = (*(asked.secret_env or ()), *(secret_env or ()))
     request = replace(request, environment=with_secrets(request.environment, names))
+    wait_s = parse_wait_s(wait, no_wait)
+    wait_s = asked.wait_s if wait_s is None else wait_s
     if save_config is not None:
-        write_config(request, model, payload, save_config)
-    run_and_print(model, payload, request, trust_pickle=trust_pickle, storage=storage, form=form, quiet=quiet)
+        write_config(request, model, payload, save_config, wait_s=wait_s)
+    run_and_print(
+        model, payload, request, trust_pickle=trust_pickle, storage=storage, wait_s=wait_s, form=form, quiet=quiet
+    )
