@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model import onnx_io
+from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.model.onnx_io import OnnxInterface
 from servefit.backends.types import Settings, Target
 
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
 
 def prepare(model: Model, workdir: Path) -> Mapping[str, Any]:
     """Write the model to serve into ``workdir`` as model.onnx; give the facts that ``NativePredictor`` needs."""
-    import onnx
-
     from servefit.backends.onnxruntime import open_session
 
+    proto = read_onnx(model.file)
     interface, _ = onnx_io.interface_of(open_session(model.file, Target.CPU, Settings(threads=1), optimised=False))
-    proto = onnx.load(str(model.file))
     if interface.output_is_maps:
         interface = _without_zipmap(proto, interface)
     (workdir / "model.onnx").write_bytes(proto.SerializeToString())

@@ -10,9 +10,9 @@ import numpy as np
 
 from servefit.backends.model.inspection.forest import BrokenTree, Forest, Tree, forest_of
 from servefit.backends.model.inspection.types import Inspection
+from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.model.onnx_io import OnnxInterface, interface_of
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
-from servefit.errors import UnsupportedModel
 
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _REGRESSORS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
@@ -20,11 +20,7 @@ _REGRESSORS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
 
 def inspect_onnx(path: Path, folder: Path) -> Inspection:
     """Open an ONNX model; write its splits into ``folder`` where it is one tree ensemble on the raw columns."""
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise UnsupportedModel(f"{path} keeps its weights in other files", remedy="save it as one file")
+    model = read_onnx(path)
     interface, outputs = _open(path)
     ensembles = [node for node in model.graph.node if node.op_type in _ENSEMBLES]
     forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None

@@ -1,0 +1,42 @@
+"""Reads ONNX files, and opens no other: weights that a file keeps elsewhere are refused wherever they stand in it.
+
+A model may name any file of its folder, and ONNX Runtime and the onnx package then read that: it would come out as
+predictions, and be neither in the model's digest nor in a bundle. So this looks before either of the two does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.errors import CorruptModel, UnsupportedModel
+
+if TYPE_CHECKING:
+    import onnx
+
+_DEEPEST = 60
+"""Messages within messages. A node in a branch of a branch is some eight deep, and protobuf itself ends at 100."""
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """The model in the file at ``path``. Raises UnsupportedModel where it keeps weights in other files, CorruptModel
+    where it is nested too deeply, and what protobuf raises for a file that is damaged."""
+    import onnx
+
+    # Without a format, onnx goes by the suffix, and ONNX Runtime does not.
+    model = onnx.load(str(path), format="protobuf", load_external_data=False)
+    waiting: list[tuple[Any, int]] = [(model, 0)]
+    while waiting:
+        message, depth = waiting.pop()
+        if isinstance(message, onnx.TensorProto):
+            if message.data_location == onnx.TensorProto.EXTERNAL:
+                raise UnsupportedModel(f"{path} keeps its weights in other files", remedy="save it as one file")
+            continue
+        if depth > _DEEPEST:
+            raise CorruptModel(path, f"its graphs are nested more than {_DEEPEST} messages deep")
+        # Whatever may hold a tensor, in this version of the format or a later one: initializers, attributes, branches,
+        # loops, functions, training.
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                waiting.extend((part, depth + 1) for part in ((value,) if hasattr(value, "ListFields") else value))
+    return model

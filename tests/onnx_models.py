@@ -1,0 +1,126 @@
+"""ONNX models made by hand, with what the ones that people train have: several inputs, whole numbers, quantisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FLOAT, UINT8, INT8, INT64, DOUBLE = 1, 2, 3, 7, 11
+
+TOKENS, VOCABULARY, HIDDEN = 4, 50, 8
+"""Of ``encoder``: how long its sentences are, how many words it knows, how wide an embedding is."""
+
+
+def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any) -> Any:
+    import onnx
+
+    return onnx.helper.make_node(operator, inputs, outputs, domain=domain, **attributes)
+
+
+def save(
+    path: Path,
+    inputs: Mapping[str, tuple[int, Sequence[Any]]],
+    nodes: Sequence[Any],
+    outputs: Mapping[str, int],
+    constants: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Path:
+    """Write a model: inputs by name with type and shape, outputs by name with type, constants by name. What else is
+    given goes to ``make_model``."""
+    import onnx
+
+    graph = onnx.helper.make_graph(
+        nodes,
+        "graph",
+        [onnx.helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
+        [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8, **more)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def answers(path: Path, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What ONNX Runtime itself says, asked directly."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    answered: np.ndarray = session.run(None, dict(feeds))[0]
+    return answered
+
+
+def encoder(path: Path) -> Path:
+    """A model of sentences: three int64 inputs (n, TOKENS), an embedding of unit length (n, HIDDEN). What the mask
+    leaves out gets a score of -10,000."""
+    generator = np.random.default_rng(0)
+    constants = {
+        "words": generator.standard_normal((VOCABULARY, HIDDEN)).astype(np.float32),
+        "types": generator.standard_normal((2, HIDDEN)).astype(np.float32),
+        "query": generator.standard_normal((HIDDEN, 1)).astype(np.float32),
+        "one": np.float32(1),
+        "penalty": np.float32(-1e4),
+        "last": np.array([2]),
+        "tokens": np.array([1]),
+    }
+    nodes = [
+        node("Gather", ["words", "input_ids"], ["of_words"]),
+        node("Gather", ["types", "token_type_ids"], ["of_types"]),
+        node("Add", ["of_words", "of_types"], ["hidden"]),
+        node("MatMul", ["hidden", "query"], ["column_of_scores"]),
+        node("Squeeze", ["column_of_scores", "last"], ["scores"]),
+        node("Cast", ["attention_mask"], ["attended"], to=FLOAT),
+        node("Sub", ["one", "attended"], ["ignored"]),
+        node("Mul", ["ignored", "penalty"], ["penalties"]),
+        node("Add", ["scores", "penalties"], ["masked"]),
+        node("Softmax", ["masked"], ["weights"], axis=1),
+        node("Unsqueeze", ["weights", "last"], ["column_of_weights"]),
+        node("Mul", ["hidden", "column_of_weights"], ["weighted"]),
+        node("ReduceSum", ["weighted", "tokens"], ["pooled"], keepdims=0),
+        node("LpNormalization", ["pooled"], ["embedding"], axis=1, p=2),
+    ]
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return save(path, {name: (INT64, ["n", TOKENS]) for name in names}, nodes, {"embedding": FLOAT}, constants)
+
+
+def sentences(count: int = 6) -> dict[str, np.ndarray]:
+    """What ``encoder`` is asked, in the order in which tokenizers say it, which is not the model's."""
+    generator = np.random.default_rng(1)
+    lengths = generator.integers(1, TOKENS, (count, 1), endpoint=True)
+    return {
+        "input_ids": generator.integers(0, VOCABULARY, (count, TOKENS)),
+        "token_type_ids": generator.integers(0, 2, (count, TOKENS)),
+        "attention_mask": (np.arange(TOKENS) < lengths).astype(np.int64),
+    }
+
+
+def hashed(path: Path) -> Path:
+    """The mean of four ids modulo 97, (n,)."""
+    nodes = [
+        node("Mod", ["ids", "buckets"], ["chosen"]),
+        node("Cast", ["chosen"], ["numbers"], to=FLOAT),
+        node("ReduceMean", ["numbers"], ["mean"], axes=[1], keepdims=0),
+    ]
+    return save(path, {"ids": (INT64, ["n", 4])}, nodes, {"mean": FLOAT}, {"buckets": np.int64(97)})
+
+
+LARGE_IDS = [16777217, 16777219, 1073741825, 7]
+"""Three of them are no float32. Their mean modulo 97 is 10.75."""
+
+
+def quantised(path: Path, features: int = 6, outputs: int = 3) -> Path:
+    """A layer as dynamic quantisation leaves it: the scale of its input is that of the whole call."""
+    weights = np.random.default_rng(2).integers(-100, 100, (features, outputs)).astype(np.int8)
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["small", "scale", "zero"]),
+        node("MatMulInteger", ["small", "weights", "zero"], ["sums"]),
+        node("Cast", ["sums"], ["floats"], to=FLOAT),
+        node("Mul", ["floats", "scale"], ["y"]),
+    ]
+    return save(path, {"x": (FLOAT, ["n", features])}, nodes, {"y": FLOAT}, {"weights": weights})
