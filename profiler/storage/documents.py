@@ -2,8 +2,8 @@
 
 Known are dataclasses, tuples, mappings from str, unions, Literals, enums, str, int, float, bool, None, paths, and bytes
 that hold int64. Strict both ways: what does not fit its annotation, and fields that are missing or foreign, raise
-Misfit. A value that was read equals the one that was written. Fields that a dataclass works out itself (``init=False``)
-are not written, and worked out again.
+Misfit. A field with a default may be missing: an earlier version did not know it. A value that was read equals the one
+that was written. Fields that a dataclass works out itself (``init=False``) are not written, and worked out again.
 
 Annotations are looked up in their module when a document is made, so a module with dataclasses that are stored imports
 their types for run time too. Paths and enums are written as what they hold: a union with str is told apart by nothing,
@@ -13,7 +13,7 @@ and reads as the member named first. Where documents go is for their callers to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from math import isfinite
@@ -75,11 +75,14 @@ def from_document(document: Any, kind: Any, arrays: Sequence[bytes], where: str 
             raise Misfit(f"{where} is in array {place!r}, and there are {len(arrays)}")
         return arrays[place]
     if _is_record(kind):
-        annotations = _annotations(kind)
-        if odd := sorted((annotations.keys() | {_TYPE}) ^ document.keys()):
+        known = _annotations(kind)
+        lacking = known.keys() - document.keys() - _optional(kind)
+        foreign = document.keys() - known.keys() - {_TYPE}
+        if odd := sorted(lacking | foreign):
             raise Misfit(f"{where} lacks, or should not have, {', '.join(map(repr, odd))}")
+        there = {name: of for name, of in known.items() if name in document}
         return kind(
-            **{name: from_document(document[name], of, arrays, f"{where}.{name}") for name, of in annotations.items()}
+            **{name: from_document(document[name], of, arrays, f"{where}.{name}") for name, of in there.items()}
         )
     if _is_tuple(kind):
         kinds = _kinds_in_tuple(kind, len(document), where)
@@ -104,6 +107,14 @@ def _annotations(kind: Any) -> Mapping[str, Any]:
     """The fields that are written, with their annotations."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind) if field.init}
+
+
+@cache
+def _optional(kind: Any) -> frozenset[str]:
+    """The fields that have a default."""
+    return frozenset(
+        field.name for field in fields(kind) if field.default is not MISSING or field.default_factory is not MISSING
+    )
 
 
 def _member(kind: Any, takes: Callable[[Any], bool], value: Any, where: str) -> Any:

@@ -15,7 +15,8 @@ from servefit.profiler.storage.documents import Misfit, from_document, to_docume
 from servefit.search.header import JobHeader
 
 SCHEMA = 2
-"""Goes up with every change of the fields of what is kept, or of how they are written."""
+"""Goes up with every change of the fields of what is kept, new ones with defaults left out, or of how they are
+written."""
 
 HEADER = "servefit:header"
 STATE = "servefit:state"

@@ -144,6 +144,15 @@ def test_a_document_that_does_not_fit_is_not_read(wrong: dict[str, Any], problem
         read(written(DRAWER) | wrong, Drawer)
 
 
+def test_a_field_that_an_earlier_version_did_not_know_takes_its_default() -> None:
+    document = written(DRAWER)
+    del document["kept_in"]
+    assert read(document, Drawer) == replace(DRAWER, kept_in=None)
+    del document["squares"]
+    with pytest.raises(Misfit, match="it lacks, or should not have, 'squares'"):
+        read(document, Drawer)
+
+
 def test_a_number_that_is_no_number_is_not_written() -> None:
     with pytest.raises(Misfit, match="side is"):
         written(Square(side=np.int64(3)))  # type: ignore[arg-type]
