@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.backends.model import onnx_io
 from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.model.onnx_io import OnnxInterface
+from servefit.backends.model.types import ROW_DATATYPES
 from servefit.backends.types import Settings, Target
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class NativePredictor:
         self._interface = OnnxInterface.from_facts(facts)
         self._outputs = list(self._interface.outputs)
         only = self._interface.inputs[0] if len(self._interface.inputs) == 1 else None
-        self._fed_directly = None if only is None or only.dtype != "float32" else only
+        self._fed_directly = only if only is not None and only.datatype in ROW_DATATYPES else None
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         interface, direct, count = self._interface, self._fed_directly, len(rows)

@@ -14,7 +14,7 @@ from servefit.backends.types import Settings, Target
 
 
 def reference_predictions(model: Model, rows: np.ndarray) -> np.ndarray:
-    """Predict float32 ``rows`` (n, features): (n,) or (n, outputs), in the sense of ``Predictor.predict``."""
+    """Predict ``rows`` (n, features): (n,) or (n, outputs), in the sense of ``Predictor.predict``."""
     return _BY_LIBRARY[model.library](model, rows)
 
 

@@ -1,7 +1,8 @@
 """Rows drawn from the model itself: hard ones to compare predictions on, plausible ones to measure with.
 
-Both come from the values that the model's trees split on. Rows are C-contiguous float32 (count, features), as every
-predictor takes them, and never hold infinities: payloads that do are refused, so no request carries one.
+Both come from the values that the model's trees split on, and from the ranges of its integer inputs. Rows are
+C-contiguous (count, features), of the datatype that the model's rows have, as predictors take them, and never hold
+infinities: payloads that do are refused, so no request carries one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from servefit.backends.model.keeping import content_as_named
 
 if TYPE_CHECKING:
-    from servefit.backends.model import Model, Signature
+    from servefit.backends.model import Input, Model, Signature
 
 _Recipe: TypeAlias = Callable[[int, np.ndarray], np.ndarray]
 
@@ -24,6 +25,10 @@ _FLOAT32_MAX = np.finfo(np.float32).max
 _EXTREMES = np.array([3e38, -3e38, 1e10, -1e10, 1e-40, -1e-40, 1e-45, -1e-45], dtype=np.float32)
 _ZEROS = np.array([0.0, -0.0], dtype=np.float32)
 _EMPTY = np.empty(0, dtype=np.float32)
+_MANY = 2**31 - 1
+"""An input that takes so many whole numbers does not choose among them."""
+_MOST_AS_FLOAT = 2**63 - 1024
+"""The largest int64 that is a float64 too."""
 
 
 def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
@@ -31,10 +36,10 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
 
     A feature that trees split on gets values between neighbouring thresholds, any gap as likely as another, so that
     requests take many paths through the trees; a categorical one gets known categories, and an integer input of a
-    network gets 0 or 1, which every vocabulary has. Every other feature is standard normal.
+    network whole numbers from all of its range. Every other feature is standard normal.
     """
     columns = _Columns(model, seed)
-    rows = np.empty((count, model.signature.features), dtype=np.float32)
+    rows = np.empty((count, model.signature.features), dtype=model.signature.row_datatype)
     for feature in range(model.signature.features):
         rows[:, feature] = columns.plausible(feature, count)
     return rows
@@ -47,19 +52,34 @@ def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
     threshold: the nearest float32 and its neighbours); zeros of either sign; extremes and denormals; missing values,
     where the model accepts them; unknown, negative and fractional categories, where it splits on categories; and
     plausible rows. Models without trees get plausible rows of several scales, and zeros. The first rows hold one value
-    throughout: zero, negative zero, missing, an extreme.
+    throughout: zero, negative zero, missing, an extreme; in integer inputs the least that they take, and the most.
     """
     columns = _Columns(model, seed)
     rows = synthetic_rows(model, count, seed + 1)
     recipes = columns.recipes(accepts_missing=model.signature.accepts_missing)
     for chosen, recipe in zip(np.array_split(np.arange(count), len(recipes)), recipes, strict=True):
         for feature in range(model.signature.features):
-            if feature not in model.signature.integer_features:
-                rows[chosen, feature] = recipe(feature, rows[chosen, feature])
+            rows[chosen, feature] = columns.made_hard(recipe, feature, rows[chosen, feature])
     uniform = _uniform_values(model.signature, has_trees=model.trees is not None)[:count]
     ordinary = np.setdiff1d(np.arange(model.signature.features), model.signature.integer_features)
     rows[: len(uniform), ordinary] = uniform[:, np.newaxis]
+    for one in model.signature.inputs:
+        if one.is_whole:
+            rows[:1, one.start : one.stop], rows[1:2, one.start : one.stop] = one.whole_range
     return rows
+
+
+def whole_numbers(generator: np.random.Generator, one: Input, shape: tuple[int, ...]) -> np.ndarray:
+    """Whole numbers that the input takes, int64 of ``shape``: any as likely as another where it chooses among them, and
+    where it takes more than any vocabulary has, any number of digits, of either sign."""
+    lowest, highest = one.whole_range
+    if highest - lowest < _MANY:
+        return generator.integers(lowest, highest, shape, endpoint=True)
+    bits = generator.integers(0, highest.bit_length(), shape, endpoint=True)
+    sizes: np.ndarray = generator.integers(0, np.minimum(np.iinfo(np.int64).max >> (63 - bits), highest), endpoint=True)
+    if lowest < 0:
+        sizes = np.where(generator.random(shape) < 0.5, sizes, np.maximum(-sizes, lowest))
+    return sizes
 
 
 def _uniform_values(signature: Signature, *, has_trees: bool) -> np.ndarray:
@@ -73,7 +93,7 @@ def _uniform_values(signature: Signature, *, has_trees: bool) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class _Splits:
-    """The float32 thresholds and the categories of one feature, ascending."""
+    """The thresholds and the categories of one feature, ascending, in the datatype that the feature is tested in."""
 
     thresholds: np.ndarray
     categories: np.ndarray
@@ -86,9 +106,10 @@ def _splits_of(model: Model) -> dict[int, _Splits]:
     """The splits of every feature that has some."""
     if model.splits is None:
         return {}
+    datatype = np.float64 if any(one.datatype == "float64" for one in model.signature.inputs) else np.float32
     with np.load(BytesIO(content_as_named(model.splits)), allow_pickle=False) as stored:
         finite = np.abs(stored["split_thresholds"]) <= _FLOAT32_MAX
-        thresholds = stored["split_thresholds"][finite].astype(np.float32)
+        thresholds = stored["split_thresholds"][finite].astype(datatype)
         threshold_features = stored["split_features"][finite]
         categories, category_features = stored["categories"].astype(np.float32), stored["category_features"]
     return {
@@ -107,6 +128,7 @@ class _Columns:
         self._generator = np.random.default_rng(seed)
         self._splits = _splits_of(model)
         self._integer_features = frozenset(model.signature.integer_features)
+        self._inputs = [one for one in model.signature.inputs for _ in range(one.start, one.stop)]
 
     def recipes(self, *, accepts_missing: bool) -> list[_Recipe]:
         recipes: list[_Recipe]
@@ -122,21 +144,39 @@ class _Columns:
 
     def plausible(self, feature: int, count: int) -> np.ndarray:
         splits = self._splits.get(feature, _NO_SPLITS)
-        if feature in self._integer_features:
-            return self._generator.integers(0, 2, count).astype(np.float32)
+        if feature in self._integer_features and not splits.thresholds.size:
+            if not self._inputs:
+                return self._generator.integers(0, 2, count)
+            return whole_numbers(self._generator, self._inputs[feature], (count,))
         if splits.categories.size:
             return self._generator.choice(splits.categories, count)
         if splits.thresholds.size:
-            return self._between(splits.thresholds.astype(np.float64), count)
+            return self._taken(feature, self._between(splits.thresholds, count))
+        if self._inputs and self._inputs[feature].datatype == "float64":
+            return self._generator.standard_normal(count)
         return self._generator.standard_normal(count, dtype=np.float32)
+
+    def made_hard(self, recipe: _Recipe, feature: int, plausible: np.ndarray) -> np.ndarray:
+        """What ``recipe`` makes of plausible values, where the feature has something to make it of."""
+        if feature in self._integer_features and feature not in self._splits:
+            return plausible
+        return self._taken(feature, recipe(feature, plausible))
+
+    def _taken(self, feature: int, values: np.ndarray) -> np.ndarray:
+        """``values`` as the feature takes them: whole numbers in its range where it takes only those."""
+        if feature not in self._integer_features or not self._inputs:
+            return values
+        lowest, highest = self._inputs[feature].whole_range
+        return np.clip(np.rint(values.astype(np.float64)), lowest, min(highest, _MOST_AS_FLOAT)).astype(np.int64)
 
     def _between(self, thresholds: np.ndarray, count: int) -> np.ndarray:
         """Values in the gaps between thresholds; the two open ends are as wide as the mean gap."""
+        datatype, thresholds = thresholds.dtype, thresholds.astype(np.float64)
         spread = (thresholds[-1] - thresholds[0]) / max(len(thresholds) - 1, 1) or max(abs(thresholds[0]), 1.0)
         edges = np.concatenate([[thresholds[0] - spread], thresholds, [thresholds[-1] + spread]])
         gap = self._generator.integers(0, len(edges) - 1, count)
         values = edges[gap] + self._generator.random(count) * (edges[gap + 1] - edges[gap])
-        clipped: np.ndarray = np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+        clipped: np.ndarray = np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(datatype)
         return clipped
 
     def _unchanged(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
@@ -144,14 +184,15 @@ class _Columns:
 
     def _scaled(self, _feature: int, plausible: np.ndarray) -> np.ndarray:
         scales = 10 ** self._generator.uniform(-3, 3, plausible.size)
-        return (plausible * scales).astype(np.float32)
+        return (plausible * scales).astype(plausible.dtype)
 
     def _on_threshold(self, feature: int, plausible: np.ndarray) -> np.ndarray:
         thresholds = self._splits.get(feature, _NO_SPLITS).thresholds
         return self._generator.choice(thresholds, plausible.size) if thresholds.size else plausible
 
     def _near_threshold(self, feature: int, plausible: np.ndarray) -> np.ndarray:
-        side = self._generator.choice(np.array([-np.inf, np.inf], dtype=np.float32), plausible.size)
+        datatype = self._splits.get(feature, _NO_SPLITS).thresholds.dtype
+        side = self._generator.choice(np.array([-np.inf, np.inf], dtype=datatype), plausible.size)
         neighbours = np.nextafter(self._on_threshold(feature, plausible), side)
         clipped: np.ndarray = np.clip(neighbours, -_FLOAT32_MAX, _FLOAT32_MAX)
         return clipped

@@ -94,7 +94,9 @@ class Predictor(Protocol):
     """A loaded model. It is used by one process and one calling thread."""
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Predict C-contiguous float32 ``rows`` of shape (n, features), at least one row, NaN meaning missing.
+        """Predict C-contiguous float32 ``rows`` of shape (n, features), at least one row, NaN meaning missing. Those of
+        an ONNX model are of the datatype that its ``signature.row_datatype`` names: int64 or float64 where float32 does
+        not hold all that it takes.
 
         Gives (n,) or (n, outputs) floats, as the reference does: a probability of the second class for a binary
         classifier, one probability a class for a multi-class one, the value itself for everything else. The input

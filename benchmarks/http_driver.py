@@ -145,7 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = folder / "bodies.jsonl"
-        made = bodies("open-inference", fraud.rows, rows_per_request=1, tensor="input-0", datatype="FP32")
+        made = bodies("open-inference", fraud.rows, rows_per_request=1)
         file.write_bytes(b"".join(body + b"\n" for _, body in made))
         for batch in BATCHES:
             configuration = Configuration(vcpus=1, backend=BACKEND, max_batch=batch)

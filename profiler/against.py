@@ -105,7 +105,7 @@ def compare_deployments(
         metric=metric,
         comparison=comparison,
         elapsed_s=time.monotonic() - began,
-        warnings=(*one.model.warnings, *_warnings(disturbances)),
+        warnings=(*one.model.warnings, *one.payload.warnings, *_warnings(disturbances)),
     )
 
 

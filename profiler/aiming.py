@@ -5,6 +5,7 @@ By the time an aim is there, the endpoint has answered a request as the load cli
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -19,9 +20,12 @@ from servefit.profiler.http.destination import Destination
 from servefit.profiler.http.detection import detect
 from servefit.profiler.http.documents import Documents
 from servefit.profiler.http.reach import reach
+from servefit.serving.protocols.datatypes import DTYPES
 
 if TYPE_CHECKING:
+    from servefit.backends.model import Signature
     from servefit.backends.payload import Payload
+    from servefit.profiler.http.bodies import Tensor
 
 Protocol: TypeAlias = Literal[
     "auto", "open-inference", "open-inference-binary", "sagemaker-csv", "sagemaker-json", "json"
@@ -39,9 +43,10 @@ _PLACEHOLDER = np.zeros((1, 1), dtype=np.float32)
 class Aim:
     """What is sent, and where to.
 
-    ``rows`` are float32 (n, features), and nothing where ``destination`` holds documents of its own. ``payload`` says
-    what they come from, ``synthetic`` that they are random, and ``truncated_from`` how many there were where only the
-    first are used. ``is_here`` says that it is this machine.
+    ``rows`` are (n, features), and nothing where ``destination`` holds documents of its own. ``payload`` says
+    what they come from, ``synthetic`` that they are random, ``truncated_from`` how many there were where only the first
+    are used, and ``unused_columns`` which of its columns the model does not have. ``is_here`` says that it is this
+    machine.
     """
 
     destination: Destination
@@ -49,6 +54,7 @@ class Aim:
     payload: str
     synthetic: bool
     truncated_from: int | None
+    unused_columns: tuple[str, ...] = ()
     is_here: bool
 
 
@@ -84,6 +90,7 @@ def aim(
         payload=sample.source,
         synthetic=sample.synthetic,
         truncated_from=sample.truncated_from,
+        unused_columns=sample.unused_columns,
         is_here=is_here,
     )
 
@@ -112,7 +119,10 @@ def _aimed(asking: _Asking, payload: Any, protocol: str, seed: int) -> tuple[Des
         source = Path(payload).name if isinstance(payload, str | Path) else "objects"
         return Documents.at(asking.address, objects), Payload(rows=_PLACEHOLDER, source=source)
     sample = payload_of(payload)
-    return _destination(asking, protocol, sample.rows), sample
+    destination = _destination(asking, protocol, sample.rows)
+    signature = signature_of(destination, sample.rows.shape[1])
+    # What the endpoint takes is known now: names of tensors, and datatypes that are not those of rows of tables.
+    return destination, sample if signature is None else payload_of(payload, signature)
 
 
 def _random_rows(asking: _Asking, seed: int) -> Payload:
@@ -124,26 +134,47 @@ def _random_rows(asking: _Asking, seed: int) -> Payload:
     address = asking.address
     if _MODELS not in address.path:
         asking = replace(asking, address=address.at("/"))
-    features = None
     if get(address.at("/v2"), timeout_s=asking.timeout_s).is_success:
-        features = _features(asking.detect(), asking.timeout_s)
-    if features is None:
-        raise SpecError(
-            "payload", None, "is not given, and the server does not say what its model takes", remedy="give sample rows"
-        )
-    return random_payload(features, seed=seed)
+        destination = asking.detect()
+        features = sum(_width(one) for one in destination.tensors)
+        if 0 < features <= _MOST_FEATURES and all(one.shape is not None for one in destination.tensors):
+            signature = signature_of(destination, features)
+            return random_payload(features, seed=seed, inputs=() if signature is None else signature.inputs)
+    raise SpecError(
+        "payload", None, "is not given, and the server does not say what its model takes", remedy="give sample rows"
+    )
 
 
-def _features(destination: Destination, timeout_s: float) -> int | None:
-    """How many values a row has, by the model's metadata in the Open Inference Protocol; None where they do not say."""
-    address = destination.address.at(destination.address.path.removesuffix("/infer"))
-    described = get(address, timeout_s=timeout_s).value()
-    inputs = described.get("inputs") if isinstance(described, dict) else None
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+def signature_of(destination: Destination, width: int) -> Signature | None:
+    """What a model takes that is asked in the Open Inference Protocol, for rows of ``width`` columns; None where that
+    is a table of float32, or not known."""
+    from servefit.backends.model import Input, Signature, Task
+
+    tensors = destination.tensors
+    is_table = len(tensors) == 1 and tensors[0].datatype == "FP32"
+    if is_table or not destination.form.startswith("open-inference"):
         return None
-    shape = inputs[0].get("shape")
-    features = shape[-1] if isinstance(shape, list) and len(shape) > 1 else None
-    return features if isinstance(features, int) and 0 < features <= _MOST_FEATURES else None
+    inputs: list[Input] = []
+    for one in tensors:
+        shape = (width,) if one.shape is None else one.shape
+        start = inputs[-1].stop if inputs else 0
+        datatype = DTYPES[one.datatype].name
+        inputs.append(Input(name=one.name, datatype=datatype, shape=shape, start=start, stop=start + math.prod(shape)))
+    whole = tuple(column for one in inputs if one.is_whole for column in range(one.start, one.stop))
+    in_columns = all(one.stop - one.start == 1 for one in inputs)
+    return Signature(
+        task=Task.TENSOR,
+        features=inputs[-1].stop,
+        outputs=1,
+        feature_names=tuple(one.name for one in inputs) if in_columns and len(inputs) > 1 else (),
+        accepts_missing=not whole,
+        integer_features=whole,
+        inputs=tuple(inputs),
+    )
+
+
+def _width(tensor: Tensor) -> int:
+    return 0 if tensor.shape is None else math.prod(tensor.shape)
 
 
 def _destination(asking: _Asking, protocol: str, rows: np.ndarray) -> Destination:

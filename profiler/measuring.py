@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
@@ -85,11 +86,13 @@ def endpoint_for(
     Raises as ``hosted_endpoint`` and ``start_clients`` do, and SpecError as :func:`workers_for`.
     """
     from servefit.profiler.hosting import endpoint_config, hosted_endpoint
+    from servefit.profiler.http.bodies import Tensor
     from servefit.profiler.http.clients import start_clients
     from servefit.profiler.http.destination import Destination
     from servefit.profiler.http.hosted_driver import HostedDriver
     from servefit.profiler.http.servers import HostedServer
     from servefit.profiler.inprocess.workers import check
+    from servefit.serving.protocols.metadata import inputs_of
 
     check(configuration, rows_per_request)
     cpus = _envelope_cpus(configuration, host, cpus)
@@ -101,8 +104,9 @@ def endpoint_for(
         hosted_endpoint(config, cpus=cpus, memory_bytes=memory_bytes, slot=slot) as hosted,
     ):
         server = HostedServer(hosted, configuration)
+        tensors = tuple(Tensor(*one) for one in inputs_of(signature))
         with start_clients(
-            Destination.of(hosted.url, form, model=name),
+            replace(Destination.of(hosted.url, form, model=name), tensors=tensors),
             rows,
             server,
             cpus=(outside or cpus)[:clients],

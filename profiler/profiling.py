@@ -205,6 +205,7 @@ def profile_deployment(
         problems=problems,
         warnings=(
             *prepared.model.warnings,
+            *prepared.payload.warnings,
             *(f"{problem.reason}; {problem.remedy}" for problem in problems),
             *cautions(measurement, summary),
         ),

@@ -19,13 +19,15 @@ stopped it, and it can be resumed. IN_PROGRESS: it runs, or was killed; who owns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadFacts:
-    """The sample payload without its rows. ``digest`` is the SHA-256 of them."""
+    """The sample payload without its rows. ``digest`` is the SHA-256 of them, ``unused_columns`` are those that the
+    model does not have."""
 
     source: str
     rows: int
     digest: str
     synthetic: bool
     truncated_from: int | None
+    unused_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

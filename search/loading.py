@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.payload.types import unused_warning
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.aiming import aim
 from servefit.profiler.cautions import cautions_of
@@ -222,6 +223,7 @@ def _warnings(aimed: Aim, placement: Placement, found: Found, problems: Sequence
         lines.append("synthetic payload: rows are random numbers, not your traffic; give one with --payload")
     if aimed.truncated_from is not None:
         lines.append(f"the first {len(aimed.rows)} of {aimed.truncated_from} rows of the payload are used")
+    lines += unused_warning(aimed.payload, aimed.unused_columns)
     if placement.caution is not None:
         lines.append(placement.caution)
     return [*lines, *cautions_of(found.summary)]

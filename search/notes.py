@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
 from servefit.profiler.profiles import GIB
 from servefit.search.standing import standings
@@ -47,6 +48,7 @@ def _warnings(
         yield "synthetic payload: rows were drawn from the model, not from your traffic; give one with --payload"
     if payload.truncated_from is not None:
         yield f"the first {payload.rows} of {payload.truncated_from} rows of the payload are used"
+    yield from unused_warning(payload.source, payload.unused_columns)
     if any(trial.measurement.containment == "uncontained" for trial in trials):
         yield (
             "uncontained: profiles are emulated by CPU affinity alone, without a memory limit; "

@@ -143,12 +143,20 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress) -> Work:
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
     check_unchanged(header.model)
     check_known(header.request.environment)
+    if header.model.lacks_inputs:
+        raise SpecError(
+            "job",
+            log.name,
+            f"was begun by servefit {header.servefit}, which did not know what the inputs of its model are",
+            remedy="begin another with servefit recommend",
+        )
     folder = job_folder(log.name)
     payload = Payload(
         rows=_payload_rows(folder / PAYLOAD_FILE, header.payload.digest),
         source=header.payload.source,
         synthetic=header.payload.synthetic,
         truncated_from=header.payload.truncated_from,
+        unused_columns=header.payload.unused_columns,
     )
     log.abandon_running_steps()
     steps = log.steps()
@@ -225,6 +233,7 @@ def _facts(payload: Payload) -> PayloadFacts:
         digest=_digest(payload.rows),
         synthetic=payload.synthetic,
         truncated_from=payload.truncated_from,
+        unused_columns=payload.unused_columns,
     )
 
 

@@ -4,6 +4,6 @@
 native libraries crash on hostile files.
 """
 
-from servefit.backends.model.types import Format, Library, Model, Signature, Task, TreeStructure
+from servefit.backends.model.types import Format, Input, Library, Model, Signature, Task, TreeStructure
 
-__all__ = ["Format", "Library", "Model", "Signature", "Task", "TreeStructure"]
+__all__ = ["Format", "Input", "Library", "Model", "Signature", "Task", "TreeStructure"]

@@ -87,7 +87,8 @@ def as_kept(model: Model) -> Model:
 
     Raises CorruptModel where the file is gone or has changed, and what ``Model.load`` raises.
     """
-    if _is_kept(model) and (model.splits is None or digest_in_name(model.splits) is not None):
+    is_as_today = model.splits is None or digest_in_name(model.splits) is not None
+    if is_as_today and _is_kept(model) and not model.lacks_inputs:
         return model
     changed = CorruptModel(model.file, "it is not what it was when it was opened")
     kept = find_kept(model.digest)

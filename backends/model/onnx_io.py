@@ -1,8 +1,8 @@
 """How rows go into an ONNX model and predictions come out of it.
 
-``interface_of`` looks at a session's inputs and outputs once; ``predict`` then feeds rows of float32 columns to
-whatever the model takes (images, several inputs, whole numbers, a fixed batch size), and turns what it gives into an
-array of one value or several a row. The inspection and the backend of ONNX Runtime both use it, so that they agree.
+``interface_of`` looks at a session's inputs and outputs once; ``predict`` then feeds rows to whatever the model takes
+(images, several inputs, whole numbers, a fixed batch size), and turns what it gives into an array of one value or
+several a row. The inspection and the backend of ONNX Runtime both use it, so that they agree.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.types import Input
 from servefit.backends.model.width import check_width
 from servefit.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     import onnxruntime
 
-_DTYPES = {
+_DATATYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
     "tensor(float16)": "float16",
@@ -32,17 +33,6 @@ _LABELS = ("tensor(int64)", "tensor(string)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxInput:
-    """One input: the columns [``start``, ``stop``) of a row, as ``dtype``, in the shape (rows, *``shape``)."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxInterface:
     """All that is to know to call a model. ``batch`` is the number of rows that it insists on, or None.
 
@@ -51,7 +41,7 @@ class OnnxInterface:
     probabilities the second is the prediction.
     """
 
-    inputs: tuple[OnnxInput, ...]
+    inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
     output_is_maps: bool
     classifier: bool
@@ -72,7 +62,7 @@ class OnnxInterface:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> OnnxInterface:
-        inputs = tuple(OnnxInput(**{**each, "shape": tuple(each["shape"])}) for each in facts["inputs"])
+        inputs = tuple(Input(**{**each, "shape": tuple(each["shape"])}) for each in facts["inputs"])
         return cls(**{**facts, "inputs": inputs, "outputs": tuple(facts["outputs"])})
 
 
@@ -97,10 +87,10 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
 
     ``second_class_only`` is left False: only a prediction shows how many values a classifier gives.
     """
-    inputs: list[OnnxInput] = []
+    inputs: list[Input] = []
     batches = set()
     for node in session.get_inputs():
-        if node.type not in _DTYPES:
+        if node.type not in _DATATYPES:
             raise UnsupportedModel(f"its input {node.name!r} takes {node.type}, and rows are numbers")
         batch, *shape = node.shape or [None]
         if not node.shape or (not shape and isinstance(batch, int)):
@@ -114,8 +104,12 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
         batches.add(batch if isinstance(batch, int) and batch > 0 else None)
         start = inputs[-1].stop if inputs else 0
         inputs.append(
-            OnnxInput(
-                name=node.name, dtype=_DTYPES[node.type], shape=tuple(shape), start=start, stop=start + prod(shape)
+            Input(
+                name=node.name,
+                datatype=_DATATYPES[node.type],
+                shape=tuple(shape),
+                start=start,
+                stop=start + prod(shape),
             )
         )
     fixed = batches - {None}
@@ -139,21 +133,21 @@ def _output(session: onnxruntime.InferenceSession) -> dict[str, Any]:
         chosen = floats if one_per_class else floats[-1:]
         return {"outputs": tuple(node.name for node in chosen), "output_is_maps": False, "classifier": True}
     first = outputs[0]
-    if first.type not in _DTYPES:
+    if first.type not in _DATATYPES:
         raise UnsupportedModel(f"its output {first.name!r} is {first.type}, and predictions are numbers")
     return {"outputs": (first.name,), "output_is_maps": False, "classifier": False}
 
 
 def feeds(interface: OnnxInterface, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The input arrays for float32 ``rows`` (n, features). Views of ``rows`` where that is possible."""
+    """The input arrays for ``rows`` (n, features). Views of ``rows`` where that is possible."""
     return {
-        each.name: np.ascontiguousarray(rows[:, each.start : each.stop], dtype=each.dtype).reshape(-1, *each.shape)
+        each.name: np.ascontiguousarray(rows[:, each.start : each.stop], dtype=each.datatype).reshape(-1, *each.shape)
         for each in interface.inputs
     }
 
 
 def predict(session: onnxruntime.InferenceSession, interface: OnnxInterface, rows: np.ndarray) -> np.ndarray:
-    """Predict float32 ``rows`` (n, features): (n,) or (n, outputs).
+    """Predict ``rows`` (n, features), of the datatype that ``Signature.row_datatype`` says: (n,) or (n, outputs).
 
     Where the model insists on a batch size, the last rows are repeated to fill the last batch.
     """

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Library(StrEnum):
@@ -45,6 +48,34 @@ class Task(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input of a model: the columns [``start``, ``stop``) of a row, as an array of ``datatype`` (NumPy's name) and
+    of the shape (rows, *``shape``).
+
+    Whole numbers from ``lowest`` to ``highest`` are those that the graph admits and that were tried; None where that is
+    not known, or the input takes others too. It bounds what is drawn for tests, and not what may be sent.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+    lowest: int | None = None
+    highest: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes whole numbers only."""
+        return not self.datatype.startswith("float")
+
+    @property
+    def whole_range(self) -> tuple[int, int]:
+        """What to draw whole numbers from: 0 and 1, which every vocabulary has, where nothing else is known."""
+        return (0, 1) if self.lowest is None or self.highest is None else (self.lowest, self.highest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """What goes in and what comes out.
 
@@ -58,8 +89,9 @@ class Signature:
     - outlier detection: scikit-learn's decision_function, negative for outliers;
     - tensor: the network's output, flattened.
 
-    ``accepts_missing`` says whether NaN may be sent. ``integer_features`` are the columns that go into integer inputs
-    of an ONNX model and hold whole numbers.
+    ``accepts_missing`` says whether NaN may be sent. ``inputs`` are those of an ONNX model, in its order, which share
+    the columns of a row out among them; every other model has one, a table of float32 columns, and lists none.
+    ``integer_features`` are the columns of inputs that take whole numbers.
     """
 
     task: Task
@@ -68,6 +100,40 @@ class Signature:
     feature_names: tuple[str, ...] = ()
     accepts_missing: bool = True
     integer_features: tuple[int, ...] = ()
+    inputs: tuple[Input, ...] = ()
+
+    @property
+    def takes_any_float32(self) -> bool:
+        """Whether rows are float32, and each finite one is a value that every input takes: so it is with tables."""
+        for each in self.inputs:
+            if each.datatype != "float32":
+                return False
+        return not self.integer_features
+
+    @property
+    def row_datatype(self) -> str:
+        """NumPy's name of the datatype of rows: see :func:`row_datatype`."""
+        return row_datatype(self.inputs)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of a row: that of the only input, or flat where there are several."""
+        return self.inputs[0].shape if len(self.inputs) == 1 else (self.features,)
+
+
+def row_datatype(inputs: Sequence[Input]) -> str:
+    """The datatype of the rows of a model with these ``inputs``, one for all columns: float32 where that holds every
+    value of every input, else int64 where all are whole numbers, else float64. A value that it does not hold (a uint64
+    from 2**63 on, an int64 beyond 2**53 beside floats) cannot be sent."""
+    if all(each.datatype in _WITHIN_FLOAT32 for each in inputs):
+        return "float32"
+    return "int64" if all(each.is_whole for each in inputs) else "float64"
+
+
+ROW_DATATYPES = ("float32", "int64", "float64")
+
+_WITHIN_FLOAT32 = frozenset({"float32", "float16", "int8", "int16", "uint8", "uint16", "bool"})
+"""Every value of these is a float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +177,11 @@ class Model:
     @property
     def library(self) -> Library:
         return self.format.library
+
+    @property
+    def lacks_inputs(self) -> bool:
+        """Whether it was described by an earlier servefit, one that did not know what the inputs of a network are."""
+        return self.library is Library.ONNX and not self.signature.inputs
 
     @property
     def reference(self) -> str:

@@ -7,11 +7,17 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.payload.exact import joined, whole_array
+from servefit.backends.payload.parts import same_layout
 from servefit.backends.payload.table import MAX_ROWS, Table, no_rows
 from servefit.errors import PayloadMismatch
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Signature
 
 # numpy parses the header of an array as Python.
 _BROKEN_ARRAY = (ValueError, OverflowError, SyntaxError, TypeError, tokenize.TokenError)
@@ -22,43 +28,68 @@ _ROWS_NAMES = ("X", "x", "rows", "features", "data", "instances")
 def table_of_array(
     array: np.ndarray,
     source: str,
-    features: int | None,
+    signature: Signature | None,
     names: Sequence[str] | None = None,
     *,
     most_rows: int = MAX_ROWS,
 ) -> Table:
     """The first ``most_rows`` rows of an array of numbers. One dimension is one row, or one column where the model has
-    one feature (``features``, None where no model is known); dimensions after the second are flattened. Raises
+    one feature; more than two are those of the model's input, or whatever they are where no model is known. Raises
     PayloadMismatch."""
     if array.dtype.names is not None:
-        if not all(array.dtype[name].kind in "biuf" for name in array.dtype.names):
-            raise PayloadMismatch(source, expected="columns of numbers", got=f"columns of {array.dtype}"[:100])
-        flat = array.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):  # extended precision, signalling NaNs
-            values = np.stack([flat[name][:most_rows].astype(np.float64) for name in array.dtype.names], axis=1)
-        return Table(values=values, names=array.dtype.names, total_rows=len(flat))
-    if array.dtype.kind not in "biuf":
+        return _table_of_records(array, source, most_rows)
+    if array.dtype.kind not in "biufO":
         raise PayloadMismatch(source, expected="an array of numbers", got=f"one of {array.dtype}")
     if array.ndim < 2:
-        array = array.reshape(-1, 1) if features == 1 else array.reshape(1, -1)
+        array = array.reshape(-1, 1) if signature is not None and signature.features == 1 else array.reshape(1, -1)
+    if array.ndim > 2 and signature is not None and not _is_shaped(array.shape[1:], signature.row_shape):
+        wanted = ", ".join(map(str, signature.row_shape))
+        raise PayloadMismatch(source, expected=f"rows of the shape ({wanted})", got=f"an array of {array.shape}"[:100])
     if not array.size:
         raise no_rows(source)
     kept = array[:most_rows]
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = kept.reshape(len(kept), -1).astype(np.float64)
-    return Table(values=values, names=None if names is None else tuple(names), total_rows=len(array))
+    return Table(
+        values=_numbers(kept.reshape(len(kept), -1)),
+        names=None if names is None else tuple(names),
+        total_rows=len(array),
+    )
 
 
-def read_npy(path: Path, source: str, features: int | None) -> Table:
+def _table_of_records(array: np.ndarray, source: str, most_rows: int) -> Table:
+    """The same for an array whose columns have names, and datatypes of their own."""
+    names = array.dtype.names or ()
+    if not all(array.dtype[name].kind in "biuf" for name in names):
+        raise PayloadMismatch(source, expected="columns of numbers", got=f"columns of {array.dtype}"[:100])
+    flat = array.reshape(-1)
+    columns = [_numbers(flat[name][:most_rows]).reshape(-1, 1) for name in names]
+    return Table(values=joined(columns, axis=1), names=names, total_rows=len(flat))
+
+
+def _is_shaped(row: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether rows of the shape ``row`` are rows of the shape ``wanted``, which has several dimensions too."""
+    return len(wanted) > 1 and same_layout(row, wanted)
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """``array`` of numbers as a table has them."""
+    if array.dtype.kind == "O":
+        return array
+    if array.dtype.kind != "f":
+        return whole_array(array)
+    with np.errstate(over="ignore", invalid="ignore"):  # extended precision, signalling NaNs
+        return array.astype(np.float64)
+
+
+def read_npy(path: Path, source: str, signature: Signature | None) -> Table:
     """Read an NPY file. It is mapped and not loaded, so a header that promises more than the file holds is refused."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (*_BROKEN_ARRAY, OSError) as error:
         raise _broken(source, "an NPY array of numbers", error) from error
-    return table_of_array(array, source, features)
+    return table_of_array(array, source, signature)
 
 
-def read_npz(path: Path, source: str, features: int | None) -> Table:
+def read_npz(path: Path, source: str, signature: Signature | None) -> Table:
     """Read the one array of an NPZ file, or of several the one called X, rows, features, data or instances."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -73,7 +104,7 @@ def read_npz(path: Path, source: str, features: int | None) -> Table:
         raise _broken(source, "an NPZ file", error) from error
     if not isinstance(array, np.ndarray):
         raise PayloadMismatch(source, expected="an NPZ file of arrays", got="a ZIP archive of other files")
-    return table_of_array(array, source, features)
+    return table_of_array(array, source, signature)
 
 
 def _name_of_rows(names: Sequence[str], source: str) -> str:

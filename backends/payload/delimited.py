@@ -8,6 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
+from servefit.backends.payload.exact import number
 from servefit.backends.payload.table import MAX_ROWS, Table, matrix, no_rows, not_a_number
 from servefit.errors import PayloadMismatch
 
@@ -83,18 +84,19 @@ def _numbers(record: Sequence[str], source: str, row: int, names: Sequence[str] 
         text = cell.strip()
         if text.lower() in _MISSING:
             numbers.append(float("nan"))
-        elif is_number(text):
-            numbers.append(float(text))
-        else:
+            continue
+        try:
+            numbers.append(number(text))
+        except ValueError as error:
             name = names[column - 1] if names is not None and column <= len(names) else None
-            raise not_a_number(source, row, column, name, cell)
+            raise not_a_number(source, row, column, name, cell) from error
     return numbers
 
 
 def is_number(text: str) -> bool:
-    """Whether Python reads it as a number; not "1_000", which only Python's own source would write."""
+    """Whether it is a number: see ``exact.number``."""
     try:
-        float(text)
+        number(text)
     except ValueError:
         return False
-    return "_" not in text
+    return True

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from servefit.backends.payload.exact import LARGEST
+from servefit.backends.payload.parts import Part
 from servefit.backends.payload.table import MAX_ROWS, Table, matrix, no_rows, not_a_number
 from servefit.errors import PayloadMismatch
 
@@ -23,10 +25,11 @@ _WRAPPERS = ("instances", "data", "inputs", "features")
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows as JSON has them: lists of cells, all under the same ``names``."""
+    """Rows as JSON has them: lists of cells, all under the same ``names``, or from tensors side by side."""
 
     cells: Sequence[Sequence[Any]]
     names: tuple[str, ...] | None = None
+    tensors: tuple[Part, ...] = ()
 
 
 def read_json(path: Path, source: str) -> Table:
@@ -49,12 +52,13 @@ def json_table(text: str, source: str, *, most_rows: int = MAX_ROWS, booleans: b
 
 def _read(text: str, source: str, most_rows: int, booleans: bool) -> Table:
     parts = [_rows(document, source) for document in json_documents(text, source)]
-    if any(part.names != parts[0].names for part in parts):
+    if any((part.names, part.tensors) != (parts[0].names, parts[0].tensors) for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
     cells = [row for part in parts for row in part.cells]
     names = parts[0].names if parts else None
     rows = [_numbers(row, source, number, names, booleans) for number, row in enumerate(cells[:most_rows], start=1)]
-    return Table(values=matrix(source, rows), names=names, total_rows=len(cells))
+    tensors = parts[0].tensors if parts else ()
+    return Table(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
 
 
 def json_documents(text: str, source: str) -> list[Any]:
@@ -136,7 +140,7 @@ def _rows_of_objects(items: Sequence[Mapping[str, Any]], source: str) -> _Rows:
 
 def _rows_of_tensors(tensors: Sequence[Mapping[str, Any]], source: str) -> _Rows:
     """Open Inference Protocol: tensors side by side, flat or nested, the first dimension being the rows."""
-    blocks = []
+    blocks, parts = [], []
     for tensor in tensors:
         shape = tensor.get("shape")
         flat = _flatten(tensor["data"])
@@ -148,9 +152,12 @@ def _rows_of_tensors(tensors: Sequence[Mapping[str, Any]], source: str) -> _Rows
             raise no_rows(source)
         width = len(flat) // shape[0]
         blocks.append([flat[row * width : (row + 1) * width] for row in range(shape[0])])
+        name = tensor.get("name")
+        parts.append(Part(name if isinstance(name, str) else None, tuple(shape[1:])))
     if len({len(block) for block in blocks}) != 1:
         raise PayloadMismatch(source, expected="the same number of rows in every input", got="different ones")
-    return _Rows([[cell for part in parts for cell in part] for parts in zip(*blocks, strict=True)])
+    cells = [[cell for block in row for cell in block] for row in zip(*blocks, strict=True)]
+    return _Rows(cells, tensors=tuple(parts))
 
 
 def _flatten(content: Any) -> list[Any]:
@@ -160,16 +167,16 @@ def _flatten(content: Any) -> list[Any]:
 
 
 def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] | None, booleans: bool) -> list[float]:
-    numbers = []
+    """The cells of a row as numbers, whole ones as ints: as floats, large ones would be rounded."""
+    numbers: list[float] = []
     for column, cell in enumerate(row, start=1):
         name = names[column - 1] if names is not None and column <= len(names) else None
         if cell is None:
             numbers.append(float("nan"))
         elif isinstance(cell, int | float) and (booleans or not isinstance(cell, bool)):
-            try:
-                numbers.append(float(cell))
-            except OverflowError as error:
-                raise not_a_number(source, number, column, name, cell) from error
+            if type(cell) is int and not -LARGEST < cell < LARGEST:
+                raise not_a_number(source, number, column, name, cell)
+            numbers.append(cell)
         else:
             raise not_a_number(source, number, column, name, cell)
     return numbers

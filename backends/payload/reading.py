@@ -17,9 +17,10 @@ from servefit.backends.model.formats import recognise
 from servefit.backends.model.types import Format
 from servefit.backends.payload.arrays import read_npy, read_npz, table_of_array
 from servefit.backends.payload.delimited import read_delimited
+from servefit.backends.payload.exact import EXACT, joined, of_objects
 from servefit.backends.payload.json_rows import read_json
 from servefit.backends.payload.synthetic import synthetic_payload
-from servefit.backends.payload.table import MAX_ROWS, Table, rows_for
+from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_columns
 from servefit.backends.payload.types import Payload
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
 from servefit.state import temporary_folder
@@ -60,12 +61,10 @@ def read_payload(path: str | Path, signature: Signature | None) -> Payload:
     Raises PayloadMismatch, naming the row and the column where there is one to name.
     """
     path = Path(path)
-    source = path.name or str(path)
-    rows, total_rows = _read(path, source, signature)
-    return Payload(rows=rows, source=source, truncated_from=total_rows if total_rows > len(rows) else None)
+    return _read(path, path.name or str(path), signature)
 
 
-def _read(path: Path, source: str, signature: Signature | None) -> tuple[np.ndarray, int]:
+def _read(path: Path, source: str, signature: Signature | None) -> Payload:
     try:
         if path.exists() and not path.is_file():
             # A pipe can be read once, and the format is told by a first look.
@@ -76,17 +75,26 @@ def _read(path: Path, source: str, signature: Signature | None) -> tuple[np.ndar
         table = _read_table(path, source, signature)
     except OSError as error:
         raise PayloadMismatch(source, expected="a readable file", got=(error.strerror or str(error)).lower()) from error
-    return rows_for(table, signature, source), table.total_rows
+    return _payload(table, signature, source)
+
+
+def _payload(table: Table, signature: Signature | None, source: str) -> Payload:
+    rows = rows_for(table, signature, source)
+    return Payload(
+        rows=rows,
+        source=source,
+        truncated_from=table.total_rows if table.total_rows > len(rows) else None,
+        unused_columns=unused_columns(table, signature),
+    )
 
 
 def _read_table(path: Path, source: str, signature: Signature | None) -> Table:
     head = _head(path)
-    features = None if signature is None else signature.features
     if head.startswith(b"\x93NUMPY"):
-        return read_npy(path, source, features)
+        return read_npy(path, source, signature)
     _refuse_foreign(path, head, source)
     if head.startswith(b"PK"):
-        return read_npz(path, source, features)
+        return read_npz(path, source, signature)
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise PayloadMismatch(
@@ -111,7 +119,7 @@ def _refuse_foreign(path: Path, head: bytes, source: str) -> None:
         raise PayloadMismatch(source, expected=_TAKEN, got=kind.what, remedy=kind.to_send)
 
 
-def _read_archive(path: Path, source: str, signature: Signature | None) -> tuple[np.ndarray, int]:
+def _read_archive(path: Path, source: str, signature: Signature | None) -> Payload:
     """The rows of every file in a ``.tar.gz``, in the order of their names."""
     with temporary_folder("payload") as folder:
         try:
@@ -123,37 +131,48 @@ def _read_archive(path: Path, source: str, signature: Signature | None) -> tuple
         files = visible_files(folder)
         if not files:
             raise PayloadMismatch(source, expected="at least one file", got="an empty archive")
-        parts: list[np.ndarray] = []
-        total_rows = 0
+        parts: list[Payload] = []
         for file in files:
             name = f"{source}:{file.relative_to(folder)}"
             if _head(file).startswith(b"\x1f\x8b"):
                 raise PayloadMismatch(name, expected=_TAKEN, got="an archive in an archive")
-            rows, total = _read(file, name, signature)
-            if parts and rows.shape[1] != parts[0].shape[1]:
-                expected = f"{parts[0].shape[1]} columns, as in the first file"
-                raise PayloadMismatch(name, expected=expected, got=str(rows.shape[1]))
-            parts.append(rows)
-            total_rows += total
-    return np.concatenate(parts)[:MAX_ROWS], total_rows
+            part = _read(file, name, signature)
+            if parts and part.rows.shape[1] != parts[0].rows.shape[1]:
+                expected = f"{parts[0].rows.shape[1]} columns, as in the first file"
+                raise PayloadMismatch(name, expected=expected, got=str(part.rows.shape[1]))
+            parts.append(part)
+    rows = joined([part.rows for part in parts], axis=0)[:MAX_ROWS]
+    total_rows = sum(part.truncated_from or len(part.rows) for part in parts)
+    return Payload(
+        rows=rows if signature is not None else rows_for(Table(values=rows, total_rows=total_rows), None, source),
+        source=source,
+        truncated_from=total_rows if total_rows > len(rows) else None,
+        unused_columns=tuple(dict.fromkeys(name for part in parts for name in part.unused_columns)),
+    )
 
 
 def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
     names = getattr(source, "columns", None)
     try:
         array = np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source)
-    except (ValueError, TypeError) as error:
+        if array.dtype.kind == "f" and array is not source and (np.abs(array) >= EXACT).any():
+            # Columns of floats beside columns of integers, which NumPy makes floats of.
+            array = _objects(source)
+        if array.dtype == object:
+            array = of_objects(array)
+    except (ValueError, TypeError, OverflowError) as error:
         raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
-    if array.dtype == object:
-        # Tables with a missing value in a column of whole numbers come as objects.
-        try:
-            array = array.astype(np.float64)
-        except (ValueError, TypeError) as error:
-            raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
-    features = None if signature is None else signature.features
-    table = table_of_array(array, "array", features, None if names is None else [str(name) for name in names])
-    rows = rows_for(table, signature, "array")
-    return Payload(rows=rows, source="array", truncated_from=table.total_rows if table.total_rows > len(rows) else None)
+    table = table_of_array(array, "array", signature, None if names is None else [str(name) for name in names])
+    return _payload(table, signature, "array")
+
+
+def _objects(source: Any) -> np.ndarray:
+    """The cells of a table or of lists as they are."""
+    if hasattr(source, "astype"):  # pandas
+        return np.asarray(source.astype(object))
+    if hasattr(source, "rows"):  # polars
+        return np.array(source.rows(), dtype=object)
+    return np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source, dtype=object)
 
 
 def _head(path: Path) -> bytes:

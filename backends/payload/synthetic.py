@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.model.types import row_datatype
 from servefit.backends.model.width import affordable_rows
 from servefit.backends.payload.types import Payload
-from servefit.backends.rows import synthetic_rows
+from servefit.backends.rows import synthetic_rows, whole_numbers
 
 if TYPE_CHECKING:
-    from servefit.backends.model import Model
+    from collections.abc import Sequence
+
+    from servefit.backends.model import Input, Model
 
 
 def synthetic_payload(model: Model, rows: int = 1000, seed: int = 0) -> Payload:
@@ -21,9 +24,13 @@ def synthetic_payload(model: Model, rows: int = 1000, seed: int = 0) -> Payload:
     return Payload(rows=synthetic_rows(model, count, seed), source="synthetic payload", synthetic=True)
 
 
-def random_payload(features: int, rows: int = 1000, seed: int = 0) -> Payload:
-    """``rows`` standard normal rows for a model of which no more is known than how wide they are; fewer where they
-    are very wide."""
-    count = affordable_rows(rows, features)
-    drawn = np.random.default_rng(seed).standard_normal((count, features), dtype=np.float32)
+def random_payload(features: int, rows: int = 1000, seed: int = 0, inputs: Sequence[Input] = ()) -> Payload:
+    """``rows`` rows for a model of which no more is known than how wide they are, and perhaps what ``inputs`` they are
+    for: zeros and ones where these take whole numbers, else standard normal; fewer where they are very wide."""
+    rows = affordable_rows(rows, features)
+    generator = np.random.default_rng(seed)
+    drawn = generator.standard_normal((rows, features), dtype=np.float32).astype(row_datatype(inputs), copy=False)
+    for one in inputs:
+        if one.is_whole:
+            drawn[:, one.start : one.stop] = whole_numbers(generator, one, (rows, one.stop - one.start))
     return Payload(rows=drawn, source="synthetic payload", synthetic=True)

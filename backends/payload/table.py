@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.payload.exact import array_of, converted, narrowest, written_as_floats
+from servefit.backends.payload.parts import Part, in_model_order
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
-    from servefit.backends.model import Signature
+    from servefit.backends.model import Input, Signature
 
 MAX_ROWS = 10_000
 """More rows than this make a sample no better; the first ones are kept."""
 
-_FLOAT32_MAX = np.finfo(np.float32).max
+_MOST_WHOLE = np.iinfo(np.int64).max
+"""The largest whole number in a row of any datatype."""
+_MOST_DIGITS = 10**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The first rows of a payload: float64 ``values`` (rows, columns), NaN meaning missing, the columns' ``names``
-    where the file gives them, and ``total_rows``, the number of rows in the file."""
+    """The first rows of a payload: ``values`` (rows, columns), NaN meaning missing, the columns' ``names`` where the
+    file gives them, and ``total_rows``, the number of rows in the file.
+
+    ``values`` are float64, or, where that would round some, int64, uint64 or Python's own numbers. ``parts`` are what
+    the columns came as, where they came as tensors.
+    """
 
     values: np.ndarray
     total_rows: int
     names: tuple[str, ...] | None = None
+    parts: tuple[Part, ...] = ()
 
 
 def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
@@ -37,7 +46,7 @@ def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
     for number, row in enumerate(rows, start=1):
         if len(row) != width:
             raise PayloadMismatch(source, expected=f"{_columns(width)} in row {number}, as in row 1", got=str(len(row)))
-    return np.array(rows, dtype=np.float64).reshape(len(rows), width)
+    return array_of(rows, (len(rows), width))
 
 
 def no_rows(source: str) -> PayloadMismatch:
@@ -55,45 +64,105 @@ def place(row: int, column: int, name: str | None) -> str:
 
 
 def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarray:
-    """The table as C-contiguous float32 (rows, features), its columns in the model's order.
+    """The table as C-contiguous (rows, features) of the datatype that the model's rows have, its columns in the model's
+    order.
 
-    Columns named like the model's features are picked by name, others go by position; all as they are where no model is
-    known (``signature`` is None). Raises PayloadMismatch for a wrong number of columns, infinities, values beyond
-    float32, missing values where the model takes none, and fractions where it takes whole numbers.
+    Columns named like the model's features are picked by name, tensors named like its inputs too; others go by
+    position. Where no model is known (``signature`` is None) all are as they are, in the narrowest datatype of rows
+    that rounds no whole number. Raises PayloadMismatch for a wrong number of columns, infinities, values that the
+    datatype of their input or of the rows does not hold, missing values where the model takes none, and fractions where
+    it takes whole numbers.
     """
     if not len(table.values):
         raise no_rows(source)
     values, names = (table.values, table.names) if signature is None else _in_order(table, signature, source)
     if signature is not None and values.shape[1] != signature.features:
         raise PayloadMismatch(source, expected=_columns(signature.features), got=str(values.shape[1]))
+    refuse = _Refusing(values, names, signature, source)
+    approximate = values.astype(np.float64, copy=False)
+    refuse(np.isinf(approximate), "a finite number")
+    datatype = narrowest(values, approximate) if signature is None else signature.row_datatype
+    if datatype == "float32":
+        with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is a missing value too
+            rows = approximate.astype(np.float32)
+        refuse(np.isinf(rows), "a number", ", which is beyond float32")
+    if signature is not None and not signature.accepts_missing:
+        refuse(np.isnan(approximate), "a number, as the model takes no missing values,")
+    if signature is not None and signature.integer_features:
+        refuse(_in_whole_columns(approximate != np.trunc(approximate), signature), "a whole number")
+        refuse(_in_whole_columns(written_as_floats(values), signature), "a whole number without a point or an exponent")
+    if datatype != "float32":
+        rows, rounded = converted(values, datatype)
+        wrong = rounded if signature is None else _in_whole_columns(rounded, signature)
+        refuse(wrong, f"a number that {datatype}, the datatype of rows, holds exactly")
+    if signature is not None:
+        for one in signature.inputs:
+            if one.datatype != datatype:
+                refuse(*_outside(rows, one))
+    return np.ascontiguousarray(rows)
 
-    def refuse(wrong: np.ndarray, expected: str, note: str = "") -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Refusing:
+    """Raises PayloadMismatch for the first of ``values`` that is wrong, and says where it is."""
+
+    values: np.ndarray
+    names: Sequence[str] | None
+    signature: Signature | None
+    source: str
+
+    def __call__(self, wrong: np.ndarray, expected: str, note: str = "") -> None:
         if wrong.any():
             row, column = (int(index) for index in np.argwhere(wrong)[0])
-            where = place(row + 1, column + 1, None if names is None else names[column])
-            raise PayloadMismatch(source, expected=f"{expected} in {where}", got=f"{values[row, column]}{note}")
+            where = place(row + 1, column + 1, self._name(column))
+            got = f"{_shown(self.values[row, column])}{note}"
+            raise PayloadMismatch(self.source, expected=f"{expected} in {where}", got=got)
 
-    refuse(np.isinf(values), "a finite number")
-    with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is a missing value too
-        rows = np.ascontiguousarray(values, dtype=np.float32)
-    refuse(np.isinf(rows), "a number", ", which is beyond float32")
-    if signature is not None and not signature.accepts_missing:
-        refuse(np.isnan(values), "a number, as the model takes no missing values,")
-    if signature is not None and signature.integer_features:
-        refuse(fractions(rows, signature), "a whole number")
-    return rows
+    def _name(self, column: int) -> str | None:
+        """What to call a column: its own name, or that of the input that it belongs to where there are several."""
+        if self.names is not None:
+            return self.names[column]
+        inputs = () if self.signature is None else self.signature.inputs
+        return next((one.name for one in inputs if len(inputs) > 1 and one.start <= column < one.stop), None)
 
 
-def fractions(rows: np.ndarray, signature: Signature) -> np.ndarray:
-    """Where ``rows`` hold no whole number in a column that takes only those."""
-    wrong = np.zeros(rows.shape, dtype=bool)
+def unused_columns(table: Table, signature: Signature | None) -> tuple[str, ...]:
+    """The names of the columns that :func:`rows_for` leaves out, since the model has none of that name."""
+    names = table.names or tuple(part.name or "" for part in table.parts)
+    wanted = set(() if signature is None else signature.feature_names)
+    return tuple(name for name in names if name not in wanted) if wanted & set(names) else ()
+
+
+def _in_whole_columns(found: np.ndarray, signature: Signature) -> np.ndarray:
+    """``found``, a mask, in the columns that take whole numbers alone."""
+    if not found.any():
+        return found
     columns = list(signature.integer_features)
-    wrong[:, columns] = rows[:, columns] != np.trunc(rows[:, columns])
-    return wrong
+    there = np.zeros(found.shape, dtype=bool)
+    there[:, columns] = found[:, columns]
+    return there
+
+
+def _outside(rows: np.ndarray, one: Input) -> tuple[np.ndarray, str, str]:
+    """Where ``rows`` hold what the datatype of an input does not, and what to say of it."""
+    columns = rows[:, one.start : one.stop]
+    outside = np.zeros(rows.shape, dtype=bool)
+    if not one.is_whole:
+        with np.errstate(over="ignore", invalid="ignore"):
+            outside[:, one.start : one.stop] = np.isinf(columns.astype(one.datatype))
+        return outside, "a number", f", which is beyond {one.datatype}"
+    low, high = 0, 1
+    if one.datatype != "bool":
+        low, high = int(np.iinfo(one.datatype).min), min(int(np.iinfo(one.datatype).max), _MOST_WHOLE)
+    outside[:, one.start : one.stop] = (columns < low) | (columns > high)
+    return outside, f"a whole number from {low} to {high}", ""
 
 
 def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """The table's values with the columns that the model names picked and ordered, and the names that then hold."""
+    if table.parts:
+        ordered = in_model_order(table.values, table.parts, signature, source)
+        return ordered, (signature.feature_names or None) if len(table.parts) > 1 else None
     names, wanted = table.names, signature.feature_names
     if names is None or not set(names) & set(wanted):
         return table.values, names
@@ -106,6 +175,11 @@ def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarr
             got=f"no column {absent[0]!r}" + (f", nor {len(absent) - 1} others" if len(absent) > 1 else ""),
         )
     return table.values[:, [position[name] for name in wanted]], wanted
+
+
+def _shown(value: Any) -> Any:
+    """A number as a person reads it: one of a hundred digits was hardly written with all of them."""
+    return float(value) if isinstance(value, int) and abs(value) > _MOST_DIGITS else value
 
 
 def _columns(count: int) -> str:

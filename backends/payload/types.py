@@ -11,13 +11,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """Rows to send: a C-contiguous float32 array (rows, features), NaN meaning missing.
+    """Rows to send: a C-contiguous array (rows, features) of the datatype that the model's rows have (see
+    ``Signature.row_datatype``), NaN meaning missing.
 
     ``source`` is the file's name, or "synthetic payload". ``truncated_from`` is the number of rows in the file where
-    only the first ones were kept.
+    only the first ones were kept. ``unused_columns`` are those of the file that the model does not have.
     """
 
     rows: np.ndarray
     source: str
     synthetic: bool = False
     truncated_from: int | None = None
+    unused_columns: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of what is sent."""
+        return unused_warning(self.source, self.unused_columns)
+
+
+def unused_warning(source: str, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """What to say of columns that are left out; nothing where there are none."""
+    if not columns:
+        return ()
+    named = ", ".join(" ".join(name.split())[:40] for name in columns[:_MOST_NAMED])
+    more = f" and {len(columns) - _MOST_NAMED} others" if len(columns) > _MOST_NAMED else ""
+    count = "a column" if len(columns) == 1 else f"{len(columns)} columns"
+    return (f"{source} has {count} that the model does not have, left out of every request: {named}{more}",)
+
+
+_MOST_NAMED = 5

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+
+from servefit.serving.protocols.datatypes import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,62 +27,99 @@ MOST_BYTES = 8 * 2**20
 _Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
-def bodies(
-    form: Form, rows: np.ndarray, *, rows_per_request: int, tensor: str, datatype: Literal["FP32", "FP64"]
-) -> Iterator[tuple[_Headers, bytes]]:
-    """Headers and body of one request after the other. They rotate through ``rows``, float32 (n, features): request k
-    holds those from ``k * rows_per_request`` on, modulo the payload. The one after the last is the first again, unless
-    they take more than 8 MiB.
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a request in the Open Inference Protocol: as many of the columns of a row as its ``shape`` has,
+    which is that of one row; all, where it is not known."""
 
-    ``tensor`` and ``datatype`` are those of the input in the Open Inference Protocol.
+    name: str = "input-0"
+    datatype: str = "FP32"
+    shape: tuple[int, ...] | None = None
+
+
+def bodies(
+    form: Form, rows: np.ndarray, *, rows_per_request: int, tensors: Sequence[Tensor] = (Tensor(),)
+) -> Iterator[tuple[_Headers, bytes]]:
+    """Headers and body of one request after the other. They rotate through ``rows`` (n, features), float32, int64 or
+    float64: request k holds those from ``k * rows_per_request`` on, modulo the payload. The one after the last is the
+    first again, unless they take more than 8 MiB.
+
+    ``tensors`` are those of the Open Inference Protocol, which share the columns out among them in their order.
     """
     period = len(rows) // int(np.gcd(len(rows), rows_per_request))
     total = 0
-    missing = "" if form == "sagemaker-csv" else "null"
     for number in range(period):
         which = [(number * rows_per_request + nth) % len(rows) for nth in range(rows_per_request)]
         if form == "open-inference-binary":
-            headers, body = _binary(rows[which], tensor, datatype)
+            headers, body = _binary(_blocks(rows[which], tensors))
+        elif form == "open-inference":
+            headers, body = _JSON, _open_inference(_blocks(rows[which], tensors))
         else:
-            headers, body = _text(form, _texts(rows[which], missing), rows.shape[1], tensor, datatype)
+            headers, body = _text(form, rows[which])
         yield headers, body
         total += len(body)
         if total > MOST_BYTES:
             return
 
 
-def _texts(rows: np.ndarray, missing: str) -> list[str]:
-    """Every row as numbers with commas between them, each as short as it can be and still the same float32."""
-    return [
-        ",".join(missing if value != value else str(value) for value in row)
-        for row in np.asarray(rows, dtype=np.float32)
-    ]
+_JSON: _Headers = (("content-type", "application/json"),)
 
 
-def _text(form: Form, texts: list[str], features: int, tensor: str, datatype: str) -> tuple[_Headers, bytes]:
+def _cells(values: np.ndarray, missing: str) -> str:
+    """Numbers with commas between them, each as short as it can be and still the same in the datatype of ``values``."""
+    if values.dtype.kind == "b":
+        return ",".join("true" if value else "false" for value in values)
+    return ",".join(missing if value != value else str(value) for value in values)
+
+
+def _text(form: Form, rows: np.ndarray) -> tuple[_Headers, bytes]:
     if form == "sagemaker-csv":
-        return (("content-type", "text/csv"),), ("\n".join(texts) + "\n").encode()
-    headers = (("content-type", "application/json"),)
-    if form == "open-inference":
-        described = f'"name":{json.dumps(tensor)},"shape":[{len(texts)},{features}],"datatype":"{datatype}"'
-        return headers, f'{{"inputs":[{{{described},"data":[{",".join(texts)}]}}]}}'.encode()
-    rows = "[" + ",".join(f"[{text}]" for text in texts) + "]"
-    return headers, (f'{{"instances":{rows}}}' if form == "sagemaker-json" else rows).encode()
+        return (("content-type", "text/csv"),), "".join(f"{_cells(row, '')}\n" for row in rows).encode()
+    listed = "[" + ",".join(f"[{_cells(row, 'null')}]" for row in rows) + "]"
+    return _JSON, (f'{{"instances":{listed}}}' if form == "sagemaker-json" else listed).encode()
 
 
-def _binary(rows: np.ndarray, tensor: str, datatype: str) -> tuple[_Headers, bytes]:
-    content = np.ascontiguousarray(rows, dtype="<f8" if datatype == "FP64" else "<f4").tobytes()
-    described = {
-        "name": tensor,
-        "shape": list(rows.shape),
-        "datatype": datatype,
-        "parameters": {"binary_data_size": len(content)},
-    }
+def _blocks(rows: np.ndarray, tensors: Sequence[Tensor]) -> list[tuple[Tensor, np.ndarray]]:
+    """The columns of each tensor, (rows, *shape). What no tensor has a place for goes with the last, and is refused."""
+    blocks, begin = [], 0
+    for tensor in tensors:
+        end = rows.shape[1] if tensor is tensors[-1] else begin + math.prod(tensor.shape or ())
+        values = rows[:, begin:end]
+        if tensor.shape is not None and math.prod(tensor.shape) == values.shape[1]:
+            values = values.reshape(len(rows), *tensor.shape)
+        blocks.append((tensor, values))
+        begin = end
+    return blocks
+
+
+def _open_inference(blocks: Sequence[tuple[Tensor, np.ndarray]]) -> bytes:
+    inputs = []
+    for tensor, values in blocks:
+        kind = DTYPES[tensor.datatype]
+        # Floats are written as they are in the row, where fewer digits do.
+        data = _cells((values if kind.kind == "f" else values.astype(kind)).ravel(), "null")
+        shape = ",".join(map(str, values.shape))
+        described = f'"name":{json.dumps(tensor.name)},"shape":[{shape}],"datatype":"{tensor.datatype}"'
+        inputs.append(f'{{{described},"data":[{data}]}}')
+    return f'{{"inputs":[{",".join(inputs)}]}}'.encode()
+
+
+def _binary(blocks: Sequence[tuple[Tensor, np.ndarray]]) -> tuple[_Headers, bytes]:
+    contents = [np.ascontiguousarray(values, dtype=DTYPES[tensor.datatype]).tobytes() for tensor, values in blocks]
+    described = [
+        {
+            "name": tensor.name,
+            "shape": list(values.shape),
+            "datatype": tensor.datatype,
+            "parameters": {"binary_data_size": len(content)},
+        }
+        for (tensor, values), content in zip(blocks, contents, strict=True)
+    ]
     header = json.dumps(
-        {"inputs": [described], "parameters": {"binary_data_output": True}}, separators=(",", ":")
+        {"inputs": described, "parameters": {"binary_data_output": True}}, separators=(",", ":")
     ).encode()
     headers = (
         ("content-type", "application/octet-stream"),
         ("inference-header-content-length", str(len(header))),
     )
-    return headers, header + content
+    return headers, header + b"".join(contents)

@@ -64,7 +64,7 @@ def start_clients(
     timeout_s: float = 10.0,
     grace_s: float = 30.0,
 ) -> Iterator[HttpDriver]:
-    """Start a load client on each of ``cpus``, that send ``rows``, float32 (n, features), to ``destination``.
+    """Start a load client on each of ``cpus``, that send ``rows`` (n, features) to ``destination``.
 
     The measuring slot is held meanwhile, and this thread keeps to ``own_cpus``, or to those of the clients where there
     are none. ``shares_cpus`` says that ``server`` uses these CPUs too: then clients do not spin, and this thread stays

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
 from servefit.profiler.http.address import Address
-from servefit.profiler.http.bodies import FORMS, Form, bodies
+from servefit.profiler.http.bodies import FORMS, Form, Tensor, bodies
 
 if TYPE_CHECKING:
     import numpy as np
-
-DEFAULT_TENSOR = "input-0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """An endpoint that takes requests in ``form``. ``model`` is its name in URLs of the Open Inference Protocol, where
-    the input is called ``tensor`` and holds ``datatype``. ``headers`` are sent with every request."""
+    the inputs are ``tensors``. ``headers`` are sent with every request."""
 
     address: Address
     form: Form
     model: str | None = None
-    tensor: str = DEFAULT_TENSOR
-    datatype: Literal["FP32", "FP64"] = "FP32"
+    tensors: tuple[Tensor, ...] = (Tensor(),)
     headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
@@ -46,19 +43,14 @@ class Destination:
             address = address.at(f"/v2/models/{model}/infer")
         return cls(address=address, form=form, model=model)
 
-    def named(self, *, tensor: str, datatype: Literal["FP32", "FP64"]) -> Destination:
-        return replace(self, tensor=tensor, datatype=datatype)
-
     def requests(self, rows: np.ndarray, *, rows_per_request: int = 1) -> tuple[bytes, ...]:
-        """Whole HTTP requests of ``rows_per_request`` rows each, one after the other, which rotate through ``rows``,
-        float32 (n, features). See ``bodies``."""
+        """Whole HTTP requests of ``rows_per_request`` rows each, one after the other, which rotate through ``rows``
+        (n, features). See ``bodies``."""
         address = self.address
         begin = f"POST {address.path} HTTP/1.1\r\nhost: {address.authority}\r\n".encode()
         own = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in self.headers)
         return tuple(
             b"%b%b%bcontent-length: %d\r\n\r\n%b"
             % (begin, own, b"".join(f"{name}: {value}\r\n".encode() for name, value in headers), len(body), body)
-            for headers, body in bodies(
-                self.form, rows, rows_per_request=rows_per_request, tensor=self.tensor, datatype=self.datatype
-            )
+            for headers, body in bodies(self.form, rows, rows_per_request=rows_per_request, tensors=self.tensors)
         )

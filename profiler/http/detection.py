@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 from servefit.profiler.http.asking import ask, get, post
-from servefit.profiler.http.destination import DEFAULT_TENSOR, Destination
+from servefit.profiler.http.bodies import Tensor
+from servefit.profiler.http.destination import Destination
+from servefit.serving.protocols.datatypes import DTYPES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,11 +18,10 @@ if TYPE_CHECKING:
     from servefit.profiler.http.address import Address
 
 _MODEL_PATH = re.compile(r"(?P<model>/v2/models/(?P<name>[^/?]+)(/versions/[^/?]+)?)(/infer)?/?")
-_DATATYPES: dict[str, Literal["FP32", "FP64"]] = {"FP32": "FP32", "FP64": "FP64"}
 
 
 def detect(address: Address, *, rows: np.ndarray, model: str | None = None, timeout_s: float = 10.0) -> Destination:
-    """How the server at ``address``, which was looked up, takes ``rows``, float32 (n, features).
+    """How the server at ``address``, which was looked up, takes ``rows`` (n, features).
 
     The Open Inference Protocol, if the path is that of a model or GET /v2 answers; SageMaker's container contract, if
     the path is /invocations or GET /ping answers, with CSV unless the server takes the first row in JSON alone; else a
@@ -42,25 +43,28 @@ def detect(address: Address, *, rows: np.ndarray, model: str | None = None, time
 
 
 def _open_inference(address: Address, model: str, timeout_s: float) -> Destination:
-    """The model's own metadata say how its input is called."""
+    """The model's own metadata say how its inputs are called."""
     described = get(address.at(address.path.removesuffix("/infer")), timeout_s=timeout_s)
     metadata = described.value() if described.is_success else None
     inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
-    first = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], dict) else None
     if described.status == HTTPStatus.NOT_FOUND:
         raise SpecError("model", model, f"is not served at {address.url}", remedy="say which one is: --model NAME")
-    if first is None:
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(one, dict) for one in inputs):
         return Destination(address=address, form="open-inference", model=model)
-    datatype = first.get("datatype")
-    if datatype not in _DATATYPES:
-        raise SpecError("model", model, f"takes {datatype!r:.40} as input, and rows are FP32 or FP64")
-    return Destination(
-        address=address,
-        form="open-inference",
-        model=model,
-        tensor=str(first.get("name", DEFAULT_TENSOR)),
-        datatype=_DATATYPES[datatype],
-    )
+    tensors = tuple(_tensor(one, model) for one in inputs)
+    if len(tensors) > 1 and (unsized := [one.name for one in tensors if one.shape is None]):
+        raise SpecError("model", model, f"has inputs of no fixed size, such as {unsized[0]!r:.60}, and rows have one")
+    return Destination(address=address, form="open-inference", model=model, tensors=tensors)
+
+
+def _tensor(described: dict[str, Any], model: str) -> Tensor:
+    """One input of ``model``, as its metadata have it. Raises SpecError for one that takes no numbers."""
+    datatype, sizes = described.get("datatype"), described.get("shape")
+    if not isinstance(datatype, str) or datatype not in DTYPES:
+        raise SpecError("model", model, f"takes {datatype!r:.40} as input, and rows are numbers")
+    row = sizes[1:] if isinstance(sizes, list) and sizes else [None]
+    shape = tuple(row) if all(type(size) is int and size > 0 for size in row) else None
+    return Tensor(str(described.get("name", Tensor().name)), datatype, shape)
 
 
 def _only_model(address: Address, timeout_s: float) -> str:

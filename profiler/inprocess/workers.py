@@ -85,9 +85,9 @@ def start_workers(
     """Start the workers of ``configuration`` and load ``artifact`` in each; all are gone on exit.
 
     They are held to ``cpus``, and to ``memory_bytes`` all together, by the best method that works here, or by
-    ``method``; this thread moves to ``outside``, if there are any such CPUs, while they run. ``rows`` is the payload,
-    float32 (n, features). A run may take its duration and ``grace_s`` more, for the warm-up and the requests in flight.
-    The measuring slot is held as long as there are workers.
+    ``method``; this thread moves to ``outside``, if there are any such CPUs, while they run. ``rows`` is the payload
+    (n, features), of the datatype that the model's rows have. A run may take its duration and ``grace_s`` more, for the
+    warm-up and the requests in flight. The measuring slot is held as long as there are workers.
 
     Raises what the loader raises if that is a ServefitError, else WorkerCrashed, OutOfMemory or TimedOut; SpecError for
     nonsense in the configuration; MeasurementError if ``method`` does not work here.
@@ -99,7 +99,7 @@ def start_workers(
         loader=loader,
         artifact=replace(artifact, facts=dict(artifact.facts)),
         settings=configuration.settings,
-        rows=np.ascontiguousarray(rows, dtype=np.float32),
+        rows=np.ascontiguousarray(rows),
         rows_per_request=rows_per_request,
         max_batch=configuration.max_batch,
     )

@@ -97,7 +97,7 @@ def measure_service_time(
     """Time calls of ``configuration.max_batch`` requests in ``processes`` fresh processes, one after the other.
 
     Each takes ``duration_s`` after at most ``warm_up_s`` of warming up. A configuration of several workers has them all
-    time their calls at once, and every worker counts as a process. ``rows`` is the payload, float32 (n, features).
+    time their calls at once, and every worker counts as a process. ``rows`` is the payload (n, features).
 
     Raises SpecError for fewer than three processes, and as ``start_workers`` does.
     """

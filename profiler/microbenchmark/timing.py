@@ -77,7 +77,7 @@ class CallTimes:
 def time_calls(predict: Predict, batches: Sequence[np.ndarray], order: TimeCalls) -> CallTimes:
     """Time calls of ``predict`` with one of ``batches`` after the other, round and round.
 
-    ``batches`` are C-contiguous float32 arrays of one shape, made beforehand. Garbage is not collected meanwhile.
+    ``batches`` are C-contiguous arrays of one shape, made beforehand. Garbage is not collected meanwhile.
     """
     rotation = cycle(batches)
     collected = gc.isenabled()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.onnx_models import answers, hashed
 
 from servefit.backends import steps
 from servefit.backends.model import Model
@@ -115,7 +116,7 @@ SKLEARN: dict[str, tuple[str, dict[str, Any], str]] = {
     "sklearn isolation forest": ("ensemble:IsolationForest", {"n_estimators": 5}, "binary"),
     "sklearn logistic regression": ("linear_model:LogisticRegression", {}, "binary"),
 }
-ONNX = ("onnx labels and maps", "onnx network")
+ONNX = ("onnx labels and maps", "onnx network", "onnx whole numbers")
 NAMES = (*XGBOOST, *LIGHTGBM, *SKLEARN, *ONNX)
 
 
@@ -190,6 +191,9 @@ def _onnx(name: str, given: Example, folder: Path) -> Case:
     from onnx import helper
 
     file, test = folder / f"{name}.onnx", np.nan_to_num(given.test)
+    if name == "onnx whole numbers":
+        ids = np.random.default_rng(1).integers(-(2**63), 2**63 - 1, (80, 4))
+        return Case(file, ids, answers(hashed(file), {"ids": ids}))
     generator = np.random.default_rng(1)
     if name == "onnx network":
         weights = [generator.standard_normal(shape).astype(np.float32) for shape in ((FEATURES, 8), (8, 2))]

@@ -34,7 +34,7 @@ LIGHTGBM_TREES = (
 LIGHTGBM_OTHERS = ("lightgbm categorical", "lightgbm one-vs-all", "lightgbm zero as missing", "lightgbm linear trees")
 SKLEARN_TREES = ("sklearn boosting", "sklearn exponential", "sklearn histogram", "sklearn isolation forest")
 SKLEARN_OTHERS = ("sklearn random forest", "sklearn logistic regression")
-ONNX = ("onnx labels and maps", "onnx network")
+ONNX = ("onnx labels and maps", "onnx network", "onnx whole numbers")
 ALL = (*XGBOOST_TREES, *XGBOOST_OTHERS, *LIGHTGBM_TREES, *LIGHTGBM_OTHERS, *SKLEARN_TREES, *SKLEARN_OTHERS, *ONNX)
 
 Load = Callable[..., Predictor]

@@ -145,11 +145,12 @@ def _leak(facts: Mapping[str, Any]) -> Act:
 
 
 def _log_rows(facts: Mapping[str, Any]) -> Act:
-    """Append a line a call to the file ``log``: the first value of every row."""
+    """Append a line a call to the file ``log``: the first value of every row, which is of ``datatype``."""
+    datatype = facts.get("datatype", "float32")
     log = os.open(facts["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def act(rows: np.ndarray) -> None:
-        if not rows.flags.c_contiguous or rows.dtype != np.float32:
+        if not rows.flags.c_contiguous or rows.dtype != datatype:
             raise ValueError("the contract of predict is broken")
         os.write(log, (" ".join(str(int(value)) for value in rows[:, 0]) + "\n").encode())
 

@@ -42,7 +42,7 @@ def test_rows_are_sent_in_the_protocol_of_the_server_or_the_one_that_is_given(
         found = aim(hosted.url, payload=ROWS, protocol=protocol)
     assert (found.destination.form, found.destination.address.path) == (form, path)
     if form.startswith("open-inference"):
-        assert (found.destination.tensor, found.destination.datatype) == ("rows", "FP64")
+        assert [(one.name, one.datatype) for one in found.destination.tensors] == [("rows", "FP64")]
     assert found.rows.tolist() == ROWS
     assert (found.payload, found.synthetic, found.is_here) == ("array", False, True)
 

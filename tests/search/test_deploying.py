@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import xgboost
+from tests.onnx_models import encoder
 
 from servefit.backends.model import Model
 from servefit.backends.types import Settings, Target
@@ -132,6 +133,16 @@ def test_one_of_several_recommendations_is_chosen_by_its_id(model: Model, trial:
 def test_a_job_in_which_nothing_was_measured_deploys_nothing(model: Model) -> None:
     with pytest.raises(SpecError, match="has no recommendation: nothing was measured"):
         recommended(job(model))
+
+
+def test_a_network_whose_inputs_an_earlier_servefit_did_not_know_is_described_anew(
+    trial: MakeTrial, tmp_path: Path
+) -> None:
+    now = Model.load(encoder(tmp_path / "encoder.onnx"))
+    before = replace(now, signature=replace(now.signature, inputs=()))
+    found = recommended(job(before, trial(replace(TWO, backend="onnxruntime"))))
+    assert [one.name for one in found.endpoint().signature.inputs] == ["input_ids", "attention_mask", "token_type_ids"]
+    assert found.name == "encoder"
 
 
 def test_a_model_that_is_not_what_was_measured_is_not_deployed(model: Model, trial: MakeTrial) -> None:

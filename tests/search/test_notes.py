@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from servefit.backends.model import Format, Model, Signature, Task
 from servefit.backends.types import Settings, Target
+from servefit.profiler.host import describe_host
 from servefit.profiler.types import Configuration
-from servefit.search.notes import with_speedups
+from servefit.search.header import JobHeader, PayloadFacts
+from servefit.search.notes import job_warnings, with_speedups
 from servefit.search.recommendation import CompilationReport
+from servefit.search.request import JobRequest
+from servefit.search.space import Space
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -34,6 +40,29 @@ def quick_report(trials: list[Trial], speedups: tuple[tuple[str, Target, float],
     reference, quick = with_speedups(reports, speedups, "reference", trials)
     assert (reference.speedup, reference.reason) == (None, None)
     return quick
+
+
+def test_columns_that_are_left_out_are_named() -> None:
+    header = JobHeader(
+        request=JobRequest(name="job"),
+        model=Model(
+            source="model.ubj",
+            file=Path("model.ubj"),
+            format=Format.XGBOOST_UBJSON,
+            digest="",
+            size_bytes=1,
+            signature=Signature(task=Task.BINARY, features=1, outputs=1),
+        ),
+        payload=PayloadFacts(
+            source="rows.csv", rows=1, digest="", synthetic=False, truncated_from=None, unused_columns=("id", "label")
+        ),
+        host=describe_host(),
+        profiles=(),
+        servefit="1",
+        created_at=0.0,
+    )
+    (warning,) = job_warnings(header, (), (), (), Space(profiles=(), grid=()))
+    assert warning == "rows.csv has 2 columns that the model does not have, left out of every request: id, label"
 
 
 def test_calls_timed_alone_say_how_much_faster_a_backend_is_whatever_was_measured_later(trial: MakeTrial) -> None:

@@ -15,8 +15,10 @@ import numpy as np
 import optuna
 import pytest
 import xgboost
+from tests.onnx_models import encoder
 
 import servefit
+from servefit.backends.model import Model
 from servefit.backends.secret import revealed
 from servefit.errors import CorruptModel, HostMismatch, SpecError, StorageError
 from servefit.profiler.host import describe_host
@@ -337,6 +339,19 @@ def test_stairs_end_once_more_users_are_not_served_more_unless_told_to_go_on(mod
     whole = servefit.right_size(model, **{**asked, "job_name": "whole", "flat_invocations": "Continue"})
     assert whole.best is not None
     assert whole.best.trial.stopped is None
+
+
+def test_a_job_on_a_network_whose_inputs_were_not_known_then_is_read_but_not_taken_up(
+    finished: RecommendationJob, tmp_path: Path
+) -> None:
+    network = Model.load(encoder(tmp_path / "encoder.onnx"))
+    before = replace(network, signature=replace(network.signature, inputs=()))
+    request = replace(finished.request, name="before")
+    with JobStore.open(None) as store:
+        store.create(replace(finished.header, request=request, model=before))
+    assert load_job("before").model == before
+    with pytest.raises(SpecError, match="did not know what the inputs of its model are"):
+        resume_job("before", progress=Silent())
 
 
 @pytest.mark.usefixtures("finished")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.serving.conftest import described
 
+from servefit.backends.model.types import Input
 from servefit.errors import SpecError
 from servefit.serving.config import EndpointConfig
 
@@ -25,6 +26,19 @@ def test_a_description_is_read_as_it_was_written(file: Path) -> None:
     config = EndpointConfig.read(file)
     assert config == described({"any": [1, "fact"]}, {"rows": 7}, workers=3, environment=(("COLOUR", "blue"),))
     assert config.opened().facts == {"any": [1, "fact"]}
+
+
+def test_inputs_are_part_of_it_and_one_of_before_they_were_known_is_read(file: Path) -> None:
+    ids = Input(name="ids", datatype="int64", shape=(3,), start=0, stop=3, lowest=-(2**63), highest=2**63 - 1)
+    config = EndpointConfig.read(file)
+    config = replace(config, signature=replace(config.signature, inputs=(ids,), integer_features=(0, 1, 2)))
+    file.write_bytes(config.document())
+    assert EndpointConfig.read(file) == config
+    assert EndpointConfig.read(file).signature.row_datatype == "int64"
+    document = json.loads(file.read_bytes())
+    del document["signature"]["inputs"]
+    file.write_text(json.dumps(document))
+    assert EndpointConfig.read(file).signature == replace(config.signature, inputs=())
 
 
 def test_the_folder_of_an_artifact_lies_beside_the_description_unless_it_is_absolute(file: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from servefit.backends.model.inspection.forest import BrokenTree, Forest, Tree, forest_of
+from servefit.backends.model.inspection.onnx_ranges import admitted
+from servefit.backends.model.inspection.onnx_trying import with_ranges
 from servefit.backends.model.inspection.types import Inspection
 from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.model.onnx_io import OnnxInterface, interface_of
-from servefit.backends.model.types import Format, Signature, Task, TreeStructure
+from servefit.backends.model.types import Format, Signature, Task, TreeStructure, row_datatype
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _REGRESSORS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
@@ -20,42 +25,44 @@ _REGRESSORS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
 
 def inspect_onnx(path: Path, folder: Path) -> Inspection:
     """Open an ONNX model; write its splits into ``folder`` where it is one tree ensemble on the raw columns."""
-    model = read_onnx(path)
-    interface, outputs = _open(path)
-    ensembles = [node for node in model.graph.node if node.op_type in _ENSEMBLES]
+    graph = read_onnx(path)
+    session = _open(path)
+    interface, outputs = interface_of(session)
+    ensembles = [node for node in graph.graph.node if node.op_type in _ENSEMBLES]
     forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None
     on_raw_columns = forest is not None and list(ensembles[0].input) == [each.name for each in interface.inputs]
     if forest is not None and on_raw_columns:
         forest.save_splits(folder / "splits.npz")
     integer_features = tuple(
-        column
-        for each in interface.inputs
-        if not each.dtype.startswith("float")
-        for column in range(each.start, each.stop)
+        column for each in interface.inputs if each.is_whole for column in range(each.start, each.stop)
     )
-    operators = {node.op_type for node in model.graph.node}
+    datatype = row_datatype(interface.inputs)
+    ranges = [admitted(graph, each, datatype) if each.is_whole else None for each in interface.inputs]
     return Inspection(
         format=Format.ONNX,
         signature=Signature(
-            task=_task(interface, operators),
+            task=_task(interface, {node.op_type for node in graph.graph.node}),
             features=interface.features,
             outputs=outputs,
             feature_names=_feature_names(interface),
             accepts_missing=bool(ensembles) and not integer_features,
             integer_features=integer_features,
+            inputs=with_ranges(session, interface, ranges) if integer_features else interface.inputs,
         ),
         trees=None if forest is None else _structure(ensembles[0], forest),
         splits_name="splits.npz" if on_raw_columns else None,
     )
 
 
-def _open(path: Path) -> tuple[OnnxInterface, int]:
+def _open(path: Path) -> onnxruntime.InferenceSession:
+    """A session with every graph optimisation off, as the one that predictions are held against."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    return interface_of(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _task(interface: OnnxInterface, operators: set[str]) -> Task:

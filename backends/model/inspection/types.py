@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from servefit.backends.model.types import Format, Signature, Task, TreeStructure
+from servefit.backends.model.types import Format, Input, Signature, Task, TreeStructure
 
-SCHEMA = 4
+SCHEMA = 5
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 
@@ -35,6 +35,7 @@ class Inspection:
         signature["task"] = Task(signature["task"])
         for name in ("feature_names", "integer_features"):
             signature[name] = tuple(signature[name])
+        signature["inputs"] = tuple(Input(**{**one, "shape": tuple(one["shape"])}) for one in signature["inputs"])
         if trees is not None:
             trees["peculiarities"] = tuple(trees["peculiarities"])
         return cls(

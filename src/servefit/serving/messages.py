@@ -39,8 +39,8 @@ Encode: TypeAlias = "Callable[[np.ndarray], Reply]"
 
 
 class Inference(msgspec.Struct, frozen=True):
-    """A request for predictions, understood. ``rows`` are C-contiguous float32 (n, features) that the model takes, and
-    ``encode`` makes an answer of their predictions, (n,) or (n, outputs)."""
+    """A request for predictions, understood. ``rows`` are C-contiguous (n, features), of the datatype that the model's
+    rows have, and ``encode`` makes an answer of their predictions, (n,) or (n, outputs)."""
 
     rows: np.ndarray
     encode: Encode

@@ -1,8 +1,9 @@
-"""From the cells of a request to rows that the model takes: the quick ways, for requests that are as they should be.
+"""From the cells of a request to rows that the model takes: the quick ways, for requests that are as they should be and
+models that take any float32.
 
 Everything here gives None for what is not so plain: then the payload reader of ``backends.payload`` is asked, which
-takes more shapes and says in one sentence what is wrong with all others. It defines what a row is; the quick ways give
-the same rows or none.
+takes more shapes, keeps whole numbers as they are for models that take such, and says in one sentence what is wrong
+with all others. It defines what a row is; the quick ways give the same rows or none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from servefit.backends.payload.table import Table, fractions, rows_for
+from servefit.backends.payload.table import Table, rows_for
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
 
@@ -39,10 +40,13 @@ _SPARE_MARKS = 8
 
 def packed(cells: Sequence[Any], signature: Signature) -> np.ndarray | None:
     """``cells``, lists of finite floats and None (missing), as C-contiguous float32 (rows, features); None where they
-    are something else, beyond float32, more or fewer in a row than the model has features, or not what it takes.
+    are something else, beyond float32, more or fewer in a row than the model has features, or not what it takes, and
+    for a model that does not take any float32.
 
     A typed decoder has to see to it that no float is infinite and none a boolean: those would get through.
     """
+    if (signature.inputs or signature.integer_features) and not signature.takes_any_float32:
+        return None
     # Packing checks the number and the range of the cells at half the price of np.array.
     layout = f"<{signature.features}f"
     try:
@@ -55,14 +59,12 @@ def packed(cells: Sequence[Any], signature: Signature) -> np.ndarray | None:
             content = bytearray().join([struct.pack(layout, *row) for row in complete])
     except (struct.error, OverflowError, TypeError):
         return None
-    rows = np.ndarray((len(cells), signature.features), FLOAT32, content)
-    if not len(rows) or (signature.integer_features and fractions(rows, signature).any()):
-        return None
-    return rows
+    return np.ndarray((len(cells), signature.features), FLOAT32, content) if cells else None
 
 
 def finite(content: bytes, count: int, features: int) -> np.ndarray | None:
-    """The rows in the bytes of ``count`` * ``features`` float32, or None where one is infinite or missing."""
+    """The rows in the bytes of ``count`` * ``features`` float32, or None where one is infinite or missing. The model
+    has to take any float32."""
     rows = np.ndarray((count, features), FLOAT32, bytearray(content))
     if rows.size <= _FEW_VALUES:
         return rows if math.isfinite(sum(struct.unpack(f"<{rows.size}f", content))) else None

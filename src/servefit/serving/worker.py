@@ -135,12 +135,13 @@ def _warm_up(predictor: Predictor, config: EndpointConfig) -> None:
     libraries keep plans and buffers per shape."""
     deadline = time.monotonic_ns() + _WARM_UP_NS
     sizes = sorted({2**power for power in range(config.max_batch.bit_length())} | {config.max_batch})
-    predictor.predict(np.zeros((1, config.signature.features), dtype=np.float32))
+    signature = config.signature
+    predictor.predict(np.zeros((1, signature.features), dtype=signature.row_datatype))
     for _ in range(3):
         for size in sizes:
             if time.monotonic_ns() > deadline:
                 return
-            predictor.predict(np.zeros((size, config.signature.features), dtype=np.float32))
+            predictor.predict(np.zeros((size, signature.features), dtype=signature.row_datatype))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_a_header_of_numbers_is_a_header_if_the_model_has_those_names(tmp_path: 
         {"columns": ["c", "b", "a"], "data": [[3, 2, 1], [6, 5, 4]]},
         {"inputs": [[1, 2, 3], [4, 5, 6]]},
         {"inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, 5, 6]}]},
-        {"inputs": [{"shape": [2, 1], "data": [1, 4]}, {"shape": [2, 2], "data": [[2, 3], [5, 6]]}]},
+        {"inputs": [{"name": n, "shape": [2, 1], "data": [d, d + 3]} for n, d in (("c", 3), ("a", 1), ("b", 2))]},
         [{"c": 3, "b": 2, "a": 1}, {"a": 4, "b": 5, "c": 6}],
     ],
 )
@@ -119,11 +119,6 @@ def test_one_dimension_is_a_row_or_the_column_of_a_model_with_one_feature(tmp_pa
     np.save(tmp_path / "payload.npy", np.arange(3))
     assert read_payload(tmp_path / "payload.npy", NAMED).rows.shape == (1, 3)
     assert read_payload(tmp_path / "payload.npy", signature(1)).rows.shape == (3, 1)
-
-
-def test_images_are_flattened(tmp_path: Path) -> None:
-    np.save(tmp_path / "payload.npy", np.zeros((2, 3, 4, 4), dtype=np.uint8))
-    assert read_payload(tmp_path / "payload.npy", signature(48)).rows.shape == (2, 48)
 
 
 def test_an_archive_is_read_in_the_order_of_names(tmp_path: Path) -> None:

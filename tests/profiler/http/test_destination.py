@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httptools
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from servefit.errors import SpecError
 from servefit.profiler.http.address import Address
-from servefit.profiler.http.bodies import FORMS
+from servefit.profiler.http.bodies import FORMS, Tensor
 from servefit.profiler.http.destination import Destination
 
 if TYPE_CHECKING:
@@ -86,6 +88,55 @@ def test_rows_arrive_as_they_were_and_rotate_through_the_payload(
     expected = rows[np.arange(len(sent)) % len(rows)]
     assert np.array_equal(sent, expected, equal_nan=True)
     assert len(sent) % len(rows) == 0  # the next request is the first again
+
+
+TENSORS = (Tensor("ids", "INT64", (2,)), Tensor("flag", "BOOL", ()), Tensor("x", "FP64", (2, 1)), Tensor("y", "FP32"))
+DATATYPES = {"INT64": "<i8", "BOOL": "?", "FP64": "<f8", "FP32": "<f4"}
+
+
+@settings(deadline=None)
+@given(
+    rows=arrays(np.int64, st.tuples(st.integers(1, 3), st.just(6)), elements=st.integers(-(2**53), 2**53)),
+    binary=st.booleans(),
+)
+def test_several_tensors_share_the_columns_in_their_order(rows: np.ndarray, binary: bool) -> None:
+    rows[:, 2] %= 2
+    form: Form = "open-inference-binary" if binary else "open-inference"
+    destination = replace(Destination.of("http://h", form, model="m"), tensors=TENSORS)
+    parsed = Parsed(destination.requests(rows.astype(np.float64), rows_per_request=len(rows))[0])
+    length = int(parsed.headers.get("inference-header-content-length", len(parsed.body)))
+    inputs, content = json.loads(parsed.body[:length])["inputs"], parsed.body[length:]
+    assert [one["shape"] for one in inputs] == [[len(rows), 2], [len(rows)], [len(rows), 2, 1], [len(rows), 1]]
+    columns = (slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6))
+    for tensor, one, of in zip(TENSORS, inputs, columns, strict=True):
+        assert (one["name"], one["datatype"]) == (tensor.name, tensor.datatype)
+        expected = rows[:, of].astype(DATATYPES[tensor.datatype]).ravel()
+        if binary:
+            size = one["parameters"]["binary_data_size"]
+            found, content = np.frombuffer(content[:size], DATATYPES[tensor.datatype]), content[size:]
+        else:
+            found = np.array(one["data"]).astype(DATATYPES[tensor.datatype])
+            assert all(type(value) is bool for value in one["data"]) == (tensor.datatype == "BOOL")
+        np.testing.assert_array_equal(found, expected)
+    assert not content
+
+
+@settings(deadline=None)
+@given(rows=arrays(np.int64, st.tuples(st.integers(1, 3), st.integers(1, 3))), form=st.sampled_from(FORMS))
+def test_every_int64_is_sent_as_it_is(rows: np.ndarray, form: Form) -> None:
+    destination = replace(Destination.of("http://h", form, model="m"), tensors=(Tensor(datatype="INT64"),))
+    parsed = Parsed(destination.requests(rows, rows_per_request=len(rows))[0])
+    if form == "open-inference-binary":
+        found = np.frombuffer(parsed.body[int(parsed.headers["inference-header-content-length"]) :], "<i8")
+    else:
+        found = np.array([int(text) for text in re.findall(r"(?<![A-Z])-?[0-9]+", _data(form, parsed))])
+    np.testing.assert_array_equal(found.reshape(rows.shape), rows)
+
+
+def _data(form: Form, request: Parsed) -> str:
+    """The part of a request that holds its numbers."""
+    text = request.body.decode()
+    return text.partition('"data":')[2] if form == "open-inference" else text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.http.address import Address
+from servefit.profiler.http.bodies import Tensor
 from servefit.profiler.http.detection import detect
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def test_a_server_is_asked_what_it_speaks(
         found = detect(Address.parse(hosted.url + path), rows=ONE_ROW)
     assert (found.form, found.address.path) == (form, found_path)
     if form == "open-inference":
-        assert (found.model, found.tensor, found.datatype) == ("only", "rows", "FP64")
+        assert (found.model, found.tensors) == ("only", (Tensor("rows", "FP64", (3,)),))
         body = json.loads(found.requests(ONE_ROW)[0].partition(b"\r\n\r\n")[2])
         assert body["inputs"][0] == {"name": "rows", "shape": [1, 3], "datatype": "FP64", "data": [1, 2, 3]}
 

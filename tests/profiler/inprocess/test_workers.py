@@ -220,6 +220,19 @@ def test_the_rows_of_a_batch_are_those_of_consecutive_requests(start_synthetic: 
         assert following == [(call[-1] + 1 + row) % 10 for row in range(len(following))]
 
 
+@pytest.mark.parametrize("datatype", ["int64", "float64"])
+def test_rows_of_every_datatype_reach_the_predictor_as_they_are(
+    datatype: str, start_synthetic: StartSynthetic, tmp_path: Path
+) -> None:
+    log, largest = tmp_path / "rows", 2**62 + 1 if datatype == "int64" else 2**53
+    rows = np.array([[largest, 0], [-7, 0]], dtype=datatype)
+    facts = {"act": "log rows", "log": str(log), "datatype": datatype}
+    with start_synthetic(facts, rows=rows, cpus=ONE_CPU, max_batch=2) as workers:
+        workers.run(ClosedLoop.constant(users=2, duration_s=0.1))
+        workers.time_calls(TimeCalls(requests_per_call=2, duration_s=0.02, warm_up_s=0.01))
+    assert {int(value) for line in log.read_text().splitlines() for value in line.split()} == {largest, -7}
+
+
 def test_waiting_is_not_counted_as_cpu_time_and_work_is(start_synthetic: StartSynthetic) -> None:
     with start_synthetic({"act": "spin", "us": 5000}, cpus=ONE_CPU) as workers:
         mostly_idle = workers.run(OpenLoop(rate_per_s=40, duration_s=0.6, arrivals="constant"))

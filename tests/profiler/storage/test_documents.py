@@ -153,6 +153,24 @@ def test_a_field_that_an_earlier_version_did_not_know_takes_its_default() -> Non
         read(document, Drawer)
 
 
+def test_a_model_that_was_kept_before_its_inputs_were_known_is_read() -> None:
+    from servefit.backends.model import Format, Input, Signature, Task
+
+    one = Input(name="ids", datatype="int64", shape=(4,), start=0, stop=4, lowest=0, highest=2**63 - 1)
+    model = Model(
+        source="model.onnx",
+        file=Path("/srv/models/model.onnx"),
+        format=Format.ONNX,
+        digest="0f",
+        size_bytes=10,
+        signature=Signature(task=Task.TENSOR, features=4, outputs=1, integer_features=(0, 1, 2, 3), inputs=(one,)),
+    )
+    document = written(model)
+    assert read(document, Model) == model
+    del document["signature"]["inputs"]
+    assert read(document, Model) == replace(model, signature=replace(model.signature, inputs=()))
+
+
 def test_a_number_that_is_no_number_is_not_written() -> None:
     with pytest.raises(Misfit, match="side is"):
         written(Square(side=np.int64(3)))  # type: ignore[arg-type]

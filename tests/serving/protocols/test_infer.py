@@ -38,10 +38,8 @@ def binary_tensor(array: np.ndarray, datatype: str = "FP32", name: str = "input-
         [tensor([[[1], [2], [3]], [[4], [5], [6]]], [2, 3, 1])],
         [tensor([1, 2, 3, 4, 5, 6], [2, 3], "INT8")],
         [tensor([1, 2, 3, 4, 5, 6], [2, 3], "UINT64")],
-        [tensor([1, 4], [2, 1], name="x"), tensor([[2, 3], [5, 6]], [2, 2], name="y")],
         [tensor([3, 6], [2], name="c"), tensor([1, 4], [2], "INT32", name="a"), tensor([2, 5], [2, 1], name="b")],
         [tensor([0, 0], [2], name="d"), *(tensor([n, n + 3], [2], name=" abc"[n]) for n in (1, 2, 3))],
-        [tensor([1, 4], [2]), tensor([2, 5], [2]), tensor([3, 6], [2])],
     ],
 )
 def test_tensors_in_json(inputs: list[Any], infer: Decode, rows_of: Rows) -> None:

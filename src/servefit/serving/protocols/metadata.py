@@ -10,13 +10,15 @@ import msgspec
 
 from servefit.backends.types import Target
 from servefit.serving.messages import Counts, Reply
+from servefit.serving.protocols.datatypes import datatype_of
 from servefit.serving.routing import VERSION
 
 if TYPE_CHECKING:
+    from servefit.backends.model.types import Signature
     from servefit.serving.config import EndpointConfig
 
 INPUT = "input-0"
-"""What the one input is called; a request that has one input may call it anything."""
+"""What the input of a model with one is called; a request that has one tensor may call it anything."""
 
 OUTPUT = "predictions"
 
@@ -31,15 +33,27 @@ def server_metadata(config: EndpointConfig) -> Reply:  # noqa: ARG001
 def model_metadata(config: EndpointConfig) -> Reply:
     """What the model takes and gives; -1 is the number of rows."""
     signature = config.signature
+    inputs = [
+        {"name": name, "datatype": datatype, "shape": [-1, *shape]} for name, datatype, shape in inputs_of(signature)
+    ]
     return _reply(
         {
             "name": config.name,
             "versions": [VERSION],
             "platform": config.artifact.backend,
-            "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, signature.features]}],
+            "inputs": inputs,
             "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, signature.outputs]}],
         }
     )
+
+
+def inputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
+    """What a request has to hold: name, datatype and shape of a row of each tensor. Where a model has several inputs
+    they are its own; where it has one, that is called ``INPUT``, and rows are flat."""
+    if len(signature.inputs) > 1:
+        return [(one.name, datatype_of(one.datatype), one.shape) for one in signature.inputs]
+    only = signature.inputs[0].datatype if signature.inputs else "float32"
+    return [(INPUT, datatype_of(only), (signature.features,))]
 
 
 def model_ready(config: EndpointConfig) -> Reply:
@@ -61,7 +75,11 @@ def model_config(config: EndpointConfig) -> Reply:
         "backend": artifact.backend,
         "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": config.limits.rows,
-        "input": [{"name": INPUT, "data_type": "TYPE_FP32", "dims": [signature.features]}],
+        "input": [
+            # Triton has no tensor without dimensions.
+            {"name": name, "data_type": f"TYPE_{datatype}", "dims": list(shape) or [1]}
+            for name, datatype, shape in inputs_of(signature)
+        ],
         "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [signature.outputs]}],
         "instance_group": [
             {"kind": "KIND_GPU" if artifact.target is Target.CUDA else "KIND_CPU", "count": config.workers}

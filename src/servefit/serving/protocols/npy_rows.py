@@ -25,11 +25,11 @@ _SOURCE = "body"
 
 
 def rows_of_npy(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
-    """The rows of an array of numbers. One dimension is one row, or one column where the model has one feature; those
-    after the second are flattened. Raises Refused."""
+    """The rows of an array of numbers. One dimension is one row, or one column where the model has one feature; more
+    than two are those of the model's input. Raises Refused."""
     array = _array(body)
     try:
-        table = table_of_array(array, _SOURCE, signature.features, most_rows=limits.rows)
+        table = table_of_array(array, _SOURCE, signature, most_rows=limits.rows)
     except PayloadMismatch as error:
         raise mismatch(error) from error
     return checked(table, signature, limits, _SOURCE)

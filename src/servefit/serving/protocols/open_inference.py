@@ -1,13 +1,13 @@
 """POST /v2/models/{model}/infer: the Open Inference Protocol, version 2, with the binary tensor data extension.
 
 The request is JSON, or JSON of Inference-Header-Content-Length bytes and then the binary data of its inputs; where that
-header is 0, the body is the one input's values alone, as FP32, as Triton has it. ``tensors`` makes rows of the inputs.
+header is 0, the body is the one input's values alone, as Triton has it. ``tensors`` makes rows of the inputs.
 The one output is called "predictions", FP32 of (rows, values a row), as JSON unless the client asks for binary data. In
 JSON, ``null`` is a missing value in the input, and a prediction that is no finite number in the output.
 
-A request with one input may call it anything: KServe's and MLServer's clients call it many things. Outputs are asked
-for by name, so an unknown one is refused. Parameters that are not understood are ignored, save those that would change
-what the output means.
+Where a model has one input, a request may call it anything: KServe's and MLServer's clients call it many things.
+Several are told apart by name. Outputs are asked for by name, so an unknown one is refused. Parameters that are not
+understood are ignored, save those that would change what the output means.
 """
 
 from __future__ import annotations
@@ -87,8 +87,10 @@ def decode(request: Request, config: EndpointConfig) -> Inference:
         document, binary = document[:length], document[length:]
     refuse_crowded(document, JSON_MARKS, config.signature, config.limits)
     message: _InferRequest[Any]
+    plain = not config.signature.integer_features
     try:
-        message, plain = _REQUESTS.decode(document), True
+        # Read as floats; whole numbers stay what they are where the model takes such.
+        message = _REQUESTS.decode(document) if plain else _any_request(document)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         message, plain = _any_request(document), False
     encode = _encoder(message, config.name)

@@ -1,0 +1,131 @@
+"""Payload files that hold tensors: told apart by name, shaped as the model has it; and columns that are left out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.onnx_models import TOKENS, answers, encoder, sentences
+
+from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.model import Input, Model, Signature, Task
+from servefit.backends.payload.reading import payload_for, read_payload
+from servefit.backends.types import Settings
+from servefit.errors import PayloadMismatch
+
+NAMED = Signature(task=Task.BINARY, features=3, outputs=1, feature_names=("a", "b", "c"))
+IMAGES = replace(
+    NAMED,
+    features=48,
+    feature_names=(),
+    inputs=(Input(name="image", datatype="float32", shape=(3, 4, 4), start=0, stop=48),),
+)
+FLAT = replace(NAMED, features=48, feature_names=())
+
+
+def written(folder: Path, document: Any) -> Path:
+    path = folder / "payload.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def tensor(name: str | None, values: np.ndarray) -> dict[str, Any]:
+    described = {"shape": list(values.shape), "data": values.tolist()}
+    return described if name is None else {"name": name, **described}
+
+
+def test_inputs_are_read_by_name_whatever_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
+    path, feeds = encoder(tmp_path / "encoder.onnx"), sentences()
+    model = Model.load(path)
+    payload = payload_for(model, written(tmp_path, {"inputs": [tensor(name, one) for name, one in feeds.items()]}))
+    predictor = load_predictor(compile_model(model, "onnxruntime", payload=payload).artifact, Settings())
+    np.testing.assert_allclose(predictor.predict(payload.rows), answers(path, feeds), atol=1e-6)
+    lines = tmp_path / "payload.jsonl"
+    lines.write_text(
+        "\n".join(
+            json.dumps({"inputs": [tensor(name, one[nth : nth + 1]) for name, one in feeds.items()]})
+            for nth in range(6)
+        )
+    )
+    np.testing.assert_array_equal(payload_for(model, lines).rows, payload.rows)
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [
+        (("input_ids", "mask", "token_type_ids"), "'mask'"),
+        (("input_ids", None, "token_type_ids"), "one without a name"),
+        (("input_ids", "attention_mask"), "no 'token_type_ids'"),
+        (("input_ids", "attention_mask", "attention_mask"), "'attention_mask' twice"),
+    ],
+)
+def test_names_that_the_model_does_not_have_are_refused(names: tuple[str, ...], got: str, tmp_path: Path) -> None:
+    inputs = tuple(
+        Input(name=name, datatype="int64", shape=(TOKENS,), start=TOKENS * n, stop=TOKENS * (n + 1))
+        for n, name in enumerate(("input_ids", "attention_mask", "token_type_ids"))
+    )
+    model = replace(NAMED, features=3 * TOKENS, feature_names=(), inputs=inputs, integer_features=tuple(range(12)))
+    path = written(tmp_path, {"inputs": [tensor(name, np.ones((2, TOKENS), dtype=int)) for name in names]})
+    with pytest.raises(PayloadMismatch, match=f"'input_ids', 'attention_mask', 'token_type_ids', got {got}$"):
+        read_payload(path, model)
+
+
+def test_a_table_may_come_as_one_tensor_a_feature(tmp_path: Path) -> None:
+    columns = {"c": [3, 6], "a": [1, 4], "b": [2, 5]}
+    inputs = [tensor(name, np.array(values).reshape(-1, 1)) for name, values in columns.items()]
+    assert read_payload(written(tmp_path, {"inputs": inputs}), NAMED).rows.tolist() == [[1, 2, 3], [4, 5, 6]]
+    inputs[0]["name"] = "d"
+    with pytest.raises(PayloadMismatch, match="features 'a', 'b', 'c', got no 'c'"):
+        read_payload(written(tmp_path, {"inputs": inputs}), NAMED)
+
+
+@pytest.mark.parametrize("names", [(None, None), ("x", "y"), ("a", "b")])
+def test_several_tensors_for_one_input_are_refused(names: tuple[str | None, ...], tmp_path: Path) -> None:
+    inputs = [tensor(names[0], np.array([[1], [4]])), tensor(names[1], np.array([[2, 3], [5, 6]]))]
+    with pytest.raises(PayloadMismatch, match="one tensor of 3 columns, as the model has one input"):
+        read_payload(written(tmp_path, {"inputs": inputs}), NAMED)
+    with pytest.raises(PayloadMismatch, match="one tensor of 3 columns, as the model has one input, got 2 tensors"):
+        read_payload(written(tmp_path, {"inputs": inputs}), replace(NAMED, feature_names=()))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 16), (2, 48, 1), (2, 3, 4, 4)])
+def test_an_array_of_three_dimensions_is_refused_for_a_model_of_tables(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "payload.npy", np.zeros(shape))
+    with pytest.raises(PayloadMismatch, match=r"expected rows of the shape \(48\), got an array of"):
+        read_payload(tmp_path / "payload.npy", FLAT)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (2, 48)])
+def test_images_have_the_shape_of_the_input_or_are_flat(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "payload.npy", np.zeros(shape, dtype=np.uint8))
+    assert read_payload(tmp_path / "payload.npy", IMAGES).rows.shape == (2, 48)
+
+
+def test_images_with_their_channels_last_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "payload.npy", np.zeros((2, 4, 4, 3)))
+    with pytest.raises(PayloadMismatch, match=r"rows of the shape \(3, 4, 4\), got an array of \(2, 4, 4, 3\)"):
+        read_payload(tmp_path / "payload.npy", IMAGES)
+    path = written(tmp_path, {"inputs": [tensor("image", np.zeros((2, 4, 4, 3)))]})
+    with pytest.raises(PayloadMismatch, match=r"rows of the shape \(n, 3, 4, 4\), got \(n, 4, 4, 3\)"):
+        read_payload(path, IMAGES)
+
+
+def test_columns_that_the_model_does_not_have_are_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "payload.csv").write_text("id,c,target,b,a\n0,3,1,2,1\n1,6,0,5,4\n")
+    payload = read_payload(tmp_path / "payload.csv", NAMED)
+    assert payload.rows.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert payload.unused_columns == ("id", "target")
+    assert payload.warnings == (
+        "payload.csv has 2 columns that the model does not have, left out of every request: id, target",
+    )
+
+
+@pytest.mark.parametrize("content", ["a,b,c\n1,2,3\n", "x,y,z\n1,2,3\n", "1,2,3\n"])
+def test_where_every_column_is_used_nothing_is_said(content: str, tmp_path: Path) -> None:
+    (tmp_path / "payload.csv").write_text(content)
+    assert read_payload(tmp_path / "payload.csv", NAMED).warnings == ()

@@ -1,0 +1,141 @@
+"""Requests to models that do not take float32: every number arrives as it was sent, or is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tests.onnx_models import LARGE_IDS, answers, hashed
+from tests.serving.asked_model import AskedModel
+
+from servefit.serving.messages import Inference, Refused
+
+Refusal = Callable[..., Refused]
+ROWS = arrays(np.int64, st.tuples(st.integers(1, 4), st.just(4)))
+
+
+def npy(rows: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, rows)
+    return stream.getvalue()
+
+
+def tensor(rows: np.ndarray, *, nested: bool = False) -> bytes:
+    data = rows.tolist() if nested else rows.ravel().tolist()
+    return json.dumps({"inputs": [{"name": "x", "shape": rows.shape, "datatype": "INT64", "data": data}]}).encode()
+
+
+def lines(documents: list[Any]) -> bytes:
+    return b"\n".join(json.dumps(one).encode() for one in documents)
+
+
+def csv(rows: np.ndarray) -> bytes:
+    return "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
+
+
+WRITERS: dict[str, tuple[str | None, Callable[[np.ndarray], bytes]]] = {
+    "instances": ("application/json", lambda rows: json.dumps({"instances": rows.tolist()}).encode()),
+    "rows": ("application/json", lambda rows: json.dumps(rows.tolist()).encode()),
+    "tensor in json": ("application/json", tensor),
+    "lines": ("application/jsonlines", lambda rows: lines(rows.tolist())),
+    "lines of features": (
+        "application/jsonlines",
+        lambda rows: lines([{"features": row} for row in rows.tolist()]),
+    ),
+    "csv": ("text/csv", csv),
+    "npy": ("application/x-npy", npy),
+    "infer": (None, tensor),
+    "infer, nested": (None, lambda rows: tensor(rows, nested=True)),
+}
+
+
+def asked(served: AskedModel, form: str, rows: np.ndarray) -> Inference:
+    content_type, write = WRITERS[form]
+    return served.infer(write(rows)) if content_type is None else served.invoke(write(rows), content_type)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskedModel]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("state")))
+        yield AskedModel(hashed(tmp_path_factory.mktemp("model") / "hashed.onnx"))
+
+
+def test_ids_beyond_float32_are_predicted_as_onnxruntime_does(served: AskedModel, tmp_path: Path) -> None:
+    rows = np.array([LARGE_IDS])
+    assert answers(hashed(tmp_path / "hashed.onnx"), {"ids": rows}).tolist() == [10.75]
+    for form in WRITERS:
+        assert served.predictions(asked(served, form, rows)).tolist() == [10.75]
+    binary = {"name": "x", "shape": [1, 4], "datatype": "INT64", "parameters": {"binary_data_size": 32}}
+    header = json.dumps({"inputs": [binary]}).encode()
+    content = rows.astype("<i8").tobytes()
+    for inference in (
+        served.infer(header + content, header_length=len(header)),
+        served.infer(content, header_length=0),
+    ):
+        assert served.predictions(inference).tolist() == [10.75]
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@given(rows=ROWS)
+@settings(max_examples=25, deadline=None)
+def test_every_int64_gets_into_the_rows(form: str, rows: np.ndarray, served: AskedModel) -> None:
+    found = asked(served, form, rows).rows
+    assert found.dtype == np.int64
+    assert found.flags.c_contiguous
+    assert found.flags.writeable
+    np.testing.assert_array_equal(found, rows)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("[[1, 2, 3, 9223372036854775808]]", "int64, the datatype of rows, holds exactly in row 1, column 4"),
+        ("[[1, 2, 3, 9007199254740993.0]]", "a whole number without a point or an exponent in row 1, column 4"),
+        ("[[1, 2, 3, 0.5]]", "a whole number in row 1, column 4"),
+        ("[[1, 2, 3, null]]", "takes no missing values, in row 1, column 4"),
+        ("[[1, 2, 3, 1e300]]", "a whole number without a point or an exponent in row 1, column 4"),
+        ("[[1, 2, 3]]", "expected 4 columns, got 3"),
+    ],
+)
+def test_what_int64_does_not_hold_is_refused(body: str, words: str, served: AskedModel, refusal: Refusal) -> None:
+    assert words in refusal(served.invoke, body.encode()).reason
+    row = json.loads(body)[0]
+    document = {"inputs": [{"name": "x", "shape": [1, len(row)], "datatype": "FP64", "data": row}]}
+    assert words in refusal(served.infer, json.dumps(document).encode()).reason
+
+
+@pytest.mark.parametrize("datatype", ["INT8", "UINT8", "INT64", "UINT64"])
+def test_a_number_that_is_not_of_the_datatype_that_the_request_names_is_refused(
+    datatype: str, served: AskedModel, refusal: Refusal
+) -> None:
+    beyond = 2**64 if datatype.endswith("64") else 300
+    document = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": datatype, "data": [1, 2, 3, beyond]}]}
+    found = refusal(served.infer, json.dumps(document).encode())
+    assert f"expected {datatype} in row 1, column 4" in found.reason
+
+
+def test_floats_that_are_whole_numbers_are_taken_in_binary(served: AskedModel) -> None:
+    rows = np.array([[2.0**60, -(2.0**53), 7, 0]])
+    described = {"name": "x", "shape": [1, 4], "datatype": "FP64", "parameters": {"binary_data_size": rows.nbytes}}
+    header = json.dumps({"inputs": [described]}).encode()
+    found = served.infer(header + rows.tobytes(), header_length=len(header))
+    assert found.rows.tolist() == [[2**60, -(2**53), 7, 0]]
+
+
+def test_an_array_of_three_dimensions_is_refused_where_the_model_takes_rows(
+    served: AskedModel, refusal: Refusal
+) -> None:
+    found = refusal(served.invoke, npy(np.ones((1, 2, 2), dtype=np.int64)), "application/x-npy")
+    assert "expected rows of the shape (4), got an array of (1, 2, 2)" in found.reason
+    document = {"inputs": [{"name": "x", "shape": [1, 2, 2], "datatype": "INT64", "data": [1, 2, 3, 4]}]}
+    found = refusal(served.infer, json.dumps(document).encode())
+    assert "expected rows of the shape (n, 4), got (n, 2, 2)" in found.reason

@@ -1,0 +1,164 @@
+"""Models of several inputs: tensors are told apart by name, and not by the order in which they are sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.onnx_models import TOKENS, answers, encoder, sentences
+from tests.serving.asked_model import AskedModel
+
+from servefit.serving.messages import Refused
+from servefit.serving.protocols import metadata
+
+NAMES = ("input_ids", "attention_mask", "token_type_ids")
+Refusal = Callable[..., Refused]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskedModel]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("state")))
+        yield AskedModel(encoder(tmp_path_factory.mktemp("model") / "encoder.onnx"))
+
+
+def tensor(name: str, values: np.ndarray, datatype: str = "INT64") -> dict[str, Any]:
+    return {"name": name, "shape": list(values.shape), "datatype": datatype, "data": values.ravel().tolist()}
+
+
+def body(inputs: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"inputs": inputs}).encode()
+
+
+def body_of(feeds: dict[str, np.ndarray]) -> bytes:
+    return body([tensor(name, values) for name, values in feeds.items()])
+
+
+@pytest.mark.parametrize("order", [*permutations(NAMES)])
+def test_tensors_are_matched_by_name_in_whatever_order_they_come(order: tuple[str, ...], served: AskedModel) -> None:
+    feeds = sentences()
+    in_order = {name: feeds[name] for name in order}
+    np.testing.assert_allclose(
+        served.predictions(served.infer(body_of(in_order))), answers(served.path, feeds), atol=1e-6
+    )
+
+
+def test_tensors_in_binary_are_matched_by_name_too(served: AskedModel) -> None:
+    feeds = sentences()
+    contents = [np.ascontiguousarray(values, dtype="<i8").tobytes() for values in feeds.values()]
+    inputs = [
+        {
+            "name": name,
+            "shape": list(values.shape),
+            "datatype": "INT64",
+            "parameters": {"binary_data_size": 8 * values.size},
+        }
+        for name, values in feeds.items()
+    ]
+    header = body(inputs)
+    found = served.predictions(served.infer(header + b"".join(contents), header_length=len(header)))
+    np.testing.assert_allclose(found, answers(served.path, feeds), atol=1e-6)
+
+
+def test_other_datatypes_are_taken_where_they_hold_the_same_numbers(served: AskedModel) -> None:
+    feeds = sentences()
+    datatypes = ("INT32", "FP32", "BOOL")
+    kinds = (np.int32, np.float32, bool)
+    inputs = [
+        tensor(name, feeds[name].astype(kind), datatype)
+        for name, datatype, kind in zip(
+            ("input_ids", "token_type_ids", "attention_mask"), datatypes, kinds, strict=True
+        )
+    ]
+    np.testing.assert_allclose(served.predictions(served.infer(body(inputs))), answers(served.path, feeds), atol=1e-6)
+
+
+def test_the_same_holds_of_invocations(served: AskedModel) -> None:
+    feeds = sentences()
+    expected = answers(served.path, feeds)
+    np.testing.assert_allclose(served.predictions(served.invoke(body_of(feeds))), expected, atol=1e-6)
+    joined = np.concatenate([feeds[name] for name in NAMES], axis=1)
+    lines = "\n".join(",".join(map(str, row)) for row in joined)
+    np.testing.assert_allclose(served.predictions(served.invoke(lines.encode(), "text/csv")), expected, atol=1e-6)
+
+
+def renamed(feeds: dict[str, np.ndarray], *names: str) -> bytes:
+    return body([tensor(name, values) for name, values in zip(names, feeds.values(), strict=False)])
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [
+        (("a", "b", "c"), "'a'"),
+        (("input_ids", "token_type_ids", "mask"), "'mask'"),
+        (("input_ids", "token_type_ids"), "no 'attention_mask'"),
+        (("input_ids",), "no 'attention_mask', nor 1 others"),
+        (("input_ids", "token_type_ids", "input_ids"), "'input_ids' twice"),
+    ],
+)
+@pytest.mark.parametrize("path", ["infer", "invocations"])
+def test_unknown_missing_and_doubled_names_are_refused_with_the_names_that_there_are(
+    path: str, names: tuple[str, ...], got: str, served: AskedModel, refusal: Refusal
+) -> None:
+    found = refusal(served.infer if path == "infer" else served.invoke, renamed(sentences(), *names))
+    assert found.status == 400
+    assert "'input_ids', 'attention_mask', 'token_type_ids'" in found.reason
+    assert found.reason.endswith(f"got {got}")
+
+
+def test_one_tensor_for_several_inputs_is_refused(served: AskedModel, refusal: Refusal) -> None:
+    joined = np.concatenate([sentences()[name] for name in NAMES], axis=1)
+    found = refusal(served.infer, body([tensor("input-0", joined)]))
+    assert "'input_ids', 'attention_mask', 'token_type_ids'" in found.reason
+    alone = refusal(served.infer, joined.astype("<i8").tobytes(), header_length=0)
+    assert "'input_ids', 'attention_mask', 'token_type_ids'" in alone.reason
+
+
+def test_the_dimensions_of_each_tensor_are_those_of_its_input(served: AskedModel, refusal: Refusal) -> None:
+    feeds = sentences()
+    feeds["attention_mask"] = np.ones((len(feeds["input_ids"]), 2 * TOKENS), dtype=np.int64)
+    feeds["token_type_ids"] = np.ones((len(feeds["input_ids"]), 0), dtype=np.int64)
+    found = refusal(served.infer, body_of(feeds))
+    assert "'attention_mask' of the shape (n, 4), got (n, 8)" in found.reason
+    square = sentences()
+    square["input_ids"] = square["input_ids"].reshape(-1, 2, 2)
+    assert "'input_ids' of the shape (n, 4), got (n, 2, 2)" in refusal(served.infer, body_of(square)).reason
+
+
+def test_numbers_of_rows_that_differ_are_refused(served: AskedModel, refusal: Refusal) -> None:
+    feeds = sentences()
+    feeds["token_type_ids"] = feeds["token_type_ids"][:2]
+    assert "inputs[1].shape: expected 6 rows" in refusal(served.infer, body_of(feeds)).reason
+
+
+def test_errors_name_the_input(served: AskedModel, refusal: Refusal) -> None:
+    feeds = {name: values.tolist() for name, values in sentences(1).items()}
+    feeds["attention_mask"][0][2] = 0.5
+    inputs = [{"name": name, "shape": [1, TOKENS], "datatype": "FP32", "data": data} for name, data in feeds.items()]
+    assert "a whole number in row 1, column 7 (attention_mask), got 0.5" in refusal(served.infer, body(inputs)).reason
+
+
+def test_metadata_and_configuration_name_the_inputs(served: AskedModel) -> None:
+    described = json.loads(metadata.model_metadata(served.config).body)
+    assert described["inputs"] == [{"name": name, "datatype": "INT64", "shape": [-1, TOKENS]} for name in NAMES]
+    configured = json.loads(metadata.model_config(served.config).body)
+    assert configured["input"] == [{"name": name, "data_type": "TYPE_INT64", "dims": [TOKENS]} for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "told"),
+    [("float32", "FP32"), ("int64", "INT64"), ("float64", "FP64"), ("uint8", "UINT8"), ("bool", "BOOL")],
+)
+def test_a_single_input_keeps_its_name_and_says_its_datatype(datatype: str, told: str, served: AskedModel) -> None:
+    one = replace(served.config.signature.inputs[0], datatype=datatype)
+    signature = replace(served.config.signature, features=TOKENS, inputs=(one,))
+    config = replace(served.config, signature=signature)
+    described = json.loads(metadata.model_metadata(config).body)
+    assert described["inputs"] == [{"name": "input-0", "datatype": told, "shape": [-1, TOKENS]}]
+    configured = json.loads(metadata.model_config(config).body)
+    assert configured["input"] == [{"name": "input-0", "data_type": f"TYPE_{told}", "dims": [TOKENS]}]
