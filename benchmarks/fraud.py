@@ -69,7 +69,13 @@ class Fraud:
     def space(self) -> Space:
         """Everything that the demo's search may try on ``profiles``."""
         offered = choices(self.model, tuple(self.artifacts.values()), self.profiles)
-        return Space.of(self.profiles, offered, (), self.host.gpus, Batching.of(demo_request()))
+        return Space.of(
+            self.profiles,
+            offered,
+            (),
+            self.host.gpus,
+            Batching.of(demo_request(), batch_dependent=self.model.batch_dependent),
+        )
 
     def workers(self, configuration: Configuration) -> AbstractContextManager[Workers]:
         """Fresh processes of ``configuration``. Raises as ``workers_for`` does."""

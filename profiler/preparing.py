@@ -34,9 +34,10 @@ class Deployment:
     """How a model is to be served, as a person says it.
 
     Without ``backend`` it is the model's own library; without ``profile`` the whole of this host. ``batch`` is the most
-    requests joined in a call, ``batch_delay_us`` how long the first of them waits for others. ``environment`` is set
-    for the workers, ``options`` are knobs of the backend. Values of variables that look like secrets, or are named in
-    ``secret_env``, are hidden: nothing shows or keeps them.
+    requests joined in a call, ``batch_delay_us`` how long the first of them waits for others; where the predictions of
+    the model depend on what else is in the call, several are joined only with ``allow_batch_dependence``.
+    ``environment`` is set for the workers, ``options`` are knobs of the backend. Values of variables that look like
+    secrets, or are named in ``secret_env``, are hidden: nothing shows or keeps them.
     """
 
     backend: str | None = None
@@ -45,6 +46,7 @@ class Deployment:
     workers: int = 1
     batch: int = 1
     batch_delay_us: int = 0
+    allow_batch_dependence: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, KnobValue] = field(default_factory=dict)
     target: Target | str = Target.CPU
@@ -123,6 +125,7 @@ def prepare(
     if deployment.backend is not None:
         backend_named(deployment.backend)
     opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
+    check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
     sample = payload_for(opened, payload, seed=seed)
     configuration = Configuration(
         vcpus=instance.vcpus,
@@ -159,6 +162,18 @@ def model_name(model: Any) -> str:
     """What a person calls ``model``, a Model or anything that Model.load takes: by its file, or by its type."""
     source = getattr(model, "source", model)
     return Path(source).name if isinstance(source, str | Path) else type(source).__name__
+
+
+def check_joining(model: Model, batch: int, *, allowed: bool) -> None:
+    """Raise SpecError where up to ``batch`` requests are to be joined that change each other's predictions, unless that
+    is ``allowed``."""
+    if batch > 1 and model.batch_dependent and not allowed:
+        raise SpecError(
+            "batch",
+            batch,
+            "joins requests, and what this model predicts of one depends on the others",
+            remedy="leave it at 1, or allow that with --allow-batch-dependence",
+        )
 
 
 def _instance(name: str | None, host: Host, target: Target, *, leaves_a_cpu: bool) -> InstanceProfile:

@@ -124,6 +124,7 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None, wait
         wait=UNSET if wait_s is None else f"{_digits(wait_s)}s" if wait_s else 0,
         seed=request.seed,
         allow_noise=request.allow_noise,
+        allow_batch_dependence=request.allow_batch_dependence,
     )
 
 

@@ -110,6 +110,7 @@ def deployable_of_model(model: Any, deployment: Deployment, *, trust_pickle: boo
         configuration=prepared.configuration,
         profile=prepared.profile,
         host=prepared.host,
+        notes=prepared.model.warnings,
     )
 
 

@@ -61,6 +61,7 @@ def model_document(model: Model) -> dict[str, Any]:
         "size_bytes": model.size_bytes,
         "signature": {**dataclasses.asdict(model.signature), "task": model.signature.task.value},
         "trees": None if model.trees is None else dataclasses.asdict(model.trees),
+        "batch_dependent": model.batch_dependent,
     }
 
 

@@ -167,6 +167,9 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     allow_noise: Annotated[
         bool, Meta(description="Judge measurements that the machine got in the way of all the same.")
     ] = False
+    allow_batch_dependence: Annotated[
+        bool, Meta(description="Join requests also where they change each other's predictions.")
+    ] = False
 
     def request(self, name: str) -> JobRequest:
         """The request for a job called ``name``. Raises SpecError with the path of what is wrong."""
@@ -190,6 +193,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             rows_per_request=self.rows_per_request,
             seed=self.seed,
             allow_noise=self.allow_noise,
+            allow_batch_dependence=self.allow_batch_dependence,
             over_http=self.http,
         )
 

@@ -130,7 +130,8 @@ class JobRequest:
     ``budget_s`` bounds the whole job and ``max_tests`` its load tests; what None means is in ``time_limit_s`` and
     ``test_limit``. Empty ``batch_sizes`` (most requests joined in a call) and ``batch_delays_us`` leave both to
     servefit. ``cost_weight`` is what cost counts against latency where the goal is "balanced", 0 to 1.
-    ``max_parallel_tests`` run at once where they fit on CPUs of their own. With ``allow_noise`` a measurement that the
+    ``max_parallel_tests`` run at once where they fit on CPUs of their own. Where predictions depend on what else is in
+    the call, requests are joined only with ``allow_batch_dependence``. With ``allow_noise`` a measurement that the
     machine got in the way of is judged all the same, and the job says so. ``over_http`` has the winner measured as an
     endpoint too, which is none of the ``max_tests``, where a CPU is left for a client.
     """
@@ -152,6 +153,7 @@ class JobRequest:
     rows_per_request: int = 1
     seed: int = 0
     allow_noise: bool = False
+    allow_batch_dependence: bool = False
     over_http: bool = True
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ from servefit.search.work import Work
 from servefit.state import write_atomically
 
 if TYPE_CHECKING:
+    from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.profiler.host import Host
     from servefit.profiler.types import InstanceProfile
@@ -91,6 +92,7 @@ def run_job(
         clock.leave_out(slot.waited_s)
         progress.stage("opening the model", before_search(clock))
         model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
+        _check_joining(request, model)
         payload = payload_for(model, sample_payload, seed=request.seed)
         header = JobHeader(
             request=request,
@@ -224,6 +226,20 @@ def _ended(work: Work, status: Status) -> RecommendationJob:
 
 def _job(log: JobLog) -> RecommendationJob:
     return RecommendationJob.of(log.header, log.state, log.steps())
+
+
+def _check_joining(request: JobRequest, model: Model) -> None:
+    """Raise SpecError where requests are to be joined, or to wait for that, and the model does not allow it."""
+    from servefit.profiler.preparing import check_joining
+
+    check_joining(model, max(request.batch_sizes, default=1), allowed=request.allow_batch_dependence)
+    if any(request.batch_delays_us) and model.batch_dependent and not request.allow_batch_dependence:
+        raise SpecError(
+            "batch_delay",
+            max(request.batch_delays_us),
+            "delays batches, and there are none, since predictions of this model depend on what else is in the call",
+            remedy="leave it out, or allow that with --allow-batch-dependence",
+        )
 
 
 def _facts(payload: Payload) -> PayloadFacts:

@@ -60,6 +60,7 @@ def right_size(
     seed: int = 0,
     trust_pickle: bool = False,
     allow_noise: bool = False,
+    allow_batch_dependence: bool = False,
     over_http: bool = True,
     wait_s: float | None = None,
     progress: Progress | None = None,
@@ -113,6 +114,7 @@ def right_size(
     seed: int = 0,
     trust_pickle: bool = False,
     allow_noise: bool = False,
+    allow_batch_dependence: bool = False,
     over_http: bool = True,
     wait_s: float | None = None,
     progress: Progress | None = None,
@@ -129,10 +131,11 @@ def right_size(
     that one holds for. Values of variables that look like secrets, or are named in ``secret_env``, are shown and kept
     as "***"; one that no range names has the value that it has here. With neither phases, thresholds, ranges nor limits
     the job is a Default one, else Advanced. With ``allow_noise`` measurements that the machine got in the way of are
-    judged all the same. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a
-    client. ``cost_weight`` is what cost counts against latency where ``goal`` is "balanced". The job is kept in the
-    database at ``storage``, else in the state folder. Where something else measures on this machine it waits, for
-    ``wait_s`` at most (None: until that is done).
+    judged all the same. With ``allow_batch_dependence`` requests are joined also where they change each other's
+    predictions. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a client.
+    ``cost_weight`` is what cost counts against latency where ``goal`` is "balanced". The job is kept in the database at
+    ``storage``, else in the state folder. Where something else measures on this machine it waits, for ``wait_s`` at
+    most (None: until that is done).
 
     ``endpoint`` is the URL of a server that speaks SageMaker's container contract or the Open Inference Protocol, or
     takes JSON, on this machine unless ``allow_remote``. Its answer is a :class:`~servefit.search.load_test.LoadTest`:
@@ -166,6 +169,7 @@ def right_size(
             cost_weight=(cost_weight, 0.5),
             storage=(storage, None),
             trust_pickle=(trust_pickle, False),
+            allow_batch_dependence=(allow_batch_dependence, False),
             over_http=(over_http, True),
         )
         load = LoadRequest(
@@ -206,6 +210,7 @@ def right_size(
         rows_per_request=whole("rows_per_request", rows_per_request),
         seed=whole("seed", seed),
         allow_noise=allow_noise,
+        allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
     )
     return run_job(

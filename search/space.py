@@ -46,11 +46,16 @@ class Batching:
     delays_us: tuple[int, ...] = BATCH_DELAYS_US
 
     @classmethod
-    def of(cls, request: JobRequest) -> Self:
-        """What was asked for, else servefit's own sizes and those of its delays that leave the limits some room."""
+    def of(cls, request: JobRequest, *, batch_dependent: bool) -> Self:
+        """What was asked for, else servefit's own sizes and those of its delays that leave the limits some room.
+
+        Unasked, requests to a model that is ``batch_dependent`` are not joined unless the job allows it.
+        """
         tightest_us = min((1000 * one.limit_ms for one in request.sla.thresholds), default=math.inf)
         own = tuple(delay for delay in BATCH_DELAYS_US if delay <= MOST_DELAY_SHARE * tightest_us)
-        return cls(sizes=request.batch_sizes or BATCH_SIZES, delays_us=request.batch_delays_us or own)
+        joins = request.allow_batch_dependence or not batch_dependent
+        sizes = request.batch_sizes or (BATCH_SIZES if joins else (1,))
+        return cls(sizes=sizes, delays_us=request.batch_delays_us or own)
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """(most requests in a call, delay in microseconds)"""

@@ -96,7 +96,7 @@ class Work:
             choices(self.header.model, self.artifacts, self.header.profiles),
             self.request.environment,
             self.header.host.gpus,
-            Batching.of(self.request),
+            Batching.of(self.request, batch_dependent=self.header.model.batch_dependent),
         )
         if not space.grid:
             return

@@ -160,6 +160,7 @@ def _opened(found: ModelFile, source: str) -> Model:
         trees=inspection.trees,
         splits=None if inspection.splits_name is None else folder / inspection.splits_name,
         warnings=inspection.warnings,
+        batch_dependent=inspection.batch_dependent,
     )
 
 

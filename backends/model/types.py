@@ -161,7 +161,8 @@ class Model:
     where the source is a plain file, otherwise normalised (unpacked from an archive, saved from a live object,
     cut to the iteration that the file itself calls best, upgraded from a retired format). ``digest`` is the SHA-256 of
     ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
-    trees (``rows`` reads it). ``trees`` is None for those too.
+    trees (``rows`` reads it). ``trees`` is None for those too. ``batch_dependent`` says that a row's prediction depends
+    on the other rows of the call, which its own library showed: requests are not joined unless the user allows it.
     """
 
     source: str
@@ -173,6 +174,7 @@ class Model:
     trees: TreeStructure | None = None
     splits: Path | None = None
     warnings: tuple[str, ...] = ()
+    batch_dependent: bool = False
 
     @property
     def library(self) -> Library:

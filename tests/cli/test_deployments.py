@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
+from tests.onnx_models import quantised
 
 from servefit.backends.secret import revealed
 from servefit.cli.deployments import Asked
@@ -18,7 +19,7 @@ from servefit.profiler.preparing import Deployment
 
 def asked(**options: Any) -> Asked:
     nothing: dict[str, Any] = dict.fromkeys(Asked.__dataclass_fields__)
-    return Asked(**nothing | {"trust_pickle": False} | options)
+    return Asked(**nothing | {"trust_pickle": False, "allow_batch_dependence": False} | options)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"job": "x", "model": Path("m")}, "model", "cannot be said of job x"),
         ({"job": "x", "workers": 2}, "workers", "give a model with --model in place of the job"),
         ({"job": "x", "env": ["A=1"]}, "env", "cannot be said of job x"),
+        ({"job": "x", "allow_batch_dependence": True}, "allow_batch_dependence", "cannot be said of job x"),
         ({"storage": "sqlite:////jobs.db"}, "storage", "no job is named"),
         ({"job": "x", "secret_env": ["A"]}, "secret_env", "cannot be said of job x"),
         ({"env": ["GREETING"]}, "env", "does not look like NAME=VALUE"),
@@ -121,3 +123,10 @@ def test_a_deployment_does_not_show_its_secrets() -> None:
     deployment = Deployment(environment={"API_TOKEN": "hunter2", "COLOUR": "green"}, secret_env=["COLOUR"])
     assert "hunter2" not in repr(deployment)
     assert "green" not in repr(replace(deployment, threads=2))
+
+
+def test_requests_that_change_each_others_predictions_are_joined_where_that_is_said(tmp_path: Path) -> None:
+    network = quantised(tmp_path / "model.onnx")
+    with pytest.raises(SpecError, match="allow that with --allow-batch-dependence"):
+        asked(model=network, batch=8).deployable(quiet=True)
+    assert asked(model=network, batch=8, allow_batch_dependence=True).deployable(quiet=True).endpoint().max_batch == 8

@@ -48,6 +48,7 @@ http: false
 name: nightly
 seed: 3
 allow_noise: true
+allow_batch_dependence: true
 """
 
 
@@ -90,6 +91,7 @@ def test_every_key_means_what_its_option_means() -> None:
         over_http=False,
         seed=3,
         allow_noise=True,
+        allow_batch_dependence=True,
     )
 
 
@@ -191,6 +193,7 @@ requests = st.builds(
     rows_per_request=st.integers(1, 10**4),
     seed=st.integers(0, 2**32 - 1),
     allow_noise=st.booleans(),
+    allow_batch_dependence=st.booleans(),
     over_http=st.booleans(),
 )
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,16 +140,20 @@ def test_a_delay_that_would_use_up_the_tightest_limit_is_not_tried(limit_ms: flo
     thresholds = tuple(
         LatencyThreshold(percentile=name, limit_ms=one) for name, one in (("p50", limit_ms), ("p99", 1000.0))
     )
-    assert Batching.of(JobRequest(name="job", sla=Sla(thresholds=thresholds))).delays_us == delays_us
+    assert (
+        Batching.of(JobRequest(name="job", sla=Sla(thresholds=thresholds)), batch_dependent=False).delays_us
+        == delays_us
+    )
 
 
 def test_batch_sizes_and_delays_that_were_asked_for_are_the_ones_that_are_tried() -> None:
     sla = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=1.0),))
-    asked = Batching.of(JobRequest(name="job", sla=sla, batch_sizes=(3, 5), batch_delays_us=(5000,)))
+    request = JobRequest(name="job", sla=sla, batch_sizes=(3, 5), batch_delays_us=(5000,))
+    asked = Batching.of(request, batch_dependent=False)
     assert asked == Batching(sizes=(3, 5), delays_us=(5000,))
     space = Space.of([profile("one", 1)], [choice("sklearn", 1)], [], [], asked)
     assert {(one.max_batch, one.batch_delay_us) for one in space.grid} == {(3, 5000), (5, 5000)}
-    assert Batching.of(JobRequest(name="job")) == Batching()
+    assert Batching.of(JobRequest(name="job"), batch_dependent=False) == Batching()
 
 
 def test_a_profile_larger_than_any_artifact_was_made_for_has_no_configurations() -> None:
@@ -191,3 +196,11 @@ def test_which_profiles_may_have_a_configuration_can_be_told_without_the_artifac
     for one, fitting in space.profiles:
         admitted = {each for each in space.grid if admits(one, each, ranges, gpus)}
         assert admitted == fitting
+
+
+def test_requests_that_change_each_others_predictions_are_joined_only_where_that_is_allowed() -> None:
+    request = JobRequest(name="job")
+    assert Batching.of(request, batch_dependent=True).sizes == (1,)
+    assert list(Batching.of(request, batch_dependent=True).pairs()) == [(1, 0)]
+    allowed = replace(request, allow_batch_dependence=True)
+    assert Batching.of(allowed, batch_dependent=True) == Batching()

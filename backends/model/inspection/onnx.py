@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.inspection.batches import with_batch_dependence
 from servefit.backends.model.inspection.forest import BrokenTree, Forest, Tree, forest_of
 from servefit.backends.model.inspection.onnx_ranges import admitted
 from servefit.backends.model.inspection.onnx_trying import with_ranges
 from servefit.backends.model.inspection.types import Inspection
 from servefit.backends.model.onnx_file import read_onnx
-from servefit.backends.model.onnx_io import OnnxInterface, interface_of
+from servefit.backends.model.onnx_io import OnnxInterface, interface_of, predict
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure, row_datatype
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
     )
     datatype = row_datatype(interface.inputs)
     ranges = [admitted(graph, each, datatype) if each.is_whole else None for each in interface.inputs]
-    return Inspection(
+    inspection = Inspection(
         format=Format.ONNX,
         signature=Signature(
             task=_task(interface, {node.op_type for node in graph.graph.node}),
@@ -52,6 +53,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
         trees=None if forest is None else _structure(ensembles[0], forest),
         splits_name="splits.npz" if on_raw_columns else None,
     )
+    return with_batch_dependence(inspection, path, folder, lambda rows: predict(session, interface, rows))
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:

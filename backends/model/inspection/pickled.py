@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from servefit.backends.model.inspection.batches import with_batch_dependence
 from servefit.backends.model.inspection.forest import Forest, Tree, forest_of, treelite_trees
 from servefit.backends.model.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.model.inspection.types import Inspection
@@ -35,7 +36,8 @@ def inspect_pickle(path: Path, folder: Path) -> Inspection:
     noted = tuple(dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught))
     if library_of(estimator) is not Library.SKLEARN:
         return _inspect_converted(estimator, folder, noted)
-    inspection = replace(_inspect_estimator(estimator, folder), warnings=noted)
+    inspection = _inspect_estimator(estimator, path, folder)
+    inspection = replace(inspection, warnings=noted + inspection.warnings)
     if is_plain:
         return inspection
     # joblib's own file format: backends read plain pickles.
@@ -77,7 +79,7 @@ def _inspect_converted(source: Any, folder: Path, noted: tuple[str, ...]) -> Ins
     return replace(inspection, file_name=file.name, warnings=noted + saved.warnings + inspection.warnings)
 
 
-def _inspect_estimator(estimator: Any, folder: Path) -> Inspection:
+def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
@@ -97,7 +99,7 @@ def _inspect_estimator(estimator: Any, folder: Path) -> Inspection:
     if forest is not None:
         forest.save_splits(folder / "splits.npz")
     predictions = _predict_once(estimator, task, np.zeros((2, features), dtype=np.float32))
-    return Inspection(
+    inspection = Inspection(
         format=Format.PICKLE,
         signature=Signature(
             task=task,
@@ -109,6 +111,9 @@ def _inspect_estimator(estimator: Any, folder: Path) -> Inspection:
         trees=None if forest is None else _structure(name, forest),
         splits_name=None if forest is None else "splits.npz",
     )
+    if forest is not None:
+        return inspection  # trees look at one row at a time
+    return with_batch_dependence(inspection, path, folder, lambda rows: _predict_once(estimator, task, rows))
 
 
 def _task(estimator: Any, name: str) -> Task:

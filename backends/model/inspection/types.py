@@ -15,7 +15,8 @@ SCHEMA = 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """``file_name`` names the normalised model in the inspection's folder, or is None where the file may stay as it is.
-    ``format`` is that of the file to use. ``splits_name`` names the NPZ of split values, if there are trees."""
+    ``format`` is that of the file to use. ``splits_name`` names the NPZ of split values, if there are trees.
+    ``batch_dependent`` is what ``Model`` says of it."""
 
     format: Format
     signature: Signature
@@ -23,6 +24,7 @@ class Inspection:
     file_name: str | None = None
     splits_name: str | None = None
     warnings: tuple[str, ...] = ()
+    batch_dependent: bool = False
 
     def to_json(self) -> bytes:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1).encode()

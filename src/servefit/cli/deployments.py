@@ -62,6 +62,13 @@ NameOption = Annotated[
 ]
 
 
+_OF_MODELS = (
+    "model", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env", "secret_env",
+    "target", "allow_batch_dependence",
+)  # fmt: skip
+"""Options that are for a model, and are said by a job already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the options say, None where they say nothing."""
@@ -79,6 +86,7 @@ class Asked:
     env: list[str] | None
     secret_env: list[str] | None
     target: str | None
+    allow_batch_dependence: bool
 
     def deployable(self, *, quiet: bool) -> Deployable:
         """What is meant, compiled. Raises SpecError for options that contradict each other, and whatever else may be
@@ -92,9 +100,8 @@ class Asked:
         from servefit.search.deploying import deployable_of_job
         from servefit.search.request import shown_variable
 
-        options = ("backend", "profile", "workers", "threads", "batch", "batch_delay", "env", "secret_env", "target")
-        for name in ("model", *options):
-            if (given := getattr(self, name)) is not None:
+        for name in _OF_MODELS:
+            if (given := getattr(self, name)) not in (None, False):
                 shown = ",".join(map(shown_variable, given)) if isinstance(given, list) else str(given)
                 raise SpecError(
                     name,
@@ -125,6 +132,7 @@ class Asked:
             environment=_environment(self.env or (), self.secret_env or ()),
             secret_env=self.secret_env or (),
             target=self.target or "cpu",
+            allow_batch_dependence=self.allow_batch_dependence,
         )
         with saying(f"compiling {self.model.name}", quiet=quiet):
             return deployable_of_model(self.model, deployment, trust_pickle=self.trust_pickle)

@@ -21,7 +21,7 @@ from servefit.cli.deployments import (
     ThreadsOption,
     WorkersOption,
 )
-from servefit.cli.options import QuietOption, SecretOption, StorageOption, TrustOption
+from servefit.cli.options import BatchDependenceOption, QuietOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import saying
 from servefit.report.table import Table
@@ -45,6 +45,7 @@ def export(
         bool, typer.Option("--wheels", help="Download the Python packages too: the bundle then needs no network.")
     ] = False,
     storage: StorageOption = None,
+    allow_batch_dependence: BatchDependenceOption = False,
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -72,6 +73,7 @@ def export(
         env=env,
         secret_env=secret_env,
         target=target,
+        allow_batch_dependence=allow_batch_dependence,
     ).deployable(quiet=quiet)
     with saying(f"writing {output}" + (", and downloading packages" if wheels else ""), quiet=quiet):
         bundle = write_bundle(deployable, output, name=name, wheels=wheels)

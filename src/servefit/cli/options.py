@@ -40,6 +40,10 @@ PhaseOption = Annotated[
 NoiseOption = Annotated[
     bool, typer.Option("--allow-noise", help="Judge measurements that the machine got in the way of all the same.")
 ]
+BatchDependenceOption = Annotated[
+    bool,
+    typer.Option("--allow-batch-dependence", help="Join requests also where they change each other's predictions."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 WaitOption = Annotated[
     str | None,

@@ -11,6 +11,7 @@ import typer
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
 from servefit.cli.options import (
+    BatchDependenceOption,
     ModelArgument,
     NoiseOption,
     NoWaitOption,
@@ -119,6 +120,7 @@ def profile(
     ] = DriverChoice.INPROCESS,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
+    allow_batch_dependence: BatchDependenceOption = False,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     trust_pickle: TrustOption = False,
@@ -153,6 +155,7 @@ def profile(
         workers=workers,
         batch=batch,
         batch_delay_us=delay_us,
+        allow_batch_dependence=allow_batch_dependence,
         target=target,
     )
     requests: Requests = {

@@ -11,6 +11,7 @@ import typer
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, overridden, sources, write_config
 from servefit.cli.options import (
+    BatchDependenceOption,
     NoiseOption,
     NoWaitOption,
     PayloadOption,
@@ -101,6 +102,7 @@ def recommend(
     storage: StorageOption = None,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
+    allow_batch_dependence: BatchDependenceOption = False,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     trust_pickle: TrustOption = False,
@@ -154,6 +156,7 @@ def recommend(
         rows_per_request=rows_per_request,
         seed=seed,
         allow_noise=allow_noise,
+        allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
     )
     request = overridden(asked, request, given_options(context))

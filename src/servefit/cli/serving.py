@@ -27,7 +27,7 @@ from servefit.cli.deployments import (
     ThreadsOption,
     WorkersOption,
 )
-from servefit.cli.options import QuietOption, SecretOption, StorageOption, TrustOption
+from servefit.cli.options import BatchDependenceOption, QuietOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import say, warn
 from servefit.cli.progress import saying
 from servefit.cli.status import INTERRUPTED
@@ -60,6 +60,7 @@ def serve(
         int | None, typer.Option(metavar="N", min=1, help="Most requests that wait for a worker. Default 256.")
     ] = None,
     storage: StorageOption = None,
+    allow_batch_dependence: BatchDependenceOption = False,
     trust_pickle: TrustOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -89,6 +90,7 @@ def serve(
         env=env,
         secret_env=secret_env,
         target=target,
+        allow_batch_dependence=allow_batch_dependence,
     ).deployable(quiet=quiet)
     config = deployable.endpoint(name=name, host=host, port=port, limits=_limits(max_body, max_queue))
     with ExitStack() as stack:

@@ -164,11 +164,12 @@ def test_a_model_that_was_kept_before_its_inputs_were_known_is_read() -> None:
         digest="0f",
         size_bytes=10,
         signature=Signature(task=Task.TENSOR, features=4, outputs=1, integer_features=(0, 1, 2, 3), inputs=(one,)),
+        batch_dependent=True,
     )
     document = written(model)
     assert read(document, Model) == model
-    del document["signature"]["inputs"]
-    assert read(document, Model) == replace(model, signature=replace(model.signature, inputs=()))
+    del document["batch_dependent"], document["signature"]["inputs"]
+    assert read(document, Model) == replace(model, batch_dependent=False, signature=replace(model.signature, inputs=()))
 
 
 def test_a_number_that_is_no_number_is_not_written() -> None:

@@ -1,0 +1,114 @@
+"""Models whose predictions of a row depend on the rows beside it: found, said, and checked for what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.onnx_models import FLOAT, encoder, hashed, node, quantised, save
+
+from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.model import Model
+from servefit.backends.payload import Payload
+from servefit.backends.types import Settings
+from servefit.errors import OutputMismatch
+
+SAID = "its predictions depend on what else is in the call"
+ROWS = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)
+
+WRONG_ALONE = """
+    from servefit.backends.registry import backend
+    from servefit.backends.types import Availability
+
+    class Wrong:
+        name = "wrong_alone"
+        def probe(self, target):
+            return Availability.yes("1.0")
+        def supports(self, model):
+            return Availability.yes()
+        def cache_key(self):
+            return ""
+        def compile(self, model, target, workdir):
+            return backend("onnxruntime").compile(model, target, workdir)
+        def load(self, artifact, settings):
+            return Predictor(backend("onnxruntime").load(artifact, settings))
+
+    class Predictor:
+        def __init__(self, right):
+            self.right = right
+        def predict(self, rows):
+            return self.right.predict(rows) * (1.1 if len(rows) == 1 else 1)
+        def close(self):
+            self.right.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def dynamic(tmp_path_factory: pytest.TempPathFactory, session_home: Path) -> Model:
+    """A dynamically quantised layer of six features and three outputs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(session_home))
+        return Model.load(quantised(tmp_path_factory.mktemp("model") / "model.onnx"))
+
+
+def test_a_dynamically_quantised_model_says_so(dynamic: Model) -> None:
+    assert dynamic.batch_dependent
+    assert [SAID in warning for warning in dynamic.warnings] == [True]
+    assert "--allow-batch-dependence" in dynamic.warnings[0]
+    again = Model.load(dynamic.file)
+    assert (again.batch_dependent, again.warnings) == (True, dynamic.warnings)
+
+
+@pytest.mark.usefixtures("own_home")
+def test_it_is_not_refused_against_itself(dynamic: Model) -> None:
+    compiled = compile_model(dynamic, "onnxruntime", payload=Payload(rows=ROWS, source="rows.npy"))
+    assert compiled.rows_checked == 32 + 32
+    predictor = load_predictor(compiled.artifact, Settings(threads=1))
+    alone = np.concatenate([predictor.predict(ROWS[nth : nth + 1]) for nth in range(8)])
+    assert not np.allclose(alone, predictor.predict(ROWS[:8]), rtol=1e-3)
+
+
+@pytest.mark.usefixtures("own_home")
+def test_a_backend_that_is_wrong_about_rows_alone_is_still_found_out(
+    dynamic: Model, install: Callable[[str, str, str], None]
+) -> None:
+    install("wrong_alone", "wrong_alone_backend:Wrong", WRONG_ALONE)
+    with pytest.raises(OutputMismatch, match="drawn rows, one at a time"):
+        compile_model(dynamic, "wrong_alone")
+
+
+def centred(path: Path) -> Path:
+    """A network that takes the mean of the rows off each."""
+    nodes = [node("ReduceMean", ["x"], ["mean"], axes=[0]), node("Sub", ["x", "mean"], ["y"])]
+    return save(path, {"x": (FLOAT, ["n", 3])}, nodes, {"y": FLOAT})
+
+
+def layer(path: Path) -> Path:
+    weights = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    return save(path, {"x": (FLOAT, ["n", 6])}, [node("MatMul", ["x", "w"], ["y"])], {"y": FLOAT}, {"w": weights})
+
+
+@pytest.mark.parametrize(
+    ("make", "depends"), [(quantised, True), (centred, True), (layer, False), (encoder, False), (hashed, False)]
+)
+def test_it_is_found_out_by_asking_the_models_own_library(
+    make: Callable[[Path], Path], depends: bool, tmp_path: Path
+) -> None:
+    model = Model.load(make(tmp_path / "model.onnx"))
+    assert model.batch_dependent == depends
+    assert any(SAID in warning for warning in model.warnings) == depends
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.filterwarnings("ignore:Numerical issues")  # of a single row scaled by its own deviation
+def test_pipelines_of_scikit_learn_are_asked_too(scaled: bool) -> None:
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler, scale
+
+    first: Any = FunctionTransformer(scale) if scaled else StandardScaler()
+    pipeline: Any = make_pipeline(first, LinearRegression()).fit(ROWS, ROWS[:, 0])
+    assert Model.load(pipeline).batch_dependent == scaled
