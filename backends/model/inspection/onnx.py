@@ -53,7 +53,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
         trees=None if forest is None else _structure(ensembles[0], forest),
         splits_name="splits.npz" if on_raw_columns else None,
     )
-    return with_batch_dependence(inspection, path, folder, lambda rows: predict(session, interface, rows))
+    return with_batch_dependence(inspection, path, lambda rows: predict(session, interface, rows))
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:

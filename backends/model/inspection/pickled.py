@@ -113,7 +113,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     )
     if forest is not None:
         return inspection  # trees look at one row at a time
-    return with_batch_dependence(inspection, path, folder, lambda rows: _predict_once(estimator, task, rows))
+    return with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
 
 
 def _task(estimator: Any, name: str) -> Task:
