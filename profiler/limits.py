@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from servefit.errors import SpecError
 from servefit.profiler.summary import NS_PER_MS, percentile_name, rank_of
+from servefit.quantities import given_duration_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,4 +32,4 @@ class LatencyThreshold:
         return self.limit_ms * NS_PER_MS
 
     def __str__(self) -> str:
-        return f"{self.percentile} <= {self.limit_ms:g} ms"
+        return f"{self.percentile} <= {given_duration_text(self.limit_ms / 1000)}"

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from servefit.errors import SpecError
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.traffic import ClosedLoop, Phase
+from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_per_min, parse_rate_per_s
 from servefit.search.request import (
     EnvironmentRange,
     Goal,
@@ -26,7 +27,7 @@ from servefit.search.request import (
     plain_name,
     with_secrets,
 )
-from servefit.search.sla import Sla, parse_duration_s, parse_limit_ms, parse_rate_per_s, parse_sla
+from servefit.search.sla import Sla, parse_sla
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -40,7 +41,7 @@ _Count: TypeAlias = Annotated[int, Meta(ge=1)]
 _Zero: TypeAlias = Annotated[int, Meta(ge=0, le=0)]
 _Duration: TypeAlias = Annotated[str, Meta(pattern=rf"^{_ABOVE_ZERO}\s*{_UNITS}$", examples=["10ms", "60s", "2m"])]
 _Rate: TypeAlias = Annotated[str, Meta(pattern=rf"^{_ABOVE_ZERO}\s*/\s*{_UNITS}$", examples=["500/s", "30000/min"])]
-_Spawn: TypeAlias = Annotated[str, Meta(pattern=rf"^{_NUMBER}\s*/min$", examples=["2/min"])]
+_Spawn: TypeAlias = Annotated[str, Meta(pattern=rf"^{_NUMBER}\s*/\s*{_UNITS}$", examples=["2/min"])]
 _Percentile: TypeAlias = Annotated[str, Meta(pattern=r"^[pP](?=[0-9.]*[1-9])(0|[1-9][0-9]?)(\.[0-9]+)?$")]
 _Limits: TypeAlias = Annotated[
     str, Meta(min_length=1, extra_json_schema={"pattern": r"^\s*[pP][0-9.]+\s*<?=\s*[0-9.]"}, examples=["p95=10ms"])
@@ -206,7 +207,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def _thresholds(self) -> tuple[LatencyThreshold, ...]:
         if isinstance(self.sla, dict):
-            limits_ms = {name: parse_limit_ms(text) for name, text in self.sla.items()}
+            limits_ms = {name: parse_duration_ms("sla", text) for name, text in self.sla.items()}
             return tuple(LatencyThreshold(percentile=name, limit_ms=limit_ms) for name, limit_ms in limits_ms.items())
         return tuple(threshold for text in _listed(self.sla) for threshold in parse_sla(text))
 
@@ -238,7 +239,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 phases.append(
                     Phase(
                         initial_users=one.users,
-                        spawn_per_minute=float(str(one.spawn).removesuffix("/min")),
+                        spawn_per_minute=parse_rate_per_min("spawn", str(one.spawn)),
                         duration_s=parse_duration_s("duration", one.duration),
                     )
                 )

@@ -13,7 +13,8 @@ from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unkno
 from servefit.errors import SpecError
 from servefit.profiler.stopping import StoppingConditions
 from servefit.profiler.traffic import ClosedLoop
-from servefit.search.sla import Sla, parse_duration_s
+from servefit.quantities import given_duration_text, parse_delay_us
+from servefit.search.sla import Sla
 
 Goal: TypeAlias = Literal["cost", "latency", "throughput", "balanced"]
 GOALS: tuple[Goal, ...] = get_args(Goal)
@@ -209,7 +210,7 @@ class JobRequest:
             raise SpecError(
                 "budget",
                 self.budget_s,
-                f"is less than the {self.phases.duration_s:g} s that one test of these phases takes",
+                f"is less than the {given_duration_text(self.phases.duration_s)} that one test of these phases takes",
                 remedy="give more time, or shorter phases",
             )
 
@@ -263,6 +264,4 @@ def parse_batch_sizes(text: str) -> tuple[int, ...]:
 
 def parse_delays_us(text: str) -> tuple[int, ...]:
     """Parse "0,1ms" into microseconds. Raises SpecError."""
-    return tuple(
-        0 if part.strip() == "0" else round(1e6 * parse_duration_s("batch_delay", part)) for part in text.split(",")
-    )
+    return tuple(parse_delay_us("batch_delay", part) for part in text.split(","))

@@ -155,6 +155,30 @@ def test_an_option_that_makes_no_sense(recommend: Servefit, arguments: list[str]
     check_refused(recommend(*arguments), *words)
 
 
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        ("recommend MODEL --sla p95=10", "say 10ms, 10s or 10m"),
+        ("recommend MODEL --rate 500", "say 500/s or 500/min"),
+        ("recommend MODEL --budget 5", "say 5ms, 5s or 5m"),
+        ("recommend MODEL --batch-delay 0,1", "say 1ms, 1s or 1m"),
+        ("recommend MODEL --phase users=1,duration=5", "say 5ms, 5s or 5m"),
+        ("recommend MODEL --phase users=1,spawn=2,duration=5s", "say 2/s or 2/min"),
+        ("recommend MODEL --stairs steps=2,users=1,duration=5", "say 5ms, 5s or 5m"),
+        ("profile MODEL --duration 5", "say 5ms, 5s or 5m"),
+        ("load http://127.0.0.1:9 --rate 500", "say 500/s or 500/min"),
+        ("load http://127.0.0.1:9 --timeout 5", "say 5ms, 5s or 5m"),
+        ("scale JOB --rate 500", "say 500/s or 500/min"),
+        ("demo --budget 5", "say 5ms, 5s or 5m"),
+    ],
+)
+def test_whatever_has_a_unit_is_refused_without(
+    servefit: Servefit, sources: Sources, command: str, remedy: str
+) -> None:
+    ended = servefit(*(sources.xgboost if word == "MODEL" else word for word in command.split()))
+    check_refused(ended, "has no unit", remedy)
+
+
 def test_an_unknown_option_and_a_missing_argument(servefit: Servefit) -> None:
     for arguments in (["recommend", "model", "--nonsense"], ["recommend"], ["nonsense"]):
         ended = servefit(*arguments)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from servefit.errors import SpecError
 from servefit.profiler.limits import LatencyThreshold
-from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
+from servefit.search.sla import Sla, parse_sla
 
 
 @pytest.mark.parametrize(
@@ -47,45 +47,9 @@ def test_an_sla_that_does_not_parse_is_refused(text: str) -> None:
     assert caught.value.field == "sla"
 
 
-def test_a_limit_without_a_unit_is_answered_with_the_two_it_may_mean() -> None:
-    with pytest.raises(SpecError, match="say 5ms or 5s"):
+def test_a_limit_without_a_unit_is_answered_with_those_that_it_may_have() -> None:
+    with pytest.raises(SpecError, match="has no unit; say 5ms, 5s or 5m"):
         parse_sla("p95=5")
-
-
-def test_a_delay_without_a_unit_is_refused_too_since_seconds_are_never_meant() -> None:
-    with pytest.raises(SpecError, match="say 1ms or 1s"):
-        parse_duration_s("batch_delay", "1")
-    assert parse_duration_s("budget", "1") == 1.0
-
-
-@pytest.mark.parametrize(
-    ("text", "per_s"), [("500/s", 500.0), ("30000/min", 500.0), ("7200/h", 2.0), ("2.5", 2.5), ("1e3/s", 1000.0)]
-)
-def test_a_rate_is_read_as_people_type_it(text: str, per_s: float) -> None:
-    assert parse_rate_per_s(text) == pytest.approx(per_s)
-
-
-@pytest.mark.parametrize("text", ["", "fast", "500/fortnight", "0/s", "-3/s", "inf/s", "nan", "5/", "/s"])
-def test_a_rate_that_does_not_parse_is_refused(text: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        parse_rate_per_s(text)
-    assert caught.value.field == "rate"
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("60s", 60.0), ("2m", 120.0), ("1.5", 1.5), ("250ms", 0.25), ("1h", 3600.0)]
-)
-def test_a_duration_is_read_as_people_type_it(text: str, seconds: float) -> None:
-    assert parse_duration_s("budget", text) == pytest.approx(seconds)
-
-
-@given(st.text(max_size=20))
-def test_any_text_is_a_duration_above_zero_or_refused(text: str) -> None:
-    try:
-        seconds = parse_duration_s("budget", text)
-    except SpecError:
-        return
-    assert seconds > 0
 
 
 @given(st.text(max_size=20))
@@ -131,15 +95,6 @@ def test_a_limit_of_zero_is_refused(limit_ms: float) -> None:
     with pytest.raises(SpecError) as caught:
         LatencyThreshold(percentile="p95", limit_ms=limit_ms)
     assert caught.value.field == "sla"
-
-
-@given(st.text(max_size=20))
-def test_any_text_is_a_rate_above_zero_or_refused(text: str) -> None:
-    try:
-        rate_per_s = parse_rate_per_s(text)
-    except SpecError:
-        return
-    assert rate_per_s > 0
 
 
 def test_an_sla_says_what_it_asks() -> None:

@@ -42,9 +42,10 @@ def demo(
     from servefit.demo import fraud_model, fraud_payload
     from servefit.profiler.limits import LatencyThreshold
     from servefit.profiler.slot.holding import measuring_slot
+    from servefit.quantities import parse_duration_s
     from servefit.search.job import default_name
     from servefit.search.request import JobRequest
-    from servefit.search.sla import Sla, parse_duration_s
+    from servefit.search.sla import Sla
 
     request = JobRequest(
         name=default_name("demo"),

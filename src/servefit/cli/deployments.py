@@ -114,21 +114,20 @@ class Asked:
 
     def _of_model(self, *, quiet: bool) -> Deployable:
         from servefit.profiler.preparing import Deployment
+        from servefit.quantities import parse_delay_us
         from servefit.search.deploying import deployable_of_model
-        from servefit.search.sla import parse_duration_s
 
         if self.model is None:
             raise SpecError("job", None, "is missing", remedy="name a job, or a model with --model")
         if self.storage is not None:
             raise SpecError("storage", self.storage, "is where jobs are kept, and no job is named")
-        delay_s = None if self.batch_delay is None else parse_duration_s("batch_delay", self.batch_delay)
         deployment = Deployment(
             backend=self.backend,
             profile=self.profile,
             workers=1 if self.workers is None else self.workers,
             threads=1 if self.threads is None else self.threads,
             batch=1 if self.batch is None else self.batch,
-            batch_delay_us=0 if delay_s is None else max(1, round(1e6 * delay_s)),
+            batch_delay_us=0 if self.batch_delay is None else parse_delay_us("batch_delay", self.batch_delay),
             environment=_environment(self.env or (), self.secret_env or ()),
             secret_env=self.secret_env or (),
             target=self.target or "cpu",

@@ -103,8 +103,9 @@ def load(
     """
     from servefit.cli import loading_output
     from servefit.cli.phases import parse_traffic
+    from servefit.quantities import parse_duration_s, parse_rate_per_s
     from servefit.search.loading import load_endpoint
-    from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
+    from servefit.search.sla import Sla, parse_sla
 
     check_files(save, histogram)
     with job_progress(quiet=quiet) as progress:

@@ -70,7 +70,7 @@ JobArgument = Annotated[
 
 def parse_wait_s(wait: str | None, no_wait: bool) -> float | None:
     """What the two options come to, in seconds; None where neither is given. Raises SpecError."""
-    from servefit.search.sla import parse_duration_s
+    from servefit.quantities import parse_duration_s
 
     if wait is None:
         return 0.0 if no_wait else None

@@ -35,17 +35,12 @@ def parse_traffic(phases: Sequence[str], stairs: str | None) -> ClosedLoop | Non
 
 def _parse_phase(text: str) -> Phase:
     from servefit.profiler.traffic import Phase
-    from servefit.search.sla import parse_duration_s
+    from servefit.quantities import parse_duration_s, parse_rate_per_min
 
     fields = _fields("phase", text, _PHASE, ("users", "spawn", "duration"), needed=("duration",))
-    try:
-        users = int(fields.get("users", "0"))
-        spawn_per_minute = float(fields.get("spawn", "0").removesuffix("/min"))
-    except ValueError as error:
-        raise SpecError("phase", text, _PHASE) from error
     return Phase(
-        initial_users=users,
-        spawn_per_minute=spawn_per_minute,
+        initial_users=_count("phase", text, fields.get("users", "0"), _PHASE),
+        spawn_per_minute=parse_rate_per_min("phase", fields.get("spawn", "0")),
         duration_s=parse_duration_s("phase", fields["duration"]),
     )
 
@@ -53,7 +48,7 @@ def _parse_phase(text: str) -> Phase:
 def parse_stairs(text: str) -> ClosedLoop:
     """Parse ``--stairs``. Raises SpecError."""
     from servefit.profiler.traffic import ClosedLoop
-    from servefit.search.sla import parse_duration_s
+    from servefit.quantities import parse_duration_s
 
     names = ("steps", "users", "duration")
     fields = _fields("stairs", text, _STAIRS, names, needed=names)

@@ -139,11 +139,12 @@ def profile(
     from servefit.profiler.preparing import Deployment, check_there
     from servefit.profiler.profiling import DURATION_S, SEARCH_S, profile_deployment
     from servefit.profiler.slot.holding import measuring_slot
-    from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
+    from servefit.quantities import parse_delay_us, parse_duration_s, parse_rate_per_s
+    from servefit.search.sla import Sla, parse_sla
 
     rate_per_s = None if rate is None else parse_rate_per_s(rate)
     duration_s = None if duration is None else parse_duration_s("duration", duration)
-    delay_us = 0 if batch_delay is None else max(1, round(1e6 * parse_duration_s("batch_delay", batch_delay)))
+    delay_us = 0 if batch_delay is None else parse_delay_us("batch_delay", batch_delay)
     thresholds = Sla(thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))).thresholds
     traffic = parse_traffic(phase or (), stairs)
     wait_s = parse_wait_s(wait, no_wait)

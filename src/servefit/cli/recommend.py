@@ -119,6 +119,7 @@ def recommend(
     """
     from servefit.cli.job_output import run_and_print
     from servefit.cli.phases import parse_traffic
+    from servefit.quantities import parse_duration_s, parse_rate_per_s
     from servefit.search.config import read_config
     from servefit.search.job import default_name
     from servefit.search.job_config import JobConfig
@@ -131,7 +132,7 @@ def recommend(
         parse_goal,
         with_secrets,
     )
-    from servefit.search.sla import Sla, parse_duration_s, parse_rate_per_s, parse_sla
+    from servefit.search.sla import Sla, parse_sla
 
     asked = JobConfig() if config is None else read_config(config)
     model, payload = sources(asked, model, payload)

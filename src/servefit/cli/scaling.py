@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,13 +9,10 @@ import typer
 from servefit.cli.completion import job_names
 from servefit.cli.options import StorageOption
 from servefit.cli.output import Format, FormatOption, emit, say, warn
-from servefit.errors import SpecError
 from servefit.report.table import Table, cell_text
 
 if TYPE_CHECKING:
     from servefit.search.scaling import ScalingPlan
-
-_SHARE = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<percent>%)?")
 
 
 def scale(
@@ -41,12 +37,13 @@ def scale(
 
     Example: servefit scale fraud --rate 2000/s --headroom 30% --max-rate 6000/s
     """
+    from servefit.quantities import parse_rate_per_s, parse_share
     from servefit.search.running import load_job
     from servefit.search.scaling import scale as plan_for
 
-    rate_per_s, kept_free = _rate("rate", rate), _share("headroom", headroom)
-    min_rate_per_s = None if min_rate is None else _rate("min_rate", min_rate)
-    max_rate_per_s = None if max_rate is None else _rate("max_rate", max_rate)
+    rate_per_s, kept_free = parse_rate_per_s(rate), parse_share("headroom", headroom)
+    min_rate_per_s = None if min_rate is None else parse_rate_per_s(min_rate, field="min_rate")
+    max_rate_per_s = None if max_rate is None else parse_rate_per_s(max_rate, field="max_rate")
     name, slash, chosen = job.partition("/")
     plan = plan_for(
         load_job(name, storage=storage),
@@ -57,24 +54,6 @@ def scale(
         max_rate_per_s=max_rate_per_s,
     )
     _print_plan(plan, form)
-
-
-def _rate(field: str, text: str) -> float:
-    """Raises SpecError for ``field``."""
-    from servefit.search.sla import parse_rate_per_s
-
-    try:
-        return parse_rate_per_s(text)
-    except SpecError as error:
-        raise SpecError(field, text, error.problem, remedy=error.remedy) from error
-
-
-def _share(field: str, text: str) -> float:
-    """Parse "20%" or "0.2". Raises SpecError for ``field``."""
-    match = _SHARE.fullmatch(text.strip())
-    if match is None:
-        raise SpecError(field, text, "is not a share such as 20% or 0.2")
-    return float(match["number"]) / (100 if match["percent"] else 1)
 
 
 def _print_plan(plan: ScalingPlan, form: Format) -> None:

@@ -1,0 +1,189 @@
+"""Quantities as people type and read them: times, rates, shares, sizes, prices.
+
+Whatever is typed has its unit, on the command line as in job files: 10ms, 2m, 500/s. Only 0 needs none. Whatever is
+written has three significant digits, thousands apart, and the unit that fits. Programs are given plain numbers, under
+names that say the unit; this module is not for them.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from math import floor, isfinite, log10
+
+from servefit.errors import SpecError
+
+DIGITS = 3
+"""What a measured figure is worth, and what an eye takes in."""
+
+_ALL_DIGITS = 12
+"""Of a number that somebody gave: all that are not the noise of binary fractions."""
+
+_PLAIN = (1e-9, 1e15)
+"""Numbers outside of this have an exponent: nobody counts so many zeros."""
+
+_MOST_AS_PERCENT = 10.0
+
+_NUMBER = re.compile(r"[0-9.eE+-]+")
+_DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>us|µs|ms|s|m|min|h)?")
+_RATE = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(/\s*(?P<unit>us|µs|ms|s|m|min|h))?")
+_SHARE = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<percent>%)?")
+_SECONDS = {
+    "us": Decimal("1e-6"),
+    "µs": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "min": Decimal(60),
+    "h": Decimal(3600),
+}
+
+
+def parse_duration_s(field: str, text: str) -> float:
+    """Parse "100ms", "60s" or "2m" into seconds. Raises SpecError for ``field``."""
+    return _above_zero(field, text, _seconds(field, text))
+
+
+def parse_duration_ms(field: str, text: str) -> float:
+    """The same into milliseconds."""
+    return _above_zero(field, text, _seconds(field, text) * 1000)
+
+
+def parse_delay_us(field: str, text: str) -> int:
+    """The same into whole microseconds, one at least, or 0 for "0"."""
+    if text.strip() == "0":
+        return 0
+    return max(1, round(1_000_000 * parse_duration_s(field, text)))
+
+
+def parse_rate_per_s(text: str, *, field: str = "rate") -> float:
+    """Parse "500/s" or "30000/min" into a rate a second. Raises SpecError for ``field``."""
+    return _above_zero(field, text, _per_s(field, text))
+
+
+def parse_rate_per_min(field: str, text: str) -> float:
+    """Parse "2/min" into a rate a minute, which may be 0. Raises SpecError for ``field``."""
+    per_min = _finite(60 * _per_s(field, text))
+    if per_min is None or per_min < 0:
+        raise SpecError(field, text, "is not a rate such as 2/min or 0")
+    return per_min
+
+
+def parse_share(field: str, text: str) -> float:
+    """Parse "20%" or "0.2". Raises SpecError for ``field``."""
+    match = _SHARE.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(field, text, "is not a share such as 20% or 0.2")
+    return float(match["number"]) / (100 if match["percent"] else 1)
+
+
+def _seconds(field: str, text: str) -> Decimal:
+    match = _DURATION.fullmatch(text.strip())
+    number = None if match is None else _number(match["number"])
+    if match is None or number is None:
+        raise SpecError(field, text, "is not a duration such as 100ms, 60s or 2m")
+    if match["unit"] is None and number:
+        plain = text.strip()
+        raise SpecError(field, text, "has no unit", remedy=f"say {plain}ms, {plain}s or {plain}m")
+    return number * _SECONDS[match["unit"] or "s"]
+
+
+def _per_s(field: str, text: str) -> Decimal:
+    match = _RATE.fullmatch(text.strip())
+    number = None if match is None else _number(match["number"])
+    if match is None or number is None:
+        raise SpecError(field, text, "is not a rate such as 500/s or 30000/min")
+    if match["unit"] is None and number:
+        plain = text.strip()
+        raise SpecError(field, text, "has no unit", remedy=f"say {plain}/s or {plain}/min")
+    return number / _SECONDS[match["unit"] or "s"]
+
+
+def _number(text: str) -> Decimal | None:
+    """A number that a float can hold."""
+    try:
+        number = Decimal(text)
+    except ArithmeticError:
+        return None
+    return None if _finite(number) is None else number
+
+
+def _finite(number: Decimal) -> float | None:
+    value = float(number)
+    return value if isfinite(value) else None
+
+
+def _above_zero(field: str, text: str, number: Decimal) -> float:
+    value = _finite(number)
+    if value is None or not value > 0:
+        raise SpecError(field, text, "is not above zero")
+    return value
+
+
+def number_text(value: float, *, digits: int = DIGITS) -> str:
+    """A whole number in full, any other with ``digits`` significant digits: 1,029 and 0.0593."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value == 0 or not isfinite(value):
+        return f"{value:g}"
+    if not _PLAIN[0] <= abs(value) < _PLAIN[1]:
+        return f"{value:.{digits}g}"
+    decimals = digits - 1 - floor(log10(abs(value)))
+    text = f"{round(value, decimals):,.{max(0, decimals)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def given_text(value: float) -> str:
+    """A number that somebody gave, with the digits that it was given with."""
+    return number_text(value if isinstance(value, int) else float(value), digits=_ALL_DIGITS)
+
+
+def duration_text(seconds: float, *, digits: int = DIGITS) -> str:
+    """A time in the unit that fits: 59.3 us, 10 ms, 1.5 s."""
+    for unit, per_s in (("us", 1e6), ("ms", 1e3)):
+        # Rounded first: 999.9 us are 1 ms.
+        if abs(float(f"{seconds * per_s:.{digits}g}")) < 1000:
+            return f"{number_text(float(seconds * per_s), digits=digits)} {unit}" if seconds else "0 s"
+    return f"{number_text(float(seconds), digits=digits)} s"
+
+
+def given_duration_text(seconds: float) -> str:
+    """A time that somebody gave, with the digits that it was given with."""
+    return duration_text(seconds, digits=_ALL_DIGITS)
+
+
+def span_text(seconds: float) -> str:
+    """How long something goes on, in whole seconds: 12 s, 3 min 20 s and 1 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def percent_text(share: float) -> str:
+    """A share of 1: 7.5 %."""
+    return f"{number_text(100.0 * share)} %"
+
+
+def share_text(share: float, of: str) -> str:
+    """How much of something that is: 6 % of the limit, or 5,120 times the limit."""
+    if share > _MOST_AS_PERCENT:
+        return f"{number_text(float(share))} times {of}"
+    return f"{percent_text(share)} of {of}"
+
+
+def size_text(size_bytes: float) -> str:
+    """Memory: 250 MiB, 7.45 GiB."""
+    mib = size_bytes / 2**20
+    return f"{number_text(mib / 1024)} GiB" if mib >= 1000 else f"{number_text(mib)} MiB"
+
+
+def dollars_text(dollars: float) -> str:
+    """A price, to the cent at least: $0.115, $12.35, $1,240.00."""
+    cents = f"{dollars:,.2f}"
+    precise = number_text(float(dollars))
+    return f"${precise if abs(dollars) < 1 and len(precise) > len(cents) else cents}"
