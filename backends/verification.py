@@ -23,6 +23,7 @@ from servefit.backends.registry import backend as find_backend
 from servefit.backends.rows import parity_rows
 from servefit.errors import CompileFailed, OutOfMemory, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
+from servefit.quantities import size_text
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -93,7 +94,7 @@ def in_child(
     except WorkerCrashed as error:
         raise CompileFailed(backend, error.reason, stderr=error.stderr) from error
     except OutOfMemory as error:
-        bound = "" if error.limit_bytes is None else f" (it may use {error.limit_bytes / 2**30:.3g} GiB)"
+        bound = "" if error.limit_bytes is None else f" (it may use {size_text(error.limit_bytes)})"
         raise CompileFailed(backend, f"{error.message}{bound}") from error
     except TimedOut as error:
         raise CompileFailed(backend, error.message) from error

@@ -14,6 +14,7 @@ from servefit.profiler.preparing import Deployment, Prepared, check_there, model
 from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
+from servefit.quantities import span_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,7 +122,10 @@ def _traffic(rate: float | None, users: int | None, budget_s: float, seed: int) 
     needed_s = LEAST_MEASUREMENTS * _ENOUGH / rate
     if needed_s > budget_s:
         raise SpecError(
-            "rate", rate, f"takes {needed_s:.0f} s to compare at", remedy="ask for a higher rate, or give it that time"
+            "rate",
+            rate,
+            f"takes {span_text(needed_s)} to compare at",
+            remedy="ask for a higher rate, or give it that time",
         )
     return replace(traffic, duration_s=_ENOUGH / rate)
 

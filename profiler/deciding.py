@@ -61,9 +61,9 @@ class Decision:
         if self.verdict == "INVALID":
             return "; ".join(problem.reason for problem in self.problems)
         if self.verdict == "SATURATED":
-            return f"saturated: {self.run.backlog} of {self.run.offered} requests were waiting when the run ended"
+            return f"saturated: {self.run.backlog:,} of {self.run.offered:,} requests were waiting when the run ended"
         if self.verdict == "UNDECIDED":
-            return f"{max(one.samples for one in self.evidence)} requests did not suffice to decide"
+            return f"{max(one.samples for one in self.evidence):,} requests did not suffice to decide"
         return None
 
 

@@ -27,6 +27,7 @@ from servefit.profiler.rate_fit import (
     settled,
 )
 from servefit.profiler.sequential import ALPHA, GROWTH_SEEN, SequentialTest, Verdict, autocorrelation_time, together
+from servefit.quantities import number_text, percent_text
 
 if TYPE_CHECKING:
     from servefit.profiler.limits import LatencyThreshold
@@ -195,7 +196,7 @@ class _Search:
             if verdict == "INVALID":
                 continue
             if rate == floor and verdict in ("FAIL", "SATURATED"):
-                return f"the SLA is not met even at {rate:.4g} requests/s, {_FLOOR:.0%} of capacity"
+                return f"the SLA is not met even at {number_text(rate)} requests/s, {percent_text(_FLOOR)} of capacity"
             if verdict == "SATURATED" and rate < self._capacity() and not repeated:
                 repeated = True
                 continue
@@ -207,7 +208,7 @@ class _Search:
             rate, share = float(np.clip(aim * jitter, floor, ceiling)), _NEXT_SHARE
         if self._any_served():
             return None
-        return f"the budget ended before a run did: one at {rate:.4g} requests/s takes {requests} requests"
+        return f"the budget ended before a run did: one at {number_text(rate)} requests/s takes {requests:,} requests"
 
     def confirm(self) -> str:
         """Test rates below the root; the highest that passes is the answer. Says how that ended.
@@ -236,7 +237,7 @@ class _Search:
                 highest = STEP * rate
         if not passed and self._root() <= _FLOOR * self._saturation_per_s:
             lowest = min(one.rate_per_s for one in self._tried)
-            return f"the SLA is not met at {lowest:.4g} requests/s, the lowest rate that was tried"
+            return f"the SLA is not met at {number_text(lowest)} requests/s, the lowest rate that was tried"
         return "confirmed" if passed else "the budget was spent before a rate was confirmed"
 
     def result(self, ended: str) -> HighestRate:
@@ -245,7 +246,7 @@ class _Search:
             root, interval = self._root(), self._interval()
         rate = self._confirmed() or self._passed_below(interval)
         if rate is not None and ended != "confirmed":
-            ended = f"{ended}; {rate:.4g} requests/s passed on the way"
+            ended = f"{ended}; {number_text(rate)} requests/s passed on the way"
         return HighestRate(
             rate_per_s=rate,
             root_per_s=root,

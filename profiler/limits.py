@@ -31,5 +31,10 @@ class LatencyThreshold:
     def limit_ns(self) -> float:
         return self.limit_ms * NS_PER_MS
 
+    @property
+    def limit_text(self) -> str:
+        """The limit as a person reads it: 10 ms."""
+        return given_duration_text(self.limit_ms / 1000)
+
     def __str__(self) -> str:
-        return f"{self.percentile} <= {given_duration_text(self.limit_ms / 1000)}"
+        return f"{self.percentile} <= {self.limit_text}"

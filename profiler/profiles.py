@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 from servefit.profiler.types import InstanceProfile
+from servefit.quantities import size_text
 from servefit.state import state_folder
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def why_not_measurable(profile: InstanceProfile, host: Host) -> str | None:
     if profile.vcpus > host.logical_cpus:
         return f"needs {profile.vcpus} vCPUs, this host has {host.logical_cpus}"
     if profile.memory_bytes * (1 - HIDDEN_MEMORY) > host.memory_bytes:
-        return f"needs {profile.memory_bytes / GIB:.4g} GiB of memory, this host has {host.memory_bytes / GIB:.4g}"
+        return f"needs {size_text(profile.memory_bytes)} of memory, this host has {size_text(host.memory_bytes)}"
     if profile.gpus == 0:
         return None
     model = profile.gpu_model or "NVIDIA"

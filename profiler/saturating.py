@@ -96,7 +96,7 @@ def try_users(driver: Driver, *, budget_s: float) -> TriedUsers:
         if failed > MOST_FAILED * level.samples:
             # Those before did better, by what was asked of them.
             users_served = _fewest(levels or [level])
-            reason = f"{failed} of {level.samples} requests failed with {users} users"
+            reason = f"{failed:,} of {level.samples:,} requests failed with {users} users"
             return TriedUsers(levels=(*levels, level), users=users_served, ended=reason)
         best = max((one.throughput_per_s for one in levels), default=0.0)
         flat = flat + 1 if level.throughput_per_s < (1 + LEAST_GROWTH) * best else 0

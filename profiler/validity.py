@@ -18,6 +18,7 @@ import numpy as np
 from servefit.profiler.steps import users_of
 from servefit.profiler.summary import NS_PER_MS, samples_needed
 from servefit.profiler.traffic import ClosedLoop
+from servefit.quantities import ms_text, number_text, percent_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,8 +156,8 @@ def _schedule_lag(
     against = "the SLA's limit" if limit_ms is not None else "the p95 response time"
     return Problem(
         kind="schedule lag",
-        reason=f"requests were {begun} late: p99 of the schedule lag is {p99_ms:.3g} ms, "
-        f"{100 * p99_ms / against_ms:.0f} % of {against}, {100 * _MOST_LAG:.0f} % are allowed",
+        reason=f"requests were {begun} late: p99 of the schedule lag is {ms_text(p99_ms)}, "
+        f"{share_text(p99_ms / against_ms, against)}, {percent_text(_MOST_LAG)} are allowed",
         remedy="stop what else runs here; servefit host says what that is",
     )
 
@@ -183,8 +184,8 @@ def _competing_load(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[in
         if competing_ns - _TICK_NS * len(cpus) > allowed * seen_ns:
             return Problem(
                 kind="competing load",
-                reason=f"other processes used {100 * competing_ns / seen_ns:.0f} % of a CPU within the envelope of "
-                f"{len(cpus)}, {100 * allowed:.0f} % are allowed",
+                reason=f"other processes used {share_text(competing_ns / seen_ns, 'a CPU')} within the envelope of "
+                f"{len(cpus)}, {percent_text(allowed)} are allowed",
                 remedy="stop them; servefit host names them",
             )
     delay_ns = _total_ns(points, lambda point: point.run_queue_percent)
@@ -195,8 +196,8 @@ def _competing_load(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[in
     if delay_ns - own_ns > _MOST_DELAY * threads * seen_ns:
         return Problem(
             kind="competing load",
-            reason=f"threads waited for a CPU for {100 * delay_ns / (threads * seen_ns):.0f} % of the time, although "
-            f"there are no more of them than CPUs; {100 * _MOST_DELAY:.0f} % are allowed",
+            reason=f"threads waited for a CPU for {percent_text(delay_ns / (threads * seen_ns))} of the time, "
+            f"although there are no more of them than CPUs; {percent_text(_MOST_DELAY)} are allowed",
             remedy="stop what else runs here; servefit host names it",
         )
     return None
@@ -208,8 +209,8 @@ def _steal(points: tuple[TelemetryPoint, ...]) -> Problem | None:
         return None
     return Problem(
         kind="steal",
-        reason=f"the hypervisor took {100 * stolen_ns / _seen_ns(points):.1f} % of the CPU time, "
-        f"{100 * _MOST_STEAL:.0f} % are allowed",
+        reason=f"the hypervisor took {percent_text(stolen_ns / _seen_ns(points))} of the CPU time, "
+        f"{percent_text(_MOST_STEAL)} are allowed",
         remedy="measure on a machine, or at a time, without neighbours",
     )
 
@@ -218,7 +219,7 @@ def _throttling(points: tuple[TelemetryPoint, ...]) -> Problem | None:
     if throttled_ns := _total_ns(points, lambda point: point.throttled_percent):
         return Problem(
             kind="throttling",
-            reason=f"a CPU quota held this process's control group back for {throttled_ns / NS_PER_MS:.0f} ms",
+            reason=f"a CPU quota held this process's control group back for {ms_text(throttled_ns / NS_PER_MS)}",
             remedy="measure where no quota applies (docker run --cpuset-cpus in place of --cpus)",
         )
     if throttles := sum(point.thermal_throttles or 0 for point in points):
@@ -250,7 +251,7 @@ def _outside(
         return None
     return Problem(
         kind="outside the envelope",
-        reason=f"the workers used {used_ns / _seen_ns(points):.2f} CPUs in an envelope of {len(cpus)}",
+        reason=f"the workers used {number_text(used_ns / _seen_ns(points))} CPUs in an envelope of {len(cpus)}",
         remedy="measure where servefit can make control groups; servefit host says what is missing",
     )
 
@@ -282,7 +283,7 @@ def _littles_law(run: Run) -> Problem | None:
         return None
     return Problem(
         kind="Little's law",
-        reason=f"{users} users, but throughput x mean response time is {counted:.4g}: requests were lost",
+        reason=f"{users} users, but throughput x mean response time is {number_text(counted)}: requests were lost",
         remedy="report this: the driver is at fault, or the clock of this machine is",
     )
 
@@ -302,8 +303,8 @@ def _client_saturated(run: Run) -> Problem | None:
         return None
     return Problem(
         kind="client saturated",
-        reason=f"the load client used {run.client.cpu_percent:.0f} % of its CPU, {_MOST_CLIENT_PERCENT:.0f} % are "
-        "allowed: the server may be able to do more",
+        reason=f"the load client used {number_text(run.client.cpu_percent)} % of its CPU, "
+        f"{number_text(_MOST_CLIENT_PERCENT)} % are allowed: the server may be able to do more",
         remedy="leave more CPUs to the client, or measure in process",
     )
 
@@ -318,7 +319,7 @@ def _client_behind(run: Run) -> Problem | None:
         return None
     return Problem(
         kind="client behind",
-        reason=f"the load client sent {sent} of {run.offered} requests that were due, and was busy for "
-        f"{run.client.cpu_percent:.0f} % of the time",
+        reason=f"the load client sent {sent:,} of {run.offered:,} requests that were due, and was busy for "
+        f"{number_text(run.client.cpu_percent or 0.0)} % of the time",
         remedy="leave more CPUs to the client, or ask for a lower rate",
     )

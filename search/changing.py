@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING
 
+from servefit.quantities import given_text, ms_text, number_text
 from servefit.search.instance_rate import Simulation
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ def changes(best: Recommendation, service: ServiceTimes | None, request: JobRequ
     if not rate_per_s:
         return (*found, _other_model(simulation.service, sla.thresholds))
     if sla.rate_per_s is None:
-        users = f"fewer users: the limits hold up to about {rate_per_s:.3g} requests/s on an instance (estimated)"
+        users = (
+            f"fewer users: the limits hold up to about {number_text(rate_per_s)} requests/s on an instance (estimated)"
+        )
         return (*found, users)
     if rate_per_s < sla.rate_per_s / trial.instance_count:
         shared = (
-            f"at most {rate_per_s:.3g} requests/s on each instance, which is {ceil(sla.rate_per_s / rate_per_s)} "
-            f"instances for {sla.rate_per_s:g} requests/s (estimated)"
+            f"at most {number_text(rate_per_s)} requests/s on each instance, which is "
+            f"{ceil(sla.rate_per_s / rate_per_s):,} instances for {given_text(sla.rate_per_s)} requests/s (estimated)"
         )
         return (*found, shared)
     return found
@@ -49,7 +52,7 @@ def _other_limits(trial: Trial, thresholds: tuple[LatencyThreshold, ...]) -> tup
     if trial.judged.saturated:
         return ()
     broken = [
-        f"{_rounded_up(value_ms)} ms on {one.percentile} instead of {one.limit_ms:g} ms"
+        f"{ms_text(_rounded_up(value_ms))} on {one.percentile} instead of {one.limit_text}"
         for one in thresholds
         if (value_ms := trial.judged.latency_ms.get(one.percentile)) is not None and value_ms > one.limit_ms
     ]
@@ -65,8 +68,8 @@ def _other_model(service: ServiceTimes, thresholds: tuple[LatencyThreshold, ...]
     return "a faster model or another batching: with this batching no rate keeps the limits (estimated)"
 
 
-def _rounded_up(value_ms: float) -> str:
+def _rounded_up(value_ms: float) -> float:
     """To two digits, upwards: a limit that was kept."""
     step = 10.0 ** (floor(log10(value_ms)) - 1)
     # 1.1 / 0.1 is a little more than 11.
-    return f"{ceil(value_ms / step - 1e-9) * step:g}"
+    return ceil(value_ms / step - 1e-9) * step

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from servefit.quantities import given_duration_text
 from servefit.search.job import check_unchanged, name_after
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def shape(configuration: Configuration) -> str:
     if one.max_batch > 1:
         said += f", up to {one.max_batch} requests a call"
     if one.batch_delay_us:
-        said += f" that wait up to {one.batch_delay_us / 1000:g} ms for each other"
+        said += f" that wait up to {given_duration_text(one.batch_delay_us / 1e6)} for each other"
     return said
 
 

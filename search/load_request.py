@@ -12,6 +12,7 @@ from servefit.profiler.saturating import BUDGET_S, check_budget
 from servefit.profiler.sequential import GROWTH_SEEN
 from servefit.profiler.stopping import StoppingConditions
 from servefit.profiler.traffic import ClosedLoop, OpenLoop
+from servefit.quantities import given_duration_text
 from servefit.search.sla import Sla
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class LoadRequest:
         if self.phases is not None:
             self.stopping()
             if self.duration_s is not None and self.duration_s < self.phases.duration_s:
-                problem = f"is less than the {self.phases.duration_s:g} s of the phases"
+                problem = f"is less than the {given_duration_text(self.phases.duration_s)} of the phases"
                 raise SpecError("duration", self.duration_s, problem, remedy="give more time, or shorter phases")
         if self.users is not None:
             self.constant_users(self.users)

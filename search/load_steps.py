@@ -11,6 +11,7 @@ from servefit.profiler.deciding import LEAST_SEARCH_S, find_highest_rate, neares
 from servefit.profiler.saturating import MOST_FAILED, find_saturation, try_users
 from servefit.profiler.steps import steps_of
 from servefit.profiler.summary import summarize
+from servefit.quantities import given_text
 from servefit.search.sla import Sla
 from servefit.search.testing import best_plateau
 from servefit.search.verdict import judge
@@ -149,13 +150,13 @@ def _highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -
 def _at_rate(driver: EndpointDriver, request: LoadRequest, before: Found | None, progress: Progress) -> Found:
     """The load at a rate, after whatever came before it."""
     loop, thresholds = request.open_loop(), request.sla.thresholds
-    progress.stage(f"{loop.rate_per_s:g} requests/s")
+    progress.stage(f"{given_text(loop.rate_per_s)} requests/s")
     decision = run_until_decided(driver, loop, thresholds, allow_noise=request.allow_noise)
     summary = summarize(decision.run, percentiles=[one.percentile for one in thresholds])
     verdict: Verdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
     reason = decision.reason
     if not thresholds and summary.failed > MOST_FAILED * summary.samples:
-        verdict, reason = "FAIL", f"{summary.failed} of {summary.samples} requests failed"
+        verdict, reason = "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"
     found = Found(
         runs=(decision.run,),
         summary=summary,

@@ -222,7 +222,7 @@ def _warnings(aimed: Aim, placement: Placement, found: Found, problems: Sequence
     if aimed.synthetic:
         lines.append("synthetic payload: rows are random numbers, not your traffic; give one with --payload")
     if aimed.truncated_from is not None:
-        lines.append(f"the first {len(aimed.rows)} of {aimed.truncated_from} rows of the payload are used")
+        lines.append(f"the first {len(aimed.rows):,} of {aimed.truncated_from:,} rows of the payload are used")
     lines += unused_warning(aimed.payload, aimed.unused_columns)
     if placement.caution is not None:
         lines.append(placement.caution)

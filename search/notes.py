@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
-from servefit.profiler.profiles import GIB
+from servefit.quantities import size_text
 from servefit.search.standing import standings
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _warnings(
     if payload.synthetic:
         yield "synthetic payload: rows were drawn from the model, not from your traffic; give one with --payload"
     if payload.truncated_from is not None:
-        yield f"the first {payload.rows} of {payload.truncated_from} rows of the payload are used"
+        yield f"the first {payload.rows:,} of {payload.truncated_from:,} rows of the payload are used"
     yield from unused_warning(payload.source, payload.unused_columns)
     if any(trial.measurement.containment == "uncontained" for trial in trials):
         yield (
@@ -62,7 +62,7 @@ def _warnings(
     for profile, least_bytes in _too_small(space, trials):
         yield (
             f"{profile.name} is not recommended: all that was measured for it took more than its "
-            f"{profile.memory_bytes / GIB:.3g} GiB of memory, {least_bytes / GIB:.3g} GiB at least"
+            f"{size_text(profile.memory_bytes)} of memory, {size_text(least_bytes)} at least"
         )
     if trials and sla.thresholds and sla.rate_per_s is None:
         yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
@@ -88,8 +88,9 @@ def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[
             yield f"over HTTP {sla} {'is not met' if endpoint.verdict == 'FAIL' else 'may not be met'}{because}"
         elif endpoint.instance_count > trial.instance_count:
             yield (
-                f"over HTTP it takes {endpoint.instance_count} instances where the model alone takes "
-                f"{trial.instance_count}: an instance answers {60 * endpoint.capacity.throughput_per_s:,.0f} a minute"
+                f"over HTTP it takes {endpoint.instance_count:,} instances where the model alone takes "
+                f"{trial.instance_count:,}: an instance answers "
+                f"{round(60 * endpoint.capacity.throughput_per_s):,} a minute"
             )
         for kind, count in endpoint.judged.errors.items():
             yield f"{count} requests failed over HTTP: {kind}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 from servefit.profiler.summary import rank_of
+from servefit.quantities import given_text
 from servefit.search.instance_rate import InstanceRate, Simulation, instance_rate
 from servefit.search.job import job_folder
 from servefit.search.latency_curve import CurvePoint, MeasuredCurve, rate_of_an_instance
@@ -159,11 +160,17 @@ def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max
     if not 0 <= headroom < 1:
         raise SpecError("headroom", headroom, "is not a part of an instance", remedy="say 20%, or 0.2")
     if min_rate_per_s is not None and max_rate_per_s is not None and min_rate_per_s > max_rate_per_s:
-        raise SpecError("min_rate", min_rate_per_s, f"is above the highest rate, {max_rate_per_s:g} requests/s")
+        raise SpecError(
+            "min_rate", min_rate_per_s, f"is above the highest rate, {given_text(max_rate_per_s)} requests/s"
+        )
     if min_rate_per_s is not None and min_rate_per_s > rate_per_s:
-        raise SpecError("min_rate", min_rate_per_s, f"is above the rate to plan for, {rate_per_s:g} requests/s")
+        raise SpecError(
+            "min_rate", min_rate_per_s, f"is above the rate to plan for, {given_text(rate_per_s)} requests/s"
+        )
     if max_rate_per_s is not None and max_rate_per_s < rate_per_s:
-        raise SpecError("max_rate", max_rate_per_s, f"is below the rate to plan for, {rate_per_s:g} requests/s")
+        raise SpecError(
+            "max_rate", max_rate_per_s, f"is below the rate to plan for, {given_text(rate_per_s)} requests/s"
+        )
 
 
 def _chosen(job: RecommendationJob, recommendation_id: str | None) -> Recommendation:

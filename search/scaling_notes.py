@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from servefit.quantities import duration_text, number_text
+
 if TYPE_CHECKING:
     from servefit.search.instance_rate import Simulation
     from servefit.search.job import RecommendationJob
@@ -41,8 +43,8 @@ def scaling_notes(
             "--max-rate says what you expect at most"
         )
     yield (
-        f"the scale-out cooldown is a minute of the metric and the {trial.measurement.load_s:.2g} s that a worker was "
-        "measured to load in; add what your instances take to start"
+        f"the scale-out cooldown is a minute of the metric and the {duration_text(trial.measurement.load_s)} that a "
+        "worker was measured to load in; add what your instances take to start"
     )
     if plan.recommendation.profile.price_source is not None:
         yield (
@@ -73,9 +75,11 @@ def _evidence(
         yield "the simulation rests on the calls of the load test, since the job timed none alone"
     if simulated_per_s is not None and plan.rate.basis == "measured":
         yield (
-            f"the simulation expects the limits to hold up to {simulated_per_s:.4g} requests/s on an instance; "
-            "what was measured at a rate is believed"
+            f"the simulation expects the limits to hold up to {number_text(simulated_per_s)} requests/s on an "
+            "instance; what was measured at a rate is believed"
         )
     if limited and plan.rate.highest_per_s > curve.passed_per_s:
-        known = f"above {curve.passed_per_s:.4g} requests/s on an instance" if curve.passed_per_s else "at a rate"
+        known = (
+            f"above {number_text(curve.passed_per_s)} requests/s on an instance" if curve.passed_per_s else "at a rate"
+        )
         yield f"no PASS was measured {known}: confirm the target with servefit profile --rate and --sla"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.quantities import ms_interval_text, ms_text, number_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -59,10 +61,10 @@ def judge(
 
 def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evidence) -> Judgement:
     value = summary.latency_ms[threshold.percentile]
-    reason = f"{evidence.violations} of {evidence.samples} requests took longer than {threshold.limit_ms:g} ms"
+    reason = f"{evidence.violations:,} of {evidence.samples:,} requests took longer than {threshold.limit_text}"
     violation = 1.0 if evidence.verdict == "FAIL" else 0.0
     if value is not None:
-        reason = f"{threshold.percentile} is {value:.3g} ms, limit {threshold.limit_ms:g} ms: {reason}"
+        reason = f"{threshold.percentile} is {ms_text(value)}, limit {threshold.limit_text}: {reason}"
         violation = value / threshold.limit_ms - 1
     if evidence.verdict == "PASS":
         violation = min(violation, 0.0)
@@ -76,16 +78,16 @@ def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evi
 def _judge_interval(threshold: LatencyThreshold, summary: Summary) -> Judgement:
     value = summary.latency_ms[threshold.percentile]
     if value is None:
-        reason = f"{summary.samples} samples are too few for {threshold.percentile}"
+        reason = f"{summary.samples:,} samples are too few for {threshold.percentile}"
         return Judgement(verdict="UNDECIDED", reason=reason, violation=0.0)
     violation = value / threshold.limit_ms - 1
     if threshold.percentile not in summary.latency_ms_ci95:
-        reason = f"{summary.samples} samples are too few to say how certain {threshold.percentile} is"
+        reason = f"{summary.samples:,} samples are too few to say how certain {threshold.percentile} is"
         return Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
     low, high = summary.latency_ms_ci95[threshold.percentile]
     if high <= threshold.limit_ms:
         return Judgement(verdict="PASS", reason=None, violation=violation)
-    measured = f"{threshold.percentile} is {value:.3g} ms ({low:.3g} to {high:.3g}), limit {threshold.limit_ms:g} ms"
+    measured = f"{threshold.percentile} is {ms_interval_text(value, low, high)}, limit {threshold.limit_text}"
     return Judgement(verdict="FAIL" if low > threshold.limit_ms else "UNDECIDED", reason=measured, violation=violation)
 
 
@@ -94,6 +96,8 @@ def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) 
         return Judgement(verdict="FAIL", reason="not one request was answered while it was measured", violation=1.0)
     violation = asked_per_s / capacity.throughput_per_s - 1 if capacity.throughput_per_s else 1.0
     if at_rate.saturated:
-        reason = f"saturated: {at_rate.throughput_per_s:.4g} of {asked_per_s:.4g} requests/s were answered"
+        reason = (
+            f"saturated: {number_text(at_rate.throughput_per_s)} of {number_text(asked_per_s)} requests/s were answered"
+        )
         return Judgement(verdict="FAIL", reason=reason, violation=max(violation, 0.01))
     return Judgement(verdict="PASS", reason=None, violation=min(violation, 0.0))

@@ -24,6 +24,7 @@ from servefit.backends.secret import revealed
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
 from servefit.isolation import death, end_process_group
 from servefit.profiler.driving.output import CapturedOutput
+from servefit.quantities import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -179,6 +180,6 @@ def death_within(envelope: Envelope, status: int, printed: str, *, called: str) 
     if limit is None:
         return OutOfMemory("killed with SIGKILL, while the kernel killed for memory: most likely one of its victims")
     return OutOfMemory(
-        f"killed by the kernel: the {called}s need more memory than the {limit / 2**20:,.0f} MiB of the profile",
+        f"killed by the kernel: the {called}s need more memory than the {size_text(limit)} of the profile",
         limit_bytes=limit,
     )

@@ -16,6 +16,7 @@ from servefit.profiler.envelope.scope import open_scope
 from servefit.profiler.envelope.types import Envelope
 from servefit.profiler.envelope.version_1 import open_version_1
 from servefit.profiler.envelope.version_2 import open_version_2
+from servefit.quantities import size_text
 
 if TYPE_CHECKING:
     from servefit.profiler.types import EnvelopeMethod
@@ -69,7 +70,7 @@ def open_envelope(
         else:
             raise SpecError.unknown("envelope", str(method), [name for name, _ in _BEST_FIRST])
         limit = envelope.memory_limit_bytes
-        memory = "without a limit" if limit is None else f"of {limit / 2**20:,.0f} MiB"
+        memory = "without a limit" if limit is None else f"of {size_text(limit)}"
         _log.info("envelope by %s: CPUs %s, memory %s", envelope.method, ",".join(map(str, envelope.cpus)), memory)
         yield envelope
 

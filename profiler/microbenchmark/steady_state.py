@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from servefit.quantities import percent_text
+
 LEAST_VALUES = 20
 _MSER_BATCH = 5
 _LEAST_BATCHES_LEFT = 8
@@ -66,7 +68,7 @@ def _change(series: np.ndarray) -> str | None:
     largest = float(changes[np.argmax(np.abs(changes))])
     if abs(largest) <= max(_LARGEST_CHANGE * first[1], by_chance):
         return None
-    return f"is {100 * abs(largest) / first[1]:.0f} % {'slower' if largest > 0 else 'faster'} than"
+    return f"is {percent_text(abs(largest) / first[1])} {'slower' if largest > 0 else 'faster'} than"
 
 
 def _fenced(series: np.ndarray) -> np.ndarray:

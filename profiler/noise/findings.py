@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.quantities import given_text, number_text, percent_text, share_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,7 +43,7 @@ def _findings(
     if cpu_quota is not None:
         yield Finding(
             subject="CPU quota",
-            warning=f"a quota of {cpu_quota:g} CPUs stalls whatever has used it up",
+            warning=f"a quota of {given_text(cpu_quota)} CPUs stalls whatever has used it up",
             remedy="run where CPUs are given whole (docker run --cpuset-cpus in place of --cpus)",
         )
     if activity is not None:
@@ -51,30 +53,30 @@ def _findings(
         yield Finding(
             subject="A/A run",
             warning=f"the same work timed twice differed so much that nothing below "
-            f"{100 * floor.resolvable:.0f} % can be told from noise",
+            f"{percent_text(floor.resolvable)} can be told from noise",
             remedy="see to the findings above, or measure for longer",
         )
 
 
 def _of_activity(activity: Activity) -> Iterator[Finding]:
     if (activity.foreign_percent or 0) > _MOST_FOREIGN_PERCENT * activity.cpus:
-        who = ", ".join(f"{one.name} ({one.pid}) {one.cpu_percent:.0f} %" for one in activity.competitors)
+        who = ", ".join(f"{one.name} ({one.pid}) {number_text(one.cpu_percent)} %" for one in activity.competitors)
         yield Finding(
             subject="competing load",
-            warning=f"other processes use {activity.foreign_percent:.0f} % of a CPU: "
+            warning=f"other processes use {share_text((activity.foreign_percent or 0) / 100, 'a CPU')}: "
             f"{who or 'none that can be seen from here'}",
             remedy="stop them while you measure",
         )
     if (activity.steal_percent or 0) > _MOST_STEAL_PERCENT:
         yield Finding(
             subject="steal",
-            warning=f"the hypervisor takes {activity.steal_percent:.1f} % of the CPU time",
+            warning=f"the hypervisor takes {number_text(activity.steal_percent or 0.0)} % of the CPU time",
             remedy="measure on a machine, or at a time, without neighbours",
         )
     if (activity.memory_pressure_percent or 0) > _MOST_MEMORY_PRESSURE_PERCENT:
         yield Finding(
             subject="memory pressure",
-            warning=f"tasks wait for memory {activity.memory_pressure_percent:.0f} % of the time",
+            warning=f"tasks wait for memory {number_text(activity.memory_pressure_percent or 0.0)} % of the time",
             remedy="stop what uses so much of it",
         )
     if activity.thermal_throttles:

@@ -129,7 +129,8 @@ def number_text(value: float, *, digits: int = DIGITS) -> str:
     if not _PLAIN[0] <= abs(value) < _PLAIN[1]:
         return f"{value:.{digits}g}"
     decimals = digits - 1 - floor(log10(abs(value)))
-    text = f"{round(value, decimals):,.{max(0, decimals)}f}"
+    # numpy's own numbers are rounded in another way.
+    text = f"{round(float(value), decimals):,.{max(0, decimals)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -145,6 +146,16 @@ def duration_text(seconds: float, *, digits: int = DIGITS) -> str:
         if abs(float(f"{seconds * per_s:.{digits}g}")) < 1000:
             return f"{number_text(float(seconds * per_s), digits=digits)} {unit}" if seconds else "0 s"
     return f"{number_text(float(seconds), digits=digits)} s"
+
+
+def ms_text(value_ms: float) -> str:
+    """A time that is in milliseconds."""
+    return duration_text(value_ms / 1000)
+
+
+def ms_interval_text(value_ms: float, low_ms: float, high_ms: float) -> str:
+    """A time in milliseconds with its interval: 59.3 us (51 us to 70 us)."""
+    return f"{ms_text(value_ms)} ({ms_text(low_ms)} to {ms_text(high_ms)})"
 
 
 def given_duration_text(seconds: float) -> str:

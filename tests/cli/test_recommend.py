@@ -107,7 +107,7 @@ def test_an_sla_that_nothing_meets_ends_with_status_3_and_the_nearest_answer(
     assert ended.status == 3, ended.stderr
     best = ended.document["recommendations"][0]
     assert best["verdict"] == "FAIL"
-    assert "limit 0.0001 ms" in best["reason"]
+    assert "limit 0.1 us" in best["reason"]
 
 
 def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servefit, sources: Sources, hog: Hog) -> None:

@@ -102,7 +102,7 @@ def test_an_sla_shorter_than_the_service_time_is_given_up_at_once() -> None:
     queue = SimulatedQueue(exponential=False)
     found = find(queue, p95_within(0.9))
     assert found.rate_per_s is None
-    assert found.ended == "the SLA is not met even at 50 requests/s, 5% of capacity"
+    assert found.ended == "the SLA is not met even at 50 requests/s, 5 % of capacity"
     assert found.requests < 24_000 / 8
     assert len(queue.rates) == 2
 

@@ -96,7 +96,9 @@ def test_why_a_profile_is_not_measurable_is_said_in_numbers(make_host: MakeHost)
     assert why_not_measurable(find_profile("ml.m5.12xlarge", host), host) == "needs 48 vCPUs, this host has 2"
     assert why_not_measurable(find_profile("ml.m5.large", host), host) is None
     small = make_host(cpus=8, memory_gib=6)
-    assert why_not_measurable(find_profile("ml.m5.xlarge", small), small) == ("needs 16 GiB of memory, this host has 6")
+    assert why_not_measurable(find_profile("ml.m5.xlarge", small), small) == (
+        "needs 16 GiB of memory, this host has 6 GiB"
+    )
 
 
 def test_the_memory_that_the_kernel_keeps_does_not_count_as_missing(make_host: MakeHost) -> None:

@@ -98,8 +98,13 @@ def test_lags_are_held_against_the_limit_of_the_sla() -> None:
     late = make_run(lags_ns=[10 * US] * 950 + [600 * US] * 50)
     problem = the_problem(late, limit_ms=10)
     assert problem.kind == "schedule lag"
-    assert "p99 of the schedule lag is 0.6 ms, 6 % of the SLA's limit" in problem.reason
+    assert "p99 of the schedule lag is 600 us, 6 % of the SLA's limit" in problem.reason
     assert found(late, limit_ms=100) == []
+
+
+def test_lags_far_beyond_the_limit_are_times_of_it_and_not_per_cents() -> None:
+    reason = the_problem(make_run(lags_ns=[5_122_240 * US] * 1000), limit_ms=1).reason
+    assert "p99 of the schedule lag is 5.12 s, 5,120 times the SLA's limit, 5 % are allowed" in reason
 
 
 def test_without_an_sla_they_are_held_against_what_was_measured_or_four_milliseconds() -> None:
@@ -175,7 +180,7 @@ def test_waiting_for_a_cpu_is_a_problem_unless_the_workers_crowd_themselves() ->
 
 def test_steal_above_one_per_cent_is_a_problem() -> None:
     assert found(make_run(telemetry=looks(steal_percent=0.9))) == []
-    assert "took 3.0 %" in the_problem(make_run(telemetry=looks(steal_percent=3.0))).reason
+    assert "took 3 %" in the_problem(make_run(telemetry=looks(steal_percent=3.0))).reason
     one_step_in_a_second = make_run(telemetry=looks(1, steal_percent=1.5), plateau_ns=(0, S))
     assert found(one_step_in_a_second) == []
 
@@ -197,7 +202,7 @@ def test_throttling_of_any_kind_is_a_problem(seen: dict[str, Any], said: str) ->
 def test_more_cpu_time_than_the_envelope_has_was_used_elsewhere() -> None:
     assert found(make_run(telemetry=looks(worker_percents=(51.0, 51.0)))) == []
     problem = the_problem(make_run(telemetry=looks(worker_percents=(65.0, 65.0))))
-    assert problem.reason == "the workers used 1.30 CPUs in an envelope of 1"
+    assert problem.reason == "the workers used 1.3 CPUs in an envelope of 1"
 
 
 def test_a_mask_that_is_too_wide_is_a_problem_where_a_control_group_should_hold_it() -> None:
@@ -306,7 +311,7 @@ def test_a_client_that_is_nearly_always_busy_is_saturated() -> None:
 def test_a_busy_client_that_does_not_send_all_that_is_due_is_behind() -> None:
     problem = the_problem(over_http(unsent=200, cpu_percent=60.0))
     assert problem.kind == "client behind"
-    assert "sent 9799 of 10000 requests" in problem.reason
+    assert "sent 9,799 of 10,000 requests" in problem.reason
     assert found(over_http(unsent=50, cpu_percent=60.0)) == []
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.types import Configuration, InstanceProfile
+from servefit.quantities import parse_duration_ms
 from servefit.search.changing import changes
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.ranking import recommendation
@@ -50,9 +51,9 @@ def failed(
 
 def per_instance(sentence: str) -> tuple[float, int]:
     """The rate and the number of instances that a sentence names."""
-    found = re.search(r"at most (\S+) requests/s on each instance, which is (\d+) instances", sentence)
+    found = re.search(r"at most (\S+) requests/s on each instance, which is ([\d,]+) instances", sentence)
     assert found is not None
-    return float(found[1]), int(found[2])
+    return float(found[1].replace(",", "")), int(found[2].replace(",", ""))
 
 
 def test_the_limit_that_would_have_held_is_the_one_that_was_measured(trial: MakeTrial) -> None:
@@ -62,11 +63,11 @@ def test_the_limit_that_would_have_held_is_the_one_that_was_measured(trial: Make
 
 @pytest.mark.parametrize(
     ("measured_ms", "named"),
-    [(1.1, "1.1"), (99.01, "100"), (123.4, "130"), (1999.0, "2000"), (0.0421, "0.043"), (0.28, "0.28")],
+    [(1.1, "1.1 ms"), (99.01, "100 ms"), (123.4, "130 ms"), (1999.0, "2 s"), (0.0421, "43 us"), (0.28, "280 us")],
 )
 def test_a_limit_is_rounded_up_to_two_digits(trial: MakeTrial, measured_ms: float, named: str) -> None:
     (sentence,) = changes(failed(trial, p95_ms=measured_ms), None, limited(0.01, 500.0))
-    assert sentence.startswith(f"a limit of {named} ms on p95")
+    assert sentence.startswith(f"a limit of {named} on p95")
 
 
 @given(st.floats(1e-3, 1e6))
@@ -74,7 +75,8 @@ def test_a_limit_that_is_named_would_have_held_and_is_no_more_than_a_tenth_too_h
     trial: MakeTrial, measured_ms: float
 ) -> None:
     (sentence,) = changes(failed(trial, p95_ms=measured_ms), None, limited(1e-4, 500.0))
-    named_ms = float(sentence.split()[3])
+    number, unit = sentence.split()[3:5]
+    named_ms = parse_duration_ms("limit", number.replace(",", "") + unit)
     assert measured_ms * (1 - 1e-6) <= named_ms <= 1.1001 * measured_ms
 
 
@@ -83,7 +85,7 @@ def test_limits_that_have_to_change_together_are_one_sentence(trial: MakeTrial) 
     request = JobRequest(name="job", sla=Sla(thresholds=thresholds, rate_per_s=500.0))
     (sentence,) = changes(failed(trial, p95_ms=12.34), None, request)
     assert sentence == (
-        "limits of 0.9 ms on p90 instead of 0.6 ms and 13 ms on p95 instead of 0.6 ms: that is what was measured"
+        "limits of 900 us on p90 instead of 600 us and 13 ms on p95 instead of 600 us: that is what was measured"
     )
 
 

@@ -39,7 +39,7 @@ def test_a_limit_is_decided_only_when_the_whole_interval_is_on_one_side(
 def test_too_few_samples_decide_nothing(summary: MakeSummary) -> None:
     found = judge(LIMIT, capacity=summary(p95_ms=None), at_rate=None, instances=1)
     assert found.verdict == "UNDECIDED"
-    assert found.reason == "1000 samples are too few for p95"
+    assert found.reason == "1,000 samples are too few for p95"
 
 
 def test_a_percentile_without_an_interval_decides_nothing(summary: MakeSummary) -> None:

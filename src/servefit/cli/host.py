@@ -11,6 +11,7 @@ import typer
 from servefit.cli.options import NoWaitOption, QuietOption, WaitOption, parse_wait_s
 from servefit.cli.output import Format, FormatOption, emit
 from servefit.cli.progress import saying
+from servefit.quantities import given_text, number_text, percent_text, size_text
 from servefit.report.table import Table, cell_text
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def host(
 def _what_it_is(described: Host) -> Rows:
     cgroups = described.cgroups
     groups = "none mounted" if cgroups.kind is None else f"{cgroups.kind}, {'' if cgroups.writable else 'not '}writable"
-    gpus = ", ".join(f"{gpu.model} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in described.gpus)
+    gpus = ", ".join(f"{gpu.model} ({size_text(gpu.memory_bytes)})" for gpu in described.gpus)
     return [
         ["processor", f"{described.cpu_model} ({described.architecture})"],
         [
@@ -81,12 +82,12 @@ def _what_it_is(described: Host) -> Rows:
         ],
         ["SMT", "siblings share cores" if described.smt else "no"],
         ["caches", ", ".join(f"L{one.level} {one.kind} {one.size_bytes // 1024:,} KiB" for one in described.caches)],
-        ["memory", f"{described.memory_bytes / 2**30:.1f} GiB"],
+        ["memory", size_text(described.memory_bytes)],
         ["GPUs", gpus or f"none: {described.no_gpu_reason}"],
         ["operating system", f"{described.operating_system}, kernel {described.kernel}"],
         ["virtualisation", described.virtualisation or UNREADABLE],
         ["control groups", groups],
-        ["CPU quota", "none" if cgroups.cpu_quota is None else f"{cgroups.cpu_quota:g} CPUs"],
+        ["CPU quota", "none" if cgroups.cpu_quota is None else f"{given_text(cgroups.cpu_quota)} CPUs"],
         ["Python", described.python],
         ["fingerprint", described.fingerprint],
     ]
@@ -120,7 +121,7 @@ def _how_quiet_it_is(described: Host, noise: Preflight) -> Rows:
         ],
     ]
     if activity is not None:
-        busiest = ", ".join(f"{one.name} {one.cpu_percent:.0f} %" for one in activity.competitors)
+        busiest = ", ".join(f"{one.name} {number_text(one.cpu_percent)} %" for one in activity.competitors)
         rows += [
             ["other load now", _percent(activity.foreign_percent, "of a CPU") + (f": {busiest}" if busiest else "")],
             ["steal now", _percent(activity.steal_percent, "of CPU time")],
@@ -128,10 +129,10 @@ def _how_quiet_it_is(described: Host, noise: Preflight) -> Rows:
             ["tasks waiting for memory", _percent(activity.memory_pressure_percent, "of the time")],
         ]
     if floor is not None:
-        rows.append(["smallest difference that shows", f"{100 * floor.resolvable:.2g} % (A/A run)"])
+        rows.append(["smallest difference that shows", f"{percent_text(floor.resolvable)} (A/A run)"])
     rows += [[f"warning: {one.subject}", f"{one.warning}; {one.remedy}"] for one in noise.findings]
     return rows
 
 
 def _percent(value: float | None, of: str) -> str:
-    return UNREADABLE if value is None else f"{value:.1f} % {of}"
+    return UNREADABLE if value is None else f"{number_text(value)} % {of}"

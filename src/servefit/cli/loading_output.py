@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from servefit.cli.profiling_output import highest_rows, latency_rows
+from servefit.quantities import number_text
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -25,11 +27,8 @@ def load_table(found: LoadTest) -> Table:
         ["throughput per s", summary.throughput_per_s],
         ["samples", summary.samples],
     ]
-    for name, value in summary.latency_ms.items():
-        interval = summary.latency_ms_ci95.get(name)
-        within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
-        rows.append([f"response time {name} ms", None if value is None else f"{value:.4g}{within}"])
-    rows += [*_apart_rows(summary), *_failure_rows(summary), *_client_rows(found)]
+    rows += [*latency_rows("response time", summary), *_apart_rows(summary)]
+    rows += [*_failure_rows(summary), *_client_rows(found)]
     return Table(columns=("figure", "value"), rows=rows)
 
 
@@ -63,14 +62,7 @@ def _most_rows(found: LoadTest) -> list[list[Any]]:
     if found.max_invocations is not None or found.highest is not None:
         rows.append(["max invocations per min", found.max_invocations])
     if found.highest is not None:
-        highest = found.highest
-        interval = highest.interval_per_s
-        within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
-        rows += [
-            ["confirmed rate per s", highest.rate_per_s],
-            ["estimated limit per s", None if highest.root_per_s is None else f"{highest.root_per_s:.4g}{within}"],
-            ["search", f"{highest.ended}, {len(highest.tried)} runs"],
-        ]
+        rows += highest_rows(found.highest)
     if found.users is not None:
         rows.append(["search", f"{found.ended}, {len(found.steps)} numbers of users tried"])
     if found.stopped is not None:
@@ -81,7 +73,7 @@ def _most_rows(found: LoadTest) -> list[list[Any]]:
 def _traffic(found: LoadTest) -> str:
     """What the figures are of."""
     if found.summary.offered_per_s is not None:
-        return f"an open loop, {found.summary.offered_per_s:.4g} requests/s"
+        return f"an open loop, {number_text(found.summary.offered_per_s)} requests/s"
     if found.request.phases is not None:
         return "a closed loop, the best of its plateaus"
     users = found.users or found.request.users
@@ -103,7 +95,7 @@ def _apart_rows(summary: Summary) -> list[list[Any]]:
 def _failure_rows(summary: Summary) -> list[list[Any]]:
     rows: list[list[Any]] = [["failed requests", summary.failed]]
     if summary.errors:
-        rows.append(["errors", ", ".join(f"{count} x {kind}" for kind, count in summary.errors.items())])
+        rows.append(["errors", ", ".join(f"{count:,} x {kind}" for kind, count in summary.errors.items())])
     return rows
 
 

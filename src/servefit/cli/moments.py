@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servefit.quantities import dollars_text, ms_text, number_text, span_text
 from servefit.report.sentences import shape_in_envelope
-from servefit.report.table import cell_text
 
 if TYPE_CHECKING:
     from servefit.search.progress import Moment
@@ -26,8 +26,8 @@ def result(trial: Trial | FailedTrial) -> str:
     if isinstance(trial, FailedTrial):
         return f"{shape_in_envelope(trial.configuration)}: failed, {trial.reason}"
     p95 = trial.judged.latency_ms["p95"]
-    latency = "" if p95 is None else f", p95 {cell_text(p95)} ms"
-    return f"{shape_in_envelope(trial.configuration)}: {cell_text(trial.capacity.throughput_per_s)}/s{latency}"
+    latency = "" if p95 is None else f", p95 {ms_text(p95)}"
+    return f"{shape_in_envelope(trial.configuration)}: {number_text(trial.capacity.throughput_per_s)}/s{latency}"
 
 
 def is_endpoint(trial: Trial | FailedTrial) -> bool:
@@ -46,10 +46,10 @@ def best_so_far(at: Moment) -> str:
 
 def _figure(best: Recommendation, at: Moment) -> str:
     per_inference, p95 = best.cost_per_inference, best.trial.judged.latency_ms["p95"]
-    cost = f"{cell_text(round(best.max_invocations))} a minute"
+    cost = f"{round(best.max_invocations):,} a minute"
     if per_inference is not None and at.goal in ("cost", "balanced"):
-        cost = f"${cell_text(per_inference * 1e6)} a million"
-    latency = "p95 not known" if p95 is None else f"p95 {cell_text(p95)} ms"
+        cost = f"{dollars_text(per_inference * 1e6)} a million"
+    latency = "p95 not known" if p95 is None else f"p95 {ms_text(p95)}"
     return {"latency": latency, "balanced": f"{cost}, {latency}"}.get(at.goal, cost)
 
 
@@ -64,16 +64,4 @@ def time_left(left_s: float | None, *, at_most: bool) -> str:
     """How long it will still take; empty where nobody can tell."""
     if left_s is None:
         return ""
-    return f"{'at most' if at_most else 'about'} {duration(max(1.0, left_s))} left"
-
-
-def duration(seconds: float) -> str:
-    """Such as 12 s, 3 min 20 s and 1 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{'at most' if at_most else 'about'} {span_text(max(1.0, left_s))} left"

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from servefit.errors import StateError
-from servefit.report.table import Table, cell_text, markdown_lines, write_csv
+from servefit.report.table import Table, markdown_lines, readable, write_csv
 
 
 class Format(StrEnum):
@@ -63,7 +63,7 @@ def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Forma
         case Format.CSV:
             write_csv(table, sys.stdout)
         case Format.MARKDOWN:
-            sys.stdout.writelines(f"{line}\n" for line in markdown_lines(table))
+            sys.stdout.writelines(f"{line}\n" for line in markdown_lines(readable(table)))
         case Format.TABLE:
             _print_table(table)
 
@@ -78,10 +78,11 @@ def _print_table(table: Table) -> None:
         any(isinstance(row[nth], (int, float)) and not isinstance(row[nth], bool) for row in table.rows)
         for nth in range(len(table.columns))
     ]
-    for column, is_number in zip(table.columns, numeric, strict=True):
+    shown = readable(table)
+    for column, is_number in zip(shown.columns, numeric, strict=True):
         drawn.add_column(column, justify="right" if is_number else "left", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(cell_text(cell) for cell in row))
+    for row in shown.rows:
+        drawn.add_row(*row)
     console = Console(file=sys.stdout, highlight=False, markup=False)
     if not console.is_terminal:
         # A pipe has no width to fit into: wide enough that nothing is folded.

@@ -6,14 +6,17 @@ import dataclasses
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from servefit.report.table import Table
+from servefit.quantities import number_text, percent_text, size_text
+from servefit.report.table import Estimate, Table
 
 if TYPE_CHECKING:
     from servefit.profiler.against import Compared
+    from servefit.profiler.highest_rate import HighestRate
     from servefit.profiler.microbenchmark.service_time import ServiceTime
     from servefit.profiler.preparing import Prepared
     from servefit.profiler.profiling import Profiled
     from servefit.profiler.sequential import Evidence
+    from servefit.profiler.summary import Summary
 
 
 def profiled_table(found: Profiled) -> Table:
@@ -23,7 +26,7 @@ def profiled_table(found: Profiled) -> Table:
     rows: list[list[Any]] = [
         ["profile", found.profile.name],
         ["envelope", f"{measurement.envelope}, CPUs {', '.join(map(str, measurement.cpus))}"],
-        ["memory limit", None if limit is None else f"{limit / 2**30:.4g} GiB"],
+        ["memory limit", None if limit is None else size_text(limit)],
         ["backend", configuration.backend],
         ["workers x threads", f"{configuration.workers} x {configuration.settings.threads}"],
         ["driver", found.run.driver],
@@ -32,10 +35,7 @@ def profiled_table(found: Profiled) -> Table:
         ["throughput per s", summary.throughput_per_s],
         ["samples", summary.samples],
     ]
-    for name, value in summary.latency_ms.items():
-        interval = summary.latency_ms_ci95.get(name)
-        within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
-        rows.append([f"latency {name} ms", None if value is None else f"{value:.4g}{within}"])
+    rows += latency_rows("latency", summary)
     rows += [[f"service {name} ms", value] for name, value in summary.service_ms.items()]
     rows += _client_rows(found)
     if summary.lag_ms["p99"] is not None:
@@ -58,7 +58,7 @@ def _client_rows(found: Profiled) -> list[list[Any]]:
     for called, percentiles in (("model latency", summary.model_latency_ms), ("overhead", summary.overhead_ms)):
         rows += [[f"{called} {name} ms", value] for name, value in (percentiles or {}).items()]
     if client.errors:
-        rows.append(["failed", ", ".join(f"{count} x {kind}" for kind, count in client.errors.items())])
+        rows.append(["failed", ", ".join(f"{count:,} x {kind}" for kind, count in client.errors.items())])
     return [
         *rows,
         ["connections", client.connections],
@@ -75,17 +75,34 @@ def _answer_rows(found: Profiled) -> list[list[Any]]:
     if found.highest is None:
         return []
     highest = found.highest
-    interval = highest.interval_per_s
-    within = "" if interval is None else f"  ({interval[0]:.4g} to {interval[1]:.4g})"
-    estimate = None if highest.root_per_s is None else f"{highest.root_per_s:.4g}{within}"
+    offered_per_s = found.summary.offered_per_s
+    return [
+        *highest_rows(highest),
+        ["figures below are of", f"{number_text(offered_per_s)} requests/s" if offered_per_s else "-"],
+    ]
+
+
+def highest_rows(highest: HighestRate) -> list[list[Any]]:
+    """The highest rate within limits, and how it was found."""
+    root_per_s = highest.root_per_s
     return [
         ["confirmed rate per s", highest.rate_per_s],
-        ["estimated limit per s", estimate],
-        ["search", f"{highest.ended}, {len(highest.tried)} runs"],
         [
-            "figures below are of",
-            f"{found.summary.offered_per_s:.4g} requests/s" if found.summary.offered_per_s else "-",
+            "estimated limit per s",
+            None if root_per_s is None else Estimate(value=root_per_s, interval=highest.interval_per_s),
         ],
+        ["search", f"{highest.ended}, {len(highest.tried)} runs"],
+    ]
+
+
+def latency_rows(called: str, summary: Summary) -> list[list[Any]]:
+    """The percentiles of ``summary`` with their intervals."""
+    return [
+        [
+            f"{called} {name} ms",
+            None if value is None else Estimate(value=value, interval=summary.latency_ms_ci95.get(name)),
+        ]
+        for name, value in summary.latency_ms.items()
     ]
 
 
@@ -157,7 +174,6 @@ def _evidence_document(one: Evidence) -> dict[str, Any]:
 
 def comparison_table(compared: Compared) -> Table:
     comparison = compared.comparison
-    low, high = comparison.ci95
     return Table(
         columns=("figure", "value"),
         rows=[
@@ -166,9 +182,9 @@ def comparison_table(compared: Compared) -> Table:
             ["payload", compared.one.payload.source],
             ["compared", compared.metric],
             ["outcome", comparison.outcome],
-            ["b / a", f"{comparison.ratio:.4g}  ({low:.4g} to {high:.4g})"],
-            ["smallest difference that counts", f"{100 * comparison.smallest_difference:.2g} %"],
-            ["a / a, for comparison", f"{comparison.noise.median_ratio:.4g}"],
+            ["b / a", Estimate(value=comparison.ratio, interval=comparison.ci95)],
+            ["smallest difference that counts", percent_text(comparison.smallest_difference)],
+            ["a / a, for comparison", Estimate(value=comparison.noise.median_ratio)],
             ["blocks", f"{len(comparison.log_ratios)} of four measurements, ended by: {comparison.stopped}"],
         ],
     )
@@ -193,7 +209,7 @@ def service_time_table(prepared: Prepared, found: ServiceTime) -> Table:
     for name in ("p50", "mean"):
         low, high = found.ci95_ns[name]
         value = found.p50_ns if name == "p50" else found.mean_ns
-        rows.append([f"service {name} us", f"{value / 1000:.4g}  ({low / 1000:.4g} to {high / 1000:.4g})"])
+        rows.append([f"service {name} us", Estimate(value=value / 1000, interval=(low / 1000, high / 1000))])
     for name, nanoseconds in found.percentiles_ns.items():
         if name != "p50" and nanoseconds is not None:
             rows.append([f"service {name} us", nanoseconds / 1000])

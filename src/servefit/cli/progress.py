@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from servefit.cli.moments import best_so_far, duration, is_endpoint, result, test_number, time_left
+from servefit.cli.moments import best_so_far, is_endpoint, result, test_number, time_left
+from servefit.quantities import span_text
 from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class PlainLines:
 
 def _times(at: Moment) -> str:
     left = time_left(at.left_s, at_most=at.at_most)
-    return f"{duration(at.elapsed_s)}, {left}" if left else duration(at.elapsed_s)
+    return f"{span_text(at.elapsed_s)}, {left}" if left else span_text(at.elapsed_s)
 
 
 class LiveLines:
@@ -159,10 +160,10 @@ class LiveLines:
         from rich.text import Text
 
         if at is None:
-            return Text(fitted(duration(passed_s), width))
+            return Text(fitted(span_text(passed_s), width))
         elapsed_s = at.elapsed_s + passed_s
         left_s = None if at.left_s is None else max(0.0, at.left_s - passed_s)
-        parts = (test_number(at), duration(elapsed_s), time_left(left_s, at_most=at.at_most))
+        parts = (test_number(at), span_text(elapsed_s), time_left(left_s, at_most=at.at_most))
         words = fitted(", ".join(part for part in parts if part), width)
         room = min(_BAR, width - len(words) - 1)
         if left_s is None or room < len("bar"):

@@ -9,7 +9,8 @@ import typer
 from servefit.cli.completion import job_names
 from servefit.cli.options import StorageOption
 from servefit.cli.output import Format, FormatOption, emit, say, warn
-from servefit.report.table import Table, cell_text
+from servefit.quantities import dollars_text, given_text, number_text, percent_text
+from servefit.report.table import Table
 
 if TYPE_CHECKING:
     from servefit.search.scaling import ScalingPlan
@@ -73,11 +74,11 @@ def headline(plan: ScalingPlan) -> str:
     """The answer in a sentence."""
     profile = plan.recommendation.profile.name
     cost = plan.cost_per_hour(plan.instances)
-    price = "" if cost is None else f", ${cost:.3f} an hour"
+    price = "" if cost is None else f", {dollars_text(cost)} an hour"
     within = f" within {limits}" if (limits := ", ".join(map(str, plan.sla.thresholds))) else ""
     return (
-        f"{cell_text(plan.rate_per_s)} requests/s{within}: {plan.instances} x {profile}{price}, each at "
-        f"{cell_text(plan.target.invocations_per_minute)} invocations a minute or less."
+        f"{given_text(plan.rate_per_s)} requests/s{within}: {plan.instances} x {profile}{price}, each at "
+        f"{number_text(plan.target.invocations_per_minute)} invocations a minute or less."
     )
 
 
@@ -87,18 +88,18 @@ def policy_table(plan: ScalingPlan) -> Table:
     basis = {
         "measured": "measured at this rate",
         "simulated": "estimated: where the simulation reaches a limit",
-        "utilisation": f"estimated: {100 * PLANNED_UTILISATION:g} % of the measured capacity",
+        "utilisation": f"estimated: {percent_text(PLANNED_UTILISATION)} of the measured capacity",
     }[plan.rate.basis]
     target, profile = plan.target, plan.recommendation.profile.name
-    lowest = "one always serves" if plan.min_rate_per_s is None else f"for {cell_text(plan.min_rate_per_s)} requests/s"
+    lowest = "one always serves" if plan.min_rate_per_s is None else f"for {given_text(plan.min_rate_per_s)} requests/s"
     rows: list[list[Any]] = [
         ["capacity of an instance per s", plan.rate.capacity_per_s, "measured in the closed loop"],
         ["highest rate of an instance per s", plan.rate.highest_per_s, basis],
-        ["target per instance per s", target.rate_per_s, f"{100 * plan.headroom:g} % below the highest rate"],
+        ["target per instance per s", target.rate_per_s, f"{percent_text(plan.headroom)} below the highest rate"],
         ["target per instance per minute", target.invocations_per_minute, "the same: SageMaker's TargetValue"],
-        ["instances", plan.instances, f"for {cell_text(plan.rate_per_s)} requests/s"],
+        ["instances", plan.instances, f"for {given_text(plan.rate_per_s)} requests/s"],
         ["min capacity", target.min_capacity, lowest],
-        ["max capacity", target.max_capacity, f"for {cell_text(plan.max_rate_per_s)} requests/s"],
+        ["max capacity", target.max_capacity, f"for {given_text(plan.max_rate_per_s)} requests/s"],
         ["scale-in cooldown s", target.scale_in_cooldown_s, "default of Application Auto Scaling"],
         ["scale-out cooldown s", target.scale_out_cooldown_s, "a minute of the metric, and loading, measured"],
     ]

@@ -31,6 +31,7 @@ from servefit.cli.options import BatchDependenceOption, QuietOption, SecretOptio
 from servefit.cli.output import say, warn
 from servefit.cli.progress import saying
 from servefit.cli.status import INTERRUPTED
+from servefit.quantities import size_text
 
 if TYPE_CHECKING:
     from servefit.profiler.hosting import Hosted
@@ -119,7 +120,7 @@ def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
     envelope = hosted.envelope
     limit = "no memory limit"
     if envelope.memory_limit_bytes is not None:
-        limit = f"{envelope.memory_limit_bytes / _MEBIBYTE:,.0f} MiB"
+        limit = size_text(envelope.memory_limit_bytes)
     held = envelope.method if envelope.containment == "cgroup" else "uncontained: affinity alone"
     return (
         f"{name} is served at {hosted.url} by {shape(deployable.configuration)}, as {deployable.profile.name} "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servefit.quantities import ms_text
 from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots
 from servefit.report.measured_tables import (
     endpoint_table,
@@ -95,9 +96,7 @@ def report_of(job: RecommendationJob) -> Report:
         sections=tuple(_with_something(one) for one in _sections(job, times) if _says_something(one)),
         timelines=times,
         shown_step=_shown_step(job, times),
-        limits_ms=tuple(
-            (f"SLA {one.percentile} {one.limit_ms:g} ms", one.limit_ms) for one in job.request.sla.thresholds
-        ),
+        limits_ms=tuple((f"SLA {one.percentile} {one.limit_text}", one.limit_ms) for one in job.request.sla.thresholds),
         document=job.to_dict(),
     )
 
@@ -115,7 +114,7 @@ def _key_figures(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
             else f"{best.trial.instance_count} x {best.profile.name}",
         ),
         ("backend", best.trial.configuration.backend),
-        ("p95 ms", judged.latency_ms["p95"]),
+        ("p95", None if (p95_ms := judged.latency_ms["p95"]) is None else ms_text(p95_ms)),
         ("most a minute", round(best.max_invocations)),
         ("$/hour", best.cost_per_hour),
         ("$/million inferences", per_million(best)),

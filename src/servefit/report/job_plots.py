@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from servefit.quantities import duration_text
 from servefit.report.job_tables import compilation_table
 from servefit.report.measured_tables import configurations_table, finite
 from servefit.report.plot import Axis, Guide, Plot, Series
@@ -184,7 +185,7 @@ def compilation_plot(job: RecommendationJob) -> Plot:
                 name="backends",
                 x=[one.speedup if timed else one.seconds for one in shown],
                 y=[_target(one.backend, one.target.value) for one in shown],
-                labels=[f"compiled in {one.seconds:.3g} s" for one in shown],
+                labels=[f"compiled in {duration_text(one.seconds)}" for one in shown],
                 drawn_as="bars",
             ),
         ),

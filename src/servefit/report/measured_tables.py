@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.profiler.profiles import GIB
+from servefit.quantities import size_text
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.document import iso_time
@@ -190,7 +191,7 @@ def host_table(job: RecommendationJob) -> Table:
     envelopes = dict.fromkeys(
         f"{one.measurement.envelope} ({one.measurement.containment})" for one in (*job.trials, *_endpoints(job))
     )
-    gpus = ", ".join(f"{one.model} ({one.memory_bytes / GIB:.0f} GiB)" for one in host.gpus)
+    gpus = ", ".join(f"{one.model} ({size_text(one.memory_bytes)})" for one in host.gpus)
     rows: list[tuple[object, ...]] = [
         ("processor", f"{host.cpu_model} ({host.architecture})"),
         ("logical CPUs", host.logical_cpus),

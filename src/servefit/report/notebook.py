@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from servefit.report.job_tables import recommendations_table
 from servefit.report.sentences import headline, reasons
-from servefit.report.table import cell_text
+from servefit.report.table import readable
 
 if TYPE_CHECKING:
     from servefit.search.job import RecommendationJob
@@ -16,10 +16,10 @@ _TEMPLATE = """
 {% for line in lines %}<p>{{ line }}</p>
 {% endfor %}
 {%- if table.rows %}
-<table><caption>{{ table.title }}</caption>
+<table><caption>{{ title }}</caption>
 <thead><tr>{% for column in table.columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>
-{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell | cell_text }}</td>{% endfor %}</tr>
+{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody>
 </table>
 {%- endif %}
@@ -35,9 +35,12 @@ def notebook_html(job: RecommendationJob) -> str:
     """The answer, its reasons, SageMaker IR's table and the warnings, in the colours of the notebook."""
     from jinja2 import Environment
 
+    table = recommendations_table(job)
     environment = Environment(autoescape=True)
-    environment.filters["cell_text"] = cell_text
     page: str = environment.from_string(_TEMPLATE).render(
-        lines=(*headline(job).splitlines(), *reasons(job)), table=recommendations_table(job), warnings=job.warnings
+        lines=(*headline(job).splitlines(), *reasons(job)),
+        title=table.title,
+        table=readable(table),
+        warnings=job.warnings,
     )
     return page.strip()

@@ -60,6 +60,6 @@ def limits(job: RecommendationJob, along: str) -> tuple[Guide, ...]:
     thresholds = job.request.sla.thresholds
     of_p95 = [one for one in thresholds if one.percentile == "p95"] or thresholds
     return tuple(
-        Guide(along="x" if along == "x" else "y", at=one.limit_ms, label=f"SLA {one.percentile} {one.limit_ms:g} ms")
+        Guide(along="x" if along == "x" else "y", at=one.limit_ms, label=f"SLA {one.percentile} {one.limit_text}")
         for one in of_p95
     )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from servefit.report.table import cell_text
+from servefit.quantities import (
+    dollars_text,
+    given_duration_text,
+    ms_text,
+    number_text,
+    percent_text,
+    span_text,
+)
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
@@ -26,7 +33,7 @@ def hindrances(job: RecommendationJob) -> list[str]:
 def headline(job: RecommendationJob) -> str:
     """The answer in a sentence or two, with its evidence."""
     interrupted = {"STOPPED": ", then stopped", "IN_PROGRESS": ", and goes on"}.get(job.status, "")
-    spent = f"{_count(job.tests, 'test')} in {job.elapsed_s:.0f} s{interrupted}"
+    spent = f"{_count(job.tests, 'test')} in {span_text(job.elapsed_s)}{interrupted}"
     best = job.best
     if best is None:
         nothing = "Nothing has been measured yet" if job.status == "IN_PROGRESS" else "Nothing could be measured"
@@ -35,7 +42,7 @@ def headline(job: RecommendationJob) -> str:
     instances = best.profile.name if trial.instance_count == 1 else f"{trial.instance_count} x {best.profile.name}"
     batching = f", up to {configuration.max_batch} requests a call" if configuration.max_batch > 1 else ""
     if configuration.batch_delay_us:
-        batching += f" that wait up to {configuration.batch_delay_us / 1000:g} ms for each other"
+        batching += f" that wait up to {given_duration_text(configuration.batch_delay_us / 1e6)} for each other"
     deployment = (
         f"{instances} with {configuration.backend}, {_count(configuration.workers, 'worker')} x "
         f"{_count(configuration.settings.threads, 'thread')}{batching}"
@@ -54,16 +61,14 @@ def evidence(best: Recommendation) -> str:
     """What was measured of the recommendation."""
     judged = best.trial.judged
     parts = [
-        f"{name} {cell_text(value)} ms"
-        for name in ("p50", "p95", "p99")
-        if (value := judged.latency_ms[name]) is not None
+        f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
     ]
-    loop = f"at {cell_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
-    price = "" if best.cost_per_hour is None else f"; ${best.cost_per_hour:.3f} an hour"
+    loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     return (
         f"Measured {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"it can answer {best.max_invocations:,.0f} a minute{price}{because}"
+        f"it can answer {round(best.max_invocations):,} a minute{price}{because}"
     )
 
 
@@ -72,14 +77,14 @@ def over_http(endpoint: Trial) -> str:
     judged = endpoint.judged
     kinds = (("response", judged.latency_ms), ("model", judged.model_latency_ms), ("overhead", judged.overhead_ms))
     parts = [
-        f"{kind} {' and '.join(f'{name} {cell_text(value)} ms' for name, value in known)}"
+        f"{kind} {' and '.join(f'{name} {ms_text(value)}' for name, value in known)}"
         for kind, figures in kinds
         if (known := [(name, value) for name in ("p50", "p95") if (value := (figures or {}).get(name)) is not None])
     ]
-    loop = f"at {cell_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     return (
         f"Over HTTP: {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"an instance answers {60 * endpoint.capacity.throughput_per_s:,.0f} a minute."
+        f"an instance answers {round(60 * endpoint.capacity.throughput_per_s):,} a minute."
     )
 
 
@@ -91,7 +96,8 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
         if against is not None:
             yield f"Against {name}, {shape(against.configuration)}: {_ratio(against.ratio)}."
     if job.why.importance:
-        parts = [f"{name} {share:.0%}" for name, share in job.why.importance.items() if share >= _WORTH_NAMING]
+        worth_naming = {name: share for name, share in job.why.importance.items() if share >= _WORTH_NAMING}
+        parts = [f"{name} {percent_text(round(share, 2))}" for name, share in worth_naming.items()]
         if parts:
             yield f"What the differences between configurations come from: {', '.join(parts)}."
     if job.why.changes:
@@ -104,7 +110,7 @@ _WORTH_NAMING = 0.01
 def shape(one: Configuration) -> str:
     """A configuration without its envelope: workers x threads of each, and the batch with its delay."""
     target = "" if one.target.value == "cpu" else f" on {one.target.value}"
-    delay = f" and {one.batch_delay_us / 1000:g} ms" if one.batch_delay_us else ""
+    delay = f" and {given_duration_text(one.batch_delay_us / 1e6)}" if one.batch_delay_us else ""
     return f"{one.backend}{target} {one.workers} x {one.settings.threads}, batch {one.max_batch}{delay}"
 
 
@@ -113,16 +119,16 @@ def shape_in_envelope(one: Configuration) -> str:
 
 
 def _ratio(ratio: Ratio) -> str:
-    interval = "" if ratio.ci95 is None else f" (95 %: {ratio.ci95[0]:.3g} to {ratio.ci95[1]:.3g})"
+    interval = "" if ratio.ci95 is None else f" (95 %: {number_text(ratio.ci95[0])} to {number_text(ratio.ci95[1])})"
     better = {"throughput": "times the throughput", "p95 latency": "times as fast by p95"}.get(
         ratio.metric, "times as good by throughput and p95 together"
     )
     rounds = _count(ratio.rounds, "round")
-    return f"{ratio.ratio:.3g} {better}{interval}, measured in turns, {rounds}"
+    return f"{number_text(ratio.ratio)} {better}{interval}, measured in turns, {rounds}"
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _capitalised(text: str) -> str:

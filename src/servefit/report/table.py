@@ -8,8 +8,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any, TextIO
+
+from servefit.quantities import duration_text, number_text
 
 _UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control sequences of terminals [ECMA-48], and the characters that are no text."""
@@ -17,36 +20,91 @@ _UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of cells under ``columns``. A cell is a value, not text: CSV keeps its digits, people see it rounded."""
+    """Rows of cells under ``columns``. A cell is a value, not text: CSV keeps its digits, people see it rounded. Where
+    the first column is called "figure", it says what its row is."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
     title: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A cell: a figure with its 95 % interval, None where that is not known. Text of it has four digits."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (self.value, *(self.interval or ()))
+
+    def __str__(self) -> str:
+        within = "" if self.interval is None else f"  ({self.interval[0]:.4g} to {self.interval[1]:.4g})"
+        return f"{self.value:.4g}{within}"
+
+
+def readable(table: Table) -> Table:
+    """``table`` in words, with latencies in the unit that fits: one for all columns of milliseconds, by most of what is
+    in them, and in a list of figures one for each."""
+    if table.columns[:1] == ("figure",):
+        return replace(table, rows=[_figure(*row) for row in table.rows])
+    times = [nth for nth, name in enumerate(table.columns) if name.endswith(" ms")]
+    unit, scale = _fitting([row[nth] for row in table.rows for nth in times])
+    return replace(
+        table,
+        columns=tuple(
+            f"{name.removesuffix('ms')}{unit}" if nth in times else name for nth, name in enumerate(table.columns)
+        ),
+        rows=[
+            tuple(cell_text(_scaled(cell, scale) if nth in times else cell) for nth, cell in enumerate(row))
+            for row in table.rows
+        ],
+    )
+
+
+def _fitting(times_ms: Sequence[Any]) -> tuple[str, float]:
+    """The unit in which most of ``times_ms`` are from one to a thousand, and what they are multiplied by."""
+    known = [one for one in times_ms if _is_number(one)]
+    middle = median(known) if known else 1.0
+    if middle < 1:
+        return "us", 1000.0
+    return ("s", 0.001) if middle >= 1000 else ("ms", 1.0)
+
+
+def _scaled(cell: Any, by: float) -> Any:
+    return cell * by if _is_number(cell) and by != 1 else cell
+
+
+def _figure(name: str, value: Any, *more: Any) -> tuple[str, ...]:
+    """A row of a list of figures. A time has its unit beside it, not in its name."""
+    plain, _, unit = name.rpartition(" ")
+    unit_s = {"ms": 1e-3, "us": 1e-6}.get(unit)
+    parts = value.numbers if isinstance(value, Estimate) else (value,)
+    if unit_s is not None and all(map(_is_number, parts)):
+        name, texts = plain, [duration_text(one * unit_s) for one in parts]
+    else:
+        texts = [cell_text(one) for one in parts]
+    shown = texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
+    return (name, shown, *map(cell_text, more))
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
 def cell_text(cell: Any) -> str:
-    """A cell as a person reads it: four significant digits, yes and no, a dash for what is not known."""
+    """A cell as a person reads it: a number in three digits, yes and no, a dash for what is not known."""
     if cell is None:
         return "-"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    if isinstance(cell, float):
-        return f"{cell:,.0f}" if abs(cell) >= 1000 else _four_digits(cell)
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    return printable(str(cell))
+    return number_text(cell) if isinstance(cell, (int, float)) else printable(str(cell))
 
 
 def printable(text: str) -> str:
     """``text`` without what moves a terminal's cursor or changes its colours, and without other control characters."""
     return _UNPRINTABLE.sub("", text)
-
-
-def _four_digits(number: float) -> str:
-    text = f"{number:.4g}"
-    _, _, exponent = text.partition("e-")
-    # Prices of a million inferences are read beside others, and an exponent is easily missed.
-    return f"{number:.{int(exponent) + 3}f}".rstrip("0") if exponent else text
 
 
 def write_csv(table: Table, to: TextIO) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from servefit.profiler.summary import NS_PER_MS, percentiles_of, samples_needed
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop
+from servefit.quantities import number_text
 from servefit.report.sentences import shape_in_envelope
 from servefit.report.table import Table
 from servefit.search.latency_curve import kept_runs
@@ -87,7 +88,7 @@ def _runs_of_test(runs: Sequence[Run]) -> tuple[RunOfTest, ...]:
 def _traffic(run: Run) -> str:
     if isinstance(run.traffic, ClosedLoop):
         return f"closed loop, {run.traffic.users} user{'' if run.traffic.users == 1 else 's'}"
-    return f"open loop, {run.traffic.rate_per_s:.4g} per s"
+    return f"open loop, {number_text(run.traffic.rate_per_s)} per s"
 
 
 def _rows(runs: Sequence[Run], intervals: int) -> list[tuple[object, ...]]:

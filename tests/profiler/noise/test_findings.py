@@ -62,9 +62,9 @@ def test_each_setting_that_makes_noise_comes_with_its_remedy(
 @pytest.mark.parametrize(
     ("seen", "subject", "warning"),
     [
-        ({"foreign_percent": 97.0}, "competing load", "other processes use 97 % of a CPU: init (1) 2 %"),
+        ({"foreign_percent": 97.0}, "competing load", "other processes use 97 % of a CPU: init (1) 1.5 %"),
         ({"foreign_percent": 97.0, "competitors": ()}, "competing load", "none that can be seen from here"),
-        ({"steal_percent": 4.0}, "steal", "takes 4.0 %"),
+        ({"steal_percent": 4.0}, "steal", "takes 4 %"),
         ({"memory_pressure_percent": 30.0}, "memory pressure", "30 % of the time"),
         ({"thermal_throttles": 1}, "heat", "being slowed down"),
     ],
