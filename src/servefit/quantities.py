@@ -8,8 +8,8 @@ names that say the unit; this module is not for them.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
-from math import floor, isfinite, log10
+from decimal import ROUND_HALF_UP, Decimal
+from math import isfinite
 
 from servefit.errors import SpecError
 
@@ -128,9 +128,10 @@ def number_text(value: float, *, digits: int = DIGITS) -> str:
         return f"{value:g}"
     if not _PLAIN[0] <= abs(value) < _PLAIN[1]:
         return f"{value:.{digits}g}"
-    decimals = digits - 1 - floor(log10(abs(value)))
-    # numpy's own numbers are rounded in another way.
-    text = f"{round(float(value), decimals):,.{max(0, decimals)}f}"
+    # As one does by hand, and browsers do: 0.1455 is 0.146, whatever its binary fraction.
+    exact = Decimal(repr(float(value)))
+    rounded = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP)
+    text = f"{rounded:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

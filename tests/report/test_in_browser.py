@@ -91,6 +91,15 @@ def test_every_load_test_can_be_seen_over_time(opened: Opened, kind: str) -> Non
     assert seen >= (OVER_TIME | MORE_OVER_TIME.get(kind, set()) if "timeline-plot" in DRAWN[kind] else set())
 
 
+def test_a_load_test_that_is_chosen_again_is_written_as_it_was(opened: Opened, kind: str) -> None:
+    chooser, figures = opened.page.locator("#timeline select"), opened.page.locator("#timeline tbody tr")
+    if chooser.count():
+        first, before = chooser.input_value(), figures.all_text_contents()
+        for one in ("0", first):
+            chooser.select_option(one)
+        assert figures.all_text_contents() == before
+
+
 def test_it_fits_into_a_phone_and_a_desktop_and_its_text_can_be_read(
     opened: Opened, kind: str, screenshots: Path
 ) -> None:

@@ -194,11 +194,15 @@ function drawTimeline(one) {
   return show(document.querySelector("#timeline-plot .chart"), traces, layout);
 }
 
-function cellOf(value) {
+// As quantities.py writes numbers: counts in full, what was measured in three digits.
+const COUNTS = ["run", "users"];
+const written = (value, column) => value.toLocaleString("en", COUNTS.includes(column) ? {} : { maximumSignificantDigits: 3 });
+
+function cellOf(value, nth) {
   const cell = document.createElement("td");
   cell.className = "number";
   if (value !== null) cell.dataset.value = value;
-  cell.textContent = value === null ? "-" : Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(value);
+  cell.textContent = value === null ? "-" : written(value, timelines.columns[nth]);
   return cell;
 }
 
