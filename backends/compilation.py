@@ -24,6 +24,7 @@ from servefit.backends.registry import backend as find_backend
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.backends.verification import drawn_rows, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,7 @@ DEFAULT_MEMORY_BYTES = 32 * 2**30
 """A bound on address space, of which libraries reserve more than they use."""
 
 
+@shown("backend", "target", "seconds", "cached", "artifact")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compilation:
     """A compiled and checked artifact. ``seconds`` is what compiling took, in this call or when the artifact was

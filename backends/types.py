@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from servefit.errors import SpecError
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +65,7 @@ class Knob:
     values: tuple[KnobValue, ...]
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a worker loads an artifact. ``options`` holds the backend's own knobs as sorted (name, value) pairs."""
@@ -75,6 +77,7 @@ class Settings:
         return dict(self.options).get(name, default)
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """What a backend compiled: files in ``folder``, which is read-only from then on and may be opened at any time.

@@ -15,6 +15,7 @@ from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.quantities import span_text
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ _RUN_S = 1.0
 _ENOUGH = 200
 
 
+@shown("metric", "comparison", "elapsed_s")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """Two deployments, ``one`` and ``other``, and what came out: ``comparison.ratio`` is other / one of ``metric``.

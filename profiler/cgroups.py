@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from servefit.showing import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,6 +18,7 @@ _NO_LIMIT_BYTES = 1 << 60
 """Version 1 writes "no limit" as a number close to 2**63."""
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlGroups:
     """``kind`` is "v2", "v1", "hybrid" (v1 controllers beside a v2 mount), or None where none are mounted.

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogicalCpu:
     """A CPU as the kernel numbers it; ``core`` is the lowest-numbered sibling on the same core."""

@@ -17,6 +17,7 @@ from servefit.profiler.sequential import GROWTH_SEEN, SequentialTest, together
 from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.profiler.validity import problems
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVA
 """SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
 
 
+@shown("verdict", "evidence", "problems")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Whether thresholds hold at the rate of ``run``. ``evidence`` has an entry a threshold; ``problems`` are what is

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from servefit.profiler.types import Run  # noqa: TC001 - documents looks annotations up when it runs
+from servefit.showing import shown
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointRuns:
     """``runs`` of the endpoint at ``url``, which was sent requests in ``form``, by clients on the host of that

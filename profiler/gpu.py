@@ -10,10 +10,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from servefit.showing import shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
     """One GPU. ``index`` is NVML's number, which CUDA shares when CUDA_DEVICE_ORDER is PCI_BUS_ID."""

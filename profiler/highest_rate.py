@@ -28,6 +28,7 @@ from servefit.profiler.rate_fit import (
 )
 from servefit.profiler.sequential import ALPHA, GROWTH_SEEN, SequentialTest, Verdict, autocorrelation_time, together
 from servefit.quantities import number_text, percent_text
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.profiler.limits import LatencyThreshold
@@ -85,6 +86,7 @@ class Test(Protocol):
     def update(self, response_ns: np.ndarray) -> Verdict: ...
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """One run of the search. ``percentiles_ns``, one a threshold, leave out the first tenth of the requests; None when
@@ -97,6 +99,7 @@ class Tried:
     purpose: Literal["approach", "confirm"]
 
 
+@shown("rate_per_s", "root_per_s", "interval_per_s", "ended")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighestRate:
     """``rate_per_s`` passed the sequential test for every threshold; None when no rate did. It is the claim to make.

@@ -19,6 +19,7 @@ from servefit.profiler.cpus import LogicalCpu  # noqa: TC001 - documents looks a
 from servefit.profiler.gpu import Gpu, describe_gpus
 from servefit.profiler.telemetry import stolen_time
 from servefit.profiler.topology import Cache, read_caches, read_topology
+from servefit.showing import shown
 
 _HYPERVISOR_OF_MAKER = {
     "qemu": "kvm",
@@ -32,6 +33,7 @@ _HYPERVISOR_OF_MAKER = {
 }
 
 
+@shown("cpu_model", "architecture", "memory_bytes", "fingerprint")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One machine, as seen by this process.

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from servefit.errors import SpecError
 from servefit.profiler.summary import NS_PER_MS, percentile_name, rank_of
 from servefit.quantities import given_duration_text
+from servefit.showing import shown
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyThreshold:
     """``percentile`` ("p95", "p99.9") of the response time is to be at most ``limit_ms``. Raises SpecError."""

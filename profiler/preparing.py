@@ -16,6 +16,7 @@ from servefit.profiler.cpus import choose_cpus, client_cpus
 from servefit.profiler.inprocess.workers import check
 from servefit.profiler.measuring import endpoint_for, workers_for
 from servefit.profiler.types import Configuration
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from servefit.profiler.types import DriverName, InstanceProfile
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """How a model is to be served, as a person says it.
@@ -56,6 +58,7 @@ class Deployment:
         object.__setattr__(self, "environment", hidden_environment(self.environment, self.secret_env))
 
 
+@shown("model", "configuration", "profile")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """Everything that a measurement takes. ``profile`` is the instance that is emulated."""

@@ -23,6 +23,7 @@ from servefit.profiler.slot.holding import measuring_slot
 from servefit.profiler.steps import Step, steps_of
 from servefit.profiler.summary import Summary, summarize
 from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -41,6 +42,7 @@ SEARCH_S = 30.0
 """How long a measurement takes, and the search for the highest rate, where nobody says so."""
 
 
+@shown("profile", "summary", "decision", "highest", "problems")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profiled:
     """What ``profile`` found out: the measurement, its figures, and what to bear in mind when reading them.

@@ -33,6 +33,7 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.summary import samples_needed
+from servefit.showing import shown
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
 
@@ -52,6 +53,7 @@ _RATES_BELOW = 32
 _RATES_ABOVE = 64
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What a verdict rests on.

@@ -9,6 +9,7 @@ import numpy as np
 
 from servefit.profiler.summary import NS_PER_MS, PERCENTILES, percentiles_of, with_usual
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from servefit.profiler.types import Run, Samples, TelemetryPoint
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """``users`` users for ``duration_s``: answers a second, percentiles of the response time in ms (None where there

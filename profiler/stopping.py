@@ -18,6 +18,7 @@ from servefit.errors import SpecError
 from servefit.profiler.comparing.intervals import t_quantile
 from servefit.profiler.summary import CONFIDENCE, samples_needed
 from servefit.profiler.traffic import LEAST_STEP_S
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.profiler.limits import LatencyThreshold
@@ -38,6 +39,7 @@ _LEAST_LOOKS = 5
 _ONE_SIDED_99 = 2.33
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingConditions:
     """What ends a closed loop before its time. Raises SpecError.

@@ -16,6 +16,7 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.traffic import NS_PER_S, OpenLoop
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,7 @@ def samples_needed(percentile: float) -> int:
     return ceil(log(1 - CONFIDENCE) / log(percentile / 100))
 
 
+@shown("loop", "throughput_per_s", "samples", "latency_ms", "failed")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a run amounts to, on its plateau.

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.profiler.cpus import LogicalCpu
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
     """``count`` caches of this kind ("data", "instruction" or "unified"), ``size_bytes`` each."""

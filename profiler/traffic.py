@@ -14,6 +14,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.errors import SpecError
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,7 @@ MOST_ARRIVALS = 50_000_000
 """What still fits in memory; nothing that is measured on one host comes near them."""
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """``initial_users`` users at once, then ``spawn_per_minute`` more a minute, for ``duration_s`` seconds."""
@@ -59,6 +61,7 @@ class Phase:
             raise SpecError("users", self.initial_users, f"makes more than {MOST_USERS} users")
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plateau:
     """``users`` users from ``begin_s`` to ``end_s``, seconds from the start of the run."""
@@ -73,6 +76,7 @@ class Plateau:
         return self.end_s - self.begin_s >= LEAST_STEP_S - _ROUNDING_S
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedLoop:
     """Phases one after the other; users stay until the end.
@@ -143,6 +147,7 @@ class ClosedLoop:
         return sum(phase.duration_s for phase in self.phases)
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenLoop:
     """``rate_per_s`` arrivals a second, Poisson or evenly spaced, drawn from ``seed``.

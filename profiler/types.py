@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.backends.types import Settings, Target
 from servefit.profiler import telemetry, traffic
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ DriverName: TypeAlias = Literal["inprocess", "http"]
 Stopped: TypeAlias = Literal["backlog", "verdict", "flat", "rate", "latency"]
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceProfile:
     """The shape and price of an instance. ``price_per_hour`` is in US dollars, None where nobody stated one."""
@@ -33,6 +35,7 @@ class InstanceProfile:
     price_source: str | None = None
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """Everything about a deployment that changes its speed: what a measurement is a measurement of.
@@ -54,6 +57,7 @@ class Configuration:
     gpu: int | None = None
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
     """One entry a request: int64 nanoseconds of one monotonic clock, as bytes.
@@ -102,6 +106,7 @@ def _int64(content: bytes) -> np.ndarray:
     return np.frombuffer(content, dtype=np.int64)
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRecord:
     """What the load client of a run was busy with.
@@ -124,6 +129,7 @@ class ClientRecord:
     shares_cpus: bool
 
 
+@shown("driver", "traffic", "offered", "backlog", "stopped")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What one run of one traffic recorded. ``plateau_ns`` is the interval that figures are taken from.
@@ -162,6 +168,7 @@ class Run:
         return _int64(self.lags)
 
 
+@shown("configuration", "envelope", "cpus", "runs", "load_s")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """Runs of one configuration, on one host, made by the same workers one after the other.

@@ -19,6 +19,7 @@ from servefit.profiler.steps import users_of
 from servefit.profiler.summary import NS_PER_MS, samples_needed
 from servefit.profiler.traffic import ClosedLoop
 from servefit.quantities import ms_text, number_text, percent_text, share_text
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,7 @@ _BUSY_CLIENT_PERCENT = 50.0
 _LEAST_SENT = 0.99
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Why a run is not to be believed: one line with the figures, and what to do about it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.standing import Ratio, ratio
 from servefit.search.study import parameters
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,7 @@ _LEAST_DIFFERENCE = 1e-6
 """What differs by less is equal but for rounding."""
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
     """How much better the winner is than ``configuration``, measured in turns with it."""
@@ -31,6 +33,7 @@ class Against:
     ratio: Ratio
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
     """``runner_up`` is the next best that was measured in turns with the winner, ``naive`` the naive default of the

@@ -11,12 +11,14 @@ from servefit.profiler.host import Host
 from servefit.profiler.types import Configuration, InstanceProfile
 from servefit.search.recommendation import Skipped
 from servefit.search.request import JobRequest
+from servefit.showing import shown
 
 Status: TypeAlias = Literal["IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED"]
 """COMPLETED: there is an answer, even "nothing meets the SLA". FAILED: nothing could be measured. STOPPED: somebody
 stopped it, and it can be resumed. IN_PROGRESS: it runs, or was killed; who owns it tells which."""
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadFacts:
     """The sample payload without its rows. ``digest`` is the SHA-256 of them, ``unused_columns`` are those that the
@@ -30,6 +32,7 @@ class PayloadFacts:
     unused_columns: tuple[str, ...] = ()
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobHeader:
     """``profiles`` are those asked for that this host can be. ``created_at`` is in seconds since 1970, ``servefit`` the
@@ -44,6 +47,7 @@ class JobHeader:
     created_at: float
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
     """How far a job is. ``elapsed_s`` counts the time that it ran, breaks between a stop and a resumption left out.

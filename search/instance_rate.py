@@ -19,6 +19,7 @@ from servefit.search.queueing.prediction import highest_rate_per_s, predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.score import PLANNED_UTILISATION
 from servefit.search.survey import Survey
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.profiler.limits import LatencyThreshold
@@ -32,6 +33,7 @@ the measured capacity."""
 _REQUESTS = 20_000
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRate:
     """``highest_per_s`` requests a second, on one instance that answered ``capacity_per_s`` in the closed loop.

@@ -19,6 +19,7 @@ from servefit.search.ranking import recommend
 from servefit.search.recommendation import CompilationReport, FailedTrial, Trial
 from servefit.search.space import Space, admits
 from servefit.search.steps import INTERRUPTED, TESTS
+from servefit.showing import MOST_LETTERS, cut
 from servefit.state import state_folder, writing
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class RecommendationJob:
         from servefit.report.sentences import headline
 
         answer = headline(self).partition("\n")[0].removesuffix(".")
-        return f"<{type(self).__name__} {self.name}, {self.status}: {answer}>"
+        return f"<{cut(f'{type(self).__name__} {self.name}, {self.status}: {answer}', MOST_LETTERS - 2)}>"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document that ``servefit recommend --format json`` prints."""

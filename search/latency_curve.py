@@ -21,6 +21,7 @@ from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import OpenLoop
 from servefit.profiler.validity import problems
 from servefit.search.testing import percentiles_of
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from servefit.search.request import JobRequest
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
     """Response times of one instance at ``rate_per_s``: requests that arrive in an open loop, answers in a closed one.

@@ -14,6 +14,7 @@ from servefit.profiler.stopping import StoppingConditions
 from servefit.profiler.traffic import ClosedLoop, OpenLoop
 from servefit.quantities import given_duration_text
 from servefit.search.sla import Sla
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.search.request import FlatInvocations
@@ -38,6 +39,7 @@ _SEARCH_SHARE = 0.6
 _LONGEST_S = 120.0
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
     """A validated request.

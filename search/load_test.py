@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from servefit.showing import shown
+
 if TYPE_CHECKING:
     from servefit.profiler.deciding import Decision
     from servefit.profiler.endpoint_runs import EndpointRuns
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from servefit.search.recommendation import Verdict
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenServer:
     """A server on this machine: the process that listens, what it is called, and the CPUs that it may use."""
@@ -28,6 +31,7 @@ class SeenServer:
     cpus: tuple[int, ...]
 
 
+@shown("endpoint", "verdict", "reason", "max_invocations", "users", "summary")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTest:
     """An endpoint, loaded. Response times are those at the client: what limits are held against.

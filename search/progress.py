@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
+from servefit.showing import shown
+
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
     from servefit.search.clock import Clock
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from servefit.search.request import Goal
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """Where a job stands.

@@ -10,6 +10,7 @@ from servefit.errors import SpecError
 from servefit.profiler.summary import Summary
 from servefit.profiler.types import Configuration, DriverName, InstanceProfile, Measurement
 from servefit.profiler.validity import Problem
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -20,6 +21,7 @@ Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 """INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
 
 
+@shown("configuration", "verdict", "reason", "instance_count", "judged")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One configuration, measured.
@@ -54,6 +56,7 @@ class Trial:
         return self.capacity if self.at_rate is None else self.at_rate
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedTrial:
     """One configuration that could not be measured, and why."""
@@ -62,6 +65,7 @@ class FailedTrial:
     reason: str
 
 
+@shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """One profile with the configuration that serves it best. Prices are in US dollars, None where unknown.
@@ -109,6 +113,7 @@ class Recommendation:
         return serve(deployable(self, self.model, self.measured_on), name=name, host=host, port=port)
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompilationReport:
     """How one backend's compilation went. ``version`` is that of the backend's library. ``speedup`` is how many times
@@ -124,6 +129,7 @@ class CompilationReport:
     reason: str | None = None
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
     """A profile or a backend that was left out, and why."""

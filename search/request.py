@@ -15,6 +15,7 @@ from servefit.profiler.stopping import StoppingConditions
 from servefit.profiler.traffic import ClosedLoop
 from servefit.quantities import given_duration_text, parse_delay_us
 from servefit.search.sla import Sla
+from servefit.showing import shown
 
 Goal: TypeAlias = Literal["cost", "latency", "throughput", "balanced"]
 GOALS: tuple[Goal, ...] = get_args(Goal)
@@ -32,6 +33,7 @@ THREADS_VARIABLE = "OMP_NUM_THREADS"
 WORKERS_VARIABLE = "MODEL_SERVER_WORKERS"
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRange:
     """Values to try of one environment variable, on the profiles named (none named: on all). Those of a variable that
@@ -124,6 +126,7 @@ def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[Environmen
     return tuple(found)
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """A validated request. ``profiles`` and ``backends`` empty mean all that can be measured here.

@@ -19,6 +19,7 @@ from servefit.search.job import job_folder
 from servefit.search.latency_curve import CurvePoint, MeasuredCurve, rate_of_an_instance
 from servefit.search.scaling_notes import scaling_notes
 from servefit.search.testing import percentiles_of
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.search.job import RecommendationJob
@@ -47,6 +48,7 @@ _MOST_RATE_PER_S = 1e12
 _ROUNDING = 1e-9
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetTracking:
     """Keep every instance at ``rate_per_s``, with ``min_capacity`` to ``max_capacity`` instances."""
@@ -63,6 +65,7 @@ class TargetTracking:
         return 60 * self.rate_per_s
 
 
+@shown("instances", "rate_per_s", "target", "headroom")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingPlan:
     """``instances`` serve ``rate_per_s`` within the ``sla``, each with ``headroom`` to what ``rate`` says it can take.

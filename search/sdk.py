@@ -16,11 +16,13 @@ from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.traffic import ClosedLoop
 from servefit.profiler.traffic import Phase as TrafficPhase
 from servefit.search.request import EnvironmentRange, plain_name
+from servefit.showing import shown
 
 _NOT_EMPTY = "leave it out, or name at least one"
 _IN_BRACKETS = "put it in square brackets"
 
 
+@shown()
 @dataclass(frozen=True, slots=True)
 class CategoricalParameter:
     """The values that an environment variable may take."""
@@ -28,6 +30,7 @@ class CategoricalParameter:
     value: Sequence[str]
 
 
+@shown()
 @dataclass(frozen=True, slots=True)
 class Phase:
     """A phase of closed-loop traffic; ``spawn_rate`` is in users a minute."""
@@ -37,6 +40,7 @@ class Phase:
     spawn_rate: float
 
 
+@shown()
 @dataclass(frozen=True, slots=True)
 class Stairs:
     """Closed-loop traffic in ``number_of_steps`` steps of ``duration_in_seconds``, each with ``users_per_step`` users
@@ -47,6 +51,7 @@ class Stairs:
     users_per_step: int
 
 
+@shown()
 @dataclass(frozen=True, slots=True)
 class ModelLatencyThreshold:
     """A limit on a percentile ("P95") of the latency."""

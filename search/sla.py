@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from servefit.errors import SpecError
 from servefit.profiler.limits import LatencyThreshold
 from servefit.quantities import given_text, parse_duration_ms
+from servefit.showing import shown
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sla:
     """All ``thresholds`` hold while requests arrive at ``rate_per_s`` over all instances (None: no rate was asked)."""

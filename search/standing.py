@@ -14,6 +14,7 @@ from math import exp, fsum, inf, log
 from typing import TYPE_CHECKING
 
 from servefit.profiler.comparing.intervals import mean_interval
+from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
@@ -40,6 +41,7 @@ class Standing:
         return self.trial.configuration
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
     """How many times better one configuration is than another by ``metric``: above 1, the first is the better one.

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from servefit.profiler.types import Configuration
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.recommendation import CompilationReport, Trial
+from servefit.showing import shown
 
 Kind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation", "endpoint"]
 """What was done: a backend compiled the model, calls were timed alone, a configuration was put under load, one was put
@@ -28,6 +29,7 @@ INTERRUPTED = "interrupted"
 Result: TypeAlias = CompilationReport | ServiceTimes | Trial
 
 
+@shown("number", "kind", "status", "configuration", "reason", "result")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step. Times are seconds since 1970; ``ended_at`` is None while it runs, and where its owner was killed.

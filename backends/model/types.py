@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+from servefit.showing import shown
+
 
 class Library(StrEnum):
     """The library that made a model; the backend of the same name is its reference (onnxruntime for ONNX)."""
@@ -47,6 +49,7 @@ class Task(StrEnum):
     TENSOR = "tensor"
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """One input of a model: the columns [``start``, ``stop``) of a row, as an array of ``datatype`` (NumPy's name) and
@@ -136,6 +139,7 @@ _WITHIN_FLOAT32 = frozenset({"float32", "float16", "int8", "int16", "uint8", "ui
 """Every value of these is a float32."""
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeStructure:
     """The shape of a tree ensemble, for estimates and for backends that take some ensembles and not others.
@@ -153,6 +157,7 @@ class TreeStructure:
     peculiarities: tuple[str, ...] = ()
 
 
+@shown("source", "format", "size_bytes", "digest")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """An opened model.

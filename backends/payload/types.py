@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.showing import shown
+
 if TYPE_CHECKING:
     import numpy as np
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """Rows to send: a C-contiguous array (rows, features) of the datatype that the model's rows have (see

@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from servefit.errors import HostMismatch, MeasurementError, SpecError
 from servefit.profiler.comparing.intervals import mean_interval
 from servefit.profiler.slot.holding import measuring_slot
+from servefit.showing import shown
 
 LEAST_BLOCKS = 4
 LEAST_DIFFERENCE = 0.01
@@ -41,6 +42,7 @@ Measure: TypeAlias = Callable[[], float | Figure]
 """Makes one measurement in a fresh process and gives a figure above zero, of which less is better."""
 
 
+@shown("resolvable", "median_ratio")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseFloor:
     """What came out when something was compared with itself.
@@ -54,6 +56,7 @@ class NoiseFloor:
     log_ratios: tuple[float, ...]
 
 
+@shown("outcome", "ratio", "ci95", "smallest_difference")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """What came out when a and b were compared.

@@ -19,6 +19,7 @@ import numpy as np
 from servefit.errors import SpecError
 from servefit.profiler.microbenchmark.steady_state import LEAST_VALUES, why_unsteady
 from servefit.profiler.traffic import NS_PER_S
+from servefit.showing import shown
 
 SINGLE_CALLS_FROM = 20
 """Calls are timed one by one if they take more than so many readings of the clock."""
@@ -52,6 +53,7 @@ class TimeCalls:
                 raise SpecError(field, value, "is not above zero")
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTimes:
     """What one process recorded, in order, after its warm-up: int64 nanoseconds as bytes.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from servefit.showing import shown
 
+
+@shown("at_ns", "cpu_percent", "memory_bytes")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryPoint:
     """What happened in the ``over_ns`` nanoseconds before ``at_ns`` (of ``time.monotonic_ns``).

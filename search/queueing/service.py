@@ -16,10 +16,12 @@ from typing import Self
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.showing import shown
 
 MOST_STRATA = 100
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchTimes:
     """Times of calls that join ``requests`` requests, made by one worker alone.
@@ -61,6 +63,7 @@ class BatchTimes:
         return fmean(self.strata_ns)
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnTimes:
     """Service times for the calls of a simulation. With ``requests`` requests, and ``busy`` workers in a call as it
@@ -75,6 +78,7 @@ class DrawnTimes:
     slowdowns: tuple[float, ...]
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceTimes:
     """What is known of the service times of a configuration's predictor.

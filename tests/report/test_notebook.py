@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
+
+from servefit.report.notebook import MOST_ROWS
+from servefit.showing import MOST_LETTERS
 
 if TYPE_CHECKING:
     from tests.report.conftest import Reports
@@ -21,6 +25,16 @@ def test_it_is_the_answer_with_a_table_of_the_recommendations(reports: Reports, 
         assert f"<td>{one.profile.name}</td>" in shown
     for warning in job.warnings:
         assert warning in unescape(shown)
+
+
+def test_it_is_a_glance_and_not_a_report(reports: Reports) -> None:
+    job = reports.job("measured")
+    many = replace(job, recommendations=job.recommendations * 500, warnings=("x" * 100_000,) * 1000)
+    shown = many._repr_html_()
+    assert len(shown) < 100_000
+    assert f"{500 * len(job.recommendations) - MOST_ROWS:} more are in job.recommendations" in shown
+    assert "1000 warnings" in shown
+    assert len(repr(many)) <= MOST_LETTERS
 
 
 def test_what_comes_from_a_job_is_text(reports: Reports) -> None:

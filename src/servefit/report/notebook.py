@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from servefit.report.job_tables import recommendations_table
 from servefit.report.sentences import headline, reasons
 from servefit.report.table import readable
+from servefit.showing import cut
 
 if TYPE_CHECKING:
     from servefit.search.job import RecommendationJob
 
+MOST_ROWS = 20
+"""Of the table, and of the warnings: a cell's output is for a glance, and reports have all of them."""
+
+_MOST_LETTERS = 500
+"""Of a line."""
+
 _TEMPLATE = """
 <div>
-{% for line in lines %}<p>{{ line }}</p>
+{% for line in lines %}<p>{{ line | cut }}</p>
 {% endfor %}
 {%- if table.rows %}
 <table><caption>{{ title }}</caption>
 <thead><tr>{% for column in table.columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>
-{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% for row in table.rows[:most] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody>
 </table>
 {%- endif %}
+{%- if table.rows | length > most %}
+<p>{{ table.rows | length - most }} more are in job.recommendations.</p>
+{%- endif %}
 {%- if warnings %}
 <details><summary>{{ warnings | length }} warnings</summary>
-<ul>{% for warning in warnings %}<li>{{ warning }}</li>{% endfor %}</ul></details>
+<ul>{% for warning in warnings[:most] %}<li>{{ warning | cut }}</li>{% endfor %}</ul></details>
 {%- endif %}
 </div>
 """
@@ -37,10 +48,12 @@ def notebook_html(job: RecommendationJob) -> str:
 
     table = recommendations_table(job)
     environment = Environment(autoescape=True)
+    environment.filters["cut"] = partial(cut, room=_MOST_LETTERS)
     page: str = environment.from_string(_TEMPLATE).render(
         lines=(*headline(job).splitlines(), *reasons(job)),
         title=table.title,
         table=readable(table),
         warnings=job.warnings,
+        most=MOST_ROWS,
     )
     return page.strip()

@@ -49,6 +49,19 @@ SPECIAL = {
 }
 
 
+def spelled(value: Any) -> str:
+    """All that ``value`` holds, with the type of each part."""
+    if is_dataclass(value):
+        held = [f"{one.name}={spelled(getattr(value, one.name))}" for one in fields(value)]
+    elif isinstance(value, Mapping):
+        held = [f"{key!r}: {spelled(one)}" for key, one in value.items()]
+    elif isinstance(value, tuple):
+        held = [spelled(one) for one in value]
+    else:
+        return repr(value)
+    return f"{type(value).__name__}({', '.join(held)})"
+
+
 @pytest.fixture(scope="session")
 def anything() -> Anything:
     """Any value of an annotation, so that fields to come are tried too."""

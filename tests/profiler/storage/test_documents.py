@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.profiler.storage.conftest import spelled
 
 from servefit.backends.model import Model
 from servefit.backends.types import Settings
@@ -65,7 +66,7 @@ def test_whatever_was_written_is_read_again(anything: Anything, kind: Any, data:
     value = data.draw(anything(kind))
     again = read(written(value, kind), kind)
     assert again == value
-    assert repr(again) == repr(value), "equal, and of the same types all through"
+    assert spelled(again) == spelled(value), "equal, and of the same types all through"
 
 
 def test_this_host_is_read_again_with_its_fingerprint() -> None:

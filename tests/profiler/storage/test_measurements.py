@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.profiler.storage.conftest import spelled
 
 from servefit.errors import StateError, UnreadableMeasurement
 from servefit.profiler.storage.measurements import load_measurement, save_measurement
@@ -52,7 +53,7 @@ def test_whatever_was_saved_is_read_again(
     save_measurement(measurement, path)
     read = load_measurement(path)
     assert read == measurement
-    assert repr(read) == repr(measurement), "equal, and of the same types all through"
+    assert spelled(read) == spelled(measurement), "equal, and of the same types all through"
 
 
 def test_figures_can_be_recomputed_from_a_file(path: Path, measurement: Measurement) -> None:
