@@ -32,7 +32,10 @@ from servefit.state import writing
 if TYPE_CHECKING:
     from servefit.search.deploying import Deployable
 
-SERVES = ("__init__.py", "py.typed", "errors.py", "isolation.py", "processes.py", "state.py", "backends", "serving")
+SERVES = (
+    "__init__.py", "py.typed", "errors.py", "isolated.py", "isolation.py", "processes.py", "quantities.py",
+    "showing.py", "state.py", "backends", "serving",
+)  # fmt: skip
 """The parts of servefit that an endpoint is made of. The layers above, which compile, measure and search, stay here."""
 
 _DESCRIPTION = "endpoint.json"

@@ -229,6 +229,6 @@ def test_the_readme_names_what_there_is(export: Export) -> None:
     for name in ("run", "endpoint.json", "requirements.lock", "fraud-v2.service", "Dockerfile", "kserve.yaml"):
         assert f"`{name}`" in text
     assert f"docker build -t {bundle.contents.image} ." in text
-    spoken = "2 workers x 1 thread, up to 4 requests a call that wait up to 0.5 ms for each other"
+    spoken = "2 workers x 1 thread, up to 4 requests a call that wait up to 500 us for each other"
     assert spoken in " ".join(text.split())
     assert all(len(line) < 121 or line.startswith(("|", "    ")) for line in text.splitlines())
