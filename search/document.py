@@ -27,6 +27,7 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
         "job": job.name,
         "job_type": job.request.job_type,
         "status": job.status,
+        "owner": None if job.owner is None else str(job.owner),
         "model": model_document(job.model),
         "payload": {
             "source": job.payload.source,
@@ -45,7 +46,8 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
         "compilation": [compilation_document(one) for one in job.compilation],
         "skipped": [skipped_document(one) for one in job.skipped],
         "failed_tests": [
-            {"configuration": dataclasses.asdict(one.configuration), "reason": one.reason} for one in job.failed
+            {"step": one.step, "configuration": dataclasses.asdict(one.configuration), "reason": one.reason}
+            for one in job.failed
         ],
         "warnings": list(job.warnings),
     }
@@ -107,12 +109,13 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
         "measured_rate_per_s": judged.throughput_per_s,
         "loop": judged.loop,
         "driver": trial.driver,
+        "step": one.step,
         "measurement": trial.kept_in,
-        "endpoint": None if one.endpoint is None else endpoint_document(one.endpoint),
+        "endpoint": None if one.endpoint is None else endpoint_document(one.endpoint, one.endpoint_step),
     }
 
 
-def endpoint_document(trial: Trial) -> dict[str, Any]:
+def endpoint_document(trial: Trial, step: int | None) -> dict[str, Any]:
     """The winner measured over HTTP, all latencies apart: what the client saw, what the model took, and the rest."""
     judged, capacity = trial.judged, trial.capacity
     return {
@@ -132,6 +135,7 @@ def endpoint_document(trial: Trial) -> dict[str, Any]:
         "client_cpu_utilization": judged.client_cpu_percent,
         "problems": [dataclasses.asdict(problem) for problem in trial.problems],
         "driver": trial.driver,
+        "step": step,
         "measurement": trial.kept_in,
     }
 

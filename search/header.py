@@ -51,6 +51,7 @@ class JobHeader:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
     """How far a job is. ``elapsed_s`` counts the time that it ran, breaks between a stop and a resumption left out.
+    What is kept of a job IN_PROGRESS ends when its owner took it up; ``JobLog.state_now`` counts on from there.
 
     ``skipped`` are profiles and backends that were left out, ``remarks`` what else there is to say of the search.
     ``importance`` is the part of the differences between configurations that each parameter explains by itself.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from servefit.search.recommendation import Recommendation, Skipped
     from servefit.search.request import Goal, JobRequest
     from servefit.search.steps import Kind, Step
+    from servefit.search.storage.ownership import Owner
 
 
 PAYLOAD_FILE = "payload.npy"
@@ -44,6 +45,7 @@ class RecommendationJob:
 
     ``pareto`` is the front of price, latency and throughput; ``why`` the reasons for the first recommendation.
     ``trials`` are all load tests that were measured, confirmations included, and ``failed`` those that could not be.
+    ``owner`` is the process that works on it, None where nobody does.
     """
 
     header: JobHeader
@@ -56,15 +58,18 @@ class RecommendationJob:
     failed: tuple[FailedTrial, ...]
     compilation: tuple[CompilationReport, ...]
     warnings: tuple[str, ...]
+    owner: Owner | None = None
 
     @classmethod
-    def of(cls, header: JobHeader, state: JobState, steps: Iterable[Step]) -> RecommendationJob:
+    def of(
+        cls, header: JobHeader, state: JobState, steps: Iterable[Step], *, owner: Owner | None = None
+    ) -> RecommendationJob:
         """The job that these are of: a pure function of what is kept."""
         steps = tuple(steps)
         request, reference = header.request, header.model.reference
         trials = trials_of(steps, TESTS)
         failed = tuple(
-            FailedTrial(configuration=one.configuration, reason=one.reason or "it failed")
+            FailedTrial(configuration=one.configuration, reason=one.reason or "it failed", step=one.number)
             for one in steps
             if one.kind in TESTS and one.configuration is not None and _crashed(one)
         )
@@ -72,10 +77,18 @@ class RecommendationJob:
         space = space_of(header, trials)
         unreliable = crashed(steps, TESTS)
         reliable = tuple(one for one in trials if one.configuration not in unreliable)
+        numbers = {id(one.result): one.number for one in steps}
         served = {one.configuration: one for one in trials_of(steps, ("endpoint",))}
         recommendations, pareto = (
             tuple(
-                replace(one, endpoint=served.get(one.trial.configuration), model=header.model, measured_on=header.host)
+                replace(
+                    one,
+                    endpoint=(endpoint := served.get(one.trial.configuration)),
+                    step=numbers.get(id(one.trial)),
+                    endpoint_step=None if endpoint is None else numbers[id(endpoint)],
+                    model=header.model,
+                    measured_on=header.host,
+                )
                 for one in chosen
             )
             for chosen in (recommend(space, reliable, request), pareto_front(space, reliable))
@@ -98,6 +111,7 @@ class RecommendationJob:
             failed=failed,
             compilation=with_speedups(reports, state.speedups, reference, trials),
             warnings=(*job_warnings(header, trials, failed, recommendations, space), *state.remarks),
+            owner=owner,
         )
 
     @property

@@ -22,7 +22,8 @@ class Moment:
 
     ``elapsed_s`` have passed, and it is expected to take ``left_s`` more: None where nobody can tell, and no more than
     that where it is ``at_most``. ``tests`` load tests have begun, of ``most_tests`` where their number is limited.
-    ``best`` is what would be recommended now, by ``goal``; ``asked`` says whether there is an SLA for it to meet.
+    ``step`` is the number of the job step that is told of, None where it is none. ``best`` is what would be recommended
+    now, by ``goal``; ``asked`` says whether there is an SLA for it to meet.
     """
 
     elapsed_s: float
@@ -30,6 +31,7 @@ class Moment:
     at_most: bool = False
     tests: int = 0
     most_tests: int | None = None
+    step: int | None = None
     best: Recommendation | None = None
     goal: Goal = "cost"
     asked: bool = False
@@ -53,11 +55,11 @@ class Progress(Protocol):
         ...
 
     def testing(self, configuration: Configuration, at: Moment) -> None:
-        """A test of ``configuration`` begins, the last of those that ``at`` counts."""
+        """A test of ``configuration`` begins, which is the step of ``at``."""
         ...
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
-        """A test finished."""
+        """The test that is the step of ``at`` finished."""
         ...
 
 

@@ -59,10 +59,11 @@ class Trial:
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedTrial:
-    """One configuration that could not be measured, and why."""
+    """One configuration that could not be measured, and why. ``step`` is the number of the job step that tried."""
 
     configuration: Configuration
     reason: str
+    step: int | None = None
 
 
 @shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
@@ -71,8 +72,9 @@ class Recommendation:
     """One profile with the configuration that serves it best. Prices are in US dollars, None where unknown.
 
     ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together. ``endpoint`` is the same
-    configuration measured over HTTP, as it would be deployed; None where it was not. ``model`` is what a job made its
-    recommendations for, and ``measured_on`` where.
+    configuration measured over HTTP, as it would be deployed; None where it was not. ``step`` and ``endpoint_step`` are
+    the numbers of the job steps that measured the two. ``model`` is what a job made its recommendations for, and
+    ``measured_on`` where.
     """
 
     id: str
@@ -82,6 +84,8 @@ class Recommendation:
     cost_per_inference: float | None
     max_invocations: float
     endpoint: Trial | None = None
+    step: int | None = None
+    endpoint_step: int | None = None
     model: Model | None = None
     measured_on: Host | None = None
 

@@ -128,12 +128,14 @@ def resume_job(
     """
     with JobStore.open(storage) as store:
         log = store.job(name)
+        spent_s = log.state_now().elapsed_s
         with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
-            return _carry_out(_taken_up(log, store, progress))
+            return _carry_out(_taken_up(log, store, progress, spent_s=spent_s))
 
 
-def _taken_up(log: JobLog, store: JobStore, progress: Progress) -> Work:
-    """The work on a job that was begun before, with nothing changed since. Raises as :func:`resume_job`."""
+def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> Work:
+    """The work on a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
+    :func:`resume_job`."""
     from servefit.backends.payload import Payload
     from servefit.profiler.host import describe_host
 
@@ -164,8 +166,8 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress) -> Work:
     steps = log.steps()
     clock = Clock.of(
         header.request,
-        # A job that was killed could not write down how long it took.
-        elapsed_before_s=max(state.elapsed_s, measured_s(steps)),
+        # A job that was killed could not write down how long it took, nor did its last sign of life come at its end.
+        elapsed_before_s=max(spent_s, measured_s(steps)),
         tests=tests_in(steps),
     )
     work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
@@ -225,7 +227,8 @@ def _ended(work: Work, status: Status) -> RecommendationJob:
 
 
 def _job(log: JobLog) -> RecommendationJob:
-    return RecommendationJob.of(log.header, log.state, log.steps())
+    owner, state = log.owner(), log.state_now()
+    return RecommendationJob.of(log.header, state, log.steps(), owner=owner if state.status == "IN_PROGRESS" else None)
 
 
 def _check_joining(request: JobRequest, model: Model) -> None:

@@ -91,6 +91,7 @@ class StudyOfTrials:
                     raise _NotMeasured
                 trial.set_constraint("sla", measured.violation)
                 trial.set_user_attr("verdict", measured.verdict)
+                trial.set_user_attr("step", self._log.number_of(measured))
                 return objectives(measured)
 
             point = parameters(configuration)

@@ -70,10 +70,12 @@ class Work:
     search: Search | None = None
     places: Places = field(init=False)
     study: StudyOfTrials | None = None
+    taken_up_s: float = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.places = Places(self.header.host)
+        self.taken_up_s = self.clock.elapsed_s
 
     @property
     def header(self) -> JobHeader:
@@ -139,12 +141,13 @@ class Work:
         )
 
     def state(self, status: Status) -> JobState:
-        """How far the job is, to be kept."""
+        """How far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
         search = self.search
+        elapsed_s = self.taken_up_s if status == "IN_PROGRESS" else self.clock.elapsed_s
         if search is None:
             return JobState(
                 status=status,
-                elapsed_s=self.clock.elapsed_s,
+                elapsed_s=elapsed_s,
                 skipped=tuple(self.skipped),
                 remarks=tuple(dict.fromkeys(self.remarks)),
             )
@@ -154,7 +157,7 @@ class Work:
         service = None if best is None else search.survey.service_times(best.trial.configuration)
         return JobState(
             status=status,
-            elapsed_s=self.clock.elapsed_s,
+            elapsed_s=elapsed_s,
             skipped=tuple(self.skipped),
             remarks=tuple(dict.fromkeys([*remarks, *search.remarks, *self.remarks])),
             importance=tuple(search.importance().items()) if search.trials else (),
@@ -249,9 +252,10 @@ class Work:
         with self._lock:
             self.clock.tests += 1
             at = self.moment()
-        self.progress.testing(configuration, at)
         workers = self._workers(configuration, self._memory_bytes(configuration), place)
-        result = self._carry_out(kind, configuration, workers, request or self.request, durations, nth_round=nth_round)
+        result = self._carry_out(
+            kind, configuration, workers, request or self.request, durations, nth_round=nth_round, begins=at
+        )
         return result if isinstance(result, Trial) else None
 
     def _carry_out(
@@ -263,10 +267,13 @@ class Work:
         durations: Durations,
         *,
         nth_round: int | None = None,
+        begins: Moment | None = None,
     ) -> Trial | FailedTrial:
-        """Put what is ``starting`` under load, as a step."""
+        """Put what is ``starting`` under load, as a step, which is told of as it ``begins``, and when it ends."""
         host = self.header.host
         with self.log.step(kind, configuration.backend, configuration) as step:
+            if begins is not None:
+                self.progress.testing(configuration, replace(begins, step=step.number))
             try:
                 with starting as driver:
                     trial = run_test(
@@ -283,7 +290,7 @@ class Work:
             else:
                 self.log.finish(step, status="COMPLETED", result=trial)
                 result = trial
-        self.progress.tested(result, self.moment(result))
+        self.progress.tested(result, replace(self.moment(result), step=step.number))
         return result
 
     def _workers(

@@ -13,7 +13,7 @@ from servefit.search.header import JobHeader, JobState
 from servefit.search.storage import attributes, records
 from servefit.search.storage.addresses import own_address, parse_address
 from servefit.search.storage.database import Database, quiet
-from servefit.search.storage.log import JobLog
+from servefit.search.storage.log import JobLog, elapsed_s
 from servefit.search.storage.ownership import Owner
 from servefit.search.storage.records import HEADER, NOTHING, OWNER, STATE, STOP, Unreadable
 
@@ -22,12 +22,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOverview:
-    """What a list of jobs shows. ``owner`` is the living one. ``problem`` says why there is neither header nor state,
-    None where they could be read."""
+    """What a list of jobs shows. ``elapsed_s`` is how long it has run by now, ``owner`` the one that lives. ``problem``
+    says why there is neither header nor state, None where they could be read."""
 
     name: str
     header: JobHeader | None = None
     state: JobState | None = None
+    elapsed_s: float = 0.0
     owner: Owner | None = None
     problem: str | None = None
 
@@ -134,4 +135,10 @@ def _overview(name: str, texts: Mapping[str, str]) -> JobOverview:
         owner: Owner | None = records.read(texts.get(OWNER), Owner | None, OWNER)
     except Unreadable as error:
         return JobOverview(name=name, problem=str(error))
-    return JobOverview(name=name, header=header, state=state, owner=owner if owner and owner.lives else None)
+    return JobOverview(
+        name=name,
+        header=header,
+        state=state,
+        elapsed_s=elapsed_s(state, owner),
+        owner=owner if owner and owner.lives else None,
+    )

@@ -67,8 +67,15 @@ class JobLog:
 
     @property
     def state(self) -> JobState:
-        """As it is now."""
+        """As it is kept."""
         return self._secrets.in_state(self._read(STATE, JobState))
+
+    def state_now(self) -> JobState:
+        """The same, with the time that has passed since."""
+        # In this order: a job that ends in between has written down its time.
+        owner: Owner | None = self._read(OWNER, Owner | None)
+        state = self.state
+        return replace(state, elapsed_s=elapsed_s(state, owner))
 
     def set_state(self, state: JobState) -> None:
         """Raises JobInUse where the job was lost to another process."""
@@ -123,6 +130,10 @@ class JobLog:
         """Keep what came of ``step``. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
         process."""
         return self._end(replace(step, status=status, result=result, reason=reason, ended_at=time.time()))
+
+    def number_of(self, result: Result) -> int | None:
+        """The number of the step that gave ``result`` through this log, None where none did."""
+        return next((number for number, step in self.written.items() if step.result is result), None)
 
     def study(self, sampler: BaseSampler | None = None) -> Study:
         """The Optuna study that the job is; its trials belong to whoever searches."""
@@ -283,6 +294,13 @@ class JobLog:
             yield
         except Unreadable as error:
             raise self._database.address.error(error.message, job=self.name, remedy=error.remedy) from error
+
+
+def elapsed_s(state: JobState, owner: Owner | None) -> float:
+    """How long a job has run of which ``state`` is kept, and whose last ``owner``, dead or alive, that is."""
+    if state.status != "IN_PROGRESS" or owner is None:
+        return state.elapsed_s
+    return state.elapsed_s + owner.worked_s
 
 
 def _outcome(step: Step) -> str:

@@ -54,6 +54,14 @@ class Owner:
     def renewed(self) -> Owner:
         return replace(self, renewed_at=time.time())
 
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    @property
+    def worked_s(self) -> float:
+        """For how long it has worked on the job: until now, or, if it is dead, until it last wrote something."""
+        return max(0.0, (time.time() if self.lives else self.renewed_at) - self.since)
+
     @property
     def lives(self) -> bool:
         if self.machine == _machine():

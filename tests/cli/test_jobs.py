@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -98,12 +100,19 @@ def _started(state: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def _wait_for(process: subprocess.Popen[str], text: str) -> None:
+SAID = re.compile(r"\] step (\d+): ")
+"""What came out of a test, on stderr."""
+
+
+def _numbers_of(process: subprocess.Popen[str], tests: int) -> list[int]:
+    """The steps of the first ``tests`` tests that end."""
     assert process.stderr is not None
+    numbers = []
     for line in process.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"it ended without saying {text!r}")
+        numbers += [int(number) for number in SAID.findall(line)]
+        if len(numbers) == tests:
+            return numbers
+    raise AssertionError(f"it ended after {numbers}")
 
 
 def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
@@ -117,10 +126,14 @@ def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
         "killed",
     )
     with _started(state, "recommend", sources.xgboost, *asked) as process:
-        _wait_for(process, "test 2: ")
+        said = _numbers_of(process, 2)
         process.send_signal(signal.SIGKILL)
+        said += map(int, SAID.findall(process.communicate()[1]))
     before = servefit("steps", "killed", "--format", "json").document["steps"]
-    assert servefit("show", "killed", "--format", "json").document["status"] == "IN_PROGRESS"
+    cut_off = [servefit("show", "killed", "--format", "json").document for _ in range(2)]
+    assert [(one["status"], one["owner"]) for one in cut_off] == [("IN_PROGRESS", None)] * 2
+    assert cut_off[0]["elapsed_s"] == cut_off[1]["elapsed_s"] >= sum(one["seconds"] or 0 for one in before)
+    assert "then cut off: servefit resume killed goes on" in servefit("show", "killed").stdout
     with measuring_slot("another job"):
         assert servefit("resume", "killed", "--no-wait").status == 4
     ended = servefit("resume", "killed", "--format", "json")
@@ -135,6 +148,37 @@ def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
         json.dumps(one["configuration"]) for one in after if one["kind"] == "load_test" and one["status"] == "COMPLETED"
     ]
     assert len(measured) == len(set(measured))
+    said += map(int, SAID.findall(ended.stderr))
+    _check_numbers(servefit, "killed", said)
+
+
+def _check_numbers(servefit: Servefit, job: str, said: list[int]) -> None:
+    """A test has one number: while it runs, among the steps, in the answer, in the report and in its file."""
+    steps = servefit("steps", job, "--format", "json").document["steps"]
+    tests = [one for one in steps if one["kind"] in ("load_test", "confirmation") and one["reason"] != "interrupted"]
+    assert said == [one["step"] for one in tests]
+    shown = servefit("show", job, "--format", "json").document
+    by_step = {one["step"]: one for one in steps}
+    for one in shown["recommendations"]:
+        step = by_step[one["step"]]
+        assert step["metrics"]["model_latency_ms"] == one["model_latency_ms"]
+        assert one["measurement"] == step["metrics"]["measurement"] == f"measurements/{one['step']:04}.servefit"
+    tables = json.loads(servefit("report", job, "--format", "json").stdout)["tables"]
+    for name in ("all_tests", "tests_in_their_order"):
+        assert [row["step"] for row in tables[name]] == said
+        assert "test" not in tables[name][0]
+    assert {f"step_{number}_over_time" for number in said} <= tables.keys()
+
+
+PAUSE_S = 0.5
+
+
+def _shown_of_one_that_runs(servefit: Servefit, pid: int) -> Any:
+    shown = servefit("show", "shared", "--format", "json").document
+    assert f"process {pid} on " in shown["owner"]
+    time.sleep(PAUSE_S)
+    assert re.search(r" in \d+ s, and goes on\)", servefit("show", "shared").stdout)
+    return shown
 
 
 def test_a_second_process_is_told_who_works_on_a_job_and_can_stop_it(
@@ -148,7 +192,9 @@ def test_a_second_process_is_told_who_works_on_a_job_and_can_stop_it(
         "shared",
     )
     with _started(state, "recommend", sources.xgboost, *asked, "--format", "json") as process:
-        _wait_for(process, "test 1: ")
+        _numbers_of(process, 1)
+        shown = [_shown_of_one_that_runs(servefit, process.pid), _shown_of_one_that_runs(servefit, process.pid)]
+        assert shown[1]["elapsed_s"] - shown[0]["elapsed_s"] >= PAUSE_S
         second = servefit("resume", "shared")
         assert second.status == 2
         assert f"is being worked on by process {process.pid}" in second.stderr

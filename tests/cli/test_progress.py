@@ -93,7 +93,7 @@ def test_a_narrow_terminal_shows_what_is_measured_the_best_so_far_and_the_time_l
     assert '"recommendations"' in seen.stdout
     lines = shown(seen.terminal)
     assert all(len(line) <= 40 for line in lines if not line.startswith("warning"))
-    assert any(re.search(r"test 1 of 2, \d+ s, about \d+ s left", line) for line in lines)
+    assert any(re.search(r"1 of 2 tests, \d+ s, about \d+ s left", line) for line in lines)
     assert any(line.startswith("measuring") and "xgboost" in line for line in lines)
     assert any(line.startswith("best so far: 1 vCPU, xgboost") for line in lines)
     assert seen.terminal.rfind(SHOWN_CURSOR) > seen.terminal.rfind(HIDDEN_CURSOR)
@@ -101,12 +101,12 @@ def test_a_narrow_terminal_shows_what_is_measured_the_best_so_far_and_the_time_l
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(state: Path, sources: Sources) -> None:
     asked = ("recommend", sources.xgboost, *JOB, "--log-level", "info")
-    seen = in_a_terminal(state, *asked, interrupt_at="test 1", NO_COLOR="1", PYTHONIOENCODING="ascii")
+    seen = in_a_terminal(state, *asked, interrupt_at="1 test", NO_COLOR="1", PYTHONIOENCODING="ascii")
     assert seen.status == 130
     assert seen.terminal.rfind(SHOWN_CURSOR) > seen.terminal.rfind(HIDDEN_CURSOR)
     assert "\x1b[32m" not in seen.terminal, "colours were not wanted"
     lines = shown(seen.terminal)
-    assert any(re.match(r"#*-+ .*test 1, \d+ s, about", line) for line in lines), "no bar in ASCII"
+    assert any(re.match(r"#*-+ .*1 test, \d+ s, about", line) for line in lines), "no bar in ASCII"
     # What is logged stands above what is drawn, on lines of its own.
     assert any(re.match(r"\d\d:\d\d:\d\d\.\d{3} INFO servefit\.search\.storage\.log: step 1", line) for line in lines)
 
@@ -115,7 +115,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(state: Path, so
     seen = in_a_terminal(state, "recommend", sources.xgboost, *ONE_TEST, TERM="dumb")
     assert seen.status == 0
     assert ESCAPE not in seen.terminal
-    assert re.search(r"\[\d+ s, about \d+ s left\] test 1 of 1 begins: 1 vCPU, xgboost", seen.terminal)
+    assert re.search(r"\[\d+ s, about \d+ s left\] step \d+ begins \(1 of 1 tests\): 1 vCPU, xgboost", seen.terminal)
 
 
 def test_without_a_terminal_every_event_is_a_plain_line_with_its_times(servefit: Servefit, sources: Sources) -> None:
@@ -124,7 +124,7 @@ def test_without_a_terminal_every_event_is_a_plain_line_with_its_times(servefit:
     lines = [line for line in ended.stderr.splitlines() if not line.startswith("warning: ")]
     assert all(line.isprintable() for line in lines)
     assert all(TIMES.match(line) for line in lines), lines
-    assert any("] test 1: 1 vCPU, xgboost" in line and "; best so far: " in line for line in lines)
+    assert any(re.search(r"\] step \d+: 1 vCPU, xgboost .*; best so far: ", line) for line in lines)
     promised = [sum(map(int, found)) for line in lines for found in re.findall(r"\[(\d+) s, about (\d+) s left", line)]
     assert promised
     assert "left" in lines[0], "even the first says how long it takes at most"
@@ -161,24 +161,24 @@ def test_plain_lines_are_about_one_a_second_and_results_are_never_left_out() -> 
     plain = PlainLines(lines.append, now)
     tests = 40
     for nth in range(1, tests + 1):
-        at = moment(now.seconds, tests=nth)
+        at = moment(now.seconds, tests=nth, step=10 + nth)
         plain.testing(CONFIGURATION, at)
         now.seconds += 0.6
         plain.tested(FailedTrial(configuration=CONFIGURATION, reason="no"), at)
     assert sum(": failed, no" in line or ": 1 vCPU, xgboost" in line for line in lines if "begins" not in line) == tests
     assert len(lines) <= tests + BURST
-    assert lines[0].startswith("[0 s, about 30 s left] test 1 begins: 1 vCPU, xgboost 1 x 1, batch 8 and 1 ms")
+    assert lines[0].startswith("[0 s, about 30 s left] step 11 begins: 1 vCPU, xgboost 1 x 1, batch 8 and 1 ms")
 
 
 def test_a_long_test_is_announced_before_it_ends() -> None:
     now, lines = Now(), list[str]()
     plain = PlainLines(lines.append, now)
     for nth in range(1, 30):
-        plain.testing(CONFIGURATION, moment(now.seconds, tests=nth, most_tests=30))
+        plain.testing(CONFIGURATION, moment(now.seconds, tests=nth, most_tests=30, step=10 + nth))
         now.seconds += 120
         plain.tested(FailedTrial(configuration=CONFIGURATION, reason="no"), moment(now.seconds, tests=nth))
     assert sum("begins" in line for line in lines) == 29
-    assert "test 29 of 30 begins" in lines[-2]
+    assert "step 39 begins (29 of 30 tests)" in lines[-2]
 
 
 def drawn(lines: LiveLines, *, width: int) -> list[str]:

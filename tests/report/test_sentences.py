@@ -9,17 +9,25 @@ from servefit.report.sentences import headline
 from servefit.search.header import JobHeader, JobState, Status
 from servefit.search.job import RecommendationJob
 from servefit.search.request import JobRequest
+from servefit.search.storage.ownership import Owner
 
 
 @pytest.mark.parametrize(
-    ("status", "sentence"),
+    ("status", "runs", "sentence"),
     [
-        ("IN_PROGRESS", "Nothing has been measured yet (0 tests in 1 s, and goes on)."),
-        ("STOPPED", "Nothing could be measured (0 tests in 1 s, then stopped)."),
-        ("FAILED", "Nothing could be measured (0 tests in 1 s)."),
+        ("IN_PROGRESS", True, "Nothing has been measured yet (0 tests in 1 s, and goes on)."),
+        (
+            "IN_PROGRESS",
+            False,
+            "Nothing has been measured yet (0 tests in 1 s, then cut off: servefit resume fraud goes on).",
+        ),
+        ("STOPPED", False, "Nothing could be measured (0 tests in 1 s, then stopped)."),
+        ("FAILED", False, "Nothing could be measured (0 tests in 1 s)."),
     ],
 )
-def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(status: Status, sentence: str) -> None:
+def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(
+    status: Status, runs: bool, sentence: str
+) -> None:
     header = JobHeader(
         request=JobRequest(name="fraud"),
         model=MODEL,
@@ -29,4 +37,5 @@ def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(status: St
         servefit="0.1",
         created_at=BEGAN_AT,
     )
-    assert headline(RecommendationJob.of(header, JobState(status=status, elapsed_s=1.0), ())) == sentence
+    owner = Owner.this_process() if runs else None
+    assert headline(RecommendationJob.of(header, JobState(status=status, elapsed_s=1.0), (), owner=owner)) == sentence

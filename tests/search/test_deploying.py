@@ -228,6 +228,6 @@ def test_cpus_are_written_as_ranges(cpus: tuple[int, ...], text: str) -> None:
 
 def test_a_configuration_is_said_in_words() -> None:
     assert shape(TWO) == (
-        "xgboost, 2 workers x 3 threads, up to 8 requests a call that wait up to 0.25 ms for each other"
+        "xgboost, 2 workers x 3 threads, up to 8 requests a call that wait up to 250 us for each other"
     )
     assert shape(Configuration(vcpus=1, backend="treelite")) == "treelite, 1 worker x 1 thread"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from servefit.search.header import JobHeader, JobState
     from servefit.search.steps import Step
     from servefit.search.storage.jobs import JobOverview
-    from servefit.search.storage.ownership import Owner
 
 
 def jobs(
@@ -54,7 +53,7 @@ def jobs(
     for one in found:
         if one.problem is not None:
             warn(f"job {one.name} cannot be read: {one.problem}")
-    rows = [_job_document(one.name, one.header, one.state, one.owner) for one in found if one.header and one.state]
+    rows = [_job_document(one, one.header, one.state) for one in found if one.header and one.state]
     table = Table(
         columns=("job", "type", "status", "model", "created", "seconds", "worked on by"),
         rows=[
@@ -83,19 +82,19 @@ def _shown(one: JobOverview, status: str | None, model: str | None) -> bool:
     return status in (None, one.state.status) and (model is None or model in source or model in digest)
 
 
-def _job_document(name: str, header: JobHeader, state: JobState, owner: Owner | None) -> dict[str, Any]:
+def _job_document(one: JobOverview, header: JobHeader, state: JobState) -> dict[str, Any]:
     from servefit.search.document import iso_time
 
     return {
-        "job": name,
+        "job": one.name,
         "job_type": header.request.job_type,
         "status": state.status,
         "model": header.model.source,
         "model_digest": header.model.digest,
         "host_fingerprint": header.host.fingerprint,
         "created_at": iso_time(header.created_at),
-        "elapsed_s": round(state.elapsed_s, 3),
-        "owner": None if owner is None else f"process {owner.pid} on {owner.host}",
+        "elapsed_s": round(one.elapsed_s, 3),
+        "owner": None if one.owner is None else str(one.owner),
     }
 
 

@@ -53,11 +53,18 @@ def _figure(best: Recommendation, at: Moment) -> str:
     return {"latency": latency, "balanced": f"{cost}, {latency}"}.get(at.goal, cost)
 
 
-def test_number(at: Moment) -> str:
-    """The test that runs, or ran last, of how many; empty before the first."""
+def step_number(at: Moment) -> str:
+    """The job step that is told of, by the number that it has everywhere."""
+    return "a test" if at.step is None else f"step {at.step}"
+
+
+def tests_begun(at: Moment) -> str:
+    """How many tests have begun, of how many; empty before the first."""
     if not at.tests:
         return ""
-    return f"test {at.tests}" if at.most_tests is None else f"test {at.tests} of {at.most_tests}"
+    if at.most_tests is not None:
+        return f"{at.tests:,} of {at.most_tests:,} tests"
+    return "1 test" if at.tests == 1 else f"{at.tests:,} tests"
 
 
 def time_left(left_s: float | None, *, at_most: bool) -> str:

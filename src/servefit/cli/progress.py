@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from servefit.cli.moments import best_so_far, is_endpoint, result, test_number, time_left
+from servefit.cli.moments import best_so_far, is_endpoint, result, step_number, tests_begun, time_left
 from servefit.quantities import span_text
 from servefit.report.sentences import shape_in_envelope
 
@@ -92,10 +92,11 @@ class PlainLines:
         self._say(f"timing calls of {shape_in_envelope(configuration)}", at, only_if_allowed=True)
 
     def testing(self, configuration: Configuration, at: Moment) -> None:
-        self._say(f"{test_number(at)} begins: {shape_in_envelope(configuration)}", at, only_if_allowed=True)
+        count = "" if at.most_tests is None else f" ({tests_begun(at)})"
+        self._say(f"{step_number(at)} begins{count}: {shape_in_envelope(configuration)}", at, only_if_allowed=True)
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
-        line = f"{'over HTTP' if is_endpoint(trial) else f'test {at.tests}'}: {result(trial)}"
+        line = f"{step_number(at)}{', over HTTP' if is_endpoint(trial) else ''}: {result(trial)}"
         best = best_so_far(at)
         if best != self._best:
             self._best = best
@@ -136,7 +137,8 @@ class LiveLines:
         self.testing(configuration, at)
 
     def testing(self, configuration: Configuration, at: Moment) -> None:
-        self._doing = shape_in_envelope(configuration)
+        step = "" if at.step is None else f"step {at.step}, "
+        self._doing = f"{step}{shape_in_envelope(configuration)}"
         self._hear(at)
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:  # noqa: ARG002
@@ -163,7 +165,7 @@ class LiveLines:
             return Text(fitted(span_text(passed_s), width))
         elapsed_s = at.elapsed_s + passed_s
         left_s = None if at.left_s is None else max(0.0, at.left_s - passed_s)
-        parts = (test_number(at), span_text(elapsed_s), time_left(left_s, at_most=at.at_most))
+        parts = (tests_begun(at), span_text(elapsed_s), time_left(left_s, at_most=at.at_most))
         words = fitted(", ".join(part for part in parts if part), width)
         room = min(_BAR, width - len(words) - 1)
         if left_s is None or room < len("bar"):

@@ -181,9 +181,8 @@ def _shown_step(job: RecommendationJob, times: tuple[Timeline, ...]) -> int | No
     if not times:
         return None
     here = {one.step for one in times}
-    wanted = () if job.best is None else (job.best.endpoint, job.best.trial)
-    steps = (one.number for trial in wanted if trial is not None for one in job.steps if one.result is trial)
-    return next((step for step in steps if step in here), times[-1].step)
+    wanted = () if job.best is None else (job.best.endpoint_step, job.best.step)
+    return next((step for step in wanted if step in here), times[-1].step)
 
 
 def _says_something(section: Section) -> bool:

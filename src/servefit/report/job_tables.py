@@ -17,7 +17,7 @@ def recommendations_table(job: RecommendationJob) -> Table:
         title="Recommendations, best first",
         columns=(
             "id", "profile", "count", "backend", "workers", "threads", "batch", "delay us", "$/hour", "$/million",
-            "max a minute", "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory %", "SLA",
+            "max a minute", "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory %", "SLA", "step",
         ),
         rows=[_row(one, asked=not job.request.sla.asks_nothing) for one in job.recommendations],
     )  # fmt: skip
@@ -41,6 +41,7 @@ def _row(one: Recommendation, *, asked: bool) -> list[object]:
         judged.cpu_percent,
         100 * trial.measurement.peak_memory_bytes / one.profile.memory_bytes,
         trial.verdict if asked else None,
+        one.step,
     ]
 
 

@@ -30,7 +30,7 @@ def instances_table(job: RecommendationJob) -> Table:
         columns=(
             "SLA", "profile", "instances", "backend", "environment", "batch", "delay us", "$/hour", "$/million",
             "max a minute", "p50 ms", "p95 ms", "p95 from", "p95 to", "p99 ms", "CPU %", "memory %", "GPU %", "samples",
-            "loop", "containment", "id",
+            "loop", "containment", "id", "step",
         ),
         rows=[_instance(one, asked=not job.request.sla.asks_nothing) for one in job.recommendations],
     )  # fmt: skip
@@ -63,6 +63,7 @@ def _instance(one: Recommendation, *, asked: bool) -> tuple[object, ...]:
         judged.loop,
         trial.measurement.containment,
         one.id,
+        one.step,
     )
 
 

@@ -21,51 +21,49 @@ if TYPE_CHECKING:
 def order_plot(job: RecommendationJob) -> Plot:
     """What the search tried, test after test, and the best that it had by then."""
     tests = [(step, step.result) for step in job.steps if step.kind in TESTS and isinstance(step.result, Trial)]
-    points = [(nth, step, trial) for nth, (step, trial) in enumerate(tests, start=1)]
     figure, title = _figure(job)
-    tried = [one for one in points if one[2].round is None]
+    tried = [one for one in tests if one[1].round is None]
 
-    def series(name: str, some: Sequence[tuple[int, Step, Trial]], **looks: Any) -> Series:
+    def series(name: str, some: Sequence[tuple[Step, Trial]], **looks: Any) -> Series:
         return series_of(
             name,
             some,
-            x=lambda one: one[0],
-            y=lambda one: figure(one[2]),
-            label=lambda one: f"step {one[1].number}: {shape(one[2].configuration)}",
+            x=lambda one: one[0].number,
+            y=lambda one: figure(one[1]),
+            label=lambda one: f"step {one[0].number}: {shape(one[1].configuration)}",
             **looks,
         )
 
-    so_far = list(_best_so_far(tried, figure))
+    so_far = dict(_best_so_far(tried, figure))
     return Plot(
         name="search-order",
         title="The tests in their order",
         caption="The line is the best that kept the SLA so far. Finalists were measured again in turns at the end.",
-        x=Axis(title="test", whole=True),
+        x=Axis(title="step", whole=True),
         y=Axis(title=title, log=True),
         series=(
             Series(
                 name="best so far",
-                x=[nth for nth, _ in so_far],
-                y=[value for _, value in so_far],
+                x=list(so_far),
+                y=list(so_far.values()),
                 drawn_as="steps",
                 colour="line",
             ),
-            *by_backend(tried, lambda one: one[2].configuration.backend, series),
-            series("in turns", [one for one in points if one[2].round is not None], symbol="hollow", colour="quiet"),
+            *by_backend(tried, lambda one: one[1].configuration.backend, series),
+            series("in turns", [one for one in tests if one[1].round is not None], symbol="hollow", colour="quiet"),
         ),
         table=Table(
             title="Tests in their order",
-            columns=("test", "step", "configuration", title, "best so far", "SLA"),
+            columns=("step", "configuration", title, "best so far", "SLA"),
             rows=[
                 (
-                    nth,
                     step.number,
                     shape(trial.configuration),
                     figure(trial),
-                    dict(so_far).get(nth),
+                    so_far.get(step.number),
                     trial.verdict if trial.round is None else None,
                 )
-                for nth, step, trial in points
+                for step, trial in tests
             ],
         ),
     )
@@ -154,12 +152,13 @@ def _figure(job: RecommendationJob) -> tuple[Callable[[Trial], float | None], st
 
 
 def _best_so_far(
-    tried: Sequence[tuple[int, Step, Trial]], figure: Callable[[Trial], float | None]
+    tried: Sequence[tuple[Step, Trial]], figure: Callable[[Trial], float | None]
 ) -> Iterator[tuple[int, float]]:
+    """Numbers of steps, each with the best by then."""
     best: float | None = None
-    for nth, _, trial in tried:
+    for step, trial in tried:
         value = figure(trial)
         if value is not None and trial.verdict == "PASS" and (best is None or value < best):
             best = value
         if best is not None:
-            yield nth, best
+            yield step.number, best

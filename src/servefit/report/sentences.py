@@ -32,8 +32,7 @@ def hindrances(job: RecommendationJob) -> list[str]:
 
 def headline(job: RecommendationJob) -> str:
     """The answer in a sentence or two, with its evidence."""
-    interrupted = {"STOPPED": ", then stopped", "IN_PROGRESS": ", and goes on"}.get(job.status, "")
-    spent = f"{_count(job.tests, 'test')} in {span_text(job.elapsed_s)}{interrupted}"
+    spent = f"{_count(job.tests, 'test')} in {span_text(job.elapsed_s)}{_unfinished(job)}"
     best = job.best
     if best is None:
         nothing = "Nothing has been measured yet" if job.status == "IN_PROGRESS" else "Nothing could be measured"
@@ -55,6 +54,13 @@ def headline(job: RecommendationJob) -> str:
         "INVALID": "This machine is too noisy to tell: the best of what was measured is",
     }[trial.verdict]
     return f"{beginning} {deployment}.\n{evidence(best)} ({spent})."
+
+
+def _unfinished(job: RecommendationJob) -> str:
+    """What there is to say of a job that is not over."""
+    if job.status == "IN_PROGRESS":
+        return ", and goes on" if job.owner is not None else f", then cut off: servefit resume {job.name} goes on"
+    return ", then stopped" if job.status == "STOPPED" else ""
 
 
 def evidence(best: Recommendation) -> str:

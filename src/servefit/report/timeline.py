@@ -71,8 +71,8 @@ def timelines(job: RecommendationJob, folder: Path) -> tuple[Timeline, ...]:
         if runs:
             kind = step.kind.replace("_", " ")
             where = shape_in_envelope(trial.configuration)
-            table = Table(columns=COLUMNS, rows=_rows(runs, intervals), title=f"Test {step.number} over time")
-            title = f"{step.number}: {kind}, {where}"
+            table = Table(columns=COLUMNS, rows=_rows(runs, intervals), title=f"Step {step.number} over time")
+            title = f"step {step.number}: {kind}, {where}"
             found.append(Timeline(step=step.number, title=title, runs=_runs_of_test(runs), table=table))
     return tuple(found)
 

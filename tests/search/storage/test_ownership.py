@@ -15,9 +15,11 @@ import pytest
 
 from servefit.errors import JobInUse, StorageError
 from servefit.profiler.storage.documents import to_document
+from servefit.search.header import JobState
 from servefit.search.storage.ownership import LEASE_S, Owner
 
 if TYPE_CHECKING:
+    from servefit.search.storage.jobs import JobStore
     from servefit.search.storage.log import JobLog
 
 Holding = Callable[[str, str], AbstractContextManager["subprocess.Popen[str]"]]
@@ -117,6 +119,25 @@ def test_a_process_with_the_number_of_a_dead_owner_is_not_taken_for_it(job: JobL
     owner = Owner.this_process()
     _put_owner(job, replace(owner, started=owner.started - 1))
     assert job.owner() is None
+
+
+def test_the_time_of_a_job_counts_on_while_its_owner_lives_and_to_its_last_sign_of_life(
+    job: JobLog, store: JobStore
+) -> None:
+    def elapsed_s() -> float:
+        (one,) = [one for one in store.overview() if one.name == job.name]
+        assert one.elapsed_s == pytest.approx(job.state_now().elapsed_s, abs=1.0)
+        return one.elapsed_s
+
+    now, owner = time.time(), Owner.this_process()
+    job.set_state(JobState(status="IN_PROGRESS", elapsed_s=40.0))
+    assert elapsed_s() == 40.0
+    _put_owner(job, replace(owner, since=now - 100.0, renewed_at=now - 90.0))
+    assert elapsed_s() == pytest.approx(140.0, abs=2.0)
+    _put_owner(job, replace(owner, started=owner.started - 1, since=now - 100.0, renewed_at=now - 90.0))
+    assert elapsed_s() == pytest.approx(50.0)
+    job.set_state(JobState(status="STOPPED", elapsed_s=60.0))
+    assert elapsed_s() == 60.0
 
 
 def test_a_claim_is_renewed_while_a_step_takes_long(job: JobLog, monkeypatch: pytest.MonkeyPatch) -> None:
