@@ -13,6 +13,9 @@ from servefit.profiler.http.endpoint_driver import EndpointDriver
 from servefit.profiler.http.local_server import LocalServer, local_server
 from servefit.profiler.http.servers import UnseenServer
 from servefit.profiler.measuring import MOST_CLIENTS
+from servefit.profiler.noise.activity import look_around
+from servefit.profiler.validity import MOST_FOREIGN, TICK_NS, Problem
+from servefit.quantities import number_text, percent_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 _SERVER_CPUS_PER_CLIENT = 2
 _CPUS_PER_CLIENT_BESIDE = 4
 """Where the server may be anywhere on this machine, most of it is left to it."""
+
+_LOOK_S = 0.3
+"""How long to look around: thirty steps of the kernel's counters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +69,31 @@ def place_clients(aim: Aim, host: Host) -> Placement:
     if server is None or not outside:
         return _placed(usable, beside, aim, server, apart=False)
     return _placed(outside, -(-len(server.cpus) // _SERVER_CPUS_PER_CLIENT), aim, server, apart=True)
+
+
+def competition(placement: Placement, host: Host) -> Problem | None:
+    """What else is done on the CPUs of server and clients before anything is sent, where it is too much.
+
+    A server that is seen, and all that it started, is no competition, and neither is this process; what serves behind
+    another server is idle by then. Who else is busy while there is load cannot be told as surely.
+    """
+    usable = frozenset(cpu.cpu for cpu in host.cpus)
+    server = placement.server
+    cpus = set(placement.cpus)
+    if placement.is_here:
+        cpus |= usable if server is None else server.cpus & usable
+    seen = look_around(cpus, seconds=_LOOK_S, beside=() if server is None else server.pids)
+    allowed = MOST_FOREIGN * len(cpus)
+    used = (seen.foreign_percent or 0.0) / 100
+    if used - TICK_NS * len(cpus) / (1e9 * seen.over_s) <= allowed:
+        return None
+    names = ", ".join(f"{one.name} {number_text(one.cpu_percent)} %" for one in seen.competitors)
+    return Problem(
+        kind="competing load",
+        reason=f"other processes used {share_text(used, 'a CPU')} before anything was sent, {percent_text(allowed)} "
+        f"are allowed: {names or 'none of them can be seen from here'}",
+        remedy="stop them; servefit host names them",
+    )
 
 
 @contextmanager

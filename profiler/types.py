@@ -112,16 +112,20 @@ class ClientRecord:
     """What the load client of a run was busy with.
 
     It had ``processes`` processes on ``cpus``. ``cpu_percent`` is the CPU time on the plateau of the busiest of them,
-    without what it spent waiting for arrivals, and None where the plateau was too short to tell. ``between_us`` is the
-    mean time of a user of a closed loop between an answer and the next request, in microseconds; 0 in an open loop.
-    ``connections`` is how many were open at the same time, ``reconnections`` how many were opened while the run went
-    on. ``errors`` counts the requests that failed, by kind, over the whole run. ``shares_cpus`` says that the client
-    ran on CPUs of the server.
+    without what it spent waiting for arrivals, and None where the plateau was too short to tell. ``waited_percent`` is
+    for how much of the plateau one of them could have run and had no CPU, what this process did there left out, and
+    ``steal_percent`` how much of it a hypervisor took from ``cpus``; None also where the kernel does not say.
+    ``between_us`` is the mean time of a user of a closed loop between an answer and the next request, in microseconds;
+    0 in an open loop. ``connections`` is how many were open at the same time, ``reconnections`` how many were opened
+    while the run went on. ``errors`` counts the requests that failed, by kind, over the whole run. ``shares_cpus`` says
+    that the client ran on CPUs of the server.
     """
 
     processes: int
     cpus: tuple[int, ...]
     cpu_percent: float | None
+    waited_percent: float | None = None
+    steal_percent: float | None = None
     between_us: float = 0.0
     connections: int
     reconnections: int

@@ -38,14 +38,16 @@ Kind: TypeAlias = Literal[
     "client on the server's CPUs",
 ]
 
-_TICK_NS = 10_000_000
+TICK_NS = 10_000_000
 """The step in which the kernel counts the idle and stolen time of a CPU."""
+
+MOST_FOREIGN = 0.05
+"""Of the CPUs' time, to processes other than those that are measured."""
 
 _MOST_LAG = 0.05
 _LEAST_P95_MS = 4.0
 _ONE_SIDED_99 = 2.33
 
-_MOST_FOREIGN = 0.05
 _MOST_FOREIGN_CPUS = 0.25
 _MOST_OWN_CPUS = 0.10
 _MOST_DELAY = 0.05
@@ -54,6 +56,7 @@ _MOST_OVERUSE = 0.03
 _MOST_OFF = 0.05
 _MOST_CLIENT_PERCENT = 80.0
 _BUSY_CLIENT_PERCENT = 50.0
+_MOST_CLIENT_WAITED_PERCENT = 5.0
 _LEAST_SENT = 0.99
 
 
@@ -95,7 +98,9 @@ def problems(
     - Little's law: in a closed loop users = throughput x mean response time; off by more than 5 %, requests were lost.
       Over HTTP the time that the client takes between an answer and the next request is added to the response time.
 
-    Over HTTP the lags are those of arrivals that had a connection, and there are three rules more:
+    Over HTTP the lags are those of arrivals that had a connection. A closed loop has none: there competing load is also
+    what made a client wait for its CPU for more than 5 % of the time. Steal is also that of the clients' CPUs. There
+    are three rules more:
 
     - client on the server's CPUs: what the client does takes time from the server; nothing else is then said of
       competing load, which it is.
@@ -107,7 +112,7 @@ def problems(
     found = (
         _schedule_lag(run, points, limit_ms, cpus),
         _competing_load(run, points, cpus),
-        _steal(points),
+        _steal(run, points),
         _throttling(points),
         _outside(run, points, cpus, containment),
         _littles_law(run),
@@ -177,13 +182,17 @@ def _p95_ms(run: Run) -> float | None:
 def _competing_load(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[int, ...]) -> Problem | None:
     if run.client is not None and run.client.shares_cpus:
         return None
+    return _load_on_the_server(run, points, cpus) or _load_on_the_client(run)
+
+
+def _load_on_the_server(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[int, ...]) -> Problem | None:
     seen_ns = _seen_ns(points)
     own_ns = _total_ns(points, lambda point: point.own_percent) or 0.0
     foreign_ns = _total_ns(points, lambda point: point.foreign_percent)
     if foreign_ns is not None:
         competing_ns = foreign_ns + max(0.0, own_ns - _MOST_OWN_CPUS * seen_ns)
-        allowed = min(_MOST_FOREIGN * len(cpus), _MOST_FOREIGN_CPUS)
-        if competing_ns - _TICK_NS * len(cpus) > allowed * seen_ns:
+        allowed = min(MOST_FOREIGN * len(cpus), _MOST_FOREIGN_CPUS)
+        if competing_ns - TICK_NS * len(cpus) > allowed * seen_ns:
             return Problem(
                 kind="competing load",
                 reason=f"other processes used {share_text(competing_ns / seen_ns, 'a CPU')} within the envelope of "
@@ -205,13 +214,31 @@ def _competing_load(run: Run, points: tuple[TelemetryPoint, ...], cpus: tuple[in
     return None
 
 
-def _steal(points: tuple[TelemetryPoint, ...]) -> Problem | None:
-    stolen_ns = _total_ns(points, lambda point: point.steal_percent)
-    if stolen_ns is None or stolen_ns - _TICK_NS <= _MOST_STEAL * _seen_ns(points):
+def _load_on_the_client(run: Run) -> Problem | None:
+    client = run.client
+    if client is None or client.waited_percent is None or not isinstance(run.traffic, ClosedLoop):
+        return None
+    if client.waited_percent <= _MOST_CLIENT_WAITED_PERCENT:
+        return None
+    return Problem(
+        kind="competing load",
+        reason=f"the load client waited for its CPU for {number_text(client.waited_percent)} % of the time, "
+        f"{number_text(_MOST_CLIENT_WAITED_PERCENT)} % are allowed",
+        remedy="stop what else runs here; servefit host names it",
+    )
+
+
+def _steal(run: Run, points: tuple[TelemetryPoint, ...]) -> Problem | None:
+    stolen = [(_total_ns(points, lambda point: point.steal_percent), _seen_ns(points))]
+    if run.client is not None and run.client.steal_percent is not None:
+        plateau_ns = run.plateau_ns[1] - run.plateau_ns[0]
+        stolen.append((run.client.steal_percent * plateau_ns / 100, plateau_ns))
+    shares = [ns / of_ns for ns, of_ns in stolen if ns is not None and ns - TICK_NS > _MOST_STEAL * of_ns]
+    if not shares:
         return None
     return Problem(
         kind="steal",
-        reason=f"the hypervisor took {percent_text(stolen_ns / _seen_ns(points))} of the CPU time, "
+        reason=f"the hypervisor took {percent_text(max(shares))} of the CPU time, "
         f"{percent_text(_MOST_STEAL)} are allowed",
         remedy="measure on a machine, or at a time, without neighbours",
     )

@@ -14,7 +14,7 @@ from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.aiming import aim
 from servefit.profiler.cautions import cautions_of
 from servefit.profiler.limits import LatencyThreshold
-from servefit.profiler.loading import Placement, clients_at, place_clients
+from servefit.profiler.loading import Placement, clients_at, competition, place_clients
 from servefit.profiler.slot.holding import measuring_slot
 from servefit.search.load_request import Arrivals, LoadRequest
 from servefit.search.load_steps import measure
@@ -136,6 +136,8 @@ def run_load(
         begin += slot.waited_s
         host = describe_host()
         placement = place_clients(aimed, host)
+        progress.stage("looking at what else runs here")
+        busy = competition(placement, host)
         clients = partial(
             clients_at,
             aimed,
@@ -148,6 +150,8 @@ def run_load(
     if not found.summary.throughput_per_s and not any((run.samples.ended_ns() > 0).any() for run in found.runs):
         kinds = ", ".join(found.summary.errors) or "no answer"
         raise MeasurementError(f"{aimed.destination.address.url} answered nothing: {kinds}", remedy="see what it logs")
+    if busy is not None:
+        found = replace(found, problems=(*found.problems, busy))
     return _load_test(aimed, host, placement, request, found, elapsed_s=time.monotonic() - begin)
 
 

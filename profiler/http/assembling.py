@@ -128,6 +128,8 @@ def _assembled(
             processes=conditions.clients,
             cpus=conditions.cpus,
             cpu_percent=conditions.load.busiest_percent(plateau_ns),
+            waited_percent=conditions.load.waited_percent(plateau_ns),
+            steal_percent=conditions.load.steal_percent(plateau_ns),
             between_us=between_ns / max(1, sum(record.returns for record in records)) / 1000,
             connections=sum(record.connections for record in records),
             reconnections=sum(record.reconnections for record in records),

@@ -220,7 +220,7 @@ class HttpDriver:
     def _watching(self, words: SharedWords) -> Iterator[_Watched]:
         """Watch server and clients, and keep out of their way, for as long as the block lasts."""
         with staying_on(self._own_cpus), self._server.watch(self._own_cpus) as telemetry:
-            yield _Watched(ClientLoad(self._processes.pids, words), telemetry)
+            yield _Watched(ClientLoad(self._processes.pids, self._cpus, words), telemetry)
 
     def _carry_out(
         self, begin: BeginOpen | BeginClosed, load: ClientLoad, duration_s: float, look: Callable[[], None]

@@ -48,6 +48,12 @@ def as_seen(run: Run, *, apart: bool) -> Run:
     """``run`` without what nothing can be said about in the telemetry of a server whose envelope is not known: whose
     CPUs were used by whom. ``client.shares_cpus`` says whether the clients took time from it."""
     client = run.client
+    if client is not None:
+        client = replace(
+            client,
+            shares_cpus=not apart and _waited(run, client),
+            waited_percent=client.waited_percent if apart else _waited_for_others(run, client),
+        )
     return replace(
         run,
         telemetry=tuple(
@@ -55,20 +61,33 @@ def as_seen(run: Run, *, apart: bool) -> Run:
         ),
         busy_cpu_ns=run.busy_cpu_ns if run.telemetry else None,
         peak_memory_bytes=max((point.memory_bytes for point in run.telemetry), default=None),
-        client=None if client is None else replace(client, shares_cpus=not apart and _waited(run, client)),
+        client=client,
     )
 
 
 def _waited(run: Run, client: ClientRecord) -> bool:
     """Whether the server's threads waited for a CPU on the plateau. No longer than the clients were on one: for the
     rest they have waited for others, or for each other."""
-    begin, end = run.plateau_ns
-    points = [point for point in run.telemetry if begin <= point.at_ns - point.over_ns // 2 < end]
+    points = _on_plateau(run)
     waited = _mean_percent(points, [point.run_queue_percent or 0.0 for point in points])
     used = _mean_percent(points, [point.cpu_percent for point in points])
     if client.cpu_percent is not None:
         waited = min(waited, client.cpu_percent * client.processes)
     return waited > MOST_WAITED * max(100.0, used)
+
+
+def _waited_for_others(run: Run, client: ClientRecord) -> float | None:
+    """For how long a client waited for a CPU that the server may have had instead, without what the server used; None
+    where that cannot be seen."""
+    points = _on_plateau(run)
+    if client.waited_percent is None or not points:
+        return None
+    return max(0.0, client.waited_percent - _mean_percent(points, [point.cpu_percent for point in points]))
+
+
+def _on_plateau(run: Run) -> list[TelemetryPoint]:
+    begin, end = run.plateau_ns
+    return [point for point in run.telemetry if begin <= point.at_ns - point.over_ns // 2 < end]
 
 
 def _mean_percent(points: list[TelemetryPoint], percents: list[float]) -> float:

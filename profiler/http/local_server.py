@@ -39,9 +39,14 @@ class LocalServer:
     def check(self) -> None:
         """Whether it lives is told by its answers alone."""
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its processes that live."""
+        return _family(self.listening)
+
     @contextmanager
     def watch(self, others: tuple[int, ...]) -> Iterator[Telemetry | None]:
-        pids = _family(self.listening)
+        pids = self.pids
         if not pids:
             yield None
             return

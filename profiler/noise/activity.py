@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +33,10 @@ class Competitor:
 class Activity:
     """What went on while nothing was measured; per cents are of one CPU's time, None is what cannot be read.
 
-    ``foreign_percent`` is the busy time of the CPUs, all together, without that of this process. ``competitors`` are
-    the busiest processes that can be seen from here, which in a container are not all. ``steal_percent`` is the share
-    of the CPUs' time that a hypervisor took. Pressure is the share of the time in which some task waited [PSI].
+    ``foreign_percent`` is the busy time of the CPUs, all together, without that of this process and those beside it.
+    ``competitors`` are the busiest processes that can be seen from here, which in a container are not all.
+    ``steal_percent`` is the share of the CPUs' time that a hypervisor took. Pressure is the share of the time in which
+    some task waited [PSI].
     """
 
     over_s: float
@@ -49,9 +50,15 @@ class Activity:
 
 
 def look_around(
-    cpus: Iterable[int], *, seconds: float = LOOK_S, proc: Path = Path("/proc"), sys: Path = Path("/sys")
+    cpus: Iterable[int],
+    *,
+    seconds: float = LOOK_S,
+    beside: Collection[int] = (),
+    proc: Path = Path("/proc"),
+    sys: Path = Path("/sys"),
 ) -> Activity:
-    """Watch ``cpus`` for ``seconds``, asleep, and holding the measuring slot: what servefit measures is no noise."""
+    """Watch ``cpus`` for ``seconds``, asleep, and holding the measuring slot: what servefit measures is no noise. The
+    processes ``beside`` this one are no more foreign than it is."""
     watched = tuple(sorted(cpus))
     with ExitStack() as stack:
         stack.enter_context(measuring_slot("noise audit"))
@@ -60,8 +67,10 @@ def look_around(
         time.sleep(seconds)
         after, heat_after = _Snapshot.taken(proc, watched), total(thermal)
     over_ns = after.at_ns - before.at_ns
-    foreign_ns, stolen_ns = _foreign_and_stolen_ns(before, after)
-    used_ns = {pid: now - before.processes.get(pid, 0) for pid, now in after.processes.items() if pid != os.getpid()}
+    used_ns = {pid: now - before.processes.get(pid, 0) for pid, now in after.processes.items()}
+    own_ns = after.own_cpu_ns - before.own_cpu_ns + sum(used_ns.get(pid, 0) for pid in {*beside} - {os.getpid()})
+    foreign_ns, stolen_ns = _foreign_and_stolen_ns(before, after, own_ns)
+    used_ns = {pid: ns for pid, ns in used_ns.items() if pid not in (os.getpid(), *beside)}
     busiest = sorted(used_ns, key=lambda pid: -used_ns[pid])[:_MOST_COMPETITORS]
     return Activity(
         over_s=over_ns / 1e9,
@@ -109,8 +118,8 @@ class _Snapshot:
         )
 
 
-def _foreign_and_stolen_ns(before: _Snapshot, after: _Snapshot) -> tuple[int | None, int | None]:
-    """The busy time of all CPUs less that of this process, and their stolen time."""
+def _foreign_and_stolen_ns(before: _Snapshot, after: _Snapshot, own_ns: int) -> tuple[int | None, int | None]:
+    """The busy time of all CPUs less ``own_ns``, and their stolen time."""
     if before.processors is None or after.processors is None:
         return None, None
     pairs = list(zip(before.processors, after.processors, strict=True))
@@ -119,7 +128,6 @@ def _foreign_and_stolen_ns(before: _Snapshot, after: _Snapshot) -> tuple[int | N
         now.steal_ns - then.steal_ns for then, now in pairs if now.steal_ns is not None and then.steal_ns is not None
     ]
     all_ns = (after.at_ns - before.at_ns) * len(pairs)
-    own_ns = after.own_cpu_ns - before.own_cpu_ns
     return all_ns - idle_ns - sum(stolen) - own_ns, sum(stolen) if stolen else None
 
 

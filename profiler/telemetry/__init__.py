@@ -5,8 +5,17 @@
 """
 
 from servefit.profiler.telemetry.point import TelemetryPoint
-from servefit.profiler.telemetry.processes import process_cpu_ns
-from servefit.profiler.telemetry.processors import stolen_time
+from servefit.profiler.telemetry.processes import process_cpu_ns, waited_ns
+from servefit.profiler.telemetry.processors import processor_times, stolen_time
 from servefit.profiler.telemetry.watching import LOOK_EVERY_S, Telemetry, watching
 
-__all__ = ["LOOK_EVERY_S", "Telemetry", "TelemetryPoint", "process_cpu_ns", "stolen_time", "watching"]
+__all__ = [
+    "LOOK_EVERY_S",
+    "Telemetry",
+    "TelemetryPoint",
+    "process_cpu_ns",
+    "processor_times",
+    "stolen_time",
+    "waited_ns",
+    "watching",
+]

@@ -69,6 +69,15 @@ def process_cpu_ns(pid: int) -> int:
         raise ProcessLookupError(pid) from error
 
 
+def waited_ns(pid: int) -> int | None:
+    """How long the first thread of a process could have run and had no CPU; None where the kernel does not count it.
+    Raises ProcessLookupError."""
+    try:
+        return _delay_ns(f"/proc/{pid}/schedstat")
+    except ValueError as error:  # it is empty once the process has ended
+        raise ProcessLookupError(pid) from error
+
+
 def _delay_ns(schedstat: str) -> int | None:
     """The second of three numbers: time on a CPU, time runnable without one, and how often it ran.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ import pytest
 from servefit.errors import SpecError
 from servefit.profiler.aiming import Aim, aim
 from servefit.profiler.host import describe_host
-from servefit.profiler.loading import clients_at, place_clients
+from servefit.profiler.loading import clients_at, competition, place_clients
 from servefit.profiler.traffic import ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
     import numpy as np
+    from tests.conftest import Hog
     from tests.profiler.conftest import HostSmall, MakeHost
 
 MINE = tuple(sorted(os.sched_getaffinity(0)))
@@ -52,6 +54,22 @@ def test_clients_leave_most_of_the_machine_to_a_server_that_may_be_anywhere(
     assert len(placement.cpus) == max(1, len(MINE) // 4)
     assert placement.caution is not None
     assert "may use every CPU of this machine" in placement.caution
+
+
+def test_what_else_runs_on_the_servers_cpu_is_named_before_anything_is_sent(
+    host_small: HostSmall, make_host: MakeHost, payload_rows: np.ndarray, hog: Hog
+) -> None:
+    host = make_host(cpus=MINE[-1] + 1)
+    with host_small({}, cpus=(MINE[-1],)) as hosted:
+        placement = place_clients(aim_at(hosted.url, payload_rows), host)
+        with hog(MINE[-1]):
+            found = competition(placement, host)
+    assert found is not None
+    assert found.kind == "competing load"
+    assert re.match(
+        r"other processes used [\d.]+ % of a CPU before anything was sent, \d+ % are allowed: ", found.reason
+    )
+    assert "python" in found.reason
 
 
 def test_a_server_whose_processes_cannot_be_seen_is_said_not_to_be(

@@ -287,7 +287,7 @@ def client(**facts: Any) -> ClientRecord:
 
 def over_http(*, unsent: int = 0, errors: dict[str, int] | None = None, **facts: Any) -> Run:
     """A run over HTTP, the last ``unsent`` requests of which nobody sent."""
-    about_client = {name: facts.pop(name) for name in ("cpu_percent", "shares_cpus") if name in facts}
+    about_client = {name: facts.pop(name) for name in ("cpu_percent", "shares_cpus", "steal_percent") if name in facts}
     run = make_run(driver="http", client=client(errors=errors or {}, **about_client), **facts)
     started, ended = run.samples.started_ns().copy(), run.samples.ended_ns().copy()
     if unsent:
@@ -306,6 +306,29 @@ def test_a_client_that_is_nearly_always_busy_is_saturated() -> None:
     problem = the_problem(over_http(cpu_percent=91.0))
     assert problem.kind == "client saturated"
     assert "the load client used 91 % of its CPU, 80 % are allowed" in problem.reason
+
+
+def test_a_client_that_waits_for_its_cpu_in_a_closed_loop_has_competition() -> None:
+    def waited(percent: float | None, run: Run) -> Run:
+        return replace(run, driver="http", client=client(waited_percent=percent, **shared))
+
+    shared: dict[str, Any] = {}
+    loop = closed(4, 100, MS)
+    problem = the_problem(waited(24.2, loop))
+    assert problem.kind == "competing load"
+    assert problem.reason == "the load client waited for its CPU for 24.2 % of the time, 5 % are allowed"
+    assert found(waited(4.9, loop)) == found(waited(None, loop)) == []
+    assert found(waited(24.2, make_run())) == [], "an open loop tells by how late its arrivals are"
+    shared["shares_cpus"] = True
+    assert found(waited(24.2, loop)) == ["client on the server's CPUs"]
+
+
+def test_what_a_hypervisor_takes_from_the_clients_is_stolen_too() -> None:
+    def stolen(percent: float | None) -> Run:
+        return over_http(telemetry=(), steal_percent=percent)
+
+    assert "took 3 % of the CPU time" in the_problem(stolen(3.0), cpus=()).reason
+    assert found(stolen(1.05), cpus=()) == found(stolen(None), cpus=()) == []
 
 
 def test_a_busy_client_that_does_not_send_all_that_is_due_is_behind() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conftest import HttpServer
+    from tests.conftest import Hog, HttpServer
 
     from servefit.search.load_test import LoadTest
 
@@ -179,6 +180,18 @@ def test_what_spoils_a_measurement_makes_it_invalid_and_is_said_with_a_remedy(ur
     assert found.reason == found.problems[0].reason
     assert "schedule lag" in [one.kind for one in found.problems]
     assert load(url, rate=400, thresholds=limits, duration_s=0.25).verdict == "FAIL"
+
+
+def test_users_who_take_turns_on_a_busy_machine_are_as_invalid_as_a_rate(url: str, hog: Hog) -> None:
+    with hog(min(os.sched_getaffinity(0))), hog(max(os.sched_getaffinity(0))):
+        found = load(url, users=2, allow_noise=False)
+        allowed = load(url, users=2)
+    assert found.verdict == "INVALID"
+    assert found.reason == found.problems[0].reason
+    assert "competing load" in [one.kind for one in found.problems]
+    assert any("other processes used" in line and "before anything was sent" in line for line in found.warnings)
+    assert allowed.verdict is None
+    assert "competing load" in [one.kind for one in allowed.problems]
 
 
 def test_an_endpoint_that_stops_answering_is_an_error(http_server: HttpServer) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.profiler.http.conftest import FIRST_CPU
 
 from servefit.profiler.limits import LatencyThreshold
 from servefit.profiler.steps import plateaus_of, steps_of, users_of
@@ -15,6 +17,7 @@ from servefit.profiler.traffic import ClosedLoop
 from servefit.profiler.validity import problems
 
 if TYPE_CHECKING:
+    from tests.conftest import Hog
     from tests.profiler.http.conftest import Counted, Drive
 
 
@@ -53,6 +56,18 @@ def test_what_the_server_says_of_its_time_is_told_from_the_rest(drive: Drive) ->
     assert summary.model_latency_ms["p50"] == pytest.approx(0.75)
     assert summary.service_ms["p50"] == pytest.approx(0.5)
     assert summary.overhead_ms["p50"] == pytest.approx((summary.latency_ms["p50"] or 0) - 0.75)
+
+
+@pytest.mark.alone
+def test_a_hog_on_the_clients_cpu_is_seen_by_how_long_the_client_waits(drive: Drive, hog: Hog) -> None:
+    with drive({}) as driver, hog(FIRST_CPU):
+        run = driver.run(ClosedLoop.constant(users=8, duration_s=0.5))
+    assert run.client is not None
+    assert run.client.waited_percent is not None
+    assert run.client.waited_percent > 5
+    (problem,) = problems(replace(run, telemetry=()), limit_ms=None, cpus=())
+    assert problem.kind == "competing load"
+    assert problem.reason.startswith("the load client waited for its CPU for ")
 
 
 def test_nothing_is_made_up_for_a_server_that_does_not_say(drive: Drive) -> None:

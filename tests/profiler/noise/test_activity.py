@@ -31,6 +31,20 @@ def test_a_hog_is_seen_and_named() -> None:
     )
 
 
+def test_what_is_measured_is_no_competition() -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as served:
+        try:
+            seen, beside = (look_around(cpus, seconds=0.4, beside=pids) for pids in ((), (served.pid,)))
+        finally:
+            served.kill()
+    assert served.pid in {one.pid for one in seen.competitors}
+    assert served.pid not in {one.pid for one in beside.competitors}
+    assert seen.foreign_percent is not None
+    assert beside.foreign_percent is not None
+    assert beside.foreign_percent < seen.foreign_percent
+
+
 def test_this_process_does_not_compete_with_itself() -> None:
     activity = look_around(os.sched_getaffinity(0), seconds=0.05)
     assert os.getpid() not in {one.pid for one in activity.competitors}

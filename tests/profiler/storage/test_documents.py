@@ -21,7 +21,7 @@ from servefit.profiler.host import Host, describe_host
 from servefit.profiler.sequential import Evidence
 from servefit.profiler.storage.documents import Misfit, from_document, to_document
 from servefit.profiler.summary import Summary, summarize
-from servefit.profiler.types import InstanceProfile, Measurement
+from servefit.profiler.types import ClientRecord, InstanceProfile, Measurement
 from servefit.profiler.validity import Problem
 
 if TYPE_CHECKING:
@@ -171,6 +171,19 @@ def test_a_model_that_was_kept_before_its_inputs_were_known_is_read() -> None:
     assert read(document, Model) == model
     del document["batch_dependent"], document["signature"]["inputs"]
     assert read(document, Model) == replace(model, batch_dependent=False, signature=replace(model.signature, inputs=()))
+
+
+def test_a_field_that_came_later_than_a_document_has_its_default() -> None:
+    client = ClientRecord(
+        processes=1, cpus=(0,), cpu_percent=9.0, connections=1, reconnections=0, errors={}, shares_cpus=False
+    )
+    document = written(client)
+    assert document["waited_percent"] is None
+    del document["waited_percent"]
+    assert read(document, ClientRecord) == client
+    del document["shares_cpus"]
+    with pytest.raises(Misfit, match="it lacks, or should not have, 'shares_cpus'"):
+        read(document, ClientRecord)
 
 
 def test_a_number_that_is_no_number_is_not_written() -> None:
