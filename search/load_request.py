@@ -74,7 +74,7 @@ class LoadRequest:
                 raise SpecError("timeout", self.timeout_s, f"is over before {threshold} is", remedy="wait for longer")
         rate_per_s = self.sla.rate_per_s
         if self.users is not None and self.phases is not None:
-            raise SpecError("phases", "given", "cannot be combined with users", remedy="give one of them")
+            raise SpecError("phases", None, "cannot be combined with users", remedy="give one of them")
         if self.users is not None and self.sla.thresholds and rate_per_s is None:
             limits = ", ".join(map(str, self.sla.thresholds))
             raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")

@@ -78,7 +78,7 @@ def load_endpoint(
     asked = {"rate": rate, "users": users, "phases": traffic}
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:
-        raise SpecError(given[1], "given", f"cannot be combined with {given[0]}", remedy="give one of them")
+        raise SpecError(given[1], None, f"cannot be combined with {given[0]}", remedy="give one of them")
     if traffic is not None and duration_s is not None:
         raise SpecError("duration", duration_s, "is said by the phases already")
     request = LoadRequest(

@@ -143,7 +143,7 @@ def _text(value: Any, room: int) -> str:
 def _of_many(values: Any, room: int) -> str:
     """Few short members as they are, else how many of what there are."""
     few = list(islice(values, _MOST_SHOWN))
-    text = f"({', '.join(_brief(one, room) for one in few)})"
+    text = f"({', '.join(_brief(one, room) for one in few)}{',' if len(few) == 1 else ''})"
     if len(values) <= _MOST_SHOWN and len(text) <= room:
         return text
     return f"<{len(values):,} x {' or '.join(sorted({type(one).__name__ for one in few}))}>"

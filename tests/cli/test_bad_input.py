@@ -179,6 +179,12 @@ def test_whatever_has_a_unit_is_refused_without(
     check_refused(ended, "has no unit", remedy)
 
 
+def test_a_profile_that_this_host_cannot_be_is_told_with_the_reason(recommend: Servefit) -> None:
+    ended = recommend("--profile", "ml.m5.24xlarge")
+    assert ended.status == 4
+    assert "Not measurable on this host: ml.m5.24xlarge needs 96 vCPUs, this host has " in ended.stdout
+
+
 def test_an_unknown_option_and_a_missing_argument(servefit: Servefit) -> None:
     for arguments in (["recommend", "model", "--nonsense"], ["recommend"], ["nonsense"]):
         ended = servefit(*arguments)

@@ -38,6 +38,15 @@ def test_jobs_are_listed_and_can_be_filtered(servefit: Servefit) -> None:
     assert "listed" in servefit("jobs").stdout
 
 
+@pytest.mark.usefixtures("kept")
+def test_an_empty_list_says_that_it_is_empty(servefit: Servefit, tmp_path: Path) -> None:
+    fresh = servefit("jobs", SERVEFIT_HOME=str(tmp_path))
+    assert fresh.stderr == "there are no jobs yet; servefit recommend begins one\n"
+    assert servefit("jobs", "--model", "nothing-like-it").stderr == "no job is like that\n"
+    none = servefit("steps", "listed", "--status", "failed", "--format", "json")
+    assert (none.document["steps"], none.stderr) == ([], "job listed has no step like that\n")
+
+
 def test_a_kept_job_is_shown_as_it_was_printed(servefit: Servefit, kept: dict[str, Any]) -> None:
     assert servefit("show", "listed", "--format", "json").document == kept
     assert servefit("show", "listed").stdout.strip().startswith("Deploy local-1c with xgboost")

@@ -97,7 +97,7 @@ def test_without_traffic_the_most_invocations_are_found(load: Servefit, endpoint
     assert ended.status == 0, ended.stderr
     for word in (
         "max invocations per min",
-        "response time p95 ms",
+        "response time p95",
         "model latency",
         "overhead",
         "client CPUs",

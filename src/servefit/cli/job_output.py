@@ -15,9 +15,14 @@ from servefit.report.sentences import headline, hindrances, reasons
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from servefit.search.job import RecommendationJob
     from servefit.search.progress import Progress
+    from servefit.search.recommendation import Skipped
     from servefit.search.request import JobRequest
+
+_FEW = 3
 
 
 def run_and_print(
@@ -88,8 +93,15 @@ def print_job(job: RecommendationJob, form: Format) -> None:
             emit(compilation_table(job), {}, form)
         if left_out := [[one.name, one.reason] for one in job.skipped if one.kind == "backend"]:
             emit(Table(title="Backends left out", columns=("backend", "reason"), rows=left_out), {}, form)
-        if too_big := [one.name for one in job.skipped if one.kind == "instance_profile"]:
-            shown = ", ".join(too_big[:3]) + (f" and {len(too_big) - 3} more" if len(too_big) > 3 else "")
-            say(f"Not measurable on this host: {shown}; servefit profiles --all says why")
+        if too_big := [one for one in job.skipped if one.kind == "instance_profile"]:
+            say(f"Not measurable on this host: {_too_big(too_big)}")
     for warning in job.warnings:
         warn(warning)
+
+
+def _too_big(profiles: Sequence[Skipped]) -> str:
+    """The profiles that were left out: a few with the reason, of many the first."""
+    if len(profiles) <= _FEW:
+        return "; ".join(f"{one.name} {one.reason}" for one in profiles)
+    names = ", ".join(one.name for one in profiles[:_FEW])
+    return f"{names} and {len(profiles) - _FEW} more; servefit profiles --all says why"

@@ -15,7 +15,7 @@ from servefit.cli.options import (
     WaitOption,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption, emit, say, warn
+from servefit.cli.output import Format, FormatOption, emit, say, tell, warn
 from servefit.errors import SpecError
 from servefit.report.table import Table
 
@@ -70,6 +70,8 @@ def jobs(
         ],
     )
     emit(table, {"schema": 1, "jobs": rows}, form)
+    if not found:
+        tell("no job is like that" if status or model else "there are no jobs yet; servefit recommend begins one")
 
 
 _STATUSES = ("IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED")
@@ -167,6 +169,8 @@ def steps(
     documents = [step_document(one) for one in found]
     rows = [_step_row(step, document) for step, document in zip(found, documents, strict=True)]
     emit(Table(columns=_COLUMNS, rows=rows), {"schema": 1, "job": job, "steps": documents}, form)
+    if not rows:
+        tell(f"job {job} has no step like that")
 
 
 def _step_row(step: Step, document: dict[str, Any]) -> list[Any]:

@@ -74,8 +74,10 @@ def _print_table(table: Table) -> None:
     from rich.table import Table as RichTable
 
     drawn = RichTable(title=table.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    # In a list of figures text stands among numbers.
     numeric = [
-        any(isinstance(row[nth], (int, float)) and not isinstance(row[nth], bool) for row in table.rows)
+        table.columns[0] not in ("figure", "property")
+        and any(isinstance(row[nth], (int, float)) and not isinstance(row[nth], bool) for row in table.rows)
         for nth in range(len(table.columns))
     ]
     shown = readable(table)
@@ -102,6 +104,11 @@ def write(text: str) -> None:
         sys.stdout.write(text)
 
 
-def warn(line: str) -> None:
+def tell(line: str) -> None:
     """A line for the person, not for a program: to stderr."""
-    sys.stderr.write(f"warning: {line}\n")
+    sys.stderr.write(f"{line}\n")
+
+
+def warn(line: str) -> None:
+    """The same, of what the person should know."""
+    tell(f"warning: {line}")

@@ -81,10 +81,10 @@ def _figure(name: str, value: Any, *more: Any) -> tuple[str, ...]:
     plain, _, unit = name.rpartition(" ")
     unit_s = {"ms": 1e-3, "us": 1e-6}.get(unit)
     parts = value.numbers if isinstance(value, Estimate) else (value,)
-    if unit_s is not None and all(map(_is_number, parts)):
-        name, texts = plain, [duration_text(one * unit_s) for one in parts]
-    else:
+    if unit_s is None:
         texts = [cell_text(one) for one in parts]
+    else:
+        name, texts = plain, [duration_text(one * unit_s) if _is_number(one) else cell_text(one) for one in parts]
     shown = texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
     return (name, shown, *map(cell_text, more))
 
