@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from servefit.errors import StateError
-from servefit.report.table import Table, markdown_lines, readable, write_csv
+from servefit.report.table import Table, is_number, markdown_lines, readable, write_csv
 
 
 class Format(StrEnum):
@@ -76,13 +76,12 @@ def _print_table(table: Table) -> None:
     drawn = RichTable(title=table.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     # In a list of figures text stands among numbers.
     numeric = [
-        table.columns[0] not in ("figure", "property")
-        and any(isinstance(row[nth], (int, float)) and not isinstance(row[nth], bool) for row in table.rows)
+        table.columns[0] not in ("figure", "property") and any(is_number(row[nth]) for row in table.rows)
         for nth in range(len(table.columns))
     ]
     shown = readable(table)
-    for column, is_number in zip(shown.columns, numeric, strict=True):
-        drawn.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for column, figures in zip(shown.columns, numeric, strict=True):
+        drawn.add_column(column, justify="right" if figures else "left", overflow="fold")
     for row in shown.rows:
         drawn.add_row(*row)
     console = Console(file=sys.stdout, highlight=False, markup=False)

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from servefit.report.exports import table_name
-from servefit.report.table import cell_text
+from servefit.report.table import cell_text, is_number
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -75,18 +75,14 @@ def _inside_tag(text: str) -> str:
 def _numeric_columns(table: Table) -> list[bool]:
     """Of each column, whether all that is known in it are numbers."""
     columns = [[row[nth] for row in table.rows if row[nth] is not None] for nth in range(len(table.columns))]
-    return [bool(known) and all(map(_is_number, known)) for known in columns]
-
-
-def _is_number(cell: object) -> bool:
-    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+    return [bool(known) and all(map(is_number, known)) for known in columns]
 
 
 def _attributes(cell: object, numeric: bool) -> Markup:
     """Numbers sort by their value, not by how they are written; long texts take several lines."""
     from markupsafe import Markup
 
-    value = Markup(' data-value="{}"').format(cell) if _is_number(cell) else Markup("")
+    value = Markup(' data-value="{}"').format(cell) if is_number(cell) else Markup("")
     if numeric:
         return Markup(' class="number"') + value
     return Markup(' class="long"') if isinstance(cell, str) and len(cell) > _LONG else value

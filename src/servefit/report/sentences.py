@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from servefit.quantities import (
-    dollars_text,
-    given_duration_text,
-    ms_text,
-    number_text,
-    percent_text,
-    span_text,
-)
+from servefit.quantities import dollars_text, given_duration_text, ms_text, number_text, percent_text, span_text
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration

@@ -65,7 +65,7 @@ def readable(table: Table) -> Table:
 
 def _fitting(times_ms: Sequence[Any]) -> tuple[str, float]:
     """The unit in which most of ``times_ms`` are from one to a thousand, and what they are multiplied by."""
-    known = [one for one in times_ms if _is_number(one)]
+    known = [one for one in times_ms if is_number(one)]
     middle = median(known) if known else 1.0
     if middle < 1:
         return "us", 1000.0
@@ -73,7 +73,7 @@ def _fitting(times_ms: Sequence[Any]) -> tuple[str, float]:
 
 
 def _scaled(cell: Any, by: float) -> Any:
-    return cell * by if _is_number(cell) and by != 1 else cell
+    return cell * by if is_number(cell) and by != 1 else cell
 
 
 def _figure(name: str, value: Any, *more: Any) -> tuple[str, ...]:
@@ -84,12 +84,13 @@ def _figure(name: str, value: Any, *more: Any) -> tuple[str, ...]:
     if unit_s is None:
         texts = [cell_text(one) for one in parts]
     else:
-        name, texts = plain, [duration_text(one * unit_s) if _is_number(one) else cell_text(one) for one in parts]
+        name, texts = plain, [duration_text(one * unit_s) if is_number(one) else cell_text(one) for one in parts]
     shown = texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
     return (name, shown, *map(cell_text, more))
 
 
-def _is_number(cell: Any) -> bool:
+def is_number(cell: Any) -> bool:
+    """Whether a cell is a number, and no yes or no."""
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
 
 
