@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from servefit.processes import process_start
+from servefit.showing import shown
 
 RENEW_S = 60.0
 LEASE_S = 5 * RENEW_S
 """An owner on another machine that has not renewed its claim for so long is taken for dead."""
 
 
+@shown("host", "pid", "since", "renewed_at")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """A process that works on a job, since ``since``; times are in seconds since 1970.
