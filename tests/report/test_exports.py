@@ -87,7 +87,7 @@ def test_the_figures_of_every_test_over_time_are_in_the_page(page: Page, reports
         ("over-http", "is met: deploy local-1c with forest"),
         ("unmet", "Nothing measured meets p95 <= 100 us at 500 requests/s"),
         ("unmeasurable", "Nothing could be measured"),
-        ("unfinished", ", and goes on"),
+        ("unfinished", ", then cut off: servefit resume "),
         ("without-prices", "Deploy "),
     ],
 )
