@@ -81,13 +81,21 @@ def test_a_run_beside_a_server_says_what_that_used(host_small: HostSmall, payloa
     assert 0.05 < run.busy_cpu_ns / (run.plateau_ns[1] - run.plateau_ns[0]) < 1.5
     assert run.peak_memory_bytes is not None
     assert run.peak_memory_bytes > 2**22
-    # Steal and throttling would be real; nothing is to be made of an envelope that nobody knows.
+    # Steal, throttling and a client that waits would be real; nothing is to be made of an envelope that nobody knows.
     about_the_envelope = {"competing load", "outside the envelope", "client on the server's CPUs"}
-    assert not about_the_envelope & {one.kind for one in problems(run, limit_ms=None, cpus=())}
+    waits_for_nobody = replace(run, client=replace(run.client, waited_percent=None))
+    assert not about_the_envelope & {one.kind for one in problems(waits_for_nobody, limit_ms=None, cpus=())}
 
 
 def seen(*, waited: float, used: float, client: float | None, apart: bool = False) -> bool:
     """Whether clients that were on a CPU for ``client`` per cent of the time took time from a server."""
+    return looked_at(waited=waited, used=used, client=client, apart=apart).shares_cpus
+
+
+def looked_at(
+    *, waited: float, used: float, client: float | None, client_waited: float | None = None, apart: bool = False
+) -> ClientRecord:
+    """What is said of such clients, which themselves waited for ``client_waited`` per cent of it."""
     second = 1_000_000_000
     run = Run(
         driver="http",
@@ -113,16 +121,32 @@ def seen(*, waited: float, used: float, client: float | None, apart: bool = Fals
             for nth in range(1, 11)
         ),
         client=ClientRecord(
-            processes=1, cpus=(0,), cpu_percent=client, connections=1, reconnections=0, errors={}, shares_cpus=True
+            processes=1,
+            cpus=(0,),
+            cpu_percent=client,
+            waited_percent=client_waited,
+            connections=1,
+            reconnections=0,
+            errors={},
+            shares_cpus=True,
         ),
     )
-    looked_at = as_seen(run, apart=apart)
-    assert looked_at.client is not None
-    assert looked_at.peak_memory_bytes == 10
-    assert looked_at.telemetry[0] == replace(
-        run.telemetry[0], run_queue_percent=None, worker_percents=(), own_percent=None
-    )
-    return looked_at.client.shares_cpus
+    found = as_seen(run, apart=apart)
+    assert found.client is not None
+    assert found.peak_memory_bytes == 10
+    assert found.telemetry[0] == replace(run.telemetry[0], run_queue_percent=None, worker_percents=(), own_percent=None)
+    return found.client
+
+
+@pytest.mark.parametrize(
+    ("apart", "client_waited", "left"),
+    [(True, 40.0, 40.0), (False, 40.0, 15.0), (False, 20.0, 0.0), (False, None, None)],
+)
+def test_a_client_may_wait_for_as_long_as_a_server_was_on_its_cpu(
+    apart: bool, client_waited: float | None, left: float | None
+) -> None:
+    found = looked_at(waited=1, used=25, client=10, client_waited=client_waited, apart=apart)
+    assert found.waited_percent == (left if left is None else pytest.approx(left))
 
 
 def test_clients_are_in_the_way_where_threads_of_the_server_waited_for_them() -> None:
