@@ -78,6 +78,7 @@ class Input:
         return (0, 1) if self.lowest is None or self.highest is None else (self.lowest, self.highest)
 
 
+@shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """What goes in and what comes out.
