@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from tests.serving.conftest import Running, Start
 
 READ_TIMEOUT_S = 0.8
-PING = b"GET /ping HTTP/1.1\r\n\r\n"
-SECOND_AND_LAST = b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n"
+PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,8 @@ def test_http_1_0_closes_unless_the_client_asks_otherwise(endpoint: Running, exc
 
 def test_requests_sent_ahead_are_answered_in_their_order(exchange: Exchange) -> None:
     """Pings are answered at once, and still wait for the predictions before them."""
-    exchange.send(invocation(1.0) + PING + invocation(2.0) + b"GET /nowhere HTTP/1.1\r\n\r\n" + invocation(3.0))
+    nowhere = PING.replace(b"ping", b"nowhere")
+    exchange.send(invocation(1.0) + PING + invocation(2.0) + nowhere + invocation(3.0))
     answers = [exchange.answer() for _ in range(5)]
     assert [answer.status for answer in answers] == [200, 200, 200, 404, 200]
     assert [answer.predictions for answer in answers[::2]] == [[1.0], [2.0], [3.0]]
@@ -99,14 +101,22 @@ def test_a_request_may_come_byte_by_byte(exchange: Exchange) -> None:
 
 
 def test_a_body_may_come_in_chunks(exchange: Exchange) -> None:
-    head = b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    exchange.send(head + b"".join(b"1\r\n%c\r\n" % byte for byte in row(7.0)) + b"0\r\n\r\n" + PING)
+    exchange.send(CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in row(7.0)) + b"0\r\n\r\n" + PING)
     assert exchange.answer().predictions == [7.0]
     assert exchange.answer().status == 200
 
 
+def test_what_follows_the_body_does_not_become_a_header(exchange: Exchange) -> None:
+    trailers = b"Content-Type: application/x-npy\r\nAccept: text/csv\r\nExpect: miracles\r\n"
+    body = row(7.0)
+    exchange.send(CHUNKED + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, trailers) + PING)
+    answer = exchange.answer()
+    assert (answer.status, answer.headers["content-type"], answer.predictions) == (200, "application/json", [7.0])
+    assert exchange.answer().status == 200
+
+
 def test_head_gets_the_head_of_the_answer(exchange: Exchange) -> None:
-    exchange.send(b"HEAD /v2 HTTP/1.1\r\n\r\n" + PING)
+    exchange.send(b"HEAD /v2 HTTP/1.1\r\nHost: a\r\n\r\n" + PING)
     until = exchange.socket.recv(65_536)
     while until.count(b"\r\n\r\n") < 2:
         until += exchange.socket.recv(65_536)
@@ -117,7 +127,7 @@ def test_head_gets_the_head_of_the_answer(exchange: Exchange) -> None:
 
 def test_a_client_is_told_to_continue_before_it_sends_the_body(exchange: Exchange) -> None:
     body = row(4.0)
-    head = b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
     exchange.send(head + b"Content-Length: %d\r\n\r\n" % len(body))
     assert exchange.answer().status == 100
     exchange.send(body)
@@ -126,7 +136,7 @@ def test_a_client_is_told_to_continue_before_it_sends_the_body(exchange: Exchang
 
 def test_continue_waits_for_the_answers_before_it(exchange: Exchange) -> None:
     body = row(4.0)
-    head = b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
     exchange.send(invocation(1.0) + head + b"Content-Length: %d\r\n\r\n" % len(body))
     assert [exchange.answer().status, exchange.answer().status] == [200, 100]
     exchange.send(body)
@@ -134,13 +144,13 @@ def test_continue_waits_for_the_answers_before_it(exchange: Exchange) -> None:
 
 
 def test_a_client_with_too_long_a_body_is_not_told_to_continue(exchange: Exchange) -> None:
-    exchange.send(b"POST /invocations HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 100001\r\n\r\n")
+    exchange.send(b"POST /invocations HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 100001\r\n\r\n")
     assert exchange.answer().status == 413
     assert exchange.is_closed()
 
 
 def test_other_expectations_are_not_met(exchange: Exchange) -> None:
-    exchange.send(b"POST /invocations HTTP/1.1\r\nExpect: miracles\r\nContent-Length: 2\r\n\r\n")
+    exchange.send(b"POST /invocations HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\nContent-Length: 2\r\n\r\n")
     assert exchange.answer().status == 417
     assert exchange.is_closed()
 
@@ -156,7 +166,7 @@ def test_an_offer_of_http_2_is_answered_in_http_1_1(exchange: Exchange) -> None:
 
 
 def test_a_target_may_name_the_host_and_have_a_query(exchange: Exchange) -> None:
-    exchange.send(b"GET http://endpoint/ping?now=1 HTTP/1.1\r\n\r\nGET /ping?x HTTP/1.1\r\n\r\n")
+    exchange.send(b"GET http://endpoint/ping?now=1 HTTP/1.1\r\nHost: a\r\n\r\nGET /ping?x HTTP/1.1\r\nHost: a\r\n\r\n")
     assert [exchange.answer().status, exchange.answer().status] == [200, 200]
 
 
@@ -164,15 +174,44 @@ def test_a_target_may_name_the_host_and_have_a_query(exchange: Exchange) -> None
     ("sent", "status"),
     [
         (b"hello\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: a, b\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET /ping\r\n\r\n", 505),
+        (b"GET /ping HTTP/0.9\r\n\r\n", 505),
+        (b"GET /ping HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET /ping HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: a\r\nX: b\rc\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: a\r\nX: b\0c\r\n\r\n", 400),
+        (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+        (POST + b"Content-Length: 3, 3\r\n\r\nabc", 400),
+        (POST + b"Content-Length: +3\r\n\r\nabc", 400),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: identity\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
+        (POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"3\nabc\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"0x3\r\nabc\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"0\r\nContent-Length: 5\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GET /ping HTTP/3.1\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
-        (b"POST /invocations HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST /invocations HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400),
-        (b"CONNECT elsewhere:443 HTTP/1.1\r\n\r\n", 405),
-        (b"POST /invocations HTTP/1.1\r\nContent-Length: 100001\r\n\r\n", 413),
-        (b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n186a1\r\n" + b"1" * 100_001, 413),
+        (b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST /invocations HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400),
+        (b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n", 413),
+        (b"POST /invocations HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n186a1\r\n" + b"1" * 100_001, 413),
     ],
     ids=lambda value: str(value)[:50] if isinstance(value, bytes) else None,
 )
@@ -189,22 +228,53 @@ def test_what_cannot_be_read_is_refused_and_the_connection_closed(exchange: Exch
     "sent",
     [
         b"GET /" + b"a" * 70_000,
-        b"GET /ping HTTP/1.1\r\nCookie: " + b"a" * 70_000,
-        b"GET /ping HTTP/1.1\r\n" + b"A: b\r\n" * 12_000,
-        b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTrailer: " + b"a" * 70_000,
+        b"GET /ping HTTP/1.1\r\nHost: a\r\nCookie: " + b"a" * 70_000,
+        b"GET /ping HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 101,
+        b"GET /ping HTTP/1.1\r\nHost: a\r\nCookie: " + b"a" * 70_000 + b"\r\n\r\n",
+        PING + b"GET /ping HTTP/1.1\r\nHost: a\r\nCookie: " + b"a" * 70_000,
+        CHUNKED + b"0\r\nTrailer: " + b"a" * 70_000,
+        CHUNKED + b"0\r\n" + b"A: b\r\n" * 101,
+        CHUNKED + b"C350\r\n" + b" " * 50_000 + b"\r\n0\r\nTrailer: " + b"a" * 70_000,
+        CHUNKED + b"1;extension=" + b"a" * 70_000,
     ],
-    ids=["target", "header", "headers", "trailer"],
+    ids=["target", "header", "headers", "whole", "ahead", "trailer", "trailers", "after a body", "extension"],
 )
 def test_endless_heads_are_refused(exchange: Exchange, sent: bytes) -> None:
     exchange.send(sent)
+    if sent.startswith(PING):
+        assert exchange.answer().status == 200
     assert exchange.answer().status == 431
+    assert exchange.is_closed()
+
+
+def test_long_heads_are_read_as_long_as_they_are_within_the_limits(exchange: Exchange) -> None:
+    lines = b"".join(b"A%d: %b\r\n" % (number, b"a" * 600) for number in range(98))
+    for _ in range(2):
+        exchange.send(invocation(8.0, headers=b"Cookie: " + b"a" * 65_000 + b"\r\n"))
+        assert exchange.answer().predictions == [8.0]
+    exchange.send(b"GET /ping HTTP/1.1\r\nHost: a\r\n")
+    exchange.send(lines[:30_000])
+    exchange.send(lines[30_000:] + b"\r\n")
+    assert exchange.answer().status == 200
+
+
+def test_http_1_0_needs_no_host_and_is_not_told_to_continue(exchange: Exchange) -> None:
+    body = row(9.0)
+    exchange.send(
+        b"POST /invocations HTTP/1.0\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    time.sleep(0.05)
+    exchange.send(body)
+    answer = exchange.answer()
+    assert (answer.status, answer.predictions, answer.headers["connection"]) == (200, [9.0], "close")
     assert exchange.is_closed()
 
 
 def test_a_huge_body_is_refused_while_it_comes_and_takes_no_memory(endpoint: Running, exchange: Exchange) -> None:
     """The client sends all of it before it reads, and gets its answer still."""
     before_bytes = endpoint.resident_bytes()
-    exchange.send(b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    exchange.send(b"POST /invocations HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
     for _ in range(100):
         exchange.send(b"100000\r\n" + b"1" * 2**20 + b"\r\n")
     assert exchange.answer().status == 413
@@ -228,8 +298,8 @@ def test_clients_that_send_too_slowly_are_refused_and_others_are_served_meanwhil
             return int(received.split()[1]), time.monotonic() - began_s
 
     with ThreadPoolExecutor(2) as pool:
-        head = pool.submit(drip, b"GET /ping HTTP/1.1\r\n", b"A: b\r\n")
-        body = pool.submit(drip, b"POST /invocations HTTP/1.1\r\nContent-Length: 50000\r\n\r\n", b"1")
+        head = pool.submit(drip, b"GET /ping HTTP/1.1\r\nHost: a\r\n", b"A: b\r\n")
+        body = pool.submit(drip, b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n", b"1")
         while not (head.done() and body.done()):
             assert endpoint.invoke(1.0).predictions == [1.0]
     for status, took_s in (head.result(), body.result()):
@@ -252,7 +322,7 @@ def test_a_client_that_does_not_read_its_answers_is_let_go(endpoint: Running) ->
         open_before = endpoint.metric("servefit_connections")
         try:
             while True:
-                connection.sendall(b"GET /v2/models/obedient/config HTTP/1.1\r\n\r\n" * 500)
+                connection.sendall(b"GET /v2/models/obedient/config HTTP/1.1\r\nHost: a\r\n\r\n" * 500)
         except (TimeoutError, ConnectionError):
             pass
         assert eventually(lambda: endpoint.metric("servefit_connections") < open_before, within_s=8)
@@ -262,10 +332,10 @@ def test_bodies_that_come_together_are_bounded_together(endpoint: Running) -> No
     """Three bodies of 90 % of the limit are more than is held of all at once."""
     with endpoint.connect() as one, endpoint.connect() as two, endpoint.connect() as three:
         for connection in (one, two):
-            connection.sendall(b"POST /invocations HTTP/1.1\r\nContent-Length: 99000\r\n\r\n" + b" " * 90_000)
+            connection.sendall(POST + b"Content-Length: 99000\r\n\r\n" + b" " * 90_000)
         exchange = Exchange(socket=three)
         assert eventually(lambda: endpoint.ask("GET", "/ping").status == 200)
-        exchange.send(b"POST /invocations HTTP/1.1\r\nContent-Length: 99000\r\n\r\n" + b" " * 90_000)
+        exchange.send(POST + b"Content-Length: 99000\r\n\r\n" + b" " * 90_000)
         answer = exchange.answer()
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     body = b" " * 90_000 + row(1.5)
@@ -288,6 +358,7 @@ def test_requests_whose_clients_are_gone_are_not_predicted(endpoint: Running) ->
     assert 2 <= endpoint.metric("servefit_requests_total") - before < 20
 
 
+REFUSED = (b"400", b"404", b"405", b"406", b"408", b"411", b"413", b"415", b"417", b"431", b"501", b"505")
 _HEADERS = st.sampled_from(
     [b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Connection: close", b"Expect: 100-continue", b"Host: a"]
 )
@@ -318,4 +389,4 @@ def test_whatever_comes_is_answered_without_a_5xx(endpoint: Running, pieces: lis
                 received += chunk
         except ConnectionError:
             pass
-    assert set(re.findall(rb"HTTP/1.1 (\d)", received)) <= {b"1", b"2", b"4"}
+    assert set(re.findall(rb"HTTP/1.1 (\d{3})", received)) <= {b"100", b"200", *REFUSED}

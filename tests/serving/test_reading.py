@@ -42,7 +42,7 @@ def read(pieces: list[bytes], known: Heads) -> Received:
 
 
 def _with_body(head: bytes, body: bytes) -> bytes:
-    return b"POST /%b HTTP/1.1\r\nContent-Length: %d\r\n%b\r\n%b" % (head[:1], len(body), head[1:], body)
+    return b"POST /%b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%b\r\n%b" % (head[:1], len(body), head[1:], body)
 
 
 _BODIES = st.sampled_from(
@@ -51,23 +51,23 @@ _BODIES = st.sampled_from(
         b"a",
         b"[[1,2]]",
         b"\r\n\r\n",
-        b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-        b"POST /a HTTP/1.1\r\nContent-Length: 1\r\n\r\na",
+        b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na",
     ]
 )
 _REQUESTS = st.one_of(
     st.builds(_with_body, st.sampled_from([b"a", b"b", b"cConnection: keep-alive\r\n"]), _BODIES),
     st.sampled_from(
         [
-            b"GET /g HTTP/1.1\r\n\r\n",
+            b"GET /g HTTP/1.1\r\nHost: a\r\n\r\n",
             b"HEAD /g?query HTTP/1.1\r\nHost: a\r\n\r\n",
             b"GET http://a/g HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-            b"POST /t HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-            b"POST /t HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            b"POST /e HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nok",
-            b"POST /u HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok",
-            b"POST /l HTTP/1.1\r\nContent-Length: 101\r\n\r\n",
-            b"GET /c HTTP/1.1\r\nConnection: close\r\n\r\n",
+            b"POST /t HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            b"POST /t HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"POST /e HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nok",
+            b"POST /u HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok",
+            b"POST /l HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n",
+            b"GET /c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
             b"\r\n",
         ]
     ),
@@ -110,7 +110,7 @@ def test_a_head_is_known_after_it_was_read_once() -> None:
 
 def test_only_so_many_and_so_long_heads_are_known() -> None:
     known: Heads = {}
-    read([b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(3000)], known)
+    read([b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(3000)], known)
     assert 0 < len(known) <= 1024
-    read([b"GET /long HTTP/1.1\r\nCookie: " + b"a" * 2000 + b"\r\n\r\n"], known)
+    read([b"GET /long HTTP/1.1\r\nHost: a\r\nCookie: " + b"a" * 2000 + b"\r\n\r\n"], known)
     assert max(map(len, known)) <= 1024

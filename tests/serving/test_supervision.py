@@ -93,7 +93,7 @@ def test_it_is_ready_when_every_worker_has_loaded_and_not_before(tmp_path: Path)
         assert told["port"] == port
         assert len(set(told["pids"])) == 3
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            connection.sendall(b"GET /v2/health/ready HTTP/1.1\r\n\r\n")
+            connection.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
             assert Exchange(socket=connection).answer().status == 200
     finally:
         process.terminate()
@@ -114,7 +114,7 @@ def test_connections_are_spread_evenly_and_every_worker_tells_of_all(start: Star
             exchange.socket.close()
         assert eventually(lambda: endpoint.metric("servefit_connections") == 9)
         for exchange in kept[1::2]:
-            exchange.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+            exchange.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             assert b'servefit_requests_total{model="obedient"} 16.0' in exchange.answer().body
             exchange.socket.close()
 
@@ -170,13 +170,13 @@ def test_while_it_stops_it_is_alive_and_not_ready_and_says_that_connections_end(
     with start() as endpoint, endpoint.connect() as one, endpoint.connect() as two, endpoint.connect() as three:
         kept = [Exchange(socket=connection) for connection in (one, two, three)]
         for exchange in kept:
-            exchange.send(b"GET /ping HTTP/1.1\r\n\r\n")
+            exchange.send(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
             assert "connection" not in exchange.answer().headers
         endpoint.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         asked = ((b"/ping", 200), (b"/v2/health/live", 200), (b"/v2/health/ready", 503))
         for exchange, (path, status) in zip(kept, asked, strict=True):
-            exchange.send(b"GET %b HTTP/1.1\r\n\r\n" % path)
+            exchange.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
             answer = exchange.answer()
             assert (answer.status, answer.headers["connection"]) == (status, "close")
             assert exchange.is_closed()

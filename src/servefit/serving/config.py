@@ -29,8 +29,11 @@ class Limits:
     More than ``queued_requests`` waiting for the predictor, or more than ``buffered_bytes`` of their rows, or of bodies
     being received, gets 503 with Retry-After. A request that is not there ``read_timeout_s`` after its first byte gets
     408; a client that does not read its answers for so long is cut off, and a connection without requests is closed
-    after ``idle_timeout_s``. While every worker has its ``connections``, others wait to be accepted. A worker that is
-    told to stop has ``grace_s`` to finish what is in flight.
+    after ``idle_timeout_s``. A head of more than ``head_bytes`` or ``head_lines`` gets 431, and one that is not
+    complete 503 while all of those together have ``unfinished_heads_bytes``. With ``connections`` open, the longest
+    idle one is closed for a new one; while none is idle, new ones are answered health checks and /metrics, and else
+    503. A worker that is told to stop has ``grace_s`` to finish what is in flight. One that has not returned from a
+    call of its predictor after ``call_timeout_s``, or gives no sign of life for so long, is killed and replaced.
     """
 
     body_bytes: _Count = 25 * 2**20
@@ -41,6 +44,10 @@ class Limits:
     read_timeout_s: _Seconds = 10.0
     idle_timeout_s: _Seconds = 75.0
     grace_s: _Seconds = 30.0
+    call_timeout_s: _Seconds = 30.0
+    head_bytes: _Count = 65_536
+    head_lines: _Count = 100
+    unfinished_heads_bytes: _Count = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

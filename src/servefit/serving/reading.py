@@ -1,7 +1,7 @@
 """From the bytes of a connection to whole requests, on httptools, the parser of Node.js.
 
-What is too long, or is no HTTP/1.1, is refused. What a request asks is the endpoint's business, and when it comes too
-slowly that of ``connections``.
+What is too long, or is no HTTP/1.1, is refused; ``heads`` has what else a head must be. What a request asks is the
+endpoint's business, and when it comes too slowly that of ``connections``.
 
 Clients send the same head again and again. A head that the parser has read is not read once more.
 """
@@ -9,19 +9,24 @@ Clients send the same head again and again. A head that the parser has read is n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import httptools
 import msgspec
 
+from servefit.serving.heads import refuse_improper
 from servefit.serving.messages import Refused, Request
 
 if TYPE_CHECKING:
     from servefit.serving.config import Limits
 
-MOST_HEAD_BYTES = 65_536
-
 _CHUNK_OVERHEAD = 8
+_SEPARATORS = 4
+"""What there is in a line of a head beside name and value, in bytes."""
+
+_LINE_COST = 160
+"""What keeping a line takes beside its bytes: two objects, and an entry in a dictionary."""
+
 _END = b"\r\n\r\n"
 _LONGEST_KNOWN = 1024
 _MOST_KNOWN = 1024
@@ -61,7 +66,8 @@ class Receiver(Protocol):
 class RequestReader:
     """Reads until it has refused something, or a request was the last one of its connection.
 
-    ``begun`` says that some of a request has come, and not all of it; of its body, ``body_bytes``.
+    ``begun`` says that some of a request has come, and not all of it; of its body, ``body_bytes``, and what else is
+    kept of it takes some ``head_bytes``.
     """
 
     def __init__(self, receiver: Receiver, limits: Limits, known: Heads) -> None:
@@ -69,14 +75,25 @@ class RequestReader:
         self._known = known
         self._chunk = b""
         self._most_body_bytes = limits.body_bytes
+        self._most_head_bytes = limits.head_bytes
+        self._most_lines = limits.head_lines
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: bytes | bytearray = b""
-        self._raw_bytes = 0
+        self._in_body = False
         self._over = False
+        self._raw_bytes = 0
+        self._fed_body_bytes = 0
+        self._lines = 0
+        self._lines_bytes = 0
+        self._unfinished_line_bytes = 0
         self.begun = False
         self.body_bytes = 0
+
+    @property
+    def head_bytes(self) -> int:
+        return self._lines_bytes + self._unfinished_line_bytes + _LINE_COST * self._lines
 
     def feed(self, data: bytes) -> None:
         """Read ``data``, telling the receiver what is found as it is found."""
@@ -91,26 +108,54 @@ class RequestReader:
                 return
             self._chunk = data
         self._raw_bytes += len(data)
+        self._fed_body_bytes = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._stay(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserCallbackError as error:
             # A mistake in this package; the event loop reports it and closes the connection.
             raise error.__context__ or error from None
         except httptools.HttpParserError as error:
             self._refuse(400, f"request: it is not HTTP/1.1: {error}")
-        # Nobody else bounds heads and trailers, and what chunks of a body are wrapped in.
-        if self._raw_bytes - self.body_bytes > MOST_HEAD_BYTES + _CHUNK_OVERHEAD * self.body_bytes:
-            self._refuse(431, f"headers: they are longer than {MOST_HEAD_BYTES} bytes")
+        self._chunk = b""
+        if self.begun:
+            self._look_at_unfinished(data)
+        else:
+            self._raw_bytes = 0
 
     def close(self) -> None:
         """Read nothing any more."""
         self._over = True
-        self._headers = {}
-        self._body = b""
+        # The two refer to each other, and the parser keeps what has come of a line.
+        self._parser = cast("httptools.HttpRequestParser", None)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what has come of a request."""
+        self._url, self._headers, self._body = b"", {}, b""
+        self._in_body = False
         self._raw_bytes = self.body_bytes = 0
+        self._lines = self._lines_bytes = self._unfinished_line_bytes = 0
         self.begun = False
+
+    def _look_at_unfinished(self, data: bytes) -> None:
+        """Bound what has come of a request, of which ``data`` came last, and which is not complete. Nobody else bounds
+        the lines of a head while they come, nor what chunks of a body are wrapped in."""
+        rest_bytes = len(data) - self._fed_body_bytes
+        if rest_bytes:
+            line_end = data.rfind(b"\n") + 1
+            if line_end:
+                self._count_target()
+            before_bytes = 0 if line_end else self._unfinished_line_bytes
+            self._unfinished_line_bytes = before_bytes + min(len(data) - line_end, rest_bytes)
+        wrapping_bytes = self._raw_bytes - self.body_bytes
+        if (
+            self._lines_bytes + self._unfinished_line_bytes > self._most_head_bytes
+            or wrapping_bytes > self._most_head_bytes + _CHUNK_OVERHEAD * self.body_bytes
+        ):
+            self._refuse_head()
 
     # What the parser finds, in the order of the bytes
 
@@ -118,28 +163,51 @@ class RequestReader:
         self.begun = not self._over
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
+        if not self._over:
+            self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
+        if self._over:
+            return
+        self._count_target()
+        self._lines += 1
+        self._lines_bytes += len(name) + len(value) + _SEPARATORS
+        if self._lines_bytes > self._most_head_bytes or self._lines > self._most_lines:
+            self._refuse_head()
+            return
+        # Behind the body of chunks there may be trailers, which say nothing here.
+        if not self._in_body:
+            name, headers = name.lower(), self._headers
+            headers[name] = value if name not in headers else b"%b, %b" % (headers[name], value)
 
     def on_headers_complete(self) -> None:
         headers = self._headers
         if self._over:
             return
+        self._in_body = True
+        self._count_target()
+        if self._lines_bytes > self._most_head_bytes:
+            self._refuse_head()
+            return
+        try:
+            refuse_improper(self._parser.get_http_version(), headers)
+        except Refused as refused:
+            self._refuse(refused.status, refused.reason)
+            return
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._most_body_bytes:
             self._refuse_length(int(length))
-        elif b"expect" in headers and not self._parser.should_upgrade():
+        elif b"expect" in headers and not self._parser.should_upgrade() and self._parser.get_http_version() != "1.0":
             if headers[b"expect"].lower() == b"100-continue":
                 self._receiver.wait_for_body()
             else:
                 self._refuse(417, "expect: only 100-continue is met")
 
     def on_body(self, body: bytes) -> None:
-        self.body_bytes += len(body)
         if self._over:
             return
+        self._fed_body_bytes += len(body)
+        self.body_bytes += len(body)
         if self.body_bytes > self._most_body_bytes:
             self._refuse_length(self.body_bytes)
         elif not self._body:
@@ -150,14 +218,14 @@ class RequestReader:
             self._body += body
 
     def on_message_complete(self) -> None:
+        if self._over:
+            return
         parser, headers = self._parser, self._headers
         method = parser.get_method()
-        if self._over or ((b"upgrade" in headers or method == b"CONNECT") and parser.should_upgrade()):
+        if (b"upgrade" in headers or method == b"CONNECT") and parser.should_upgrade():
             return
         url, body, kept = self._url, self._body, parser.should_keep_alive()
-        self._url, self._headers, self._body = b"", {}, b""
-        self._raw_bytes = self.body_bytes = 0
-        self.begun = False
+        self._forget()
         self._over = not kept
         path = url if url[:1] == b"/" and b"?" not in url else _path(url)
         asked = b"connection" in headers
@@ -180,17 +248,26 @@ class RequestReader:
     def _stay(self, rest: bytes) -> None:
         """The client offers to speak another protocol, and the parser stops there, without the body. It is answered in
         this one, as if it had not offered."""
-        parser = self._parser
         if self._over:
             return
+        parser = self._parser
         if parser.get_method() == b"CONNECT":
             self._refuse(405, "method: CONNECT is for proxies")
             return
         lines = [b"%b: %b\r\n" % one for one in self._headers.items() if one[0] not in (b"upgrade", b"connection")]
-        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (parser.get_method(), self._url, b"".join(lines))
+        version = parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (parser.get_method(), self._url, version, b"".join(lines))
         self._parser = httptools.HttpRequestParser(self)
-        self._url, self._headers, self._raw_bytes = b"", {}, 0
+        self._forget()
         self.feed(head + rest)
+
+    def _count_target(self) -> None:
+        """Count the first line, once it is complete."""
+        if not self._lines:
+            self._lines_bytes = len(self._url)
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"headers: they are longer than {self._most_head_bytes} bytes or {self._most_lines} lines")
 
     def _refuse_length(self, length: int) -> None:
         self._refuse(413, f"body: it may have {self._most_body_bytes} bytes, this one has {length} or more")

@@ -1,0 +1,31 @@
+"""What a head must be for a request to mean one thing to everyone (RFC 9112), beyond its grammar, which the parser sees
+to: where two readers may take different bytes for the end of a request, somebody's request can hide in another's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from servefit.serving.messages import Refused
+
+_HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[\w.~!$&'()*+;=%-]*)(?::\d*)?", re.ASCII)
+"""RFC 3986, 3.2.2. It may be empty."""
+
+
+def refuse_improper(version: str, headers: Mapping[bytes, bytes]) -> None:
+    """Raise Refused unless ``version`` is HTTP/1.1 or 1.0, there is one Host (HTTP/1.0 may have none), and a body is
+    bounded in one way that is understood here. Of a header that was repeated the values are joined by commas."""
+    if version not in ("1.1", "1.0"):
+        raise Refused(505, f"version: HTTP/1.1 and HTTP/1.0 are spoken here, not HTTP/{version}")
+    host = headers.get(b"host")
+    if host is None and version == "1.1":
+        raise Refused(400, "host: expected one, got none")
+    if host is not None and not _HOST.fullmatch(host):
+        raise Refused(400, f"host: expected one host, got {host.decode(errors='replace')!r:.80}")
+    coding = headers.get(b"transfer-encoding")
+    if coding is None:
+        return
+    if version == "1.0" or b"content-length" in headers:
+        raise Refused(400, "transfer-encoding: it is not for HTTP/1.0, nor beside content-length")
+    if coding.strip().lower() != b"chunked":
+        raise Refused(501, f"transfer-encoding: chunked is read here, not {coding.decode(errors='replace')!r:.80}")
