@@ -6,7 +6,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
 
 from servefit.errors import SpecError
@@ -50,13 +49,13 @@ def hosting(deployable: Deployable, config: EndpointConfig) -> Iterator[Hosted]:
 def check_address(host: str, port: int) -> bool:
     """Whether only this machine reaches ``host``. Raises SpecError for an address that cannot be listened on; said
     before anything is loaded, it is not one of many reasons why an endpoint does not come up."""
-    from servefit.serving.listening import bind
+    from servefit.serving.listening import bind, is_reachable
 
     bound = bind(host, port)
-    addresses = [one.getsockname()[0] for one in bound]
+    reachable = any(map(is_reachable, bound))
     for one in bound:
         one.close()
-    return all(ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+    return not reachable
 
 
 class ServedEndpoint:

@@ -167,9 +167,9 @@ def is_gone(pid: int) -> bool:
 
 
 def described(facts: dict[str, Any], limits: dict[str, Any], **changes: Any) -> EndpointConfig:
-    """An endpoint of the obedient predictor, for rows of three values."""
+    """An endpoint of the obedient predictor, for rows of three values. Its artifact lies beside its description."""
     artifact = ArtifactFacts(
-        backend="obedient", backend_version="1", model_digest="", target=Target.CPU, folder="/artifact", facts=facts
+        backend="obedient", backend_version="1", model_digest="", target=Target.CPU, folder="artifact", facts=facts
     )
     return EndpointConfig(
         name=NAME,
@@ -212,14 +212,18 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
     return starting
 
 
-def launch(config: EndpointConfig, folder: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
-    """The process of an endpoint, and where it tells that it is ready."""
+def launch(
+    config: EndpointConfig, folder: Path, *arguments: str, through: tuple[str, ...] = ()
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process of an endpoint, and where it tells that it is ready. ``through`` is a command that becomes it."""
+    (folder / "artifact").mkdir(exist_ok=True)
     description = folder / "endpoint.json"
     description.write_bytes(config.document())
     ready, told = os.pipe()
+    tell = ("--ready-fd", str(told))
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "servefit.serving", str(description), "--ready-fd", str(told), *arguments],
+            [*through, sys.executable, "-P", "-m", "servefit.serving", str(description), *arguments, *tell],
             stderr=stderr,
             pass_fds=[told],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},

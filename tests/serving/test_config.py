@@ -24,7 +24,8 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_description_is_read_as_it_was_written(file: Path) -> None:
     config = EndpointConfig.read(file)
-    assert config == described({"any": [1, "fact"]}, {"rows": 7}, workers=3, environment=(("COLOUR", "blue"),))
+    written = described({"any": [1, "fact"]}, {"rows": 7}, workers=3, environment=(("COLOUR", "blue"),))
+    assert config == replace(written, artifact=replace(written.artifact, folder=str(file.parent / "artifact")))
     assert config.opened().facts == {"any": [1, "fact"]}
 
 
@@ -43,9 +44,9 @@ def test_inputs_are_part_of_it_and_one_of_before_they_were_known_is_read(file: P
 
 def test_the_folder_of_an_artifact_lies_beside_the_description_unless_it_is_absolute(file: Path) -> None:
     config = EndpointConfig.read(file)
-    assert config.opened().folder == Path("/artifact")
-    file.write_bytes(replace(config, artifact=replace(config.artifact, folder="artifact")).document())
-    assert EndpointConfig.read(file).opened().folder == file.parent / "artifact"
+    assert config.opened().folder == file.parent / "artifact"
+    file.write_bytes(replace(config, artifact=replace(config.artifact, folder="/elsewhere")).document())
+    assert EndpointConfig.read(file).opened().folder == Path("/elsewhere")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +14,9 @@ from tests.serving.conftest import described
 from servefit.serving.counters import Counters
 from servefit.serving.messages import LATENCY_BOUNDS_NS
 from servefit.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 View = Callable[[], Counters]
 US = 1000
@@ -76,10 +81,14 @@ def test_a_worker_that_takes_a_dead_one_s_place_goes_on_counting(view: View) -> 
 
 def test_prometheus_reads_what_is_shown(view: View) -> None:
     counters = view()
-    counters.set_workers(ready=3, restarts=1)
+    counters.restarted()
+    counters.restarted()
+    counters.hung()
     counters.of_worker(0).begin()
-    for taken_us in (40, 150, 4000):
+    counters.of_worker(0).beat()
+    for taken_us in (4, 40, 150, 4000):
         counters.of_worker(0).called(2, [1 * US, 0], taken_ns=taken_us * US, ended_ns=1)
+        counters.of_worker(0).answered((taken_us + 12) * US)
         counters.of_worker(0).replied(200)
     reply = Metrics(described({}, {}), counters).reply()
     assert reply.content_type.startswith(b"text/plain; version=")
@@ -87,14 +96,48 @@ def test_prometheus_reads_what_is_shown(view: View) -> None:
     assert all(family.documentation for family in families.values())
     assert families["servefit_replies"].samples[0].labels == {"status": "200"}
     assert families["servefit_endpoint_info"].samples[0].labels["backend"] == "obedient"
-    assert families["servefit_workers"].samples[0].value == 3
-    assert families["servefit_worker_restarts"].samples[0].value == 1
-    assert families["servefit_rows"].samples[0].value == 6
+    assert families["servefit_workers"].samples[0].value == 1
+    assert families["servefit_worker_restarts"].samples[0].value == 2
+    assert families["servefit_worker_hangs"].samples[0].value == 1
+    assert families["servefit_rows"].samples[0].value == 8
     assert families["servefit_worker_resident_memory_bytes"].samples[0].value > 2**20
-    latency = families["servefit_model_latency_seconds"]
-    buckets = {sample.labels["le"]: sample.value for sample in latency.samples if sample.name.endswith("_bucket")}
-    assert (buckets["5e-05"], buckets["0.0002"], buckets["0.005"], buckets["+Inf"]) == (2, 4, 6, 6)
-    assert list(buckets.values()) == sorted(buckets.values())
-    values = {sample.name: sample.value for sample in latency.samples}
-    assert values["servefit_model_latency_seconds_count"] == 6
-    assert values["servefit_model_latency_seconds_sum"] == pytest.approx((2 * 4190 + 3) * 1e-6)
+    model = buckets_of(families["servefit_model_latency_seconds"])
+    whole = buckets_of(families["servefit_request_seconds"])
+    bounds = ("5e-06", "5e-05", "0.0002", "0.005", "+Inf")
+    assert [model[bound] for bound in bounds] == [2, 4, 6, 8, 8]
+    assert [whole[bound] for bound in bounds] == [0, 1, 3, 4, 4]
+    for buckets in (model, whole):
+        assert list(buckets.values()) == sorted(buckets.values())
+    values = {sample.name: sample.value for name in families for sample in families[name].samples}
+    assert values["servefit_model_latency_seconds_count"] == 8
+    assert values["servefit_model_latency_seconds_sum"] == pytest.approx((2 * 4194 + 4) * 1e-6)
+    assert values["servefit_request_seconds_count"] == 4
+    assert values["servefit_request_seconds_sum"] == pytest.approx((4194 + 48) * 1e-6)
+
+
+def buckets_of(histogram: Metric) -> dict[str, float]:
+    """How many were below each bound."""
+    return {one.labels["le"]: one.value for one in histogram.samples if one.name.endswith("_bucket")}
+
+
+def test_a_worker_serves_while_it_gives_signs_of_life(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    counters, now_s = view(), 1000
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_s * 10**9)
+    workers = [counters.of_worker(number) for number in range(3)]
+    assert counters.serving() == 0
+    for worker in workers:
+        worker.begin()
+        worker.beat()
+    assert counters.serving() == 3
+    now_s += 4
+    workers[0].beat()
+    workers[1].calling(now_s * 10**9)
+    assert (counters.serving(), workers[1].is_calling, workers[2].is_calling) == (2, True, False)
+    now_s += 4
+    workers[1].called(1, [0], taken_ns=4 * 10**9, ended_ns=now_s * 10**9)
+    assert (counters.serving(), workers[1].is_calling) == (1, False)
+    workers[1].calling(now_s * 10**9)
+    workers[1].failed(1)
+    assert not workers[1].is_calling
+    workers[1].end(handed_over=0)
+    assert counters.serving() == 0

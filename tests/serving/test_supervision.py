@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from tests.serving.conftest import Exchange, ask_on, described, eventually, invocation, is_gone, launch, row
 from tests.serving.obedient_predictor import DIE, RAISE, SLEEP, TELL_CALL, TELL_PROCESS
@@ -207,8 +209,9 @@ def test_a_stop_takes_no_longer_than_it_may_and_a_second_signal_ends_it_at_once(
         connection.sendall(invocation(SLEEP, 20))
         time.sleep(0.1)
         began_s = time.monotonic()
-        assert endpoint.stop() == 0
+        assert endpoint.stop() == 1
         assert time.monotonic() - began_s < 5
+        assert endpoint.says().endswith("its time was up; what it had not answered is cut off\n")
     with start() as endpoint, endpoint.connect() as connection:
         connection.sendall(invocation(SLEEP, 20))
         time.sleep(0.1)
@@ -216,6 +219,101 @@ def test_a_stop_takes_no_longer_than_it_may_and_a_second_signal_ends_it_at_once(
         time.sleep(0.2)
         endpoint.process.send_signal(signal.SIGINT)
         assert endpoint.process.wait(5) == 1
+        assert endpoint.says().endswith("there was a second signal; what it had not answered is cut off\n")
+
+
+def test_a_worker_that_answers_late_or_dies_while_it_stops_makes_the_status_say_so(start: Start) -> None:
+    with start(limits={"grace_s": 0.2}) as endpoint, endpoint.connect() as connection:
+        connection.sendall(invocation(SLEEP, 0.2) * 6)
+        time.sleep(0.1)
+        assert endpoint.stop() == 1
+        assert "its time was up; what it had not answered is cut off\n" in endpoint.says()
+    with start() as endpoint, endpoint.connect() as connection:
+        connection.sendall(invocation(SLEEP, 20))
+        time.sleep(0.1)
+        endpoint.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: "finishes what is in flight" in endpoint.says())
+        os.kill(endpoint.pids[1], signal.SIGKILL)
+        assert endpoint.process.wait(10) == 1
+        assert endpoint.says().endswith("killed by SIGKILL; what it had not answered is cut off\n")
+
+
+def test_a_hang_up_is_a_graceful_stop_and_hurries_none(start: Start) -> None:
+    """Some send it together with SIGTERM."""
+    with start() as endpoint, endpoint.connect() as connection:
+        exchange = Exchange(socket=connection)
+        exchange.send(invocation(SLEEP, 0.5))
+        time.sleep(0.1)
+        endpoint.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: "finishes what is in flight" in endpoint.says())
+        endpoint.process.send_signal(signal.SIGHUP)
+        endpoint.process.send_signal(signal.SIGTERM)
+        assert exchange.answer().predictions == [SLEEP]
+        connection.close()
+        assert endpoint.process.wait(10) == 0
+
+
+def test_a_hang_up_that_was_ignored_before_stays_ignored(tmp_path: Path) -> None:
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process, ready = launch(described({}, {}), tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert os.read(ready, 4096)
+    os.close(ready)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_a_signal_in_the_first_moments_is_heard_and_no_worker_is_left(tmp_path: Path) -> None:
+    """It comes as soon as the process catches it, long before the endpoint serves."""
+    process, ready = launch(described({"loads_s": 5}, {}, workers=2), tmp_path)
+    status = Path(f"/proc/{process.pid}/status")
+
+    def catches_it() -> bool:
+        caught = int(status.read_text().partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+    try:
+        assert eventually(catches_it)
+        began_s = time.monotonic()
+        assert psutil.Process(process.pid).children() == []
+        process.terminate()
+        assert process.wait(10) == 0
+        assert time.monotonic() - began_s < 4
+        assert os.read(ready, 10) == b""
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ready)
+
+
+def test_listening_beyond_this_machine_is_warned_of(start: Start, tmp_path: Path) -> None:
+    with start() as endpoint:
+        assert "authentication" not in endpoint.says()
+    process, ready = launch(described({}, {}), tmp_path, "--host", "0.0.0.0")
+    assert os.read(ready, 4096)
+    os.close(ready)
+    process.terminate()
+    assert process.wait(10) == 0
+    warned = "0.0.0.0 can be reached from other machines, and there is neither authentication nor TLS\n"
+    assert warned in (tmp_path / "stderr").read_text()
+
+
+def test_too_few_descriptors_for_the_limits_are_said_and_fewer_connections_are_kept(tmp_path: Path) -> None:
+    process, ready = launch(described({}, {}), tmp_path, through=("sh", "-c", 'ulimit -n 500; exec "$@"', "sh"))
+    assert os.read(ready, 4096)
+    os.close(ready)
+    process.terminate()
+    assert process.wait(10) == 0
+    [line] = [line for line in (tmp_path / "stderr").read_text().splitlines() if "ulimit" in line]
+    assert line == (
+        "servefit: only 500 files may be open, so a worker keeps 308 connections and not 4096; allow 4288 (ulimit -n)"
+    )
 
 
 def test_a_worker_killed_under_load_is_replaced_and_only_its_own_requests_fail(start: Start) -> None:
@@ -310,21 +408,6 @@ def test_an_address_in_use_is_said(start: Start, tmp_path: Path) -> None:
         os.close(ready)
     [line] = (tmp_path / "stderr").read_text().splitlines()
     assert f"port: {endpoint.port} cannot be listened on at 127.0.0.1: Address already in use" in line
-
-
-def test_beyond_its_connections_others_wait_until_some_are_closed(start: Start) -> None:
-    with start(limits={"connections": 2}) as endpoint, endpoint.connect() as one, endpoint.connect():
-        kept = Exchange(socket=one)
-        kept.send(invocation(1.0))
-        assert kept.answer().predictions == [1.0]
-        with endpoint.connect(timeout_s=0.3) as third:
-            third.sendall(invocation(3.0))
-            exchange = Exchange(socket=third)
-            with pytest.raises(TimeoutError):
-                exchange.answer()
-            one.close()
-            third.settimeout(10)
-            assert exchange.answer().predictions == [3.0]
 
 
 def test_the_environment_is_there_before_the_artifact_is_loaded(start: Start, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """``python -P -m servefit.serving endpoint.json [--host H] [--port P] [--ready-fd N]``: the endpoint that the file
-describes, until SIGTERM.
+describes, until SIGTERM, SIGINT or SIGHUP.
 
-Exit status: 0 after a graceful stop, 1 after one that a second signal cut short, 2 for a file or an address that cannot
-be used, 4 when no worker can serve.
+Exit status: 0 after a stop that answered all that was accepted, 1 after one that cut some off (a second signal, time
+that was up, a worker that died), 2 for a file or an address that cannot be used, 4 when no worker can serve.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from servefit.errors import ServefitError, SpecError
-from servefit.serving.config import EndpointConfig
-from servefit.serving.saying import say
-from servefit.serving.supervisor import supervise
+from servefit.serving.stopping import Signals
 
 _LAST_PORT = 65_535
 
 
 def main() -> int:
+    # Before what takes a moment to load
+    signals = Signals()
+
+    from servefit.errors import ServefitError, SpecError
+    from servefit.serving.config import EndpointConfig
+    from servefit.serving.saying import say
+    from servefit.serving.supervisor import supervise
+
     parser = argparse.ArgumentParser(prog="python -m servefit.serving", description="Serve one artifact over HTTP.")
     parser.add_argument("config", type=Path, help="the description of the endpoint, a JSON file")
     parser.add_argument(
@@ -37,6 +42,7 @@ def main() -> int:
                 host=config.host if arguments.host is None else arguments.host,
                 port=config.port if arguments.port is None else arguments.port,
             ),
+            signals,
             ready_fd=arguments.ready_fd,
         )
     except ServefitError as error:

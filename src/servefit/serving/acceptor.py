@@ -1,4 +1,4 @@
-"""Spreads connections over workers: each goes to the worker that has the fewest.
+"""Spreads connections over workers: each goes to the worker that has the fewest, of those that give signs of life.
 
 The kernel would spread them by a hash (SO_REUSEPORT): of sixteen that clients keep, one of two workers may get eleven.
 """
@@ -13,15 +13,22 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from servefit.serving.places import SPARE_PLACES
+
 if TYPE_CHECKING:
     from servefit.serving.process import WorkerProcess
 
 _ACCEPTED_AT_ONCE = 64
-_SPARE_DESCRIPTORS = 64
+_BEYOND = 2 * SPARE_PLACES
+"""What a worker may be handed beyond its connections: it has places for some, and closes others for them."""
+
+_OTHER_DESCRIPTORS = 128
+"""The channels, the artifact, what libraries open, and connections on their way."""
 
 
 class Acceptor:
-    """Accepts on sockets that ``selector`` watches, for ``workers``, of which each has up to ``most_connections``.
+    """Accepts on sockets that ``selector`` watches, for ``workers``, of which each has up to ``most_connections``, and
+    a few beyond.
 
     While no worker has room, nothing is accepted, and what was accepted waits.
     """
@@ -31,7 +38,7 @@ class Acceptor:
     ) -> None:
         self._selector = selector
         self._workers = workers
-        self._most_connections = most_connections
+        self._most_connections = most_connections + _BEYOND
         self._sockets: tuple[socket.socket, ...] = ()
         self._accepts = False
         self._waiting: list[socket.socket] = []
@@ -102,13 +109,13 @@ class Acceptor:
                 self._accept(False)  # there is no descriptor for it
 
     def _with_room(self) -> list[WorkerProcess]:
-        """The workers that can take a connection, the one with the fewest first."""
+        """The workers that can take a connection, the best one first."""
         able = [
             worker
             for worker in self._workers.values()
             if worker.ready and not worker.told_to_stop and worker.connections < self._most_connections
         ]
-        return sorted(able, key=lambda worker: worker.connections)
+        return sorted(able, key=lambda worker: (not worker.serves, worker.connections))
 
     def _hand_over(self, connection: socket.socket) -> None:
         if not any(worker.hand_over(connection) for worker in self._with_room()):
@@ -116,12 +123,19 @@ class Acceptor:
             self._accept(False)
 
 
-def allow_descriptors(connections: int) -> int:
-    """Allow this process, and those that it starts, the descriptors that so many connections need, or as many as the
-    system lets; give how many connections these are for."""
+def allow_descriptors(connections: int) -> tuple[int, str | None]:
+    """Allow this process, and those that it starts, the descriptors that so many connections a worker need, or as many
+    as the system lets; give how many connections these are for, and what to tell where that is fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _SPARE_DESCRIPTORS
+    others = _BEYOND + _OTHER_DESCRIPTORS
+    wanted = connections + others
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - _SPARE_DESCRIPTORS))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections, None
+    allowed = max(1, soft - others)
+    return allowed, (
+        f"only {soft} files may be open, so a worker keeps {allowed} connections and not {connections}; "
+        f"allow {wanted} (ulimit -n)"
+    )

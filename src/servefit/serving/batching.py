@@ -131,6 +131,7 @@ class Batching:
         alone = len(batch) == 1
         rows = batch[0][1].rows if alone else np.concatenate([inference.rows for _, inference, _ in batch])
         began = time.monotonic_ns()
+        self._counters.calling(began)
         predictions = self._predict(rows)
         ended = time.monotonic_ns()
         if len(predictions) != len(rows):

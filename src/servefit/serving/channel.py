@@ -3,6 +3,7 @@ a client."""
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from enum import IntEnum
@@ -42,12 +43,16 @@ class Channel:
         self._socket.close()
 
     def send(self, message: Message, *, connection: socket.socket | None = None, text: str = "") -> bool:
-        """Give False when there is no room, or nobody to read it."""
+        """Give False when there is no room, too much is on its way, or nobody to read it."""
         packet = bytes([message]) + text.encode(errors="replace")[:_LONGEST_TEXT]
         descriptors = [] if connection is None else [connection.fileno()]
         try:
             socket.send_fds(self._socket, [packet], descriptors)
         except (BlockingIOError, ConnectionError):
+            return False
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                raise
             return False
         return True
 

@@ -7,8 +7,11 @@ takes too long.
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections import deque
+from collections.abc import Callable
+from time import monotonic_ns
 from typing import TYPE_CHECKING, cast
 
 from servefit.serving.messages import Refused, Reply, Request
@@ -26,10 +29,11 @@ class Exchange:
     """A request that was read, and its reply while that waits for others. ``last`` says that the connection ends with
     it, ``asked`` that the client wants to be told that it does not, ``head_only`` that it wants no body."""
 
-    __slots__ = ("_connection", "asked", "gone", "head_only", "last", "out")
+    __slots__ = ("_connection", "asked", "began_ns", "gone", "head_only", "last", "out")
 
     def __init__(self, connection: Connection, last: bool, asked: bool, head_only: bool) -> None:
         self._connection = connection
+        self.began_ns = monotonic_ns()
         self.last = last
         self.asked = asked
         self.head_only = head_only
@@ -49,18 +53,19 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, connections: Connections, accepted: socket.socket) -> None:
         self._connections = connections
-        self._respond = connections.respond
+        self._respond: Callable[[Request, Exchange], None] = connections.responder.respond
+        self._counters = connections.counters
         self._replies = connections.replies
         self._socket = accepted
         self._transport = cast("asyncio.Transport", None)
         self._reader: RequestReader | None = RequestReader(self, connections.limits, connections.heads)
         self._exchanges: deque[Exchange] = deque()
-        self._held_bytes = 0
+        self._held = (0, 0)
         self._feeding = False
         self._reads = True
         self._owes_continue = False
         self.active = True
-        """Whether something came since it was last looked at."""
+        """Whether a request, or anything after the last answer, came since it was last looked at."""
         self.quiet_since_s = 0.0
         """When nothing had come for the first time."""
         self.partial_since_s = 0.0
@@ -74,6 +79,14 @@ class Connection(asyncio.Protocol):
     def waits(self) -> bool:
         """Whether requests wait for their answers."""
         return bool(self._exchanges)
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """Since when it has been quiet, as far as it was looked at, infinity where it was not; None while a request or
+        an answer is on its way."""
+        if self._exchanges or self.partial_since_s or self.stalled_since_s or self.ending_since_s:
+            return None
+        return math.inf if self.active else self.quiet_since_s
 
     @property
     def unsent_bytes(self) -> int:
@@ -94,6 +107,7 @@ class Connection(asyncio.Protocol):
         self._connections.add(self)
 
     def connection_lost(self, _: BaseException | None) -> None:
+        self._respond = self._connections.responder.respond  # which may have been a method of its own
         self._stop_reading()
         self._forget_exchanges()
         self._connections.remove(self)
@@ -112,24 +126,25 @@ class Connection(asyncio.Protocol):
         self._read(len(self._exchanges) < MOST_EXCHANGES)
 
     def data_received(self, data: bytes) -> None:
-        self.active = True
         reader = self._reader
         if reader is None:
+            self.active = True
             return
         self._feeding = True
         reader.feed(data)
         self._feeding = False
         if reader.begun:
-            self._wait_for_rest(reader.body_bytes)
+            self._wait_for_rest(reader.head_bytes, reader.body_bytes)
         if self._exchanges and self._exchanges[0].out is not None:
             self._send_those_ready()
 
     # What the reader tells
 
     def took(self, request: Request, kept: bool, asked: bool) -> None:
+        self.active = True
         if self.partial_since_s:
             self.partial_since_s = 0.0
-            self._hold(0)
+            self._hold(0, 0)
         self._owes_continue = False
         exchange = Exchange(self, not kept, asked, request.method == b"HEAD")
         self._exchanges.append(exchange)
@@ -148,11 +163,28 @@ class Connection(asyncio.Protocol):
         if not self._exchanges:
             self._continue()
 
+    def answer_one_check(self) -> None:
+        """Have only what must always work answered, once; anything else is refused."""
+        self._respond = self._respond_beyond
+
+    def _respond_beyond(self, request: Request, exchange: Exchange) -> None:
+        connections = self._connections
+        if connections.places.move_up(self):
+            self._respond = connections.responder.respond
+            self._respond(request, exchange)
+            return
+        exchange.last = True
+        self._stop_reading()
+        connections.responder.respond_to_check(request, exchange)
+
     # Answers
 
     def answered(self, exchange: Exchange, reply: Reply, timing: bytes) -> None:
         """Send the reply to ``exchange`` once those before it are sent, and what came together with it is read."""
-        self._connections.counters.replied(reply.status)
+        counters = self._counters
+        counters.replied(reply.status)
+        if timing:
+            counters.answered(monotonic_ns() - exchange.began_ns)
         exchanges = self._exchanges
         if self._feeding or exchanges[0] is not exchange:
             exchange.out = (reply, timing)
@@ -204,18 +236,18 @@ class Connection(asyncio.Protocol):
         """Whether nothing is left of what the client has sent."""
         return not self._exchanges and (self._reader is None or not self._reader.begun)
 
-    def _wait_for_rest(self, body_bytes: int) -> None:
+    def _wait_for_rest(self, head_bytes: int, body_bytes: int) -> None:
         """A request has begun and is not there yet."""
         if not self.partial_since_s:
             self.partial_since_s = self._connections.time()
-        if not self._hold(body_bytes):
-            self._connections.counters.rejected()
+        if not self._hold(head_bytes, body_bytes):
+            self._counters.rejected()
             self.refuse(Refused(503, "too much is being received, try again later", headers=RETRY_AFTER))
 
-    def _hold(self, held_bytes: int) -> bool:
-        """Account for the bytes of an unfinished body; False when all connections together hold too many."""
-        more, self._held_bytes = held_bytes - self._held_bytes, held_bytes
-        return self._connections.hold(more)
+    def _hold(self, head_bytes: int, body_bytes: int) -> bool:
+        """Account for the bytes of an unfinished request; False when all connections together hold too many."""
+        (head_before, body_before), self._held = self._held, (head_bytes, body_bytes)
+        return self._connections.hold(head_bytes - head_before, body_bytes - body_before)
 
     def _read(self, reads: bool) -> None:
         if reads is self._reads or self._transport.is_closing():
@@ -233,7 +265,7 @@ class Connection(asyncio.Protocol):
             self._reader = None  # the two refer to each other
         self.partial_since_s = 0.0
         self._owes_continue = False
-        self._hold(0)
+        self._hold(0, 0)
 
     def _forget_exchanges(self) -> None:
         for exchange in self._exchanges:

@@ -6,12 +6,14 @@ There is one look at all of them a second, in place of a timer for each, so time
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from servefit.serving.connection import Connection
+from servefit.serving.memory import Received
 from servefit.serving.messages import Refused, Request
+from servefit.serving.places import Places
 from servefit.serving.replying import Replies
+from servefit.serving.watching import EVERY_S, LOOKS
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
@@ -21,39 +23,54 @@ if TYPE_CHECKING:
     from servefit.serving.counters import WorkerCounters
     from servefit.serving.reading import Heads
 
-Respond: TypeAlias = "Callable[[Request, Asker], None]"
+
+class Responder(Protocol):
+    """Has requests answered, now or later."""
+
+    def respond(self, request: Request, asker: Asker) -> None: ...
+
+    def respond_to_check(self, request: Request, asker: Asker) -> None:
+        """The same for a client that there is no room for, beyond what must always work."""
+        ...
+
 
 QUIET_S = 1.0
 """While a worker stops, a connection that nothing came on for so long is closed. Clients that are quicker than this
 lose no request that they had sent on a kept connection before they could know."""
 
-_LOOK_EVERY_S = 1.0
 _LOOK_EVERY_DRAINING_S = 0.1
 _PROGRESS_BYTES = 65_536
 
 
 class Connections:
-    """Gives every whole request to ``respond``, and ends connections that exceed ``limits``."""
+    """Has every whole request answered by ``responder``, and ends connections that exceed ``limits``. Each look at them
+    is a sign of life of the worker."""
 
-    def __init__(self, respond: Respond, limits: Limits, counters: WorkerCounters, loop: AbstractEventLoop) -> None:
-        self.respond = respond
+    def __init__(self, responder: Responder, limits: Limits, counters: WorkerCounters, loop: AbstractEventLoop) -> None:
+        self.responder = responder
         self.limits = limits
         self.counters = counters
         self.replies = Replies()
         self.heads: Heads = {}
         self.draining = False
         self.time = loop.time
+        self.places = Places(limits.connections, loop.time)
         self._loop = loop
-        self._open: set[Connection] = set()
         self._attaching: set[Task[None]] = set()
-        self._held_bytes = 0
+        self._heads = Received()
+        self._bodies = Received()
         self._idle_timeout_s = limits.idle_timeout_s
-        self._look_every_s = min(_LOOK_EVERY_S, limits.read_timeout_s / 4, limits.idle_timeout_s / 4)
+        patience_s = min(limits.read_timeout_s, limits.idle_timeout_s, limits.call_timeout_s)
+        self._look_every_s = min(EVERY_S, patience_s / LOOKS)
         self._unsent_bytes: dict[Connection, int] = {}
         loop.call_later(self._look_every_s, self._look)
 
     def __len__(self) -> int:
-        return len(self._open) + len(self._attaching)
+        return len(self.places) + len(self._attaching)
+
+    def has_unanswered(self) -> bool:
+        """Whether a client waits for an answer, or for the rest of one, or has not been heard yet."""
+        return bool(self._attaching) or any(one.waits or one.unsent_bytes for one in self.places.all())
 
     def take(self, accepted: socket.socket | None) -> None:
         """Speak HTTP on ``accepted``; None is a connection that this process had no descriptor for."""
@@ -74,23 +91,26 @@ class Connections:
             self.counters.closed_connection(was_open=False)
 
     def add(self, connection: Connection) -> None:
-        self._open.add(connection)
         self.counters.opened_connection()
+        self.places.take(connection)
 
     def remove(self, connection: Connection) -> None:
-        self._open.discard(connection)
+        self.places.leave(connection)
         self._unsent_bytes.pop(connection, None)
         self.counters.closed_connection()
 
-    def hold(self, more_bytes: int) -> bool:
-        """Count bytes of bodies that are being received; False when they are too many."""
-        self._held_bytes += more_bytes
-        return more_bytes <= 0 or self._held_bytes <= self.limits.buffered_bytes
+    def hold(self, more_head_bytes: int, more_body_bytes: int) -> bool:
+        """Count bytes of requests that are being received; False when they have become too many."""
+        self._heads.add(more_head_bytes)
+        self._bodies.add(more_body_bytes)
+        if more_head_bytes > 0 and self._heads.bytes > self.limits.unfinished_heads_bytes:
+            return False
+        return more_body_bytes <= 0 or self._bodies.bytes <= self.limits.buffered_bytes
 
     def drain(self) -> None:
         """Answer what is here and what comes shortly, and close every connection after that."""
         self.draining = True
-        for connection in self._open:
+        for connection in self.places.all():
             connection.active = True
         self._idle_timeout_s = min(QUIET_S, self._idle_timeout_s)
         self._look_every_s = min(self._look_every_s, _LOOK_EVERY_DRAINING_S)
@@ -98,9 +118,12 @@ class Connections:
 
     def _look(self) -> None:
         self._loop.call_later(self._look_every_s, self._look)
+        self.counters.beat()
         self.replies.forget()
+        self._heads.tidy()
+        self._bodies.tidy()
         now_s = self.time()
-        for connection in tuple(self._open):
+        for connection in self.places.all():
             self._look_at(connection, now_s)
 
     def _look_at(self, connection: Connection, now_s: float) -> None:

@@ -15,16 +15,21 @@ from collections.abc import Sequence
 
 from servefit.serving.messages import LATENCY_BOUNDS_NS, Counts
 
-STATUSES = (200, 400, 404, 405, 406, 408, 411, 413, 414, 415, 417, 422, 431, 500, 503)
+_SILENT_NS = 3_000_000_000
+"""A worker without a sign of life for so long does not serve: it gives one every second, and with every call."""
+
+STATUSES = (200, 400, 404, 405, 406, 408, 411, 413, 414, 415, 417, 422, 431, 500, 501, 503, 505)
 """The statuses that are counted apart; any other is counted as the last of its hundred."""
 
 _WORD_BYTES = 8
 _HEADER_WORDS = 8
-_RESTARTS, _READY = range(2)
+_RESTARTS, _HANGS = range(2)
 _PID, _CONNECTIONS, _CLOSED, _QUEUED, _ROWS, _QUEUED_NS, _FAILED, _REJECTED, _LAST_NS = range(9)
-_REPLIES = 9
+_BEAT_NS, _CALL_NS, _ANSWERED_NS = range(9, 12)
+_REPLIES = 12
 _LATENCIES = _REPLIES + len(STATUSES)
-_BATCHES = _LATENCIES + len(LATENCY_BOUNDS_NS) + 1
+_ANSWERS = _LATENCIES + len(LATENCY_BOUNDS_NS) + 1
+_BATCHES = _ANSWERS + len(LATENCY_BOUNDS_NS) + 1
 _PLACES = {status: place for place, status in enumerate(STATUSES, start=_REPLIES)}
 
 
@@ -48,18 +53,25 @@ class Counters:
         begin = _HEADER_WORDS + number * self._slot_words
         return WorkerCounters(self._words[begin : begin + self._slot_words], max_batch=self._max_batch)
 
-    def set_workers(self, *, ready: int, restarts: int) -> None:
-        """Tell how many workers are ready, and how many died so far. Only the supervisor does."""
-        self._words[_READY] = ready
-        self._words[_RESTARTS] = restarts
+    def restarted(self) -> None:
+        """Count a worker that died and is replaced. Only the supervisor does."""
+        self._words[_RESTARTS] += 1
 
-    @property
-    def ready(self) -> int:
-        return self._words[_READY]
+    def hung(self) -> None:
+        """Count a worker that hung and was killed. Only the supervisor does."""
+        self._words[_HANGS] += 1
 
     @property
     def restarts(self) -> int:
         return self._words[_RESTARTS]
+
+    @property
+    def hangs(self) -> int:
+        return self._words[_HANGS]
+
+    def serving(self) -> int:
+        """How many workers serve."""
+        return sum(self.of_worker(number).serves for number in range(self._workers))
 
     def pids(self) -> tuple[int, ...]:
         """The process ids of the workers, 0 for one that has not begun yet."""
@@ -94,7 +106,9 @@ class Counters:
             connections=sums[_CONNECTIONS],
             replies={status: sums[place] for status, place in _PLACES.items() if sums[place]},
             batches=batches,
-            latency_buckets=tuple(sums[_LATENCIES:_BATCHES]),
+            latency_buckets=tuple(sums[_LATENCIES:_ANSWERS]),
+            answered_ns=sums[_ANSWERED_NS],
+            answer_buckets=tuple(sums[_ANSWERS:_BATCHES]),
         )
 
 
@@ -108,13 +122,17 @@ class WorkerCounters:
 
     def begin(self) -> None:
         """A new process takes the slot."""
+        self._clear()
         self.words[_PID] = os.getpid()
-        self.words[_CONNECTIONS] = self.words[_QUEUED] = 0
 
     def end(self, *, handed_over: int) -> None:
         """The process of the slot is gone, with the connections that it was handed."""
-        self.words[_PID] = self.words[_CONNECTIONS] = self.words[_QUEUED] = 0
+        self._clear()
         self.words[_CLOSED] = handed_over
+
+    def _clear(self) -> None:
+        for place in (_PID, _CONNECTIONS, _QUEUED, _BEAT_NS, _CALL_NS):
+            self.words[place] = 0
 
     @property
     def pid(self) -> int:
@@ -128,6 +146,31 @@ class WorkerCounters:
     def closed(self) -> int:
         """How many connections that it was handed are closed."""
         return self.words[_CLOSED]
+
+    @property
+    def sign_ns(self) -> int:
+        """When the process last gave a sign of life: its event loop, or a call that began or ended; 0 before it was
+        ready."""
+        words = self.words
+        return words[_BEAT_NS] and max(words[_BEAT_NS], words[_CALL_NS], words[_LAST_NS])
+
+    @property
+    def serves(self) -> bool:
+        """Whether it has given a sign of life just now."""
+        return time.monotonic_ns() - self.sign_ns < _SILENT_NS
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call of the predictor goes on."""
+        return bool(self.words[_CALL_NS])
+
+    def beat(self) -> None:
+        """A sign of life of the event loop."""
+        self.words[_BEAT_NS] = time.monotonic_ns()
+
+    def calling(self, now_ns: int) -> None:
+        """A call of the predictor begins."""
+        self.words[_CALL_NS] = now_ns
 
     def opened_connection(self) -> None:
         self.words[_CONNECTIONS] += 1
@@ -146,11 +189,20 @@ class WorkerCounters:
         self.words[_REJECTED] += 1
 
     def failed(self, requests: int) -> None:
+        """The call that went on has failed, for so many requests."""
+        self.words[_CALL_NS] = 0
         self.words[_FAILED] += requests
+
+    def answered(self, taken_ns: int) -> None:
+        """Count a request for predictions that was answered ``taken_ns`` after it had come."""
+        words = self.words
+        words[_ANSWERS + bisect_left(LATENCY_BOUNDS_NS, taken_ns)] += 1
+        words[_ANSWERED_NS] += taken_ns
 
     def called(self, rows: int, waited_ns: Sequence[int], *, taken_ns: int, ended_ns: int) -> None:
         """Count a call of ``rows`` rows that took ``taken_ns``, for requests that had waited ``waited_ns`` each."""
         words, requests = self.words, len(waited_ns)
+        words[_CALL_NS] = 0
         words[self._calls_at + requests] += 1
         words[self._calls_ns_at + requests] += taken_ns
         words[_ROWS] += rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from servefit.serving.messages import Refused, Reply, Request
 from servefit.serving.metrics import Metrics
 from servefit.serving.protocols import metadata, open_inference, sagemaker
-from servefit.serving.replying import refusal
+from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.routing import Action, route
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from servefit.serving.counters import Counters
 
 _OK = Reply(200, b"", b"text/plain")
+_LIVE = Reply(200, b'{"live":true}')
+_READY = Reply(200, b'{"ready":true}')
+_CHECKS = frozenset({Action.PING, Action.LIVE, Action.READY, Action.MODEL_READY, Action.METRICS})
+"""What is answered whatever else there is to do."""
 
 
 class Endpoint:
@@ -45,17 +49,27 @@ class Endpoint:
         except Refused as refused:
             asker.answer(refusal(refused))
 
+    def respond_to_check(self, request: Request, asker: Asker) -> None:
+        """Have ``asker`` answered if it only asks how the endpoint is; there is no room for more."""
+        try:
+            action = route(request.method, request.path, self._config.name)
+            if action not in _CHECKS:
+                raise Refused(503, "too many connections are open, try again later", headers=RETRY_AFTER)
+            asker.answer(self._told(action))
+        except Refused as refused:
+            asker.answer(refusal(refused))
+
     def _told(self, action: Action) -> Reply:
         """The reply to a request that needs no predictions."""
         config = self._config
         match action:
             case Action.PING | Action.LIVE:
                 # Being alive: nothing needs to restart an endpoint that is about to stop.
-                return _OK
+                return _OK if action is Action.PING else _LIVE
             case Action.READY | Action.MODEL_READY:
                 if self.draining:
                     raise Refused(503, "the endpoint is about to stop")
-                return _OK if action is Action.READY else metadata.model_ready(config)
+                return _READY if action is Action.READY else metadata.model_ready(config)
             case Action.SERVER_METADATA:
                 return metadata.server_metadata(config)
             case Action.MODEL_METADATA:

@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 from contextlib import suppress
+from ipaddress import ip_address
 
 from servefit.errors import SpecError
 
@@ -59,6 +60,12 @@ def _bound(family: socket.AddressFamily, address: tuple[object, ...], *, alone: 
         raise
     one.setblocking(False)
     return one
+
+
+def is_reachable(bound: socket.socket) -> bool:
+    """Whether other machines can reach it."""
+    address: str = bound.getsockname()[0]
+    return not ip_address(address.partition("%")[0]).is_loopback
 
 
 def listen(bound: socket.socket) -> None:

@@ -64,8 +64,9 @@ class Counts:
     predictor, ``queued_ns`` how long requests waited for it and ``predicting_ns`` how long it took for them (a call
     of eight counts eight times), ``calling_ns`` how long the calls took. ``replies`` counts all replies by status.
     ``batches`` has (requests in a call, calls, time of these calls). ``latency_buckets`` counts requests whose model
-    latency, waiting included, was at most each of ``LATENCY_BOUNDS_NS``, and all others in a last one.
-    ``last_request_ms`` is when the last one was answered, in ms since 1970, or 0.
+    latency, waiting included, was at most each of ``LATENCY_BOUNDS_NS``, and all others in a last one;
+    ``answer_buckets`` the same for the time from a request that was read to its answer, which is ``answered_ns`` for
+    all of them. ``last_request_ms`` is when the last one was answered, in ms since 1970, or 0.
     """
 
     requests: int = 0
@@ -81,11 +82,17 @@ class Counts:
     replies: Mapping[int, int] = field(default_factory=dict)
     batches: tuple[tuple[int, int, int], ...] = ()
     latency_buckets: tuple[int, ...] = ()
+    answered_ns: int = 0
+    answer_buckets: tuple[int, ...] = ()
 
 
 LATENCY_BOUNDS_NS = tuple(
     int(1000 * value)
     for value in (
+        5,
+        10,
+        20,
+        30,
         50,
         100,
         200,
@@ -107,4 +114,4 @@ LATENCY_BOUNDS_NS = tuple(
         5_000_000,
     )
 )
-"""Upper bounds of the buckets of model latency."""
+"""Upper bounds of the buckets of latencies. The kernel for trees takes some microseconds."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class Metrics(Collector):
         counts = self._counters.total()
         yield InfoMetricFamily("servefit_endpoint", "What is served.", self._facts)
         yield from self._requests(counts)
-        yield self._latency(counts)
+        yield from self._latencies(counts)
         yield from self._calls(counts)
         yield from self._processes(counts)
 
@@ -68,19 +69,25 @@ class Metrics(Collector):
             "servefit_rejected_requests", "Requests that were refused because too many waited.", counts.rejected
         )
 
-    def _latency(self, counts: Counts) -> Metric:
-        latency = HistogramMetricFamily(
+    def _latencies(self, counts: Counts) -> Iterator[Metric]:
+        yield self._histogram(
             "servefit_model_latency_seconds",
             "Time that requests waited for the predictor, and that of the call that served them.",
-            labels=["model"],
+            counts.latency_buckets,
+            counts.queued_ns + counts.predicting_ns,
         )
-        buckets, below = [], 0
+        yield self._histogram(
+            "servefit_request_seconds",
+            "Time from a request that was read to its answer with predictions: decoding, model latency, encoding.",
+            counts.answer_buckets,
+            counts.answered_ns,
+        )
+
+    def _histogram(self, name: str, meaning: str, counts: Sequence[int], sum_ns: int) -> Metric:
+        family = HistogramMetricFamily(name, meaning, labels=["model"])
         bounds = [*(f"{bound / _NS_PER_S:g}" for bound in LATENCY_BOUNDS_NS), "+Inf"]
-        for bound, count in zip(bounds, counts.latency_buckets, strict=True):
-            below += count
-            buckets.append((bound, below))
-        latency.add_metric([self._name], buckets, (counts.queued_ns + counts.predicting_ns) / _NS_PER_S)
-        return latency
+        family.add_metric([self._name], list(zip(bounds, accumulate(counts), strict=True)), sum_ns / _NS_PER_S)
+        return family
 
     def _calls(self, counts: Counts) -> Iterator[Metric]:
         yield self._counter("servefit_predict_calls", "Calls of the predictor.", counts.calls)
@@ -99,8 +106,13 @@ class Metrics(Collector):
 
     def _processes(self, counts: Counts) -> Iterator[Metric]:
         counters = self._counters
-        yield GaugeMetricFamily("servefit_workers", "Workers that are ready.", counters.ready)
+        yield GaugeMetricFamily(
+            "servefit_workers", "Workers that serve: ready, and with a sign of life just now.", counters.serving()
+        )
         yield CounterMetricFamily("servefit_worker_restarts", "Workers that died and were replaced.", counters.restarts)
+        yield CounterMetricFamily(
+            "servefit_worker_hangs", "Workers that hung, and were killed and replaced.", counters.hangs
+        )
         yield GaugeMetricFamily("servefit_connections", "Open connections.", counts.connections)
         yield GaugeMetricFamily("servefit_queued_requests", "Requests that wait for the predictor.", counters.queued())
         cpu = CounterMetricFamily("servefit_worker_cpu_seconds", "CPU time of the worker's process.", labels=["worker"])

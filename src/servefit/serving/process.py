@@ -1,4 +1,4 @@
-"""A worker's process as the supervisor sees it: started, spoken to, and counted with its connections."""
+"""A worker's process as the supervisor sees it: started, spoken to, looked at, and counted with its connections."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from servefit.serving.channel import Channel, Message
+from servefit.serving.stopping import STOPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,20 +23,30 @@ _MODULE = "servefit.serving.worker"
 
 
 class WorkerProcess:
-    """Worker ``number`` (from 0), started at once, with ``environment`` added to this process's own. ``inherited`` are
-    the descriptors of the counters and of the description of the endpoint."""
+    """Worker ``number`` (from 0), started at once, with ``environment`` added to this process's own. ``described`` are
+    the descriptors of the counters and of the description of the endpoint.
+
+    ``silent_s`` is how long it has given no sign of life, as far as it was looked at.
+    """
 
     def __init__(
-        self, number: int, environment: Mapping[str, str], inherited: tuple[int, int], counters: WorkerCounters
+        self,
+        number: int,
+        environment: Mapping[str, str],
+        described: tuple[int, int],
+        counters: WorkerCounters,
     ) -> None:
         self.number = number
         self.channel, self._theirs = Channel.pair()
         self.ready = False
         self.told_to_stop = False
+        self.given_up = False
+        self.silent_s = 0.0
+        self._sign_ns = 0
         self._failures: list[str] = []
         self._counters = counters
         self._handed_over = counters.closed
-        descriptors = (self._theirs.fileno(), *inherited)
+        descriptors = (self._theirs.fileno(), *described)
         with _signals_blocked():
             self._process = subprocess.Popen(
                 # -P: the user's folder may hold a numpy.py
@@ -50,6 +61,11 @@ class WorkerProcess:
         return self._process.pid
 
     @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"worker {self.number + 1} (process {self.pid})"
+
+    @property
     def connections(self) -> int:
         """How many connections it has, those included that it has not taken yet."""
         return self._handed_over - self._counters.closed
@@ -62,6 +78,22 @@ class WorkerProcess:
 
     def is_dead(self) -> bool:
         return self._process.poll() is not None
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether it is in a call of its predictor."""
+        return self._counters.is_calling
+
+    @property
+    def serves(self) -> bool:
+        """Whether it has given a sign of life just now."""
+        return self._counters.serves
+
+    def look(self, passed_s: float) -> None:
+        """See whether it has given a sign of life since the last look, ``passed_s`` ago."""
+        sign_ns = self._counters.sign_ns
+        self.silent_s = self.silent_s + passed_s if sign_ns == self._sign_ns else 0.0
+        self._sign_ns = sign_ns
 
     def hand_over(self, connection: socket.socket) -> bool:
         """Give it a connection, which is closed here; False when it has no room for more."""
@@ -78,6 +110,17 @@ class WorkerProcess:
     def kill(self) -> None:
         self._process.kill()
 
+    def give_up(self, why: str) -> None:
+        """Kill it, and have that said of how it ended."""
+        self.given_up = True
+        self._failures.append(why)
+        self.kill()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is dead, and did not end well."""
+        return bool(self._process.poll())
+
     def bury(self) -> tuple[str, list[socket.socket]]:
         """Wait until it is dead; give how it ended, and the connections that it had not taken yet."""
         status = self._process.wait()
@@ -87,7 +130,7 @@ class WorkerProcess:
         self.channel.close()
         self._counters.end(handed_over=self._handed_over)
         how = self._failures[0] if self._failures else _ended(status)
-        return f"worker {self.number + 1} (process {self.pid}): {how}", left
+        return f"{self.name}: {how}", left
 
 
 def _ended(status: int) -> str:
@@ -102,7 +145,7 @@ def _ended(status: int) -> str:
 def _signals_blocked() -> Iterator[None]:
     """A child that is started meanwhile ignores the signals that end the supervisor: whoever sends them to the whole
     group, as terminals and systemd do, means that what is in flight is finished."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:

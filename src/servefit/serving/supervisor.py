@@ -1,7 +1,7 @@
-"""The process in front: it has the sockets, the workers and the signals of an endpoint, and reads no request.
+"""The process in front: it has the sockets, the workers and the artifact of an endpoint, and reads no request.
 
-``acceptor`` spreads connections over workers, ``process`` is one worker as it is seen from here, and ``worker`` what it
-does. Nothing here loads numpy or a model.
+``acceptor`` spreads connections over workers, ``process`` is one worker as it is seen from here, ``watching`` knows
+which of them hang, and ``worker`` is what they do. Nothing here loads numpy or a model.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import socket
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,14 @@ from servefit.errors import WorkerCrashed
 from servefit.serving.acceptor import Acceptor, allow_descriptors
 from servefit.serving.channel import Message
 from servefit.serving.counters import Counters
-from servefit.serving.listening import bind, listen, refuse_more
+from servefit.serving.listening import bind, is_reachable, listen, refuse_more
 from servefit.serving.process import WorkerProcess
 from servefit.serving.saying import say
+from servefit.serving.watching import Watch
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from servefit.serving.config import EndpointConfig
+    from servefit.serving.stopping import Signals
 
 _LAST_HANDSHAKES_S = 0.05
 _PAUSE_S = 0.02
@@ -39,13 +39,13 @@ _MOST_FAILURES = 4
 _END_S = 1.0
 
 
-def supervise(config: EndpointConfig, *, ready_fd: int | None = None) -> int:
-    """Serve ``config`` until a signal says stop; give the exit status, 0, or 1 where a second one cut that short.
-    ``ready_fd`` is written to, and closed, once every worker is ready.
+def supervise(config: EndpointConfig, signals: Signals, *, ready_fd: int | None = None) -> int:
+    """Serve ``config`` until a signal says stop; give the exit status: 0 where all that was accepted was answered, 1
+    where some was cut off. ``ready_fd`` is written to, and closed, once every worker is ready.
 
     Raises SpecError for an address that cannot be listened on, WorkerCrashed when no worker can serve.
     """
-    supervisor = _Supervisor(config)
+    supervisor = _Supervisor(config, signals)
     try:
         return supervisor.run(ready_fd)
     finally:
@@ -53,37 +53,39 @@ def supervise(config: EndpointConfig, *, ready_fd: int | None = None) -> int:
 
 
 class _Supervisor:
-    def __init__(self, config: EndpointConfig) -> None:
-        self._config = config
+    def __init__(self, config: EndpointConfig, signals: Signals) -> None:
+        connections, warning = allow_descriptors(config.limits.connections)
+        if warning is not None:
+            say(warning)
+        self._config = config = replace(config, limits=replace(config.limits, connections=connections))
+        self._signals = signals
         self._selector = selectors.DefaultSelector()
         self._sockets: tuple[socket.socket, ...] = ()
         self._workers: dict[int, WorkerProcess] = {}
         self._serves = False
-        self._restarts = 0
         self._failures = [0] * config.workers
         self._started_s = [0.0] * config.workers
         self._start_at_s: dict[int, float] = {}
-        self._signals = 0
-        self._wakers: tuple[socket.socket, ...] = ()
-        counters_fd, config_fd = os.memfd_create("servefit-counters"), os.memfd_create("servefit-endpoint")
-        os.write(config_fd, config.document())
-        self._inherited = (counters_fd, config_fd)
-        self._counters = Counters(counters_fd, workers=config.workers, max_batch=config.max_batch)
+        self._cut_off: list[str] = []
+        self._described = (os.memfd_create("servefit-counters"), os.memfd_create("servefit-endpoint"))
+        self._counters = Counters(self._described[0], workers=config.workers, max_batch=config.max_batch)
         self._environment = worker_environment(config.settings.threads, config.environment)
-        most = allow_descriptors(config.limits.connections)
-        self._acceptor = Acceptor(self._selector, self._workers, most_connections=most)
+        self._acceptor = Acceptor(self._selector, self._workers, most_connections=connections)
+        self._watch = Watch(config.limits.call_timeout_s)
 
     def run(self, ready_fd: int | None) -> int:
         self._sockets = bind(self._config.host, self._config.port)
-        self._watch_signals()
+        self._selector.register(self._signals, selectors.EVENT_READ, self._hear_signals)
+        os.write(self._described[1], self._config.document())
         for number in range(self._config.workers):
             self._start(number)
-        while not self._signals and self._ready() < self._config.workers:
-            self._turn(None)
-        if self._signals:
+        while not self._signals.stops and self._ready() < self._config.workers:
+            self._turn(self._next_s())
+            self._start_those_due()
+        if self._signals.stops:
             return 0
         self._begin(ready_fd)
-        while not self._signals:
+        while not self._signals.stops:
             self._turn(self._next_s())
             self._start_those_due()
             self._acceptor.go_on()
@@ -96,40 +98,31 @@ class _Supervisor:
         for worker in self._workers.values():
             worker.bury()
         self._acceptor.close()
-        for one in (*self._sockets, *self._wakers):
+        for one in self._sockets:
             one.close()
+        self._signals.close()
         self._selector.close()
 
     def _turn(self, timeout_s: float | None) -> None:
-        """Wait until something happens, for ``timeout_s`` at most, and do what is to be done about it."""
-        for key, _ in self._selector.select(timeout_s):
+        """Wait until something happens or is to be done, for ``timeout_s`` at most, and do that."""
+        next_s = self._watch.next_s()
+        for key, _ in self._selector.select(next_s if timeout_s is None else min(timeout_s, next_s)):
             key.data()
+        for worker, how in self._watch.hung(self._workers.values()):
+            if not worker.given_up:
+                self._counters.hung()
+                worker.give_up(how)
 
     def _next_s(self) -> float | None:
         if self._acceptor.waits:
             return _PAUSE_S
         return max(0.0, min(self._start_at_s.values()) - time.monotonic()) if self._start_at_s else None
 
-    def _watch_signals(self) -> None:
-        self._wakers = wakes, woken = socket.socketpair()
-        for one in self._wakers:
-            one.setblocking(False)
-
-        def count(_: int, __: FrameType | None) -> None:
-            self._signals += 1
-
-        def look() -> None:
-            with suppress(BlockingIOError):
-                woken.recv(4096)
-            for worker in tuple(self._workers.values()):
-                if worker.is_dead():
-                    self._replace(worker)
-
-        signal.signal(signal.SIGTERM, count)
-        signal.signal(signal.SIGINT, count)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
-        self._selector.register(woken, selectors.EVENT_READ, look)
+    def _hear_signals(self) -> None:
+        self._signals.clear()
+        for worker in tuple(self._workers.values()):
+            if worker.is_dead():
+                self._replace(worker)
 
     # Workers
 
@@ -137,7 +130,8 @@ class _Supervisor:
         return sum(worker.ready for worker in self._workers.values())
 
     def _start(self, number: int) -> None:
-        worker = WorkerProcess(number, self._environment, self._inherited, self._counters.of_worker(number))
+        counters = self._counters.of_worker(number)
+        worker = WorkerProcess(number, self._environment, self._described, counters)
         self._workers[number] = worker
         self._started_s[number] = time.monotonic()
         self._selector.register(worker.channel, selectors.EVENT_READ, partial(self._hear, worker))
@@ -145,7 +139,6 @@ class _Supervisor:
     def _hear(self, worker: WorkerProcess) -> None:
         if worker.says(Message.READY):
             worker.ready = True
-            self._count_workers()
 
     def _start_those_due(self) -> None:
         for number in [number for number, at_s in self._start_at_s.items() if at_s <= time.monotonic()]:
@@ -160,12 +153,13 @@ class _Supervisor:
         del self._workers[number]
         how, left = worker.bury()
         self._acceptor.take_back(left)
-        if self._signals:
+        if self._signals.stops:
+            if worker.ready and worker.has_failed:
+                self._cut_off.append(how)
             return
         if not self._serves and not worker.ready:
             raise WorkerCrashed(how)
-        self._restarts += 1
-        self._count_workers()
+        self._counters.restarted()
         lived_s = time.monotonic() - self._started_s[number]
         self._failures[number] = 0 if worker.ready and lived_s > _SHORT_LIFE_S else self._failures[number] + 1
         if not worker.ready and not self._ready() and self._failures[number] > _MOST_FAILURES:
@@ -174,9 +168,6 @@ class _Supervisor:
         wait_s = min(_LONGEST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2**again) if again > 0 else 0.0
         self._start_at_s[number] = time.monotonic() + wait_s
         say(f"{how}; it is replaced")
-
-    def _count_workers(self) -> None:
-        self._counters.set_workers(ready=self._ready(), restarts=self._restarts)
 
     # The beginning and the end of serving
 
@@ -189,6 +180,8 @@ class _Supervisor:
         shown = f"[{host}]" if ":" in host else host
         workers = self._config.workers
         say(f"{self._config.name} is served on http://{shown}:{port} by {workers} worker{'s' * (workers > 1)}")
+        if any(map(is_reachable, self._sockets)):
+            say(f"{host} can be reached from other machines, and there is neither authentication nor TLS")
         if ready_fd is not None:
             pids = [os.getpid(), *(self._workers[number].pid for number in sorted(self._workers))]
             with suppress(BrokenPipeError), open(ready_fd, "w") as told:  # noqa: PTH123
@@ -208,10 +201,16 @@ class _Supervisor:
         for number in [number for number, worker in self._workers.items() if not worker.ready]:
             self._workers[number].kill()
         until_s = time.monotonic() + self._config.limits.grace_s + _END_S
-        while self._workers and self._signals == 1 and time.monotonic() < until_s:
+        while self._workers and self._signals.stops == 1 and time.monotonic() < until_s:
             if not self._acceptor.waits:
                 for worker in self._workers.values():
                     worker.stop()
             self._turn(_PAUSE_S)
             self._acceptor.hand_over_rest()
-        return 0 if self._signals == 1 else 1
+        why = "there was a second signal" if self._signals.stops > 1 else "its time was up"
+        self._cut_off += [f"{worker.name}: {why}" for worker in self._workers.values()]
+        if self._acceptor.waits:
+            self._cut_off.append("no worker was left for connections that were accepted")
+        for how in self._cut_off:
+            say(f"{how}; what it had not answered is cut off")
+        return 1 if self._cut_off else 0

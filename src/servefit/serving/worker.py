@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _WARM_UP_NS = 2_000_000_000
 _FINISHED_EVERY_S = 0.05
+_CUT_OFF = 3
+"""The status of a worker whose time was up before it had answered everything."""
+
 _YOUNG_OBJECTS = 10_000
 
 
@@ -62,14 +65,14 @@ class _Worker:
         self._channel = channel
         self._config = config
         counters = Counters(counters_fd, workers=config.workers, max_batch=config.max_batch)
-        own = counters.of_worker(number)
+        self._counters = own = counters.of_worker(number)
         own.begin()
         predictor = _load(config)
         _warm_up(predictor, config)
         self._loop: AbstractEventLoop = uvloop.new_event_loop()
         self._batching = Batching(config, predictor.predict, own, self._loop)
         self._endpoint = Endpoint(config, self._batching, counters)
-        self._connections = Connections(self._endpoint.respond, config.limits, own, self._loop)
+        self._connections = Connections(self._endpoint, config.limits, own, self._loop)
         self._failures: set[tuple[str, type[BaseException]]] = set()
 
     def serve(self) -> None:
@@ -80,11 +83,15 @@ class _Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG_OBJECTS, 20, 100)
+        self._counters.beat()
         self._channel.send(Message.READY)
         self._loop.run_forever()
         # Native libraries may crash while they tear down.
         with suppress(OSError):
             sys.stdout.flush()
+        if self._connections.has_unanswered():
+            self._channel.send(Message.FAILED, text="its time was up")
+            os._exit(_CUT_OFF)
         os._exit(0)
 
     def _read_channel(self) -> None:

@@ -1,0 +1,127 @@
+"""Workers that hang, and what an endpoint does about them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from tests.serving.conftest import Exchange, eventually, invocation
+from tests.serving.obedient_predictor import SLEEP, TELL_PROCESS
+
+if TYPE_CHECKING:
+    from tests.serving.conftest import Running, Start
+
+CALL_TIMEOUT_S = 1.0
+
+
+def replaced(endpoint: Running) -> bool:
+    return endpoint.metric("servefit_worker_hangs_total") == 1 and endpoint.metric("servefit_workers") == 2
+
+
+def test_a_worker_whose_call_does_not_return_is_killed_counted_and_replaced(start: Start) -> None:
+    with start(workers=2, limits={"call_timeout_s": CALL_TIMEOUT_S}) as endpoint, endpoint.connect() as doomed:
+        exchange = Exchange(socket=doomed)
+        exchange.send(invocation(TELL_PROCESS))
+        pid = int(exchange.answer().predictions[0])
+        began_s = time.monotonic()
+        exchange.send(invocation(SLEEP, 60))
+        assert exchange.is_closed()
+        assert CALL_TIMEOUT_S < time.monotonic() - began_s < 8
+        assert eventually(lambda: replaced(endpoint))
+        number = endpoint.pids.index(pid)
+        assert (
+            f"worker {number} (process {pid}): a call of its predictor did not return for 1 s; it is replaced\n"
+        ) in endpoint.says()
+        assert endpoint.metric("servefit_worker_restarts_total") == 1
+
+
+def test_calls_that_take_less_than_the_limit_follow_one_another_for_as_long_as_they_like(start: Start) -> None:
+    with start(limits={"call_timeout_s": CALL_TIMEOUT_S}) as endpoint, endpoint.connect() as connection:
+        exchange = Exchange(socket=connection)
+        for _ in range(7):
+            exchange.send(invocation(SLEEP, CALL_TIMEOUT_S / 4))
+        assert [exchange.answer().status for _ in range(7)] == [200] * 7
+        assert endpoint.metric("servefit_worker_hangs_total") == 0
+
+
+def test_a_worker_that_was_stopped_is_replaced(start: Start) -> None:
+    with start(workers=2, limits={"call_timeout_s": CALL_TIMEOUT_S}) as endpoint:
+        victim = endpoint.pids[2]
+        os.kill(victim, signal.SIGSTOP)
+        assert eventually(lambda: f"worker 2 (process {victim}): it gave no sign of life" in endpoint.says())
+        assert eventually(lambda: replaced(endpoint))
+        assert {endpoint.invoke(TELL_PROCESS).status for _ in range(6)} == {200}
+
+
+def test_while_a_worker_gives_no_sign_of_life_it_does_not_count_as_serving_and_new_clients_go_to_others(
+    start: Start,
+) -> None:
+    with start(workers=2) as endpoint:
+        victim = endpoint.pids[1]
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            with endpoint.connect() as one, endpoint.connect() as two:
+                exchanges = [Exchange(socket=one), Exchange(socket=two)]
+                answering: list[Exchange] = []
+                for exchange in exchanges:
+                    exchange.socket.settimeout(0.5)
+                    exchange.send(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+                    try:
+                        exchange.answer()
+                        answering.append(exchange)
+                    except TimeoutError:
+                        pass
+                [other] = answering
+                other.socket.settimeout(5)
+
+                def workers() -> bytes:
+                    other.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+                    return other.answer().body
+
+                assert eventually(lambda: b"\nservefit_workers 1.0\n" in workers())
+                # It has fewer connections, and would be the next.
+                assert eventually(lambda: endpoint.ask("GET", "/ping").status == 200)
+                for _ in range(5):
+                    assert endpoint.ask("GET", "/v2/health/ready").status == 200
+        finally:
+            os.kill(victim, signal.SIGCONT)
+        assert eventually(lambda: endpoint.metric("servefit_workers") == 2)
+        assert endpoint.metric("servefit_worker_hangs_total") == 0
+
+
+def test_an_endpoint_that_was_stopped_as_a_whole_goes_on_with_all_its_workers(start: Start) -> None:
+    """As a debugger, a freezer of a control group, or a suspended machine do it."""
+    with start(workers=2, limits={"call_timeout_s": CALL_TIMEOUT_S}) as endpoint:
+        for pid in endpoint.pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(2 * CALL_TIMEOUT_S)
+        for pid in endpoint.pids:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(1.5 * CALL_TIMEOUT_S)
+        assert endpoint.metric("servefit_workers") == 2
+        assert endpoint.metric("servefit_worker_restarts_total") == 0
+
+
+def test_a_call_that_does_not_return_does_not_hold_up_a_stop_and_the_status_says_what_was_lost(start: Start) -> None:
+    with start(limits={"call_timeout_s": CALL_TIMEOUT_S}) as endpoint, endpoint.connect() as connection:
+        connection.sendall(invocation(SLEEP, 60))
+        time.sleep(0.1)
+        began_s = time.monotonic()
+        assert endpoint.stop() == 1
+        assert time.monotonic() - began_s < 8
+        assert endpoint.says().endswith("did not return for 1 s; what it had not answered is cut off\n")
+
+
+@pytest.mark.alone
+def test_an_idle_endpoint_is_nearly_idle(start: Start) -> None:
+    with start(workers=2) as endpoint:
+        processes = [psutil.Process(pid) for pid in endpoint.pids]
+        time.sleep(0.5)
+        before = [process.num_ctx_switches().voluntary for process in processes]
+        time.sleep(3)
+        woken = [process.num_ctx_switches().voluntary - count for process, count in zip(processes, before, strict=True)]
+    assert max(woken) <= 3 * 4
