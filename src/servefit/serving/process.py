@@ -24,7 +24,7 @@ _MODULE = "servefit.serving.worker"
 
 class WorkerProcess:
     """Worker ``number`` (from 0), started at once, with ``environment`` added to this process's own. ``described`` are
-    the descriptors of the counters and of the description of the endpoint.
+    the descriptors of the counters and of the description of the endpoint, ``artifact`` those of what it will open.
 
     ``silent_s`` is how long it has given no sign of life, as far as it was looked at.
     """
@@ -34,6 +34,7 @@ class WorkerProcess:
         number: int,
         environment: Mapping[str, str],
         described: tuple[int, int],
+        artifact: tuple[int, ...],
         counters: WorkerCounters,
     ) -> None:
         self.number = number
@@ -52,7 +53,7 @@ class WorkerProcess:
                 # -P: the user's folder may hold a numpy.py
                 [sys.executable, "-P", "-m", _MODULE, str(number), *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=descriptors,
+                pass_fds=(*descriptors, *artifact),
                 env={**os.environ, **environment},
             )
 

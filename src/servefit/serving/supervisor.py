@@ -1,7 +1,8 @@
 """The process in front: it has the sockets, the workers and the artifact of an endpoint, and reads no request.
 
 ``acceptor`` spreads connections over workers, ``process`` is one worker as it is seen from here, ``watching`` knows
-which of them hang, and ``worker`` is what they do. Nothing here loads numpy or a model.
+which of them hang, ``sealing`` keeps what they open, and ``worker`` is what they do. Nothing here loads numpy or a
+model.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from servefit.serving.counters import Counters
 from servefit.serving.listening import bind, is_reachable, listen, refuse_more
 from servefit.serving.process import WorkerProcess
 from servefit.serving.saying import say
+from servefit.serving.sealing import PrivateCopy
 from servefit.serving.watching import Watch
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ def supervise(config: EndpointConfig, signals: Signals, *, ready_fd: int | None 
     """Serve ``config`` until a signal says stop; give the exit status: 0 where all that was accepted was answered, 1
     where some was cut off. ``ready_fd`` is written to, and closed, once every worker is ready.
 
-    Raises SpecError for an address that cannot be listened on, WorkerCrashed when no worker can serve.
+    Raises SpecError for an address that cannot be listened on, BackendError for an artifact that is not what was
+    compiled, WorkerCrashed when no worker can serve.
     """
     supervisor = _Supervisor(config, signals)
     try:
@@ -67,6 +70,7 @@ class _Supervisor:
         self._started_s = [0.0] * config.workers
         self._start_at_s: dict[int, float] = {}
         self._cut_off: list[str] = []
+        self._artifact: PrivateCopy | None = None
         self._described = (os.memfd_create("servefit-counters"), os.memfd_create("servefit-endpoint"))
         self._counters = Counters(self._described[0], workers=config.workers, max_batch=config.max_batch)
         self._environment = worker_environment(config.settings.threads, config.environment)
@@ -76,7 +80,7 @@ class _Supervisor:
     def run(self, ready_fd: int | None) -> int:
         self._sockets = bind(self._config.host, self._config.port)
         self._selector.register(self._signals, selectors.EVENT_READ, self._hear_signals)
-        os.write(self._described[1], self._config.document())
+        self._keep_artifact()
         for number in range(self._config.workers):
             self._start(number)
         while not self._signals.stops and self._ready() < self._config.workers:
@@ -102,6 +106,8 @@ class _Supervisor:
             one.close()
         self._signals.close()
         self._selector.close()
+        if self._artifact is not None:
+            self._artifact.close()
 
     def _turn(self, timeout_s: float | None) -> None:
         """Wait until something happens or is to be done, for ``timeout_s`` at most, and do that."""
@@ -124,14 +130,21 @@ class _Supervisor:
             if worker.is_dead():
                 self._replace(worker)
 
+    def _keep_artifact(self) -> None:
+        """Have workers open what is in the artifact now, whenever they do."""
+        self._artifact = kept = PrivateCopy(self._config.artifact)
+        artifact = replace(self._config.artifact, folder=str(kept.folder))
+        os.write(self._described[1], replace(self._config, artifact=artifact).document())
+
     # Workers
 
     def _ready(self) -> int:
         return sum(worker.ready for worker in self._workers.values())
 
     def _start(self, number: int) -> None:
+        artifact = () if self._artifact is None else self._artifact.descriptors
         counters = self._counters.of_worker(number)
-        worker = WorkerProcess(number, self._environment, self._described, counters)
+        worker = WorkerProcess(number, self._environment, self._described, artifact, counters)
         self._workers[number] = worker
         self._started_s[number] = time.monotonic()
         self._selector.register(worker.channel, selectors.EVENT_READ, partial(self._hear, worker))
