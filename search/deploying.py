@@ -44,7 +44,7 @@ class Deployable:
     @property
     def name(self) -> str:
         """What the model is called in URLs unless somebody says otherwise: like its file."""
-        return name_after(self.model.source.removeprefix("a live "))
+        return name_after(self.model.source.removeprefix("a live "), keep="_")
 
     def endpoint(
         self, *, name: str | None = None, host: str = "127.0.0.1", port: int = 8080, limits: Limits | None = None

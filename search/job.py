@@ -266,11 +266,11 @@ def default_name(source: Any) -> str:
     return f"{name_after(source)}-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
-def name_after(source: Any) -> str:
-    """What a model from ``source`` is called: like its file, in letters, digits and dashes, 40 at most."""
+def name_after(source: Any, *, keep: str = "") -> str:
+    """What a model from ``source`` is called: like its file, 40 letters, digits, dashes and ``keep`` at most."""
     stem = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", stem.partition(".")[0]).strip("-")
-    return plain[:40].strip("-") or "model"
+    plain = re.sub(rf"[^A-Za-z0-9{keep}]+", "-", stem.partition(".")[0]).strip(f"-{keep}")
+    return plain[:40].strip(f"-{keep}") or "model"
 
 
 def check_unchanged(model: Model) -> None:

@@ -111,7 +111,7 @@ def job(
 def test_exactly_the_recommended_configuration_is_deployed(model: Model, trial: MakeTrial) -> None:
     found = recommended(job(model, trial(TWO, instances=3)))
     config = found.endpoint(port=0)
-    assert (found.name, config.name) == ("fraud-v2", "fraud-v2")
+    assert (found.name, config.name) == ("fraud_v2", "fraud_v2")
     assert (config.workers, config.settings, config.max_batch, config.batch_delay_us) == (2, TWO.settings, 8, 250)
     assert config.environment == (("GREETING", "hello"),)
     assert config.signature == model.signature

@@ -38,7 +38,8 @@ _POSTED = frozenset({Action.INVOKE, Action.INFER, Action.REPOSITORY_INDEX})
 
 
 def route(method: bytes, path: bytes, name: str) -> Action:
-    """What is asked of the endpoint whose model is called ``name``.
+    """What is asked of the endpoint whose model is called ``name``; it may have dashes for underscores, which SageMaker
+    has none of in names.
 
     Raises Refused: 404 for an unknown path, model or version, 405 (with Allow) for a known path asked in another way.
     """
@@ -68,23 +69,28 @@ def _paths(name: str) -> Mapping[bytes, Action]:
     paths = {
         "/ping": Action.PING,
         "/invocations": Action.INVOKE,
-        f"/endpoints/{name}/invocations": Action.INVOKE,
         "/v2": Action.SERVER_METADATA,
         "/v2/health/live": Action.LIVE,
         "/v2/health/ready": Action.READY,
         "/v2/models/stats": Action.MODEL_STATS,
         "/v2/repository/index": Action.REPOSITORY_INDEX,
         "/metrics": Action.METRICS,
-        **{f"/v2/models/{name}{rest}": action for rest, action in of_model.items()},
-        **{f"/v2/models/{name}/versions/{VERSION}{rest}": action for rest, action in of_model.items()},
     }
+    for alias in _names(name):
+        paths[f"/endpoints/{alias}/invocations"] = Action.INVOKE
+        for rest, action in of_model.items():
+            paths[f"/v2/models/{alias}{rest}"] = paths[f"/v2/models/{alias}/versions/{VERSION}{rest}"] = action
     return {path.encode(): action for path, action in paths.items()}
+
+
+def _names(name: str) -> frozenset[str]:
+    return frozenset({name, name.replace("_", "-")})
 
 
 def _unknown(path: bytes, name: str) -> Refused:
     shown = unquote_to_bytes(path)[:200].decode(errors="replace")
     match shown.split("/")[1:]:
-        case ["v2", "models", other, *_] | ["endpoints", other, "invocations"] if other != name:
+        case ["v2", "models", other, *_] | ["endpoints", other, "invocations"] if other not in _names(name):
             return Refused(404, f"model: {other!r} is not served here, only {name!r} is")
         case ["v2", "models", _, "versions", version, *_] if version != VERSION:
             return Refused(404, f"version: model {name!r} has no version {version!r}, only {VERSION!r}")

@@ -55,7 +55,7 @@ def test_the_description_says_what_was_measured_and_finds_the_artifact_beside_it
     config = EndpointConfig.read(bundle.folder / "endpoint.json")
     assert config.artifact.folder == str(bundle.folder / "artifact")
     assert config.opened().facts == deployable.artifact.facts
-    assert (config.name, config.workers, config.max_batch, config.batch_delay_us) == ("Fraud-v2", 2, 4, 500)
+    assert (config.name, config.workers, config.max_batch, config.batch_delay_us) == ("Fraud_v2", 2, 4, 500)
     assert config.settings == deployable.configuration.settings
     assert config.environment == deployable.configuration.environment
     assert (config.host, config.port) == ("127.0.0.1", 8080)

@@ -72,6 +72,15 @@ def test_a_wrong_method_is_405_and_says_which_are_allowed(method: bytes, path: b
     assert caught.value.headers == ((b"allow", allowed),)
 
 
+@pytest.mark.parametrize("name", ["my_model_2", "my-model-2"])
+def test_a_model_answers_under_its_own_name_and_that_with_dashes(name: str) -> None:
+    assert route(b"GET", f"/v2/models/{name}".encode(), "my_model_2") is Action.MODEL_METADATA
+    assert route(b"POST", f"/v2/models/{name}/versions/1/infer".encode(), "my_model_2") is Action.INFER
+    assert route(b"POST", f"/endpoints/{name}/invocations".encode(), "my_model_2") is Action.INVOKE
+    with pytest.raises(Refused, match="is not known"):
+        route(b"GET", f"/v2/models/{name}/nothing".encode(), "my_model_2")
+
+
 def test_a_model_may_be_called_anything_that_a_configuration_allows() -> None:
     for name in ("stats", "a.b-c_d", "0", "versions"):
         assert route(b"POST", f"/v2/models/{name}/infer".encode(), name) is Action.INFER
