@@ -1,8 +1,12 @@
-"""Endpoints of two small xgboost models, and what xgboost itself predicts."""
+"""Endpoints of two small xgboost models, one of them also as an exported bundle runs it, and what xgboost predicts."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import xgboost
+from tests.search.bundle.conftest import no_package_index
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 from servefit.profiler.hosting import endpoint_config, hosted_endpoint
+from servefit.profiler.preparing import Deployment
 from servefit.profiler.types import Configuration
+from servefit.search.bundle.writing import write_bundle
+from servefit.search.deploying import deployable_of_model
 
 if TYPE_CHECKING:
     from servefit.backends.types import Artifact
@@ -66,11 +74,59 @@ def three_classes(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return _trained({"objective": "multi:softprob", "num_class": 3}, 3, tmp_path_factory.mktemp("three_classes"))
 
 
+@pytest.fixture(scope="module", params=["endpoint", "bundle"])
+def fraud(request: pytest.FixtureRequest) -> Served:
+    """A classifier of two classes, whose calls join up to 8 requests, in this environment and in a bundle."""
+    served: Served = request.getfixturevalue(f"fraud_{request.param}")
+    return served
+
+
 @pytest.fixture(scope="module")
-def fraud(two_classes: Trained) -> Iterator[Served]:
-    """A classifier of two classes, whose calls join up to 8 requests."""
+def fraud_endpoint(two_classes: Trained) -> Iterator[Served]:
     with _served("fraud", two_classes, max_batch=8) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def bundle(two_classes: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    deployment = Deployment(backend="xgboost", profile="local-1c", batch=8)
+    with pytest.MonkeyPatch.context() as patch, no_package_index():
+        patch.setenv("SERVEFIT_HOME", str(folder / "state"))
+        write_bundle(deployable_of_model(two_classes.model, deployment), folder / "bundle", name="fraud")
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def fraud_bundle(bundle: Path, two_classes: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """It has its own copy of servefit, and an interpreter where that is not installed."""
+    python = _python_without_servefit(tmp_path_factory.mktemp("python"))
+    ready, told = os.pipe()
+    command = [str(bundle / "run"), "serve", "--port", "0", "--ready-fd", str(told)]
+    environment = {**os.environ, "SERVEFIT_PYTHON": str(python)}
+    with subprocess.Popen(command, pass_fds=[told], env=environment) as process:
+        os.close(told)
+        try:
+            port = json.loads(os.read(ready, 4096))["port"]
+            rows, predictions = two_classes.rows, two_classes.predictions
+            yield Served(address=f"127.0.0.1:{port}", name="fraud", rows=rows, predictions=predictions)
+        finally:
+            os.close(ready)
+            process.terminate()
+    assert process.returncode == 0
+
+
+def _python_without_servefit(folder: Path) -> Path:
+    """This interpreter with all packages that are installed here but servefit."""
+    packages, python = folder / "packages", folder / "python"
+    packages.mkdir()
+    for path in Path(sysconfig.get_path("platlib")).iterdir():
+        if "servefit" not in path.name:
+            (packages / path.name).symlink_to(path)
+    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    python.write_text(f'#!/bin/sh\nexport PYTHONPATH="$PYTHONPATH:{packages}"\nexec {base} "$@"\n')
+    python.chmod(0o755)
+    return python
 
 
 @pytest.fixture(scope="module")

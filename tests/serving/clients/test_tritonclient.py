@@ -12,6 +12,8 @@ import tritonclient.http
 import tritonclient.http.aio
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput, InferRequestedOutput
 
+import servefit
+
 if TYPE_CHECKING:
     from tests.serving.clients.conftest import Served
 
@@ -127,8 +129,12 @@ def test_health_is_told(client: Any, fraud: Served) -> None:
     assert not client.is_model_ready(fraud.name, "2")
 
 
+def test_the_server_tells_what_it_is(client: Any, fraud: Served) -> None:
+    told = client.get_server_metadata()
+    assert (told["name"], told["version"]) == ("servefit", servefit.__version__)
+
+
 def test_metadata_and_configuration_describe_what_is_taken_and_given(client_of_species: Any, species: Served) -> None:
-    assert client_of_species.get_server_metadata()["name"] == "servefit"
     (listed,) = client_of_species.get_model_repository_index()
     assert (listed["name"], listed["state"]) == (species.name, "READY")
     metadata = client_of_species.get_model_metadata(species.name)

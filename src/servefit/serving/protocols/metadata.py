@@ -3,11 +3,11 @@ configuration, statistics. What the numbers are is counted elsewhere."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from servefit import __version__
 from servefit.backends.types import Target
 from servefit.serving.messages import Counts, Reply
 from servefit.serving.protocols.datatypes import datatype_of
@@ -27,7 +27,7 @@ _EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 
 def server_metadata(config: EndpointConfig) -> Reply:  # noqa: ARG001
     """What the server is."""
-    return _reply({"name": "servefit", "version": version("servefit"), "extensions": _EXTENSIONS})
+    return _reply({"name": "servefit", "version": __version__, "extensions": _EXTENSIONS})
 
 
 def model_metadata(config: EndpointConfig) -> Reply:
