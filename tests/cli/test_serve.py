@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -196,7 +197,7 @@ def test_an_address_beyond_this_machine_is_warned_of_and_a_worker_that_dies_is_t
         assert endpoint.line.startswith("other.name is served at http://0.0.0.0:")
         assert endpoint.process.stderr is not None
         assert endpoint.process.stderr.readline() == (
-            "warning: 0.0.0.0 can be reached from other machines, and there is no authentication\n"
+            "warning: 0.0.0.0 can be reached from other machines, and there is neither authentication nor TLS\n"
         )
         [worker] = [one for one in endpoint.children if "servefit.serving.worker" in one.cmdline()]
         worker.kill()
@@ -204,6 +205,64 @@ def test_an_address_beyond_this_machine_is_warned_of_and_a_worker_that_dies_is_t
         assert f"worker 1 (process {worker.pid})" in line
         assert "replaced" in line
         assert len(endpoint.ask("/invocations", as_csv(rows)).split()) == 5
+
+
+def test_a_signal_that_python_drops_while_it_loads_is_heard_still(state: Path, sources: Sources) -> None:
+    """It comes while a finaliser runs, whose exceptions go nowhere."""
+    program = (
+        "import os, signal, sys\n"
+        "from servefit.cli import serving\n"
+        "class Gone:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        os.getpid()\n"
+        "deployable = serving.Asked.deployable\n"
+        "def interrupted(*arguments, **options):\n"
+        "    Gone()\n"
+        "    return deployable(*arguments, **options)\n"
+        "serving.Asked.deployable = interrupted\n"
+        "sys.argv[0] = 'servefit'\n"
+        "from servefit.cli.app import main\n"
+        "main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "serve", "--model", str(sources.xgboost), "--port", "0", "--quiet"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "SERVEFIT_HOME": str(state)},
+    )
+    assert "Exception ignored" in ended.stderr
+    assert (ended.returncode, ended.stdout) == (130, "")
+
+
+def test_what_is_cut_off_when_it_stops_is_said_and_is_its_status(
+    state: Path, sources: Sources, rows: np.ndarray
+) -> None:
+    options = ("--profile", "local-1c", "--batch", "2", "--batch-delay", "9s")
+    with serving(state, "--model", sources.xgboost, *options) as endpoint:
+        [worker] = [one for one in endpoint.children if "servefit.serving.worker" in one.cmdline()]
+        body = as_csv(rows[:1])
+        with socket.create_connection(("127.0.0.1", int(endpoint.url.rpartition(":")[2]))) as client:
+            head = f"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: text/csv\r\ncontent-length: {len(body)}"
+            client.sendall(f"{head}\r\n\r\n".encode() + body)
+            time.sleep(0.3)
+            endpoint.process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            # A second one of these hurries nothing.
+            endpoint.process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            assert endpoint.process.poll() is None
+            worker.kill()
+            _, said = endpoint.process.communicate(timeout=30)
+    assert endpoint.process.returncode == 4, said
+    assert said.splitlines()[-1].endswith("killed by SIGKILL; what it had not answered is cut off")
+
+
+def test_a_call_of_the_predictor_may_take_as_long_as_asked(servefit: Servefit, sources: Sources) -> None:
+    ended = servefit("serve", "--quiet", "--model", sources.xgboost, "--port", "0", "--call-timeout", "soon")
+    assert (ended.status, ended.stdout) == (2, "")
+    assert "call_timeout: 'soon' is not a duration such as 100ms, 60s or 2m" in ended.stderr
 
 
 def test_nothing_is_left_of_it_when_it_is_killed_outright(state: Path, sources: Sources) -> None:

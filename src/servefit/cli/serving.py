@@ -30,7 +30,7 @@ from servefit.cli.deployments import (
 from servefit.cli.options import BatchDependenceOption, QuietOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import say, warn
 from servefit.cli.progress import saying
-from servefit.cli.status import INTERRUPTED
+from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
 from servefit.quantities import size_text
 
 if TYPE_CHECKING:
@@ -60,23 +60,34 @@ def serve(
     max_queue: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Most requests that wait for a worker. Default 256.")
     ] = None,
+    call_timeout: Annotated[
+        str | None,
+        typer.Option(metavar="30s", help="A worker whose call takes longer is killed and replaced. Default 30s."),
+    ] = None,
     storage: StorageOption = None,
     allow_batch_dependence: BatchDependenceOption = False,
     trust_pickle: TrustOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Serve what JOB recommends, exactly as it was measured, until SIGTERM or Ctrl-C; then answer what is in flight.
+    """Serve what JOB recommends, exactly as it was measured, until SIGTERM, SIGHUP or Ctrl-C; then answer what is in
+    flight.
 
-    Exit status: 0 after such a stop, 2 for an address that cannot be listened on, 4 when it cannot load or dies, 130
-    when a second signal cut the stop short.
+    Exit status: 0 after such a stop, 2 for an address that cannot be listened on, 4 when it cannot load or dies, or
+    something in flight was not answered in time, 130 when it was stopped while it loaded, or a second signal cut the
+    stop short.
 
     Example: servefit serve fraud-20261124-120000 --port 8080
     """
-    from servefit.search.served import check_address, hosting
+    signals = _Signals()
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from servefit.search.served import check_address, hosting
+    from servefit.serving.acceptor import allow_descriptors
+
+    limits = _limits(max_body, max_queue, call_timeout)
     if not check_address(host, port):
-        warn(f"{host} can be reached from other machines, and there is no authentication")
+        warn(f"{host} can be reached from other machines, and there is neither authentication nor TLS")
+    if (warning := allow_descriptors(limits.connections)[1]) is not None:
+        warn(warning)
     deployable = Asked(
         job=job,
         storage=storage,
@@ -93,23 +104,65 @@ def serve(
         target=target,
         allow_batch_dependence=allow_batch_dependence,
     ).deployable(quiet=quiet)
-    config = deployable.endpoint(name=name, host=host, port=port, limits=_limits(max_body, max_queue))
+    signals.check()
+    config = deployable.endpoint(name=name, host=host, port=port, limits=limits)
     with ExitStack() as stack:
         with saying(f"loading {config.name}", quiet=quiet):
             hosted = stack.enter_context(hosting(deployable, config))
+        signals.pass_on(hosted)
         say(_headline(deployable, config.name, hosted))
-        status = _until_stopped(hosted)
+        status = _until_ended(hosted, signals)
     if status:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(INTERRUPTED if signals.count > 1 else NOTHING_MEASURED)
 
 
-def _limits(max_body_mib: int | None, max_queue: int | None) -> Limits:
+class _Signals:
+    """SIGTERM, SIGINT and SIGHUP from when it is made: they interrupt what goes on, and once there is an endpoint they
+    are passed on to it.
+
+    ``count`` says how many have come. SIGHUP is none where nohup has it ignored, nor beside another one, since some
+    send both.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._told = 0
+        self._hosted: Hosted | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._hear)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come already. It may have come while Python was where exceptions are
+        dropped, as in a finaliser."""
+        if self.count:
+            raise KeyboardInterrupt
+
+    def pass_on(self, hosted: Hosted) -> None:
+        self._hosted = hosted
+        if self.count:
+            hosted.tell_to_stop()
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        self._told += number != signal.SIGHUP
+        before, self.count = self.count, max(1, self._told)
+        if self.count == before:
+            return
+        if self._hosted is None:
+            raise KeyboardInterrupt
+        self._hosted.tell_to_stop()
+
+
+def _limits(max_body_mib: int | None, max_queue: int | None, call_timeout: str | None) -> Limits:
+    from servefit.search.sla import parse_duration_s
     from servefit.serving.config import Limits
 
     limits = Limits()
     if max_body_mib is not None:
         limits = replace(limits, body_bytes=max_body_mib * _MEBIBYTE)
         limits = replace(limits, buffered_bytes=max(limits.buffered_bytes, limits.body_bytes))
+    if call_timeout is not None:
+        limits = replace(limits, call_timeout_s=parse_duration_s("call_timeout", call_timeout))
     return limits if max_queue is None else replace(limits, queued_requests=max_queue)
 
 
@@ -128,20 +181,11 @@ def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
     )
 
 
-def _until_stopped(hosted: Hosted) -> int:
-    """Pass on what it prints and what signals say, until it has ended; give its exit status. Raises the error for one
-    that nobody had told to end."""
-    told = 0
-
-    def tell(_number: int, _frame: FrameType | None) -> None:
-        nonlocal told
-        told += 1
-        hosted.tell_to_stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, tell)
+def _until_ended(hosted: Hosted, signals: _Signals) -> int:
+    """Pass on what it prints, until it has ended; give its exit status. Raises the error for one that nobody had told
+    to end."""
     hosted.pass_on(partial(os.write, sys.stderr.fileno()))
     status = hosted.wait() or 0
-    if status and not told:
+    if status and not signals.count:
         hosted.check()
     return status
