@@ -154,7 +154,7 @@ class _Signals:
 
 
 def _limits(max_body_mib: int | None, max_queue: int | None, call_timeout: str | None) -> Limits:
-    from servefit.search.sla import parse_duration_s
+    from servefit.quantities import parse_duration_s
     from servefit.serving.config import Limits
 
     limits = Limits()
