@@ -169,7 +169,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         bool, Meta(description="Judge measurements that the machine got in the way of all the same.")
     ] = False
     allow_batch_dependence: Annotated[
-        bool, Meta(description="Join requests also where they change each other's predictions.")
+        bool, Meta(description="Join requests even where that changes their predictions.")
     ] = False
 
     def request(self, name: str) -> JobRequest:

@@ -42,7 +42,7 @@ NoiseOption = Annotated[
 ]
 BatchDependenceOption = Annotated[
     bool,
-    typer.Option("--allow-batch-dependence", help="Join requests also where they change each other's predictions."),
+    typer.Option("--allow-batch-dependence", help="Join requests even where that changes their predictions."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 WaitOption = Annotated[
