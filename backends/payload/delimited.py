@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from servefit.backends.payload.exact import number
-from servefit.backends.payload.table import MAX_ROWS, Table, matrix, no_rows, not_a_number
+from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, Table, check_width, matrix, no_rows, not_a_number
 from servefit.errors import PayloadMismatch
 
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
@@ -30,22 +30,31 @@ def read_delimited(path: Path, source: str, feature_names: Sequence[str]) -> Tab
         ) from error
 
 
-def delimited_table(stream: TextIO, source: str, feature_names: Sequence[str], *, most_rows: int = MAX_ROWS) -> Table:
+def delimited_table(
+    stream: TextIO,
+    source: str,
+    feature_names: Sequence[str],
+    *,
+    most_rows: int = MAX_ROWS,
+    most_columns: int = MAX_COLUMNS,
+) -> Table:
     """The same from text that is open already, without translation of line ends, keeping ``most_rows`` rows.
-    Raises PayloadMismatch."""
+    Raises PayloadMismatch, also for a row of more than ``most_columns`` cells."""
     try:
-        return _read(stream, source, feature_names, most_rows)
+        return _read(stream, source, feature_names, most_rows, most_columns)
     except csv.Error as error:
         raise PayloadMismatch(source, expected="CSV", got=f"text that does not parse: {error}") from error
 
 
-def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: int) -> Table:
+def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: int, most_columns: int) -> Table:
     first_line = stream.readline()
     while first_line and not first_line.strip():
         first_line = stream.readline()
     if "\0" in first_line:
         raise PayloadMismatch(source, expected="CSV, JSON, JSON Lines, NPY or NPZ", got="bytes of no known format")
-    records = csv.reader(chain([first_line], stream), delimiter=_delimiter(first_line), strict=True)
+    delimiter = _delimiter(first_line)
+    check_width(source, 1 + first_line.count(delimiter), most_columns)
+    records = csv.reader(chain([first_line], stream), delimiter=delimiter, strict=True)
     filled = (record for record in records if record)
     first = next(filled, None)
     if first is None:
@@ -57,6 +66,7 @@ def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: 
     else:
         rows.append(_numbers(first, source, 1, None))
     for record in islice(filled, most_rows - len(rows)):
+        check_width(source, len(record), most_columns)
         rows.append(_numbers(record, source, len(rows) + 1, names))
     total_rows = len(rows) + sum(1 for _ in filled)
     if names is not None and rows and len(rows[0]) != len(names):

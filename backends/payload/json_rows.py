@@ -8,19 +8,31 @@ One document may be a list of rows, one row, a list of objects keyed by feature 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from servefit.backends.payload.exact import LARGEST
 from servefit.backends.payload.parts import Part
-from servefit.backends.payload.table import MAX_ROWS, Table, matrix, no_rows, not_a_number
+from servefit.backends.payload.table import (
+    MAX_COLUMNS,
+    MAX_DIMENSIONS,
+    MAX_ROWS,
+    Table,
+    check_width,
+    matrix,
+    no_rows,
+    not_a_number,
+)
 from servefit.errors import PayloadMismatch
 
 _WRAPPERS = ("instances", "data", "inputs", "features")
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\n\r]*")
+_MAX_SIZE = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +53,24 @@ def read_json(path: Path, source: str) -> Table:
     return json_table(text, source)
 
 
-def json_table(text: str, source: str, *, most_rows: int = MAX_ROWS, booleans: bool = True) -> Table:
+def json_table(
+    text: str, source: str, *, most_rows: int = MAX_ROWS, most_columns: int = MAX_COLUMNS, booleans: bool = True
+) -> Table:
     """The same from ``text``, keeping ``most_rows`` rows. ``true`` and ``false`` are 1 and 0, or no numbers where
-    ``booleans`` is False. Raises PayloadMismatch."""
+    ``booleans`` is False. Raises PayloadMismatch, also for a row of more than ``most_columns`` values."""
     try:
-        return _read(text, source, most_rows, booleans)
+        return _read(text, source, most_rows, most_columns, booleans)
     except RecursionError as error:
         raise PayloadMismatch(source, expected="a table of numbers", got="JSON that is nested too deeply") from error
 
 
-def _read(text: str, source: str, most_rows: int, booleans: bool) -> Table:
-    parts = [_rows(document, source) for document in json_documents(text, source)]
+def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: bool) -> Table:
+    parts = [_rows(document, source, most_columns) for document in _each_document(text, source)]
     if any((part.names, part.tensors) != (parts[0].names, parts[0].tensors) for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
     cells = [row for part in parts for row in part.cells]
     names = parts[0].names if parts else None
+    check_width(source, max(map(len, cells[:most_rows]), default=0), most_columns)
     rows = [_numbers(row, source, number, names, booleans) for number, row in enumerate(cells[:most_rows], start=1)]
     tensors = parts[0].tensors if parts else ()
     return Table(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
@@ -63,26 +78,39 @@ def _read(text: str, source: str, most_rows: int, booleans: bool) -> Table:
 
 def json_documents(text: str, source: str) -> list[Any]:
     """The one document that ``text`` is, or those in its lines. Raises PayloadMismatch, and RecursionError."""
+    return list(_each_document(text, source))
+
+
+def _each_document(text: str, source: str) -> Iterator[Any]:
+    """The same, one after the other: whoever finds that one of them is no payload need not wait for the others."""
     try:
-        return [json.loads(text)]
-    except json.JSONDecodeError as whole:
-        lines = text.split("\n")
-        if sum(bool(line.strip()) for line in lines) < 2:
-            raise _broken(source, whole, whole.lineno) from whole
-        documents = []
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    documents.append(json.loads(line))
-                except json.JSONDecodeError as error:
-                    # A pretty-printed document fails in its first line: then the error of the whole is the one to tell.
-                    told, at = (error, number) if documents else (whole, whole.lineno)
-                    raise _broken(source, told, at) from error
-                except ValueError as error:
-                    raise _too_long(source, error) from error
-        return documents
+        document, end = _DECODER.raw_decode(text, _after_space(text, 0))
+    except json.JSONDecodeError as error:
+        raise _broken(source, error, error.lineno) from error
     except ValueError as error:
         raise _too_long(source, error) from error
+    end = _after_space(text, end)
+    if end == len(text):
+        yield document
+        return
+    first = True
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                document = json.loads(line)
+            except json.JSONDecodeError as error:
+                # A document of several lines fails in its first line: what is wrong is that another one follows.
+                told = json.JSONDecodeError("Extra data", text, end) if first else error
+                raise _broken(source, told, told.lineno if first else number) from error
+            except ValueError as error:
+                raise _too_long(source, error) from error
+            first = False
+            yield document
+
+
+def _after_space(text: str, begin: int) -> int:
+    found = _SPACE.match(text, begin)
+    return begin if found is None else found.end()
 
 
 def _broken(source: str, error: json.JSONDecodeError, line: int) -> PayloadMismatch:
@@ -94,7 +122,7 @@ def _too_long(source: str, error: ValueError) -> PayloadMismatch:
     return PayloadMismatch(source, expected="JSON", got=str(error))
 
 
-def _rows(document: Any, source: str) -> _Rows:
+def _rows(document: Any, source: str, most_columns: int) -> _Rows:
     """The rows of one document, whichever shape it has."""
     if isinstance(document, list):
         return _rows_of_list(document, source)
@@ -104,8 +132,9 @@ def _rows(document: Any, source: str) -> _Rows:
         if isinstance(document.get(key), list):
             content = document[key]
             if key == "inputs" and content and all(isinstance(item, dict) and "data" in item for item in content):
+                check_width(source, len(content), most_columns)
                 return _rows_of_tensors(content, source)
-            rows = _rows(content, source)
+            rows = _rows_of_list(content, source)
             columns = document.get("columns")
             if key == "data" and rows.names is None and isinstance(columns, list):
                 return _Rows(rows.cells, tuple(str(column) for column in columns))
@@ -131,7 +160,7 @@ def _rows_of_objects(items: Sequence[Mapping[str, Any]], source: str) -> _Rows:
     names = tuple(items[0])
     for number, item in enumerate(items, start=1):
         if item.keys() != items[0].keys():
-            odd = sorted(item.keys() ^ items[0].keys())[0]
+            odd = min(item.keys() ^ items[0].keys())
             raise PayloadMismatch(
                 source, expected=f"the names of row 1 in row {number}", got=f"a difference in {odd!r:.60}"
             )
@@ -143,11 +172,14 @@ def _rows_of_tensors(tensors: Sequence[Mapping[str, Any]], source: str) -> _Rows
     blocks, parts = [], []
     for tensor in tensors:
         shape = tensor.get("shape")
-        flat = _flatten(tensor["data"])
-        if not isinstance(shape, list) or not all(isinstance(size, int) and size >= 0 for size in shape):
+        if isinstance(shape, list) and len(shape) > MAX_DIMENSIONS:
+            raise PayloadMismatch(source, expected=f"a shape of at most {MAX_DIMENSIONS} sizes", got=str(len(shape)))
+        if not isinstance(shape, list) or not all(isinstance(size, int) and 0 <= size < _MAX_SIZE for size in shape):
             raise PayloadMismatch(source, expected="a shape of whole numbers for every input", got=f"{shape!r:.60}")
-        if not shape or int(np.prod(shape, dtype=object)) != len(flat):
-            raise PayloadMismatch(source, expected=f"the values that shape {shape} holds", got=str(len(flat)))
+        flat: list[Any] = []
+        put_values([tensor["data"]], flat)
+        if not shape or math.prod(shape) != len(flat):
+            raise PayloadMismatch(source, expected=f"the values that shape {shape!s:.100} holds", got=str(len(flat)))
         if not flat:
             raise no_rows(source)
         width = len(flat) // shape[0]
@@ -160,10 +192,13 @@ def _rows_of_tensors(tensors: Sequence[Mapping[str, Any]], source: str) -> _Rows
     return _Rows(cells, tensors=tuple(parts))
 
 
-def _flatten(content: Any) -> list[Any]:
-    if not isinstance(content, list):
-        return [content]
-    return [cell for item in content for cell in _flatten(item)]
+def put_values(content: list[Any], flat: list[Any]) -> None:
+    """Put the values in ``content`` into ``flat``: each one once, however deep it is nested."""
+    for item in content:
+        if isinstance(item, list):
+            put_values(item, flat)
+        else:
+            flat.append(item)
 
 
 def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] | None, booleans: bool) -> list[float]:

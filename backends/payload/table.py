@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.exact import array_of, converted, narrowest, written_as_floats
 from servefit.backends.payload.parts import Part, in_model_order
 from servefit.errors import PayloadMismatch
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 10_000
 """More rows than this make a sample no better; the first ones are kept."""
+
+MAX_COLUMNS = MAX_FEATURES
+"""More columns than the widest model has are no table but a mistake, or an attack."""
+
+MAX_DIMENSIONS = 32
+"""What NumPy arrays had at most for a long time; no more than that are rows of numbers."""
 
 _MOST_WHOLE = np.iinfo(np.int64).max
 """The largest whole number in a row of any datatype."""
@@ -51,6 +58,12 @@ def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
 
 def no_rows(source: str) -> PayloadMismatch:
     return PayloadMismatch(source, expected="at least one row", got="none")
+
+
+def check_width(source: str, columns: int, most: int) -> None:
+    """Raise PayloadMismatch for more ``columns`` than ``most``, before each of them is looked at."""
+    if columns > most:
+        raise PayloadMismatch(source, expected=f"at most {_columns(most)}", got=str(columns))
 
 
 def not_a_number(source: str, row: int, column: int, name: str | None, cell: object) -> PayloadMismatch:

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from servefit.backends.model import Format, Model, Signature, Task
 from servefit.backends.payload.reading import payload_for, read_payload
+from servefit.backends.payload.table import MAX_COLUMNS
 from servefit.errors import PayloadMismatch
 
 SIGNATURE = Signature(task=Task.BINARY, features=3, outputs=1, feature_names=("a", "b", "c"))
@@ -61,6 +63,10 @@ def refusal(path: Path, signature: Signature = SIGNATURE) -> str:
         ("[[1], {}]", "all lists or all objects", "mixture"),
         ('{"inputs": [{"shape": [2, 2], "data": [1]}]}', "shape [2, 2]", "got 1"),
         ('{"inputs": [{"data": [1]}]}', "a shape of whole numbers", "got None"),
+        ('{"inputs": [{"shape": [' + "1, " * 32 + '1], "data": [1]}]}', "a shape of at most 32 sizes", "got 33"),
+        ('{"inputs": [{"shape": [1, 10000000000000000000], "data": [1]}]}', "a shape of whole numbers", "got [1, 1000"),
+        ("[]\n[1, 2, 3", "at least one row", "none"),
+        ("[1, 2,\n3]\n[4, 5, 6]", "expected JSON", "line 3: Extra data"),
         ("[" * 100_000, "table of numbers", "nested too deeply"),
         ("[[" + "9" * 400 + ", 1, 2]]", "row 1, column 1", "999"),
         ("[[" + "9" * 9999 + ", 1, 2]]", "expected JSON", "limit"),
@@ -73,6 +79,29 @@ def test_text_that_does_not_fit(content: str, expected: str, got: str, tmp_path:
     line = refusal(path)
     assert expected in line
     assert got in line
+
+
+def test_more_columns_than_any_table_has_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "payload"
+    path.write_text("x," * MAX_COLUMNS)
+    began_s = time.thread_time()
+    assert f"at most {MAX_COLUMNS} columns, got {MAX_COLUMNS + 1}" in refusal(path)
+    assert time.thread_time() - began_s < 0.3
+    path.write_text("[[1" + ",1" * MAX_COLUMNS + "]]")
+    assert f"at most {MAX_COLUMNS} columns, got {MAX_COLUMNS + 1}" in refusal(path)
+
+
+def test_values_take_no_longer_for_being_nested(tmp_path: Path) -> None:
+    def seconds(depth: int) -> float:
+        path = tmp_path / "payload"
+        data = "[" * depth + "1" + ",1" * 100_000 + "]" * depth
+        path.write_text(f'{{"inputs": [{{"shape": [1], "data": {data}}}]}}')
+        began_s = time.thread_time()
+        assert "the values that shape [1] holds, got 100001" in refusal(path)
+        return time.thread_time() - began_s
+
+    seconds(1)
+    assert seconds(600) < 5 * seconds(1)
 
 
 def test_missing_values_are_refused_where_the_model_takes_none(tmp_path: Path) -> None:
