@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 MOST_EXCHANGES = 64
 """A connection with so many requests that wait for their answers is not read from."""
 
+_SHORT_BYTES = 2048
+"""What is no longer is read at once, whatever it is."""
+
+_PIECE_BYTES = 8192
+"""Whatever it is, reading it takes less than 25 ms, and mostly less than 1."""
+
 
 class Exchange:
     """A request that was read, and its reply while that waits for others. ``last`` says that the connection ends with
@@ -61,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._reader: RequestReader | None = RequestReader(self, connections.limits, connections.heads)
         self._exchanges: deque[Exchange] = deque()
         self._held = (0, 0)
+        self._unread = b""
         self._feeding = False
         self._reads = True
         self._owes_continue = False
@@ -84,7 +91,7 @@ class Connection(asyncio.Protocol):
     def idle_since_s(self) -> float | None:
         """Since when it has been quiet, as far as it was looked at, infinity where it was not; None while a request or
         an answer is on its way."""
-        if self._exchanges or self.partial_since_s or self.stalled_since_s or self.ending_since_s:
+        if self._exchanges or self._unread or self.partial_since_s or self.stalled_since_s or self.ending_since_s:
             return None
         return math.inf if self.active else self.quiet_since_s
 
@@ -123,9 +130,43 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.stalled_since_s = 0.0
-        self._read(len(self._exchanges) < MOST_EXCHANGES)
+        self._read_on()
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= _SHORT_BYTES and not self._unread:
+            self._feed(data)
+        elif self._unread:
+            self._unread += data
+        elif self._reader is not None:
+            self._unread = data
+            while self._unread and not self._connections.turns.over():
+                self._feed_piece()
+            self._postpone_rest()
+
+    def _feed_piece(self) -> None:
+        """Read what is known to be of a body, or a piece."""
+        rest_bytes = 0 if self._reader is None else self._reader.rest_bytes
+        end = max(rest_bytes, _PIECE_BYTES)
+        piece, self._unread = self._unread[:end], self._unread[end:]
+        self._feed(piece)
+
+    def _postpone_rest(self) -> None:
+        """Read the rest of what has come when others had their turns, and nothing more until then."""
+        self._read_on()
+        if self._unread:
+            self._connections.turns.later(self._go_on)
+        if self._unread or any(self._held):
+            self._hold_or_refuse()
+
+    def _go_on(self) -> None:
+        try:
+            self._feed_piece()
+        except BaseException:
+            self.abort()
+            raise
+        self._postpone_rest()
+
+    def _feed(self, data: bytes) -> None:
         reader = self._reader
         if reader is None:
             self.active = True
@@ -134,7 +175,7 @@ class Connection(asyncio.Protocol):
         reader.feed(data)
         self._feeding = False
         if reader.begun:
-            self._wait_for_rest(reader.head_bytes, reader.body_bytes)
+            self._wait_for_rest()
         if self._exchanges and self._exchanges[0].out is not None:
             self._send_those_ready()
 
@@ -144,7 +185,7 @@ class Connection(asyncio.Protocol):
         self.active = True
         if self.partial_since_s:
             self.partial_since_s = 0.0
-            self._hold(0, 0)
+            self._hold()
         self._owes_continue = False
         exchange = Exchange(self, not kept, asked, request.method == b"HEAD")
         self._exchanges.append(exchange)
@@ -210,7 +251,7 @@ class Connection(asyncio.Protocol):
         exchanges = self._exchanges
         while exchanges and (out := exchanges[0].out) is not None:
             self._send(exchanges.popleft(), *out)
-        self._read(len(exchanges) < MOST_EXCHANGES and not self.stalled_since_s)
+        self._read_on()
 
     def _send(self, exchange: Exchange, reply: Reply, timing: bytes) -> None:
         last = exchange.last or (self._connections.draining and self._is_idle())
@@ -234,20 +275,30 @@ class Connection(asyncio.Protocol):
 
     def _is_idle(self) -> bool:
         """Whether nothing is left of what the client has sent."""
-        return not self._exchanges and (self._reader is None or not self._reader.begun)
+        return not self._exchanges and not self._unread and (self._reader is None or not self._reader.begun)
 
-    def _wait_for_rest(self, head_bytes: int, body_bytes: int) -> None:
+    def _wait_for_rest(self) -> None:
         """A request has begun and is not there yet."""
         if not self.partial_since_s:
             self.partial_since_s = self._connections.time()
-        if not self._hold(head_bytes, body_bytes):
+        self._hold_or_refuse()
+
+    def _hold_or_refuse(self) -> None:
+        if not self._hold():
             self._counters.rejected()
             self.refuse(Refused(503, "too much is being received, try again later", headers=RETRY_AFTER))
 
-    def _hold(self, head_bytes: int, body_bytes: int) -> bool:
-        """Account for the bytes of an unfinished request; False when all connections together hold too many."""
-        (head_before, body_before), self._held = self._held, (head_bytes, body_bytes)
-        return self._connections.hold(head_bytes - head_before, body_bytes - body_before)
+    def _hold(self) -> bool:
+        """Account for the bytes of an unfinished request, and of what waits to be read; False when all connections
+        together hold too many."""
+        reader, (head_before, body_before) = self._reader, self._held
+        head_bytes, body_bytes = (0, 0) if reader is None else (reader.head_bytes, reader.body_bytes)
+        self._held = (head_bytes, body_bytes + len(self._unread))
+        return self._connections.hold(head_bytes - head_before, self._held[1] - body_before)
+
+    def _read_on(self) -> None:
+        """Read, unless enough waits: to be read, for an answer, or for the client to take it."""
+        self._read(not self._unread and not self.stalled_since_s and len(self._exchanges) < MOST_EXCHANGES)
 
     def _read(self, reads: bool) -> None:
         if reads is self._reads or self._transport.is_closing():
@@ -263,9 +314,10 @@ class Connection(asyncio.Protocol):
         if self._reader is not None:
             self._reader.close()
             self._reader = None  # the two refer to each other
+        self._unread = b""
         self.partial_since_s = 0.0
         self._owes_continue = False
-        self._hold(0, 0)
+        self._hold()
 
     def _forget_exchanges(self) -> None:
         for exchange in self._exchanges:

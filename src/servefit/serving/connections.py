@@ -13,6 +13,7 @@ from servefit.serving.memory import Received
 from servefit.serving.messages import Refused, Request
 from servefit.serving.places import Places
 from servefit.serving.replying import Replies
+from servefit.serving.turns import Turns
 from servefit.serving.watching import EVERY_S, LOOKS
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Connections:
         self.counters = counters
         self.replies = Replies()
         self.heads: Heads = {}
+        self.turns = Turns(loop)
         self.draining = False
         self.time = loop.time
         self.places = Places(limits.connections, loop.time)

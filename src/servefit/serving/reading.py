@@ -28,6 +28,9 @@ _LINE_COST = 160
 """What keeping a line takes beside its bytes: two objects, and an entry in a dictionary."""
 
 _END = b"\r\n\r\n"
+_LONGEST_COPIED = 2**20
+"""A longer body that came in parts is handed on as it was put together. Copying 25 MiB takes 15 ms."""
+
 _LONGEST_KNOWN = 1024
 _MOST_KNOWN = 1024
 
@@ -67,7 +70,7 @@ class RequestReader:
     """Reads until it has refused something, or a request was the last one of its connection.
 
     ``begun`` says that some of a request has come, and not all of it; of its body, ``body_bytes``, and what else is
-    kept of it takes some ``head_bytes``.
+    kept of it takes some ``head_bytes``. Of what follows, ``rest_bytes`` are of its body too, as far as that is known.
     """
 
     def __init__(self, receiver: Receiver, limits: Limits, known: Heads) -> None:
@@ -88,12 +91,17 @@ class RequestReader:
         self._lines = 0
         self._lines_bytes = 0
         self._unfinished_line_bytes = 0
+        self._length = 0
         self.begun = False
         self.body_bytes = 0
 
     @property
     def head_bytes(self) -> int:
         return self._lines_bytes + self._unfinished_line_bytes + _LINE_COST * self._lines
+
+    @property
+    def rest_bytes(self) -> int:
+        return self._length - self.body_bytes if self.begun else 0
 
     def feed(self, data: bytes) -> None:
         """Read ``data``, telling the receiver what is found as it is found."""
@@ -161,6 +169,7 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         self.begun = not self._over
+        self._length = 0
 
     def on_url(self, url: bytes) -> None:
         if not self._over:
@@ -195,6 +204,7 @@ class RequestReader:
             self._refuse(refused.status, refused.reason)
             return
         length = headers.get(b"content-length")
+        self._length = 0 if length is None else int(length)
         if length is not None and int(length) > self._most_body_bytes:
             self._refuse_length(int(length))
         elif b"expect" in headers and not self._parser.should_upgrade() and self._parser.get_http_version() != "1.0":
@@ -231,8 +241,9 @@ class RequestReader:
         asked = b"connection" in headers
         if kept and self._chunk:
             self._know(Head(method, path, headers, asked, len(body)))
-        request = Request(method, path, headers, body if isinstance(body, bytes) else bytes(body))
-        self._receiver.took(request, kept, asked)
+        if isinstance(body, bytearray) and len(body) <= _LONGEST_COPIED:
+            body = bytes(body)
+        self._receiver.took(Request(method, path, headers, cast("bytes", body)), kept, asked)
 
     def _know(self, head: Head) -> None:
         """Keep ``head``, unless more than it and its body came at once: it is not known then where it ends."""
