@@ -1,6 +1,7 @@
 """A predictor that does what rows and facts say, opened in real workers in place of a backend's.
 
-A prediction is the first value of its row, except for rows that begin with one of the orders below.
+A prediction is the first value of its row, except for rows that begin with one of the orders below. Where the facts say
+how many ``outputs`` there are, it is followed by others, each larger by one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ the call has."""
 class Obedient:
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self._us = facts.get("us", 0)
+        self._outputs = facts.get("outputs", 1)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         if not rows.flags.c_contiguous or rows.dtype != np.float32:
@@ -44,7 +46,7 @@ class Obedient:
         end_ns = time.perf_counter_ns() + 1000 * self._us
         while time.perf_counter_ns() < end_ns:
             pass
-        return predictions
+        return predictions if self._outputs == 1 else predictions[:, None] + np.arange(self._outputs, dtype=np.float32)
 
     def close(self) -> None:
         pass

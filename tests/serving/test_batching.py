@@ -15,6 +15,7 @@ import uvloop
 from tests.serving.conftest import described
 
 from servefit.serving.batching import Batching
+from servefit.serving.coding import Coding
 from servefit.serving.counters import Counters
 from servefit.serving.messages import Counts, Inference, Refused, Reply
 
@@ -44,7 +45,9 @@ class Queue:
         memory = os.memfd_create("counters")
         self._counters = Counters(memory, workers=1, max_batch=config.max_batch)
         os.close(memory)
-        self.batching = Batching(config, self._predict, self._counters.of_worker(0), loop)
+        self.batching = Batching(
+            config, self._predict, self._counters.of_worker(0), loop, Coding(config, loop, "worker 1")
+        )
         self.errors: list[BaseException] = []
         loop.set_exception_handler(self._failed)
 

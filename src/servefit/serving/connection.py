@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from servefit.serving.messages import Refused, Reply, Request
 from servefit.serving.reading import RequestReader
-from servefit.serving.replying import CONTINUE, RETRY_AFTER, refusal
+from servefit.serving.replying import CONTINUE, MOST_JOINED_BYTES, RETRY_AFTER, refusal
 
 if TYPE_CHECKING:
     from servefit.serving.connections import Connections
@@ -256,6 +256,8 @@ class Connection(asyncio.Protocol):
     def _send(self, exchange: Exchange, reply: Reply, timing: bytes) -> None:
         last = exchange.last or (self._connections.draining and self._is_idle())
         self._transport.write(self._replies.written(reply, timing, last, exchange.asked, exchange.head_only))
+        if len(reply.body) > MOST_JOINED_BYTES and not exchange.head_only:
+            self._transport.write(reply.body)
         if last:
             self._end()
         elif self._owes_continue and not self._exchanges:

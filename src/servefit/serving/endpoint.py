@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.serving.messages import Refused, Reply, Request
+from servefit.serving.messages import Inference, Refused, Reply, Request, TakesLong
 from servefit.serving.metrics import Metrics
 from servefit.serving.protocols import metadata, open_inference, sagemaker
 from servefit.serving.replying import RETRY_AFTER, refusal
@@ -13,6 +13,7 @@ from servefit.serving.routing import Action, route
 
 if TYPE_CHECKING:
     from servefit.serving.batching import Asker, Batching
+    from servefit.serving.coding import Coding
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import Counters
 
@@ -26,9 +27,10 @@ _CHECKS = frozenset({Action.PING, Action.LIVE, Action.READY, Action.MODEL_READY,
 class Endpoint:
     """Answers requests of the endpoint that ``config`` describes. ``draining`` says that it is about to stop."""
 
-    def __init__(self, config: EndpointConfig, batching: Batching, counters: Counters) -> None:
+    def __init__(self, config: EndpointConfig, batching: Batching, coding: Coding, counters: Counters) -> None:
         self._config = config
         self._batching = batching
+        self._coding = coding
         self._counters = counters
         self._metrics = Metrics(config, counters)
         self.draining = False
@@ -40,12 +42,22 @@ class Endpoint:
             action = route(request.method, request.path, config.name)
             if action is Action.INVOKE:
                 self._batching.check_room()
-                self._batching.submit(sagemaker.decode(request, config.signature, config.limits), asker)
+                self._batching.submit(sagemaker.decode(request, config.signature, config.limits, at_once=True), asker)
             elif action is Action.INFER:
                 self._batching.check_room()
-                self._batching.submit(open_inference.decode(request, config), asker)
+                self._batching.submit(open_inference.decode(request, config, at_once=True), asker)
             else:
                 asker.answer(self._told(action))
+        except TakesLong:
+            self._coding.decode(request, action, asker, self._submit)
+        except Refused as refused:
+            asker.answer(refusal(refused))
+
+    def _submit(self, inference: Inference, asker: Asker) -> None:
+        """Have ``asker`` answered, if there is room for its rows, which may be larger than its body was."""
+        try:
+            self._batching.check_room()
+            self._batching.submit(inference, asker)
         except Refused as refused:
             asker.answer(refusal(refused))
 

@@ -18,7 +18,7 @@ Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 # One of each is made for every request. A Struct takes a sixth of the time that a frozen dataclass takes.
 class Request(msgspec.Struct, frozen=True, gc=False):
     """A whole request. ``path`` is without the query, names in ``headers`` are in lower case, and ``body`` is no longer
-    than the limit."""
+    than the limit; a long one may be a bytearray, which stays as it is."""
 
     method: bytes
     path: bytes
@@ -44,6 +44,10 @@ class Inference(msgspec.Struct, frozen=True):
 
     rows: np.ndarray
     encode: Encode
+
+
+class TakesLong(Exception):
+    """A body that the event loop has no time for: it is to be decoded in another process."""
 
 
 class Refused(Exception):

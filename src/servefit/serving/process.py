@@ -130,11 +130,12 @@ class WorkerProcess:
         self._theirs.close()
         self.channel.close()
         self._counters.end(handed_over=self._handed_over)
-        how = self._failures[0] if self._failures else _ended(status)
+        how = self._failures[0] if self._failures else ended(status)
         return f"{self.name}: {how}", left
 
 
-def _ended(status: int) -> str:
+def ended(status: int) -> str:
+    """How a process ended that has this status, in words."""
     if status >= 0:
         return f"ended with status {status}"
     # The system has signals that Python has no name for.

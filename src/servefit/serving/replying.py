@@ -10,6 +10,9 @@ import msgspec
 from servefit.serving.messages import Headers, Refused, Reply
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+MOST_JOINED_BYTES = 65_536
+"""A longer body is sent after its head, and not copied behind it."""
+
 RETRY_AFTER: Headers = ((b"retry-after", b"1"),)
 
 
@@ -32,8 +35,11 @@ class Replies:
         self._beginnings.clear()
 
     def written(self, reply: Reply, timing: bytes, last: bool, asked: bool, head_only: bool) -> bytes:
-        """The bytes of ``reply``. ``timing`` is one more header line, or nothing; ``last`` says that the connection
-        ends with it, ``asked`` that the client is to be told that it does not, ``head_only`` that it wants no body."""
+        """The bytes of ``reply``, without a body of more than MOST_JOINED_BYTES, which is to be sent next.
+
+        ``timing`` is one more header line, or nothing; ``last`` says that the connection ends with it, ``asked`` that
+        the client is to be told that it does not, ``head_only`` that it wants no body.
+        """
         beginning = self._beginnings.get((reply.status, reply.content_type)) or self._begin(reply)
         if last:
             timing += b"connection: close\r\n"
@@ -42,7 +48,9 @@ class Replies:
         if reply.headers:
             timing += b"".join([b"%b: %b\r\n" % header for header in reply.headers])
         body = reply.body
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (beginning, timing, len(body), b"" if head_only else body)
+        size = len(body)
+        joined = b"" if head_only or size > MOST_JOINED_BYTES else body
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (beginning, timing, size, joined)
 
     def _begin(self, reply: Reply) -> bytes:
         phrase = HTTPStatus(reply.status).phrase.encode()

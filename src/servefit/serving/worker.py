@@ -20,6 +20,7 @@ from servefit.errors import ServefitError
 from servefit.processes import die_with_parent
 from servefit.serving.batching import Batching
 from servefit.serving.channel import Channel, Message
+from servefit.serving.coding import Coding
 from servefit.serving.config import EndpointConfig
 from servefit.serving.connections import Connections
 from servefit.serving.counters import Counters
@@ -70,8 +71,9 @@ class _Worker:
         predictor = _load(config)
         _warm_up(predictor, config)
         self._loop: AbstractEventLoop = uvloop.new_event_loop()
-        self._batching = Batching(config, predictor.predict, own, self._loop)
-        self._endpoint = Endpoint(config, self._batching, counters)
+        coding = Coding(config, self._loop, self._name)
+        self._batching = Batching(config, predictor.predict, own, self._loop, coding)
+        self._endpoint = Endpoint(config, self._batching, coding, counters)
         self._connections = Connections(self._endpoint, config.limits, own, self._loop)
         self._failures: set[tuple[str, type[BaseException]]] = set()
 

@@ -7,12 +7,16 @@ import json
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from servefit.serving.messages import Inference, Refused
+from servefit.serving.messages import Inference, Refused, Request
+from servefit.serving.protocols import sagemaker
+
+if TYPE_CHECKING:
+    from servefit.serving.config import EndpointConfig
 
 Decode = Callable[..., Inference]
 Refusal = Callable[..., Refused]
@@ -40,6 +44,7 @@ Refusal = Callable[..., Refused]
         ('[{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 2, "d": 3}]', "the names of row 1 in row 2", "difference"),
         ("[[1], {}]", "all lists or all objects", "mixture"),
         ("7", "a list or an object", "got 7"),
+        ("7\n8\n{", "a list or an object", "got 7"),
         ('"a"', "a list or an object", "got 'a'"),
         ("null", "a list or an object", "got None"),
         ("[[1, 2, 3]", "expected JSON", "breaks off in line 1"),
@@ -56,6 +61,10 @@ Refusal = Callable[..., Refused]
         ('{"inputs": [{"shape": [2, 2], "data": [1]}]}', "shape [2, 2]", "got 1"),
         ('{"inputs": [{"data": [1]}]}', "a shape of whole numbers", "got None"),
         ("[[1, 2, 3]" + ",[1, 2, 3]" * 20 + "]", "a request may have 20", "has 21"),
+        ("[[1" + ", 1" * 1003 + "]]", "at most 1003 columns", "got 1004"),
+        ('{"inputs": [' + ", ".join(['{"shape": [1], "data": [1]}'] * 1004) + "]}", "at most 1003 columns", "got 1004"),
+        ('{"inputs": [{"shape": [' + "1, " * 32 + '1], "data": [1]}]}', "a shape of at most 32 sizes", "got 33"),
+        ('{"inputs": [{"shape": [1, 10000000000000000000], "data": [1]}]}', "a shape of whole numbers", "got [1, 1000"),
     ],
 )
 def test_json_that_does_not_fit(content: str, expected: str, got: str, invoke: Decode, refusal: Refusal) -> None:
@@ -83,6 +92,8 @@ def test_json_that_does_not_fit(content: str, expected: str, got: str, invoke: D
         ("1,2,3\n1,2,\0", "a number in row 2, column 3", "got '\\x00'"),
         ("1,2,3\n" * 21, "a request may have 20", "has 21"),
         ("1;2;3\n" * 21, "a request may have 20", "has 21"),
+        ("1" + ";1" * 1003, "at most 1003 columns", "got 1004"),
+        ("1,2,3\n1" + ",1" * 1003, "at most 1003 columns", "got 1004"),
     ],
 )
 def test_csv_that_does_not_fit(content: str, expected: str, got: str, invoke: Decode, refusal: Refusal) -> None:
@@ -149,6 +160,14 @@ def test_an_answer_that_cannot_be_given_is_406(accept: str, invoke: Decode, refu
     assert (found.status, found.reason[:7]) == (406, "accept:")
 
 
+@pytest.mark.parametrize("name", ["accept", "content-type"])
+def test_a_header_with_very_many_types_is_431(name: str, config: EndpointConfig) -> None:
+    headers = {b"content-type": b"text/csv", name.encode(): b"text/csv; charset=utf-8, " + b"a/b;q=0.5, " * 6000}
+    with pytest.raises(Refused) as caught:
+        sagemaker.decode(Request(b"POST", b"", headers, b"1,2,3"), config.signature, config.limits)
+    assert (caught.value.status, caught.value.reason) == (431, f"{name}: it may have 4096 bytes, this one has 66025")
+
+
 def npy(array: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=True)
@@ -171,6 +190,8 @@ def npy(array: np.ndarray) -> bytes:
         npy(np.full((1, 3), np.inf)),
         npy(np.ones((1, 3))).replace(b"(1, 3)", b"(1,-3)"),
         npy(np.ones((1, 3))).replace(b"(1, 3), }          ", b"(1, 9" + b"9" * 12 + b"), }"),
+        b"\x93NUMPY\x01\0\x00\x27{'shape': " + b"(" * 9_990,
+        b"\x93NUMPY\x01\0\x00\x20{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"9, " * 2700 + b"), }\n",
     ],
 )
 def test_arrays_that_do_not_fit(content: bytes, invoke: Decode, refusal: Refusal) -> None:
@@ -200,8 +221,11 @@ def tensor(**changes: Any) -> dict[str, Any]:
         ({"inputs": [tensor(shape=[0, 3], data=[])]}, "inputs[0].shape:", "at least one row"),
         ({"inputs": [tensor(shape=[1, 2])]}, "inputs[0].data:", "expected 2 values, as in shape, got 3"),
         ({"inputs": [tensor(shape=[1, 2], data=[1, 2])]}, "inputs:", "expected 3 columns, got 2"),
-        ({"inputs": [tensor(shape=[1, 10**30])]}, "inputs[0]", "got 3"),
-        ({"inputs": [tensor(shape=[10**30, 3])]}, "rows:", "may have 20"),
+        ({"inputs": [tensor(shape=[1, 10**30])]}, "inputs[0].shape[1]:", "<= 9223372036854775807"),
+        ({"inputs": [tensor(shape=[10**18, 3])]}, "rows:", "may have 20"),
+        ({"inputs": [tensor(shape=[1, 2**62, 2])]}, "inputs[0].shape:", "at most 9223372036854775807 values"),
+        ({"inputs": [tensor(shape=[1] * 32)]}, "inputs[0].data:", "expected 1 values, as in shape, got 3"),
+        ({"inputs": [tensor(shape=[1] * 33)]}, "inputs[0].shape:", "length <= 32"),
         ({"inputs": [tensor(shape=[21, 3], data=[1] * 63)]}, "rows:", "may have 20, this one has 21"),
         ({"inputs": [tensor(shape=[2, 3], data=[[1, 2, 3], [1, 2]])]}, "inputs[0].data:", "expected 6 values"),
         ({"inputs": [tensor(datatype="BYTES", data=["1", "2", "3"])]}, "inputs[0].datatype:", "got 'BYTES'"),
@@ -229,6 +253,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
         ({"inputs": [tensor(shape=[1, 2, 2], data=[1, 2, 3, 4])]}, "inputs:", "expected 3 columns, got 4"),
         ({"inputs": [tensor()], "id": 5}, "id:", "expected `str"),
         ({"inputs": [tensor()], "id": "\ud800"}, "id:", "expected text"),
+        ({"inputs": [tensor()], "id": "7" * 5000}, "id:", "at most 4096 characters, got 5000"),
         ({"inputs": [tensor()], "outputs": [{"name": "predict"}]}, "outputs[0].name:", "expected 'predictions'"),
         ({"inputs": [tensor()], "outputs": [{"name": "\ud800"}]}, "outputs[0].name:", "expected 'predictions'"),
         ({"inputs": [tensor()], "outputs": "predictions"}, "outputs:", "expected `array"),
@@ -311,8 +336,9 @@ def binary(size: Any = 12, **changes: Any) -> dict[str, Any]:
         (binary(12, datatype="FP64"), ONES, None, "inputs[0].parameters.binary_data_size: expected 24"),
         (binary(-12), ONES, None, "inputs[0].parameters.binary_data_size: expected `int` >= 0"),
         (binary("12"), ONES, None, "inputs[0].parameters.binary_data_size: expected `int"),
-        (binary(10**30), ONES, None, "inputs[0].parameters.binary_data_size: expected 12"),
-        (binary(12, shape=[1, 10**30]), ONES, None, "inputs[0].parameters.binary_data_size: expected 4"),
+        (binary(10**18), ONES, None, "inputs[0].parameters.binary_data_size: expected 12"),
+        (binary(10**30), ONES, None, "inputs[0].parameters.binary_data_size: expected `int` <= 9223372036854775807"),
+        (binary(12, shape=[1, 10**18]), ONES, None, "inputs[0].parameters.binary_data_size: expected 4"),
         (binary(12, datatype="BYTES"), ONES, None, "inputs[0].datatype: expected one of"),
         (binary(0, shape=[1, 0]), b"", None, "inputs: expected 3 columns, got 0"),
         (binary(), struct.pack("<3f", 1, float("inf"), 1), None, "inputs: expected a finite number in row 1, column 2"),
@@ -348,6 +374,9 @@ def test_more_rows_than_the_limit_are_413_before_they_are_read(infer: Decode, re
         ("", "{}\n", "", "application/jsonlines"),
         ("", "1\n", "", "text/csv"),
         ("", ";", "", "text/csv"),
+        ("", "\r", "", "text/csv"),
+        ("", "\r\n", "", "text/csv"),
+        ("", "\n", "", "application/jsonlines"),
     ],
 )
 def test_a_body_crowded_with_values_is_413_before_it_is_read(

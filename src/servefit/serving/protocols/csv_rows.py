@@ -14,7 +14,17 @@ import msgspec
 from servefit.backends.payload.delimited import delimited_table, is_number
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
-from servefit.serving.rows import Cell, checked, mismatch, packed, within
+from servefit.serving.rows import (
+    MOST_ORDINARY_BYTES,
+    SPARE_COLUMNS,
+    Cell,
+    checked,
+    leave_extreme,
+    leave_long,
+    mismatch,
+    packed,
+    within,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +36,16 @@ _SOURCE = "body"
 _ROWS = msgspec.json.Decoder(list[list[Cell]])
 
 
-def rows_of_csv(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
-    """The rows of CSV text in UTF-8. An empty cell, NA, NaN, null or none is a missing value. Raises Refused."""
+def rows_of_csv(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
+    """The rows of CSV text in UTF-8. An empty cell, NA, NaN, null or none is a missing value. Raises Refused, and
+    TakesLong."""
     cells = _bare_numbers(body, signature)
     if cells is not None:
         within(len(cells), limits)
         rows = packed(cells, signature)
         if rows is not None:
             return rows
+    leave_long(body, at_once=at_once)
     return _any_rows(body, signature, limits)
 
 
@@ -45,12 +57,16 @@ def _bare_numbers(body: bytes, signature: Signature) -> list[list[Cell]] | None:
         return None
     document = b"[[" + lines.rstrip(b"\n").replace(b"\n", b"],[") + b"]]"
     try:
+        if len(document) > MOST_ORDINARY_BYTES:
+            leave_extreme(document)
         return _ROWS.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     filled = document.replace(b",,", b",null,").replace(b",,", b",null,")
     filled = filled.replace(b"[,", b"[null,").replace(b",]", b",null]")
     try:
+        if len(filled) > MOST_ORDINARY_BYTES:
+            leave_extreme(filled)
         return None if filled == document else _ROWS.decode(filled)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
@@ -67,7 +83,13 @@ def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
         raise Refused(400, f"{_SOURCE}: expected CSV, got bytes that are not UTF-8 text") from error
     try:
         stream = io.StringIO(text, newline="")
-        table = delimited_table(stream, _SOURCE, signature.feature_names, most_rows=limits.rows)
+        table = delimited_table(
+            stream,
+            _SOURCE,
+            signature.feature_names,
+            most_rows=limits.rows,
+            most_columns=signature.features + SPARE_COLUMNS,
+        )
     except PayloadMismatch as error:
         raise mismatch(error) from error
     return checked(table, signature, limits, _SOURCE)

@@ -13,7 +13,17 @@ import msgspec
 from servefit.backends.payload.json_rows import json_table
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
-from servefit.serving.rows import Cell, checked, mismatch, packed, within
+from servefit.serving.rows import (
+    MOST_ORDINARY_BYTES,
+    SPARE_COLUMNS,
+    Cell,
+    checked,
+    leave_extreme,
+    leave_long,
+    mismatch,
+    packed,
+    within,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,20 +55,26 @@ _LINE = msgspec.json.Decoder(_Row | _Object)
 _ODD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, KeyError, AttributeError, TypeError)
 
 
-def rows_of_json(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
-    """The rows of a JSON document, or of one a line. Raises Refused."""
-    return _rows(_cells_of_document, body, signature, limits)
+def rows_of_json(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
+    """The rows of a JSON document, or of one a line. Raises Refused, and TakesLong."""
+    return _rows(_cells_of_document, body, signature, limits, at_once)
 
 
-def rows_of_json_lines(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
-    """The rows of documents, one a line; of one that fills the body too. Raises Refused."""
-    return _rows(_cells_of_lines, body, signature, limits)
+def rows_of_json_lines(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
+    """The rows of documents, one a line; of one that fills the body too. Raises Refused, and TakesLong."""
+    return _rows(_cells_of_lines, body, signature, limits, at_once)
 
 
 def _rows(
-    cells_of: Callable[[bytes, Sequence[str]], list[Any] | None], body: bytes, signature: Signature, limits: Limits
+    cells_of: Callable[[bytes, Sequence[str]], list[Any] | None],
+    body: bytes,
+    signature: Signature,
+    limits: Limits,
+    at_once: bool,
 ) -> np.ndarray:
     try:
+        if len(body) > MOST_ORDINARY_BYTES:
+            leave_extreme(body)
         cells = cells_of(body, signature.feature_names)
     except _ODD:
         cells = None
@@ -67,6 +83,7 @@ def _rows(
         rows = packed(cells, signature)
         if rows is not None:
             return rows
+    leave_long(body, at_once=at_once)
     return _any_rows(body, signature, limits)
 
 
@@ -106,7 +123,8 @@ def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
     except UnicodeDecodeError as error:
         raise Refused(400, f"{_SOURCE}: expected JSON, got bytes that are not UTF-8 text") from error
     try:
-        table = json_table(text, _SOURCE, most_rows=limits.rows, booleans=False)
+        most_columns = signature.features + SPARE_COLUMNS
+        table = json_table(text, _SOURCE, most_rows=limits.rows, most_columns=most_columns, booleans=False)
     except PayloadMismatch as error:
         raise mismatch(error) from error
     return checked(table, signature, limits, _SOURCE)

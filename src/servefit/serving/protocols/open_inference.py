@@ -24,7 +24,19 @@ from servefit.serving.protocols.media import refuse_encoded, text
 from servefit.serving.protocols.metadata import OUTPUT
 from servefit.serving.protocols.tensors import InputTensor, TensorParameters, rows_of_raw, rows_of_tensors
 from servefit.serving.routing import VERSION
-from servefit.serving.rows import FLOAT32, JSON_MARKS, Cell, refuse_crowded, refused
+from servefit.serving.rows import (
+    FLOAT32,
+    JSON_MARKS,
+    MOST_ORDINARY_BYTES,
+    SHORT_BYTES,
+    THOROUGH_BYTES,
+    Cell,
+    leave_extreme,
+    leave_long,
+    leave_many,
+    refuse_crowded,
+    refused,
+)
 
 if TYPE_CHECKING:
     from servefit.serving.config import EndpointConfig
@@ -32,6 +44,7 @@ if TYPE_CHECKING:
 _Content = TypeVar("_Content")
 _Data: TypeAlias = list[Cell | list[Cell]]
 _HEADER_LENGTH = b"inference-header-content-length"
+_LONGEST_ID = 4096
 
 
 class _OutputParameters(msgspec.Struct):
@@ -75,27 +88,46 @@ _REQUESTS = msgspec.json.Decoder(_InferRequest[_Data])
 _ENCODER = msgspec.json.Encoder()
 
 
-def decode(request: Request, config: EndpointConfig) -> Inference:
-    """The rows that ``request`` asks predictions of, and how to answer. Raises Refused."""
-    headers, document, binary = request.headers, request.body, b""
+def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -> Inference:
+    """The rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body that
+    is not to be read ``at_once``."""
+    headers, document = request.headers, request.body
+    binary: bytes | memoryview = b""
     refuse_encoded(headers)
     if _HEADER_LENGTH in headers:
         length = _header_length(headers[_HEADER_LENGTH], len(document))
         if length == 0:
-            rows = rows_of_raw(document, config.signature, config.limits)
+            plain_only = at_once and len(document) > THOROUGH_BYTES
+            rows = rows_of_raw(document, config.signature, config.limits, plain_only=plain_only)
             return Inference(rows, partial(_binary_answer, name=config.name, identifier=None))
-        document, binary = document[:length], document[length:]
-    refuse_crowded(document, JSON_MARKS, config.signature, config.limits)
+        binary = (document if len(document) <= SHORT_BYTES else memoryview(document))[length:]
+        document = document[:length]
+    if len(document) > SHORT_BYTES:
+        if at_once:
+            leave_many(document)
+        refuse_crowded(document, JSON_MARKS, b"", config.signature, config.limits)
     message: _InferRequest[Any]
     plain = not config.signature.integer_features
     try:
+        if not plain:
+            leave_long(document, at_once=at_once)
+        elif len(document) > MOST_ORDINARY_BYTES:
+            leave_extreme(document)
         # Read as floats; whole numbers stay what they are where the model takes such.
         message = _REQUESTS.decode(document) if plain else _any_request(document)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        leave_long(document, at_once=at_once)
         message, plain = _any_request(document), False
     encode = _encoder(message, config.name)
     try:
-        rows = rows_of_tensors(message.inputs, binary, config.signature, config.limits, plain=plain)
+        rows = rows_of_tensors(
+            message.inputs,
+            binary,
+            config.signature,
+            config.limits,
+            plain=plain,
+            plain_only=at_once and len(request.body) > THOROUGH_BYTES,
+        )
     except RecursionError as error:
         raise Refused(400, "inputs: expected tensors of numbers, got JSON that is nested too deeply") from error
     return Inference(rows, encode)
@@ -130,12 +162,14 @@ def _any_request(document: bytes) -> _InferRequest[Any]:
         raise refused(400, f"body: expected JSON, got {error}") from error
     except RecursionError as error:
         raise Refused(400, "body: expected a request, got JSON that is nested too deeply") from error
-    if message.id is not None and any("\ud800" <= character <= "\udfff" for character in message.id):
+    if message.id is not None and any("\ud800" <= character <= "\udfff" for character in message.id[:_LONGEST_ID]):
         raise refused(400, f"id: expected text, got {message.id!r:.60}")
     return message
 
 
 def _encoder(message: _InferRequest[Any], name: str) -> Encode:
+    if message.id is not None and len(message.id) > _LONGEST_ID:
+        raise Refused(400, f"id: expected at most {_LONGEST_ID} characters, got {len(message.id)}")
     binary = message.parameters is not None and message.parameters.binary_data_output
     for index, output in enumerate(message.outputs or ()):
         if output.name != OUTPUT:

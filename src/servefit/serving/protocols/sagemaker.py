@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from servefit.serving.messages import Encode, Inference, Request
 from servefit.serving.protocols.answers import csv_answer, json_answer, json_lines_answer, npy_answer
@@ -17,10 +17,10 @@ from servefit.serving.protocols.csv_rows import rows_of_csv
 from servefit.serving.protocols.json_rows import rows_of_json, rows_of_json_lines
 from servefit.serving.protocols.media import accepted, charset, media_type, refuse_encoded, text
 from servefit.serving.protocols.npy_rows import rows_of_npy
-from servefit.serving.rows import JSON_MARKS, refuse_crowded, refused
+from servefit.serving.rows import JSON_MARKS, SHORT_BYTES, leave_many, refuse_crowded, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import numpy as np
 
@@ -28,22 +28,28 @@ if TYPE_CHECKING:
     from servefit.serving.config import Limits
 
 
+class _ReadRows(Protocol):
+    def __call__(self, body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """``marks`` are the bytes that separate values, and begin lists of them; none where the format is no text."""
+    """``marks`` are the bytes that separate values, and begin lists of them, none where the format is no text; ``ends``
+    those that end lines, where a line is a row."""
 
-    rows: Callable[[bytes, Signature, Limits], np.ndarray]
+    rows: _ReadRows
     encode: Encode
     marks: bytes
+    ends: bytes = b""
 
 
 _JSON, _CSV, _NPY = b"application/json", b"text/csv", b"application/x-npy"
 _JSON_LINES = (b"application/jsonlines", b"application/x-jsonlines", b"application/x-ndjson")
 _FORMATS: Mapping[bytes, _Format] = {
     _JSON: _Format(rows_of_json, json_answer, JSON_MARKS),
-    _CSV: _Format(rows_of_csv, csv_answer, b",;\t\n"),
+    _CSV: _Format(rows_of_csv, csv_answer, b",;\t\n", b"\n\r"),
     **{
-        kind: _Format(rows_of_json_lines, partial(json_lines_answer, content_type=kind), JSON_MARKS)
+        kind: _Format(rows_of_json_lines, partial(json_lines_answer, content_type=kind), JSON_MARKS, b"\n")
         for kind in _JSON_LINES
     },
     _NPY: _Format(rows_of_npy, npy_answer, b""),
@@ -53,8 +59,9 @@ _ASCII_LIKE = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 _LATIN = frozenset({b"iso-8859-1", b"latin1", b"latin-1"})
 
 
-def decode(request: Request, signature: Signature, limits: Limits) -> Inference:
-    """The rows that ``request`` asks predictions of, and how to answer. Raises Refused."""
+def decode(request: Request, signature: Signature, limits: Limits, *, at_once: bool = False) -> Inference:
+    """The rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body that
+    is not to be read ``at_once``."""
     headers, body = request.headers, request.body
     content_type = headers.get(b"content-type", b"")
     kind = content_type if content_type in _FORMATS else media_type(content_type)
@@ -65,12 +72,15 @@ def decode(request: Request, signature: Signature, limits: Limits) -> Inference:
         raise refused(415, f"content-type: {text(kind)!r:.80} is not read here, only {_known()}")
     refuse_encoded(headers)
     if form.marks:
-        refuse_crowded(body, form.marks, signature, limits)
+        if len(body) > SHORT_BYTES:
+            if at_once:
+                leave_many(body)
+            refuse_crowded(body, form.marks, form.ends, signature, limits)
         if b"charset" in content_type.lower():
             body = _in_utf8(body, charset(content_type))
     accept = headers.get(b"accept")
     encode = form.encode if accept is None or accept == kind or accept == b"*/*" else _encoder(accept, kind)
-    return Inference(form.rows(body, signature, limits), encode)
+    return Inference(form.rows(body, signature, limits, at_once=at_once), encode)
 
 
 def _kind_of(body: bytes) -> bytes:

@@ -16,12 +16,13 @@ import msgspec
 import numpy as np
 
 from servefit.backends.payload.exact import LARGEST, array_of, joined, whole_array
+from servefit.backends.payload.json_rows import put_values
 from servefit.backends.payload.parts import Part
-from servefit.backends.payload.table import Table, no_rows, not_a_number, place
-from servefit.serving.messages import Refused
+from servefit.backends.payload.table import MAX_DIMENSIONS, Table, no_rows, not_a_number, place
+from servefit.serving.messages import Refused, TakesLong
 from servefit.serving.protocols.datatypes import DTYPES
 from servefit.serving.protocols.metadata import inputs_of
-from servefit.serving.rows import checked, finite, mismatch, packed, refused, within
+from servefit.serving.rows import SPARE_COLUMNS, checked, finite, mismatch, packed, refused, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from servefit.backends.model.types import Signature
     from servefit.serving.config import Limits
 
-_Size = Annotated[int, msgspec.Meta(ge=0)]
+_MAX_SIZE = 2**63 - 1
+_Size = Annotated[int, msgspec.Meta(ge=0, le=_MAX_SIZE)]
+_Shape = Annotated[list[_Size], msgspec.Meta(max_length=MAX_DIMENSIONS)]
 _Content = TypeVar("_Content")
 
-_SPARE_INPUTS = 1000
-"""So many columns may come along that the model does not ask for."""
 
 _FLOATS = ("FP32", "FP64", "FP16")
 
@@ -48,7 +49,7 @@ class InputTensor(msgspec.Struct, Generic[_Content]):
     """``data`` flat or nested; or ``binary_data_size`` bytes after the JSON."""
 
     name: str
-    shape: list[_Size]
+    shape: _Shape
     datatype: str
     data: _Content | None = None
     parameters: TensorParameters | None = None
@@ -59,20 +60,30 @@ class InputTensor(msgspec.Struct, Generic[_Content]):
 
 
 def rows_of_tensors(
-    inputs: Sequence[InputTensor[Any]], binary: bytes, signature: Signature, limits: Limits, *, plain: bool
+    inputs: Sequence[InputTensor[Any]],
+    binary: bytes | memoryview,
+    signature: Signature,
+    limits: Limits,
+    *,
+    plain: bool,
+    plain_only: bool = False,
 ) -> np.ndarray:
     """The rows in ``inputs``, whose binary data follow one another in ``binary``. ``plain`` says that all ``data`` are
-    known to be lists, or lists of lists, of finite floats and None. Raises Refused."""
+    known to be lists, or lists of lists, of finite floats and None. Raises Refused, and TakesLong for what is
+    understood and not so simple, where nothing else is to be read (``plain_only``)."""
     if plain and len(inputs) == 1 and len(inputs[0].shape) == 2:
         within(inputs[0].shape[0], limits)
         rows = _plain_rows(inputs[0], binary, signature)
         if rows is not None:
             return rows
+    if plain_only:
+        raise TakesLong
     return _any_rows(inputs, binary, signature, limits)
 
 
-def rows_of_raw(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
-    """The rows in a body that is nothing but the values of the one input, in its datatype. Raises Refused."""
+def rows_of_raw(body: bytes, signature: Signature, limits: Limits, *, plain_only: bool = False) -> np.ndarray:
+    """The rows in a body that is nothing but the values of the one input, in its datatype. Raises Refused, and
+    TakesLong."""
     inputs = inputs_of(signature)
     if len(inputs) > 1:
         names = ", ".join(repr(name) for name, _, _ in inputs)
@@ -86,10 +97,10 @@ def rows_of_raw(body: bytes, signature: Signature, limits: Limits) -> np.ndarray
         )
     shape = [len(body) // size, signature.features]
     tensor: InputTensor[Any] = InputTensor(name, shape, datatype, parameters=TensorParameters(len(body)))
-    return rows_of_tensors([tensor], body, signature, limits, plain=True)
+    return rows_of_tensors([tensor], body, signature, limits, plain=True, plain_only=plain_only)
 
 
-def _plain_rows(tensor: InputTensor[Any], binary: bytes, signature: Signature) -> np.ndarray | None:
+def _plain_rows(tensor: InputTensor[Any], binary: bytes | memoryview, signature: Signature) -> np.ndarray | None:
     """The rows of what nearly all clients send, or None."""
     count, width = tensor.shape
     data, size = tensor.data, tensor.size_bytes
@@ -102,12 +113,14 @@ def _plain_rows(tensor: InputTensor[Any], binary: bytes, signature: Signature) -
     if tensor.datatype == "FP32" and data is None and size == len(binary) == 4 * count * width:
         if (signature.inputs or signature.integer_features) and not signature.takes_any_float32:
             return None
-        return finite(binary, count, width)
+        return finite(binary, count, signature)
     return None
 
 
-def _any_rows(inputs: Sequence[InputTensor[Any]], binary: bytes, signature: Signature, limits: Limits) -> np.ndarray:
-    most = signature.features + _SPARE_INPUTS
+def _any_rows(
+    inputs: Sequence[InputTensor[Any]], binary: bytes | memoryview, signature: Signature, limits: Limits
+) -> np.ndarray:
+    most = signature.features + SPARE_COLUMNS
     if not 1 <= len(inputs) <= most:
         raise Refused(400, f"inputs: expected at least 1 tensor and at most {most}, got {len(inputs)}")
     blocks, parts = [], []
@@ -143,10 +156,12 @@ def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: 
         shape = [1, *shape]
     if not shape or not shape[0]:
         raise mismatch(no_rows(f"{where}.shape"))
+    if math.prod(shape) > _MAX_SIZE:
+        raise Refused(400, f"{where}.shape: expected at most {_MAX_SIZE} values")
     return shape[0], tuple(shape[1:])
 
 
-def _values(tensor: InputTensor[Any], content: bytes, where: str, width: int) -> np.ndarray:
+def _values(tensor: InputTensor[Any], content: bytes | memoryview, where: str, width: int) -> np.ndarray:
     """All values of a tensor, as many as its shape says."""
     count, size = math.prod(tensor.shape), tensor.size_bytes
     if (size is None) == (tensor.data is None):
@@ -177,7 +192,8 @@ def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
     if not isinstance(tensor.data, list):
         raise refused(400, f"{source}: expected a list, got {tensor.data!r:.60}")
     booleans = tensor.datatype == "BOOL"
-    cells = _flattened(tensor.data)
+    cells: list[Any] = []
+    put_values(tensor.data, cells)
     allowed = (int, float, bool, NoneType) if booleans else (int, float, NoneType)
     for position, cell in enumerate(cells):
         if type(cell) not in allowed or (type(cell) is int and not -LARGEST < cell < LARGEST):
@@ -195,16 +211,6 @@ def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
             spot = _place(position, width)
             raise refused(400, f"{source}: expected {tensor.datatype} in {spot}, got {cells[position]!r:.60}")
     return values
-
-
-def _flattened(content: list[Any]) -> list[Any]:
-    cells: list[Any] = []
-    for item in content:
-        if isinstance(item, list):
-            cells += _flattened(item)
-        else:
-            cells.append(item)
-    return cells
 
 
 def _no_number(source: str, position: int, width: int, cell: object) -> Refused:

@@ -1,0 +1,87 @@
+"""``python -P -m servefit.serving.codec N``: follows a worker's orders, one at a time, which come on the socket that is
+descriptor N. ``codec_process`` is this process as the worker sees it, ``coding`` what it has done here, and ``orders``
+how that is said.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import pickle
+import resource
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.processes import die_with_parent
+from servefit.serving.messages import Refused
+from servefit.serving.orders import LENGTHS, Declined, Ready, packed
+
+if TYPE_CHECKING:
+    from servefit.serving.config import EndpointConfig, Limits
+    from servefit.serving.orders import Answer, Content, Order
+
+_MEMORY_A_BODY = 40
+_LEAST_MEMORY_BYTES = 2**28
+_MIB = 2**20
+
+
+def main() -> None:
+    die_with_parent()
+    worker = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        libc = ctypes.CDLL(None)
+        config, _ = _receive(worker)
+        limit = _bound_memory(config.limits)
+        # Orders leave no cycles behind, but make millions of objects, which a collector would look at again and again.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        worker.sendall(packed(Ready()))
+        while True:
+            answer, content = _answer(*_receive(worker), config, limit)
+            worker.sendall(packed(answer, len(content)))
+            worker.sendall(content)
+            del answer, content
+            gc.collect()
+            libc.malloc_trim(0)  # glibc keeps hundreds of megabytes else
+    except (EOFError, ConnectionError):
+        return
+
+
+def _answer(order: Order, content: bytes, config: EndpointConfig, limit: str) -> tuple[Answer, Content]:
+    try:
+        return order.follow(content, config)
+    except Refused as refused:
+        return Declined.because(refused), b""
+    except MemoryError:
+        return Declined.because(order.too_costly(limit)), b""
+
+
+def _bound_memory(limits: Limits) -> str:
+    """Take no more memory than the longest body may need; give how much, in words."""
+    more_bytes = _LEAST_MEMORY_BYTES + _MEMORY_A_BODY * limits.body_bytes
+    used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used_bytes + more_bytes,) * 2)
+    return f"{more_bytes // _MIB} MiB of memory"
+
+
+def _receive(worker: socket.socket) -> tuple[Any, bytes]:
+    length, content_bytes = LENGTHS.unpack(_exactly(worker, LENGTHS.size))
+    return pickle.loads(_exactly(worker, length)), _exactly(worker, content_bytes)
+
+
+def _exactly(worker: socket.socket, size: int) -> bytes:
+    """The next ``size`` bytes. Raises EOFError where nobody sends any more."""
+    content = worker.recv(size, socket.MSG_WAITALL) if size else b""
+    while len(content) < size:
+        more = worker.recv(size - len(content), socket.MSG_WAITALL)
+        if not more:
+            raise EOFError
+        content += more
+    return content
+
+
+if __name__ == "__main__":
+    main()
