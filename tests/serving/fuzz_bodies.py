@@ -1,0 +1,49 @@
+"""``python -m tests.serving.fuzz_bodies [SECONDS]``: ever new bodies, those that take long before others, until time is
+up. What fails is printed as small as it can be made, and tried first the next time.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings, target
+from hypothesis.database import DirectoryBasedExampleDatabase
+from tests.serving.any_bodies import AnyBody, any_bodies, check
+
+SECONDS = 60.0
+FOUND = Path(__file__).parents[2] / "build" / "fuzz_bodies"
+MOST_MEMORY_BYTES = 4 * 2**30
+
+
+def main() -> None:
+    until_s = time.monotonic() + (float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+    tried = 0
+    slowest = (0.0, "")
+
+    @given(body=any_bodies())
+    @settings(
+        max_examples=500,
+        deadline=None,
+        database=DirectoryBasedExampleDatabase(FOUND),
+        suppress_health_check=list(HealthCheck),
+    )
+    def fuzz(body: AnyBody) -> None:
+        nonlocal tried, slowest
+        if time.monotonic() > until_s:
+            return
+        s_a_byte = check(body.request())
+        tried += 1
+        slowest = max(slowest, (s_a_byte, repr(body)))
+        target(s_a_byte)
+
+    while time.monotonic() < until_s:
+        fuzz()
+    print(f"fuzz_bodies: {tried} bodies; the slowest took {1e6 * slowest[0]:.2f} us a byte: {slowest[1]}")
+
+
+if __name__ == "__main__":
+    main()
