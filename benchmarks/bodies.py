@@ -61,7 +61,7 @@ def load(_: Artifact, __: Settings) -> FirstColumn:
 
 def described(features: int) -> EndpointConfig:
     artifact = ArtifactFacts(
-        backend=NAME, backend_version="1", model_digest="", target=Target.CPU, folder="/", facts={}
+        backend=NAME, backend_version="1", model_digest="", target=Target.CPU, folder="artifact", facts={}
     )
     names = tuple(f"f{number}" for number in range(features))
     signature = Signature(task=Task.REGRESSION, features=features, outputs=1, feature_names=names)
@@ -75,6 +75,7 @@ def endpoint(config: EndpointConfig) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "endpoint.json"
         file.write_bytes(config.document())
+        (Path(folder) / config.artifact.folder).mkdir()
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "servefit.serving", str(file), "--ready-fd", str(told)],
             pass_fds=[told],

@@ -113,7 +113,11 @@ class PrivateCopy:
     def _names(self) -> list[str]:
         if not self._source.is_dir():
             raise BackendError(self._backend, f"its artifact {self._source} is not there")
-        return sorted(path.relative_to(self._source).as_posix() for path in self._source.rglob("*") if path.is_file())
+        try:
+            files = [path for path in self._source.rglob("*") if path.is_file()]
+        except OSError as error:
+            raise self._unreadable(self._source.name, error) from error
+        return sorted(path.relative_to(self._source).as_posix() for path in files)
 
     def _copy(self, name: str) -> str:
         """Keep the file ``name``; give the SHA-256 of what is kept."""
