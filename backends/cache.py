@@ -21,7 +21,7 @@ from servefit.backends.types import Artifact, Target
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
-    from servefit.backends.types import Backend
+    from servefit.backends.types import Capabilities
 
 MANIFEST = "artifact.json"
 SCHEMA = 2
@@ -39,7 +39,7 @@ class Entry:
     payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def artifact_key(model: Model, backend: Backend, version: str, target: Target) -> str:
+def artifact_key(model: Model, backend: Capabilities, version: str, target: Target) -> str:
     """The name of the cache entry for ``model`` compiled by ``backend``."""
     parts = [SCHEMA, model.digest, model.format, backend.name, version, target, backend.cache_key()]
     return sha256(json.dumps(parts).encode()).hexdigest()[:40]

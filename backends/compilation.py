@@ -20,7 +20,7 @@ from servefit.backends import cache
 from servefit.backends.model import Model
 from servefit.backends.model.loading import as_kept
 from servefit.backends.parity import Agreement
-from servefit.backends.registry import backend as find_backend
+from servefit.backends.registry import asked, imported
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.backends.verification import drawn_rows, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from servefit.backends.payload import Payload
-    from servefit.backends.types import Backend
+    from servefit.backends.types import Capabilities
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def compile_model(
 
 def is_cached(model: Model, backend: str, target: Target = Target.CPU) -> bool:
     """Whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown backend."""
-    chosen = find_backend(backend)
+    chosen = asked([backend], model)[backend]
     found = chosen.probe(target)
     if not found.available or not chosen.supports(model).available:
         return False
@@ -125,12 +125,12 @@ def is_cached(model: Model, backend: str, target: Target = Target.CPU) -> bool:
 
 def estimate_s(model: Model, backend: str) -> float:
     """Roughly how many seconds compiling takes here, checks left out. Raises SpecError for an unknown backend."""
-    return find_backend(backend).compile_estimate_s(model)
+    return asked([backend], model)[backend].compile_estimate_s(model)
 
 
 def load_predictor(artifact: Artifact, settings: Settings) -> Predictor:
     """Open ``artifact`` in this process, with exactly ``settings.threads`` threads. Raises BackendError."""
-    return find_backend(artifact.backend).load(artifact, settings)
+    return imported(artifact.backend).load(artifact, settings)
 
 
 def export(artifact: Artifact, folder: Path) -> None:
@@ -144,9 +144,9 @@ def export(artifact: Artifact, folder: Path) -> None:
         shutil.copytree(artifact.folder, folder, dirs_exist_ok=True)
 
 
-def _usable(model: Model, name: str, target: Target) -> tuple[Backend, str]:
+def _usable(model: Model, name: str, target: Target) -> tuple[Capabilities, str]:
     """The backend and its library's version. Raises the error that says why it cannot be used."""
-    chosen = find_backend(name)
+    chosen = asked([name], model)[name]
     found = chosen.probe(target)
     if not found.available:
         raise BackendUnavailable(name, found.reason or "it cannot run here", remedy=found.remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from servefit.backends.model.keeping import unchanged
 from servefit.backends.reference import reference_predictions
-from servefit.backends.registry import backend
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import CompileFailed
 
@@ -22,10 +23,17 @@ SINGLE_ROWS = 16
 
 
 def compile_artifact(name: str, model: Model, target: Target, folder: Path) -> Mapping[str, Any]:
-    """Have the backend ``name`` compile ``model`` into ``folder``; give the artifact's facts. Raises CompileFailed, and
-    CorruptModel where the model's file is not what it was, or does not stay so."""
+    """Have the backend ``name`` compile ``model`` into ``folder``; give the artifact's facts, plain JSON values. Raises
+    CompileFailed, and CorruptModel where the model's file is not what it was, or does not stay so."""
     with unchanged(model.file, model.digest):
-        return dict(backend(name).compile(model, target, folder))
+        facts = imported(name).compile(model, target, folder)
+    if not isinstance(facts, Mapping):
+        raise CompileFailed(name, f"its compile gave a {type(facts).__name__}, and not a mapping of facts")
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(facts), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CompileFailed(name, f"its facts are no JSON values: {error}") from error
+    return plain
 
 
 def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -36,14 +44,27 @@ def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarr
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     """What ``artifact`` predicts on one thread for each set: for all its rows in one call, and for the first ones one
-    by one. Raises BackendError, and CompileFailed where the input was modified."""
-    predictor = backend(artifact.backend).load(artifact, Settings(threads=1))
+    by one. Raises BackendError, and CompileFailed where the input was modified, or predictions are no arrays of
+    floats."""
+    predictor = imported(artifact.backend).load(artifact, Settings(threads=1))
     predictions = []
     for rows in sets:
         given = rows.copy()
-        together = predictor.predict(given)
+        together = _floats(artifact.backend, predictor.predict(given))
         if given.tobytes() != rows.tobytes():
             raise CompileFailed(artifact.backend, "its predictor modifies the rows it is given")
-        singly = [predictor.predict(rows[nth : nth + 1]) for nth in range(min(SINGLE_ROWS, len(rows)))]
+        singly = [
+            _floats(artifact.backend, predictor.predict(rows[nth : nth + 1]))
+            for nth in range(min(SINGLE_ROWS, len(rows)))
+        ]
         predictions.append((together, np.concatenate(singly)))
     return predictions
+
+
+def _floats(backend: str, predictions: Any) -> np.ndarray:
+    """``predictions`` as a plain array, that anybody may unpickle."""
+    if not isinstance(predictions, np.ndarray):
+        raise CompileFailed(backend, f"its predictor gives a {type(predictions).__name__}, and not an array of floats")
+    if predictions.dtype.kind != "f":
+        raise CompileFailed(backend, f"its predictor gives an array of {predictions.dtype}, and not of floats")
+    return np.asarray(predictions)

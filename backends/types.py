@@ -112,12 +112,8 @@ class Predictor(Protocol):
         ...
 
 
-class Backend(Protocol):
-    """One way to serve models. Instances are stateless and cheap; libraries are imported inside the methods.
-
-    ``compile`` runs in an isolated child process, ``load`` in workers; both may raise, and their process may die,
-    without harm to the job.
-    """
+class Capabilities(Protocol):
+    """What a backend says of itself."""
 
     name: str
 
@@ -141,6 +137,14 @@ class Backend(Protocol):
     def cache_key(self) -> str:
         """What besides the model, target and library version determines the artifact: flags, compiler, CPU features."""
         ...
+
+
+class Backend(Capabilities, Protocol):
+    """One way to serve models. Instances are stateless and cheap; libraries are imported inside the methods.
+
+    ``compile`` runs in an isolated child process, ``load`` in workers; both may raise, and their process may die,
+    without harm to the job. What a backend of another package says of itself is asked in a child process too.
+    """
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         """Write the artifact's files into the empty folder ``workdir``; give its ``facts``. Raises CompileFailed."""

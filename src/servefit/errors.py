@@ -38,6 +38,8 @@ from typing import Any, Self
 MOST_NAMES_SHOWN = 12
 """A list of known names in an error ends here."""
 
+_PLAIN = (str, int, float, bool, type(None))
+
 
 class ServefitError(Exception):
     """Base of the tree. ``message`` is one line; ``remedy`` is what to do about it, or None."""
@@ -52,7 +54,14 @@ class ServefitError(Exception):
         return self.message if self.remedy is None else f"{self.message}; {self.remedy}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args, self.__dict__)
+        """An error class of another package travels as the class of ours that it derives from, with its plain fields:
+        whoever is told of it does not import the package."""
+        kind, args, fields = type(self), self.args, self.__dict__
+        if kind.__module__ != __name__:
+            kind = next(one for one in kind.__mro__ if one.__module__ == __name__)
+            args = (str(self.message),)
+            fields = {name: value for name, value in fields.items() if type(value) in _PLAIN}
+        return _restore, (kind, args, fields)
 
 
 def _restore(kind: type[ServefitError], args: tuple[Any, ...], fields: dict[str, Any]) -> ServefitError:

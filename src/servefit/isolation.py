@@ -14,8 +14,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +92,37 @@ def call_isolated(
     if not succeeded:
         raise result
     return result
+
+
+def begin_isolated(
+    function: str,
+    /,
+    *arguments: Any,
+    timeout_s: float,
+    memory_bytes: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Future[Any]:
+    """Begin what :func:`call_isolated` does, and go on meanwhile. The future has its result, or what it raises. A call
+    that nobody waited for ends with this process, if not before."""
+    future: Future[Any] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(
+                call_isolated(
+                    function,
+                    *arguments,
+                    timeout_s=timeout_s,
+                    memory_bytes=memory_bytes,
+                    environment=environment,
+                )
+            )
+        except BaseException as error:  # noqa: BLE001 - whoever asks for the result is told
+            future.set_exception(error)
+
+    # A thread of its own: a call ends with the thread that made it, and who asks for this one's result may be another.
+    threading.Thread(target=copy_context().run, args=(call,), daemon=True).start()
+    return future
 
 
 def _sweep() -> None:

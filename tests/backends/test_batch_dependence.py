@@ -20,7 +20,7 @@ SAID = "its predictions depend on what else is in the call"
 ROWS = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)
 
 WRONG_ALONE = """
-    from servefit.backends.registry import backend
+    from servefit.backends.registry import imported
     from servefit.backends.types import Availability
 
     class Wrong:
@@ -29,12 +29,16 @@ WRONG_ALONE = """
             return Availability.yes("1.0")
         def supports(self, model):
             return Availability.yes()
+        def knobs(self, model, vcpus, target):
+            return ()
+        def compile_estimate_s(self, model):
+            return 1.0
         def cache_key(self):
             return ""
         def compile(self, model, target, workdir):
-            return backend("onnxruntime").compile(model, target, workdir)
+            return imported("onnxruntime").compile(model, target, workdir)
         def load(self, artifact, settings):
-            return Predictor(backend("onnxruntime").load(artifact, settings))
+            return Predictor(imported("onnxruntime").load(artifact, settings))
 
     class Predictor:
         def __init__(self, right):

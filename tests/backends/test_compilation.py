@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Install = Callable[[str, str, str], None]
 
 WRONG_BACKEND = """
-    from servefit.backends.registry import backend
+    from servefit.backends.registry import imported
     from servefit.backends.types import Availability
 
     class Wrong:
@@ -31,13 +31,17 @@ WRONG_BACKEND = """
             return Availability.yes("1.0")
         def supports(self, model):
             return Availability.yes()
+        def knobs(self, model, vcpus, target):
+            return ()
+        def compile_estimate_s(self, model):
+            return 0.1
         def cache_key(self):
             return ""
         def compile(self, model, target, workdir):
             {compiling}
-            return backend("xgboost").compile(model, target, workdir)
+            return imported("xgboost").compile(model, target, workdir)
         def load(self, artifact, settings):
-            return Predictor(backend("xgboost").load(artifact, settings))
+            return Predictor(imported("xgboost").load(artifact, settings))
 
     class Predictor:
         def __init__(self, right):

@@ -12,7 +12,7 @@ import xgboost
 
 from servefit.backends.cuda import cuda_device
 from servefit.backends.model import Model
-from servefit.backends.registry import backend, backend_names
+from servefit.backends.registry import backend, backend_names, imported
 from servefit.backends.types import Target
 from servefit.errors import CompileFailed
 
@@ -47,4 +47,4 @@ def test_trees_are_not_sent_to_a_gpu_that_onnxruntime_has_no_kernel_for(
     rows = np.arange(40, dtype=np.float32).reshape(20, 2)
     model = Model.load(xgboost.train({}, xgboost.DMatrix(rows, rows[:, 0] > 9), 2))
     with pytest.raises(CompileFailed, match="no CUDA kernel"):
-        backend("onnxruntime").compile(model, Target.CUDA, tmp_path)
+        imported("onnxruntime").compile(model, Target.CUDA, tmp_path)

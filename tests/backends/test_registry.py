@@ -37,15 +37,6 @@ def test_another_package_cannot_take_over_a_built_in_name(install: Install) -> N
     assert backend("treelite").name == "treelite"
 
 
-@pytest.mark.parametrize("source", ["", "import nothing_of_that_name", "this is not Python", "Missing = 1"])
-def test_an_entry_point_that_cannot_be_loaded_is_a_backend_that_says_so(install: Install, source: str) -> None:
-    install("broken", "broken_backend:Missing", source)
-    found = backend("broken")
-    assert found.name == "broken"
-    assert not found.probe().available
-    assert "broken_backend:Missing" in str(found.probe().reason)
-
-
 def test_finding_a_backend_imports_no_runtime() -> None:
     script = """
 import sys

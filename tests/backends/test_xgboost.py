@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from servefit.backends.registry import backend
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError, BackendUnavailable
 from servefit.isolation import call_isolated
@@ -34,7 +34,7 @@ def artifact(model: Model, tmp_path: Path) -> Artifact:
         model_digest=model.digest,
         target=Target.CPU,
         folder=folder,
-        facts=backend("xgboost").compile(model, Target.CPU, folder),
+        facts=imported("xgboost").compile(model, Target.CPU, folder),
     )
 
 
@@ -104,12 +104,12 @@ def test_a_library_of_another_version_than_the_package_is_refused(artifact: Arti
 def test_a_damaged_artifact_is_an_error_of_one_line(artifact: Artifact, content: bytes) -> None:
     (artifact.folder / artifact.facts["file"]).write_bytes(content)
     with pytest.raises(BackendError, match=r"^xgboost: \w") as raised:
-        backend("xgboost").load(artifact, Settings())
+        imported("xgboost").load(artifact, Settings())
     assert "\n" not in str(raised.value)
 
 
 def test_rows_of_another_width_are_an_error_of_one_line(artifact: Artifact) -> None:
-    predictor = backend("xgboost").load(artifact, Settings())
+    predictor = imported("xgboost").load(artifact, Settings())
     with pytest.raises(BackendError, match=r"^xgboost: Check failed") as raised:
         predictor.predict(np.zeros((1, 7), dtype=np.float32))
     assert "\n" not in str(raised.value)
@@ -121,13 +121,13 @@ def test_as_many_threads_predict_as_were_asked_for(artifact: Artifact, threads: 
     script = f"""
 import os, sys
 import numpy as np
-from servefit.backends.registry import backend
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
 from pathlib import Path
 artifact = Artifact(backend="xgboost", backend_version="1", model_digest="", target=Target.CPU,
                     folder=Path({str(artifact.folder)!r}), facts={dict(artifact.facts)!r})
 before = len(os.listdir("/proc/self/task"))
-predictor = backend("xgboost").load(artifact, Settings(threads={threads}))
+predictor = imported("xgboost").load(artifact, Settings(threads={threads}))
 predictor.predict(np.zeros((4096, 5), dtype=np.float32))
 print(len(os.listdir("/proc/self/task")) - before, "xgboost" in sys.modules)
 """

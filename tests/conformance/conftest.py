@@ -19,7 +19,7 @@ from tests.onnx_models import answers, hashed
 
 from servefit.backends import steps
 from servefit.backends.model import Model
-from servefit.backends.registry import backend
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Target
 from servefit.backends.verification import RowSet, drawn_rows
 
@@ -318,8 +318,8 @@ def compile_again(models: dict[str, Model]) -> Callable[[str, str, Path], Artifa
 
 def compile_here(name: str, model: Model, folder: Path) -> Artifact:
     """Compile in this process: the child process that servefit uses would take most of the time of these tests."""
-    facts = backend(name).compile(model, Target.CPU, folder)
-    version = backend(name).probe().version
+    facts = imported(name).compile(model, Target.CPU, folder)
+    version = imported(name).probe().version
     assert version is not None
     return Artifact(
         backend=name,

@@ -11,7 +11,7 @@ import pytest
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.parity import compare
-from servefit.backends.registry import backend
+from servefit.backends.registry import backend, imported
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.errors import BackendError, BackendUnavailable, CompileFailed
 from servefit.isolation import call_isolated
@@ -53,7 +53,7 @@ class BackendContract:
 
         def load(case: str | None = None, threads: int = 1, **options: Any) -> Predictor:
             settings = Settings(threads=threads, options=tuple(sorted(options.items())))
-            opened.append(backend(self.name).load(artifacts(self.name, case or self.serves[0]), settings))
+            opened.append(imported(self.name).load(artifacts(self.name, case or self.serves[0]), settings))
             return opened[-1]
 
         yield load
@@ -69,7 +69,7 @@ class BackendContract:
     def test_a_model_is_served_as_its_own_library_does_or_refused_with_a_reason(
         self, case: str, models: dict[str, Model], cases: Callable[[str], Any], load: Load
     ) -> None:
-        supported = backend(self.name).supports(models[case])
+        supported = imported(self.name).supports(models[case])
         assert supported.available == (case in self.serves)
         if not supported.available:
             assert supported.reason
@@ -91,7 +91,7 @@ class BackendContract:
         load: Load,
     ) -> None:
         if case not in self.serves:
-            assert not backend(self.name).supports(models[case]).available
+            assert not imported(self.name).supports(models[case]).available
             return
         drawn, expected = references(case)
         agreement = compare(models[case], self.name, expected, load(case).predict(drawn.rows), drawn.kinds)
@@ -123,32 +123,39 @@ class BackendContract:
     def test_two_artifacts_of_one_model_predict_the_same(
         self, compile_again: Callable[[str, str, Path], Artifact], load: Load, rows: np.ndarray, tmp_path: Path
     ) -> None:
-        again = backend(self.name).load(compile_again(self.name, self.serves[0], tmp_path), Settings())
+        again = imported(self.name).load(compile_again(self.name, self.serves[0], tmp_path), Settings())
         np.testing.assert_array_equal(again.predict(rows), load().predict(rows))
 
     def test_closing_twice_does_nothing_more(self, artifacts: Artifacts) -> None:
-        predictor = backend(self.name).load(artifacts(self.name, self.serves[0]), Settings())
+        predictor = imported(self.name).load(artifacts(self.name, self.serves[0]), Settings())
         predictor.close()
         predictor.close()
 
     def test_probing_says_what_is_there_or_what_is_missing(self) -> None:
-        assert backend(self.name).probe().version
-        on_cuda = backend(self.name).probe(Target.CUDA)
+        assert imported(self.name).probe().version
+        on_cuda = imported(self.name).probe(Target.CUDA)
         assert on_cuda.available or on_cuda.reason
 
     @pytest.mark.alone
     def test_every_knob_offers_values_that_load_takes(
         self, models: dict[str, Model], load: Load, rows: np.ndarray
     ) -> None:
-        for knob in backend(self.name).knobs(models[self.serves[0]], vcpus=2):
+        for knob in imported(self.name).knobs(models[self.serves[0]], vcpus=2):
             assert knob.values
             for value in knob.values:
                 chosen: dict[str, Any] = {"threads": 2, knob.name: value}
                 assert len(load(**chosen).predict(rows)) == len(rows)
 
     def test_compiling_takes_some_time_by_its_own_estimate(self, models: dict[str, Model]) -> None:
-        estimates = [backend(self.name).compile_estimate_s(models[case]) for case in self.serves]
+        estimates = [imported(self.name).compile_estimate_s(models[case]) for case in self.serves]
         assert all(0 < estimate < 30 for estimate in estimates)
+
+    def test_what_it_says_of_itself_is_understood_where_it_is_not_imported(self, models: dict[str, Model]) -> None:
+        model, said, own = models[self.serves[0]], backend(self.name), imported(self.name)
+        assert said.supports(model) == own.supports(model)
+        assert said.probe() == own.probe()
+        assert said.knobs(model, 2) == own.knobs(model, 2)
+        assert said.cache_key() == own.cache_key()
 
     def test_an_artifact_works_in_a_fresh_process(
         self, models: dict[str, Model], cases: Callable[[str], Any], artifacts: Artifacts
@@ -249,7 +256,7 @@ class TestWholePath:
 
 
 def assert_no_fallback(name: str, artifact: Artifact) -> None:
-    available = backend(name).probe(Target.CUDA)
+    available = imported(name).probe(Target.CUDA)
     on_cuda = Artifact(
         backend=name,
         backend_version=artifact.backend_version,
@@ -259,9 +266,9 @@ def assert_no_fallback(name: str, artifact: Artifact) -> None:
         facts=artifact.facts,
     )
     if available.available:
-        assert backend(name).load(on_cuda, Settings()).predict(np.zeros((1, 6), dtype=np.float32)).size == 1
+        assert imported(name).load(on_cuda, Settings()).predict(np.zeros((1, 6), dtype=np.float32)).size == 1
     else:
         with pytest.raises(BackendUnavailable) as raised:
-            backend(name).load(on_cuda, Settings())
+            imported(name).load(on_cuda, Settings())
         assert isinstance(raised.value, BackendError)
         assert "cuda" in str(raised.value).lower()

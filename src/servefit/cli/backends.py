@@ -31,12 +31,11 @@ def backends(
 
 
 def _describe(model: Any) -> list[dict[str, Any]]:
-    from servefit.backends.registry import backend, backend_names
+    from servefit.backends.registry import asked, backend_names
     from servefit.backends.types import Target
 
     described = []
-    for name in backend_names():
-        one = backend(name)
+    for name, one in asked(backend_names(), model).items():
         on_cpu, on_cuda = one.probe(Target.CPU), one.probe(Target.CUDA)
         takes = None if model is None else one.supports(model)
         described.append(

@@ -10,7 +10,7 @@ import pytest
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.forest import backend as module
-from servefit.backends.registry import backend
+from servefit.backends.registry import backend, imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendUnavailable
 
@@ -34,7 +34,7 @@ def test_an_artifact_is_one_file_and_what_is_known_about_it(artifact: Artifact) 
 
 
 def test_predictions_stay_what_they_are_after_the_next_call(artifact: Artifact, training_rows: np.ndarray) -> None:
-    predictor = backend("forest").load(artifact, Settings())
+    predictor = imported("forest").load(artifact, Settings())
     first = predictor.predict(training_rows[:100])
     kept = first.copy()
     predictor.predict(training_rows[100:200])
@@ -49,7 +49,7 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def test_predictors_of_one_artifact_do_not_disturb_each_other(artifact: Artifact, training_rows: np.ndarray) -> None:
-    one, other = (backend("forest").load(artifact, Settings(threads=threads)) for threads in (1, 2))
+    one, other = (imported("forest").load(artifact, Settings(threads=threads)) for threads in (1, 2))
     expected = one.predict(training_rows)
     for begin in range(0, 400, 50):
         assert_close(one.predict(training_rows[begin : begin + 50]), expected[begin : begin + 50])
