@@ -14,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.registry import BUILT_IN, ENTRY_POINT_GROUP
+from servefit.backends.installed import Package
+from servefit.backends.registry import BUILT_IN, entry_point
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
 
@@ -78,9 +79,7 @@ def _of_backend(artifact: Artifact) -> Iterator[str]:
     """The distributions that the backend itself loads."""
     name = artifact.backend
     if name not in BUILT_IN:
-        for point in metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
-            if point.dist is not None:
-                yield point.dist.metadata["Name"]
+        yield Package.of(entry_point(name).dist).name
         return
     modules = set(_LOADED[name])
     if name == "sklearn":
