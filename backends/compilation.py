@@ -11,6 +11,7 @@ import logging
 import shutil
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.backends.verification import drawn_rows, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.showing import shown
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,13 +69,22 @@ def compile_model(
     """Compile ``model`` (a Model, or whatever ``Model.load`` takes) with ``backend``, or find it in the cache.
 
     The artifact's predictions have been compared with those of the model's own library, on rows drawn from the model
-    and on the rows of ``payload``. ``timeout_s`` and ``memory_bytes`` bound the compilation and all it starts.
+    and on the rows of ``payload``. ``timeout_s`` bounds compiling and checking together, ``memory_bytes`` the
+    compilation and all it starts.
 
     Raises SpecError (unknown backend or target), BackendUnavailable, CompileFailed (it does not take this model,
     failed, ran out of time or memory), OutputMismatch, StateError, and what ``Model.load`` raises.
     """
     target = Target.named(target)
     model = as_kept(model) if isinstance(model, Model) else Model.load(model)
+    began = perf_counter()
+    with time_limit(lambda: began + timeout_s - perf_counter()):
+        return _compile(model, backend, target, payload, memory_bytes)
+
+
+def _compile(
+    model: Model, backend: str, target: Target, payload: Payload | None, memory_bytes: int | None
+) -> Compilation:
     chosen, version = _usable(model, backend, target)
     key = cache.artifact_key(model, chosen, version, target)
     digest = "" if payload is None else sha256(payload.rows.tobytes()).hexdigest()
@@ -92,7 +103,7 @@ def compile_model(
             backend,
             "compile_artifact",
             *(backend, model, target, folder),
-            timeout_s=timeout_s,
+            timeout_s=inf,
             memory_bytes=memory_bytes,
         )
         seconds = perf_counter() - begin

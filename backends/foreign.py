@@ -62,9 +62,9 @@ class ForeignBackend:
         self._known: dict[_Subject, Answers] = {}
 
     def begin(self, model: Model | None = None, *, timeout_s: float | None = None) -> None:
-        """Have it begin to answer, within ``timeout_s``, unless it was asked already."""
+        """Have it begin to answer, within ``timeout_s`` and no longer than is usual, unless it was asked already."""
         with self._lock:
-            self._begin(model, TIMEOUT_S if timeout_s is None else timeout_s)
+            self._begin(model, TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S))
 
     def has_answered(self, model: Model) -> bool:
         """Whether what it says of ``model`` is known without waiting for it."""
@@ -125,7 +125,7 @@ class ForeignBackend:
         try:
             answers = msgspec.json.decode(self._asked.pop(subject).result(), type=Answers)
         except TimedOut as error:
-            answers = self._refusing(f"it did not say within {error.limit_s:.3g} s what it can do")
+            answers = self._refusing(f"it did not say within {round(error.limit_s, 1):g} s what it can do")
         except WorkerCrashed as error:
             answers = self._refusing(f"asked what it can do, it {error.reason}")
         except OutOfMemory as error:

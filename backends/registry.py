@@ -61,7 +61,7 @@ def asked(
     names: Iterable[str], model: Model | None = None, *, timeout_s: float | None = None
 ) -> dict[str, Capabilities]:
     """The backends called ``names``, which will be asked about ``model``. Those of other packages begin to answer, side
-    by side, and have ``timeout_s``, or as long as is usual, from now. Raises SpecError for an unknown name."""
+    by side, and have ``timeout_s`` from now, and no longer than is usual. Raises SpecError for an unknown name."""
     from servefit.backends.foreign import ForeignBackend
 
     found = {name: backend(name) for name in names}
@@ -69,6 +69,13 @@ def asked(
         if isinstance(one, ForeignBackend):
             one.begin(model, timeout_s=timeout_s)
     return found
+
+
+def has_answered(backend: Capabilities, model: Model) -> bool:
+    """Whether what ``backend`` says of ``model`` is known without waiting for it."""
+    from servefit.backends.foreign import ForeignBackend
+
+    return not isinstance(backend, ForeignBackend) or backend.has_answered(model)
 
 
 def imported(name: str) -> Backend:

@@ -41,12 +41,23 @@ ROWS_WITHOUT_TREES = 32
 """In place of both where there are no trees: every row goes through all of a network, and may take a second there."""
 
 
+_DOING = {
+    "compile_artifact": "compiling",
+    "predict_candidate": "the check of its predictions",
+    "predict_reference": "predicting with the model's own library",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class RowSet:
     """Rows to compare on, (n, features), and where each comes from, (n,) strings."""
 
     rows: np.ndarray
     kinds: np.ndarray
+
+
+class NoReference(CompileFailed):
+    """The model's own library cannot be asked what it predicts, so no backend can be compared with it."""
 
 
 def drawn_rows(model: Model) -> RowSet:
@@ -67,7 +78,8 @@ def payload_rows(model: Model, payload: Payload) -> RowSet:
 def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agreement]:
     """Compare on each of ``sets``: all rows in one call, and the first few one by one. What is predicted one by one is
     held against what the reference says of rows together, or, where that depends on the batch, of rows alone. Raises
-    OutputMismatch where predictions differ, CompileFailed where they cannot be made."""
+    OutputMismatch where predictions differ, CompileFailed where they cannot be made, NoReference where the model's own
+    library makes none."""
     name = artifact.backend
     expected = _reference_predictions(model, name, [each.rows for each in sets])
     got = in_child(name, "predict_candidate", artifact, [each.rows for each in sets])
@@ -97,16 +109,19 @@ def in_child(
         bound = "" if error.limit_bytes is None else f" (it may use {size_text(error.limit_bytes)})"
         raise CompileFailed(backend, f"{error.message}{bound}") from error
     except TimedOut as error:
-        raise CompileFailed(backend, error.message) from error
+        raise CompileFailed(backend, TimedOut(_DOING[step], limit_s=error.limit_s).message) from error
 
 
 def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What the model's own library predicts, from the state folder where it was asked before."""
+    """What the model's own library predicts, from the state folder where it was asked before. Raises NoReference."""
     files = [_reference_file(model, rows) for rows in sets]
     kept = [_read(path) for path in files]
     unknown = [nth for nth, predictions in enumerate(kept) if predictions is None]
     if unknown:
-        predicted = in_child(backend, "predict_reference", model, [sets[nth] for nth in unknown])
+        try:
+            predicted = in_child(backend, "predict_reference", model, [sets[nth] for nth in unknown])
+        except CompileFailed as error:
+            raise NoReference(backend, error.reason, stderr=error.stderr) from error
         for nth, predictions in zip(unknown, predicted, strict=True):
             content = io.BytesIO()
             np.save(content, predictions, allow_pickle=False)

@@ -6,6 +6,7 @@ What makes a run worthless is said in ``validity``, how a threshold is decided i
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from servefit.profiler.summary import summarize
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.profiler.validity import problems
 from servefit.showing import shown
+from servefit.time_limit import time_left_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,8 +81,9 @@ def run_valid(
 ) -> tuple[Run, tuple[Problem, ...]]:
     """Carry out ``traffic``, and once more if the machine got in the way; give the last run and what is wrong with it.
 
-    ``limit_ms`` is the tightest latency limit that the run is to be held against. With ``allow_noise`` there is no
-    second attempt. ``stopping`` may end a closed loop before its time. Raises as ``Driver.run``.
+    ``limit_ms`` is the tightest latency limit that the run is to be held against. There is no second attempt with
+    ``allow_noise``, nor where a time limit leaves less than the first one took. ``stopping`` may end a closed loop
+    before its time. Raises as ``Driver.run``.
     """
     return _repeated_once(
         driver, lambda: driver.run(traffic, stopping=stopping), limit_ms=limit_ms, allow_noise=allow_noise
@@ -97,8 +100,8 @@ def run_until_decided(
 ) -> Decision:
     """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
 
-    Without thresholds it takes its whole duration. It is done once more if the machine got in the way, and INVALID if
-    it does so again; with ``allow_noise`` neither. Raises as ``Driver.run``.
+    Without thresholds it takes its whole duration. It is done once more if the machine got in the way and there is time
+    for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as ``Driver.run``.
     """
     limit_ms = min((one.limit_ms for one in thresholds), default=None)
     tests = _Tests(thresholds, traffic, least_s)
@@ -178,10 +181,13 @@ def nearest_run(runs: Sequence[Run], highest: HighestRate) -> Run:
 def _repeated_once(
     driver: Driver, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
 ) -> tuple[Run, tuple[Problem, ...]]:
-    """The run that ``carry_out`` makes, or a second one if the machine got in the way, and what is wrong with it."""
+    """The run that ``carry_out`` makes, or a second one if the machine got in the way and there is time, and what is
+    wrong with it."""
+    began_s = time.monotonic()
     run = carry_out()
     found = _problems(driver, run, limit_ms)
-    if any(problem.may_pass for problem in found) and not allow_noise:
+    may_pass = any(problem.may_pass for problem in found)
+    if may_pass and not allow_noise and time.monotonic() - began_s <= time_left_s():
         _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
         run = carry_out()
         found = _problems(driver, run, limit_ms)

@@ -26,6 +26,7 @@ from servefit.profiler.driving.entering import entering_command
 from servefit.profiler.driving.output import CapturedOutput
 from servefit.profiler.driving.processes import death_within
 from servefit.profiler.envelope.opening import open_envelope
+from servefit.time_limit import allowed_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -187,13 +188,14 @@ class _Endpoint:
 
     def port_told(self, ready: int, timeout_s: float) -> int:
         """Wait for the line on ``ready`` that says where the endpoint listens."""
-        deadline = time.monotonic() + timeout_s
+        limit_s = allowed_s(timeout_s)
+        deadline = time.monotonic() + limit_s
         line = b""
         poller = poll()
         poller.register(ready)
         while not line.endswith(b"\n"):
             if time.monotonic() > deadline:
-                raise TimedOut("starting the endpoint", limit_s=timeout_s)
+                raise TimedOut("starting the endpoint", limit_s=limit_s)
             if not poller.poll(_LOOK_EVERY_MS):
                 self.check()
                 continue

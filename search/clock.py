@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from servefit.search.request import JobRequest
 
+FINISHING_S = 0.3
+"""From the last measurement to the answer."""
+
+SHARE = 0.25
+"""No compilation, no timing of calls and no test of the search takes a larger part of the job's time, unless it is the
+first of its kind: one that hangs leaves the others their turn."""
+
 CONFIRMATION_TESTS = 3
 """Tests of a limited number that are kept for measuring the finalists again: a third at most, and one at least."""
 
@@ -18,12 +25,13 @@ CONFIRMATION_TESTS = 3
 @dataclass(slots=True, kw_only=True)
 class Clock:
     """``elapsed_before_s`` is what the job took before it was interrupted, ``tests`` how many tests it has begun.
-    ``now`` gives seconds that only ever advance."""
+    ``finishing_s`` are kept for what follows on the last measurement. ``now`` gives seconds that only ever advance."""
 
     limit_s: float
     test_limit: float
     elapsed_before_s: float = 0.0
     tests: int = 0
+    finishing_s: float = 0.0
     now: Callable[[], float] = time.monotonic
     began_s: float = field(init=False)
 
@@ -31,12 +39,21 @@ class Clock:
         self.began_s = self.now()
 
     @classmethod
-    def of(cls, request: JobRequest, *, elapsed_before_s: float = 0.0, tests: int = 0) -> Clock:
+    def of(
+        cls,
+        request: JobRequest,
+        *,
+        elapsed_before_s: float = 0.0,
+        tests: int = 0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> Clock:
         return cls(
             limit_s=inf if request.time_limit_s is None else request.time_limit_s,
             test_limit=inf if request.test_limit is None else request.test_limit,
             elapsed_before_s=elapsed_before_s,
             tests=tests,
+            finishing_s=FINISHING_S,
+            now=now,
         )
 
     def leave_out(self, seconds: float) -> None:
@@ -49,7 +66,12 @@ class Clock:
 
     @property
     def left_s(self) -> float:
-        return self.limit_s - self.elapsed_s
+        """How long the job may still compile and measure."""
+        return self.limit_s - self.finishing_s - self.elapsed_s
+
+    def share_s(self, least_s: float) -> float:
+        """How long one of several things may take: ``least_s`` at least, if there is as much."""
+        return min(self.left_s, max(least_s, SHARE * self.limit_s))
 
     @property
     def tests_left(self) -> float:

@@ -2,26 +2,29 @@
 
 A backend that cannot run here, does not take the model, fails to compile or predicts something else than the reference
 is reported and left out; so is one whose compilation would eat the job's budget, unless it was asked for by name or
-its artifact is in the cache already.
+its artifact is in the cache already. One that does not end is ended, so that the others have their turn.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
 from servefit.backends.types import Target
-from servefit.errors import ServefitError, StateError
+from servefit.errors import ServefitError, StateError, TimedOut
+from servefit.search.clock import SHARE
 from servefit.search.job import JobStopped
-from servefit.search.progress import before_search
+from servefit.search.progress import before_search, counting_down
 from servefit.search.recommendation import CompilationReport, Skipped
+from servefit.search.testing import least_test_s
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
-    from servefit.backends.types import Artifact
+    from servefit.backends.types import Artifact, Capabilities
     from servefit.profiler.types import InstanceProfile
     from servefit.search.clock import Clock
     from servefit.search.progress import Progress
@@ -30,47 +33,73 @@ if TYPE_CHECKING:
     from servefit.search.steps import Step
     from servefit.search.storage.log import JobLog
 
-BUDGET_SHARE = 0.25
-"""A compilation estimated above this part of the job's budget is not begun unasked."""
-
-
 COMPILING_SHARE = 0.4
 """When this part of the job's budget is over, nothing more is compiled unasked: the rest is for measuring."""
+
+LEAST_S = 3.0
+"""A compilation with its check has no less, where there is as much: three processes that import a library each, which
+takes one to two seconds on an idle machine."""
+
+TIMES_ESTIMATE = 3
+"""One that was asked for by name has so many times its estimate, which is meant to tell the order of magnitude."""
 
 WORTH_SAYING_S = 5.0
 
 
-def compile_candidates(
-    log: JobLog, payload: Payload, clock: Clock, progress: Progress
-) -> tuple[list[Artifact], list[Skipped]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """What came of it: ``skipped`` backends were left out, ``remarks`` say which were cut short."""
+
+    artifacts: list[Artifact] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Progress) -> Compiled:
     """Compile the model of ``log``'s job with every backend that takes part, the reference first, each a step of the
-    job; give the artifacts, and the backends that were left out.
+    job.
 
     What a step says was compiled before comes from the cache without a new step, and what failed before is left alone.
     Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
     """
-    artifacts: list[Artifact] = []
-    skipped: list[Skipped] = []
-    header = log.header
+    from servefit.backends.compilation import DEFAULT_TIMEOUT_S
+    from servefit.backends.registry import asked, backend_names
+    from servefit.backends.verification import NoReference
+
+    model, request = log.header.model, log.header.request
     before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
-    for name, target in _candidates(header.model, header.request, header.profiles):
+    # Backends of other packages answer while the first of ours is compiled.
+    offered = asked(request.backends or backend_names(), model, timeout_s=clock.share_s(LEAST_S))
+    rules = _Rules(offered=offered, model=model, request=request, clock=clock)
+    found, nothing_to_compare = Compiled(), ""
+    for name, target in rules.candidates(log.header.profiles, progress):
         if log.stop_requested():
             raise JobStopped
         label = name if target is Target.CPU else f"{name} ({target.value})"
-        known = before.get((name, target))
-        spent_s = clock.elapsed_s if artifacts else 0.0
-        if known is None and (reason := _why_not(name, header.model, target, header.request, spent_s)):
-            skipped.append(Skipped(kind="backend", name=label, reason=reason))
-        elif known is None:
-            progress.stage(f"compiling with {label}{_estimate(header.model, name, target)}", before_search(clock))
-            with log.step("compilation", name, None) as step:
-                report, artifact = _compile(header.model, name, target, payload)
-                log.finish(step, status=report.status, result=report, reason=report.reason)
-            artifacts.extend([] if artifact is None else [artifact])
-        elif known.status == "COMPLETED":
-            _, artifact = _compile(header.model, name, target, payload)
-            artifacts.extend([] if artifact is None else [artifact])
-    return artifacts, skipped
+        if (known := before.get((name, target))) is not None:
+            if known.status == "COMPLETED":
+                _, outcome = _compile(model, name, target, payload, DEFAULT_TIMEOUT_S)
+                found.artifacts.extend([] if isinstance(outcome, ServefitError) else [outcome])
+            continue
+        if reason := nothing_to_compare or rules.why_not(name, target, first=not found.artifacts):
+            found.skipped.append(Skipped(kind="backend", name=label, reason=reason))
+            continue
+        limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)
+        doing = f"compiling with {label}"
+        progress.stage(f"{doing}{_estimate(model, name, target)}", before_search(clock))
+        with log.step("compilation", name, None) as step, counting_down(progress, doing, clock, limit_s):
+            report, outcome = _compile(model, name, target, payload, limit_s)
+            log.finish(step, status=report.status, result=report, reason=report.reason)
+        if isinstance(outcome, NoReference):
+            nothing_to_compare = f"{model.reference} did not say what it predicts, which is what backends are held to"
+        if not isinstance(outcome, ServefitError):
+            found.artifacts.append(outcome)
+        elif _timed_out(outcome):
+            found.remarks.append(
+                f"{label} was not compiled and checked within the {limit_s:.1f} s that it had: {outcome.message}; "
+                "give the job more time"
+            )
+    return found
 
 
 def _estimate(model: Model, name: str, target: Target) -> str:
@@ -85,19 +114,21 @@ def _report(step: Step) -> CompilationReport | None:
     return step.result if isinstance(step.result, CompilationReport) else None
 
 
-def _compile(model: Model, name: str, target: Target, payload: Payload) -> tuple[CompilationReport, Artifact | None]:
-    """Raises StateError."""
+def _compile(
+    model: Model, name: str, target: Target, payload: Payload, limit_s: float
+) -> tuple[CompilationReport, Artifact | ServefitError]:
+    """What came of it, and the artifact, or why there is none. Raises StateError."""
     from servefit.backends.compilation import compile_model
 
     began = time.monotonic()
     try:
-        compilation = compile_model(model, name, payload=payload, target=target)
+        compilation = compile_model(model, name, payload=payload, target=target, timeout_s=limit_s)
     except StateError:
         raise
     except ServefitError as error:
         seconds = time.monotonic() - began
         report = CompilationReport(backend=name, target=target, status="FAILED", seconds=seconds, reason=str(error))
-        return report, None
+        return report, error
     report = CompilationReport(
         backend=name,
         target=target,
@@ -125,40 +156,71 @@ def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[Inst
     )
 
 
-def _candidates(model: Model, request: JobRequest, profiles: Sequence[InstanceProfile]) -> Iterator[tuple[str, Target]]:
-    """The reference first, then what is compiled soonest: where time runs out, most backends have had their turn."""
-    from servefit.backends.registry import backend_names
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """Which of the backends ``offered`` to the job are compiled, in which order, and how long that may take."""
 
-    names = request.backends or backend_names()
-    targets = [Target.CPU, Target.CUDA] if any(profile.gpus for profile in profiles) else [Target.CPU]
-    for name in sorted(names, key=lambda name: (name != model.reference, _expected_s(model, name))):
-        for target in targets:
-            yield name, target
+    offered: Mapping[str, Capabilities]
+    model: Model
+    request: JobRequest
+    clock: Clock
 
+    def candidates(self, profiles: Sequence[InstanceProfile], progress: Progress) -> Iterator[tuple[str, Target]]:
+        """The reference first, then what is compiled soonest of what has said so by then: where time runs out, most
+        backends have had their turn, and one that does not answer is waited for when there is nothing else to do."""
+        from servefit.backends.registry import has_answered
 
-def _expected_s(model: Model, name: str) -> float:
-    """How long compiling is expected to take; for ever, with a backend that does not take the model."""
-    from servefit.backends.registry import backend
+        targets = [Target.CPU, Target.CUDA] if any(profile.gpus for profile in profiles) else [Target.CPU]
+        waiting = list(self.offered)
+        while waiting:
+            ready = [name for name in waiting if has_answered(self.offered[name], self.model)]
+            if not ready:
+                progress.stage(f"waiting for {', '.join(waiting)} to say what it can do", before_search(self.clock))
+            chosen = min(ready or waiting, key=lambda name: (name != self.model.reference, self._expected_s(name)))
+            waiting.remove(chosen)
+            for target in targets:
+                yield chosen, target
 
-    candidate = backend(name)
-    return candidate.compile_estimate_s(model) if candidate.supports(model).available else inf
+    def limit_s(self, name: str, target: Target) -> float:
+        """How long compiling and checking may take. Without the reference there is nothing to measure; of the others
+        each has its share, and what was asked for by name as long as it may need. The time for a test is left."""
+        from servefit.backends.compilation import is_cached
 
+        left_s = self.clock.left_s - least_test_s(self.request)
+        if is_cached(self.model, name, target):
+            return self.clock.left_s
+        if name == self.model.reference:
+            return left_s
+        expected_s = TIMES_ESTIMATE * self._expected_s(name) if name in self.request.backends else 0.0
+        return min(left_s, max(expected_s, self.clock.share_s(LEAST_S)))
 
-def _why_not(name: str, model: Model, target: Target, request: JobRequest, spent_s: float) -> str | None:
-    from servefit.backends.compilation import is_cached
-    from servefit.backends.registry import backend
+    def why_not(self, name: str, target: Target, *, first: bool) -> str | None:
+        """Why a backend is left out, None where it is not; ``first`` says whether there is no artifact yet."""
+        from servefit.backends.compilation import is_cached
 
-    candidate = backend(name)
-    for availability in (candidate.probe(target), candidate.supports(model)):
-        if not availability.available:
-            return "; ".join(part for part in (availability.reason, availability.remedy) if part)
-    estimate_s = candidate.compile_estimate_s(model)
-    limit_s = request.time_limit_s
-    if limit_s is None or name in request.backends or is_cached(model, name, target):
+        one, budget_s, spent_s = self.offered[name], self.request.time_limit_s, self.clock.elapsed_s
+        for availability in (one.probe(target), one.supports(self.model)):
+            if not availability.available:
+                return "; ".join(part for part in (availability.reason, availability.remedy) if part)
+        if budget_s is None or is_cached(self.model, name, target):
+            return None
+        asked_for, limit_s = name in self.request.backends, self.limit_s(name, target)
+        remedy = "give the job more time" if asked_for else f"ask for it with --backend {name}"
+        remedy += ", or compile it once with servefit compile"
+        estimate_s = one.compile_estimate_s(self.model)
+        if not asked_for and estimate_s > SHARE * budget_s:
+            return f"compiling is estimated at {estimate_s:.0f} s, too much of the job's {budget_s:g} s; {remedy}"
+        late = spent_s > COMPILING_SHARE * budget_s or limit_s < LEAST_S
+        if limit_s <= 0 or (late and not asked_for and not first):
+            return f"{spent_s:.0f} s of the job's {budget_s:g} s were over before it could be compiled; {remedy}"
         return None
-    remedy = f"ask for it with --backend {name}, or compile it once with servefit compile"
-    if estimate_s > limit_s * BUDGET_SHARE:
-        return f"compiling is estimated at {estimate_s:.0f} s, too much of the job's {limit_s:g} s; {remedy}"
-    if spent_s > limit_s * COMPILING_SHARE:
-        return f"{spent_s:.0f} s of the job's {limit_s:g} s were over before it could be compiled; {remedy}"
-    return None
+
+    def _expected_s(self, name: str) -> float:
+        """How long compiling is expected to take; for ever, with a backend that does not take the model."""
+        one = self.offered[name]
+        return one.compile_estimate_s(self.model) if one.supports(self.model).available else inf
+
+
+def _timed_out(error: BaseException | None) -> bool:
+    """Whether ``error`` goes back to something that did not end in time."""
+    return error is not None and (isinstance(error, TimedOut) or _timed_out(error.__cause__))

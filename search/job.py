@@ -18,7 +18,7 @@ from servefit.search.pareto import pareto_front
 from servefit.search.ranking import recommend
 from servefit.search.recommendation import CompilationReport, FailedTrial, Trial
 from servefit.search.space import Space, admits
-from servefit.search.steps import INTERRUPTED, TESTS
+from servefit.search.steps import CUT_SHORT, TESTS
 from servefit.showing import MOST_LETTERS, cut
 from servefit.state import state_folder, writing
 
@@ -237,8 +237,8 @@ def trials_of(steps: Iterable[Step], kinds: Iterable[Kind]) -> tuple[Trial, ...]
 
 
 def tests_in(steps: Iterable[Step]) -> int:
-    """How many load tests ``steps`` are. What was interrupted is made again, and does not count."""
-    return sum(one.kind in TESTS and one.reason != INTERRUPTED for one in steps)
+    """How many load tests ``steps`` are. What was cut short is made again, and does not count."""
+    return sum(one.kind in TESTS and one.reason not in CUT_SHORT for one in steps)
 
 
 def measured_s(steps: Iterable[Step]) -> float:
@@ -252,13 +252,14 @@ def measured_s(steps: Iterable[Step]) -> float:
 
 
 def crashed(steps: Iterable[Step], kinds: Iterable[Kind]) -> set[Configuration]:
-    """What could not be measured in a step of these kinds. An interrupted step says nothing about its configuration."""
+    """What could not be measured in a step of these kinds. One that was cut short says nothing about its
+    configuration."""
     kinds = tuple(kinds)
     return {one.configuration for one in steps if one.kind in kinds and one.configuration is not None and _crashed(one)}
 
 
 def _crashed(step: Step) -> bool:
-    return step.status == "FAILED" and step.reason != INTERRUPTED
+    return step.status == "FAILED" and step.reason not in CUT_SHORT
 
 
 def default_name(source: Any) -> str:

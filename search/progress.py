@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
     from servefit.search.clock import Clock
     from servefit.search.recommendation import FailedTrial, Recommendation, Trial
     from servefit.search.request import Goal
+
+LEAST_BETWEEN_S = 2.0
+MOST_COUNTED = 10
+"""What is ended after a time says so every two seconds, or ten times if that is less often."""
 
 
 @shown()
@@ -41,6 +48,28 @@ def before_search(clock: Clock) -> Moment:
     """Where a job stands that does not know yet what it searches: what its time limit leaves it, if anything."""
     left_s = clock.left_s if isfinite(clock.limit_s) and clock.left_s > 0 else None
     return Moment(elapsed_s=clock.elapsed_s, left_s=left_s, at_most=True)
+
+
+@contextmanager
+def counting_down(progress: Progress, doing: str, clock: Clock, limit_s: float) -> Iterator[None]:
+    """While the block lasts, which is ended after ``limit_s``, say now and then how long that is still to come."""
+    over = threading.Event()
+    ends_s = clock.elapsed_s + limit_s
+
+    def count() -> None:
+        while not over.wait(max(LEAST_BETWEEN_S, limit_s / MOST_COUNTED)):
+            left_s = max(0.0, ends_s - clock.elapsed_s)
+            progress.stage(f"{doing}: {left_s:.0f} s more at most", before_search(clock))
+
+    counting = threading.Thread(target=count, name="servefit countdown", daemon=True)
+    if isfinite(limit_s):
+        counting.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if isfinite(limit_s):
+            counting.join()
 
 
 class Progress(Protocol):

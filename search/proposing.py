@@ -22,7 +22,7 @@ from servefit.search.standing import latency_ms
 from servefit.search.study import Outcome, Proposals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from servefit.profiler.types import Configuration
     from servefit.search.outlook import Outlook
@@ -75,6 +75,7 @@ class Proposer:
         self._parzen = Proposals(grid, objectives=2, seed=request.seed)
         self._settled: dict[Configuration, Trial | None] = {}
         self._running: set[Configuration] = set()
+        self._left_out: set[Configuration] = set()
         self._by_parzen = 0
         self._assumed: list[Score] = []
 
@@ -157,6 +158,10 @@ class Proposer:
         self._settle(configuration, None)
         self._parzen.learn(configuration, None)
 
+    def leave_out(self, configurations: Iterable[Configuration]) -> None:
+        """Propose none of ``configurations`` any more. That says nothing about them."""
+        self._left_out.update(configurations)
+
     def _settle(self, configuration: Configuration, trial: Trial | None) -> None:
         self._running.discard(configuration)
         self._settled[configuration] = trial
@@ -179,7 +184,8 @@ class Proposer:
         return Proposal(configuration=self._parzen.next(frozenset(left)), source="parzen")
 
     def _left(self) -> list[Configuration]:
-        return [one for one in self._grid if one not in self._settled and one not in self._running]
+        gone = self._settled.keys() | self._running | self._left_out
+        return [one for one in self._grid if one not in gone]
 
     def _taken(self) -> Collection[Configuration]:
         return self._settled.keys() | self._running

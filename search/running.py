@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ import numpy as np
 from servefit.errors import HostMismatch, SpecError, StorageError
 from servefit.profiler.preparing import check_there
 from servefit.profiler.slot.holding import measuring_slot
-from servefit.search.clock import Clock
+from servefit.search.clock import FINISHING_S, Clock
 from servefit.search.header import JobHeader, PayloadFacts
 from servefit.search.job import (
     PAYLOAD_FILE,
@@ -39,8 +40,11 @@ from servefit.search.progress import before_search
 from servefit.search.recommendation import Skipped, Trial
 from servefit.search.request import check_known
 from servefit.search.storage.jobs import JobStore
+from servefit.search.tasks import FIRST_S
+from servefit.search.testing import least_test_s
 from servefit.search.work import Work
 from servefit.state import write_atomically
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -64,9 +68,11 @@ def run_job(
     progress: Progress,
     storage: str | None = None,
     wait_s: float | None = None,
+    spent_s: float = 0.0,
 ) -> RecommendationJob:
     """Run a new job to its end, and keep it in the database at ``storage``, the one in the state folder if None. Where
     something else measures on this machine it waits, for ``wait_s`` at most (None: until that is done).
+    ``spent_s`` of its time were over before.
 
     Raises SpecError, StorageError, ModelError or StateError before anything is measured, and SlotTaken after
     ``wait_s``; StorageError also where the database goes away meanwhile; JobInterrupted.
@@ -78,8 +84,9 @@ def run_job(
     from servefit.profiler.host import describe_host
 
     check_known(request.environment)
-    clock = Clock.of(request)
-    with JobStore.open(storage) as store, ExitStack() as stack:
+    check_budget(request)
+    clock = Clock.of(request, elapsed_before_s=spent_s)
+    with JobStore.open(storage) as store, time_limit(lambda: clock.left_s), ExitStack() as stack:
         host = describe_host()
         profiles, skipped = measurable_profiles(request, host)
         for name in request.backends:
@@ -130,7 +137,9 @@ def resume_job(
         log = store.job(name)
         spent_s = log.state_now().elapsed_s
         with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
-            return _carry_out(_taken_up(log, store, progress, spent_s=spent_s))
+            work = _taken_up(log, store, progress, spent_s=spent_s)
+            with time_limit(lambda: work.clock.left_s):
+                return _carry_out(work)
 
 
 def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> Work:
@@ -275,6 +284,18 @@ def _payload_rows(path: Path, digest: str) -> np.ndarray:
     if _digest(rows) != digest:
         raise SpecError("payload", str(path), "is not what the job began with")
     return rows
+
+
+def check_budget(request: JobRequest) -> None:
+    """Raise SpecError for a time in which nothing can be measured, wherever that is."""
+    least_s = least_test_s(request) + FINISHING_S
+    if request.budget_s is not None and request.budget_s < least_s:
+        raise SpecError(
+            "budget",
+            f"{request.budget_s:g}s",
+            f"is too little: on a fast and idle machine a single test takes {least_s:.1f} s, by what it consists of",
+            remedy=f"give {ceil(least_s + FIRST_S)}s or more: a model has to be opened, compiled and checked",
+        )
 
 
 def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[InstanceProfile, ...], list[Skipped]]:

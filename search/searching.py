@@ -12,8 +12,9 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite, log
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from servefit.search.bench import OutOfTime
 from servefit.search.explaining import importance, naive_default
 from servefit.search.finalists import MOST_ROUNDS, finalists, still_in
 from servefit.search.outlook import Outlook
@@ -22,11 +23,12 @@ from servefit.search.proposing import Proposer
 from servefit.search.ranking import recommend
 from servefit.search.standing import ratio, standings
 from servefit.search.survey import TIMING_A_SIZE_S, Survey
-from servefit.search.testing import CONFIRMING
+from servefit.search.testing import CONFIRMING, least_test_s
 from servefit.search.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
+    from servefit.search.bench import Bench
     from servefit.search.clock import Clock
     from servefit.search.pace import Kind
     from servefit.search.progress import Progress
@@ -47,34 +49,11 @@ LEAST_TESTS_FOR_ROUNDS = 9
 """A job that may make fewer tests spends them on configurations."""
 
 MOST_CONFIRMATIONS = 2
+NOT_CONFIRMED = "the winner was not confirmed: the tests or the time asked for ran out"
 
 TYPICAL_TEST_S = 2.0
 TYPICAL_ROUND_TEST_S = 1.2
 """What a test takes with its fresh processes, before anything is known of it."""
-
-
-class Bench(Protocol):
-    """Measures. What cannot be measured is None; ``clock.tests`` counts every load test."""
-
-    def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
-        """Time calls of ``subject`` alone, with each number of requests."""
-        ...
-
-    def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
-        """Put each of ``batch`` under load, all at the same time."""
-        ...
-
-    def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
-        """Put a finalist, of which there would be so many ``instances``, under a short load."""
-        ...
-
-    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
-        """Put the winner under load again."""
-        ...
-
-    def at_once(self, vcpus: Sequence[int]) -> bool:
-        """Whether envelopes of these sizes can be measured at the same time."""
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +79,7 @@ class Search:
     untimeable: Iterable[Configuration] = ()
     closing_s: Callable[[Configuration], float] = lambda _: 0.0
     usual_s: Mapping[Kind, float] = field(default_factory=dict)
+    given_up: set[Configuration] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
     survey: Survey = field(init=False)
     outlook: Outlook = field(init=False)
@@ -119,14 +99,26 @@ class Search:
         self.time_left = TimeLeft(self)
 
     def carry_out(self) -> None:
-        """Search to the end. Raises what the bench raises."""
-        self.exhaustive = self._whole_grid_fits()
-        if not self.exhaustive:
-            self._begin("timing", "timing calls")
-            self.survey.carry_out(self._time, self._may_time_more)
-        self._try_configurations()
-        self._measure_in_turns()
-        self._confirm()
+        """Search to the end, or as far as there is time. Raises what else the bench raises."""
+        try:
+            self.exhaustive = self._whole_grid_fits()
+            if not self.exhaustive:
+                self._begin("timing", "timing calls")
+                self.survey.carry_out(self._time, self._may_time_more)
+            self._try_configurations()
+            self._measure_in_turns()
+            self._confirm()
+        except OutOfTime as error:
+            self.remarks.append(f"{error} was cut short: the time asked for ran out")
+            if self.best() not in {None, *self.confirmed}:
+                self.remarks.append(NOT_CONFIRMED)
+
+    def give_up(self, configuration: Configuration) -> None:
+        """Leave out what is of the same backend: it does not answer one request to one worker in time."""
+        alike = [one for one in self.space.grid if _same_backend(one, configuration)]
+        if self.given_up.union(alike) < set(self.space.grid):
+            self.survey.failed.update(one for one in self.survey.subjects if _same_backend(one, configuration))
+            self.given_up.update(alike)
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """What to deploy, by what is known so far. What crashed once may crash again."""
@@ -228,6 +220,7 @@ class Search:
         self.time_left.proposer = proposer
         self._begin("tests", "measuring")
         while (tests := self._tests_to_make()) > 0:
+            proposer.leave_out(self.given_up)
             batch = self._batch(proposer, tests)
             if not batch:
                 return
@@ -241,9 +234,9 @@ class Search:
                 _tell(proposer, one, results[one])
 
     def _tests_to_make(self) -> float:
-        """How many tests may be made next. While nothing was measured there is one in any case."""
+        """How many tests may be made next. While nothing was measured there is one if there is any time for it."""
         if not self.trials:
-            return self.clock.tests_left
+            return self.clock.tests_left if least_test_s(self.request) <= self.clock.left_s else 0
         in_time = self.clock.elapsed_s < self.trying_until_s() and self.test_s <= self.clock.left_s
         return (self.clock.tests_left if self.exhaustive else self.clock.tests_to_search) if in_time else 0
 
@@ -322,7 +315,7 @@ class Search:
         if naive is None or not chosen or any(one.round is None for one in self.trials if one.configuration == naive):
             return naive
         found = ratio(self.trials, naive, chosen[0], self.request.goal, weight=self.request.cost_weight)
-        if found is not None and found.ratio > 1 and self.clock.tests_left > 1:
+        if found is not None and found.ratio > 1 and self._round_fits(1):
             self._keep(naive, self.bench.load_tests([naive])[naive])
         return None if naive in self.failed else naive
 
@@ -348,7 +341,7 @@ class Search:
                 self.remarks.append("the winner was not confirmed: it won by the confirmation of others")
                 return
             if not self._confirmation_fits():
-                self.remarks.append("the winner was not confirmed: the tests or the time asked for ran out")
+                self.remarks.append(NOT_CONFIRMED)
                 return
             self._begin("confirmation", "measuring the winner again")
             result = self.bench.confirm(best.configuration, self._confirming())
@@ -381,6 +374,10 @@ class Search:
         phases = self.request.phases
         expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
         return expected_s + (0.0 if self.request.sla.rate_per_s is None else CONFIRMING.at_rate_s)
+
+
+def _same_backend(one: Configuration, other: Configuration) -> bool:
+    return (one.backend, one.target) == (other.backend, other.target)
 
 
 def _tell(proposer: Proposer, configuration: Configuration, trial: Trial | None) -> None:

@@ -26,6 +26,12 @@ Status: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
 INTERRUPTED = "interrupted"
 """The reason of a step that ran when whoever worked on the job was killed."""
 
+OUT_OF_TIME = "the job's time was over"
+"""The reason of a step that ran when it was."""
+
+CUT_SHORT = (INTERRUPTED, OUT_OF_TIME)
+"""Reasons that say nothing about what was measured."""
+
 Result: TypeAlias = CompilationReport | ServiceTimes | Trial
 
 

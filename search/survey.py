@@ -15,6 +15,7 @@ from math import exp, fsum, log
 from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.types import Target
+from servefit.errors import TimedOut
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def time_service(workers: Workers, sizes: Sequence[int]) -> ServiceTimes:
     """Time calls of ``sizes`` requests, ascending, by all of ``workers`` at once.
 
     Sizes are left out once calls are long and a larger call serves no more requests a second: what follows is in
-    proportion. Raises as ``Workers.time_calls``.
+    proportion. So are those that a time limit cuts off. Raises as ``Workers.time_calls``.
     """
     import numpy as np
 
@@ -50,9 +51,13 @@ def time_service(workers: Workers, sizes: Sequence[int]) -> ServiceTimes:
 
     batches: list[BatchTimes] = []
     for size in sizes:
-        recorded = workers.time_calls(
-            TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=5)
-        )
+        order = TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=5)
+        try:
+            recorded = workers.time_calls(order)
+        except TimedOut:
+            if not batches:
+                raise
+            break
         times_ns = np.concatenate([one.durations_ns() / one.calls_per_duration for one in recorded])
         batches.append(BatchTimes.of(size, times_ns))
         if len(batches) > 1 and batches[-1].mean_ns > _LONG_CALL_NS and not _gains(*batches[-2:]):
@@ -97,12 +102,12 @@ class Survey:
         """Time the subjects, the most promising first, for as long as ``in_time`` says."""
         waiting = self.untimed()
         for simple in [one for one in waiting if one.workers == 1 and one.settings.threads == 1]:
-            if in_time():
+            if simple not in self.failed and in_time():
                 self._time(simple, self.sizes, time)
         rest = [one for one in waiting if one not in self.known and one not in self.failed]
         for one in sorted(rest, key=lambda one: (-self._promise(one), one.workers, one.settings.threads)):
             sizes = self._sizes_worth_it(one)
-            if sizes and in_time():
+            if one not in self.failed and sizes and in_time():
                 self._time(one, sizes, time)
 
     def untimed(self) -> list[Configuration]:

@@ -2,7 +2,7 @@
 
 A closed loop that keeps every worker busy, or the user's own phases, gives the capacity. Where a rate is asked, an open
 loop at that rate, shared out over as many instances as it takes, gives the latency; a closed loop never stands in for
-it.
+it. What may be done or left is left where a time limit leaves no room for it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from servefit.profiler.steps import on_plateau, plateaus_of
 from servefit.profiler.stopping import StoppingConditions
 from servefit.profiler.summary import PERCENTILES, summarize
 from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.search.pace import USUAL_START_S
 from servefit.search.recommendation import Trial
 from servefit.search.score import PLANNED_UTILISATION, instance_counts
 from servefit.search.verdict import judge
+from servefit.time_limit import keeping, time_left_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +41,9 @@ part in so many."""
 
 MOST_CAPACITY_S = 10.0
 """The closed loop takes no longer, however slow a call is."""
+
+BETWEEN_S = 0.15
+"""What a load takes beside itself: warm-up, telemetry, keeping the samples."""
 
 _NEAR = 0.5
 """What is undecided below this part of its limit lacks requests; more instances would have fewer still."""
@@ -61,6 +66,13 @@ ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_most_s=1.0)
 CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_most_s=10.0)
 
 
+def least_test_s(request: JobRequest) -> float:
+    """How long a test of the search takes at least: fresh processes are started, and put under load."""
+    capacity_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
+    at_rate_s = 0.0 if request.sla.rate_per_s is None else BETWEEN_S + SCREENING.at_rate_s
+    return USUAL_START_S + BETWEEN_S + capacity_s + at_rate_s
+
+
 def run_test(
     driver: MeasuredDriver,
     request: JobRequest,
@@ -72,7 +84,8 @@ def run_test(
 ) -> Trial:
     """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
     says where it put it. Raises MeasurementError."""
-    closed, problems = _run_closed(driver, request, durations)
+    with keeping(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
+        closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
     attempts = _at_rate(driver, request, capacity, durations)
     runs = [closed, *(one.decision.run for one in attempts)]
@@ -120,7 +133,9 @@ def _run_closed(driver: MeasuredDriver, request: JobRequest, durations: Duration
     )
     ended = run.samples.ended_ns()
     calls_ns = (ended - run.samples.started_ns())[ended > 0]
-    needed_s = min(LEAST_CALLS * float(calls_ns.mean()) / NS_PER_S, MOST_CAPACITY_S) if len(calls_ns) else 0.0
+    call_s = float(calls_ns.mean()) / NS_PER_S if len(calls_ns) else 0.0
+    # Calls in flight are waited for, and there is one to warm up.
+    needed_s = min(LEAST_CALLS * call_s, MOST_CAPACITY_S, time_left_s() - BETWEEN_S - 2 * call_s)
     if needed_s <= durations.capacity_s:
         return run, problems
     return run_valid(driver, ClosedLoop.constant(users=users, duration_s=needed_s), allow_noise=allow_noise)
@@ -161,6 +176,7 @@ def _at_rate(
     if rate_per_s is None or not capacity.throughput_per_s:
         return ()
     attempts: list[_Attempt] = []
+    least_s = BETWEEN_S + durations.at_rate_s
     for instances in instance_counts(rate_per_s, capacity.throughput_per_s):
         decision = _run_at_rate(driver, request, rate_per_s / instances, durations)
         summary = summarize(decision.run, percentiles=percentiles_of(request))
@@ -168,7 +184,7 @@ def _at_rate(
             request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
         )
         attempts.append(_Attempt(instances=instances, decision=decision, summary=summary, judgement=judgement))
-        if not _more_may_help(judgement, summary, request):
+        if not _more_may_help(judgement, summary, request) or time_left_s() < least_s:
             break
     return attempts
 
@@ -196,6 +212,7 @@ def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) 
 def _run_at_rate(driver: MeasuredDriver, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:
     """An open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration."""
     thresholds = request.sla.thresholds
-    duration_s = durations.at_rate_most_s if thresholds else durations.at_rate_s
+    most_s = min(durations.at_rate_most_s, time_left_s() - BETWEEN_S)
+    duration_s = max(durations.at_rate_s, most_s) if thresholds else durations.at_rate_s
     traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, seed=request.seed)
     return run_until_decided(driver, traffic, thresholds, least_s=durations.at_rate_s, allow_noise=request.allow_noise)

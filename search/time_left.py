@@ -14,12 +14,13 @@ from math import fsum, inf, log
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from servefit.search.clock import FINISHING_S
 from servefit.search.finalists import MOST_ROUNDS
 from servefit.search.pace import Contestant, Future, Pace, expected_gaps
 from servefit.search.ranking import order
 from servefit.search.standing import ratio, standings
 from servefit.search.survey import TIMING_A_SIZE_S
-from servefit.search.testing import CONFIRMING, ROUND, SCREENING
+from servefit.search.testing import BETWEEN_S, CONFIRMING, ROUND, SCREENING
 
 if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 Stage: TypeAlias = Literal["timing", "tests", "rounds", "confirmation", "closing"]
 _STAGES: tuple[Stage, ...] = ("timing", "tests", "rounds", "confirmation", "closing")
 
-FINISHING_S = 0.3
-"""From the last measurement to the answer."""
-
 MOST_REHEARSED = 40
 """Of more tests than that nobody can say whether they will be worth it."""
 
@@ -45,9 +43,6 @@ UNKNOWN_TESTS = 7
 UNKNOWN_GAPS = (0.1, log(3.0))
 """What is expected before calls were timed: so many tests, and a runner-up and a naive default so far behind. As many
 tests are expected of a space that is too large to rehearse."""
-
-BETWEEN_S = 0.15
-"""What a load takes beside itself: warm-up, telemetry, keeping the samples."""
 
 _NEARLY = 0.95
 
@@ -94,7 +89,7 @@ class TimeLeft:
         search, clock = self._search, self._search.clock
         future = Future(
             now_s=clock.elapsed_s,
-            limit_s=clock.limit_s,
+            limit_s=clock.limit_s - clock.finishing_s,
             tests_left=clock.tests_left,
             round_test_s=search.round_test_s,
         )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import TYPE_CHECKING
 
-from servefit.errors import BackendError, MeasurementError, StateError
+from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
 from servefit.profiler.measuring import endpoint_for, workers_for
-from servefit.search import over_http
+from servefit.search import over_http, tasks
+from servefit.search.bench import OutOfTime
 from servefit.search.changing import changes
 from servefit.search.compiling import choices, compile_candidates
 from servefit.search.header import JobState
@@ -22,13 +24,14 @@ from servefit.search.places import ANYWHERE, Place, Places
 from servefit.search.progress import before_search
 from servefit.search.recommendation import FailedTrial, Trial
 from servefit.search.searching import Search
-from servefit.search.sla import Sla
 from servefit.search.space import Batching, Space
-from servefit.search.steps import TESTS
+from servefit.search.steps import OUT_OF_TIME, TESTS
 from servefit.search.survey import time_service
-from servefit.search.testing import ROUND, SCREENING, run_test
+from servefit.search.tasks import FIRST_S, LEAST_TIMING_S, TIMES_USUAL
+from servefit.search.testing import least_test_s, run_test
 from servefit.search.trials import StudyOfTrials
 from servefit.search.warm_start import remember, service_times_of
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -45,9 +48,10 @@ if TYPE_CHECKING:
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.recommendation import Skipped
     from servefit.search.request import JobRequest
-    from servefit.search.steps import Kind, Step
+    from servefit.search.steps import Step
     from servefit.search.storage.jobs import JobStore
     from servefit.search.storage.log import JobLog
+    from servefit.search.tasks import Task
     from servefit.search.testing import Durations
 
 _STDERR_SHOWN = 400
@@ -91,8 +95,10 @@ class Work:
         self.log.set_state(self.state("IN_PROGRESS"))
         if not self.header.profiles:
             return
-        self.artifacts, left_out = compile_candidates(self.log, self.payload, self.clock, self.progress)
-        self.skipped.extend(left_out)
+        compiled = compile_candidates(self.log, self.payload, self.clock, self.progress)
+        self.artifacts = compiled.artifacts
+        self.skipped.extend(compiled.skipped)
+        self.remarks.extend(compiled.remarks)
         space = Space.of(
             self.header.profiles,
             choices(self.header.model, self.artifacts, self.header.profiles),
@@ -101,13 +107,31 @@ class Work:
             Batching.of(self.request, batch_dependent=self.header.model.batch_dependent),
         )
         if not space.grid:
+            if self.clock.left_s < least_test_s(self.request):
+                self._say_that_it_was_too_little_time()
             return
         self.study = StudyOfTrials(self.log, space.grid, seed=self.request.seed)
         self.search = self._begin_search(space.only(self.study.holds))
         self.log.set_state(self.state("IN_PROGRESS"))
+        ready_s = self.clock.elapsed_s
         self.search.carry_out()
+        if not self.search.trials and self.clock.left_s < self.search.test_s:
+            self._say_that_it_was_too_little_time(ready_s)
         if self.request.over_http:
             self._measure_over_http(self.search)
+
+    def _say_that_it_was_too_little_time(self, ready_s: float | None = None) -> None:
+        """Nothing was measured; the first test could begin after ``ready_s``, if ever."""
+        over, enough_s = f"{self.clock.elapsed_s:.1f} s were over before a backend was", self.clock.elapsed_s + FIRST_S
+        if ready_s is not None:
+            over, enough_s = (
+                f"{ready_s:.1f} s were over when all were",
+                ready_s + TIMES_USUAL * least_test_s(self.request),
+            )
+        self.remarks.append(
+            f"nothing was measured in the {self.clock.limit_s:g} s asked for: {over} compiled and checked; "
+            f"give the job {ceil(enough_s)} s or more"
+        )
 
     def _begin_search(self, space: Space) -> Search:
         """A search that begins with what earlier runs of this job know, and with what earlier jobs knew of the same
@@ -173,10 +197,12 @@ class Work:
         memory_bytes = max(one.memory_bytes for one in self.header.profiles if one.vcpus >= subject.vcpus)
         with self.log.step("service_time", subject.backend, subject) as step:
             try:
-                with self._workers(subject, memory_bytes) as workers:
+                with self._at_most(self.clock.share_s(LEAST_TIMING_S)), self._workers(subject, memory_bytes) as workers:
                     found = time_service(workers, sizes)
             except (MeasurementError, BackendError) as error:
+                self._check_time(step, error, "the timing of calls")
                 self.log.finish(step, status="FAILED", reason=_reason(error))
+                self._give_up_if_it_hangs(replace(subject, max_batch=1), error)
                 return None
             self.log.finish(step, status="COMPLETED", result=found)
         return found
@@ -192,9 +218,10 @@ class Work:
                 raise RuntimeError(f"{len(batch)} tests have no CPUs of their own")
             places.update(zip(batch, side_by_side, strict=True))
         results: dict[Configuration, Trial | None] = {}
+        task = tasks.screening(self.request, limit_s=self._limit_of_a_test_s())
 
         def measure(configuration: Configuration) -> Trial | None:
-            results[configuration] = self._test(configuration, "load_test", SCREENING, place=places[configuration])
+            results[configuration] = self._test(configuration, task, places[configuration])
             return results[configuration]
 
         self.study.carry_out(batch, measure)
@@ -202,12 +229,12 @@ class Work:
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
         self._check_stopped()
-        asked = _in_turns(self.request, instances)
-        return self._test(configuration, "confirmation", ROUND, request=asked, nth_round=nth_round)
+        return self._test(configuration, tasks.turn(self.request, nth_round, instances))
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
         self._check_stopped()
-        return self._test(configuration, "confirmation", durations)
+        kept_s = 0.0 if self.search is None else self.search.closing_least_s(configuration)
+        return self._test(configuration, tasks.confirmation(self.request, durations, kept_s=kept_s))
 
     def at_once(self, vcpus: Sequence[int]) -> bool:
         return self.places.at_once(vcpus)
@@ -234,64 +261,83 @@ class Work:
             memory_bytes=search.space.memory_bytes(configuration),
             rows_per_request=self.request.rows_per_request,
         )
-        result = self._carry_out("endpoint", configuration, endpoint, self.request, over_http.DURATIONS)
+        try:
+            result = self._carry_out(configuration, endpoint, tasks.over_http(self.request))
+        except OutOfTime as error:
+            self.remarks.append(f"{error} was cut short: the time asked for ran out")
+            return
         if isinstance(result, FailedTrial):
             self.remarks.append(f"the winner could not be measured over HTTP: {result.reason}")
 
-    def _test(
-        self,
-        configuration: Configuration,
-        kind: Kind,
-        durations: Durations,
-        *,
-        request: JobRequest | None = None,
-        place: Place = ANYWHERE,
-        nth_round: int | None = None,
-    ) -> Trial | None:
-        """One load test, as a step; None if it could not be made. ``request`` is the job's own unless one is given."""
+    def _test(self, configuration: Configuration, task: Task, place: Place = ANYWHERE) -> Trial | None:
+        """One load test, as a step; None if it could not be made. Raises OutOfTime."""
         with self._lock:
             self.clock.tests += 1
             at = self.moment()
         workers = self._workers(configuration, self._memory_bytes(configuration), place)
-        result = self._carry_out(
-            kind, configuration, workers, request or self.request, durations, nth_round=nth_round, begins=at
-        )
+        result = self._carry_out(configuration, workers, task, begins=at)
         return result if isinstance(result, Trial) else None
 
     def _carry_out(
         self,
-        kind: Kind,
         configuration: Configuration,
         starting: AbstractContextManager[MeasuredDriver],
-        request: JobRequest,
-        durations: Durations,
+        task: Task,
         *,
-        nth_round: int | None = None,
         begins: Moment | None = None,
     ) -> Trial | FailedTrial:
-        """Put what is ``starting`` under load, as a step, which is told of as it ``begins``, and when it ends."""
-        host = self.header.host
-        with self.log.step(kind, configuration.backend, configuration) as step:
+        """Put what is ``starting`` under load, as a step, which is told of as it ``begins``, and when it ends. Raises
+        OutOfTime."""
+        host, most_s = self.header.host, min(task.limit_s, self.clock.left_s - task.kept_s)
+        with self.log.step(task.kind, configuration.backend, configuration) as step:
             if begins is not None:
                 self.progress.testing(configuration, replace(begins, step=step.number))
             try:
-                with starting as driver:
+                with self._at_most(most_s), starting as driver:
                     trial = run_test(
                         driver,
-                        request,
+                        task.request,
                         host,
-                        durations,
-                        nth_round=nth_round,
+                        task.durations,
+                        nth_round=task.nth_round,
                         keep=lambda measurement: self._keep(measurement, step),
                     )
             except (MeasurementError, BackendError) as error:
+                self._check_time(step, error, task.called, kept_s=task.kept_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
+                self._give_up_if_it_hangs(configuration, error)
                 result: Trial | FailedTrial = FailedTrial(configuration=configuration, reason=str(error))
             else:
                 self.log.finish(step, status="COMPLETED", result=trial)
                 result = trial
         self.progress.tested(result, replace(self.moment(result), step=step.number))
         return result
+
+    def _at_most(self, seconds: float) -> AbstractContextManager[None]:
+        """Within the block nothing takes longer."""
+        ends_s = self.clock.elapsed_s + seconds
+        return time_limit(lambda: ends_s - self.clock.elapsed_s)
+
+    def _limit_of_a_test_s(self) -> float:
+        """How long a test of the search may take: the first as long as there is, without it there is no answer."""
+        if self.search is None or not self.search.trials:
+            return self.clock.left_s
+        return self.clock.share_s(TIMES_USUAL * self.search.test_s)
+
+    def _check_time(
+        self, step: Step, error: MeasurementError | BackendError, called: str, *, kept_s: float = 0.0
+    ) -> None:
+        """Raise OutOfTime where ``step`` did not end because the job's time is over, of which ``kept_s`` are kept."""
+        if isinstance(error, TimedOut) and self.clock.left_s <= kept_s:
+            self.log.finish(step, status="FAILED", reason=OUT_OF_TIME)
+            raise OutOfTime(called) from error
+
+    def _give_up_if_it_hangs(self, configuration: Configuration, error: MeasurementError | BackendError) -> None:
+        """Others of the same backend would not answer either where one worker does not answer one request."""
+        simple = (configuration.workers, configuration.settings.threads, configuration.max_batch) == (1, 1, 1)
+        if simple and isinstance(error, TimedOut) and self.search is not None:
+            self.search.give_up(configuration)
+            self.remarks.append(f"{configuration.backend} was given up: {error}")
 
     def _workers(
         self,
@@ -334,13 +380,6 @@ class Work:
     def _artifact(self, configuration: Configuration) -> Artifact:
         wanted = configuration.backend, configuration.target
         return next(one for one in self.artifacts if (one.backend, one.target) == wanted)
-
-
-def _in_turns(request: JobRequest, instances: int) -> JobRequest:
-    """What is asked of finalists in turns: how much they answer, and, where latency counts, how fast at their share of
-    the rate."""
-    rate_per_s = request.sla.rate_per_s if request.goal in ("latency", "balanced") else None
-    return replace(request, sla=Sla(rate_per_s=None if rate_per_s is None else rate_per_s / instances))
 
 
 def _reason(error: MeasurementError | BackendError) -> str:

@@ -85,3 +85,7 @@ def note_processes_and_compute_for_ever(note: Path) -> None:
 
 def leave_a_process_in_a_session_of_its_own() -> int:
     return subprocess.Popen(["sleep", "1000"], start_new_session=True).pid
+
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)

@@ -214,7 +214,9 @@ def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
     except OutOfMemory as error:
         raise CorruptModel(path, f"{library} needs more than {memory_bytes // _GIB} GiB to open it") from error
     except TimedOut as error:
-        raise CorruptModel(path, f"{library} did not open it within {error.limit_s:g} s") from error
+        remedy = None if error.limit_s >= INSPECTION_TIMEOUT_S else "give it more time"
+        reason = f"{library} did not open it within {round(error.limit_s, 1):g} s"
+        raise CorruptModel(path, reason, remedy=remedy) from error
     return inspection
 
 

@@ -25,6 +25,7 @@ from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedO
 from servefit.isolation import death, end_process_group
 from servefit.profiler.driving.output import CapturedOutput
 from servefit.quantities import size_text
+from servefit.time_limit import allowed_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,11 +126,13 @@ class WorkerProcesses:
     def answers(
         self, kind: type[_Answer], what: str, timeout_s: float, look: Callable[[], None] | None = None
     ) -> list[_Answer]:
-        """One answer from every worker, in their order. The first error, death or the timeout ends the wait.
+        """One answer from every worker, in their order. The first error, death or the timeout ends the wait, or a time
+        limit around it.
 
         ``look`` is called every now and then while it lasts.
         """
-        deadline = time.monotonic() + timeout_s
+        limit_s = allowed_s(timeout_s)
+        deadline = time.monotonic() + limit_s
         waiting = {worker.connection: number for number, worker in enumerate(self._workers)}
         answers: dict[int, _Answer] = {}
         while waiting:
@@ -153,7 +156,7 @@ class WorkerProcesses:
             if waiting and look is not None:
                 look()
             if waiting and time.monotonic() > deadline:
-                raise TimedOut(what, limit_s=timeout_s)
+                raise TimedOut(what, limit_s=limit_s)
         return [answers[number] for number in range(len(self._workers))]
 
     def _raise_death(self, worker: _Worker) -> NoReturn:

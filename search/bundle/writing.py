@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SERVES = (
     "__init__.py", "py.typed", "errors.py", "isolated.py", "isolation.py", "processes.py", "quantities.py",
-    "showing.py", "state.py", "backends", "serving",
+    "showing.py", "state.py", "time_limit.py", "backends", "serving",
 )  # fmt: skip
 """The parts of servefit that an endpoint is made of. The layers above, which compile, measure and search, stay here."""
 

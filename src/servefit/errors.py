@@ -247,7 +247,7 @@ class TimedOut(MeasurementError):
     """A child process was stopped after ``limit_s`` seconds."""
 
     def __init__(self, what: str, *, limit_s: float) -> None:
-        super().__init__(f"{what} did not finish within {limit_s:g} s")
+        super().__init__(f"{what} did not finish within {round(limit_s, 1):g} s")
         self.what = what
         self.limit_s = limit_s
 

@@ -25,6 +25,7 @@ from typing import Any
 from servefit.errors import MeasurementError, OutOfMemory, TimedOut, WorkerCrashed
 from servefit.processes import bearing, end_processes, is_abandoned, own_mark
 from servefit.state import left_behind, temporary_folder, writing
+from servefit.time_limit import allowed_s
 
 STDERR_TAIL_CHARACTERS = 4000
 
@@ -79,10 +80,11 @@ def call_isolated(
                 },
                 start_new_session=True,
             )
+            limit_s = allowed_s(timeout_s)
             try:
-                status = child.wait(timeout_s)
+                status = child.wait(limit_s)
             except subprocess.TimeoutExpired as error:
-                raise TimedOut(function.rpartition(":")[2], limit_s=timeout_s) from error
+                raise TimedOut(function.rpartition(":")[2], limit_s=limit_s) from error
             finally:
                 end_process_group(child)
         printed = tail(output)

@@ -309,10 +309,10 @@ def test_a_job_whose_end_cannot_be_kept_hands_its_answer_over_all_the_same(
 
 
 def test_when_much_of_the_time_is_over_only_the_first_backend_is_compiled(model: Path) -> None:
-    slow = Listener("compiling with xgboost", lambda: time.sleep(3))
-    job = servefit.right_size(model, progress=slow, **{**QUICK, "backends": None, "job_duration_in_seconds": 5})
+    slow = Listener("compiling with xgboost", lambda: time.sleep(6))
+    job = servefit.right_size(model, progress=slow, **{**QUICK, "backends": None, "job_duration_in_seconds": 12})
     assert [one.backend for one in job.compilation] == ["xgboost"]
-    assert any(one.name == "onnxruntime" and "of the job's 5 s were over" in one.reason for one in job.skipped)
+    assert any(one.name == "onnxruntime" and "of the job's 12 s were over" in one.reason for one in job.skipped)
 
 
 def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) -> None:

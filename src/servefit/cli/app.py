@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from servefit.cli.status import INTERRUPTED
 
 
 def main() -> None:
-    """Run the command line. The subcommands are imported here, where Ctrl-C meanwhile is caught."""
+    """Run the command line. The subcommands are imported here, where Ctrl-C meanwhile is caught. They find in their
+    context when this began."""
+    began_s = time.monotonic()
     if "_SERVEFIT_COMPLETE" in os.environ:
         # With rich typer folds long lines of help, and a shell would take the second half for a completion of its own.
         sys.modules["rich"] = None  # type: ignore[assignment]
@@ -18,6 +21,6 @@ def main() -> None:
         from servefit.cli.zsh_script import mend_zsh_script
 
         mend_zsh_script()
-        app(prog_name="servefit")
+        app(prog_name="servefit", obj=began_s)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -35,13 +35,21 @@ def run_and_print(
     wait_s: float | None,
     form: Format,
     quiet: bool,
+    spent_s: float = 0.0,
 ) -> None:
-    """Run the job, print what it found, and leave with its exit status."""
+    """Run the job, print what it found, and leave with its exit status. ``spent_s`` of its time were over before."""
     from servefit.search.running import run_job
 
     print_and_leave(
         lambda progress: run_job(
-            model, payload, request, trust_pickle=trust_pickle, progress=progress, storage=storage, wait_s=wait_s
+            model,
+            payload,
+            request,
+            trust_pickle=trust_pickle,
+            progress=progress,
+            storage=storage,
+            wait_s=wait_s,
+            spent_s=spent_s,
         ),
         form=form,
         quiet=quiet,

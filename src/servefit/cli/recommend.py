@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -168,5 +169,14 @@ def recommend(
     if save_config is not None:
         write_config(request, model, payload, save_config, wait_s=wait_s)
     run_and_print(
-        model, payload, request, trust_pickle=trust_pickle, storage=storage, wait_s=wait_s, form=form, quiet=quiet
+        model,
+        payload,
+        request,
+        trust_pickle=trust_pickle,
+        storage=storage,
+        wait_s=wait_s,
+        form=form,
+        quiet=quiet,
+        # The budget is for the whole command.
+        spent_s=time.monotonic() - context.obj,
     )

@@ -21,8 +21,7 @@ from servefit.search.searching import Search
 from servefit.search.sla import Sla
 from servefit.search.space import Space
 from servefit.search.survey import TIMING_A_SIZE_S
-from servefit.search.testing import ROUND, SCREENING
-from servefit.search.time_left import BETWEEN_S
+from servefit.search.testing import BETWEEN_S, ROUND, SCREENING
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial

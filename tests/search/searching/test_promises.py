@@ -8,8 +8,9 @@ import pytest
 
 from servefit.profiler.traffic import ClosedLoop
 from servefit.search import time_left
+from servefit.search.clock import FINISHING_S
 from servefit.search.request import JobRequest
-from servefit.search.time_left import FINISHING_S, TimeLeft
+from servefit.search.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from tests.search.searching.conftest import MakeSearch, MakeTable

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servefit.profiler.traffic import ClosedLoop
+from servefit.search.bench import OutOfTime
 from servefit.search.request import JobRequest
 
 if TYPE_CHECKING:
@@ -178,3 +179,61 @@ def test_a_confirmation_in_phases_that_would_outlast_the_time_is_not_begun(
     found.carry_out()
     assert bench.of_kind("confirmation") == []
     assert found.remarks[-1] == NOT_CONFIRMED
+
+
+def test_a_backend_that_hangs_is_given_up_and_none_of_its_configurations_is_tried(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    bench: Table = table(request_of(budget_s=60.0), failing=lambda one: one.backend == "quick")
+    found = search(bench)
+
+    def give_up() -> None:
+        if bench.timed and bench.timed[-1].backend == "quick":
+            found.give_up(bench.timed[-1])
+
+    bench.before = give_up
+    found.carry_out()
+    assert [one.backend for one in bench.timed].count("quick") == 1
+    assert "quick" not in {one.backend for _, one in bench.measured}
+    assert found.recommendations()
+
+
+def test_a_backend_that_hangs_is_not_given_up_where_there_is_no_other(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(max_tests=6))
+    found = search(bench)
+    for backend in ("reference", "batching", "quick"):
+        found.give_up(next(one for one in bench.space.grid if one.backend == backend))
+    found.carry_out()
+    assert {one.backend for _, one in bench.measured} == {"quick"}
+
+
+def test_what_is_cut_short_by_the_time_ends_the_search_with_what_it_knows(table: MakeTable, search: MakeSearch) -> None:
+    bench: Table = table(request_of(budget_s=42.0))
+
+    def run_out() -> None:
+        if len(bench.of_kind("round")) == 2:
+            raise OutOfTime("the comparison of the best in turns")
+
+    bench.before = run_out
+    found = search(bench)
+    found.carry_out()
+    assert found.recommendations()
+    assert found.failed == set()
+    assert found.remarks == [
+        "the comparison of the best in turns was cut short: the time asked for ran out",
+        NOT_CONFIRMED,
+    ]
+
+
+def test_nothing_is_begun_that_cannot_be_ended_in_the_time(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(budget_s=0.5))
+    found = search(bench)
+    found.carry_out()
+    assert bench.measured == []
+    assert found.recommendations() == ()
+
+
+def test_tests_that_all_fail_go_on_no_longer_than_there_is_time(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(budget_s=20.0), failing=lambda _: True)
+    search(bench).carry_out()
+    assert bench.now_s <= 20.0 + 2.0

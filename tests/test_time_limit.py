@@ -1,0 +1,75 @@
+"""Limits around blocks, and how they hold for what is waited for inside."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextvars import copy_context
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from servefit.errors import TimedOut
+from servefit.isolation import call_isolated
+from servefit.time_limit import allowed_s, keeping, time_left_s, time_limit
+
+
+def test_without_a_limit_a_timeout_is_what_it_is() -> None:
+    assert time_left_s() == inf
+    assert allowed_s(60) == 60
+
+
+def test_of_limits_within_each_other_all_hold() -> None:
+    with time_limit(lambda: 10):
+        with time_limit(lambda: 20):
+            assert allowed_s(60) == 10
+        with time_limit(lambda: 5):
+            assert allowed_s(60) == 5
+            assert allowed_s(3) == 3
+        assert allowed_s(60) == 10
+    assert allowed_s(60) == 60
+
+
+def test_what_is_kept_for_later_is_not_there() -> None:
+    with time_limit(lambda: 10), keeping(4):
+        assert time_left_s() == 6
+    with time_limit(lambda: 2), keeping(4):
+        assert time_left_s() == -2
+        assert allowed_s(60) == 0
+    with keeping(4):
+        assert time_left_s() == inf
+
+
+def test_a_limit_is_asked_when_it_counts() -> None:
+    left = iter([3.0, 2.0])
+    with time_limit(lambda: next(left)):
+        assert (time_left_s(), time_left_s()) == (3, 2)
+
+
+def test_a_limit_ends_with_its_block_whatever_happens_there() -> None:
+    with pytest.raises(ZeroDivisionError), time_limit(lambda: 1):
+        raise ZeroDivisionError
+    assert time_left_s() == inf
+
+
+def test_a_thread_has_the_limit_in_a_copy_of_the_context() -> None:
+    seen: list[float] = []
+
+    def look() -> None:
+        seen.append(time_left_s())
+
+    with time_limit(lambda: 7):
+        for one in (threading.Thread(target=look), threading.Thread(target=copy_context().run, args=(look,))):
+            one.start()
+            one.join()
+    assert seen == [inf, 7]
+
+
+def test_a_call_in_a_child_process_ends_with_the_limit_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    begin = time.monotonic()
+    with time_limit(lambda: begin + 0.5 - time.monotonic()), pytest.raises(TimedOut) as caught:
+        call_isolated("isolated_calls:sleep", 60, timeout_s=60)
+    assert time.monotonic() - begin < 5
+    assert caught.value.limit_s <= 0.5
