@@ -40,8 +40,9 @@ LEAST_S = 3.0
 """A compilation with its check has no less, where there is as much: three processes that import a library each, which
 takes one to two seconds on an idle machine."""
 
-TIMES_ESTIMATE = 3
-"""One that was asked for by name has so many times its estimate, which is meant to tell the order of magnitude."""
+TIMES_ESTIMATE = 10
+"""It has so many times its own estimate, which is meant to tell the order of magnitude: within its share of the job's
+time, or more than that where it was asked for by name."""
 
 WORTH_SAYING_S = 5.0
 
@@ -70,8 +71,8 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
     # Backends of other packages answer while the first of ours is compiled.
     offered = asked(request.backends or backend_names(), model, timeout_s=clock.share_s(LEAST_S))
-    rules = _Rules(offered=offered, model=model, request=request, clock=clock)
     found, nothing_to_compare = Compiled(), ""
+    rules = _Rules(offered=offered, model=model, request=request, clock=clock, found=found)
     for name, target in rules.candidates(log.header.profiles, progress):
         if log.stop_requested():
             raise JobStopped
@@ -81,7 +82,7 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
                 _, outcome = _compile(model, name, target, payload, DEFAULT_TIMEOUT_S)
                 found.artifacts.extend([] if isinstance(outcome, ServefitError) else [outcome])
             continue
-        if reason := nothing_to_compare or rules.why_not(name, target, first=not found.artifacts):
+        if reason := nothing_to_compare or rules.why_not(name, target):
             found.skipped.append(Skipped(kind="backend", name=label, reason=reason))
             continue
         limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)
@@ -158,62 +159,94 @@ def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[Inst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rules:
-    """Which of the backends ``offered`` to the job are compiled, in which order, and how long that may take."""
+    """Which of the backends ``offered`` to the job are compiled, in which order, and how long that may take; ``found``
+    is what came of it so far."""
 
     offered: Mapping[str, Capabilities]
     model: Model
     request: JobRequest
     clock: Clock
+    found: Compiled
 
     def candidates(self, profiles: Sequence[InstanceProfile], progress: Progress) -> Iterator[tuple[str, Target]]:
-        """The reference first, then what is compiled soonest of what has said so by then: where time runs out, most
-        backends have had their turn, and one that does not answer is waited for when there is nothing else to do."""
-        from servefit.backends.registry import has_answered
-
+        """The reference first, then what is known to compile, or is ours, and of that what is compiled soonest: where
+        time runs out, most backends have had their turn. One that does not say what it can do is waited for when there
+        is nothing else to do."""
         targets = [Target.CPU, Target.CUDA] if any(profile.gpus for profile in profiles) else [Target.CPU]
         waiting = list(self.offered)
         while waiting:
-            ready = [name for name in waiting if has_answered(self.offered[name], self.model)]
-            if not ready:
-                progress.stage(f"waiting for {', '.join(waiting)} to say what it can do", before_search(self.clock))
-            chosen = min(ready or waiting, key=lambda name: (name != self.model.reference, self._expected_s(name)))
+            if ready := list(filter(self._has_answered, waiting)):
+                chosen = min(ready, key=self._order)
+            else:
+                chosen = waiting[0]
+                if not self._is_late(chosen):
+                    progress.stage(f"waiting for {chosen} to say what it can do", before_search(self.clock))
             waiting.remove(chosen)
             for target in targets:
                 yield chosen, target
+
+    def why_not(self, name: str, target: Target) -> str | None:
+        """Why a backend is left out, None where it is not."""
+        from servefit.backends.compilation import is_cached
+
+        one, budget_s = self.offered[name], self.request.time_limit_s
+        if self._is_late(name) and not self._has_answered(name):
+            return self._too_late(name)
+        for availability in (one.probe(target), one.supports(self.model)):
+            if not availability.available:
+                return "; ".join(part for part in (availability.reason, availability.remedy) if part)
+        if budget_s is None or is_cached(self.model, name, target):
+            return None
+        estimate_s = one.compile_estimate_s(self.model)
+        if not self._is_asked_for(name) and estimate_s > SHARE * budget_s:
+            too_much = f"compiling is estimated at {estimate_s:.0f} s, too much of the job's {budget_s:g} s"
+            return f"{too_much}; {self._remedy(name)}"
+        return self._too_late(name) if self._is_late(name) or self.limit_s(name, target) <= 0 else None
 
     def limit_s(self, name: str, target: Target) -> float:
         """How long compiling and checking may take. Without the reference there is nothing to measure; of the others
         each has its share, and what was asked for by name as long as it may need. The time for a test is left."""
         from servefit.backends.compilation import is_cached
 
-        left_s = self.clock.left_s - least_test_s(self.request)
         if is_cached(self.model, name, target):
             return self.clock.left_s
+        left_s = self.clock.left_s - least_test_s(self.request)
         if name == self.model.reference:
             return left_s
-        expected_s = TIMES_ESTIMATE * self._expected_s(name) if name in self.request.backends else 0.0
-        return min(left_s, max(expected_s, self.clock.share_s(LEAST_S)))
+        ample_s, share_s = max(LEAST_S, TIMES_ESTIMATE * self._expected_s(name)), self.clock.share_s(LEAST_S)
+        return min(left_s, max(ample_s, share_s) if self._is_asked_for(name) else min(ample_s, share_s))
 
-    def why_not(self, name: str, target: Target, *, first: bool) -> str | None:
-        """Why a backend is left out, None where it is not; ``first`` says whether there is no artifact yet."""
+    def _is_late(self, name: str) -> bool:
+        """Whether it is too late to compile what nobody asked for, and nobody has to."""
+        if self.request.time_limit_s is None or self._is_asked_for(name) or not self.found.artifacts:
+            return False
+        least_s = LEAST_S + least_test_s(self.request)
+        return self.clock.elapsed_s > COMPILING_SHARE * self.request.time_limit_s or self.clock.left_s < least_s
+
+    def _too_late(self, name: str) -> str:
+        spent_s, budget_s = self.clock.elapsed_s, self.request.time_limit_s
+        return (
+            f"{spent_s:.0f} s of the job's {budget_s:g} s were over before it could be compiled; {self._remedy(name)}"
+        )
+
+    def _remedy(self, name: str) -> str:
+        more = "give the job more time" if self._is_asked_for(name) else f"ask for it with --backend {name}"
+        return f"{more}, or compile it once with servefit compile"
+
+    def _is_asked_for(self, name: str) -> bool:
+        return name in self.request.backends
+
+    def _has_answered(self, name: str) -> bool:
+        from servefit.backends.registry import has_answered
+
+        return has_answered(self.offered[name], self.model)
+
+    def _order(self, name: str) -> tuple[bool, bool, float]:
         from servefit.backends.compilation import is_cached
+        from servefit.backends.registry import BUILT_IN
 
-        one, budget_s, spent_s = self.offered[name], self.request.time_limit_s, self.clock.elapsed_s
-        for availability in (one.probe(target), one.supports(self.model)):
-            if not availability.available:
-                return "; ".join(part for part in (availability.reason, availability.remedy) if part)
-        if budget_s is None or is_cached(self.model, name, target):
-            return None
-        asked_for, limit_s = name in self.request.backends, self.limit_s(name, target)
-        remedy = "give the job more time" if asked_for else f"ask for it with --backend {name}"
-        remedy += ", or compile it once with servefit compile"
-        estimate_s = one.compile_estimate_s(self.model)
-        if not asked_for and estimate_s > SHARE * budget_s:
-            return f"compiling is estimated at {estimate_s:.0f} s, too much of the job's {budget_s:g} s; {remedy}"
-        late = spent_s > COMPILING_SHARE * budget_s or limit_s < LEAST_S
-        if limit_s <= 0 or (late and not asked_for and not first):
-            return f"{spent_s:.0f} s of the job's {budget_s:g} s were over before it could be compiled; {remedy}"
-        return None
+        certain = name in BUILT_IN or is_cached(self.model, name)
+        return name != self.model.reference, not certain, self._expected_s(name)
 
     def _expected_s(self, name: str) -> float:
         """How long compiling is expected to take; for ever, with a backend that does not take the model."""
