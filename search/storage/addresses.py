@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 from servefit.errors import SpecError, StorageError
+from servefit.search.storage.locks import LOOK_S, Patience, PatientConnection
 from servefit.state import state_folder, writing
 
 if TYPE_CHECKING:
@@ -20,9 +22,6 @@ FILE_NAME = "jobs.db"
 
 CONNECT_S = 5
 """A server that has not let anybody in by then does not count as there."""
-
-LOCKED_S = 10
-"""How long a writer waits for others to leave an SQLite file. Each is there for milliseconds."""
 
 _SILENCE_MS = 30_000
 """A server that acknowledges nothing for so long is gone; without a limit, TCP takes a quarter of an hour."""
@@ -64,8 +63,9 @@ class Address:
         from sqlalchemy.pool import NullPool
 
         if self.url.get_backend_name() == "sqlite":
+            patient = partial(PatientConnection, patience=Patience(self.url.database or ""))
             # Opening a file costs less than the trouble of connections that outlive their thread.
-            return {"poolclass": NullPool, "connect_args": {"timeout": LOCKED_S}}
+            return {"poolclass": NullPool, "connect_args": {"timeout": LOOK_S, "factory": patient}}
         arguments = _CONNECT_ARGUMENTS.get(self.url.get_driver_name(), {})
         chosen = {name: value for name, value in arguments.items() if name not in self.url.query}
         return {"pool_pre_ping": True, "connect_args": chosen}

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from servefit.search.storage.locks import FileLocked
+
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.engine import Connection
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 60
 """Between two signs of life of a running trial. One that gave none for twice as long is failed by Optuna."""
+
+UNLOCK = "wait until it is done or end it, or keep jobs elsewhere with --storage"
 
 _ATTEMPTS = 20
 _PAUSE_S = 0.1
@@ -58,7 +62,8 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, StorageInternalError) as error:
-            raise self.address.error(_reason(error)) from error
+            remedy = UNLOCK if isinstance(_cause(error), FileLocked) else None
+            raise self.address.error(_reason(error), remedy=remedy) from error
         except UnboundLocalError as error:
             # Study.optimize of Optuna 5.0 stumbles over a storage that fails at the end of a trial.
             if not isinstance(error.__context__, StorageInternalError):
@@ -68,9 +73,14 @@ class Database:
 
 def _reason(error: BaseException) -> str:
     """The driver's own words; SQLAlchemy's repeat the statement and its values, and Optuna's say nothing."""
-    while error.__cause__ is not None:
+    return str(_cause(error))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the driver raised."""
+    while error.__cause__ is not None and not isinstance(error, FileLocked):
         error = error.__cause__
-    return str(error)
+    return error
 
 
 def _load_bars() -> None:
@@ -137,8 +147,8 @@ def _make_tables(address: Address) -> None:
         except RuntimeError as error:
             # Made by another version of Optuna, which says what to do
             raise address.error(str(error)) from error
-        except (SQLAlchemyError, StorageInternalError):
-            if attempt == _ATTEMPTS:
+        except (SQLAlchemyError, StorageInternalError) as error:
+            if attempt == _ATTEMPTS or isinstance(_cause(error), FileLocked):
                 raise
             time.sleep(_PAUSE_S)
         else:

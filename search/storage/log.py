@@ -176,12 +176,12 @@ class JobLog:
         renewing.start()
         try:
             yield
-        except BaseException:
-            # A database that is gone is what ended the block, or comes second to what did.
-            with suppress(StorageError):
+        finally:
+            # A database that is gone is what ended the block, or comes second to what it did.
+            try:
                 self._give_back(ended)
-            raise
-        self._give_back(ended)
+            except StorageError as error:
+                _log.warning("job %s counts as this process's for as long as it lives: %s", self.name, error)
 
     def abandon_running_steps(self) -> tuple[Step, ...]:
         """Steps that an earlier owner left running become FAILED, "interrupted", and are returned. Nobody knows when

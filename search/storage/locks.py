@@ -1,0 +1,131 @@
+"""Waits for an SQLite file that another process keeps to itself, and says at once which process that is.
+
+SQLite's own patience is silent. Here a statement that finds the file locked is tried again, up to a limit, with a
+warning that names whoever holds the file, as far as Linux tells: by its list of locks, or by who has the file open.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+LOCKED_S = 30.0
+"""How long a statement waits for others to leave the file. Each is there for milliseconds."""
+
+LOOK_S = 0.5
+"""SQLite's own patience, after which somebody is told, or tries again."""
+
+AFTERWARDS_S = 1.0
+"""Once it was in vain to wait, so long: whatever follows would wait as long for nothing."""
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class FileLocked(sqlite3.OperationalError):
+    """The file was locked for too long; the message says by whom."""
+
+
+class Patience:
+    """How long statements on the file at ``path`` wait for it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._limit_s = LOCKED_S
+
+    def with_it(self, statement: Callable[[], _T]) -> _T:
+        """What ``statement`` gives, as soon as the file is free. Raises FileLocked."""
+        began_s, told = time.monotonic(), False
+        while True:
+            tried_s = time.monotonic()
+            try:
+                result = statement()
+            except sqlite3.OperationalError as error:
+                now_s = time.monotonic()
+                # What SQLite does not wait for is a deadlock, which only the end of the transaction resolves.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now_s - tried_s < LOOK_S / 2:
+                    raise
+                if now_s - began_s >= self._limit_s:
+                    holder = holder_of(self._path)
+                    self._limit_s = AFTERWARDS_S
+                    raise FileLocked(f"it is locked by {holder}, and was for {now_s - began_s:.0f} s") from error
+                if not told:
+                    told, holder = True, holder_of(self._path)
+                    _log.warning("%s is locked by %s: waiting for it, %g s at most", self._path, holder, self._limit_s)
+            else:
+                self._limit_s = LOCKED_S
+                return result
+
+
+class _Cursor(sqlite3.Cursor):
+    connection: PatientConnection
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Self:
+        return self.connection.patience.with_it(partial(super().execute, sql, parameters))
+
+    def executemany(self, sql: str, parameters: Any, /) -> Self:
+        return self.connection.patience.with_it(partial(super().executemany, sql, parameters))
+
+
+class PatientConnection(sqlite3.Connection):
+    """A connection whose statements have ``patience``."""
+
+    def __init__(self, *arguments: Any, patience: Patience, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.patience = patience
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def commit(self) -> None:
+        self.patience.with_it(super().commit)
+
+
+def holder_of(path: Path) -> str:
+    """Who holds a lock on the file at ``path``, or else has it open, besides this process: "process 1234 (python3)"."""
+    with suppress(OSError):
+        status = path.stat()
+        others = {pid for pid in _locking(status) if pid != os.getpid()}
+        open_by = {pid for pid in others or _processes() if pid != os.getpid() and _has_open(pid, status)}
+        if found := sorted(open_by or others):
+            return f"process{'es' if len(found) > 1 else ''} {', '.join(map(_called, found))}"
+    return "another process"
+
+
+def _locking(status: os.stat_result) -> Iterator[int]:
+    """Processes with a lock on the file, by inode: the device that /proc/locks names is not always that of stat."""
+    for line in Path("/proc/locks").read_text().splitlines():
+        # 1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF, and with -> where somebody waits
+        fields = line.split()
+        if "->" not in fields and len(fields) >= 6 and fields[5].rpartition(":")[2] == str(status.st_ino):
+            pid = int(fields[4])
+            if pid > 0:
+                yield pid
+
+
+def _processes() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def _has_open(pid: int, status: os.stat_result) -> bool:
+    """Whether a process has the file open, as far as this user may see."""
+    with suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if os.path.samestat(descriptor.stat(), status):
+                    return True
+    return False
+
+
+def _called(pid: int) -> str:
+    with suppress(OSError):
+        return f"{pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
+    return str(pid)

@@ -1,0 +1,128 @@
+"""A database file that another process keeps to itself: who that is is said at once, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.errors import StorageError
+from servefit.search.header import JobHeader, JobState
+from servefit.search.storage import locks
+from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.locks import holder_of
+
+if TYPE_CHECKING:
+    from servefit.search.storage.log import JobLog
+
+MakeHeader = Callable[[str], JobHeader]
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute(sys.argv[2])
+connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked(path: Path, how: str = "BEGIN EXCLUSIVE") -> Iterator[subprocess.Popen[str]]:
+    """Another process locks the file for as long as the block lasts, or until it is killed."""
+    command = [sys.executable, "-c", HOLD, str(path), how]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "locked\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture
+def job(sqlite_url: str, header: MakeHeader) -> Iterator[JobLog]:
+    with JobStore.open(sqlite_url) as store:
+        yield store.create(header("fraud"))
+
+
+def test_opening_a_locked_file_says_who_holds_it_and_gives_up(
+    sqlite_url: str, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    JobStore.open(sqlite_url).close()
+    monkeypatch.setattr(locks, "LOCKED_S", 2.0)
+    with locked(path) as process:
+        began = time.monotonic()
+        with pytest.raises(StorageError) as caught:
+            JobStore.open(sqlite_url)
+        took_s = time.monotonic() - began
+    assert 2 <= took_s < 5
+    assert f"it is locked by process {process.pid} (" in caught.value.reason
+    assert caught.value.remedy == "wait until it is done or end it, or keep jobs elsewhere with --storage"
+    (said,) = (one for one in caplog.records if one.levelno == logging.WARNING)
+    assert f"{path} is locked by process {process.pid} (" in said.message
+    assert "waiting for it, 2 s at most" in said.message
+    assert said.created - time.time() + time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE", "BEGIN"])
+def test_a_job_goes_on_where_a_lock_was_held_only_for_a_while(path: Path, job: JobLog, how: str) -> None:
+    with job.owned(), locked(path, how) as process:
+        free = threading.Timer(1.2, process.kill)
+        free.start()
+        began = time.monotonic()
+        job.set_state(JobState(status="COMPLETED"))
+        assert 0.8 < time.monotonic() - began < 5
+        free.join()
+    assert job.state.status == "COMPLETED"
+
+
+def test_after_a_wait_in_vain_the_next_is_short_and_a_free_file_is_used_again(
+    path: Path, sqlite_url: str, job: JobLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "LOCKED_S", 1.5)
+    with JobStore.open(sqlite_url) as store:
+        same = store.job("fraud")
+        with locked(path):
+            for least_s, most_s in ((1.5, 3.5), (1.0, 2.5)):
+                began = time.monotonic()
+                with pytest.raises(StorageError, match="it is locked by process"):
+                    same.set_state(JobState(status="COMPLETED"))
+                assert least_s <= time.monotonic() - began < most_s
+        same.set_state(JobState(status="COMPLETED"))
+    assert job.state.status == "COMPLETED"
+
+
+def test_what_a_job_did_is_not_lost_where_it_cannot_be_given_back(
+    path: Path, job: JobLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "LOCKED_S", 0.6)
+    with ExitStack() as stack:
+        owned = job.owned()
+        owned.__enter__()
+        stack.enter_context(locked(path))
+        owned.__exit__(None, None, None)
+    assert "job fraud counts as this process's for as long as it lives: cannot use the jobs in" in caplog.text
+
+
+def test_who_holds_a_file_is_told_by_its_lock_or_by_who_has_it_open(path: Path, job: JobLog) -> None:
+    assert holder_of(path) == "another process"
+    with locked(path) as process:
+        assert holder_of(path).startswith(f"process {process.pid} (")
+    with path.open() as stream, subprocess.Popen(["sleep", "60"], stdin=stream) as process:
+        assert holder_of(path) == f"process {process.pid} (sleep)"
+        process.kill()
+    assert holder_of(path / "nowhere") == "another process"
