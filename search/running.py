@@ -40,6 +40,7 @@ from servefit.search.progress import before_search
 from servefit.search.recommendation import Skipped, Trial
 from servefit.search.request import check_known
 from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.outages import PATIENCE_S
 from servefit.search.tasks import FIRST_S
 from servefit.search.testing import least_test_s
 from servefit.search.work import Work
@@ -47,6 +48,8 @@ from servefit.state import write_atomically
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.profiler.host import Host
@@ -85,8 +88,11 @@ def run_job(
 
     check_known(request.environment)
     check_budget(request)
-    clock = Clock.of(request, elapsed_before_s=spent_s)
-    with JobStore.open(storage) as store, time_limit(lambda: clock.left_s), ExitStack() as stack:
+    began_s = time.monotonic() - spent_s
+    with ExitStack() as stack:
+        store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
+        clock = Clock.of(request, elapsed_before_s=time.monotonic() - began_s, now=_working_s(store))
+        stack.enter_context(time_limit(lambda: clock.left_s))
         host = describe_host()
         profiles, skipped = measurable_profiles(request, host)
         for name in request.backends:
@@ -133,7 +139,7 @@ def resume_job(
     Raises SpecError for a job that is over, JobInUse for one that runs, HostMismatch on another machine, CorruptModel
     where the model has changed since; otherwise as :func:`run_job`.
     """
-    with JobStore.open(storage) as store:
+    with JobStore.open(storage, patience_s=PATIENCE_S) as store:
         log = store.job(name)
         spent_s = log.state_now().elapsed_s
         with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
@@ -178,10 +184,16 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: floa
         # A job that was killed could not write down how long it took, nor did its last sign of life come at its end.
         elapsed_before_s=max(spent_s, measured_s(steps)),
         tests=tests_in(steps),
+        now=_working_s(store),
     )
     work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
     work.skipped.extend(one for one in state.skipped if one.kind == "instance_profile")
     return work
+
+
+def _working_s(store: JobStore) -> Callable[[], float]:
+    """Seconds that advance while there is a database: a job's time is not used up by waiting for it."""
+    return lambda: time.monotonic() - store.waited_s
 
 
 def load_job(name: str, *, storage: str | None = None) -> RecommendationJob:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from servefit.search.storage.locks import FileLocked
+from servefit.search.storage.outages import Outages
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.engine import Connection
 
     from servefit.search.storage.addresses import Address
+
+_T = TypeVar("_T")
 
 HEARTBEAT_S = 60
 """Between two signs of life of a running trial. One that gave none for twice as long is failed by Optuna."""
@@ -34,14 +37,16 @@ and every try finds more of them made."""
 
 
 class Database:
-    """An open database. ``storage`` is Optuna's view of it."""
+    """An open database. ``storage`` is Optuna's view of it. ``outages`` are waited out from then on."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, patience_s: float = 0.0) -> None:
         """Connect, and make the tables where there are none. Raises StorageError."""
         _load_bars()
         self.address = address
+        self.outages = Outages(address, patience_s)
         with self.reporting():
-            self.storage = _open_storage(address)
+            self.storage = _open_storage(address, self.outages)
+        self.outages.watch(self.storage.engine)
 
     def close(self) -> None:
         self.storage.remove_session()
@@ -52,6 +57,17 @@ class Database:
         """Everything in the block happens or, when it raises, nothing. Raises StorageError."""
         with self.reporting(), self.storage.engine.begin() as connection:
             yield connection
+
+    def run(self, statements: Callable[[Connection], _T]) -> _T:
+        """What ``statements`` give in a transaction. It is begun again where the server goes away meanwhile, and may
+        then find that it did happen. Raises StorageError."""
+
+        def carry_out() -> _T:
+            with self.storage.engine.begin() as connection:
+                return statements(connection)
+
+        with self.reporting():
+            return self.outages.repeated(carry_out)
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -110,20 +126,12 @@ def quiet() -> Iterator[None]:
         alembic.setLevel(level)
 
 
-def _open_storage(address: Address) -> RDBStorage:
-    from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage
-
-    class Storage(RDBStorage):
-        """A sign of life that cannot be given is no reason to break a trial off: whoever writes next is told."""
-
-        def record_heartbeat(self, trial_id: int) -> None:
-            with suppress(StorageInternalError):
-                super().record_heartbeat(trial_id)
+def _open_storage(address: Address, outages: Outages) -> RDBStorage:
+    from servefit.search.storage.optuna_storage import patient_storage
 
     _make_tables(address)
     with quiet():
-        return Storage(_template(address), address.engine_options, heartbeat_interval=HEARTBEAT_S)
+        return patient_storage(outages)(_template(address), address.engine_options, heartbeat_interval=HEARTBEAT_S)
 
 
 def _make_tables(address: Address) -> None:

@@ -40,14 +40,15 @@ class JobStore:
         self._database = database
 
     @classmethod
-    def open(cls, url: str | None = None) -> Self:
-        """Connect to the database at ``url``, or to the file in the state folder.
+    def open(cls, url: str | None = None, *, patience_s: float = 0.0) -> Self:
+        """Connect to the database at ``url``, or to the file in the state folder. A server that goes away afterwards is
+        waited for, for ``patience_s``.
 
         Raises SpecError for a URL that is none, or that names an unknown kind of database, a driver that is not
         installed, or no file; StorageError within seconds for a database that cannot be reached, opened or read; and
         StateError for the state folder.
         """
-        store = cls(Database(own_address() if url is None else parse_address(url)))
+        store = cls(Database(own_address() if url is None else parse_address(url), patience_s))
         _log.info("jobs are kept in %s", store.url)
         return store
 
@@ -55,6 +56,11 @@ class JobStore:
     def url(self) -> str:
         """The database, as it may be shown."""
         return self._database.address.shown
+
+    @property
+    def waited_s(self) -> float:
+        """How long its server was waited for so far."""
+        return self._database.outages.waited_s
 
     def close(self) -> None:
         self._database.close()
@@ -94,8 +100,7 @@ class JobStore:
 
     def job(self, name: str) -> JobLog:
         """Raises SpecError for a name that no job has."""
-        with self._database.transaction() as connection:
-            rows = attributes.rows_of_all(connection, [HEADER], name=name)
+        rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER], name=name))
         if rows:
             return self._log(rows[0])
         known = [job.name for job in self.jobs()]
@@ -105,14 +110,12 @@ class JobStore:
 
     def jobs(self) -> tuple[JobLog, ...]:
         """All jobs, the newest first, read in one query."""
-        with self._database.transaction() as connection:
-            rows = attributes.rows_of_all(connection, [HEADER])
+        rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER]))
         return tuple(map(self._log, rows))
 
     def overview(self) -> tuple[JobOverview, ...]:
         """The same with state and owner, in one query too."""
-        with self._database.transaction() as connection:
-            rows = attributes.rows_of_all(connection, [HEADER, STATE, OWNER])
+        rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER, STATE, OWNER]))
         kept: dict[int, tuple[str, dict[str, str]]] = {}
         for study, name, key, text in rows:
             kept.setdefault(study, (name, {}))[1][key] = text

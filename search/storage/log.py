@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import JobInUse, StorageError
 from servefit.search.header import JobHeader, JobState
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from servefit.search.storage.database import Database
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 class JobLog:
@@ -79,14 +81,13 @@ class JobLog:
 
     def set_state(self, state: JobState) -> None:
         """Raises JobInUse where the job was lost to another process."""
-        with self._writing() as connection:
-            self._replace(connection, STATE, records.write(state, JobState))
+        text = records.write(state, JobState)
+        self._write(lambda connection: self._replace(connection, STATE, text))
 
     def steps(self) -> tuple[Step, ...]:
         """All steps in the order in which they began."""
         secrets = self._secrets
-        with self._database.transaction() as connection:
-            texts = attributes.read_all(connection, self._study, STEPS)
+        texts = self._database.run(lambda connection: attributes.read_all(connection, self._study, STEPS))
         with self._readable():
             keys = sorted(texts, key=records.step_number)
             return tuple(secrets.in_step(records.read(texts[key], Step, key)) for key in keys)
@@ -107,20 +108,32 @@ class JobLog:
     def begin(self, kind: Kind, backend: str, configuration: Configuration | None) -> Step:
         """Keep a new step, RUNNING. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
         process."""
-        with self._writing(owned=True) as connection:
+        made: list[Step] = []
+
+        def add(connection: Connection) -> Step:
             last = attributes.last_key(connection, self._study, STEPS)
+            known = None if last is None else attributes.read(connection, self._study, last)
+            if made and known == records.write(made[-1], Step):
+                # The server went away when this was done.
+                return made[-1]
             with self._readable():
                 number = 1 if last is None else records.step_number(last) + 1
-            step = Step(
-                number=number,
-                kind=kind,
-                status="RUNNING",
-                backend=backend,
-                configuration=configuration,
-                host_fingerprint=self._fingerprint,
-                began_at=time.time(),
+            made.append(
+                Step(
+                    number=number,
+                    kind=kind,
+                    status="RUNNING",
+                    backend=backend,
+                    configuration=configuration,
+                    host_fingerprint=self._fingerprint,
+                    began_at=time.time(),
+                )
             )
-            attributes.add(connection, self._study, {records.step_key(number): records.write(step, Step)})
+            attributes.add(connection, self._study, {records.step_key(number): records.write(made[-1], Step)})
+            return made[-1]
+
+        step = self._write(add, owned=True)
+        number = step.number
         self._running.add(number)
         self.written[number] = step
         _log.info("step %d begins: %s, %s", number, kind, backend if configuration is None else configuration)
@@ -151,8 +164,8 @@ class JobLog:
 
     def request_stop(self) -> None:
         """Ask whoever works on the job to end it. The next owner will not know of it."""
-        with self._writing() as connection:
-            self._replace(connection, STOP, records.write(time.time(), float))
+        text = records.write(time.time(), float)
+        self._write(lambda connection: self._replace(connection, STOP, text))
 
     def stop_requested(self) -> bool:
         return self._read(STOP, float | None) is not None
@@ -203,8 +216,8 @@ class JobLog:
         _log.info("step %d ends: %s", ended.number, _outcome(ended))
         self.written[ended.number] = ended
         self._running.discard(ended.number)
-        with self._writing(owned=True) as connection:
-            self._replace(connection, records.step_key(ended.number), text)
+        key = records.step_key(ended.number)
+        self._write(lambda connection: self._replace(connection, key, text), owned=True)
         return ended
 
     def _fail_unfinished_trials(self) -> None:
@@ -229,44 +242,56 @@ class JobLog:
     def _try_to_take(self, claim: Owner) -> bool:
         """False where another process was quicker: of two that see the same dead owner, or none, the second no longer
         finds what it saw."""
-        with self._database.transaction() as connection, self._readable():
+
+        def take(connection: Connection) -> bool:
             seen = attributes.read(connection, self._study, OWNER)
             owner: Owner | None = records.read(seen, Owner | None, OWNER)
+            if owner is not None and owner.token == claim.token:
+                # The server went away when this was done.
+                return True
             if owner is not None and owner.lives:
                 raise _in_use(self.name, owner)
             taken = attributes.replace(connection, self._study, OWNER, records.write(claim, Owner), seen=seen)
             if taken:
                 self._replace(connection, STOP, NOTHING)
-        return taken
+            return taken
+
+        with self._readable():
+            return self._database.run(take)
 
     def _give_back(self, ended: threading.Event) -> None:
         ended.set()
         with self._lock:
             claim, self._claim = self._claim, None
             if claim is not None:
-                with self._database.transaction() as connection:
-                    attributes.replace(connection, self._study, OWNER, NOTHING, containing=claim.token)
+                token = claim.token
+                self._database.run(
+                    lambda connection: attributes.replace(connection, self._study, OWNER, NOTHING, containing=token)
+                )
 
     def _renew_until(self, ended: threading.Event) -> None:
         """Steps may take longer than a claim lasts."""
         while not ended.wait(RENEW_S):
             # Whoever begins or finishes a step is told.
-            with suppress(StorageError, JobInUse), self._writing():
-                pass
+            with suppress(StorageError, JobInUse):
+                self._write(lambda _: None)
 
-    @contextmanager
-    def _writing(self, *, owned: bool = False) -> Iterator[Connection]:
-        """A transaction that fails where this process owned the job and lost it."""
+    def _write(self, statements: Callable[[Connection], _T], *, owned: bool = False) -> _T:
+        """What ``statements`` give in a transaction that fails where this process owned the job and lost it. As in
+        ``Database.run`` they may be begun twice."""
         _ = self.header
+
+        def as_owner(connection: Connection) -> _T:
+            if self._claim is not None:
+                claim = records.write(self._claim.renewed(), Owner)
+                if not attributes.replace(connection, self._study, OWNER, claim, containing=self._claim.token):
+                    raise self._lost(connection)
+            return statements(connection)
+
         with self._lock:
             if owned and self._claim is None:
                 raise RuntimeError(f"job {self.name} is written to by its owner alone")
-            with self._database.transaction() as connection:
-                if self._claim is not None:
-                    claim = records.write(self._claim.renewed(), Owner)
-                    if not attributes.replace(connection, self._study, OWNER, claim, containing=self._claim.token):
-                        raise self._lost(connection)
-                yield connection
+            return self._database.run(as_owner)
 
     def _lost(self, connection: Connection) -> JobInUse | StorageError:
         text = attributes.read(connection, self._study, OWNER)
@@ -278,8 +303,7 @@ class JobLog:
 
     def _read(self, key: str, kind: Any) -> Any:
         _ = self.header
-        with self._database.transaction() as connection:
-            text = attributes.read(connection, self._study, key)
+        text = self._database.run(lambda connection: attributes.read(connection, self._study, key))
         with self._readable():
             return records.read(text, kind, key)
 

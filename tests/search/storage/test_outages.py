@@ -1,0 +1,214 @@
+"""A database server that goes away in mid-job and comes back: the job waits, and keeps everything once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pytest
+import xgboost
+from sqlalchemy import event
+
+import servefit
+from servefit.errors import StorageError
+from servefit.search.header import JobHeader, JobState
+from servefit.search.progress import Silent
+from servefit.search.storage import outages
+from servefit.search.storage.jobs import JobStore
+
+if TYPE_CHECKING:
+    import optuna
+    import psycopg
+
+    from servefit.search.progress import Moment
+    from servefit.search.recommendation import FailedTrial, Trial
+
+MakeHeader = Callable[[str], JobHeader]
+
+
+class Server(Protocol):
+    password: str
+
+    def url(self, database: str = ...) -> str: ...
+    def connect(self) -> psycopg.Connection: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+@contextmanager
+def away(server: Server, seconds: float) -> Iterator[None]:
+    """The server is stopped, and started again after ``seconds``, while the block goes on."""
+    server.stop()
+    starting = threading.Timer(seconds, server.start)
+    starting.start()
+    try:
+        yield
+    finally:
+        starting.join()
+
+
+def test_a_job_waits_for_its_server_says_so_and_loses_nothing(
+    postgresql: Server, postgresql_url: str, header: MakeHeader, caplog: pytest.LogCaptureFixture
+) -> None:
+    with JobStore.open(postgresql_url, patience_s=60) as store:
+        job = store.create(header("fraud"))
+        with job.owned():
+            first = job.begin("compilation", "treelite", None)
+            with away(postgresql, 1.5):
+                ended = job.finish(first, status="FAILED")
+            with away(postgresql, 0.5):
+                second = job.begin("compilation", "tl2cgen", None)
+            with away(postgresql, 0.5):
+                job.set_state(JobState(status="COMPLETED"))
+        assert job.steps() == (ended, second)
+        assert store.waited_s > 2
+    said = [one.message for one in caplog.records if one.name == outages.__name__]
+    assert "postgres is gone: waiting for it, 1 min at most: " in said[0]
+    assert "is back after " in said[1]
+    assert postgresql.password not in caplog.text
+
+
+def test_a_server_that_does_not_come_back_is_given_up_and_not_waited_for_again(
+    postgresql: Server, postgresql_url: str, header: MakeHeader
+) -> None:
+    with JobStore.open(postgresql_url, patience_s=1.5) as store:
+        job = store.create(header("fraud"))
+        with job.owned():
+            step = job.begin("compilation", "treelite", None)
+            postgresql.stop()
+            try:
+                for least_s, most_s in ((1.5, 10), (0, 1)):
+                    began = time.monotonic()
+                    with pytest.raises(StorageError, match="connection"):
+                        job.finish(step, status="FAILED")
+                    assert least_s <= time.monotonic() - began < most_s
+            finally:
+                postgresql.start()
+            assert job.finish(step, status="FAILED").status == "FAILED"
+
+
+class Unlucky:
+    """Has the next transaction of a store, once armed, lose its connection at the end: before it ``happened``, or after
+    that."""
+
+    def __init__(self, server: Server, store: JobStore, *, happened: bool) -> None:
+        self._server = server
+        self._happened = happened
+        self._armed = False
+        self.lost = 0
+        event.listen(store._database.storage.engine, "commit", self._lose)
+
+    def arm(self) -> None:
+        self._armed = True
+
+    def _lose(self, connection: Any) -> None:
+        if not self._armed:
+            return
+        self._armed = False
+        self.lost += 1
+        raw = connection.connection.dbapi_connection
+        number = raw.info.backend_pid
+        if self._happened:
+            raw.commit()
+        with self._server.connect() as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
+
+
+@pytest.mark.parametrize("happened", [False, True])
+def test_a_transaction_that_the_server_took_with_it_is_kept_once(
+    postgresql: Server, postgresql_url: str, header: MakeHeader, happened: bool
+) -> None:
+    with JobStore.open(postgresql_url, patience_s=60) as store:
+        job, unlucky = store.create(header("fraud")), Unlucky(postgresql, store, happened=happened)
+        unlucky.arm()
+        with job.owned():
+            unlucky.arm()
+            step = job.begin("compilation", "treelite", None)
+            unlucky.arm()
+            ended = job.finish(step, status="FAILED")
+            unlucky.arm()
+            job.set_state(JobState(status="COMPLETED"))
+            unlucky.arm()
+        assert job.steps() == (ended,)
+        assert job.state.status == "COMPLETED"
+        assert job.owner() is None
+        assert unlucky.lost == 5
+
+
+@pytest.mark.parametrize("happened", [False, True])
+def test_a_trial_that_the_server_took_with_it_is_kept_once(
+    postgresql: Server, postgresql_url: str, header: MakeHeader, happened: bool
+) -> None:
+    def measure(trial: optuna.Trial) -> tuple[float, float]:
+        unlucky.arm()
+        number = trial.suggest_categorical("number", [1, 2])
+        unlucky.arm()
+        trial.set_user_attr("verdict", "PASS")
+        # When what came of it is kept
+        unlucky.arm()
+        return number, 2.0
+
+    with JobStore.open(postgresql_url, patience_s=60) as store:
+        study, unlucky = store.create(header("fraud")).study(), Unlucky(postgresql, store, happened=happened)
+        unlucky.arm()
+        study.enqueue_trial({"number": 2})
+        study.optimize(measure, n_trials=1)
+        assert unlucky.lost == 4
+        trials = [one for one in study.get_trials() if one.state.name != "FAIL"]
+        assert [(one.state.name, one.values, one.params, one.user_attrs) for one in trials] == [
+            ("COMPLETE", [2.0, 2.0], {"number": 2}, {"verdict": "PASS"})
+        ]
+
+
+class Restarting(Silent):
+    """Restarts the server when a test begins, and takes it away for a while when one has ended."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.away_s = 0.0
+
+    def testing(self, configuration: object, at: Moment) -> None:
+        self._server.stop()
+        self._server.start()
+
+    def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
+        self._server.stop()
+        threading.Timer(2.0, self._server.start).start()
+        self.away_s += 2.0
+
+
+@pytest.mark.alone
+def test_a_restart_of_the_server_does_not_end_a_job(
+    postgresql: Server, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    restarting = Restarting(postgresql)
+    began = time.monotonic()
+    job = servefit.right_size(
+        xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2),
+        storage=postgresql_url,
+        supported_instance_types=["local-1c"],
+        backends=["xgboost"],
+        batch_sizes=[1],
+        max_tests=2,
+        allow_noise=True,
+        over_http=False,
+        progress=restarting,
+    )
+    took_s = time.monotonic() - began
+    assert job.status == "COMPLETED"
+    assert [one.status for one in job.steps] == ["COMPLETED"] * len(job.steps)
+    assert [one.number for one in job.steps] == list(range(1, len(job.steps) + 1))
+    assert job.tests == 2
+    # A database that is away takes none of the job's time.
+    assert job.elapsed_s <= took_s - restarting.away_s
+    with JobStore.open(postgresql_url) as store:
+        assert store.job(job.name).steps() == job.steps
+        trials = store.job(job.name).study().get_trials()
+    assert [one.state.name for one in trials] == ["COMPLETE"]
