@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.proposing import objectives
 from servefit.search.storage.database import quiet
+from servefit.search.storage.records import CHOICES
 from servefit.search.study import choices, parameters
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from servefit.profiler.types import Configuration
     from servefit.search.recommendation import Trial
     from servefit.search.storage.log import JobLog
-
-
-_CHOICES = "servefit:choices"
 
 
 class _NotMeasured(Exception):
@@ -43,11 +41,11 @@ class StudyOfTrials:
         # Every trial is enqueued with all its parameters, so nothing is ever sampled.
         self._study = log.study(optuna.samplers.RandomSampler(seed=seed))
         with log.reporting(), quiet():
-            known = self._study.user_attrs.get(_CHOICES)
+            known = log.choices()
             # Optuna keeps the values of a parameter that a study began with.
             self._choices: dict[str, list[KnobValue | None]] = known or choices([parameters(one) for one in grid])
             if known is None:
-                self._study.set_user_attr(_CHOICES, self._choices)
+                self._study.set_user_attr(CHOICES, self._choices)
             self._study.set_metric_names(["vcpu_seconds_per_inference", "p95_ms"])
 
     def holds(self, configuration: Configuration) -> bool:

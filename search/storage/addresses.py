@@ -58,11 +58,15 @@ class Address:
         return self.url.render_as_string(hide_password=False)
 
     @property
+    def is_file(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
     def engine_options(self) -> dict[str, Any]:
         """What ``sqlalchemy.create_engine`` is told besides the URL, whose own options come first."""
         from sqlalchemy.pool import NullPool
 
-        if self.url.get_backend_name() == "sqlite":
+        if self.is_file:
             patient = partial(PatientConnection, patience=Patience(self.url.database or ""))
             # Opening a file costs less than the trouble of connections that outlive their thread.
             return {"poolclass": NullPool, "connect_args": {"timeout": LOOK_S, "factory": patient}}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.sql.expression import TableClause
 
-Row: TypeAlias = tuple[int, str, str, str]
-"""Number and name of a study, key, text."""
+Row: TypeAlias = tuple[int, str, str, Any]
+"""Number and name of a study, key, text. What is in the place of the text may be anything, where it is damaged."""
 
 
 @cache
@@ -41,20 +41,24 @@ def rows_of_all(connection: Connection, keys: Iterable[str], *, name: str | None
     )
     if name is not None:
         query = query.where(studies.c.study_name == name)
-    return [(number, study, key, text) for number, study, key, text in connection.execute(query)]
+    return [(number, _name(study), key, text) for number, study, key, text in connection.execute(query)]
 
 
-def read(connection: Connection, study: int, key: str) -> str | None:
-    """None where nothing is kept under ``key``."""
+def _name(study: Any) -> str:
+    """The name of a study as it may be shown: it may be damaged too."""
+    return str(study).encode(errors="backslashreplace").decode()
+
+
+def read(connection: Connection, study: int, key: str) -> Any:
+    """The text, or whatever is in its place; None where nothing is kept under ``key``."""
     from sqlalchemy import select
 
     _, attributes = _tables()
     query = select(attributes.c.value_json).where(attributes.c.study_id == study, attributes.c.key == key)
-    text: str | None = connection.execute(query).scalar_one_or_none()
-    return text
+    return connection.execute(query).scalar_one_or_none()
 
 
-def read_all(connection: Connection, study: int, prefix: str) -> dict[str, str]:
+def read_all(connection: Connection, study: int, prefix: str) -> dict[str, Any]:
     """What is kept under keys that begin with ``prefix``."""
     from sqlalchemy import select
 

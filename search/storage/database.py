@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from servefit.search.storage.locks import FileLocked
+from servefit.search.storage.optuna_storage import Damaged, patient_storage
 from servefit.search.storage.outages import Outages
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Database:
         """Connect, and make the tables where there are none. Raises StorageError."""
         _load_bars()
         self.address = address
-        self.outages = Outages(address, patience_s)
+        # A file that is gone does not come back.
+        self.outages = Outages(address, 0.0 if address.is_file else patience_s)
         with self.reporting():
             self.storage = _open_storage(address, self.outages)
         self.outages.watch(self.storage.engine)
@@ -70,8 +72,9 @@ class Database:
             return self.outages.repeated(carry_out)
 
     @contextmanager
-    def reporting(self) -> Iterator[None]:
-        """Turn what SQLAlchemy, its drivers and Optuna's storage raise into a StorageError."""
+    def reporting(self, *, job: str | None = None) -> Iterator[None]:
+        """Turn what SQLAlchemy, its drivers and Optuna raise into a StorageError; ``job`` is the job that what
+        is read, and may be damaged, belongs to."""
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -80,6 +83,8 @@ class Database:
         except (SQLAlchemyError, StorageInternalError) as error:
             remedy = UNLOCK if isinstance(_cause(error), FileLocked) else None
             raise self.address.error(_reason(error), remedy=remedy) from error
+        except Damaged as error:
+            raise self.address.error(str(error), job=job) from error
         except UnboundLocalError as error:
             # Study.optimize of Optuna 5.0 stumbles over a storage that fails at the end of a trial.
             if not isinstance(error.__context__, StorageInternalError):
@@ -127,8 +132,6 @@ def quiet() -> Iterator[None]:
 
 
 def _open_storage(address: Address, outages: Outages) -> RDBStorage:
-    from servefit.search.storage.optuna_storage import patient_storage
-
     _make_tables(address)
     with quiet():
         return patient_storage(outages)(_template(address), address.engine_options, heartbeat_interval=HEARTBEAT_S)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from servefit.errors import SpecError, StorageError
 from servefit.search.header import JobHeader, JobState
@@ -85,8 +85,7 @@ class JobStore:
         }
         try:
             with self._database.reporting(), quiet():
-                # The first objective is vCPU-seconds an inference, the second latency.
-                study = storage.create_new_study([StudyDirection.MINIMIZE] * 2, name)
+                study = storage.create_new_study([StudyDirection.MINIMIZE] * records.OBJECTIVES, name)
         except DuplicatedStudyError:
             raise self._name_in_use(name) from None
         try:
@@ -100,7 +99,10 @@ class JobStore:
 
     def job(self, name: str) -> JobLog:
         """Raises SpecError for a name that no job has."""
-        rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER], name=name))
+        rows = []
+        # What a shell makes of a name may be no text, which no database takes.
+        if records.is_whole(name):
+            rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER], name=name))
         if rows:
             return self._log(rows[0])
         known = [job.name for job in self.jobs()]
@@ -116,7 +118,7 @@ class JobStore:
     def overview(self) -> tuple[JobOverview, ...]:
         """The same with state and owner, in one query too."""
         rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER, STATE, OWNER]))
-        kept: dict[int, tuple[str, dict[str, str]]] = {}
+        kept: dict[int, tuple[str, dict[str, Any]]] = {}
         for study, name, key, text in rows:
             kept.setdefault(study, (name, {}))[1][key] = text
         return tuple(_overview(name, texts) for name, texts in kept.values() if HEADER in texts)
@@ -131,7 +133,7 @@ class JobStore:
         return SpecError("name", name, "is in use by an Optuna study that is no job", remedy="give another")
 
 
-def _overview(name: str, texts: Mapping[str, str]) -> JobOverview:
+def _overview(name: str, texts: Mapping[str, Any]) -> JobOverview:
     try:
         header = records.read_header(texts[HEADER])
         state: JobState = records.read(texts.get(STATE), JobState, STATE)

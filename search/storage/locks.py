@@ -60,6 +60,9 @@ class Patience:
                 if not told:
                     told, holder = True, holder_of(self._path)
                     _log.warning("%s is locked by %s: waiting for it, %g s at most", self._path, holder, self._limit_s)
+            except UnicodeError as error:
+                # Not even what SQLite says of the file can be read.
+                raise sqlite3.DatabaseError(f"it is damaged: {error}") from error
             else:
                 self._limit_s = LOCKED_S
                 return result
@@ -76,11 +79,13 @@ class _Cursor(sqlite3.Cursor):
 
 
 class PatientConnection(sqlite3.Connection):
-    """A connection whose statements have ``patience``."""
+    """A connection whose statements have ``patience``. Bytes that are no UTF-8 are surrogates in what it reads."""
 
     def __init__(self, *arguments: Any, patience: Patience, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.patience = patience
+        # SQLite gives an error for the whole of a query in which a text is no UTF-8. Whoever reads one finds out.
+        self.text_factory = lambda raw: raw.decode(errors="surrogateescape")
 
     def cursor(self, factory: Any = _Cursor) -> Any:
         return super().cursor(factory)

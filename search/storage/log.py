@@ -22,13 +22,14 @@ from servefit.search.job_secrets import SecretsOf, header_with_secrets
 from servefit.search.steps import INTERRUPTED, Kind, Result, Status, Step
 from servefit.search.storage import attributes, records
 from servefit.search.storage.ownership import RENEW_S, Owner
-from servefit.search.storage.records import NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
+from servefit.search.storage.records import CHOICES, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.study import Study
     from sqlalchemy.engine import Connection
 
+    from servefit.backends.types import KnobValue
     from servefit.profiler.types import Configuration
     from servefit.search.storage.database import Database
 
@@ -148,19 +149,28 @@ class JobLog:
         """The number of the step that gave ``result`` through this log, None where none did."""
         return next((number for number, step in self.written.items() if step.result is result), None)
 
+    def choices(self) -> dict[str, list[KnobValue | None]] | None:
+        """The values of parameters that the study of the job began with; None before that."""
+        text = self._database.run(lambda connection: attributes.read(connection, self._study, CHOICES))
+        with self._readable():
+            return None if text is None else records.read_choices(text)
+
     def study(self, sampler: BaseSampler | None = None) -> Study:
         """The Optuna study that the job is; its trials belong to whoever searches."""
         import optuna
 
-        with self._database.reporting(), self._readable():
+        with self.reporting(), self._readable():
             try:
-                return optuna.load_study(study_name=self.name, storage=self._database.storage, sampler=sampler)
+                study = optuna.load_study(study_name=self.name, storage=self._database.storage, sampler=sampler)
             except KeyError as error:
                 raise records.missing("its study") from error
+            if len(study.directions) != records.OBJECTIVES:
+                raise Unreadable(f"its study is damaged: it has {len(study.directions)} objectives")
+            return study
 
     def reporting(self) -> AbstractContextManager[None]:
-        """Turns what Optuna raises in the block for want of the database into StorageError."""
-        return self._database.reporting()
+        """Turns what Optuna raises in the block for want of the database, or of a whole one, into StorageError."""
+        return self._database.reporting(job=self.name)
 
     def request_stop(self) -> None:
         """Ask whoever works on the job to end it. The next owner will not know of it."""
@@ -225,7 +235,7 @@ class JobLog:
         from optuna.trial import TrialState
 
         study, storage = self.study(), self._database.storage
-        with self._database.reporting():
+        with self.reporting():
             for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
                 # Study.tell refuses one that nobody began.
                 trial_id = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)

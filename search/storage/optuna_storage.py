@@ -1,7 +1,8 @@
-"""Optuna's storage, with transactions that outlive a restart of the database server.
+"""Optuna's storage, with transactions that outlive a restart of the database server, and damage that is told as such.
 
 Optuna's own would fail with the connection. Most of them may just be carried out again; the two that make a trial and
-settle what became of it first look whether they have happened.
+settle what became of it first look whether they have happened. Of what cannot be read Optuna raises whatever comes of
+it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ _REPEATED = (
     *("set_trial_param", "_set_trial_param", "set_trial_user_attr", "set_trial_system_attr"),
 )
 """What reads, or says the same a second time. Optuna's cache calls those that begin with an underscore."""
+
+
+class Damaged(Exception):
+    """What Optuna keeps of a study cannot be read; the message says how."""
 
 
 def patient_storage(outages: Outages) -> type[RDBStorage]:
@@ -51,7 +56,9 @@ def patient_storage(outages: Outages) -> type[RDBStorage]:
 
     for name in _REPEATED:
         if hasattr(RDBStorage, name):
-            setattr(Storage, name, _repeated(getattr(RDBStorage, name), outages))
+            setattr(Storage, name, _telling_damage(_repeated(getattr(RDBStorage, name), outages)))
+    for name in ("_create_new_trial", "set_trial_state_values"):
+        setattr(Storage, name, _telling_damage(getattr(Storage, name)))
     return Storage
 
 
@@ -76,5 +83,18 @@ def _repeated(method: Callable[..., Any], outages: Outages) -> Callable[..., Any
     @wraps(method)
     def call(*arguments: Any, **options: Any) -> Any:
         return outages.repeated(lambda: method(*arguments, **options))
+
+    return call
+
+
+def _telling_damage(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return method(*arguments, **options)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, KeyError) and method.__name__ == "get_study_id_from_name":
+                raise  # there is no such study
+            raise Damaged(f"its study is damaged: {type(error).__name__}: {error}") from error
 
     return call

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
-from typing import Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from servefit.errors import ServefitError, SpecError
 from servefit.profiler.storage.documents import Misfit, from_document, to_document
 from servefit.search.header import JobHeader
+
+if TYPE_CHECKING:
+    from servefit.backends.types import KnobValue
 
 SCHEMA = 2
 """Goes up with every change of the fields of what is kept, new ones with defaults left out, or of how they are
@@ -23,8 +27,17 @@ STATE = "servefit:state"
 OWNER = "servefit:owner"
 STOP = "servefit:stop"
 STEPS = "servefit:step:"
+CHOICES = "servefit:choices"
 
 NOTHING = "null"
+
+OBJECTIVES = 2
+"""The study of a job minimises vCPU-seconds an inference and latency."""
+
+_MOST_DIGITS = 9
+_TIMES = ("began_at", "ended_at", "created_at", "since", "renewed_at")
+_LATEST = 32_503_680_000
+"""The year 3000, in seconds since 1970."""
 
 
 class Unreadable(ServefitError):
@@ -41,8 +54,8 @@ def step_key(number: int) -> str:
 
 def step_number(key: str) -> int:
     """Raises Unreadable."""
-    digits = key.removeprefix(STEPS)
-    if not digits.isdecimal():
+    digits = key.removeprefix(STEPS) if isinstance(key, str) else ""
+    if not (digits.isdecimal() and len(digits) <= _MOST_DIGITS):
         raise Unreadable(f"{key!r:.80} is not the key of a step")
     return int(digits)
 
@@ -83,15 +96,49 @@ def read_header(text: str) -> JobHeader:
     return header
 
 
-def _parse(text: str, key: str) -> Any:
+def read_choices(text: Any) -> dict[str, list[KnobValue | None]]:
+    """The values of every parameter that a study has. Raises Unreadable."""
+    document = _parse(text, CHOICES)
+    values = document.values() if isinstance(document, dict) else [None]
+    if all(isinstance(one, list) and all(isinstance(each, str | int | None) for each in one) for one in values):
+        choices: dict[str, list[KnobValue | None]] = document
+        return choices
+    raise Unreadable(f"{CHOICES} is damaged: it holds no lists of values by name")
+
+
+def _parse(text: Any, key: str) -> Any:
+    """``text`` is what the database holds, where it may be anything."""
+    if not is_whole(text):
+        raise Unreadable(f"{key} is damaged: it is no text in UTF-8")
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"{key} is damaged: it is not JSON") from error
 
 
+def is_whole(text: Any) -> bool:
+    """Whether ``text`` is one, and all of it UTF-8."""
+    try:
+        return isinstance(text, str) and bool(text.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _finite(number: str) -> float:
+    """What is infinite or no number is written otherwise. Raises ValueError."""
+    value = float(number)
+    if not isfinite(value):
+        raise ValueError(f"{number} is not finite")
+    return value
+
+
 def _from_document(document: Any, kind: Any, key: str) -> Any:
     try:
-        return from_document(document, kind, (), key)
+        value = from_document(document, kind, (), key)
     except (Misfit, SpecError, ValueError, OverflowError) as error:
         raise Unreadable(f"{key} is damaged: {error}") from error
+    for name in _TIMES:
+        seconds = getattr(value, name, None)
+        if seconds is not None and not 0 <= seconds <= _LATEST:
+            raise Unreadable(f"{key} is damaged: {name} is {seconds:.3g} seconds since 1970")
+    return value

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.report.jobs import over_http
 
-from servefit.errors import StorageError
+from servefit.errors import ServefitError, SpecError, StorageError
+from servefit.report.sentences import headline
+from servefit.search.document import step_document
 from servefit.search.header import JobHeader, JobState
+from servefit.search.job import RecommendationJob
 from servefit.search.storage.jobs import JobStore
+from servefit.search.trials import StudyOfTrials
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
+    from servefit.profiler.types import Configuration
     from servefit.search.storage.log import JobLog
 
 MakeHeader = Callable[[str], JobHeader]
@@ -116,6 +130,131 @@ def test_a_job_of_a_newer_servefit_is_listed_and_left_alone(store: JobStore, job
     assert (attributes["servefit:header"], attributes["servefit:state"]) == (newer, {"also": "unknown"})
 
 
+@pytest.mark.parametrize("key", READ)
+def test_what_is_no_text_is_damage_of_one_job_and_others_go_on(sqlite_url: str, header: MakeHeader, key: str) -> None:
+    with JobStore.open(sqlite_url) as store:
+        job, other = store.create(header("fraud")), store.create(header("other"))
+        with job.owned():
+            job.begin("compilation", "treelite", None)
+        for damage in ("CAST(x'7bfffe7d' AS TEXT)", "CAST(x'22ff22' AS TEXT)", "x'7b7d'", "NULL"):
+            _set(store, "study_user_attributes", "value_json", damage, f"key = '{key}' AND study_id = 1")
+            with pytest.raises(StorageError, match=f"cannot use job 'fraud' in .*: {key} is (damaged|gone)") as caught:
+                READ[key](store.job("fraud"))
+            assert caught.value.job == "fraud"
+            assert [one.name for one in store.jobs()] == ["other", "fraud"]
+            assert store.overview()[0].header == other.header
+        with other.owned():
+            assert other.begin("compilation", "treelite", None).number == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "damage"),
+    [
+        ("trials", "state", "'RUNNINX'"),
+        ("trials", "datetime_start", "'last Tuesday'"),
+        ("trials", "state", "CAST(x'ff' AS TEXT)"),
+        ("trial_params", "distribution_json", "'{'"),
+        ("trial_system_attributes", "value_json", "'{'"),
+        ("study_directions", "study_id", "2"),
+        ("study_user_attributes", "value_json", "'[7]'"),
+    ],
+)
+def test_a_study_that_optuna_stumbles_over_is_told_with_the_name_of_the_job(
+    sqlite_url: str, header: MakeHeader, configuration: Configuration, table: str, column: str, damage: str
+) -> None:
+    with JobStore.open(sqlite_url) as store:
+        job = store.create(header("fraud"))
+        grid = [configuration, replace(configuration, workers=2)]
+        StudyOfTrials(job, grid, seed=0).carry_out(grid[:1], lambda _: None)
+        where = "key = 'servefit:choices'" if table == "study_user_attributes" else "TRUE"
+        _set(store, table, column, damage, where)
+
+        def use() -> None:
+            with job.owned():
+                job.abandon_running_steps()
+                StudyOfTrials(job, grid, seed=0).carry_out(grid[1:], lambda _: None)
+
+        with pytest.raises(StorageError, match="is damaged") as caught:
+            use()
+        assert caught.value.job == "fraud"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file with two jobs that were carried out to their end, on workers that exist in arithmetic alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("SERVEFIT_HOME", str(folder))
+        over_http("fraud")
+        over_http("other")
+        yield folder / "jobs.db"
+
+
+def read_all(store: JobStore) -> None:
+    """All that commands read of the job "fraud", and print."""
+    for one in store.overview():
+        json.dumps([one.name, one.problem], ensure_ascii=False).encode()
+    job = store.job("fraud")
+    found = RecommendationJob.of(job.header, job.state, job.steps())
+    json.dumps([found.to_dict(), [step_document(one) for one in found.steps]], allow_nan=False)
+    assert headline(found)
+    with job.owned():
+        job.abandon_running_steps()
+
+
+@pytest.fixture(scope="module")
+def kept_store(kept: Path) -> Iterator[JobStore]:
+    with JobStore.open(f"sqlite:///{kept}") as store:
+        yield store
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_becomes_of_the_bytes_of_a_job_no_command_ends_in_a_traceback(
+    kept: Path, kept_store: JobStore, data: st.DataObject
+) -> None:
+    with closing(sqlite3.connect(kept)) as connection:
+        connection.text_factory = bytes
+        texts = dict(connection.execute("SELECT key, value_json FROM study_user_attributes WHERE study_id = 1"))
+        key = data.draw(st.sampled_from(sorted(texts)))
+        where = data.draw(st.integers(0, len(texts[key]) - 1))
+        replaced = data.draw(st.integers(0, 20))
+        by = data.draw(st.binary(max_size=4) | st.sampled_from([b"", b"9", b"-", b"e", b",", b'"', b"null", b"{"]))
+        damaged = texts[key][:where] + by + texts[key][where + replaced :]
+        update = "UPDATE study_user_attributes SET value_json = CAST(? AS TEXT) WHERE study_id = 1 AND key = ?"
+        connection.execute(update, (damaged, key))
+        connection.commit()
+        told = None
+        try:
+            read_all(kept_store)
+        except StorageError as error:
+            told = error.job
+        finally:
+            connection.execute(update, (texts[key], key))
+            connection.commit()
+        assert told in (None, "fraud")
+        other = kept_store.job("other")
+        assert RecommendationJob.of(other.header, other.state, other.steps()).best is not None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_file_with_damaged_pages_is_told(kept: Path, tmp_path: Path, seed: int) -> None:
+    content, generator = bytearray(kept.read_bytes()), random.Random(seed)
+    for _ in range(30):
+        content[generator.randrange(100, len(content))] = generator.randrange(256)
+    (tmp_path / "jobs.db").write_bytes(content)
+    try:
+        with JobStore.open(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+            read_all(store)
+    except ServefitError as error:
+        assert str(tmp_path) in str(error)  # noqa: PT017 - some pages are in nobody's way
+
+
+def test_a_name_that_is_no_text_is_not_known(store: JobStore, job: JobLog) -> None:
+    with pytest.raises(SpecError, match="is not known"):
+        store.job("caf\udce9")
+
+
 def test_an_owner_that_is_killed_while_it_writes_leaves_whole_steps(url: str, store: JobStore, job: JobLog) -> None:
     for round_ in range(3):
         with subprocess.Popen([sys.executable, "-c", WRITE, url], stdout=subprocess.PIPE, text=True) as process:
@@ -129,6 +268,12 @@ def test_an_owner_that_is_killed_while_it_writes_leaves_whole_steps(url: str, st
     with job.owned():
         job.abandon_running_steps()
     assert {step.status for step in job.steps()} == {"FAILED"}
+
+
+def _set(store: JobStore, table: str, column: str, value: str, where: str) -> None:
+    """Put ``value``, an expression of SQL, into a table."""
+    with store._database.transaction() as connection:
+        connection.exec_driver_sql(f"UPDATE {table} SET {column} = {value} WHERE {where}")
 
 
 def _overwrite(storage: RDBStorage, key: str, text: str | None) -> None:
