@@ -115,6 +115,8 @@ class Unlucky:
         number = raw.info.backend_pid
         if self._happened:
             raw.commit()
+            # So that there is something to commit, which is told to have failed.
+            raw.execute("SELECT 1")
         with self._server.connect() as other:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
 
