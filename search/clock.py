@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from servefit.search.request import JobRequest
 
 FINISHING_S = 0.3
-"""From the last measurement to the answer."""
+"""From the last measurement to the answer, on an idle machine."""
 
 SHARE = 0.25
 """No compilation, no timing of calls and no test of the search takes a larger part of the job's time, unless it is the
@@ -45,6 +45,7 @@ class Clock:
         *,
         elapsed_before_s: float = 0.0,
         tests: int = 0,
+        finishing_s: float = FINISHING_S,
         now: Callable[[], float] = time.monotonic,
     ) -> Clock:
         return cls(
@@ -52,7 +53,7 @@ class Clock:
             test_limit=inf if request.test_limit is None else request.test_limit,
             elapsed_before_s=elapsed_before_s,
             tests=tests,
-            finishing_s=FINISHING_S,
+            finishing_s=finishing_s,
             now=now,
         )
 

@@ -34,11 +34,14 @@ if TYPE_CHECKING:
     from servefit.search.storage.log import JobLog
 
 COMPILING_SHARE = 0.4
-"""When this part of the job's budget is over, nothing more is compiled unasked: the rest is for measuring."""
+COMPILED_SHARE = 0.5
+"""When the first part of the job's budget is over, nothing more is compiled unasked, and when the second is, what was
+begun is ended: the rest is for measuring."""
 
 LEAST_S = 3.0
-"""A compilation with its check has no less, where there is as much: three processes that import a library each, which
-takes one to two seconds on an idle machine."""
+QUICK_S = 2.0
+"""A compilation with its check has no less than the first, where there is as much: three processes import a library
+each, which takes one to two seconds on an idle machine. Unasked it is begun where there is the second."""
 
 TIMES_ESTIMATE = 10
 """It has so many times its own estimate, which is meant to tell the order of magnitude: within its share of the job's
@@ -214,14 +217,16 @@ class _Rules:
         if name == self.model.reference:
             return left_s
         ample_s, share_s = max(LEAST_S, TIMES_ESTIMATE * self._expected_s(name)), self.clock.share_s(LEAST_S)
-        return min(left_s, max(ample_s, share_s) if self._is_asked_for(name) else min(ample_s, share_s))
+        if self._is_asked_for(name) or not self.found.artifacts:
+            return min(left_s, max(ample_s, share_s))
+        return min(left_s, ample_s, share_s, COMPILED_SHARE * self.clock.limit_s - self.clock.elapsed_s)
 
     def _is_late(self, name: str) -> bool:
         """Whether it is too late to compile what nobody asked for, and nobody has to."""
-        if self.request.time_limit_s is None or self._is_asked_for(name) or not self.found.artifacts:
+        if self._is_asked_for(name) or not self.found.artifacts:
             return False
-        least_s = LEAST_S + least_test_s(self.request)
-        return self.clock.elapsed_s > COMPILING_SHARE * self.request.time_limit_s or self.clock.left_s < least_s
+        whole_s, spent_s = self.clock.limit_s, self.clock.elapsed_s
+        return spent_s > min(COMPILING_SHARE * whole_s, COMPILED_SHARE * whole_s - QUICK_S)
 
     def _too_late(self, name: str) -> str:
         spent_s, budget_s = self.clock.elapsed_s, self.request.time_limit_s

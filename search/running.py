@@ -91,7 +91,13 @@ def run_job(
     began_s = time.monotonic() - spent_s
     with ExitStack() as stack:
         store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
-        clock = Clock.of(request, elapsed_before_s=time.monotonic() - began_s, now=_working_s(store))
+        clock = Clock.of(
+            request,
+            elapsed_before_s=time.monotonic() - began_s,
+            # A machine that took long to come this far takes as long to finish.
+            finishing_s=max(FINISHING_S, spent_s),
+            now=_working_s(store),
+        )
         stack.enter_context(time_limit(lambda: clock.left_s))
         host = describe_host()
         profiles, skipped = measurable_profiles(request, host)

@@ -33,7 +33,7 @@ _END_S = 10.0
 # command did what it was told. Nor is how long it goes on.
 _SERVEFIT = """#!/bin/bash
 case "$1" in
-    recommend) set -- "$@" --allow-noise --budget 6s ;;
+    recommend) set -- "$@" --allow-noise --budget 10s ;;
     profile) set -- "$@" --allow-noise --duration 2s ;;
     load | demo) set -- "$@" --allow-noise ;;
 esac
