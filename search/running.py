@@ -91,6 +91,7 @@ def run_job(
     began_s = time.monotonic() - spent_s
     with ExitStack() as stack:
         store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
+        store.wait_until_writable()
         clock = Clock.of(
             request,
             elapsed_before_s=time.monotonic() - began_s,

@@ -60,6 +60,12 @@ class Database:
         with self.reporting(), self.storage.engine.begin() as connection:
             yield connection
 
+    def wait_until_writable(self) -> None:
+        """Wait for whoever reads or writes a file that only one process can write. Raises StorageError."""
+        if self.address.is_file:
+            with self.transaction() as connection:
+                connection.exec_driver_sql("BEGIN EXCLUSIVE")
+
     def run(self, statements: Callable[[Connection], _T]) -> _T:
         """What ``statements`` give in a transaction. It is begun again where the server goes away meanwhile, and may
         then find that it did happen. Raises StorageError."""
@@ -85,8 +91,9 @@ class Database:
             raise self.address.error(_reason(error), remedy=remedy) from error
         except Damaged as error:
             raise self.address.error(str(error), job=job) from error
-        except UnboundLocalError as error:
-            # Study.optimize of Optuna 5.0 stumbles over a storage that fails at the end of a trial.
+        except (UnboundLocalError, AssertionError) as error:
+            # Study.optimize of Optuna 5.0 stumbles over a storage that fails at the end of a trial, and over one that
+            # can be read all the same.
             if not isinstance(error.__context__, StorageInternalError):
                 raise
             raise self.address.error(_reason(error.__context__)) from error

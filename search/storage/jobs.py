@@ -71,6 +71,10 @@ class JobStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def wait_until_writable(self) -> None:
+        """To be called before the work whose job is to be kept. Raises StorageError."""
+        self._database.wait_until_writable()
+
     def create(self, header: JobHeader) -> JobLog:
         """A new job, IN_PROGRESS, that nobody owns. Raises SpecError where its name is in use."""
         from optuna.exceptions import DuplicatedStudyError

@@ -16,6 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from servefit.processes import all_processes
+from servefit.quantities import span_text
+
 LOCKED_S = 30.0
 """How long a statement waits for others to leave the file. Each is there for milliseconds."""
 
@@ -47,7 +50,7 @@ class Patience:
         while True:
             tried_s = time.monotonic()
             try:
-                result = statement()
+                return statement()
             except sqlite3.OperationalError as error:
                 now_s = time.monotonic()
                 # What SQLite does not wait for is a deadlock, which only the end of the transaction resolves.
@@ -56,16 +59,17 @@ class Patience:
                 if now_s - began_s >= self._limit_s:
                     holder = holder_of(self._path)
                     self._limit_s = AFTERWARDS_S
-                    raise FileLocked(f"it is locked by {holder}, and was for {now_s - began_s:.0f} s") from error
+                    raise FileLocked(f"it is locked by {holder}, and was for {span_text(now_s - began_s)}") from error
                 if not told:
                     told, holder = True, holder_of(self._path)
                     _log.warning("%s is locked by %s: waiting for it, %g s at most", self._path, holder, self._limit_s)
             except UnicodeError as error:
                 # Not even what SQLite says of the file can be read.
                 raise sqlite3.DatabaseError(f"it is damaged: {error}") from error
-            else:
-                self._limit_s = LOCKED_S
-                return result
+
+    def restore(self) -> None:
+        """To be called when something was written: what may only be read is not free."""
+        self._limit_s = LOCKED_S
 
 
 class _Cursor(sqlite3.Cursor):
@@ -91,7 +95,10 @@ class PatientConnection(sqlite3.Connection):
         return super().cursor(factory)
 
     def commit(self) -> None:
+        writes = self.in_transaction
         self.patience.with_it(super().commit)
+        if writes:
+            self.patience.restore()
 
 
 def holder_of(path: Path) -> str:
@@ -99,7 +106,7 @@ def holder_of(path: Path) -> str:
     with suppress(OSError):
         status = path.stat()
         others = {pid for pid in _locking(status) if pid != os.getpid()}
-        open_by = {pid for pid in others or _processes() if pid != os.getpid() and _has_open(pid, status)}
+        open_by = {pid for pid in others or all_processes() if pid != os.getpid() and _has_open(pid, status)}
         if found := sorted(open_by or others):
             return f"process{'es' if len(found) > 1 else ''} {', '.join(map(_called, found))}"
     return "another process"
@@ -114,10 +121,6 @@ def _locking(status: os.stat_result) -> Iterator[int]:
             pid = int(fields[4])
             if pid > 0:
                 yield pid
-
-
-def _processes() -> Iterator[int]:
-    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
 
 
 def _has_open(pid: int, status: os.stat_result) -> bool:

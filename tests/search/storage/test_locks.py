@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import servefit
 from servefit.errors import StorageError
 from servefit.search.header import JobHeader, JobState
 from servefit.search.storage import locks
@@ -21,6 +22,8 @@ from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.locks import holder_of
 
 if TYPE_CHECKING:
+    import optuna
+
     from servefit.search.storage.log import JobLog
 
 MakeHeader = Callable[[str], JobHeader]
@@ -90,20 +93,53 @@ def test_a_job_goes_on_where_a_lock_was_held_only_for_a_while(path: Path, job: J
     assert job.state.status == "COMPLETED"
 
 
+@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE"])
 def test_after_a_wait_in_vain_the_next_is_short_and_a_free_file_is_used_again(
-    path: Path, sqlite_url: str, job: JobLog, monkeypatch: pytest.MonkeyPatch
+    path: Path, sqlite_url: str, job: JobLog, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(locks, "LOCKED_S", 1.5)
+    monkeypatch.setattr(locks, "LOCKED_S", 3.0)
+    monkeypatch.setattr(locks, "AFTERWARDS_S", 0.5)
     with JobStore.open(sqlite_url) as store:
         same = store.job("fraud")
-        with locked(path):
-            for least_s, most_s in ((1.5, 3.5), (1.0, 2.5)):
+        with locked(path, how):
+            for least_s, most_s in ((3.0, 5.0), (0.5, 2.5)):
                 began = time.monotonic()
                 with pytest.raises(StorageError, match="it is locked by process"):
                     same.set_state(JobState(status="COMPLETED"))
                 assert least_s <= time.monotonic() - began < most_s
+                if how == "BEGIN IMMEDIATE":
+                    # What may be read is not free.
+                    assert same.state.status == "IN_PROGRESS"
         same.set_state(JobState(status="COMPLETED"))
     assert job.state.status == "COMPLETED"
+
+
+@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE"])
+def test_a_lock_at_the_end_of_a_trial_is_told_as_one(
+    path: Path, job: JobLog, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(locks, "LOCKED_S", 0.6)
+    with ExitStack() as stack:
+
+        def lose(_: optuna.Trial) -> tuple[float, float]:
+            stack.enter_context(locked(path, how))
+            return 1.0, 2.0
+
+        with pytest.raises(StorageError, match="it is locked by process"), job.reporting():
+            job.study().optimize(lose, n_trials=1)
+
+
+@pytest.mark.parametrize("how", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE", "BEGIN"])
+def test_a_new_job_does_nothing_before_it_knows_that_the_file_can_be_written(
+    path: Path, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    JobStore.open(sqlite_url).close()
+    monkeypatch.setattr(locks, "LOCKED_S", 0.6)
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "home"))
+    model = tmp_path / "model.json"
+    model.write_text("no model")
+    with locked(path, how), pytest.raises(StorageError, match="it is locked by process"):
+        servefit.right_size(model, storage=sqlite_url)
 
 
 def test_what_a_job_did_is_not_lost_where_it_cannot_be_given_back(
