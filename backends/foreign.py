@@ -16,6 +16,7 @@ from servefit.backends.questions import AboutModel, Answers, refusal
 from servefit.backends.types import Availability, Knob, Target
 from servefit.errors import OutOfMemory, TimedOut, WorkerCrashed
 from servefit.isolation import begin_isolated
+from servefit.quantities import duration_text
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -125,7 +126,7 @@ class ForeignBackend:
         try:
             answers = msgspec.json.decode(self._asked.pop(subject).result(), type=Answers)
         except TimedOut as error:
-            answers = self._refusing(f"it did not say within {round(error.limit_s, 1):g} s what it can do")
+            answers = self._refusing(f"it did not say within {duration_text(error.limit_s, digits=2)} what it can do")
         except WorkerCrashed as error:
             answers = self._refusing(f"asked what it can do, it {error.reason}")
         except OutOfMemory as error:

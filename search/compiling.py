@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
 from servefit.backends.types import Target
 from servefit.errors import ServefitError, StateError, TimedOut
+from servefit.quantities import duration_text, given_duration_text, span_text
 from servefit.search.clock import SHARE
 from servefit.search.job import JobStopped
 from servefit.search.progress import before_search, counting_down
@@ -91,7 +93,8 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
         limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)
         doing = f"compiling with {label}"
         progress.stage(f"{doing}{_estimate(model, name, target)}", before_search(clock))
-        with log.step("compilation", name, None) as step, counting_down(progress, doing, clock, limit_s):
+        moment = partial(before_search, clock)
+        with log.step("compilation", name, None) as step, counting_down(progress, doing, moment, limit_s):
             report, outcome = _compile(model, name, target, payload, limit_s)
             log.finish(step, status=report.status, result=report, reason=report.reason)
         if isinstance(outcome, NoReference):
@@ -100,8 +103,8 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
             found.artifacts.append(outcome)
         elif _timed_out(outcome):
             found.remarks.append(
-                f"{label} was not compiled and checked within the {limit_s:.1f} s that it had: {outcome.message}; "
-                "give the job more time"
+                f"{label} was not compiled and checked within the {duration_text(limit_s, digits=2)} that it had: "
+                f"{outcome.message}; give the job more time"
             )
     return found
 
@@ -202,8 +205,8 @@ class _Rules:
             return None
         estimate_s = one.compile_estimate_s(self.model)
         if not self._is_asked_for(name) and estimate_s > SHARE * budget_s:
-            too_much = f"compiling is estimated at {estimate_s:.0f} s, too much of the job's {budget_s:g} s"
-            return f"{too_much}; {self._remedy(name)}"
+            expected, whole = span_text(estimate_s), given_duration_text(budget_s)
+            return f"compiling is estimated at {expected}, too much of the job's {whole}; {self._remedy(name)}"
         return self._too_late(name) if self._is_late(name) or self.limit_s(name, target) <= 0 else None
 
     def limit_s(self, name: str, target: Target) -> float:
@@ -229,10 +232,8 @@ class _Rules:
         return spent_s > min(COMPILING_SHARE * whole_s, COMPILED_SHARE * whole_s - QUICK_S)
 
     def _too_late(self, name: str) -> str:
-        spent_s, budget_s = self.clock.elapsed_s, self.request.time_limit_s
-        return (
-            f"{spent_s:.0f} s of the job's {budget_s:g} s were over before it could be compiled; {self._remedy(name)}"
-        )
+        spent, whole = span_text(self.clock.elapsed_s), given_duration_text(self.clock.limit_s)
+        return f"{spent} of the job's {whole} were over before it could be compiled; {self._remedy(name)}"
 
     def _remedy(self, name: str) -> str:
         more = "give the job more time" if self._is_asked_for(name) else f"ask for it with --backend {name}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
+from servefit.quantities import span_text
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -51,15 +53,16 @@ def before_search(clock: Clock) -> Moment:
 
 
 @contextmanager
-def counting_down(progress: Progress, doing: str, clock: Clock, limit_s: float) -> Iterator[None]:
-    """While the block lasts, which is ended after ``limit_s``, say now and then how long that is still to come."""
+def counting_down(progress: Progress, doing: str, moment: Callable[[], Moment], limit_s: float) -> Iterator[None]:
+    """While the block lasts, which is ended after ``limit_s``, say now and then how long that is still to come.
+    ``moment`` says where the job stands."""
     over = threading.Event()
-    ends_s = clock.elapsed_s + limit_s
+    ends_s = time.monotonic() + limit_s
 
     def count() -> None:
         while not over.wait(max(LEAST_BETWEEN_S, limit_s / MOST_COUNTED)):
-            left_s = max(0.0, ends_s - clock.elapsed_s)
-            progress.stage(f"{doing}: {left_s:.0f} s more at most", before_search(clock))
+            left_s = max(0.0, ends_s - time.monotonic())
+            progress.stage(f"{doing}: {span_text(left_s)} more at most", moment())
 
     counting = threading.Thread(target=count, name="servefit countdown", daemon=True)
     if isfinite(limit_s):

@@ -22,6 +22,7 @@ import numpy as np
 from servefit.errors import HostMismatch, SpecError, StorageError
 from servefit.profiler.preparing import check_there
 from servefit.profiler.slot.holding import measuring_slot
+from servefit.quantities import duration_text
 from servefit.search.clock import FINISHING_S, Clock
 from servefit.search.header import JobHeader, PayloadFacts
 from servefit.search.job import (
@@ -309,10 +310,11 @@ def check_budget(request: JobRequest) -> None:
     """Raise SpecError for a time in which nothing can be measured, wherever that is."""
     least_s = least_test_s(request) + FINISHING_S
     if request.budget_s is not None and request.budget_s < least_s:
+        takes = duration_text(least_s, digits=2)
         raise SpecError(
             "budget",
             f"{request.budget_s:g}s",
-            f"is too little: on a fast and idle machine a single test takes {least_s:.1f} s, by what it consists of",
+            f"is too little: on a fast and idle machine a single test takes {takes}, by what it consists of",
             remedy=f"give {ceil(least_s + FIRST_S)}s or more: a model has to be opened, compiled and checked",
         )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
 from servefit.profiler.measuring import endpoint_for, workers_for
+from servefit.quantities import duration_text, given_duration_text
 from servefit.search import over_http, tasks
 from servefit.search.bench import OutOfTime
 from servefit.search.changing import changes
@@ -21,7 +22,7 @@ from servefit.search.compiling import choices, compile_candidates
 from servefit.search.header import JobState
 from servefit.search.job import JobStopped, crashed, keep_measurement, trials_of
 from servefit.search.places import ANYWHERE, Place, Places
-from servefit.search.progress import before_search
+from servefit.search.progress import before_search, counting_down
 from servefit.search.recommendation import FailedTrial, Trial
 from servefit.search.searching import Search
 from servefit.search.space import Batching, Space
@@ -122,15 +123,14 @@ class Work:
 
     def _say_that_it_was_too_little_time(self, ready_s: float | None = None) -> None:
         """Nothing was measured; the first test could begin after ``ready_s``, if ever."""
-        over, enough_s = f"{self.clock.elapsed_s:.1f} s were over before a backend was", self.clock.elapsed_s + FIRST_S
-        if ready_s is not None:
-            over, enough_s = (
-                f"{ready_s:.1f} s were over when all were",
-                ready_s + TIMES_USUAL * least_test_s(self.request),
-            )
+        if ready_s is None:
+            over_s, when, more_s = self.clock.elapsed_s, "before a backend was", FIRST_S
+        else:
+            over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * least_test_s(self.request)
         self.remarks.append(
-            f"nothing was measured in the {self.clock.limit_s:g} s asked for: {over} compiled and checked; "
-            f"give the job {ceil(enough_s)} s or more"
+            f"nothing was measured in the {given_duration_text(self.clock.limit_s)} asked for: "
+            f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "
+            f"give the job {ceil(over_s + more_s)} s or more"
         )
 
     def _begin_search(self, space: Space) -> Search:
@@ -195,9 +195,13 @@ class Work:
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._check_stopped()
         memory_bytes = max(one.memory_bytes for one in self.header.profiles if one.vcpus >= subject.vcpus)
-        with self.log.step("service_time", subject.backend, subject) as step:
+        limit_s, doing = self.clock.share_s(LEAST_TIMING_S), f"timing calls of {subject.backend}"
+        with (
+            self.log.step("service_time", subject.backend, subject) as step,
+            counting_down(self.progress, doing, self.moment, limit_s),
+        ):
             try:
-                with self._at_most(self.clock.share_s(LEAST_TIMING_S)), self._workers(subject, memory_bytes) as workers:
+                with self._at_most(limit_s), self._workers(subject, memory_bytes) as workers:
                     found = time_service(workers, sizes)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, "the timing of calls")
@@ -293,7 +297,11 @@ class Work:
             if begins is not None:
                 self.progress.testing(configuration, replace(begins, step=step.number))
             try:
-                with self._at_most(most_s), starting as driver:
+                with (
+                    counting_down(self.progress, f"step {step.number}", self.moment, task.limit_s),
+                    self._at_most(most_s),
+                    starting as driver,
+                ):
                     trial = run_test(
                         driver,
                         task.request,

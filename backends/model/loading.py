@@ -43,6 +43,7 @@ from servefit.errors import (
     WorkerCrashed,
 )
 from servefit.isolation import call_isolated
+from servefit.quantities import duration_text
 from servefit.state import filling, read_sealed, state_folder, temporary_folder, write_sealed, writing
 
 INSPECTION_TIMEOUT_S = 120.0
@@ -215,7 +216,7 @@ def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
         raise CorruptModel(path, f"{library} needs more than {memory_bytes // _GIB} GiB to open it") from error
     except TimedOut as error:
         remedy = None if error.limit_s >= INSPECTION_TIMEOUT_S else "give it more time"
-        reason = f"{library} did not open it within {round(error.limit_s, 1):g} s"
+        reason = f"{library} did not open it within {duration_text(error.limit_s, digits=2)}"
         raise CorruptModel(path, reason, remedy=remedy) from error
     return inspection
 

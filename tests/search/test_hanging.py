@@ -12,7 +12,7 @@ import pytest
 import xgboost
 
 import servefit
-from servefit.errors import SpecError
+from servefit.errors import CorruptModel, SpecError
 from servefit.search.progress import Silent
 from servefit.search.steps import OUT_OF_TIME
 
@@ -122,20 +122,21 @@ def job_on(
 ) -> RecommendationJob:
     """A short job, whose time is kept."""
     began = time.monotonic()
-    job = servefit.right_size(
-        model,
-        job_name="job",
-        supported_instance_types=["local-1c"],
-        backends=list(backends),
-        batch_sizes=[1],
-        max_tests=tests,
-        job_duration_in_seconds=budget_s,
-        allow_noise=True,
-        over_http=False,
-        progress=progress,
-    )
-    assert time.monotonic() - began < budget_s + 1
-    return job
+    try:
+        return servefit.right_size(
+            model,
+            job_name="job",
+            supported_instance_types=["local-1c"],
+            backends=list(backends),
+            batch_sizes=[1],
+            max_tests=tests,
+            job_duration_in_seconds=budget_s,
+            allow_noise=True,
+            over_http=False,
+            progress=progress,
+        )
+    finally:
+        assert time.monotonic() - began < budget_s + 1
 
 
 def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_are_measured(
@@ -155,7 +156,7 @@ def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_ar
     assert failed.keys() == {"compiling", "checking"}
     assert failed["compiling"].reason == "compiling: compiling did not finish within 5 s"
     for name in failed:
-        assert any(f"{name} was not compiled and checked within the 5.0 s that it had" in one for one in job.warnings)
+        assert any(f"{name} was not compiled and checked within the 5 s that it had" in one for one in job.warnings)
         assert failed[name].seconds < 7
         counted = [one for one in heard.stages if one.startswith(f"compiling with {name}: ")]
         assert counted == [f"compiling with {name}: {left} s more at most" for left in ("3", "1")]
@@ -163,16 +164,19 @@ def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_ar
 
 def test_a_backend_that_hangs_when_it_is_measured_is_given_up(install: Install, model: Path) -> None:
     install("stalling", predicting=HANG_IN_WORKERS)
-    job = job_on(model, 24, backends=("stalling", "xgboost"), tests=3)
+    heard = Heard()
+    job = job_on(model, 24, backends=("stalling", "xgboost"), tests=3, progress=heard)
     assert job.best is not None
     assert {one.configuration.backend for one in job.trials} == {"xgboost"}
     (timed_out,) = (one for one in job.steps if one.backend == "stalling" and one.kind != "compilation")
     assert timed_out.status == "FAILED"
     assert any("stalling was given up: " in one and "did not finish within" in one for one in job.warnings)
+    counted = [one.rpartition(": ")[2] for one in heard.stages if one.startswith(f"step {timed_out.number}: ")]
+    assert counted[:2] == ["4 s more at most", "2 s more at most"]
 
 
-def endless(path: Path) -> Path:
-    """An ONNX model whose predictions never end, but of zeros, which it is opened with."""
+def endless(path: Path, *, most_rows: int) -> Path:
+    """An ONNX model whose calls with more than ``most_rows`` never end."""
     from onnx import TensorProto, helper
 
     value, condition = (
@@ -193,17 +197,19 @@ def endless(path: Path) -> Path:
     )
     graph = helper.make_graph(
         [
-            helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
-            helper.make_node("Ceil", ["largest"], ["whole"]),
-            helper.make_node("Cast", ["whole"], ["some"], to=TensorProto.INT64),
-            helper.make_node("Mul", ["some", "many"], ["times"]),
+            helper.make_node("Shape", ["x"], ["rows"], start=0, end=1),
+            helper.make_node("Greater", ["rows", "most"], ["beyond"]),
+            helper.make_node("Cast", ["beyond"], ["one"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["one", "many"], ["product"]),
+            helper.make_node("Squeeze", ["product"], ["times"]),
             helper.make_node("Loop", ["times", "yes", "x"], ["y"], body=body),
         ],
         "graph",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
         [
-            helper.make_tensor("many", TensorProto.INT64, [], [2**40]),
+            helper.make_tensor("most", TensorProto.INT64, [1], [most_rows]),
+            helper.make_tensor("many", TensorProto.INT64, [1], [2**40]),
             helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
         ],
     )
@@ -214,7 +220,7 @@ def endless(path: Path) -> Path:
 
 @pytest.mark.usefixtures("install")
 def test_a_model_whose_calls_never_end_is_given_up_within_the_time(tmp_path: Path) -> None:
-    job = job_on(endless(tmp_path / "model.onnx"), 6, backends=("onnxruntime", "treelite"))
+    job = job_on(endless(tmp_path / "model.onnx", most_rows=16), 6, backends=("onnxruntime", "treelite"))
     assert job.status == "FAILED"
     assert job.trials == ()
     (compilation,) = job.compilation
@@ -222,10 +228,16 @@ def test_a_model_whose_calls_never_end_is_given_up_within_the_time(tmp_path: Pat
     assert any("predicting with the model's own library did not finish within" in one for one in job.warnings)
 
 
+@pytest.mark.usefixtures("install")
+def test_a_model_that_cannot_be_opened_within_the_time_is_given_up_then(tmp_path: Path) -> None:
+    with pytest.raises(CorruptModel, match=r"onnx did not open it within [3-6](\.\d)? s; give it more time"):
+        job_on(endless(tmp_path / "model.onnx", most_rows=0), 6, backends=("onnxruntime",))
+
+
 def test_a_time_in_which_nothing_can_be_measured_is_refused_with_one_that_is_enough(model: Path) -> None:
     began = time.monotonic()
     with pytest.raises(
-        SpecError, match=r"budget: '1s' is too little: .* a single test takes 1\.4 s, .*; give 8s or more"
+        SpecError, match=r"budget: '1s' is too little: .* a single test takes 1\.5 s, .*; give 8s or more"
     ):
         servefit.right_size(model, job_duration_in_seconds=1)
     assert time.monotonic() - began < 1
