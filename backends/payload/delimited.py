@@ -69,10 +69,6 @@ def _read(stream: TextIO, source: str, feature_names: Sequence[str], most_rows: 
         check_width(source, len(record), most_columns)
         rows.append(_numbers(record, source, len(rows) + 1, names))
     total_rows = len(rows) + sum(1 for _ in filled)
-    if names is not None and rows and len(rows[0]) != len(names):
-        raise PayloadMismatch(
-            source, expected=f"{len(names)} columns in row 1, as in the header", got=str(len(rows[0]))
-        )
     return Table(values=matrix(source, rows), names=names, total_rows=total_rows)
 
 

@@ -38,12 +38,12 @@ def number(text: str) -> int | float:
 
 
 def array_of(numbers: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """``numbers``, nested or not, as float64, or as an array of objects where some are larger than it holds exactly.
-    Raises OverflowError for a whole number that is larger than any float64."""
+    """``numbers``, nested or not, None being NaN, as float64, or as an array of objects where some are larger than it
+    holds exactly. Raises OverflowError for a whole number that is larger than any float64."""
     values = np.array(numbers, dtype=np.float64).reshape(shape)
     if not (np.abs(values) >= EXACT).any():
         return values
-    return np.array(numbers, dtype=object).reshape(shape)
+    return np.where(np.isnan(values), values, np.array(numbers, dtype=object).reshape(shape))
 
 
 def of_objects(array: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,12 +83,15 @@ def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarr
 
     Columns named like the model's features are picked by name, tensors named like its inputs too; others go by
     position. Where no model is known (``signature`` is None) all are as they are, in the narrowest datatype of rows
-    that rounds no whole number. Raises PayloadMismatch for a wrong number of columns, infinities, values that the
+    that rounds no whole number. Raises PayloadMismatch for a wrong number of columns or of names, infinities, values that the
     datatype of their input or of the rows does not hold, missing values where the model takes none, and fractions where
     it takes whole numbers.
     """
     if not len(table.values):
         raise no_rows(source)
+    if table.names is not None and len(table.names) != table.values.shape[1]:
+        expected = f"{_columns(len(table.names))} in row 1, as many as there are names"
+        raise PayloadMismatch(source, expected=expected, got=str(table.values.shape[1]))
     values, names = (table.values, table.names) if signature is None else _in_order(table, signature, source)
     if signature is not None and values.shape[1] != signature.features:
         raise PayloadMismatch(source, expected=_columns(signature.features), got=str(values.shape[1]))
@@ -179,14 +183,18 @@ def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarr
     names, wanted = table.names, signature.feature_names
     if names is None or not set(names) & set(wanted):
         return table.values, names
+    expected = f"a column for each of the model's {len(wanted)} feature names"
     position = {name: index for index, name in enumerate(names)}
     absent = [name for name in wanted if name not in position]
     if absent:
-        raise PayloadMismatch(
-            source,
-            expected=f"a column for each of the model's {len(wanted)} feature names",
-            got=f"no column {absent[0]!r}" + (f", nor {len(absent) - 1} others" if len(absent) > 1 else ""),
-        )
+        got = f"no column {absent[0]!r}" + (f", nor {len(absent) - 1} others" if len(absent) > 1 else "")
+        raise PayloadMismatch(source, expected=expected, got=got)
+    if len(position) < len(names):
+        times = Counter(names)
+        doubled = next((name for name in wanted if times[name] > 1), None)
+        if doubled is not None:
+            raise PayloadMismatch(source, expected=expected, got=f"{doubled!r:.60} twice")
+    columns = [position[name] for name in wanted]
     return table.values[:, [position[name] for name in wanted]], wanted
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from servefit.backends.model import Input, Signature, Task
+from servefit.backends.payload.exact import array_of
 from servefit.backends.payload.reading import payload_of
 from servefit.errors import PayloadMismatch
 
@@ -199,6 +200,12 @@ def test_a_large_float_in_text_does_not_say_which_whole_number_is_meant(text: st
     with pytest.raises(PayloadMismatch, match="a whole number without a point or an exponent in row 1, column 1"):
         read(form.format(text).encode(), signature(("ids", "int64", 2)), tmp_path)
     assert read(form.format("2e3").encode(), signature(("ids", "int64", 2)), tmp_path).tolist() == [[2000, 1]]
+
+
+def test_a_missing_value_beside_a_large_whole_number_is_a_missing_value() -> None:
+    missing, number = array_of([None, 2**53 + 1], (2,))
+    assert np.isnan(missing)
+    assert number == 2**53 + 1
 
 
 @pytest.mark.parametrize("form", ["{},1\n", "[[{}, 1]]"])

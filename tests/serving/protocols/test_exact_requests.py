@@ -102,6 +102,7 @@ def test_every_int64_gets_into_the_rows(form: str, rows: np.ndarray, served: Ask
         ("[[1, 2, 3, 9007199254740993.0]]", "a whole number without a point or an exponent in row 1, column 4"),
         ("[[1, 2, 3, 0.5]]", "a whole number in row 1, column 4"),
         ("[[1, 2, 3, null]]", "takes no missing values, in row 1, column 4"),
+        ("[[9007199254740993, 2, 3, null]]", "takes no missing values, in row 1, column 4"),
         ("[[1, 2, 3, 1e300]]", "a whole number without a point or an exponent in row 1, column 4"),
         ("[[1, 2, 3]]", "expected 4 columns, got 3"),
     ],
@@ -109,8 +110,10 @@ def test_every_int64_gets_into_the_rows(form: str, rows: np.ndarray, served: Ask
 def test_what_int64_does_not_hold_is_refused(body: str, words: str, served: AskedModel, refusal: Refusal) -> None:
     assert words in refusal(served.invoke, body.encode()).reason
     row = json.loads(body)[0]
-    document = {"inputs": [{"name": "x", "shape": [1, len(row)], "datatype": "FP64", "data": row}]}
-    assert words in refusal(served.infer, json.dumps(document).encode()).reason
+    for datatype in ("FP64", "INT64"):
+        document = {"inputs": [{"name": "x", "shape": [1, len(row)], "datatype": datatype, "data": row}]}
+        reason = refusal(served.infer, json.dumps(document).encode()).reason
+        assert words in reason or f"expected {datatype} in row 1, column 4" in reason
 
 
 @pytest.mark.parametrize("datatype", ["INT8", "UINT8", "INT64", "UINT64"])
