@@ -1,9 +1,9 @@
 """Compiled artifacts on disk, found again by content.
 
 The key is a hash of everything that determines an artifact: model, backend, library version, target, flags, compiler
-and CPU. An entry is a folder of the artifact's files with a manifest naming them, their sizes and digests, so that a
-damaged entry is noticed and made anew. The manifest also keeps what the check of the artifact found; how artifacts are
-made and checked is ``compilation``'s business.
+and CPU. An entry is a folder of the artifact's files with a manifest naming them, their sizes and digests, sealed for
+that key: an entry that is damaged, or another one's, is noticed and made anew. The manifest also keeps what the check
+of the artifact found; how artifacts are made and checked is ``compilation``'s business.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ def find(key: str) -> Entry | None:
         return None
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        if manifest["schema"] == SCHEMA and manifest["files"] == _files(folder):
+        sealed = manifest.pop("seal") == _seal(key, manifest)
+        if sealed and manifest["schema"] == SCHEMA and manifest["files"] == _files(folder):
             return _entry(key, manifest)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # Whatever is wrong with it, the remedy is the same.
         pass
     remove(key)
@@ -79,14 +80,15 @@ def store(key: str, fill: Callable[[Path], tuple[Artifact, Mapping[str, Any]]]) 
             "report": dict(report),
             "files": _files(temporary),
         }
-        state.write_atomically(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
+        content = json.dumps({**manifest, "seal": _seal(key, manifest)}, indent=1)
+        state.write_atomically(temporary / MANIFEST, content.encode())
     return _entry(key, manifest)
 
 
 def add_payload(entry: Entry, digest: str, found: Mapping[str, Any]) -> Entry:
     """Keep what the check on one more payload found. Raises StateError."""
     payloads = {**entry.payloads, digest: dict(found)}
-    state.write_sealed(_payloads_file(entry.key), json.dumps(payloads).encode())
+    state.write_sealed(_payloads_file(entry.key), json.dumps(payloads).encode(), about=entry.key)
     return Entry(key=entry.key, artifact=entry.artifact, report=entry.report, payloads=payloads)
 
 
@@ -107,7 +109,7 @@ def _payloads_file(key: str) -> Path:
 
 
 def _entry(key: str, manifest: Mapping[str, Any]) -> Entry:
-    payloads = json.loads(state.read_sealed(_payloads_file(key)) or b"{}")
+    payloads = json.loads(state.read_sealed(_payloads_file(key), about=key) or b"{}")
     artifact = Artifact(
         backend=manifest["backend"],
         backend_version=manifest["backend_version"],
@@ -117,6 +119,11 @@ def _entry(key: str, manifest: Mapping[str, Any]) -> Entry:
         facts=manifest["facts"],
     )
     return Entry(key=key, artifact=artifact, report=manifest["report"], payloads=payloads)
+
+
+def _seal(key: str, manifest: Mapping[str, Any]) -> str:
+    """What tells a manifest from one that was changed, or is another entry's."""
+    return state.seal(json.dumps(manifest).encode(), about=key)
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:

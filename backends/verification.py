@@ -125,7 +125,7 @@ def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray
         for nth, predictions in zip(unknown, predicted, strict=True):
             content = io.BytesIO()
             np.save(content, predictions, allow_pickle=False)
-            state.write_sealed(files[nth], content.getvalue())
+            state.write_sealed(files[nth], content.getvalue(), about=files[nth].name)
             kept[nth] = predictions
     return [predictions for predictions in kept if predictions is not None]
 
@@ -142,7 +142,7 @@ def _reference_file(model: Model, rows: np.ndarray) -> Path:
 
 
 def _read(path: Path) -> np.ndarray | None:
-    content = state.read_sealed(path)
+    content = state.read_sealed(path, about=path.name)
     if content is None:
         return None
     predictions: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)

@@ -177,8 +177,13 @@ def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"one line", b"several\n\nlines\n", bytes(range(256))])
 def test_what_is_sealed_is_read_as_it_was_written(content: bytes, tmp_path: Path) -> None:
-    write_sealed(tmp_path / "file", content)
-    assert read_sealed(tmp_path / "file") == content
+    write_sealed(tmp_path / "file", content, about="a model")
+    assert read_sealed(tmp_path / "file", about="a model") == content
+
+
+def test_what_is_known_of_something_else_is_not_read(tmp_path: Path) -> None:
+    write_sealed(tmp_path / "file", b"content", about="a model")
+    assert read_sealed(tmp_path / "file", about="another model") is None
 
 
 @pytest.mark.parametrize(
@@ -186,10 +191,10 @@ def test_what_is_sealed_is_read_as_it_was_written(content: bytes, tmp_path: Path
 )
 def test_what_is_sealed_and_damaged_is_not_read(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "file"
-    assert read_sealed(path) is None
-    write_sealed(path, b"content")
+    assert read_sealed(path, about="a model") is None
+    write_sealed(path, b"content", about="a model")
     path.write_bytes(damage(path.read_bytes()))
-    assert read_sealed(path) is None
+    assert read_sealed(path, about="a model") is None
 
 
 LEAVES = """

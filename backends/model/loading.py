@@ -170,10 +170,11 @@ def _inspected(model: ModelFile) -> tuple[Inspection, Path]:
     library = model.format.library
     versions = f"{library}-{_library_version(library)}-treelite-{metadata.version('treelite')}"
     folder = state_folder("models", model.digest) / f"inspection-{SCHEMA}-{versions}"
-    found = _recorded(folder)
+    about = f"{model.digest} {folder.name}"
+    found = _recorded(folder, about)
     if found is None:
         with writing(folder):
-            if folder.exists() and _recorded(folder) is None:
+            if folder.exists() and _recorded(folder, about) is None:
                 shutil.rmtree(folder)
         with filling(folder) as temporary:
             inspection = _inspect_in_child(model, temporary)
@@ -182,8 +183,8 @@ def _inspected(model: ModelFile) -> tuple[Inspection, Path]:
                 file_name=_by_content(temporary, inspection.file_name),
                 splits_name=_by_content(temporary, inspection.splits_name),
             )
-            write_sealed(temporary / _RECORD, inspection.to_json())
-        found = _recorded(folder)
+            write_sealed(temporary / _RECORD, inspection.to_json(), about=about)
+        found = _recorded(folder, about)
     if found is None:
         raise StateError(folder, "it does not hold what was written")
     return found, folder
@@ -193,9 +194,9 @@ def _by_content(folder: Path, name: str | None) -> str | None:
     return None if name is None else name_by_content(folder / name)
 
 
-def _recorded(folder: Path) -> Inspection | None:
-    """What an earlier inspection wrote, if all of it is there as it was written."""
-    record = read_sealed(folder / _RECORD)
+def _recorded(folder: Path, about: str) -> Inspection | None:
+    """What an earlier inspection of the same wrote, if all of it is there as it was written."""
+    record = read_sealed(folder / _RECORD, about=about)
     if record is None:
         return None
     inspection = Inspection.from_json(record)

@@ -83,15 +83,11 @@ def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarr
 
     Columns named like the model's features are picked by name, tensors named like its inputs too; others go by
     position. Where no model is known (``signature`` is None) all are as they are, in the narrowest datatype of rows
-    that rounds no whole number. Raises PayloadMismatch for a wrong number of columns or of names, infinities, values that the
-    datatype of their input or of the rows does not hold, missing values where the model takes none, and fractions where
-    it takes whole numbers.
+    that rounds no whole number. Raises PayloadMismatch for a wrong number of columns or of names, infinities, values
+    that the datatype of their input or of the rows does not hold, missing values where the model takes none, and
+    fractions where it takes whole numbers.
     """
-    if not len(table.values):
-        raise no_rows(source)
-    if table.names is not None and len(table.names) != table.values.shape[1]:
-        expected = f"{_columns(len(table.names))} in row 1, as many as there are names"
-        raise PayloadMismatch(source, expected=expected, got=str(table.values.shape[1]))
+    _check_size(table, source)
     values, names = (table.values, table.names) if signature is None else _in_order(table, signature, source)
     if signature is not None and values.shape[1] != signature.features:
         raise PayloadMismatch(source, expected=_columns(signature.features), got=str(values.shape[1]))
@@ -117,6 +113,15 @@ def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarr
             if one.datatype != datatype:
                 refuse(*_outside(rows, one))
     return np.ascontiguousarray(rows)
+
+
+def _check_size(table: Table, source: str) -> None:
+    rows, columns = table.values.shape
+    if not rows:
+        raise no_rows(source)
+    if table.names is not None and len(table.names) != columns:
+        expected = f"{_columns(len(table.names))} in row 1, as many as there are names"
+        raise PayloadMismatch(source, expected=expected, got=str(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +199,6 @@ def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarr
         doubled = next((name for name in wanted if times[name] > 1), None)
         if doubled is not None:
             raise PayloadMismatch(source, expected=expected, got=f"{doubled!r:.60} twice")
-    columns = [position[name] for name in wanted]
     return table.values[:, [position[name] for name in wanted]], wanted
 
 

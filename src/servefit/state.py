@@ -84,18 +84,25 @@ def write_atomically(path: Path, content: bytes, *, variable: str | None = "SERV
             raise
 
 
-def write_sealed(path: Path, content: bytes) -> None:
-    """Write ``path`` atomically, with a digest of ``content`` before it, for :func:`read_sealed`. Raises StateError."""
-    write_atomically(path, sha256(content).hexdigest().encode() + b"\n" + content)
+def write_sealed(path: Path, content: bytes, *, about: str) -> None:
+    """Write ``path`` atomically, with a digest before ``content``, for :func:`read_sealed`. ``about`` names what it is
+    known of, and is part of the digest. Raises StateError."""
+    write_atomically(path, seal(content, about=about).encode() + b"\n" + content)
 
 
-def read_sealed(path: Path) -> bytes | None:
-    """What :func:`write_sealed` wrote. None where there is nothing, or something else than was written."""
+def read_sealed(path: Path, *, about: str) -> bytes | None:
+    """What :func:`write_sealed` wrote. None where there is nothing, something else than was written, or what is known
+    of something else."""
     try:
-        seal, _, content = path.read_bytes().partition(b"\n")
+        found, _, content = path.read_bytes().partition(b"\n")
     except OSError:
         return None
-    return content if sha256(content).hexdigest().encode() == seal else None
+    return content if seal(content, about=about).encode() == found else None
+
+
+def seal(content: bytes, *, about: str) -> str:
+    """The SHA-256, in hexadecimal, of ``content`` together with what it is about, which has no line ends."""
+    return sha256(about.encode() + b"\n" + content).hexdigest()
 
 
 def _umask() -> int:

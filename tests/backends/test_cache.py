@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_a_damaged_entry_is_not_found_and_can_be_made_anew(name: str, content: b
     (cache.store("key", fill).artifact.folder / name).write_bytes(content)
     assert cache.find("key") is None
     assert cache.store("key", fill) == cache.find("key")
+
+
+def test_an_entry_with_other_facts_is_not_found() -> None:
+    manifest = cache.store("key", fill).artifact.folder / cache.MANIFEST
+    manifest.write_bytes(manifest.read_bytes().replace(b"sub/weights", b"sub/weight2", 1))
+    assert cache.find("key") is None
+
+
+def test_an_entry_in_the_place_of_another_is_not_found() -> None:
+    folders = [cache.store(key, fill).artifact.folder for key in ("key", "other")]
+    shutil.rmtree(folders[0])
+    folders[1].rename(folders[0])
+    assert cache.find("key") is None
 
 
 def test_an_entry_without_one_of_its_files_is_not_found() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.onnx_models import hashed, quantised
 
 from servefit.backends import verification
 from servefit.backends.compilation import compile_model, load_predictor
@@ -207,6 +208,13 @@ def test_what_is_known_of_a_model_and_is_damaged_is_found_out_anew(
     damage(reference, predicted.getvalue())
     shutil.rmtree(own_home / "artifacts")
     check(own_home, files, training_rows)
+
+
+def test_what_is_known_of_another_model_is_not_believed_of_this_one(own_home: Path, tmp_path: Path) -> None:
+    of_networks = [Model.load(make(tmp_path / f"{make.__name__}.onnx")) for make in (hashed, quantised)]
+    records = [next(model.file.parent.glob("inspection-*/inspection")) for model in of_networks]
+    damage(records[0], records[1].read_bytes())
+    assert Model.load(of_networks[0].source) == of_networks[0]
 
 
 def damage(path: Path, content: bytes) -> None:
