@@ -6,48 +6,54 @@ Runs in a child process. Slow on purpose: one thread, and none of the shortcuts 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
 from servefit.backends.model.types import Library, Model
 from servefit.backends.types import Settings, Target
 
-
-def reference_predictions(model: Model, rows: np.ndarray) -> np.ndarray:
-    """Predict ``rows`` (n, features): (n,) or (n, outputs), in the sense of ``Predictor.predict``."""
-    return _BY_LIBRARY[model.library](model, rows)
+Predict: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
-def _xgboost(model: Model, rows: np.ndarray) -> np.ndarray:
+def reference(model: Model) -> Predict:
+    """Open ``model``. What is given predicts rows (n, features): (n,) or (n, outputs), in the sense of
+    ``Predictor.predict``."""
+    return _BY_LIBRARY[model.library](model)
+
+
+def _xgboost(model: Model) -> Predict:
     from servefit.backends.xgboost_c import Booster
 
-    return Booster.load(model.file, nthread=1, verbosity=0).predict(rows)
+    return Booster.load(model.file, nthread=1, verbosity=0).predict
 
 
-def _lightgbm(model: Model, rows: np.ndarray) -> np.ndarray:
+def _lightgbm(model: Model) -> Predict:
     import lightgbm
 
-    return np.asarray(lightgbm.Booster(model_file=model.file).predict(rows, num_threads=1))
+    booster = lightgbm.Booster(model_file=model.file)
+    return lambda rows: np.asarray(booster.predict(rows, num_threads=1))
 
 
-def _sklearn(model: Model, rows: np.ndarray) -> np.ndarray:
+def _sklearn(model: Model) -> Predict:
     from servefit.backends.model.sklearn_io import predict
     from servefit.backends.trees import unpickled
 
-    return predict(unpickled(model), model.signature.task, rows)
+    return partial(predict, unpickled(model), model.signature.task)
 
 
-def _onnx(model: Model, rows: np.ndarray) -> np.ndarray:
+def _onnx(model: Model) -> Predict:
     """ONNX Runtime with every graph optimisation off."""
     from servefit.backends.model import onnx_io
     from servefit.backends.onnxruntime import open_session
 
     session = open_session(model.file, Target.CPU, Settings(threads=1), optimised=False)
     interface, _ = onnx_io.interface_of(session)
-    return onnx_io.predict(session, interface, rows)
+    return partial(onnx_io.predict, session, interface)
 
 
-_BY_LIBRARY: dict[Library, Callable[[Model, np.ndarray], np.ndarray]] = {
+_BY_LIBRARY: dict[Library, Callable[[Model], Predict]] = {
     Library.XGBOOST: _xgboost,
     Library.LIGHTGBM: _lightgbm,
     Library.SKLEARN: _sklearn,

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.batch_dependence import SINGLE_ROWS, depends_on_batch
 from servefit.backends.model.keeping import unchanged
-from servefit.backends.reference import reference_predictions
+from servefit.backends.reference import reference
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
-
-SINGLE_ROWS = 16
-"""How many rows are predicted one by one as well: some runtimes take another path for a single row."""
 
 
 def compile_artifact(name: str, model: Model, target: Target, folder: Path) -> Mapping[str, Any]:
@@ -39,13 +37,21 @@ def compile_artifact(name: str, model: Model, target: Target, folder: Path) -> M
 def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What the model's own library predicts for each set of rows. Raises CorruptModel as ``compile_artifact``."""
     with unchanged(model.file, model.digest):
-        return [reference_predictions(model, rows) for rows in sets]
+        predict = reference(model)
+        return [predict(rows) for rows in sets]
+
+
+def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
+    """Whether the model's own library predicts ``rows`` differently together and one at a time. Raises CorruptModel as
+    ``compile_artifact``."""
+    with unchanged(model.file, model.digest):
+        return depends_on_batch(rows, reference(model))
 
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     """What ``artifact`` predicts on one thread for each set: for all its rows in one call, and for the first ones one
-    by one. Raises BackendError, and CompileFailed where the input was modified, or predictions are no arrays of
-    floats."""
+    by one, since some runtimes take another path for a single row. Raises BackendError, and CompileFailed where the
+    input was modified, or predictions are no arrays of floats."""
     predictor = imported(artifact.backend).load(artifact, Settings(threads=1))
     predictions = []
     for rows in sets:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.model.types import Library
-from servefit.backends.reference import reference_predictions
+from servefit.backends.reference import reference
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.isolation import call_isolated
 from servefit.state import filling, state_folder
@@ -71,7 +71,7 @@ def write(model: Model, rows: np.ndarray, folder: Path) -> None:
     (folder / "seconds").write_text(str(time.perf_counter() - began))
     # With functions inlined into a single block, LLVM would take minutes and gigabytes for a few hundred trees.
     whole = _opened(model.file, folder / _WHOLE, fblocksize=max(1, blocked.num_trees()), finline=False)
-    expected = reference_predictions(model, rows)
+    expected = reference(model)(rows)
     for each in (blocked, whole):
         error = float(np.abs(each.predict(rows.astype(np.float64), n_jobs=1) - expected).max())
         if not error <= _TOLERANCE:

@@ -113,6 +113,7 @@ def prepare(
     Without ``payload`` rows are drawn from the model. Without a profile it is the whole of this host, less, for the
     "http" ``driver``, what the load client takes. Raises SpecError for nonsense, ModelError and BackendError.
     """
+    from servefit.backends.batch_dependence import asked_of_payload
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
@@ -128,8 +129,9 @@ def prepare(
     if deployment.backend is not None:
         backend_named(deployment.backend)
     opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
-    check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
     sample = payload_for(opened, payload, seed=seed)
+    opened = asked_of_payload(opened, sample)
+    check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
     configuration = Configuration(
         vcpus=instance.vcpus,
         backend=deployment.backend or opened.reference,

@@ -82,6 +82,7 @@ def run_job(
     ``wait_s``; StorageError also where the database goes away meanwhile; JobInterrupted.
     """
     from servefit import __version__
+    from servefit.backends.batch_dependence import asked_of_payload
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.registry import backend
@@ -113,8 +114,9 @@ def run_job(
         clock.leave_out(slot.waited_s)
         progress.stage("opening the model", before_search(clock))
         model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
-        _check_joining(request, model)
         payload = payload_for(model, sample_payload, seed=request.seed)
+        model = asked_of_payload(model, payload)
+        _check_joining(request, model)
         header = JobHeader(
             request=request,
             model=model,

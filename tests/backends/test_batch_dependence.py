@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from tests.onnx_models import FLOAT, encoder, hashed, node, quantised, save
 
+from servefit.backends.batch_dependence import asked_of_payload
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
 from servefit.backends.types import Settings
-from servefit.errors import OutputMismatch
+from servefit.errors import OutputMismatch, SpecError
+from servefit.profiler.preparing import Deployment, prepare
 
 SAID = "its predictions depend on what else is in the call"
 ROWS = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)
@@ -104,6 +107,42 @@ def test_it_is_found_out_by_asking_the_models_own_library(
     model = Model.load(make(tmp_path / "model.onnx"))
     assert model.batch_dependent == depends
     assert any(SAID in warning for warning in model.warnings) == depends
+
+
+def clipped(path: Path) -> Path:
+    """A network that takes off each row by how much the largest value of the call is beyond a thousand."""
+    nodes = [
+        node("ReduceMax", ["x"], ["largest"], axes=[0, 1]),
+        node("Sub", ["largest", "thousand"], ["beyond"]),
+        node("Relu", ["beyond"], ["excess"]),
+        node("Sub", ["x", "excess"], ["y"]),
+    ]
+    return save(path, {"x": (FLOAT, ["n", 6])}, nodes, {"y": FLOAT}, {"thousand": np.float32(1e3)})
+
+
+def test_a_payload_may_show_what_drawn_rows_did_not(tmp_path: Path) -> None:
+    model = Model.load(clipped(tmp_path / "model.onnx"))
+    ordinary = Payload(rows=ROWS, source="rows.npy")
+    assert asked_of_payload(model, ordinary) == model
+    rows = ROWS.copy()
+    rows[39] = 5e3
+    payload = replace(ordinary, rows=rows)
+    assert asked_of_payload(model, replace(payload, synthetic=True)) == model
+    asked = asked_of_payload(model, payload)
+    assert asked.batch_dependent
+    assert SAID in asked.warnings[-1]
+    assert asked_of_payload(asked, payload) == asked
+    with pytest.raises(OutputMismatch, match="payload rows, one at a time"):
+        compile_model(model, "onnxruntime", payload=payload)
+    assert compile_model(asked, "onnxruntime", payload=payload).rows_checked == 32 + 32
+
+
+def test_whoever_joins_requests_asks_of_the_payload_first(tmp_path: Path) -> None:
+    path = clipped(tmp_path / "model.onnx")
+    rows = np.concatenate([ROWS, np.full((1, 6), 5e3, np.float32)])
+    with pytest.raises(SpecError, match="what this model predicts of one depends on the others"):
+        prepare(path, Deployment(batch=4), payload=rows)
+    assert prepare(path, Deployment(), payload=rows).model.batch_dependent
 
 
 @pytest.mark.parametrize("scaled", [True, False])

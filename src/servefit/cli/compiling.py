@@ -33,6 +33,7 @@ def compile_(
 
     Example: servefit compile model.ubj -b onnxruntime -o compiled/
     """
+    from servefit.backends.batch_dependence import asked_of_payload
     from servefit.backends.compilation import compile_model, estimate_s, export, is_cached
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
@@ -44,6 +45,8 @@ def compile_(
     with saying(f"compiling with {backend}", quiet=quiet) as stage:
         opened = Model.load(model, trust_pickle=trust_pickle)
         sample = None if payload is None else payload_for(opened, payload)
+        if sample is not None:
+            opened = asked_of_payload(opened, sample)
         cached = is_cached(opened, backend, processor)
         stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
         compiled = compile_model(opened, backend, payload=sample, target=processor)
