@@ -330,6 +330,7 @@ def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) 
     assert "p97.5" in job.best.trial.at_rate.latency_ms
 
 
+@pytest.mark.alone
 def test_stairs_end_once_more_users_are_not_served_more_unless_told_to_go_on(model: Path) -> None:
     stairs = servefit.Stairs(duration_in_seconds=1, number_of_steps=6, users_per_step=2)
     asked = {**ONE_TEST, "stairs": stairs, "batch_sizes": [1]}
