@@ -89,6 +89,7 @@ def run_job(
     from servefit.profiler.host import describe_host
 
     check_known(request.environment)
+    _check_calls(request)
     check_budget(request)
     began_s = time.monotonic() - spent_s
     with ExitStack() as stack:
@@ -260,6 +261,17 @@ def _ended(work: Work, status: Status) -> RecommendationJob:
 def _job(log: JobLog) -> RecommendationJob:
     owner, state = log.owner(), log.state_now()
     return RecommendationJob.of(log.header, state, log.steps(), owner=owner if state.status == "IN_PROGRESS" else None)
+
+
+def _check_calls(request: JobRequest) -> None:
+    """Raise SpecError for calls that no test could make."""
+    from servefit.profiler.inprocess.workers import check_calls
+
+    check_calls(
+        request.rows_per_request,
+        max(request.batch_sizes, default=1),
+        max(request.batch_delays_us, default=0),
+    )
 
 
 def _check_joining(request: JobRequest, model: Model) -> None:

@@ -124,26 +124,32 @@ def start_workers(
 
 def check(configuration: Configuration, rows_per_request: int) -> None:
     """Raise SpecError, naming the field, for a configuration that workers could never have."""
-    for field, value, most in (
-        ("workers", configuration.workers, MOST_WORKERS),
-        ("threads", configuration.settings.threads, MOST_THREADS),
-        ("rows_per_request", rows_per_request, MOST_ROWS_A_CALL),
-        ("batch", configuration.max_batch, MOST_ROWS_A_CALL // max(1, rows_per_request)),
-    ):
-        if not isinstance(value, int):
-            raise SpecError(field, value, "is not a whole number")
-        if value < 1:
-            raise SpecError(field, value, "is not above zero")
-        if value > most:
-            raise SpecError(field, value, f"is above {most}")
+    _check_count("workers", configuration.workers, MOST_WORKERS)
+    _check_count("threads", configuration.settings.threads, MOST_THREADS)
     delay_us = configuration.batch_delay_us
-    if not isinstance(delay_us, int) or not 0 <= delay_us <= MOST_BATCH_DELAY_US:
-        raise SpecError("batch_delay_us", delay_us, f"is not a whole number from 0 to {MOST_BATCH_DELAY_US}")
+    check_calls(rows_per_request, configuration.max_batch, delay_us)
     if delay_us and configuration.max_batch == 1:
         raise SpecError("batch_delay_us", delay_us, "delays batches, and there are none", remedy="give a batch size")
     for name, content in configuration.environment:
         if not isinstance(content, str) or not name or "=" in name or "\0" in name + content:
             raise SpecError("environment", name, "cannot be an environment variable")
+
+
+def check_calls(rows_per_request: int, max_batch: int = 1, batch_delay_us: int = 0) -> None:
+    """Raise SpecError, naming the field, for calls that workers would never make."""
+    _check_count("rows_per_request", rows_per_request, MOST_ROWS_A_CALL)
+    _check_count("batch", max_batch, MOST_ROWS_A_CALL // rows_per_request)
+    if not isinstance(batch_delay_us, int) or not 0 <= batch_delay_us <= MOST_BATCH_DELAY_US:
+        raise SpecError("batch_delay_us", batch_delay_us, f"is not a whole number from 0 to {MOST_BATCH_DELAY_US}")
+
+
+def _check_count(field: str, value: int, most: int) -> None:
+    if not isinstance(value, int):
+        raise SpecError(field, value, "is not a whole number")
+    if value < 1:
+        raise SpecError(field, value, "is not above zero")
+    if value > most:
+        raise SpecError(field, value, f"is above {most}")
 
 
 class Workers:
