@@ -67,7 +67,8 @@ class NativePredictor:
         self._interface = OnnxInterface.from_facts(facts)
         self._outputs = list(self._interface.outputs)
         only = self._interface.inputs[0] if len(self._interface.inputs) == 1 else None
-        self._fed_directly = only if only is not None and only.datatype in ROW_DATATYPES else None
+        truths = any(node.type == "tensor(bool)" for node in session.get_outputs() if node.name in self._outputs)
+        self._fed_directly = only if only is not None and only.datatype in ROW_DATATYPES and not truths else None
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         interface, direct, count = self._interface, self._fed_directly, len(rows)

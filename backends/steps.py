@@ -51,26 +51,26 @@ def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     """What ``artifact`` predicts on one thread for each set: for all its rows in one call, and for the first ones one
     by one, since some runtimes take another path for a single row. Raises BackendError, and CompileFailed where the
-    input was modified, or predictions are no arrays of floats."""
+    input was modified, or predictions are no arrays of numbers."""
     predictor = imported(artifact.backend).load(artifact, Settings(threads=1))
     predictions = []
     for rows in sets:
         given = rows.copy()
-        together = _floats(artifact.backend, predictor.predict(given))
+        together = _numbers(artifact.backend, predictor.predict(given))
         if given.tobytes() != rows.tobytes():
             raise CompileFailed(artifact.backend, "its predictor modifies the rows it is given")
         singly = [
-            _floats(artifact.backend, predictor.predict(rows[nth : nth + 1]))
+            _numbers(artifact.backend, predictor.predict(rows[nth : nth + 1]))
             for nth in range(min(SINGLE_ROWS, len(rows)))
         ]
         predictions.append((together, np.concatenate(singly)))
     return predictions
 
 
-def _floats(backend: str, predictions: Any) -> np.ndarray:
+def _numbers(backend: str, predictions: Any) -> np.ndarray:
     """``predictions`` as a plain array, that anybody may unpickle."""
     if not isinstance(predictions, np.ndarray):
-        raise CompileFailed(backend, f"its predictor gives a {type(predictions).__name__}, and not an array of floats")
-    if predictions.dtype.kind != "f":
-        raise CompileFailed(backend, f"its predictor gives an array of {predictions.dtype}, and not of floats")
+        raise CompileFailed(backend, f"its predictor gives a {type(predictions).__name__}, and not an array of numbers")
+    if predictions.dtype.kind not in "fiu":
+        raise CompileFailed(backend, f"its predictor gives an array of {predictions.dtype}, and not of numbers")
     return np.asarray(predictions)

@@ -101,7 +101,8 @@ class Predictor(Protocol):
         an ONNX model are of the datatype that its ``signature.row_datatype`` names: int64 or float64 where float32 does
         not hold all that it takes.
 
-        Gives (n,) or (n, outputs) floats, as the reference does: a probability of the second class for a binary
+        Gives (n,) or (n, outputs) floats, as the reference does (whole numbers where an ONNX model's output has
+        them): a probability of the second class for a binary
         classifier, one probability a class for a multi-class one, the value itself for everything else. The input
         is not modified, and the result stays valid after the next call.
         """

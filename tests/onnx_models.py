@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
-FLOAT, UINT8, INT8, INT64, DOUBLE = 1, 2, 3, 7, 11
+FLOAT, UINT8, INT8, INT64, BOOL, DOUBLE = 1, 2, 3, 7, 9, 11
 
 TOKENS, VOCABULARY, HIDDEN = 4, 50, 8
 """Of ``encoder``: how long its sentences are, how many words it knows, how wide an embedding is."""

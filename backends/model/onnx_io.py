@@ -38,7 +38,7 @@ class OnnxInterface:
 
     ``outputs`` are the outputs to use, side by side: nearly always one. ``output_is_maps`` says that it holds one
     mapping of label to probability a row (the ZipMap operator). ``second_class_only`` says that of the two
-    probabilities the second is the prediction.
+    probabilities the second is the prediction. ``output_datatype`` is NumPy's name of the predictions' datatype.
     """
 
     inputs: tuple[Input, ...]
@@ -47,6 +47,7 @@ class OnnxInterface:
     classifier: bool
     second_class_only: bool = False
     batch: int | None = None
+    output_datatype: str = "float32"
 
     @property
     def features(self) -> int:
@@ -77,6 +78,7 @@ def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, 
     outputs = 1 if predictions.ndim == 1 else predictions.shape[1]
     if not outputs:
         raise UnsupportedModel("its output is empty")
+    interface = replace(interface, output_datatype=predictions.dtype.name)
     if interface.classifier and outputs == 2:
         return replace(interface, second_class_only=True), 1
     return interface, outputs
@@ -85,7 +87,7 @@ def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, 
 def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
     """What ``session`` takes and gives. Raises UnsupportedModel for inputs that are not numbers, or of unknown size.
 
-    ``second_class_only`` is left False: only a prediction shows how many values a classifier gives.
+    ``second_class_only`` and ``output_datatype`` are left as they are: only a prediction shows what a model gives.
     """
     inputs: list[Input] = []
     batches = set()
@@ -167,6 +169,8 @@ def _shaped(interface: OnnxInterface, predictions: Sequence[Any], rows: int) -> 
         values = np.array([list(row.values()) for row in predictions[0]], dtype=np.float32)
     else:
         values = np.concatenate([np.asarray(output).reshape(rows, -1) for output in predictions], axis=1)
+        if values.dtype == np.bool_:
+            values = values.astype(np.float32)
     if interface.second_class_only:
         return values[:, 1]
     return values[:, 0] if values.shape[1] == 1 else values

@@ -95,7 +95,8 @@ class Signature:
 
     ``accepts_missing`` says whether NaN may be sent. ``inputs`` are those of an ONNX model, in its order, which share
     the columns of a row out among them; every other model has one, a table of float32 columns, and lists none.
-    ``integer_features`` are the columns of inputs that take whole numbers.
+    ``integer_features`` are the columns of inputs that take whole numbers. ``output_datatype`` is NumPy's name of the
+    datatype in which predictions are told: that of an ONNX model's output, and float32 for all others.
     """
 
     task: Task
@@ -105,6 +106,7 @@ class Signature:
     accepts_missing: bool = True
     integer_features: tuple[int, ...] = ()
     inputs: tuple[Input, ...] = ()
+    output_datatype: str = "float32"
 
     @property
     def takes_any_float32(self) -> bool:

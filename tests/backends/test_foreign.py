@@ -277,9 +277,9 @@ def test_facts_leave_the_child_as_plain_values(install: Install, model: Model, t
 
 
 PREDICTIONS = {
-    "None": "its predictor gives a NoneType, and not an array of floats",
-    "[Odd()] * len(rows)": "its predictor gives a list, and not an array of floats",
-    "np.array([Odd()] * len(rows), dtype=object)": "an array of object, and not of floats",
+    "None": "its predictor gives a NoneType, and not an array of numbers",
+    "[Odd()] * len(rows)": "its predictor gives a list, and not an array of numbers",
+    "np.array([Odd()] * len(rows), dtype=object)": "an array of object, and not of numbers",
 }
 
 

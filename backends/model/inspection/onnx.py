@@ -49,6 +49,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
             accepts_missing=bool(ensembles) and not integer_features,
             integer_features=integer_features,
             inputs=with_ranges(session, interface, ranges) if integer_features else interface.inputs,
+            output_datatype=interface.output_datatype,
         ),
         trees=None if forest is None else _structure(ensembles[0], forest),
         splits_name="splits.npz" if on_raw_columns else None,

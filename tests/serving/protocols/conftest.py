@@ -15,6 +15,7 @@ from servefit.backends.types import Target
 from servefit.serving.config import ArtifactFacts, EndpointConfig, Limits
 from servefit.serving.messages import Inference, Refused, Reply, Request
 from servefit.serving.protocols import open_inference, sagemaker
+from servefit.serving.protocols.datatypes import DTYPES
 
 Decode = Callable[..., Inference]
 
@@ -97,15 +98,15 @@ def refusal() -> Callable[..., Refused]:
 def tensor_of() -> Callable[[Reply], np.ndarray]:
     """The one output of a reply to /infer, read as its own header says."""
 
-    def tensor(reply: Reply) -> np.ndarray:
+    def tensor(reply: Reply, datatype: str = "FP32") -> np.ndarray:
         length = dict(reply.headers).get(b"inference-header-content-length")
         document = json.loads(reply.body if length is None else reply.body[: int(length)])
         (output,) = document["outputs"]
-        assert output["datatype"] == "FP32"
+        assert output["datatype"] == datatype
         if length is None:
-            values = np.array(output["data"], dtype=np.float32)
+            values = np.array(output["data"], dtype=DTYPES[datatype])
         else:
-            values = np.frombuffer(reply.body[int(length) :], dtype="<f4")
+            values = np.frombuffer(reply.body[int(length) :], dtype=DTYPES[datatype])
             assert output["parameters"]["binary_data_size"] == values.nbytes
         return values.reshape(output["shape"])
 

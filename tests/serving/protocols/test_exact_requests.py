@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.onnx_models import LARGE_IDS, answers, hashed
+from tests.onnx_models import BOOL, DOUBLE, FLOAT, INT64, LARGE_IDS, answers, hashed, node, save
 from tests.serving.asked_model import AskedModel
 
 from servefit.serving.messages import Inference, Refused
+from servefit.serving.protocols import metadata
 
 Refusal = Callable[..., Refused]
+OUTPUTS = {"int64": (INT64, "INT64"), "float64": (DOUBLE, "FP64"), "float32": (FLOAT, "FP32")}
 ROWS = arrays(np.int64, st.tuples(st.integers(1, 4), st.just(4)))
 
 
@@ -142,3 +144,40 @@ def test_an_array_of_three_dimensions_is_refused_where_the_model_takes_rows(
     document = {"inputs": [{"name": "x", "shape": [1, 2, 2], "datatype": "INT64", "data": [1, 2, 3, 4]}]}
     found = refusal(served.infer, json.dumps(document).encode())
     assert "expected rows of the shape (n, 4), got (n, 2, 2)" in found.reason
+
+
+@pytest.mark.parametrize("datatype", OUTPUTS)
+def test_predictions_keep_the_datatype_that_the_model_gives(
+    datatype: str, tmp_path: Path, tensor_of: Callable[..., np.ndarray]
+) -> None:
+    kind, told = OUTPUTS[datatype]
+    nodes = [node("Identity", ["x"], ["y"])]
+    model = AskedModel(save(tmp_path / "same.onnx", {"x": (kind, [None, 2])}, nodes, {"y": kind}))
+    rows = np.array([[16_777_217, 1], [2**53 - 1, -3]]).astype(datatype)
+    data = rows.ravel().tolist()
+    for binary in (False, True):
+        document = {
+            "inputs": [{"name": "x", "shape": rows.shape, "datatype": told, "data": data}],
+            "parameters": {"binary_data_output": binary},
+        }
+        inference = model.infer(json.dumps(document).encode())
+        reply = inference.encode(model.predictions(inference))
+        np.testing.assert_array_equal(tensor_of(reply, told), rows)
+    assert json.loads(metadata.model_metadata(model.config).body)["outputs"] == [
+        {"name": "predictions", "datatype": told, "shape": [-1, 2]}
+    ]
+    configured = json.loads(metadata.model_config(model.config).body)["output"]
+    assert configured == [{"name": "predictions", "data_type": f"TYPE_{told}", "dims": [2]}]
+    assert model.predictions(inference).dtype == datatype
+
+
+def test_a_label_is_told_as_a_whole_number_and_a_truth_as_0_or_1(tmp_path: Path) -> None:
+    table = {"x": (FLOAT, [None, 3])}
+    label = AskedModel(
+        save(tmp_path / "label.onnx", table, [node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)], {"y": INT64})
+    )
+    inference = label.invoke(b"1,3,2\n9,3,2\n", "text/csv")
+    assert inference.encode(label.predictions(inference)).body == b"1\n0\n"
+    truth = AskedModel(save(tmp_path / "truth.onnx", table, [node("IsNaN", ["x"], ["y"])], {"y": BOOL}))
+    inference = truth.invoke(b"1,3,2\n", "text/csv")
+    assert inference.encode(truth.predictions(inference)).body == b"0.0,0.0,0.0\n"

@@ -42,7 +42,13 @@ def model_metadata(config: EndpointConfig) -> Reply:
             "versions": [VERSION],
             "platform": config.artifact.backend,
             "inputs": inputs,
-            "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, signature.outputs]}],
+            "outputs": [
+                {
+                    "name": OUTPUT,
+                    "datatype": datatype_of(signature.output_datatype),
+                    "shape": [-1, signature.outputs],
+                }
+            ],
         }
     )
 
@@ -80,7 +86,13 @@ def model_config(config: EndpointConfig) -> Reply:
             {"name": name, "data_type": f"TYPE_{datatype}", "dims": list(shape) or [1]}
             for name, datatype, shape in inputs_of(signature)
         ],
-        "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [signature.outputs]}],
+        "output": [
+            {
+                "name": OUTPUT,
+                "data_type": f"TYPE_{datatype_of(signature.output_datatype)}",
+                "dims": [signature.outputs],
+            }
+        ],
         "instance_group": [
             {"kind": "KIND_GPU" if artifact.target is Target.CUDA else "KIND_CPU", "count": config.workers}
         ],

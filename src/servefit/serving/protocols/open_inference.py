@@ -2,8 +2,9 @@
 
 The request is JSON, or JSON of Inference-Header-Content-Length bytes and then the binary data of its inputs; where that
 header is 0, the body is the one input's values alone, as Triton has it. ``tensors`` makes rows of the inputs.
-The one output is called "predictions", FP32 of (rows, values a row), as JSON unless the client asks for binary data. In
-JSON, ``null`` is a missing value in the input, and a prediction that is no finite number in the output.
+The one output is called "predictions", (rows, values a row), FP32 but for ONNX models whose own is of another datatype.
+It is JSON unless the client asks for binary data. In JSON, ``null`` is a missing value in the input, and a prediction
+that is no finite number in the output.
 
 Where a model has one input, a request may call it anything: KServe's and MLServer's clients call it many things.
 Several are told apart by name. Outputs are asked for by name, so an unknown one is refused. Parameters that are not
@@ -20,12 +21,12 @@ import msgspec
 import numpy as np
 
 from servefit.serving.messages import Encode, Inference, Refused, Reply, Request
+from servefit.serving.protocols.datatypes import DTYPES, datatype_of
 from servefit.serving.protocols.media import refuse_encoded, text
 from servefit.serving.protocols.metadata import OUTPUT
 from servefit.serving.protocols.tensors import InputTensor, TensorParameters, rows_of_raw, rows_of_tensors
 from servefit.serving.routing import VERSION
 from servefit.serving.rows import (
-    FLOAT32,
     JSON_MARKS,
     MOST_ORDINARY_BYTES,
     SHORT_BYTES,
@@ -73,7 +74,7 @@ class _OutputTensor(msgspec.Struct, omit_defaults=True):
     name: str
     datatype: str
     shape: list[int]
-    data: list[float] | None = None
+    data: list[float] | list[int] | None = None
     parameters: TensorParameters | None = None
 
 
@@ -99,7 +100,9 @@ def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -
         if length == 0:
             plain_only = at_once and len(document) > THOROUGH_BYTES
             rows = rows_of_raw(document, config.signature, config.limits, plain_only=plain_only)
-            return Inference(rows, partial(_binary_answer, name=config.name, identifier=None))
+            return Inference(
+                rows, partial(_binary_answer, name=config.name, identifier=None, datatype=_datatype(config))
+            )
         binary = (document if len(document) <= SHORT_BYTES else memoryview(document))[length:]
         document = document[:length]
     if len(document) > SHORT_BYTES:
@@ -118,7 +121,7 @@ def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         leave_long(document, at_once=at_once)
         message, plain = _any_request(document), False
-    encode = _encoder(message, config.name)
+    encode = _encoder(message, config)
     try:
         rows = rows_of_tensors(
             message.inputs,
@@ -167,7 +170,7 @@ def _any_request(document: bytes) -> _InferRequest[Any]:
     return message
 
 
-def _encoder(message: _InferRequest[Any], name: str) -> Encode:
+def _encoder(message: _InferRequest[Any], config: EndpointConfig) -> Encode:
     if message.id is not None and len(message.id) > _LONGEST_ID:
         raise Refused(400, f"id: expected at most {_LONGEST_ID} characters, got {len(message.id)}")
     binary = message.parameters is not None and message.parameters.binary_data_output
@@ -182,27 +185,26 @@ def _encoder(message: _InferRequest[Any], name: str) -> Encode:
                 raise Refused(400, f"outputs[{index}].parameters.{parameter}: is not supported here")
         if wanted.binary_data is not None:
             binary = wanted.binary_data
-    return partial(_binary_answer if binary else _json_answer, name=name, identifier=message.id or None)
+    answer = _binary_answer if binary else _json_answer
+    return partial(answer, name=config.name, identifier=message.id or None, datatype=_datatype(config))
 
 
-def _json_answer(predictions: np.ndarray, *, name: str, identifier: str | None) -> Reply:
-    tensor = _OutputTensor(OUTPUT, "FP32", _shape(predictions), predictions.ravel().tolist())
+def _datatype(config: EndpointConfig) -> str:
+    return datatype_of(config.signature.output_datatype)
+
+
+def _json_answer(predictions: np.ndarray, *, name: str, identifier: str | None, datatype: str) -> Reply:
+    tensor = _OutputTensor(OUTPUT, datatype, _shape(predictions), predictions.ravel().tolist())
     return Reply(200, _ENCODER.encode(_InferReply(name, VERSION, [tensor], identifier)))
 
 
-def _binary_answer(predictions: np.ndarray, *, name: str, identifier: str | None) -> Reply:
-    content = _float32(predictions).tobytes()
-    tensor = _OutputTensor(OUTPUT, "FP32", _shape(predictions), parameters=TensorParameters(len(content)))
+def _binary_answer(predictions: np.ndarray, *, name: str, identifier: str | None, datatype: str) -> Reply:
+    with np.errstate(over="ignore"):
+        content = predictions.astype(DTYPES[datatype], copy=False).tobytes()
+    tensor = _OutputTensor(OUTPUT, datatype, _shape(predictions), parameters=TensorParameters(len(content)))
     document = _ENCODER.encode(_InferReply(name, VERSION, [tensor], identifier))
     length = ((b"inference-header-content-length", b"%d" % len(document)),)
     return Reply(200, document + content, b"application/octet-stream", length)
-
-
-def _float32(predictions: np.ndarray) -> np.ndarray:
-    if predictions.dtype == FLOAT32:
-        return predictions
-    with np.errstate(over="ignore"):
-        return predictions.astype(FLOAT32)
 
 
 def _shape(predictions: np.ndarray) -> list[int]:
