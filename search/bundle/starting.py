@@ -16,7 +16,7 @@ _RUN = """\
 #!/bin/sh
 # Starts the endpoint of this folder:   ./run [serve] [--host HOST] [--port PORT]
 # Only makes its Python environment:    ./run install
-# Ends with 0 where it serves:          ./run health
+# Ends with 0 where it serves:          ./run health [--host HOST] [--port PORT]
 #
 # Before it starts it looks whether artifact, model and code are those that were exported (SHA256SUMS).
 #
@@ -108,13 +108,20 @@ install() {
 # Asks as a client of this machine does, without proxies.
 health() {
     exec "${SERVEFIT_PYTHON:-$environment/bin/python}" -P -c '
-import http.client, json, sys
-description, host, port = sys.argv[1:]
-config = json.load(open(description))
-connection = http.client.HTTPConnection(host or config["host"], int(port or config["port"]), timeout=4)
-connection.request("GET", "/ping")
-sys.exit(connection.getresponse().status != 200)
-' "$here/endpoint.json" "${SERVEFIT_HOST-}" "$port"
+import argparse, http.client, json, sys
+config = json.load(open(sys.argv[1]))
+parser = argparse.ArgumentParser(prog="run health")
+parser.add_argument("--host", default=sys.argv[2] or config["host"])
+parser.add_argument("--port", type=int, default=sys.argv[3] or config["port"])
+asked = parser.parse_args(sys.argv[4:])
+try:
+    connection = http.client.HTTPConnection(asked.host, asked.port, timeout=4)
+    connection.request("GET", "/ping")
+    status = connection.getresponse().status
+except (OSError, http.client.HTTPException) as error:
+    sys.exit(f"run: no answer from {asked.host} port {asked.port}: {error}")
+sys.exit(status != 200)
+' "$here/endpoint.json" "${SERVEFIT_HOST-}" "$port" "$@"
 }
 
 port=${SERVEFIT_PORT:-${SAGEMAKER_BIND_TO_PORT:-${PORT-}}}
@@ -125,7 +132,8 @@ case "${1-serve}" in
         exit
         ;;
     health)
-        health
+        shift
+        health "$@"
         ;;
     serve)
         shift $(($# > 0))

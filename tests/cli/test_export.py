@@ -202,13 +202,16 @@ def test_a_bundle_says_whether_it_is_healthy(copied: Path) -> None:
         "http_proxy": "http://no",
     }
 
-    def health() -> int:
-        command = [str(copied / "run"), "health"]
-        return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
+    def health(*options: str, **more: str) -> tuple[int, str]:
+        command = [str(copied / "run"), "health", *options]
+        ended = subprocess.run(command, env={**environment, **more}, capture_output=True, text=True, check=False)
+        return ended.returncode, ended.stderr
 
-    assert health() != 0
+    assert health() == (1, f"run: no answer from 127.0.0.1 port {port}: [Errno 111] Connection refused\n")
     with started(copied, port, environment=environment):
-        assert health() == 0
+        assert health() == (0, "")
+        assert health("--port", str(port), PORT="1") == (0, "")
+        assert health("--port", "1")[0] == 1
 
 
 @pytest.mark.usefixtures("kept")
