@@ -174,6 +174,14 @@ _TEXT: tuple[tuple[bytes, FileKind], ...] = (
         rb'booster\[0\]:|\[\s*\{\s*"nodeid"\s*:',
         FileKind(what="what XGBoost's dump_model writes for people to read", to_serve="save the model with save_model"),
     ),
+    (
+        rb"version https://git-lfs\.github\.com/spec/",
+        FileKind(
+            what="a pointer of Git LFS, which stands for the file",
+            to_serve="fetch the file: git lfs pull",
+            to_send="fetch the file: git lfs pull",
+        ),
+    ),
     (rb"%PDF", FileKind(what="a PDF document")),
     (rb"<\?xml", FileKind(what="an XML document")),
     (rb"<[!a-zA-Z]", FileKind(what="an HTML or XML document")),

@@ -47,6 +47,7 @@ def zipped(*names: str) -> bytes:
         (b'{"name":"tree",\n"version":"v4",\n"num_class":1}', "LightGBM's dump_model", "save_model"),
         (b'[\n  { "nodeid": 0, "depth": 0}]', "XGBoost's dump_model", "save_model"),
         (b"booster[0]:\n0:[f0<1] yes=1,no=2,missing=1\n", "XGBoost's dump_model", "save_model"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS", "git lfs pull"),
         (b"\x08\x01\x12\x03abc", "TensorFlow SavedModel", "tf2onnx"),
         (b"\x08\x04\x12\x03abc\xa2\x1f\x03abc", "a Core ML model", "to ONNX"),
     ],
