@@ -241,6 +241,7 @@ def test_a_second_process_that_works_on_a_job_is_told(model: Path) -> None:
     assert "is being worked on by process" in refused[0]
 
 
+@pytest.mark.alone
 def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(model: Path, once: Once, state: Path) -> None:
     shutil.copytree(once.state, state, dirs_exist_ok=True)
     second = servefit.right_size(model, **{**QUICK, "job_name": "again"})

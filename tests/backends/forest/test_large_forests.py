@@ -161,10 +161,10 @@ def test_threads_that_help_or_do_not_change_nothing_about_a_prediction(file: Pat
     """They help with small calls that follow each other closely, and are not woken for others."""
     ensemble = random_ensemble(replace(RECIPE, trees=1500, dtype="float32"))
     compiled(random_model(ensemble, replace(plain_form(), exact=False)), file)
-    rows = random_rows(ensemble, 60)
+    rows = random_rows(ensemble, 30)
     with opened(file, threads=3) as forest:
         for count in (1, 3, 30):
-            batches = [rows[begin : begin + count] for begin in range(0, 60, count)]
+            batches = [rows[begin : begin + count] for begin in range(0, 30, count)]
             closely = [predictions(forest, batch, 1) for _ in range(3) for batch in batches][-len(batches) :]
             for batch, expected in zip(batches, closely, strict=True):
                 time.sleep(0.001)
