@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -154,7 +155,7 @@ def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_ar
     assert "it did not say within 5 s what it can do (package importing 1.0)" in skipped
     failed = {one.backend: one for one in job.compilation if one.status == "FAILED"}
     assert failed.keys() == {"compiling", "checking"}
-    assert failed["compiling"].reason == "compiling: compiling did not finish within 5 s"
+    assert re.fullmatch(r"compiling: compiling did not finish within (4\.[0-9]|5) s", failed["compiling"].reason or "")
     for name in failed:
         assert any(f"{name} was not compiled and checked within the 5 s that it had" in one for one in job.warnings)
         assert failed[name].seconds < 7
