@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 import servefit as package
@@ -112,6 +113,20 @@ def test_compile_writes_an_artifact_and_says_how_well_it_agrees(
     assert document["rows_checked"] > 1000
     assert document["max_abs_error"] < 1e-5
     assert any(path.is_file() for path in folder.rglob("*"))
+
+
+def test_compile_names_the_columns_that_it_leaves_out(servefit: Servefit, tmp_path: Path) -> None:
+    import xgboost
+
+    model, payload = tmp_path / "model.ubj", tmp_path / "payload.csv"
+    rows = np.arange(20, dtype=np.float32).reshape(10, 2)
+    matrix = xgboost.DMatrix(rows, rows[:, 0], feature_names=["age", "income"])
+    xgboost.train({}, matrix, 1).save_model(model)
+    payload.write_text("age,name,income\n1,2,3\n")
+    ended = servefit("compile", model, "-b", "xgboost", "--payload", payload, "-o", tmp_path / "compiled", "--quiet")
+    assert ended.stderr == (
+        "warning: payload.csv has a column that the model does not have, left out of every request: name\n"
+    )
 
 
 @pytest.mark.parametrize("traffic", [("--rate", "200/s"), ("--users", "3")])

@@ -115,6 +115,15 @@ def test_what_follows_the_body_does_not_become_a_header(exchange: Exchange) -> N
     assert exchange.answer().status == 200
 
 
+@pytest.mark.parametrize("name", [b"Connection", b"transfer-encoding", b"Content-Length", b"Host", b"Upgrade"])
+def test_what_says_where_a_request_ends_is_refused_behind_its_body(name: bytes, exchange: Exchange) -> None:
+    body = row(7.0)
+    exchange.send(CHUNKED + b"%x\r\n%b\r\n0\r\n%b: close\r\n\r\n" % (len(body), body, name) + PING)
+    answer = exchange.answer()
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert exchange.is_closed(), "what follows is not read as a request"
+
+
 def test_head_gets_the_head_of_the_answer(exchange: Exchange) -> None:
     exchange.send(b"HEAD /v2 HTTP/1.1\r\nHost: a\r\n\r\n" + PING)
     until = exchange.socket.recv(65_536)

@@ -9,7 +9,7 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of
 from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, TrustOption
-from servefit.cli.output import Format, FormatOption, emit
+from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import saying
 from servefit.report.table import Table
 
@@ -37,6 +37,7 @@ def compile_(
     from servefit.backends.compilation import compile_model, estimate_s, export, is_cached
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
+    from servefit.backends.payload.types import unused_warning
     from servefit.backends.registry import backend as find_backend
     from servefit.backends.types import Target
 
@@ -51,6 +52,8 @@ def compile_(
         stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
         compiled = compile_model(opened, backend, payload=sample, target=processor)
         export(compiled.artifact, output)
+    for line in () if sample is None else unused_warning(sample.source, sample.unused_columns):
+        warn(line)
     document = {
         "schema": 1,
         "backend": backend,

@@ -11,6 +11,16 @@ from servefit.serving.messages import Refused
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[\w.~!$&'()*+;=%-]*)(?::\d*)?", re.ASCII)
 """RFC 3986, 3.2.2. It may be empty."""
 
+_OF_CONNECTION = frozenset({b"connection", b"content-length", b"host", b"keep-alive", b"transfer-encoding", b"upgrade"})
+"""What says where a request ends or goes, or what becomes of its connection, has to stand before the body: RFC 9110,
+6.5.1. Parsers act upon some of it wherever it stands."""
+
+
+def refuse_trailer(name: bytes) -> None:
+    """Raise Refused for a field that must not follow a body of chunks. Any other says nothing here."""
+    if name.lower() in _OF_CONNECTION:
+        raise Refused(400, f"trailers: {name.decode(errors='replace')} belongs before the body")
+
 
 def refuse_improper(version: str, headers: Mapping[bytes, bytes]) -> None:
     """Raise Refused unless ``version`` is HTTP/1.1 or 1.0, there is one Host (HTTP/1.0 may have none), and a body is

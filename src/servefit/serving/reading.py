@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 import httptools
 import msgspec
 
-from servefit.serving.heads import refuse_improper
+from servefit.serving.heads import refuse_improper, refuse_trailer
 from servefit.serving.messages import Refused, Request
 
 if TYPE_CHECKING:
@@ -184,10 +184,14 @@ class RequestReader:
         if self._lines_bytes > self._most_head_bytes or self._lines > self._most_lines:
             self._refuse_head()
             return
-        # Behind the body of chunks there may be trailers, which say nothing here.
-        if not self._in_body:
-            name, headers = name.lower(), self._headers
-            headers[name] = value if name not in headers else b"%b, %b" % (headers[name], value)
+        if self._in_body:
+            try:
+                refuse_trailer(name)
+            except Refused as refused:
+                self._refuse(refused.status, refused.reason)
+            return
+        name, headers = name.lower(), self._headers
+        headers[name] = value if name not in headers else b"%b, %b" % (headers[name], value)
 
     def on_headers_complete(self) -> None:
         headers = self._headers
