@@ -18,7 +18,7 @@ import pytest
 
 Hog = Callable[[int], AbstractContextManager[None]]
 NOT_PURE_FOLDERS = ("benchmarks", "demo", "docs", "examples", "packaging", "serving/clients")
-"""Folders of tests that start other people's programs, install packages, or are about the repository and not servefit."""
+"""Folders of tests that start programs of others, install packages, or are about this repository."""
 NOT_PURE_FIXTURES = {"browser", "postgresql"}
 """What takes a program that no Python package brings."""
 

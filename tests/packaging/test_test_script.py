@@ -156,7 +156,12 @@ def sourced(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs a line of shell after scripts/environment.sh."""
     program = f"set -euo pipefail; source scripts/environment.sh; {line}"
     return subprocess.run(
-        ["bash", "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+        ["bash", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 

@@ -1,5 +1,4 @@
-"""The workflows of GitHub and GitLab: both run all that scripts/test can do, with each Python that
-pyproject.toml admits."""
+"""The workflows of GitHub and GitLab: both run all that scripts/test can do, and with each Python that is admitted."""
 
 from __future__ import annotations
 
