@@ -62,7 +62,7 @@ def run_script(tmp_path: Path) -> RunScript:
 
     def run(*arguments: str, **environment: str) -> Run:
         calls.write_text("")
-        command = [scripts / "test", *arguments]
+        command = [str(scripts / "test"), *arguments]
         environment = {**os.environ, **environment}
         ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         return Run(status=ended.returncode, stderr=ended.stderr, calls=calls.read_text().splitlines())
