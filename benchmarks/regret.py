@@ -32,7 +32,7 @@ from benchmarks.searchers import SEARCHERS
 
 if TYPE_CHECKING:
     from benchmarks.replay import Choice
-    from servefit.search.request import Goal
+    from servefit.search.request.job_request import Goal
 
 GOALS: tuple[Goal, ...] = ("cost", "latency", "throughput")
 

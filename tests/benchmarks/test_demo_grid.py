@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.demo_grid import MOST_ATTEMPTS, Session, Task, chosen, failed, subjects, tasks
-from servefit.profiler.types import Configuration
+from servefit.profiler.record.types import Configuration
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.grid import Grid
 
 IDENTITY = {"model": "0", "host": "f"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +11,12 @@ from benchmarks.fraud import demo_request
 from benchmarks.regret import GOALS, play
 from benchmarks.replay import Noise, Table, Truth
 from benchmarks.searchers import SEARCHERS, Axes, Climb, Measured
-from servefit.profiler.types import Configuration
-from servefit.search.ranking import TIE
+from servefit.profiler.record.types import Configuration
+from servefit.search.results.ranking import TIE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.benchmarks.conftest import MakeGrid
 
     from benchmarks.grid import Grid
