@@ -34,10 +34,24 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 def save_measurement(measurement: Measurement | EndpointRuns, path: Path, *, variable: str | None = None) -> None:
-    """Write ``measurement`` to ``path``, which holds the old content or the whole new one at any time.
+    """Write a measurement to a file, which holds the old content or the whole new one at any time.
 
-    ``variable`` names the environment variable that says where the file goes, None where the user named ``path``.
-    Raises StateError.
+    Args:
+        measurement: A measurement, or the runs of an endpoint.
+        path: Where to.
+        variable: The environment variable that says where the file goes; None where the user named ``path``.
+
+    Returns:
+        None.
+
+    Raises:
+        StateError: The file cannot be written.
+
+    Example:
+        ::
+
+            measured = sf.profile("model.ubj", users=1, duration_s=1)
+            sf.save_measurement(measured.measurement, "measured.servefit")
     """
     arrays: list[bytes] = []
     document = to_document(measurement, type(measurement), arrays, "measurement")
@@ -55,12 +69,43 @@ def save_measurement(measurement: Measurement | EndpointRuns, path: Path, *, var
 
 
 def load_measurement(path: Path) -> Measurement:
-    """The measurement that was saved in ``path``, equal to the one that was. Raises UnreadableMeasurement."""
+    """Read a measurement.
+
+    Args:
+        path: The file that :func:`save_measurement`, or ``servefit profile --save``, wrote.
+
+    Returns:
+        The measurement, equal to the one that was saved.
+
+    Raises:
+        UnreadableMeasurement: The file is missing, damaged, or holds something else.
+
+    Example:
+        ::
+
+            measurement = sf.load_measurement("measured.servefit")
+            print(sf.summarize(measurement.runs[0]).latency_ms["p95"])
+    """
     return _load(path, Measurement)
 
 
 def load_endpoint_runs(path: Path) -> EndpointRuns:
-    """The runs of an endpoint that were saved in ``path``. Raises UnreadableMeasurement."""
+    """Read runs of an endpoint.
+
+    Args:
+        path: The file that :func:`save_measurement` wrote.
+
+    Returns:
+        The runs, equal to those that were saved.
+
+    Raises:
+        UnreadableMeasurement: The file is missing, damaged, or holds something else.
+
+    Example:
+        ::
+
+            print(sf.load_endpoint_runs("endpoint.servefit").runs)
+    """
     return _load(path, EndpointRuns)
 
 

@@ -15,6 +15,7 @@ from servefit.search.results import recommendation
 from servefit.showing import MOST_LETTERS, cut
 
 if TYPE_CHECKING:
+    from servefit.report.plot import Plot
     from servefit.search.deployment.served import ServedEndpoint
 
 
@@ -80,6 +81,42 @@ class Job(RecommendationJob):
 
         write_report(self, Path(path), form)
 
+    def plot(self, name: str | None = None) -> Any:
+        """Draw a plot of the report.
+
+        Args:
+            name: One of :attr:`plots`; by default the first of them.
+
+        Returns:
+            A ``plotly.graph_objects.Figure``, which a notebook shows.
+
+        Raises:
+            SpecError: The job has no plot of that name, or none at all.
+
+        Example:
+            ::
+
+                job.plot().write_html("front.html")
+        """
+        from servefit.report.plotly_figure import plotly_figure
+
+        found = self._plots()
+        if not found:
+            raise SpecError("job", self.name, "has nothing to plot: nothing was measured")
+        if name is not None and name not in found:
+            raise SpecError.unknown("plot", name, list(found))
+        return plotly_figure(found[name or next(iter(found))])
+
+    @property
+    def plots(self) -> tuple[str, ...]:
+        """The names of the plots that :meth:`plot` can draw."""
+        return tuple(self._plots())
+
+    def _plots(self) -> dict[str, Plot]:
+        from servefit.report.contents import report_of
+
+        return {plot.name: plot for section in report_of(self).sections for plot in section.plots if plot.has_points}
+
     def _repr_html_(self) -> str:
         """How a notebook shows the job: the answer, and the recommendations as a table."""
         from servefit.report.notebook import notebook_html
@@ -94,7 +131,25 @@ class Job(RecommendationJob):
 
 
 def load_job(name: str, *, storage: str | None = None) -> Job:
-    """The job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
+    """Read a job, as far as it is.
+
+    Args:
+        name: The name of the job; ``servefit jobs`` lists them.
+        storage: The database that keeps it; by default the one in the state folder.
+
+    Returns:
+        The job, whether it is over or not.
+
+    Raises:
+        SpecError: There is no job of that name.
+        StorageError: The database cannot be read.
+        StateError: The state folder cannot be read.
+
+    Example:
+        ::
+
+            print(sf.load_job("fraud").best.profile.name)
+    """
     from servefit.search.jobs import lifecycle
 
     return Job.holding(lifecycle.load_job(name, storage=storage))
