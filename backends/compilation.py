@@ -93,7 +93,7 @@ def compile_model(
     Example:
         ::
 
-            print(sf.compile_model("model.ubj", "treelite").artifact.path)
+            print(sf.compile_model("model.ubj", "treelite").artifact.folder)
     """
     target = Target.named(target)
     model = as_kept(model) if isinstance(model, Model) else Model.load(model)

@@ -111,7 +111,7 @@ def profile(
         model: What ``Model.load`` takes, or a Model.
         payload: A path, or an array of shape (rows, features). Drawn from the model where there is none.
         backend: The name of a backend; the model's own library where None.
-        profile: The name of an instance profile; the smallest of this host that has enough CPUs where None.
+        profile: The name of an instance profile; the largest that this host can be where None.
         threads: Threads of each worker.
         workers: Worker processes.
         batch: Most requests joined into a call.

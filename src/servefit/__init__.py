@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from servefit.profiler.record.storage.measurements import save_measurement as save_measurement
     from servefit.profiler.record.traffic import ClosedLoop as ClosedLoop
     from servefit.profiler.record.types import Measurement as Measurement
-    from servefit.sagemaker import CategoricalParameter as CategoricalParameter
-    from servefit.sagemaker import ModelLatencyThreshold as ModelLatencyThreshold
-    from servefit.sagemaker import Phase as Phase
-    from servefit.sagemaker import Stairs as Stairs
-    from servefit.sagemaker import right_size as right_size
+    from servefit.sagemaker.sdk_types import CategoricalParameter as CategoricalParameter
+    from servefit.sagemaker.sdk_types import ModelLatencyThreshold as ModelLatencyThreshold
+    from servefit.sagemaker.sdk_types import Phase as Phase
+    from servefit.sagemaker.sdk_types import Stairs as Stairs
+    from servefit.sagemaker.sizing import right_size as right_size
     from servefit.search.autoscaling.plan import ScalingPlan as ScalingPlan
     from servefit.search.autoscaling.plan import scale as scale
     from servefit.search.endpoints.load import load_endpoint as load_endpoint
@@ -97,11 +97,11 @@ _HOME_OF = {
     "scale": "servefit.search.autoscaling.plan",
     "summarize": "servefit.profiler.evidence.summary",
     # The words of SageMaker's Python SDK
-    "CategoricalParameter": "servefit.sagemaker",
-    "ModelLatencyThreshold": "servefit.sagemaker",
-    "Phase": "servefit.sagemaker",
-    "Stairs": "servefit.sagemaker",
-    "right_size": "servefit.sagemaker",
+    "CategoricalParameter": "servefit.sagemaker.sdk_types",
+    "ModelLatencyThreshold": "servefit.sagemaker.sdk_types",
+    "Phase": "servefit.sagemaker.sdk_types",
+    "Stairs": "servefit.sagemaker.sdk_types",
+    "right_size": "servefit.sagemaker.sizing",
     # Everything that is raised on purpose
     "BackendError": "servefit.errors",
     "BackendUnavailable": "servefit.errors",

@@ -33,7 +33,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 """Tells zlib that gzip's header and checksum are around its stream."""
 
 
-def save_measurement(measurement: Measurement | EndpointRuns, path: Path, *, variable: str | None = None) -> None:
+def save_measurement(measurement: Measurement | EndpointRuns, path: str | Path, *, variable: str | None = None) -> None:
     """Write a measurement to a file, which holds the old content or the whole new one at any time.
 
     Args:
@@ -65,10 +65,10 @@ def save_measurement(measurement: Measurement | EndpointRuns, path: Path, *, var
     }
     line = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
     compressor = zlib.compressobj(LEVEL, wbits=_GZIP)
-    write_atomically(path, compressor.compress(line + b"\n" + content) + compressor.flush(), variable=variable)
+    write_atomically(Path(path), compressor.compress(line + b"\n" + content) + compressor.flush(), variable=variable)
 
 
-def load_measurement(path: Path) -> Measurement:
+def load_measurement(path: str | Path) -> Measurement:
     """Read a measurement.
 
     Args:
@@ -86,10 +86,10 @@ def load_measurement(path: Path) -> Measurement:
             measurement = sf.load_measurement("measured.servefit")
             print(sf.summarize(measurement.runs[0]).latency_ms["p95"])
     """
-    return _load(path, Measurement)
+    return _load(Path(path), Measurement)
 
 
-def load_endpoint_runs(path: Path) -> EndpointRuns:
+def load_endpoint_runs(path: str | Path) -> EndpointRuns:
     """Read runs of an endpoint.
 
     Args:
@@ -106,7 +106,7 @@ def load_endpoint_runs(path: Path) -> EndpointRuns:
 
             print(sf.load_endpoint_runs("endpoint.servefit").runs)
     """
-    return _load(path, EndpointRuns)
+    return _load(Path(path), EndpointRuns)
 
 
 def _load(path: Path, kind: type[_Kept]) -> _Kept:

@@ -26,13 +26,27 @@ class Recommendation(recommendation.Recommendation):
 
     def serve(self, *, name: str | None = None, host: str = "127.0.0.1", port: int = 0) -> ServedEndpoint:
         """Serve the model here as recommended, at ``host`` and ``port`` (0: any that is free), in the envelope of the
-        profile; give the endpoint once it is ready. It goes on until its ``stop()``, or serves while a block lasts::
+        profile; give the endpoint once it is ready. It goes on until its ``stop()``, or while a ``with`` block lasts.
 
-            with job.best.serve() as endpoint:
-                print(endpoint.url)
+        Args:
+            name: What the model is called in URLs; like its file where None.
+            host: The address to listen on.
+            port: The port, 0 for any that is free.
 
-        ``name`` is what the model is called in URLs. Raises SpecError where this host cannot be the profile or an
-        address cannot be listened on, CorruptModel where the model has changed, BackendError and MeasurementError.
+        Returns:
+            The endpoint, which answers already.
+
+        Raises:
+            SpecError: This host cannot be the profile, or the address cannot be listened on.
+            CorruptModel: The model's file is gone, or has changed.
+            BackendError: The model cannot be compiled.
+            MeasurementError: The endpoint does not come up.
+
+        Example:
+            ::
+
+                with job.best.serve() as endpoint:
+                    print(endpoint.url)
         """
         from servefit.search.deployment.deployable import deployable
         from servefit.search.deployment.served import serve
@@ -75,8 +89,21 @@ class Job(RecommendationJob):
         return f"<{cut(f'{type(self).__name__} {self.name}, {self.status}: {answer}', MOST_LETTERS - 2)}>"
 
     def report(self, path: str | Path, *, form: str | None = None) -> None:
-        """Write the report of this job to ``path``: "html", "json", "csv" or "markdown", as its name ends, or as
-        ``form`` says. Raises SpecError, and StateError where the file cannot be written."""
+        """Write the report of this job.
+
+        Args:
+            path: Where to. Its ending says in which form, unless ``form`` does.
+            form: "html", "json", "csv" or "markdown".
+
+        Raises:
+            SpecError: The form is not known.
+            StateError: The file cannot be written.
+
+        Example:
+            ::
+
+                job.report("report.md")
+        """
         from servefit.report.writing import write_report
 
         write_report(self, Path(path), form)
@@ -124,7 +151,16 @@ class Job(RecommendationJob):
         return notebook_html(self)
 
     def to_dataframe(self) -> Any:
-        """The recommendations as a pandas DataFrame, one row each. Raises ImportError without pandas."""
+        """Return the recommendations as a pandas DataFrame, one row each.
+
+        Raises:
+            ImportError: pandas is not installed.
+
+        Example:
+            ::
+
+                print(job.to_dataframe()["instance_profile"])
+        """
         import pandas
 
         return pandas.json_normalize(self.to_dict()["recommendations"])

@@ -96,7 +96,7 @@ def recommend(
         ::
 
             job = sf.recommend("model.ubj", payload="payload.csv", sla="p95<=50ms", rate="100/s", budget="10s")
-            print(job.best.profile.name, job.best.cost_per_hour)
+            print(job)
     """
     asked = job_config(options)
     if request is None:

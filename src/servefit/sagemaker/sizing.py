@@ -195,7 +195,7 @@ def right_size(
         ::
 
             job = sf.right_size("model.ubj", sample_payload="payload.csv", job_duration_in_seconds=10)
-            print(job.best.profile.name)
+            print(job)
     """
     sla = Sla(
         thresholds=thresholds_from_sdk(model_latency_thresholds),
