@@ -60,6 +60,7 @@ def subject(folder: Path, names: Sequence[str]) -> Subject:
 
 
 def measure(checkout: Checkout, given: Subject, names: Sequence[str]) -> dict[str, float]:
+    checkout.renew_files()
     return {name: value for each in names for name, value in MEASURES[each](checkout, given).items()}
 
 

@@ -17,8 +17,8 @@ from benchmarks.versions.checkout import Checkout
 Figures: TypeAlias = Mapping[str, float]
 Measure: TypeAlias = Callable[[Checkout, "Subject"], Figures]
 
-HELP_RUNS = 5
-"""Of which the median counts: one start in ten or so is disturbed by whatever else the machine does."""
+HELP_RUNS = 3
+"""Of which the median counts: what disturbs a start is seldom there for two of three."""
 
 CONNECTIONS = (1, 16)
 WARM_UP_S, MEASURED_S = 1, 2

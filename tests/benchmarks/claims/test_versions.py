@@ -14,7 +14,7 @@ from benchmarks.versions.figures import MEASURES
 
 REPOSITORY = Path(__file__).parents[3]
 ALL_BUT_HELP = [f"--skip={name}" for name in MEASURES if name != "help"]
-WASTE_TIME = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+WASTE_TIME = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
 
 MakeCheckout = Callable[..., Path]
 
