@@ -7,21 +7,18 @@ package offers in child processes and workers alone.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
-from functools import cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, cast
 
-from servefit.backends.installed import Package
+from servefit.backends.refused import RefusedBackend
+from servefit.backends.types import Availability
 from servefit.errors import SpecError
+from servefit.plug_ins import Package, PlugIns
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.types import Backend, Capabilities
-
-_log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "servefit.backends"
 
@@ -36,10 +33,12 @@ BUILT_IN = {
     "forest": "servefit.backends.forest.backend:ForestBackend",
 }
 
+BACKENDS = PlugIns(field="backend", group=ENTRY_POINT_GROUP, built_in=BUILT_IN)
+
 
 def backend_names() -> tuple[str, ...]:
     """Names of all backends: the built-in ones first, then those of other packages in alphabetical order."""
-    return (*BUILT_IN, *sorted(_entry_points()))
+    return BACKENDS.names()
 
 
 def backend(name: str) -> Capabilities:
@@ -53,7 +52,12 @@ def backend(name: str) -> Capabilities:
         return _built_in(name)
     from servefit.backends.foreign import Origin, stand_in
 
-    point = entry_point(name)
+    try:
+        point = entry_point(name)
+    except SpecError as error:
+        if name not in backend_names():
+            raise
+        return RefusedBackend(name, Availability.no(error.problem, remedy=error.remedy))
     return stand_in(Origin(name=name, value=point.value, package=Package.of(point.dist)))
 
 
@@ -87,34 +91,10 @@ def imported(name: str) -> Backend:
 
 
 def entry_point(name: str) -> EntryPoint:
-    """Where another package offers the backend called ``name``. Raises SpecError for an unknown one."""
-    points = _entry_points()
-    if name not in points:
-        raise SpecError.unknown("backend", name, backend_names())
-    return points[name]
+    """Where another package offers the backend called ``name``. Raises SpecError for an unknown one, and
+    for one that several packages offer."""
+    return BACKENDS.entry_point(name)
 
 
 def _built_in(name: str) -> Backend:
-    module, _, attribute = BUILT_IN[name].partition(":")
-    return cast("Backend", getattr(import_module(module), attribute)())
-
-
-def _entry_points() -> dict[str, EntryPoint]:
-    """Those of all packages, by name; of two with one name the first on the path. ``importlib.metadata.entry_points``
-    would fail for all of them where one file cannot be read."""
-    found: dict[str, EntryPoint] = {}
-    for distribution in distributions():
-        try:
-            points = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-        except (TypeError, ValueError, OSError) as error:
-            _warn_once(Package.of(distribution), str(error))
-            continue
-        for point in points:
-            if point.name not in BUILT_IN:
-                found.setdefault(point.name, point)
-    return found
-
-
-@cache
-def _warn_once(package: Package, problem: str) -> None:
-    _log.warning("the entry points of %s, installed in %s, cannot be read: %s", package, package.folder, problem)
+    return cast("Backend", BACKENDS.imported(name)())

@@ -9,7 +9,6 @@ import json
 import pickle
 import pkgutil
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,12 +19,14 @@ import pytest
 import xgboost
 
 import servefit
-from servefit.profiler.types import Configuration, Measurement
-from servefit.search.job import RecommendationJob
+from servefit.profiler.record.types import Configuration, Measurement
+from servefit.search.jobs.job import RecommendationJob
 from servefit.showing import MOST_LETTERS, shown
 
 if TYPE_CHECKING:
-    from servefit.profiler.profiling import Profiled
+    from collections.abc import Iterator
+
+    from servefit.profiler.procedures.profile import Profiled
 
 MOST_HTML = 50_000
 

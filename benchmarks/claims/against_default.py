@@ -29,19 +29,20 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from benchmarks.data.grid import row_of
 from benchmarks.models.fraud import Fraud
 from servefit.demo import fraud_model, fraud_payload
-from servefit.profiler.comparing.intervals import mean_interval
-from servefit.profiler.deciding import find_highest_rate
-from servefit.profiler.limits import LatencyThreshold
-from servefit.search.explaining import naive_default
-from servefit.search.job import default_name, job_folder
-from servefit.search.progress import Silent
-from servefit.search.request import JobRequest
-from servefit.search.running import run_job
-from servefit.search.sla import Sla
+from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.procedures.decided_runs import find_highest_rate
+from servefit.search.jobs.job import default_name
+from servefit.search.jobs.lifecycle import run_job
+from servefit.search.optimizer.importance import naive_default
+from servefit.search.optimizer.progress import Silent
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla
+from servefit.search.storage.job_folder import job_folder
 
 if TYPE_CHECKING:
-    from servefit.profiler.types import Configuration
-    from servefit.search.job import RecommendationJob
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.jobs.job import RecommendationJob
 
 MOST_ATTEMPTS = 3
 LEAST_BLOCKS = 3

@@ -38,13 +38,13 @@ from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
 from servefit.isolation import call_isolated
-from servefit.profiler.comparing.intervals import mean_interval
-from servefit.profiler.cpus import choose_cpus
-from servefit.profiler.host import Host, describe_host
-from servefit.profiler.measuring import workers_for
-from servefit.profiler.microbenchmark.timing import TimeCalls
-from servefit.profiler.traffic import ClosedLoop
-from servefit.profiler.types import Configuration
+from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.drivers.start_driver import workers_for
+from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.profiler.machine.cpus import choose_cpus
+from servefit.profiler.machine.host import Host, describe_host
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.profiler.record.types import Configuration
 from servefit.state import state_folder
 
 if TYPE_CHECKING:

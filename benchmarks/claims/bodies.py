@@ -30,7 +30,7 @@ from tests.serving.hostile_bodies import Body, hostile_bodies
 from benchmarks.synthetic import machine
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.types import Target
-from servefit.profiler.host import describe_host
+from servefit.profiler.machine.host import describe_host
 from servefit.serving.config import ArtifactFacts, EndpointConfig
 
 if TYPE_CHECKING:

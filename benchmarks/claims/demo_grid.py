@@ -40,18 +40,18 @@ from benchmarks.data.grid import (
 from benchmarks.models.fraud import BACKENDS, Fraud, demo_request
 from servefit.cli.demo import LIMIT_MS
 from servefit.errors import BackendError, MeasurementError
-from servefit.profiler.measuring import workers_for
-from servefit.profiler.traffic import NS_PER_S
-from servefit.search.space import BATCH_SIZES
-from servefit.search.survey import time_service, timed_as
-from servefit.search.testing import Durations, run_test
+from servefit.profiler.drivers.start_driver import workers_for
+from servefit.profiler.record.traffic import NS_PER_S
+from servefit.search.optimizer.service_time_survey import time_service, timed_as
+from servefit.search.request.space import BATCH_SIZES
+from servefit.search.results.measure_trial import Durations, run_test
 
 if TYPE_CHECKING:
-    from servefit.profiler.inprocess.workers import Workers
-    from servefit.profiler.microbenchmark.timing import CallTimes, TimeCalls
-    from servefit.profiler.types import Configuration, Measurement
-    from servefit.search.recommendation import Trial, Verdict
-    from servefit.search.space import Space
+    from servefit.profiler.drivers.inprocess.timing import CallTimes, TimeCalls
+    from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.record.types import Configuration, Measurement
+    from servefit.search.request.space import Space
+    from servefit.search.results.recommendation import Trial, Verdict
 
 DURATIONS = Durations(capacity_s=0.4, at_rate_s=1.0, at_rate_most_s=3.0)
 """As a search screens, but a second at the rate, without which p99 would not be known."""

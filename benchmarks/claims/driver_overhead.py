@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.synthetic import Nothing, machine, percentiles, start
-from servefit.profiler.cpus import choose_cpus
-from servefit.profiler.host import Host, describe_host
-from servefit.profiler.microbenchmark.timing import TimeCalls
-from servefit.profiler.traffic import ClosedLoop, OpenLoop
+from servefit.profiler.drivers.inprocess.timing import TimeCalls
+from servefit.profiler.machine.cpus import choose_cpus
+from servefit.profiler.machine.host import Host, describe_host
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 
 DURATION_S = 3.0
 RATE_PER_S = 1000

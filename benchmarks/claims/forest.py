@@ -43,15 +43,15 @@ from servefit.backends.payload import Payload
 from servefit.backends.registry import backend, backend_names
 from servefit.backends.types import Target
 from servefit.errors import ServefitError
-from servefit.profiler.cpus import choose_cpus
-from servefit.profiler.host import describe_host
+from servefit.profiler.machine.cpus import choose_cpus
+from servefit.profiler.machine.host import describe_host
 
 if TYPE_CHECKING:
     from benchmarks.forest.rounds import Point
     from benchmarks.models.forest_models import BenchmarkModel
     from servefit.backends.model import Model
     from servefit.backends.types import Artifact
-    from servefit.profiler.host import Host
+    from servefit.profiler.machine.host import Host
 
 ROWS, THREADS = (1, 8, 64, 512, 4096), (1, 2)
 FLOOR_ROWS = 4096

@@ -28,7 +28,7 @@ from servefit.backends.forest.ensemble import CategorySet, Ensemble, keys_of
 from servefit.backends.forest.file_format import map_forest
 from servefit.backends.forest.finish import Finish
 from servefit.backends.forest.layout import write_forest
-from servefit.profiler.host import describe_host
+from servefit.profiler.machine.host import describe_host
 
 FEATURES, BLOCKS, BLOCK = 30, 8, 64
 CATEGORIES = 40

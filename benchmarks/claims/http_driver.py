@@ -31,17 +31,17 @@ import numpy as np
 
 from benchmarks.models.fraud import Fraud
 from benchmarks.servers import wrk
-from servefit.profiler.hosting import endpoint_config, hosted_endpoint
-from servefit.profiler.http.bodies import bodies
-from servefit.profiler.http.clients import start_clients
-from servefit.profiler.http.destination import Destination
-from servefit.profiler.http.servers import UnseenServer
-from servefit.profiler.summary import summarize
-from servefit.profiler.traffic import ClosedLoop, OpenLoop
-from servefit.profiler.types import Configuration
+from servefit.profiler.drivers.hosted_endpoint import endpoint_config, hosted_endpoint
+from servefit.profiler.drivers.http.bodies import bodies
+from servefit.profiler.drivers.http.clients import start_clients
+from servefit.profiler.drivers.http.destination import Destination
+from servefit.profiler.drivers.http.servers import UnseenServer
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
+from servefit.profiler.record.types import Configuration
 
 if TYPE_CHECKING:
-    from servefit.profiler.http.clients import HttpDriver
+    from servefit.profiler.drivers.http.clients import HttpDriver
 
 CONNECTIONS = (1, 16, 64)
 RATES_PER_S = (1_000, 5_000, 20_000)

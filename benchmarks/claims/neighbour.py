@@ -17,18 +17,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.synthetic import machine, start
-from servefit.profiler.cpus import choose_cpus
-from servefit.profiler.deciding import run_until_decided, run_valid
-from servefit.profiler.host import describe_host
-from servefit.profiler.limits import LatencyThreshold
-from servefit.profiler.summary import Summary, summarize
-from servefit.profiler.traffic import ClosedLoop, OpenLoop
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.summary import Summary, summarize
+from servefit.profiler.machine.cpus import choose_cpus
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.procedures.decided_runs import run_until_decided, run_valid
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from servefit.profiler.inprocess.workers import Workers
-    from servefit.profiler.validity import Problem
+    from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.evidence.validity import Problem
 
 SERVICE_US = 1000
 ROUNDS = 10

@@ -27,18 +27,18 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.synthetic import machine
 from servefit.demo import fraud_model, fraud_payload
-from servefit.profiler.host import describe_host
-from servefit.profiler.limits import LatencyThreshold
-from servefit.profiler.traffic import ClosedLoop
-from servefit.search.progress import Silent
-from servefit.search.request import JobRequest
-from servefit.search.running import run_job
-from servefit.search.sla import Sla
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.search.jobs.lifecycle import run_job
+from servefit.search.optimizer.progress import Silent
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
-    from servefit.profiler.types import Configuration
-    from servefit.search.progress import Moment
-    from servefit.search.recommendation import FailedTrial, Trial
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.optimizer.progress import Moment
+    from servefit.search.results.recommendation import FailedTrial, Trial
 
 SLA = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=100.0),), rate_per_s=500.0)
 

@@ -27,12 +27,12 @@ import numpy as np
 
 from benchmarks.queues import md1_quantile, mmc_quantile, poisson_arrivals, simulate
 from benchmarks.synthetic import machine, percentiles, start
-from servefit.profiler.cpus import choose_cpus
-from servefit.profiler.host import Host, describe_host
-from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.profiler.machine.cpus import choose_cpus
+from servefit.profiler.machine.host import Host, describe_host
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
-    from servefit.profiler.inprocess.workers import Workers
+    from servefit.profiler.drivers.inprocess.workers import Workers
 
 UTILISATIONS = (0.5, 0.7, 0.9)
 QUEUES = {"M/D/1": ("deterministic", 1), "M/M/1": ("exponential", 1), "M/M/2": ("exponential", 2)}

@@ -29,10 +29,10 @@ from benchmarks.queues import (
     simulate,
     simulate_batches,
 )
-from servefit.profiler.highest_rate import HighestRate, OpenRun, Probe, Stop, highest_rate
-from servefit.profiler.host import describe_host
-from servefit.profiler.limits import LatencyThreshold
-from servefit.profiler.rate_fit import WARM_UP
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.rate_fit import WARM_UP
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.procedures.highest_rate import HighestRate, OpenRun, Probe, Stop, highest_rate
 
 PERCENTILE = 95.0
 SATURATION_REQUESTS = 2000

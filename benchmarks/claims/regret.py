@@ -32,7 +32,7 @@ from benchmarks.optimizers.replay import Noise, Table, Truth, best_choice
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.replay import Choice
-    from servefit.search.request import Goal
+    from servefit.search.request.job_request import Goal
 
 GOALS: tuple[Goal, ...] = ("cost", "latency", "throughput")
 

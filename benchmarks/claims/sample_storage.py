@@ -22,11 +22,11 @@ import numpy as np
 
 from benchmarks.queues import lognormal_services, poisson_arrivals, simulate
 from benchmarks.synthetic import machine
-from servefit.profiler.host import describe_host
-from servefit.profiler.storage.export import save_histogram
-from servefit.profiler.storage.measurements import load_measurement, save_measurement
-from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop, Traffic
-from servefit.profiler.types import Configuration, Measurement, Run, Samples, TelemetryPoint
+from servefit.profiler.evidence.hdr_export import save_histogram
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.record.storage.measurements import load_measurement, save_measurement
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop, Traffic
+from servefit.profiler.record.types import Configuration, Measurement, Run, Samples, TelemetryPoint
 
 REQUESTS = 1_000_000
 SERVICE_NS = 100_000

@@ -31,18 +31,18 @@ import numpy as np
 
 from benchmarks.models.fraud import BACKENDS, Fraud
 from servefit.errors import MeasurementError
-from servefit.profiler.deciding import run_valid
-from servefit.profiler.summary import summarize
-from servefit.profiler.traffic import ClosedLoop, OpenLoop
-from servefit.profiler.types import Configuration
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.procedures.decided_runs import run_valid
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
+from servefit.profiler.record.types import Configuration
+from servefit.search.optimizer.service_time_survey import Survey, time_service, timed_as
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import simulate
-from servefit.search.space import BATCH_SIZES
-from servefit.search.survey import Survey, time_service, timed_as
+from servefit.search.request.space import BATCH_SIZES
 
 if TYPE_CHECKING:
-    from servefit.profiler.types import Run
+    from servefit.profiler.record.types import Run
     from servefit.search.queueing.prediction import Prediction
 
 UTILISATION = 0.7

@@ -31,8 +31,8 @@ from benchmarks.data.grid import STORED, Grid
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.replay import Truth
 from servefit.backends.types import Settings
-from servefit.profiler.host import describe_host
-from servefit.profiler.types import Configuration
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.record.types import Configuration
 
 MEASURED = ("jobs", "jobs.db*")
 """What jobs leave in the state folder; all else there can be made again without measuring."""

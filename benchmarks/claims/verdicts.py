@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.queues import lognormal_services, md1_quantile, mmc_quantile, poisson_arrivals, simulate
-from servefit.profiler.host import describe_host
-from servefit.profiler.sequential import ALPHA, Evidence, SequentialTest, Verdict, log_e_fail, log_e_pass
-from servefit.profiler.summary import samples_needed
+from servefit.profiler.evidence.sequential_test import ALPHA, Evidence, SequentialTest, Verdict, log_e_fail, log_e_pass
+from servefit.profiler.evidence.summary import samples_needed
+from servefit.profiler.machine.host import describe_host
 
 UTILISATIONS = (0.5, 0.7, 0.9)
 SERVICE_NS = 1_000_000.0

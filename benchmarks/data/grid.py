@@ -15,12 +15,13 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from servefit.backends.types import Settings
-from servefit.profiler.types import Configuration, InstanceProfile
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
-from servefit.search.space import Space
+from servefit.search.request.space import Space
 
 if TYPE_CHECKING:
-    from servefit.search.recommendation import Verdict
+    from servefit.search.results.recommendation import Verdict
 
 STORED = Path(__file__).with_name("demo_grid.json")
 SCHEMA = 1

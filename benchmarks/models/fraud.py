@@ -14,14 +14,14 @@ from servefit.backends.model import Model
 from servefit.backends.payload.reading import payload_for
 from servefit.cli.demo import LIMIT_MS, RATE_PER_S
 from servefit.demo import fraud_model, fraud_payload
-from servefit.profiler.host import Host, describe_host
-from servefit.profiler.limits import LatencyThreshold
-from servefit.profiler.measuring import workers_for
-from servefit.profiler.profiles import find_profile
-from servefit.search.compiling import choices
-from servefit.search.request import Goal, JobRequest
-from servefit.search.sla import Sla
-from servefit.search.space import Batching, Space
+from servefit.profiler.drivers.start_driver import workers_for
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.machine.host import Host, describe_host
+from servefit.profiler.machine.profiles import find_profile
+from servefit.search.jobs.compile_candidates import choices
+from servefit.search.request.job_request import Goal, JobRequest
+from servefit.search.request.sla import Sla
+from servefit.search.request.space import Batching, Space
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from servefit.backends.types import Artifact
-    from servefit.profiler.inprocess.workers import Workers
-    from servefit.profiler.types import Configuration, InstanceProfile
+    from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.record.types import Configuration
 
 BACKENDS = ("xgboost", "onnxruntime", "treelite", "tl2cgen", "onedal")
 PROFILES = ("local-1c", "local-2c", "ml.m5.large")

@@ -11,14 +11,14 @@ from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from benchmarks.optimizers.replay import Rank, best_choice
-from servefit.search.progress import Silent
-from servefit.search.searching import Search
-from servefit.search.study import choices, parameters
+from servefit.search.optimizer.parzen import choices, parameters
+from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.search import Search
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.replay import Choice, Table
-    from servefit.profiler.types import Configuration
-    from servefit.search.recommendation import Trial
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.results.recommendation import Trial
 
 Searcher: TypeAlias = "Callable[[Table], Choice | None]"
 Coordinate: TypeAlias = tuple[int, ...]

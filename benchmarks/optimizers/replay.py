@@ -16,20 +16,21 @@ from random import Random
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from benchmarks.data.grid import Figures, Grid, believed, scatter
-from servefit.profiler.summary import Summary
-from servefit.profiler.types import Configuration, InstanceProfile, Measurement
-from servefit.search.clock import Clock
-from servefit.search.ranking import order
-from servefit.search.recommendation import Trial
-from servefit.search.standing import standings
-from servefit.search.testing import ROUND, SCREENING
+from servefit.profiler.evidence.summary import Summary
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration, Measurement
+from servefit.search.optimizer.clock import Clock
+from servefit.search.results.measure_trial import ROUND, SCREENING
+from servefit.search.results.ranking import order
+from servefit.search.results.recommendation import Trial
+from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.search.queueing.service import ServiceTimes
-    from servefit.search.request import JobRequest
-    from servefit.search.score import Score
-    from servefit.search.space import Space
-    from servefit.search.testing import Durations
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.request.space import Space
+    from servefit.search.results.measure_trial import Durations
+    from servefit.search.results.objectives import Score
 
 Choice: TypeAlias = tuple[InstanceProfile, Configuration]
 Rank: TypeAlias = "tuple[int, Score]"

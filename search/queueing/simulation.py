@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.errors import SpecError
-from servefit.profiler.summary import NS_PER_MS
-from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.profiler.evidence.summary import NS_PER_MS
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.queueing.closed_loop import serve_users
 from servefit.search.queueing.discipline import CALL_OVERHEAD_NS, REQUEST_OVERHEAD_NS, Discipline, Served
 from servefit.search.queueing.open_loop import serve_arrivals

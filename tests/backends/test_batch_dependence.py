@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +15,11 @@ from servefit.backends.model import Model
 from servefit.backends.payload import Payload
 from servefit.backends.types import Settings
 from servefit.errors import OutputMismatch, SpecError
-from servefit.profiler.preparing import Deployment, prepare
+from servefit.profiler.procedures.prepare import Deployment, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 SAID = "its predictions depend on what else is in the call"
 ROWS = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from servefit.backends.model import Model
 from servefit.backends.registry import backend, backend_names, imported
 from servefit.backends.types import Target
 from servefit.errors import CompileFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("name", backend_names())

@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -18,6 +17,8 @@ from servefit.backends.tl2cgen import compiler
 from servefit.errors import BackendUnavailable, CompileFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servefit.backends.model import Model
 
 pytestmark = pytest.mark.usefixtures("own_home")

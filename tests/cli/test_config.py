@@ -12,11 +12,11 @@ import pytest
 from servefit.cli.config import overridden
 from servefit.cli.recommend import recommend
 from servefit.errors import SpecError
-from servefit.profiler.traffic import ClosedLoop
-from servefit.search.config import parse_config, read_config
-from servefit.search.job_config import JobConfig, config_schema
-from servefit.search.request import EnvironmentRange, JobRequest
-from servefit.search.sla import Sla, parse_sla
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.search.request.config_file import parse_config, read_config
+from servefit.search.request.config_schema import JobConfig, config_schema
+from servefit.search.request.job_request import EnvironmentRange, JobRequest
+from servefit.search.request.sla import Sla, parse_sla
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Servefit, Sources

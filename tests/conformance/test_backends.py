@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,8 @@ from servefit.errors import BackendError, BackendUnavailable, CompileFailed
 from servefit.isolation import call_isolated
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servefit.backends.model import Model
     from servefit.backends.verification import RowSet
 

@@ -41,7 +41,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from servefit import __version__
+        from servefit.version import __version__
 
         sys.stdout.write(f"servefit {__version__}\n")
         raise typer.Exit

@@ -12,8 +12,8 @@ import typer
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
-    from servefit.search.job_config import JobConfig
-    from servefit.search.request import JobRequest
+    from servefit.search.request.config_schema import JobConfig
+    from servefit.search.request.job_request import JobRequest
 
 ConfigOption = Annotated[
     Path | None,
@@ -87,7 +87,7 @@ def write_config(
     request: JobRequest, model: Path, payload: Path | None, path: Path, *, wait_s: float | None = None
 ) -> None:
     """Write a config file. Paths below its folder are relative to that. Raises StateError."""
-    from servefit.search.config import config_text
+    from servefit.search.request.config_file import config_text
     from servefit.state import write_atomically
 
     folder = path.absolute().parent

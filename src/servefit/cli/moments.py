@@ -8,8 +8,8 @@ from servefit.quantities import dollars_text, ms_text, number_text, span_text
 from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
-    from servefit.search.progress import Moment
-    from servefit.search.recommendation import FailedTrial, Recommendation, Trial
+    from servefit.search.optimizer.progress import Moment
+    from servefit.search.results.recommendation import FailedTrial, Recommendation, Trial
 
 _VERDICTS = {
     "PASS": "meets the SLA",
@@ -21,7 +21,7 @@ _VERDICTS = {
 
 def result(trial: Trial | FailedTrial) -> str:
     """What came out of one test."""
-    from servefit.search.recommendation import FailedTrial
+    from servefit.search.results.recommendation import FailedTrial
 
     if isinstance(trial, FailedTrial):
         return f"{shape_in_envelope(trial.configuration)}: failed, {trial.reason}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
-    from servefit.profiler.traffic import ClosedLoop, Phase
+    from servefit.profiler.record.traffic import ClosedLoop, Phase
 
 _PHASE = "does not look like users=2,spawn=2/min,duration=120s"
 _STAIRS = "does not look like steps=4,users=2,duration=30s"
@@ -19,7 +19,7 @@ _NAMES = ("model", "backend", "profile", "target")
 
 def parse_phases(texts: Sequence[str]) -> ClosedLoop | None:
     """Parse every ``--phase``; None where there are none. Raises SpecError."""
-    from servefit.profiler.traffic import ClosedLoop
+    from servefit.profiler.record.traffic import ClosedLoop
 
     return ClosedLoop(phases=tuple(_parse_phase(text) for text in texts)) if texts else None
 
@@ -34,7 +34,7 @@ def parse_traffic(phases: Sequence[str], stairs: str | None) -> ClosedLoop | Non
 
 
 def _parse_phase(text: str) -> Phase:
-    from servefit.profiler.traffic import Phase
+    from servefit.profiler.record.traffic import Phase
     from servefit.quantities import parse_duration_s, parse_rate_per_min
 
     fields = _fields("phase", text, _PHASE, ("users", "spawn", "duration"), needed=("duration",))
@@ -47,7 +47,7 @@ def _parse_phase(text: str) -> Phase:
 
 def parse_stairs(text: str) -> ClosedLoop:
     """Parse ``--stairs``. Raises SpecError."""
-    from servefit.profiler.traffic import ClosedLoop
+    from servefit.profiler.record.traffic import ClosedLoop
     from servefit.quantities import parse_duration_s
 
     names = ("steps", "users", "duration")

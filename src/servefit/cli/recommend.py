@@ -121,10 +121,10 @@ def recommend(
     from servefit.cli.job_output import run_and_print
     from servefit.cli.phases import parse_traffic
     from servefit.quantities import parse_duration_s, parse_rate_per_s
-    from servefit.search.config import read_config
-    from servefit.search.job import default_name
-    from servefit.search.job_config import JobConfig
-    from servefit.search.request import (
+    from servefit.search.jobs.job import default_name
+    from servefit.search.request.config_file import read_config
+    from servefit.search.request.config_schema import JobConfig
+    from servefit.search.request.job_request import (
         EnvironmentRange,
         JobRequest,
         parse_batch_sizes,
@@ -133,7 +133,7 @@ def recommend(
         parse_goal,
         with_secrets,
     )
-    from servefit.search.sla import Sla, parse_sla
+    from servefit.search.request.sla import Sla, parse_sla
 
     asked = JobConfig() if config is None else read_config(config)
     model, payload = sources(asked, model, payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,8 @@ from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendUnavailable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servefit.backends.model import Model
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.claims.demo_grid import MOST_ATTEMPTS, Session, Task, chosen, failed, subjects, tasks
-from servefit.profiler.types import Configuration
+from servefit.profiler.record.types import Configuration
 
 if TYPE_CHECKING:
     from benchmarks.data.grid import Grid

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,10 @@ import pytest
 from benchmarks.data.grid import Figures, Grid, scatter
 
 if TYPE_CHECKING:
-    from servefit.profiler.types import Configuration
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from servefit.profiler.record.types import Configuration
 
 
 def test_a_grid_reads_back_as_it_was_written(small_grid: Grid, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from benchmarks.claims.regret import GOALS, play
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.baselines import SEARCHERS, Axes, Climb, Measured
 from benchmarks.optimizers.replay import Noise, Table, Truth
-from servefit.profiler.types import Configuration
-from servefit.search.ranking import TIE
+from servefit.profiler.record.types import Configuration
+from servefit.search.results.ranking import TIE
 
 if TYPE_CHECKING:
     from tests.benchmarks.conftest import MakeGrid

@@ -11,12 +11,12 @@ import pytest
 
 from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.replay import WRONG, Choice, Noise, Table, Truth
-from servefit.search.testing import CONFIRMING, ROUND
+from servefit.search.results.measure_trial import CONFIRMING, ROUND
 
 if TYPE_CHECKING:
     from benchmarks.data.grid import Grid
-    from servefit.profiler.types import Configuration
-    from servefit.search.request import Goal
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.request.job_request import Goal
 
 
 def table_of(grid: Grid, *, goal: Goal = "cost", seed: int = 0) -> Table:

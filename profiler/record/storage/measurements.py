@@ -1,0 +1,116 @@
+"""One measurement, one file: all that was recorded, so that every figure can be computed from it again.
+
+Runs of an endpoint that is not ours are kept in the same way.
+
+A file is gzip. Unpacked, its first line is a JSON object: ``format``, ``schema``, the version of ``servefit`` that
+wrote it, ``measurement`` (see ``documents``), and ``arrays``, which describes the rest (see ``arrays``). Nothing in a
+file is ever run, and gzip's checksum guards all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from servefit.errors import SpecError, UnreadableMeasurement
+from servefit.profiler.record.endpoint_runs import EndpointRuns
+from servefit.profiler.record.storage.arrays import LEVEL, pack, unpack
+from servefit.profiler.record.storage.documents import Misfit, from_document, to_document
+from servefit.profiler.record.types import Measurement
+from servefit.state import write_atomically
+
+FORMAT = "servefit measurement"
+
+SCHEMA = 3
+"""Goes up with every change of the fields of a measurement, or of how they are written."""
+
+_Kept = TypeVar("_Kept", Measurement, EndpointRuns)
+
+_GZIP = 16 + zlib.MAX_WBITS
+"""Tells zlib that gzip's header and checksum are around its stream."""
+
+
+def save_measurement(measurement: Measurement | EndpointRuns, path: Path, *, variable: str | None = None) -> None:
+    """Write ``measurement`` to ``path``, which holds the old content or the whole new one at any time.
+
+    ``variable`` names the environment variable that says where the file goes, None where the user named ``path``.
+    Raises StateError.
+    """
+    arrays: list[bytes] = []
+    document = to_document(measurement, type(measurement), arrays, "measurement")
+    descriptions, content = pack(arrays)
+    header = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "servefit": version("servefit"),
+        "measurement": document,
+        "arrays": descriptions,
+    }
+    line = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
+    compressor = zlib.compressobj(LEVEL, wbits=_GZIP)
+    write_atomically(path, compressor.compress(line + b"\n" + content) + compressor.flush(), variable=variable)
+
+
+def load_measurement(path: Path) -> Measurement:
+    """The measurement that was saved in ``path``, equal to the one that was. Raises UnreadableMeasurement."""
+    return _load(path, Measurement)
+
+
+def load_endpoint_runs(path: Path) -> EndpointRuns:
+    """The runs of an endpoint that were saved in ``path``. Raises UnreadableMeasurement."""
+    return _load(path, EndpointRuns)
+
+
+def _load(path: Path, kind: type[_Kept]) -> _Kept:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableMeasurement(path, error.strerror or str(error)) from error
+    line, newline, arrays = _decompress(content, path).partition(b"\n")
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableMeasurement(path, "it does not begin with a line of JSON") from error
+    if not newline or not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise UnreadableMeasurement(path, "it holds something else")
+    if header.get("schema") != SCHEMA:
+        raise _other_schema(path, header)
+    try:
+        return _measurement(header, arrays, kind)
+    except (Misfit, SpecError, ValueError, OverflowError) as error:
+        raise UnreadableMeasurement(path, str(error)) from error
+
+
+def _decompress(content: bytes, path: Path) -> bytes:
+    decompressor = zlib.decompressobj(wbits=_GZIP)
+    try:
+        whole = decompressor.decompress(content)
+    except zlib.error as error:
+        raise UnreadableMeasurement(path, f"it is damaged, or not gzip ({error})") from error
+    if not decompressor.eof:
+        raise UnreadableMeasurement(path, "it is cut short" if content else "it is empty")
+    if decompressor.unused_data:
+        raise UnreadableMeasurement(path, "more follows after its end")
+    return whole
+
+
+def _other_schema(path: Path, header: dict[str, Any]) -> UnreadableMeasurement:
+    return UnreadableMeasurement(
+        path,
+        f"it has schema {header.get('schema')!r:.40}, and this servefit reads {SCHEMA}",
+        remedy=f"read it with the servefit that wrote it, {header.get('servefit')!r:.40}",
+    )
+
+
+def _measurement(header: dict[str, Any], content: bytes, kind: type[_Kept]) -> _Kept:
+    expected = {"format", "schema", "servefit", "measurement", "arrays"}
+    if odd := sorted(header.keys() ^ expected):
+        raise Misfit(f"the header lacks, or should not have, {', '.join(map(repr, odd))}")
+    if not isinstance(header["arrays"], list):
+        raise Misfit("the header does not list its arrays")
+    arrays = unpack(header["arrays"], content)
+    measurement: _Kept = from_document(header["measurement"], kind, arrays, "measurement")
+    return measurement
