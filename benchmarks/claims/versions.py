@@ -37,8 +37,8 @@ from benchmarks.versions.checkout import Checkout, CheckoutError
 from benchmarks.versions.figures import CHECKED, MEASURES, Subject
 from benchmarks.versions.ratios import LIMIT, Side, ratio_of, turns
 from servefit.demo import fraud_model, fraud_payload
-from servefit.profiler.host import describe_host
-from servefit.profiler.slot.holding import measuring_slot
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.machine.slot.holding import measuring_slot
 
 MOVED, NOT_MEASURED = 1, 2
 WITHOUT_MODEL = {"overhead", "help"}
