@@ -79,10 +79,10 @@ def run_job(
     Raises SpecError, StorageError, ModelError or StateError before anything is measured, and SlotTaken after
     ``wait_s``; StorageError also where the database goes away meanwhile; JobInterrupted.
     """
-    from servefit.backends.batch_dependence import asked_of_payload
+    from servefit.backends.capabilities import backend
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.registry import backend
+    from servefit.backends.verification import asked_of_payload
     from servefit.profiler.machine.host import describe_host
     from servefit.version import __version__
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from servefit.backends.registry import BUILT_IN, backend, backend_names
+from servefit.backends.capabilities import backend
+from servefit.backends.registry import BUILT_IN, backend_names
 from servefit.errors import SpecError
 
 Install = Callable[[str, str, str], None]
@@ -40,7 +41,8 @@ def test_another_package_cannot_take_over_a_built_in_name(install: Install) -> N
 def test_finding_a_backend_imports_no_runtime() -> None:
     script = """
 import sys
-from servefit.backends.registry import backend, backend_names
+from servefit.backends.capabilities import backend
+from servefit.backends.registry import backend_names
 for name in backend_names():
     backend(name)
 print(sorted({"xgboost", "lightgbm", "sklearn", "onnxruntime", "treelite", "tl2cgen", "daal4py"} & set(sys.modules)))

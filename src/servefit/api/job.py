@@ -86,6 +86,12 @@ class Job(RecommendationJob):
 
         return notebook_html(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document that ``servefit recommend --format json`` prints."""
+        from servefit.search.jobs.document import job_document
+
+        return job_document(self)
+
     def to_dataframe(self) -> Any:
         """The recommendations as a pandas DataFrame, one row each. Raises ImportError without pandas."""
         import pandas
