@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from servefit.backends.installed import Package
-from servefit.backends.registry import BUILT_IN, entry_point, imported
+from servefit.backends.refused import RefusedBackend
+from servefit.backends.registry import BUILT_IN, backend_names, entry_point, imported
+from servefit.backends.types import Availability
+from servefit.errors import SpecError
+from servefit.plug_ins import Package
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -27,7 +30,12 @@ def backend(name: str) -> Capabilities:
         return imported(name)
     from servefit.backends.foreign import Origin, stand_in
 
-    point = entry_point(name)
+    try:
+        point = entry_point(name)
+    except SpecError as error:
+        if name not in backend_names():
+            raise
+        return RefusedBackend(name, Availability.no(error.problem, remedy=error.remedy))
     return stand_in(Origin(name=name, value=point.value, package=Package.of(point.dist)))
 
 

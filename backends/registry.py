@@ -7,19 +7,13 @@ package offers in child processes and workers alone: what it says of itself is i
 
 from __future__ import annotations
 
-import logging
-from functools import cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, cast
 
-from servefit.backends.installed import Package
-from servefit.errors import SpecError
+from servefit.plug_ins import PlugIns
 
 if TYPE_CHECKING:
     from servefit.backends.types import Backend
-
-_log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "servefit.backends"
 
@@ -34,10 +28,12 @@ BUILT_IN = {
     "forest": "servefit.backends.forest.backend:ForestBackend",
 }
 
+BACKENDS = PlugIns(field="backend", group=ENTRY_POINT_GROUP, built_in=BUILT_IN)
+
 
 def backend_names() -> tuple[str, ...]:
     """Names of all backends: the built-in ones first, then those of other packages in alphabetical order."""
-    return (*BUILT_IN, *sorted(_entry_points()))
+    return BACKENDS.names()
 
 
 def imported(name: str) -> Backend:
@@ -49,34 +45,10 @@ def imported(name: str) -> Backend:
 
 
 def entry_point(name: str) -> EntryPoint:
-    """Where another package offers the backend called ``name``. Raises SpecError for an unknown one."""
-    points = _entry_points()
-    if name not in points:
-        raise SpecError.unknown("backend", name, backend_names())
-    return points[name]
+    """Where another package offers the backend called ``name``. Raises SpecError for an unknown one, and
+    for one that several packages offer."""
+    return BACKENDS.entry_point(name)
 
 
 def _built_in(name: str) -> Backend:
-    module, _, attribute = BUILT_IN[name].partition(":")
-    return cast("Backend", getattr(import_module(module), attribute)())
-
-
-def _entry_points() -> dict[str, EntryPoint]:
-    """Those of all packages, by name; of two with one name the first on the path. ``importlib.metadata.entry_points``
-    would fail for all of them where one file cannot be read."""
-    found: dict[str, EntryPoint] = {}
-    for distribution in distributions():
-        try:
-            points = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-        except (TypeError, ValueError, OSError) as error:
-            _warn_once(Package.of(distribution), str(error))
-            continue
-        for point in points:
-            if point.name not in BUILT_IN:
-                found.setdefault(point.name, point)
-    return found
-
-
-@cache
-def _warn_once(package: Package, problem: str) -> None:
-    _log.warning("the entry points of %s, installed in %s, cannot be read: %s", package, package.folder, problem)
+    return cast("Backend", BACKENDS.imported(name)())

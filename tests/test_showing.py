@@ -87,9 +87,8 @@ HOSTILE = '<script>alert("1")</script>&\n' * 20_000
 def test_all_that_users_are_given_is_among_them() -> None:
     names = {one.__name__ for one in PUBLIC}
     assert names >= {
-        "Artifact", "Compared", "Compilation", "Deployment", "Job", "LoadTest", "Measurement", "Model", "Payload", "Profiled",
-        "Recommendation", "Run", "Samples", "ScalingPlan", "Step", "Summary", "TelemetryPoint",
-        "Trial",
+        "Artifact", "Compared", "Compilation", "Deployment", "Job", "LoadTest", "Measurement", "Model", "Payload",
+        "Profiled", "Recommendation", "Run", "Samples", "ScalingPlan", "Step", "Summary", "TelemetryPoint", "Trial",
     }  # fmt: skip
 
 

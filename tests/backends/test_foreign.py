@@ -17,12 +17,12 @@ import pytest
 from servefit.backends import foreign
 from servefit.backends.capabilities import asked, backend
 from servefit.backends.compilation import compile_model, is_cached
-from servefit.backends.installed import Package
 from servefit.backends.questions import Answers, answer
 from servefit.backends.registry import BUILT_IN, backend_names
 from servefit.backends.steps import compile_artifact, predict_candidate
 from servefit.backends.types import Artifact, Availability, Knob, Target
 from servefit.errors import BackendUnavailable, CompileFailed
+from servefit.plug_ins import Package
 
 if TYPE_CHECKING:
     from pathlib import Path

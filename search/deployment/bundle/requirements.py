@@ -14,10 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.installed import Package
 from servefit.backends.registry import BUILT_IN, entry_point
 from servefit.backends.types import Artifact, Target
 from servefit.errors import BackendUnavailable, UnsupportedModel
+from servefit.plug_ins import Package
 
 SERVING = ("httptools", "msgspec", "numpy", "prometheus-client", "uvloop")
 """What servefit.serving imports, whatever it serves."""
