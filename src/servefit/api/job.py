@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 from servefit.errors import SpecError
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.results import recommendation
-from servefit.showing import MOST_LETTERS, cut
+from servefit.showing import MOST_LETTERS, cut, shown
 
 if TYPE_CHECKING:
     from servefit.search.deployment.served import ServedEndpoint
 
 
+@shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
 class Recommendation(recommendation.Recommendation):
     """A recommendation that can be served on this host."""
 
