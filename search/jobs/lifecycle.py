@@ -1,6 +1,6 @@
 """Jobs as they are begun, taken up again, read and stopped.
 
-What a job does is in ``work``. Everything that can be wrong with a request is found out here, before anything is
+What a job does is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
 measured: the storage, the names, the model, the payload.
 """
 

@@ -1,7 +1,8 @@
 """The door for Python: ``right_size``, with the parameter names of the SageMaker Python SDK.
 
 A notebook moves over. What it asks is translated into a JobRequest here, or, for an endpoint that runs already, into a
-LoadRequest; the jobs themselves are in ``running`` and ``loading``. The shapes of the SDK are in ``sdk``.
+LoadRequest; the jobs themselves are in ``search.jobs.lifecycle`` and
+``search.endpoints.load``. The shapes of the SDK are in ``sdk_types``.
 """
 
 from __future__ import annotations
