@@ -6,14 +6,13 @@ How one is opened is in ``loading``, which only those import who open one: worke
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from servefit.backends.model.types import Format, Library, Signature, TreeStructure
 from servefit.showing import shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from servefit.backends.model.loading import OpenedFile
 
 
