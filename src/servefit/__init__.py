@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from servefit.sagemaker.sdk_types import Stairs as Stairs
     from servefit.sagemaker.sizing import right_size as right_size
     from servefit.search.autoscaling.plan import ScalingPlan as ScalingPlan
-    from servefit.search.autoscaling.plan import scale as scale
+    from servefit.search.autoscaling.scale import scale as scale
     from servefit.search.endpoints.load import load_endpoint as load_endpoint
     from servefit.search.endpoints.load_result import LoadTest as LoadTest
     from servefit.search.jobs.job import JobInterrupted as JobInterrupted
@@ -94,7 +94,7 @@ _HOME_OF = {
     "profile": "servefit.profiler.procedures.profile",
     "recommend": "servefit.api.recommend",
     "save_measurement": "servefit.profiler.record.storage.measurements",
-    "scale": "servefit.search.autoscaling.plan",
+    "scale": "servefit.search.autoscaling.scale",
     "summarize": "servefit.profiler.evidence.summary",
     # The words of SageMaker's Python SDK
     "CategoricalParameter": "servefit.sagemaker.sdk_types",

@@ -113,8 +113,9 @@ def recommend(
             storage=storage,
             wait_s=asked.wait_s,
         )
-    except JobInterrupted as interruption:
-        raise JobInterrupted(Job.holding(interruption.job)) from interruption
+    except JobInterrupted as interrupted:
+        interrupted.job = Job.holding(interrupted.job)
+        raise
     return Job.holding(job)
 
 

@@ -24,7 +24,7 @@ from servefit.sagemaker.sdk_types import (
     whole,
 )
 from servefit.search.endpoints.load import run_load
-from servefit.search.jobs.job import default_name
+from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
 from servefit.search.request.job_request import JobRequest, parse_flat_invocations, parse_goal, with_secrets
 from servefit.search.request.load_request import TIMEOUT_S, LoadRequest
@@ -268,15 +268,19 @@ def right_size(
         allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
     )
-    job = run_job(
-        model,
-        sample_payload,
-        request,
-        trust_pickle=trust_pickle,
-        progress=progress or default_progress(),
-        storage=storage,
-        wait_s=wait_s,
-    )
+    try:
+        job = run_job(
+            model,
+            sample_payload,
+            request,
+            trust_pickle=trust_pickle,
+            progress=progress or default_progress(),
+            storage=storage,
+            wait_s=wait_s,
+        )
+    except JobInterrupted as interrupted:
+        interrupted.job = Job.holding(interrupted.job)
+        raise
     return Job.holding(job)
 
 
