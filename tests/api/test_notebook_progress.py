@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,19 +36,31 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+RUN = """
+import json, sys
+import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+kernel = AsyncKernelManager()
+command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+kernel._kernel_spec = KernelSpec(argv=command, display_name="this Python", language="python")
+notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in json.load(sys.stdin)])
+NotebookClient(notebook, timeout=120, km=kernel).execute()
+print(json.dumps([cell.outputs for cell in notebook.cells]))
+"""
+
+
 def outputs_of(folder: Path, *cells: str) -> list[list[Any]]:
     """What each cell shows when all of them are run by a kernel of this Python, in ``folder``."""
-    import nbformat
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-
-    kernel = AsyncKernelManager()
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    kernel._kernel_spec = KernelSpec(argv=command, display_name="this Python", language="python")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    client = NotebookClient(notebook, timeout=120, km=kernel, resources={"metadata": {"path": str(folder)}})
-    return [cell.outputs for cell in client.execute().cells]
+    # In a process of its own: a client of notebooks leaves sockets open.
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN], input=json.dumps(cells), cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    outputs: list[list[Any]] = json.loads(ended.stdout)
+    return outputs
 
 
 def test_progress_is_one_line_under_the_cell_and_the_answer_a_table(folder: Path) -> None:
