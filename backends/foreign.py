@@ -21,8 +21,8 @@ from servefit.quantities import duration_text
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from servefit.backends.installed import Package
     from servefit.backends.model import Model
+    from servefit.plug_ins import Package
 
 TIMEOUT_S = 10.0
 """How long a package may take to be imported and to answer: numeric libraries take several seconds to import."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
 
 from servefit.backends.types import Availability
 from servefit.errors import BackendUnavailable
@@ -28,28 +25,6 @@ def installed(module: str, *distributions: str, remedy: str) -> Availability:
     return Availability.no(
         f"{module} can be found, but none of {', '.join(distributions or (module,))} is installed", remedy=remedy
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
-    """An installed package, as far as it says what it is."""
-
-    name: str
-    version: str
-    folder: str
-
-    @classmethod
-    def of(cls, distribution: metadata.Distribution | None) -> Self:
-        name, version, folder = "", "", ""
-        # Metadata may be missing, or be anything.
-        with suppress(KeyError, TypeError, ValueError, OSError):
-            if distribution is not None:
-                folder = str(distribution.locate_file(""))
-                name, version = distribution.metadata["Name"] or "", distribution.metadata["Version"] or ""
-        return cls(name=name or "without a name", version=version, folder=folder)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}".strip()
 
 
 def package_folder(module: str) -> Path:

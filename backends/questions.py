@@ -16,9 +16,9 @@ from servefit.backends.registry import entry_point
 from servefit.backends.types import Availability, Knob, KnobValue, Target
 
 if TYPE_CHECKING:
-    from servefit.backends.installed import Package
     from servefit.backends.model import Model
     from servefit.backends.types import Backend
+    from servefit.plug_ins import Package
 
 _MOST_SHOWN = 300
 """So many characters of what a package says are shown."""

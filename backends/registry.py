@@ -2,26 +2,18 @@
 
 A package adds a backend by pointing an entry point of the group ``servefit.backends`` at a class that follows
 :class:`~servefit.backends.types.Backend`. Nothing is imported before a backend is asked for by name, and what another
-package offers in child processes and workers alone.
+package offers in child processes and workers alone: what it says of itself is in ``capabilities``.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
-from functools import cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, cast
 
-from servefit.backends.installed import Package
-from servefit.errors import SpecError
+from servefit.plug_ins import PlugIns
 
 if TYPE_CHECKING:
-    from servefit.backends.model import Model
-    from servefit.backends.types import Backend, Capabilities
-
-_log = logging.getLogger(__name__)
+    from servefit.backends.types import Backend
 
 ENTRY_POINT_GROUP = "servefit.backends"
 
@@ -36,46 +28,12 @@ BUILT_IN = {
     "forest": "servefit.backends.forest.backend:ForestBackend",
 }
 
+BACKENDS = PlugIns(field="backend", group=ENTRY_POINT_GROUP, built_in=BUILT_IN)
+
 
 def backend_names() -> tuple[str, ...]:
     """Names of all backends: the built-in ones first, then those of other packages in alphabetical order."""
-    return (*BUILT_IN, *sorted(_entry_points()))
-
-
-def backend(name: str) -> Capabilities:
-    """What the backend called ``name`` says of itself. A built-in name cannot be taken over by another package.
-
-    A backend of another package is asked in a child process, once somebody wants to know: see ``foreign``. Whatever
-    its package does is a reason for it not to be available, and goes on in no process of ours. Raises SpecError for an
-    unknown name.
-    """
-    if name in BUILT_IN:
-        return _built_in(name)
-    from servefit.backends.foreign import Origin, stand_in
-
-    point = entry_point(name)
-    return stand_in(Origin(name=name, value=point.value, package=Package.of(point.dist)))
-
-
-def asked(
-    names: Iterable[str], model: Model | None = None, *, timeout_s: float | None = None
-) -> dict[str, Capabilities]:
-    """The backends called ``names``, which will be asked about ``model``. Those of other packages begin to answer, side
-    by side, and have ``timeout_s`` from now, and no longer than is usual. Raises SpecError for an unknown name."""
-    from servefit.backends.foreign import ForeignBackend
-
-    found = {name: backend(name) for name in names}
-    for one in found.values():
-        if isinstance(one, ForeignBackend):
-            one.begin(model, timeout_s=timeout_s)
-    return found
-
-
-def has_answered(backend: Capabilities, model: Model) -> bool:
-    """Whether what ``backend`` says of ``model`` is known without waiting for it."""
-    from servefit.backends.foreign import ForeignBackend
-
-    return not isinstance(backend, ForeignBackend) or backend.has_answered(model)
+    return BACKENDS.names()
 
 
 def imported(name: str) -> Backend:
@@ -87,34 +45,10 @@ def imported(name: str) -> Backend:
 
 
 def entry_point(name: str) -> EntryPoint:
-    """Where another package offers the backend called ``name``. Raises SpecError for an unknown one."""
-    points = _entry_points()
-    if name not in points:
-        raise SpecError.unknown("backend", name, backend_names())
-    return points[name]
+    """Where another package offers the backend called ``name``. Raises SpecError for an unknown one, and
+    for one that several packages offer."""
+    return BACKENDS.entry_point(name)
 
 
 def _built_in(name: str) -> Backend:
-    module, _, attribute = BUILT_IN[name].partition(":")
-    return cast("Backend", getattr(import_module(module), attribute)())
-
-
-def _entry_points() -> dict[str, EntryPoint]:
-    """Those of all packages, by name; of two with one name the first on the path. ``importlib.metadata.entry_points``
-    would fail for all of them where one file cannot be read."""
-    found: dict[str, EntryPoint] = {}
-    for distribution in distributions():
-        try:
-            points = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-        except (TypeError, ValueError, OSError) as error:
-            _warn_once(Package.of(distribution), str(error))
-            continue
-        for point in points:
-            if point.name not in BUILT_IN:
-                found.setdefault(point.name, point)
-    return found
-
-
-@cache
-def _warn_once(package: Package, problem: str) -> None:
-    _log.warning("the entry points of %s, installed in %s, cannot be read: %s", package, package.folder, problem)
+    return cast("Backend", BACKENDS.imported(name)())

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.types import Artifact, Settings, Target
-from servefit.profiler.inprocess.workers import start_workers
-from servefit.profiler.types import Configuration
+from servefit.profiler.drivers.inprocess.workers import start_workers
+from servefit.profiler.record.types import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from servefit.profiler.host import Host
-    from servefit.profiler.inprocess.workers import Workers
+    from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.machine.host import Host
 
 _DRAWS = 1_000_003
 

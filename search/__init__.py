@@ -1,9 +1,7 @@
 """Many configurations -> a recommendation.
 
-``request`` is what was asked for and ``space`` what may be tried. ``searching`` decides what is measured: ``survey``
-has calls timed alone, ``queueing`` predicts from them, ``forecast`` and ``outlook`` correct that by what was measured,
-``proposing`` says what to measure next, ``finalists`` what to measure in turns. ``testing`` is one load test and
-``verdict`` what it means for the SLA; ``standing``, ``ranking``, ``pareto`` and ``explaining`` make an answer of them.
-``work`` carries a search out on real workers and keeps it in ``storage``; ``job`` is what is kept, read back. How a
-single configuration is measured is the profiler's business.
+Floors, each of which knows only those below it: ``autoscaling/``, ``deployment/`` and ``endpoints/`` are beside each
+other on top, and use ``jobs/``, which carry out what ``optimizer/`` decides. ``capacity/`` says what one instance can
+take, ``storage/`` keeps the steps of a job, ``results/`` are what tests showed, ``queueing/`` simulates, and
+``request/`` is what was asked. How a single configuration is measured is the profiler's business.
 """

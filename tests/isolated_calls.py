@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from servefit.errors import PayloadMismatch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def add(one: int, other: int) -> int:

@@ -6,16 +6,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from servefit.errors import OutOfMemory, PayloadMismatch, StateError, TimedOut, WorkerCrashed
 from servefit.isolation import STDERR_TAIL_CHARACTERS, call_isolated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 MEBIBYTE = 2**20
 

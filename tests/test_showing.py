@@ -9,7 +9,6 @@ import json
 import pickle
 import pkgutil
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,12 +19,14 @@ import pytest
 import xgboost
 
 import servefit
-from servefit.profiler.types import Configuration, Measurement
-from servefit.search.job import RecommendationJob
+from servefit.api.job import Job
+from servefit.profiler.record.types import Configuration, Measurement
 from servefit.showing import MOST_LETTERS, shown
 
 if TYPE_CHECKING:
-    from servefit.profiler.profiling import Profiled
+    from collections.abc import Iterator
+
+    from servefit.profiler.procedures.profile import Profiled
 
 MOST_HTML = 50_000
 
@@ -79,16 +80,15 @@ def _public_results() -> list[type]:
 
 
 PUBLIC = _public_results()
-OTHERS = [one for one in PUBLIC if one is not RecommendationJob]
+OTHERS = [one for one in PUBLIC if one is not Job]
 HOSTILE = '<script>alert("1")</script>&\n' * 20_000
 
 
 def test_all_that_users_are_given_is_among_them() -> None:
     names = {one.__name__ for one in PUBLIC}
     assert names >= {
-        "Artifact", "Compared", "Compilation", "Deployment", "LoadTest", "Measurement", "Model", "Payload", "Profiled",
-        "Recommendation", "RecommendationJob", "Run", "Samples", "ScalingPlan", "Step", "Summary", "TelemetryPoint",
-        "Trial",
+        "Artifact", "Compared", "Compilation", "Deployment", "Job", "LoadTest", "Measurement", "Model", "Payload",
+        "Profiled", "Recommendation", "Run", "Samples", "ScalingPlan", "Step", "Summary", "TelemetryPoint", "Trial",
     }  # fmt: skip
 
 

@@ -6,9 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +23,9 @@ from servefit.state import (
     write_sealed,
     writing,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 NOBODY = 65534
 MEBIBYTE = 2**20

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.errors import SpecError
-from servefit.profiler.rate_fit import settled
-from servefit.profiler.summary import NS_PER_MS, samples_needed
-from servefit.profiler.traffic import NS_PER_S
+from servefit.profiler.evidence.rate_fit import settled
+from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
+from servefit.profiler.record.traffic import NS_PER_S
 from servefit.search.queueing.closed_loop import serve_users
 from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.simulation import Simulated, simulate_arrivals

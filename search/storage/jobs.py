@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from servefit.errors import SpecError, StorageError
-from servefit.search.header import JobHeader, JobState
 from servefit.search.storage import attributes, records
 from servefit.search.storage.addresses import own_address, parse_address
 from servefit.search.storage.database import Database, quiet
+from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.log import JobLog, elapsed_s
 from servefit.search.storage.ownership import Owner
 from servefit.search.storage.records import HEADER, NOTHING, OWNER, STATE, STOP, Unreadable

@@ -17,12 +17,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import JobInUse, StorageError
-from servefit.search.header import JobHeader, JobState
-from servefit.search.job_secrets import SecretsOf, header_with_secrets
-from servefit.search.steps import INTERRUPTED, Kind, Result, Status, Step
 from servefit.search.storage import attributes, records
+from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.ownership import RENEW_S, Owner
 from servefit.search.storage.records import CHOICES, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
+from servefit.search.storage.secrets import SecretsOf, header_with_secrets
+from servefit.search.storage.steps import INTERRUPTED, Kind, Result, Status, Step
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from servefit.backends.types import KnobValue
-    from servefit.profiler.types import Configuration
+    from servefit.profiler.record.types import Configuration
     from servefit.search.storage.database import Database
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """What is kept of a job, as texts of JSON, and how old and damaged texts are told apart.
 
-Texts are documents of :mod:`servefit.profiler.storage.documents`. The header's has a ``schema``, which is that of all
-texts of the job. Keys begin with ``servefit:``; an Optuna study that has a header is a job.
+Texts are documents of :mod:`servefit.profiler.record.storage.documents`. The header's has a ``schema``, which is that
+of all texts of the job. Keys begin with ``servefit:``; an Optuna study that has a header is a job.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import ServefitError, SpecError
-from servefit.profiler.storage.documents import Misfit, from_document, to_document
-from servefit.search.header import JobHeader
+from servefit.profiler.record.storage.documents import Misfit, from_document, to_document
+from servefit.search.storage.header import JobHeader
 
 if TYPE_CHECKING:
     from servefit.backends.types import KnobValue

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -65,14 +67,15 @@ def payload(training_rows: np.ndarray) -> Payload:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], None]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make an installed package with one module that offers one backend, here and in child processes."""
 
-    def install(name: str, value: str, source: str) -> None:
-        folder = tmp_path / f"package-{name}"
-        described = folder / f"{name}-1.0.dist-info"
+    def install(name: str, value: str, source: str, *, package: str | None = None) -> None:
+        package = package or name
+        folder = tmp_path / f"package-{package}"
+        described = folder / f"{package}-1.0.dist-info"
         described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         (described / "entry_points.txt").write_text(f"[servefit.backends]\n{name} = {value}\n")
         (folder / f"{value.partition(':')[0]}.py").write_text(dedent(source))
         monkeypatch.syspath_prepend(str(folder))

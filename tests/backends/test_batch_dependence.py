@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.onnx_models import FLOAT, encoder, hashed, node, quantised, save
 
-from servefit.backends.batch_dependence import asked_of_payload
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
 from servefit.backends.types import Settings
+from servefit.backends.verification import asked_of_payload
 from servefit.errors import OutputMismatch, SpecError
-from servefit.profiler.preparing import Deployment, prepare
+from servefit.profiler.procedures.prepare import Deployment, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 SAID = "its predictions depend on what else is in the call"
 ROWS = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)

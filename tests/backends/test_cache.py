@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from servefit.backends import cache
+from servefit.backends.capabilities import backend
 from servefit.backends.cpu import cpu_features
-from servefit.backends.registry import backend
 from servefit.backends.types import Artifact, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from servefit.backends.model import Model
 
 pytestmark = pytest.mark.usefixtures("own_home")

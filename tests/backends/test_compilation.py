@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,8 @@ from servefit.backends.types import Settings, Target
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servefit.backends.model import Model
 
 Install = Callable[[str, str, str], None]

@@ -7,10 +7,9 @@ import io
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,6 +23,9 @@ from servefit.backends.rows import synthetic_rows
 from servefit.backends.types import Artifact, Settings
 from servefit.errors import CorruptModel
 from servefit.isolation import call_isolated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.usefixtures("own_home")
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from servefit.backends.registry import BUILT_IN, backend, backend_names
+from servefit.backends.capabilities import backend
+from servefit.backends.registry import BUILT_IN, backend_names
 from servefit.errors import SpecError
 
-Install = Callable[[str, str, str], None]
+Install = Callable[..., None]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -37,10 +38,20 @@ def test_another_package_cannot_take_over_a_built_in_name(install: Install) -> N
     assert backend("treelite").name == "treelite"
 
 
+def test_a_name_that_two_packages_offer_is_not_available_and_both_are_named(install: Install) -> None:
+    for package in ("left", "right"):
+        install("flat", f"{package}_flat:Flat", "class Flat:\n    name = 'flat'\n", package=package)
+    refused = backend("flat").probe()
+    assert not refused.available
+    assert refused.reason == "is offered by left 1.0 and right 1.0"
+    assert refused.remedy == "uninstall all but one of them"
+
+
 def test_finding_a_backend_imports_no_runtime() -> None:
     script = """
 import sys
-from servefit.backends.registry import backend, backend_names
+from servefit.backends.capabilities import backend
+from servefit.backends.registry import backend_names
 for name in backend_names():
     backend(name)
 print(sorted({"xgboost", "lightgbm", "sklearn", "onnxruntime", "treelite", "tl2cgen", "daal4py"} & set(sys.modules)))

@@ -6,18 +6,19 @@ import pickle
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
+from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model
-from servefit.backends.registry import backend
 from servefit.backends.tl2cgen import compiler
 from servefit.errors import BackendUnavailable, CompileFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servefit.backends.model import Model
 
 pytestmark = pytest.mark.usefixtures("own_home")

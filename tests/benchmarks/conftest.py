@@ -13,14 +13,15 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from benchmarks.demo_grid import subjects
-from benchmarks.grid import Figures, Grid, Timing
+from benchmarks.claims.demo_grid import subjects
+from benchmarks.data.grid import Figures, Grid, Timing
 from servefit.backends.types import Settings
-from servefit.profiler.types import Configuration, InstanceProfile
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
-from servefit.search.score import instances_for
-from servefit.search.space import BATCH_SIZES
+from servefit.search.request.space import BATCH_SIZES
+from servefit.search.results.objectives import instances_for
 
 GIB = 2**30
 RATE_PER_S = 500.0

@@ -7,7 +7,6 @@ import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +16,11 @@ from typer.main import get_command
 from servefit.backends.registry import backend_names
 from servefit.cli.commands import app
 from servefit.cli.recommend import recommend
-from servefit.search.request import GOALS
+from servefit.search.request.job_request import GOALS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Servefit
 
 

@@ -14,7 +14,7 @@ from tests.onnx_models import quantised
 from servefit.backends.secret import revealed
 from servefit.cli.deployments import Asked
 from servefit.errors import CorruptModel, ServefitError, SpecError
-from servefit.profiler.preparing import Deployment
+from servefit.profiler.procedures.prepare import Deployment
 
 
 def asked(**options: Any) -> Asked:

@@ -13,7 +13,6 @@ import sys
 import time
 import urllib.request
 import venv
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,8 @@ from tests.cli.conftest import COMMAND, model_gone
 from servefit.serving.config import EndpointConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cli.conftest import Servefit, Sources
 
 # Where pip finds packages, and what it has fetched before; everything else stays behind.

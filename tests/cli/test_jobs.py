@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from servefit.profiler.slot.holding import measuring_slot
+from servefit.profiler.machine.slot.holding import measuring_slot
 
 if TYPE_CHECKING:
     from pathlib import Path

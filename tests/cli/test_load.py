@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from servefit.profiler.storage.measurements import load_endpoint_runs
-from servefit.profiler.summary import summarize
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.record.storage.measurements import load_endpoint_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

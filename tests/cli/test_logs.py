@@ -74,7 +74,7 @@ def test_every_command_has_the_option(servefit: Servefit) -> None:
 
 def test_a_program_that_uses_servefit_configures_logging_itself() -> None:
     code = (
-        "import logging, servefit, servefit.search.running, servefit.profiler.profiling; "
+        "import logging, servefit, servefit.search.jobs.lifecycle, servefit.profiler.procedures.profile; "
         "found = logging.getLogger('servefit'); "
         "print(all(isinstance(one, logging.NullHandler) for one in found.handlers), found.level, logging.root.handlers)"
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.profiler.storage.measurements import load_measurement
-from servefit.profiler.summary import summarize
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.record.storage.measurements import load_measurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,20 +15,21 @@ import sys
 import termios
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
 
-from servefit.cli.moments import best_so_far, time_left
 from servefit.cli.progress import BURST, LiveLines, PlainLines
-from servefit.profiler.types import Configuration
-from servefit.search.progress import Moment
-from servefit.search.recommendation import FailedTrial
-from servefit.search.running import load_job
+from servefit.profiler.record.types import Configuration
+from servefit.report.moments import best_so_far, time_left
+from servefit.search.jobs.lifecycle import load_job
+from servefit.search.optimizer.progress import Moment
+from servefit.search.results.recommendation import FailedTrial
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Servefit, Sources
 
 JOB = ("--backend", "xgboost", "--profile", "local-1c", "--no-http", "--allow-noise", "--format", "json")

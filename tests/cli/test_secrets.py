@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Finished, Servefit, Sources
 
 SECRETS = ("hunter2-of-the-first", "hunter2-of-the-second", "s3kr1t-w1thout-a-name")

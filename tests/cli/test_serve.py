@@ -24,8 +24,8 @@ from tests.cli.conftest import COMMAND, model_gone
 
 import servefit as servefit_package
 from servefit.errors import CorruptModel, SpecError
-from servefit.profiler.cpus import choose_cpus
-from servefit.profiler.host import describe_host
+from servefit.profiler.machine.cpus import choose_cpus
+from servefit.profiler.machine.host import describe_host
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.conftest import COMMAND
 
-from servefit.profiler.slot.holding import measuring_slot
-from servefit.profiler.storage.measurements import load_measurement
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.record.storage.measurements import load_measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,6 +20,10 @@ from servefit.backends.model import Model
 from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Target
 from servefit.backends.verification import RowSet, drawn_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 FEATURES = 6
 CATEGORICAL = (0, 1)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
 
+from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model
 from servefit.backends.parity import compare
-from servefit.backends.registry import backend, imported
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.errors import BackendError, BackendUnavailable, CompileFailed
 from servefit.isolation import call_isolated
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servefit.backends.model import Model
     from servefit.backends.verification import RowSet
 

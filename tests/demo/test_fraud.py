@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ import xgboost
 from servefit.demo import FraudFacts, fraud_facts, fraud_model, fraud_payload, fraud_rows
 from servefit.demo.fraud import area_under_curve
 from servefit.errors import StateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_model_has_the_size_of_a_real_one(model_file: Path, facts: FraudFacts) -> None:

@@ -10,13 +10,16 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import xgboost
 from tests.docs.pages import ROOT
 from tests.docs.running import Reader, reading
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAKES_IT_ALL = "docs/tutorial.md"
 """The page that makes by itself what all others find."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from tests.docs.pages import Block, blocks, commands, pages, unfenced
 
-from servefit.search.config import parse_config
+from servefit.search.request.config_file import parse_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGES = pages()
 BLOCKS = [block for page in PAGES for block in blocks(page)]

@@ -12,13 +12,16 @@ import sys
 import tarfile
 import venv
 import zipfile
-from email.message import Message
 from email.parser import Parser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import servefit
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("backends", "profiler", "search")
@@ -104,7 +107,7 @@ def test_the_wheel_holds_every_module_of_a_layer_under_servefit(layer: str, whee
 
 
 def test_the_wheel_holds_the_files_that_are_not_modules(wheel_files: set[str]) -> None:
-    assert {"servefit/py.typed", "servefit/profiler/catalogue.toml"} <= wheel_files
+    assert {"servefit/py.typed", "servefit/profiler/machine/catalogue.toml"} <= wheel_files
 
 
 def test_the_wheel_installs_nothing_but_servefit(wheel_files: set[str]) -> None:
@@ -126,7 +129,7 @@ def test_the_source_distribution_holds_files_and_no_symlinks(dist: Path) -> None
     assert not [member.name for member in members if member.issym() or member.islnk()]
     for layer in LAYERS:
         assert {f"src/servefit/{layer}/{name}" for name in modules(ROOT / layer)} <= names
-    assert {"src/servefit/profiler/catalogue.toml", "LICENSE", "README.md", "pyproject.toml"} <= names
+    assert {"src/servefit/profiler/machine/catalogue.toml", "LICENSE", "README.md", "pyproject.toml"} <= names
     kernel = ROOT / "backends" / "forest" / "kernel"
     sources = {str(path.relative_to(ROOT)) for path in kernel.rglob("*.[ch]")}
     assert len(sources) > 10
@@ -161,7 +164,7 @@ def test_the_installed_package_imports_from_where_it_was_installed(installed: Pa
 
 
 def test_the_installed_kernel_can_be_loaded(installed: Path, tmp_path: Path) -> None:
-    script = "from servefit.backends.registry import backend; print(backend('forest').probe())"
+    script = "from servefit.backends.capabilities import backend; print(backend('forest').probe())"
     command = [str(installed / "python"), "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
@@ -194,7 +197,7 @@ def test_without_a_compiler_the_source_distribution_installs_and_says_that_fores
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert not [name for name in archive.namelist() if name.endswith(".so")]
-    script = "from servefit.backends.registry import backend; print(backend('forest').probe())"
+    script = "from servefit.backends.capabilities import backend; print(backend('forest').probe())"
     command = [str(install(wheel, tmp_path / "installed") / "python"), "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr

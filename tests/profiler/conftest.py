@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from tests.profiler.made_runs import make_run as make_run
 
 from servefit.backends.model.types import Signature, Task
 from servefit.backends.types import Artifact, Settings, Target
-from servefit.profiler.cgroups import ControlGroups
-from servefit.profiler.cpus import LogicalCpu
-from servefit.profiler.gpu import Gpu
-from servefit.profiler.host import Host
-from servefit.profiler.hosting import Hosted, hosted_endpoint
-from servefit.profiler.inprocess.workers import Workers, start_workers
-from servefit.profiler.types import Configuration
+from servefit.profiler.drivers.hosted_endpoint import Hosted, hosted_endpoint
+from servefit.profiler.drivers.inprocess.workers import Workers, start_workers
+from servefit.profiler.machine.cgroups import ControlGroups
+from servefit.profiler.machine.cpus import LogicalCpu
+from servefit.profiler.machine.gpu import Gpu
+from servefit.profiler.machine.host import Host
+from servefit.profiler.record.types import Configuration
 from servefit.serving.config import ArtifactFacts, EndpointConfig
 
 GIB = 2**30

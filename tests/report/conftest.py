@@ -14,13 +14,13 @@ from tests.report.jobs import KINDS
 
 from servefit.report.contents import report_of
 from servefit.report.page import to_html
-from servefit.search.running import load_job
+from servefit.search.jobs.lifecycle import load_job
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from servefit.report.contents import Report
-    from servefit.search.job import RecommendationJob
+    from servefit.search.jobs.job import RecommendationJob
 
 CHROMIUM = Path("/usr/bin/chromium")
 _SWITCHES = (

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xgboost
@@ -13,13 +12,16 @@ from tests.report.story import GIB, MODEL, PAYLOAD, PROFILES, Story, configurati
 
 import servefit
 from servefit.backends.types import Target
-from servefit.profiler.gpu import Gpu
-from servefit.profiler.traffic import ClosedLoop
-from servefit.profiler.types import InstanceProfile
-from servefit.search.recommendation import Skipped
-from servefit.search.request import EnvironmentRange, JobRequest
-from servefit.search.sla import Sla, parse_sla
+from servefit.profiler.machine.gpu import Gpu
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.search.request.job_request import EnvironmentRange, JobRequest
+from servefit.search.request.sla import Sla, parse_sla
+from servefit.search.results.recommendation import Skipped
 from servefit.state import state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MANY_TESTS = 200
 

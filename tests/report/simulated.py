@@ -4,28 +4,20 @@ ones every time, so that everything that is made of runs can be made without mea
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.profiler.traffic import NS_PER_S, ClosedLoop, OpenLoop
-from servefit.profiler.types import (
-    ClientRecord,
-    Configuration,
-    Containment,
-    EnvelopeMethod,
-    Run,
-    Samples,
-    Stopped,
-    TelemetryPoint,
-    Traffic,
-)
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.profiler.record.types import ClientRecord, Configuration, Run, Samples, Stopped, TelemetryPoint, Traffic
 
 if TYPE_CHECKING:
-    from servefit.profiler.driving.ending import Enough
-    from servefit.profiler.stopping import StoppingConditions
+    from collections.abc import Sequence
+
+    from servefit.profiler.drivers.driving.ending import Enough
+    from servefit.profiler.evidence.stopping import StoppingConditions
+    from servefit.profiler.machine.envelope.types import Containment, EnvelopeMethod
 
 MEMORY_BYTES = 180 * 2**20
 _BOOT_NS = 123_456_789_012_345

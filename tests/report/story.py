@@ -3,7 +3,6 @@ on simulated workers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,28 +10,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tests.report.simulated import SimulatedDriver
 
-from servefit.backends.model.types import Format, Model, Signature, Task, TreeStructure
+from servefit.backends.model import Model
+from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 from servefit.backends.types import Settings, Target
-from servefit.profiler.host import Host, describe_host
-from servefit.profiler.storage.measurements import load_measurement, save_measurement
-from servefit.profiler.topology import Cache
-from servefit.profiler.traffic import ClosedLoop
-from servefit.profiler.types import Configuration, InstanceProfile, Measurement, Samples
-from servefit.search.header import JobHeader, JobState, PayloadFacts
-from servefit.search.job import keep_measurement, reserve
-from servefit.search.over_http import DURATIONS
+from servefit.profiler.machine.host import Host, describe_host
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.machine.topology import Cache
+from servefit.profiler.record.storage.measurements import load_measurement, save_measurement
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.profiler.record.types import Configuration, Measurement, Samples
+from servefit.search.jobs.measure_endpoint import DURATIONS
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
-from servefit.search.recommendation import CompilationReport, Trial
-from servefit.search.steps import Kind, Result, Status, Step
+from servefit.search.results.measure_trial import CONFIRMING, ROUND, SCREENING, run_test
+from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.storage import attributes, records
 from servefit.search.storage.addresses import own_address
 from servefit.search.storage.database import Database
+from servefit.search.storage.header import JobHeader, JobState, PayloadFacts
+from servefit.search.storage.job_folder import keep_measurement, reserve
 from servefit.search.storage.jobs import JobStore
-from servefit.search.testing import CONFIRMING, ROUND, SCREENING, run_test
+from servefit.search.storage.steps import Kind, Result, Status, Step
 
 if TYPE_CHECKING:
-    from servefit.profiler.summary import Summary
-    from servefit.search.request import JobRequest
+    from collections.abc import Mapping
+
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.search.request.job_request import JobRequest
 
 GIB = 2**30
 BEGAN_AT = 1_795_000_000.0

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.search.predicted import expectations
-from servefit.search.recommendation import Trial
+from servefit.search.jobs.calibration import expectations
+from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
     from tests.report.conftest import Reports

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pytest
 
-from servefit.profiler.storage.measurements import load_measurement
-from servefit.profiler.traffic import NS_PER_S, ClosedLoop
+from servefit.profiler.record.storage.measurements import load_measurement
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
 from servefit.report.timeline import MOST_INTERVALS, Timeline, timelines
-from servefit.search.job import job_folder
-from servefit.search.recommendation import Trial
+from servefit.search.results.recommendation import Trial
+from servefit.search.storage.job_folder import job_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.report.conftest import Reports
 
-    from servefit.profiler.types import Run
+    from servefit.profiler.record.types import Run
 
 
 @pytest.fixture(params=["measured", "in-phases", "over-http"])

@@ -6,9 +6,9 @@ import pytest
 from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, simulated_host
 
 from servefit.report.sentences import headline
-from servefit.search.header import JobHeader, JobState, Status
-from servefit.search.job import RecommendationJob
-from servefit.search.request import JobRequest
+from servefit.search.jobs.job import RecommendationJob
+from servefit.search.request.job_request import JobRequest
+from servefit.search.storage.header import JobHeader, JobState, Status
 from servefit.search.storage.ownership import Owner
 
 

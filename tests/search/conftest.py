@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from servefit.profiler import sequential
-from servefit.profiler.sequential import Evidence
-from servefit.profiler.summary import Summary
-from servefit.profiler.types import Configuration, Measurement
-from servefit.search.recommendation import Trial, Verdict
+from servefit.profiler.evidence import sequential_test
+from servefit.profiler.evidence.sequential_test import Evidence
+from servefit.profiler.evidence.summary import Summary
+from servefit.profiler.record.types import Configuration, Measurement
+from servefit.search.results.recommendation import Trial, Verdict
 
 MakeSummary = Callable[..., Summary]
-MakeEvidence = Callable[[sequential.Verdict], Evidence]
+MakeEvidence = Callable[[sequential_test.Verdict], Evidence]
 MakeTrial = Callable[..., Trial]
 
 
@@ -54,7 +54,7 @@ def summary() -> MakeSummary:
 def evidence() -> MakeEvidence:
     """What a sequential test of 100 requests, 7 of them too slow, might have said."""
 
-    def make(verdict: sequential.Verdict) -> Evidence:
+    def make(verdict: sequential_test.Verdict) -> Evidence:
         return Evidence(
             verdict=verdict, samples=100, violations=7, autocorrelation_time=1.0, log_e_pass=0.0, log_e_fail=0.0
         )

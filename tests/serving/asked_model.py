@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
 from servefit.backends.types import Settings
-from servefit.profiler.hosting import endpoint_config
-from servefit.profiler.types import Configuration
+from servefit.profiler.drivers.hosted_endpoint import endpoint_config
+from servefit.profiler.record.types import Configuration
 from servefit.serving.messages import Inference, Request
 from servefit.serving.protocols import open_inference, sagemaker
 

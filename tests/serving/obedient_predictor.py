@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ import numpy as np
 from servefit.errors import BackendUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from servefit.backends.types import Artifact, Settings
 
 RAISE, DIE, SLEEP, TELL_PROCESS, TELL_CALL = -1.0, -2.0, -3.0, -4.0, -5.0

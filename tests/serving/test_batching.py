@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,9 @@ from servefit.serving.batching import Batching
 from servefit.serving.coding import Coding
 from servefit.serving.counters import Counters
 from servefit.serving.messages import Counts, Inference, Refused, Reply
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 
 class Asking:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +17,8 @@ import pytest
 from tests.serving.conftest import NAME, Exchange, eventually, invocation, is_gone
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.serving.conftest import Answer, Running, Start
 
 ROWS = 20_000

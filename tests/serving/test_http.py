@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from tests.serving.conftest import Exchange, eventually, invocation, row
 from tests.serving.obedient_predictor import SLEEP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.serving.conftest import Running, Start
 
 READ_TIMEOUT_S = 0.8

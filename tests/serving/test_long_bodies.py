@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from tests.serving.conftest import NAME, Exchange, ask_on
 from tests.serving.hostile_bodies import Body, hostile_bodies
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.serving.conftest import Running, Start
 
 CLIENTS = 3

@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -29,10 +28,13 @@ from servefit.backends.model import Model
 from servefit.backends.registry import BUILT_IN
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError
-from servefit.profiler.hosting import endpoint_config
-from servefit.profiler.types import Configuration
+from servefit.profiler.drivers.hosted_endpoint import endpoint_config
+from servefit.profiler.record.types import Configuration
 from servefit.serving.config import ArtifactFacts
 from servefit.serving.sealing import FOLDERS_BEGIN, PrivateCopy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ROWS = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)
 TARGET = ROWS[:, 0] * 2 + ROWS[:, 1]

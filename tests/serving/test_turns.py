@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
 from servefit.serving.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STEP_S = 0.004
 STEPS = 6

@@ -24,8 +24,8 @@ def job_names(incomplete: str) -> list[str]:
 
 def profile_names(incomplete: str) -> list[str]:
     """The instance profiles of this host, of the catalogue and of the user."""
-    from servefit.profiler.host import describe_host
-    from servefit.profiler.profiles import all_profiles
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.profiles import all_profiles
 
     try:
         return _beginning(incomplete, [one.name for one in all_profiles(describe_host())])

@@ -40,12 +40,12 @@ def demo(
     from servefit.cli.job_output import run_and_print
     from servefit.cli.progress import saying
     from servefit.demo import fraud_model, fraud_payload
-    from servefit.profiler.limits import LatencyThreshold
-    from servefit.profiler.slot.holding import measuring_slot
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.machine.slot.holding import measuring_slot
     from servefit.quantities import parse_duration_s
-    from servefit.search.job import default_name
-    from servefit.search.request import JobRequest
-    from servefit.search.sla import Sla
+    from servefit.search.jobs.job import default_name
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.request.sla import Sla
 
     request = JobRequest(
         name=default_name("demo"),

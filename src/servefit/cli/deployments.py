@@ -15,7 +15,7 @@ from servefit.cli.progress import saying
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
-    from servefit.search.deploying import Deployable
+    from servefit.search.deployment.deployable import Deployable
 
 DeployedJob = Annotated[
     str | None,
@@ -97,8 +97,8 @@ class Asked:
         return found
 
     def _of_job(self, job: str, *, quiet: bool) -> Deployable:
-        from servefit.search.deploying import deployable_of_job
-        from servefit.search.request import shown_variable
+        from servefit.search.deployment.deployable import deployable_of_job
+        from servefit.search.request.job_request import shown_variable
 
         for name in _OF_MODELS:
             if (given := getattr(self, name)) not in (None, False):
@@ -113,9 +113,9 @@ class Asked:
             return deployable_of_job(job, storage=self.storage)
 
     def _of_model(self, *, quiet: bool) -> Deployable:
-        from servefit.profiler.preparing import Deployment
+        from servefit.profiler.procedures.prepare import Deployment
         from servefit.quantities import parse_delay_us
-        from servefit.search.deploying import deployable_of_model
+        from servefit.search.deployment.deployable import deployable_of_model
 
         if self.model is None:
             raise SpecError("job", None, "is missing", remedy="name a job, or a model with --model")
@@ -139,7 +139,7 @@ class Asked:
 
 def _environment(texts: Sequence[str], secret: Sequence[str]) -> dict[str, str]:
     """The variables that ``texts`` set, and those that are only named as ``secret`` as they are here."""
-    from servefit.search.request import own_value
+    from servefit.search.request.job_request import own_value
 
     given = dict(map(_variable, texts))
     return {**{name: own_value(name) for name in secret if name not in given}, **given}
@@ -147,7 +147,7 @@ def _environment(texts: Sequence[str], secret: Sequence[str]) -> dict[str, str]:
 
 def _variable(text: str) -> tuple[str, str]:
     """Parse "NAME=VALUE". Raises SpecError, also for the two variables that have options of their own."""
-    from servefit.search.request import (
+    from servefit.search.request.job_request import (
         THREADS_VARIABLE,
         WORKERS_VARIABLE,
         EnvironmentRange,

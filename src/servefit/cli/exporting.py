@@ -55,8 +55,8 @@ def export(
 
     Example: servefit export fraud-20261124-120000 -o deploy/
     """
-    from servefit.search.bundle.lock import REMEDY
-    from servefit.search.bundle.writing import check_free, write_bundle
+    from servefit.search.deployment.bundle.lock import REMEDY
+    from servefit.search.deployment.bundle.writing import check_free, write_bundle
 
     check_free(output)
     deployable = Asked(

@@ -10,7 +10,7 @@ from servefit.errors import StateError
 
 def check_files(save: Path | None, histogram: Path | None) -> None:
     """Refuse files that could not be written after something was measured. Raises SpecError and StateError."""
-    from servefit.profiler.storage.export import check_histogram_name
+    from servefit.profiler.evidence.hdr_export import check_histogram_name
 
     if histogram is not None:
         check_histogram_name(histogram)

@@ -16,10 +16,10 @@ from servefit.report.table import Table, cell_text
 
 if TYPE_CHECKING:
     from servefit.backends.types import Availability
-    from servefit.profiler.host import Host
-    from servefit.profiler.noise.preflight import Preflight
-    from servefit.profiler.slot.holding import SlotState
-    from servefit.profiler.types import EnvelopeMethod
+    from servefit.profiler.machine.envelope.types import EnvelopeMethod
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.slot.holding import SlotState
+    from servefit.profiler.procedures.noise.preflight import Preflight
 
     Methods = tuple[tuple[EnvelopeMethod, Availability], ...]
     Rows = list[list[str]]
@@ -40,10 +40,10 @@ def host(
 
     Example: servefit host --format json
     """
-    from servefit.profiler.envelope.opening import available_methods
-    from servefit.profiler.host import describe_host
-    from servefit.profiler.noise.preflight import preflight
-    from servefit.profiler.slot.holding import measuring_slot, slot_state
+    from servefit.profiler.machine.envelope.opening import available_methods
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.slot.holding import measuring_slot, slot_state
+    from servefit.profiler.procedures.noise.preflight import preflight
 
     wait_s = parse_wait_s(wait, no_wait)
     with nullcontext() if facts else measuring_slot("servefit host", wait_s=wait_s):

@@ -17,10 +17,10 @@ from servefit.report.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servefit.search.job import RecommendationJob
-    from servefit.search.progress import Progress
-    from servefit.search.recommendation import Skipped
-    from servefit.search.request import JobRequest
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.recommendation import Skipped
 
 _FEW = 3
 
@@ -38,7 +38,7 @@ def run_and_print(
     spent_s: float = 0.0,
 ) -> None:
     """Run the job, print what it found, and leave with its exit status. ``spent_s`` of its time were over before."""
-    from servefit.search.running import run_job
+    from servefit.search.jobs.lifecycle import run_job
 
     print_and_leave(
         lambda progress: run_job(
@@ -59,7 +59,7 @@ def run_and_print(
 def print_and_leave(run: Callable[[Progress], RecommendationJob], *, form: Format, quiet: bool) -> None:
     """Do what ``run`` does with its progress shown, print the job that it gives, and leave with its exit status."""
     from servefit.cli.progress import job_progress
-    from servefit.search.job import JobInterrupted
+    from servefit.search.jobs.job import JobInterrupted
 
     try:
         with job_progress(quiet=quiet) as progress:
@@ -87,14 +87,16 @@ def exit_status(job: RecommendationJob) -> int:
 
 def print_job(job: RecommendationJob, form: Format) -> None:
     """The recommendation as a sentence and tables, or in the form asked for."""
+    from servefit.search.jobs.document import job_document
+
     if form is not Format.TABLE:
-        emit(recommendations_table(job), job.to_dict(), form)
+        emit(recommendations_table(job), job_document(job), form)
         if job.best is None:
             warn(f"nothing could be measured: {'; '.join(hindrances(job)) or 'the job was cut short'}")
     else:
         say(f"\n{headline(job)}\n")
         if job.recommendations:
-            emit(recommendations_table(job), job.to_dict(), form)
+            emit(recommendations_table(job), job_document(job), form)
         for line in reasons(job):
             say(line)
         if job.compilation:

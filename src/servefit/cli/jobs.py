@@ -20,9 +20,9 @@ from servefit.errors import SpecError
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
-    from servefit.search.header import JobHeader, JobState
-    from servefit.search.steps import Step
+    from servefit.search.storage.header import JobHeader, JobState
     from servefit.search.storage.jobs import JobOverview
+    from servefit.search.storage.steps import Step
 
 
 def jobs(
@@ -85,7 +85,7 @@ def _shown(one: JobOverview, status: str | None, model: str | None) -> bool:
 
 
 def _job_document(one: JobOverview, header: JobHeader, state: JobState) -> dict[str, Any]:
-    from servefit.search.document import iso_time
+    from servefit.search.jobs.document import iso_time
 
     return {
         "job": one.name,
@@ -112,7 +112,7 @@ def show(job: JobArgument, storage: StorageOption = None, form: FormatOption = F
     Example: servefit show fraud-20261124-120000 --format json
     """
     from servefit.cli.job_output import print_job
-    from servefit.search.running import load_job
+    from servefit.search.jobs.lifecycle import load_job
 
     print_job(load_job(job, storage=storage), form)
 
@@ -152,7 +152,7 @@ def steps(
 
     Example: servefit steps fraud-20261124-120000 --status failed
     """
-    from servefit.search.document import step_document
+    from servefit.search.jobs.document import step_document
     from servefit.search.storage.jobs import JobStore
 
     wanted_status = None if status is None else _known("status", status, ("RUNNING", "COMPLETED", "FAILED"))
@@ -198,7 +198,7 @@ def stop(job: JobArgument, storage: StorageOption = None) -> None:
 
     Example: servefit stop fraud-20261124-120000
     """
-    from servefit.search.running import stop_job
+    from servefit.search.jobs.lifecycle import stop_job
 
     if stop_job(job, storage=storage):
         say(f"job {job} stops after the step that runs")
@@ -219,7 +219,7 @@ def resume(
     Example: servefit resume fraud-20261124-120000
     """
     from servefit.cli.job_output import print_and_leave
-    from servefit.search.running import resume_job
+    from servefit.search.jobs.lifecycle import resume_job
 
     wait_s = parse_wait_s(wait, no_wait)
     print_and_leave(

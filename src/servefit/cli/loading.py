@@ -25,7 +25,7 @@ from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 
 if TYPE_CHECKING:
-    from servefit.search.load_test import LoadTest
+    from servefit.search.endpoints.load_result import LoadTest
 
 
 class ProtocolChoice(StrEnum):
@@ -104,8 +104,8 @@ def load(
     from servefit.cli import loading_output
     from servefit.cli.phases import parse_traffic
     from servefit.quantities import parse_duration_s, parse_rate_per_s
-    from servefit.search.loading import load_endpoint
-    from servefit.search.sla import Sla, parse_sla
+    from servefit.search.endpoints.load import load_endpoint
+    from servefit.search.request.sla import Sla, parse_sla
 
     check_files(save, histogram)
     with job_progress(quiet=quiet) as progress:
@@ -140,8 +140,8 @@ def load(
 
 
 def _keep(found: LoadTest, save: Path | None, histogram: Path | None) -> None:
-    from servefit.profiler.storage.export import save_histogram
-    from servefit.profiler.storage.measurements import save_measurement
+    from servefit.profiler.evidence.hdr_export import save_histogram
+    from servefit.profiler.record.storage.measurements import save_measurement
 
     if save is not None:
         save_measurement(found.recorded(), save)

@@ -11,8 +11,8 @@ from servefit.report.table import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from servefit.profiler.summary import Summary
-    from servefit.search.load_test import LoadTest
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.search.endpoints.load_result import LoadTest
 
 
 def load_table(found: LoadTest) -> Table:

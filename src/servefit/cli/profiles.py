@@ -21,8 +21,8 @@ def profiles(
 
     Example: servefit profiles --all
     """
-    from servefit.profiler.host import describe_host
-    from servefit.profiler.profiles import all_profiles, why_not_measurable
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.profiles import all_profiles, why_not_measurable
 
     described = describe_host()
     judged = [(one, why_not_measurable(one, described)) for one in all_profiles(described)]

@@ -30,8 +30,8 @@ from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
-    from servefit.profiler.preparing import Deployment
-    from servefit.profiler.profiling import Profiled
+    from servefit.profiler.procedures.prepare import Deployment
+    from servefit.profiler.procedures.profile import Profiled
 
     class Requests(TypedDict):
         """What requests are made of."""
@@ -135,12 +135,12 @@ def profile(
     """
     from servefit.cli import profiling_output
     from servefit.cli.phases import parse_against, parse_traffic
-    from servefit.profiler.against import BUDGET_S, compare_deployments
-    from servefit.profiler.preparing import Deployment, check_there
-    from servefit.profiler.profiling import DURATION_S, SEARCH_S, profile_deployment
-    from servefit.profiler.slot.holding import measuring_slot
+    from servefit.profiler.machine.slot.holding import measuring_slot
+    from servefit.profiler.procedures.compare_deployments import BUDGET_S, compare_deployments
+    from servefit.profiler.procedures.prepare import Deployment, check_there
+    from servefit.profiler.procedures.profile import DURATION_S, SEARCH_S, profile_deployment
     from servefit.quantities import parse_delay_us, parse_duration_s, parse_rate_per_s
-    from servefit.search.sla import Sla, parse_sla
+    from servefit.search.request.sla import Sla, parse_sla
 
     rate_per_s = None if rate is None else parse_rate_per_s(rate)
     duration_s = None if duration is None else parse_duration_s("duration", duration)
@@ -238,8 +238,8 @@ def _print_service_time(
     model: Path, deployment: Deployment, requests: Requests, duration_s: float | None, form: Format, *, quiet: bool
 ) -> None:
     from servefit.cli.profiling_output import service_time_document, service_time_table
-    from servefit.profiler.microbenchmark.service_time import PUBLISHED_PROCESSES, measure_service_time
-    from servefit.profiler.preparing import prepare
+    from servefit.profiler.procedures.microbenchmark.service_time import PUBLISHED_PROCESSES, measure_service_time
+    from servefit.profiler.procedures.prepare import prepare
 
     with saying("timing calls", quiet=quiet):
         prepared = prepare(model, deployment, **requests)
@@ -257,8 +257,8 @@ def _print_service_time(
 
 
 def _keep(found: Profiled, save: Path | None, histogram: Path | None) -> None:
-    from servefit.profiler.storage.export import save_histogram
-    from servefit.profiler.storage.measurements import save_measurement
+    from servefit.profiler.evidence.hdr_export import save_histogram
+    from servefit.profiler.record.storage.measurements import save_measurement
 
     if save is not None:
         save_measurement(found.measurement, save)

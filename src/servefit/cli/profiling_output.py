@@ -10,13 +10,13 @@ from servefit.quantities import number_text, percent_text, size_text
 from servefit.report.table import Estimate, Table
 
 if TYPE_CHECKING:
-    from servefit.profiler.against import Compared
-    from servefit.profiler.highest_rate import HighestRate
-    from servefit.profiler.microbenchmark.service_time import ServiceTime
-    from servefit.profiler.preparing import Prepared
-    from servefit.profiler.profiling import Profiled
-    from servefit.profiler.sequential import Evidence
-    from servefit.profiler.summary import Summary
+    from servefit.profiler.evidence.sequential_test import Evidence
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.procedures.compare_deployments import Compared
+    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.microbenchmark.service_time import ServiceTime
+    from servefit.profiler.procedures.prepare import Prepared
+    from servefit.profiler.procedures.profile import Profiled
 
 
 def profiled_table(found: Profiled) -> Table:
@@ -126,7 +126,7 @@ def steps_table(found: Profiled) -> Table:
 
 
 def profiled_document(found: Profiled) -> dict[str, Any]:
-    from servefit.search.document import model_document
+    from servefit.search.jobs.document import model_document
 
     measurement = found.measurement
     run = found.run
@@ -234,7 +234,7 @@ def service_time_document(prepared: Prepared, found: ServiceTime) -> dict[str, A
 
 
 def _prepared_document(prepared: Prepared) -> dict[str, Any]:
-    from servefit.search.document import model_document
+    from servefit.search.jobs.document import model_document
 
     return {
         "model": model_document(prepared.model),

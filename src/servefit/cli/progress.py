@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from servefit.cli.moments import best_so_far, is_endpoint, result, step_number, tests_begun, time_left
 from servefit.quantities import span_text
+from servefit.report.moments import best_so_far, is_endpoint, result, step_number, tests_begun, time_left
 from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.text import Text
 
-    from servefit.profiler.types import Configuration
-    from servefit.search.progress import Moment, Progress
-    from servefit.search.recommendation import FailedTrial, Trial
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.optimizer.progress import Moment, Progress
+    from servefit.search.results.recommendation import FailedTrial, Trial
 
 DRAWN_PER_S = 2
 """Drawing takes CPU time beside what is measured."""
@@ -35,7 +35,7 @@ _BAR = 24
 @contextmanager
 def job_progress(*, quiet: bool) -> Iterator[Progress]:
     """A listener for a job that shows what it is told, or, if ``quiet``, one that does not."""
-    from servefit.search.progress import Silent
+    from servefit.search.optimizer.progress import Silent
 
     if quiet:
         yield Silent()
@@ -55,7 +55,7 @@ class Say(Protocol):
 @contextmanager
 def saying(text: str, *, quiet: bool, takes_s: float | None = None, at_most: bool = False) -> Iterator[Say]:
     """Say on stderr what goes on while the block runs; what is given is called to say something else."""
-    from servefit.search.progress import Moment
+    from servefit.search.optimizer.progress import Moment
 
     began_s = time.monotonic()
 

@@ -36,7 +36,7 @@ def report(
     Example: servefit report fraud-20261124-120000 -o report.html
     """
     from servefit.report.writing import form_of, report_text, write_report
-    from servefit.search.running import load_job
+    from servefit.search.jobs.lifecycle import load_job
 
     if output is None:
         if form is None:

@@ -13,7 +13,7 @@ from servefit.quantities import dollars_text, given_text, number_text, percent_t
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
-    from servefit.search.scaling import ScalingPlan
+    from servefit.search.autoscaling.plan import ScalingPlan
 
 
 def scale(
@@ -39,8 +39,8 @@ def scale(
     Example: servefit scale fraud --rate 2000/s --headroom 30% --max-rate 6000/s
     """
     from servefit.quantities import parse_rate_per_s, parse_share
-    from servefit.search.running import load_job
-    from servefit.search.scaling import scale as plan_for
+    from servefit.search.autoscaling.scale import scale as plan_for
+    from servefit.search.jobs.lifecycle import load_job
 
     rate_per_s, kept_free = parse_rate_per_s(rate), parse_share("headroom", headroom)
     min_rate_per_s = None if min_rate is None else parse_rate_per_s(min_rate, field="min_rate")
@@ -83,7 +83,7 @@ def headline(plan: ScalingPlan) -> str:
 
 
 def policy_table(plan: ScalingPlan) -> Table:
-    from servefit.search.score import PLANNED_UTILISATION
+    from servefit.search.results.objectives import PLANNED_UTILISATION
 
     basis = {
         "measured": "measured at this rate",

@@ -12,6 +12,6 @@ def schema() -> None:
 
     Example: servefit schema > job.schema.json
     """
-    from servefit.search.job_config import config_schema
+    from servefit.search.request.config_schema import config_schema
 
     say(json.dumps(config_schema(), indent=2))

@@ -34,8 +34,8 @@ from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
 from servefit.quantities import size_text
 
 if TYPE_CHECKING:
-    from servefit.profiler.hosting import Hosted
-    from servefit.search.deploying import Deployable
+    from servefit.profiler.drivers.hosted_endpoint import Hosted
+    from servefit.search.deployment.deployable import Deployable
     from servefit.serving.config import Limits
 
 _MEBIBYTE = 2**20
@@ -80,7 +80,7 @@ def serve(
     """
     signals = _Signals()
 
-    from servefit.search.served import check_address, hosting
+    from servefit.search.deployment.served import check_address, hosting
     from servefit.serving.acceptor import allow_descriptors
 
     limits = _limits(max_body, max_queue, call_timeout)
@@ -168,7 +168,7 @@ def _limits(max_body_mib: int | None, max_queue: int | None, call_timeout: str |
 
 def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
     """Where it listens, what it serves, and what holds it."""
-    from servefit.search.deploying import cpu_ranges, shape
+    from servefit.search.deployment.deployable import cpu_ranges, shape
 
     envelope = hosted.envelope
     limit = "no memory limit"

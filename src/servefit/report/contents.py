@@ -26,15 +26,16 @@ from servefit.report.search_plots import expectation_plot, importance_plot, orde
 from servefit.report.sentences import headline, hindrances, reasons
 from servefit.report.table import cell_text, printable
 from servefit.report.timeline import Timeline, timelines
-from servefit.search.config import config_text
-from servefit.search.job import PAYLOAD_FILE, job_folder
-from servefit.search.recommendation import Trial
+from servefit.search.jobs.document import job_document
+from servefit.search.request.config_file import config_text
+from servefit.search.results.recommendation import Trial
+from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
 
 if TYPE_CHECKING:
     from servefit.report.plot import Plot
     from servefit.report.table import Table
-    from servefit.search.job import RecommendationJob
-    from servefit.search.recommendation import Verdict
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ def report_of(job: RecommendationJob) -> Report:
         timelines=times,
         shown_step=_shown_step(job, times),
         limits_ms=tuple((f"SLA {one.percentile} {one.limit_text}", one.limit_ms) for one in job.request.sla.thresholds),
-        document=job.to_dict(),
+        document=job_document(job),
     )
 
 

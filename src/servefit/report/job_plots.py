@@ -13,15 +13,15 @@ from servefit.report.plot import Axis, Guide, Plot, Series
 from servefit.report.points import by_backend, limits, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
-from servefit.search.job import space_of
-from servefit.search.pareto import candidates
-from servefit.search.recommendation import Trial
+from servefit.search.jobs.job import space_of
+from servefit.search.results.pareto import candidates
+from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
-    from servefit.profiler.summary import Summary
-    from servefit.search.job import RecommendationJob
-    from servefit.search.pareto import Candidate
-    from servefit.search.steps import Step
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.pareto import Candidate
+    from servefit.search.storage.steps import Step
 
 
 def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:

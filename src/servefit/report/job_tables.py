@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
-    from servefit.search.job import RecommendationJob
-    from servefit.search.recommendation import Recommendation
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Recommendation
 
 
 def recommendations_table(job: RecommendationJob) -> Table:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.profiler.profiles import GIB
+from servefit.profiler.machine.profiles import GIB
 from servefit.quantities import size_text
 from servefit.report.sentences import shape
 from servefit.report.table import Table
-from servefit.search.document import iso_time
-from servefit.search.recommendation import Trial
+from servefit.search.jobs.document import iso_time
+from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence, Set
 
-    from servefit.profiler.types import Configuration
-    from servefit.search.job import RecommendationJob
-    from servefit.search.pareto import Candidate
-    from servefit.search.recommendation import Recommendation
-    from servefit.search.steps import Step
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.pareto import Candidate
+    from servefit.search.results.recommendation import Recommendation
+    from servefit.search.storage.steps import Step
 
 _PER_MIB = 2**20
 

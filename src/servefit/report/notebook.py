@@ -11,7 +11,7 @@ from servefit.report.table import readable
 from servefit.showing import cut
 
 if TYPE_CHECKING:
-    from servefit.search.job import RecommendationJob
+    from servefit.search.jobs.job import RecommendationJob
 
 MOST_ROWS = 20
 """Of the table, and of the warnings: a cell's output is for a glance, and reports have all of them."""

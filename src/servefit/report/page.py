@@ -32,7 +32,7 @@ def to_html(report: Report) -> str:
     """The page."""
     from plotly.offline import get_plotlyjs
 
-    from servefit import __version__
+    from servefit.version import __version__
 
     # What surrounds these is a style or a script, where there is nothing to escape but its end.
     css, js, plotly = (_inside_tag(text) for text in (_own("page.css"), _own("page.js"), get_plotlyjs()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from servefit.report.plot import Guide, Series, Value
 
 if TYPE_CHECKING:
-    from servefit.search.job import RecommendationJob
+    from servefit.search.jobs.job import RecommendationJob
 
 _Point = TypeVar("_Point")
 

@@ -9,13 +9,13 @@ from servefit.report.plot import Axis, Guide, Plot, Series
 from servefit.report.points import by_backend, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
-from servefit.search.predicted import expectations
-from servefit.search.recommendation import Trial
-from servefit.search.steps import TESTS
+from servefit.search.jobs.calibration import expectations
+from servefit.search.results.recommendation import Trial
+from servefit.search.storage.steps import TESTS
 
 if TYPE_CHECKING:
-    from servefit.search.job import RecommendationJob
-    from servefit.search.steps import Step
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.storage.steps import Step
 
 
 def order_plot(job: RecommendationJob) -> Plot:

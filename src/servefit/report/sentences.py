@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from servefit.quantities import dollars_text, given_duration_text, ms_text, number_text, percent_text, span_text
 
 if TYPE_CHECKING:
-    from servefit.profiler.types import Configuration
-    from servefit.search.job import RecommendationJob
-    from servefit.search.recommendation import Recommendation, Trial
-    from servefit.search.standing import Ratio
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Recommendation, Trial
+    from servefit.search.results.standings import Ratio
 
 
 def hindrances(job: RecommendationJob) -> list[str]:

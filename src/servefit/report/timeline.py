@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.profiler.summary import NS_PER_MS, percentiles_of, samples_needed
-from servefit.profiler.traffic import NS_PER_S, ClosedLoop
+from servefit.profiler.evidence.summary import NS_PER_MS, percentiles_of, samples_needed
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
 from servefit.quantities import number_text
 from servefit.report.sentences import shape_in_envelope
 from servefit.report.table import Table
-from servefit.search.latency_curve import kept_runs
-from servefit.search.recommendation import Trial
+from servefit.search.capacity.latency_curve import kept_runs
+from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
-    from servefit.profiler.types import Run
-    from servefit.search.job import RecommendationJob
+    from servefit.profiler.record.types import Run
+    from servefit.search.jobs.job import RecommendationJob
 
 COLUMNS = (
     "run", "at s", "users", "offered per s", "answered per s", "p50 ms", "p95 ms", "p99 ms", "overhead p50 ms",

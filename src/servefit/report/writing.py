@@ -14,7 +14,7 @@ from servefit.state import write_atomically
 
 if TYPE_CHECKING:
     from servefit.report.contents import Report
-    from servefit.search.job import RecommendationJob
+    from servefit.search.jobs.job import RecommendationJob
 
 FORMS: dict[str, Callable[[Report], str]] = {
     "html": to_html,

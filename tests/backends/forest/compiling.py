@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tests.backends.forest.random_forests import Recipe, random_ensemble, random_rows, rows_for_gtil
@@ -16,6 +14,10 @@ from servefit.backends.forest.ensemble import read_ensemble
 from servefit.backends.forest.file_format import map_forest
 from servefit.backends.forest.finish import read_finish
 from servefit.backends.forest.layout import write_forest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 ROWS = 1100
 BATCHES = (1, 2, 3, 7, 8, 17, 63, 64, 65, 130, ROWS)

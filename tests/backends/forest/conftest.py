@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.backends.forest.compiling import compiled
 from tests.backends.forest.random_forests import ORDINARY, Tree, random_ensemble
 from tests.backends.forest.random_models import numbered_model, plain_form, random_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def mixed_trees() -> list[Tree]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +11,9 @@ from servefit.backends.forest.codes import CATEGORY_COLUMN, RANK_COLUMN, RANK_FE
 from servefit.backends.forest.file_format import CHECKED_FROM, HEADER, SECTIONS, TREE
 from servefit.backends.forest.folds import FOLD, JOIN, PAIR, SET
 from servefit.backends.forest.walks import KEY_COLUMN, NARROW, WIDE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _KINDS: dict[str, Any] = {
     "key_columns": KEY_COLUMN,

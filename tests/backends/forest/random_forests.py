@@ -7,12 +7,14 @@ ensemble's leaves count towards outputs is the business of ``random_models``.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 OPERATORS = ("<", "<=", ">", ">=")
 MISSING = ("left", "right", "either", "zero")

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import strategies as st
 from tests.backends.forest.random_forests import Ensemble, Tree, add_trees
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 UNIT = 2.0**-12
 """Leaves and base scores are multiples of this and sums stay below 2**12, so float32 sums are exact in any order."""

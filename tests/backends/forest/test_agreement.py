@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from tests.backends.forest.compiling import ROWS, assert_same_leaves, compiled, predictions_of_every_way
 from tests.backends.forest.random_forests import Recipe, random_ensemble, random_rows, recipes, rows_for_gtil
 from tests.backends.forest.random_models import Form, forms, random_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 few_examples = settings(
     deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]

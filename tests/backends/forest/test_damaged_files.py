@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,9 @@ from servefit.backends.forest.backend import ForestBackend
 from servefit.backends.forest.file_format import map_forest
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import BackendError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Change = Callable[[ForestFile], Any]
 

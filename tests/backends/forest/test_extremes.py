@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from tests.backends.forest.random_models import model_builder, numbered_model, p
 
 from servefit.backends.forest.ensemble import read_ensemble
 from servefit.errors import CompileFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_leaves_that_float32_does_not_hold_are_refused_by_name() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
@@ -14,6 +13,10 @@ from tests.backends.forest.compiling import predictions
 
 from servefit.backends.forest._kernel import FORMAT_VERSION, Forest, instruction_sets
 from servefit.backends.forest.file_format import VERSION, map_forest
+
+if TYPE_CHECKING:
+    import mmap
+    from pathlib import Path
 
 FEATURES, OUTPUTS = 9, 12
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -29,6 +29,9 @@ from tests.backends.forest.random_models import numbered_model, plain_form, rand
 from servefit.backends.forest.choosing import MAX_COLUMNS
 from servefit.backends.forest.codes import MOST_CATEGORIES
 from servefit.backends.forest.ensemble import read_ensemble
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECIPE = replace(
     ORDINARY,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +16,10 @@ from tests.backends.forest.random_models import model_builder, numbered_model, p
 
 from servefit.backends.forest.ensemble import keys_of, read_ensemble
 from servefit.errors import CompileFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 FLOATS = st.floats(width=32, allow_nan=False)
 

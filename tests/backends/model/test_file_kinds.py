@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +13,9 @@ from servefit.backends.model.archive import find_model
 from servefit.backends.model.formats import model_format
 from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, UnsupportedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FIRST_OF_SAFETENSORS = b'@\0\0\0\0\0\0\0{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}'
 TOKENIZER = '{\n  "version": "1.0",\n  "truncation": null}'

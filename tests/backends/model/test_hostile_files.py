@@ -9,11 +9,10 @@ import tarfile
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +23,9 @@ from servefit.backends.model.archive import unpack
 from servefit.backends.model.finding import model_in_file, unpack_bounded
 from servefit.backends.model.tar import MAX_ALL_EXTRA_BYTES, MAX_EXTRA_BYTES
 from servefit.errors import CorruptModel, ServefitError, UnsupportedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 BLOCK = 512
 MOST_S = 5.0

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import json
 import pickle
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from servefit.backends.inspection import first_line, inspect
 from servefit.backends.model import Format, Task
-from servefit.backends.model.inspection import first_line, inspect
-from servefit.backends.model.inspection.types import Inspection
+from servefit.backends.model.inspection_record import Inspection
 from servefit.errors import CorruptModel, UnsupportedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def splits_of(folder: Path, inspection: Inspection) -> dict[str, np.ndarray]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,6 +12,9 @@ from tests.onnx_models import FLOAT, INT64, node, save
 
 from servefit.backends.model import Model
 from servefit.errors import CorruptModel, UnsupportedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRET = np.array([3.5, -7.25, 1e6, 42], dtype=np.float32)
 """What lies in a file beside the model."""

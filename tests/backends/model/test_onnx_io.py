@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from servefit.backends.inspection import inspect
 from servefit.backends.model import Format, Task
-from servefit.backends.model.inspection import inspect
 from servefit.backends.model.onnx_io import OnnxInterface, interface_of, predict
 from servefit.errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FLOAT, INT64, STRING = 1, 7, 8
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.onnx_models import DOUBLE, FLOAT, INT8, INT64, UINT8, VOCABULARY, encoder, hashed, node, save
 
+from servefit.backends.inspection import inspect, onnx_trying
 from servefit.backends.model import Format, Model
-from servefit.backends.model.inspection import inspect, onnx_trying
 from servefit.backends.rows import parity_rows, synthetic_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WHOLE = (-(2**63), 2**63 - 1)
 TABLE = np.arange(60, dtype=np.float32).reshape(20, 3)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas
@@ -19,6 +17,10 @@ from servefit.backends.model import Input, Signature, Task
 from servefit.backends.payload.exact import array_of
 from servefit.backends.payload.reading import payload_of
 from servefit.errors import PayloadMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 LIMITS = np.iinfo(np.int64)
 

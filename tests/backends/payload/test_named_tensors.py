@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,9 @@ from servefit.backends.model import Input, Model, Signature, Task
 from servefit.backends.payload.reading import payload_for, read_payload
 from servefit.backends.types import Settings
 from servefit.errors import PayloadMismatch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMED = Signature(task=Task.BINARY, features=3, outputs=1, feature_names=("a", "b", "c"))
 IMAGES = replace(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from servefit.backends.model import Format, Model, Signature, Task
 from servefit.backends.payload.reading import payload_for, read_payload
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAN = float("nan")
 

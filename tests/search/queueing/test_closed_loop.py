@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from servefit.profiler.traffic import ClosedLoop
+from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import Simulated, simulate
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks import queues
 from servefit.errors import SpecError
-from servefit.profiler.traffic import ClosedLoop
+from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.queueing.prediction import Prediction, highest_rate_per_s, predict, predict_users
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONTENDING = ServiceTimes(
     batches=tuple(BatchTimes(requests=size, strata_ns=(2e5 * size, 3e5 * size + 1e5)) for size in (1, 4)),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servefit.profiler.traffic import ClosedLoop, OpenLoop, Phase
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
 from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import Simulated, simulate, simulate_arrivals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from servefit.errors import SpecError
-from servefit.profiler.storage.documents import from_document, to_document
+from servefit.profiler.record.storage.documents import from_document, to_document
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TIMES = hnp.arrays(np.float64, st.integers(1, 400), elements=st.floats(1.0, 1e9))
 

@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks import queues
 from servefit.errors import SpecError
-from servefit.profiler.summary import summarize
-from servefit.profiler.traffic import ClosedLoop, OpenLoop, Traffic
-from servefit.profiler.types import Run, Samples
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
+from servefit.profiler.record.types import Run, Samples
 from servefit.search.queueing.simulation import Simulated, simulate
 
 if TYPE_CHECKING:

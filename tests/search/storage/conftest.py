@@ -21,11 +21,13 @@ import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
-from servefit.backends.model.types import Format, Model, Signature, Task
-from servefit.profiler.host import describe_host
-from servefit.profiler.types import Configuration, InstanceProfile
-from servefit.search.header import JobHeader, PayloadFacts
-from servefit.search.request import JobRequest
+from servefit.backends.model import Model
+from servefit.backends.model.types import Format, Signature, Task
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration
+from servefit.search.request.job_request import JobRequest
+from servefit.search.storage.header import JobHeader, PayloadFacts
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:

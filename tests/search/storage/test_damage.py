@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,16 +21,18 @@ from tests.report.jobs import over_http
 
 from servefit.errors import ServefitError, SpecError, StorageError
 from servefit.report.sentences import headline
-from servefit.search.document import step_document
-from servefit.search.header import JobHeader, JobState
-from servefit.search.job import RecommendationJob
+from servefit.search.jobs.document import job_document, step_document
+from servefit.search.jobs.job import RecommendationJob
+from servefit.search.jobs.optuna_trials import StudyOfTrials
+from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
-from servefit.search.trials import StudyOfTrials
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optuna.storages import RDBStorage
 
-    from servefit.profiler.types import Configuration
+    from servefit.profiler.record.types import Configuration
     from servefit.search.storage.log import JobLog
 
 MakeHeader = Callable[[str], JobHeader]
@@ -196,7 +197,7 @@ def read_all(store: JobStore) -> None:
         json.dumps([one.name, one.problem], ensure_ascii=False).encode()
     job = store.job("fraud")
     found = RecommendationJob.of(job.header, job.state, job.steps())
-    json.dumps([found.to_dict(), [step_document(one) for one in found.steps]], allow_nan=False)
+    json.dumps([job_document(found), [step_document(one) for one in found.steps]], allow_nan=False)
     assert headline(found)
     with job.owned():
         job.abandon_running_steps()

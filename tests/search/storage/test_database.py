@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from servefit.errors import StateError, StorageError
-from servefit.search.header import JobHeader, JobState
+from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:

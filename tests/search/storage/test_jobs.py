@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from servefit.errors import SpecError, StorageError
-from servefit.search.header import JobHeader, JobState
+from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:

@@ -9,19 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import servefit
 from servefit.errors import StorageError
-from servefit.search.header import JobHeader, JobState
 from servefit.search.storage import locks
+from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
 from servefit.search.storage.locks import holder_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import optuna
 
     from servefit.search.storage.log import JobLog

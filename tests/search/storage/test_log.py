@@ -13,18 +13,18 @@ from sqlalchemy import text
 
 from servefit.backends.types import Target
 from servefit.errors import JobInUse, StorageError
-from servefit.profiler.traffic import OpenLoop
-from servefit.profiler.types import Configuration, Run, Samples
-from servefit.search.header import JobState
+from servefit.profiler.record.traffic import OpenLoop
+from servefit.profiler.record.types import Configuration, Run, Samples
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
-from servefit.search.recommendation import CompilationReport, Skipped, Trial
+from servefit.search.results.recommendation import CompilationReport, Skipped, Trial
+from servefit.search.storage.header import JobState
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-    from servefit.search.steps import Step
     from servefit.search.storage.log import JobLog
+    from servefit.search.storage.steps import Step
 
 MakeTrial = Callable[..., Trial]
 

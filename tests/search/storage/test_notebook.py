@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOTEBOOK = """
 import sys, warnings
@@ -28,8 +31,8 @@ except servefit.errors.SpecError:
     pass
 """,
     "proposals are made": """
-from servefit.profiler.types import Configuration
-from servefit.search.study import Proposals
+from servefit.profiler.record.types import Configuration
+from servefit.search.optimizer.parzen import Proposals
 Proposals([Configuration(vcpus=1, backend="treelite")], objectives=1, seed=0)
 """,
 }

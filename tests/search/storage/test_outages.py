@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,17 +15,19 @@ from sqlalchemy import event
 
 import servefit
 from servefit.errors import StorageError
-from servefit.search.header import JobHeader, JobState
-from servefit.search.progress import Silent
+from servefit.search.optimizer.progress import Silent
 from servefit.search.storage import outages
+from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import optuna
     import psycopg
 
-    from servefit.search.progress import Moment
-    from servefit.search.recommendation import FailedTrial, Trial
+    from servefit.search.optimizer.progress import Moment
+    from servefit.search.results.recommendation import FailedTrial, Trial
 
 MakeHeader = Callable[[str], JobHeader]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from servefit.errors import JobInUse, StorageError
-from servefit.profiler.storage.documents import to_document
-from servefit.search.header import JobState
+from servefit.profiler.record.storage.documents import to_document
+from servefit.search.storage.header import JobState
 from servefit.search.storage.ownership import LEASE_S, Owner
 
 if TYPE_CHECKING:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from servefit.backends.secret import revealed
 from servefit.errors import SpecError
-from servefit.profiler.types import Configuration
-from servefit.search.header import JobHeader, JobState
-from servefit.search.job import job_folder
-from servefit.search.job_secrets import FILE, keep_secrets
-from servefit.search.recommendation import Trial
-from servefit.search.request import EnvironmentRange, check_known
+from servefit.profiler.record.types import Configuration
+from servefit.search.request.job_request import EnvironmentRange, check_known
+from servefit.search.results.recommendation import Trial
+from servefit.search.storage.header import JobHeader, JobState
+from servefit.search.storage.job_folder import job_folder
 from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.secrets import FILE, keep_secrets
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.search.conftest import MakeTrial
 
 MakeHeader = Callable[[str], JobHeader]

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import xgboost
-from tests.search.bundle.conftest import no_package_index
+from tests.search.deployment.bundle.conftest import no_package_index
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
-from servefit.profiler.hosting import endpoint_config, hosted_endpoint
-from servefit.profiler.preparing import Deployment
-from servefit.profiler.types import Configuration
-from servefit.search.bundle.writing import write_bundle
-from servefit.search.deploying import deployable_of_model
+from servefit.profiler.drivers.hosted_endpoint import endpoint_config, hosted_endpoint
+from servefit.profiler.procedures.prepare import Deployment
+from servefit.profiler.record.types import Configuration
+from servefit.search.deployment.bundle.writing import write_bundle
+from servefit.search.deployment.deployable import deployable_of_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from servefit.backends.types import Artifact
 
 FEATURES = 5

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,11 +14,14 @@ from tritonclient.http import InferenceServerClient, InferenceServerException, I
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
-from servefit.profiler.aiming import aim
-from servefit.profiler.hosting import endpoint_config, hosted_endpoint
-from servefit.profiler.http.asking import ask
-from servefit.profiler.http.bodies import Tensor
-from servefit.profiler.types import Configuration
+from servefit.profiler.drivers.hosted_endpoint import endpoint_config, hosted_endpoint
+from servefit.profiler.drivers.http.asking import ask
+from servefit.profiler.drivers.http.bodies import Tensor
+from servefit.profiler.procedures.target_endpoint import aim
+from servefit.profiler.record.types import Configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
 Endpoint = tuple[str, Path]

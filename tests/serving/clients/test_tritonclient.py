@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from tritonclient.http import InferenceServerClient, InferenceServerException, I
 import servefit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.serving.clients.conftest import Served
 
 FORMS = pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,9 @@ from tests.serving.asked_model import AskedModel
 
 from servefit.serving.messages import Inference, Refused
 from servefit.serving.protocols import metadata
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Refusal = Callable[..., Refused]
 OUTPUTS = {"int64": (INT64, "INT64"), "float64": (DOUBLE, "FP64"), "float32": (FLOAT, "FP32")}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from servefit import __version__
 from servefit.backends.types import Target
 from servefit.serving.messages import Counts, Reply
 from servefit.serving.protocols.datatypes import datatype_of
 from servefit.serving.routing import VERSION
+from servefit.version import __version__
 
 if TYPE_CHECKING:
     from servefit.backends.model.types import Signature

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pickle
 import sys
 import zlib
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from servefit.backends.forest.file_format import HEADER, SECTIONS
 from servefit.backends.forest.walks import NARROW, WIDE
 from servefit.backends.model import Model
 from servefit.backends.types import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 FEATURES = 6
 CATEGORICAL = (1, 4)

@@ -1,0 +1,34 @@
+"""A backend that cannot be asked at all: one whose name several packages want."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.backends.types import Availability, Knob, Target
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+
+
+@dataclass(slots=True)
+class RefusedBackend:
+    """The backend called ``name``, not available for the reason in ``refusal``."""
+
+    name: str
+    refusal: Availability
+
+    def probe(self, target: Target = Target.CPU) -> Availability:
+        return self.refusal
+
+    def supports(self, model: Model) -> Availability:
+        return self.refusal
+
+    def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
+        return ()
+
+    def compile_estimate_s(self, model: Model) -> float:
+        return 0.0
+
+    def cache_key(self) -> str:
+        return ""

@@ -1,0 +1,116 @@
+"""Asks a server one thing, before anything is measured: what it says of a model, and what it says to a request.
+
+Nothing is followed elsewhere: no redirects, and no proxies.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from servefit.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from servefit.profiler.drivers.http.address import Address
+
+_LONGEST_ANSWER_BYTES = 1 << 20
+_LONGEST_SENTENCE = 200
+_WHERE_ERRORS_ARE = ("error", "message", "detail")
+_SUCCESSES = range(200, 300)
+_REDIRECTS = range(300, 400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """``location`` is where a redirect leads."""
+
+    status: int
+    body: bytes
+    location: str | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return self.status in _SUCCESSES
+
+    def value(self) -> Any:
+        """What the body is in JSON; None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    def described(self) -> str:
+        """The status, and what the server says to it, in one line of text that may be printed."""
+        if self.status in _REDIRECTS and self.location is not None:
+            return f"status {self.status}, a redirect to {_printable(self.location)} that is not followed"
+        said = _printable(_said(self.value()) or self.body.decode(errors="replace"))
+        return f"status {self.status}" + (f", {said!r}" if said else "")
+
+
+def ask(address: Address, request: bytes, *, timeout_s: float) -> Answer:
+    """Send ``request``, a whole one, to the server at ``address``, and give its answer.
+
+    Raises MeasurementError where there is none.
+    """
+    with ExitStack() as stack:
+        try:
+            connection: socket.socket = stack.enter_context(
+                socket.create_connection(address.connects_to, timeout=timeout_s)
+            )
+            if address.scheme == "https":
+                context = ssl.create_default_context()
+                connection = stack.enter_context(context.wrap_socket(connection, server_hostname=address.host))
+            connection.sendall(request)
+            answer = http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())
+            stack.callback(answer.close)
+            answer.begin()
+            body = answer.read(_LONGEST_ANSWER_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise MeasurementError(
+                f"{address.url} does not answer: {_reason(error)}", remedy="start the server, or correct the URL"
+            ) from error
+        return Answer(status=answer.status, body=body, location=answer.getheader("location"))
+
+
+def get(address: Address, *, timeout_s: float) -> Answer:
+    """What the server has at ``address``. Raises MeasurementError where it does not answer."""
+    return ask(address, _head("GET", address).encode() + b"\r\n", timeout_s=timeout_s)
+
+
+def post(address: Address, document: bytes, *, timeout_s: float) -> Answer:
+    """What the server says to a JSON ``document``. Raises MeasurementError where it does not answer."""
+    head = f"{_head('POST', address)}content-type: application/json\r\ncontent-length: {len(document)}\r\n\r\n"
+    return ask(address, head.encode() + document, timeout_s=timeout_s)
+
+
+def _head(method: str, address: Address) -> str:
+    return f"{method} {address.path} HTTP/1.1\r\nhost: {address.authority}\r\nconnection: close\r\n"
+
+
+def _reason(error: OSError | http.client.HTTPException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _said(value: Any) -> str | None:
+    """The sentence in a JSON answer, in the forms in which servers put it there."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        return None
+    for key in _WHERE_ERRORS_ARE:
+        if key in value:
+            return value[key] if isinstance(value[key], str) else json.dumps(value[key])
+    return None
+
+
+def _printable(text: str) -> str:
+    """One line, not too long, and without what a terminal would take for an order."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in text[: 10 * _LONGEST_SENTENCE]).split())
+    return line if len(line) <= _LONGEST_SENTENCE else f"{line[:_LONGEST_SENTENCE]}..."

@@ -1,0 +1,167 @@
+"""A load client: a process with an event loop that carries out runs until its parent hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import uvloop
+
+from servefit.profiler.drivers.driving.memory import SharedWords
+from servefit.profiler.drivers.driving.progress import Progress
+from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
+from servefit.profiler.drivers.driving.setup import read_setup
+from servefit.profiler.drivers.driving.waiting import sleep_punctually
+from servefit.profiler.drivers.http.closed_loop import ClosedLoop
+from servefit.profiler.drivers.http.ending import SharedEnd
+from servefit.profiler.drivers.http.messages import BeginClosed, BeginOpen, Prepare, Ready, Record, Started
+from servefit.profiler.drivers.http.open_loop import OpenLoop
+from servefit.profiler.drivers.http.pool import Pool
+from servefit.profiler.drivers.http.server_timing import read_timings
+from servefit.profiler.drivers.http.warm_up import WarmUp
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from multiprocessing.connection import Connection as Parent
+
+    from servefit.profiler.drivers.http.connection import Connection
+    from servefit.profiler.drivers.http.messages import Setup
+
+_CONNECTIONS_PER_BUSY = 4
+"""Arrivals come in crowds: there are connections for four times as many as are on their way on average [Little]."""
+
+_TO_CLOSE_S = 0.001
+"""Connections are closed by the event loop, which does not run between runs."""
+
+
+def serve(parent: Parent, memory_fd: int, setup_fd: int, number: int) -> None:
+    """Talk to the parent as ``messages`` describes, until EOFError says that it has hung up."""
+    setup: Setup = read_setup(setup_fd)
+    _allow_many_files()
+    sleep_punctually()
+    loop = uvloop.new_event_loop()
+    try:
+        parent.send(Started())
+        run = _Run(loop, setup, number)
+        while True:
+            order: Prepare | BeginOpen | BeginClosed = parent.recv()
+            gc.collect()
+            gc.disable()
+            match order:
+                case Prepare():
+                    run.close()  # its parent may have thought better of it
+                    run = _Run(loop, setup, number)
+                    parent.send(run.carry_out(run.prepare(order)))
+                case BeginOpen():
+                    parent.send(run.carry_out(run.open(SharedWords(memory_fd), order)))
+                case BeginClosed():
+                    parent.send(run.carry_out(run.closed(SharedWords(memory_fd), order)))
+            gc.enable()
+    finally:
+        loop.close()
+
+
+class _Run:
+    """One client's part in one run, with connections of its own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, setup: Setup, number: int) -> None:
+        self._loop = loop
+        self._requests = setup.requests
+        self._number = number
+        self._clients = setup.clients
+        # Clients begin elsewhere in the payload, each.
+        self._first = number * len(setup.requests) // setup.clients
+        self._pool = Pool(loop, setup.address, timeout_s=setup.timeout_s)
+        self._connections: list[Connection] = []
+        self._broken: asyncio.Future[Any] | None = None
+        loop.set_exception_handler(self._raise)
+
+    def carry_out(self, part: Coroutine[Any, Any, Any]) -> Any:
+        """What ``part`` gives. What goes wrong in a callback is raised here too: nobody else would hear of it."""
+        self._broken = self._loop.create_future()
+        return self._loop.run_until_complete(_first_of(self._loop.create_task(part), self._broken))
+
+    def close(self) -> None:
+        self._pool.close()
+
+    async def prepare(self, order: Prepare) -> Ready:
+        warm_up = WarmUp(self._loop, self._pool, self._requests, first=self._first)
+        self._connections = await self._pool.open_all(warm_up, order.connections)
+        await warm_up.run(self._connections[: order.users])
+        if order.rate_per_s is not None and warm_up.answered:
+            mean_s = warm_up.response_ns / warm_up.answered / 1e9
+            wanted = min(order.most_connections, ceil(_CONNECTIONS_PER_BUSY * order.rate_per_s * mean_s))
+            more = max(0, wanted - len(self._connections))
+            self._connections += await self._pool.open_all(warm_up, more)
+        ready = Ready(answered=warm_up.answered, errors=dict(self._pool.errors))
+        self._pool.forget()
+        return ready
+
+    async def open(self, words: SharedWords, begin: BeginOpen) -> Record:
+        with ArrivalSchedule(words) as schedule:
+            side = OpenLoop(
+                self._loop, self._pool, self._connections, self._requests, schedule, begin, number=self._number
+            )
+            await side.run()
+        return await self._record(
+            side,
+            requests=None,
+            answered=np.array(side.answered, dtype=np.int64),
+            lags=np.array(side.lags, dtype=np.int64),
+            between_ns=0,
+            returns=0,
+        )
+
+    async def closed(self, words: SharedWords, begin: BeginClosed) -> Record:
+        joins_ns = begin.joins_ns[self._number :: self._clients].tolist()
+        with SharedEnd(words) as shared:
+            progress = Progress(shared, self._number, limits_ns=begin.limits_ns, end_ns=begin.end_ns)
+            side = ClosedLoop(
+                self._loop, self._pool, self._connections, self._requests, progress, joins_ns, first=self._first
+            )
+            await side.run()
+        # In a closed loop a request is due when it is sent.
+        columns = (side.scheduled, side.scheduled, side.ended_at)
+        return await self._record(
+            side,
+            requests=np.array(columns, dtype=np.int64),
+            answered=None,
+            lags=np.array([], dtype=np.int64),
+            between_ns=side.between_ns,
+            returns=side.returns,
+        )
+
+    async def _record(self, side: OpenLoop | ClosedLoop, **recorded: Any) -> Record:
+        pool = self._pool
+        pool.close()
+        await asyncio.sleep(_TO_CLOSE_S)
+        timings = read_timings(bytes(side.timings))
+        queued, predicted = (None, None) if timings is None else timings
+        return Record(
+            queued=queued,
+            predicted=predicted,
+            connections=pool.most,
+            reconnections=side.reconnections,
+            errors=dict(pool.errors),
+            **recorded,
+        )
+
+    def _raise(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception") or RuntimeError(context["message"])
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(error)
+
+
+async def _first_of(part: asyncio.Task[Any], broken: asyncio.Future[Any]) -> Any:
+    done, _ = await asyncio.wait((part, broken), return_when=asyncio.FIRST_COMPLETED)
+    return done.pop().result() if broken not in done else broken.result()
+
+
+def _allow_many_files() -> None:
+    """A connection is a file, and the usual limit is a thousand."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,104 @@
+"""How busy the load clients were, and what kept them from it: looked at from outside, every now and then in a run."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from servefit.profiler.machine.telemetry import process_cpu_ns, processor_times, waited_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.profiler.drivers.driving.memory import SharedWords
+
+_LEAST_NS = 20_000_000
+"""A shorter plateau says nothing."""
+
+_STAT = Path("/proc/stat")
+
+
+class _Look(NamedTuple):
+    """Running totals in nanoseconds: what each client did and waited, what this process did, what was stolen from their
+    CPUs; None where the kernel does not count it."""
+
+    at_ns: int
+    busy_ns: list[int]
+    waited_ns: list[int] | None
+    own_ns: int
+    stolen_ns: int | None
+
+
+class ClientLoad:
+    """Looks at the clients ``pids``, one on each of ``cpus``, which count in ``words`` what they spent waiting for
+    arrivals."""
+
+    def __init__(self, pids: Sequence[int], cpus: Sequence[int], words: SharedWords) -> None:
+        self._pids = pids
+        self._cpus = tuple(sorted(set(cpus)))
+        self._words = words
+        self._looks: list[_Look] = []
+        self.look()
+
+    def look(self) -> None:
+        with suppress(ProcessLookupError):  # whoever waits for its answer will raise
+            busy = [process_cpu_ns(pid) - self._words.waiting_ns(number) for number, pid in enumerate(self._pids)]
+            waited = [waited_ns(pid) for pid in self._pids]
+            known = [one for one in waited if one is not None]
+            self._looks.append(
+                _Look(
+                    at_ns=time.monotonic_ns(),
+                    busy_ns=busy,
+                    waited_ns=known if len(known) == len(waited) else None,
+                    own_ns=time.process_time_ns(),
+                    stolen_ns=self._stolen_ns(),
+                )
+            )
+
+    def _stolen_ns(self) -> int | None:
+        times = processor_times(_STAT.read_text(), self._cpus)
+        stolen = [one.steal_ns for one in times or () if one.steal_ns is not None]
+        return sum(stolen) if stolen else None
+
+    def busiest_percent(self, plateau_ns: tuple[int, int]) -> float | None:
+        """The CPU time of the busiest client between two moments, in per cent of it, by what was seen around them;
+        None where they are too close to tell."""
+        used = [self._percent([one.busy_ns[nth] for one in self._looks], plateau_ns) for nth in range(len(self._pids))]
+        return _most(used)
+
+    def waited_percent(self, plateau_ns: tuple[int, int]) -> float | None:
+        """The same of the time for which a client could have run and had no CPU. What this process did meanwhile may
+        have been on that CPU, and is not counted."""
+        looks = [one for one in self._looks if one.waited_ns is not None]
+        if len(looks) < len(self._looks):
+            return None
+        waited = [
+            self._percent([one.waited_ns[nth] - one.own_ns for one in looks if one.waited_ns is not None], plateau_ns)
+            for nth in range(len(self._pids))
+        ]
+        return _most(waited)
+
+    def steal_percent(self, plateau_ns: tuple[int, int]) -> float | None:
+        """The share of the time of the clients' CPUs that a hypervisor took."""
+        stolen = [one.stolen_ns for one in self._looks if one.stolen_ns is not None]
+        if len(stolen) < len(self._looks):
+            return None
+        percent = self._percent(stolen, plateau_ns)
+        return None if percent is None else percent / len(self._cpus)
+
+    def _percent(self, totals_ns: Sequence[int], plateau_ns: tuple[int, int]) -> float | None:
+        """How much ``totals_ns``, one a look, have grown between two moments, in per cent of the time."""
+        at_ns = [one.at_ns for one in self._looks]
+        begin, end = max(plateau_ns[0], at_ns[0]), min(plateau_ns[1], at_ns[-1])
+        if end - begin < _LEAST_NS:
+            return None
+        edges = np.array([begin, end], dtype=np.float64)
+        return 100 * max(0.0, float(np.diff(np.interp(edges, at_ns, totals_ns))[0])) / (end - begin)
+
+
+def _most(percents: Sequence[float | None]) -> float | None:
+    return max((one for one in percents if one is not None), default=None)

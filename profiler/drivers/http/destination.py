@@ -1,0 +1,56 @@
+"""What is sent, and where to: an address, the form in which it takes rows, and the names that this form asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.profiler.drivers.http.address import Address
+from servefit.profiler.drivers.http.bodies import FORMS, Form, Tensor, bodies
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An endpoint that takes requests in ``form``. ``model`` is its name in URLs of the Open Inference Protocol, where
+    the inputs are ``tensors``. ``headers`` are sent with every request."""
+
+    address: Address
+    form: Form
+    model: str | None = None
+    tensors: tuple[Tensor, ...] = (Tensor(),)
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, url: str, form: Form, *, model: str | None = None) -> Destination:
+        """:meth:`to` the server at ``url``. Raises SpecError."""
+        return cls.to(Address.parse(url), form, model=model)
+
+    @classmethod
+    def to(cls, address: Address, form: Form, *, model: str | None = None) -> Destination:
+        """Where requests in ``form`` go on the server at ``address``: to the path that is given, else to the one that
+        this form is served at. Raises SpecError."""
+        if form not in FORMS:
+            raise SpecError.unknown("form", str(form), list(FORMS))
+        if address.path == "/" and form.startswith("sagemaker"):
+            address = address.at("/invocations")
+        if address.path == "/" and form.startswith("open-inference"):
+            if model is None:
+                raise SpecError("model", None, "is not named", remedy="end the URL with /v2/models/NAME/infer")
+            address = address.at(f"/v2/models/{model}/infer")
+        return cls(address=address, form=form, model=model)
+
+    def requests(self, rows: np.ndarray, *, rows_per_request: int = 1) -> tuple[bytes, ...]:
+        """Whole HTTP requests of ``rows_per_request`` rows each, one after the other, which rotate through ``rows``
+        (n, features). See ``bodies``."""
+        address = self.address
+        begin = f"POST {address.path} HTTP/1.1\r\nhost: {address.authority}\r\n".encode()
+        own = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in self.headers)
+        return tuple(
+            b"%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (begin, own, b"".join(f"{name}: {value}\r\n".encode() for name, value in headers), len(body), body)
+            for headers, body in bodies(self.form, rows, rows_per_request=rows_per_request, tensors=self.tensors)
+        )

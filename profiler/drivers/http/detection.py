@@ -1,0 +1,87 @@
+"""Finds out what a server speaks, by asking it. Nothing is followed elsewhere: no redirects, no proxies."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from servefit.errors import SpecError
+from servefit.profiler.drivers.http.asking import ask, get, post
+from servefit.profiler.drivers.http.bodies import Tensor
+from servefit.profiler.drivers.http.destination import Destination
+from servefit.serving.protocols.datatypes import DTYPES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from servefit.profiler.drivers.http.address import Address
+
+_MODEL_PATH = re.compile(r"(?P<model>/v2/models/(?P<name>[^/?]+)(/versions/[^/?]+)?)(/infer)?/?")
+
+
+def detect(address: Address, *, rows: np.ndarray, model: str | None = None, timeout_s: float = 10.0) -> Destination:
+    """How the server at ``address``, which was looked up, takes ``rows`` (n, features).
+
+    The Open Inference Protocol, if the path is that of a model or GET /v2 answers; SageMaker's container contract, if
+    the path is /invocations or GET /ping answers, with CSV unless the server takes the first row in JSON alone; else a
+    POST of bare JSON rows to the path. ``model`` is the name of the model where the server has several.
+
+    Raises SpecError for a model that makes no sense, and MeasurementError where nobody answers.
+    """
+    if named := _MODEL_PATH.fullmatch(address.path):
+        return _open_inference(address.at(f"{named['model']}/infer"), named["name"], timeout_s)
+    if address.path == "/":
+        if get(address.at("/v2"), timeout_s=timeout_s).is_success:
+            name = model or _only_model(address, timeout_s)
+            return _open_inference(address.at(f"/v2/models/{name}/infer"), name, timeout_s)
+        if get(address.at("/ping"), timeout_s=timeout_s).is_success:
+            return _sagemaker(address.at("/invocations"), rows, timeout_s)
+    if address.path.partition("?")[0].endswith("/invocations"):
+        return _sagemaker(address, rows, timeout_s)
+    return Destination(address=address, form="json")
+
+
+def _open_inference(address: Address, model: str, timeout_s: float) -> Destination:
+    """The model's own metadata say how its inputs are called."""
+    described = get(address.at(address.path.removesuffix("/infer")), timeout_s=timeout_s)
+    metadata = described.value() if described.is_success else None
+    inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
+    if described.status == HTTPStatus.NOT_FOUND:
+        raise SpecError("model", model, f"is not served at {address.url}", remedy="say which one is: --model NAME")
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(one, dict) for one in inputs):
+        return Destination(address=address, form="open-inference", model=model)
+    tensors = tuple(_tensor(one, model) for one in inputs)
+    if len(tensors) > 1 and (unsized := [one.name for one in tensors if one.shape is None]):
+        raise SpecError("model", model, f"has inputs of no fixed size, such as {unsized[0]!r:.60}, and rows have one")
+    return Destination(address=address, form="open-inference", model=model, tensors=tensors)
+
+
+def _tensor(described: dict[str, Any], model: str) -> Tensor:
+    """One input of ``model``, as its metadata have it. Raises SpecError for one that takes no numbers."""
+    datatype, sizes = described.get("datatype"), described.get("shape")
+    if not isinstance(datatype, str) or datatype not in DTYPES:
+        raise SpecError("model", model, f"takes {datatype!r:.40} as input, and rows are numbers")
+    row = sizes[1:] if isinstance(sizes, list) and sizes else [None]
+    shape = tuple(row) if all(type(size) is int and size > 0 for size in row) else None
+    return Tensor(str(described.get("name", Tensor().name)), datatype, shape)
+
+
+def _only_model(address: Address, timeout_s: float) -> str:
+    """The name of the one model of a server that lists its models."""
+    listed = post(address.at("/v2/repository/index"), b"{}", timeout_s=timeout_s).value()
+    models = listed if isinstance(listed, list) else []
+    names = sorted({str(one["name"]) for one in models if isinstance(one, dict) and "name" in one})
+    if len(names) == 1:
+        return names[0]
+    known = f"serves {', '.join(names)}" if names else "does not say which models it serves"
+    raise SpecError("model", None, f"is not named, and the server {known}", remedy="say which one: --model NAME")
+
+
+def _sagemaker(address: Address, rows: np.ndarray, timeout_s: float) -> Destination:
+    for form in ("sagemaker-csv", "sagemaker-json"):
+        destination = Destination.to(address, form)
+        (request,) = destination.requests(rows[:1])
+        if ask(address, request, timeout_s=timeout_s).is_success:
+            return destination
+    return Destination.to(address, "sagemaker-csv")

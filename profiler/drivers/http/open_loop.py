@@ -1,0 +1,251 @@
+"""A client's side of an open loop: sends every arrival when it is due, whatever became of those before it.
+
+The client claims the next arrival before it is due and waits for it, asleep at first and then, without ceasing to read
+answers, awake. An arrival goes out on the connection that has been idle for longest, else on a new one, else it waits
+for one. Response times count from the moment that it was due.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING
+
+from servefit.profiler.drivers.driving.schedule import DRAIN_NS, LIMIT, NEXT
+from servefit.profiler.drivers.http.alarm import Alarm
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
+    from servefit.profiler.drivers.http.connection import Connection
+    from servefit.profiler.drivers.http.messages import BeginOpen
+    from servefit.profiler.drivers.http.pool import Pool
+
+_LOOK_EVERY_S = 0.02
+_LONGEST_PAUSE_NS = 1_000_000_000
+_FIRST_PAUSE_NS = 1_000_000
+_LONGEST_SPIN_NS = 100_000
+_MOST_OPENING = 8
+"""A server that is busy accepting connections serves nobody meanwhile."""
+
+_NOBODY = -1
+
+_clock = time.monotonic_ns
+
+
+class OpenLoop:
+    """Client ``number`` of those that share ``schedule``, which is written to: when each arrival was sent, and when it
+    was answered, or the negative of when it failed.
+
+    ``answered`` has the numbers of the arrivals that were answered, and ``timings`` a line for each. ``lags`` are how
+    much later than due arrivals were sent that had an idle connection. ``over`` is done when none waits any more.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pool: Pool,
+        connections: Sequence[Connection],
+        requests: Sequence[bytes],
+        schedule: ArrivalSchedule,
+        begin: BeginOpen,
+        *,
+        number: int,
+    ) -> None:
+        self.over: asyncio.Future[None] = loop.create_future()
+        self.answered, self.lags = array("q"), array("q")
+        self.timings = bytearray()
+        self.reconnections = 0
+        self._loop = loop
+        self._pool = pool
+        self._requests = requests
+        self._period = len(requests)
+        self._schedule = schedule
+        self._begin = begin
+        self._number = number
+        self._idle = deque(connection for connection in connections if connection.is_open)
+        self._connections = len(self._idle)
+        self._waiting: deque[int] = deque()
+        self._in_flight = self._opening = 0
+        self._claimed = _NOBODY
+        self._all_claimed = False
+        self._spun_at_ns = 0
+        self._pause_ns = 0
+        self._connect_again_ns = 0
+        self._alarm = Alarm(loop, self._tick)
+        for connection in self._idle:
+            connection.side = self
+
+    async def run(self) -> None:
+        """Carry out the run, from its beginning to the last answer."""
+        try:
+            self._look()
+            self._alarm.set(self._begin.start_ns)
+            await self.over
+        finally:
+            self._alarm.close()
+
+    def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
+        index = connection.of
+        self._spun_at_ns = 0
+        self._in_flight -= 1
+        if error is None:
+            self._schedule.ended[index] = now_ns
+            self.answered.append(index)
+            self.timings += connection.timing
+            self.timings += b"\n"
+        else:
+            self._fail(index, now_ns, error)
+        if connection.is_open:
+            self._free(connection, now_ns)
+        else:
+            self._gone(connection)
+        if self._all_claimed:
+            self._end_if_over()
+
+    def lost(self, connection: Connection) -> None:
+        self._idle.remove(connection)
+        self._gone(connection)
+
+    def _gone(self, connection: Connection) -> None:
+        self._pool.dropped(connection)
+        self._connections -= 1
+        if self._waiting:
+            self._connect()
+
+    def _free(self, connection: Connection, now_ns: int) -> None:
+        """Send what has waited for longest, or keep the connection for what comes."""
+        if self._waiting:
+            self._send(connection, self._waiting.popleft(), now_ns)
+        else:
+            self._idle.append(connection)
+
+    def _send(self, connection: Connection, index: int, now_ns: int) -> None:
+        self._schedule.started[index] = now_ns
+        self._in_flight += 1
+        connection.of = index
+        connection.send(self._requests[index % self._period], self._schedule.due[index], now_ns)
+
+    def _fail(self, index: int, now_ns: int, error: str) -> None:
+        self._pool.count(error)
+        schedule = self._schedule
+        schedule.started[index] = schedule.started[index] or now_ns
+        schedule.ended[index] = -now_ns
+
+    def _tick(self) -> None:
+        """Send what is due; then sleep, or come again at once, until the next arrival is."""
+        if self._all_claimed:
+            return
+        now_ns = _clock()
+        if self._spun_at_ns:
+            # Nothing else was done since. What took long was not done by this process: it was kept from its CPU.
+            if now_ns - self._spun_at_ns < _LONGEST_SPIN_NS:
+                self._schedule.words.add_waiting(self._number, now_ns - self._spun_at_ns)
+            self._spun_at_ns = 0
+        due = self._schedule.due
+        while self._claimed != _NOBODY or self._claim():
+            index = self._claimed
+            due_ns = due[index]
+            if due_ns > now_ns:
+                self._wait(due_ns, now_ns)
+                return
+            self._claimed = _NOBODY
+            if self._idle and not self._waiting:
+                # Connections may have been lost, and others be ahead: look at the clock for every one.
+                now_ns = _clock()
+                self.lags.append(now_ns - due_ns)
+                self._send(self._idle.popleft(), index, now_ns)
+            else:
+                self._waiting.append(index)
+                self._connect()
+                if self._too_many(now_ns):
+                    break
+        self._end_if_over()
+
+    def _claim(self) -> bool:
+        """Take the next arrival, if there is one."""
+        words, header = self._schedule.words, self._schedule.header
+        if not words.acquire(False):
+            words.wait_for_lock()
+        index = header[NEXT]
+        header[NEXT] = index + 1
+        limit = header[LIMIT]
+        words.release()
+        self._all_claimed = index >= limit
+        if not self._all_claimed:
+            self._claimed = index
+        return not self._all_claimed
+
+    def _wait(self, due_ns: int, now_ns: int) -> None:
+        wake_ns = due_ns - self._begin.spin_ns
+        if wake_ns > now_ns or not self._begin.spin_ns:
+            self._alarm.set(wake_ns)
+        else:
+            self._spun_at_ns = now_ns
+            self._loop.call_soon(self._tick)
+
+    def _too_many(self, now_ns: int) -> bool:
+        """Whether the run is to be given up, for all clients: too many wait, or they have waited for too long."""
+        schedule = self._schedule
+        oldest = self._waiting[0]
+        behind = min(oldest + self._begin.backlog_cap, schedule.size)
+        if schedule.due[behind] > now_ns and now_ns <= schedule.header[DRAIN_NS]:
+            return False
+        schedule.give_up(oldest)
+        self._all_claimed = True
+        return True
+
+    def _drop_what_is_over(self) -> None:
+        """What waits, and may no longer be sent since the run was given up, by this client or by another."""
+        limit = self._schedule.header[LIMIT]
+        while self._waiting and self._waiting[-1] >= limit:
+            self._waiting.pop()
+
+    def _connect(self) -> None:
+        """Open one more connection, unless there are enough of them, or the last one could not be opened just now."""
+        enough = self._connections >= self._begin.connections or self._opening >= _MOST_OPENING
+        if enough or _clock() < self._connect_again_ns:
+            return
+        self._connections += 1
+        self._opening += 1
+        self._pool.open(self, self._connected, self._not_connected)
+
+    def _connected(self, connection: Connection) -> None:
+        self._pause_ns = 0
+        self._opening -= 1
+        self.reconnections += 1
+        self._free(connection, _clock())
+
+    def _not_connected(self, error: str) -> None:
+        """What has waited for longest fails; if no connection is left, so does everything else that waits."""
+        self._connections -= 1
+        self._opening -= 1
+        now_ns = _clock()
+        self._pause_ns = min(_LONGEST_PAUSE_NS, 2 * self._pause_ns or _FIRST_PAUSE_NS)
+        self._connect_again_ns = now_ns + self._pause_ns
+        while self._waiting:
+            self._fail(self._waiting.popleft(), now_ns, error)
+            if self._connections:
+                break
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if self._all_claimed and not self._in_flight and not self._waiting and not self.over.done():
+            self.over.set_result(None)
+
+    def _look(self) -> None:
+        """What nobody else does: time-outs, runs that were given up, arrivals that wait for no connection at all."""
+        if self.over.done():
+            return
+        self._pool.give_up_late()
+        self._drop_what_is_over()
+        if self._waiting:
+            self._connect()
+        if (self._waiting and not self._all_claimed) or (self._waiting and _clock() > self._schedule.header[DRAIN_NS]):
+            self._too_many(_clock())
+            self._drop_what_is_over()
+        self._end_if_over()
+        self._loop.call_later(_LOOK_EVERY_S, self._look)

@@ -1,0 +1,142 @@
+"""The server that a run is sent to, as far as it can be seen from here: processes, their CPU time, memory and masks.
+
+One in an envelope of ours is seen whole. Of any other nothing is claimed, wherever it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from servefit.profiler.machine.telemetry import watching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from servefit.profiler.drivers.hosted_endpoint import Hosted
+    from servefit.profiler.machine.envelope.types import Envelope
+    from servefit.profiler.machine.telemetry import Telemetry
+    from servefit.profiler.record.types import Configuration
+
+MOST_USERS_BESIDE = 128
+LEAST_USERS_BESIDE = 7
+"""Users in a closed loop beside those in a call, a worker: while their requests and answers are under way the worker
+has others to serve. More of them would only wait, and an endpoint lets no more than so many wait."""
+
+UNKNOWN_USERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """The processes of a server after a run. ``threads`` are those of each worker."""
+
+    threads: tuple[int, ...]
+    threads_outside: int
+    peak_memory_bytes: int
+
+
+class Server(Protocol):
+    """As in ``Driver``. ``workers`` is how many requests are served at the same time, at least."""
+
+    @property
+    def configuration(self) -> Configuration | None: ...
+
+    @property
+    def envelope(self) -> Envelope | None: ...
+
+    @property
+    def workers(self) -> int: ...
+
+    @property
+    def usual_users(self) -> int: ...
+
+    @property
+    def load_s(self) -> float | None: ...
+
+    def check(self) -> None:
+        """Raise the error for a server that is known to be dead."""
+        ...
+
+    def watch(self, others: tuple[int, ...]) -> AbstractContextManager[Telemetry | None]:
+        """Watch it from the CPUs ``others``, for as long as the block lasts."""
+        ...
+
+    def processes(self) -> Processes | None: ...
+
+
+class HostedServer:
+    """An endpoint of ours that serves ``configuration`` in an envelope."""
+
+    def __init__(self, hosted: Hosted, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.envelope = hosted.envelope
+        self.load_s = hosted.load_s
+        self.workers = configuration.workers
+        beside = max(LEAST_USERS_BESIDE, min(configuration.max_batch, MOST_USERS_BESIDE))
+        self.usual_users = configuration.workers * (configuration.max_batch + beside)
+        self._hosted = hosted
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return self._hosted.pids
+
+    def check(self) -> None:
+        self._hosted.check()
+
+    @contextmanager
+    def watch(self, others: tuple[int, ...]) -> Iterator[Telemetry | None]:
+        pids, gpu = self._hosted.pids, self.configuration.gpu
+        with watching(pids, lambda _: 0, gpu=gpu, cpus=self.envelope.cpus, others=others) as telemetry:
+            yield telemetry
+
+    def processes(self) -> Processes:
+        supervisor, *workers = self._hosted.pids
+        cpus = set(self.envelope.cpus)
+        masks = [_masks(pid) for pid in workers or [supervisor]]
+        return Processes(
+            threads=tuple(len(each) for each in masks),
+            threads_outside=sum(not mask <= cpus for each in masks for mask in each),
+            peak_memory_bytes=sum(_peak_memory_bytes(pid) for pid in (supervisor, *workers)),
+        )
+
+
+class UnseenServer:
+    """A server somewhere."""
+
+    configuration = None
+    envelope = None
+    load_s = None
+    workers = 1
+    usual_users = UNKNOWN_USERS
+
+    def check(self) -> None:
+        """Whether it lives is told by its answers alone."""
+
+    def watch(self, _others: tuple[int, ...]) -> AbstractContextManager[Telemetry | None]:
+        return nullcontext()
+
+    def processes(self) -> None:
+        return None
+
+
+def _masks(pid: int) -> list[set[int]]:
+    """The CPUs that each thread of a process may run on; none for one that has ended."""
+    masks: list[set[int]] = []
+    with suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(ProcessLookupError):
+                masks.append(os.sched_getaffinity(int(task.name)))
+    return masks
+
+
+def _peak_memory_bytes(pid: int) -> int:
+    """The largest resident size that a process ever had; 0 for one that has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,28 @@
+"""What somebody who reads figures has to know about them, whatever they are figures of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.profiler.evidence.summary import rank_of, samples_needed
+
+if TYPE_CHECKING:
+    from servefit.profiler.evidence.summary import Summary
+
+
+def cautions_of(summary: Summary) -> tuple[str, ...]:
+    """Failed requests, the kind of traffic, saturation, and percentiles that lack samples; one line each."""
+    found = []
+    if summary.errors:
+        kinds = ", ".join(f"{count:,} x {kind}" for kind, count in summary.errors.items())
+        found.append(f"{sum(summary.errors.values()):,} requests failed ({kinds}) and count as slower than all others")
+    if summary.loop == "closed":
+        found.append("closed loop: arrivals waited for answers, so latency at a given rate may be higher")
+    if summary.saturated:
+        found.append(f"saturated: {summary.backlog:,} requests were still waiting at the end")
+    needed = {name: samples_needed(rank_of(name)) for name, value in summary.latency_ms.items() if value is None}
+    if few := [name for name, samples in needed.items() if summary.samples < samples]:
+        found.append(
+            f"{summary.samples:,} samples are too few for {', '.join(few)} ({few[-1]} takes {needed[few[-1]]})"
+        )
+    return tuple(found)

@@ -1,0 +1,217 @@
+"""Compares two ways of doing the same by measuring them in turns, and knows how small a difference it can see.
+
+Machines drift: they heat up, neighbours come and go. So measurements come in blocks of four, A B B A or B A A B by the
+toss of a coin, in which a steady drift cancels, and only figures of one block are compared, as log ratios. Before that
+A is compared with itself: what differs there is noise, and no smaller difference is ever called one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp, expm1, isfinite, log, log1p
+from random import Random
+from statistics import fmean, median
+from typing import Literal, TypeAlias
+
+from servefit.errors import HostMismatch, MeasurementError, SpecError
+from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.showing import shown
+
+LEAST_BLOCKS = 4
+LEAST_DIFFERENCE = 0.01
+"""Nobody changes a deployment for less than 1 %."""
+
+_ERROR_RATE = 0.05
+
+Outcome: TypeAlias = Literal["a is faster", "b is faster", "no difference", "undecided"]
+Stop: TypeAlias = Literal["decided", "blocks", "time"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What one measurement comes to, say a p50 in nanoseconds, and the host that it was made on."""
+
+    value: float
+    host_fingerprint: str
+
+
+Measure: TypeAlias = Callable[[], float | Figure]
+"""Makes one measurement in a fresh process and gives a figure above zero, of which less is better."""
+
+
+@shown("resolvable", "median_ratio")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseFloor:
+    """What came out when something was compared with itself.
+
+    ``resolvable`` is the smallest difference that can be told from noise (0.012 is 1.2 %), ``median_ratio`` the median
+    over blocks of the ratio that should be 1, and ``log_ratios`` are those ratios, one a block.
+    """
+
+    resolvable: float
+    median_ratio: float
+    log_ratios: tuple[float, ...]
+
+
+@shown("outcome", "ratio", "ci95", "smallest_difference")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What came out when a and b were compared.
+
+    ``ratio`` is b / a, the geometric mean over blocks, and ``ci95`` its interval. A difference counts if the whole
+    interval lies beyond ``smallest_difference``, the larger of 1 % and ``noise.resolvable``, and there is none if the
+    whole interval lies within it. ``stopped`` says why there are no more blocks: the question was "decided" either way,
+    or all "blocks" or all "time" was used. ``log_ratios`` has one entry a block.
+    """
+
+    ratio: float
+    ci95: tuple[float, float]
+    noise: NoiseFloor
+    smallest_difference: float
+    outcome: Outcome
+    stopped: Stop
+    log_ratios: tuple[float, ...]
+
+
+def compare(
+    measure_a: Measure,
+    measure_b: Measure,
+    *,
+    blocks: int = 16,
+    budget_s: float | None = None,
+    seed: int = 0,
+    noise: NoiseFloor | None = None,
+) -> Comparison:
+    """Compare b with a in at most ``blocks`` blocks of four measurements, four blocks at least.
+
+    Without ``noise`` a is compared with itself first, in at most as many blocks and half of ``budget_s``. After the
+    budget no block is begun that would exceed it, but four are made in any case. The measuring slot is held throughout.
+    Raises SpecError for too few blocks, HostMismatch if the figures are of different hosts, MeasurementError for a
+    figure that is not above zero, and what the measurements raise.
+    """
+    with measuring_slot("comparison"):
+        began = time.monotonic()
+        if noise is None:
+            half = None if budget_s is None else budget_s / 2
+            noise = compare_with_itself(measure_a, blocks=blocks, budget_s=half, seed=seed)
+        left = None if budget_s is None else budget_s - (time.monotonic() - began)
+        smallest = max(LEAST_DIFFERENCE, noise.resolvable)
+        result = _in_blocks(measure_a, measure_b, smallest=smallest, blocks=blocks, budget_s=left, seed=seed + 1)
+    low, high = result.interval
+    outcome: Outcome = "no difference" if result.stopped == "decided" else "undecided"
+    if low > log1p(smallest):
+        outcome = "a is faster"
+    elif high < -log1p(smallest):
+        outcome = "b is faster"
+    return Comparison(
+        ratio=exp(fmean(result.log_ratios)),
+        ci95=(exp(low), exp(high)),
+        noise=noise,
+        smallest_difference=smallest,
+        outcome=outcome,
+        stopped=result.stopped,
+        log_ratios=result.log_ratios,
+    )
+
+
+def compare_with_itself(
+    measure: Measure, *, blocks: int = 16, budget_s: float | None = None, seed: int = 0
+) -> NoiseFloor:
+    """The A/A run: what ``compare`` sees where there is nothing to see. It ends as soon as 1 % can be told apart.
+
+    ``resolvable`` is the end of the 95 % interval that is farther from no difference. Raises as :func:`compare` does.
+    """
+    with measuring_slot("comparison"):
+        result = _in_blocks(measure, measure, smallest=LEAST_DIFFERENCE, blocks=blocks, budget_s=budget_s, seed=seed)
+    return NoiseFloor(
+        resolvable=expm1(max(map(abs, result.interval))),
+        median_ratio=exp(median(result.log_ratios)),
+        log_ratios=result.log_ratios,
+    )
+
+
+def require_same_host(one: str, other: str) -> None:
+    """Raise HostMismatch for two different fingerprints."""
+    if one != other:
+        raise HostMismatch(one, other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Blocks:
+    log_ratios: tuple[float, ...]
+    interval: tuple[float, float]
+    stopped: Stop
+
+
+def _in_blocks(
+    measure_a: Measure, measure_b: Measure, *, smallest: float, blocks: int, budget_s: float | None, seed: int
+) -> _Blocks:
+    """Measure blocks until the interval lies wholly within or wholly beyond ``smallest``, or there are enough.
+
+    Looking at an interval again and again until it pleases makes it wrong. So there are few looks, each after twice as
+    many blocks as the one before, and the error rate is shared out among them [Bonferroni].
+    """
+    if blocks < LEAST_BLOCKS:
+        raise SpecError("blocks", blocks, f"is below {LEAST_BLOCKS}")
+    looks = _looks(blocks)
+    confidence = 1 - _ERROR_RATE / len(looks)
+    coin = Random(seed)
+    figures = _Figures()
+    log_ratios: list[float] = []
+    began = time.monotonic()
+    longest = 0.0
+    while True:
+        block_began = time.monotonic()
+        log_ratios.append(_block(measure_a, measure_b, a_first=coin.random() < 0.5, figures=figures))
+        now = time.monotonic()
+        longest = max(longest, now - block_began)
+        if len(log_ratios) < LEAST_BLOCKS:
+            continue
+        out_of_time = budget_s is not None and now - began + longest > budget_s
+        if len(log_ratios) not in looks and not out_of_time:
+            continue
+        interval = mean_interval(log_ratios, confidence=confidence)
+        decided = _decided(interval, log1p(smallest))
+        if decided or out_of_time or len(log_ratios) == blocks:
+            stopped: Stop = "decided" if decided else "blocks" if len(log_ratios) == blocks else "time"
+            return _Blocks(log_ratios=tuple(log_ratios), interval=interval, stopped=stopped)
+
+
+def _looks(blocks: int) -> list[int]:
+    """After how many blocks the interval is looked at: 4, 8, 16 and so on, and after the last."""
+    looks = [LEAST_BLOCKS]
+    while 2 * looks[-1] < blocks:
+        looks.append(2 * looks[-1])
+    return looks if looks[-1] == blocks else [*looks, blocks]
+
+
+def _decided(interval: tuple[float, float], smallest: float) -> bool:
+    low, high = interval
+    return low > smallest or high < -smallest or (-smallest <= low and high <= smallest)
+
+
+def _block(measure_a: Measure, measure_b: Measure, *, a_first: bool, figures: _Figures) -> float:
+    """The log ratio b / a of one block of four measurements."""
+    outer, inner = (measure_a, measure_b) if a_first else (measure_b, measure_a)
+    first, second, third, fourth = (log(figures.value(measure())) for measure in (outer, inner, inner, outer))
+    inner_over_outer = (second + third - first - fourth) / 2
+    return inner_over_outer if a_first else -inner_over_outer
+
+
+class _Figures:
+    """Checks figures as they come: above zero, and all of one host."""
+
+    def __init__(self) -> None:
+        self._host: str | None = None
+
+    def value(self, figure: float | Figure) -> float:
+        if isinstance(figure, Figure):
+            self._host = self._host or figure.host_fingerprint
+            require_same_host(self._host, figure.host_fingerprint)
+            figure = figure.value
+        if not (figure > 0 and isfinite(figure)):
+            raise MeasurementError(f"a measurement came to {figure}, which has no logarithm to compare")
+        return figure

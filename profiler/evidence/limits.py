@@ -1,0 +1,42 @@
+"""A limit on a latency percentile: what a measurement is held against."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.summary import NS_PER_MS, percentile_name, rank_of
+from servefit.quantities import given_duration_text
+from servefit.showing import shown
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyThreshold:
+    """``percentile`` ("p95", "p99.9") of the response time is to be at most ``limit_ms``. Raises SpecError."""
+
+    percentile: str
+    limit_ms: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "percentile", percentile_name(self.percentile, field="sla"))
+        if not (self.limit_ms > 0 and math.isfinite(self.limit_ms)):
+            raise SpecError("sla", self.limit_ms, "is not a latency above zero")
+
+    @property
+    def rank(self) -> float:
+        """The percentile as a number: 95.0."""
+        return rank_of(self.percentile)
+
+    @property
+    def limit_ns(self) -> float:
+        return self.limit_ms * NS_PER_MS
+
+    @property
+    def limit_text(self) -> str:
+        """The limit as a person reads it: 10 ms."""
+        return given_duration_text(self.limit_ms / 1000)
+
+    def __str__(self) -> str:
+        return f"{self.percentile} <= {self.limit_text}"

@@ -1,0 +1,130 @@
+"""The plateaus of a closed loop, one for every number of users that stayed for a while: their edges, and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.profiler.evidence.summary import NS_PER_MS, PERCENTILES, percentiles_of, with_usual
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from servefit.profiler.record.types import Run, Samples, TelemetryPoint
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """``users`` users for ``duration_s``: answers a second, percentiles of the response time in ms (None where there
+    are too few samples), and the CPU use over all cores, None where the step was too short to be looked at."""
+
+    users: int
+    duration_s: float
+    throughput_per_s: float
+    samples: int
+    latency_ms: Mapping[str, float | None]
+    cpu_percent: float | None
+
+
+def plateaus_of(run: Run) -> tuple[tuple[int, int], ...]:
+    """Begin and end, as in ``plateau_ns``, of every plateau that ``run`` lived through, in order; the last one is cut
+    where the run was stopped. An open loop has the one."""
+    return tuple(edges for _, edges in _lived(run)) or (run.plateau_ns,)
+
+
+def users_of(run: Run) -> int:
+    """How many users took turns on the plateau of ``run``; none in an open loop."""
+    return _lived(run)[-1][0] if isinstance(run.traffic, ClosedLoop) else 0
+
+
+def on_plateau(run: Run, plateau_ns: tuple[int, int]) -> Run:
+    """``run`` with figures to be taken from ``plateau_ns``, another of its plateaus; CPU time is that of telemetry."""
+    if plateau_ns == run.plateau_ns:
+        return run
+    offered, backlog = offered_and_backlog(run.samples, plateau_ns)
+    busy_ns = busy_cpu_ns(run.telemetry, plateau_ns)
+    return replace(
+        run,
+        plateau_ns=plateau_ns,
+        offered=offered,
+        backlog=backlog,
+        busy_cpu_ns=None if run.busy_cpu_ns is None else busy_ns,
+    )
+
+
+def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Step, ...]:
+    """The plateaus that ``run`` lived through, in order; none for an open loop, or whose traffic has only one.
+    ``percentiles`` are given beside the usual ones."""
+    if not isinstance(run.traffic, ClosedLoop) or len(run.traffic.plateaus()) < 2:
+        return ()
+    names = with_usual(percentiles)
+    scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    response_ms = np.where(ended > 0, (ended - scheduled) / NS_PER_MS, np.inf)
+    steps = []
+    for users, (begin, end) in _lived(run):
+        due = (scheduled >= begin) & (scheduled < end)
+        looks = [
+            point.cpu_percent for point in run.telemetry if begin <= point.at_ns - point.over_ns and point.at_ns < end
+        ]
+        answered = int(np.count_nonzero((ended >= begin) & (ended < end)))
+        duration_s = (end - begin) / NS_PER_S
+        steps.append(
+            Step(
+                users=users,
+                duration_s=duration_s,
+                throughput_per_s=answered / duration_s,
+                samples=int(np.count_nonzero(due)),
+                latency_ms=percentiles_of(response_ms[due], names),
+                cpu_percent=sum(looks) / len(looks) if looks else None,
+            )
+        )
+    return tuple(steps)
+
+
+def offered_and_backlog(samples: Samples, plateau_ns: tuple[int, int]) -> tuple[int, int]:
+    """How many requests were due on a plateau, and how many of them nobody had begun by its end. Where a server says
+    how long its calls took, a request was begun so long before its answer. What has failed waits no more."""
+    scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
+    predicted = samples.predicted_ns()
+    if predicted is not None:
+        started = np.where((ended > 0) & (predicted >= 0), ended - predicted, np.where(ended == 0, 0, started))
+    begin, end = plateau_ns
+    due = (scheduled >= begin) & (scheduled < end)
+    waits = (started == 0) | (started >= end)
+    return int(np.count_nonzero(due)), int(np.count_nonzero(due & waits & ~_failed_by(ended, end)))
+
+
+def _failed_by(ended: np.ndarray, end: int) -> np.ndarray:
+    return (ended < 0) & (ended > -end)
+
+
+def busy_cpu_ns(telemetry: Iterable[TelemetryPoint], plateau_ns: tuple[int, int]) -> int:
+    """CPU time of all workers on a plateau, without waiting, by what was seen of it; 0 where nothing was."""
+    begin, end = plateau_ns
+    seen_ns, busy_ns = 0, 0.0
+    for point in telemetry:
+        inside_ns = max(0, min(point.at_ns, end) - max(point.at_ns - point.over_ns, begin))
+        seen_ns += inside_ns
+        busy_ns += inside_ns * point.cpu_percent / 100
+    return round(busy_ns * (end - begin) / seen_ns) if seen_ns else 0
+
+
+def _lived(run: Run) -> list[tuple[int, tuple[int, int]]]:
+    """Users and edges of every plateau that was lived through; none for an open loop."""
+    if not isinstance(run.traffic, ClosedLoop):
+        return []
+    if run.stopped is None:
+        plateaus, start_ns = run.traffic.plateaus(), run.plateau_ns[1] - round(run.traffic.duration_s * NS_PER_S)
+    else:
+        # Where a run that was stopped began is told by its first request alone.
+        start_ns = int(run.samples.scheduled_ns().min()) - round(run.traffic.joins_s()[0] * NS_PER_S)
+        plateaus = run.traffic.plateaus(until_s=(run.plateau_ns[1] - start_ns) / NS_PER_S)
+    return [
+        (one.users, (start_ns + round(one.begin_s * NS_PER_S), start_ns + round(one.end_s * NS_PER_S)))
+        for one in plateaus
+    ]

@@ -1,0 +1,198 @@
+"""When a closed loop may end before its time: the stopping conditions of SageMaker Inference Recommender.
+
+Pure and deterministic: a rule is told what happened so far, now and then, and says which condition is reached. Who
+counts the answers, and how the run is ended, is for the driver. What is told comes in portions, one a look. They show
+by how much a figure swings, so that neither chance nor one hiccup of the machine ends a run (batch means [Conway
+1963]).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, sqrt
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.comparing.intervals import t_quantile
+from servefit.profiler.evidence.summary import CONFIDENCE, samples_needed
+from servefit.profiler.record.traffic import LEAST_STEP_S
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.record.traffic import Plateau
+
+StoppingCondition: TypeAlias = Literal["flat", "rate", "latency"]
+
+MOST_THRESHOLDS = 5
+"""As many limits as a worker has counters for."""
+
+LEAST_GROWTH = 0.02
+"""More users that bring less than this are in doubt; that is so on two levels before a run is flat."""
+
+_MORE_USERS = 1.1
+_LEAST_OF_USERS_GROWTH = 0.5
+_FLAT_LEVELS = 2
+_LEAST_LOOKS = 5
+_ONE_SIDED_99 = 2.33
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppingConditions:
+    """What ends a closed loop before its time. Raises SpecError.
+
+    ``flat``: throughput has stopped growing although users are added. ``most_per_s``: so many requests a second are
+    answered, and nobody asks for more. ``thresholds``: one of them is broken.
+    """
+
+    flat: bool = True
+    most_per_s: float | None = None
+    thresholds: tuple[LatencyThreshold, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.most_per_s is not None and not (self.most_per_s > 0 and isfinite(self.most_per_s)):
+            raise SpecError("max invocations", self.most_per_s, "is not a rate above zero")
+        if len(self.thresholds) > MOST_THRESHOLDS:
+            limits = ", ".join(map(str, self.thresholds))
+            raise SpecError("sla", limits, f"are more limits than the {MOST_THRESHOLDS} that are watched")
+
+
+class StoppingRule:
+    """Watches one run of a closed loop, whose users stay the same on each of ``plateaus``, in order.
+
+    Levels are the plateaus of LEAST_STEP_S at least; ramps between them are not judged.
+
+    - flat: two levels in a row gained nothing. Their throughput is not 2 % above the best of the levels before that had
+      a tenth fewer users, and surely (99 %) grew by less than half of what these users did.
+    - rate: the throughput of a level, so far, has reached what is asked for.
+    - latency: more answers of a level, so far, took longer than a threshold allows, surely (99 %) by the count of
+      independent answers and by how looks differ, and there are as many as the percentile takes.
+    """
+
+    def __init__(self, conditions: StoppingConditions, plateaus: Sequence[Plateau]) -> None:
+        self._conditions = conditions
+        self._ahead = deque(one for one in plateaus if one.is_step)
+        self._level: _Level | None = None
+        self._over: list[_Throughput] = []
+        self._flat_levels = 0
+
+    def update(self, elapsed_s: float, answered: int, slower: Sequence[int]) -> StoppingCondition | None:
+        """Look at the run: ``answered`` requests in the first ``elapsed_s`` seconds, of which ``slower``, an entry a
+        threshold, took longer than it allows. Counts never fall. Gives the condition that is reached now, if any."""
+        while self._ahead and elapsed_s >= self._ahead[0].end_s:
+            if reached := self._reached_after(self._ahead.popleft()):
+                return reached
+        if not self._ahead or elapsed_s < self._ahead[0].begin_s:
+            return None
+        if self._level is None:
+            self._level = _Level(self._conditions.thresholds, elapsed_s, answered, slower)
+            return None
+        self._level.add(elapsed_s, answered, slower)
+        if elapsed_s - self._ahead[0].begin_s < LEAST_STEP_S:
+            return None
+        return self._reached(self._level)
+
+    def _reached(self, level: _Level) -> StoppingCondition | None:
+        most_per_s = self._conditions.most_per_s
+        if most_per_s is not None and level.per_s >= most_per_s:
+            return "rate"
+        return "latency" if level.breaks_a_threshold() else None
+
+    def _reached_after(self, plateau: Plateau) -> StoppingCondition | None:
+        """The condition that is reached now that the level of ``plateau`` is over."""
+        level, self._level = self._level, None
+        if level is None or level.rates.count < _LEAST_LOOKS:
+            self._flat_levels = 0
+            return None
+        fewer = [one for one in self._over if one.users * _MORE_USERS <= plateau.users]
+        best = max(fewer, key=lambda one: one.per_s, default=None)
+        gained_nothing = best is not None and _gained_nothing(best, level, plateau.users)
+        self._flat_levels = self._flat_levels + 1 if gained_nothing else 0
+        self._over.append(_Throughput(users=plateau.users, per_s=level.per_s))
+        if self._conditions.flat and self._flat_levels >= _FLAT_LEVELS:
+            return "flat"
+        return self._reached(level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Throughput:
+    """What a level that is over came to."""
+
+    users: int
+    per_s: float
+
+
+def _gained_nothing(best: _Throughput, level: _Level, users: int) -> bool:
+    """Whether ``users``, more than those of ``best``, did not bring ``level`` more answers."""
+    in_proportion = 1 + _LEAST_OF_USERS_GROWTH * (users / best.users - 1)
+    surely_below = level.per_s + level.rates.margin() < in_proportion * best.per_s
+    return surely_below and level.per_s < (1 + LEAST_GROWTH) * best.per_s
+
+
+class _Level:
+    """What was seen of a level so far, from the first look at it on."""
+
+    def __init__(
+        self, thresholds: Sequence[LatencyThreshold], elapsed_s: float, answered: int, slower: Sequence[int]
+    ) -> None:
+        self._thresholds = thresholds
+        self._first = self._last = (elapsed_s, answered, tuple(slower))
+        self._excesses = [_Batches() for _ in thresholds]
+        self.rates = _Batches()
+
+    def add(self, elapsed_s: float, answered: int, slower: Sequence[int]) -> None:
+        seconds, answers = elapsed_s - self._last[0], answered - self._last[1]
+        if seconds <= 0:
+            return  # nothing was told since
+        self.rates.add(answers / seconds)
+        for threshold, excess, now, before in zip(self._thresholds, self._excesses, slower, self._last[2], strict=True):
+            excess.add(now - before - _allowed(threshold) * answers)
+        self._last = (elapsed_s, answered, tuple(slower))
+
+    @property
+    def per_s(self) -> float:
+        seconds = self._last[0] - self._first[0]
+        return (self._last[1] - self._first[1]) / seconds if seconds else 0.0
+
+    def breaks_a_threshold(self) -> bool:
+        answers = self._last[1] - self._first[1]
+        for threshold, excess in zip(self._thresholds, self._excesses, strict=True):
+            if answers < samples_needed(threshold.rank) or excess.mean <= excess.margin():
+                continue
+            share = _allowed(threshold)
+            if excess.mean * excess.count > _ONE_SIDED_99 * sqrt(answers * share * (1 - share)):
+                return True
+        return False
+
+
+def _allowed(threshold: LatencyThreshold) -> float:
+    """The share of answers that may take longer."""
+    return 1 - threshold.rank / 100
+
+
+class _Batches:
+    """The mean of what looks showed, and how far it may be off."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._total = 0.0
+        self._squares = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self._total += value
+        self._squares += value * value
+
+    @property
+    def mean(self) -> float:
+        return self._total / self.count if self.count else 0.0
+
+    def margin(self) -> float:
+        """By how much the true mean may be above, or below, this one (one-sided, 99 %); infinite for few looks."""
+        if self.count < _LEAST_LOOKS:
+            return inf
+        variance = max(0.0, self._squares - self.count * self.mean**2) / (self.count - 1)
+        return t_quantile(CONFIDENCE, self.count - 1) * sqrt(variance / self.count)

@@ -1,0 +1,268 @@
+"""Figures from a run: a pure function of what was recorded.
+
+Response time is from the moment a request was due to the moment its prediction was there, so it holds the queueing;
+service time is what the predictor alone took. A percentile is only given where there are enough samples for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, log, sqrt
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from servefit.errors import SpecError
+from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servefit.profiler.record.types import Run, TelemetryPoint
+
+NS_PER_MS = 1_000_000
+CONFIDENCE = 0.99
+BLOCKS = 20
+_LEAST_PER_BLOCK = 2
+_REPLICATES = 500
+_GRID = 2000
+_MOST_WAITING = 0.05
+_PERCENTILE = re.compile(r"p(?P<whole>0|[1-9][0-9]?)(?:\.(?P<decimals>[0-9]+))?", re.IGNORECASE)
+
+PERCENTILES = ("p50", "p90", "p95", "p99")
+"""Those that are always given."""
+
+
+def percentile_name(text: str, *, field: str = "percentile") -> str:
+    """How a percentile is called, whoever spelt it: "p99.9" for "P99.90". Raises SpecError for ``field``."""
+    match = _PERCENTILE.fullmatch(text) if isinstance(text, str) else None
+    if match is not None:
+        decimals = (match["decimals"] or "").rstrip("0")
+        name = f"p{match['whole']}.{decimals}" if decimals else f"p{match['whole']}"
+        if 0 < rank_of(name) / 100 < 1:
+            return name
+    raise SpecError(field, text, "is no percentile between 0 and 100", remedy="write it like p95 or p99.9")
+
+
+def rank_of(percentile: str) -> float:
+    """The percentile of that name as a number: 95.0 for "p95"."""
+    return float(percentile[1:])
+
+
+def samples_needed(percentile: float) -> int:
+    """How many samples a percentile takes: so many that the highest of them lies above the true percentile with 99 %
+    confidence, 1 - p**n >= 0.99 [MLPerf LoadGen, early stopping without violations].
+
+    44 for p90, 90 for p95, 459 for p99, and by the same rule 7 for the median.
+    """
+    return ceil(log(1 - CONFIDENCE) / log(percentile / 100))
+
+
+@shown("loop", "throughput_per_s", "samples", "latency_ms", "failed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a run amounts to, on its plateau.
+
+    ``throughput_per_s`` counts answers, ``offered_per_s`` arrivals (None in a closed loop, where the answers make the
+    arrivals). ``samples`` is how many requests the percentiles are of. ``latency_ms`` holds the percentiles of the
+    response time by name, in ascending order ("p50" to "p99", and those asked for), None where there are too few
+    samples; ``latency_ms_ci95`` the 95 % confidence intervals of the same where they could be had; ``service_ms`` the
+    percentiles of the service time ("p50" to "p99"), and ``lag_ms`` of how late idle workers began what they had been
+    waiting for.
+    ``saturated`` means that an open loop asked for more than was served. ``cpu_percent`` is summed over cores, without
+    the time spent waiting for arrivals. ``memory_percent`` is the peak of all workers against the memory of the
+    instance. GPU figures are means over the run, and None without a GPU or where it does not report them. Of a server
+    that cannot be seen from here CPU and memory are None.
+
+    Over HTTP, where the server says how long requests were inside: ``model_latency_ms`` holds the percentiles of the
+    time that they waited for the predictor and were predicted, ``overhead_ms`` those of the rest of their response
+    time, and ``service_ms`` those of the call alone (None for each percentile where it does not say). ``failed`` is how
+    many requests of the plateau got no answer; ``errors`` counts those of the whole run, by kind.
+    ``client_cpu_percent`` is how busy the busiest load client was.
+    """
+
+    loop: Literal["open", "closed"]
+    throughput_per_s: float
+    offered_per_s: float | None
+    samples: int
+    latency_ms: Mapping[str, float | None]
+    latency_ms_ci95: Mapping[str, tuple[float, float]]
+    service_ms: Mapping[str, float | None]
+    lag_ms: Mapping[str, float | None]
+    saturated: bool
+    backlog: int
+    cpu_percent: float | None
+    peak_memory_bytes: int | None
+    memory_percent: float | None
+    steal_percent: float | None
+    gpu_percent: float | None
+    gpu_memory_bytes: int | None
+    gpu_power_w: float | None
+    model_latency_ms: Mapping[str, float | None] | None = None
+    overhead_ms: Mapping[str, float | None] | None = None
+    failed: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    client_cpu_percent: float | None = None
+
+
+def summarize(
+    run: Run, *, memory_bytes: int | None = None, percentiles: Sequence[str] = PERCENTILES, seed: int = 0
+) -> Summary:
+    """Compute the figures of a run: a pure function of what was recorded.
+
+    Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. One that
+    got no answer counts as slower than all others. An open loop is saturated if its backlog ended it, or if more than
+    5 % of what was due was still waiting at the end, more than one request a worker, and more than chance brings
+    together (the root of what was due).
+
+    Args:
+        run: What a run recorded.
+        memory_bytes: The memory of the instance.
+        percentiles: Percentiles of the response time ("p99.9") that are given beside the usual ones.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Throughput, percentiles with their intervals, and what the machine was busy with.
+
+    Raises:
+        SpecError: A percentile is none.
+
+    Example:
+        ::
+
+            measured = sf.profile("model.ubj", users=1, duration_s=1)
+            print(sf.summarize(measured.run, percentiles=["p99.9"]).latency_ms["p99.9"])
+    """
+    begin, end = run.plateau_ns
+    seconds = (end - begin) / NS_PER_S
+    scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()
+    answered = int(np.count_nonzero((ended >= begin) & (ended < end)))
+    due = (scheduled >= begin) & (scheduled < end)
+    response_ms = np.where(ended[due] > 0, (ended[due] - scheduled[due]) / NS_PER_MS, np.inf)
+    served = due & (ended > 0)
+    inside = _inside(run, served)
+    service_ms = (ended[served] - started[served]) / NS_PER_MS if run.client is None else inside.predicted_ms
+    open_loop = isinstance(run.traffic, OpenLoop)
+    block_of = ((scheduled[due] - begin) * BLOCKS // (end - begin)).astype(np.int64)
+    names = with_usual(percentiles)
+    gpu_memory = _mean(run.telemetry, lambda point: point.gpu_memory_bytes)
+    return Summary(
+        loop="open" if open_loop else "closed",
+        throughput_per_s=answered / seconds,
+        offered_per_s=run.offered / seconds if open_loop else None,
+        samples=len(response_ms),
+        latency_ms=percentiles_of(response_ms, names),
+        latency_ms_ci95=confidence_intervals(response_ms, block_of, percentiles=names, seed=seed),
+        service_ms=percentiles_of(service_ms),
+        lag_ms=percentiles_of(run.lags_ns() / NS_PER_MS),
+        saturated=open_loop and _saturated(run),
+        backlog=run.backlog,
+        cpu_percent=None if run.busy_cpu_ns is None else 100 * run.busy_cpu_ns / (end - begin),
+        peak_memory_bytes=run.peak_memory_bytes,
+        memory_percent=_share(run.peak_memory_bytes, memory_bytes),
+        steal_percent=_mean(run.telemetry, lambda point: point.steal_percent),
+        gpu_percent=_mean(run.telemetry, lambda point: point.gpu_percent),
+        gpu_memory_bytes=None if gpu_memory is None else round(gpu_memory),
+        gpu_power_w=_mean(run.telemetry, lambda point: point.gpu_power_w),
+        model_latency_ms=percentiles_of(inside.model_ms) if len(inside.model_ms) else None,
+        overhead_ms=percentiles_of(inside.overhead_ms) if len(inside.model_ms) else None,
+        failed=int(np.count_nonzero(due & (ended < 0))),
+        errors={} if run.client is None else dict(run.client.errors),
+        client_cpu_percent=None if run.client is None else run.client.cpu_percent,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inside:
+    """Times of requests inside a server, and outside of it, in ms; empty where it does not say."""
+
+    predicted_ms: np.ndarray
+    model_ms: np.ndarray
+    overhead_ms: np.ndarray
+
+
+def _inside(run: Run, served: np.ndarray) -> _Inside:
+    """Times of those of the requests ``served`` of which the server says them."""
+    queued, predicted = run.samples.queued_ns(), run.samples.predicted_ns()
+    if queued is None or predicted is None:
+        nothing = np.array([], dtype=np.float64)
+        return _Inside(predicted_ms=nothing, model_ms=nothing, overhead_ms=nothing)
+    told = served & (predicted >= 0)
+    model_ns = queued[told] + predicted[told]
+    response_ns = run.samples.response_ns()[told]
+    return _Inside(
+        predicted_ms=predicted[told] / NS_PER_MS,
+        model_ms=model_ns / NS_PER_MS,
+        overhead_ms=(response_ns - model_ns) / NS_PER_MS,
+    )
+
+
+def _share(part: int | None, whole: int | None) -> float | None:
+    return None if part is None or whole is None else 100 * part / whole
+
+
+def confidence_intervals(
+    values: np.ndarray, block_of: np.ndarray, *, percentiles: tuple[str, ...], seed: int
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of percentiles of ``values``, by a bootstrap over the blocks of time that they fall into.
+
+    Neighbouring requests wait in one queue and are far from independent, so whole blocks are drawn [Carlstein 1986,
+    non-overlapping blocks]. ``block_of`` has the block of each value, 0 to BLOCKS - 1. A percentile without enough
+    samples gets none, and none gets one with fewer than two values a block on average.
+
+    Values are first sorted into at most 2000 bins of equal rank, and a replicate is a weighted sum of the blocks'
+    counts per bin; so it costs the same for a thousand values and for a million, and errs by 0.05 % of rank.
+    """
+    if len(values) < _LEAST_PER_BLOCK * BLOCKS:
+        return {}
+    order = np.argsort(values, kind="stable")
+    bins = min(_GRID, len(values))
+    bin_of_rank = np.arange(len(values)) * bins // len(values)
+    highest_of_bin = values[order[np.append(np.flatnonzero(np.diff(bin_of_rank)), len(values) - 1)]]
+    counts = np.bincount(block_of[order] * bins + bin_of_rank, minlength=BLOCKS * bins).reshape(BLOCKS, bins)
+    drawn = np.random.default_rng(seed).multinomial(BLOCKS, [1 / BLOCKS] * BLOCKS, size=_REPLICATES)
+    cumulative = np.cumsum(drawn.astype(np.float64) @ counts.astype(np.float64), axis=1)
+    cumulative = cumulative[cumulative[:, -1] > 0]
+    intervals: dict[str, tuple[float, float]] = {}
+    for name in percentiles:
+        rank = rank_of(name)
+        if len(values) >= samples_needed(rank):
+            reached = cumulative >= rank / 100 * cumulative[:, -1:]
+            low, high = np.quantile(highest_of_bin[np.argmax(reached, axis=1)], (0.025, 0.975), method="inverted_cdf")
+            if np.isfinite(high):
+                intervals[name] = (float(low), float(high))
+    return intervals
+
+
+def with_usual(percentiles: Sequence[str]) -> tuple[str, ...]:
+    """The usual percentiles and ``percentiles``, each once and in ascending order. Raises SpecError."""
+    return tuple(sorted({*PERCENTILES, *map(percentile_name, percentiles)}, key=rank_of))
+
+
+def percentiles_of(values_ms: np.ndarray, names: Sequence[str] = PERCENTILES) -> dict[str, float | None]:
+    """Percentiles of ``values_ms`` by name, None where there are too few.
+
+    Each is a value that occurred: the smallest that at least so many per cent do not exceed. One that lies among
+    requests without an answer is not known.
+    """
+    known = [name for name in names if len(values_ms) >= samples_needed(rank_of(name))]
+    found: dict[str, float | None] = dict.fromkeys(names)
+    if known:
+        values = np.percentile(values_ms, [rank_of(name) for name in known], method="inverted_cdf")
+        found.update((name, float(value)) for name, value in zip(known, values, strict=True) if np.isfinite(value))
+    return found
+
+
+def _saturated(run: Run) -> bool:
+    # Arrivals of a Poisson process swing by the root of their number: a short run may end amid a small crowd.
+    if run.stopped == "backlog":
+        return True
+    return run.backlog > max(_MOST_WAITING * run.offered, sqrt(run.offered), len(run.threads_per_worker))
+
+
+def _mean(points: tuple[TelemetryPoint, ...], figure: Callable[[TelemetryPoint], float | None]) -> float | None:
+    seen = [value for point in points if (value := figure(point)) is not None]
+    return sum(seen) / len(seen) if seen else None

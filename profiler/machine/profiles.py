@@ -1,0 +1,251 @@
+"""Instance profiles: those of the catalogue, those made from this host, and the user's own.
+
+The user's file is ``profiles.toml`` in the state folder. An entry adds a profile or replaces single fields of one that
+exists, and ``[local]`` prices this host::
+
+    [profiles."ml.c5.xlarge"]
+    price_per_hour = 0.204
+
+    [profiles."rack-7"]
+    vcpus = 16
+    memory_gib = 64
+
+    [local]                     # either price_per_hour, or what the machine costs its owner:
+    purchase_price = 4200.0
+    lifetime_hours = 26280
+    watts = 180                 # both or neither
+    price_per_kwh = 0.30
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from servefit.errors import SpecError
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.quantities import size_text
+from servefit.state import state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from servefit.profiler.machine.gpu import Gpu
+    from servefit.profiler.machine.host import Host
+
+GIB = 2**30
+HIDDEN_MEMORY = 0.1
+"""Firmware and kernel keep part of the memory that a machine is sold with; up to this part may be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    kind: type[int] | type[float] | type[str]
+    may_be_zero: bool = False
+
+
+_PROFILE_FIELDS = {
+    "vcpus": _Field(int),
+    "memory_gib": _Field(float),
+    "gpus": _Field(int, may_be_zero=True),
+    "gpu_model": _Field(str),
+    "price_per_hour": _Field(float, may_be_zero=True),
+    "price_source": _Field(str),
+}
+_LOCAL_FIELDS = {
+    "price_per_hour": _Field(float, may_be_zero=True),
+    "purchase_price": _Field(float, may_be_zero=True),
+    "lifetime_hours": _Field(float),
+    "watts": _Field(float, may_be_zero=True),
+    "price_per_kwh": _Field(float, may_be_zero=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UserFile:
+    """What the user's file says, validated. ``source`` is how prices from it are labelled."""
+
+    source: str
+    profiles: Mapping[str, Mapping[str, Any]]
+    local_price_per_hour: float | None
+
+
+def all_profiles(host: Host) -> tuple[InstanceProfile, ...]:
+    """Every profile there is: the host's own by size, then the catalogue's, then those that the user adds.
+
+    Raises SpecError, naming file and field, for a user's file that cannot be understood, and StateError.
+    """
+    user = _read_user_file()
+    profiles = {one.name: one for one in (*_of_host(host, user), *_catalogue())}
+    for name, fields in user.profiles.items():
+        profiles[name] = _with_fields(name, profiles.get(name), fields, user.source)
+    return tuple(profiles.values())
+
+
+def local_profiles(host: Host) -> tuple[InstanceProfile, ...]:
+    """Those of :func:`all_profiles` that are made from ``host``. Raises as that does."""
+    names = {one.name for one in _of_host(host, _read_user_file())}
+    return tuple(one for one in all_profiles(host) if one.name in names)
+
+
+def find_profile(name: str, host: Host) -> InstanceProfile:
+    """The profile called ``name``. Raises SpecError with the closest name, and as :func:`all_profiles` does."""
+    profiles = {one.name: one for one in all_profiles(host)}
+    if name not in profiles:
+        raise SpecError.unknown("profile", name, list(profiles))
+    return profiles[name]
+
+
+def why_not_measurable(profile: InstanceProfile, host: Host) -> str | None:
+    """Why ``host`` cannot be made into ``profile``, as in "needs 48 vCPUs, this host has 2"; None if it can."""
+    if profile.vcpus > host.logical_cpus:
+        return f"needs {profile.vcpus} vCPUs, this host has {host.logical_cpus}"
+    if profile.memory_bytes * (1 - HIDDEN_MEMORY) > host.memory_bytes:
+        return f"needs {size_text(profile.memory_bytes)} of memory, this host has {size_text(host.memory_bytes)}"
+    if profile.gpus == 0:
+        return None
+    model = profile.gpu_model or "NVIDIA"
+    if not host.gpus:
+        return f"needs {_count(profile.gpus, model)}, and {host.no_gpu_reason}"
+    matching = sum(_is_model(gpu.model, profile.gpu_model) for gpu in host.gpus)
+    if matching < profile.gpus:
+        present = ", ".join(sorted({gpu.model for gpu in host.gpus}))
+        return f"needs {_count(profile.gpus, model)}, this host has {matching} (its GPUs: {present})"
+    return None
+
+
+def gpu_for(profile: InstanceProfile, gpus: Iterable[Gpu]) -> int | None:
+    """The number of the first of ``gpus`` that is of the profile's model, which stands for all of them; None for a
+    profile without, or where there is none such."""
+    if profile.gpus == 0:
+        return None
+    return next((gpu.index for gpu in gpus if _is_model(gpu.model, profile.gpu_model)), None)
+
+
+def _count(gpus: int, model: str) -> str:
+    return f"{gpus} {model} GPU{'s' if gpus > 1 else ''}"
+
+
+def _is_model(installed: str, wanted: str | None) -> bool:
+    """Whether a GPU that calls itself "Tesla T4" is what a profile calls "T4"."""
+    return wanted is None or _words(wanted) <= _words(installed)
+
+
+def _words(model: str) -> set[str]:
+    return set(model.lower().replace("-", " ").split())
+
+
+def _of_host(host: Host, user: _UserFile) -> list[InstanceProfile]:
+    """local-1c, local-2c, local-4c ... up to all vCPUs, and one per GPU, each with its share of memory and price."""
+    allowed = host.logical_cpus
+    if host.cgroups.cpu_quota is not None:
+        allowed = max(1, min(allowed, int(host.cgroups.cpu_quota)))
+    sizes = [2**power for power in range(allowed.bit_length()) if 2**power < allowed] + [allowed]
+
+    def share(name: str, vcpus: int, gpu_model: str | None) -> InstanceProfile:
+        price = user.local_price_per_hour
+        return InstanceProfile(
+            name=name,
+            vcpus=vcpus,
+            memory_bytes=host.memory_bytes * vcpus // allowed,
+            gpus=0 if gpu_model is None else 1,
+            gpu_model=gpu_model,
+            price_per_hour=None if price is None else price * vcpus / allowed,
+            price_source=None if price is None else user.source,
+        )
+
+    on_cpus = [share(f"local-{size}c", size, None) for size in sizes]
+    return on_cpus + [share(f"local-gpu{gpu.index}", max(1, allowed // len(host.gpus)), gpu.model) for gpu in host.gpus]
+
+
+def _catalogue() -> list[InstanceProfile]:
+    content = tomllib.loads(files(__package__).joinpath("catalogue.toml").read_text())
+    return [_with_fields(name, None, fields, content["price_source"]) for name, fields in content["profiles"].items()]
+
+
+def _with_fields(
+    name: str, known: InstanceProfile | None, fields: Mapping[str, Any], price_source: str
+) -> InstanceProfile:
+    """The profile ``known`` with ``fields`` replaced, or a new one made of them."""
+    changes = {key: value for key, value in fields.items() if key != "memory_gib"}
+    if "memory_gib" in fields:
+        changes["memory_bytes"] = round(fields["memory_gib"] * GIB)
+    if "price_per_hour" in fields:
+        changes.setdefault("price_source", price_source)
+    return InstanceProfile(name=name, **changes) if known is None else replace(known, **changes)
+
+
+def _read_user_file() -> _UserFile:
+    path = state_folder() / "profiles.toml"
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        content = {}
+    except OSError as error:
+        raise SpecError("profiles file", str(path), f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # TOMLDecodeError, or bytes that are not UTF-8
+        raise SpecError("profiles file", str(path), f"is not TOML: {error}") from error
+    _check_keys(path, "", content, ("profiles", "local"))
+    profiles = _table(path, "profiles", content.get("profiles", {}))
+    existing = {one.name for one in _catalogue()}
+    for name, entry in profiles.items():
+        fields = _check_fields(path, f"profiles.{name}", entry, _PROFILE_FIELDS)
+        is_new = name not in existing and not name.startswith("local-")
+        if is_new and (missing := [key for key in ("vcpus", "memory_gib") if key not in fields]):
+            raise SpecError(f"{path}: profiles.{name}", name, f"is a new profile without {' and '.join(missing)}")
+    local = _check_fields(path, "local", content.get("local", {}), _LOCAL_FIELDS)
+    return _UserFile(source=path.name, profiles=profiles, local_price_per_hour=_local_price(path, local))
+
+
+def _local_price(path: Path, local: Mapping[str, float]) -> float | None:
+    """What an hour of the whole host costs: as stated, or purchase price over lifetime, and electricity."""
+    for one, other in (("purchase_price", "lifetime_hours"), ("watts", "price_per_kwh")):
+        for given, needed in ((one, other), (other, one)):
+            if given in local and needed not in local:
+                raise SpecError(f"{path}: local.{given}", local[given], f"is of no use without {needed}")
+    if "price_per_hour" in local:
+        if len(local) > 1:
+            raise SpecError(f"{path}: local.price_per_hour", local["price_per_hour"], "already says it all")
+        return local["price_per_hour"]
+    if not local:
+        return None
+    electricity = local.get("watts", 0) * local.get("price_per_kwh", 0) / 1000
+    return local.get("purchase_price", 0) / local.get("lifetime_hours", 1) + electricity
+
+
+def _table(path: Path, where: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: {where}", value, "is not a table")
+    return value
+
+
+def _check_keys(path: Path, where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in table:
+        if key not in known:
+            raise SpecError.unknown(f"{path}: {where or 'top level'}", key, known)
+
+
+def _check_fields(path: Path, where: str, value: object, fields: Mapping[str, _Field]) -> Mapping[str, Any]:
+    """The table ``value`` if it has no keys but ``fields``, with values of their types and ranges."""
+    table = _table(path, where, value)
+    _check_keys(path, where, table, tuple(fields))
+    for key, given in table.items():
+        if problem := _problem(given, fields[key]):
+            raise SpecError(f"{path}: {where}.{key}", given, problem)
+    return table
+
+
+def _problem(given: object, field: _Field) -> str | None:
+    if field.kind is str:
+        return None if isinstance(given, str) else "is not a text"
+    if isinstance(given, bool) or not isinstance(given, int if field.kind is int else (int, float)):
+        return "is not a whole number" if field.kind is int else "is not a number"
+    if not isfinite(given):
+        return "is not a finite number"
+    if given < 0 or (given == 0 and not field.may_be_zero):
+        return "is below zero" if field.may_be_zero else "is not above zero"
+    return None

@@ -1,0 +1,135 @@
+"""What is known of who has the slot: what they wrote into its file, and what /proc tells of who keeps it.
+
+Anybody may write to the file, and who wrote it may be dead while what it started goes on. So it is read with bounds,
+and decides nothing but what a person is told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.processes import all_processes, is_abandoned, own_mark
+
+if TYPE_CHECKING:
+    from servefit.profiler.machine.slot.place import SlotFile
+
+_BYTES = 512
+_BEGINS = b'{"servefit": '
+_SCHEMA = 1
+_MOST_OF_JOB, _MOST_OF_HOST = 100, 40
+"""Characters; with both in full, and all of them escaped, a record still fits."""
+
+_LATEST_S = 2**33
+_HIGHEST_PID = 2**22
+_MOST_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who has the slot. ``job`` is what they do, ``pid`` their process id on ``host``, where that is another one, and
+    ``since`` in seconds since 1970; all of them None where nothing is known. One that ``is_dead`` has left processes
+    that keep the slot: ``remaining`` are those of them that can be seen from here."""
+
+    job: str | None = None
+    pid: int | None = None
+    host: str | None = None
+    since: float | None = None
+    is_dead: bool = False
+    remaining: tuple[int, ...] = ()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is known, and not known to be dead."""
+        return self.job is not None and not self.is_dead
+
+    def __str__(self) -> str:
+        named = ", ".join(map(str, self.remaining[:_MOST_NAMED]))
+        more = f" and {len(self.remaining) - _MOST_NAMED} more" if len(self.remaining) > _MOST_NAMED else ""
+        goes_on = f": process {named}{more}" if self.remaining else ""
+        if self.job is None or self.since is None:
+            return f"a measurement of which nothing is known{goes_on}"
+        if self.is_dead:
+            return f"what {self.job} has left (its process {self.pid} is dead){goes_on}"
+        where = "" if self.host is None else f" on {self.host}"
+        begin = datetime.fromtimestamp(self.since).astimezone().isoformat(sep=" ", timespec="seconds")
+        return f"{self.job} (process {self.pid}{where}, since {begin})"
+
+
+def write_holder(descriptor: int, job: str) -> None:
+    """Write that this process has the slot. What somebody else keeps in the file stays, and then nothing is known."""
+    record = {"job": _plain(job, _MOST_OF_JOB), "pid": os.getpid(), "mark": own_mark(), "since": time.time()}
+    _write(descriptor, record | {"host": _plain(socket.gethostname(), _MOST_OF_HOST)})
+
+
+def write_nobody(descriptor: int) -> None:
+    _write(descriptor, {})
+
+
+def read_holder(file: SlotFile) -> Holder:
+    """Who has the slot, which is taken."""
+    content = b""
+    with suppress(OSError):
+        content = os.pread(file.descriptor, _BYTES, 0)
+    holder = parse_holder(content)
+    return holder if holder.lives else replace(holder, remaining=_keeping(file.path))
+
+
+def parse_holder(content: bytes) -> Holder:
+    """Who is written to have the slot, ``remaining`` left out. Anything else than a record says nothing."""
+    found = _fields(content)
+    job, pid, mark, since, host = (found.get(name) for name in ("job", "pid", "mark", "since", "host"))
+    if not (isinstance(job, str) and isinstance(mark, str) and isinstance(host, str)):
+        return Holder()
+    if not (isinstance(pid, int) and 0 < pid <= _HIGHEST_PID and isinstance(since, float) and 0 < since < _LATEST_S):
+        return Holder()
+    here = _plain(socket.gethostname(), _MOST_OF_HOST)
+    return Holder(
+        job=_plain(job, _MOST_OF_JOB),
+        pid=pid,
+        host=None if host == here else _plain(host, _MOST_OF_HOST),
+        since=since,
+        is_dead=is_abandoned(mark),
+    )
+
+
+def _write(descriptor: int, record: dict[str, Any]) -> None:
+    # A file system that is full is no reason not to measure.
+    with suppress(OSError):
+        before = os.pread(descriptor, _BYTES, 0)
+        if not before or before.startswith(_BEGINS):
+            # In one piece, and always as long: it is never half of one record and half of another.
+            text = json.dumps({"servefit": _SCHEMA, **record}).encode()
+            os.pwrite(descriptor, text.ljust(_BYTES - 1) + b"\n", 0)
+
+
+def _fields(content: bytes) -> dict[str, Any]:
+    if content.startswith(_BEGINS):
+        with suppress(ValueError, RecursionError):
+            found: dict[str, Any] = json.loads(content)
+            return found
+    return {}
+
+
+def _plain(text: str, most: int) -> str:
+    """What may go to a terminal, whoever wrote it."""
+    return "".join(one if one.isascii() and one.isprintable() else "?" for one in text[:most])
+
+
+def _keeping(path: Path) -> tuple[int, ...]:
+    """The processes that keep the lock on the file at ``path``, as far as this user may look."""
+    found, real = set(), path.resolve()
+    for pid in all_processes():
+        with suppress(OSError):
+            for opened in Path(f"/proc/{pid}/fd").iterdir():
+                # Whoever waits has it open too, and no lock on it.
+                if opened.readlink() == real and "FLOCK" in Path(f"/proc/{pid}/fdinfo/{opened.name}").read_text():
+                    found.add(pid)
+    return tuple(sorted(found))

@@ -1,0 +1,7 @@
+"""What is asked of drivers to answer a question: one measurement, the highest rate, a comparison.
+
+``prepare`` compiles, ``profile`` measures a configuration, ``highest_rate`` and ``saturation`` look for the most that
+it can do, ``compare_deployments`` takes turns, ``microbenchmark/`` times calls alone, ``noise/`` listens to the machine
+beforehand. ``decided_runs`` repeats what the machine disturbed. ``target_endpoint`` and ``load_clients`` prepare for an
+endpoint that runs already.
+"""

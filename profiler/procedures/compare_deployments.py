@@ -1,0 +1,205 @@
+"""Compares two deployments by measuring them in turns: another backend, other threads, or another model altogether."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from servefit.errors import MeasurementError, SpecError
+from servefit.profiler.evidence.comparing.comparison import LEAST_BLOCKS, Comparison, Figure, compare
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.decided_runs import run_valid
+from servefit.profiler.procedures.microbenchmark.service_time import measure_p50_once
+from servefit.profiler.procedures.prepare import Deployment, Prepared, check_there, model_name, prepare
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
+from servefit.quantities import span_text
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from servefit.profiler.evidence.validity import Problem
+
+Metric: TypeAlias = Literal["service time p50", "response time p95", "time per request"]
+"""What is compared, less being better: the median time of one call, the p95 at a rate, or, of users who take turns, the
+time that passes for every request answered."""
+
+BUDGET_S = 60.0
+LEAST_MEASUREMENTS = 8 * LEAST_BLOCKS
+"""Blocks of four, as many again for the comparison of the one with itself."""
+
+_RUN_S = 1.0
+_ENOUGH = 200
+
+
+@shown("metric", "comparison", "elapsed_s")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Two deployments, ``one`` and ``other``, and what came out: ``comparison.ratio`` is other / one of ``metric``.
+    ``warnings`` are for whoever reads it."""
+
+    one: Prepared
+    other: Prepared
+    metric: Metric
+    comparison: Comparison
+    elapsed_s: float
+    warnings: tuple[str, ...]
+
+
+def compare_deployments(
+    model: Any,
+    deployment: Deployment,
+    against: Mapping[str, Any],
+    *,
+    payload: Any = None,
+    rate: float | None = None,
+    users: int | None = None,
+    budget_s: float = BUDGET_S,
+    rows_per_request: int = 1,
+    seed: int = 0,
+    trust_pickle: bool = False,
+    wait_s: float | None = None,
+    on_prepared: Callable[[], None] = lambda: None,
+) -> Compared:
+    """Compare two deployments by measuring them in turns.
+
+    Every measurement is made by fresh processes; they take turns in ABBA blocks, after the first deployment has been
+    compared with itself. Without traffic the median time of a call is compared, with ``rate`` the p95 of the response
+    time, with ``users`` the throughput.
+
+    Args:
+        model: What ``Model.load`` takes, or a Model.
+        deployment: The first of the two.
+        against: What is different about the second: fields of Deployment, and "model" for another model.
+        payload: A path, or an array of shape (rows, features). Drawn from the model where there is none.
+        rate: Requests a second in an open loop.
+        users: Users of a closed loop.
+        budget_s: About how many seconds all of it may take.
+        rows_per_request: Rows of the payload in one request.
+        seed: Seed of traffic and drawn rows.
+        trust_pickle: Unpickle a model, which runs code.
+        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        on_prepared: Called once both are compiled.
+
+    Returns:
+        The comparison, and the two deployments as they were measured.
+
+    Raises:
+        SpecError: What is asked makes no sense.
+        ModelError: The model or the payload cannot be read.
+        BackendError: One of the two cannot be compiled.
+        MeasurementError: One of the two could not be measured, or SlotTaken after ``wait_s``.
+
+    Example:
+        ::
+
+            found = sf.compare_deployments("model.ubj", sf.Deployment(), {"backend": "onnxruntime"}, budget_s=5)
+            print(found.comparison)
+    """
+    if rate is not None and users is not None:
+        raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")
+    if not budget_s > 0:
+        raise SpecError("budget", budget_s, "is not above zero")
+    traffic = _traffic(rate, users, budget_s, seed)
+    from servefit.backends.model import Model
+
+    differing = replace(deployment, **_fields(against))
+    check_there(model, payload)
+    check_there(against.get("model", model))
+    disturbances: list[Problem] = []
+    with measuring_slot(f"comparison of {model_name(model)}", wait_s=wait_s):
+        began = time.monotonic()
+        first, second = (
+            given if isinstance(given, Model) else Model.load(given, trust_pickle=trust_pickle)
+            for given in (model, against.get("model", model))
+        )
+        one = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
+        # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
+        other = prepare(second, differing, payload=one.payload.rows, rows_per_request=rows_per_request, seed=seed)
+        on_prepared()
+        comparison = compare(
+            lambda: _measure(one, traffic, disturbances),
+            lambda: _measure(other, traffic, disturbances),
+            budget_s=budget_s,
+            seed=seed,
+        )
+    metric: Metric = "service time p50"
+    if traffic is not None:
+        metric = "response time p95" if isinstance(traffic, OpenLoop) else "time per request"
+    return Compared(
+        one=one,
+        other=other,
+        metric=metric,
+        comparison=comparison,
+        elapsed_s=time.monotonic() - began,
+        warnings=(*one.model.warnings, *one.payload.warnings, *_warnings(disturbances)),
+    )
+
+
+def _traffic(rate: float | None, users: int | None, budget_s: float, seed: int) -> Traffic | None:
+    """What every measurement carries out, None for calls alone. Raises SpecError."""
+    if users is not None:
+        return ClosedLoop.constant(users=users, duration_s=_RUN_S)
+    if rate is None:
+        return None
+    traffic = OpenLoop(rate_per_s=rate, duration_s=_RUN_S, seed=seed)
+    if rate * _RUN_S >= _ENOUGH:
+        return traffic
+    needed_s = LEAST_MEASUREMENTS * _ENOUGH / rate
+    if needed_s > budget_s:
+        raise SpecError(
+            "rate",
+            rate,
+            f"takes {span_text(needed_s)} to compare at",
+            remedy="ask for a higher rate, or give it that time",
+        )
+    return replace(traffic, duration_s=_ENOUGH / rate)
+
+
+def _warnings(disturbances: Sequence[Problem]) -> Iterator[str]:
+    for kind in dict.fromkeys(problem.kind for problem in disturbances):
+        alike = [problem for problem in disturbances if problem.kind == kind]
+        yield f"the machine got in the way of {len(alike)} measurements ({kind}): {alike[-1].reason}"
+
+
+def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
+    """What of ``against`` describes the deployment. Raises SpecError for a name that is none of its fields."""
+    known = [field.name for field in fields(Deployment)]
+    for name in against:
+        if name not in (*known, "model"):
+            raise SpecError.unknown("against", name, ["model", *known])
+    if not against:
+        raise SpecError("against", dict(against), "names no difference")
+    return {name: value for name, value in against.items() if name != "model"}
+
+
+def _measure(prepared: Prepared, traffic: Traffic | None, disturbances: list[Problem]) -> Figure:
+    """One measurement by fresh processes; what got in its way is added to ``disturbances``.
+
+    Raises MeasurementError where there are too few samples for a figure.
+    """
+    if traffic is None:
+        return measure_p50_once(
+            prepared.configuration,
+            prepared.compilation.artifact,
+            prepared.payload.rows,
+            host=prepared.host,
+            memory_bytes=prepared.profile.memory_bytes,
+            rows_per_request=prepared.rows_per_request,
+        )
+    with prepared.workers() as workers:
+        run, problems = run_valid(workers, traffic)
+    disturbances.extend(problems)
+    summary = summarize(run)
+    value = summary.latency_ms["p95"] if summary.loop == "open" else None
+    if summary.loop == "closed" and summary.throughput_per_s:
+        value = 1 / summary.throughput_per_s
+    if value is None or summary.saturated:
+        backend = prepared.configuration.backend
+        raise MeasurementError(
+            f"{backend} cannot be compared: {'it is saturated' if summary.saturated else 'too few requests answered'}",
+            remedy="ask for a lower rate" if summary.saturated else "ask for a higher rate",
+        )
+    return Figure(value=value, host_fingerprint=prepared.host.fingerprint)

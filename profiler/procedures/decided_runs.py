@@ -1,0 +1,242 @@
+"""Runs whose outcome can be relied upon: repeated once where the machine got in the way, ended when they are decided.
+
+What makes a run worthless is said in ``evidence.validity``, how a threshold is decided in
+``evidence.sequential_test``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, together
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.validity import problems
+from servefit.profiler.procedures.highest_rate import OpenRun, highest_rate
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.showing import shown
+from servefit.time_limit import time_left_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from servefit.profiler.drivers.driver import Driver
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.sequential_test import Evidence
+    from servefit.profiler.evidence.stopping import StoppingConditions
+    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.record.traffic import Traffic
+    from servefit.profiler.record.types import Run
+
+_log = logging.getLogger(__name__)
+
+CAPACITY_SHARE = 0.05
+"""The part of the time for a search that the closed loop before it takes."""
+
+LEAST_SEARCH_S = 1.0
+
+UNHURRIED = 0.85
+LEAST_TO_KNOW_HOW_BUSY = 200
+"""Workers that were serving for less of the time, over so many requests, keep up with what arrives."""
+
+RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
+"""SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
+
+
+@shown("verdict", "evidence", "problems")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether thresholds hold at the rate of ``run``. ``evidence`` has an entry a threshold; ``problems`` are what is
+    wrong with the run, after a second attempt."""
+
+    run: Run
+    verdict: RateVerdict
+    evidence: tuple[Evidence, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def reason(self) -> str | None:
+        """What stands behind a verdict that rests on no percentile, in words."""
+        if self.verdict == "INVALID":
+            return "; ".join(problem.reason for problem in self.problems)
+        if self.verdict == "SATURATED":
+            return f"saturated: {self.run.backlog:,} of {self.run.offered:,} requests were waiting when the run ended"
+        if self.verdict == "UNDECIDED":
+            return f"{max(one.samples for one in self.evidence):,} requests did not suffice to decide"
+        return None
+
+
+def run_valid(
+    driver: Driver,
+    traffic: Traffic,
+    *,
+    limit_ms: float | None = None,
+    allow_noise: bool = False,
+    stopping: StoppingConditions | None = None,
+) -> tuple[Run, tuple[Problem, ...]]:
+    """Carry out ``traffic``, and once more if the machine got in the way; give the last run and what is wrong with it.
+
+    ``limit_ms`` is the tightest latency limit that the run is to be held against. There is no second attempt with
+    ``allow_noise``, nor where a time limit leaves less than the first one took. ``stopping`` may end a closed loop
+    before its time. Raises as ``Driver.run``.
+    """
+    return _repeated_once(
+        driver, lambda: driver.run(traffic, stopping=stopping), limit_ms=limit_ms, allow_noise=allow_noise
+    )
+
+
+def run_until_decided(
+    driver: Driver,
+    traffic: OpenLoop,
+    thresholds: Sequence[LatencyThreshold],
+    *,
+    least_s: float = 0.0,
+    allow_noise: bool = False,
+) -> Decision:
+    """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
+
+    Without thresholds it takes its whole duration. It is done once more if the machine got in the way and there is time
+    for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as ``Driver.run``.
+    """
+    limit_ms = min((one.limit_ms for one in thresholds), default=None)
+    tests = _Tests(thresholds, traffic, least_s)
+
+    def carry_out() -> Run:
+        tests.begin()
+        return driver.run(traffic, enough=tests.enough if thresholds else None)
+
+    run, found = _repeated_once(driver, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
+    evidence = tests.evidence(run)
+    verdict: RateVerdict = together([one.verdict for one in evidence])
+    if found and not allow_noise:
+        verdict = "INVALID"
+    elif summarize(run).saturated:
+        verdict = "SATURATED"
+    return Decision(run=run, verdict=verdict, evidence=evidence, problems=found)
+
+
+def find_highest_rate(
+    driver: Driver,
+    thresholds: Sequence[LatencyThreshold],
+    *,
+    budget_s: float,
+    seed: int = 0,
+    allow_noise: bool = False,
+) -> tuple[HighestRate, tuple[Run, ...], tuple[Problem, ...]]:
+    """Look for the highest rate at which ``thresholds``, one or more, hold, for about ``budget_s``.
+
+    Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what kept
+    disturbing them, if that ended the search: a run that the machine got in the way of is left out and made again,
+    until there are too many of them. Raises SpecError, and as ``Driver.run``.
+    """
+    if not thresholds:
+        raise SpecError("sla", (), "limits nothing", remedy="limit at least one percentile")
+    if not budget_s >= LEAST_SEARCH_S:
+        raise SpecError("duration", budget_s, f"is too short for a search: {LEAST_SEARCH_S:g} s at least")
+    limit_ms = min(one.limit_ms for one in thresholds)
+    users = driver.usual_users
+    capacity_s = CAPACITY_SHARE * budget_s
+    closed, found = run_valid(
+        driver, ClosedLoop.constant(users=users, duration_s=capacity_s), limit_ms=limit_ms, allow_noise=allow_noise
+    )
+    runs, problems = [closed], list(found)
+
+    def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
+        traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=requests / rate_per_s, seed=seed + len(runs))
+        run = driver.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
+        runs.append(run)
+        disturbing = _problems(driver, run, limit_ms)
+        problems.extend(disturbing)
+        # Failed requests took longer than any limit; those that nobody began to serve are told by the saturation.
+        return OpenRun(
+            response_ns=run.samples.response_ns()[run.samples.ended_ns() != 0],
+            elapsed_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
+            saturated=summarize(run).saturated,
+            disturbed=bool(disturbing) and not allow_noise,
+        )
+
+    highest = highest_rate(
+        probe,
+        saturation_per_s=max(summarize(closed).throughput_per_s, 1 / capacity_s),
+        thresholds=thresholds,
+        budget_s=budget_s - capacity_s,
+        seed=seed,
+    )
+    return highest, tuple(runs), tuple(problems) if highest.disturbed or found else ()
+
+
+def nearest_run(runs: Sequence[Run], highest: HighestRate) -> Run:
+    """The run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
+    rate_per_s = highest.rate_per_s or highest.root_per_s or 0.0
+    open_loops = [(run, run.traffic.rate_per_s) for run in runs if isinstance(run.traffic, OpenLoop)]
+    nearest = min(reversed(open_loops), key=lambda one: abs(one[1] - rate_per_s), default=None)
+    return runs[-1] if nearest is None else nearest[0]
+
+
+def _repeated_once(
+    driver: Driver, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
+) -> tuple[Run, tuple[Problem, ...]]:
+    """The run that ``carry_out`` makes, or a second one if the machine got in the way and there is time, and what is
+    wrong with it."""
+    began_s = time.monotonic()
+    run = carry_out()
+    found = _problems(driver, run, limit_ms)
+    may_pass = any(problem.may_pass for problem in found)
+    if may_pass and not allow_noise and time.monotonic() - began_s <= time_left_s():
+        _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
+        run = carry_out()
+        found = _problems(driver, run, limit_ms)
+    return run, found
+
+
+def _problems(driver: Driver, run: Run, limit_ms: float | None) -> tuple[Problem, ...]:
+    envelope = driver.envelope
+    if envelope is None:
+        return problems(run, limit_ms=limit_ms, cpus=())
+    return problems(run, limit_ms=limit_ms, cpus=envelope.cpus, containment=envelope.containment)
+
+
+class _Tests:
+    """The tests of one run. The first verdict of each stands, whatever comes after it."""
+
+    def __init__(self, thresholds: Sequence[LatencyThreshold], traffic: OpenLoop, least_s: float) -> None:
+        self._thresholds = thresholds
+        self._tests: list[SequentialTest] = []
+        self._rate_per_s = traffic.rate_per_s
+        self._least_s = least_s
+        self._growth_seen_s = GROWTH_SEEN * max((one.limit_ms for one in thresholds), default=0.0) / 1000
+        self._unhurried = False
+
+    def begin(self) -> None:
+        """Forget what was seen of an earlier run."""
+        self._tests = [SequentialTest(percentile=one.rank, limit_ns=one.limit_ns) for one in self._thresholds]
+        self._unhurried = False
+
+    def enough(self, response_ns: np.ndarray, busy: float) -> bool:
+        self._unhurried = len(response_ns) >= LEAST_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+        elapsed_s = len(response_ns) / self._rate_per_s
+        if not self._unhurried and elapsed_s < self._growth_seen_s:
+            return False
+        verdicts = [test.update(response_ns, unhurried=self._unhurried) for test in self._tests]
+        return elapsed_s >= self._least_s and together(verdicts) != "UNDECIDED"
+
+    def evidence(self, run: Run) -> tuple[Evidence, ...]:
+        """What stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a server
+        that does not quite keep up would not have been found out."""
+        ended = run.samples.ended_ns()
+        unanswered = np.flatnonzero(ended == 0)
+        known = int(unanswered[0]) if len(unanswered) else len(ended)
+        for test in self._tests:
+            if known >= test.evidence.samples:
+                test.update(run.samples.response_ns()[:known], unhurried=self._unhurried)
+        elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
+        found = tuple(test.evidence for test in self._tests)
+        if self._unhurried or elapsed_s >= self._growth_seen_s:
+            return found
+        return tuple(replace(one, verdict="UNDECIDED") if one.verdict == "PASS" else one for one in found)

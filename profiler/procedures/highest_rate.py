@@ -1,0 +1,398 @@
+"""Finds the highest rate of requests at which an SLA on the response time holds, in a budget of requests or seconds.
+
+First runs in an open loop close in on the rate at which a percentile reaches its limit (the root); then rates below it
+are put to the sequential test, and the one that passes is the answer. How the root is estimated is in
+``evidence.rate_fit``; who carries out the runs, a load driver or a simulation, is up to the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.budget import Budget
+from servefit.profiler.evidence.rate_fit import (
+    LEAST_RESPONSES,
+    Lines,
+    Point,
+    fit_points,
+    measured_point,
+    root_interval,
+    saturated_point,
+    settled,
+)
+from servefit.profiler.evidence.sequential_test import (
+    ALPHA,
+    GROWTH_SEEN,
+    SequentialTest,
+    Verdict,
+    autocorrelation_time,
+    together,
+)
+from servefit.quantities import number_text, percent_text
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from servefit.profiler.evidence.limits import LatencyThreshold
+
+Stop: TypeAlias = Callable[[np.ndarray], bool]
+"""Is shown the response times so far (ns, in order of arrival), now and then, and says whether that is enough."""
+
+APPROACH_SHARE = 0.5
+"""The share of the budget for finding the root; the rest is for confirming."""
+STEP = 0.97
+"""The first rate to be confirmed is this much of the root, and the next this much of one that fails."""
+
+# Of the approach: shares of the budget for the first run and each of the next, and where runs may lie, of saturation.
+_FIRST_SHARE, _NEXT_SHARE = 0.05, 0.09
+_JITTER = 0.05
+_CLOSE_ENOUGH = 0.03
+_RUNS_BEFORE_CLOSE = 3
+_FLOOR, _CEILING = 0.05, 0.98
+_LEAST_REQUESTS, _LEAST_BEYOND = 200, 20
+_LEAST_DECIDED, _SHORTEST_S = 100, 0.02
+_NEAR_CAPACITY = 0.95
+_MOST_DISTURBED = 3
+_GOT_IN_THE_WAY = "the machine got in the way of one run after the other"
+# Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that.
+_PLANNED_SHARE, _TRANCHE = 0.5, 0.6
+_WORTHWHILE = 1.01
+_LOWEST_CONFIRMED = 0.25
+# What the sequential test asks for beyond the information itself, roughly: it only decides where to begin.
+_TEST_CAUTION, _TEST_PRIOR_NATS = 2.5, 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """What a run in an open loop gave: response times in ns in order of arrival, shape (n,), and how long it took.
+
+    There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited. A
+    ``disturbed`` run says nothing, and is made again unless there are too many of them.
+    """
+
+    response_ns: np.ndarray
+    elapsed_s: float
+    saturated: bool = False
+    disturbed: bool = False
+
+
+class Probe(Protocol):
+    """Carries out one run: ``requests`` arrivals at ``rate_per_s``, fewer if ``stop`` says so."""
+
+    def __call__(self, rate_per_s: float, requests: int, stop: Stop) -> OpenRun: ...
+
+
+class Test(Protocol):
+    """Decides on one threshold from the response times of all requests so far, as SequentialTest does."""
+
+    def update(self, response_ns: np.ndarray) -> Verdict: ...
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One run of the search. ``percentiles_ns``, one a threshold, leave out the first tenth of the requests; None when
+    no request was answered."""
+
+    rate_per_s: float
+    requests: int
+    percentiles_ns: tuple[float, ...] | None
+    verdict: Verdict | Literal["SATURATED", "INVALID"]
+    purpose: Literal["approach", "confirm"]
+
+
+@shown("rate_per_s", "root_per_s", "interval_per_s", "ended")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighestRate:
+    """``rate_per_s`` passed the sequential test for every threshold; None when no rate did. It is the claim to make.
+
+    ``root_per_s`` is the best estimate of where the first threshold is reached, from all runs, with its 95 % interval:
+    about half of the time it is too high, so it is no claim. The 95 % is nominal: at small budgets the interval holds
+    the truth less often, as benchmarks/claims/rate_search.py measures. ``elapsed_s`` is the time of running, without
+    warm-ups. ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason.
+    """
+
+    rate_per_s: float | None
+    root_per_s: float | None
+    interval_per_s: tuple[float, float] | None
+    tried: tuple[Tried, ...]
+    requests: int
+    elapsed_s: float
+    ended: str
+    disturbed: bool
+
+
+def sequential_test(threshold: LatencyThreshold) -> SequentialTest:
+    """The test that confirms unless another is given."""
+    return SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns)
+
+
+def highest_rate(
+    probe: Probe,
+    *,
+    saturation_per_s: float,
+    thresholds: Sequence[LatencyThreshold],
+    budget_requests: int | None = None,
+    budget_s: float | None = None,
+    new_test: Callable[[LatencyThreshold], Test] = sequential_test,
+    seed: int = 0,
+) -> HighestRate:
+    """Search between 0 and ``saturation_per_s``, the rate that a closed loop reaches, until a rate is confirmed.
+
+    All ``thresholds`` must hold. The budget is in requests, in seconds of running, or both, whichever ends first; it
+    is kept to within the requests in flight when a run is stopped. The first run is at half of saturation, the next
+    ones within 5 % of the root as known by then, until its interval is narrower than 3 % or half of the budget is
+    spent. The first rate to be confirmed is 3 % below the root, or as much lower as it takes for a verdict to be
+    likely in the budget; after a FAIL follows one 3 % lower, after a PASS a higher one while there is budget. When no
+    rate is confirmed in time, the highest run of the approach that passed and lies below the interval counts.
+
+    Raises SpecError on a rate, budget or thresholds that make no sense.
+    """
+    if not (saturation_per_s > 0 and math.isfinite(saturation_per_s)):
+        raise SpecError("saturation", saturation_per_s, "is not a rate above zero")
+    if not thresholds:
+        raise SpecError("thresholds", thresholds, "are missing", remedy="limit at least one percentile")
+    search = _Search(
+        probe, saturation_per_s, tuple(thresholds), Budget(requests=budget_requests, seconds=budget_s), new_test, seed
+    )
+    reason = search.approach() or search.confirm()
+    return search.result(reason)
+
+
+class _Search:
+    """The runs of one search, and what is known from them."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        saturation_per_s: float,
+        thresholds: tuple[LatencyThreshold, ...],
+        budget: Budget,
+        new_test: Callable[[LatencyThreshold], Test],
+        seed: int,
+    ) -> None:
+        self._probe = probe
+        self._saturation_per_s = saturation_per_s
+        self._thresholds = thresholds
+        self._limits = [(one.rank, one.limit_ns) for one in thresholds]
+        self._budget = budget
+        self._new_test = new_test
+        self._random = np.random.default_rng(seed)
+        self._points: list[Point] = []
+        self._correlations: list[float] = []
+        self._tried: list[Tried] = []
+        rarest = min(1 - threshold.rank / 100 for threshold in thresholds)
+        self._least = max(_LEAST_REQUESTS, math.ceil(_LEAST_BEYOND / rarest))
+
+    def approach(self) -> str | None:
+        """Close in on the root. Says why when there is no point in going on. A run that saturates is made again."""
+        floor, ceiling = _FLOOR * self._saturation_per_s, _CEILING * self._saturation_per_s
+        rate, share, repeated = self._saturation_per_s / 2, _FIRST_SHARE, False
+        while True:
+            requests = max(self._least, _least_run(rate), int(share * self._budget.total(rate)))
+            limit = APPROACH_SHARE if self._points else 1.0
+            if rate == floor:  # the run to end all: it is over as soon as it is clear that nothing meets the SLA
+                requests, limit = min(requests, max(self._budget.left(rate), _least_run(rate))), 1.0
+            if requests > self._budget.left(rate, share=limit):
+                break
+            verdict = self._run(rate, requests, "approach", stop_when_decided=rate == floor)
+            if self._disturbed():
+                return _GOT_IN_THE_WAY
+            if verdict == "INVALID":
+                continue
+            if rate == floor and verdict in ("FAIL", "SATURATED"):
+                return f"the SLA is not met even at {number_text(rate)} requests/s, {percent_text(_FLOOR)} of capacity"
+            if verdict == "SATURATED" and rate < self._capacity() and not repeated:
+                repeated = True
+                continue
+            repeated = False
+            if self._close_enough():
+                break
+            jitter = self._random.uniform(1 - _JITTER, 1 + _JITTER)
+            aim = self._root() if self._any_served() else self._capacity() / 2
+            rate, share = float(np.clip(aim * jitter, floor, ceiling)), _NEXT_SHARE
+        if self._any_served():
+            return None
+        return f"the budget ended before a run did: one at {number_text(rate)} requests/s takes {requests:,} requests"
+
+    def confirm(self) -> str:
+        """Test rates below the root; the highest that passes is the answer. Says how that ended.
+
+        A FAIL leads to the next step down, and so does a run that stays undecided for its part of the budget. A PASS of
+        a rate that was chosen low for the sake of the budget leads to a higher one, while there is budget.
+        """
+        passed, highest = 0.0, math.inf
+        while True:
+            rate, part = self._rate_to_confirm(highest), _TRANCHE
+            if passed:
+                rate, part = min(max(rate, passed / STEP), highest, STEP * self._root()), 1.0
+            requests = max(self._least, _least_run(rate), int(part * self._budget.left(rate)))
+            if rate < passed * _WORTHWHILE or requests > self._budget.left(rate):
+                break
+            verdict = self._run(rate, requests, "confirm", stop_when_decided=True)
+            if self._disturbed():
+                return "confirmed" if passed else _GOT_IN_THE_WAY
+            if verdict == "INVALID":
+                continue
+            if verdict == "PASS":
+                passed = rate
+            elif rate <= _FLOOR * self._saturation_per_s:
+                break
+            else:
+                highest = STEP * rate
+        if not passed and self._root() <= _FLOOR * self._saturation_per_s:
+            lowest = min(one.rate_per_s for one in self._tried)
+            return f"the SLA is not met at {number_text(lowest)} requests/s, the lowest rate that was tried"
+        return "confirmed" if passed else "the budget was spent before a rate was confirmed"
+
+    def result(self, ended: str) -> HighestRate:
+        root, interval = None, None
+        if self._any_served():
+            root, interval = self._root(), self._interval()
+        rate = self._confirmed() or self._passed_below(interval)
+        if rate is not None and ended != "confirmed":
+            ended = f"{ended}; {number_text(rate)} requests/s passed on the way"
+        return HighestRate(
+            rate_per_s=rate,
+            root_per_s=root,
+            interval_per_s=interval,
+            tried=tuple(self._tried),
+            requests=self._budget.requests_spent,
+            elapsed_s=self._budget.seconds_spent,
+            ended=ended,
+            disturbed=ended.startswith(_GOT_IN_THE_WAY),
+        )
+
+    def _run(
+        self, rate: float, requests: int, purpose: Literal["approach", "confirm"], *, stop_when_decided: bool
+    ) -> Verdict | Literal["SATURATED", "INVALID"]:
+        tests = [self._new_test(threshold) for threshold in self._thresholds]
+
+        least = self._to_see_growth(rate)
+
+        def stop(response_ns: np.ndarray) -> bool:
+            if not stop_when_decided or len(response_ns) < least:
+                return False
+            return together([test.update(response_ns) for test in tests]) != "UNDECIDED"
+
+        run = self._probe(rate, requests, stop)
+        self._budget.spend(len(run.response_ns), run.elapsed_s)
+        verdict: Verdict | Literal["SATURATED", "INVALID"] = "INVALID" if run.disturbed else "SATURATED"
+        if not run.disturbed and not run.saturated:
+            verdict = together([test.update(run.response_ns) for test in tests])
+            if verdict == "PASS" and len(run.response_ns) < least:
+                verdict = "UNDECIDED"
+        if verdict == "SATURATED":
+            self._points.append(saturated_point(rate, requests, self._limits))
+        elif verdict != "INVALID" and len(run.response_ns) >= LEAST_RESPONSES:
+            self._points.append(measured_point(rate, run.response_ns, self._limits, self._random))
+            self._note_correlation(rate, run.response_ns)
+        kept = settled(run.response_ns)
+        percentiles = np.percentile(kept, [one.rank for one in self._thresholds]) if len(kept) else None
+        self._tried.append(
+            Tried(
+                rate_per_s=rate,
+                requests=len(run.response_ns),
+                percentiles_ns=None if percentiles is None else tuple(float(one) for one in percentiles),
+                verdict=verdict,
+                purpose=purpose,
+            )
+        )
+        return verdict
+
+    def _to_see_growth(self, rate: float) -> float:
+        """How many requests it takes for a queue that grows by 5 % of what arrives to reach the limits. Only close to
+        capacity can it grow at all."""
+        if rate < _NEAR_CAPACITY * self._capacity():
+            return 0
+        return rate * GROWTH_SEEN * max(one.limit_ns for one in self._thresholds) / 1e9
+
+    def _disturbed(self) -> bool:
+        """Whether there is no point in trying further on this machine."""
+        return sum(run.verdict == "INVALID" for run in self._tried) >= _MOST_DISTURBED
+
+    def _any_served(self) -> bool:
+        return any(np.isfinite(point.relative).all() for point in self._points)
+
+    def _capacity(self) -> float:
+        """The rate at which nothing is served in time. One saturated run may be a hiccup, two are believed."""
+        saturated = sorted(run.rate_per_s for run in self._tried if run.verdict == "SATURATED")
+        return min([self._saturation_per_s, *saturated[1:2]])
+
+    def _lines(self) -> Lines:
+        return fit_points(self._points, self._capacity())
+
+    def _root(self) -> float:
+        return float(self._lines().roots(self._capacity()).min())
+
+    def _interval(self) -> tuple[float, float]:
+        return root_interval(self._points, self._capacity())
+
+    def _close_enough(self) -> bool:
+        if len(self._points) < _RUNS_BEFORE_CLOSE:
+            return False
+        low, high = self._interval()
+        return high - low < _CLOSE_ENOUGH * self._root()
+
+    def _rate_to_confirm(self, highest: float) -> float:
+        """The highest step below the root, and not above ``highest``, that is likely to pass within the budget."""
+        floor, lines = _FLOOR * self._saturation_per_s, self._lines()
+        rate = max(floor, min(highest, STEP * float(lines.roots(self._capacity()).min())))
+        lowest = max(floor, _LOWEST_CONFIRMED * rate)
+        planned = rate
+        while self._requests_to_pass(planned, lines) > _PLANNED_SHARE * self._budget.left(planned):
+            planned *= STEP
+            if planned < lowest:
+                return rate
+        return planned
+
+    def _requests_to_pass(self, rate: float, lines: Lines) -> float:
+        """Roughly how many requests the sequential test takes to pass, the fitted lines being true.
+
+        The autocorrelation time rises with the square of 1 / capacity left, as in heavy traffic.
+        """
+        margins = lines.at(np.array([rate]))[:, 0].tolist()
+        independent = max(_independent_to_pass(*one) for one in zip(self._thresholds, margins, strict=True))
+        left = 1 - rate / self._capacity()
+        correlated = float(np.median(self._correlations)) / left**2 if self._correlations and left > 0 else 1.0
+        return max(1.0, correlated) * independent
+
+    def _note_correlation(self, rate: float, response_ns: np.ndarray) -> None:
+        """Keep the autocorrelation time, scaled to an idle queue."""
+        kept = settled(response_ns)
+        if len(kept) >= _LEAST_REQUESTS / 2:
+            time = min(autocorrelation_time(kept), len(kept))
+            self._correlations.append(time * (1 - rate / self._saturation_per_s) ** 2)
+
+    def _confirmed(self) -> float | None:
+        """The highest rate that passed a test of its own."""
+        tested = [one for one in self._tried if one.purpose == "confirm" and one.verdict == "PASS"]
+        return max((one.rate_per_s for one in tested), default=None)
+
+    def _passed_below(self, interval: tuple[float, float] | None) -> float | None:
+        """The highest rate that passed of those that the interval lies above."""
+        passed = [one.rate_per_s for one in self._tried if one.verdict == "PASS"]
+        return max((rate for rate in passed if interval and rate <= interval[0]), default=None)
+
+
+def _least_run(rate_per_s: float) -> int:
+    """The fewest requests that a run can decide anything with. At high rates that takes a time more than a number."""
+    return max(_LEAST_DECIDED, math.ceil(_SHORTEST_S * rate_per_s))
+
+
+def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:
+    """How many independent requests the test takes to pass where the percentile is 1 / ``margin`` of its limit.
+
+    Response times beyond the percentile are taken to fall off exponentially, as they do in most queues.
+    """
+    if margin <= 1:
+        return math.inf
+    boundary = 1 - threshold.rank / 100
+    beyond: float = boundary**margin
+    information = beyond * (margin - 1) * math.log(boundary) + (1 - beyond) * math.log((1 - beyond) / (1 - boundary))
+    return _TEST_CAUTION * (math.log(1 / ALPHA) + _TEST_PRIOR_NATS) / information

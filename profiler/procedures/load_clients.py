@@ -1,0 +1,142 @@
+"""Load clients for an endpoint that is there already: on which CPUs they live, and what is known of its own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.profiler.drivers.http.clients import MOST_CONNECTIONS, start_clients
+from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
+from servefit.profiler.drivers.http.local_server import LocalServer, local_server
+from servefit.profiler.drivers.http.servers import UnseenServer
+from servefit.profiler.drivers.start_driver import MOST_CLIENTS
+from servefit.profiler.evidence.validity import MOST_FOREIGN, TICK_NS, Problem
+from servefit.profiler.machine.cpus import client_cpus
+from servefit.profiler.procedures.noise.activity import look_around
+from servefit.quantities import number_text, percent_text, share_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.procedures.target_endpoint import Aim
+
+_SERVER_CPUS_PER_CLIENT = 2
+_CPUS_PER_CLIENT_BESIDE = 4
+"""Where the server may be anywhere on this machine, most of it is left to it."""
+
+_LOOK_S = 0.3
+"""How long to look around: thirty steps of the kernel's counters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where the clients live: one on each of ``cpus``, and this process on ``own_cpus``, if there are any.
+
+    ``is_here`` says that the endpoint is on this machine, ``server`` what it is, None for what cannot be seen. Clients
+    that are not ``apart`` may find it on their CPUs.
+    """
+
+    cpus: tuple[int, ...]
+    own_cpus: tuple[int, ...]
+    is_here: bool
+    server: LocalServer | None
+    apart: bool
+
+    @property
+    def caution(self) -> str | None:
+        """What somebody who reads the figures has to know about it."""
+        if self.apart:
+            return None
+        cpus = ", ".join(map(str, self.cpus))
+        if self.server is None:
+            return f"which CPUs the server uses cannot be seen here; the load client ran on CPU {cpus}"
+        called = f"the server ({self.server.name}, process {self.server.listening[0]})"
+        return f"{called} may use every CPU of this machine, that of the load client too (CPU {cpus})"
+
+
+def place_clients(aim: Aim, host: Host) -> Placement:
+    """The CPUs of ``host`` for clients: outside of those that the server may use, where it runs here, if there are
+    any."""
+    usable = tuple(sorted(cpu.cpu for cpu in host.cpus))
+    if not aim.is_here:
+        return _placed(usable, max(1, len(usable) // _SERVER_CPUS_PER_CLIENT), aim, None, apart=True)
+    server = local_server(aim.destination.address)
+    beside = max(1, len(usable) // _CPUS_PER_CLIENT_BESIDE)
+    outside = () if server is None else client_cpus(host.cpus, server.cpus)
+    if server is None or not outside:
+        return _placed(usable, beside, aim, server, apart=False)
+    return _placed(outside, -(-len(server.cpus) // _SERVER_CPUS_PER_CLIENT), aim, server, apart=True)
+
+
+def competition(placement: Placement, host: Host) -> Problem | None:
+    """What else is done on the CPUs of server and clients before anything is sent, where it is too much.
+
+    A server that is seen, and all that it started, is no competition, and neither is this process; what serves behind
+    another server is idle by then. Who else is busy while there is load cannot be told as surely.
+    """
+    usable = frozenset(cpu.cpu for cpu in host.cpus)
+    server = placement.server
+    cpus = set(placement.cpus)
+    if placement.is_here:
+        cpus |= usable if server is None else server.cpus & usable
+    seen = look_around(cpus, seconds=_LOOK_S, beside=() if server is None else server.pids)
+    allowed = MOST_FOREIGN * len(cpus)
+    used = (seen.foreign_percent or 0.0) / 100
+    if used - TICK_NS * len(cpus) / (1e9 * seen.over_s) <= allowed:
+        return None
+    names = ", ".join(f"{one.name} {number_text(one.cpu_percent)} %" for one in seen.competitors)
+    return Problem(
+        kind="competing load",
+        reason=f"other processes used {share_text(used, 'a CPU')} before anything was sent, {percent_text(allowed)} "
+        f"are allowed: {names or 'none of them can be seen from here'}",
+        remedy="stop them; servefit host names them",
+    )
+
+
+@contextmanager
+def clients_at(
+    aim: Aim,
+    placement: Placement,
+    *,
+    rows_per_request: int = 1,
+    connections: int | None = None,
+    timeout_s: float = 10.0,
+) -> Iterator[EndpointDriver]:
+    """Load clients that send ``aim`` to its endpoint; gone on exit.
+
+    An open loop uses up to ``connections``. Who has not connected, or answered, after ``timeout_s`` has failed. Raises
+    SpecError for numbers that make no sense, and as ``start_clients`` does.
+    """
+    check_numbers(rows_per_request=rows_per_request, connections=connections, timeout_s=timeout_s)
+    with start_clients(
+        aim.destination,
+        aim.rows,
+        placement.server or UnseenServer(),
+        cpus=placement.cpus,
+        own_cpus=placement.own_cpus,
+        # Then they do not spin.
+        shares_cpus=not placement.apart,
+        connections=MOST_CONNECTIONS if connections is None else connections,
+        rows_per_request=rows_per_request,
+        timeout_s=timeout_s,
+    ) as driver:
+        yield EndpointDriver(driver, apart=placement.apart)
+
+
+def check_numbers(*, rows_per_request: int, connections: int | None, timeout_s: float) -> None:
+    """Raise SpecError for those that are not above zero, or too large to be meant."""
+    for field, value, most in (
+        ("rows_per_request", rows_per_request, 1_000_000),
+        ("connections", connections, 65_536),
+        ("timeout", timeout_s, 3600),
+    ):
+        if value is not None and not 0 < value <= most:
+            raise SpecError(field, value, "is not above zero" if not value > 0 else f"is more than {most}")
+
+
+def _placed(cpus: tuple[int, ...], clients: int, aim: Aim, server: LocalServer | None, *, apart: bool) -> Placement:
+    clients = min(clients, len(cpus), MOST_CLIENTS)
+    return Placement(cpus=cpus[:clients], own_cpus=cpus[clients:], is_here=aim.is_here, server=server, apart=apart)

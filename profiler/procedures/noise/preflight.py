@@ -1,0 +1,61 @@
+"""All that can be said of how quiet this machine is, before anything is measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.errors import MeasurementError
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.noise.activity import Activity, look_around
+from servefit.profiler.procedures.noise.findings import Finding, findings
+from servefit.profiler.procedures.noise.tuning import Tuning, read_tuning
+
+if TYPE_CHECKING:
+    from servefit.profiler.evidence.comparing.comparison import NoiseFloor
+    from servefit.profiler.machine.host import Host
+
+NOISE_FLOOR_S = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """``activity`` and ``noise_floor`` are None where nothing was to be measured, the latter also where that failed,
+    which is then among the ``findings``."""
+
+    tuning: Tuning
+    activity: Activity | None
+    noise_floor: NoiseFloor | None
+    findings: tuple[Finding, ...]
+
+
+def preflight(host: Host, *, measuring: bool = True, seed: int = 0) -> Preflight:
+    """Read how ``host``, this machine, is set up; if ``measuring``, also look around for half a second, and then time a
+    fixed piece of work against itself for about four, on all CPUs that this process may use, with nothing else measured
+    meanwhile.
+    """
+    cpus = tuple(cpu.cpu for cpu in host.cpus)
+    tuning, cpu_quota = read_tuning(cpus), host.cgroups.cpu_quota
+    if not measuring:
+        found = findings(tuning, cpu_quota=cpu_quota)
+        return Preflight(tuning=tuning, activity=None, noise_floor=None, findings=found)
+    with measuring_slot("noise audit"):
+        activity = look_around(cpus)
+        floor, failed = _noise_floor(cpus, seed)
+    found = findings(tuning, cpu_quota=cpu_quota, activity=activity, floor=floor)
+    return Preflight(tuning=tuning, activity=activity, noise_floor=floor, findings=(*found, *failed))
+
+
+def _noise_floor(cpus: tuple[int, ...], seed: int) -> tuple[NoiseFloor | None, tuple[Finding, ...]]:
+    """The noise floor, or the finding that there is none."""
+    from servefit.profiler.evidence.comparing.noise_floor import noise_floor
+
+    try:
+        return noise_floor(cpus, seconds=NOISE_FLOOR_S, seed=seed), ()
+    except MeasurementError as error:
+        failed = Finding(
+            subject="noise floor",
+            warning=f"it could not be measured: {error.message}",
+            remedy=error.remedy or "stop what else runs here, and try again",
+        )
+        return None, (failed,)

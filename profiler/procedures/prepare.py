@@ -1,0 +1,205 @@
+"""From a model and the description of a deployment to what workers are started with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.secret import hidden_environment
+from servefit.backends.types import KnobValue, Settings, Target
+from servefit.errors import CorruptModel, PayloadMismatch, SpecError
+from servefit.profiler.drivers.inprocess.workers import check
+from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
+from servefit.profiler.machine.cpus import choose_cpus, client_cpus
+from servefit.profiler.record.types import Configuration
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from servefit.backends.compilation import Compilation
+    from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
+    from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.record.types import DriverName
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """How a model is to be served, as a person says it.
+
+    Without ``backend`` it is the model's own library; without ``profile`` the whole of this host. ``batch`` is the most
+    requests joined in a call, ``batch_delay_us`` how long the first of them waits for others; where the predictions of
+    the model depend on what else is in the call, several are joined only with ``allow_batch_dependence``.
+    ``environment`` is set for the workers, ``options`` are knobs of the backend. Values of variables that look like
+    secrets, or are named in ``secret_env``, are hidden: nothing shows or keeps them.
+    """
+
+    backend: str | None = None
+    profile: str | None = None
+    threads: int = 1
+    workers: int = 1
+    batch: int = 1
+    batch_delay_us: int = 0
+    allow_batch_dependence: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, KnobValue] = field(default_factory=dict)
+    target: Target | str = Target.CPU
+    secret_env: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "environment", hidden_environment(self.environment, self.secret_env))
+
+
+@shown("model", "configuration", "profile")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Everything that a measurement takes. ``profile`` is the instance that is emulated."""
+
+    model: Model
+    compilation: Compilation
+    payload: Payload
+    profile: InstanceProfile
+    host: Host
+    configuration: Configuration
+    rows_per_request: int
+
+    def workers(self) -> AbstractContextManager[Workers]:
+        """Fresh workers, within the CPUs and the memory of the profile. Raises as ``start_workers`` does."""
+        return workers_for(
+            self.configuration,
+            self.compilation.artifact,
+            self.payload.rows,
+            host=self.host,
+            memory_bytes=self.profile.memory_bytes,
+            rows_per_request=self.rows_per_request,
+        )
+
+    def driver(self, name: DriverName) -> AbstractContextManager[MeasuredDriver]:
+        """What carries out runs: fresh workers, or a fresh endpoint with load clients beside it. Raises as
+        ``workers_for`` and ``endpoint_for`` do."""
+        if name == "inprocess":
+            return self.workers()
+        return endpoint_for(
+            self.configuration,
+            self.compilation.artifact,
+            self.model.signature,
+            self.payload.rows,
+            host=self.host,
+            memory_bytes=self.profile.memory_bytes,
+            rows_per_request=self.rows_per_request,
+        )
+
+
+def prepare(
+    model: Any,
+    deployment: Deployment,
+    *,
+    payload: Any = None,
+    rows_per_request: int = 1,
+    seed: int = 0,
+    trust_pickle: bool = False,
+    driver: DriverName = "inprocess",
+) -> Prepared:
+    """Open and compile ``model``, a Model or anything that Model.load takes, and find what to measure it with.
+
+    Without ``payload`` rows are drawn from the model. Without a profile it is the whole of this host, less, for the
+    "http" ``driver``, what the load client takes. Raises SpecError for nonsense, ModelError and BackendError.
+    """
+    from servefit.backends.capabilities import backend as backend_named
+    from servefit.backends.compilation import compile_model
+    from servefit.backends.model import Model
+    from servefit.backends.payload.reading import payload_for
+    from servefit.backends.verification import asked_of_payload
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.profiles import gpu_for
+
+    target = Target.named(deployment.target)
+    host = describe_host()
+    if driver not in ("inprocess", "http"):
+        raise SpecError.unknown("driver", str(driver), ["inprocess", "http"])
+    instance = _instance(deployment.profile, host, target, leaves_a_cpu=driver == "http")
+    if deployment.backend is not None:
+        backend_named(deployment.backend)
+    opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
+    sample = payload_for(opened, payload, seed=seed)
+    opened = asked_of_payload(opened, sample)
+    check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
+    configuration = Configuration(
+        vcpus=instance.vcpus,
+        backend=deployment.backend or opened.reference,
+        target=target,
+        settings=Settings(threads=deployment.threads, options=tuple(sorted(deployment.options.items()))),
+        workers=deployment.workers,
+        max_batch=deployment.batch,
+        batch_delay_us=deployment.batch_delay_us,
+        environment=tuple(sorted(deployment.environment.items())),
+        gpu=gpu_for(instance, host.gpus) if target is Target.CUDA else None,
+    )
+    check(configuration, rows_per_request)
+    return Prepared(
+        model=opened,
+        compilation=compile_model(opened, configuration.backend, payload=sample, target=target),
+        payload=sample,
+        profile=instance,
+        host=host,
+        configuration=configuration,
+        rows_per_request=rows_per_request,
+    )
+
+
+def check_there(model: Any, payload: Any = None) -> None:
+    """Raise CorruptModel or PayloadMismatch for a path that leads nowhere: nobody is to wait, or compile, for that."""
+    if isinstance(model, str | PathLike) and not os.path.exists(model):  # noqa: PTH110 - whatever the path looks like
+        raise CorruptModel(Path(model), "there is no such file")
+    if isinstance(payload, str | Path) and not os.path.exists(payload):  # noqa: PTH110
+        raise PayloadMismatch(Path(payload).name, expected="a readable file", got="no such file or directory")
+
+
+def model_name(model: Any) -> str:
+    """What a person calls ``model``, a Model or anything that Model.load takes: by its file, or by its type."""
+    source = getattr(model, "source", model)
+    return Path(source).name if isinstance(source, str | Path) else type(source).__name__
+
+
+def check_joining(model: Model, batch: int, *, allowed: bool) -> None:
+    """Raise SpecError where up to ``batch`` requests are to be joined that change each other's predictions, unless that
+    is ``allowed``."""
+    if batch > 1 and model.batch_dependent and not allowed:
+        raise SpecError(
+            "batch",
+            batch,
+            "joins requests, and what this model predicts of one depends on the others",
+            remedy="leave it at 1, or allow that with --allow-batch-dependence",
+        )
+
+
+def _instance(name: str | None, host: Host, target: Target, *, leaves_a_cpu: bool) -> InstanceProfile:
+    """The profile of that name; without one, the largest that is made from this host and fits ``target``, and, if
+    possible, leaves a CPU for something else."""
+    from servefit.profiler.machine.profiles import find_profile, local_profiles, why_not_measurable
+
+    if name is None:
+        fitting = [
+            one
+            for one in local_profiles(host)
+            if bool(one.gpus) == (target is Target.CUDA) and why_not_measurable(one, host) is None
+        ]
+        if not fitting:
+            raise SpecError("target", target.value, f"has no profile on this host: {host.no_gpu_reason}")
+        leaving = [one for one in fitting if client_cpus(host.cpus, choose_cpus(host.cpus, one.vcpus))]
+        if leaves_a_cpu and leaving:
+            fitting = leaving
+        return max(fitting, key=lambda one: one.vcpus)
+    instance = find_profile(name, host)
+    if reason := why_not_measurable(instance, host):
+        raise SpecError("profile", name, f"cannot be measured here: it {reason}")
+    return instance

@@ -1,0 +1,327 @@
+"""All that ``servefit profile`` asks for: from a model to figures of one configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from servefit.backends.types import Target
+from servefit.errors import SpecError
+from servefit.profiler.drivers.start_driver import assemble
+from servefit.profiler.evidence.cautions import cautions_of
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.plateaus import Step, steps_of
+from servefit.profiler.evidence.summary import Summary, summarize
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.decided_runs import (
+    LEAST_SEARCH_S,
+    Decision,
+    find_highest_rate,
+    nearest_run,
+    run_until_decided,
+    run_valid,
+)
+from servefit.profiler.procedures.prepare import Deployment, check_there, model_name, prepare
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from servefit.backends.compilation import Compilation
+    from servefit.backends.model import Model
+    from servefit.backends.types import KnobValue
+    from servefit.profiler.drivers.driver import Driver
+    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.record.types import DriverName, Measurement, Run
+
+DURATION_S = 5.0
+SEARCH_S = 30.0
+"""How long a measurement takes, and the search for the highest rate, where nobody says so."""
+
+
+@shown("profile", "summary", "decision", "highest", "problems")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """What ``profile`` found out: the measurement, its figures, and what to bear in mind when reading them.
+
+    ``run`` is the one of the measurement's that ``summary`` is of: the only one, or that at the highest rate, or the
+    one nearest to where it must be. ``steps`` are the plateaus of a closed loop that has several. ``decision`` is there
+    when thresholds were held against a rate, ``highest`` when the highest rate was looked for. ``problems`` are what
+    the machine did to the measurement: with any it is not to be believed.
+    """
+
+    model: Model
+    compilation: Compilation
+    payload_source: str
+    profile: InstanceProfile
+    host: Host
+    measurement: Measurement
+    run: Run
+    summary: Summary
+    steps: tuple[Step, ...]
+    decision: Decision | None
+    highest: HighestRate | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+
+def profile(
+    model: Any,
+    *,
+    payload: Any = None,
+    backend: str | None = None,
+    profile: str | None = None,
+    threads: int = 1,
+    workers: int = 1,
+    batch: int = 1,
+    batch_delay_us: int = 0,
+    allow_batch_dependence: bool = False,
+    rate: float | None = None,
+    arrivals: Literal["poisson", "constant"] = "poisson",
+    users: int | None = None,
+    traffic: ClosedLoop | None = None,
+    thresholds: Sequence[LatencyThreshold] = (),
+    duration_s: float | None = None,
+    rows_per_request: int = 1,
+    environment: Mapping[str, str] | None = None,
+    secret_env: Collection[str] = (),
+    options: Mapping[str, KnobValue] | None = None,
+    target: Target | str = Target.CPU,
+    seed: int = 0,
+    trust_pickle: bool = False,
+    allow_noise: bool = False,
+    driver: DriverName = "inprocess",
+    wait_s: float | None = None,
+) -> Profiled:
+    """Measure one configuration of ``model``, a Model or anything that Model.load takes.
+
+    ``rate`` is requests per second in an open loop, with Poisson or constant ``arrivals``; ``users`` (workers x batch
+    by default) take turns in a closed loop, and ``traffic`` is one with phases. ``thresholds`` with a rate are decided
+    as soon as they can be, within ``duration_s`` (5 s); with neither rate nor users the highest rate at which they hold
+    is looked for, within ``duration_s`` (30 s). A run that the machine got in the way of is repeated once, unless
+    ``allow_noise``. With the "http" ``driver`` it is measured through a real endpoint, by load clients on CPUs that the
+    profile leaves. Where something else measures on this machine it waits, for ``wait_s`` at most (None: until that is
+    done). The other arguments are those of :class:`Deployment` and :func:`prepare`.
+
+    Args:
+        model: What ``Model.load`` takes, or a Model.
+        payload: A path, or an array of shape (rows, features). Drawn from the model where there is none.
+        backend: The name of a backend; the model's own library where None.
+        profile: The name of an instance profile; the largest that this host can be where None.
+        threads: Threads of each worker.
+        workers: Worker processes.
+        batch: Most requests joined into a call.
+        batch_delay_us: How long the first of a batch waits for others, in microseconds.
+        allow_batch_dependence: Join requests even where that changes their predictions.
+        rate: Requests a second in an open loop.
+        arrivals: How they are spread over time.
+        users: Users of a closed loop.
+        traffic: A closed loop with phases.
+        thresholds: Limits on percentiles of the response time.
+        duration_s: Seconds of the run, or of the search for the highest rate.
+        rows_per_request: Rows of the payload in one request.
+        environment: Environment variables of the workers.
+        secret_env: Variables whose values are shown to nobody.
+        options: Knobs of the backend.
+        target: The kind of processor: "cpu" or "cuda".
+        seed: Seed of traffic and drawn rows.
+        trust_pickle: Unpickle ``model``, which runs code.
+        allow_noise: Judge runs that the machine got in the way of all the same.
+        driver: "inprocess", or "http" for a real endpoint.
+        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+
+    Returns:
+        The measurement with its figures, and the verdict where there are ``thresholds``.
+
+    Raises:
+        SpecError: What is asked makes no sense.
+        ModelError: The model or the payload cannot be read.
+        BackendError: The backend does not run here, or does not take the model.
+        MeasurementError: A worker died or hung, or SlotTaken after ``wait_s``.
+
+    Example:
+        ::
+
+            measured = sf.profile("model.ubj", payload="payload.csv", rate=100.0, duration_s=1)
+            print(measured.summary.latency_ms["p95"])
+    """
+    return profile_deployment(
+        model,
+        Deployment(
+            backend=backend,
+            profile=profile,
+            threads=threads,
+            workers=workers,
+            batch=batch,
+            batch_delay_us=batch_delay_us,
+            allow_batch_dependence=allow_batch_dependence,
+            environment=environment or {},
+            secret_env=secret_env,
+            options=options or {},
+            target=target,
+        ),
+        payload=payload,
+        rate=rate,
+        arrivals=arrivals,
+        users=users,
+        traffic=traffic,
+        thresholds=thresholds,
+        duration_s=duration_s,
+        rows_per_request=rows_per_request,
+        seed=seed,
+        trust_pickle=trust_pickle,
+        allow_noise=allow_noise,
+        driver=driver,
+        wait_s=wait_s,
+    )
+
+
+def profile_deployment(
+    model: Any,
+    deployment: Deployment,
+    *,
+    payload: Any = None,
+    rate: float | None = None,
+    arrivals: Literal["poisson", "constant"] = "poisson",
+    users: int | None = None,
+    traffic: ClosedLoop | None = None,
+    thresholds: Sequence[LatencyThreshold] = (),
+    duration_s: float | None = None,
+    rows_per_request: int = 1,
+    seed: int = 0,
+    trust_pickle: bool = False,
+    allow_noise: bool = False,
+    driver: DriverName = "inprocess",
+    wait_s: float | None = None,
+    on_prepared: Callable[[], None] = lambda: None,
+) -> Profiled:
+    """What :func:`profile` does, of a deployment that is described already. ``on_prepared`` is called when the model is
+    compiled, and all that is left to do is to measure it."""
+    asked = _Asked(
+        rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
+    )
+    # What makes no sense is refused before anything is compiled; how many users are usual is known later.
+    asked.loop(1, seed)
+    check_there(model, payload)
+    decision, highest = None, None
+    # Compiling takes all CPUs: it would spoil what others measure.
+    with measuring_slot(f"profile of {model_name(model)}", wait_s=wait_s):
+        prepared = prepare(
+            model,
+            deployment,
+            payload=payload,
+            rows_per_request=rows_per_request,
+            seed=seed,
+            trust_pickle=trust_pickle,
+            driver=driver,
+        )
+        on_prepared()
+        with prepared.driver(driver) as started:
+            loop = asked.loop(started.usual_users, seed)
+            if loop is None:
+                highest, runs, problems = find_highest_rate(
+                    started, asked.thresholds, budget_s=duration_s or SEARCH_S, seed=seed, allow_noise=allow_noise
+                )
+            elif isinstance(loop, OpenLoop):
+                decision = run_until_decided(started, loop, asked.thresholds, allow_noise=allow_noise)
+                runs, problems = (decision.run,), decision.problems
+            else:
+                runs, problems = _closed(started, loop, allow_noise=allow_noise)
+            measurement = assemble(started, runs, prepared.host)
+    run = runs[-1] if highest is None else nearest_run(runs, highest)
+    percentiles = [threshold.percentile for threshold in asked.thresholds]
+    summary = summarize(run, memory_bytes=prepared.profile.memory_bytes, percentiles=percentiles)
+    return Profiled(
+        model=prepared.model,
+        compilation=prepared.compilation,
+        payload_source=prepared.payload.source,
+        profile=prepared.profile,
+        host=prepared.host,
+        measurement=measurement,
+        run=run,
+        summary=summary,
+        steps=steps_of(run, percentiles=percentiles),
+        decision=decision if asked.thresholds else None,
+        highest=highest,
+        problems=problems,
+        warnings=(
+            *prepared.model.warnings,
+            *prepared.payload.warnings,
+            *(f"{problem.reason}; {problem.remedy}" for problem in problems),
+            *cautions(measurement, summary),
+        ),
+    )
+
+
+def _closed(driver: Driver, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tuple[Run, ...], tuple[Problem, ...]]:
+    run, problems = run_valid(driver, loop, allow_noise=allow_noise)
+    return (run,), problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The traffic asked for."""
+
+    rate: float | None
+    arrivals: Literal["poisson", "constant"]
+    users: int | None
+    traffic: ClosedLoop | None
+    thresholds: tuple[LatencyThreshold, ...]
+    duration_s: float | None
+
+    def loop(self, usual_users: int, seed: int) -> Traffic | None:
+        """The one run that is asked for; None where the highest rate is. Raises SpecError."""
+        given = self._check()
+        duration_s = DURATION_S if self.duration_s is None else self.duration_s
+        if self.rate is not None:
+            return OpenLoop(rate_per_s=self.rate, duration_s=duration_s, arrivals=self.arrivals, seed=seed)
+        if self.traffic is not None:
+            return self.traffic
+        if self.thresholds and given is None:
+            return None
+        return ClosedLoop.constant(users=usual_users if self.users is None else self.users, duration_s=duration_s)
+
+    def _check(self) -> str | None:
+        """Refuse what contradicts itself; give the name of the traffic that is given, if there is any."""
+        asked = {"rate": self.rate, "users": self.users, "phases": self.traffic}
+        given = [name for name, value in asked.items() if value is not None]
+        if len(given) > 1:
+            raise SpecError(given[1], "given", f"cannot be combined with {given[0]}", remedy="give one of them")
+        for threshold in self.thresholds:
+            if not isinstance(threshold, LatencyThreshold):
+                raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
+        if self.arrivals != "poisson" and self.rate is None:
+            raise SpecError("arrivals", self.arrivals, "says how a rate arrives, and there is none")
+        if self.thresholds and given and self.rate is None:
+            limits = ", ".join(map(str, self.thresholds))
+            raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
+        if self.traffic is not None and self.duration_s is not None:
+            raise SpecError("duration", self.duration_s, "is said by the phases already")
+        if self.thresholds and not given and self.duration_s is not None and not self.duration_s >= LEAST_SEARCH_S:
+            problem = "is not above zero" if self.duration_s <= 0 else "is too short to search in"
+            raise SpecError("duration", self.duration_s, problem, remedy=f"give {LEAST_SEARCH_S:g} s at least")
+        return given[0] if given else None
+
+
+def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
+    """What somebody who reads the figures of ``measurement`` has to know."""
+    configuration = measurement.configuration
+    wanted = configuration.workers * configuration.settings.threads
+    found = []
+    if wanted > configuration.vcpus:
+        found.append(
+            f"{configuration.workers} workers x {configuration.settings.threads} threads share "
+            f"{configuration.vcpus} vCPUs: expect long tails"
+        )
+    if measurement.containment == "uncontained":
+        found.append(
+            "uncontained: CPU affinity alone does not hold every library to its CPUs, and memory is not limited; "
+            "servefit host says what is missing"
+        )
+    if outside := max(run.threads_outside for run in measurement.runs):
+        found.append(f"{outside} threads were allowed on CPUs outside the envelope")
+    return (*found, *cautions_of(summary))

@@ -1,0 +1,143 @@
+"""Finds the most requests that an endpoint answers: ever more users in closed loops, until more are not served more.
+
+SageMaker Inference Recommender reads its metrics the same way. Any driver does; nothing need be known of the server.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.plateaus import Step
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.procedures.decided_runs import run_valid
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
+
+if TYPE_CHECKING:
+    from servefit.profiler.drivers.driver import Driver
+    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.record.types import Run
+
+BUDGET_S = 20.0
+"""How long a search takes at most where nobody says so; most are over before."""
+
+LEAST_BUDGET_S = 1.0
+
+MOST_USERS = 1024
+"""More connections at a time are a load of their own."""
+
+LEAST_GROWTH = 0.02
+"""Twice the users that bring less than this are in doubt; two such levels in a row end the search."""
+
+NEAR = 0.05
+"""Users who are served as much as the best served, less this, are served as much as far as can be told."""
+
+MOST_FAILED = 0.01
+"""An endpoint that lets more of the requests fail is asked for too much."""
+
+_FLAT_LEVELS = 2
+_FINAL_SHARE = 0.25
+_LEVEL_S = 1.0
+_LEVEL_SHARE, _LONGEST_LEVEL_SHARE = 0.07, 0.15
+_ANSWERS_A_LEVEL = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedUsers:
+    """``levels`` are the numbers of users that were tried, in order, the first of them one; ``ended`` says why no more
+    were. ``users`` are the fewest who are served within 5 % of the best served."""
+
+    levels: tuple[Step, ...]
+    users: int
+    ended: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saturation:
+    """What ``tried`` led to: ``run`` is that of its users, measured once more and longer, and ``problems`` are what is
+    wrong with it."""
+
+    tried: TriedUsers
+    run: Run
+    problems: tuple[Problem, ...]
+
+
+def find_saturation(driver: Driver, *, budget_s: float = BUDGET_S, allow_noise: bool = False) -> Saturation:
+    """Double the users until it is in vain, for about ``budget_s`` in all, a quarter of which is left for the last run.
+
+    That one is repeated once if the machine got in its way, unless ``allow_noise``. Raises SpecError, and as
+    ``Driver.run``.
+    """
+    tried = try_users(driver, budget_s=(1 - _FINAL_SHARE) * check_budget(budget_s))
+    final = ClosedLoop.constant(users=tried.users, duration_s=_FINAL_SHARE * budget_s)
+    run, problems = run_valid(driver, final, allow_noise=allow_noise)
+    return Saturation(tried=tried, run=run, problems=problems)
+
+
+def check_budget(budget_s: float) -> float:
+    """Raise SpecError for one that is too short to search in."""
+    if not budget_s >= LEAST_BUDGET_S:
+        problem = "is not above zero" if budget_s <= 0 else "is too short to search in"
+        raise SpecError("duration", budget_s, problem, remedy=f"give {LEAST_BUDGET_S:g} s at least")
+    return budget_s
+
+
+def try_users(driver: Driver, *, budget_s: float) -> TriedUsers:
+    """Try one user, two, four and so on, for about ``budget_s``. Raises as ``Driver.run``."""
+    begin = time.monotonic()
+    levels: list[Step] = []
+    flat, duration_s = 0, min(_LEVEL_S, _LEVEL_SHARE * budget_s)
+    while True:
+        users = 2 ** len(levels)
+        level_begin = time.monotonic()
+        level, failed = _level(driver, users, duration_s)
+        if failed > MOST_FAILED * level.samples:
+            # Those before did better, by what was asked of them.
+            users_served = _fewest(levels or [level])
+            reason = f"{failed:,} of {level.samples:,} requests failed with {users} users"
+            return TriedUsers(levels=(*levels, level), users=users_served, ended=reason)
+        best = max((one.throughput_per_s for one in levels), default=0.0)
+        flat = flat + 1 if level.throughput_per_s < (1 + LEAST_GROWTH) * best else 0
+        levels.append(level)
+        now = time.monotonic()
+        ended = _ended(users, flat, over=now - begin + (now - level_begin) > budget_s)
+        if ended is not None:
+            return TriedUsers(levels=tuple(levels), users=_fewest(levels), ended=ended)
+        # Throughput counts whole answers: slow ones take longer to be counted.
+        duration_s = max(duration_s, min(_ANSWERS_A_LEVEL * _response_s(level), _LONGEST_LEVEL_SHARE * budget_s))
+
+
+def _ended(users: int, flat: int, *, over: bool) -> str | None:
+    """Why the search ends after a level, if it does."""
+    if flat >= _FLAT_LEVELS:
+        return "more users are not served more"
+    if users >= MOST_USERS:
+        return f"there are {users} users"
+    return "the time for it is over" if over else None
+
+
+def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int]:
+    """The figures of ``users`` users, and how many of their requests failed."""
+    run = driver.run(ClosedLoop.constant(users=users, duration_s=duration_s))
+    summary = summarize(run)
+    step = Step(
+        users=users,
+        duration_s=(run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S,
+        throughput_per_s=summary.throughput_per_s,
+        samples=summary.samples,
+        latency_ms=summary.latency_ms,
+        cpu_percent=summary.cpu_percent,
+    )
+    return step, summary.failed
+
+
+def _response_s(level: Step) -> float:
+    """The mean response time, by Little's law."""
+    return level.users / level.throughput_per_s if level.throughput_per_s else level.duration_s
+
+
+def _fewest(levels: list[Step]) -> int:
+    best = max(one.throughput_per_s for one in levels)
+    return next(one.users for one in levels if one.throughput_per_s >= (1 - NEAR) * best)

@@ -1,0 +1,207 @@
+"""From a URL and a payload to what is sent where: the guard of other machines, the protocol, and rows or documents.
+
+By the time an aim is there, the endpoint has answered a request as the load clients will send them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from urllib.parse import quote
+
+import numpy as np
+
+from servefit.errors import MeasurementError, SpecError
+from servefit.profiler.drivers.http.address import Address
+from servefit.profiler.drivers.http.asking import ask, get
+from servefit.profiler.drivers.http.destination import Destination
+from servefit.profiler.drivers.http.detection import detect
+from servefit.profiler.drivers.http.documents import Documents
+from servefit.profiler.drivers.http.reach import reach
+from servefit.serving.protocols.datatypes import DTYPES
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Signature
+    from servefit.backends.payload import Payload
+    from servefit.profiler.drivers.http.bodies import Tensor
+
+Protocol: TypeAlias = Literal[
+    "auto", "open-inference", "open-inference-binary", "sagemaker-csv", "sagemaker-json", "json"
+]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+_MODELS = "/v2/models/"
+_TRIED_REQUESTS = 3
+_MOST_FEATURES = 100_000
+_PLACEHOLDER = np.zeros((1, 1), dtype=np.float32)
+"""In the place of rows, where it is asked what a server speaks and none are known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What is sent, and where to.
+
+    ``rows`` are (n, features), and nothing where ``destination`` holds documents of its own. ``payload`` says
+    what they come from, ``synthetic`` that they are random, ``truncated_from`` how many there were where only the first
+    are used, and ``unused_columns`` which of its columns the model does not have. ``is_here`` says that it is this
+    machine.
+    """
+
+    destination: Destination
+    rows: np.ndarray
+    payload: str
+    synthetic: bool
+    truncated_from: int | None
+    unused_columns: tuple[str, ...] = ()
+    is_here: bool
+
+
+def aim(
+    url: str,
+    *,
+    payload: Any = None,
+    protocol: str = "auto",
+    model: str | None = None,
+    rows_per_request: int = 1,
+    seed: int = 0,
+    timeout_s: float = 10.0,
+    allow_remote: bool = False,
+) -> Aim:
+    """Find out how the endpoint at ``url`` takes ``payload``, and see to it that it answers.
+
+    ``payload`` is a path, an array, or None for random rows, where the endpoint says how wide they are. Where the
+    protocol is plain JSON, the JSON objects of a payload are sent as they stand. ``model`` is the name of the model
+    where the server has several. Nothing is sent to another machine unless ``allow_remote``.
+
+    Raises SpecError for nonsense, PayloadMismatch, and MeasurementError for an endpoint that does not answer, or
+    refuses what it is sent, with what it says.
+    """
+    if protocol not in PROTOCOLS:
+        raise SpecError.unknown("protocol", str(protocol), PROTOCOLS)
+    address, is_here = reach(Address.parse(url), allow_remote=allow_remote, timeout_s=timeout_s)
+    asking = _Asking(address=address, model=None if model is None else quote(model, safe=""), timeout_s=timeout_s)
+    destination, sample = _aimed(asking, payload, protocol, seed)
+    _check_answers(destination, sample.rows, rows_per_request, timeout_s)
+    return Aim(
+        destination=destination,
+        rows=sample.rows,
+        payload=sample.source,
+        synthetic=sample.synthetic,
+        truncated_from=sample.truncated_from,
+        unused_columns=sample.unused_columns,
+        is_here=is_here,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    address: Address
+    model: str | None
+    timeout_s: float
+
+    def detect(self, rows: np.ndarray = _PLACEHOLDER) -> Destination:
+        return detect(self.address, rows=rows, model=self.model, timeout_s=self.timeout_s)
+
+
+def _aimed(asking: _Asking, payload: Any, protocol: str, seed: int) -> tuple[Destination, Payload]:
+    """Where it goes, and rows. Where documents go there are none."""
+    from servefit.backends.payload import Payload
+    from servefit.backends.payload.documents import objects_of
+    from servefit.backends.payload.reading import payload_of
+
+    if payload is None:
+        sample = _random_rows(asking, seed)
+        return _destination(asking, protocol, sample.rows), sample
+    objects = objects_of(payload) if protocol in ("auto", "json") else ()
+    if objects and (protocol == "json" or asking.detect().form == "json"):
+        source = Path(payload).name if isinstance(payload, str | Path) else "objects"
+        return Documents.at(asking.address, objects), Payload(rows=_PLACEHOLDER, source=source)
+    sample = payload_of(payload)
+    destination = _destination(asking, protocol, sample.rows)
+    signature = signature_of(destination, sample.rows.shape[1])
+    # What the endpoint takes is known now: names of tensors, and datatypes that are not those of rows of tables.
+    return destination, sample if signature is None else payload_of(payload, signature)
+
+
+def _random_rows(asking: _Asking, seed: int) -> Payload:
+    """Rows as wide as the endpoint says that its model takes them."""
+    from servefit.backends.payload.reading import check_seed
+    from servefit.backends.payload.synthetic import random_payload
+
+    check_seed(seed)
+    address = asking.address
+    if _MODELS not in address.path:
+        asking = replace(asking, address=address.at("/"))
+    if get(address.at("/v2"), timeout_s=asking.timeout_s).is_success:
+        destination = asking.detect()
+        features = sum(_width(one) for one in destination.tensors)
+        if 0 < features <= _MOST_FEATURES and all(one.shape is not None for one in destination.tensors):
+            signature = signature_of(destination, features)
+            return random_payload(features, seed=seed, inputs=() if signature is None else signature.inputs)
+    raise SpecError(
+        "payload", None, "is not given, and the server does not say what its model takes", remedy="give sample rows"
+    )
+
+
+def signature_of(destination: Destination, width: int) -> Signature | None:
+    """What a model takes that is asked in the Open Inference Protocol, for rows of ``width`` columns; None where that
+    is a table of float32, or not known."""
+    from servefit.backends.model import Input, Signature, Task
+
+    tensors = destination.tensors
+    is_table = len(tensors) == 1 and tensors[0].datatype == "FP32"
+    if is_table or not destination.form.startswith("open-inference"):
+        return None
+    inputs: list[Input] = []
+    for one in tensors:
+        shape = (width,) if one.shape is None else one.shape
+        start = inputs[-1].stop if inputs else 0
+        datatype = DTYPES[one.datatype].name
+        inputs.append(Input(name=one.name, datatype=datatype, shape=shape, start=start, stop=start + math.prod(shape)))
+    whole = tuple(column for one in inputs if one.is_whole for column in range(one.start, one.stop))
+    in_columns = all(one.stop - one.start == 1 for one in inputs)
+    return Signature(
+        task=Task.TENSOR,
+        features=inputs[-1].stop,
+        outputs=1,
+        feature_names=tuple(one.name for one in inputs) if in_columns and len(inputs) > 1 else (),
+        accepts_missing=not whole,
+        integer_features=whole,
+        inputs=tuple(inputs),
+    )
+
+
+def _width(tensor: Tensor) -> int:
+    return 0 if tensor.shape is None else math.prod(tensor.shape)
+
+
+def _destination(asking: _Asking, protocol: str, rows: np.ndarray) -> Destination:
+    """Where rows go in ``protocol``. How a model's input is called is asked for where the protocol is given, too."""
+    match protocol:
+        case "auto":
+            return asking.detect(rows)
+        case "open-inference" | "open-inference-binary":
+            found = asking.detect(rows)
+            if found.form == "open-inference":
+                return replace(found, form=protocol)
+            return Destination.to(asking.address, protocol, model=asking.model)
+        case "sagemaker-csv" | "sagemaker-json" | "json":
+            return Destination.to(asking.address, protocol)
+    raise SpecError.unknown("protocol", protocol, PROTOCOLS)
+
+
+def _check_answers(destination: Destination, rows: np.ndarray, rows_per_request: int, timeout_s: float) -> None:
+    """Send a few requests one by one: what a server says to those that it refuses is not read once there is load."""
+    tried = destination.requests(rows[: _TRIED_REQUESTS * rows_per_request], rows_per_request=rows_per_request)
+    refused: list[str] = []
+    for request in tried[:_TRIED_REQUESTS]:
+        answer = ask(destination.address, request, timeout_s=timeout_s)
+        if answer.is_success:
+            return
+        refused.append(answer.described())
+    raise MeasurementError(
+        f"{destination.address.url} answers no request: {'; '.join(dict.fromkeys(refused))}",
+        remedy="see whether it takes this payload in this form",
+    )

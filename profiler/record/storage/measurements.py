@@ -1,0 +1,161 @@
+"""One measurement, one file: all that was recorded, so that every figure can be computed from it again.
+
+Runs of an endpoint that is not ours are kept in the same way.
+
+A file is gzip. Unpacked, its first line is a JSON object: ``format``, ``schema``, the version of ``servefit`` that
+wrote it, ``measurement`` (see ``documents``), and ``arrays``, which describes the rest (see ``arrays``). Nothing in a
+file is ever run, and gzip's checksum guards all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from servefit.errors import SpecError, UnreadableMeasurement
+from servefit.profiler.record.endpoint_runs import EndpointRuns
+from servefit.profiler.record.storage.arrays import LEVEL, pack, unpack
+from servefit.profiler.record.storage.documents import Misfit, from_document, to_document
+from servefit.profiler.record.types import Measurement
+from servefit.state import write_atomically
+
+FORMAT = "servefit measurement"
+
+SCHEMA = 3
+"""Goes up with every change of the fields of a measurement, or of how they are written."""
+
+_Kept = TypeVar("_Kept", Measurement, EndpointRuns)
+
+_GZIP = 16 + zlib.MAX_WBITS
+"""Tells zlib that gzip's header and checksum are around its stream."""
+
+
+def save_measurement(measurement: Measurement | EndpointRuns, path: str | Path, *, variable: str | None = None) -> None:
+    """Write a measurement to a file, which holds the old content or the whole new one at any time.
+
+    Args:
+        measurement: A measurement, or the runs of an endpoint.
+        path: Where to.
+        variable: The environment variable that says where the file goes; None where the user named ``path``.
+
+    Returns:
+        None.
+
+    Raises:
+        StateError: The file cannot be written.
+
+    Example:
+        ::
+
+            measured = sf.profile("model.ubj", users=1, duration_s=1)
+            sf.save_measurement(measured.measurement, "measured.servefit")
+    """
+    arrays: list[bytes] = []
+    document = to_document(measurement, type(measurement), arrays, "measurement")
+    descriptions, content = pack(arrays)
+    header = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "servefit": version("servefit"),
+        "measurement": document,
+        "arrays": descriptions,
+    }
+    line = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
+    compressor = zlib.compressobj(LEVEL, wbits=_GZIP)
+    write_atomically(Path(path), compressor.compress(line + b"\n" + content) + compressor.flush(), variable=variable)
+
+
+def load_measurement(path: str | Path) -> Measurement:
+    """Read a measurement.
+
+    Args:
+        path: The file that :func:`save_measurement`, or ``servefit profile --save``, wrote.
+
+    Returns:
+        The measurement, equal to the one that was saved.
+
+    Raises:
+        UnreadableMeasurement: The file is missing, damaged, or holds something else.
+
+    Example:
+        ::
+
+            measurement = sf.load_measurement("measured.servefit")
+            print(sf.summarize(measurement.runs[0]).latency_ms["p95"])
+    """
+    return _load(Path(path), Measurement)
+
+
+def load_endpoint_runs(path: str | Path) -> EndpointRuns:
+    """Read runs of an endpoint.
+
+    Args:
+        path: The file that :func:`save_measurement` wrote.
+
+    Returns:
+        The runs, equal to those that were saved.
+
+    Raises:
+        UnreadableMeasurement: The file is missing, damaged, or holds something else.
+
+    Example:
+        ::
+
+            print(sf.load_endpoint_runs("endpoint.servefit").runs)
+    """
+    return _load(Path(path), EndpointRuns)
+
+
+def _load(path: Path, kind: type[_Kept]) -> _Kept:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableMeasurement(path, error.strerror or str(error)) from error
+    line, newline, arrays = _decompress(content, path).partition(b"\n")
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableMeasurement(path, "it does not begin with a line of JSON") from error
+    if not newline or not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise UnreadableMeasurement(path, "it holds something else")
+    if header.get("schema") != SCHEMA:
+        raise _other_schema(path, header)
+    try:
+        return _measurement(header, arrays, kind)
+    except (Misfit, SpecError, ValueError, OverflowError) as error:
+        raise UnreadableMeasurement(path, str(error)) from error
+
+
+def _decompress(content: bytes, path: Path) -> bytes:
+    decompressor = zlib.decompressobj(wbits=_GZIP)
+    try:
+        whole = decompressor.decompress(content)
+    except zlib.error as error:
+        raise UnreadableMeasurement(path, f"it is damaged, or not gzip ({error})") from error
+    if not decompressor.eof:
+        raise UnreadableMeasurement(path, "it is cut short" if content else "it is empty")
+    if decompressor.unused_data:
+        raise UnreadableMeasurement(path, "more follows after its end")
+    return whole
+
+
+def _other_schema(path: Path, header: dict[str, Any]) -> UnreadableMeasurement:
+    return UnreadableMeasurement(
+        path,
+        f"it has schema {header.get('schema')!r:.40}, and this servefit reads {SCHEMA}",
+        remedy=f"read it with the servefit that wrote it, {header.get('servefit')!r:.40}",
+    )
+
+
+def _measurement(header: dict[str, Any], content: bytes, kind: type[_Kept]) -> _Kept:
+    expected = {"format", "schema", "servefit", "measurement", "arrays"}
+    if odd := sorted(header.keys() ^ expected):
+        raise Misfit(f"the header lacks, or should not have, {', '.join(map(repr, odd))}")
+    if not isinstance(header["arrays"], list):
+        raise Misfit("the header does not list its arrays")
+    arrays = unpack(header["arrays"], content)
+    measurement: _Kept = from_document(header["measurement"], kind, arrays, "measurement")
+    return measurement

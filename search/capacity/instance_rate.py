@@ -1,0 +1,193 @@
+"""The highest rate of arrivals at which one instance keeps an SLA, and on what that rests.
+
+The queueing simulation, on service times that were measured and stretched to the measured capacity, foretells where the
+limits are reached. No instance is planned above a part of its capacity, and what was measured at a rate is believed
+rather than the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isinf
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+
+import numpy as np
+
+from servefit.search.capacity.latency_curve import CurvePoint
+from servefit.search.queueing.prediction import highest_rate_per_s, predict
+from servefit.search.queueing.service import BatchTimes, ServiceTimes
+from servefit.search.results.objectives import PLANNED_UTILISATION
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.record.types import Configuration, Run
+
+Basis: TypeAlias = Literal["measured", "simulated", "utilisation"]
+"""What a highest rate is: one that was measured, the one where the simulation reaches a limit, or the planned part of
+the measured capacity."""
+
+_REQUESTS = 20_000
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRate:
+    """``highest_per_s`` requests a second, on one instance that answered ``capacity_per_s`` in the closed loop.
+
+    ``simulated_per_s`` is where the simulation reaches a limit, None where there is no limit or no simulation.
+    """
+
+    highest_per_s: float
+    basis: Basis
+    capacity_per_s: float
+    simulated_per_s: float | None
+
+    @property
+    def source(self) -> Literal["measured", "estimated"]:
+        return "measured" if self.basis == "measured" else "estimated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """The simulation of ``configuration`` with ``service`` times of the capacity that was measured.
+
+    ``origin`` says where they were measured: by the microbenchmark, by the microbenchmark of fewer threads or workers,
+    or in the load test itself.
+    """
+
+    configuration: Configuration
+    service: ServiceTimes
+    origin: Literal["microbenchmark", "guess", "load test"]
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        configuration: Configuration,
+        capacity_per_s: float,
+        *,
+        timed: tuple[ServiceTimes, bool] | None,
+        closed: Run | None,
+        seed: int,
+    ) -> Self | None:
+        """From the service times that were ``timed`` alone, with whether they are the configuration's own or guessed
+        from another's; else from the calls of ``closed``, a closed loop of the configuration. None where there is
+        neither."""
+        origin: Literal["microbenchmark", "guess", "load test"] = "load test"
+        service = None if closed is None else _calls_under_load(closed, configuration)
+        if timed is not None and (timed[1] or service is None):
+            service, origin = timed[0], "microbenchmark" if timed[1] else "guess"
+        if service is None:
+            return None
+        simulation = cls(configuration=configuration, service=service, origin=origin, seed=seed)
+        return simulation.with_capacity(capacity_per_s)
+
+    def with_capacity(self, capacity_per_s: float) -> Self:
+        """The same with service times stretched so that it has this capacity."""
+        return replace(self, service=stretched(self.service, self._capacity_per_s() / capacity_per_s))
+
+    def highest_rate_per_s(self, thresholds: Sequence[LatencyThreshold]) -> float:
+        """The highest rate at which all ``thresholds`` hold, infinite where there are none, 0.0 if they never do."""
+        if not thresholds:
+            return inf
+        return highest_rate_per_s(
+            self.service,
+            workers=self.configuration.workers,
+            max_batch=self.configuration.max_batch,
+            batch_delay_us=self.configuration.batch_delay_us,
+            limits=[(one.rank, one.limit_ms) for one in thresholds],
+            requests=_REQUESTS,
+            seed=self.seed,
+        )
+
+    def point(self, rate_per_s: float, ranks: Sequence[float]) -> CurvePoint | None:
+        """The percentiles at a rate; None for one that cannot be served."""
+        found = predict(
+            self.service,
+            workers=self.configuration.workers,
+            max_batch=self.configuration.max_batch,
+            batch_delay_us=self.configuration.batch_delay_us,
+            rate_per_s=rate_per_s,
+            percentiles=ranks,
+            requests=_REQUESTS,
+            seed=self.seed,
+        )
+        if found.saturated:
+            return None
+        return CurvePoint(
+            rate_per_s=rate_per_s,
+            loop="open",
+            source="estimated",
+            latency_ms=found.latency_ms,
+            latency_ms_ci95={},
+            samples=None,
+            verdict=None,
+        )
+
+    def _capacity_per_s(self) -> float:
+        return predict(
+            self.service,
+            workers=self.configuration.workers,
+            max_batch=self.configuration.max_batch,
+            batch_delay_us=self.configuration.batch_delay_us,
+            rate_per_s=None,
+            percentiles=(50.0,),
+        ).capacity_per_s
+
+
+def stretched(service: ServiceTimes, slower: float) -> ServiceTimes:
+    """``service`` with calls that take ``slower`` times as long."""
+    return replace(
+        service,
+        batches=tuple(
+            replace(one, strata_ns=tuple(slower * value for value in one.strata_ns)) for one in service.batches
+        ),
+    )
+
+
+def _calls_under_load(closed: Run, configuration: Configuration) -> ServiceTimes | None:
+    """The calls that the workers made in a closed loop. One of fewer requests than a full batch is taken to last as
+    long as a full one, and a lone worker to be as slow as all at once: both err on the safe side."""
+    started, ended = closed.samples.started_ns(), closed.samples.ended_ns()
+    calls = np.unique(np.stack([started, ended]), axis=1)
+    calls_ns = calls[1] - calls[0]
+    calls_ns = calls_ns[calls_ns > 0]
+    if not len(calls_ns):
+        return None
+    full = BatchTimes.of(configuration.max_batch, calls_ns)
+    batches = (full,) if configuration.max_batch == 1 else (replace(full, requests=1), full)
+    return ServiceTimes(batches=batches, workers=configuration.workers)
+
+
+def instance_rate(
+    points: Iterable[CurvePoint], *, capacity_per_s: float, simulated_per_s: float | None, asked_per_s: float | None
+) -> InstanceRate:
+    """What the ``points`` that were measured, the capacity and the simulation amount to.
+
+    ``simulated_per_s`` is infinite where nothing limits latency, and None where nothing could be simulated: then only a
+    rate that passed counts, or, if none was measured, the planned part of the capacity. ``asked_per_s`` is the rate
+    that the recommendation was judged at, None where no rate was asked. A FAIL at a rate above that is an upper bound,
+    and a PASS a lower one, up to the planned part of the capacity. A FAIL at that rate or below is outvoted by the
+    verdict of the recommendation.
+    """
+    points, asked = list(points), asked_per_s or 0.0
+    failed = min((one.rate_per_s for one in points if one.verdict == "FAIL" and one.rate_per_s > asked), default=inf)
+    passed = max((one.rate_per_s for one in points if one.verdict == "PASS" and one.rate_per_s < failed), default=0.0)
+    planned = PLANNED_UTILISATION * capacity_per_s
+    expected = min(planned, inf if simulated_per_s is None else simulated_per_s)
+    tried = max(passed, asked)
+    only_what_was_tried = expected >= failed or (simulated_per_s is None and tried > 0)
+    highest = min(planned, tried if only_what_was_tried else max(passed, expected))
+    basis: Basis = "simulated"
+    if highest in (passed, asked):
+        basis = "measured"
+    elif highest == planned:
+        basis = "utilisation"
+    return InstanceRate(
+        highest_per_s=highest,
+        basis=basis,
+        capacity_per_s=capacity_per_s,
+        simulated_per_s=None if simulated_per_s is None or isinf(simulated_per_s) else simulated_per_s,
+    )

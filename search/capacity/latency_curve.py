@@ -1,0 +1,171 @@
+"""The latency of a configuration against the rate of arrivals, as a job measured it.
+
+Every open loop that the job made is a point, also those of rates that it gave up. Raw samples are read back from the
+folder of the job; of tests whose samples are not on this host, the summary that the job keeps stands in. What the
+points mean for the rate of an instance is in ``instance_rate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+
+from servefit.errors import UnreadableMeasurement
+from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, together
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.validity import problems
+from servefit.profiler.procedures.decided_runs import LEAST_TO_KNOW_HOW_BUSY, UNHURRIED
+from servefit.profiler.record.storage.measurements import load_measurement
+from servefit.profiler.record.traffic import OpenLoop
+from servefit.search.results.measure_trial import percentiles_of
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.record.types import Run
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.recommendation import Trial, Verdict
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """Response times of one instance at ``rate_per_s``: requests that arrive in an open loop, answers in a closed one.
+
+    ``latency_ms`` has percentiles by name, None where there are too few of the ``samples``; ``latency_ms_ci95`` their
+    95 % intervals. ``verdict`` is whether the limits of the SLA hold at the rate. It is None for a closed loop, which
+    says nothing about a rate of arrivals, and for a point that was not measured but ``estimated`` by simulation, which
+    has no samples either.
+    """
+
+    rate_per_s: float
+    loop: Literal["open", "closed"]
+    source: Literal["measured", "estimated"]
+    latency_ms: Mapping[str, float | None]
+    latency_ms_ci95: Mapping[str, tuple[float, float]]
+    samples: int | None
+    verdict: Verdict | None
+
+    @classmethod
+    def measured(cls, summary: Summary, *, rate_per_s: float, verdict: Verdict | None) -> CurvePoint:
+        return cls(
+            rate_per_s=rate_per_s,
+            loop=summary.loop,
+            source="measured",
+            latency_ms=summary.latency_ms,
+            latency_ms_ci95=summary.latency_ms_ci95,
+            samples=summary.samples,
+            verdict=verdict,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredCurve:
+    """``points`` are all open loops that a job made of a configuration, by ascending rate. ``closed`` is the closed
+    loop of the test that stands for it, None where its raw samples are not here; ``without_samples`` counts all tests
+    of which they are not."""
+
+    points: tuple[CurvePoint, ...]
+    closed: Run | None
+    without_samples: int
+
+    @classmethod
+    def of(cls, trial: Trial, trials: Iterable[Trial], request: JobRequest, folder: Path) -> Self:
+        """The curve of the configuration of ``trial``, from all ``trials`` of the job and what they left in its
+        ``folder``."""
+        points: list[CurvePoint] = []
+        closed, without_samples = None, 0
+        for one in trials:
+            if one.configuration != trial.configuration:
+                continue
+            runs = kept_runs(one, folder)
+            without_samples += not runs
+            points.extend(measured_points(one, runs, request))
+            if one == trial:
+                closed = next((run for run in runs if not isinstance(run.traffic, OpenLoop)), None)
+        return cls(
+            points=tuple(sorted(points, key=lambda point: point.rate_per_s)),
+            closed=closed,
+            without_samples=without_samples,
+        )
+
+    @property
+    def passed_per_s(self) -> float:
+        """The highest rate that was measured and passed, 0.0 if none."""
+        return max((one.rate_per_s for one in self.points if one.verdict == "PASS"), default=0.0)
+
+
+def kept_runs(trial: Trial, folder: Path) -> tuple[Run, ...]:
+    """What ``trial`` recorded, from the job's ``folder``; empty where that is not on this host, or of another trial."""
+    if trial.kept_in is None:
+        return ()
+    try:
+        kept = load_measurement(folder / trial.kept_in)
+    except UnreadableMeasurement:
+        return ()
+    # Jobs of several hosts may share a database, and names, but not the folder.
+    return kept.runs if replace(kept, runs=()) == trial.measurement else ()
+
+
+def measured_points(trial: Trial, runs: Sequence[Run], request: JobRequest) -> Iterator[CurvePoint]:
+    """The open loops of ``trial``: of its ``runs``, or, where there are none, of what the trial says of them."""
+    asked_per_s = rate_of_an_instance(trial, request)
+    if not runs and trial.at_rate is not None and asked_per_s is not None:
+        yield CurvePoint.measured(trial.at_rate, rate_per_s=asked_per_s, verdict=trial.verdict)
+    for run in runs:
+        if isinstance(run.traffic, OpenLoop):
+            rate_per_s = run.traffic.rate_per_s
+            summary = summarize(run, percentiles=percentiles_of(request))
+            verdict = trial.verdict if rate_per_s == asked_per_s else _verdict(trial, run, summary, request)
+            yield CurvePoint.measured(summary, rate_per_s=rate_per_s, verdict=verdict)
+
+
+def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:
+    """The rate that the verdict of ``trial`` is about; None for a verdict on a closed loop, and for rounds, in which
+    nothing is held against the limits."""
+    if request.sla.rate_per_s is None or trial.at_rate is None or trial.round is not None:
+        return None
+    return request.sla.rate_per_s / trial.instance_count
+
+
+def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> Verdict:
+    """As it would have been, had ``run`` been the one that the trial was judged by."""
+    thresholds, measurement = request.sla.thresholds, trial.measurement
+    limit_ms = min((one.limit_ms for one in thresholds), default=None)
+    disturbed = problems(run, limit_ms=limit_ms, cpus=measurement.cpus, containment=measurement.containment)
+    if disturbed and not request.allow_noise:
+        return "INVALID"
+    return "FAIL" if summary.saturated else _decided(run, thresholds, trial.configuration.workers)
+
+
+def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> Verdict:
+    """The sequential test on all requests up to the first without an answer, with the caution of
+    ``profiler.procedures.decided_runs``: a PASS takes workers that had time to spare, or a run so long that a growing
+    queue shows."""
+    samples = run.samples
+    scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
+    unanswered = np.flatnonzero(ended == 0)
+    known = int(unanswered[0]) if len(unanswered) else len(ended)
+    scheduled, started, ended = scheduled[:known], started[:known], ended[:known]
+    unhurried = known >= LEAST_TO_KNOW_HOW_BUSY and _busy(scheduled, started, ended) < UNHURRIED * workers
+    verdict = together(
+        [
+            SequentialTest(percentile=one.rank, limit_ns=one.limit_ns).update(ended - scheduled, unhurried=unhurried)
+            for one in thresholds
+        ]
+    )
+    growth_ns = GROWTH_SEEN * max((one.limit_ns for one in thresholds), default=0.0)
+    long_enough = run.plateau_ns[1] - run.plateau_ns[0] >= growth_ns
+    return verdict if verdict != "PASS" or unhurried or long_enough else "UNDECIDED"
+
+
+def _busy(scheduled: np.ndarray, started: np.ndarray, ended: np.ndarray) -> float:
+    """How many workers were serving on average. Requests of one call follow each other."""
+    calls = np.flatnonzero(np.diff(started, prepend=0))
+    return float((ended[calls] - started[calls]).sum() / (ended.max() - scheduled[0]))

@@ -1,0 +1,75 @@
+"""What would have to change where nothing meets the SLA: the limits, the rate, or the number of instances.
+
+Computed by the simulation of ``instance_rate`` on service times that were measured, and said to be an estimate.
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor, log10
+from typing import TYPE_CHECKING
+
+from servefit.quantities import given_text, ms_text, number_text
+from servefit.search.capacity.instance_rate import Simulation
+
+if TYPE_CHECKING:
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.search.queueing.service import ServiceTimes
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.recommendation import Recommendation, Trial
+
+
+def changes(best: Recommendation, service: ServiceTimes | None, request: JobRequest) -> tuple[str, ...]:
+    """What would make ``best``, which does not meet the SLA, meet it; ``service`` are its service times if known. Each
+    sentence is enough alone."""
+    trial, sla = best.trial, request.sla
+    found = _other_limits(trial, sla.thresholds)
+    capacity_per_s = trial.capacity.throughput_per_s
+    if service is None or sla.asks_nothing or not capacity_per_s:
+        return found
+    simulation = Simulation(
+        configuration=trial.configuration, service=service, origin="microbenchmark", seed=request.seed
+    ).with_capacity(capacity_per_s)
+    rate_per_s = min(capacity_per_s, simulation.highest_rate_per_s(sla.thresholds))
+    if not rate_per_s:
+        return (*found, _other_model(simulation.service, sla.thresholds))
+    if sla.rate_per_s is None:
+        users = (
+            f"fewer users: the limits hold up to about {number_text(rate_per_s)} requests/s on an instance (estimated)"
+        )
+        return (*found, users)
+    if rate_per_s < sla.rate_per_s / trial.instance_count:
+        shared = (
+            f"at most {number_text(rate_per_s)} requests/s on each instance, which is "
+            f"{ceil(sla.rate_per_s / rate_per_s):,} instances for {given_text(sla.rate_per_s)} requests/s (estimated)"
+        )
+        return (*found, shared)
+    return found
+
+
+def _other_limits(trial: Trial, thresholds: tuple[LatencyThreshold, ...]) -> tuple[str, ...]:
+    """One sentence, since all limits that were broken have to change. Nothing where the queue only grew: how long
+    requests waited then depends on how long was measured."""
+    if trial.judged.saturated:
+        return ()
+    broken = [
+        f"{ms_text(_rounded_up(value_ms))} on {one.percentile} instead of {one.limit_text}"
+        for one in thresholds
+        if (value_ms := trial.judged.latency_ms.get(one.percentile)) is not None and value_ms > one.limit_ms
+    ]
+    if not broken:
+        return ()
+    limits = "a limit of" if len(broken) == 1 else "limits of"
+    return (f"{limits} {' and '.join(broken)}: that is what was measured",)
+
+
+def _other_model(service: ServiceTimes, thresholds: tuple[LatencyThreshold, ...]) -> str:
+    if service.mean_ns(1) / 1e6 > min(one.limit_ms for one in thresholds):
+        return "a faster model: one request takes longer than the limit even when nothing else is served"
+    return "a faster model or another batching: with this batching no rate keeps the limits (estimated)"
+
+
+def _rounded_up(value_ms: float) -> float:
+    """To two digits, upwards: a limit that was kept."""
+    step = 10.0 ** (floor(log10(value_ms)) - 1)
+    # 1.1 / 0.1 is a little more than 11.
+    return ceil(value_ms / step - 1e-9) * step

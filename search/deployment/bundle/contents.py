@@ -1,0 +1,87 @@
+"""What the files of a bundle are made of: one deployable, as one endpoint, with the names that it has outside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.backends.environment import worker_environment
+from servefit.backends.types import Target
+
+if TYPE_CHECKING:
+    from servefit.search.deployment.deployable import Deployable
+    from servefit.serving.config import EndpointConfig
+
+PORT = 8080
+"""SageMaker's, and the usual one of model servers."""
+
+GRACE_MARGIN_S = 10
+"""What is added to the time that an endpoint may take to finish what is in flight, before it is killed."""
+
+GPU_ORDER = "CUDA_DEVICE_ORDER"
+_MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """``config`` is the endpoint as the bundle describes it, without the ``secrets`` of its environment. ``cpus`` are
+    those of the envelope on the host where it was measured, ``pins`` the lines of requirements.lock, and ``model_file``
+    is the name of the model in ``model/``."""
+
+    deployable: Deployable
+    config: EndpointConfig
+    secrets: Mapping[str, str]
+    cpus: tuple[int, ...]
+    pins: tuple[str, ...]
+    model_file: str
+
+    @property
+    def label(self) -> str:
+        """A name as Kubernetes, systemd and Docker all take it: lower case, begins with a letter, 40 characters at
+        most. KServe makes longer host names of it, and a label ends at 63."""
+        plain = re.sub(r"[^a-z0-9]+", "-", self.config.name.lower()).strip("-")
+        if not plain[:1].isalpha():
+            plain = f"model-{plain}".strip("-")
+        return plain[:40].strip("-")
+
+    @property
+    def secret(self) -> str:
+        """What the secrets are called in Kubernetes."""
+        return f"{self.label}-env"
+
+    @property
+    def image(self) -> str:
+        """The image, tagged by the content of the model."""
+        return f"{self.label}:{self.deployable.model.digest[:12]}"
+
+    @property
+    def folder(self) -> str:
+        """Where the unit of systemd and the image have the bundle."""
+        return f"/opt/servefit/{self.label}"
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.deployable.configuration.target is Target.CUDA
+
+    @property
+    def memory_mib(self) -> int:
+        return self.deployable.profile.memory_bytes // _MEBIBYTE
+
+    @property
+    def stop_s(self) -> int:
+        """How long to wait between SIGTERM and SIGKILL."""
+        return round(self.config.limits.grace_s) + GRACE_MARGIN_S
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that workers get: those of their thread pools, and the user's own."""
+        made = worker_environment(self.config.settings.threads, self.config.environment)
+        return {name: value for name, value in made.items() if name != GPU_ORDER}
+
+    @property
+    def gpu_environment(self) -> dict[str, str]:
+        """Which GPU is meant, on this host. Containers are given theirs, and number them anew."""
+        gpu = self.deployable.configuration.gpu
+        return {} if gpu is None else {GPU_ORDER: "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)}

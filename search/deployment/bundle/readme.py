@@ -1,0 +1,129 @@
+"""The bundle's README.md: what is in the folder, and how to start it in each of the ways."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from servefit.search.deployment.bundle.container import docker_run
+from servefit.search.deployment.bundle.contents import PORT
+from servefit.search.deployment.bundle.memory import own_cpus, why_requested
+from servefit.search.deployment.bundle.requirements import platform_name, python_version
+from servefit.search.deployment.deployable import cpu_ranges, shape
+
+if TYPE_CHECKING:
+    from servefit.search.deployment.bundle.contents import Contents
+
+_README = """\
+# {name}
+
+{summary}
+
+| here | what it is |
+|---|---|
+| `run` | starts the endpoint |
+| `endpoint.json` | what is served, and how: workers, threads, batching, limits, environment |
+| `artifact/` | the model compiled with {backend} {version}, which was compared with the model's own library |
+| `model/{model_file}` | the model, SHA-256 `{digest}` |
+| `SHA256SUMS` | the digests of these, and of `lib/`, which `run` compares before it starts |
+| `requirements.lock` | the Python packages, for Python {python} on {platform} |
+| `lib/` | the part of servefit that serves |{wheels_row}{secrets_row}
+| `{label}.service` | a unit for systemd |
+| `Dockerfile` | an image, for SageMaker too |
+| `kserve.yaml`, `kubernetes.yaml` | for Kubernetes with KServe, and without |
+
+## By hand
+
+    ./run
+
+It needs Python {python} and nothing else. The first start makes an environment in `.venv` {source};
+`./run install` does only that. It listens on 127.0.0.1:{port}, unless `--host` and `--port` say otherwise. By itself it
+keeps to no CPUs:
+
+    taskset --cpu-list {cpus} ./run --port 9000
+
+    curl http://127.0.0.1:{port}/v2/models/{name}
+    curl -H 'Content-Type: text/csv' --data '{row}' http://127.0.0.1:{port}/invocations
+
+There is no authentication and no TLS: put something in front of it before it listens beyond its machine.
+
+## systemd
+
+    sudo mkdir -p {parent}
+    sudo cp -r . {folder}
+    sudo cp {label}.service /etc/systemd/system/
+    sudo systemctl daemon-reload
+    sudo systemctl enable --now {label}
+
+The unit holds it to CPU {cpus} and to {memory_mib:,} MiB, without swap. Change the CPUs to those that this machine can
+spare.
+
+## Docker, and SageMaker
+
+    docker build -t {image} .{docker_secrets}
+    {docker_run}
+
+The image listens on 8080, or where SAGEMAKER_BIND_TO_PORT says, answers `/ping` and `/invocations`, takes the argument
+`serve`, and runs as nobody in particular.
+
+## Kubernetes
+
+Push the image, and name it in the manifest as your registry does.
+
+{kubernetes_secrets}    kubectl apply -f kserve.yaml            with KServe
+    kubectl apply -f kubernetes.yaml        without: a Deployment and a Service
+
+{memory}
+"""
+
+
+def readme(contents: Contents, *, with_wheels: bool) -> str:
+    """The text of README.md."""
+    config = contents.config
+    return _README.format(
+        name=config.name,
+        label=contents.label,
+        image=contents.image,
+        summary=_summary(contents),
+        docker_run=docker_run(contents),
+        memory_mib=contents.memory_mib,
+        backend=config.artifact.backend,
+        version=config.artifact.backend_version,
+        model_file=contents.model_file,
+        digest=config.artifact.model_digest,
+        python=python_version(),
+        platform=platform_name(),
+        secrets_row=_SECRETS_ROW.format(names=", ".join(contents.secrets)) if contents.secrets else "",
+        docker_secrets="\n    set -a; . ./secrets.env; set +a" if contents.secrets else "",
+        kubernetes_secrets="    kubectl apply -f secret.yaml\n" if contents.secrets else "",
+        memory=_memory(contents),
+        wheels_row="\n| `wheels/` | these packages, to install without a network |" if with_wheels else "",
+        source="from `wheels/`, without a network" if with_wheels else "from the package index",
+        port=PORT,
+        cpus=cpu_ranges(contents.cpus),
+        row=",".join(["0"] * config.signature.features) if config.signature.features <= _MOST_SHOWN else "...",
+        folder=contents.folder,
+        parent=contents.folder.rpartition("/")[0],
+    )
+
+
+_MOST_SHOWN = 40
+_WIDTH = 120
+_SECRETS_ROW = "\n| `secrets.env`, `secret.yaml` | {names}: secrets, for you alone (mode 0600) |"
+
+
+def _memory(contents: Contents) -> str:
+    return fill(
+        f"{why_requested(contents)}. {own_cpus(contents)}. Otherwise the limit of CPUs is a quota of CFS, which stalls "
+        "workers that use their share in bursts.",
+        width=_WIDTH,
+    )
+
+
+def _summary(contents: Contents) -> str:
+    one, signature = contents.deployable, contents.config.signature
+    return fill(
+        f"Served by {shape(one.configuration)}, in an instance of {one.profile.vcpus} vCPU and "
+        f"{contents.memory_mib:,} MiB ({one.profile.name}). {signature.features} features, {signature.task.value}.",
+        width=_WIDTH,
+    )

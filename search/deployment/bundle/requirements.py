@@ -1,0 +1,161 @@
+"""The distributions that serving one artifact takes, with the versions that are installed here.
+
+Nothing is imported to find out. servefit itself is not among them: its code travels in the bundle.
+"""
+
+from __future__ import annotations
+
+import pickle
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from servefit.backends.registry import BUILT_IN, entry_point
+from servefit.backends.types import Artifact, Target
+from servefit.errors import BackendUnavailable, UnsupportedModel
+from servefit.plug_ins import Package
+
+SERVING = ("httptools", "msgspec", "numpy", "prometheus-client", "uvloop")
+"""What servefit.serving imports, whatever it serves."""
+
+_LOADED = {
+    "xgboost": ("xgboost",),
+    "lightgbm": ("lightgbm",),
+    "sklearn": ("sklearn",),
+    "onnxruntime": ("onnxruntime",),
+    "treelite": ("treelite",),
+    "tl2cgen": (),
+    "onedal": ("daal4py",),
+    "forest": (),
+}
+"""The packages that a backend loads to serve. TL2cgen's artifacts are machine code; forest's kernel is servefit's."""
+
+_LIBRARY_ALONE = frozenset({"xgboost", "lightgbm", "treelite"})
+"""Backends that open a package's shared library and never import the package: what it depends on stays away. That is
+600 MB for xgboost, scipy and the library by which several GPUs train together. On CUDA nothing is left out."""
+
+_EXTRAS_ON_CUDA = ("cuda", "cudnn")
+"""The extras by which onnxruntime-gpu brings the libraries of CUDA, where they are installed that way."""
+
+
+def python_version() -> str:
+    """The Python that the versions hold for, such as "3.11"."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def platform_name() -> str:
+    """The platform that they hold for, such as "Linux x86_64"."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def requirements(artifact: Artifact) -> tuple[str, ...]:
+    """The pins, "numpy==2.4.6", in alphabetical order.
+
+    Raises BackendUnavailable where something is not installed, and UnsupportedModel for a pickle that refers to modules
+    which no installed distribution brings.
+    """
+    alone = artifact.backend in _LIBRARY_ALONE and artifact.target is Target.CPU
+    of_backend = set(_of_backend(artifact))
+    pinned: dict[str, str] = {}
+    waiting = [*SERVING, *sorted(of_backend)]
+    while waiting:
+        name = waiting.pop()
+        distribution = _installed(name, artifact.backend)
+        canonical = _canonical(distribution.metadata["Name"])
+        # A backend of another package depends on servefit, whose code is in the bundle.
+        if canonical in pinned or canonical == "servefit":
+            continue
+        pinned[canonical] = distribution.version
+        if not (alone and name in of_backend):
+            waiting.extend(_needed_by(distribution, artifact.target))
+    return tuple(f"{name}=={version}" for name, version in sorted(pinned.items()))
+
+
+def _of_backend(artifact: Artifact) -> Iterator[str]:
+    """The distributions that the backend itself loads."""
+    name = artifact.backend
+    if name not in BUILT_IN:
+        yield Package.of(entry_point(name).dist).name
+        return
+    modules = set(_LOADED[name])
+    if name == "sklearn":
+        modules |= modules_of_pickle(artifact.folder / "model.pkl")
+    bringing = metadata.packages_distributions()
+    for module in sorted(modules - sys.stdlib_module_names - {"servefit"}):
+        if module in bringing:
+            yield from bringing[module]
+        elif module in _LOADED[name]:
+            raise BackendUnavailable(name, f"{module} is not installed")
+        else:
+            raise UnsupportedModel(
+                f"its pickle refers to the module {module!r}, which no installed distribution brings",
+                remedy="install it as a package, or export the model to ONNX",
+            )
+
+
+def _installed(name: str, backend: str) -> metadata.Distribution:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError as error:
+        raise BackendUnavailable(backend, f"{name} is not installed", remedy=f"pip install {name}") from error
+
+
+def _needed_by(distribution: metadata.Distribution, target: Target) -> Iterator[str]:
+    """What a distribution depends on here, without its extras but for those of CUDA."""
+    from packaging.requirements import Requirement
+
+    for requirement in map(Requirement, distribution.requires or ()):
+        marker = requirement.marker
+        if marker is None or marker.evaluate({"extra": ""}):
+            yield requirement.name
+        elif target is Target.CUDA and any(marker.evaluate({"extra": extra}) for extra in _EXTRAS_ON_CUDA):
+            with suppress(metadata.PackageNotFoundError):
+                yield metadata.distribution(requirement.name).metadata["Name"]
+
+
+def _canonical(name: str) -> str:
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(name)
+
+
+def modules_of_pickle(path: Path) -> set[str]:
+    """The top-level modules whose names a pickle refers to, found without importing or running anything of theirs."""
+    found: set[str] = set()
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module: str, _name: str) -> type[_Anything]:
+            found.add(module.partition(".")[0])
+            return _Anything
+
+    with path.open("rb") as stream:
+        Reader(stream).load()
+    return found
+
+
+class _Anything:
+    """Stands for whatever a pickle would call, make or fill."""
+
+    def __new__(cls, *_arguments: Any, **_options: Any) -> _Anything:
+        return object.__new__(cls)
+
+    def __init__(self, *_arguments: Any, **_options: Any) -> None: ...
+
+    def __call__(self, *_arguments: Any, **_options: Any) -> _Anything:
+        return _Anything()
+
+    def __setstate__(self, _state: Any) -> None: ...
+
+    def __setitem__(self, _key: Any, _value: Any) -> None: ...
+
+    def append(self, _one: Any) -> None: ...
+
+    def extend(self, _several: Iterable[Any]) -> None: ...
+
+    def add(self, _one: Any) -> None: ...
+
+    def update(self, _several: Mapping[Any, Any]) -> None: ...

@@ -1,0 +1,162 @@
+"""From what somebody names to what is deployed: a recommendation of a job, or a model in a configuration of their own,
+with its artifact compiled.
+
+What is then done with it is in ``served`` (an endpoint on this host) and in ``bundle`` (a folder for other machines).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from servefit.quantities import given_duration_text
+from servefit.search.jobs.job import check_unchanged, name_after
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.backends.types import Artifact
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.procedures.prepare import Deployment
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Recommendation
+    from servefit.serving.config import EndpointConfig, Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployable:
+    """One model, compiled, in one configuration, and the instances that it is to run on.
+
+    ``host`` is where the configuration was measured, or this one where it was not. ``used_bytes`` is the memory that
+    its processes were measured to take, None where nothing was. ``notes`` say what to know before relying on it.
+    """
+
+    model: Model
+    artifact: Artifact
+    configuration: Configuration
+    profile: InstanceProfile
+    instances: int = 1
+    host: Host
+    used_bytes: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the model is called in URLs unless somebody says otherwise: like its file."""
+        return name_after(self.model.source.removeprefix("a live "), keep="_")
+
+    def endpoint(
+        self, *, name: str | None = None, host: str = "127.0.0.1", port: int = 8080, limits: Limits | None = None
+    ) -> EndpointConfig:
+        """The endpoint that serves it, with exactly this configuration. Raises SpecError for a name that is none."""
+        from servefit.profiler.drivers.hosted_endpoint import endpoint_config
+
+        config = endpoint_config(self.configuration, self.artifact, self.model.signature, name=name or self.name)
+        return replace(config, host=host, port=port, limits=limits or config.limits)
+
+
+def deployable_of_job(address: str, *, storage: str | None = None) -> Deployable:
+    """What "JOB/ID" recommends, and "JOB" recommends first. Raises SpecError for an unknown job, StorageError, and as
+    :func:`recommended`."""
+    from servefit.search.jobs.lifecycle import load_job
+
+    name, slash, chosen = address.partition("/")
+    return recommended(load_job(name, storage=storage), chosen if slash else None)
+
+
+def recommended(job: RecommendationJob, recommendation_id: str | None = None) -> Deployable:
+    """The recommendation of that ID, or the first one, with what there is to say of it. It is compiled unless it is
+    cached.
+
+    Raises SpecError, naming what is known, for an unknown ID and for a job without recommendations, and as
+    :func:`deployable`.
+    """
+    recommendation = job.recommendation(recommendation_id)
+    found = deployable(recommendation, job.model, job.host)
+    return replace(found, notes=tuple(_notes(job, recommendation, found.artifact)))
+
+
+def deployable(recommendation: Recommendation, model: Model, host: Host) -> Deployable:
+    """``recommendation``, measured on ``host``, with its artifact. Raises CorruptModel where the model's file is gone,
+    or has changed, and what ``compile_model`` raises."""
+    from servefit.backends.compilation import compile_model
+    from servefit.backends.model.kept import as_kept
+
+    check_unchanged(model)
+    model = as_kept(model)
+    configuration = recommendation.trial.configuration
+    # Over HTTP with the supervisor, and with all that requests bring with them.
+    measured = (recommendation.endpoint or recommendation.trial).measurement
+    compilation = compile_model(model, configuration.backend, target=configuration.target)
+    return Deployable(
+        model=model,
+        artifact=compilation.artifact,
+        configuration=configuration,
+        profile=recommendation.profile,
+        instances=recommendation.trial.instance_count,
+        host=host,
+        used_bytes=measured.peak_memory_bytes or None,
+    )
+
+
+def deployable_of_model(model: Any, deployment: Deployment, *, trust_pickle: bool = False) -> Deployable:
+    """``model``, a Model or anything that Model.load takes, served as ``deployment`` says. Raises as ``prepare``."""
+    from servefit.profiler.procedures.prepare import prepare
+
+    prepared = prepare(model, deployment, trust_pickle=trust_pickle)
+    return Deployable(
+        model=prepared.model,
+        artifact=prepared.compilation.artifact,
+        configuration=prepared.configuration,
+        profile=prepared.profile,
+        host=prepared.host,
+        notes=prepared.model.warnings,
+    )
+
+
+def _notes(job: RecommendationJob, chosen: Recommendation, artifact: Artifact) -> list[str]:
+    notes = []
+    if job.status == "IN_PROGRESS":
+        notes.append(f"job {job.name} is not over: this is the best that it has found so far")
+    if chosen.trial.verdict != "PASS" and not job.request.sla.asks_nothing:
+        because = "" if chosen.trial.reason is None else f": {chosen.trial.reason}"
+        notes.append(f"{chosen.id} is not known to meet {job.request.sla} ({chosen.trial.verdict}){because}")
+    if chosen.trial.instance_count > 1:
+        notes.append(
+            f"the job recommends {chosen.trial.instance_count} instances of {chosen.profile.name}: this is one"
+        )
+    for report in job.compilation:
+        measured = (report.backend, report.target) == (artifact.backend, artifact.target) and report.version
+        if measured and report.version != artifact.backend_version:
+            notes.append(
+                f"the job measured {artifact.backend} {report.version}; what is installed is {artifact.backend_version}"
+            )
+    return notes
+
+
+def shape(configuration: Configuration) -> str:
+    """A configuration as a person says it: "onnxruntime, 2 workers x 1 thread, up to 8 requests a call"."""
+    one = configuration
+    said = f"{one.backend}, {_count(one.workers, 'worker')} x {_count(one.settings.threads, 'thread')}"
+    if one.max_batch > 1:
+        said += f", up to {one.max_batch} requests a call"
+    if one.batch_delay_us:
+        said += f" that wait up to {given_duration_text(one.batch_delay_us / 1e6)} for each other"
+    return said
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def cpu_ranges(cpus: Sequence[int]) -> str:
+    """CPUs as systemd and the kernel write them: "0-3,8"."""
+    ranges: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if ranges and cpu == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [cpu]
+        else:
+            ranges.append([cpu])
+    return ",".join("-".join(map(str, one)) for one in ranges)

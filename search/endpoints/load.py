@@ -1,0 +1,266 @@
+"""The job on an endpoint that runs already, whosever it is: how many invocations it answers, how fast, and whether that
+is within limits. ``profiler.procedures.target_endpoint`` finds out what it speaks; nothing is sent anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from servefit.backends.payload.types import unused_warning
+from servefit.errors import MeasurementError, SpecError
+from servefit.profiler.evidence.cautions import cautions_of
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.load_clients import Placement, clients_at, competition, place_clients
+from servefit.profiler.procedures.target_endpoint import aim
+from servefit.search.endpoints.load_plan import measure
+from servefit.search.endpoints.load_result import LoadTest, SeenServer
+from servefit.search.optimizer.progress import Moment, Progress, Silent
+from servefit.search.request.load_request import Arrivals, LoadRequest
+from servefit.search.request.sla import Sla
+
+if TYPE_CHECKING:
+    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.procedures.target_endpoint import Aim
+    from servefit.profiler.record.traffic import ClosedLoop
+    from servefit.search.endpoints.load_plan import Found
+
+_S_PER_MIN = 60
+
+
+def load_endpoint(
+    url: str,
+    *,
+    payload: Any = None,
+    protocol: str = "auto",
+    model: str | None = None,
+    rate: float | None = None,
+    arrivals: Arrivals = "poisson",
+    users: int | None = None,
+    traffic: ClosedLoop | None = None,
+    thresholds: Sequence[LatencyThreshold] = (),
+    duration_s: float | None = None,
+    rows_per_request: int = 1,
+    connections: int | None = None,
+    timeout_s: float = 10.0,
+    seed: int = 0,
+    allow_remote: bool = False,
+    allow_noise: bool = False,
+    wait_s: float | None = None,
+    progress: Progress | None = None,
+) -> LoadTest:
+    """Load the endpoint at ``url``, and say what it does.
+
+    ``payload`` is a path or an array of shape (rows, features), or None for random rows where the endpoint says how
+    wide they are. ``protocol`` is "auto", "open-inference", "open-inference-binary", "sagemaker-csv",
+    "sagemaker-json" or "json" (a POST of the rows, or of the JSON objects of the payload as they stand), ``model`` the
+    name of the model where there are several.
+
+    ``rate`` is requests per second in an open loop, with Poisson or constant ``arrivals``; ``users`` take turns in a
+    closed one, and ``traffic`` is one with phases. ``thresholds`` are held against the response time at the client.
+    With a rate they are decided as soon as they can be, within ``duration_s`` (5 s, or 25 times the limit), with phases
+    on the best of their plateaus; with neither the highest rate at which they hold is looked for, for 30 s. With
+    nothing at all it is the most requests that are answered, for 20 s. A request has failed after ``timeout_s``. A run
+    that the machine got in the way of is repeated once, unless ``allow_noise``. Where something else measures on this
+    machine it waits, for ``wait_s`` at most (None: until that is done).
+
+    Nothing is sent anywhere else, and to another machine only with ``allow_remote``. That limits do not hold is a
+    result.
+
+    Args:
+        url: Where the endpoint is.
+        payload: A path, or an array of shape (rows, features); random rows where the endpoint says how wide they are.
+        protocol: "auto", or what the endpoint speaks.
+        model: The name of the model, where there are several.
+        rate: Requests a second in an open loop.
+        arrivals: How they are spread over time.
+        users: Users of a closed loop.
+        traffic: A closed loop with phases.
+        thresholds: Limits on percentiles of the response time at the client.
+        duration_s: Seconds of the run, or of the search for the highest rate.
+        rows_per_request: Rows of the payload in one request.
+        connections: Connections that are open at the same time; as many as it takes where None.
+        timeout_s: Seconds after which a request has failed.
+        seed: Seed of traffic and drawn rows.
+        allow_remote: Load another machine.
+        allow_noise: Judge runs that the machine got in the way of all the same.
+        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        progress: Told of everything as it happens.
+
+    Returns:
+        The runs with their figures, and the verdict where there are ``thresholds``.
+
+    Raises:
+        SpecError: What is asked makes no sense.
+        PayloadMismatch: The payload does not fit the endpoint.
+        MeasurementError: The endpoint answers nothing, or SlotTaken after ``wait_s``.
+
+    Example:
+        ::
+
+            with job.best.serve() as endpoint:
+                print(sf.load_endpoint(endpoint.url, payload="payload.csv", users=1, duration_s=1))
+    """
+    for threshold in thresholds:
+        if not isinstance(threshold, LatencyThreshold):
+            raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
+    asked = {"rate": rate, "users": users, "phases": traffic}
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise SpecError(given[1], None, f"cannot be combined with {given[0]}", remedy="give one of them")
+    if traffic is not None and duration_s is not None:
+        raise SpecError("duration", duration_s, "is said by the phases already")
+    request = LoadRequest(
+        sla=Sla(thresholds=tuple(thresholds), rate_per_s=rate),
+        arrivals=arrivals,
+        users=users,
+        phases=traffic,
+        duration_s=duration_s,
+        rows_per_request=rows_per_request,
+        connections=connections,
+        timeout_s=timeout_s,
+        seed=seed,
+        allow_noise=allow_noise,
+    )
+    return run_load(
+        url,
+        payload,
+        request,
+        protocol=protocol,
+        model=model,
+        allow_remote=allow_remote,
+        wait_s=wait_s,
+        progress=progress or Silent(),
+    )
+
+
+def run_load(
+    url: str,
+    payload: Any,
+    request: LoadRequest,
+    *,
+    protocol: str = "auto",
+    model: str | None = None,
+    allow_remote: bool = False,
+    wait_s: float | None = None,
+    progress: Progress,
+) -> LoadTest:
+    """What :func:`load_endpoint` does, of a request that is validated."""
+    from servefit.profiler.machine.host import describe_host
+
+    begin = time.monotonic()
+    progress.stage("asking what the endpoint speaks")
+    aimed = aim(
+        url,
+        payload=payload,
+        protocol=protocol,
+        model=model,
+        rows_per_request=request.rows_per_request,
+        seed=request.seed,
+        timeout_s=request.timeout_s,
+        allow_remote=allow_remote,
+    )
+    # What is wrong with the endpoint or the payload has been found out by now, before anybody waits.
+    with measuring_slot(f"load on {aimed.destination.address.authority}", wait_s=wait_s) as slot:
+        begin += slot.waited_s
+        host = describe_host()
+        placement = place_clients(aimed, host)
+        progress.stage("looking at what else runs here")
+        busy = competition(placement, host)
+        clients = partial(
+            clients_at,
+            aimed,
+            placement,
+            rows_per_request=request.rows_per_request,
+            connections=request.connections,
+            timeout_s=request.timeout_s,
+        )
+        found = measure(clients, request, _Timed(progress, request, begin))
+    if not found.summary.throughput_per_s and not any((run.samples.ended_ns() > 0).any() for run in found.runs):
+        kinds = ", ".join(found.summary.errors) or "no answer"
+        raise MeasurementError(f"{aimed.destination.address.url} answered nothing: {kinds}", remedy="see what it logs")
+    if busy is not None:
+        found = replace(found, problems=(*found.problems, busy))
+    return _load_test(aimed, host, placement, request, found, elapsed_s=time.monotonic() - begin)
+
+
+class _Timed(Silent):
+    """Adds to every stage of the load how long all of it still takes."""
+
+    def __init__(self, progress: Progress, request: LoadRequest, began_s: float) -> None:
+        self._progress = progress
+        self._request = request
+        self._began_s = began_s
+        self._ends_s = time.monotonic() + request.most_s
+
+    def stage(self, text: str, at: Moment | None = None) -> None:
+        now_s, at_most = time.monotonic(), self._request.may_end_early
+        moment = Moment(elapsed_s=now_s - self._began_s, left_s=max(0.0, self._ends_s - now_s), at_most=at_most)
+        self._progress.stage(text, at or moment)
+
+
+def _load_test(
+    aimed: Aim, host: Host, placement: Placement, request: LoadRequest, found: Found, *, elapsed_s: float
+) -> LoadTest:
+    problems = tuple(_of_an_endpoint(one, placement) for one in found.problems)
+    invalid = bool(problems) and not request.allow_noise
+    server = placement.server
+    return LoadTest(
+        endpoint=aimed.destination.address.url,
+        protocol=aimed.destination.form,
+        model=aimed.destination.model,
+        payload=aimed.payload,
+        synthetic=aimed.synthetic,
+        request=request,
+        host=host,
+        is_here=placement.is_here,
+        server=None
+        if server is None
+        else SeenServer(name=server.name, pid=server.listening[0], cpus=tuple(sorted(server.cpus))),
+        runs=found.runs,
+        summary=found.summary,
+        capacity=found.capacity,
+        users=found.users,
+        steps=found.steps,
+        stopped=found.runs[0].stopped if request.phases is not None else None,
+        ended=found.ended,
+        decision=None if found.decision is None else replace(found.decision, problems=problems),
+        highest=found.highest,
+        max_invocations=None if found.most_per_s is None else round(found.most_per_s * _S_PER_MIN),
+        verdict="INVALID" if invalid else found.verdict,
+        reason=problems[0].reason if invalid else found.reason,
+        problems=problems,
+        warnings=tuple(_warnings(aimed, placement, found, problems)),
+        elapsed_s=elapsed_s,
+    )
+
+
+def _of_an_endpoint(problem: Problem, placement: Placement) -> Problem:
+    """The same, with a remedy for whoever has an endpoint and not a model."""
+    match problem.kind:
+        case "client on the server's CPUs":
+            cpus = ",".join(map(str, placement.own_cpus)) or "LIST"
+            return replace(
+                problem,
+                reason="the load client took CPU time from the server, which may use every CPU of this machine",
+                remedy=f"start the server with taskset -c {cpus}, or load it from another machine",
+            )
+        case "client saturated" | "client behind":
+            return replace(problem, remedy="load it from a machine with more CPUs, or with more rows in a request")
+    return problem
+
+
+def _warnings(aimed: Aim, placement: Placement, found: Found, problems: Sequence[Problem]) -> list[str]:
+    lines = [f"{problem.reason}; {problem.remedy}" for problem in {one.kind: one for one in problems}.values()]
+    if aimed.synthetic:
+        lines.append("synthetic payload: rows are random numbers, not your traffic; give one with --payload")
+    if aimed.truncated_from is not None:
+        lines.append(f"the first {len(aimed.rows):,} of {aimed.truncated_from:,} rows of the payload are used")
+    lines += unused_warning(aimed.payload, aimed.unused_columns)
+    if placement.caution is not None:
+        lines.append(placement.caution)
+    return [*lines, *cautions_of(found.summary)]

@@ -1,0 +1,185 @@
+"""What an endpoint is loaded with, step by step: ever more users, users in phases, a rate, the highest one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from servefit.profiler.evidence.plateaus import steps_of
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.procedures.decided_runs import (
+    LEAST_SEARCH_S,
+    find_highest_rate,
+    nearest_run,
+    run_until_decided,
+    run_valid,
+)
+from servefit.profiler.procedures.saturation import MOST_FAILED, find_saturation, try_users
+from servefit.quantities import given_text
+from servefit.search.request.sla import Sla
+from servefit.search.results.measure_trial import best_plateau
+from servefit.search.results.verdict import judge
+
+if TYPE_CHECKING:
+    from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
+    from servefit.profiler.evidence.plateaus import Step
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.procedures.decided_runs import Decision
+    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.record.types import Run
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.load_request import LoadRequest
+    from servefit.search.results.recommendation import Verdict
+
+Clients: TypeAlias = "Callable[[], AbstractContextManager[EndpointDriver]]"
+"""Starts load clients for as long as a block lasts."""
+
+_USERS_SHARE = 0.2
+"""Of the time for the highest rate: to find how many users keep the endpoint busy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What came out: as in ``LoadTest``, and the most requests a second that there were."""
+
+    runs: tuple[Run, ...]
+    summary: Summary
+    problems: tuple[Problem, ...]
+    most_per_s: float | None = None
+    capacity: Summary | None = None
+    users: int | None = None
+    steps: tuple[Step, ...] = ()
+    ended: str | None = None
+    decision: Decision | None = None
+    highest: HighestRate | None = None
+    verdict: Verdict | None = None
+    reason: str | None = None
+
+
+def measure(clients: Clients, request: LoadRequest, progress: Progress) -> Found:
+    """Carry out what is asked for: a search, or users, and then a rate, each with fresh load clients.
+
+    Raises as ``Driver.run``, and what ``clients`` raises.
+    """
+    rate_per_s = request.sla.rate_per_s
+    before: Found | None = None
+    if rate_per_s is None or request.searches or request.users is not None or request.phases is not None:
+        with clients() as driver:
+            before = _before_a_rate(driver, request, progress)
+    if rate_per_s is None and before is not None:
+        return before
+    with clients() as driver:
+        return _at_rate(driver, request, before, progress)
+
+
+def _before_a_rate(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> Found:
+    if not request.searches:
+        return _users(driver, request, progress)
+    if request.sla.thresholds and request.sla.rate_per_s is None:
+        return _highest(driver, request, progress)
+    return _most(driver, request, progress)
+
+
+def _users(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> Found:
+    """Users who take turns: a constant number, or in phases."""
+    allow_noise, thresholds = request.allow_noise, request.sla.thresholds
+    limit_ms = min((one.limit_ms for one in thresholds), default=None)
+    if request.users is not None:
+        progress.stage(f"{request.users} users")
+        run, problems = run_valid(driver, request.constant_users(request.users), allow_noise=allow_noise)
+    else:
+        progress.stage("users in phases")
+        loop = request.phases or request.constant_users(1)
+        run, problems = run_valid(driver, loop, limit_ms=limit_ms, allow_noise=allow_noise, stopping=request.stopping())
+    summary = best_plateau(run, request.sla)
+    judgement = judge(Sla(thresholds=thresholds), capacity=summary, at_rate=None, instances=1)
+    asked = bool(thresholds)
+    return Found(
+        runs=(run,),
+        summary=summary,
+        problems=problems,
+        most_per_s=None if request.users is not None or judgement.verdict == "FAIL" else summary.throughput_per_s,
+        steps=steps_of(run, percentiles=[one.percentile for one in thresholds]),
+        verdict=judgement.verdict if asked else None,
+        reason=judgement.reason if asked else None,
+    )
+
+
+def _most(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> Found:
+    """The most requests that are answered."""
+    progress.stage("more and more users, until more are not served more")
+    found = find_saturation(driver, budget_s=request.search_s, allow_noise=request.allow_noise)
+    summary = summarize(found.run)
+    return Found(
+        runs=(found.run,),
+        summary=summary,
+        problems=found.problems,
+        most_per_s=summary.throughput_per_s,
+        capacity=summary,
+        users=found.tried.users,
+        steps=found.tried.levels,
+        ended=found.tried.ended,
+    )
+
+
+def _highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> Found:
+    """The highest rate at which the limits hold. How many users keep the endpoint busy is found out before it."""
+    thresholds = request.sla.thresholds
+    progress.stage("more and more users, until more are not served more")
+    tried = try_users(driver, budget_s=_USERS_SHARE * request.search_s)
+    progress.stage("the highest rate within the limits")
+    highest, runs, problems = find_highest_rate(
+        driver.busy_with(tried.users),
+        thresholds,
+        budget_s=max(LEAST_SEARCH_S, (1 - _USERS_SHARE) * request.search_s),
+        seed=request.seed,
+        allow_noise=request.allow_noise,
+    )
+    run = nearest_run(runs, highest)
+    held = highest.rate_per_s is not None
+    return Found(
+        runs=(run,),
+        summary=summarize(run, percentiles=[one.percentile for one in thresholds]),
+        problems=problems,
+        most_per_s=highest.rate_per_s,
+        users=None,
+        steps=tried.levels,
+        highest=highest,
+        verdict="PASS" if held else "FAIL",
+        reason=None if held else highest.ended,
+    )
+
+
+def _at_rate(driver: EndpointDriver, request: LoadRequest, before: Found | None, progress: Progress) -> Found:
+    """The load at a rate, after whatever came before it."""
+    loop, thresholds = request.open_loop(), request.sla.thresholds
+    progress.stage(f"{given_text(loop.rate_per_s)} requests/s")
+    decision = run_until_decided(driver, loop, thresholds, allow_noise=request.allow_noise)
+    summary = summarize(decision.run, percentiles=[one.percentile for one in thresholds])
+    verdict: Verdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
+    reason = decision.reason
+    if not thresholds and summary.failed > MOST_FAILED * summary.samples:
+        verdict, reason = "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"
+    found = Found(
+        runs=(decision.run,),
+        summary=summary,
+        problems=decision.problems,
+        decision=decision,
+        verdict=verdict,
+        reason=reason,
+    )
+    if before is None:
+        return found
+    return replace(
+        found,
+        runs=(*before.runs, *found.runs),
+        problems=(*before.problems, *found.problems),
+        most_per_s=before.most_per_s,
+        capacity=before.capacity or before.summary,
+        users=before.users,
+        steps=before.steps,
+        ended=before.ended,
+    )

@@ -1,0 +1,69 @@
+"""What the search expected of each test before it was made, beside what came out: how far its predictions are to be
+trusted.
+
+The expectations are computed again from the steps that a job keeps, each from those before it. What a job had learnt
+from earlier jobs is not among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import exp
+from typing import TYPE_CHECKING
+
+from servefit.search.jobs.job import space_of, trials_of
+from servefit.search.jobs.warm_start import service_times_of
+from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.service_time_survey import Survey
+from servefit.search.results.recommendation import Trial
+from servefit.search.storage.steps import TESTS
+
+if TYPE_CHECKING:
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.request.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """Requests a second that the test of step number ``step`` was expected to find, with the 95 % interval of that, and
+    what it found."""
+
+    step: int
+    trial: Trial
+    expected_per_s: float
+    low_per_s: float
+    high_per_s: float
+
+    @property
+    def measured_per_s(self) -> float:
+        return self.trial.capacity.throughput_per_s
+
+
+def expectations(job: RecommendationJob) -> tuple[Expectation, ...]:
+    """The first test of every configuration whose calls had been timed, in the order of the tests."""
+    space = _of_profiles(space_of(job.header, trials_of(job.steps, TESTS)))
+    survey = Survey.of(space.grid)
+    survey.known.update(service_times_of(job.steps))
+    outlook = Outlook(space, survey, job.request)
+    found: dict[object, Expectation] = {}
+    for step in job.steps:
+        trial = step.result
+        if step.kind != "load_test" or not isinstance(trial, Trial) or trial.configuration not in space.grid:
+            continue
+        (estimate,) = outlook.capacities([trial.configuration])
+        if estimate is not None and trial.configuration not in found and trial.capacity.throughput_per_s:
+            found[trial.configuration] = Expectation(
+                step=step.number,
+                trial=trial,
+                expected_per_s=estimate.value,
+                low_per_s=exp(estimate.log_mean - 1.96 * estimate.sd),
+                high_per_s=exp(estimate.log_mean + 1.96 * estimate.sd),
+            )
+        outlook.learn_capacity(trial)
+    return tuple(found.values())
+
+
+def _of_profiles(space: Space) -> Space:
+    """``space`` without what no profile admits, of which nothing can be said."""
+    admitted = {one for _, members in space.profiles for one in members}
+    return replace(space, grid=tuple(one for one in space.grid if one in admitted))

@@ -1,0 +1,266 @@
+"""Which backends take part in a job, and their artifacts.
+
+A backend that cannot run here, does not take the model, fails to compile or predicts something else than the reference
+is reported and left out; so is one whose compilation would eat the job's budget, unless it was asked for by name or
+its artifact is in the cache already. One that does not end is ended, so that the others have their turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
+
+from servefit.backends.types import Target
+from servefit.errors import ServefitError, StateError, TimedOut
+from servefit.quantities import duration_text, given_duration_text, span_text
+from servefit.search.jobs.job import JobStopped
+from servefit.search.optimizer.clock import SHARE
+from servefit.search.optimizer.progress import before_search, counting_down
+from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.recommendation import CompilationReport, Skipped
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
+    from servefit.backends.types import Artifact, Capabilities
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.search.optimizer.clock import Clock
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.request.space import Choice
+    from servefit.search.storage.log import JobLog
+    from servefit.search.storage.steps import Step
+
+COMPILING_SHARE = 0.4
+COMPILED_SHARE = 0.5
+"""When the first part of the job's budget is over, nothing more is compiled unasked, and when the second is, what was
+begun is ended: the rest is for measuring."""
+
+LEAST_S = 3.0
+QUICK_S = 2.0
+"""A compilation with its check has no less than the first, where there is as much: three processes import a library
+each, which takes one to two seconds on an idle machine. Unasked it is begun where there is the second."""
+
+TIMES_ESTIMATE = 10
+"""It has so many times its own estimate, which is meant to tell the order of magnitude: within its share of the job's
+time, or more than that where it was asked for by name."""
+
+WORTH_SAYING_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """What came of it: ``skipped`` backends were left out, ``remarks`` say which were cut short."""
+
+    artifacts: list[Artifact] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Progress) -> Compiled:
+    """Compile the model of ``log``'s job with every backend that takes part, the reference first, each a step of the
+    job.
+
+    What a step says was compiled before comes from the cache without a new step, and what failed before is left alone.
+    Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
+    """
+    from servefit.backends.capabilities import asked
+    from servefit.backends.compilation import DEFAULT_TIMEOUT_S
+    from servefit.backends.registry import backend_names
+    from servefit.backends.verification import NoReference
+
+    model, request = log.header.model, log.header.request
+    before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
+    # Backends of other packages answer while the first of ours is compiled.
+    offered = asked(request.backends or backend_names(), model, timeout_s=clock.share_s(LEAST_S))
+    found, nothing_to_compare = Compiled(), ""
+    rules = _Rules(offered=offered, model=model, request=request, clock=clock, found=found)
+    for name, target in rules.candidates(log.header.profiles, progress):
+        if log.stop_requested():
+            raise JobStopped
+        label = name if target is Target.CPU else f"{name} ({target.value})"
+        if (known := before.get((name, target))) is not None:
+            if known.status == "COMPLETED":
+                _, outcome = _compile(model, name, target, payload, DEFAULT_TIMEOUT_S)
+                found.artifacts.extend([] if isinstance(outcome, ServefitError) else [outcome])
+            continue
+        if reason := nothing_to_compare or rules.why_not(name, target):
+            found.skipped.append(Skipped(kind="backend", name=label, reason=reason))
+            continue
+        limit_s = min(rules.limit_s(name, target), DEFAULT_TIMEOUT_S)
+        doing = f"compiling with {label}"
+        progress.stage(f"{doing}{_estimate(model, name, target)}", before_search(clock))
+        moment = partial(before_search, clock)
+        with log.step("compilation", name, None) as step, counting_down(progress, doing, moment, limit_s):
+            report, outcome = _compile(model, name, target, payload, limit_s)
+            log.finish(step, status=report.status, result=report, reason=report.reason)
+        if isinstance(outcome, NoReference):
+            nothing_to_compare = f"{model.reference} did not say what it predicts, which is what backends are held to"
+        if not isinstance(outcome, ServefitError):
+            found.artifacts.append(outcome)
+        elif _timed_out(outcome):
+            found.remarks.append(
+                f"{label} was not compiled and checked within the {duration_text(limit_s, digits=2)} that it had: "
+                f"{outcome.message}; give the job more time"
+            )
+    return found
+
+
+def _estimate(model: Model, name: str, target: Target) -> str:
+    """How long compiling takes, where it is long."""
+    from servefit.backends.compilation import estimate_s, is_cached
+
+    seconds = estimate_s(model, name)
+    return f", estimated at {seconds:.0f} s" if seconds >= WORTH_SAYING_S and not is_cached(model, name, target) else ""
+
+
+def _report(step: Step) -> CompilationReport | None:
+    return step.result if isinstance(step.result, CompilationReport) else None
+
+
+def _compile(
+    model: Model, name: str, target: Target, payload: Payload, limit_s: float
+) -> tuple[CompilationReport, Artifact | ServefitError]:
+    """What came of it, and the artifact, or why there is none. Raises StateError."""
+    from servefit.backends.compilation import compile_model
+
+    began = time.monotonic()
+    try:
+        compilation = compile_model(model, name, payload=payload, target=target, timeout_s=limit_s)
+    except StateError:
+        raise
+    except ServefitError as error:
+        seconds = time.monotonic() - began
+        report = CompilationReport(backend=name, target=target, status="FAILED", seconds=seconds, reason=str(error))
+        return report, error
+    report = CompilationReport(
+        backend=name,
+        target=target,
+        status="COMPLETED",
+        seconds=compilation.seconds,
+        cached=compilation.cached,
+        version=compilation.artifact.backend_version,
+    )
+    return report, compilation.artifact
+
+
+def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[InstanceProfile]) -> tuple[Choice, ...]:
+    """The artifacts with their knobs in every size of envelope that ``profiles`` have."""
+    from servefit.backends.capabilities import backend
+    from servefit.search.request.space import Choice
+
+    return tuple(
+        Choice(
+            artifact=artifact,
+            vcpus=vcpus,
+            knobs=backend(artifact.backend).knobs(model, vcpus, artifact.target),
+        )
+        for vcpus in sorted({profile.vcpus for profile in profiles})
+        for artifact in artifacts
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """Which of the backends ``offered`` to the job are compiled, in which order, and how long that may take; ``found``
+    is what came of it so far."""
+
+    offered: Mapping[str, Capabilities]
+    model: Model
+    request: JobRequest
+    clock: Clock
+    found: Compiled
+
+    def candidates(self, profiles: Sequence[InstanceProfile], progress: Progress) -> Iterator[tuple[str, Target]]:
+        """The reference first, then what is known to compile, or is ours, and of that what is compiled soonest: where
+        time runs out, most backends have had their turn. One that does not say what it can do is waited for when there
+        is nothing else to do."""
+        targets = [Target.CPU, Target.CUDA] if any(profile.gpus for profile in profiles) else [Target.CPU]
+        waiting = list(self.offered)
+        while waiting:
+            if ready := list(filter(self._has_answered, waiting)):
+                chosen = min(ready, key=self._order)
+            else:
+                chosen = waiting[0]
+                if not self._is_late(chosen):
+                    progress.stage(f"waiting for {chosen} to say what it can do", before_search(self.clock))
+            waiting.remove(chosen)
+            for target in targets:
+                yield chosen, target
+
+    def why_not(self, name: str, target: Target) -> str | None:
+        """Why a backend is left out, None where it is not."""
+        from servefit.backends.compilation import is_cached
+
+        one, budget_s = self.offered[name], self.request.time_limit_s
+        if self._is_late(name) and not self._has_answered(name):
+            return self._too_late(name)
+        for availability in (one.probe(target), one.supports(self.model)):
+            if not availability.available:
+                return "; ".join(part for part in (availability.reason, availability.remedy) if part)
+        if budget_s is None or is_cached(self.model, name, target):
+            return None
+        estimate_s = one.compile_estimate_s(self.model)
+        if not self._is_asked_for(name) and estimate_s > SHARE * budget_s:
+            expected, whole = span_text(estimate_s), given_duration_text(budget_s)
+            return f"compiling is estimated at {expected}, too much of the job's {whole}; {self._remedy(name)}"
+        return self._too_late(name) if self._is_late(name) or self.limit_s(name, target) <= 0 else None
+
+    def limit_s(self, name: str, target: Target) -> float:
+        """How long compiling and checking may take. Without the reference there is nothing to measure; of the others
+        each has its share, and what was asked for by name as long as it may need. The time for a test is left."""
+        from servefit.backends.compilation import is_cached
+
+        if is_cached(self.model, name, target):
+            return self.clock.left_s
+        left_s = self.clock.left_s - least_test_s(self.request)
+        if name == self.model.reference:
+            return left_s
+        ample_s, share_s = max(LEAST_S, TIMES_ESTIMATE * self._expected_s(name)), self.clock.share_s(LEAST_S)
+        if self._is_asked_for(name) or not self.found.artifacts:
+            return min(left_s, max(ample_s, share_s))
+        return min(left_s, ample_s, share_s, COMPILED_SHARE * self.clock.limit_s - self.clock.elapsed_s)
+
+    def _is_late(self, name: str) -> bool:
+        """Whether it is too late to compile what nobody asked for, and nobody has to."""
+        if self._is_asked_for(name) or not self.found.artifacts:
+            return False
+        whole_s, spent_s = self.clock.limit_s, self.clock.elapsed_s
+        return spent_s > min(COMPILING_SHARE * whole_s, COMPILED_SHARE * whole_s - QUICK_S)
+
+    def _too_late(self, name: str) -> str:
+        spent, whole = span_text(self.clock.elapsed_s), given_duration_text(self.clock.limit_s)
+        return f"{spent} of the job's {whole} were over before it could be compiled; {self._remedy(name)}"
+
+    def _remedy(self, name: str) -> str:
+        more = "give the job more time" if self._is_asked_for(name) else f"ask for it with --backend {name}"
+        return f"{more}, or compile it once with servefit compile"
+
+    def _is_asked_for(self, name: str) -> bool:
+        return name in self.request.backends
+
+    def _has_answered(self, name: str) -> bool:
+        from servefit.backends.capabilities import has_answered
+
+        return has_answered(self.offered[name], self.model)
+
+    def _order(self, name: str) -> tuple[bool, bool, float]:
+        from servefit.backends.compilation import is_cached
+        from servefit.backends.registry import BUILT_IN
+
+        certain = name in BUILT_IN or is_cached(self.model, name)
+        return name != self.model.reference, not certain, self._expected_s(name)
+
+    def _expected_s(self, name: str) -> float:
+        """How long compiling is expected to take; for ever, with a backend that does not take the model."""
+        one = self.offered[name]
+        return one.compile_estimate_s(self.model) if one.supports(self.model).available else inf
+
+
+def _timed_out(error: BaseException | None) -> bool:
+    """Whether ``error`` goes back to something that did not end in time."""
+    return error is not None and (isinstance(error, TimedOut) or _timed_out(error.__cause__))

@@ -1,0 +1,225 @@
+"""The JSON form of a job, as programs read it. Its names are a contract; ``schema`` rises when one changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from servefit.search.queueing.service import ServiceTimes
+from servefit.search.results.recommendation import CompilationReport, Trial
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.optimizer.importance import Against, Why
+    from servefit.search.request.sla import Sla
+    from servefit.search.results.recommendation import Recommendation, Skipped
+    from servefit.search.storage.steps import Step
+
+SCHEMA = 1
+
+
+def job_document(job: RecommendationJob) -> dict[str, Any]:
+    """The whole job."""
+    return {
+        "schema": SCHEMA,
+        "job": job.name,
+        "job_type": job.request.job_type,
+        "status": job.status,
+        "owner": None if job.owner is None else str(job.owner),
+        "model": model_document(job.model),
+        "payload": {
+            "source": job.payload.source,
+            "rows": job.payload.rows,
+            "rows_per_request": job.request.rows_per_request,
+            "synthetic": job.payload.synthetic,
+        },
+        "host": dataclasses.asdict(job.host),
+        "sla": None if job.request.sla.asks_nothing else sla_document(job.request.sla),
+        "goal": job.goal,
+        "elapsed_s": round(job.elapsed_s, 3),
+        "tests": job.tests,
+        "recommendations": [recommendation_document(one) for one in job.recommendations],
+        "pareto": [recommendation_document(one) for one in job.pareto],
+        "why": why_document(job.why),
+        "compilation": [compilation_document(one) for one in job.compilation],
+        "skipped": [skipped_document(one) for one in job.skipped],
+        "failed_tests": [
+            {"step": one.step, "configuration": dataclasses.asdict(one.configuration), "reason": one.reason}
+            for one in job.failed
+        ],
+        "warnings": list(job.warnings),
+    }
+
+
+def model_document(model: Model) -> dict[str, Any]:
+    """What the model is, without where its files lie."""
+    return {
+        "source": model.source,
+        "format": model.format.value,
+        "library": model.library.value,
+        "digest": model.digest,
+        "size_bytes": model.size_bytes,
+        "signature": {**dataclasses.asdict(model.signature), "task": model.signature.task.value},
+        "trees": None if model.trees is None else dataclasses.asdict(model.trees),
+        "batch_dependent": model.batch_dependent,
+    }
+
+
+def sla_document(sla: Sla) -> dict[str, Any]:
+    return {
+        "thresholds": [{"percentile": one.percentile, "limit_ms": one.limit_ms} for one in sla.thresholds],
+        "rate_per_s": sla.rate_per_s,
+    }
+
+
+def recommendation_document(one: Recommendation) -> dict[str, Any]:
+    """One row of the answer: the columns of SageMaker IR, and what stands behind them."""
+    trial, configuration, judged = one.trial, one.trial.configuration, one.trial.judged
+    return {
+        "id": one.id,
+        "instance_profile": one.profile.name,
+        "instance_count": trial.instance_count,
+        "backend": configuration.backend,
+        "target": configuration.target.value,
+        "environment": one.environment,
+        "settings": {
+            "max_batch": configuration.max_batch,
+            "batch_delay_us": configuration.batch_delay_us,
+            **dict(configuration.settings.options),
+        },
+        "cost_per_hour": one.cost_per_hour,
+        "cost_per_inference": one.cost_per_inference,
+        "max_invocations": round(one.max_invocations),
+        "model_latency_ms": dict(judged.latency_ms),
+        "model_latency_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
+        "overhead_latency_ms": None if one.endpoint is None else one.endpoint.judged.overhead_ms,
+        "cpu_utilization": judged.cpu_percent,
+        "memory_utilization": 100 * trial.measurement.peak_memory_bytes / one.profile.memory_bytes,
+        "gpu_utilization": judged.gpu_percent,
+        "containment": trial.measurement.containment,
+        "envelope": trial.measurement.envelope,
+        "memory_limit_bytes": trial.measurement.memory_limit_bytes,
+        "verdict": trial.verdict,
+        "reason": trial.reason,
+        "stopped": trial.stopped,
+        "problems": [dataclasses.asdict(problem) for problem in trial.problems],
+        "samples": judged.samples,
+        "measured_rate_per_s": judged.throughput_per_s,
+        "loop": judged.loop,
+        "driver": trial.driver,
+        "step": one.step,
+        "measurement": trial.kept_in,
+        "endpoint": None if one.endpoint is None else endpoint_document(one.endpoint, one.endpoint_step),
+    }
+
+
+def endpoint_document(trial: Trial, step: int | None) -> dict[str, Any]:
+    """The winner measured over HTTP, all latencies apart: what the client saw, what the model took, and the rest."""
+    judged, capacity = trial.judged, trial.capacity
+    return {
+        "verdict": trial.verdict,
+        "reason": trial.reason,
+        "instance_count": trial.instance_count,
+        "max_invocations": round(60 * capacity.throughput_per_s * trial.instance_count),
+        "response_ms": dict(judged.latency_ms),
+        "response_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
+        "model_latency_ms": judged.model_latency_ms,
+        "overhead_latency_ms": judged.overhead_ms,
+        "loop": judged.loop,
+        "samples": judged.samples,
+        "measured_rate_per_s": judged.throughput_per_s,
+        "errors": {**capacity.errors, **judged.errors},
+        "cpu_utilization": judged.cpu_percent,
+        "client_cpu_utilization": judged.client_cpu_percent,
+        "problems": [dataclasses.asdict(problem) for problem in trial.problems],
+        "driver": trial.driver,
+        "step": step,
+        "measurement": trial.kept_in,
+    }
+
+
+def why_document(why: Why) -> dict[str, Any]:
+    """Ratios say how many times better the first recommendation is, with their 95 % intervals."""
+    return {
+        "runner_up": against_document(why.runner_up),
+        "naive_default": against_document(why.naive),
+        "importance": dict(why.importance),
+        "what_would_have_to_change": list(why.changes),
+    }
+
+
+def against_document(against: Against | None) -> dict[str, Any] | None:
+    if against is None:
+        return None
+    return {
+        "configuration": dataclasses.asdict(against.configuration),
+        "metric": against.ratio.metric,
+        "ratio": against.ratio.ratio,
+        "ci95": None if against.ratio.ci95 is None else list(against.ratio.ci95),
+        "rounds": against.ratio.rounds,
+    }
+
+
+def step_document(step: Step) -> dict[str, Any]:
+    """One step, with the metrics of what was measured."""
+    return {
+        "step": step.number,
+        "kind": step.kind,
+        "status": step.status,
+        "backend": step.backend,
+        "configuration": None if step.configuration is None else dataclasses.asdict(step.configuration),
+        "began_at": iso_time(step.began_at),
+        "ended_at": None if step.ended_at is None else iso_time(step.ended_at),
+        "seconds": None if step.ended_at is None else round(step.ended_at - step.began_at, 3),
+        "host": step.host_fingerprint,
+        "reason": step.reason,
+        "metrics": _metrics(step),
+    }
+
+
+def _metrics(step: Step) -> dict[str, Any] | None:
+    result = step.result
+    if isinstance(result, Trial):
+        judged = result.judged
+        return {
+            "verdict": result.verdict,
+            "reason": result.reason,
+            "max_invocations": round(60 * result.capacity.throughput_per_s * result.instance_count),
+            "instance_count": result.instance_count,
+            "model_latency_ms": dict(judged.latency_ms),
+            "loop": judged.loop,
+            "samples": judged.samples,
+            "cpu_utilization": judged.cpu_percent,
+            "memory_bytes": result.measurement.peak_memory_bytes,
+            "stopped": result.stopped,
+            "round": result.round,
+            "measurement": result.kept_in,
+        }
+    if isinstance(result, ServiceTimes):
+        return {"mean_ms_by_requests": {one.requests: one.mean_ns / 1e6 for one in result.batches}}
+    if isinstance(result, CompilationReport):
+        return {"seconds": round(result.seconds, 3), "cached": result.cached}
+    return None
+
+
+def iso_time(seconds: float) -> str:
+    """Seconds since 1970 as local time with its offset, in the form of ISO 8601."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
+
+
+def compilation_document(one: CompilationReport) -> dict[str, Any]:
+    return {
+        "backend": one.backend,
+        "target": one.target.value,
+        "status": one.status,
+        "seconds": round(one.seconds, 3),
+        "cached": one.cached,
+        "speedup": one.speedup,
+        "reason": one.reason,
+    }
+
+
+def skipped_document(one: Skipped) -> dict[str, Any]:
+    return {one.kind: one.name, "reason": one.reason}

@@ -1,0 +1,352 @@
+"""Jobs as they are begun, taken up again, read and stopped.
+
+What a job does is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
+measured: the storage, the names, the model, the payload.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from hashlib import sha256
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.errors import HostMismatch, SpecError, StorageError
+from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.prepare import check_there
+from servefit.quantities import duration_text
+from servefit.search.jobs.job import (
+    JobInterrupted,
+    JobStopped,
+    RecommendationJob,
+    check_unchanged,
+    measured_s,
+    tests_in,
+)
+from servefit.search.jobs.runner import Work
+from servefit.search.jobs.tasks import FIRST_S
+from servefit.search.optimizer.clock import FINISHING_S, Clock
+from servefit.search.optimizer.progress import before_search
+from servefit.search.request.job_request import check_known
+from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.recommendation import Skipped, Trial
+from servefit.search.storage.header import JobHeader, PayloadFacts
+from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
+from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.outages import PATIENCE_S
+from servefit.search.storage.secrets import keep_secrets
+from servefit.state import write_atomically
+from servefit.time_limit import time_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servefit.backends.model import Model
+    from servefit.backends.payload import Payload
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.storage.header import Status
+    from servefit.search.storage.log import JobLog
+
+_log = logging.getLogger(__name__)
+
+
+def run_job(
+    source: Any,
+    sample_payload: Any,
+    request: JobRequest,
+    *,
+    trust_pickle: bool,
+    progress: Progress,
+    storage: str | None = None,
+    wait_s: float | None = None,
+    spent_s: float = 0.0,
+) -> RecommendationJob:
+    """Run a new job to its end, and keep it in the database at ``storage``, the one in the state folder if None. Where
+    something else measures on this machine it waits, for ``wait_s`` at most (None: until that is done).
+    ``spent_s`` of its time were over before.
+
+    Raises SpecError, StorageError, ModelError or StateError before anything is measured, and SlotTaken after
+    ``wait_s``; StorageError also where the database goes away meanwhile; JobInterrupted.
+    """
+    from servefit.backends.capabilities import backend
+    from servefit.backends.model import Model
+    from servefit.backends.payload.reading import payload_for
+    from servefit.backends.verification import asked_of_payload
+    from servefit.profiler.machine.host import describe_host
+    from servefit.version import __version__
+
+    check_known(request.environment)
+    _check_calls(request)
+    check_budget(request)
+    began_s = time.monotonic() - spent_s
+    with ExitStack() as stack:
+        store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
+        store.wait_until_writable()
+        clock = Clock.of(
+            request,
+            elapsed_before_s=time.monotonic() - began_s,
+            # A machine that took long to come this far takes as long to finish.
+            finishing_s=max(FINISHING_S, spent_s),
+            now=_working_s(store),
+        )
+        stack.enter_context(time_limit(lambda: clock.left_s))
+        host = describe_host()
+        profiles, skipped = measurable_profiles(request, host)
+        for name in request.backends:
+            backend(name)
+        if job_folder(request.name).exists():
+            raise SpecError("name", request.name, "is in use by an earlier job", remedy="choose another name")
+        check_there(source, sample_payload)
+        # What follows takes CPUs for seconds, compiling all of them for long: it would spoil what others measure.
+        slot = stack.enter_context(measuring_slot(f"job {request.name}", wait_s=wait_s))
+        clock.leave_out(slot.waited_s)
+        progress.stage("opening the model", before_search(clock))
+        model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
+        payload = payload_for(model, sample_payload, seed=request.seed)
+        model = asked_of_payload(model, payload)
+        _check_joining(request, model)
+        header = JobHeader(
+            request=request,
+            model=model,
+            payload=_facts(payload),
+            host=host,
+            profiles=profiles,
+            servefit=__version__,
+            created_at=time.time(),
+        )
+        folder = reserve(request.name)
+        try:
+            write_atomically(folder / PAYLOAD_FILE, _npy(payload.rows))
+            keep_secrets(request.environment, folder)
+            log = store.create(header)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+        work.skipped.extend(skipped)
+        with log.owned():
+            return _carry_out(work)
+
+
+def resume_job(
+    name: str, *, progress: Progress, storage: str | None = None, wait_s: float | None = None
+) -> RecommendationJob:
+    """Take up a job that was stopped, interrupted or killed, where it was; nothing is measured twice. It waits as
+    :func:`run_job` does.
+
+    Raises SpecError for a job that is over, JobInUse for one that runs, HostMismatch on another machine, CorruptModel
+    where the model has changed since; otherwise as :func:`run_job`.
+    """
+    with JobStore.open(storage, patience_s=PATIENCE_S) as store:
+        log = store.job(name)
+        spent_s = log.state_now().elapsed_s
+        with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
+            work = _taken_up(log, store, progress, spent_s=spent_s)
+            with time_limit(lambda: work.clock.left_s):
+                return _carry_out(work)
+
+
+def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> Work:
+    """The work on a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
+    :func:`resume_job`."""
+    from servefit.backends.payload import Payload
+    from servefit.profiler.machine.host import describe_host
+
+    header, state = log.header, log.state
+    if state.status in ("COMPLETED", "FAILED"):
+        raise SpecError("job", log.name, f"is over: {state.status}", remedy="begin another with servefit recommend")
+    host = describe_host()
+    if host.fingerprint != header.host.fingerprint:
+        raise HostMismatch(header.host.fingerprint, host.fingerprint)
+    check_unchanged(header.model)
+    check_known(header.request.environment)
+    if header.model.lacks_inputs:
+        raise SpecError(
+            "job",
+            log.name,
+            f"was begun by servefit {header.servefit}, which did not know what the inputs of its model are",
+            remedy="begin another with servefit recommend",
+        )
+    folder = job_folder(log.name)
+    payload = Payload(
+        rows=_payload_rows(folder / PAYLOAD_FILE, header.payload.digest),
+        source=header.payload.source,
+        synthetic=header.payload.synthetic,
+        truncated_from=header.payload.truncated_from,
+        unused_columns=header.payload.unused_columns,
+    )
+    log.abandon_running_steps()
+    steps = log.steps()
+    clock = Clock.of(
+        header.request,
+        # A job that was killed could not write down how long it took, nor did its last sign of life come at its end.
+        elapsed_before_s=max(spent_s, measured_s(steps)),
+        tests=tests_in(steps),
+        now=_working_s(store),
+    )
+    work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+    work.skipped.extend(one for one in state.skipped if one.kind == "instance_profile")
+    return work
+
+
+def _working_s(store: JobStore) -> Callable[[], float]:
+    """Seconds that advance while there is a database: a job's time is not used up by waiting for it."""
+    return lambda: time.monotonic() - store.waited_s
+
+
+def load_job(name: str, *, storage: str | None = None) -> RecommendationJob:
+    """The job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
+    with JobStore.open(storage) as store:
+        return _job(store.job(name))
+
+
+def stop_job(name: str, *, storage: str | None = None) -> bool:
+    """Ask whoever works on the job to stop after the test that runs, and give True; False where nobody works on it.
+
+    Raises SpecError for an unknown job, StorageError, StateError.
+    """
+    with JobStore.open(storage) as store:
+        log = store.job(name)
+        if log.owner() is None:
+            return False
+        log.request_stop()
+        return True
+
+
+def _carry_out(work: Work) -> RecommendationJob:
+    """Work on a job that this process owns, to its end."""
+    _log.info("job %s: %s", work.request.name, work.request)
+    try:
+        work.carry_out()
+    except JobStopped:
+        return _ended(work, "STOPPED")
+    except KeyboardInterrupt as interruption:
+        raise JobInterrupted(_ended(work, "STOPPED")) from interruption
+    except StorageError as error:
+        if not any(isinstance(step.result, Trial) for step in work.log.written.values()):
+            raise
+        work.remarks.append(f"the search broke off: {error}")
+        return _ended(work, "STOPPED")
+    return _ended(work, "COMPLETED" if work.search is not None and work.search.recommendations() else "FAILED")
+
+
+def _ended(work: Work, status: Status) -> RecommendationJob:
+    """Write down how the job ended. An answer that took a minute to find is not lost to a database that is gone: it
+    says so instead."""
+    state = work.state(status)
+    _log.info("job %s: %s after %.1f s", work.request.name, status, state.elapsed_s)
+    try:
+        work.log.set_state(state)
+        steps = work.log.steps()
+    except StorageError as error:
+        state = replace(state, remarks=(*state.remarks, f"that the job ended was not kept: {error}"))
+        known = {step.number: step for step in work.steps_before} | work.log.written
+        steps = tuple(known[number] for number in sorted(known))
+    return RecommendationJob.of(work.log.header, state, steps)
+
+
+def _job(log: JobLog) -> RecommendationJob:
+    owner, state = log.owner(), log.state_now()
+    return RecommendationJob.of(log.header, state, log.steps(), owner=owner if state.status == "IN_PROGRESS" else None)
+
+
+def _check_calls(request: JobRequest) -> None:
+    """Raise SpecError for calls that no test could make."""
+    from servefit.profiler.drivers.inprocess.workers import check_calls
+
+    check_calls(
+        request.rows_per_request,
+        max(request.batch_sizes, default=1),
+        max(request.batch_delays_us, default=0),
+    )
+
+
+def _check_joining(request: JobRequest, model: Model) -> None:
+    """Raise SpecError where requests are to be joined, or to wait for that, and the model does not allow it."""
+    from servefit.profiler.procedures.prepare import check_joining
+
+    check_joining(model, max(request.batch_sizes, default=1), allowed=request.allow_batch_dependence)
+    if any(request.batch_delays_us) and model.batch_dependent and not request.allow_batch_dependence:
+        raise SpecError(
+            "batch_delay",
+            max(request.batch_delays_us),
+            "delays batches, and there are none, since predictions of this model depend on what else is in the call",
+            remedy="leave it out, or allow that with --allow-batch-dependence",
+        )
+
+
+def _facts(payload: Payload) -> PayloadFacts:
+    return PayloadFacts(
+        source=payload.source,
+        rows=len(payload.rows),
+        digest=_digest(payload.rows),
+        synthetic=payload.synthetic,
+        truncated_from=payload.truncated_from,
+        unused_columns=payload.unused_columns,
+    )
+
+
+def _npy(rows: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, rows, allow_pickle=False)
+    return content.getvalue()
+
+
+def _digest(rows: np.ndarray) -> str:
+    return sha256(rows.tobytes()).hexdigest()
+
+
+def _payload_rows(path: Path, digest: str) -> np.ndarray:
+    """The payload that a job began with. Raises SpecError where it is not there any more."""
+    try:
+        rows: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SpecError("payload", str(path), "cannot be read: the job cannot be taken up again") from error
+    if _digest(rows) != digest:
+        raise SpecError("payload", str(path), "is not what the job began with")
+    return rows
+
+
+def check_budget(request: JobRequest) -> None:
+    """Raise SpecError for a time in which nothing can be measured, wherever that is."""
+    least_s = least_test_s(request) + FINISHING_S
+    if request.budget_s is not None and request.budget_s < least_s:
+        takes = duration_text(least_s, digits=2)
+        raise SpecError(
+            "budget",
+            f"{request.budget_s:g}s",
+            f"is too little: on a fast and idle machine a single test takes {takes}, by what it consists of",
+            remedy=f"give {ceil(least_s + FIRST_S)}s or more: a model has to be opened, compiled and checked",
+        )
+
+
+def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[InstanceProfile, ...], list[Skipped]]:
+    """The profiles asked for, or all, that this host can be; and the others with the reason. Raises SpecError for an
+    unknown name."""
+    from servefit.profiler.machine.profiles import all_profiles, find_profile, why_not_measurable
+
+    named = [find_profile(name, host) for name in request.profiles]
+    for one in request.environment:
+        named_in_range = [find_profile(name, host) for name in one.profiles]
+        if outside := [profile.name for profile in named_in_range if named and profile not in named]:
+            raise SpecError(
+                "env", one.variable, f"is to vary on {outside[0]}, which is not among the profiles asked for"
+            )
+    measurable, skipped = [], []
+    for profile in named or all_profiles(host):
+        if reason := why_not_measurable(profile, host):
+            skipped.append(Skipped(kind="instance_profile", name=profile.name, reason=reason))
+        else:
+            measurable.append(profile)
+    return tuple(measurable), skipped

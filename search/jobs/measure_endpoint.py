@@ -1,0 +1,48 @@
+"""The winner as it would be deployed: an endpoint in its envelope, loaded over HTTP from CPUs of the client's own.
+
+What the search compares is measured without a network. This says what HTTP adds to it, how much an instance answers
+then, and whether the SLA still holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.profiler.machine.cpus import choose_cpus, client_cpus
+from servefit.search.results.measure_trial import Durations
+
+if TYPE_CHECKING:
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.optimizer.clock import Clock
+    from servefit.search.request.job_request import JobRequest
+
+DURATIONS = Durations(capacity_s=1.0, at_rate_s=1.0, at_rate_most_s=4.0)
+
+_START_S = 2.0
+"""From the first process of an endpoint and of its client to a warm pair of them."""
+
+
+def closing_s(winner: Configuration, host: Host, request: JobRequest) -> float:
+    """The time to leave for it after a search that ``winner`` wins."""
+    return takes_s(request) if request.over_http and has_client_cpu(winner, host) else 0.0
+
+
+def takes_s(request: JobRequest) -> float:
+    """How long it takes at least."""
+    loaded_s = DURATIONS.capacity_s if request.phases is None else request.phases.duration_s
+    return _START_S + loaded_s + (0.0 if request.sla.rate_per_s is None else DURATIONS.at_rate_s)
+
+
+def has_client_cpu(configuration: Configuration, host: Host) -> bool:
+    """Whether a CPU is left for the client beside the envelope of ``configuration``."""
+    return bool(client_cpus(host.cpus, choose_cpus(host.cpus, configuration.vcpus)))
+
+
+def why_not(configuration: Configuration, host: Host, request: JobRequest, clock: Clock) -> str | None:
+    """Why ``configuration`` is not measured over HTTP; None where it can be."""
+    if not has_client_cpu(configuration, host):
+        return f"its {configuration.vcpus} vCPUs leave none of this host's {len(host.cpus)} CPUs to a load client"
+    if clock.left_s < takes_s(request):
+        return "the time asked for ran out"
+    return None

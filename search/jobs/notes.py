@@ -1,0 +1,162 @@
+"""What has to be said beside a recommendation: warnings, and how every compilation turned out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from servefit.backends.payload.types import unused_warning
+from servefit.backends.types import Target
+from servefit.quantities import size_text
+from servefit.search.results.standings import standings
+
+if TYPE_CHECKING:
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.request.sla import Sla
+    from servefit.search.request.space import Space
+    from servefit.search.results.recommendation import CompilationReport, FailedTrial, Recommendation, Trial
+    from servefit.search.storage.header import JobHeader
+
+_Shape: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
+"""An envelope's vCPUs and the user's own variables."""
+
+
+def job_warnings(
+    header: JobHeader,
+    trials: Sequence[Trial],
+    failed: Sequence[FailedTrial],
+    recommendations: Sequence[Recommendation],
+    space: Space,
+) -> tuple[str, ...]:
+    """Everything a reader of the job must know, in the order of importance. ``space`` says which profiles may have what
+    was measured."""
+    return tuple(_warnings(header, trials, failed, recommendations, space))
+
+
+def _warnings(
+    header: JobHeader,
+    trials: Sequence[Trial],
+    failed: Sequence[FailedTrial],
+    recommendations: Sequence[Recommendation],
+    space: Space,
+) -> Iterator[str]:
+    payload, sla = header.payload, header.request.sla
+    yield from header.model.warnings
+    if payload.synthetic:
+        yield "synthetic payload: rows were drawn from the model, not from your traffic; give one with --payload"
+    if payload.truncated_from is not None:
+        yield f"the first {payload.rows:,} of {payload.truncated_from:,} rows of the payload are used"
+    yield from unused_warning(payload.source, payload.unused_columns)
+    if any(trial.measurement.containment == "uncontained" for trial in trials):
+        yield (
+            "uncontained: profiles are emulated by CPU affinity alone, without a memory limit; "
+            "servefit host says what is missing"
+        )
+    if any(trial.threads_outside for trial in trials):
+        yield "some threads were allowed on CPUs outside their profile, so their profile's figures may be too good"
+    if any(one.profile.price_source for one in recommendations):
+        yield "named instance types give a shape and a price; every figure was measured on this host's processors"
+    yield from _noise(trials)
+    for profile, least_bytes in _too_small(space, trials):
+        yield (
+            f"{profile.name} is not recommended: all that was measured for it took more than its "
+            f"{size_text(profile.memory_bytes)} of memory, {size_text(least_bytes)} at least"
+        )
+    if trials and sla.thresholds and sla.rate_per_s is None:
+        yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
+    yield from _over_http(recommendations, sla)
+    for one in _crowded(trials):
+        yield (
+            f"{one.workers} workers of {one.settings.threads} threads were asked for on {one.vcpus} vCPUs: "
+            f"they take turns, and latency suffers"
+        )
+    for reason, times in Counter(failure.reason for failure in failed).items():
+        yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
+
+
+def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[str]:
+    """Where an endpoint does not keep what the measurement without a network promised."""
+    for trial, endpoint in ((one.trial, one.endpoint) for one in recommendations):
+        if endpoint is None:
+            continue
+        because = "" if endpoint.reason is None else f": {endpoint.reason}"
+        if endpoint.verdict == "INVALID":
+            yield f"the measurement over HTTP is not to be believed{because}"
+        elif endpoint.verdict != "PASS" and trial.verdict == "PASS":
+            yield f"over HTTP {sla} {'is not met' if endpoint.verdict == 'FAIL' else 'may not be met'}{because}"
+        elif endpoint.instance_count > trial.instance_count:
+            yield (
+                f"over HTTP it takes {endpoint.instance_count:,} instances where the model alone takes "
+                f"{trial.instance_count:,}: an instance answers "
+                f"{round(60 * endpoint.capacity.throughput_per_s):,} a minute"
+            )
+        for kind, count in endpoint.judged.errors.items():
+            yield f"{count} requests failed over HTTP: {kind}"
+
+
+def _noise(trials: Sequence[Trial]) -> Iterator[str]:
+    """What got in the way of measurements, one example of each kind."""
+    disturbed = [trial for trial in trials if trial.problems]
+    if not disturbed:
+        return
+    times = Counter(problem.kind for trial in disturbed for problem in trial.problems)
+    examples = {problem.kind: problem for trial in disturbed for problem in trial.problems}
+    for kind, count in times.most_common():
+        one = examples[kind]
+        yield f"the machine got in the way of {count} of {len(trials)} tests ({kind}): {one.reason}; {one.remedy}"
+
+
+def _too_small(space: Space, trials: Sequence[Trial]) -> Iterator[tuple[InstanceProfile, int]]:
+    """The profiles that have less memory than everything took that was measured for them, and the least it took."""
+    for profile, fitting in space.profiles:
+        mine = [one for one in trials if one.configuration in fitting and one.round is None]
+        peaks = [one.measurement.peak_memory_bytes for one in mine]
+        if peaks and min(peaks) > profile.memory_bytes:
+            yield profile, min(peaks)
+
+
+def _crowded(trials: Sequence[Trial]) -> list[Configuration]:
+    """One example for every size of envelope of configurations with more threads than vCPUs."""
+    crowded = {
+        one.vcpus: one for one in (t.configuration for t in trials) if one.workers * one.settings.threads > one.vcpus
+    }
+    return list(crowded.values())
+
+
+def with_speedups(
+    reports: Sequence[CompilationReport],
+    speedups: Sequence[tuple[str, Target, float]],
+    reference: str,
+    trials: Sequence[Trial],
+) -> tuple[CompilationReport, ...]:
+    """The reports with each backend's speed over the reference's: of calls timed alone, where there are any, else of
+    ``trials`` in the same shape. A compilation that did not pay says so."""
+    known = _measured_speedups(trials, reference)
+    known.update({(backend, target): speedup for backend, target, speedup in speedups})
+    return tuple(_with_speedup(report, known.get((report.backend, report.target)), reference) for report in reports)
+
+
+def _measured_speedups(trials: Sequence[Trial], reference: str) -> dict[tuple[str, Target], float]:
+    """The capacity of each backend over that of the reference, both with one worker of one thread and one request a
+    call and the best of their own knobs, in the largest envelope in which both were measured so."""
+    per_s: dict[tuple[str, Target], dict[_Shape, float]] = defaultdict(dict)
+    for standing in standings(one for one in trials if one.verdict != "INVALID"):
+        one = standing.configuration
+        if (one.workers, one.settings.threads, one.max_batch) == (1, 1, 1) and standing.capacity_per_s:
+            found, shape = per_s[one.backend, one.target], (one.vcpus, one.environment)
+            found[shape] = max(found.get(shape, 0.0), standing.capacity_per_s)
+    plain = per_s[reference, Target.CPU]
+    shared = {backend: found.keys() & plain.keys() for backend, found in per_s.items()}
+    largest = {backend: max(shapes) for backend, shapes in shared.items() if shapes}
+    return {backend: per_s[backend][shape] / plain[shape] for backend, shape in largest.items()}
+
+
+def _with_speedup(report: CompilationReport, speedup: float | None, reference: str) -> CompilationReport:
+    if report.status == "FAILED" or (report.backend, report.target) == (reference, Target.CPU):
+        return report
+    if speedup is None:
+        return replace(report, reason=f"not timed in the same setting as {reference}")
+    return replace(report, speedup=speedup, reason=None if speedup > 1 else f"not faster than {reference}")

@@ -1,0 +1,72 @@
+"""What a job puts a configuration under, as a step, and how much of its time that may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+from typing import TYPE_CHECKING
+
+from servefit.search.jobs.measure_endpoint import DURATIONS
+from servefit.search.request.sla import Sla
+from servefit.search.results.measure_trial import ROUND, SCREENING
+
+if TYPE_CHECKING:
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.measure_trial import Durations
+    from servefit.search.storage.steps import Kind
+
+FIRST_S = 6.0
+"""What goes before the first test of a model that was never seen, on a small machine that has other work too; two to
+three seconds on an idle one."""
+
+LEAST_TIMING_S = 3.0
+"""Timing the calls of one shape has no less, where there is as much: on an idle machine it takes one second."""
+
+TIMES_USUAL = 3
+"""A test of the search may take so many times what such tests take, if that is more than its share of the time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A step of ``kind``; where time cuts it short it is ``called`` so. It may take ``limit_s``, and leaves ``kept_s``
+    of the job's time. ``nth_round`` is the round of finalists that it belongs to, if any."""
+
+    kind: Kind
+    called: str
+    request: JobRequest
+    durations: Durations
+    nth_round: int | None = None
+    limit_s: float = inf
+    kept_s: float = 0.0
+
+
+def screening(request: JobRequest, *, limit_s: float) -> Task:
+    """A test of the search."""
+    return Task(kind="load_test", called="the last test", request=request, durations=SCREENING, limit_s=limit_s)
+
+
+def turn(request: JobRequest, nth_round: int, instances: int) -> Task:
+    """What is asked of finalists in turns: how much they answer, and, where latency counts, how fast at their share of
+    the rate."""
+    rate_per_s = request.sla.rate_per_s if request.goal in ("latency", "balanced") else None
+    return Task(
+        kind="confirmation",
+        called="the comparison of the best in turns",
+        request=replace(request, sla=Sla(rate_per_s=None if rate_per_s is None else rate_per_s / instances)),
+        durations=ROUND,
+        nth_round=nth_round,
+    )
+
+
+def confirmation(request: JobRequest, durations: Durations, *, kept_s: float) -> Task:
+    return Task(
+        kind="confirmation",
+        called="the second measurement of the winner",
+        request=request,
+        durations=durations,
+        kept_s=kept_s,
+    )
+
+
+def over_http(request: JobRequest) -> Task:
+    return Task(kind="endpoint", called="the measurement over HTTP", request=request, durations=DURATIONS)

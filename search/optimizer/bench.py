@@ -1,0 +1,40 @@
+"""What a search asks of whoever measures for it: real workers, or a table of figures that were measured before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.queueing.service import ServiceTimes
+    from servefit.search.results.measure_trial import Durations
+    from servefit.search.results.recommendation import Trial
+
+
+class OutOfTime(Exception):
+    """The job's time was over before something was measured to its end; the message says what."""
+
+
+class Bench(Protocol):
+    """Measures. What cannot be measured is None; ``clock.tests`` counts every load test. All of it raises OutOfTime."""
+
+    def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
+        """Time calls of ``subject`` alone, with each number of requests."""
+        ...
+
+    def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
+        """Put each of ``batch`` under load, all at the same time."""
+        ...
+
+    def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
+        """Put a finalist, of which there would be so many ``instances``, under a short load."""
+        ...
+
+    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+        """Put the winner under load again."""
+        ...
+
+    def at_once(self, vcpus: Sequence[int]) -> bool:
+        """Whether envelopes of these sizes can be measured at the same time."""
+        ...

@@ -1,0 +1,91 @@
+"""The time and the tests that a job may spend, across interruptions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from servefit.search.request.job_request import JobRequest
+
+FINISHING_S = 0.3
+"""From the last measurement to the answer, on an idle machine."""
+
+SHARE = 0.25
+"""No compilation, no timing of calls and no test of the search takes a larger part of the job's time, unless it is the
+first of its kind: one that hangs leaves the others their turn."""
+
+CONFIRMATION_TESTS = 3
+"""Tests of a limited number that are kept for measuring the finalists again: a third at most, and one at least."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """``elapsed_before_s`` is what the job took before it was interrupted, ``tests`` how many tests it has begun.
+    ``finishing_s`` are kept for what follows on the last measurement. ``now`` gives seconds that only ever advance."""
+
+    limit_s: float
+    test_limit: float
+    elapsed_before_s: float = 0.0
+    tests: int = 0
+    finishing_s: float = 0.0
+    now: Callable[[], float] = time.monotonic
+    began_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began_s = self.now()
+
+    @classmethod
+    def of(
+        cls,
+        request: JobRequest,
+        *,
+        elapsed_before_s: float = 0.0,
+        tests: int = 0,
+        finishing_s: float = FINISHING_S,
+        now: Callable[[], float] = time.monotonic,
+    ) -> Clock:
+        return cls(
+            limit_s=inf if request.time_limit_s is None else request.time_limit_s,
+            test_limit=inf if request.test_limit is None else request.test_limit,
+            elapsed_before_s=elapsed_before_s,
+            tests=tests,
+            finishing_s=finishing_s,
+            now=now,
+        )
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count ``seconds`` that have passed: the job was not at work."""
+        self.began_s += seconds
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.elapsed_before_s + self.now() - self.began_s
+
+    @property
+    def left_s(self) -> float:
+        """How long the job may still compile and measure."""
+        return self.limit_s - self.finishing_s - self.elapsed_s
+
+    def share_s(self, least_s: float) -> float:
+        """How long one of several things may take: ``least_s`` at least, if there is as much."""
+        return min(self.left_s, max(least_s, SHARE * self.limit_s))
+
+    @property
+    def tests_left(self) -> float:
+        return self.test_limit - self.tests
+
+    @property
+    def tests_to_search(self) -> float:
+        """The tests that are left before those that are kept for the finalists."""
+        return self.tests_left - self.tests_for_finalists
+
+    @property
+    def tests_for_finalists(self) -> float:
+        """The tests that are kept for the finalists."""
+        if self.test_limit <= 1 or not isfinite(self.test_limit):
+            return 0
+        return max(1, min(CONFIRMATION_TESTS, self.test_limit // 3))

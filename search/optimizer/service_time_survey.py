@@ -1,0 +1,277 @@
+"""Service times of everything in the space, for little: each backend's calls are timed alone before any load test.
+
+How long a call takes depends on the backend, its threads and knobs, the requests in the call and how many workers are
+busy, and on nothing else, so a few short microbenchmarks speak for many configurations. Every backend is timed with
+one worker first. What is far behind at every batch size is not looked at any further: more threads or workers cannot
+gain more than their number. What service times mean for capacity and latency is computed in ``queueing``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import exp, fsum, log
+from typing import TYPE_CHECKING, TypeAlias
+
+from servefit.backends.types import Target
+from servefit.errors import TimedOut
+from servefit.search.queueing.service import BatchTimes, ServiceTimes
+
+if TYPE_CHECKING:
+    from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.storage.steps import Step
+
+PROMISING = 0.6
+"""A backend that serves fewer than this part of the requests that the best one serves on the same kind of processor, at
+every batch size, is not timed with more threads or workers."""
+
+SIZES_LOOKED_AT_AGAIN = 4
+
+_DURATION_S = 0.04
+TIMING_A_SIZE_S = 2 * _DURATION_S
+"""What timing calls of one size takes, with its warm-up."""
+
+_LONG_CALL_NS = 5e6
+_STILL_GAINS = 1.1
+
+Time: TypeAlias = "Callable[[Configuration, Sequence[int]], ServiceTimes | None]"
+"""Times calls of a configuration with each number of requests, all its workers at once; None if that failed."""
+
+
+def time_service(workers: Workers, sizes: Sequence[int]) -> ServiceTimes:
+    """Time calls of ``sizes`` requests, ascending, by all of ``workers`` at once.
+
+    Sizes are left out once calls are long and a larger call serves no more requests a second: what follows is in
+    proportion. So are those that a time limit cuts off. Raises as ``Workers.time_calls``.
+    """
+    import numpy as np
+
+    from servefit.profiler.drivers.inprocess.timing import TimeCalls
+
+    batches: list[BatchTimes] = []
+    for size in sizes:
+        order = TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=5)
+        try:
+            recorded = workers.time_calls(order)
+        except TimedOut:
+            if not batches:
+                raise
+            break
+        times_ns = np.concatenate([one.durations_ns() / one.calls_per_duration for one in recorded])
+        batches.append(BatchTimes.of(size, times_ns))
+        if len(batches) > 1 and batches[-1].mean_ns > _LONG_CALL_NS and not _gains(*batches[-2:]):
+            break
+    return ServiceTimes(batches=tuple(batches), workers=workers.configuration.workers)
+
+
+def _gains(smaller: BatchTimes, larger: BatchTimes) -> bool:
+    return larger.requests / larger.mean_ns > _STILL_GAINS * smaller.requests / smaller.mean_ns
+
+
+def timed_as(configuration: Configuration, workers: int) -> Configuration:
+    """What is timed to know the calls of ``configuration`` when ``workers`` are busy: the same for all envelopes that
+    are large enough, for all batch sizes and delays. With one thread the knobs of waiting threads have no effect."""
+    settings = configuration.settings
+    needed = workers * settings.threads
+    return replace(
+        configuration,
+        vcpus=min(needed, configuration.vcpus),
+        workers=workers,
+        settings=replace(settings, options=settings.options if settings.threads > 1 else ()),
+        max_batch=1,
+        batch_delay_us=0,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Survey:
+    """What has been timed, by ``timed_as``; ``sizes`` are the batch sizes of the space, ascending, and ``subjects``
+    what has to be timed to know all of it."""
+
+    sizes: tuple[int, ...]
+    subjects: tuple[Configuration, ...] = ()
+    known: dict[Configuration, ServiceTimes] = field(default_factory=dict)
+    failed: set[Configuration] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, grid: Sequence[Configuration]) -> Survey:
+        return cls(sizes=tuple(sorted({one.max_batch for one in grid})), subjects=tuple(_subjects(grid)))
+
+    @classmethod
+    def kept(cls, steps: Iterable[Step]) -> Survey:
+        """What ``steps`` of a job timed."""
+        known = {
+            replace(step.configuration, max_batch=1): step.result
+            for step in steps
+            if isinstance(step.result, ServiceTimes) and step.configuration is not None
+        }
+        return cls(sizes=(), known=known)
+
+    def carry_out(self, time: Time, in_time: Callable[[], bool]) -> None:
+        """Time the subjects, the most promising first, for as long as ``in_time`` says."""
+        waiting = self.untimed()
+        for simple in [one for one in waiting if one.workers == 1 and one.settings.threads == 1]:
+            if simple not in self.failed and in_time():
+                self._time(simple, self.sizes, time)
+        rest = [one for one in waiting if one not in self.known and one not in self.failed]
+        for one in sorted(rest, key=lambda one: (-self._promise(one), one.workers, one.settings.threads)):
+            sizes = self._sizes_worth_it(one)
+            if one not in self.failed and sizes and in_time():
+                self._time(one, sizes, time)
+
+    def untimed(self) -> list[Configuration]:
+        """The subjects that were not timed yet."""
+        return [one for one in self.subjects if one not in self.known]
+
+    def _time(self, subject: Configuration, sizes: Sequence[int], time: Time) -> None:
+        # The workers' largest batch is what they allocate for.
+        found = time(replace(subject, max_batch=sizes[-1]), sizes)
+        if found is None:
+            self.failed.add(subject)
+        else:
+            self.known[subject] = found
+
+    def _sizes_worth_it(self, subject: Configuration) -> tuple[int, ...]:
+        """Some of the batch sizes at which one worker of the backend is not far behind the best, the smallest and the
+        largest among them; all sizes where no such worker was timed."""
+        simple = self._simple(subject)
+        if simple is None:
+            return self.sizes
+        worth_it = [size for size in self.sizes if self._behind(simple, size) >= PROMISING]
+        steps = min(len(worth_it), SIZES_LOOKED_AT_AGAIN) - 1
+        if steps < 1:
+            return tuple(worth_it)
+        return tuple(worth_it[round(nth * (len(worth_it) - 1) / steps)] for nth in range(steps + 1))
+
+    def _promise(self, subject: Configuration) -> float:
+        simple = self._simple(subject)
+        return 1.0 if simple is None else max(self._behind(simple, size) for size in self.sizes)
+
+    def _behind(self, simple: Configuration, size: int) -> float:
+        """How many requests are served in calls of ``size``, over how many the best backend serves on the same kind of
+        processor."""
+        fastest_ns = min(
+            one.mean_ns(size)
+            for key, one in self.known.items()
+            if (key.workers, key.settings.threads, key.gpu) == (1, 1, simple.gpu)
+        )
+        return fastest_ns / self.known[simple].mean_ns(size)
+
+    def _simple(self, subject: Configuration) -> Configuration | None:
+        """One single-threaded worker of the same backend, if it was timed."""
+        one = timed_as(replace(subject, settings=replace(subject.settings, threads=1)), 1)
+        return one if one in self.known else None
+
+    def service_times(self, configuration: Configuration) -> tuple[ServiceTimes, bool] | None:
+        """The service times of ``configuration``, and whether they were timed or only guessed from those of another
+        number of threads or workers. None where nothing of its backend was timed with as few threads."""
+        alone, timed = self._alone(configuration)
+        if alone is None:
+            return None
+        workers = configuration.workers
+        if workers == 1:
+            return alone, timed
+        crowded = self._crowded(configuration)
+        if crowded is None:
+            return replace(alone, workers=workers), False
+        whole = contention(alone, crowded)
+        share = min(1.0, (workers - 1) / (crowded.workers - 1))
+        seen = {one.requests: one for one in alone.batches}
+        if workers == crowded.workers:
+            seen |= {one.requests: _scaled(one, 1 / whole) for one in crowded.batches}
+        batches = tuple(seen[size] for size in sorted(seen))
+        return ServiceTimes(batches=batches, workers=workers, contention=1 + (whole - 1) * share), timed
+
+    def _alone(self, configuration: Configuration) -> tuple[ServiceTimes | None, bool]:
+        """Calls of one worker. Where those of so many threads were not timed, the nearest fewer threads that were stand
+        in, as if twice the threads took a call 1.5 times as fast."""
+        threads = configuration.settings.threads
+        if found := self.known.get(timed_as(configuration, 1)):
+            return self._continued(found, configuration), True
+        nearest: ServiceTimes | None = None
+        nearest_threads = 0
+        for key, service in self.known.items():
+            same = (key.backend, key.target, key.environment, key.gpu, key.workers) == (
+                configuration.backend,
+                configuration.target,
+                configuration.environment,
+                configuration.gpu,
+                1,
+            )
+            if same and nearest_threads < key.settings.threads <= threads:
+                nearest, nearest_threads = service, key.settings.threads
+        if nearest is None:
+            return None, False
+        speed = (threads / nearest_threads) ** 0.585
+        return replace(nearest, batches=tuple(_scaled(one, 1 / speed) for one in nearest.batches)), False
+
+    def _continued(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
+        """``found`` with sizes beyond those that were timed. They take what a single-threaded worker takes, times what
+        more threads made of it at the last size that both were timed at: a library that spreads two rows over two
+        threads at no cost does not go on like that."""
+        simple = self._simple(configuration)
+        if simple is None:
+            return found
+        plain, last = self.known[simple], found.batches[-1]
+        factor = max(last.mean_ns / plain.mean_ns(last.requests), 1 / configuration.settings.threads)
+        beyond = tuple(_scaled(one, factor) for one in plain.batches if one.requests > last.requests)
+        return replace(found, batches=(*found.batches, *beyond))
+
+    def _crowded(self, configuration: Configuration) -> ServiceTimes | None:
+        """Calls of the fewest workers that were timed at once and are no fewer, else of the most."""
+        if found := self.known.get(timed_as(configuration, configuration.workers)):
+            return found
+        settings = timed_as(configuration, 1).settings
+        alike = [
+            service
+            for key, service in self.known.items()
+            if service.workers > 1
+            and (key.backend, key.target, key.environment, key.gpu, key.settings)
+            == (
+                configuration.backend,
+                configuration.target,
+                configuration.environment,
+                configuration.gpu,
+                settings,
+            )
+        ]
+        enough = [one for one in alike if one.workers >= configuration.workers]
+        if enough:
+            return min(enough, key=lambda one: one.workers)
+        return max(alike, key=lambda one: one.workers, default=None)
+
+    def speedups(self, reference: str) -> Iterator[tuple[str, Target, float]]:
+        """How many times faster than ``reference`` each backend, on each target, answers one request on one thread."""
+        times_ns = {
+            (key.backend, key.target): service.mean_ns(1)
+            for key, service in self.known.items()
+            if (key.workers, key.settings.threads, key.environment) == (1, 1, ())
+        }
+        if (baseline_ns := times_ns.get((reference, Target.CPU))) is not None:
+            for (backend, target), own_ns in times_ns.items():
+                yield backend, target, baseline_ns / own_ns
+
+
+def contention(alone: ServiceTimes, crowded: ServiceTimes) -> float:
+    """How many times longer calls take in a crowd: the geometric mean over the batch sizes timed in the crowd."""
+    ratios = [one.mean_ns / alone.mean_ns(one.requests) for one in crowded.batches]
+    return exp(fsum(map(log, ratios)) / len(ratios))
+
+
+def _scaled(one: BatchTimes, factor: float) -> BatchTimes:
+    return replace(one, strata_ns=tuple(factor * value for value in one.strata_ns))
+
+
+def _subjects(grid: Sequence[Configuration]) -> Iterator[Configuration]:
+    """What has to be timed: of every backend with its threads and knobs one worker, and the most there may be."""
+    most: dict[Configuration, int] = defaultdict(int)
+    for one in grid:
+        key = timed_as(one, 1)
+        most[key] = max(most[key], one.workers)
+    largest = {timed_as(one, 1): one for one in sorted(grid, key=lambda one: (one.workers, one.vcpus))}
+    for key, workers in most.items():
+        yield key
+        if workers > 1:
+            yield timed_as(largest[key], workers)

@@ -1,0 +1,171 @@
+"""Config files: a job as YAML, read for ``--config`` and written for ``--save-config`` and reports.
+
+What may be in one is in ``config_schema``, what is said of mistakes in ``config_problems``. Whatever is wrong with a
+file is a SpecError with its name and the path within it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from servefit.errors import SpecError
+from servefit.search.request.config_problems import explained
+from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
+from servefit.search.request.plain_yaml import flow_yaml, load_yaml
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.traffic import ClosedLoop
+    from servefit.search.request.job_request import EnvironmentRange, JobRequest
+
+MOST_BYTES = 50_000
+"""A job takes a few hundred; what is longer is some other file."""
+
+
+def read_config(path: Path) -> JobConfig:
+    """The job in the file at ``path``, which makes a valid request. Paths in it, which are relative to its folder, are
+    made such that they can be opened from here. Raises SpecError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise SpecError("config", str(path), f"cannot be read: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise SpecError("config", str(path), f"is no job: it has more than {MOST_BYTES:,} bytes")
+    config = parse_config(content, str(path))
+    places = {"model": config.model, "payload": config.payload}
+    found = {name: str(path.parent / place) for name, place in places.items() if place is not UNSET}
+    return msgspec.structs.replace(config, **found)
+
+
+def parse_config(content: bytes, source: str) -> JobConfig:
+    """The job in ``content``, which makes a valid request; ``source`` names it in errors. Raises SpecError."""
+    try:
+        document = load_yaml(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise SpecError("config", source, "is not UTF-8 text") from error
+    except ValueError as error:
+        raise SpecError("config", source, f"cannot be read as YAML: {error}") from error
+    except SpecError as error:
+        raise _of_file(source, error) from error
+    if document is None:
+        raise SpecError("config", source, "is empty", remedy="say at least what to measure, as in model: model.ubj")
+    if not isinstance(document, dict):
+        raise SpecError("config", source, "is no mapping", remedy="write keys and values, as in model: model.ubj")
+    try:
+        config = msgspec.convert(document, JobConfig)
+        config.request("job")
+    except msgspec.ValidationError as error:
+        raise _of_file(source, explained(document, str(error))) from error
+    except SpecError as error:
+        raise _of_file(source, error) from error
+    return config
+
+
+def _of_file(source: str, error: SpecError) -> SpecError:
+    field = f"{source}: {error.field}" if error.field else source
+    return SpecError(field, error.value, error.problem, remedy=error.remedy)
+
+
+def config_text(
+    request: JobRequest, *, model: str | None, payload: str | None = None, wait_s: float | None = None
+) -> str:
+    """``request`` as a config file with comments, which reads back the same but for the name: that can be used once.
+
+    What is as it is by default is left out. ``model`` and ``payload`` are paths, absolute or from the file's folder.
+    """
+    about = msgspec.json.schema(JobConfig)["$defs"]["JobConfig"]["properties"]
+    lines = [
+        "# A job for servefit: servefit recommend --config FILE",
+        "# Paths are relative to this file's folder; servefit schema prints what else may be said.",
+    ]
+    usual = msgspec.to_builtins(JobConfig())
+    for key, value in msgspec.to_builtins(_config_of(request, model, payload, wait_s)).items():
+        if value == usual.get(key):
+            continue
+        sentence, *_ = re.split(r"(?<=\.) ", about[key]["description"])
+        lines += ["", f"# {sentence}"]
+        if isinstance(value, list) and isinstance(value[0], dict):
+            lines += [f"{key}:", *(f"  - {flow_yaml(one)}" for one in value)]
+        else:
+            lines.append(f"{key}: {flow_yaml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _config_of(request: JobRequest, model: str | None, payload: str | None, wait_s: float | None) -> JobConfig:
+    sla, traffic = request.sla, request.phases
+    stairs = UNSET if traffic is None else _stairs(traffic)
+    return JobConfig(
+        model=UNSET if model is None else model,
+        payload=UNSET if payload is None else payload,
+        rows_per_request=request.rows_per_request,
+        sla={one.percentile: f"{_digits(one.limit_ms)}ms" for one in sla.thresholds} or UNSET,
+        rate=UNSET if sla.rate_per_s is None else f"{_digits(sla.rate_per_s)}/s",
+        profile=list(request.profiles) or UNSET,
+        backend=list(request.backends) or UNSET,
+        env=_env([one for one in request.environment if not _is_elsewhere(one)]) or UNSET,
+        secret_env=[one.variable for one in request.environment if _is_elsewhere(one)] or UNSET,
+        batch=list(request.batch_sizes) or UNSET,
+        batch_delay=[f"{delay_us}us" if delay_us else 0 for delay_us in request.batch_delays_us] or UNSET,
+        goal=request.goal,
+        cost_weight=request.cost_weight,
+        phase=UNSET if traffic is None or stairs is not UNSET else _phases(traffic),
+        stairs=stairs,
+        flat_invocations="stop" if request.flat_invocations == "Stop" else "continue",
+        max_tests=UNSET if request.max_tests is None else request.max_tests,
+        max_parallel_tests=request.max_parallel_tests,
+        budget=UNSET if request.budget_s is None else f"{_digits(request.budget_s)}s",
+        http=request.over_http,
+        wait=UNSET if wait_s is None else f"{_digits(wait_s)}s" if wait_s else 0,
+        seed=request.seed,
+        allow_noise=request.allow_noise,
+        allow_batch_dependence=request.allow_batch_dependence,
+    )
+
+
+def _is_elsewhere(one: EnvironmentRange) -> bool:
+    """Whether a secret is left for the environment of whoever runs the file to say. Of several there are none to be had
+    there: what stands for them is written, which nobody can run until it is replaced."""
+    return one.holds_secrets and len(one.values) == 1 and not one.profiles
+
+
+def _env(ranges: Sequence[EnvironmentRange]) -> Any:
+    if not any(one.profiles for one in ranges):
+        return {one.variable: _values(one.values) for one in ranges}
+    return [
+        RangeConfig(variable=one.variable, values=_values(one.values), profile=list(one.profiles) or UNSET)
+        for one in ranges
+    ]
+
+
+def _values(texts: tuple[str, ...]) -> list[str | int]:
+    """Whole numbers as such where they read back as the same text."""
+    return [int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,15}", text) else str(text) for text in texts]
+
+
+def _stairs(traffic: ClosedLoop) -> StairsConfig | UnsetType:
+    first, *others = traffic.phases
+    if not others or first.spawn_per_minute or any(one != first for one in others):
+        return UNSET
+    return StairsConfig(steps=len(traffic.phases), users=first.initial_users, duration=f"{_digits(first.duration_s)}s")
+
+
+def _phases(traffic: ClosedLoop) -> list[PhaseConfig]:
+    return [
+        PhaseConfig(
+            users=one.initial_users,
+            spawn=f"{_digits(one.spawn_per_minute)}/min" if one.spawn_per_minute else 0,
+            duration=f"{_digits(one.duration_s)}s",
+        )
+        for one in traffic.phases
+    ]
+
+
+def _digits(number: float) -> str:
+    """A number that reads back the same."""
+    return str(int(number)) if float(number).is_integer() and number < 1e15 else repr(float(number))

@@ -1,0 +1,276 @@
+"""What a job is asked to do, validated once, here, whether it comes from the command line or from Python."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
+from servefit.errors import SpecError
+from servefit.profiler.evidence.stopping import StoppingConditions
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.quantities import given_duration_text, parse_delay_us
+from servefit.search.request.sla import Sla
+from servefit.showing import shown
+
+Goal: TypeAlias = Literal["cost", "latency", "throughput", "balanced"]
+GOALS: tuple[Goal, ...] = get_args(Goal)
+
+FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
+"""Whether traffic of users in phases ends once more of them are not answered more often [SageMaker IR]."""
+
+DEFAULT_BUDGET_S = 42.0
+"""Seconds of a job that gives neither a budget nor its own phases: an answer within a minute."""
+
+DEFAULT_TESTS_WITH_PHASES = 10
+"""Tests of a job whose phases fix how long each takes, as in SageMaker IR."""
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+WORKERS_VARIABLE = "MODEL_SERVER_WORKERS"
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRange:
+    """Values to try of one environment variable, on the profiles named (none named: on all). Those of a variable that
+    looks like a secret are hidden."""
+
+    variable: str
+    values: tuple[str, ...]
+    profiles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.variable):
+            raise SpecError("env", self.variable, "is not the name of an environment variable")
+        if not self.values or "" in self.values:
+            raise SpecError("env", self.variable, "has no values to try")
+        if self.counts:
+            for value in self.values:
+                if not (value.isdecimal() and int(value) >= 1):
+                    raise SpecError("env", f"{self.variable}={value}", "is not a whole number above zero")
+        if len({int(value) if self.counts else value for value in self.values}) < len(self.values):
+            raise SpecError("env", self.variable, "is given a value twice")
+        if not self.holds_secrets and any(is_secret(self.variable, value) for value in self.values):
+            object.__setattr__(self, "values", hidden(self.values))
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether its values are hidden."""
+        return all(map(is_hidden, self.values))
+
+    @property
+    def counts(self) -> bool:
+        """Whether the variable is one of servefit's own two, which count workers or threads."""
+        return self.variable in (THREADS_VARIABLE, WORKERS_VARIABLE)
+
+    @classmethod
+    def parse(cls, text: str) -> EnvironmentRange:
+        """Parse "OMP_NUM_THREADS=1,2". Raises SpecError."""
+        variable, values = split_range(text)
+        return cls(variable=plain_name(variable), values=values)
+
+
+def split_range(text: str) -> tuple[str, tuple[str, ...]]:
+    """Split "OMP_NUM_THREADS=1,2" into the variable and its values. Raises SpecError."""
+    variable, equals, values = text.partition("=")
+    if not equals:
+        raise SpecError("env", shown_variable(text), "does not look like OMP_NUM_THREADS=1,2")
+    return variable.strip(), tuple(value.strip() for value in values.split(","))
+
+
+def plain_name(variable: str) -> str:
+    """SageMaker's containers read SAGEMAKER_MODEL_SERVER_WORKERS and the like; the plain name means the same."""
+    plain = variable.removeprefix("SAGEMAKER_")
+    return plain if plain in (THREADS_VARIABLE, WORKERS_VARIABLE) else variable
+
+
+def shown_variable(text: str) -> str:
+    """A variable as somebody wrote it, as far as it may be shown: without its value where that looks like a secret."""
+    name = re.split(r"\W", text, maxsplit=1)[0]
+    begin, value = text[: len(name) + 1], text[len(name) + 1 :]
+    return f"{begin}***" if value and is_secret(name, value) else text
+
+
+def with_secrets(ranges: Collection[EnvironmentRange], names: Collection[str]) -> tuple[EnvironmentRange, ...]:
+    """``ranges`` with the values of those variables hidden that are among ``names``, whose values are those that this
+    process has where none are given. Raises SpecError for one that has none."""
+    missing = [name for name in dict.fromkeys(names) if not any(one.variable == name for one in ranges)]
+    return (
+        *(replace(one, values=hidden(one.values)) if one.variable in names else one for one in ranges),
+        *(EnvironmentRange(variable=name, values=hidden([own_value(name)])) for name in missing),
+    )
+
+
+def check_known(ranges: Iterable[EnvironmentRange]) -> None:
+    """Raise SpecError for a secret among ``ranges`` whose value is not known here."""
+    for one in ranges:
+        if one.holds_secrets and not all(isinstance(value, Secret) for value in one.values):
+            raise unknown(one.variable)
+
+
+def own_value(variable: str) -> str:
+    """The value that a secret variable has in this process. Raises SpecError where it has none."""
+    if value := os.environ.get(variable):
+        return value
+    raise SpecError(
+        "secret_env", variable, "has no value", remedy=f"set the variable, or give its value with --env {variable}=..."
+    )
+
+
+def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[EnvironmentRange, ...]:
+    """``ranges`` with the secrets of one variable told apart over all the profiles that it is given for."""
+    found = list(ranges)
+    for variable in {one.variable for one in ranges if one.holds_secrets}:
+        nths = [nth for nth, one in enumerate(ranges) if one.variable == variable]
+        together = iter(hidden([value for nth in nths for value in ranges[nth].values]))
+        for nth in nths:
+            found[nth] = replace(ranges[nth], values=tuple(itertools.islice(together, len(ranges[nth].values))))
+    return tuple(found)
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """A validated request. ``profiles`` and ``backends`` empty mean all that can be measured here.
+
+    ``budget_s`` bounds the whole job and ``max_tests`` its load tests; what None means is in ``time_limit_s`` and
+    ``test_limit``. Empty ``batch_sizes`` (most requests joined in a call) and ``batch_delays_us`` leave both to
+    servefit. ``cost_weight`` is what cost counts against latency where the goal is "balanced", 0 to 1.
+    ``max_parallel_tests`` run at once where they fit on CPUs of their own. Where predictions depend on what else is in
+    the call, requests are joined only with ``allow_batch_dependence``. With ``allow_noise`` a measurement that the
+    machine got in the way of is judged all the same, and the job says so. ``over_http`` has the winner measured as an
+    endpoint too, which is none of the ``max_tests``, where a CPU is left for a client.
+    """
+
+    name: str
+    sla: Sla = Sla()
+    profiles: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    environment: tuple[EnvironmentRange, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
+    batch_delays_us: tuple[int, ...] = ()
+    phases: ClosedLoop | None = None
+    flat_invocations: FlatInvocations = "Stop"
+    goal: Goal = "cost"
+    cost_weight: float = 0.5
+    budget_s: float | None = None
+    max_tests: int | None = None
+    max_parallel_tests: int = 1
+    rows_per_request: int = 1
+    seed: int = 0
+    allow_noise: bool = False
+    allow_batch_dependence: bool = False
+    over_http: bool = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", self.name):
+            raise SpecError("name", self.name, "is not a name of letters, digits, dots and dashes (63 at most)")
+        self._check_numbers()
+        self._check_lists()
+        self._check_traffic()
+        object.__setattr__(self, "environment", _numbered_together(self.environment))
+
+    def _check_numbers(self) -> None:
+        for field, value in (
+            ("max_tests", self.max_tests),
+            ("max_parallel_tests", self.max_parallel_tests),
+            ("budget", self.budget_s),
+            ("rows_per_request", self.rows_per_request),
+            *(("batch", size) for size in self.batch_sizes),
+        ):
+            if value is not None and not value > 0:
+                raise SpecError(field, value, "is not above zero")
+        if not 0 <= self.cost_weight <= 1:
+            raise SpecError("cost_weight", self.cost_weight, "is not between 0 and 1")
+        for delay_us in self.batch_delays_us:
+            if delay_us < 0:
+                raise SpecError("batch_delay", delay_us, "is below zero")
+        if self.max_tests is not None and self.max_parallel_tests > self.max_tests:
+            raise SpecError(
+                "max_parallel_tests", self.max_parallel_tests, f"is more than the {self.max_tests} tests in all"
+            )
+
+    def _check_lists(self) -> None:
+        lists: tuple[tuple[str, tuple[object, ...]], ...] = (
+            ("profile", self.profiles),
+            ("backend", self.backends),
+            ("batch", self.batch_sizes),
+            ("batch_delay", self.batch_delays_us),
+        )
+        for field, values in lists:
+            if repeated := [value for value in values if values.count(value) > 1]:
+                raise SpecError(field, repeated[0], "is named twice")
+        if self.batch_sizes and max(self.batch_sizes) == 1 and any(self.batch_delays_us):
+            raise SpecError("batch_delay", max(self.batch_delays_us), "delays batches, and there are none")
+        for first, second in itertools.combinations(self.environment, 2):
+            apart = first.profiles and second.profiles and not set(first.profiles) & set(second.profiles)
+            if first.variable == second.variable and not apart:
+                raise SpecError("env", first.variable, "is given twice", remedy="give all its values at once")
+
+    def _check_traffic(self) -> None:
+        if self.phases is None:
+            return
+        StoppingConditions(thresholds=self.sla.thresholds)  # raises for what traffic in phases is not held against
+        if self.budget_s is not None and self.budget_s < self.phases.duration_s:
+            raise SpecError(
+                "budget",
+                self.budget_s,
+                f"is less than the {given_duration_text(self.phases.duration_s)} that one test of these phases takes",
+                remedy="give more time, or shorter phases",
+            )
+
+    @property
+    def job_type(self) -> Literal["Default", "Advanced"]:
+        """Advanced as soon as traffic, thresholds, ranges or limits are given, as in SageMaker IR."""
+        limits = (self.max_tests, self.budget_s, self.max_parallel_tests > 1)
+        asked = (self.phases, self.environment, self.batch_sizes, self.batch_delays_us, *limits)
+        return "Default" if self.sla.asks_nothing and not any(asked) else "Advanced"
+
+    @property
+    def time_limit_s(self) -> float | None:
+        """How long the job may take; where nobody says, DEFAULT_BUDGET_S, or None for a job with phases."""
+        if self.budget_s is None and self.phases is None:
+            return DEFAULT_BUDGET_S
+        return self.budget_s
+
+    @property
+    def test_limit(self) -> int | None:
+        """How many load tests the job may make; where nobody says, None, or for a job with phases and without a budget
+        DEFAULT_TESTS_WITH_PHASES."""
+        if self.max_tests is None and self.phases is not None and self.budget_s is None:
+            return DEFAULT_TESTS_WITH_PHASES
+        return self.max_tests
+
+
+def parse_goal(text: str) -> Goal:
+    """Raises SpecError."""
+    for goal in GOALS:
+        if goal == text:
+            return goal
+    raise SpecError.unknown("goal", text, GOALS)
+
+
+def parse_flat_invocations(text: str) -> FlatInvocations:
+    """Raises SpecError."""
+    for one in get_args(FlatInvocations):
+        if one.lower() == text.lower():
+            known: FlatInvocations = one
+            return known
+    raise SpecError.unknown("flat_invocations", text, ["stop", "continue"])
+
+
+def parse_batch_sizes(text: str) -> tuple[int, ...]:
+    """Parse "1,8,32". Raises SpecError."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise SpecError("batch", text, "does not look like 1,8,32")
+    return tuple(map(int, parts))
+
+
+def parse_delays_us(text: str) -> tuple[int, ...]:
+    """Parse "0,1ms" into microseconds. Raises SpecError."""
+    return tuple(parse_delay_us("batch_delay", part) for part in text.split(","))

@@ -1,0 +1,151 @@
+"""What an endpoint is to be loaded with, validated once, here, whether it is typed or comes from Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
+from servefit.profiler.evidence.stopping import StoppingConditions
+from servefit.profiler.procedures.decided_runs import LEAST_SEARCH_S
+from servefit.profiler.procedures.load_clients import check_numbers
+from servefit.profiler.procedures.saturation import BUDGET_S, check_budget
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
+from servefit.quantities import given_duration_text
+from servefit.search.request.sla import Sla
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from servefit.search.request.job_request import FlatInvocations
+
+Arrivals: TypeAlias = Literal["poisson", "constant"]
+
+TIMEOUT_S = 10.0
+
+DURATION_S = 5.0
+"""How long a constant load takes where nobody says so."""
+
+CONFIRMING_S = 10.0
+"""How long at most limits at a rate are decided that follow on a search."""
+
+_TIMES_THE_LIMIT = 1.25 * GROWTH_SEEN
+"""How long they may be decided at all, at least: a PASS may need nearly as much where a server is never idle."""
+
+HIGHEST_S = 30.0
+"""How long the highest rate within limits is looked for."""
+
+_SEARCH_SHARE = 0.6
+_LONGEST_S = 120.0
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """A validated request.
+
+    ``users`` or ``phases`` make a closed loop, the rate of ``sla`` an open one. With limits and neither of them it is
+    the highest rate at which they hold that is looked for, and with nothing at all the most requests that are answered;
+    ``finds_most`` asks for that before the load at a rate, too. ``flat_invocations`` "Stop" ends traffic in phases once
+    more users are not served more. ``duration_s`` bounds all of it. An open loop uses up to ``connections`` (None: as
+    many as are usual).
+    """
+
+    sla: Sla = Sla()
+    arrivals: Arrivals = "poisson"
+    users: int | None = None
+    phases: ClosedLoop | None = None
+    flat_invocations: FlatInvocations = "Stop"
+    finds_most: bool = False
+    duration_s: float | None = None
+    rows_per_request: int = 1
+    connections: int | None = None
+    timeout_s: float = TIMEOUT_S
+    seed: int = 0
+    allow_noise: bool = False
+
+    def __post_init__(self) -> None:
+        from servefit.backends.payload.reading import check_seed
+
+        check_seed(self.seed)
+        check_numbers(rows_per_request=self.rows_per_request, connections=self.connections, timeout_s=self.timeout_s)
+        for threshold in self.sla.thresholds:
+            if threshold.limit_ms >= 1000 * self.timeout_s:
+                raise SpecError("timeout", self.timeout_s, f"is over before {threshold} is", remedy="wait for longer")
+        rate_per_s = self.sla.rate_per_s
+        if self.users is not None and self.phases is not None:
+            raise SpecError("phases", None, "cannot be combined with users", remedy="give one of them")
+        if self.users is not None and self.sla.thresholds and rate_per_s is None:
+            limits = ", ".join(map(str, self.sla.thresholds))
+            raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
+        if self.arrivals != "poisson" and rate_per_s is None:
+            raise SpecError("arrivals", self.arrivals, "says how a rate arrives, and there is none")
+        self._check_durations()
+
+    def _check_durations(self) -> None:
+        """Make everything that is to be carried out: whatever makes no sense raises SpecError."""
+        if self.phases is not None:
+            self.stopping()
+            if self.duration_s is not None and self.duration_s < self.phases.duration_s:
+                problem = f"is less than the {given_duration_text(self.phases.duration_s)} of the phases"
+                raise SpecError("duration", self.duration_s, problem, remedy="give more time, or shorter phases")
+        if self.users is not None:
+            self.constant_users(self.users)
+        elif self.searches:
+            check_budget(self.search_s)
+        if self.sla.rate_per_s is not None:
+            self.open_loop()
+
+    @property
+    def searches(self) -> bool:
+        """Whether more and more users are tried."""
+        given = self.users is not None or self.phases is not None
+        return not given and (self.finds_most or self.sla.rate_per_s is None)
+
+    @property
+    def search_s(self) -> float:
+        """How long a search takes: for the most requests, or for the highest rate within limits."""
+        if self.sla.rate_per_s is not None:
+            return BUDGET_S if self.duration_s is None else min(BUDGET_S, _SEARCH_SHARE * self.duration_s)
+        if self.duration_s is not None:
+            return self.duration_s
+        return HIGHEST_S if self.sla.thresholds else BUDGET_S
+
+    @property
+    def most_s(self) -> float:
+        """How long all of the load takes at most, unless a run is made again."""
+        before_s = 0.0
+        if self.users is not None:
+            before_s = self.constant_users(self.users).duration_s
+        elif self.phases is not None:
+            before_s = self.phases.duration_s
+        elif self.searches:
+            before_s = self.search_s
+        return before_s + (0.0 if self.sla.rate_per_s is None else self.open_loop().duration_s)
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether it may take less: where something is decided or looked for."""
+        return self.searches or self.phases is not None or bool(self.sla.thresholds)
+
+    def stopping(self) -> StoppingConditions:
+        """What ends traffic in phases before its time."""
+        return StoppingConditions(
+            flat=self.flat_invocations == "Stop", most_per_s=self.sla.rate_per_s, thresholds=self.sla.thresholds
+        )
+
+    def constant_users(self, users: int) -> ClosedLoop:
+        return ClosedLoop.constant(users=users, duration_s=DURATION_S if self.duration_s is None else self.duration_s)
+
+    def open_loop(self) -> OpenLoop:
+        """The load at the rate that is asked for, for what is left of the duration."""
+        before_s = self.search_s if self.searches else 0.0 if self.phases is None else self.phases.duration_s
+        if self.duration_s is None:
+            limit_s = max((one.limit_ms for one in self.sla.thresholds), default=0.0) / 1000
+            usual_s = CONFIRMING_S if before_s and limit_s else DURATION_S
+            duration_s = max(usual_s, min(_TIMES_THE_LIMIT * limit_s, _LONGEST_S))
+        else:
+            duration_s = max(LEAST_SEARCH_S, self.duration_s - before_s) if before_s else self.duration_s
+        return OpenLoop(
+            rate_per_s=self.sla.rate_per_s or 0.0, duration_s=duration_s, arrivals=self.arrivals, seed=self.seed
+        )

@@ -1,0 +1,62 @@
+"""The service-level agreement: limits on latency percentiles, and a rate at which they must hold.
+
+How people type limits ("p95=100ms") is known here too. Whether a measurement meets an SLA is decided in
+``results.verdict``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from dataclasses import dataclass
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.quantities import given_text, parse_duration_ms
+from servefit.showing import shown
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sla:
+    """All ``thresholds`` hold while requests arrive at ``rate_per_s`` over all instances (None: no rate was asked)."""
+
+    thresholds: tuple[LatencyThreshold, ...] = ()
+    rate_per_s: float | None = None
+
+    def __post_init__(self) -> None:
+        names = [threshold.percentile for threshold in self.thresholds]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise SpecError("sla", ", ".join(sorted(repeated)), "is limited twice")
+        for lower, higher in itertools.pairwise(sorted(self.thresholds, key=lambda one: one.rank)):
+            if higher.limit_ms < lower.limit_ms:
+                raise SpecError(
+                    "sla",
+                    str(lower),
+                    f"contradicts {higher}, which already demands less of more requests",
+                    remedy="give the higher percentile the higher limit, or leave one out",
+                )
+        if self.rate_per_s is not None and not (self.rate_per_s > 0 and math.isfinite(self.rate_per_s)):
+            raise SpecError("rate", self.rate_per_s, "is not a rate above zero")
+
+    @property
+    def asks_nothing(self) -> bool:
+        return not self.thresholds and self.rate_per_s is None
+
+    def __str__(self) -> str:
+        limits = ", ".join(str(threshold) for threshold in self.thresholds)
+        rate = "" if self.rate_per_s is None else f"{given_text(self.rate_per_s)} requests/s"
+        return " at ".join(part for part in (limits, rate) if part)
+
+
+def parse_sla(text: str) -> tuple[LatencyThreshold, ...]:
+    """Parse "p95=100ms", or several joined by commas. Raises SpecError."""
+    return tuple(_parse_threshold(part.strip(), text) for part in text.split(","))
+
+
+def _parse_threshold(part: str, text: str) -> LatencyThreshold:
+    name, equals, limit = part.replace("<=", "=").partition("=")
+    if not equals or not re.fullmatch(r"p[0-9.]+", name.strip(), re.IGNORECASE):
+        raise SpecError("sla", text, "does not look like p95=100ms")
+    return LatencyThreshold(percentile=name.strip().lower(), limit_ms=parse_duration_ms("sla", limit.strip()))

@@ -1,0 +1,220 @@
+"""One test of one configuration, by whichever driver: find what it can do, and hold it to the SLA.
+
+A closed loop that keeps every worker busy, or the user's own phases, gives the capacity. Where a rate is asked, an open
+loop at that rate, shared out over as many instances as it takes, gives the latency; a closed loop never stands in for
+it. What may be done or left is left where a time limit leaves no room for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from servefit.profiler.drivers.start_driver import assemble
+from servefit.profiler.evidence.plateaus import on_plateau, plateaus_of
+from servefit.profiler.evidence.stopping import StoppingConditions
+from servefit.profiler.evidence.summary import PERCENTILES, summarize
+from servefit.profiler.procedures.decided_runs import run_until_decided, run_valid
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.search.results.objectives import PLANNED_UTILISATION, instance_counts
+from servefit.search.results.recommendation import Trial
+from servefit.search.results.verdict import judge
+from servefit.time_limit import keeping, time_left_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.procedures.decided_runs import Decision
+    from servefit.profiler.record.types import Measurement, Run
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.request.sla import Sla
+    from servefit.search.results.verdict import Judgement
+
+LEAST_CALLS = 10
+"""Calls that the closed loop gives every worker time for. Throughput counts whole calls, so it may be too low by one
+part in so many."""
+
+MOST_CAPACITY_S = 10.0
+"""The closed loop takes no longer, however slow a call is."""
+
+BETWEEN_S = 0.15
+"""What a load takes beside itself: warm-up, telemetry, keeping the samples."""
+
+_NEAR = 0.5
+"""What is undecided below this part of its limit lacks requests; more instances would have fewer still."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durations:
+    """How long the closed loop takes, and how long the open loop takes at least and at most.
+
+    The open loop goes on while its limits are undecided, up to ``at_rate_most_s``.
+    """
+
+    capacity_s: float
+    at_rate_s: float
+    at_rate_most_s: float
+
+
+USUAL_START_S = 0.6
+"""From nothing to fresh processes that are ready, before anything is known of it."""
+
+SCREENING = Durations(capacity_s=0.4, at_rate_s=0.5, at_rate_most_s=3.0)
+ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_most_s=1.0)
+CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_most_s=10.0)
+
+
+def least_test_s(request: JobRequest) -> float:
+    """How long a test of the search takes at least: fresh processes are started, and put under load."""
+    capacity_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
+    at_rate_s = 0.0 if request.sla.rate_per_s is None else BETWEEN_S + SCREENING.at_rate_s
+    return USUAL_START_S + BETWEEN_S + capacity_s + at_rate_s
+
+
+def run_test(
+    driver: MeasuredDriver,
+    request: JobRequest,
+    host: Host,
+    durations: Durations = SCREENING,
+    *,
+    nth_round: int | None = None,
+    keep: Callable[[Measurement], str | None] | None = None,
+) -> Trial:
+    """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
+    says where it put it. Raises MeasurementError."""
+    with keeping(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
+        closed, problems = _run_closed(driver, request, durations)
+    capacity = best_plateau(closed, request.sla)
+    attempts = _at_rate(driver, request, capacity, durations)
+    runs = [closed, *(one.decision.run for one in attempts)]
+    measurement = assemble(driver, runs, host)
+    final = min(attempts, key=_nearness, default=None)
+    if final is None:
+        judgement = judge(request.sla, capacity=capacity, at_rate=None, instances=1)
+    else:
+        problems, judgement = final.decision.problems or problems, final.judgement
+    invalid = bool(problems) and not request.allow_noise
+    return Trial(
+        configuration=driver.configuration,
+        measurement=replace(measurement, runs=()),
+        capacity=capacity,
+        at_rate=None if final is None else final.summary,
+        instance_count=1 if final is None else final.instances,
+        verdict="INVALID" if invalid else judgement.verdict,
+        reason=problems[0].reason if invalid else judgement.reason,
+        violation=judgement.violation,
+        stopped=closed.stopped,
+        problems=problems,
+        threads_outside=max(run.threads_outside for run in runs),
+        kept_in=None if keep is None else keep(measurement),
+        round=nth_round,
+        driver=closed.driver,
+    )
+
+
+def _run_closed(driver: MeasuredDriver, request: JobRequest, durations: Durations) -> tuple[Run, tuple[Problem, ...]]:
+    """The user's own phases, or as many users as keep every worker busy, for as long as a slow predictor takes to
+    answer a countable number of calls."""
+    allow_noise = request.allow_noise
+    if request.phases is not None:
+        rate_per_s = request.sla.rate_per_s
+        stopping = StoppingConditions(
+            flat=request.flat_invocations == "Stop",
+            # More than this is not needed: an instance is planned to have time to spare.
+            most_per_s=None if rate_per_s is None else rate_per_s / PLANNED_UTILISATION,
+            thresholds=request.sla.thresholds,
+        )
+        return run_valid(driver, request.phases, allow_noise=allow_noise, stopping=stopping)
+    users = driver.usual_users
+    run, problems = run_valid(
+        driver, ClosedLoop.constant(users=users, duration_s=durations.capacity_s), allow_noise=allow_noise
+    )
+    ended = run.samples.ended_ns()
+    calls_ns = (ended - run.samples.started_ns())[ended > 0]
+    call_s = float(calls_ns.mean()) / NS_PER_S if len(calls_ns) else 0.0
+    # Calls in flight are waited for, and there is one to warm up.
+    needed_s = min(LEAST_CALLS * call_s, MOST_CAPACITY_S, time_left_s() - BETWEEN_S - 2 * call_s)
+    if needed_s <= durations.capacity_s:
+        return run, problems
+    return run_valid(driver, ClosedLoop.constant(users=users, duration_s=needed_s), allow_noise=allow_noise)
+
+
+def best_plateau(run: Run, sla: Sla) -> Summary:
+    """The figures of the plateau with the most answers among those within the limits of ``sla``, or, where there is
+    none, of the one that is nearest to them."""
+    names = [one.percentile for one in sla.thresholds]
+    plateaus = [summarize(on_plateau(run, edges), percentiles=names) for edges in plateaus_of(run)]
+    thresholds_only = replace(sla, rate_per_s=None)
+    judged = [(judge(thresholds_only, capacity=one, at_rate=None, instances=1), one) for one in plateaus]
+    within = [one for judgement, one in judged if judgement.verdict != "FAIL"]
+    if within:
+        return max(within, key=lambda one: one.throughput_per_s)
+    return min(judged, key=lambda one: one[0].violation)[1]
+
+
+def percentiles_of(request: JobRequest) -> tuple[str, ...]:
+    """The usual percentiles and those that the SLA limits."""
+    return tuple(dict.fromkeys([*PERCENTILES, *(one.percentile for one in request.sla.thresholds)]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    instances: int
+    decision: Decision
+    summary: Summary
+    judgement: Judgement
+
+
+def _at_rate(
+    driver: MeasuredDriver, request: JobRequest, capacity: Summary, durations: Durations
+) -> Sequence[_Attempt]:
+    """Open loops at the rate asked, shared out over more and more instances until the limits hold; empty where no rate
+    was asked, or where the closed loop answered nothing."""
+    rate_per_s = request.sla.rate_per_s
+    if rate_per_s is None or not capacity.throughput_per_s:
+        return ()
+    attempts: list[_Attempt] = []
+    least_s = BETWEEN_S + durations.at_rate_s
+    for instances in instance_counts(rate_per_s, capacity.throughput_per_s):
+        decision = _run_at_rate(driver, request, rate_per_s / instances, durations)
+        summary = summarize(decision.run, percentiles=percentiles_of(request))
+        judgement = judge(
+            request.sla, capacity=capacity, at_rate=summary, evidence=decision.evidence, instances=instances
+        )
+        attempts.append(_Attempt(instances=instances, decision=decision, summary=summary, judgement=judgement))
+        if not _more_may_help(judgement, summary, request) or time_left_s() < least_s:
+            break
+    return attempts
+
+
+def _nearness(attempt: _Attempt) -> tuple[int, float, int]:
+    """What meets the SLA comes first, then what may, then what is nearest to it; the fewest instances of those."""
+    order = ("PASS", "UNDECIDED", "FAIL").index(attempt.judgement.verdict)
+    return order, attempt.judgement.violation if order == 2 else 0.0, attempt.instances
+
+
+def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) -> bool:
+    """Whether it is for queueing that the limits are broken, or nearly so: calls alone take no longer than they."""
+    if judgement.verdict == "PASS":
+        return False
+    for threshold in request.sla.thresholds:
+        service_ms = summary.service_ms.get(threshold.percentile) or summary.service_ms.get("p50")
+        if service_ms is not None and service_ms > threshold.limit_ms:
+            return False
+        value_ms = summary.latency_ms[threshold.percentile]
+        if judgement.verdict == "FAIL" or (value_ms is not None and value_ms > _NEAR * threshold.limit_ms):
+            return True
+    return False
+
+
+def _run_at_rate(driver: MeasuredDriver, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:
+    """An open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration."""
+    thresholds = request.sla.thresholds
+    most_s = min(durations.at_rate_most_s, time_left_s() - BETWEEN_S)
+    duration_s = max(durations.at_rate_s, most_s) if thresholds else durations.at_rate_s
+    traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, seed=request.seed)
+    return run_until_decided(driver, traffic, thresholds, least_s=durations.at_rate_s, allow_noise=request.allow_noise)

@@ -1,0 +1,125 @@
+"""What a job gives back. The JSON form of it is in ``jobs.document``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from servefit.backends.types import Target
+from servefit.profiler.evidence.summary import Summary
+from servefit.profiler.evidence.validity import Problem
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration, DriverName, Measurement
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.profiler.machine.host import Host
+
+Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
+"""INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
+
+
+@shown("configuration", "verdict", "reason", "instance_count", "judged")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One configuration, measured.
+
+    ``capacity`` sums up the closed loop that finds how many requests the configuration can answer, or of traffic in
+    phases the plateau that answered most of them within the limits; ``at_rate`` the open loop at the rate asked of one
+    of ``instance_count`` instances, None where no rate was asked. ``stopped`` says which condition ended traffic in
+    phases before its time. ``problems`` are what was wrong with the measurement. ``measurement`` is without its runs:
+    their raw samples are in ``kept_in``, a file in the job's folder. ``threads_outside`` were allowed on CPUs outside
+    the envelope. ``round`` is the round of finalists that it belongs to, None for all other tests. ``driver`` says how
+    requests came: to the predictor itself, or over HTTP to the endpoint that would be deployed.
+    """
+
+    configuration: Configuration
+    measurement: Measurement
+    capacity: Summary
+    at_rate: Summary | None
+    instance_count: int
+    verdict: Verdict
+    reason: str | None
+    violation: float
+    stopped: str | None = None
+    problems: tuple[Problem, ...] = ()
+    threads_outside: int = 0
+    kept_in: str | None = None
+    round: int | None = None
+    driver: DriverName = "inprocess"
+
+    @property
+    def judged(self) -> Summary:
+        """The figures that the SLA is held against."""
+        return self.capacity if self.at_rate is None else self.at_rate
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTrial:
+    """One configuration that could not be measured, and why. ``step`` is the number of the job step that tried."""
+
+    configuration: Configuration
+    reason: str
+    step: int | None = None
+
+
+@shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """One profile with the configuration that serves it best. Prices are in US dollars, None where unknown.
+
+    ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together. ``endpoint`` is the same
+    configuration measured over HTTP, as it would be deployed; None where it was not. ``step`` and ``endpoint_step`` are
+    the numbers of the job steps that measured the two. ``model`` is what a job made its recommendations for, and
+    ``measured_on`` where.
+    """
+
+    id: str
+    profile: InstanceProfile
+    trial: Trial
+    cost_per_hour: float | None
+    cost_per_inference: float | None
+    max_invocations: float
+    endpoint: Trial | None = None
+    step: int | None = None
+    endpoint_step: int | None = None
+    model: Model | None = None
+    measured_on: Host | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that a deployment sets."""
+        configuration = self.trial.configuration
+        return {
+            "OMP_NUM_THREADS": str(configuration.settings.threads),
+            "MODEL_SERVER_WORKERS": str(configuration.workers),
+            **dict(configuration.environment),
+        }
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompilationReport:
+    """How one backend's compilation went. ``version`` is that of the backend's library. ``speedup`` is how many times
+    faster than the reference it answers one request on one thread, None where the two were not both measured."""
+
+    backend: str
+    target: Target
+    status: Literal["COMPLETED", "FAILED"]
+    seconds: float
+    cached: bool = False
+    version: str | None = None
+    speedup: float | None = None
+    reason: str | None = None
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A profile or a backend that was left out, and why."""
+
+    kind: Literal["instance_profile", "backend"]
+    name: str
+    reason: str

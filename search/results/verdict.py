@@ -1,0 +1,103 @@
+"""Whether a measurement meets the SLA.
+
+At a rate, the sequential test has decided on every limit. In a closed loop a limit holds when the whole 95 % interval
+of its percentile is below it, is broken when the whole interval is above, and is undecided in between, or with too few
+samples for the percentile to be known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.quantities import ms_interval_text, ms_text, number_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.sequential_test import Evidence
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.search.request.sla import Sla
+    from servefit.search.results.recommendation import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """``violation`` is by which part the worst limit is exceeded, negative where all leave room: what the search
+    pushes below zero."""
+
+    verdict: Verdict
+    reason: str | None
+    violation: float
+
+
+def judge(
+    sla: Sla, *, capacity: Summary, at_rate: Summary | None, evidence: Sequence[Evidence] = (), instances: int
+) -> Judgement:
+    """Hold the figures of one instance against the SLA. ``at_rate`` is the open loop at its share of the rate asked,
+    with its ``evidence`` on every threshold; None where none was asked, or where the closed loop, ``capacity``,
+    answered nothing. Without a rate the limits are held against the closed loop.
+
+    An SLA that asks nothing is met.
+    """
+    if at_rate is None:
+        findings = [_judge_interval(threshold, capacity) for threshold in sla.thresholds]
+    else:
+        findings = [
+            _judge_evidence(threshold, at_rate, one) for threshold, one in zip(sla.thresholds, evidence, strict=True)
+        ]
+    if sla.rate_per_s is not None:
+        findings.append(_judge_rate(sla.rate_per_s / instances, capacity, at_rate))
+    if not findings:
+        return Judgement(verdict="PASS", reason=None, violation=0.0)
+    violation = max(finding.violation for finding in findings)
+    for verdict in ("FAIL", "UNDECIDED"):
+        if found := [finding for finding in findings if finding.verdict == verdict]:
+            worst = max(found, key=lambda finding: finding.violation)
+            return Judgement(verdict=worst.verdict, reason=worst.reason, violation=max(violation, 0.0))
+    return Judgement(verdict="PASS", reason=None, violation=violation)
+
+
+def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evidence) -> Judgement:
+    value = summary.latency_ms[threshold.percentile]
+    reason = f"{evidence.violations:,} of {evidence.samples:,} requests took longer than {threshold.limit_text}"
+    violation = 1.0 if evidence.verdict == "FAIL" else 0.0
+    if value is not None:
+        reason = f"{threshold.percentile} is {ms_text(value)}, limit {threshold.limit_text}: {reason}"
+        violation = value / threshold.limit_ms - 1
+    if evidence.verdict == "PASS":
+        violation = min(violation, 0.0)
+    if evidence.verdict == "FAIL":
+        violation = max(violation, 0.01)
+    return Judgement(
+        verdict=evidence.verdict, reason=None if evidence.verdict == "PASS" else reason, violation=violation
+    )
+
+
+def _judge_interval(threshold: LatencyThreshold, summary: Summary) -> Judgement:
+    value = summary.latency_ms[threshold.percentile]
+    if value is None:
+        reason = f"{summary.samples:,} samples are too few for {threshold.percentile}"
+        return Judgement(verdict="UNDECIDED", reason=reason, violation=0.0)
+    violation = value / threshold.limit_ms - 1
+    if threshold.percentile not in summary.latency_ms_ci95:
+        reason = f"{summary.samples:,} samples are too few to say how certain {threshold.percentile} is"
+        return Judgement(verdict="UNDECIDED", reason=reason, violation=violation)
+    low, high = summary.latency_ms_ci95[threshold.percentile]
+    if high <= threshold.limit_ms:
+        return Judgement(verdict="PASS", reason=None, violation=violation)
+    measured = f"{threshold.percentile} is {ms_interval_text(value, low, high)}, limit {threshold.limit_text}"
+    return Judgement(verdict="FAIL" if low > threshold.limit_ms else "UNDECIDED", reason=measured, violation=violation)
+
+
+def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) -> Judgement:
+    if at_rate is None:
+        return Judgement(verdict="FAIL", reason="not one request was answered while it was measured", violation=1.0)
+    violation = asked_per_s / capacity.throughput_per_s - 1 if capacity.throughput_per_s else 1.0
+    if at_rate.saturated:
+        reason = (
+            f"saturated: {number_text(at_rate.throughput_per_s)} of {number_text(asked_per_s)} requests/s were answered"
+        )
+        return Judgement(verdict="FAIL", reason=reason, violation=max(violation, 0.01))
+    return Judgement(verdict="PASS", reason=None, violation=min(violation, 0.0))

@@ -1,0 +1,71 @@
+"""What a job is about, written down before anything is measured: enough to take it up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from servefit.backends.model import Model
+from servefit.backends.types import Target
+from servefit.profiler.machine.host import Host
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration
+from servefit.search.request.job_request import JobRequest
+from servefit.search.results.recommendation import Skipped
+from servefit.showing import shown
+
+Status: TypeAlias = Literal["IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED"]
+"""COMPLETED: there is an answer, even "nothing meets the SLA". FAILED: nothing could be measured. STOPPED: somebody
+stopped it, and it can be resumed. IN_PROGRESS: it runs, or was killed; who owns it tells which."""
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadFacts:
+    """The sample payload without its rows. ``digest`` is the SHA-256 of them, ``unused_columns`` are those that the
+    model does not have."""
+
+    source: str
+    rows: int
+    digest: str
+    synthetic: bool
+    truncated_from: int | None
+    unused_columns: tuple[str, ...] = ()
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHeader:
+    """``profiles`` are those asked for that this host can be. ``created_at`` is in seconds since 1970, ``servefit`` the
+    version that began the job."""
+
+    request: JobRequest
+    model: Model
+    payload: PayloadFacts
+    host: Host
+    profiles: tuple[InstanceProfile, ...]
+    servefit: str
+    created_at: float
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """How far a job is. ``elapsed_s`` counts the time that it ran, breaks between a stop and a resumption left out.
+    What is kept of a job IN_PROGRESS ends when its owner took it up; ``JobLog.state_now`` counts on from there.
+
+    ``skipped`` are profiles and backends that were left out, ``remarks`` what else there is to say of the search.
+    ``importance`` is the part of the differences between configurations that each parameter explains by itself.
+    ``speedups`` are how many times faster than the model's own library each backend, on each target, answers one
+    request on one thread, by the microbenchmark. ``naive`` is what one would deploy without measuring, if the space has
+    it. ``changes`` say what would have to change where nothing meets the SLA.
+    """
+
+    status: Status
+    elapsed_s: float = 0.0
+    skipped: tuple[Skipped, ...] = ()
+    remarks: tuple[str, ...] = ()
+    importance: tuple[tuple[str, float], ...] = ()
+    speedups: tuple[tuple[str, Target, float], ...] = ()
+    naive: Configuration | None = None
+    changes: tuple[str, ...] = ()

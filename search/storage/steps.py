@@ -1,0 +1,56 @@
+"""The steps of a job: every compilation, microbenchmark and load test, with what came of it.
+
+A step is kept when it begins and again when it ends, so a job that is killed knows what it has. Where steps are kept
+is for ``storage`` to say, what they add up to for ``jobs.job``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from servefit.profiler.record.types import Configuration
+from servefit.search.queueing.service import ServiceTimes
+from servefit.search.results.recommendation import CompilationReport, Trial
+from servefit.showing import shown
+
+Kind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation", "endpoint"]
+"""What was done: a backend compiled the model, calls were timed alone, a configuration was put under load, one was put
+under load again because it may be the winner, or the winner was put under load as the endpoint that it would be."""
+
+TESTS: tuple[Kind, ...] = ("load_test", "confirmation")
+"""The kinds of steps whose trials the search compares: load tests without a network."""
+
+Status: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
+
+INTERRUPTED = "interrupted"
+"""The reason of a step that ran when whoever worked on the job was killed."""
+
+OUT_OF_TIME = "the job's time was over"
+"""The reason of a step that ran when it was."""
+
+CUT_SHORT = (INTERRUPTED, OUT_OF_TIME)
+"""Reasons that say nothing about what was measured."""
+
+Result: TypeAlias = CompilationReport | ServiceTimes | Trial
+
+
+@shown("number", "kind", "status", "configuration", "reason", "result")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step. Times are seconds since 1970; ``ended_at`` is None while it runs, and where its owner was killed.
+
+    ``configuration`` is what was measured, None for a compilation, ``backend`` the backend that it is about. ``reason``
+    says why the step failed. ``result`` is there once it is COMPLETED; that of a compilation also when it FAILED.
+    """
+
+    number: int
+    kind: Kind
+    status: Status
+    backend: str
+    configuration: Configuration | None
+    host_fingerprint: str
+    began_at: float
+    ended_at: float | None = None
+    reason: str | None = None
+    result: Result | None = None

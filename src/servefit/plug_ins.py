@@ -1,0 +1,115 @@
+"""What is found by name: servefit's own table, and what other packages offer under an entry point.
+
+A package adds something by pointing an entry point of a group (``servefit.backends``, ``servefit.arrivals``, ...) at a
+class. Nothing is imported before it is asked for by name. What a plug-in has to be, and where it may run, is for the
+module that owns its table.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, metadata
+from typing import Any, Self
+
+from servefit.errors import SpecError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """An installed package, as far as it says what it is."""
+
+    name: str
+    version: str
+    folder: str
+
+    @classmethod
+    def of(cls, distribution: metadata.Distribution | None) -> Self:
+        name, version, folder = "", "", ""
+        # Metadata may be missing, or be anything.
+        with suppress(KeyError, TypeError, ValueError, OSError):
+            if distribution is not None:
+                folder = str(distribution.locate_file(""))
+                name, version = distribution.metadata["Name"] or "", distribution.metadata["Version"] or ""
+        return cls(name=name or "without a name", version=version, folder=folder)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlugIns:
+    """The things of one kind. ``field`` is what errors call them ("backend"), ``group`` the group of entry points, and
+    ``built_in`` servefit's own, as "module:attribute" by name."""
+
+    field: str
+    group: str
+    built_in: Mapping[str, str]
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all: the built-in ones first, then those of other packages in alphabetical order."""
+        return (*self.built_in, *sorted(self._offers()))
+
+    def entry_point(self, name: str) -> metadata.EntryPoint:
+        """Return where another package offers ``name``.
+
+        Raises:
+            SpecError: nobody offers it, or several packages do.
+        """
+        offers = self._offers().get(name)
+        if offers is None:
+            raise SpecError.unknown(self.field, name, self.names())
+        if len(offers) > 1:
+            packages = " and ".join(sorted(str(Package.of(offer.dist)) for offer in offers))
+            raise SpecError(self.field, name, f"is offered by {packages}", remedy="uninstall all but one of them")
+        return offers[0]
+
+    def imported(self, name: str) -> Any:
+        """Return the object that ``name`` leads to, imported into this process. A built-in name cannot be taken over.
+
+        Raises:
+            SpecError: nobody offers it, several packages do, or the package that does cannot be imported.
+        """
+        if name in self.built_in:
+            module, _, attribute = self.built_in[name].partition(":")
+            return getattr(import_module(module), attribute)
+        point = self.entry_point(name)
+        try:
+            return point.load()
+        except Exception as error:
+            package = Package.of(point.dist)
+            raise SpecError(
+                self.field,
+                name,
+                f"cannot be imported from {package}: {type(error).__name__}: {error}",
+                remedy=f"update or uninstall {package.name}",
+            ) from error
+
+    def _offers(self) -> dict[str, list[metadata.EntryPoint]]:
+        """The entry points of other packages, by name. ``importlib.metadata.entry_points`` would fail for all of them
+        where one file cannot be read."""
+        found: dict[str, list[metadata.EntryPoint]] = {}
+        folders: set[tuple[str, str]] = set()
+        for distribution in metadata.distributions():
+            try:
+                points = distribution.entry_points.select(group=self.group)
+            except (TypeError, ValueError, OSError) as error:
+                _warn_once(Package.of(distribution), str(error))
+                continue
+            for point in points:
+                # The first of a package on the path hides others of the same name, as it does when it is imported.
+                key = (Package.of(distribution).name, point.name)
+                if point.name not in self.built_in and key not in folders:
+                    folders.add(key)
+                    found.setdefault(point.name, []).append(point)
+        return found
+
+
+@cache
+def _warn_once(package: Package, problem: str) -> None:
+    _log.warning("the entry points of %s, installed in %s, cannot be read: %s", package, package.folder, problem)

@@ -1,0 +1,74 @@
+"""Where a job stands, in words: what is measured, the best so far, and how long it will still take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.quantities import dollars_text, ms_text, number_text, span_text
+from servefit.report.sentences import shape_in_envelope
+
+if TYPE_CHECKING:
+    from servefit.search.optimizer.progress import Moment
+    from servefit.search.results.recommendation import FailedTrial, Recommendation, Trial
+
+_VERDICTS = {
+    "PASS": "meets the SLA",
+    "UNDECIDED": "not sure to meet the SLA",
+    "FAIL": "does not meet the SLA",
+    "INVALID": "disturbed",
+}
+
+
+def result(trial: Trial | FailedTrial) -> str:
+    """What came out of one test."""
+    from servefit.search.results.recommendation import FailedTrial
+
+    if isinstance(trial, FailedTrial):
+        return f"{shape_in_envelope(trial.configuration)}: failed, {trial.reason}"
+    p95 = trial.judged.latency_ms["p95"]
+    latency = "" if p95 is None else f", p95 {ms_text(p95)}"
+    return f"{shape_in_envelope(trial.configuration)}: {number_text(trial.capacity.throughput_per_s)}/s{latency}"
+
+
+def is_endpoint(trial: Trial | FailedTrial) -> bool:
+    """Whether it is the winner as an endpoint, which is none of the tests."""
+    return getattr(trial, "driver", None) == "http"
+
+
+def best_so_far(at: Moment) -> str:
+    """What would be recommended now, with the figure that the job is about; empty where there is nothing yet."""
+    if at.best is None:
+        return ""
+    verdict = at.best.trial.verdict
+    holds = f", {_VERDICTS[verdict]}" if at.asked or verdict == "INVALID" else ""
+    return f"{shape_in_envelope(at.best.trial.configuration)}: {_figure(at.best, at)}{holds}"
+
+
+def _figure(best: Recommendation, at: Moment) -> str:
+    per_inference, p95 = best.cost_per_inference, best.trial.judged.latency_ms["p95"]
+    cost = f"{round(best.max_invocations):,} a minute"
+    if per_inference is not None and at.goal in ("cost", "balanced"):
+        cost = f"{dollars_text(per_inference * 1e6)} a million"
+    latency = "p95 not known" if p95 is None else f"p95 {ms_text(p95)}"
+    return {"latency": latency, "balanced": f"{cost}, {latency}"}.get(at.goal, cost)
+
+
+def step_number(at: Moment) -> str:
+    """The job step that is told of, by the number that it has everywhere."""
+    return "a test" if at.step is None else f"step {at.step}"
+
+
+def tests_begun(at: Moment) -> str:
+    """How many tests have begun, of how many; empty before the first."""
+    if not at.tests:
+        return ""
+    if at.most_tests is not None:
+        return f"{at.tests:,} of {at.most_tests:,} tests"
+    return "1 test" if at.tests == 1 else f"{at.tests:,} tests"
+
+
+def time_left(left_s: float | None, *, at_most: bool) -> str:
+    """How long it will still take; empty where nobody can tell."""
+    if left_s is None:
+        return ""
+    return f"{'at most' if at_most else 'about'} {span_text(max(1.0, left_s))} left"

@@ -1,0 +1,161 @@
+"""Traffic, limits and ranges as the SageMaker Python SDK writes them, and what they are called here.
+
+What is wrong with one raises SpecError with the name of the SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from servefit.backends.secret import is_secret
+from servefit.errors import SpecError
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.profiler.record.traffic import Phase as TrafficPhase
+from servefit.search.request.job_request import EnvironmentRange, plain_name
+from servefit.showing import shown
+
+_NOT_EMPTY = "leave it out, or name at least one"
+_IN_BRACKETS = "put it in square brackets"
+
+
+@shown()
+@dataclass(frozen=True, slots=True)
+class CategoricalParameter:
+    """The values that an environment variable may take."""
+
+    value: Sequence[str]
+
+
+@shown()
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A phase of closed-loop traffic; ``spawn_rate`` is in users a minute."""
+
+    duration_in_seconds: float
+    initial_number_of_users: int
+    spawn_rate: float
+
+
+@shown()
+@dataclass(frozen=True, slots=True)
+class Stairs:
+    """Closed-loop traffic in ``number_of_steps`` steps of ``duration_in_seconds``, each with ``users_per_step`` users
+    more."""
+
+    duration_in_seconds: float
+    number_of_steps: int
+    users_per_step: int
+
+
+@shown()
+@dataclass(frozen=True, slots=True)
+class ModelLatencyThreshold:
+    """A limit on a percentile ("P95") of the latency."""
+
+    percentile: str
+    value_in_milliseconds: float
+
+
+def traffic_from_sdk(phases: Sequence[Phase] | None, stairs: Stairs | None) -> ClosedLoop | None:
+    """The traffic that phases or stairs describe, None where neither is given. Raises SpecError, also for both."""
+    if stairs is None:
+        return phases_from_sdk(phases)
+    if phases is not None:
+        raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of them")
+    if not isinstance(stairs, Stairs):
+        raise SpecError("stairs", stairs, "is not a Stairs")
+    return ClosedLoop.stairs(
+        steps=whole("number_of_steps", stairs.number_of_steps),
+        users_per_step=whole("users_per_step", stairs.users_per_step),
+        step_duration_s=number("duration_in_seconds", stairs.duration_in_seconds),
+    )
+
+
+def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:
+    """The traffic that SDK-style phases describe, None where none are given. Raises SpecError."""
+    if phases is None:
+        return None
+    return ClosedLoop(
+        phases=tuple(
+            TrafficPhase(
+                initial_users=whole("initial_number_of_users", phase.initial_number_of_users),
+                spawn_per_minute=number("spawn_rate", phase.spawn_rate),
+                duration_s=number("duration_in_seconds", phase.duration_in_seconds),
+            )
+            for phase in listed("phases", phases, Phase)
+        )
+    )
+
+
+def thresholds_from_sdk(thresholds: Sequence[ModelLatencyThreshold] | None) -> tuple[LatencyThreshold, ...]:
+    """Raises SpecError."""
+    return tuple(
+        LatencyThreshold(
+            percentile=str(threshold.percentile).lower(),
+            limit_ms=number("value_in_milliseconds", threshold.value_in_milliseconds),
+        )
+        for threshold in listed("model_latency_thresholds", thresholds, ModelLatencyThreshold)
+    )
+
+
+def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[EnvironmentRange, ...]:
+    """Ranges as the SDK writes them: dictionaries of variable to CategoricalParameter, with "instance_types" naming
+    the profiles that one holds for. Raises SpecError."""
+    given = listed("hyperparameter_ranges", ranges, Mapping)
+    for one in given:
+        if not one.keys() - {"instance_types"}:
+            raise SpecError("hyperparameter_ranges", one, "is empty: it names no variable", remedy=_NOT_EMPTY)
+    return tuple(
+        EnvironmentRange(
+            variable=plain_name(variable),
+            values=tuple(str(value) for value in _values(variable, parameter)),
+            profiles=tuple(_values("instance_types", one["instance_types"])) if "instance_types" in one else (),
+        )
+        for one in given
+        for variable, parameter in one.items()
+        if variable != "instance_types"
+    )
+
+
+def _values(variable: str, parameter: object) -> Sequence[str]:
+    secret = is_secret(variable)
+    if not isinstance(parameter, CategoricalParameter):
+        shown = None if secret else parameter
+        raise SpecError("hyperparameter_ranges", shown, f"for {variable} is not a CategoricalParameter")
+    if secret and isinstance(parameter.value, str):
+        raise SpecError("hyperparameter_ranges", None, f"for {variable} is not a list", remedy=_IN_BRACKETS)
+    return listed(variable, parameter.value, object)
+
+
+def listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, ...]:
+    """``values`` as a tuple, empty for None alone. A lone value, text above all, is not taken for a list of them.
+    Raises SpecError."""
+    if values is None:
+        return ()
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise SpecError(field, values, "is not a list", remedy=_IN_BRACKETS)
+    found = tuple(values)
+    if not found:
+        raise SpecError(field, [], "is empty", remedy=_NOT_EMPTY)
+    for value in found:
+        if not isinstance(value, kind):
+            raise SpecError(field, value, f"is not a {kind.__name__}")
+    return found
+
+
+def number(field: str, value: object) -> float:
+    """Raises SpecError."""
+    if not isinstance(value, Real):
+        raise SpecError(field, value, "is not a number")
+    return float(value)
+
+
+def whole(field: str, value: object) -> int:
+    """Raises SpecError."""
+    if not isinstance(value, Integral):
+        raise SpecError(field, value, "is not a whole number")
+    return int(value)

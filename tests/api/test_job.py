@@ -1,0 +1,24 @@
+"""What a job says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.search.autoscaling.test_scale import ONE, job
+
+from servefit.api.job import Job
+
+if TYPE_CHECKING:
+    from tests.search.conftest import MakeTrial
+
+
+def test_printed_it_is_its_name_its_status_and_the_answer(trial: MakeTrial) -> None:
+    one = Job.holding(job(trial(ONE)))
+    assert repr(one) == str(one)
+    assert repr(one) == "<Job fraud, COMPLETED: Deploy small with treelite, 1 worker x 1 thread>"
+
+
+def test_one_that_has_no_answer_is_printed_on_a_line_too() -> None:
+    assert repr(Job.holding(job(status="FAILED"))) == (
+        "<Job fraud, FAILED: Nothing could be measured (0 tests in 0 s)>"
+    )

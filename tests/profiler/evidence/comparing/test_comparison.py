@@ -1,0 +1,193 @@
+"""Comparisons of things whose difference is known, under noise that is known."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from math import exp, log
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servefit.errors import HostMismatch, MeasurementError, SpecError
+from servefit.profiler.evidence.comparing.comparison import (
+    Comparison,
+    Figure,
+    NoiseFloor,
+    Outcome,
+    compare,
+    compare_with_itself,
+    require_same_host,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUIET = NoiseFloor(resolvable=0.002, median_ratio=1.0, log_ratios=())
+
+
+def noisy(value: float, *, spread: float, rng: np.random.Generator) -> Callable[[], float]:
+    return lambda: value * exp(rng.normal(0, spread))
+
+
+def simulated(*, difference: float, spread: float, seed: int) -> Comparison:
+    """What comes out where b takes ``difference`` longer than a, and measurements scatter by ``spread``."""
+    rng = np.random.default_rng(seed)
+    a, b = (noisy(value, spread=spread, rng=rng) for value in (1000.0, 1000 * (1 + difference)))
+    return compare(a, b, seed=seed)
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.005, -0.005])
+@pytest.mark.parametrize("spread", [0.002, 0.008, 0.03])
+def test_what_nobody_would_care_about_is_hardly_ever_called_a_difference(difference: float, spread: float) -> None:
+    outcomes = [simulated(difference=difference, spread=spread, seed=seed).outcome for seed in range(60)]
+    assert outcomes.count("no difference") + outcomes.count("undecided") >= 58
+
+
+def test_whether_things_that_scatter_much_are_equal_stays_undecided() -> None:
+    result = compare(*[noisy(1000, spread=0.3, rng=np.random.default_rng(seed)) for seed in (1, 2)], noise=QUIET)
+    assert result.outcome == "undecided"
+    assert result.stopped == "blocks"
+
+
+@pytest.mark.parametrize(("difference", "outcome"), [(0.05, "a is faster"), (-0.05, "b is faster")])
+def test_five_per_cent_are_found_in_noise_of_one(difference: float, outcome: Outcome) -> None:
+    results = [simulated(difference=difference, spread=0.01, seed=seed) for seed in range(40)]
+    assert [result.outcome for result in results].count(outcome) >= 38
+    assert np.mean([result.ratio for result in results]) == pytest.approx(1 + difference, rel=0.005)
+    held = sum(result.ci95[0] <= 1 + difference <= result.ci95[1] for result in results)
+    assert held >= 36
+
+
+def test_no_difference_counts_that_is_smaller_than_the_noise() -> None:
+    rng = np.random.default_rng(1)
+    a, b = noisy(1000, spread=0.002, rng=rng), noisy(1030, spread=0.002, rng=rng)
+    loud = NoiseFloor(resolvable=0.05, median_ratio=1.01, log_ratios=())
+    result = compare(a, b, noise=loud)
+    assert result.smallest_difference == 0.05
+    assert result.outcome == "no difference"
+    assert result.ratio == pytest.approx(1.03, rel=0.005)
+    assert compare(a, b, noise=QUIET).outcome == "a is faster"
+
+
+def test_what_cannot_be_decided_takes_all_blocks() -> None:
+    result = simulated(difference=0.01, spread=0.03, seed=1)
+    assert result.stopped == "blocks"
+    assert len(result.log_ratios) == 16
+
+
+def test_on_a_quiet_machine_one_per_cent_is_the_smallest_difference_and_four_blocks_will_do() -> None:
+    result = simulated(difference=0.1, spread=0.0005, seed=1)
+    assert result.smallest_difference == 0.01
+    assert len(result.log_ratios) == len(result.noise.log_ratios) == 4
+    assert result.stopped == "decided"
+
+
+@given(st.floats(-0.05, 0.05), st.floats(-0.1, 0.1), st.integers(0, 10_000))
+@settings(max_examples=50)
+def test_a_steady_drift_cancels(drift: float, log_ratio: float, seed: int) -> None:
+    """The machine gets slower, or faster, by up to 5 % with every measurement."""
+    position = count()
+
+    def drifting(value: float) -> Callable[[], float]:
+        return lambda: value * exp(drift * next(position))
+
+    result = compare(drifting(10), drifting(10 * exp(log_ratio)), noise=QUIET, seed=seed)
+    assert result.ratio == pytest.approx(exp(log_ratio))
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30)
+def test_the_same_seed_gives_the_same_result_and_each_side_is_measured_twice_a_block(seed: int) -> None:
+    def once() -> tuple[Comparison, str]:
+        order: list[str] = []
+        rng = np.random.default_rng(seed)
+
+        def measure(side: str) -> float:
+            order.append(side)
+            return float(rng.lognormal(0, 0.1))
+
+        return compare(lambda: measure("A"), lambda: measure("B"), noise=QUIET, seed=seed), "".join(order)
+
+    (result, order), again = once(), once()
+    assert (result, order) == again
+    blocks = [order[begin : begin + 4] for begin in range(0, len(order), 4)]
+    assert len(blocks) == len(result.log_ratios)
+    assert set(blocks) <= {"ABBA", "BAAB"}
+
+
+def test_both_orders_occur() -> None:
+    order: list[str] = []
+
+    def measure(side: str) -> float:
+        order.append(side)
+        return 1.0
+
+    compare(lambda: measure("A"), lambda: measure("B"), noise=QUIET)
+    blocks = {"".join(order[begin : begin + 4]) for begin in range(0, len(order), 4)}
+    assert blocks == {"ABBA", "BAAB"}
+
+
+def test_time_runs_out_after_whole_blocks() -> None:
+    rng = np.random.default_rng(1)
+
+    def slow() -> float:
+        time.sleep(0.002)
+        return float(rng.lognormal(0, 0.5))
+
+    result = compare(slow, slow, blocks=10_000, budget_s=0.3, seed=1)
+    assert result.stopped == "time"
+    assert result.outcome == "undecided"
+    assert 4 <= len(result.log_ratios) < 40
+    assert 4 <= len(result.noise.log_ratios) < 40
+
+
+def test_four_blocks_are_measured_however_little_time_there_is() -> None:
+    result = compare(lambda: 1.0, lambda: 1.5, budget_s=1e-9, noise=QUIET)
+    assert len(result.log_ratios) == 4
+    assert result.outcome == "a is faster"
+    assert result.ratio == pytest.approx(1.5)
+
+
+def test_a_is_not_measured_against_itself_where_the_noise_is_known() -> None:
+    calls = count()
+
+    def measure() -> float:
+        next(calls)
+        return 1.0
+
+    result = compare(measure, lambda: 1.0, noise=QUIET, seed=3)
+    assert next(calls) == 2 * len(result.log_ratios) == 8
+    assert result.noise is QUIET
+
+
+def test_the_noise_floor_is_the_far_end_of_what_a_shows_against_itself() -> None:
+    rng = np.random.default_rng(4)
+    floor = compare_with_itself(noisy(5, spread=0.05, rng=rng), blocks=8)
+    assert len(floor.log_ratios) == 8
+    assert floor.median_ratio == pytest.approx(exp(np.median(floor.log_ratios)))
+    assert log(1 + floor.resolvable) > abs(np.mean(floor.log_ratios))
+
+
+def test_figures_of_two_hosts_are_refused() -> None:
+    here, there = (Figure(value=1.0, host_fingerprint=host) for host in ("aaaa", "bbbb"))
+    with pytest.raises(HostMismatch, match="aaaa and host bbbb"):
+        compare(lambda: here, lambda: there, noise=QUIET)
+    assert compare(lambda: here, lambda: here, noise=QUIET).outcome == "no difference"
+    require_same_host("aaaa", "aaaa")
+    with pytest.raises(HostMismatch):
+        require_same_host("aaaa", "bbbb")
+
+
+@pytest.mark.parametrize("figure", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_figure_without_a_logarithm_is_refused(figure: float) -> None:
+    with pytest.raises(MeasurementError, match="has no logarithm"):
+        compare(lambda: figure, lambda: 1.0)
+
+
+def test_fewer_than_four_blocks_are_refused() -> None:
+    with pytest.raises(SpecError, match="below 4"):
+        compare(lambda: 1.0, lambda: 1.0, blocks=3)

@@ -1,0 +1,244 @@
+"""One measures at a time, whoever dies, and whoever waits says for whom."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.errors import SlotTaken, SpecError
+from servefit.processes import process_start
+from servefit.profiler.machine.slot import holding
+from servefit.profiler.machine.slot.holding import measuring_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.profiler.conftest import HostSmall, StartSynthetic
+    from tests.profiler.machine.slot.conftest import Hold
+
+    IsFree = Callable[[], bool]
+
+TWENTY_JOBS = """
+import os, sys, time
+from servefit.profiler.procedures.noise.activity import look_around
+from servefit.profiler.machine.slot.holding import measuring_slot
+for number in range(20):
+    if os.fork() == 0:
+        with measuring_slot(f"job {number}"):
+            began_ns = time.monotonic_ns()
+            look_around(os.sched_getaffinity(0), seconds=0.02)
+            ended_ns = time.monotonic_ns()
+        os.write(1, f"{began_ns} {ended_ns}\\n".encode())
+        os._exit(0)
+for _ in range(20):
+    os.wait()
+"""
+
+
+def taken_by_another() -> SlotTaken:
+    with pytest.raises(SlotTaken) as caught, measuring_slot("another", wait_s=0):
+        pass
+    return caught.value
+
+
+def test_of_twenty_jobs_started_at_once_no_two_overlap() -> None:
+    ran = subprocess.run([sys.executable, "-c", TWENTY_JOBS], capture_output=True, text=True, timeout=120, check=True)
+    times = sorted(tuple(map(int, line.split())) for line in ran.stdout.splitlines())
+    assert len(times) == 20
+    assert all(ended_ns <= next_ns for (_, ended_ns), (next_ns, _) in pairwise(times))
+
+
+def test_a_killed_holder_frees_it(hold: Hold) -> None:
+    holder, _ = hold()
+    taken_by_another()
+    holder.kill()
+    holder.wait()
+    with measuring_slot("another", wait_s=5) as slot:
+        assert slot.waited_s < 1
+
+
+def test_what_a_killed_holder_started_keeps_it(hold: Hold, is_free: IsFree) -> None:
+    holder, started = hold("starts one")
+    holder.kill()
+    holder.wait()
+    try:
+        error = taken_by_another()
+        assert error.who == f"what job fraud has left (its process {holder.pid} is dead): process {started}"
+        assert (error.job, error.pid) == ("job fraud", holder.pid)
+    finally:
+        os.kill(int(started), signal.SIGKILL)
+    while process_start(int(started)) is not None:
+        time.sleep(0.01)
+    assert is_free()
+
+
+def test_who_gives_up_says_for_whom_it_waited(hold: Hold) -> None:
+    before = time.time()
+    holder, _ = hold()
+    began = time.monotonic()
+    with pytest.raises(SlotTaken) as caught, measuring_slot("another", wait_s=0.5):
+        pass
+    assert 0.5 <= time.monotonic() - began < 5
+    error = caught.value
+    assert (error.job, error.pid) == ("job fraud", holder.pid)
+    assert error.since is not None
+    assert before <= error.since <= time.time()
+    assert str(error).startswith("this machine is still being measured on after 0.5")
+    assert f" s, by job fraud (process {holder.pid}, since 2" in str(error)
+    assert str(error).endswith("; wait until that is done, or for longer with --wait (wait_s)")
+
+
+def test_who_waits_says_for_whom_at_once_and_again_now_and_then(
+    hold: Hold, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "SAY_EVERY_S", 0.5)
+    holder, _ = hold()
+    assert holder.stdin is not None
+    threading.Timer(1.2, holder.stdin.close).start()
+    with measuring_slot("another") as slot:
+        assert 1 < slot.waited_s < 10
+    said = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len(said) >= 2
+    assert all(one.startswith(f"waiting for job fraud (process {holder.pid}, since 2") for one in said)
+    assert caplog.records[0].created - caplog.records[-1].created < 1.2
+
+
+def test_who_does_not_wait_says_nothing_but_the_error(hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
+    hold()
+    began = time.monotonic()
+    taken_by_another()
+    assert time.monotonic() - began < 1
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
+
+
+def test_a_process_that_has_it_enters_again_from_any_thread(is_free: IsFree) -> None:
+    with measuring_slot("outer") as outer:
+        with measuring_slot("inner", wait_s=0) as inner:
+            assert inner == outer
+        entered = []
+        thread = threading.Thread(target=lambda: entered.append(_entered_beside()))
+        thread.start()
+        thread.join()
+        assert entered == [outer.descriptors]
+        assert not is_free()
+    assert is_free()
+
+
+def _entered_beside() -> tuple[int, ...]:
+    with measuring_slot("beside", wait_s=0) as slot:
+        return slot.descriptors
+
+
+def test_it_stays_taken_until_the_last_thread_has_left(is_free: IsFree) -> None:
+    entered, may_leave = threading.Event(), threading.Event()
+
+    def measure() -> None:
+        with measuring_slot("slower"):
+            entered.set()
+            may_leave.wait(10)
+
+    with measuring_slot("faster"):
+        thread = threading.Thread(target=measure)
+        thread.start()
+        assert entered.wait(10)
+    assert not is_free()
+    may_leave.set()
+    thread.join()
+    assert is_free()
+
+
+def test_a_fork_of_the_program_that_goes_on_does_not_keep_it(is_free: IsFree) -> None:
+    reading, writing = os.pipe()
+    with measuring_slot("one"):
+        fork = os.fork()
+        if fork == 0:
+            os.write(writing, b"begun")
+            time.sleep(600)
+        assert os.read(reading, 5) == b"begun"
+        assert not is_free()
+    try:
+        assert is_free()
+    finally:
+        os.kill(fork, signal.SIGKILL)
+        os.waitpid(fork, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def test_one_that_ends_with_an_error_is_free(is_free: IsFree) -> None:
+    with pytest.raises(ZeroDivisionError), measuring_slot("one"):
+        raise ZeroDivisionError
+    assert is_free()
+
+
+@pytest.mark.parametrize("wait_s", [-1, float("nan")])
+def test_less_than_nothing_is_no_time_to_wait(wait_s: float) -> None:
+    with pytest.raises(SpecError, match="wait"), measuring_slot("one", wait_s=wait_s):
+        pass
+
+
+def keeps_slot(pid: int, folder: Path) -> bool:
+    return f"{folder}/" in subprocess.run(["ls", "-l", f"/proc/{pid}/fd"], capture_output=True, text=True).stdout
+
+
+def test_workers_keep_it(start_synthetic: StartSynthetic, own_slot: Path, is_free: IsFree) -> None:
+    with start_synthetic({}, workers=2) as workers:
+        assert all(keeps_slot(pid, own_slot) for pid in workers.pids)
+        assert not is_free()
+    assert is_free()
+
+
+ORPHANS = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from servefit.backends.types import Artifact, Target
+from servefit.profiler.drivers.inprocess.workers import start_workers
+from servefit.profiler.record.types import Configuration
+configuration = Configuration(vcpus=1, backend="s", environment=(("PYTHONPATH", sys.argv[1]),))
+artifact = Artifact(backend="s", backend_version="1", model_digest="", target=Target.CPU, folder=Path("/nonexistent"),
+                    facts={"daemonises": sys.argv[2]})
+cpus = (min(os.sched_getaffinity(0)),)
+with start_workers(configuration, artifact, np.zeros((1, 1)), cpus=cpus, loader="synthetic_predictors:load") as workers:
+    print("loaded", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_worker_of_a_killed_job_has_daemonised_keeps_it_and_is_ended_by_the_next_job(
+    tmp_path: Path, request: pytest.FixtureRequest, is_free: IsFree
+) -> None:
+    told = tmp_path / "daemon"
+    command = [sys.executable, "-c", ORPHANS, str(request.path.parents[2]), str(told)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "loaded\n"
+        deadline = time.monotonic() + 10
+        while not (told.exists() and told.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        daemon = int(told.read_text())
+        job.kill()
+    assert process_start(daemon) is not None
+    assert not is_free()
+    with measuring_slot("the next job", wait_s=20):
+        assert process_start(daemon) is None
+
+
+def test_an_endpoint_that_serves_takes_nothing(host_small: HostSmall, is_free: IsFree) -> None:
+    with host_small({}):
+        assert is_free()
+
+
+def test_an_endpoint_that_is_measured_keeps_it(host_small: HostSmall, own_slot: Path) -> None:
+    with measuring_slot("one") as slot, host_small({}, slot=slot) as hosted:
+        assert keeps_slot(hosted.pids[0], own_slot)

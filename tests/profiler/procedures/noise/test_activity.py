@@ -1,0 +1,66 @@
+"""What goes on, on this machine: whatever else runs here, a hog is found among it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.profiler.procedures.noise.activity import look_around
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.alone
+
+
+def test_a_hog_is_seen_and_named() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as hog:
+        try:
+            activity = look_around(os.sched_getaffinity(0), seconds=0.4)
+        finally:
+            hog.kill()
+    assert activity.over_s > 0.39
+    assert activity.foreign_percent is not None
+    assert activity.foreign_percent > 15
+    (seen,) = [one for one in activity.competitors if one.pid == hog.pid]
+    assert seen.name.startswith("python")
+    assert seen.cpu_percent > 10
+    assert [one.cpu_percent for one in activity.competitors] == sorted(
+        (one.cpu_percent for one in activity.competitors), reverse=True
+    )
+
+
+def test_what_is_measured_is_no_competition() -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as served:
+        try:
+            seen, beside = (look_around(cpus, seconds=0.4, beside=pids) for pids in ((), (served.pid,)))
+        finally:
+            served.kill()
+    assert served.pid in {one.pid for one in seen.competitors}
+    assert served.pid not in {one.pid for one in beside.competitors}
+    assert seen.foreign_percent is not None
+    assert beside.foreign_percent is not None
+    assert beside.foreign_percent < seen.foreign_percent
+
+
+def test_this_process_does_not_compete_with_itself() -> None:
+    activity = look_around(os.sched_getaffinity(0), seconds=0.05)
+    assert os.getpid() not in {one.pid for one in activity.competitors}
+
+
+def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
+    proc = tmp_path / "proc"
+    proc.mkdir()
+    (proc / "stat").write_text("cpu  1 0 1 1 0 0 0\ncpu0 1 0 1 1 0 0 0\nintr 1\n")
+    activity = look_around({0}, seconds=0.01, proc=proc, sys=tmp_path)
+    assert activity.competitors == ()
+    assert activity.steal_percent is None
+    assert activity.cpu_pressure_percent is None
+    assert activity.memory_pressure_percent is None
+    assert activity.thermal_throttles is None
+    assert look_around({1}, seconds=0.01, proc=proc, sys=tmp_path).foreign_percent is None

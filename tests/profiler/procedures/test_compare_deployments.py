@@ -1,0 +1,88 @@
+"""Comparisons of two deployments. That they take turns in fresh processes is tested with ``comparing``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from servefit.errors import MeasurementError, SpecError
+from servefit.profiler.evidence.comparing.comparison import Figure
+from servefit.profiler.procedures.compare_deployments import compare_deployments
+from servefit.profiler.procedures.prepare import Deployment
+
+if TYPE_CHECKING:
+    from servefit.backends.types import Artifact
+    from servefit.profiler.machine.host import Host
+    from servefit.profiler.record.types import Configuration
+
+pytestmark = pytest.mark.alone
+
+ROWS = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
+
+
+def booster(rounds: int = 3) -> xgboost.Booster:
+    return xgboost.train({"max_depth": 2, "nthread": 1}, xgboost.DMatrix(ROWS, ROWS[:, 0]), num_boost_round=rounds)
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Configuration, Artifact, np.ndarray]]:
+    """What was measured; onnxruntime takes half as long as any other backend."""
+    calls: list[tuple[Configuration, Artifact, np.ndarray]] = []
+
+    def measure(
+        configuration: Configuration, artifact: Artifact, rows: np.ndarray, *, host: Host, **limits: Any
+    ) -> Figure:
+        assert limits["memory_bytes"]
+        calls.append((configuration, artifact, rows))
+        noise = 1 + 0.001 * (len(calls) % 3)
+        return Figure(
+            value=noise * (50.0 if configuration.backend == "onnxruntime" else 100.0), host_fingerprint=host.fingerprint
+        )
+
+    monkeypatch.setattr("servefit.profiler.procedures.compare_deployments.measure_p50_once", measure)
+    return calls
+
+
+def test_two_backends_are_compared_by_the_time_of_a_call(timed: list[Any]) -> None:
+    found = compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, payload=ROWS)
+    assert found.metric == "service time p50"
+    assert found.comparison.outcome == "b is faster"
+    assert found.comparison.ratio == pytest.approx(0.5, rel=0.01)
+    assert {configuration.backend for configuration, _, _ in timed} == {"xgboost", "onnxruntime"}
+
+
+def test_two_models_answer_the_same_requests(timed: list[Any]) -> None:
+    found = compare_deployments(booster(), Deployment(), {"model": booster(rounds=9)})
+    assert found.comparison.outcome == "no difference"
+    assert found.one.model.digest != found.other.model.digest
+    payloads = [rows for _, _, rows in timed]
+    assert all(np.array_equal(payloads[0], other) for other in payloads[1:])
+
+
+def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
+    other = {"backend": "onnxruntime"}
+    with pytest.raises(MeasurementError, match="xgboost cannot be compared: it is saturated; ask for a lower rate"):
+        compare_deployments(booster(), Deployment(), other, payload=ROWS, rate=2_000_000.0, budget_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("difference", "traffic", "field"),
+    [
+        ({"colour": "green"}, {}, "against"),
+        ({}, {}, "against"),
+        ({"threads": 2}, {"rate": 5.0, "users": 1}, "users"),
+        ({"threads": 2}, {"budget_s": 0}, "budget"),
+        ({"threads": 2}, {"rate": -1.0}, "rate"),
+        ({"threads": 2}, {"rate": 0.0}, "rate"),
+        ({"threads": 2}, {"rate": 1.0}, "rate"),
+        ({"workers": 0}, {}, "workers"),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_refused(
+    difference: dict[str, Any], traffic: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(SpecError, match=rf"^{field}: "):
+        compare_deployments(booster(), Deployment(), difference, **traffic)

@@ -1,0 +1,130 @@
+"""Runs that are decided, repeated or called invalid, by real workers whose service time is known.
+
+The machine that tests run on is seldom quiet, so those about verdicts allow noise.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.procedures.decided_runs import find_highest_rate, run_until_decided, run_valid
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
+
+if TYPE_CHECKING:
+    from tests.conftest import Hog
+    from tests.profiler.conftest import StartSynthetic
+
+ONE_CPU = (max(os.sched_getaffinity(0)),)
+
+
+def p95_within(limit_ms: float) -> tuple[LatencyThreshold, ...]:
+    return (LatencyThreshold(percentile="p95", limit_ms=limit_ms),)
+
+
+def test_a_limit_that_is_kept_by_far_passes_before_the_run_is_over(start_synthetic: StartSynthetic) -> None:
+    traffic = OpenLoop(rate_per_s=200, duration_s=60)
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, traffic, p95_within(5000), allow_noise=True)
+    assert decision.verdict == "PASS"
+    assert decision.reason is None
+    assert decision.run.stopped == "verdict"
+    assert decision.evidence[0].violations == 0
+    assert 90 <= decision.evidence[0].samples < 3000
+
+
+def test_every_percentile_waits_for_the_samples_that_it_takes(start_synthetic: StartSynthetic) -> None:
+    limits = [LatencyThreshold(percentile=name, limit_ms=5000) for name in ("p75", "p99.9")]
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, OpenLoop(rate_per_s=4000, duration_s=60), limits, allow_noise=True)
+    assert decision.verdict == "PASS"
+    assert decision.evidence[0].samples < 4603 <= decision.evidence[1].samples < 100_000
+
+
+def test_a_limit_that_is_broken_by_every_request_fails_soon(start_synthetic: StartSynthetic) -> None:
+    traffic = OpenLoop(rate_per_s=100, duration_s=60)
+    with start_synthetic({"act": "sleep", "us": 2000}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, traffic, p95_within(1), allow_noise=True)
+    assert decision.verdict == "FAIL"
+    assert decision.evidence[0].violations == decision.evidence[0].samples
+    assert decision.run.offered < 3000
+
+
+def test_the_shortest_duration_is_kept_though_the_verdict_is_there(start_synthetic: StartSynthetic) -> None:
+    traffic = OpenLoop(rate_per_s=400, duration_s=60)
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, traffic, p95_within(5000), least_s=1.5, allow_noise=True)
+    assert decision.verdict == "PASS"
+    assert decision.run.offered >= 1.5 * 400 * 0.8
+
+
+def test_more_than_can_be_served_is_saturated_and_ends_soon(start_synthetic: StartSynthetic) -> None:
+    traffic = OpenLoop(rate_per_s=1000, duration_s=60, backlog_cap=100)
+    with start_synthetic({"act": "sleep", "us": 5000}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, traffic, p95_within(10_000), allow_noise=True)
+    assert decision.verdict == "SATURATED"
+    assert "requests were waiting when the run ended" in (decision.reason or "")
+    assert decision.run.plateau_ns[1] - decision.run.plateau_ns[0] < 10e9
+
+
+def test_a_server_that_does_not_quite_keep_up_is_not_passed_because_its_limit_is_far_away(
+    start_synthetic: StartSynthetic,
+) -> None:
+    traffic = OpenLoop(rate_per_s=210, duration_s=2.0, seed=1)
+    with start_synthetic({"act": "sleep", "us": 5000}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, traffic, p95_within(2000), allow_noise=True)
+    assert decision.verdict in ("UNDECIDED", "SATURATED")
+    assert decision.evidence[0].verdict != "PASS"  # nor may anybody who reads the evidence alone take it for one
+
+
+def test_a_neighbour_on_the_same_cpu_makes_a_run_invalid_and_never_a_fail(
+    start_synthetic: StartSynthetic, hog: Hog
+) -> None:
+    traffic = OpenLoop(rate_per_s=200, duration_s=1)
+    with start_synthetic({"act": "spin", "us": 1000}, cpus=ONE_CPU) as workers, hog(ONE_CPU[0]):
+        decision = run_until_decided(workers, traffic, p95_within(2))
+        closed, problems = run_valid(workers, ClosedLoop.constant(users=1, duration_s=0.6))
+    assert decision.verdict == "INVALID"
+    assert "competing load" in {problem.kind for problem in decision.problems}
+    assert decision.reason
+    assert "competing load" in {problem.kind for problem in problems}
+    assert closed.offered > 0
+
+
+def test_with_noise_allowed_a_disturbed_run_is_judged_and_its_problems_kept(
+    start_synthetic: StartSynthetic, hog: Hog
+) -> None:
+    traffic = OpenLoop(rate_per_s=100, duration_s=2)
+    with start_synthetic({"act": "spin", "us": 1000}, cpus=ONE_CPU) as workers, hog(ONE_CPU[0]):
+        decision = run_until_decided(workers, traffic, p95_within(0.5), allow_noise=True)
+    assert decision.verdict == "FAIL"
+    assert decision.problems
+
+
+def test_the_highest_rate_of_a_known_queue_is_found_below_its_capacity(start_synthetic: StartSynthetic) -> None:
+    """A worker that sleeps for 2 ms serves fewer than 500 requests a second, and at those p95 is beyond 10 ms."""
+    with start_synthetic({"act": "sleep", "us": 2000}, cpus=ONE_CPU) as workers:
+        highest, runs, _ = find_highest_rate(workers, p95_within(10), budget_s=8, seed=3, allow_noise=True)
+    assert highest.root_per_s is not None
+    assert 200 < highest.root_per_s < 500
+    assert highest.rate_per_s is None or highest.rate_per_s < 500
+    assert len(runs) == len(highest.tried) + 1
+    assert isinstance(runs[0].traffic, ClosedLoop)
+
+
+def test_a_limit_below_the_service_time_has_no_highest_rate(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 1000}, cpus=ONE_CPU) as workers:
+        highest, _, _ = find_highest_rate(workers, p95_within(0.5), budget_s=10, allow_noise=True)
+    assert highest.rate_per_s is None
+    assert highest.ended.startswith("the SLA is not met")
+    assert highest.elapsed_s < 10
+
+
+@pytest.mark.parametrize("budget_s", [0, -1])
+def test_a_search_without_time_is_refused(start_synthetic: StartSynthetic, budget_s: float) -> None:
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers, pytest.raises(SpecError):
+        find_highest_rate(workers, p95_within(1), budget_s=budget_s)

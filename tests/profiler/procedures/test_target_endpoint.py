@@ -1,0 +1,180 @@
+"""From a URL and a payload to what is sent where; and what is said where nothing can be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from servefit.errors import MeasurementError, PayloadMismatch, SpecError
+from servefit.profiler.procedures.target_endpoint import aim
+
+if TYPE_CHECKING:
+    from tests.conftest import HttpServer
+    from tests.profiler.conftest import HostSmall
+
+ROWS = [[1.5, 2, 3], [4, 5, 6]]
+ANSWER: tuple[int, bytes, dict[str, str]] = (200, b'{"predictions": [0.5]}', {})
+
+
+def body_of(request: bytes) -> Any:
+    return json.loads(request.partition(b"\r\n\r\n")[2])
+
+
+@pytest.mark.parametrize(
+    ("speaks", "protocol", "form", "path"),
+    [
+        ("open-inference", "auto", "open-inference", "/v2/models/only/infer"),
+        ("open-inference", "open-inference-binary", "open-inference-binary", "/v2/models/only/infer"),
+        ("open-inference", "sagemaker-json", "sagemaker-json", "/invocations"),
+        ("sagemaker", "auto", "sagemaker-csv", "/invocations"),
+        ("nothing", "auto", "json", "/"),
+        ("nothing", "json", "json", "/"),
+    ],
+)
+def test_rows_are_sent_in_the_protocol_of_the_server_or_the_one_that_is_given(
+    host_small: HostSmall, speaks: str, protocol: str, form: str, path: str
+) -> None:
+    with host_small({"speaks": speaks}) as hosted:
+        found = aim(hosted.url, payload=ROWS, protocol=protocol)
+    assert (found.destination.form, found.destination.address.path) == (form, path)
+    if form.startswith("open-inference"):
+        assert [(one.name, one.datatype) for one in found.destination.tensors] == [("rows", "FP64")]
+    assert found.rows.tolist() == ROWS
+    assert (found.payload, found.synthetic, found.is_here) == ("array", False, True)
+
+
+@pytest.mark.parametrize("path", ["", "/v2/models/only/infer", "/invocations"])
+def test_without_a_payload_rows_are_as_wide_as_the_server_says(host_small: HostSmall, path: str) -> None:
+    with host_small({"speaks": "open-inference"}) as hosted:
+        found, again = (aim(hosted.url + path, seed=3) for _ in range(2))
+    assert found.rows.shape == (1000, 3)
+    assert found.synthetic
+    assert found.payload == "synthetic payload"
+    assert np.array_equal(found.rows, again.rows)
+
+
+@pytest.mark.parametrize("speaks", ["sagemaker", "nothing"])
+def test_without_a_payload_nothing_is_guessed(host_small: HostSmall, speaks: str) -> None:
+    with host_small({"speaks": speaks}) as hosted, pytest.raises(SpecError, match="give sample rows") as caught:
+        aim(hosted.url)
+    assert caught.value.field == "payload"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"amount": 3, "country": "DE"}',
+        '[{"amount": 3, "country": "DE"}]',
+        '{"amount": 3, "country": "DE"}\n\n{"amount": 3, "country": "DE"}\n',
+    ],
+)
+@pytest.mark.parametrize("protocol", ["auto", "json"])
+def test_json_objects_are_sent_to_a_plain_server_as_they_stand(
+    host_small: HostSmall, tmp_path: Path, content: str, protocol: str
+) -> None:
+    payload = tmp_path / "payload.json"
+    payload.write_text(content)
+    with host_small({"speaks": "nothing"}) as hosted:
+        found = aim(f"{hosted.url}/predict", payload=payload, protocol=protocol)
+    requests = found.destination.requests(found.rows)
+    assert [body_of(one) for one in requests] == [{"amount": 3, "country": "DE"}] * len(requests)
+    assert b"POST /predict HTTP/1.1\r\n" in requests[0]
+    assert found.payload == "payload.json"
+
+
+def test_json_objects_with_numbers_are_rows_to_a_server_that_takes_rows(host_small: HostSmall) -> None:
+    objects = [{"a": 1, "b": 2, "c": 3}]
+    with host_small({"speaks": "open-inference"}) as hosted, pytest.raises(PayloadMismatch):
+        aim(hosted.url, payload=[{"a": "DE"}])
+    with host_small({"speaks": "nothing"}) as hosted:
+        found = aim(hosted.url, payload=objects)
+        assert body_of(found.destination.requests(found.rows)[0]) == objects[0]
+        with pytest.raises(SpecError, match=r"^rows_per_request: 2 cannot be joined"):
+            aim(hosted.url, payload=objects, rows_per_request=2)
+
+
+def test_the_payload_of_a_file_with_objects_of_rows_fits_both_kinds_of_servers(
+    host_small: HostSmall, tmp_path: Path
+) -> None:
+    payload = tmp_path / "payload.json"
+    payload.write_text(json.dumps({"instances": ROWS}))
+    with host_small({"speaks": "sagemaker", "takes": "application/json"}) as hosted:
+        found = aim(hosted.url, payload=payload)
+    assert found.destination.form == "sagemaker-json"
+    assert found.rows.tolist() == ROWS
+    with host_small({"speaks": "nothing"}) as hosted:
+        found = aim(hosted.url, payload=payload)
+    assert body_of(found.destination.requests(found.rows)[0]) == {"instances": ROWS}
+
+
+def test_what_a_server_says_to_a_payload_that_it_refuses_is_passed_on(http_server: HttpServer) -> None:
+    def respond(path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+        return 422, b'{"error": "expected 30 columns, got 3"}', {}
+
+    said = r"/score answers no request: status 422, 'expected 30 columns, got 3'; see whether"
+    with http_server(respond) as url, pytest.raises(MeasurementError, match=said):
+        aim(f"{url}/score", payload=ROWS)
+
+
+def test_a_server_that_refuses_some_requests_only_is_loaded(http_server: HttpServer) -> None:
+    def respond(path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+        return ANSWER if b"4.0" in body else (400, b"{}", {})
+
+    with http_server(respond) as url:
+        assert aim(f"{url}/score", payload=ROWS).destination.form == "json"
+
+
+def test_redirects_are_not_followed_and_proxies_not_used(
+    http_server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached: list[str] = []
+
+    def elsewhere(path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+        reached.append(path)
+        return ANSWER
+
+    with http_server(elsewhere) as other:
+        for variable in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(variable, other)
+        monkeypatch.delenv("no_proxy", raising=False)
+
+        def respond(path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+            return (307, b"", {"location": f"{other}{path}"}) if path == "/moved" else ANSWER
+
+        with http_server(respond) as url:
+            assert aim(f"{url}/here", payload=ROWS).destination.address.url == f"{url}/here"
+            with pytest.raises(MeasurementError, match=r"status 307, a redirect to .* that is not followed"):
+                aim(f"{url}/moved", payload=ROWS)
+    assert reached == []
+
+
+def test_nothing_is_read_or_sent_before_another_machine_is_allowed() -> None:
+    with pytest.raises(SpecError, match="is not this machine"):
+        aim("http://192.0.2.1:8080", payload=Path("/nonexistent"))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"url": "127.0.0.1:8080"}, SpecError, "is no address of a server"),
+        ({"url": "ftp://127.0.0.1"}, SpecError, "is no address of a server"),
+        ({"url": "http://127.0.0.1:1"}, MeasurementError, "does not answer: Connection refused"),
+        ({"url": "https://127.0.0.1:1"}, MeasurementError, "does not answer: Connection refused"),
+        ({"url": "http://nowhere.invalid"}, MeasurementError, "there is no server called nowhere.invalid"),
+        ({"protocol": "grpc"}, SpecError, "known: auto, json, open-inference"),
+        ({"model": "other\r\nx: y"}, SpecError, "'other%0D%0Ax%3A%20y' is not served"),
+        ({"payload": "gone.csv"}, PayloadMismatch, "gone.csv: expected a readable file"),
+        ({"payload": None, "seed": -1}, SpecError, "seed: -1"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_line(
+    host_small: HostSmall, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with host_small({"speaks": "open-inference"}) as hosted, pytest.raises(error) as caught:
+        aim(**{"url": hosted.url, "payload": ROWS, **options})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,254 @@
+"""Jobs with backends that hang: each ends within its limit, the others are measured, and the job keeps to its time."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import xgboost
+
+import servefit
+from servefit.errors import CorruptModel, SpecError
+from servefit.search.optimizer.progress import Silent
+from servefit.search.storage.steps import OUT_OF_TIME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.optimizer.progress import Moment
+
+pytestmark = pytest.mark.alone
+
+HANGING = """
+import sys
+import time
+{importing}
+from servefit.backends.registry import imported
+from servefit.backends.types import Availability
+
+class Backend:
+    name = {name!r}
+    def probe(self, target):
+        return Availability.yes("1.0")
+    def supports(self, model):
+        return Availability.yes()
+    def knobs(self, model, vcpus, target):
+        return ()
+    def compile_estimate_s(self, model):
+        return 0.1
+    def cache_key(self):
+        return ""
+    def compile(self, model, target, workdir):
+        {compiling}
+        return imported("xgboost").compile(model, target, workdir)
+    def load(self, artifact, settings):
+        return Predictor(imported("xgboost").load(artifact, settings))
+
+class Predictor:
+    def __init__(self, right):
+        self.right = right
+    def predict(self, rows):
+        {predicting}
+        return self.right.predict(rows)
+    def close(self):
+        self.right.close()
+"""
+
+HANG = "time.sleep(3600)"
+HANG_IN_WORKERS = f"if 'servefit.profiler.drivers.driving.entering' in sys.modules: {HANG}"
+
+Install = Callable[..., None]
+
+
+class Heard(Silent):
+    """Keeps the stages of a job."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def stage(self, text: str, at: Moment | None = None) -> None:
+        self.stages.append(text)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.ubj"
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
+    return path
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs packages with a backend each, and gives the job a state folder of its own."""
+    folder = tmp_path / "plugins"
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(str(folder))
+
+    def install(name: str, *, importing: str = "", compiling: str = "", predicting: str = "") -> None:
+        described = folder / f"{name}-1.0.dist-info"
+        described.mkdir(parents=True)
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (described / "entry_points.txt").write_text(f"[servefit.backends]\n{name} = {name}_backend:Backend\n")
+        parts = {"name": name, "importing": importing, "compiling": compiling, "predicting": predicting}
+        (folder / f"{name}_backend.py").write_text(HANGING.format(**parts))
+
+    return install
+
+
+class Slow(Silent):
+    """Takes its time when a stage begins."""
+
+    def __init__(self, stage: str, seconds: float) -> None:
+        self._stage = stage
+        self._seconds = seconds
+
+    def stage(self, text: str, at: Moment | None = None) -> None:
+        if text.startswith(self._stage):
+            time.sleep(self._seconds)
+
+
+def job_on(
+    model: Path,
+    budget_s: int,
+    *,
+    backends: Sequence[str] = ("xgboost",),
+    progress: Silent | None = None,
+    tests: int = 2,
+) -> RecommendationJob:
+    """A short job, whose time is kept."""
+    began = time.monotonic()
+    try:
+        return servefit.right_size(
+            model,
+            job_name="job",
+            supported_instance_types=["local-1c"],
+            backends=list(backends),
+            batch_sizes=[1],
+            max_tests=tests,
+            job_duration_in_seconds=budget_s,
+            allow_noise=True,
+            over_http=False,
+            progress=progress,
+        )
+    finally:
+        assert time.monotonic() - began < budget_s + 1
+
+
+def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_are_measured(
+    install: Install, model: Path
+) -> None:
+    install("importing", importing=HANG)
+    install("compiling", compiling=HANG)
+    install("checking", predicting=HANG)
+    heard = Heard()
+    job = job_on(model, 20, backends=("importing", "compiling", "checking", "treelite", "xgboost"), progress=heard)
+    # What is quick and certain comes first.
+    assert [one.backend for one in job.compilation] == ["xgboost", "treelite", "compiling", "checking"]
+    assert job.best is not None
+    (skipped,) = (one.reason for one in job.skipped if one.name == "importing")
+    assert "it did not say within 5 s what it can do (package importing 1.0)" in skipped
+    failed = {one.backend: one for one in job.compilation if one.status == "FAILED"}
+    assert failed.keys() == {"compiling", "checking"}
+    assert re.fullmatch(r"compiling: compiling did not finish within (4\.[0-9]|5) s", failed["compiling"].reason or "")
+    for name in failed:
+        assert any(f"{name} was not compiled and checked within the 5 s that it had" in one for one in job.warnings)
+        assert failed[name].seconds < 7
+        counted = [one for one in heard.stages if one.startswith(f"compiling with {name}: ")]
+        assert counted == [f"compiling with {name}: {left} s more at most" for left in ("3", "1")]
+
+
+def test_a_backend_that_hangs_when_it_is_measured_is_given_up(install: Install, model: Path) -> None:
+    install("stalling", predicting=HANG_IN_WORKERS)
+    heard = Heard()
+    job = job_on(model, 24, backends=("stalling", "xgboost"), tests=3, progress=heard)
+    assert job.best is not None
+    assert {one.configuration.backend for one in job.trials} == {"xgboost"}
+    (timed_out,) = (one for one in job.steps if one.backend == "stalling" and one.kind != "compilation")
+    assert timed_out.status == "FAILED"
+    assert any("stalling was given up: " in one and "did not finish within" in one for one in job.warnings)
+    counted = [one.rpartition(": ")[2] for one in heard.stages if one.startswith(f"step {timed_out.number}: ")]
+    assert counted[:2] == ["4 s more at most", "2 s more at most"]
+
+
+def endless(path: Path, *, most_rows: int) -> Path:
+    """An ONNX model whose calls with more than ``most_rows`` never end."""
+    from onnx import TensorProto, helper
+
+    value, condition = (
+        helper.make_tensor_value_info("value", TensorProto.FLOAT, ["n", 2]),
+        helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
+    )
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["condition"], ["go_on"]),
+            helper.make_node("Sin", ["value"], ["next"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info("nth", TensorProto.INT64, []), condition, value],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, ["n", 2]),
+        ],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Shape", ["x"], ["rows"], start=0, end=1),
+            helper.make_node("Greater", ["rows", "most"], ["beyond"]),
+            helper.make_node("Cast", ["beyond"], ["one"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["one", "many"], ["product"]),
+            helper.make_node("Squeeze", ["product"], ["times"]),
+            helper.make_node("Loop", ["times", "yes", "x"], ["y"], body=body),
+        ],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
+        [
+            helper.make_tensor("most", TensorProto.INT64, [1], [most_rows]),
+            helper.make_tensor("many", TensorProto.INT64, [1], [2**40]),
+            helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+@pytest.mark.usefixtures("install")
+def test_a_model_whose_calls_never_end_is_given_up_within_the_time(tmp_path: Path) -> None:
+    job = job_on(endless(tmp_path / "model.onnx", most_rows=16), 6, backends=("onnxruntime", "treelite"))
+    assert job.status == "FAILED"
+    assert job.trials == ()
+    (compilation,) = job.compilation
+    assert (compilation.backend, compilation.status) == ("onnxruntime", "FAILED")
+    assert any("predicting with the model's own library did not finish within" in one for one in job.warnings)
+
+
+@pytest.mark.usefixtures("install")
+def test_a_model_that_cannot_be_opened_within_the_time_is_given_up_then(tmp_path: Path) -> None:
+    with pytest.raises(CorruptModel, match=r"onnx did not open it within [3-6](\.\d)? s; give it more time"):
+        job_on(endless(tmp_path / "model.onnx", most_rows=0), 6, backends=("onnxruntime",))
+
+
+def test_a_time_in_which_nothing_can_be_measured_is_refused_with_one_that_is_enough(model: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(
+        SpecError, match=r"budget: '1s' is too little: .* a single test takes 1\.5 s, .*; give 8s or more"
+    ):
+        servefit.right_size(model, job_duration_in_seconds=1)
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.usefixtures("install")
+def test_a_time_that_turns_out_too_little_is_kept_and_the_job_says_what_is_enough(model: Path) -> None:
+    job = job_on(model, 6, progress=Slow("compiling", 4.0))
+    assert job.trials == ()
+    assert job.status == "FAILED"
+    assert any("nothing was measured in the 6 s asked for" in one and "s or more" in one for one in job.warnings)
+    assert not [one for one in job.steps if one.reason == OUT_OF_TIME and one.kind == "compilation"]

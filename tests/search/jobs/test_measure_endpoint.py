@@ -1,0 +1,160 @@
+"""The winner measured as the endpoint that it would be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xgboost
+
+import servefit
+from servefit.cli.job_output import exit_status
+from servefit.profiler.machine.cpus import LogicalCpu
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.machine.profiles import local_profiles
+from servefit.profiler.record.types import Configuration
+from servefit.search.jobs import measure_endpoint
+from servefit.search.jobs.document import job_document
+from servefit.search.jobs.job import JobInterrupted, RecommendationJob
+from servefit.search.jobs.lifecycle import resume_job
+from servefit.search.optimizer.clock import Clock
+from servefit.search.optimizer.progress import Silent
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla, parse_sla
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from servefit.search.optimizer.progress import Moment
+    from servefit.search.results.recommendation import Trial
+
+pytestmark = pytest.mark.alone
+
+ASKED: dict[str, Any] = {
+    "backends": ["xgboost"],
+    "max_tests": 1,
+    "batch_sizes": [4],
+    "allow_noise": True,
+    "model_latency_thresholds": [servefit.ModelLatencyThreshold("P95", 500)],
+    "max_invocations": 6000,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.ubj"
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def job(model: Path) -> RecommendationJob:
+    """A job that is interrupted when its winner is about to be measured over HTTP, and taken up again."""
+
+    class Impatient(Silent):
+        def stage(self, text: str, at: Moment | None = None) -> None:
+            if text == "measuring the winner over HTTP":
+                raise KeyboardInterrupt
+
+    with pytest.raises(JobInterrupted):
+        servefit.right_size(
+            model, job_name="served", supported_instance_types=["local-1c"], progress=Impatient(), **ASKED
+        )
+    return resume_job("served", progress=Silent())
+
+
+def endpoint(job: RecommendationJob) -> Trial:
+    assert job.best is not None
+    assert job.best.endpoint is not None
+    return job.best.endpoint
+
+
+def served_as(job: RecommendationJob, **found: Any) -> RecommendationJob:
+    """The job, had the measurement over HTTP found something else."""
+    steps = [
+        replace(one, result=replace(endpoint(job), **found)) if one.kind == "endpoint" else one for one in job.steps
+    ]
+    return RecommendationJob.of(job.header, job.state, steps)
+
+
+def test_it_answers_over_http_and_tells_the_latency_of_the_model_from_the_overhead(job: RecommendationJob) -> None:
+    trial = endpoint(job)
+    judged = trial.judged
+    assert (trial.driver, trial.verdict, judged.loop) == ("http", "PASS", "open")
+    assert judged.model_latency_ms is not None
+    assert judged.overhead_ms is not None
+    response, inside, outside = judged.latency_ms["p50"], judged.model_latency_ms["p50"], judged.overhead_ms["p50"]
+    assert response is not None
+    assert inside is not None
+    assert outside is not None
+    assert 0 < inside < response
+    assert 0 < outside < response
+    assert not judged.errors
+
+
+def test_both_latencies_are_in_the_document(job: RecommendationJob) -> None:
+    (found,) = job_document(job)["recommendations"]
+    judged = endpoint(job).judged
+    assert found["driver"] == "inprocess"
+    assert found["overhead_latency_ms"] == found["endpoint"]["overhead_latency_ms"] == judged.overhead_ms
+    assert found["endpoint"]["model_latency_ms"] == judged.model_latency_ms
+    assert found["endpoint"]["driver"] == "http"
+
+
+def test_it_is_a_step_of_its_own_and_none_of_the_tests_that_a_job_may_make(job: RecommendationJob) -> None:
+    assert [step.kind for step in job.steps if step.status == "COMPLETED"][-1] == "endpoint"
+    assert job.tests <= 1
+    assert endpoint(job) not in job.trials
+
+
+def test_a_winner_that_needs_every_cpu_is_not_measured_and_the_job_says_why(model: Path) -> None:
+    largest = max(local_profiles(describe_host()), key=lambda profile: profile.vcpus)
+    job = servefit.right_size(model, supported_instance_types=[largest.name], **ASKED)
+    assert job.best is not None
+    assert job.best.endpoint is None
+    assert any("not measured over HTTP" in one and "load client" in one for one in job.warnings)
+
+
+def test_time_is_only_left_for_it_where_it_can_be_measured() -> None:
+    host = replace(describe_host(), cpus=tuple(LogicalCpu(cpu=cpu, core=cpu) for cpu in range(2)))
+    small, large = Configuration(vcpus=1, backend="b"), Configuration(vcpus=2, backend="b")
+    asked = JobRequest(name="j", sla=Sla(rate_per_s=10))
+    assert measure_endpoint.closing_s(small, host, asked) == measure_endpoint.takes_s(asked) > 0
+    assert measure_endpoint.closing_s(large, host, asked) == 0
+    assert measure_endpoint.closing_s(small, host, replace(asked, over_http=False)) == 0
+    hurried = Clock(limit_s=measure_endpoint.takes_s(asked) / 2, test_limit=inf)
+    assert measure_endpoint.why_not(small, host, asked, hurried) == "the time asked for ran out"
+    assert measure_endpoint.why_not(small, host, asked, Clock(limit_s=inf, test_limit=inf)) is None
+
+
+def test_an_sla_that_only_the_model_alone_meets_is_not_met(job: RecommendationJob) -> None:
+    assert exit_status(job) == 0
+    late = served_as(job, verdict="FAIL", reason="p95 is 700 ms")
+    assert exit_status(late) == 3
+    limits = Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=100.0)
+    assert f"over HTTP {limits} is not met: p95 is 700 ms" in late.warnings
+
+
+def test_what_else_http_changes_is_said(job: RecommendationJob) -> None:
+    def new_warnings(**found: Any) -> list[str]:
+        return [one for one in served_as(job, **found).warnings if one not in job.warnings]
+
+    assert new_warnings(instance_count=3)[0].startswith("over HTTP it takes 3 instances where the model alone takes 1:")
+    (disturbed,) = new_warnings(verdict="INVALID", reason="a neighbour")
+    assert disturbed == "the measurement over HTTP is not to be believed: a neighbour"
+    trial = endpoint(job)
+    assert trial.at_rate is not None
+    failing = replace(trial.at_rate, errors={"status 503": 7})
+    assert new_warnings(at_rate=failing) == ["7 requests failed over HTTP: status 503"]

@@ -1,0 +1,114 @@
+"""What is said beside a recommendation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.backends.model import Format, Model, Signature, Task
+from servefit.backends.types import Settings, Target
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.record.types import Configuration
+from servefit.search.jobs.notes import job_warnings, with_speedups
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.space import Space
+from servefit.search.results.recommendation import CompilationReport
+from servefit.search.storage.header import JobHeader, PayloadFacts
+
+if TYPE_CHECKING:
+    from tests.search.conftest import MakeTrial
+
+    from servefit.search.results.recommendation import Trial
+
+
+def configuration(
+    backend: str, *, vcpus: int = 2, workers: int = 1, threads: int = 1, max_batch: int = 1
+) -> Configuration:
+    return Configuration(
+        vcpus=vcpus, backend=backend, workers=workers, max_batch=max_batch, settings=Settings(threads=threads)
+    )
+
+
+def quick_report(trials: list[Trial], speedups: tuple[tuple[str, Target, float], ...] = ()) -> CompilationReport:
+    """What is said of the backend "quick"."""
+    reports = [
+        CompilationReport(backend=name, target=Target.CPU, status="COMPLETED", seconds=1.0)
+        for name in ("reference", "quick")
+    ]
+    reference, quick = with_speedups(reports, speedups, "reference", trials)
+    assert (reference.speedup, reference.reason) == (None, None)
+    return quick
+
+
+def test_columns_that_are_left_out_are_named() -> None:
+    header = JobHeader(
+        request=JobRequest(name="job"),
+        model=Model(
+            source="model.ubj",
+            file=Path("model.ubj"),
+            format=Format.XGBOOST_UBJSON,
+            digest="",
+            size_bytes=1,
+            signature=Signature(task=Task.BINARY, features=1, outputs=1),
+        ),
+        payload=PayloadFacts(
+            source="rows.csv", rows=1, digest="", synthetic=False, truncated_from=None, unused_columns=("id", "label")
+        ),
+        host=describe_host(),
+        profiles=(),
+        servefit="1",
+        created_at=0.0,
+    )
+    (warning,) = job_warnings(header, (), (), (), Space(profiles=(), grid=()))
+    assert warning == "rows.csv has 2 columns that the model does not have, left out of every request: id, label"
+
+
+def test_calls_timed_alone_say_how_much_faster_a_backend_is_whatever_was_measured_later(trial: MakeTrial) -> None:
+    trials = [trial(configuration("reference")), trial(configuration("quick"))]
+    found = quick_report(trials, (("quick", Target.CPU, 3.0),))
+    assert (found.speedup, found.reason) == (3.0, None)
+
+
+def test_without_them_trials_of_one_plain_worker_in_the_largest_envelope_of_both_say_it(trial: MakeTrial) -> None:
+    trials = [
+        trial(configuration(backend, vcpus=vcpus), throughput_per_s=per_s)
+        for backend, vcpus, per_s in (
+            ("reference", 1, 100.0),
+            ("reference", 2, 100.0),
+            ("quick", 1, 150.0),
+            ("quick", 2, 200.0),
+            ("quick", 4, 900.0),
+        )
+    ]
+    assert quick_report(trials).speedup == pytest.approx(2.0)
+
+
+def test_a_backend_that_trials_show_to_be_slower_did_not_pay(trial: MakeTrial) -> None:
+    trials = [
+        trial(configuration("reference"), throughput_per_s=100.0),
+        trial(configuration("quick"), throughput_per_s=50.0),
+    ]
+    found = quick_report(trials)
+    assert found.speedup == pytest.approx(0.5)
+    assert found.reason == "not faster than reference"
+
+
+@pytest.mark.parametrize(
+    "quick",
+    [
+        configuration("quick", vcpus=4),
+        configuration("quick", workers=2),
+        configuration("quick", threads=2),
+        configuration("quick", max_batch=2),
+    ],
+)
+def test_trials_in_another_shape_say_nothing(trial: MakeTrial, quick: Configuration) -> None:
+    found = quick_report([trial(configuration("reference")), trial(quick)])
+    assert (found.speedup, found.reason) == (None, "not timed in the same setting as reference")
+
+
+def test_invalid_trials_say_nothing(trial: MakeTrial) -> None:
+    found = quick_report([trial(configuration("reference")), trial(configuration("quick"), verdict="INVALID")])
+    assert found.speedup is None

@@ -1,0 +1,239 @@
+"""What a search spends: tests, time and CPUs; and what it makes of a bench that gives it little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from servefit.profiler.record.traffic import ClosedLoop
+from servefit.search.optimizer.bench import OutOfTime
+from servefit.search.request.job_request import JobRequest
+
+if TYPE_CHECKING:
+    from tests.search.optimizer.search.conftest import MakeSearch, MakeTable, Table
+
+    from servefit.profiler.record.types import Configuration
+
+NOT_CONFIRMED = "the winner was not confirmed: the tests or the time asked for ran out"
+
+
+def request_of(**asked: Any) -> JobRequest:
+    return JobRequest(name="job", **{"budget_s": 1000.0, **asked})
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 10, 12, 13])
+def test_no_more_tests_are_made_than_were_asked_for_and_there_is_an_answer(
+    table: MakeTable, search: MakeSearch, most: int
+) -> None:
+    bench = table(request_of(max_tests=most))
+    found = search(bench)
+    found.carry_out()
+    assert 1 <= bench.clock.tests <= most
+    assert len(found.trials) == bench.clock.tests
+    assert found.recommendations()
+    assert (bench.measured[-1][0] == "confirmation") == (most > 1)
+    assert (found.remarks == [NOT_CONFIRMED]) == (most == 1)
+
+
+@pytest.mark.parametrize("budget_s", [3.0, 10.0, 42.0, 90.0])
+def test_no_more_time_is_spent_than_was_given(table: MakeTable, search: MakeSearch, budget_s: float) -> None:
+    bench = table(request_of(budget_s=budget_s))
+    found = search(bench)
+    found.carry_out()
+    assert found.recommendations()
+    # A test that has begun is ended.
+    assert bench.now_s <= budget_s + 2.0
+    assert (bench.measured[-1][0] == "confirmation") == (budget_s >= 10)
+
+
+def test_calls_are_timed_for_a_part_of_the_time_and_the_rest_is_for_tests(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(budget_s=10.0))
+    search(bench).carry_out()
+    assert len(bench.timed) * 0.4 <= 0.45 * 10 + 0.4
+    assert bench.of_kind("load test")
+
+
+def test_a_space_that_the_tests_are_enough_for_is_measured_whole_and_no_calls_are_timed(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    bench = table(request_of(max_tests=40), sizes=(1, 16), vcpus=(1, 2))
+    found = search(bench)
+    found.carry_out()
+    assert len(bench.space.grid) == 36
+    assert bench.timed == []
+    assert set(bench.of_kind("load test")) == set(bench.space.grid)
+    assert bench.regret(found.recommendations()[0].trial.configuration) < 0.03
+
+
+def test_the_search_ends_by_itself_once_nothing_promises_to_gain_anything(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(budget_s=400.0))
+    search(bench).carry_out()
+    assert len(bench.of_kind("load test")) < len(bench.space.grid) / 4
+
+
+def test_no_configuration_is_put_under_load_twice_but_finalists(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(max_tests=60))
+    search(bench).carry_out()
+    tested = bench.of_kind("load test")
+    assert len(tested) == len(set(tested))
+    assert len(bench.timed) == len(set(bench.timed))
+
+
+def test_every_profile_is_tried(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(max_tests=6))
+    found = search(bench)
+    found.carry_out()
+    assert {one.profile.name for one in found.recommendations()} == {"1c", "2c", "4c"}
+    assert list(found.untried()) == []
+
+
+def test_a_profile_that_no_test_was_left_for_is_named(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(max_tests=2))
+    found = search(bench)
+    found.carry_out()
+    assert list(found.untried()) == ["1c", "2c"]
+
+
+def test_tests_run_at_once_where_they_fit_and_are_counted_one_by_one(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(max_tests=21, max_parallel_tests=4))
+    found = search(bench)
+    found.carry_out()
+    assert max(map(len, bench.batches)) > 1
+    assert all(bench.at_once([one.vcpus for one in batch]) for batch in bench.batches)
+    tested = bench.of_kind("load test")
+    assert len(tested) == len(set(tested))
+    assert bench.clock.tests <= 21
+    assert bench.regret(found.recommendations()[0].trial.configuration) < 0.03
+
+
+def test_a_job_of_which_every_test_fails_ends_without_an_answer(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(max_tests=20), failing=lambda _: True)
+    found = search(bench)
+    found.carry_out()
+    assert found.recommendations() == ()
+    assert bench.clock.tests <= 20
+    assert found.failed == set(bench.of_kind("load test"))
+    assert found.trials == []
+
+
+def test_a_backend_that_fails_under_load_is_given_up_for_one_that_does_not(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    def batching(one: Configuration) -> bool:
+        return one.backend == "batching"
+
+    bench = table(request_of(max_tests=60, goal="throughput"), failing=batching)
+    found = search(bench)
+    found.carry_out()
+    best = found.recommendations()[0].trial.configuration
+    assert best.backend == "reference"
+    rest = [one for one in bench.space.grid if not batching(one)]
+    assert bench.figure(best) <= 1.03 * min(map(bench.figure, rest))
+
+
+def test_where_every_test_is_disturbed_the_answer_says_so(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(max_tests=20), disturbed=lambda _: True)
+    found = search(bench)
+    found.carry_out()
+    assert {one.trial.verdict for one in found.recommendations()} == {"INVALID"}
+    tested = bench.of_kind("load test")
+    assert len(tested) == len(set(tested))
+
+
+def test_a_disturbed_measurement_does_not_win_over_a_good_one(table: MakeTable, search: MakeSearch) -> None:
+    quiet = table(request_of(max_tests=21))
+    ranked = sorted(quiet.space.grid, key=quiet.figure)
+    bench = table(request_of(max_tests=21), disturbed=lambda one: one == ranked[0])
+    found = search(bench)
+    found.carry_out()
+    best = found.recommendations()[0].trial
+    assert best.verdict == "PASS"
+    assert bench.figure(best.configuration) < 1.03 * bench.figure(ranked[1])
+
+
+def test_a_winner_that_fails_when_it_is_confirmed_gives_way(table: MakeTable, search: MakeSearch) -> None:
+    calm = table(request_of())
+    search(calm).carry_out()
+    fragile = calm.measured[-1][1]
+    bench: Table = table(request_of(), failing=lambda one: one == fragile and fragile in bench.of_kind("round"))
+    found = search(bench)
+    found.carry_out()
+    assert found.recommendations()[0].trial.configuration != fragile
+    assert fragile in found.failed
+
+
+def test_traffic_in_phases_is_limited_to_ten_tests_and_has_no_rounds(table: MakeTable, search: MakeSearch) -> None:
+    phases = ClosedLoop.constant(users=4, duration_s=120)
+    bench = table(JobRequest(name="job", phases=phases))
+    search(bench).carry_out()
+    assert bench.clock.tests <= 10
+    assert bench.of_kind("round") == []
+
+
+def test_a_confirmation_in_phases_that_would_outlast_the_time_is_not_begun(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    bench = table(request_of(phases=ClosedLoop.constant(users=4, duration_s=120), budget_s=200.0))
+    found = search(bench)
+    found.carry_out()
+    assert bench.of_kind("confirmation") == []
+    assert found.remarks[-1] == NOT_CONFIRMED
+
+
+def test_a_backend_that_hangs_is_given_up_and_none_of_its_configurations_is_tried(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    bench: Table = table(request_of(budget_s=60.0), failing=lambda one: one.backend == "quick")
+    found = search(bench)
+
+    def give_up() -> None:
+        if bench.timed and bench.timed[-1].backend == "quick":
+            found.give_up(bench.timed[-1])
+
+    bench.before = give_up
+    found.carry_out()
+    assert [one.backend for one in bench.timed].count("quick") == 1
+    assert "quick" not in {one.backend for _, one in bench.measured}
+    assert found.recommendations()
+
+
+def test_a_backend_that_hangs_is_not_given_up_where_there_is_no_other(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(max_tests=6))
+    found = search(bench)
+    for backend in ("reference", "batching", "quick"):
+        found.give_up(next(one for one in bench.space.grid if one.backend == backend))
+    found.carry_out()
+    assert {one.backend for _, one in bench.measured} == {"quick"}
+
+
+def test_what_is_cut_short_by_the_time_ends_the_search_with_what_it_knows(table: MakeTable, search: MakeSearch) -> None:
+    bench: Table = table(request_of(budget_s=42.0))
+
+    def run_out() -> None:
+        if len(bench.of_kind("round")) == 2:
+            raise OutOfTime("the comparison of the best in turns")
+
+    bench.before = run_out
+    found = search(bench)
+    found.carry_out()
+    assert found.recommendations()
+    assert found.failed == set()
+    assert found.remarks == [
+        "the comparison of the best in turns was cut short: the time asked for ran out",
+        NOT_CONFIRMED,
+    ]
+
+
+def test_nothing_is_begun_that_cannot_be_ended_in_the_time(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(budget_s=0.5))
+    found = search(bench)
+    found.carry_out()
+    assert bench.measured == []
+    assert found.recommendations() == ()
+
+
+def test_tests_that_all_fail_go_on_no_longer_than_there_is_time(table: MakeTable, search: MakeSearch) -> None:
+    bench = table(request_of(budget_s=20.0), failing=lambda _: True)
+    search(bench).carry_out()
+    assert bench.now_s <= 20.0 + 2.0

@@ -1,0 +1,145 @@
+"""Predictions that measurements correct."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, log, nan
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servefit.backends.types import Settings
+from servefit.profiler.record.types import Configuration
+from servefit.search.optimizer.gaussian_process import Corrected, Estimate, similarity
+
+ONE = Configuration(vcpus=4, backend="a", workers=2, max_batch=8)
+NEIGHBOUR = replace(ONE, max_batch=16)
+OTHER_SHAPE = replace(ONE, workers=4)
+STRANGER = replace(ONE, backend="b", workers=1, max_batch=64)
+GUESSED = replace(ONE, backend="guessed")
+
+CONFIGURATIONS = st.builds(
+    Configuration,
+    vcpus=st.sampled_from([1, 2, 4]),
+    backend=st.sampled_from(["a", "b", "guessed"]),
+    workers=st.sampled_from([1, 2, 4]),
+    settings=st.builds(Settings, threads=st.sampled_from([1, 2])),
+    max_batch=st.sampled_from([1, 2, 3, 8, 128]),
+    batch_delay_us=st.sampled_from([0, 1000]),
+)
+
+
+def predict(one: Configuration) -> tuple[float, bool] | None:
+    """100 a worker; nothing is known of the backend "unknown", and little of "guessed"."""
+    return None if one.backend == "unknown" else (100.0 * one.workers, one.backend == "guessed")
+
+
+def estimate(corrected: Corrected, one: Configuration) -> Estimate:
+    (found,) = corrected.estimates([one])
+    assert found is not None
+    return found
+
+
+def test_before_anything_is_measured_the_prediction_stands_with_what_it_is_usually_off_by() -> None:
+    corrected = Corrected(predict)
+    assert estimate(corrected, ONE).value == pytest.approx(200.0)
+    assert estimate(corrected, ONE).sd == pytest.approx(0.12)
+    assert estimate(corrected, GUESSED).sd == pytest.approx(0.4)
+
+
+def test_a_measurement_corrects_itself_most_then_neighbours_and_strangers_hardly() -> None:
+    corrected = Corrected(predict)
+    corrected.learn(ONE, 260.0)
+    errors = [
+        estimate(corrected, one).log_mean - log(100 * one.workers) for one in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)
+    ]
+    assert errors[0] > errors[1] > errors[2] > errors[3]
+    assert errors[0] == pytest.approx(log(1.3), rel=0.15)
+    assert 0 < errors[-1] < errors[0] / 10
+    sds = [estimate(corrected, one).sd for one in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)]
+    assert sds == sorted(sds)
+
+
+def test_measuring_again_makes_surer_and_the_mean_of_all_counts() -> None:
+    corrected = Corrected(predict)
+    sds = []
+    for value in (200.0, 230.0, 200.0, 230.0, 200.0, 230.0):
+        corrected.learn(ONE, value)
+        sds.append(estimate(corrected, ONE).sd)
+    assert sds == sorted(sds, reverse=True)
+    assert estimate(corrected, ONE).value == pytest.approx((200 * 230) ** 0.5, rel=0.01)
+
+
+def test_a_noisy_measurement_corrects_less() -> None:
+    precise, noisy = Corrected(predict), Corrected(predict)
+    precise.learn(ONE, 260.0)
+    noisy.learn(ONE, 260.0, noise=0.3)
+    assert 200 < estimate(noisy, ONE).value < 210 < 250 < estimate(precise, ONE).value
+
+
+def test_what_rests_on_a_guess_is_corrected_further() -> None:
+    known, guessed = Corrected(predict), Corrected(predict)
+    known.learn(ONE, 600.0, noise=0.2)
+    guessed.learn(GUESSED, 600.0, noise=0.2)
+    assert estimate(guessed, GUESSED).value > estimate(known, ONE).value + 100
+
+
+def test_nothing_is_estimated_or_learnt_where_there_is_no_prediction() -> None:
+    corrected = Corrected(predict)
+    unknown = replace(ONE, backend="unknown")
+    corrected.learn(unknown, 1e6)
+    assert corrected.estimates([unknown, ONE]) == [None, Estimate(log_mean=log(200.0), sd=0.12)]
+    assert corrected.estimates([]) == []
+    assert corrected.estimates([unknown]) == [None]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, inf, nan])
+def test_what_is_no_measurement_is_not_learnt(value: float) -> None:
+    corrected = Corrected(predict)
+    corrected.learn(ONE, value)
+    assert estimate(corrected, ONE) == Estimate(log_mean=log(200.0), sd=0.12)
+
+
+@given(st.lists(CONFIGURATIONS, min_size=1, max_size=12, unique=True), st.floats(0.01, 100), st.floats(0.01, 1))
+def test_one_measurement_moves_its_own_estimate_towards_it_and_makes_nothing_less_sure(
+    configurations: list[Configuration], factor: float, noise: float
+) -> None:
+    corrected = Corrected(predict)
+    before = corrected.estimates(configurations)
+    measured = configurations[0]
+    corrected.learn(measured, 100 * measured.workers * factor, noise=noise)
+    after = corrected.estimates(configurations)
+    assert before[0] is not None
+    assert after[0] is not None
+    moved, distance = after[0].log_mean - before[0].log_mean, log(factor)
+    assert 0 <= moved * distance <= distance**2 * (1 + 1e-9) + 1e-12
+    for old, new in zip(before, after, strict=True):
+        assert old is not None
+        assert new is not None
+        assert 0 < new.sd <= old.sd * (1 + 1e-9)
+
+
+@given(st.lists(st.tuples(CONFIGURATIONS, st.floats(0.2, 5)), min_size=1, max_size=15))
+def test_what_was_measured_counts_the_same_in_any_order(
+    measured: list[tuple[Configuration, float]],
+) -> None:
+    forth, back = Corrected(predict), Corrected(predict)
+    for one, factor in measured:
+        forth.learn(one, factor * 100)
+        assert estimate(forth, one).sd <= 0.4 + 1e-9
+    for one, factor in reversed(measured):
+        back.learn(one, factor * 100)
+    for one, _ in measured:
+        assert estimate(forth, one).log_mean == pytest.approx(estimate(back, one).log_mean, abs=1e-6)
+        assert estimate(forth, one).sd == pytest.approx(estimate(back, one).sd, rel=1e-6)
+
+
+@given(st.lists(CONFIGURATIONS, min_size=1, max_size=20))
+def test_similarity_is_a_covariance(configurations: list[Configuration]) -> None:
+    matrix = similarity(configurations, configurations)
+    assert np.array_equal(matrix, matrix.T)
+    assert np.all(np.diag(matrix) == 1)
+    assert np.all((matrix > 0) & (matrix <= 1))
+    assert np.linalg.eigvalsh(matrix).min() > -1e-9

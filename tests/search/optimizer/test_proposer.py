@@ -1,0 +1,296 @@
+"""What is measured next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servefit.backends.types import Settings, Target
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration
+from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.proposer import Proposer, objectives
+from servefit.search.optimizer.service_time_survey import Survey, timed_as
+from servefit.search.queueing.service import BatchTimes, ServiceTimes
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla
+from servefit.search.request.space import Space
+from servefit.search.results.objectives import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.search.conftest import MakeTrial
+
+    from servefit.search.optimizer.proposer import Proposal
+
+SPEEDS = {"slow": 1.0, "middle": 1.2, "fast": 1.5}
+
+GRID = tuple(
+    Configuration(vcpus=vcpus, backend=backend, workers=workers, max_batch=batch)
+    for vcpus, backend, workers, batch in product((1, 2, 4), SPEEDS, (1, 2, 4), (1, 8))
+    if workers <= vcpus
+)
+
+
+def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Outlook:
+    """What is expected where a call of n requests takes 1 + n / 10 ms at the slowest."""
+    profiles = tuple(
+        (
+            InstanceProfile(name=f"{vcpus}c", vcpus=vcpus, memory_bytes=2**30),
+            frozenset(one for one in grid if one.vcpus == vcpus),
+        )
+        for vcpus in (1, 2, 4)
+    )
+    survey = Survey.of(grid)
+    for backend, workers in product(SPEEDS, (1, 2, 4)):
+        batches = tuple(
+            BatchTimes(requests=size, strata_ns=(1e6 * (1 + size / 10) / SPEEDS[backend],)) for size in (1, 8)
+        )
+        one = Configuration(vcpus=4, backend=backend, workers=workers)
+        survey.known[timed_as(one, workers)] = ServiceTimes(batches=batches, workers=workers)
+    return Outlook(Space(profiles=profiles, grid=tuple(grid)), survey, request)
+
+
+def proposer_of(
+    *, predicted: bool = True, exhaustive: bool = False, grid: Sequence[Configuration] = GRID, **asked: object
+) -> Proposer:
+    request = JobRequest(name="job", **asked)  # type: ignore[arg-type]
+    return Proposer(grid, request, outlook=outlook_of(request, grid) if predicted else None, exhaustive=exhaustive)
+
+
+def truth(one: Configuration) -> float:
+    """Requests a second, as predicted."""
+    return one.workers * one.max_batch / (1 + one.max_batch / 10) * 1000 * SPEEDS[one.backend]
+
+
+def searched(
+    proposer: Proposer, trial: MakeTrial, capacity: Callable[[Configuration], float] = truth, *, most: int = 1000
+) -> list[Proposal]:
+    """Everything that is proposed while each is answered with its capacity; 0 for what fails."""
+    seen: list[Proposal] = []
+    while len(seen) < most and (proposal := proposer.next()) is not None:
+        seen.append(proposal)
+        answer(proposer, trial, proposal.configuration, capacity(proposal.configuration))
+    return seen
+
+
+def answer(proposer: Proposer, trial: MakeTrial, one: Configuration, capacity_per_s: float) -> None:
+    if capacity_per_s:
+        proposer.learn(trial(one, throughput_per_s=capacity_per_s, at_rate=False))
+    else:
+        proposer.fail(one)
+
+
+def test_every_envelope_size_gets_its_best_prediction_measured_first_the_largest_before_the_others(
+    trial: MakeTrial,
+) -> None:
+    seen = searched(proposer_of(), trial)
+    assert [(one.configuration.vcpus, one.configuration.workers) for one in seen[:3]] == [(4, 4), (2, 2), (1, 1)]
+    assert all((one.configuration.backend, one.configuration.max_batch) == ("fast", 8) for one in seen[:3])
+    assert all(one.source == "prediction" for one in seen[:3])
+
+
+def test_where_predictions_hold_the_search_is_soon_over(trial: MakeTrial) -> None:
+    seen = searched(proposer_of(goal="throughput"), trial)
+    assert len(seen) < len(GRID) / 3
+    assert max(seen, key=lambda one: truth(one.configuration)).configuration == max(GRID, key=truth)
+
+
+def test_a_backend_that_measures_worse_than_predicted_gives_way(trial: MakeTrial) -> None:
+    def overrated(one: Configuration) -> float:
+        return truth(one) * (0.6 if one.backend == "fast" else 1.0)
+
+    seen = searched(proposer_of(goal="throughput"), trial, overrated)
+    best = max(GRID, key=overrated)
+    assert best in {one.configuration for one in seen}
+    assert len(seen) < len(GRID) / 2
+
+
+def test_the_parzen_estimator_gets_one_test_in_five_once_predictions_promise_no_more(trial: MakeTrial) -> None:
+    proposer = proposer_of()
+    for one in sorted(GRID, key=truth, reverse=True)[:20]:
+        answer(proposer, trial, one, truth(one))
+    seen = searched(proposer, trial)
+    assert {one.source for one in seen} == {"parzen"}
+    assert len(seen) == 5
+
+
+def test_without_predictions_the_plainest_of_every_backend_and_size_come_before_the_parzen_estimator(
+    trial: MakeTrial,
+) -> None:
+    seen = searched(proposer_of(predicted=False), trial)
+    assert len({one.configuration for one in seen}) == len(seen) == len(GRID)
+    assert [one.source for one in seen] == ["grid"] * 9 + ["parzen"] * (len(GRID) - 9)
+    assert {(one.configuration.vcpus, one.configuration.backend) for one in seen[:9]} == set(product((1, 2, 4), SPEEDS))
+    assert all(one.configuration.workers == one.configuration.vcpus for one in seen[:9])
+    assert all(one.configuration.max_batch == 1 for one in seen[:9])
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+def test_an_exhaustive_search_measures_everything_once(trial: MakeTrial, predicted: bool) -> None:
+    proposer = proposer_of(predicted=predicted, exhaustive=True)
+    seen = [one.configuration for one in searched(proposer, trial)]
+    assert set(seen) == set(GRID)
+    assert len(seen) == len(GRID)
+    assert proposer.next() is None
+    assert (seen[0].backend, seen[0].max_batch) == (("fast", 8) if predicted else ("slow", 1))
+
+
+@given(
+    predicted=st.booleans(),
+    exhaustive=st.booleans(),
+    seed=st.integers(0, 2**16),
+    factors=st.lists(st.sampled_from([0.0, 0.3, 1.0, 1.4]), min_size=1, max_size=30),
+)
+@settings(max_examples=25, deadline=None)
+def test_nothing_is_proposed_twice_whatever_is_measured_or_fails(
+    trial: MakeTrial, predicted: bool, exhaustive: bool, seed: int, factors: list[float]
+) -> None:
+    proposer = proposer_of(predicted=predicted, exhaustive=exhaustive, seed=seed)
+    figures = iter(factors * len(GRID))
+    seen = [one.configuration for one in searched(proposer, trial, lambda one: next(figures) * truth(one), most=20)]
+    assert len(seen) == len(set(seen))
+    assert set(seen) <= set(GRID)
+    assert seen
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+def test_a_seed_reproduces_the_order_and_another_seed_has_another(trial: MakeTrial, predicted: bool) -> None:
+    orders = [searched(proposer_of(predicted=predicted, seed=seed), trial) for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_what_failed_counts_as_tried(trial: MakeTrial) -> None:
+    seen = searched(proposer_of(), trial, lambda one: 0.0 if one.vcpus == 4 else truth(one))
+    assert [one.configuration.vcpus for one in seen[:3]] == [4, 2, 1]
+
+
+def test_several_are_out_at_once_and_fit_beside_each_other() -> None:
+    proposer = proposer_of()
+    beside: list[Configuration] = []
+    asked: list[list[int]] = []
+
+    def at_once(vcpus: Sequence[int]) -> bool:
+        asked.append(list(vcpus))
+        return sum(vcpus) <= 15
+
+    while (proposal := proposer.next(beside=beside, at_once=at_once)) is not None:
+        beside.append(proposal.configuration)
+    assert sum(one.vcpus for one in beside) == 15
+    assert len(beside) == len(set(beside))
+    assert all(sizes[0] == 4 for sizes in asked)
+
+
+@pytest.mark.parametrize("exhaustive", [True, False])
+def test_beside_what_runs_on_a_gpu_only_what_does_not_is_proposed(exhaustive: bool) -> None:
+    on_gpu = tuple(replace(one, target=Target.CUDA, gpu=0) for one in GRID)
+    proposer = proposer_of(predicted=False, exhaustive=exhaustive, grid=GRID + on_gpu)
+    beside = [on_gpu[0]]
+    while (proposal := proposer.next(beside=beside, at_once=lambda _: True)) is not None and len(beside) < 10:
+        beside.append(proposal.configuration)
+    assert len(beside) > 1
+    assert all(one.gpu is None for one in beside[1:])
+    assert (
+        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
+            beside=[on_gpu[0]], at_once=lambda _: True
+        )
+        is None
+    )
+    assert (
+        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(beside=[GRID[0]], at_once=lambda _: True)
+        is not None
+    )
+
+
+def test_the_first_is_proposed_even_where_it_would_fit_beside_nothing() -> None:
+    assert proposer_of().next(at_once=lambda _: False) is not None
+
+
+def test_what_was_measured_outside_the_grid_is_passed_over(trial: MakeTrial) -> None:
+    proposer = proposer_of(grid=GRID[:6])
+    proposer.learn(trial(GRID[-1]))
+    proposer.fail(GRID[-2])
+    assert proposer.best_score() is None
+    assert proposer.next() is not None
+
+
+def test_the_best_score_is_of_what_keeps_the_limits(trial: MakeTrial) -> None:
+    proposer = proposer_of(goal="throughput")
+    assert proposer.best_score() is None
+    proposer.learn(trial(GRID[0], throughput_per_s=9000.0, verdict="FAIL"))
+    proposer.learn(trial(GRID[1], throughput_per_s=8000.0, verdict="UNDECIDED"))
+    assert proposer.best_score() is None
+    proposer.learn(trial(GRID[2], throughput_per_s=2000.0))
+    proposer.learn(trial(GRID[3], throughput_per_s=1000.0))
+    assert proposer.best_score() == Score(unpriced=False, per_hour=0.0, figure=1 / 2000)
+    assert proposer_of(predicted=False).best_score() is None
+
+
+def test_a_goal_of_latency_goes_on_where_the_best_has_too_few_samples_for_one(trial: MakeTrial) -> None:
+    proposer = proposer_of(goal="latency")
+    for vcpus in (1, 2, 4):
+        one = next(each for each in GRID if each.vcpus == vcpus)
+        proposer.learn(trial(one, p95_ms=None, at_rate=False))
+    proposal = proposer.next()
+    assert proposal is not None
+    assert proposal.source == "prediction"
+
+
+def test_while_nothing_keeps_the_limits_what_comes_closer_is_looked_for(trial: MakeTrial) -> None:
+    limit = LatencyThreshold(percentile="p95", limit_ms=0.2)
+    proposer = proposer_of(sla=Sla(thresholds=(limit,)))
+    least_ms = {one: (1 + one.max_batch / 10) / SPEEDS[one.backend] for one in GRID}
+    seen = []
+    while (proposal := proposer.next()) is not None:
+        one = proposal.configuration
+        seen.append(one)
+        excess = least_ms[one] / limit.limit_ms - 1
+        proposer.learn(trial(one, p95_ms=least_ms[one], at_rate=False, verdict="FAIL", violation=excess))
+    assert min(least_ms.values()) in {least_ms[one] for one in seen}
+    assert len(seen) < len(GRID)
+
+
+def test_an_empty_space_has_nothing_to_propose() -> None:
+    assert proposer_of(predicted=False, grid=()).next() is None
+    assert proposer_of(predicted=False, grid=(), exhaustive=True).next() is None
+
+
+def test_the_study_minimises_what_is_paid_for_an_answer_and_its_latency(trial: MakeTrial) -> None:
+    four = replace(GRID[0], vcpus=4, settings=Settings(threads=4))
+    assert objectives(trial(four, throughput_per_s=100.0, p95_ms=3.0)) == (0.04, 3.0)
+    assert objectives(trial(four, throughput_per_s=0.0, p95_ms=None)) == (1e9, 1e9)
+
+
+@pytest.mark.parametrize("asked", [{}, {"goal": "throughput"}, {"goal": "latency"}])
+def test_a_rehearsal_changes_nothing_of_what_is_proposed(trial: MakeTrial, asked: dict[str, Any]) -> None:
+    plain = searched(proposer_of(**asked), trial)
+    rehearsed = proposer_of(**asked)
+    seen: list[Proposal] = []
+    rehearsed.rehearse(20)
+    while (proposal := rehearsed.next()) is not None:
+        seen.append(proposal)
+        rehearsed.rehearse(20)
+        answer(rehearsed, trial, proposal.configuration, truth(proposal.configuration))
+    assert seen == plain
+
+
+def test_where_predictions_hold_a_rehearsal_names_what_will_be_proposed(trial: MakeTrial) -> None:
+    proposer = proposer_of(goal="throughput")
+    expected = proposer.rehearse(1000)
+    seen = searched(proposer, trial)
+    assert abs(len(expected) - len(seen)) <= 1
+    named = [one.configuration for one in expected if one is not None]
+    assert named[:3] == [one.configuration for one in seen[:3]]
+
+
+def test_a_rehearsal_is_no_longer_than_asked_and_ends_with_the_grid() -> None:
+    assert len(proposer_of(exhaustive=True).rehearse(5)) == 5
+    assert len(proposer_of(exhaustive=True).rehearse(1000)) == len(GRID)
+    assert proposer_of(predicted=False).rehearse(3) == [None] * 3

@@ -1,0 +1,119 @@
+"""One test of one configuration, by real workers whose predictors take a known time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from servefit.backends.types import Artifact, Target
+from servefit.errors import OutOfMemory
+from servefit.profiler.drivers.inprocess.workers import start_workers
+from servefit.profiler.machine.envelope.opening import available_methods
+from servefit.profiler.machine.host import describe_host
+from servefit.profiler.record.types import Configuration, Measurement
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla, parse_sla
+from servefit.search.results.measure_trial import run_test
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Hog
+
+    from servefit.search.results.recommendation import Trial
+
+pytestmark = pytest.mark.alone
+
+PREDICTORS = Path(__file__).parents[2] / "profiler"
+
+
+def trial_of(
+    sla: Sla,
+    *,
+    memory_bytes: int | None = None,
+    allow_noise: bool = True,
+    keep: Callable[[Measurement], str | None] | None = None,
+    **facts: Any,
+) -> Trial:
+    configuration = Configuration(vcpus=1, backend="synthetic", environment=(("PYTHONPATH", str(PREDICTORS)),))
+    artifact = Artifact(
+        backend="synthetic", backend_version="1", model_digest="", target=Target.CPU, folder=Path("/"), facts=facts
+    )
+    rows = np.zeros((3, 2), dtype=np.float32)
+    request, host = JobRequest(name="j", sla=sla, allow_noise=allow_noise), describe_host()
+    with start_workers(
+        configuration,
+        artifact,
+        rows,
+        cpus=(host.cpus[0].cpu,),
+        memory_bytes=memory_bytes,
+        loader="synthetic_predictors:load",
+    ) as workers:
+        return run_test(workers, request, host, keep=keep)
+
+
+def test_a_call_longer_than_the_screening_is_given_the_time_to_be_counted() -> None:
+    trial = trial_of(Sla(), act="sleep", us=200_000)
+    assert trial.capacity.throughput_per_s == pytest.approx(1 / 0.2, rel=0.15)
+
+
+def test_a_rate_is_shared_out_over_instances_that_keep_a_reserve() -> None:
+    trial = trial_of(Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=1000.0), act="sleep", us=4000)
+    assert trial.capacity.loop == "closed"
+    assert trial.at_rate is not None
+    assert trial.at_rate.loop == "open"
+    per_instance = 1000.0 / trial.instance_count
+    assert per_instance <= 0.8 * trial.capacity.throughput_per_s
+    assert trial.at_rate.offered_per_s == pytest.approx(per_instance, rel=0.4)
+    assert trial.verdict == "PASS"
+
+
+def test_a_test_beside_a_neighbour_is_invalid_and_says_so(hog: Hog) -> None:
+    asked = Sla(thresholds=parse_sla("p95=1s"), rate_per_s=50.0)
+    with hog(describe_host().cpus[0].cpu):
+        trial = trial_of(asked, act="spin", us=1000, allow_noise=False)
+    assert trial.verdict == "INVALID"
+    assert "competing load" in {problem.kind for problem in trial.problems}
+    assert trial.reason is not None
+
+
+def test_a_test_that_needs_more_memory_than_its_profile_fails_where_memory_can_be_limited() -> None:
+    limit = 200 * 2**20
+    contained = any(method != "affinity" and found.available for method, found in available_methods())
+    if contained:
+        with pytest.raises(OutOfMemory, match="more memory than the 200 MiB of the profile"):
+            trial_of(Sla(), memory_bytes=limit, act="leak", mb=8, most_mb=400)
+    else:
+        trial = trial_of(Sla(), memory_bytes=limit, act="leak", mb=8, most_mb=400)
+        assert trial.measurement.peak_memory_bytes > limit
+
+
+def test_a_rate_too_low_to_give_the_samples_stays_undecided_and_takes_seconds_only() -> None:
+    kept: list[Measurement] = []
+
+    def keep(measurement: Measurement) -> str:
+        kept.append(measurement)
+        return "somewhere"
+
+    trial = trial_of(Sla(thresholds=parse_sla("p99=1s"), rate_per_s=5.0), act="nothing", keep=keep)
+    assert trial.verdict == "UNDECIDED"
+    assert "of 1" in (trial.reason or "")
+    assert (trial.kept_in, trial.measurement.runs) == ("somewhere", ())
+    assert len(kept[0].runs) == 2
+    assert kept[0].runs[1].traffic.duration_s <= 3
+
+
+def test_more_instances_are_planned_until_queueing_leaves_room_for_the_limit() -> None:
+    rate_per_s = 190.0
+    trial = trial_of(Sla(thresholds=parse_sla("p95=15ms"), rate_per_s=rate_per_s), act="sleep", us=4000)
+    assert trial.verdict == "PASS"
+    assert trial.instance_count > rate_per_s / (0.8 * trial.capacity.throughput_per_s)
+    assert trial.instance_count >= 2
+
+
+def test_no_number_of_instances_makes_a_call_faster_so_none_is_tried() -> None:
+    trial = trial_of(Sla(thresholds=parse_sla("p95=2ms"), rate_per_s=100.0), act="sleep", us=4000)
+    assert (trial.verdict, trial.instance_count) == ("FAIL", 1)

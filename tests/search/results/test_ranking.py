@@ -1,0 +1,239 @@
+"""From measurements to recommendations, best first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from servefit.backends.types import Settings
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla
+from servefit.search.request.space import Space
+from servefit.search.results.objectives import Price, Score
+from servefit.search.results.ranking import best_for, order, recommend, recommendation, score_of, simplicity, told_apart
+from servefit.search.results.standings import standings
+
+if TYPE_CHECKING:
+    from tests.search.conftest import MakeTrial
+
+    from servefit.search.request.job_request import Goal
+    from servefit.search.results.recommendation import Trial, Verdict
+
+FAST = Configuration(vcpus=2, backend="fast", workers=2)
+SLOW = Configuration(vcpus=2, backend="slow", workers=2)
+BATCHED = Configuration(vcpus=2, backend="fast", workers=2, max_batch=8)
+THREADED = Configuration(vcpus=2, backend="fast", settings=Settings(threads=2))
+
+
+def profile(name: str, vcpus: int = 2, price_per_hour: float | None = None) -> InstanceProfile:
+    return InstanceProfile(name=name, vcpus=vcpus, memory_bytes=2**30, price_per_hour=price_per_hour)
+
+
+def request_of(goal: Goal = "cost", *, at_rate: bool = False, **asked: Any) -> JobRequest:
+    return JobRequest(name="job", goal=goal, sla=Sla(rate_per_s=100.0 if at_rate else None), **asked)
+
+
+def names(
+    profiles: list[InstanceProfile], trials: list[Trial], goal: Goal = "cost", *, at_rate: bool = False
+) -> list[str]:
+    everything = frozenset(one.configuration for one in trials)
+    space = Space(profiles=tuple((one, everything) for one in profiles), grid=tuple(everything))
+    return [one.profile.name for one in recommend(space, trials, request_of(goal, at_rate=at_rate))]
+
+
+def best(trials: list[Trial], request: JobRequest | None = None) -> Configuration | None:
+    found = best_for(profile("a"), standings(trials), request or request_of(), trials)
+    return None if found is None else found.configuration
+
+
+def in_turns(trial: MakeTrial, one: Configuration, factors: tuple[float, ...], per_s: float = 1000.0) -> list[Trial]:
+    """A load test, and a round for each of ``factors``."""
+    return [
+        trial(one, throughput_per_s=per_s),
+        *(trial(one, throughput_per_s=per_s * each, nth_round=nth) for nth, each in enumerate(factors)),
+    ]
+
+
+def test_the_price_of_an_inference_is_that_of_sagemaker(trial: MakeTrial) -> None:
+    found = recommendation(profile("a", price_per_hour=0.36), trial(FAST, throughput_per_s=100.0, instances=2))
+    assert found.max_invocations == 2 * 60 * 100
+    assert found.cost_per_hour == pytest.approx(0.72)
+    assert found.cost_per_inference == pytest.approx(0.72 / (60 * 12000))
+
+
+def test_what_answered_nothing_has_no_price_an_inference(trial: MakeTrial) -> None:
+    found = recommendation(profile("a", price_per_hour=0.36), trial(FAST, throughput_per_s=0.0))
+    assert (found.max_invocations, found.cost_per_inference) == (0.0, None)
+
+
+def test_what_costs_nothing_has_a_price_and_comes_before_what_has_none(trial: MakeTrial) -> None:
+    free = recommendation(profile("free", price_per_hour=0.0), trial(FAST))
+    assert free.cost_per_inference == 0.0
+    assert names([profile("unpriced"), profile("free", price_per_hour=0.0)], [trial(FAST)]) == ["free", "unpriced"]
+
+
+def test_what_meets_the_sla_comes_before_what_may_and_that_before_what_does_not(trial: MakeTrial) -> None:
+    trials = [
+        trial(SLOW, throughput_per_s=10.0, verdict="PASS"),
+        trial(FAST, throughput_per_s=1000.0, verdict="UNDECIDED"),
+        trial(BATCHED, throughput_per_s=9000.0, verdict="FAIL", violation=0.1),
+    ]
+    for expected in (SLOW, FAST, BATCHED):
+        assert best(trials) == expected
+        trials = [one for one in trials if one.configuration != expected]
+
+
+def test_when_nothing_meets_the_sla_the_nearest_comes_first(trial: MakeTrial) -> None:
+    trials = [trial(FAST, verdict="FAIL", violation=0.9), trial(SLOW, verdict="FAIL", violation=0.2)]
+    assert best(trials) == SLOW
+
+
+def test_what_was_measured_badly_comes_after_what_is_undecided_and_before_what_fails(trial: MakeTrial) -> None:
+    verdicts: list[Verdict] = ["FAIL", "INVALID", "UNDECIDED", "PASS"]
+    ranked = sorted(
+        (one for verdict in verdicts for one in standings([trial(FAST, verdict=verdict)])),
+        key=lambda one: order(one, profile("a"), request_of()),
+    )
+    assert [one.trial.verdict for one in ranked] == verdicts[::-1]
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"), [("cost", FAST), ("throughput", FAST), ("latency", SLOW), ("balanced", FAST)]
+)
+def test_every_goal_has_its_own_best(trial: MakeTrial, goal: Goal, expected: Configuration) -> None:
+    trials = [trial(FAST, throughput_per_s=5000.0, p95_ms=9.0), trial(SLOW, throughput_per_s=1000.0, p95_ms=3.0)]
+    assert best(trials, request_of(goal)) == expected
+
+
+def test_the_balance_shifts_with_the_weight(trial: MakeTrial) -> None:
+    trials = [trial(FAST, throughput_per_s=5000.0, p95_ms=9.0), trial(SLOW, throughput_per_s=1000.0, p95_ms=3.0)]
+    assert best(trials, request_of("balanced", cost_weight=0.2)) == SLOW
+    assert best(trials, request_of("balanced", cost_weight=0.9)) == FAST
+
+
+def test_a_tie_goes_to_the_simpler_configuration(trial: MakeTrial) -> None:
+    trials = [trial(BATCHED, throughput_per_s=1010.0), trial(FAST, throughput_per_s=1000.0)]
+    assert best(trials) == FAST
+    assert best([trial(BATCHED, throughput_per_s=1030.0), trials[1]]) == BATCHED
+
+
+def test_what_rounds_told_apart_is_no_tie(trial: MakeTrial) -> None:
+    factors = (1.0, 1.001, 0.999, 1.0)
+    plain = in_turns(trial, FAST, factors)
+    slightly_better = in_turns(trial, BATCHED, tuple(1.015 * one for one in factors))
+    assert best([*plain, *slightly_better]) == BATCHED
+    assert told_apart(BATCHED, FAST, request_of(), [*plain, *slightly_better])
+    assert not told_apart(FAST, BATCHED, request_of(), [*plain, *slightly_better])
+
+
+def test_a_difference_that_nobody_would_deploy_for_stays_a_tie_however_sure_it_is(trial: MakeTrial) -> None:
+    plain = in_turns(trial, FAST, (1.0, 1.0, 1.0, 1.0))
+    hardly_better = in_turns(trial, BATCHED, (1.005, 1.005, 1.005, 1.005))
+    assert best([*plain, *hardly_better]) == FAST
+
+
+def test_a_difference_that_rounds_are_not_sure_of_stays_a_tie(trial: MakeTrial) -> None:
+    plain = in_turns(trial, FAST, (1.0, 0.95, 1.05))
+    unsure = in_turns(trial, BATCHED, (1.1, 0.94, 1.01))
+    assert best([*plain, *unsure]) == FAST
+
+
+def test_the_mean_of_all_measurements_decides_and_not_the_luckiest_of_them(trial: MakeTrial) -> None:
+    lucky = [trial(BATCHED, throughput_per_s=1300.0), trial(BATCHED, throughput_per_s=900.0)]
+    steady = [trial(FAST, throughput_per_s=1150.0), trial(FAST, throughput_per_s=1150.0)]
+    assert best([*lucky, *steady]) == FAST
+
+
+@pytest.mark.parametrize(
+    ("simpler", "other"),
+    [
+        (FAST, BATCHED),
+        (BATCHED, replace(BATCHED, batch_delay_us=1000)),
+        (replace(FAST, workers=1), FAST),
+        (FAST, THREADED),
+        (FAST, replace(FAST, environment=(("FLAG", "on"),))),
+    ],
+)
+def test_simpler_is_what_has_less_to_it(simpler: Configuration, other: Configuration) -> None:
+    assert simplicity(simpler) < simplicity(other)
+
+
+def test_a_profile_without_the_memory_is_not_recommended(trial: MakeTrial) -> None:
+    assert best([trial(FAST, memory_bytes=2**31)]) is None
+    assert best([]) is None
+    assert names([profile("a")], [trial(FAST, memory_bytes=2**31)]) == []
+
+
+def test_the_cheaper_profile_comes_first_and_those_without_a_price_last(trial: MakeTrial) -> None:
+    profiles = [profile("unpriced"), profile("dear", price_per_hour=1.0), profile("cheap", price_per_hour=0.1)]
+    for at_rate in (False, True):
+        assert names(profiles, [trial(FAST)], at_rate=at_rate) == ["cheap", "dear", "unpriced"]
+
+
+def test_a_tie_between_profiles_goes_to_the_cheaper_then_to_the_simpler(trial: MakeTrial) -> None:
+    profiles = [profile("dear", price_per_hour=1.0), profile("unpriced"), profile("cheap", price_per_hour=0.1)]
+    for goal in ("latency", "throughput"):
+        assert names(profiles, [trial(FAST)], goal) == ["cheap", "dear", "unpriced"]
+    small, large = profile("small", 2, price_per_hour=0.1), profile("large", 4, price_per_hour=0.1)
+    on_large = replace(FAST, vcpus=4, workers=4)
+    trials = [trial(on_large, p95_ms=1.0), trial(FAST, p95_ms=1.01)]
+    space = Space(profiles=((large, frozenset([on_large])), (small, frozenset([FAST]))), grid=(FAST, on_large))
+    assert [one.profile.name for one in recommend(space, trials, request_of("latency"))] == ["small", "large"]
+
+
+def test_a_profile_that_is_clearly_better_is_first_whatever_it_costs(trial: MakeTrial) -> None:
+    small, large = profile("small", 2, price_per_hour=0.1), profile("large", 4, price_per_hour=9.0)
+    on_large = replace(FAST, vcpus=4, workers=4)
+    trials = [trial(on_large, p95_ms=1.0), trial(FAST, p95_ms=1.5)]
+    space = Space(profiles=((small, frozenset([FAST])), (large, frozenset([on_large]))), grid=(FAST, on_large))
+    assert [one.profile.name for one in recommend(space, trials, request_of("latency"))] == ["large", "small"]
+
+
+def test_at_a_given_rate_the_hourly_price_counts_and_at_full_load_that_of_an_inference(trial: MakeTrial) -> None:
+    small, large = profile("small", 1, price_per_hour=0.1), profile("large", 4, price_per_hour=0.2)
+    on_small = Configuration(vcpus=1, backend="fast")
+    on_large = Configuration(vcpus=4, backend="fast", workers=4)
+    trials = [trial(on_small, throughput_per_s=100.0), trial(on_large, throughput_per_s=1000.0)]
+    space = Space(profiles=((small, frozenset([on_small])), (large, frozenset([on_large]))), grid=(on_small, on_large))
+    at_rate = recommend(space, trials, request_of(at_rate=True))
+    full_load = recommend(space, trials, request_of())
+    assert [one.profile.name for one in at_rate] == ["small", "large"]
+    assert [one.profile.name for one in full_load] == ["large", "small"]
+
+
+def test_all_instances_that_a_rate_takes_are_paid_for(trial: MakeTrial) -> None:
+    small, large = profile("small", 1, price_per_hour=0.1), profile("large", 4, price_per_hour=0.25)
+    on_small = Configuration(vcpus=1, backend="fast")
+    on_large = Configuration(vcpus=4, backend="fast", workers=4)
+    trials = [trial(on_small, instances=3), trial(on_large, instances=1)]
+    space = Space(profiles=((small, frozenset([on_small])), (large, frozenset([on_large]))), grid=(on_small, on_large))
+    first, second = recommend(space, trials, request_of(at_rate=True))
+    assert (first.profile.name, first.cost_per_hour) == ("large", 0.25)
+    assert second.cost_per_hour == pytest.approx(0.3)
+
+
+def test_where_no_latency_is_known_and_that_is_the_goal_the_simplest_is_taken(trial: MakeTrial) -> None:
+    trials = [trial(BATCHED, p95_ms=None), trial(FAST, p95_ms=None)]
+    assert best(trials, request_of("latency")) == FAST
+    assert best([*trials, trial(SLOW, p95_ms=500.0)], request_of("latency")) == SLOW
+
+
+def test_the_score_of_a_single_measurement_is_that_of_its_own_figures(trial: MakeTrial) -> None:
+    one = trial(FAST, throughput_per_s=100.0, p95_ms=4.0, instances=2)
+    price = Price(unpriced=False, per_hour=0.5)
+    assert score_of(one, price, request_of(at_rate=True)) == Score(unpriced=False, per_hour=1.0, figure=0.005)
+    assert score_of(one, price, request_of("latency")) == Score(unpriced=False, per_hour=0.0, figure=4.0)
+
+
+def test_an_id_stands_for_a_profile_and_a_configuration(trial: MakeTrial) -> None:
+    ids = {
+        recommendation(one, trial(configuration)).id
+        for one in (profile("a"), profile("b"))
+        for configuration in (FAST, THREADED)
+    }
+    assert len(ids) == 4
+    assert recommendation(profile("a"), trial(FAST)).id in ids

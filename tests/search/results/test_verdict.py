@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.search.request.sla import Sla
+from servefit.search.results.verdict import judge
+
+if TYPE_CHECKING:
+    from tests.search.conftest import MakeEvidence, MakeSummary
+
+    from servefit.profiler.evidence.sequential_test import Verdict
+
+LIMIT = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=10.0),))
+LIMIT_AT_RATE = Sla(thresholds=LIMIT.thresholds, rate_per_s=100.0)
+
+
+@pytest.mark.parametrize(
+    ("p95_ms", "interval", "verdict"),
+    [
+        (5.0, (4.0, 6.0), "PASS"),
+        (9.5, (9.0, 10.5), "UNDECIDED"),
+        (10.5, (9.5, 11.0), "UNDECIDED"),
+        (12.0, (11.0, 13.0), "FAIL"),
+    ],
+)
+def test_a_limit_is_decided_only_when_the_whole_interval_is_on_one_side(
+    summary: MakeSummary, p95_ms: float, interval: tuple[float, float], verdict: str
+) -> None:
+    judged = summary(p95_ms=p95_ms, interval=interval)
+    found = judge(LIMIT, capacity=judged, at_rate=None, instances=1)
+    assert found.verdict == verdict
+    assert (found.reason is None) == (verdict == "PASS")
+    assert (found.violation > 0) == (p95_ms > 10)
+
+
+def test_too_few_samples_decide_nothing(summary: MakeSummary) -> None:
+    found = judge(LIMIT, capacity=summary(p95_ms=None), at_rate=None, instances=1)
+    assert found.verdict == "UNDECIDED"
+    assert found.reason == "1,000 samples are too few for p95"
+
+
+def test_a_percentile_without_an_interval_decides_nothing(summary: MakeSummary) -> None:
+    for p95_ms in (1.0, 100.0):
+        found = judge(LIMIT, capacity=summary(p95_ms=p95_ms), at_rate=None, instances=1)
+        assert found.verdict == "UNDECIDED"
+        assert "too few to say how certain p95 is" in (found.reason or "")
+
+
+def test_a_rate_is_not_met_by_what_answered_nothing(summary: MakeSummary) -> None:
+    asked = Sla(rate_per_s=100.0)
+    assert judge(asked, capacity=summary(throughput_per_s=0.0), at_rate=None, instances=1).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(("verdict", "p95_ms"), [("PASS", 1.0), ("FAIL", 50.0), ("UNDECIDED", 9.9)])
+def test_latency_at_a_rate_is_what_the_sequential_test_says(
+    summary: MakeSummary, evidence: MakeEvidence, verdict: Verdict, p95_ms: float
+) -> None:
+    at_rate = summary(p95_ms=p95_ms)
+    busy = summary(p95_ms=500.0, interval=(450.0, 550.0))
+    found = judge(LIMIT_AT_RATE, capacity=busy, at_rate=at_rate, evidence=[evidence(verdict)], instances=1)
+    assert found.verdict == verdict
+    assert (found.reason is None) == (verdict == "PASS")
+    assert verdict == "PASS" or "7 of 100 requests took longer than 10 ms" in (found.reason or "")
+    assert (found.violation > 0) == (verdict == "FAIL")
+
+
+def test_a_saturated_instance_fails_whatever_its_latency(summary: MakeSummary, evidence: MakeEvidence) -> None:
+    at_rate = summary(p95_ms=1.0, interval=(0.9, 1.1), saturated=True)
+    found = judge(LIMIT_AT_RATE, capacity=summary(), at_rate=at_rate, evidence=[evidence("PASS")], instances=1)
+    assert found.verdict == "FAIL"
+    assert "saturated" in (found.reason or "")
+    assert found.violation > 0
+
+
+def test_an_sla_that_asks_nothing_is_met(summary: MakeSummary) -> None:
+    assert judge(Sla(), capacity=summary(p95_ms=None), at_rate=None, instances=1).verdict == "PASS"

@@ -1,0 +1,62 @@
+"""Finding things by name, servefit's own and those of other packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from servefit.errors import SpecError
+from servefit.plug_ins import PlugIns
+
+Install = Callable[..., None]
+
+SHAPES = PlugIns(field="shape", group="tests.shapes", built_in={"round": "collections:OrderedDict"})
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Make an installed package that offers a shape called ``name``."""
+
+    def install(package: str, name: str, source: str = "class Shape: pass") -> None:
+        folder = tmp_path / package
+        described = folder / f"{package}-1.0.dist-info"
+        described.mkdir(parents=True)
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (described / "entry_points.txt").write_text(f"[tests.shapes]\n{name} = {package}_shapes:Shape\n")
+        (folder / f"{package}_shapes.py").write_text(source)
+        monkeypatch.syspath_prepend(str(folder))
+
+    return install
+
+
+def test_names_are_the_built_in_ones_and_then_those_of_other_packages(install: Install) -> None:
+    install("left", "square")
+    install("right", "oval")
+    assert SHAPES.names() == ("round", "oval", "square")
+    assert SHAPES.imported("square").__module__ == "left_shapes"
+
+
+def test_an_unknown_name_is_refused_with_the_closest_one() -> None:
+    with pytest.raises(SpecError, match="shape: 'roud' is not known; did you mean 'round'"):
+        SHAPES.imported("roud")
+
+
+def test_another_package_cannot_take_over_a_built_in_name(install: Install) -> None:
+    install("left", "round")
+    assert SHAPES.names() == ("round",)
+    assert SHAPES.imported("round").__module__ == "collections"
+
+
+def test_a_name_that_two_packages_offer_is_refused_with_both(install: Install) -> None:
+    install("left", "square")
+    install("right", "square")
+    with pytest.raises(SpecError, match=r"is offered by left 1\.0 and right 1\.0; uninstall all but one"):
+        SHAPES.imported("square")
+
+
+def test_a_package_that_cannot_be_imported_is_named(install: Install) -> None:
+    install("broken", "square", "1 / 0")
+    with pytest.raises(SpecError, match=r"cannot be imported from broken 1\.0: ZeroDivisionError.*uninstall broken"):
+        SHAPES.imported("square")
