@@ -17,8 +17,11 @@ from typing import Any
 import pytest
 
 Hog = Callable[[int], AbstractContextManager[None]]
-NOT_PURE_FOLDERS = ("benchmarks", "demo", "docs", "examples", "packaging", "serving/clients")
-"""Folders of tests that start programs of others, install packages, or are about this repository."""
+NOT_PURE_PATHS = (
+    *("benchmarks", "demo", "docs", "examples", "packaging", "serving/clients"),
+    "api/test_notebook_progress.py",
+)
+"""Tests that start programs of others, install packages, or are about this repository."""
 NOT_PURE_FIXTURES = {"browser", "postgresql"}
 """What takes a program that no Python package brings."""
 
@@ -36,11 +39,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``--pure`` other folders are not even imported: their packages are not there."""
+    """With ``--pure`` other tests are not even imported: their packages are not there."""
     if not config.getoption("--pure"):
         return None
     here = Path(__file__).parent
-    return any(collection_path.is_relative_to(here / folder) for folder in NOT_PURE_FOLDERS) or None
+    return any(collection_path.is_relative_to(here / path) for path in NOT_PURE_PATHS) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

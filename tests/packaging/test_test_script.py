@@ -213,3 +213,10 @@ def test_what_uv_was_told_itself_stays() -> None:
     environment = {"UV_DEFAULT_INDEX": "index:1", "UV_INDEX_STRATEGY": "first-index"}
     ended = sourced("uv_settings \"global.index-url='index:2'\"", **environment)
     assert ended.stdout == ""
+
+
+def test_what_is_not_pure_is_there() -> None:
+    """A folder that moved would be taken for pure."""
+    from tests.conftest import NOT_PURE_PATHS
+
+    assert [path for path in NOT_PURE_PATHS if not (ROOT / "tests" / path).exists()] == []
