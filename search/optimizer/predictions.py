@@ -1,14 +1,15 @@
 """What each configuration of a space promises with a view to what a job asks for, measured or not.
 
 Joins the pieces: service times from ``survey``, the queueing simulation, the corrections of ``forecast`` and the
-figures of ``score``. Latency takes a simulation each, so it is only computed where somebody asks. Capacity is that of
-the closed loop which a test measures: of the users of the job's own phases, all of them, or of as many as fill all
-batches.
+figures of the job's objective. Latency takes a simulation each, so it is only computed where somebody asks. Capacity is
+that of the closed loop which a test measures: of the users of the job's own phases, all of them, or of as many as fill
+all batches.
 """
 
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from math import ceil, inf, isfinite, log
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,12 @@ from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import Promise
 from servefit.search.optimizer.gaussian_process import Corrected, Estimate
 from servefit.search.queueing.prediction import predict, predict_users
-from servefit.search.results.objectives import (
-    PLANNED_UTILISATION,
-    Price,
-    cheapest,
-    instance_counts,
-    instances_for,
-    score,
-)
+from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
+from servefit.search.results.objectives.contract import Prediction as Expected
+from servefit.search.results.objectives.guarded import learnt, predicted_figure
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.objectives.score import score_of_figure
+from servefit.search.results.price import Price, cheapest
 from servefit.search.results.standings import latency_ms
 
 if TYPE_CHECKING:
@@ -56,6 +55,9 @@ class Outlook:
         self._space = space
         self._survey = survey
         self._request = request
+        self._objective = objective_of(request)
+        self._measured: list[Trial] = []
+        self._learnt = learnt(self._objective, ())
         self._capacities: dict[Configuration, tuple[float, bool] | None] = {}
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
         self._least_ms: dict[Configuration, float] = {}
@@ -70,7 +72,7 @@ class Outlook:
         """Another that has learnt the same and goes on to learn by itself. Predictions are computed once for both."""
         other = copy(self)
         # What was looked at, and what was not yet, makes a difference to what is measured.
-        other._instances = dict(self._instances)
+        other._instances, other._measured = dict(self._instances), [*self._measured]
         other._capacity = self._capacity.copy(other._predicted_capacity)
         other._latency = self._latency.copy(other._predicted_p95)
         return other
@@ -88,6 +90,8 @@ class Outlook:
             self._capacity.learn(one, trial.capacity.throughput_per_s, noise=_EARLIER_NOISE)
             return
         self.learn_capacity(trial)
+        self._measured.append(trial)
+        self._learnt = learnt(self._objective, self._measured)
         p95_ms = latency_ms(trial)
         if isfinite(p95_ms):
             self._instances[one] = trial.instance_count
@@ -109,13 +113,31 @@ class Outlook:
         return self._capacity.estimates(configurations)
 
     def at_best(self, configurations: Sequence[Configuration]) -> list[Promise]:
-        """What each would score if all limits held, without looking at latency where the goal does not; what nothing is
-        known of is left out."""
-        found = []
+        """What each would score if all limits held, without looking at latency where the objective does not; what
+        nothing is known of, or whose figure nobody can tell, is left out."""
+        return self.foreseen(configurations)[0]
+
+    def foreseen(self, configurations: Sequence[Configuration]) -> tuple[list[Promise], list[Configuration]]:
+        """The same, and those whose capacity is known and whose figure nobody can tell."""
+        promises, unforeseen = [], []
         for one, capacity in zip(configurations, self.capacities(configurations), strict=True):
             if capacity is not None:
-                latency_ms = self._least_latency_ms(one) if self._latency_counts else inf
-                found.append(self._promise(one, capacity, latency_ms, capacity.sd, None))
+                promise = self._promise(one, capacity, self._at_least_ms(one), capacity.sd, None)
+                if promise is None:
+                    unforeseen.append(one)
+                else:
+                    promises.append(promise)
+        return promises, unforeseen
+
+    def figures(self, configurations: Sequence[Configuration]) -> dict[Configuration, float]:
+        """The figure of the objective that is expected of each, less being better, if all limits held; with vCPUs in
+        place of prices, some of which may be unknown. What nothing is expected of is left out."""
+        found = {}
+        for one, capacity in zip(configurations, self.capacities(configurations), strict=True):
+            if capacity is not None:
+                figure = self._figure(one, capacity, self._at_least_ms(one), price=Price.in_vcpus(one.vcpus))
+                if figure is not None:
+                    found[one] = self._objective.lower(figure)
         return found
 
     def promise(self, configuration: Configuration) -> Promise | None:
@@ -128,41 +150,48 @@ class Outlook:
         (latency,) = self._latency.estimates([configuration])
         if latency is None:
             return self._promise(configuration, capacity, inf, capacity.sd, _NEVER)
-        sd = {"latency": latency.sd, "balanced": max(capacity.sd, latency.sd)}.get(self._request.goal, capacity.sd)
+        sd = self._objective.uncertainty(capacity.sd, latency.sd)
         return self._promise(configuration, capacity, latency.value, sd, self._excess(configuration, latency))
 
     @property
-    def _latency_counts(self) -> bool:
-        return self._request.goal in ("latency", "balanced")
-
-    @property
     def _latency_matters(self) -> bool:
-        return self._latency_counts or bool(self._request.sla.thresholds)
+        return self._objective.needs_latency or bool(self._request.sla.thresholds)
 
     def _promise(
         self, one: Configuration, capacity: Estimate, latency_ms: float, sd: float, excess: Estimate | None
-    ) -> Promise:
-        rate_per_s = self._request.sla.rate_per_s
-        price = self._prices[one]
-        least = self._demanded(one)
-        needed = 0.0 if rate_per_s is None else rate_per_s / (capacity.value * PLANNED_UTILISATION)
-        paid_for = rate_per_s is not None and self._request.goal == "cost"
+    ) -> Promise | None:
+        """None where the objective can tell nothing of it."""
+        price, rate_per_s = self._prices[one], self._request.sla.rate_per_s
+        figure = self._figure(one, capacity, latency_ms, price=price)
+        if figure is None:
+            return None
+        least, needed = self._demanded(one), self._needed(capacity)
+        paid_for = rate_per_s is not None and self._objective.paid_by_the_hour
         return Promise(
             configuration=one,
-            score=score(
-                self._request.goal,
-                price=price,
-                capacity_per_s=capacity.value,
-                latency_ms=latency_ms,
-                instances=max(least, ceil(needed)),
-                at_rate=rate_per_s is not None,
-                weight=self._request.cost_weight,
+            score=score_of_figure(
+                self._objective, figure, context_of(self._request, price), instances=max(least, ceil(needed))
             ),
             sd=sd,
             excess=excess,
             per_hour=price.per_hour * needed if paid_for else 0.0,
             least_per_hour=price.per_hour * least if paid_for else 0.0,
         )
+
+    def _figure(self, one: Configuration, capacity: Estimate, latency_ms: float, *, price: Price) -> float | None:
+        expected = Expected(
+            configuration=one,
+            capacity_per_s=capacity.value,
+            p95_ms=latency_ms,
+            instances=max(1, self._demanded(one), ceil(self._needed(capacity))),
+        )
+        context = replace(context_of(self._request, price), learnt=self._learnt)
+        return predicted_figure(self._objective, expected, context)
+
+    def _needed(self, capacity: Estimate) -> float:
+        """The instances that capacity demands, were they divisible."""
+        rate_per_s = self._request.sla.rate_per_s
+        return 0.0 if rate_per_s is None else rate_per_s / (capacity.value * PLANNED_UTILISATION)
 
     def _demanded(self, one: Configuration) -> int:
         """The instances that latency demands, as far as it was looked at: one where those for the capacity will do."""
@@ -263,8 +292,10 @@ class Outlook:
         )
         return prediction, not timed
 
-    def _least_latency_ms(self, one: Configuration) -> float:
-        """No request is answered sooner than a call of one takes."""
+    def _at_least_ms(self, one: Configuration) -> float:
+        """No request is answered sooner than a call of one takes; infinite where the objective does not ask."""
+        if not self._objective.needs_latency:
+            return inf
         if one not in self._least_ms:
             known = self._survey.service_times(one)
             self._least_ms[one] = inf if known is None else known[0].mean_ns(1) / 1e6

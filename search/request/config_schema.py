@@ -17,9 +17,9 @@ from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_per_min, parse_rate_per_s
+from servefit.search.request.goals import OBJECTIVES, parse_goal
 from servefit.search.request.job_request import (
     EnvironmentRange,
-    Goal,
     JobRequest,
     check_known,
     parse_delays_us,
@@ -130,7 +130,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         _Zero | _Delays | Annotated[list[_Zero | _Duration], Meta(min_length=1)] | UnsetType,
         Meta(description="How long the first of a batch may wait, to try. Default: servefit chooses."),
     ] = UNSET
-    goal: Annotated[Goal, Meta(description="What to optimise.")] = "cost"
+    goal: Annotated[_Text, Meta(description="What to optimise.")] = "cost"
     cost_weight: Annotated[
         float, Meta(ge=0, le=1, description="With the goal balanced: what cost counts against latency.")
     ] = 0.5
@@ -186,7 +186,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             batch_delays_us=tuple(one for delay in _listed(self.batch_delay) for one in parse_delays_us(str(delay))),
             phases=self._traffic(),
             flat_invocations=parse_flat_invocations(self.flat_invocations),
-            goal=self.goal,
+            goal=parse_goal(self.goal),
             cost_weight=self.cost_weight,
             budget_s=None if self.budget is UNSET else parse_duration_s("budget", self.budget),
             max_tests=None if self.max_tests is UNSET else self.max_tests,
@@ -248,9 +248,13 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema of config files."""
+    """The JSON Schema of config files. As goals it admits what is installed here, servefit's own and those of other
+    packages: so an editor finds a misspelt one, and whoever has an objective of a package prints the schema there."""
     definitions = msgspec.json.schema(JobConfig)["$defs"]
     job = definitions.pop("JobConfig")
+    goal = job["properties"]["goal"]
+    del goal["minLength"], goal["type"]
+    goal["enum"] = sorted(OBJECTIVES.names())
     return {"$schema": DIALECT, **job, "title": "A job for servefit recommend --config", "$defs": definitions}
 
 

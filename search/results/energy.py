@@ -22,12 +22,16 @@ def power_w(trial: Trial) -> float | None:
     None where the packages' power could not be read, or that of the GPU which the configuration uses. On a host that
     has no counter for its packages, a configuration on the GPU counts the GPU alone.
     """
-    summary = trial.judged
+    packages_w, gpu_w = package_power_w(trial), gpu_power_w(trial)
     if trial.configuration.gpu is None:
-        return summary.package_power_w
-    if summary.gpu_power_w is None:
-        return None
-    return summary.gpu_power_w + (summary.package_power_w or 0.0)
+        return packages_w
+    return None if gpu_w is None else gpu_w + (packages_w or 0.0)
+
+
+def package_power_w(trial: Trial) -> float | None:
+    """Return the mean power of the machine's processor packages while ``trial`` was judged, in watts; None where it
+    could not be read."""
+    return trial.judged.package_power_w
 
 
 def gpu_power_w(trial: Trial) -> float | None:

@@ -26,7 +26,8 @@ from servefit.search.endpoints.load import run_load
 from servefit.search.jobs.job import default_name
 from servefit.search.jobs.lifecycle import run_job
 from servefit.search.optimizer.progress import Progress, Silent
-from servefit.search.request.job_request import JobRequest, parse_flat_invocations, parse_goal, with_secrets
+from servefit.search.request.goals import parse_goal
+from servefit.search.request.job_request import JobRequest, parse_flat_invocations, with_secrets
 from servefit.search.request.load_request import TIMEOUT_S, LoadRequest
 from servefit.search.request.sla import Sla
 
@@ -134,7 +135,8 @@ def right_size(
     the job is a Default one, else Advanced. With ``allow_noise`` measurements that the machine got in the way of are
     judged all the same. With ``allow_batch_dependence`` requests are joined also where they change each other's
     predictions. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a client.
-    ``cost_weight`` is what cost counts against latency where ``goal`` is "balanced". The job is kept in the database at
+    ``goal`` is "cost", "latency", "throughput", "balanced", "energy", or the name of an objective of another package,
+    and ``cost_weight`` is what cost counts against latency where it is "balanced". The job is kept in the database at
     ``storage``, else in the state folder. Where something else measures on this machine it waits, for ``wait_s`` at
     most (None: until that is done).
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.completion import backend_names, one_of, profile_names
+from servefit.cli.completion import backend_names, goal_names, one_of, profile_names
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, overridden, sources, write_config
 from servefit.cli.options import (
     BatchDependenceOption,
@@ -70,8 +70,8 @@ def recommend(
     goal: Annotated[
         str,
         typer.Option(
-            autocompletion=one_of("cost", "latency", "throughput", "balanced"),
-            help="What to optimise: cost, latency, throughput or balanced.",
+            autocompletion=goal_names,
+            help="What to optimise: cost, latency, throughput, balanced, energy, or an objective of another package.",
         ),
     ] = "cost",
     cost_weight: Annotated[
@@ -124,13 +124,13 @@ def recommend(
     from servefit.search.jobs.job import default_name
     from servefit.search.request.config_file import read_config
     from servefit.search.request.config_schema import JobConfig
+    from servefit.search.request.goals import parse_goal
     from servefit.search.request.job_request import (
         EnvironmentRange,
         JobRequest,
         parse_batch_sizes,
         parse_delays_us,
         parse_flat_invocations,
-        parse_goal,
         with_secrets,
     )
     from servefit.search.request.sla import Sla, parse_sla

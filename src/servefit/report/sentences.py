@@ -10,8 +10,8 @@ from servefit.quantities import dollars_text, given_duration_text, ms_text, numb
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.ratios import Ratio
     from servefit.search.results.recommendation import Recommendation, Trial
-    from servefit.search.results.standings import Ratio
 
 
 def hindrances(job: RecommendationJob) -> list[str]:

@@ -21,7 +21,7 @@ from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
-from servefit.search.results.objectives import Score
+from servefit.search.results.objectives.score import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
