@@ -81,27 +81,42 @@ class Energy(Objective):
         return None if watts is None else INFERENCES * watts / answered_per_s
 
     def check(self, host: Host) -> None:
-        """Raise SpecError where neither the packages nor a GPU say what they draw."""
-        found = PackageEnergy.paths(self._sys)
-        if PackageEnergy.readable(self._sys) or any(reports_power(gpu.index) for gpu in host.gpus):
-            return
-        gpu = "no GPU here reports its power" if host.gpus else f"there is no GPU ({host.no_gpu_reason})"
-        if found:
-            raise SpecError(
-                "goal",
-                self.name,
-                f"cannot be measured here: the energy counters of the processors are for root alone, and {gpu}",
-                remedy=f"sudo chmod a+r {found[0].parent.parent}/intel-rapl:*/energy_uj",
-            )
-        raise SpecError(
-            "goal",
-            self.name,
-            f"cannot be measured here: the kernel shows no energy counters of the processors (RAPL), and {gpu}",
-            remedy="measure on bare metal, since virtual machines seldom have these counters, or ask for --goal cost",
-        )
+        check_power(self.name, host, sys=self._sys)
 
     def compared_by(self, context: Context) -> str:  # noqa: ARG002
         return "energy per inference"
+
+
+def check_power(goal: str, host: Host, *, sys: Path = Path("/sys")) -> None:
+    """Make sure that ``host`` can tell what it draws: its processor packages, or a GPU.
+
+    Args:
+        goal: The name of the objective that needs to know.
+        host: This host.
+        sys: Where the kernel shows its counters.
+
+    Raises:
+        SpecError: neither the packages nor a GPU say what they draw, with the reason and what to do about it.
+
+    Example:
+        ``check_power("energy", describe_host())``
+    """
+    if PackageEnergy.readable(sys) or any(reports_power(gpu.index) for gpu in host.gpus):
+        return
+    gpu = "no GPU here reports its power" if host.gpus else f"there is no GPU to ask ({host.no_gpu_reason})"
+    if found := PackageEnergy.paths(sys):
+        raise SpecError(
+            "goal",
+            goal,
+            f"cannot be measured here: the energy counters of the processors are for root alone, and {gpu}",
+            remedy=f"sudo chmod a+r {found[0].parent.parent}/intel-rapl:*/energy_uj",
+        )
+    raise SpecError(
+        "goal",
+        goal,
+        f"cannot be measured here: the kernel shows no energy counters of the processors (RAPL), and {gpu}",
+        remedy="measure on bare metal, since virtual machines seldom have these counters, or ask for --goal cost",
+    )
 
 
 def _line(seen: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -229,7 +229,7 @@ def test_the_best_score_is_of_what_keeps_the_limits(trial: MakeTrial) -> None:
     assert proposer.best_score() is None
     proposer.learn(trial(GRID[2], throughput_per_s=2000.0))
     proposer.learn(trial(GRID[3], throughput_per_s=1000.0))
-    assert proposer.best_score() == Score(unpriced=False, per_hour=0.0, figure=1 / 2000)
+    assert proposer.best_score() == Score(unpriced=False, per_hour=0.0, figure=1e6 / 2000)
     assert proposer_of(predicted=False).best_score() is None
 
 
