@@ -1,6 +1,6 @@
 """Jobs as they are begun, taken up again, read and stopped.
 
-What a job does is in ``work``. Everything that can be wrong with a request is found out here, before anything is
+What a job does is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
 measured: the storage, the names, the model, the payload.
 """
 
@@ -81,10 +81,10 @@ def run_job(
     ``wait_s``; StorageError also where the database goes away meanwhile; ObjectiveError where nothing can be ranked by
     the objective of another package: what was measured is kept, and can be taken up; JobInterrupted.
     """
-    from servefit.backends.batch_dependence import asked_of_payload
+    from servefit.backends.capabilities import backend
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.registry import backend
+    from servefit.backends.verification import asked_of_payload
     from servefit.profiler.machine.host import describe_host
     from servefit.version import __version__
 
@@ -229,18 +229,24 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
 
 
 def _carry_out(work: Work) -> RecommendationJob:
-    """Work on a job that this process owns, to its end."""
+    """Work on a job that this process owns, to its end. Raises ObjectiveError."""
     _log.info("job %s: %s", work.request.name, work.request)
+    try:
+        return _to_its_end(work)
+    except ObjectiveError as error:
+        # What was measured is as good as before: with that package mended the job goes on where it was.
+        work.log.set_state(work.state_without_answer("STOPPED", str(error)))
+        raise
+
+
+def _to_its_end(work: Work) -> RecommendationJob:
+    """The job once it is over, for whatever reason."""
     try:
         work.carry_out()
     except JobStopped:
         return _ended(work, "STOPPED")
     except KeyboardInterrupt as interruption:
         raise JobInterrupted(_ended(work, "STOPPED")) from interruption
-    except ObjectiveError as error:
-        # What was measured is as good as before: with that package mended the job goes on where it was.
-        work.log.set_state(work.state_without_answer("STOPPED", str(error)))
-        raise
     except StorageError as error:
         if not any(isinstance(step.result, Trial) for step in work.log.written.values()):
             raise
