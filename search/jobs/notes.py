@@ -88,7 +88,7 @@ def _unknown_figure(recommendations: Sequence[Recommendation], request: JobReque
         objective = objective_of(request)
         context = context_of(request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
         if figure_of_trial(objective, best.trial, context) is None:
-            yield f"no test has a figure for the goal {objective.name}: the simplest is recommended, and not the best"
+            yield f"no test shows {objective.aim}: what is recommended is the simplest, and not the best"
 
 
 def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[str]:

@@ -180,9 +180,9 @@ class Proposer:
     def _propose(self, left: Sequence[Configuration]) -> Proposal | None:
         if self._exhaustive:
             return Proposal(configuration=self._most_promising(left), source="grid")
-        if self._outlook is None:
-            promises, unforeseen = [], left
-        else:
+        promises: Sequence[Promise] = ()
+        unforeseen = left
+        if self._outlook is not None:
             promises, unforeseen = self._outlook.foreseen(left)
         if (plain := self._plainest_of(unforeseen)) is not None:
             return Proposal(configuration=plain, source="grid")

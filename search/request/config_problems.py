@@ -6,7 +6,7 @@ msgspec says what it expected; here that becomes words, and a hint at what was p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +31,10 @@ _FORMS = {
     "variable": "OMP_NUM_THREADS",
 }
 _UNITS = {"sla": "ms", "rate": "/s", "budget": "s", "duration": "s", "spawn": "/min", "batch_delay": "ms"}
-_CHOICES = {"goal": OBJECTIVES.names, "flat_invocations": lambda: ("stop", "continue")}
+_CHOICES: dict[str, Callable[[], Sequence[str]]] = {
+    "goal": OBJECTIVES.names,
+    "flat_invocations": lambda: ("stop", "continue"),
+}
 _TYPES = {
     "str": "text",
     "int": "a whole number",

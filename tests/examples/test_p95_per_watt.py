@@ -109,7 +109,7 @@ def test_a_job_is_about_what_the_plug_in_says(installed: Path, model: Path, tmp_
     assert said["status"] == "COMPLETED"
     [recommended] = said["recommendations"]
     assert recommended["backend"] == "xgboost"
-    assert not any("no test has a figure" in one for one in said["warnings"])
+    assert not any("no test shows" in one for one in said["warnings"])
 
 
 def test_the_plug_in_is_completed_and_part_of_the_schema(installed: Path, tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_the_plug_in_is_completed_and_part_of_the_schema(installed: Path, tmp_pa
 
 
 def test_the_plug_in_keeps_the_promises_of_an_objective(installed: Path, tmp_path: Path) -> None:
-    shutil.copy(EXAMPLE / "test_contract.py", tmp_path)
+    shutil.copy(EXAMPLE / "test_objective.py", tmp_path)
     suite = ("-p", "tests.conftest", "-p", "no:cacheprovider", "-q")
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *suite, "test_contract.py"],
+        [sys.executable, "-m", "pytest", *suite, "test_objective.py"],
         capture_output=True,
         text=True,
         check=False,
@@ -182,7 +182,7 @@ def test_what_the_documentation_shows_is_the_plug_in_as_it_is() -> None:
     page = (ROOT / "docs" / "adding-an-objective.md").read_text()
     shown = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     files = [
-        (EXAMPLE / name).read_text() for name in ("servefit_p95_per_watt.py", "test_contract.py", "pyproject.toml")
+        (EXAMPLE / name).read_text() for name in ("servefit_p95_per_watt.py", "test_objective.py", "pyproject.toml")
     ]
     assert files[0] in [block for _, block in shown]
     for _, block in shown:

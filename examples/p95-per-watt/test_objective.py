@@ -2,7 +2,7 @@
 
 From this folder, with servefit's repository at ../..:
 
-PYTHONPATH=../.. python -m pytest -p tests.conftest test_contract.py
+PYTHONPATH=../.. python -m pytest -p tests.conftest test_objective.py
 """
 
 from tests.conformance.test_objectives import ObjectiveContract
