@@ -333,10 +333,12 @@ def test_energy_is_predicted_as_soon_as_one_test_has_shown_what_is_drawn(trial: 
     assert best in [one.configuration for one in seen[:5]]
 
 
-def test_the_parzen_estimator_is_told_the_figure_of_the_goal_where_predictions_have_none(trial: MakeTrial) -> None:
+def test_the_parzen_estimator_is_told_the_figure_of_the_goal_where_predictions_have_none(
+    trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
     proposer = proposer_of(goal="energy")
     told: list[Outcome | None] = []
-    proposer._parzen.learn = lambda _, outcome: told.append(outcome)  # type: ignore[method-assign]
+    monkeypatch.setattr(proposer._parzen, "learn", lambda _, outcome: told.append(outcome))
     proposer.learn(drawing(trial, GRID[0], 50.0))
     proposer.learn(drawing(trial, GRID[1], None))
     assert [one and one.objectives for one in told] == [(pytest.approx(1e6 * 50 / truth(GRID[0])),), (1e9,)]
