@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from servefit.errors import JobInUse as JobInUse
     from servefit.errors import MeasurementError as MeasurementError
     from servefit.errors import ModelError as ModelError
+    from servefit.errors import ObjectiveError as ObjectiveError
     from servefit.errors import OutOfMemory as OutOfMemory
     from servefit.errors import OutputMismatch as OutputMismatch
     from servefit.errors import PayloadMismatch as PayloadMismatch
@@ -112,6 +113,7 @@ _HOME_OF = {
     "MeasurementError": "servefit.errors",
     "ModelError": "servefit.errors",
     "OutOfMemory": "servefit.errors",
+    "ObjectiveError": "servefit.errors",
     "OutputMismatch": "servefit.errors",
     "PayloadMismatch": "servefit.errors",
     "ServefitError": "servefit.errors",
