@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from servefit.search.queueing.prediction import Prediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
+    from servefit.search.results.objectives.contract import Context
     from servefit.search.results.recommendation import Trial
 
 _EARLIER_NOISE = 0.1
@@ -57,14 +58,13 @@ class Outlook:
         self._request = request
         self._objective = objective_of(request)
         self._measured: list[Trial] = []
-        self._learnt = learnt(self._objective, ())
         self._capacities: dict[Configuration, tuple[float, bool] | None] = {}
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
         self._least_ms: dict[Configuration, float] = {}
         self._instances: dict[Configuration, int] = {}
         limited = {one.percentile: min(one.rank, _MOST_RANK) for one in request.sla.thresholds}
         self._ranks = {"p95": 95.0} | limited
-        self._prices = {one: cheapest(space, one) for one in space.grid}
+        self._contexts = {one: context_of(request, cheapest(space, one)) for one in space.grid}
         self._capacity = Corrected(self._predicted_capacity)
         self._latency = Corrected(self._predicted_p95)
 
@@ -78,24 +78,30 @@ class Outlook:
         return other
 
     def price(self, configuration: Configuration) -> Price:
-        return self._prices[configuration]
+        return self._contexts[configuration].price
 
     def learn(self, trial: Trial, *, earlier: bool = False) -> None:
         """Take a measurement into account; of one of an ``earlier`` job, which may have had other traffic, the capacity
         alone."""
         one = trial.configuration
-        if one not in self._prices:
+        if one not in self._contexts:
             return
         if earlier:
             self._capacity.learn(one, trial.capacity.throughput_per_s, noise=_EARLIER_NOISE)
             return
         self.learn_capacity(trial)
         self._measured.append(trial)
-        self._learnt = learnt(self._objective, self._measured)
+        self._learn_for_predictions()
         p95_ms = latency_ms(trial)
         if isfinite(p95_ms):
             self._instances[one] = trial.instance_count
             self._latency.learn(one, p95_ms)
+
+    def _learn_for_predictions(self) -> None:
+        """Tell the objective of all trials; most make nothing of them."""
+        found = learnt(self._objective, self._measured)
+        if found is not None:
+            self._contexts = {one: replace(context, learnt=found) for one, context in self._contexts.items()}
 
     def learn_capacity(self, trial: Trial) -> None:
         """Take the capacity of a measurement into account, for which nothing has to be known of its latency."""
@@ -135,7 +141,9 @@ class Outlook:
         found = {}
         for one, capacity in zip(configurations, self.capacities(configurations), strict=True):
             if capacity is not None:
-                figure = self._figure(one, capacity, self._at_least_ms(one), price=Price.in_vcpus(one.vcpus))
+                instances = max(self._demanded(one), ceil(self._needed(capacity)))
+                context = replace(self._contexts[one], price=Price.in_vcpus(one.vcpus))
+                figure = self._figure(one, capacity, self._at_least_ms(one), instances, context)
                 if figure is not None:
                     found[one] = self._objective.lower(figure)
         return found
@@ -161,31 +169,28 @@ class Outlook:
         self, one: Configuration, capacity: Estimate, latency_ms: float, sd: float, excess: Estimate | None
     ) -> Promise | None:
         """None where the objective can tell nothing of it."""
-        price, rate_per_s = self._prices[one], self._request.sla.rate_per_s
-        figure = self._figure(one, capacity, latency_ms, price=price)
+        context, least, needed = self._contexts[one], self._demanded(one), self._needed(capacity)
+        instances = max(least, ceil(needed))
+        figure = self._figure(one, capacity, latency_ms, instances, context)
         if figure is None:
             return None
-        least, needed = self._demanded(one), self._needed(capacity)
-        paid_for = rate_per_s is not None and self._objective.paid_by_the_hour
+        paid_for = context.rate_per_s is not None and self._objective.paid_by_the_hour
+        per_hour = context.price.per_hour
         return Promise(
             configuration=one,
-            score=score_of_figure(
-                self._objective, figure, context_of(self._request, price), instances=max(least, ceil(needed))
-            ),
+            score=score_of_figure(self._objective, figure, context, instances=instances),
             sd=sd,
             excess=excess,
-            per_hour=price.per_hour * needed if paid_for else 0.0,
-            least_per_hour=price.per_hour * least if paid_for else 0.0,
+            per_hour=per_hour * needed if paid_for else 0.0,
+            least_per_hour=per_hour * least if paid_for else 0.0,
         )
 
-    def _figure(self, one: Configuration, capacity: Estimate, latency_ms: float, *, price: Price) -> float | None:
+    def _figure(
+        self, one: Configuration, capacity: Estimate, latency_ms: float, instances: int, context: Context
+    ) -> float | None:
         expected = Expected(
-            configuration=one,
-            capacity_per_s=capacity.value,
-            p95_ms=latency_ms,
-            instances=max(1, self._demanded(one), ceil(self._needed(capacity))),
+            configuration=one, capacity_per_s=capacity.value, p95_ms=latency_ms, instances=max(1, instances)
         )
-        context = replace(context_of(self._request, price), learnt=self._learnt)
         return predicted_figure(self._objective, expected, context)
 
     def _needed(self, capacity: Estimate) -> float:

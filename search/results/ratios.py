@@ -33,6 +33,7 @@ _SAME_PRICE = Price(unpriced=False, per_hour=1.0)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
     """How many times better one configuration is than another by ``metric``: above 1, the first is the better one.
+    ``words`` are what stands behind the ratio: "times the throughput".
 
     ``ci95`` is the 95 % interval over the ``rounds`` in which both were measured in turns, None for fewer than three.
     """
@@ -41,6 +42,7 @@ class Ratio:
     ratio: float
     ci95: tuple[float, float] | None
     rounds: int
+    words: str = "times as good"
 
 
 def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, request: JobRequest) -> Ratio | None:
@@ -71,6 +73,7 @@ def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, req
         interval = (exp(low), exp(high))
     return Ratio(
         metric=objective.compared_by(context),
+        words=objective.times_better(context),
         ratio=exp(fsum(logs) / len(logs)),
         ci95=interval,
         rounds=len(logs),

@@ -100,6 +100,7 @@ class ObjectiveContract:
         best = self.ranked(self.better)[0]
         words = [self.objective.unit, self.objective.aim, self.objective.axis, self.objective.text(12.5)]
         words += [self.objective.compared_by(context), self.objective.told(best, context)]
+        words.append(self.objective.times_better(context))
         for one in words:
             assert one.strip() == one
             assert 0 < len(one) < 60

@@ -9,15 +9,15 @@ from __future__ import annotations
 from math import inf, isnan
 from typing import TYPE_CHECKING, ClassVar
 
-from servefit.search.results.objectives.cost import price_or_rate, price_per_million
-from servefit.search.results.objectives.latency import p95
+from servefit.search.results.objectives.cost import Cost, price_or_rate, price_per_million
+from servefit.search.results.objectives.latency import Latency, p95
 from servefit.search.results.objectives.performance import PerformanceObjective
 
 if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context
     from servefit.search.results.recommendation import Recommendation
 
-_COMPARED_BY = {0.0: "p95 latency", 1.0: "throughput"}
+_ALONE = {0.0: Latency(), 1.0: Cost()}
 """By the weight of cost, where one of the two is all that counts."""
 
 
@@ -36,7 +36,12 @@ class Balanced(PerformanceObjective):
         return inf if isnan(figure) else figure
 
     def compared_by(self, context: Context) -> str:
-        return _COMPARED_BY.get(context.cost_weight, "throughput and p95 latency")
+        alone = _ALONE.get(context.cost_weight)
+        return "throughput and p95 latency" if alone is None else alone.compared_by(context)
+
+    def times_better(self, context: Context) -> str:
+        alone = _ALONE.get(context.cost_weight)
+        return "times as good by throughput and p95 together" if alone is None else alone.times_better(context)
 
     def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return f"{price_or_rate(best)}, {p95(best)}"

@@ -136,6 +136,15 @@ class Objective(ABC):
         """Return what two configurations are compared by that were measured in turns, for sentences."""
         return self.name
 
+    def times_better(self, context: Context) -> str:
+        """Return what stands behind a ratio of two configurations: "1.2 times as good by energy per inference"."""
+        return f"times as good by {self.compared_by(context)}"
+
+    def evidence(self, best: Recommendation, context: Context) -> str:
+        """Return what the sentence on a recommendation says beside its latency, capacity and price; empty for
+        nothing."""
+        return self.told(best, context)
+
     def told(self, best: Recommendation, context: Context) -> str:
         """Return the figure of a recommendation for a person who waits for the job: "27 J per million"."""
         figure = self.of_trial(best.trial, context)

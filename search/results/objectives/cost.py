@@ -40,6 +40,9 @@ class Cost(PerformanceObjective):
     def compared_by(self, context: Context) -> str:  # noqa: ARG002
         return "throughput"
 
+    def times_better(self, context: Context) -> str:  # noqa: ARG002
+        return "times the throughput"
+
     def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return price_or_rate(best)
 

@@ -32,6 +32,9 @@ class Latency(PerformanceObjective):
     def compared_by(self, context: Context) -> str:  # noqa: ARG002
         return "p95 latency"
 
+    def times_better(self, context: Context) -> str:  # noqa: ARG002
+        return "times as fast by p95"
+
     def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return p95(best)
 

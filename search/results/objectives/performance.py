@@ -14,7 +14,7 @@ from servefit.search.results.standings import latency_ms
 
 if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context, Prediction
-    from servefit.search.results.recommendation import Trial
+    from servefit.search.results.recommendation import Recommendation, Trial
     from servefit.search.results.standings import Standing
 
 INFERENCES = 1_000_000
@@ -38,6 +38,10 @@ class PerformanceObjective(Objective):
 
     def predicted(self, prediction: Prediction, context: Context) -> float:
         return self.figure(prediction.capacity_per_s, prediction.p95_ms, context)
+
+    def evidence(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+        """Nothing: the figure follows from what the sentence says anyway."""
+        return ""
 
     def explored(self, trial: Trial, context: Context) -> tuple[float | None, ...]:  # noqa: ARG002
         """Both, each by itself: vCPU-seconds an inference, since prices differ between profiles of one size, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from functools import partial
@@ -16,6 +17,7 @@ import servefit
 from servefit.errors import ObjectiveError, SpecError
 from servefit.profiler.drivers.inprocess import workers
 from servefit.profiler.machine.telemetry.watching import watching
+from servefit.report.sentences import headline
 from servefit.search.jobs.lifecycle import load_job, resume_job
 from servefit.search.optimizer.progress import Silent
 from servefit.search.results.energy import energy_j_per_million
@@ -90,6 +92,7 @@ def test_a_job_finds_what_takes_the_least_energy_and_knows_how_much(model: Path)
     best = energy_j_per_million(job.best.trial)
     assert best == pytest.approx(1e6 * WATTS / job.best.trial.judged.throughput_per_s, rel=0.2)
     assert not any("no test shows" in one for one in job.warnings)
+    assert re.search(r"; [\d.,]+ J per million \(\d+ tests? in ", headline(job))
     figures = [energy_j_per_million(one) for one in load_job("job").trials]
     assert len(figures) > 1
     assert all(one is not None for one in figures)

@@ -115,3 +115,31 @@ def test_a_balance_weighs_throughput_against_latency(trial: MakeTrial, weight: f
     found = ratio(trials, ONE, OTHER, about("balanced", weight))
     assert found is not None
     assert log(found.ratio) == pytest.approx(log(better))
+
+
+@pytest.mark.parametrize(
+    ("goal", "weight", "words"),
+    [
+        ("cost", 0.5, "times the throughput"),
+        ("latency", 0.5, "times as fast by p95"),
+        ("balanced", 0.5, "times as good by throughput and p95 together"),
+        ("balanced", 0.0, "times as fast by p95"),
+        ("balanced", 1.0, "times the throughput"),
+    ],
+)
+def test_a_ratio_is_put_in_the_words_of_what_was_asked(trial: MakeTrial, goal: str, weight: float, words: str) -> None:
+    found = ratio(rounds(trial, [110.0], [100.0]), ONE, OTHER, about(goal, weight))
+    assert found is not None
+    assert found.words == words
+
+
+def test_energy_is_compared_where_its_power_is_known(trial: MakeTrial) -> None:
+    def drawing(one: Configuration, watts: float) -> Trial:
+        tested = trial(one, nth_round=0)
+        return replace(tested, at_rate=replace(tested.judged, package_power_w=watts))
+
+    found = ratio([drawing(ONE, 40.0), drawing(OTHER, 50.0)], ONE, OTHER, about("energy"))
+    assert found is not None
+    assert (found.metric, found.words) == ("energy per inference", "times as good by energy per inference")
+    assert found.ratio == pytest.approx(50 / 40)
+    assert ratio([drawing(ONE, 40.0), trial(OTHER, nth_round=0)], ONE, OTHER, about("energy")) is None
