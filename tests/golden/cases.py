@@ -30,7 +30,8 @@ price_per_hour = 0.09
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job that is kept. ``signal`` is what ended it before its time, after its first test."""
+    """A job that is kept. ``signal`` is what ended it before its time, in its second test. With ``disturbed`` other
+    processes want all CPUs meanwhile."""
 
     name: str
     model: str = "model.ubj"
@@ -44,6 +45,8 @@ _ONE = ("--profile", "rack-1", "--backend", "xgboost", "--backend", "onnxruntime
 _QUICK = (*_ONE, "--batch", "1,8", "--budget", "20s")
 _SMALL = (*_QUICK, "--allow-noise", "--max-tests")
 _LATENT = ("--sla", "p95=100ms", "--rate", "100/s")
+
+_ANY_BACKEND = ("--profile", "rack-1", "--budget", "20s", "--allow-noise", "--max-tests", "3")
 
 JOBS = (
     Job(name="sla-met", options=(*_SMALL, "12", *_LATENT)),
@@ -61,14 +64,8 @@ JOBS = (
     Job(
         name="environment",
         options=(
-            *_SMALL,
-            "4",
-            "--env",
-            "OMP_NUM_THREADS=1,2",
-            "--env",
-            "MODEL_SERVER_WORKERS=1,2",
-            "--env",
-            "KIND=a,b",
+            *(*_SMALL, "4", "--env", "OMP_NUM_THREADS=1,2", "--env", "MODEL_SERVER_WORKERS=1,2"),
+            *("--env", "KIND=a,b"),
         ),
     ),
     Job(name="secret", options=(*_SMALL, "3", "--env", "API_TOKEN=invented-1,invented-2", *_LATENT)),
@@ -90,16 +87,8 @@ JOBS = (
     Job(name="parallel", options=(*_SMALL, "4", "--max-parallel-tests", "2", *_LATENT)),
     Job(name="synthetic", options=(*_SMALL, "2", "--sla", "p95=100ms"), payload=False),
     Job(name="forest", options=("--backend", "forest", *_SMALL, "3", *_LATENT)),
-    Job(
-        name="lightgbm",
-        model="model.txt",
-        options=("--profile", "rack-1", "--budget", "20s", "--allow-noise", "--max-tests", "3"),
-    ),
-    Job(
-        name="onnx",
-        model="model.onnx",
-        options=("--profile", "rack-1", "--budget", "20s", "--allow-noise", "--max-tests", "3"),
-    ),
+    Job(name="lightgbm", model="model.txt", options=_ANY_BACKEND),
+    Job(name="onnx", model="model.onnx", options=_ANY_BACKEND),
     Job(
         name="sklearn",
         model="model.pkl",
@@ -138,47 +127,26 @@ class Recording:
 
 
 _FEW = ("--rows-per-request", "40", "--allow-noise")
+_SLOW = ("--rows-per-request", "4000", "--allow-noise")
+"""Calls that take so long that there are few of them."""
+_HTTP = ("--driver", "http", "--profile", "rack-1")
+_OPEN = ("--rate", "50/s", "--duration", "2s")
 
 RECORDINGS = (
     Recording(name="closed-loop", options=(*_FEW, "--users", "2", "--duration", "200ms")),
     Recording(name="open-loop", options=(*_FEW, "--rate", "100/s", "--duration", "2s")),
     Recording(name="constant-arrivals", options=(*_FEW, "--rate", "100/s", "--constant", "--duration", "2s")),
     Recording(name="decided", options=(*_FEW, "--rate", "100/s", "--sla", "p95=50ms")),
-    Recording(
-        name="saturated",
-        options=(
-            "--rows-per-request",
-            "4000",
-            "--allow-noise",
-            "--rate",
-            "20000/s",
-            "--sla",
-            "p95=5ms",
-            "--duration",
-            "200ms",
-        ),
-    ),
-    Recording(
-        name="highest-rate",
-        options=("--rows-per-request", "4000", "--allow-noise", "--sla", "p95=20ms", "--duration", "4s"),
-    ),
-    Recording(
-        name="stairs",
-        options=("--rows-per-request", "4000", "--allow-noise", "--stairs", "steps=2,users=1,duration=1s"),
-    ),
-    Recording(
-        name="http", options=(*_FEW, "--rate", "50/s", "--duration", "2s", "--driver", "http", "--profile", "rack-1")
-    ),
+    Recording(name="saturated", options=(*_SLOW, "--rate", "20000/s", "--sla", "p95=5ms", "--duration", "200ms")),
+    Recording(name="highest-rate", options=(*_SLOW, "--sla", "p95=20ms", "--duration", "4s")),
+    Recording(name="stairs", options=(*_SLOW, "--stairs", "steps=2,users=1,duration=1s")),
+    Recording(name="http", options=(*_FEW, *_OPEN, *_HTTP)),
     Recording(name="service-time", options=("--service-time", "--duration", "2s")),
-    Recording(
-        name="against", options=("--against", "backend=onnxruntime", "--duration", "8s", "--rows-per-request", "40")
-    ),
-    Recording(name="endpoint-open", options=("--rate", "50/s", "--duration", "2s", "--allow-noise"), load=True),
+    Recording(name="against", options=(*_FEW[:2], "--against", "backend=onnxruntime", "--duration", "8s")),
+    Recording(name="endpoint-open", options=(*_OPEN, "--allow-noise"), load=True),
     Recording(name="endpoint-users", options=(*_FEW, "--users", "1", "--duration", "300ms"), load=True),
     Recording(name="endpoint-decided", options=("--rate", "50/s", "--sla", "p95=50ms", "--allow-noise"), load=True),
-    Recording(
-        name="endpoint-most", options=("--rows-per-request", "4000", "--duration", "6s", "--allow-noise"), load=True
-    ),
+    Recording(name="endpoint-most", options=(*_SLOW, "--duration", "6s"), load=True),
 )
 NOT_SAVED = ("service-time", "against")
 """Modes that record nothing: what they print is kept."""

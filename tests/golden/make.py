@@ -243,9 +243,10 @@ def trim() -> None:
     for folder in ("artifacts", "references"):
         shutil.rmtree(HOME / folder, ignore_errors=True)
     for folder in (HOME / "jobs").iterdir():
-        kept = 1 if folder.name in WITH_SAMPLES else 0
-        for samples in sorted((folder / "measurements").glob("*.servefit"))[kept:]:
-            samples.unlink()
+        kept = printed("show", folder.name)["recommendations"][0]["step"] if folder.name in WITH_SAMPLES else None
+        for samples in (folder / "measurements").glob("*.servefit"):
+            if int(samples.stem) != kept:
+                samples.unlink()
     kernel, plain = os.uname().release, "6.12.0"
     for document in WORK.rglob("*.json"):
         text = document.read_text()
@@ -279,8 +280,8 @@ def main() -> None:
     compile_all()
     for recording in RECORDINGS:
         record(recording)
-    keep_outputs()
     trim()
+    keep_outputs()
     shutil.copytree(WORK, Path(__file__).with_name(name))
 
 
