@@ -223,8 +223,7 @@ def compile_all() -> None:
         shutil.rmtree(bundle)
     write(predictions, "compiled", "predictions")
     servefit("export", "sla-met", "-o", WORK / "bundle")
-    for code in ("lib", "wheels"):
-        shutil.rmtree(WORK / "bundle" / code, ignore_errors=True)
+    shutil.rmtree(WORK / "bundle" / "lib")
 
 
 @contextmanager
@@ -240,11 +239,11 @@ def serving(description: Path) -> Iterator[str]:
 
 def trim() -> None:
     """Remove what is made again when it is needed, most raw samples, and what this machine is called."""
-    for folder in ("artifacts", "references"):
-        shutil.rmtree(HOME / folder, ignore_errors=True)
-    for folder in (HOME / "jobs").iterdir():
-        kept = printed("show", folder.name)["recommendations"][0]["step"] if folder.name in WITH_SAMPLES else None
-        for samples in (folder / "measurements").glob("*.servefit"):
+    for made_again in ("artifacts", "references"):
+        shutil.rmtree(HOME / made_again)
+    for job in JOBS:
+        kept = printed("show", job.name)["recommendations"][0]["step"] if job.name in WITH_SAMPLES else None
+        for samples in (HOME / "jobs" / job.name / "measurements").glob("*.servefit"):
             if int(samples.stem) != kept:
                 samples.unlink()
     kernel, plain = os.uname().release, "6.12.0"
