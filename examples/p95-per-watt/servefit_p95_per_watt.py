@@ -25,6 +25,7 @@ class P95PerWatt(Objective):
     unit: ClassVar[str] = "/s per W"
     direction: ClassVar[Direction] = "max"
     aim: ClassVar[str] = "the fastest p95 for each watt"
+    whole_machine: ClassVar[bool] = True
 
     def of_trial(self, trial: Trial, context: Context) -> float | None:
         p95_ms, watts = trial.judged.latency_ms["p95"], power_w(trial)

@@ -104,7 +104,7 @@ def run_job(
         )
         stack.enter_context(time_limit(lambda: clock.left_s))
         host = describe_host()
-        objective_of(request).check(host)
+        _check_objective(request, host)
         profiles, skipped = measurable_profiles(request, host)
         for name in request.backends:
             backend(name)
@@ -174,7 +174,7 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: floa
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
     check_unchanged(header.model)
     check_known(header.request.environment)
-    objective_of(header.request).check(host)
+    _check_objective(header.request, host)
     if header.model.lacks_inputs:
         raise SpecError(
             "job",
@@ -284,6 +284,19 @@ def _check_calls(request: JobRequest) -> None:
         max(request.batch_sizes, default=1),
         max(request.batch_delays_us, default=0),
     )
+
+
+def _check_objective(request: JobRequest, host: Host) -> None:
+    """Raise SpecError for a goal that has no figure on ``host``, or none of tests that run at once."""
+    objective = objective_of(request)
+    objective.check(host)
+    if objective.whole_machine and request.max_parallel_tests > 1:
+        raise SpecError(
+            "max_parallel_tests",
+            request.max_parallel_tests,
+            f"cannot be combined with the goal {objective.name}, whose figures are of the whole machine",
+            remedy="leave it out",
+        )
 
 
 def _check_joining(request: JobRequest, model: Model) -> None:

@@ -2,7 +2,8 @@
 
 It is of the machine that measured: all its processor packages (RAPL), and the GPU that was used (NVML), idle power and
 whatever else ran included; memory, fans and power supplies are outside of both counters. So it is what one instance
-draws while it answers at the rate of the trial, by the requests that it answers.
+draws while it answers at the rate of the trial, by the requests that it answers. Of trials that ran at once each has
+the power of all.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ class Objective(ABC):
         needs_latency: Whether predictions depend on ``p95_ms``, which takes a simulation each.
         priced: Whether figures depend on the price. Then what has none ranks behind what has.
         paid_by_the_hour: Whether, where a rate is asked, the price of all instances comes before the figure.
+        whole_machine: Whether figures are of the whole machine, so that no test may run beside another.
         explored_by: How many figures :meth:`explored` gives.
     """
 
@@ -80,6 +81,7 @@ class Objective(ABC):
     needs_latency: ClassVar[bool] = True
     priced: ClassVar[bool] = False
     paid_by_the_hour: ClassVar[bool] = False
+    whole_machine: ClassVar[bool] = False
     explored_by: ClassVar[int] = 1
 
     @abstractmethod

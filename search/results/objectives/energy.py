@@ -51,6 +51,7 @@ class Energy(Objective):
     unit: ClassVar[str] = "J per million"
     aim: ClassVar[str] = "the least energy per inference"
     needs_latency: ClassVar[bool] = False
+    whole_machine: ClassVar[bool] = True
 
     def __init__(self, sys: Path = Path("/sys")) -> None:
         self._sys = sys

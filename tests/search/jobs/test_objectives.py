@@ -107,6 +107,12 @@ def test_energy_is_refused_before_the_model_is_opened_where_nothing_tells_it(
         servefit.right_size(tmp_path / "no-model", goal="energy", **QUICK)
 
 
+@pytest.mark.usefixtures("powered")
+def test_what_is_of_the_whole_machine_is_not_measured_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="max_parallel_tests: 2 cannot be combined with the goal energy"):
+        servefit.right_size(tmp_path / "no-model", goal="energy", max_parallel_tests=2, **QUICK)
+
+
 def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_that_is_mended(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
