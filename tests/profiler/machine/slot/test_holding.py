@@ -100,7 +100,7 @@ def test_who_gives_up_says_for_whom_it_waited(hold: Hold) -> None:
 def test_who_waits_says_for_whom_at_once_and_again_now_and_then(
     hold: Hold, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "SAY_EVERY_S", 0.5)
+    monkeypatch.setattr(holding, "LOG_INTERVAL_S", 0.5)
     holder, _ = hold()
     assert holder.stdin is not None
     threading.Timer(1.2, holder.stdin.close).start()
