@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 TWENTY_JOBS = """
 import os, sys, time
-from servefit.profiler.procedures.noise.activity import look_around
+from servefit.profiler.procedures.noise.activity import observe_activity
 from servefit.profiler.machine.slot.holding import measuring_slot
 for number in range(20):
     if os.fork() == 0:
         with measuring_slot(f"job {number}"):
             began_ns = time.monotonic_ns()
-            look_around(os.sched_getaffinity(0), seconds=0.02)
+            observe_activity(os.sched_getaffinity(0), seconds=0.02)
             ended_ns = time.monotonic_ns()
         os.write(1, f"{began_ns} {ended_ns}\\n".encode())
         os._exit(0)
