@@ -91,7 +91,17 @@ def test_the_report_has_it(run: Run) -> None:
 def test_the_plug_in_keeps_the_promises_of_a_figure(installed: Path, tmp_path: Path) -> None:
     shutil.copy(EXAMPLE / "test_figure_contract.py", tmp_path)
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-q", "test_figure_contract.py"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.conftest",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "test_figure_contract.py",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -134,6 +144,8 @@ def test_what_the_documentation_shows_is_the_plug_in_as_it_is() -> None:
     page = (ROOT / "docs" / "adding-a-figure.md").read_text()
     shown = re.findall(r"^```(?:\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert (EXAMPLE / "servefit_tail_ratio.py").read_text() in shown, "the whole file"
-    files = [(EXAMPLE / name).read_text() for name in ("servefit_tail_ratio.py", "test_figure_contract.py", "pyproject.toml")]
+    files = [
+        (EXAMPLE / name).read_text() for name in ("servefit_tail_ratio.py", "test_figure_contract.py", "pyproject.toml")
+    ]
     for block in shown:
         assert any(block in text for text in files), block
