@@ -58,13 +58,13 @@ def outside_figures() -> tuple[OutsideFigure, ...]:
 
 def outside_values(subject: Subject) -> dict[str, Value]:
     """Return the figures of other packages of ``subject`` by name, None for those that are not known."""
-    return {one.name: one.figure.of(subject) for one in outside_figures()}
+    return {outside.name: outside.figure.of(subject) for outside in outside_figures()}
 
 
 def outside_problems(subjects: Iterable[Subject]) -> tuple[str, ...]:
     """Return what is wrong with figures of other packages when they are read from ``subjects``: a line a figure."""
     subjects = tuple(subjects)
-    return tuple(filter(None, (_first_problem(one, subjects) for one in outside_figures())))
+    return tuple(filter(None, (_first_problem(outside, subjects) for outside in outside_figures())))
 
 
 def _first_problem(outside: OutsideFigure, subjects: tuple[Subject, ...]) -> str | None:

@@ -18,6 +18,7 @@ from servefit.search.figures.registry import built_in_figures
 
 if TYPE_CHECKING:
     from servefit.search.figures.contract import Figure, Subject, Value
+    from servefit.search.results.recommendation import Trial
 
 _ROOM_OF_A_NAME = 24
 """Of the name of a figure in a title that a number is added to: both are within the room of a title."""
@@ -34,16 +35,18 @@ class Columns:
     @property
     def titles(self) -> tuple[str, ...]:
         """Return the heads of the columns."""
-        return tuple(one.title for one in self.figures)
+        return tuple(figure.title for figure in self.figures)
 
     @property
     def digits(self) -> tuple[int, ...]:
         """Return how many significant digits each column is shown with."""
-        return tuple(DIGITS if one.digits is None else one.digits for one in self.figures)
+        return tuple(DIGITS if figure.digits is None else figure.digits for figure in self.figures)
 
-    def cells(self, subject: Subject) -> tuple[Value, ...]:
-        """Return the row of ``subject``."""
-        return tuple(None if one.name in self.hidden else one.cell(subject) for one in self.figures)
+    def cells(self, subject: Subject | None) -> tuple[Value, ...]:
+        """Return the row of ``subject``; one of unknown figures where there is none."""
+        return tuple(
+            None if subject is None or figure.name in self.hidden else figure.cell(subject) for figure in self.figures
+        )
 
     def table(self, title: str, subjects: Sequence[Subject]) -> Table:
         """Return a table with a row for each of ``subjects``."""
@@ -64,8 +67,37 @@ def columns_for(usual: Sequence[Figure], subjects: Sequence[Subject], *, hidden:
     Example:
         ``columns_for(figures(["id", "samples"]), job.recommendations).table("Samples", job.recommendations)``
     """
-    added = added_columns(usual, subjects, beside=[one.title for one in usual])
+    added = added_columns(usual, subjects, beside=[figure.title for figure in usual])
     return Columns(figures=(*usual, *added.figures), hidden=frozenset(hidden))
+
+
+def table_of_tests(
+    usual: Sequence[Figure],
+    rows: Sequence[tuple[Sequence[object], Trial | None, Sequence[object]]],
+    *,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+    title: str | None = None,
+) -> Table:
+    """Return a table of single tests, with columns of its own on both sides of the usual figures. What else is known is
+    to the right of all.
+
+    Args:
+        usual: The figures that it always has, in their order.
+        rows: For each row the cells of the columns ``before``, the test (None: it is about something else, and has no
+            figures), and the cells of the columns ``after``.
+        before: The heads of the columns to the left of the usual figures.
+        after: The heads of those to their right.
+        title: What is written above it.
+    """
+    shown, trials = Columns(figures=tuple(usual)), [trial for _, trial, _ in rows if trial is not None]
+    added = added_columns(usual, trials, beside=(*before, *shown.titles, *after), of_trials=True)
+    return Table(
+        title=title,
+        columns=(*before, *shown.titles, *after, *added.titles),
+        rows=[(*left, *shown.cells(trial), *right, *added.cells(trial)) for left, trial, right in rows],
+        digits=(*(DIGITS,) * len(before), *shown.digits, *(DIGITS,) * len(after), *added.digits),
+    )
 
 
 def added_columns(
@@ -80,24 +112,24 @@ def added_columns(
         beside: The titles of all columns that it always has.
         of_trials: Its rows are single tests, so figures that take a recommendation are left out.
     """
-    shown = {one.name for one in usual}
+    shown = {figure.name for figure in usual}
     offered = (
-        *(one for one in built_in_figures() if one.only_where_known and one.name not in shown),
-        *(one.figure for one in outside_figures()),
+        *(figure for figure in built_in_figures() if figure.only_where_known and figure.name not in shown),
+        *(outside.figure for outside in outside_figures()),
     )
-    fitting = (one for one in offered if one.reads_trials or not of_trials)
-    known = (one for one in fitting if not one.only_where_known or _is_known(one, subjects))
+    fitting = (figure for figure in offered if figure.reads_trials or not of_trials)
+    known = (figure for figure in fitting if not figure.only_where_known or _is_known(figure, subjects))
     return Columns(figures=tuple(_titled_apart(known, {*beside})))
 
 
 def _is_known(figure: Figure, subjects: Sequence[Subject]) -> bool:
-    return any(figure.of(one) is not None for one in subjects)
+    return any(figure.of(subject) is not None for subject in subjects)
 
 
 def _titled_apart(figures: Iterable[Figure], taken: set[str]) -> Iterator[Figure]:
     """Give ``figures``; one whose title is taken gets its name as title, and where that is taken too, a number."""
-    for one in figures:
-        numbered = (f"{one.name[:_ROOM_OF_A_NAME]} {number}" for number in count(2))
-        title = next(title for title in chain((one.title, one.name), numbered) if title not in taken)
+    for figure in figures:
+        numbered = (f"{figure.name[:_ROOM_OF_A_NAME]} {number}" for number in count(2))
+        title = next(title for title in chain((figure.title, figure.name), numbered) if title not in taken)
         taken.add(title)
-        yield one if title == one.title else replace(one, title=title)
+        yield figure if title == figure.title else replace(figure, title=title)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.profiles import GIB
-from servefit.quantities import DIGITS, size_text
-from servefit.report.figure_columns import Columns, added_columns, columns_for
+from servefit.quantities import size_text
+from servefit.report.figure_columns import Columns, columns_for, table_of_tests
 from servefit.report.job_tables import unasked
 from servefit.report.sentences import shape
 from servefit.report.table import Table
@@ -102,23 +102,16 @@ _OF_A_TEST = (
 
 def tests_table(job: RecommendationJob) -> Table:
     """Every load test in the order in which they were made."""
-    before, after = ("step", "SLA", "kind", "round", "configuration", "vCPUs"), ("seconds", "reason")
-    tests = [(one, one.result) for one in job.steps if isinstance(one.result, Trial)]
-    shown = Columns(figures=_with_instances(_OF_A_TEST))
-    added = added_columns(
-        shown.figures,
-        [trial for _, trial in tests],
-        beside=(*before, *shown.titles, *after),
-        of_trials=True,
-    )
-    return Table(
-        title="All tests",
-        columns=(*before, *shown.titles, *after, *added.titles),
-        rows=[
-            (*_about(step, trial), *shown.cells(trial), *_ending(step, trial), *added.cells(trial))
-            for step, trial in tests
+    return table_of_tests(
+        _with_instances(_OF_A_TEST),
+        [
+            (_about(one, one.result), one.result, _ending(one, one.result))
+            for one in job.steps
+            if isinstance(one.result, Trial)
         ],
-        digits=(*(DIGITS,) * len(before), *shown.digits, *(DIGITS,) * len(after), *added.digits),
+        title="All tests",
+        before=("step", "SLA", "kind", "round", "configuration", "vCPUs"),
+        after=("seconds", "reason"),
     )
 
 
