@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from servefit import state
 from servefit.backends import cache
+from servefit.backends.capabilities import asked
 from servefit.backends.model import Model
-from servefit.backends.model.loading import as_kept
+from servefit.backends.model.kept import as_kept
 from servefit.backends.parity import Agreement
-from servefit.backends.registry import asked, imported
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.backends.verification import drawn_rows, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError

@@ -1,5 +1,5 @@
 """The job on an endpoint that runs already, whosever it is: how many invocations it answers, how fast, and whether that
-is within limits. ``profiler.aiming`` finds out what it speaks; nothing is sent anywhere else."""
+is within limits. ``profiler.procedures.target_endpoint`` finds out what it speaks; nothing is sent anywhere else."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a config file may say: the options of ``servefit recommend``, with values of YAML's own types.
 
 The JSON Schema for editors is made from the same class that files are held against. How a file is read and written is
-in ``config``; what its values mean is for the parsers of options to say, here as on the command line.
+in ``config_file``; what its values mean is for the parsers of options to say, here as on the command line.
 """
 
 from __future__ import annotations

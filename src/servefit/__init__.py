@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.storage.measurements import load_measurement as load_measurement
     from servefit.profiler.record.storage.measurements import save_measurement as save_measurement
     from servefit.profiler.record.traffic import ClosedLoop as ClosedLoop
-    from servefit.search.autoscaling.plan import scale as scale
+    from servefit.search.autoscaling.scale import scale as scale
     from servefit.search.endpoints.load import load_endpoint as load_endpoint
 
 _HOME_OF = {
@@ -52,7 +52,7 @@ _HOME_OF = {
     "profile": "servefit.profiler.procedures.profile",
     "right_size": "servefit.api.right_size",
     "save_measurement": "servefit.profiler.record.storage.measurements",
-    "scale": "servefit.search.autoscaling.plan",
+    "scale": "servefit.search.autoscaling.scale",
     "summarize": "servefit.profiler.evidence.summary",
 }
 

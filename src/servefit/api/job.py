@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 from servefit.errors import SpecError
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.results import recommendation
-from servefit.showing import MOST_LETTERS, cut
+from servefit.showing import MOST_LETTERS, cut, shown
 
 if TYPE_CHECKING:
     from servefit.search.deployment.served import ServedEndpoint
 
 
+@shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
 class Recommendation(recommendation.Recommendation):
     """A recommendation that can be served on this host."""
 
@@ -85,6 +86,12 @@ class Job(RecommendationJob):
         from servefit.report.notebook import notebook_html
 
         return notebook_html(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document that ``servefit recommend --format json`` prints."""
+        from servefit.search.jobs.document import job_document
+
+        return job_document(self)
 
     def to_dataframe(self) -> Any:
         """The recommendations as a pandas DataFrame, one row each. Raises ImportError without pandas."""

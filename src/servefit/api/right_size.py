@@ -1,7 +1,8 @@
 """The door for Python: ``right_size``, with the parameter names of the SageMaker Python SDK.
 
 A notebook moves over. What it asks is translated into a JobRequest here, or, for an endpoint that runs already, into a
-LoadRequest; the jobs themselves are in ``running`` and ``loading``. The shapes of the SDK are in ``sdk``.
+LoadRequest; the jobs themselves are in ``search.jobs.lifecycle`` and
+``search.endpoints.load``. The shapes of the SDK are in ``sdk_types``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from servefit.api.sdk_types import (
 )
 from servefit.errors import SpecError
 from servefit.search.endpoints.load import run_load
-from servefit.search.jobs.job import default_name
+from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
 from servefit.search.optimizer.progress import Progress, Silent
 from servefit.search.request.job_request import JobRequest, parse_flat_invocations, parse_goal, with_secrets
@@ -215,15 +216,19 @@ def right_size(
         allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
     )
-    job = run_job(
-        model,
-        sample_payload,
-        request,
-        trust_pickle=trust_pickle,
-        progress=progress or Silent(),
-        storage=storage,
-        wait_s=wait_s,
-    )
+    try:
+        job = run_job(
+            model,
+            sample_payload,
+            request,
+            trust_pickle=trust_pickle,
+            progress=progress or Silent(),
+            storage=storage,
+            wait_s=wait_s,
+        )
+    except JobInterrupted as interrupted:
+        interrupted.job = Job.holding(interrupted.job)
+        raise
     return Job.holding(job)
 
 
