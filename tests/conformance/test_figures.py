@@ -20,6 +20,7 @@ from servefit.report.table import markdown_lines, readable, write_csv
 from servefit.search.figures.contract import Figure
 from servefit.search.figures.outside import outside_figures, outside_values
 from servefit.search.figures.registry import BUILT_IN, FIGURES, figure_names
+from servefit.search.jobs.document import job_document
 from servefit.search.results.recommendation import Recommendation
 
 MAX_MEANING_CHARACTERS = 200
@@ -100,7 +101,7 @@ class FigureContract:
             assert outside_values(tested.subjects[0]).keys().isdisjoint([self.name])
             return
         for job in tested.jobs:
-            documents = job.to_dict()["recommendations"]
+            documents = job_document(job)["recommendations"]
             for one, document in zip(job.recommendations, documents, strict=True):
                 assert document["figures"][self.name] == figure.of(one)
 
