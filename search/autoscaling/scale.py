@@ -57,14 +57,28 @@ def scale(
     min_rate_per_s: float | None = None,
     max_rate_per_s: float | None = None,
 ) -> ScalingPlan:
-    """Plan the instances of a recommendation of ``job``, the best one unless an ID is given, for ``rate_per_s``.
+    """Plan how many instances of a recommendation a rate takes, and the policy that adds and removes them.
 
-    ``headroom`` is the part of an instance's highest rate that is kept free. ``min_rate_per_s`` and ``max_rate_per_s``
-    say between which rates traffic varies, as SageMaker's MinInvocationsPerMinute and MaxInvocationsPerMinute; without
-    them at least one instance runs, and at most what takes twice the rate.
+    Args:
+        job: The job that made the recommendation.
+        rate_per_s: Requests a second, over all instances.
+        recommendation_id: Which recommendation; the best where None.
+        headroom: The part of an instance's highest rate that is kept free.
+        min_rate_per_s: The least that traffic comes down to, as SageMaker's MinInvocationsPerMinute. Without, at least
+            one instance runs.
+        max_rate_per_s: The most that it rises to, as MaxInvocationsPerMinute. Without, twice the rate.
 
-    Raises SpecError for an unknown ID, rates or a headroom that make no sense, and for a recommendation of which
-    nothing is known to meet the SLA.
+    Returns:
+        The plan, with its reasons.
+
+    Raises:
+        SpecError: The ID is not known, rates or the headroom make no sense, or nothing is known to meet the SLA.
+
+    Example:
+        ::
+
+            plan = sf.scale(job, rate_per_s=1000)
+            print(plan.instances, "x", plan.recommendation.profile.name)
     """
     _check(rate_per_s, headroom, min_rate_per_s, max_rate_per_s)
     most_per_s = PEAK * rate_per_s if max_rate_per_s is None else max_rate_per_s
