@@ -7,14 +7,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from servefit.cli.profiling_output import profiled_table
+from servefit.profiler.procedures.profile import profile
 from servefit.search.figures.registry import BUILT_IN
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.cli.conftest import Sources
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -83,3 +88,11 @@ def test_those_that_cannot_be_used_are_named_with_the_reason(run: Run) -> None:
         "odd": "figure: 'odd' is offered by left 1.0 and right 1.0; uninstall all but one of them",
     }
     assert ended.stderr.splitlines() == [f"warning: {listed['bad']}", f"warning: {listed['odd']}"]
+
+
+def test_the_power_of_a_measurement_is_told_where_it_is_known(sources: Sources) -> None:
+    found = profile(sources.xgboost, payload=sources.payload, backend="xgboost", duration_s=0.2, allow_noise=True)
+    unknown = replace(found.summary, package_power_w=None, gpu_power_w=None)
+    known = replace(found.summary, package_power_w=42.5, gpu_power_w=63.25)
+    before, after = (profiled_table(replace(found, summary=summary)).rows for summary in (unknown, known))
+    assert [row for row in after if row not in before] == [["package W", 42.5], ["GPU W", 63.25]]
