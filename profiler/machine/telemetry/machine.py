@@ -16,7 +16,7 @@ _THROTTLED = re.compile(r"^throttled_(time|usec) (\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MachineLook:
+class MachineSnapshot:
     """Running totals; None is what cannot be read here.
 
     ``cpu_pressure_us`` and ``memory_pressure_us``: time in which some task waited for a CPU, or for memory.
@@ -45,9 +45,9 @@ class MachineCounters:
         packages = [PackageEnergy.opened(path, stack) for path in PackageEnergy.paths(sys)]
         self._packages = tuple(package for package in packages if package is not None)
 
-    def look(self) -> MachineLook:
+    def snapshot(self) -> MachineSnapshot:
         throttled = [time for quota in self._quotas if (time := throttled_ns(quota.text() or "")) is not None]
-        return MachineLook(
+        return MachineSnapshot(
             cpu_pressure_us=_pressure_us(self._cpu_pressure),
             memory_pressure_us=_pressure_us(self._memory_pressure),
             throttled_ns=sum(throttled) if throttled else None,
@@ -80,7 +80,7 @@ class PackageEnergy:
 
     @classmethod
     def opened(cls, path: Path, stack: ExitStack) -> PackageEnergy | None:
-        """The counter at ``path``; None where it cannot be read, which most systems leave to root."""
+        """Open the counter at ``path``; None where it cannot be read, which most systems leave to root."""
         counter, limit = counter_file(path, stack), counter_file(path.with_name("max_energy_range_uj"), stack)
         first_uj = None if counter is None else counter.number()
         range_uj = None if limit is None else limit.number()
@@ -97,13 +97,13 @@ class PackageEnergy:
 
 
 def some_pressure_us(pressure: str) -> int | None:
-    """The total of the line "some" in a file of /proc/pressure; None if there is none."""
+    """Return the total of the line "some" in a file of /proc/pressure; None if there is none."""
     found = _SOME_TOTAL.search(pressure)
     return int(found[1]) if found else None
 
 
 def throttled_ns(cpu_stat: str) -> int | None:
-    """The time that a group's cpu.stat says it was kept from CPUs: microseconds in version 2, nanoseconds in 1."""
+    """Return the time that a group's cpu.stat says it was kept from CPUs. That is in us in version 2, in ns in 1."""
     found = _THROTTLED.search(cpu_stat)
     if found is None:
         return None
@@ -111,7 +111,7 @@ def throttled_ns(cpu_stat: str) -> int | None:
 
 
 def cpu_groups(pid: int, proc: Path, sys: Path) -> tuple[Path, ...]:
-    """The folders of the control groups that schedule ``pid``, from its own upwards; none where none are mounted."""
+    """Return the folders of the control groups that schedule ``pid``, its own first; none where none are mounted."""
     try:
         lines = (proc / str(pid) / "cgroup").read_text().splitlines()
     except OSError:
@@ -130,7 +130,7 @@ def cpu_groups(pid: int, proc: Path, sys: Path) -> tuple[Path, ...]:
 
 
 def thermal_counters(sys: Path, cpus: Iterable[int]) -> list[Path]:
-    """Where the kernel may count how often each of ``cpus``, or its package, was slowed down for heat."""
+    """Return the files that may count how often each of ``cpus``, or its package, was slowed down for heat."""
     folders = [sys / f"devices/system/cpu/cpu{cpu}/thermal_throttle" for cpu in sorted(cpus)]
     return [folder / f"{what}_throttle_count" for folder in folders for what in ("core", "package")]
 
