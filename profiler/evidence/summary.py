@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.evidence.power import gpu_power_w, package_power_w
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 from servefit.showing import shown
 
@@ -84,7 +85,8 @@ class Summary:
     ``saturated`` means that an open loop asked for more than was served. ``cpu_percent`` is summed over cores, without
     the time spent waiting for arrivals. ``memory_percent`` is the peak of all workers against the memory of the
     instance. GPU figures are means over the run, and None without a GPU or where it does not report them. Of a server
-    that cannot be seen from here CPU and memory are None.
+    that cannot be seen from here CPU and memory are None. ``package_power_w`` is the mean power of the machine's
+    processor packages on the plateau, ``gpu_power_w`` that of the GPU there: of whole devices, idle power included.
 
     Over HTTP, where the server says how long requests were inside: ``model_latency_ms`` holds the percentiles of the
     time that they waited for the predictor and were predicted, ``overhead_ms`` those of the rest of their response
@@ -115,6 +117,7 @@ class Summary:
     failed: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
     client_cpu_percent: float | None = None
+    package_power_w: float | None = None
 
 
 def summarize(
@@ -175,12 +178,13 @@ def summarize(
         steal_percent=_mean(run.telemetry, lambda point: point.steal_percent),
         gpu_percent=_mean(run.telemetry, lambda point: point.gpu_percent),
         gpu_memory_bytes=None if gpu_memory is None else round(gpu_memory),
-        gpu_power_w=_mean(run.telemetry, lambda point: point.gpu_power_w),
+        gpu_power_w=gpu_power_w(run),
         model_latency_ms=percentiles_of(inside.model_ms) if len(inside.model_ms) else None,
         overhead_ms=percentiles_of(inside.overhead_ms) if len(inside.model_ms) else None,
         failed=int(np.count_nonzero(due & (ended < 0))),
         errors={} if run.client is None else dict(run.client.errors),
         client_cpu_percent=None if run.client is None else run.client.cpu_percent,
+        package_power_w=package_power_w(run),
     )
 
 

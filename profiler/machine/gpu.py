@@ -81,6 +81,12 @@ def gpu_counters(index: int | None) -> Iterator[Callable[[], GpuCounters] | None
         yield None if device is None else lambda: _read(pynvml, device)
 
 
+def reports_power(index: int) -> bool:
+    """Return whether GPU ``index`` says how much power it draws."""
+    with gpu_counters(index) as counters:
+        return counters is not None and counters().power_w is not None
+
+
 def _read(pynvml: Any, device: Any) -> GpuCounters:
     def clock_mhz(kind: int) -> Any:
         return _or_none(pynvml, lambda: int(pynvml.nvmlDeviceGetClockInfo(device, kind)))

@@ -42,9 +42,7 @@ class MachineCounters:
         self._memory_pressure = counter_file(proc / "pressure/memory", stack)
         self._quotas = counter_files([group / "cpu.stat" for group in cpu_groups(pid, proc, sys)], stack)
         self._thermal = counter_files(thermal_counters(sys, cpus), stack)
-        # One level of zones: "intel-rapl:0" is a package, "intel-rapl:0:1" a part of it. AMD's are called the same.
-        zones = sorted((sys / "class/powercap").glob("intel-rapl:*/energy_uj"))
-        packages = [PackageEnergy.opened(path, stack) for path in zones if path.parent.name.count(":") == 1]
+        packages = [PackageEnergy.opened(path, stack) for path in PackageEnergy.paths(sys)]
         self._packages = tuple(package for package in packages if package is not None)
 
     def snapshot(self) -> MachineSnapshot:
@@ -66,6 +64,19 @@ class PackageEnergy:
         self._range_uj = range_uj
         self._last_uj = first_uj
         self._used_uj = 0
+
+    @staticmethod
+    def paths(sys: Path) -> tuple[Path, ...]:
+        """Return where the kernel counts the energy of each package, whether it can be read or not."""
+        # One level of zones: "intel-rapl:0" is a package, "intel-rapl:0:1" a part of it. AMD's are called the same.
+        zones = sorted((sys / "class/powercap").glob("intel-rapl:*/energy_uj"))
+        return tuple(path for path in zones if path.parent.name.count(":") == 1)
+
+    @classmethod
+    def readable(cls, sys: Path) -> bool:
+        """Return whether the energy of some package can be read by this user."""
+        with ExitStack() as stack:
+            return any(cls.opened(path, stack) is not None for path in cls.paths(sys))
 
     @classmethod
     def opened(cls, path: Path, stack: ExitStack) -> PackageEnergy | None:
