@@ -35,7 +35,7 @@ def gpu_power_w(run: Run) -> float | None:
 
 
 def _mean_on_plateau(run: Run, watts: Callable[[TelemetryPoint], float | None]) -> float | None:
-    """The mean of what points show, each weighted by how much of it lies on the plateau."""
+    """Return the mean of what points show, each weighted by how much of it lies on the plateau."""
     begin, end = run.plateau_ns
     seen_ns, energy = 0, 0.0
     for point in run.telemetry:

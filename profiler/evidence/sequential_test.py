@@ -181,7 +181,8 @@ class SequentialTest:
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict on several thresholds: all have to pass, and one that fails is enough. None at all is a PASS."""
+    """Return the verdict on several thresholds: all have to pass, and one that fails is enough. None at all is a
+    PASS."""
     if "FAIL" in verdicts:
         return "FAIL"
     return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"

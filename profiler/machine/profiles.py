@@ -172,7 +172,7 @@ def _catalogue() -> list[InstanceProfile]:
 def _with_fields(
     name: str, known: InstanceProfile | None, fields: Mapping[str, Any], price_source: str
 ) -> InstanceProfile:
-    """The profile ``known`` with ``fields`` replaced, or a new one made of them."""
+    """Return the profile ``known`` with ``fields`` replaced, or a new one made of them."""
     changes = {key: value for key, value in fields.items() if key != "memory_gib"}
     if "memory_gib" in fields:
         changes["memory_bytes"] = round(fields["memory_gib"] * GIB)

@@ -15,11 +15,11 @@ import numpy as np
 
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.drivers.http.address import Address
-from servefit.profiler.drivers.http.asking import ask, get
+from servefit.profiler.drivers.http.asking import get, send_request
 from servefit.profiler.drivers.http.destination import Destination
 from servefit.profiler.drivers.http.detection import detect
 from servefit.profiler.drivers.http.documents import Documents
-from servefit.profiler.drivers.http.reach import reach
+from servefit.profiler.drivers.http.resolution import resolve_address
 from servefit.serving.protocols.datatypes import DTYPES
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def resolve_target(
     """
     if protocol not in PROTOCOLS:
         raise SpecError.unknown("protocol", str(protocol), PROTOCOLS)
-    address, is_here = reach(Address.parse(url), allow_remote=allow_remote, timeout_s=timeout_s)
+    address, is_here = resolve_address(Address.parse(url), allow_remote=allow_remote, timeout_s=timeout_s)
     probe = _EndpointProbe(address=address, model=None if model is None else quote(model, safe=""), timeout_s=timeout_s)
     destination, sample = _destination_and_payload(probe, payload, protocol, seed)
     _check_answers(destination, sample.rows, rows_per_request, timeout_s)
@@ -205,7 +205,7 @@ def _check_answers(destination: Destination, rows: np.ndarray, rows_per_request:
     tried = destination.requests(rows[: _TRIED_REQUESTS * rows_per_request], rows_per_request=rows_per_request)
     refused: list[str] = []
     for request in tried[:_TRIED_REQUESTS]:
-        answer = ask(destination.address, request, timeout_s=timeout_s)
+        answer = send_request(destination.address, request, timeout_s=timeout_s)
         if answer.is_success:
             return
         refused.append(answer.described())

@@ -1,4 +1,4 @@
-"""Whether a series of times has settled, or still warms up, slows down or jumps."""
+"""The steady state of a series of times: has it settled, or does it still warm up, slow down or jump?"""
 
 from __future__ import annotations
 
@@ -7,16 +7,29 @@ import numpy as np
 from servefit.quantities import percent_text
 
 LEAST_VALUES = 20
+"""Ten in either half, of which quartiles are compared."""
+
 _MSER_BATCH = 5
+"""The 5 of MSER-5 [White, Cobb and Spratt 2000]."""
+
 _LEAST_BATCHES_LEFT = 8
+"""See ``mser_5_cut``."""
+
 _LARGEST_CHANGE = 0.05
+"""pyperf's limit; see ``_change``."""
+
 _STANDARD_ERRORS = 3.5
+"""Of three quartiles that are compared, chance takes one beyond that less than once in 700 times."""
+
 _FAR_OUT = 3.0
+"""Interquartile ranges [Tukey 1977]."""
+
 _GROUPS = 1000
+"""Enough for a trend to be seen in, and so large, in a long series, that their medians do not see single calls."""
 
 
 def why_unsteady(series: np.ndarray) -> str | None:
-    """Why ``series`` cannot be taken for a steady state, in the order of its recording; None if it can.
+    """Return why ``series`` cannot be taken for a steady state, in the order of its recording; None if it can.
 
     It is steady if the rule MSER-5 would cut less than half of it off as its beginning, and if its two halves agree.
     Single calls that were interrupted must not decide that: values far out (beyond three interquartile ranges [Tukey
@@ -34,7 +47,7 @@ def why_unsteady(series: np.ndarray) -> str | None:
 
 
 def mser_5_cut(series: np.ndarray) -> int:
-    """How many values at the beginning of ``series`` do not belong to its steady state, by the rule MSER-5.
+    """Return how many values at the beginning of ``series`` do not belong to its steady state, by the rule MSER-5.
 
     In batches of five, the series is cut where the standard error of the mean of what is left is smallest [White 1997,
     White, Cobb and Spratt 2000]. Eight batches are always left, since the spread of fewer is a matter of luck.
@@ -53,7 +66,7 @@ def mser_5_cut(series: np.ndarray) -> int:
 
 
 def _change(series: np.ndarray) -> str | None:
-    """How a quartile of the second half differs from the first's, as in "is 7 % slower than"; None if they agree.
+    """Return how a quartile of the second half differs from the first's: "is 7 % slower than"; None if they agree.
 
     They agree within 5 %, pyperf's limit for quartiles [pyperf, WorkerProcessTask.test_calibrate_warmups], or within
     what chance does to a quartile of so few values.

@@ -198,7 +198,7 @@ def _decided(interval: tuple[float, float], smallest: float) -> bool:
 
 
 def _block(measure_a: Measure, measure_b: Measure, *, a_first: bool, figures: _Figures) -> float:
-    """The log ratio b / a of one block of four measurements."""
+    """Measure one block of four; return the log ratio b / a."""
     outer, inner = (measure_a, measure_b) if a_first else (measure_b, measure_a)
     first, second, third, fourth = (log(figures.value(measure())) for measure in (outer, inner, inner, outer))
     inner_over_outer = (second + third - first - fourth) / 2

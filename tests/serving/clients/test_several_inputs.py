@@ -15,7 +15,7 @@ from tritonclient.http import InferenceServerClient, InferenceServerException, I
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 from servefit.profiler.drivers.hosted_endpoint import endpoint_config, hosted_endpoint
-from servefit.profiler.drivers.http.asking import ask
+from servefit.profiler.drivers.http.asking import send_request
 from servefit.profiler.drivers.http.bodies import Tensor
 from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.profiler.record.types import Configuration
@@ -77,7 +77,7 @@ def test_the_load_client_sends_the_inputs_by_name(protocol: str, endpoint: Endpo
         assert found.rows.dtype == np.int64
         assert found.destination.tensors == tuple(Tensor(name, "INT64", (TOKENS,)) for name in NAMES)
     requests = found.destination.requests(found.rows, rows_per_request=6)
-    answer = ask(found.destination.address, requests[0], timeout_s=10)
+    answer = send_request(found.destination.address, requests[0], timeout_s=10)
     assert answer.is_success
     if protocol != "open-inference-binary":
         predicted = np.array(_numbers_in(answer.body.decode())).reshape(6, -1)

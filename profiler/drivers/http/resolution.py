@@ -1,4 +1,5 @@
-"""Whether an address is this machine. Load is sent to no other one unless a person has said that this is meant."""
+"""The resolution of an address, once, and the guard of other machines: load is sent to none unless a person allows
+it."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.address import Address
 
 
-class Reached(NamedTuple):
+class ResolvedAddress(NamedTuple):
     """``address`` with the one numeric address that everything goes to. ``is_here`` says that it is this machine."""
 
     address: Address
     is_here: bool
 
 
-def reach(address: Address, *, allow_remote: bool, timeout_s: float = 10.0) -> Reached:
+def resolve_address(address: Address, *, allow_remote: bool, timeout_s: float = 10.0) -> ResolvedAddress:
     """Look ``address`` up, once and for all: whatever its name leads to later, it has been checked where this leads to.
 
     It is this machine if all that its name leads to is a loopback, or belongs to an interface here. Of several
@@ -31,7 +32,7 @@ def reach(address: Address, *, allow_remote: bool, timeout_s: float = 10.0) -> R
     """
     found = _looked_up(address)
     own = _own_addresses()
-    elsewhere = [one for one in map(plain_ip, found) if not (one.is_loopback or one.is_unspecified or one in own)]
+    elsewhere = [ip for ip in map(plain_ip, found) if not (ip.is_loopback or ip.is_unspecified or ip in own)]
     if elsewhere and not allow_remote:
         raise SpecError(
             "url",
@@ -39,11 +40,11 @@ def reach(address: Address, *, allow_remote: bool, timeout_s: float = 10.0) -> R
             f"is not this machine, but {elsewhere[0]}",
             remedy="say --allow-remote (allow_remote=True) if load may be sent there",
         )
-    return Reached(replace(address, ip=_answering(found, address.port, timeout_s)), not elsewhere)
+    return ResolvedAddress(replace(address, ip=_answering(found, address.port, timeout_s)), not elsewhere)
 
 
 def _looked_up(address: Address) -> list[str]:
-    """What the host of ``address`` leads to, in the order in which it is tried. Raises MeasurementError."""
+    """Return what the host of ``address`` leads to, in the order in which it is tried. Raises MeasurementError."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -56,7 +57,7 @@ def _looked_up(address: Address) -> list[str]:
 
 
 def _answering(found: Sequence[str], port: int, timeout_s: float) -> str:
-    """The first of ``found`` where somebody listens; where nobody does, the first, whose answer will say so."""
+    """Return the first of ``found`` where somebody listens; where nobody does, the first, whose answer will say so."""
     for ip in found if len(found) > 1 else ():
         with suppress(OSError), socket.create_connection((ip, port), timeout=timeout_s):
             return ip
@@ -68,11 +69,14 @@ def _own_addresses() -> frozenset[ipaddress.IPv4Address | ipaddress.IPv6Address]
 
     internet = (socket.AF_INET, socket.AF_INET6)
     return frozenset(
-        plain_ip(one.address) for each in psutil.net_if_addrs().values() for one in each if one.family in internet
+        plain_ip(address.address)
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family in internet
     )
 
 
 def plain_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address without its scope; of an IPv4 address that is written as IPv6, the former."""
+    """Return an address without its scope; of an IPv4 address that is written as IPv6, the former."""
     found = ipaddress.ip_address(text.partition("%")[0])
     return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found

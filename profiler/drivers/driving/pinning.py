@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def staying_on(cpus: tuple[int, ...]) -> Iterator[None]:
+def pinned_to(cpus: tuple[int, ...]) -> Iterator[None]:
     """Keep this thread on ``cpus``, if there are any, so that it does not take those of the workers."""
     before = os.sched_getaffinity(0)
     if cpus:
