@@ -14,7 +14,7 @@ import uvloop
 from tests.serving.conftest import described
 
 from servefit.serving.batching import Batching
-from servefit.serving.coding import Coding
+from servefit.serving.codec_client import CodecClient
 from servefit.serving.counters import Counters
 from servefit.serving.messages import Counts, Inference, Refused, Reply
 
@@ -48,7 +48,7 @@ class Queue:
         self._counters = Counters(memory, workers=1, max_batch=config.max_batch)
         os.close(memory)
         self.batching = Batching(
-            config, self._predict, self._counters.of_worker(0), loop, Coding(config, loop, "worker 1")
+            config, self._predict, self._counters.of_worker(0), loop, CodecClient(config, loop, "worker 1")
         )
         self.errors: list[BaseException] = []
         loop.set_exception_handler(self._failed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.serving.conftest import Exchange, eventually, invocation
 
-from servefit.serving.places import SPARE_PLACES
+from servefit.serving.admission import SPARE_CONNECTIONS
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running, Start
@@ -71,7 +71,7 @@ def test_thousands_of_idle_connections_shut_nobody_out(start: Start) -> None:
             crowd.join()
         for value in (1.0, 2.0, 3.0):
             assert endpoint.invoke(value).predictions == [value]
-        assert eventually(lambda: endpoint.metric("servefit_connections") <= 2 * (50 + SPARE_PLACES))
+        assert eventually(lambda: endpoint.metric("servefit_connections") <= 2 * (50 + SPARE_CONNECTIONS))
 
 
 def test_empty_lines_keep_no_connection_open(start: Start) -> None:
@@ -118,9 +118,9 @@ def test_clients_that_sit_on_the_places_beyond_the_limit_are_put_out_by_later_on
         crowd = Crowd(endpoint, stack)
         crowd.join(BEGUN)
         assert eventually(lambda: endpoint.metric("servefit_connections") == 2)
-        idle = [crowd.join() for _ in range(2 * SPARE_PLACES)]
+        idle = [crowd.join() for _ in range(2 * SPARE_CONNECTIONS)]
         assert endpoint.ask("GET", "/ping").status == 200
-        assert all(one.is_closed() for one in idle[:SPARE_PLACES])
+        assert all(one.is_closed() for one in idle[:SPARE_CONNECTIONS])
         assert is_open(idle[-1])
         idle[-1].send(PING)
         assert idle[-1].answer().status == 200

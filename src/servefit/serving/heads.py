@@ -1,5 +1,6 @@
-"""What a head must be for a request to mean one thing to everyone (RFC 9112), beyond its grammar, which the parser sees
-to: where two readers may take different bytes for the end of a request, somebody's request can hide in another's."""
+"""The rules that a head must meet for a request to mean one thing to everyone (RFC 9112), beyond its grammar, which the
+parser sees to: where two readers may take different bytes for the end of a request, somebody's request can hide in
+another's."""
 
 from __future__ import annotations
 

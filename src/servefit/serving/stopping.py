@@ -15,7 +15,7 @@ STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 class Signals:
-    """Hears them from when it is made. ``stops`` is 0 until one says stop, and more than 1 when that is urgent.
+    """The signals since it was made. ``stops`` is 0 until one says stop, and more than 1 when that is urgent.
 
     A second SIGTERM or SIGINT says so. SIGHUP never does, since some send it together with the other; it is not heard
     where it was ignored before, as nohup has it. ``fileno`` is readable when a signal has come, until :meth:`clear`.

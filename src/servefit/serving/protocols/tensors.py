@@ -22,7 +22,15 @@ from servefit.backends.payload.table import MAX_DIMENSIONS, Table, no_rows, not_
 from servefit.serving.messages import Refused, TakesLong
 from servefit.serving.protocols.datatypes import DTYPES
 from servefit.serving.protocols.metadata import inputs_of
-from servefit.serving.rows import SPARE_COLUMNS, checked, finite, mismatch, packed, refused, within
+from servefit.serving.rows import (
+    SPARE_COLUMNS,
+    check_row_count,
+    checked_rows,
+    finite_rows,
+    mismatch,
+    packed_rows,
+    refused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
     from servefit.serving.config import Limits
 
 _MAX_SIZE = 2**63 - 1
+"""The largest int64, which NumPy's sizes are."""
+
 _Size = Annotated[int, msgspec.Meta(ge=0, le=_MAX_SIZE)]
 _Shape = Annotated[list[_Size], msgspec.Meta(max_length=MAX_DIMENSIONS)]
 _Content = TypeVar("_Content")
@@ -40,7 +50,7 @@ _FLOATS = ("FP32", "FP64", "FP16")
 
 
 class TensorParameters(msgspec.Struct):
-    """What is understood; any others are not minded."""
+    """The parameters that are understood; any others are not minded."""
 
     binary_data_size: _Size | None = None
 
@@ -68,11 +78,11 @@ def rows_of_tensors(
     plain: bool,
     plain_only: bool = False,
 ) -> np.ndarray:
-    """The rows in ``inputs``, whose binary data follow one another in ``binary``. ``plain`` says that all ``data`` are
-    known to be lists, or lists of lists, of finite floats and None. Raises Refused, and TakesLong for what is
-    understood and not so simple, where nothing else is to be read (``plain_only``)."""
+    """Return the rows in ``inputs``, whose binary data follow one another in ``binary``. ``plain`` says that all
+    ``data`` are known to be lists, or lists of lists, of finite floats and None. Raises Refused, and TakesLong for what
+    is understood and not so simple, where nothing else is to be read (``plain_only``)."""
     if plain and len(inputs) == 1 and len(inputs[0].shape) == 2:
-        within(inputs[0].shape[0], limits)
+        check_row_count(inputs[0].shape[0], limits)
         rows = _plain_rows(inputs[0], binary, signature)
         if rows is not None:
             return rows
@@ -82,7 +92,7 @@ def rows_of_tensors(
 
 
 def rows_of_raw(body: bytes, signature: Signature, limits: Limits, *, plain_only: bool = False) -> np.ndarray:
-    """The rows in a body that is nothing but the values of the one input, in its datatype. Raises Refused, and
+    """Return the rows in a body that is nothing but the values of the one input, in its datatype. Raises Refused, and
     TakesLong."""
     inputs = inputs_of(signature)
     if len(inputs) > 1:
@@ -109,11 +119,11 @@ def _plain_rows(tensor: InputTensor[Any], binary: bytes | memoryview, signature:
     if size is None and data and not binary and tensor.datatype in _FLOATS:
         if type(data[0]) is not list:
             data = [data] if count == 1 else [data[begin : begin + width] for begin in range(0, len(data), width)]
-        return packed(data, signature) if len(data) == count else None
+        return packed_rows(data, signature) if len(data) == count else None
     if tensor.datatype == "FP32" and data is None and size == len(binary) == 4 * count * width:
         if (signature.inputs or signature.integer_features) and not signature.takes_any_float32:
             return None
-        return finite(binary, count, signature)
+        return finite_rows(binary, count, signature)
     return None
 
 
@@ -128,7 +138,7 @@ def _any_rows(
     for index, tensor in enumerate(inputs):
         where = f"inputs[{index}]"
         rows, row_shape = _size(tensor, where, signature, alone=len(inputs) == 1)
-        within(rows, limits)
+        check_row_count(rows, limits)
         content = binary[begin : begin + (tensor.size_bytes or 0)]
         begin += tensor.size_bytes or 0
         width = math.prod(row_shape)
@@ -136,7 +146,7 @@ def _any_rows(
         parts.append(Part(tensor.name, row_shape))
     if begin != len(binary):
         raise Refused(400, f"body: {len(binary)} bytes follow the JSON, and the inputs name {begin}")
-    return checked(_side_by_side(blocks, parts), signature, limits, "inputs")
+    return checked_rows(_side_by_side(blocks, parts), signature, limits, "inputs")
 
 
 def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[Part]) -> Table:
@@ -148,7 +158,7 @@ def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[Part]) -> Table:
 
 
 def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: bool) -> tuple[int, tuple[int, ...]]:
-    """How many rows a tensor has, and the shape of one."""
+    """Return the number of rows of a tensor, and the shape of one."""
     if tensor.datatype not in DTYPES:
         raise refused(400, f"{where}.datatype: expected one of {', '.join(DTYPES)}, got {tensor.datatype!r:.60}")
     shape = tensor.shape
