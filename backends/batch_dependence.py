@@ -28,9 +28,9 @@ _LONGEST_S, _LEAST_ALONE = 10.0, 2
 
 
 def depends_on_batch(rows: np.ndarray, predict: Callable[[np.ndarray], np.ndarray]) -> bool:
-    """Whether ``predict`` says something else of ``rows`` together than of the first SINGLE_ROWS one at a time, by more
-    than two runtimes may differ, on the scale of the largest prediction: libraries add up in another order for one row,
-    which is much of a prediction that happens to be near zero."""
+    """Return whether ``predict`` says something else of ``rows`` together than of the first SINGLE_ROWS one at a time,
+    by more than two runtimes may differ, on the scale of the largest prediction: libraries add up in another order for
+    one row, which is much of a prediction that happens to be near zero."""
     together = predict(rows).reshape(len(rows), -1)
     alone: list[np.ndarray] = []
     end_s = time.monotonic() + _LONGEST_S

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def backend(name: str) -> Capabilities:
-    """What the backend called ``name`` says of itself. A built-in name cannot be taken over by another package.
+    """Return the capabilities of the backend called ``name``. A built-in name cannot be taken over by another package.
 
     A backend of another package is asked in a child process, once somebody wants to know: see ``foreign``. Whatever
     its package does is a reason for it not to be available, and goes on in no process of ours. Raises SpecError for an
@@ -42,8 +42,9 @@ def backend(name: str) -> Capabilities:
 def asked(
     names: Iterable[str], model: Model | None = None, *, timeout_s: float | None = None
 ) -> dict[str, Capabilities]:
-    """The backends called ``names``, which will be asked about ``model``. Those of other packages begin to answer, side
-    by side, and have ``timeout_s`` from now, and no longer than is usual. Raises SpecError for an unknown name."""
+    """Return the backends called ``names``, which will be asked about ``model``. Those of other packages begin to
+    answer, side by side, and have ``timeout_s`` from now, and no longer than is usual. Raises SpecError for an unknown
+    name."""
     from servefit.backends.foreign import ForeignBackend
 
     found = {name: backend(name) for name in names}
@@ -54,7 +55,7 @@ def asked(
 
 
 def has_answered(backend: Capabilities, model: Model) -> bool:
-    """Whether what ``backend`` says of ``model`` is known without waiting for it."""
+    """Return whether the answers of ``backend`` about ``model`` are known without waiting for them."""
     from servefit.backends.foreign import ForeignBackend
 
     return not isinstance(backend, ForeignBackend) or backend.has_answered(model)

@@ -147,7 +147,8 @@ def _compile(
 
 
 def is_cached(model: Model, backend: str, target: Target = Target.CPU) -> bool:
-    """Whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown backend."""
+    """Return whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown
+    backend."""
     chosen = asked([backend], model)[backend]
     found = chosen.probe(target)
     if not found.available or not chosen.supports(model).available:
@@ -177,7 +178,7 @@ def export(artifact: Artifact, folder: Path) -> None:
 
 
 def _usable(model: Model, name: str, target: Target) -> tuple[Capabilities, str]:
-    """The backend and its library's version. Raises the error that says why it cannot be used."""
+    """Return the backend and its library's version. Raises the error that says why it cannot be used."""
     chosen = asked([name], model)[name]
     found = chosen.probe(target)
     if not found.available:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @cache
 def cpu_features() -> str:
-    """The architecture and a digest of the instruction-set flags, such as "x86_64-1f3c9a0be2d4".
+    """Return the architecture and a digest of the instruction-set flags, such as "x86_64-1f3c9a0be2d4".
 
     The flags are those that the kernel lists for the first CPU; where it lists none, the architecture stands alone.
     """

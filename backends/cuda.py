@@ -9,7 +9,7 @@ from servefit.backends.types import Availability
 
 
 def cuda_device() -> Availability:
-    """Whether the driver lists a GPU; ``version`` is the driver's. Never raises and loads no CUDA library."""
+    """Return whether the driver lists a GPU; ``version`` is the driver's. Never raises and loads no CUDA library."""
     try:
         import pynvml
     except ImportError:

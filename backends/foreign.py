@@ -47,12 +47,12 @@ class Origin:
 
 @lru_cache(maxsize=_MOST_REMEMBERED)
 def stand_in(origin: Origin) -> ForeignBackend:
-    """The one that stands in for what is installed there."""
+    """Return the backend that stands in for what is installed there."""
     return ForeignBackend(origin)
 
 
 class ForeignBackend:
-    """What the backend of ``origin`` says of itself. A package that cannot be asked, or that keeps no promise, is not
+    """The answers of the backend of ``origin``. A package that cannot be asked, or that keeps no promise, is not
     available, with the reason."""
 
     def __init__(self, origin: Origin) -> None:
@@ -68,7 +68,7 @@ class ForeignBackend:
             self._begin(model, TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S))
 
     def has_answered(self, model: Model) -> bool:
-        """Whether what it says of ``model`` is known without waiting for it."""
+        """Return whether its answers about ``model`` are known without waiting for them."""
         subject = _subject(model)
         return subject in self._known or (subject in self._asked and self._asked[subject].done())
 

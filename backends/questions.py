@@ -26,7 +26,7 @@ _MOST_SHOWN = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AboutModel:
-    """What a backend says of one model. ``knobs`` are by target: those for one vCPU, for two, and so on."""
+    """The answers of a backend about a model. ``knobs`` are by target: those for one vCPU, for two, and so on."""
 
     supported: Availability
     compile_estimate_s: float = 0.0
@@ -35,7 +35,7 @@ class AboutModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a backend says of itself, and of a model where it was asked about one."""
+    """The answers of a backend about itself, and about a model where it was asked about one."""
 
     targets: dict[Target, Availability]
     cache_key: str
@@ -52,21 +52,21 @@ class _Broken(Exception):
 
 
 def refusal(problem: str, package: Package) -> Availability:
-    """That of a backend with a ``problem``, which ``package`` brought."""
+    """Return the refusal of a backend with a ``problem``, which ``package`` brought."""
     return Availability.no(
         one_line(f"{problem} (package {package})"), remedy=one_line(f"update or uninstall {package.name}")
     )
 
 
 def one_line(text: str) -> str:
-    """``text`` without line breaks and control characters, and not too long."""
+    """Return ``text`` without line breaks and control characters, and not too long."""
     printable = "".join(one for one in " ".join(text.split()) if one.isprintable())
     return printable if len(printable) <= _MOST_SHOWN else f"{printable[: _MOST_SHOWN - 3]}..."
 
 
 def answer(name: str, package: Package, model: Model | None, vcpus: int) -> bytes:
-    """The Answers of the backend ``name``, as JSON: of ``model`` too, if there is one, with the knobs for envelopes of
-    up to ``vcpus``. What is broken is a refusal."""
+    """Return the Answers of the backend ``name``, as JSON: of ``model`` too, if there is one, with the knobs for
+    envelopes of up to ``vcpus``. What is broken is a refusal."""
     import msgspec
 
     try:
@@ -82,7 +82,7 @@ def answer(name: str, package: Package, model: Model | None, vcpus: int) -> byte
 
 
 def _raising(what: str, call: Callable[[], Any]) -> Any:
-    """What ``call`` gives. Raises _Broken for whatever it raises."""
+    """Return what ``call`` does. Raises _Broken for whatever it raises."""
     try:
         return call()
     except BaseException as error:
@@ -122,7 +122,7 @@ def _probed(backend: Backend, target: Target, package: Package) -> Availability:
 
 
 def _about(backend: Backend, model: Model, vcpus: int, package: Package) -> AboutModel:
-    """What is not supported is asked nothing more."""
+    """Return the answers about ``model``. A backend that does not support it is asked nothing more."""
     try:
         supported = _availability("supports", _ask(backend, "supports", model))
         if not supported.available:

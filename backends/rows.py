@@ -32,7 +32,7 @@ _MOST_AS_FLOAT = 2**63 - 1024
 
 
 def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
-    """``count`` plausible rows, the same for the same seed.
+    """Return ``count`` plausible rows, the same for the same seed.
 
     A feature that trees split on gets values between neighbouring thresholds, any gap as likely as another, so that
     requests take many paths through the trees; a categorical one gets known categories, and an integer input of a
@@ -46,7 +46,7 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
 
 
 def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
-    """``count`` rows on which converted models are known to go wrong, the same for the same seed.
+    """Return ``count`` rows on which converted models are known to go wrong, the same for the same seed.
 
     In equal parts: values exactly on a split threshold; the next float32 to either side of one (of a float64
     threshold: the nearest float32 and its neighbours); zeros of either sign; extremes and denormals; missing values,
@@ -103,7 +103,7 @@ _NO_SPLITS = _Splits(thresholds=_EMPTY, categories=_EMPTY)
 
 
 def _splits_of(model: Model) -> dict[int, _Splits]:
-    """The splits of every feature that has some."""
+    """Return the splits of every feature that has some."""
     if model.splits is None:
         return {}
     datatype = np.float64 if any(one.datatype == "float64" for one in model.signature.inputs) else np.float32
@@ -157,13 +157,14 @@ class _Columns:
         return self._generator.standard_normal(count, dtype=np.float32)
 
     def made_hard(self, recipe: _Recipe, feature: int, plausible: np.ndarray) -> np.ndarray:
-        """What ``recipe`` makes of plausible values, where the feature has something to make it of."""
+        """Return hard values, which ``recipe`` makes of plausible ones where the feature has something to make it
+        of."""
         if feature in self._integer_features and feature not in self._splits:
             return plausible
         return self._taken(feature, recipe(feature, plausible))
 
     def _taken(self, feature: int, values: np.ndarray) -> np.ndarray:
-        """``values`` as the feature takes them: whole numbers in its range where it takes only those."""
+        """Return ``values`` as the feature takes them: whole numbers in its range where it takes only those."""
         if feature not in self._integer_features or not self._inputs:
             return values
         lowest, highest = self._inputs[feature].whole_range

@@ -98,7 +98,7 @@ class TL2cgenBackend:
 
 
 def compiler() -> tuple[str, ...] | None:
-    """The command of the C compiler: what $CC says, else gcc, clang or cc. None where it cannot be found."""
+    """Return the command of the C compiler: what $CC says, else gcc, clang or cc. None where it cannot be found."""
     wanted = os.environ.get("CC")
     commands = [shlex.split(wanted)] if wanted else [["gcc"], ["clang"], ["cc"]]
     for command in commands:

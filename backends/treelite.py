@@ -94,7 +94,7 @@ class _Predictor:
         self._free_model()
 
     def _ask(self, function: Callable[..., int]) -> str:
-        """The text that a function of the C interface gives for the model."""
+        """Return the text that a function of the C interface gives for the model."""
         text = ctypes.c_char_p()
         self._check(function(self._handle, ctypes.byref(text)))
         return (text.value or b"").decode()

@@ -77,7 +77,7 @@ def drawn_rows(model: Model) -> RowSet:
 
 
 def payload_rows(model: Model, payload: Payload) -> RowSet:
-    """The rows of ``payload``, or as many of them as are checked."""
+    """Return the rows of ``payload``, or as many of them as are checked."""
     limit = MAX_PAYLOAD_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
     chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
     return RowSet(np.ascontiguousarray(payload.rows[chosen]), np.full(len(chosen), "payload rows"))
@@ -102,8 +102,8 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
 
 
 def asked_of_payload(model: Model, payload: Payload) -> Model:
-    """``model``, which says so where its own library predicts rows of ``payload`` differently together and one at a
-    time. Where the library does not answer, that is for whoever compares predictions with it to say."""
+    """Return ``model``, which says so where its own library predicts rows of ``payload`` differently together and one
+    at a time. Where the library does not answer, that is for whoever compares predictions with it to say."""
     if model.batch_dependent or payload.synthetic or model.library in _TREES_ALONE:
         return model
     rows = payload_rows(model, payload).rows
@@ -136,7 +136,8 @@ def in_child(
 
 
 def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What the model's own library predicts, from the state folder where it was asked before. Raises NoReference."""
+    """Return the predictions of the model's own library, from the state folder where it was asked before. Raises
+    NoReference."""
     files = [_reference_file(model, rows) for rows in sets]
     kept = [_read(path) for path in files]
     unknown = [nth for nth, predictions in enumerate(kept) if predictions is None]
@@ -154,7 +155,7 @@ def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray
 
 
 def _reference_alone(model: Model, backend: str, rows: np.ndarray) -> np.ndarray:
-    """What the model's own library predicts of ``rows`` one at a time."""
+    """Return the predictions of the model's own library for ``rows`` one at a time."""
     return np.concatenate(_reference_predictions(model, backend, np.split(rows, len(rows))))
 
 

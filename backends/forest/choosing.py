@@ -42,7 +42,7 @@ class Choice:
 
 
 def choose(ensemble: Ensemble) -> Choice:
-    """The cheapest ways that columns of codes are there for."""
+    """Return the cheapest ways that there are columns of codes for."""
     foldable = _foldable(ensemble)
     for most in range(MAX_LEVELS, -1, -1):
         for can_fold in (foldable, np.zeros_like(foldable)):
@@ -53,7 +53,7 @@ def choose(ensemble: Ensemble) -> Choice:
 
 
 def _foldable(ensemble: Ensemble) -> np.ndarray:
-    """Whether a fold could hold each tree: with so many leaves, and features of so many categories. (trees,)"""
+    """Return whether a fold could hold each tree: with so many leaves, and features of so many categories. (trees,)"""
     foldable = np.bincount(ensemble.tree[ensemble.is_leaf]) <= MAX_FOLD_LEAVES
     crowded = [feature for feature, known in ensemble.categories().items() if len(known) > MOST_CATEGORIES]
     foldable[ensemble.tree[(ensemble.category_set >= 0) & np.isin(ensemble.feature, crowded)]] = False
@@ -61,7 +61,7 @@ def _foldable(ensemble: Ensemble) -> np.ndarray:
 
 
 def coded_tests(ensemble: Ensemble, chosen: Choice) -> np.ndarray:
-    """The tests that need codes, (nodes,) booleans."""
+    """Return the tests that need codes, (nodes,) booleans."""
     in_heap = ensemble.depth < chosen.levels[ensemble.tree]
     tests: np.ndarray = ~ensemble.is_leaf & (in_heap | chosen.folded[ensemble.tree])
     return tests
@@ -93,7 +93,7 @@ def _choose(ensemble: Ensemble, most: int, foldable: np.ndarray) -> Choice:
 
 
 def _fold_ns(ensemble: Ensemble) -> np.ndarray:
-    """What folding up each tree would cost."""
+    """Return the cost of folding up each tree. (trees,)"""
     tests = np.flatnonzero(~ensemble.is_leaf)
     over_leaves = ensemble.is_leaf[ensemble.left[tests]] & ensemble.is_leaf[ensemble.right[tests]]
     ns = np.where(over_leaves, _PAIR_NS, _JOIN_NS)

@@ -57,7 +57,7 @@ class Categories:
 
 
 def rank_codes(ensemble: Ensemble, tests: np.ndarray) -> Ranks:
-    """The codes for the numerical ones of ``tests``, (nodes,) booleans."""
+    """Return the codes for the numerical ones of ``tests``, (nodes,) booleans."""
     numeric = np.flatnonzero(tests & (ensemble.category_set < 0))
     feature = ensemble.feature[numeric].astype(np.int64)
     missing_right = ensemble.missing_right[numeric] & ~ensemble.missing_zero[numeric]
@@ -92,7 +92,8 @@ def rank_codes(ensemble: Ensemble, tests: np.ndarray) -> Ranks:
 
 
 def category_codes(ensemble: Ensemble, tests: np.ndarray, keys: Keys, *, first_column: int) -> Categories:
-    """The codes for the categorical ones of ``tests``, (nodes,) booleans, in columns from ``first_column`` on."""
+    """Return the codes for the categorical ones of ``tests``, (nodes,) booleans, in columns from ``first_column``
+    on."""
     categorical = np.flatnonzero(tests & (ensemble.category_set >= 0))
     used, column_of = np.unique(keys.column[categorical], return_inverse=True)
     columns = np.zeros(len(used), dtype=CATEGORY_COLUMN)

@@ -66,7 +66,7 @@ def write(file: Path, fields: Mapping[str, float], sections: Mapping[str, np.nda
 
 
 def map_forest(file: Path) -> mmap.mmap:
-    """The content of ``file``, mapped. Raises BackendError where it is not what was written."""
+    """Return the content of ``file``, mapped. Raises BackendError where it is not what was written."""
     try:
         with file.open("rb") as opened:
             content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)

@@ -42,8 +42,8 @@ class Finish:
 
 
 def read_finish(trees: treelite.Model, *, column: int | None, outlier_offset: float | None) -> Finish:
-    """How the sums of ``trees`` become predictions; with ``column``, those of that output alone. Raises CompileFailed
-    for a post-processor that is not known."""
+    """Return how the sums of ``trees`` become predictions; with ``column``, those of that output alone. Raises
+    CompileFailed for a post-processor that is not known."""
     name = header(trees, "postprocessor")
     if name not in _NUMBERS:
         raise CompileFailed("forest", f"it ends in a post-processor that is not known: {name!r}")

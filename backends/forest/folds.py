@@ -121,7 +121,8 @@ def _heights(ensemble: Ensemble, tests: np.ndarray) -> np.ndarray:
 def _exits(
     ensemble: Ensemble, records: np.ndarray, singles: np.ndarray, pairs: np.ndarray, payload: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The payloads of each fold's leaves, with room for whole registers behind, and where those of each fold begin."""
+    """Return the payloads of each fold's leaves, with room for whole registers behind, and where those of each fold
+    begin."""
     alone, paired = records["singles"].astype(np.int64), records["pairs_count"].astype(np.int64)
     leaves = alone + 2 * paired
     begin = _begins(np.where(leaves <= 32, 32, np.where(leaves <= 64, 64, leaves)))

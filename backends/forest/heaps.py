@@ -59,7 +59,7 @@ def heaps_of(
 
 
 def _begins(sizes: np.ndarray, trees: np.ndarray) -> np.ndarray:
-    """Where the part of each tree begins when they lie in the order of ``trees``; by tree number."""
+    """Return the begin of each tree's part when they lie in the order of ``trees``; by tree number."""
     begins = np.zeros(len(trees), dtype=np.int64)
     begins[trees] = np.cumsum(sizes) - sizes
     return begins

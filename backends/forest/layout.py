@@ -56,7 +56,7 @@ def _has_vectors(ensemble: Ensemble) -> bool:
 
 
 def _sections(ensemble: Ensemble, chosen: Choice) -> dict[str, np.ndarray]:
-    """The arrays of the trees, by their names in the file."""
+    """Return the arrays of the trees, by their names in the file."""
     vectors = _has_vectors(ensemble)
     # A leaf is its value, or the number of its vector.
     values = ensemble.leaf_values

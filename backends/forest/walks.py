@@ -36,7 +36,7 @@ class Keys:
 
 
 def key_columns(ensemble: Ensemble) -> Keys:
-    """The columns of keys that the tests of ``ensemble`` need."""
+    """Return the columns of keys that the tests of ``ensemble`` need."""
     tests = np.flatnonzero(~ensemble.is_leaf)
     kind = np.where(ensemble.missing_zero[tests], MISSING_ZERO, ensemble.missing_right[tests].astype(np.int64))
     kind[ensemble.category_set[tests] >= 0] = CATEGORY
@@ -76,7 +76,8 @@ def key_columns(ensemble: Ensemble) -> Keys:
 def linked_nodes(
     ensemble: Ensemble, keys: Keys, trees: np.ndarray, payload: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nodes of ``trees`` (tree numbers, in this order) as NARROW or WIDE records, and every node's place in them.
+    """Return the nodes of ``trees`` (tree numbers, in this order) as NARROW or WIDE records, and every node's place in
+    them.
 
     ``payload`` (leaves,) int32 is what a leaf's bound holds. The place of a node of another tree is -1.
     """
@@ -101,7 +102,8 @@ def linked_nodes(
 
 
 def _breadth_first(ensemble: Ensemble) -> np.ndarray:
-    """A number for every node that grows along each level of a tree, with the children of a node side by side."""
+    """Return a number for every node that grows along each level of a tree, with the children of a node side by
+    side."""
     number = np.zeros(len(ensemble.left), dtype=np.int64)
     reached = ensemble.roots
     while len(reached):

@@ -23,9 +23,9 @@ _ROWS = 8
 def with_batch_dependence(
     inspection: Inspection, path: Path, predict: Callable[[np.ndarray], np.ndarray]
 ) -> Inspection:
-    """``inspection`` of the model at ``path``, which says so where plausible rows are predicted differently together
-    and one at a time. ``predict`` is that of the model's own library. Where trees split does not matter: they look at
-    one row at a time, and what depends on others is around them."""
+    """Return ``inspection`` of the model at ``path``, which says so where plausible rows are predicted differently
+    together and one at a time. ``predict`` is that of the model's own library. Where trees split does not matter: they
+    look at one row at a time, and what depends on others is around them."""
     model = Model(
         source=str(path),
         file=path,

@@ -58,7 +58,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
-    """A session with every graph optimisation off, as the one that predictions are held against."""
+    """Return a session with every graph optimisation off, as the one that predictions are held against."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -75,7 +75,7 @@ def _task(interface: OnnxInterface, operators: set[str]) -> Task:
 
 
 def _feature_names(interface: OnnxInterface) -> tuple[str, ...]:
-    """The inputs' names, where each is one column."""
+    """Return the inputs' names, where each is one column."""
     if len(interface.inputs) == 1 or any(each.stop - each.start != 1 for each in interface.inputs):
         return ()
     return tuple(each.name for each in interface.inputs)

@@ -62,7 +62,7 @@ _DEEPEST_CONSTANT = 8
 
 
 class _Kind(Enum):
-    """What has become of an input's values on the way through the graph."""
+    """The kinds of values that an input's become on the way through the graph."""
 
     SAME = auto()
     WHOLE = auto()  # others, but whole numbers still
@@ -71,8 +71,8 @@ class _Kind(Enum):
 
 
 def admitted(model: onnx.ModelProto, one: Input, row_datatype: str) -> Range:
-    """The smallest and the largest whole number that the input ``one`` takes, by what the graph does with it. Where
-    that says nothing it is all that its datatype holds and rows of ``row_datatype`` do too."""
+    """Return the smallest and the largest whole number that the input ``one`` takes, by what the graph does with it.
+    Where that says nothing it is all that its datatype holds and rows of ``row_datatype`` do too."""
     lowest, highest = _held(one.datatype, row_datatype)
     for found_lowest, found_highest in _Graph(model.graph).bounds(one.name):
         lowest, highest = max(lowest, found_lowest), min(highest, found_highest)
@@ -102,7 +102,7 @@ class _Graph:
             self._makers.update((name, node) for name in node.output if name)
 
     def bounds(self, name: str) -> Iterator[Range]:
-        """What each of those who read the values of the input ``name`` makes of them, as far as it says."""
+        """Yield the range of the values of the input ``name`` by each node that reads them, as far as it says."""
         waiting = [(name, _Kind.SAME)]
         seen = set(waiting)
         while waiting and len(seen) < _MOST_STEPS:
@@ -118,7 +118,7 @@ class _Graph:
                     waiting.extend(new)
 
     def _bound(self, node: onnx.NodeProto, position: int, kind: _Kind) -> Range | None:
-        """What ``node`` says about the values that it reads there."""
+        """Return the range of the values that ``node`` reads there; None where it does not say."""
         if kind is _Kind.SAME and (rows := self._rows_to_choose_from(node, position)) is not None:
             return 0, rows - 1
         if kind is _Kind.SAME and node.op_type in _KEYS:
@@ -129,8 +129,8 @@ class _Graph:
         return _ZERO_OR_ONE if self._takes_a_mask(node, position, kind) else None
 
     def _takes_a_mask(self, node: onnx.NodeProto, position: int, kind: _Kind) -> bool:
-        """Whether nothing but 0 and 1 makes sense: as truth, in a comparison with either, as a penalty on scores, or as
-        the weight of activations."""
+        """Return whether nothing but 0 and 1 makes sense: as truth, in a comparison with either, as a penalty on
+        scores, or as the weight of activations."""
         import onnx
 
         if node.op_type == "Cast":
@@ -149,7 +149,7 @@ class _Graph:
         return is_weight and kind in (_Kind.FLOAT, _Kind.INVERTED)
 
     def _following(self, node: onnx.NodeProto, position: int, kind: _Kind) -> _Kind | None:
-        """What the values are in the outputs of ``node``; None where they are not followed."""
+        """Return the kind of the values in the outputs of ``node``; None where they are not followed."""
         import onnx
 
         operator = node.op_type
@@ -173,7 +173,7 @@ class _Graph:
         return None
 
     def _rows_to_choose_from(self, node: onnx.NodeProto, position: int) -> int | None:
-        """How many there are of what ``node`` chooses from by its input at ``position``."""
+        """Return the number of rows that ``node`` chooses from by its input at ``position``."""
         operator = node.op_type
         if position in _EMBEDDINGS.get(operator, ()):
             position_of_rows = _EMBEDDINGS[operator][position]
@@ -193,7 +193,7 @@ class _Graph:
         return shape[axis] if -len(shape) <= axis < len(shape) and shape[axis] > 0 else None
 
     def _shape(self, name: str, depth: int = 0) -> tuple[int, ...] | None:
-        """The shape of a constant, also of one that is kept in a smaller datatype; None for what is computed."""
+        """Return the shape of a constant, also of one that is kept in a smaller datatype; None for what is computed."""
         tensor = self._constant(name)
         if tensor is not None:
             return tuple(tensor.dims)
@@ -205,7 +205,7 @@ class _Graph:
         return None
 
     def _is_computed(self, name: str) -> bool:
-        """Whether it is neither a constant nor an input as it came."""
+        """Return whether it is neither a constant nor an input as it came."""
         if self._shape(name) is not None:
             return False
         node = self._makers.get(name)
@@ -216,7 +216,7 @@ class _Graph:
         return node is not None
 
     def _scalar(self, name: str) -> float | None:
-        """The number that is in a constant of one."""
+        """Return the number in a constant of a single one."""
         import onnx
 
         node = self._makers.get(name)
@@ -230,7 +230,7 @@ class _Graph:
         return float(onnx.numpy_helper.to_array(tensor).reshape(-1)[0])
 
     def _constant(self, name: str) -> onnx.TensorProto | None:
-        """The initializer of that name, or the tensor that a Constant node of that name holds."""
+        """Return the initializer of that name, or the tensor that a Constant node of that name holds."""
         node = self._makers.get(name)
         if name in self._tensors or node is None or node.op_type != "Constant":
             return self._tensors.get(name)

@@ -35,8 +35,8 @@ _ANY_ROWS = 2
 def with_ranges(
     session: onnxruntime.InferenceSession, interface: OnnxInterface, ranges: Sequence[Range | None]
 ) -> tuple[Input, ...]:
-    """The inputs of ``interface``, each with as much of its range as the model answers wherever it answers zeros and
-    ones; None stands for inputs that take any number."""
+    """Return the inputs of ``interface``, each with as much of its range as the model answers wherever it answers zeros
+    and ones; None stands for inputs that take any number."""
     widest = [limits or (0, 0) for limits in ranges]
     steps = [list(_steps(*limits)) for limits in widest]
 
@@ -82,15 +82,16 @@ class _Trying:
         self._end_s = ended + max(_LONGEST_S, _TIMES_PLAIN * (ended - began))
 
     def answers(self, inputs: Sequence[Input]) -> bool:
-        """Whether rows within the ranges of ``inputs`` get a number wherever those within the least ranges do."""
+        """Return whether rows within the ranges of ``inputs`` get a number wherever those within the least ranges
+        do."""
         if self._answered is None or time.monotonic() > self._end_s:
             return False
         found = self._numbers(inputs)
         return found is not None and bool((found | ~self._answered).all())
 
     def _numbers(self, inputs: Sequence[Input]) -> np.ndarray | None:
-        """Which rows get a number: one of the lowest, one of the highest, and rows of any; None where the model refuses
-        to answer."""
+        """Return a mask of the rows that get a number: one of the lowest, one of the highest, and rows of any; None
+        where the model refuses to answer."""
         from onnxruntime.capi import onnxruntime_pybind11_state as library
 
         generator = np.random.default_rng(0)

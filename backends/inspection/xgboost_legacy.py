@@ -53,7 +53,7 @@ def upgrade(path: Path, upgraded: Path) -> None:
 
 
 def _empty_model(old: Any, objective: str) -> dict[str, Any]:
-    """The JSON of a model without trees for the objective, as the installed xgboost writes it."""
+    """Return the JSON of a model without trees for the objective, as the installed xgboost writes it."""
     import xgboost
 
     classes = int(_header(old, "num_class")[0])
@@ -72,7 +72,7 @@ def _empty_model(old: Any, objective: str) -> dict[str, Any]:
 
 
 def _base_score(old: Any) -> float:
-    """The base score as xgboost takes it, before its objective's link function; Treelite keeps it after."""
+    """Return the base score as xgboost takes it, before its objective's link function; Treelite keeps it after."""
     margin = float(np.ravel(_header(old, "base_scores"))[0])
     link = _header(old, "postprocessor")
     if link == "sigmoid":
@@ -98,7 +98,8 @@ def _fill(learner: dict[str, Any], old: Any, content: bytes, booster_name: str) 
 
 
 def _parallel_trees(content: bytes, booster_name: str) -> int:
-    """The second number of the booster's own parameters, which follow its name; XGBoost before 1.6 left a 1 there."""
+    """Return the second number of the booster's own parameters, which follow its name; XGBoost before 1.6 left a 1
+    there."""
     begin = content.index(booster_name.encode(), 136) + len(booster_name)
     return max(int(struct.unpack_from("<i", content, begin + 4)[0]), 1)
 

@@ -43,7 +43,7 @@ def unpack(path: Path, folder: Path) -> None:
 
 
 def find_model(folder: Path) -> Path:
-    """The one file in ``folder``, at any depth, that is in a model format. Hidden files do not count.
+    """Return the only file in ``folder``, at any depth, that is in a model format. Hidden files do not count.
 
     Raises CorruptModel where there is none, and UnsupportedModel where there are several or it is not supported.
     """
@@ -66,8 +66,8 @@ def find_model(folder: Path) -> Path:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The regular files under ``folder`` by name, without hidden ones ("._model" is a trace of macOS) and what lies in
-    hidden folders. Raises CorruptModel when there are very many: that is no model's folder."""
+    """Return the regular files under ``folder`` by name, without hidden ones ("._model" is a trace of macOS) and what
+    lies in hidden folders. Raises CorruptModel when there are very many: that is no model's folder."""
     files: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -78,7 +78,7 @@ def visible_files(folder: Path) -> list[Path]:
 
 
 def _refusal(file: Path) -> ModelError | None:
-    """Why ``file`` is no model that servefit takes; None where it is one."""
+    """Return the error that says why ``file`` is no model that servefit takes; None where it is one."""
     try:
         model_format(file)
     except ModelError as error:
@@ -94,8 +94,8 @@ def _kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
 
 
 def _place(path: Path, member: Member, folder: Path) -> Path:
-    """Where in ``folder`` the file of the archive ``path`` goes. Raises CorruptModel where it is none, or its name is
-    not safe or has been seen."""
+    """Return the path in ``folder`` of a file of the archive ``path``. Raises CorruptModel where it is none, or its
+    name is not safe or has been seen."""
     name, said = PurePosixPath(member.name), f"{member.name!r:.80}"
     if (
         name.is_absolute()

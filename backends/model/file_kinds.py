@@ -30,7 +30,7 @@ class FileKind:
 
 
 def kind_of(path: Path, head: bytes) -> FileKind | None:
-    """What the file at ``path`` that begins with ``head`` is, where its content tells. Raises OSError."""
+    """Return the kind of the file at ``path`` that begins with ``head``, where its content tells. Raises OSError."""
     if head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path)
     # A table may begin with a column called PAR1.
@@ -39,7 +39,8 @@ def kind_of(path: Path, head: bytes) -> FileKind | None:
 
 
 def kind_of_message(head: bytes, fields: Mapping[int, int]) -> FileKind | None:
-    """What a protobuf message is that begins so, and whose top level has these fields, with the wire type of each."""
+    """Return the kind of a protobuf message that begins so, and whose top level has these fields, with the wire type of
+    each."""
     version_and_content = {1: VARINT, 2: LENGTH_DELIMITED}
     if fields == version_and_content and head.startswith(b"\x08\x01\x12"):  # version 1, and then the graphs
         return _SAVED_MODEL
@@ -50,7 +51,7 @@ def kind_of_message(head: bytes, fields: Mapping[int, int]) -> FileKind | None:
 
 
 def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
-    """What a folder of these files, at any depth, is where they tell. Raises OSError."""
+    """Return the kind of a folder of these files, at any depth, where they tell. Raises OSError."""
     names = {part for file in files for part in file.relative_to(folder).parts}
     for name, kind in _BY_NAME_IN_FOLDER:
         if name in names:
@@ -62,7 +63,7 @@ def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file that begins so is text."""
+    """Return whether a file that begins so is text."""
     try:
         # The last character may be cut in two.
         return not _CONTROL.search(codecs.getincrementaldecoder("utf-8")().decode(head))
@@ -83,7 +84,8 @@ def _kind_of_zip(path: Path) -> FileKind:
 
 
 def _name_in_config(file: Path) -> str | None:
-    """What a config.json of Hugging Face's Transformers calls its model; None where it is another file of that name."""
+    """Return the name of the model in a config.json of Hugging Face's Transformers; None where it is another file of
+    that name."""
     with file.open("rb") as stream:
         content = stream.read(_MAX_CONFIG_BYTES)
     try:

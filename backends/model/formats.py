@@ -36,13 +36,14 @@ _IR_VERSION_AND_GRAPH = {1: VARINT, 7: LENGTH_DELIMITED}.items()
 
 
 def is_gzip_archive(path: Path) -> bool:
-    """Whether ``path`` is compressed by gzip, and not as joblib compresses a pickle. Raises CorruptModel."""
+    """Return whether ``path`` is compressed by gzip, and not as joblib compresses a pickle. Raises CorruptModel."""
     head = _head(path)
     return head.startswith(b"\x1f\x8b") and recognise(head) is None
 
 
 def model_format(path: Path) -> Format:
-    """The format of the file at ``path``. Raises CorruptModel or UnsupportedModel, which say what it is instead."""
+    """Return the format of the file at ``path``. Raises CorruptModel or UnsupportedModel, which say what it is
+    instead."""
     head = _head(path)
     if not head:
         raise CorruptModel(path, "the file is empty")
@@ -56,7 +57,8 @@ def model_format(path: Path) -> Format:
 
 
 def recognise(head: bytes) -> Format | None:
-    """The format that the first bytes of a file tell, if they do. ONNX has no magic bytes: see ``model_format``."""
+    """Return the format that the first bytes of a file tell, if they do. ONNX has no magic bytes: see
+    ``model_format``."""
     if head.startswith(TORCH_PICKLE):
         return None
     if _XGBOOST_UBJSON.match(head):
@@ -73,7 +75,7 @@ def recognise(head: bytes) -> Format | None:
 
 
 def legacy_xgboost_names(head: bytes) -> tuple[str, str] | None:
-    """The names of the objective and the booster in XGBoost's retired binary format, or None if it is not that.
+    """Return the names of the objective and the booster in XGBoost's retired binary format, or None if it is not that.
 
     The file is an optional "binf", 136 bytes of parameters, then the two names, each after its length as uint64.
     """
@@ -100,7 +102,7 @@ def _head(path: Path) -> bytes:
 
 
 def _decompressed(head: bytes) -> bytes:
-    """The beginning of what ``head`` holds compressed, in the ways joblib compresses a pickle; else empty."""
+    """Return the beginning of what ``head`` holds compressed, in the ways joblib compresses a pickle; else empty."""
     decompressors = (
         (b"\x1f\x8b", zlib.decompressobj(wbits=31)),
         (b"\x78", zlib.decompressobj()),
@@ -118,7 +120,7 @@ def _decompressed(head: bytes) -> bytes:
 
 
 def _foreign(path: Path, head: bytes, fields: Mapping[int, int]) -> ModelError:
-    """The error for a file of none of the known formats, saying what it looks like."""
+    """Return the error for a file of none of the known formats, saying what it looks like."""
     try:
         kind = kind_of(path, head) or kind_of_message(head, fields)
     except OSError as error:

@@ -69,7 +69,8 @@ def read_once(source: Path, copy: Path) -> str:
 
 
 def find_kept(digest: str) -> ModelFile | None:
-    """The kept copy of the model of that digest, whose format its name tells. None where there is no intact one."""
+    """Return the kept copy of the model of that digest, whose format its name tells. None where there is no intact
+    one."""
     folder = state_folder("models") / digest
     for kind, suffix in _SUFFIXES.items():
         if holds(folder / f"model{suffix}", digest):
@@ -102,13 +103,13 @@ def keep(found: ModelFile) -> ModelFile:
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of the file's content, in hexadecimal."""
+    """Return the SHA-256 of the file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def holds(path: Path, digest: str) -> bool:
-    """Whether there is a file whose content has that SHA-256."""
+    """Return whether there is a file whose content has that SHA-256."""
     try:
         return file_digest(path) == digest
     except OSError:
@@ -141,13 +142,13 @@ def name_by_content(path: Path) -> str:
 
 
 def digest_in_name(path: Path) -> str | None:
-    """The SHA-256 that ``name_by_content`` put into the file's name, or None."""
+    """Return the SHA-256 that ``name_by_content`` put into the file's name, or None."""
     match = _NAMED_BY_CONTENT.fullmatch(path.name)
     return None if match is None else match["digest"]
 
 
 def content_as_named(path: Path) -> bytes:
-    """The content of a file that ``name_by_content`` named. Raises CorruptModel where it is another."""
+    """Return the content of a file that ``name_by_content`` named. Raises CorruptModel where it is another."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -199,7 +200,8 @@ def _read(stream: BinaryIO, source: Path) -> bytes:
 
 
 def _settled(stream: BinaryIO) -> _Version | None:
-    """What tells the file's content from every later one. None where it was changed so lately that it could not."""
+    """Return the version that tells the file's content from every later one. None where it was changed so lately that
+    it could not."""
     if _is_fresh(os.fstat(stream.fileno())):
         time.sleep(_TICK_NS / 1e9)
     found = os.fstat(stream.fileno())

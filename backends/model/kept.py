@@ -37,7 +37,8 @@ def check_kept(model: Model) -> None:
 
 
 def as_kept(model: Model) -> Model:
-    """``model``, or where an earlier servefit opened it, and used the file where it lay, the same as it is kept today.
+    """Return ``model``, or where an earlier servefit opened it, and used the file where it lay, the same as it is kept
+    today.
 
     Raises CorruptModel where the file is gone or has changed, and what ``Model.load`` raises.
     """

@@ -89,7 +89,8 @@ def _load_live(source: Any) -> OpenedFile:
 
 
 def file_of(path: Path) -> Path:
-    """The file that ``path`` is, or the one model in the folder that it is. Raises CorruptModel, UnsupportedModel."""
+    """Return the file that ``path`` is, or the one model in the folder that it is. Raises CorruptModel,
+    UnsupportedModel."""
     if path.is_dir():
         return find_in_folder(path)
     if not path.is_file():
@@ -110,7 +111,7 @@ def reading(file: Path) -> Iterator[ModelFile]:
 
 
 def _reading_folder() -> AbstractContextManager[Path]:
-    """A temporary folder beside the files that are kept, so that a file moves there without being copied."""
+    """Return a temporary folder beside the files that are kept, so that a file moves there without being copied."""
     return temporary_folder("reading", state_folder("models"))
 
 
@@ -122,7 +123,8 @@ def opened(found: ModelFile, source: str) -> OpenedFile:
 
 
 def inspected(model: ModelFile) -> tuple[Inspection, Path]:
-    """The inspection of a file, from the state folder or from a child process, and the folder of what it wrote."""
+    """Return the inspection of a file, from the state folder or from a child process, and the folder of what it
+    wrote."""
     library = model.format.library
     versions = f"{library}-{_library_version(library)}-treelite-{metadata.version('treelite')}"
     folder = state_folder("models", model.digest) / f"inspection-{SCHEMA}-{versions}"
@@ -151,7 +153,7 @@ def _by_content(folder: Path, name: str | None) -> str | None:
 
 
 def _recorded(folder: Path, about: str) -> Inspection | None:
-    """What an earlier inspection of the same wrote, if all of it is there as it was written."""
+    """Return the record of an earlier inspection of the same, if all of it is there as it was written."""
     record = read_sealed(folder / _RECORD, about=about)
     if record is None:
         return None
@@ -179,7 +181,7 @@ def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
 
 
 def _crash(library: str, error: WorkerCrashed) -> str:
-    """What the library said before it died of the file: LightGBM names the reason and then aborts."""
+    """Return the library's last words before it died of the file: LightGBM names the reason and then aborts."""
     for line in error.stderr.splitlines():
         if "[Fatal] " in line:
             return f"{library} gives up on it: {line.partition('[Fatal] ')[2].strip()}"
@@ -187,7 +189,7 @@ def _crash(library: str, error: WorkerCrashed) -> str:
 
 
 def _library_version(library: Library) -> str:
-    """The installed version of a library, which is not imported. Raises BackendUnavailable."""
+    """Return the installed version of a library, which is not imported. Raises BackendUnavailable."""
     module = "onnxruntime" if library is Library.ONNX else library.value
     if find_spec(module) is None:
         raise BackendUnavailable(

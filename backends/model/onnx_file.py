@@ -19,8 +19,8 @@ _DEEPEST = 60
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """The model in the file at ``path``. Raises UnsupportedModel where it keeps weights in other files, CorruptModel
-    where it is nested too deeply, and what protobuf raises for a file that is damaged."""
+    """Return the model in the file at ``path``. Raises UnsupportedModel where it keeps weights in other files,
+    CorruptModel where it is nested too deeply, and what protobuf raises for a file that is damaged."""
     import onnx
 
     # Without a format, onnx goes by the suffix, and ONNX Runtime does not.

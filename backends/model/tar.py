@@ -38,7 +38,7 @@ class BrokenArchive(Exception):
 
 
 class NoArchive(BrokenArchive):
-    """What was compressed is something else."""
+    """An error: what was compressed is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class TarReader:
                 name = size = None
 
     def content(self) -> Iterator[bytes]:
-        """What the member holds, piece by piece."""
+        """Yield the content of the member, piece by piece."""
         while self._left:
             piece = self._unzipped.read(min(self._left, _PIECE_BYTES))
             if not piece:
@@ -118,7 +118,7 @@ class TarReader:
         return kind, _text(name), _number(block[124:136])
 
     def _extra(self, size: int) -> bytes:
-        """The content of a header that says something of the next member."""
+        """Return the content of a header that says something of the next member."""
         self._extra_bytes += size
         if size > MAX_EXTRA_BYTES or self._extra_bytes > MAX_ALL_EXTRA_BYTES:
             raise BrokenArchive(f"the archive has {self._extra_bytes:,} bytes of headers, far more than names take")
@@ -133,7 +133,7 @@ def _member(kind: bytes, name: str, size: int) -> Member:
 
 
 def _checks(block: bytes) -> bool:
-    """Whether the header's sum is right. Some programs added up signed bytes."""
+    """Return whether the header's sum is right. Some programs added up signed bytes."""
     said = block[148:156].strip(b" \0")
     if not said or said.strip(_OCTAL):
         return False
@@ -144,7 +144,7 @@ def _checks(block: bytes) -> bool:
 
 
 def _number(field: bytes) -> int:
-    """A size: octal digits, or where it is too large for those, the bytes of a number after a mark."""
+    """Return a size: octal digits, or where it is too large for those, the bytes of a number after a mark."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
@@ -160,7 +160,7 @@ def _decimal(field: bytes) -> int:
 
 
 def _pax_fields(content: bytes) -> dict[bytes, bytes]:
-    """The records of a pax header: the length of each, a space, a name, "=", a value and a newline."""
+    """Return the records of a pax header: the length of each, a space, a name, "=", a value and a newline."""
     fields: dict[bytes, bytes] = {}
     begin = 0
     while begin < len(content):

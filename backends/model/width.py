@@ -19,6 +19,6 @@ def check_width(features: int) -> None:
 
 
 def affordable_rows(wanted: int, features: int) -> int:
-    """How many float32 rows of so many features are drawn where ``wanted`` would be good: as many as there is memory
-    for, and at least one."""
+    """Return how many float32 rows of so many features are drawn where ``wanted`` would be good: as many as there is
+    memory for, and at least one."""
     return max(1, min(wanted, MAX_DRAWN_BYTES // (4 * max(features, 1))))

@@ -41,7 +41,7 @@ class Nodes:
 
 
 def postprocess(trees: treelite.Model, margins: str) -> Nodes:
-    """The nodes that turn ``margins``, (n, outputs), into predictions of that shape. Raises CompileFailed."""
+    """Return the nodes that turn ``margins``, (n, outputs), into predictions of that shape. Raises CompileFailed."""
     name, nodes = header(trees, "postprocessor"), Nodes(margins)
     if name in ("identity", "identity_multiclass"):
         return nodes

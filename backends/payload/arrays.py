@@ -33,9 +33,9 @@ def table_of_array(
     *,
     most_rows: int = MAX_ROWS,
 ) -> Table:
-    """The first ``most_rows`` rows of an array of numbers. One dimension is one row, or one column where the model has
-    one feature; more than two are those of the model's input, or whatever they are where no model is known. Raises
-    PayloadMismatch."""
+    """Return the first ``most_rows`` rows of an array of numbers. One dimension is one row, or one column where the
+    model has one feature; more than two are those of the model's input, or whatever they are where no model is known.
+    Raises PayloadMismatch."""
     if array.dtype.names is not None:
         return _table_of_records(array, source, most_rows)
     if array.dtype.kind not in "biufO":
@@ -56,7 +56,7 @@ def table_of_array(
 
 
 def _table_of_records(array: np.ndarray, source: str, most_rows: int) -> Table:
-    """The same for an array whose columns have names, and datatypes of their own."""
+    """Return the same for an array whose columns have names, and datatypes of their own."""
     names = array.dtype.names or ()
     if not all(array.dtype[name].kind in "biuf" for name in names):
         raise PayloadMismatch(source, expected="columns of numbers", got=f"columns of {array.dtype}"[:100])
@@ -66,12 +66,12 @@ def _table_of_records(array: np.ndarray, source: str, most_rows: int) -> Table:
 
 
 def _is_shaped(row: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether rows of the shape ``row`` are rows of the shape ``wanted``, which has several dimensions too."""
+    """Return whether rows of the shape ``row`` are rows of the shape ``wanted``, which has several dimensions too."""
     return len(wanted) > 1 and same_layout(row, wanted)
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
-    """``array`` of numbers as a table has them."""
+    """Return ``array`` of numbers as a table has them."""
     if array.dtype.kind == "O":
         return array
     if array.dtype.kind != "f":

@@ -33,7 +33,7 @@ class Part:
 
 
 def in_model_order(values: np.ndarray, parts: Sequence[Part], signature: Signature, source: str) -> np.ndarray:
-    """The columns of ``values``, which are those of ``parts`` side by side, as the model has them.
+    """Return the columns of ``values``, which are those of ``parts`` side by side, as the model has them.
 
     A model of several inputs takes one part for each, of its name and its shape. A model of one takes one part of any
     name; or, where the names of its features are known, one for each of these, and others, which are left out. Raises
@@ -51,7 +51,7 @@ def in_model_order(values: np.ndarray, parts: Sequence[Part], signature: Signatu
 
 
 def same_layout(given: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Whether two shapes are the same but for dimensions of size one."""
+    """Return whether two shapes are the same but for dimensions of size one."""
     return [size for size in given if size != 1] == [size for size in wanted if size != 1]
 
 
@@ -83,7 +83,7 @@ def _by_feature(values: np.ndarray, parts: Sequence[Part], signature: Signature,
 
 
 def _columns(parts: Sequence[Part]) -> dict[str | None, np.ndarray]:
-    """Which columns each part is, by its name."""
+    """Return the columns of each part, by its name."""
     begins = np.cumsum([0, *(part.width for part in parts)])
     return {part.name: np.arange(begin, begin + part.width) for part, begin in zip(parts, begins, strict=False)}
 

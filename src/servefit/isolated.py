@@ -62,7 +62,7 @@ def _status_of(fork: int) -> int:
 
 
 def _reap() -> dict[int, int]:
-    """The wait statuses of the children that have ended since the last time."""
+    """Return the wait statuses of the children that have ended since the last time."""
     ended: dict[int, int] = {}
     with suppress(ChildProcessError):
         while (child := os.waitpid(-1, os.WNOHANG))[0]:

@@ -151,14 +151,14 @@ def end_process_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def tail(output: Path) -> str:
-    """The last characters of a captured output file."""
+    """Return the last characters of a captured output file."""
     with output.open("rb") as stream:
         stream.seek(max(0, output.stat().st_size - STDERR_TAIL_CHARACTERS))
         return stream.read().decode(errors="replace").strip()
 
 
 def death(status: int, printed: str, memory_bytes: int | None) -> WorkerCrashed | OutOfMemory:
-    """The error for a child that ended with ``status`` without an answer, having ``printed`` this last."""
+    """Return the error for a child that ended with ``status`` without an answer, having ``printed`` this last."""
     last_line = printed.splitlines()[-1] if printed else "it said nothing"
     # What C++ cannot allocate for ends in abort(); other signals have reasons of their own.
     if status in (*range(1, 256), -signal.SIGABRT) and any(sign in printed for sign in _SIGNS_OF_REFUSED_MEMORY):

@@ -52,7 +52,7 @@ class PlugIns:
     built_in: Mapping[str, str]
 
     def names(self) -> tuple[str, ...]:
-        """The names of all: the built-in ones first, then those of other packages in alphabetical order."""
+        """Return the names of all: the built-in ones first, then those of other packages in alphabetical order."""
         return (*self.built_in, *sorted(self._offers()))
 
     def entry_point(self, name: str) -> metadata.EntryPoint:
@@ -91,8 +91,8 @@ class PlugIns:
             ) from error
 
     def _offers(self) -> dict[str, list[metadata.EntryPoint]]:
-        """The entry points of other packages, by name. ``importlib.metadata.entry_points`` would fail for all of them
-        where one file cannot be read."""
+        """Return the entry points of other packages, by name. ``importlib.metadata.entry_points`` would fail for all of
+        them where one file cannot be read."""
         found: dict[str, list[metadata.EntryPoint]] = {}
         folders: set[tuple[str, str]] = set()
         for distribution in metadata.distributions():

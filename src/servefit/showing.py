@@ -62,12 +62,12 @@ def shown(*names: str) -> Callable[[type[_Result]], type[_Result]]:
 
 
 def cut(text: str, room: int) -> str:
-    """``text``, with an end in place of what is beyond ``room`` letters."""
+    """Return ``text``, with an end in place of what is beyond ``room`` letters."""
     return text if len(text) <= room else f"{text[: max(0, room - 3)]}..."[:room]
 
 
 def _telling(result: Any) -> tuple[str, ...]:
-    """The fields that differ from their defaults."""
+    """Return the fields that differ from their defaults."""
     return tuple(one.name for one in fields(result) if not _is_default(getattr(result, one.name, MISSING), one.default))
 
 
@@ -103,7 +103,7 @@ def _table(result: Any) -> str:
 
 
 def _readable(value: Any) -> str:
-    """A value in a table: text as it is, numbers with their thousands apart."""
+    """Return a value in a table: text as it is, numbers with their thousands apart."""
     if isinstance(value, str) and not isinstance(value, Enum):
         return cut(value, _MOST_LETTERS_OF_A_CELL)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -112,7 +112,7 @@ def _readable(value: Any) -> str:
 
 
 def _brief(value: Any, room: int) -> str:
-    """A value on a line, in ``room`` letters."""
+    """Return a value on a line, in ``room`` letters."""
     return cut(_text(value, room), room) if room >= _LEAST_LETTERS else "..."[:room]
 
 

@@ -35,10 +35,10 @@ def keeping(seconds: float) -> Iterator[None]:
 
 
 def time_left_s() -> float:
-    """What the limits around leave: infinite where there are none, below zero once the time is over."""
+    """Return the time that the limits around leave: infinite where there are none, below zero once the time is over."""
     return _left_s.get()()
 
 
 def allowed_s(timeout_s: float) -> float:
-    """``timeout_s``, or what is left of the time if that is less; never below zero."""
+    """Return ``timeout_s``, or what is left of the time if that is less; never below zero."""
     return max(0.0, min(timeout_s, time_left_s()))

@@ -111,7 +111,7 @@ class Acceptor:
                 self._accept(False)  # there is no descriptor for it
 
     def _with_room(self) -> list[WorkerProcess]:
-        """The workers that can take a connection, the best one first."""
+        """Return the workers that can take a connection, the best one first."""
         able = [
             worker
             for worker in self._workers.values()

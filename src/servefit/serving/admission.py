@@ -113,7 +113,7 @@ class AdmissionControl(Generic[_Occupant]):
         return found
 
     def _still_idle(self) -> _Occupant | None:
-        """The longest idle connection of those that were when they were searched for, and are since."""
+        """Return the longest idle connection of those that were when they were searched for, and are since."""
         while self._idle:
             since_s, connection = self._idle.pop()
             if connection in self._served and connection.idle_since_s == since_s and not connection.has_unread():

@@ -160,7 +160,8 @@ class Batching:
         return not self._waiting or (self._timer is not None and len(self._waiting) < self._max_batch)
 
     def _take(self) -> list[_Waiting]:
-        """The requests of the next call, fewer than could join where some are long, and none that nobody waits for."""
+        """Return the requests of the next call, fewer than could join where some are long, and none that nobody waits
+        for."""
         batch: list[_Waiting] = []
         waiting, rows = self._waiting, 0
         while waiting and len(batch) < self._max_batch:

@@ -78,7 +78,7 @@ def _receive(worker: socket.socket) -> tuple[Any, bytes]:
 
 
 def _exactly(worker: socket.socket, size: int) -> bytes:
-    """The next ``size`` bytes. Raises EOFError where nobody sends any more."""
+    """Return the next ``size`` bytes. Raises EOFError where nobody sends any more."""
     content = worker.recv(size, socket.MSG_WAITALL) if size else b""
     while len(content) < size:
         more = worker.recv(size - len(content), socket.MSG_WAITALL)

@@ -96,7 +96,7 @@ class EndpointConfig:
 
     @classmethod
     def read(cls, path: Path) -> EndpointConfig:
-        """The endpoint that ``path`` describes. Raises SpecError, naming the field."""
+        """Return the endpoint that ``path`` describes. Raises SpecError, naming the field."""
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -113,7 +113,7 @@ class EndpointConfig:
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     def opened(self) -> Artifact:
-        """The artifact as backends know it."""
+        """Return the artifact as backends know it."""
         facts = self.artifact
         return Artifact(
             backend=facts.backend,

@@ -54,7 +54,7 @@ class Counters:
         self._words = memoryview(self._map).cast("q")
 
     def of_worker(self, number: int) -> WorkerCounters:
-        """The slot of worker ``number``."""
+        """Return the slot of worker ``number``."""
         begin = _HEADER_WORDS + number * self._slot_words
         return WorkerCounters(self._words[begin : begin + self._slot_words], max_batch=self._max_batch)
 

@@ -307,7 +307,7 @@ class RequestReader:
 
 
 def _path(url: bytes) -> bytes:
-    """The path of a request's target, which proxies are sent with scheme and host."""
+    """Return the path of a request's target, which proxies are sent with scheme and host."""
     scheme, found, rest = url.partition(b"://")
     if found and scheme.isalpha():
         url = b"/" + rest.partition(b"/")[2]

@@ -23,5 +23,5 @@ _NAMES = {dtype.name: name for name, dtype in DTYPES.items()}
 
 
 def datatype_of(name: str) -> str:
-    """The protocol's name for a datatype of numbers that NumPy calls ``name``, such as "float32"."""
+    """Return the protocol's name for a datatype of numbers that NumPy calls ``name``, such as "float32"."""
     return _NAMES[name]

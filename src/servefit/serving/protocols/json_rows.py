@@ -105,7 +105,8 @@ def _cells_of_lines(body: bytes, names: Sequence[str]) -> list[Any] | None:
 
 
 def _cells(items: list[Any], names: Sequence[str]) -> list[Any] | None:
-    """The cells of rows that are all lists, or all objects: SageMaker's ``{"features": row}``, or one cell a name."""
+    """Return the cells of rows that are all lists, or all objects: SageMaker's ``{"features": row}``, or one cell a
+    name."""
     first = items[0] if items else None
     if type(first) is not dict:
         return items

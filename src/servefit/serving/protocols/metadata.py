@@ -68,7 +68,7 @@ def model_ready(config: EndpointConfig) -> Reply:
 
 
 def repository_index(config: EndpointConfig) -> Reply:
-    """The models there are: one."""
+    """Return the models there are: one."""
     return _reply([{"name": config.name, "version": VERSION, "state": "READY", "reason": ""}])
 
 

@@ -75,7 +75,7 @@ def rows_of_npy(body: bytes, signature: Signature, limits: Limits, *, at_once: b
 
 
 def _plain_rows(body: bytes, header: _Header, signature: Signature, limits: Limits) -> np.ndarray | None:
-    """The rows of an array that is as the model takes it, or None."""
+    """Return the rows of an array that is as the model takes it, or None."""
     values = memoryview(body)[header.begin :]
     if header.dtype != FLOAT32 or header.fortran_order or len(header.shape) != 2 or not signature.takes_any_float32:
         return None

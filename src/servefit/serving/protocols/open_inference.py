@@ -149,7 +149,8 @@ def _header_length(value: bytes, body_bytes: int) -> int:
 
 
 def _any_request(document: bytes) -> _InferRequest[Any]:
-    """A request whose data are not flat or not numbers, or that has the NaN that Python writes. Raises Refused."""
+    """Return a request whose data are not flat or not numbers, or that has the NaN that Python writes. Raises
+    Refused."""
     try:
         content = json.loads(document.decode("utf-8-sig"))
         message = msgspec.convert(content, _InferRequest[Any])

@@ -111,7 +111,7 @@ def rows_of_raw(body: bytes, signature: Signature, limits: Limits, *, plain_only
 
 
 def _plain_rows(tensor: InputTensor[Any], binary: bytes | memoryview, signature: Signature) -> np.ndarray | None:
-    """The rows of what nearly all clients send, or None."""
+    """Return the rows of what nearly all clients send, or None."""
     count, width = tensor.shape
     data, size = tensor.data, tensor.size_bytes
     if width != signature.features or not count or signature.inputs[1:]:
@@ -197,7 +197,7 @@ def _values(tensor: InputTensor[Any], content: bytes | memoryview, where: str, w
 
 
 def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
-    """``data`` as numbers. Raises Refused for cells that are not of the datatype."""
+    """Return ``data`` as numbers. Raises Refused for cells that are not of the datatype."""
     source = f"{where}.data"
     if not isinstance(tensor.data, list):
         raise refused(400, f"{source}: expected a list, got {tensor.data!r:.60}")
