@@ -127,7 +127,7 @@ def _seal(key: str, manifest: Mapping[str, Any]) -> str:
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file below ``folder`` but the manifest, by relative path."""
+    """Return size and SHA-256 of every file below ``folder`` but the manifest, by relative path."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / MANIFEST:

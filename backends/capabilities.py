@@ -1,4 +1,5 @@
-"""What backends say of themselves: whether they run here, which models they take, and which settings they have.
+"""The capabilities of backends, as they say themselves: whether they run here, which models they take, and which
+settings they have.
 
 The built-in ones are asked in this process. Those of other packages answer from a child process (``foreign``).
 """
@@ -28,7 +29,7 @@ def backend(name: str) -> Capabilities:
     """
     if name in BUILT_IN:
         return imported(name)
-    from servefit.backends.foreign import Origin, stand_in
+    from servefit.backends.foreign import Origin, foreign_backend
 
     try:
         point = entry_point(name)
@@ -36,10 +37,10 @@ def backend(name: str) -> Capabilities:
         if name not in backend_names():
             raise
         return RefusedBackend(name, Availability.no(error.problem, remedy=error.remedy))
-    return stand_in(Origin(name=name, value=point.value, package=Package.of(point.dist)))
+    return foreign_backend(Origin(name=name, value=point.value, package=Package.of(point.dist)))
 
 
-def asked(
+def ask_backends(
     names: Iterable[str], model: Model | None = None, *, timeout_s: float | None = None
 ) -> dict[str, Capabilities]:
     """Return the backends called ``names``, which will be asked about ``model``. Those of other packages begin to
@@ -48,9 +49,9 @@ def asked(
     from servefit.backends.foreign import ForeignBackend
 
     found = {name: backend(name) for name in names}
-    for one in found.values():
-        if isinstance(one, ForeignBackend):
-            one.begin(model, timeout_s=timeout_s)
+    for candidate in found.values():
+        if isinstance(candidate, ForeignBackend):
+            candidate.begin(model, timeout_s=timeout_s)
     return found
 
 

@@ -1,4 +1,5 @@
-"""What this CPU can do, as a short string for cache keys: machine code compiled for one CPU may not run on another."""
+"""The features of this CPU, as a short string for cache keys: machine code compiled for one CPU may not run on
+another."""
 
 from __future__ import annotations
 

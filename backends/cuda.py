@@ -1,4 +1,4 @@
-"""Whether there is an NVIDIA GPU that its driver answers for.
+"""Finds out whether there is an NVIDIA GPU that its driver answers for.
 
 What a library needs beyond that to use it, such as a CUDA build, is for its backend to find out.
 """

@@ -1,4 +1,4 @@
-"""What a process that is about to load an artifact finds in its environment, from before it imports anything."""
+"""The environment of a process that is about to load an artifact, from before it imports anything."""
 
 from __future__ import annotations
 

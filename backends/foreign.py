@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from servefit.backends.questions import AboutModel, Answers, refusal
+from servefit.backends.questions import Answers, ModelAnswers, refusal
 from servefit.backends.types import Availability, Knob, Target
 from servefit.errors import OutOfMemory, TimedOut, WorkerCrashed
 from servefit.isolation import begin_isolated
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from servefit.plug_ins import Package
 
 TIMEOUT_S = 10.0
-"""How long a package may take to be imported and to answer: numeric libraries take several seconds to import."""
+"""The time that a package may take to be imported and to answer: numeric libraries take several seconds to import."""
 
 MEMORY_BYTES = 16 * 2**30
 """A bound on address space, of which libraries reserve more than they use."""
 
 _MOST_REMEMBERED = 64
+"""More backends than anybody has installed. Their answers are small."""
 
 _Subject: TypeAlias = tuple[str, str] | None
 """The digest and the format of a model, or None where only the backend itself is asked about."""
@@ -46,7 +47,7 @@ class Origin:
 
 
 @lru_cache(maxsize=_MOST_REMEMBERED)
-def stand_in(origin: Origin) -> ForeignBackend:
+def foreign_backend(origin: Origin) -> ForeignBackend:
     """Return the backend that stands in for what is installed there."""
     return ForeignBackend(origin)
 
@@ -98,7 +99,7 @@ class ForeignBackend:
                 self._collect(next(iter(self._asked)))
             return next(iter(self._known.values()))
 
-    def _of_model(self, model: Model) -> AboutModel:
+    def _of_model(self, model: Model) -> ModelAnswers:
         subject = _subject(model)
         with self._lock:
             self._begin(model, TIMEOUT_S)

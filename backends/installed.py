@@ -1,4 +1,4 @@
-"""What is installed, where, and which version, told without importing it."""
+"""Installed packages: their versions and folders, told without importing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an artifact predicts what the reference predicts.
+"""Finds out whether an artifact predicts what the reference predicts.
 
 Two float32 runtimes never agree to the last bit: they add up the trees in different orders. What is tolerated has to
 let that pass and stop everything else, and the right measure depends on what an output is:

@@ -32,7 +32,7 @@ BACKENDS = PlugIns(field="backend", group=ENTRY_POINT_GROUP, built_in=BUILT_IN)
 
 
 def backend_names() -> tuple[str, ...]:
-    """Names of all backends: the built-in ones first, then those of other packages in alphabetical order."""
+    """Return the names of all backends: the built-in ones first, then those of other packages in alphabetical order."""
     return BACKENDS.names()
 
 

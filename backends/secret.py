@@ -34,9 +34,9 @@ class Secret(str):
     value: str
 
     def __new__(cls, shown: str, value: str) -> Secret:
-        one = super().__new__(cls, shown)
-        one.value = value
-        return one
+        secret = super().__new__(cls, shown)
+        secret.value = value
+        return secret
 
     def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
         return str, (str(self),)
@@ -58,7 +58,7 @@ def hidden(values: Sequence[str]) -> tuple[str, ...]:
     """Return the texts that stand for ``values`` of one variable: "***" for the only one, "***1" and so on for several,
     equal ones for equal values. Those that stand for a secret already, of which nothing more is known, stay as they
     are."""
-    known = [one.value if isinstance(one, Secret) else one for one in values]
+    known = [text.value if isinstance(text, Secret) else text for text in values]
     order = {value: nth for nth, value in enumerate(dict.fromkeys(known), start=1)}
     return tuple(
         text
@@ -98,7 +98,7 @@ def unknown(variable: str) -> SpecError:
 
 def scrubbed(text: str, environment: Mapping[str, str]) -> str:
     """Return ``text``, which a process with ``environment`` has said, without the values of its secrets."""
-    secrets = [one for one in environment.values() if isinstance(one, Secret) and one.value]
-    for one in sorted(secrets, key=lambda one: -len(one.value)):
-        text = text.replace(one.value, one)
+    secrets = [secret for secret in environment.values() if isinstance(secret, Secret) and secret.value]
+    for secret in sorted(secrets, key=lambda secret: -len(secret.value)):
+        text = text.replace(secret.value, secret)
     return text

@@ -1,4 +1,5 @@
-"""What ``compilation`` has done in child processes: each function loads native libraries and may die of them."""
+"""The steps that ``compilation`` has done in child processes: each function loads native libraries and may die of
+them."""
 
 from __future__ import annotations
 

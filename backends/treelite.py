@@ -105,7 +105,7 @@ class _Predictor:
 
 
 def _c_library() -> ctypes.CDLL:
-    """Treelite's shared library, with typed functions; the package that brings it is not imported."""
+    """Return Treelite's shared library, with typed functions; the package that brings it is not imported."""
     library = ctypes.CDLL(str(next(package_folder("treelite").rglob("libtreelite.*"))))
     pointer = ctypes.c_void_p
     library.TreeliteGetLastError.restype = ctypes.c_char_p

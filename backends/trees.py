@@ -76,8 +76,9 @@ def unpickled(model: Model) -> Any:
 
 
 def _read_lightgbm(model: Model) -> treelite.Model:
-    """LightGBM takes every value of up to 1e-35 for zero, before it compares; it sets thresholds at plus and minus that
-    bound. A value exactly on the lower bound is a zero and above the threshold, so the threshold is moved below it."""
+    """Read a LightGBM model. LightGBM takes every value of up to 1e-35 for zero, before it compares; it sets thresholds
+    at plus and minus that bound. A value exactly on the lower bound is a zero and above the threshold, so the threshold
+    is moved below it."""
     import treelite
 
     trees = treelite.frontend.load_lightgbm_model(model.file)

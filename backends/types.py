@@ -134,7 +134,8 @@ class Capabilities(Protocol):
         ...
 
     def compile_estimate_s(self, model: Model) -> float:
-        """Roughly how many seconds ``compile`` will take here; used to leave out what would eat a job's budget."""
+        """Return roughly how many seconds ``compile`` will take here; used to leave out what would eat a job's
+        budget."""
         ...
 
     def cache_key(self) -> str:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 300.0
+"""Rows are few, but a row of a network may take a second, and a library as long to import. Chosen, not measured."""
+
 _SCHEMA = 2
 """Raise it when predictions that are kept are not to be used any more."""
 DRAWN_ROWS, MAX_PAYLOAD_ROWS = 1024, 4096
@@ -69,7 +71,7 @@ class NoReference(CompileFailed):
 
 
 def drawn_rows(model: Model) -> RowSet:
-    """Rows drawn from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
+    """Draw rows from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
     wanted = DRAWN_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
     rows = parity_rows(model, count=affordable_rows(wanted, model.signature.features))
     missing = np.isnan(rows).any(axis=1)
@@ -101,7 +103,7 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
     return agreements
 
 
-def asked_of_payload(model: Model, payload: Payload) -> Model:
+def check_batch_dependence(model: Model, payload: Payload) -> Model:
     """Return ``model``, which says so where its own library predicts rows of ``payload`` differently together and one
     at a time. Where the library does not answer, that is for whoever compares predictions with it to say."""
     if model.batch_dependent or payload.synthetic or model.library in _TREES_ALONE:

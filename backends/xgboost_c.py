@@ -146,14 +146,14 @@ def array_interface(rows: np.ndarray) -> bytes:
 
 
 def prediction_options(**more: Any) -> bytes:
-    """Plain predictions of all iterations, as the library takes its options."""
+    """Return the options of plain predictions of all iterations, as the library takes its options."""
     options = {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": 0, "strict_shape": False}
     return json.dumps({**options, **more}).encode()
 
 
 def open_library() -> ctypes.CDLL:
-    """XGBoost's shared library. Raises BackendUnavailable where it is missing, does not open, or is not of the version
-    of the Python package."""
+    """Open XGBoost's shared library. Raises BackendUnavailable where it is missing, does not open, or is not of the
+    version of the Python package."""
     package = package_folder("xgboost")
     # Where the package looks: in itself, beside itself in its own repository, and where conda installs libraries.
     folders = (package / "lib", package.parents[1] / "lib", Path(sys.base_prefix) / "lib")

@@ -1,4 +1,4 @@
-"""Which parts of each tree are laid out how, by what those ways cost a block of rows.
+"""Chooses the layout of each tree's parts by what those ways cost a block of rows.
 
 Rows alone go through a heap if that holds all of the tree, and otherwise walk. In blocks a tree with few nodes is
 folded up; the others have a heap of as many levels as pay, and rows walk on below it.
@@ -21,6 +21,7 @@ MAX_LEVELS = 8
 MAX_COLUMNS = 1024
 """Codes of more columns would take the cache from the trees."""
 MAX_FOLD_LEAVES = 256
+"""A leaf's number in a fold is a byte."""
 
 # What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/claims/forest_costs.py). Only their ratios
 # matter.

@@ -31,6 +31,8 @@ MOST_CATEGORIES = 254
 """A code of a category is its key: the known ones, and one for unknown ones, and one for missing values."""
 
 _CODES = 255
+"""Bounds in a column: codes are bytes, and NEVER is no bound's."""
+
 _HIGHEST = np.iinfo(np.int32).max
 
 
@@ -105,7 +107,8 @@ def category_codes(ensemble: Ensemble, tests: np.ndarray, keys: Keys, *, first_c
 
 
 def _search_levels(sorted_bounds: np.ndarray) -> tuple[int, np.ndarray]:
-    """Ascending bounds, 2**31 added, as levels of 16-ary search: an entry is the highest of 16 of the next level."""
+    """Return ascending bounds, 2**31 added, as levels of 16-ary search: an entry is the highest of 16 of the next
+    level."""
     bounds = sorted_bounds.astype(np.int64) - 2**31
     levels = 1
     while 16**levels < len(bounds):

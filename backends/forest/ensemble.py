@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LEAF, _CATEGORICAL = 0, 2  # Treelite's node types
 _EQUAL, _LESS, _GREATER, _GREATER_OR_EQUAL = 1, 2, 4, 5  # Treelite's comparison operators
-_DEEPEST = 62  # a node this deep is reached by one row in 2**62, if rows part evenly
+_MAX_DEPTH = 62  # a node this deep is reached by one row in 2**62, if rows part evenly
 _LOWEST, _HIGHEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
@@ -74,8 +74,8 @@ class Ensemble:
     def categories(self) -> dict[int, tuple[int, ...]]:
         """Return the categories that tests name, in ascending order, by feature."""
         named: dict[int, set[int]] = {}
-        for one in self.sets:
-            named.setdefault(one.feature, set()).update(one.categories)
+        for category_set in self.sets:
+            named.setdefault(category_set.feature, set()).update(category_set.categories)
         return {feature: tuple(sorted(categories)) for feature, categories in named.items()}
 
 
@@ -192,7 +192,7 @@ class _Tree:
 
 def _leaf_shares(parts: Sequence[_Tree], depth: np.ndarray) -> np.ndarray:
     """Return the share of the rows in each leaf; ``depth`` (leaves,)."""
-    shares: np.ndarray = 0.5 ** np.minimum(depth, _DEEPEST)
+    shares: np.ndarray = 0.5 ** np.minimum(depth, _MAX_DEPTH)
     begin = 0
     for part in parts:
         end = begin + int((part.kind == _LEAF).sum())

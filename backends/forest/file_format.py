@@ -43,6 +43,7 @@ CHECKED_FROM = 16
 """The checksum, a CRC-32, is over everything behind itself."""
 
 _ALIGNMENT = 64
+"""A cache line, and the widest register, of AVX-512."""
 
 
 def write(file: Path, fields: Mapping[str, float], sections: Mapping[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""How sums of leaves become predictions: what the kernel needs for Treelite's post-processors."""
+"""The last step, from sums of leaves to predictions: what the kernel needs for Treelite's post-processors."""
 
 from __future__ import annotations
 

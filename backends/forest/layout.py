@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from servefit.backends.forest.finish import Finish
 
 _NARROW_COLUMNS = 256
+"""The number of a column is one byte up to so many, and a second one in ``heap_high`` beyond."""
 
 
 def write_forest(file: Path, ensemble: Ensemble, finish: Finish, *, truncated_categories: bool) -> Mapping[str, Any]:

@@ -16,6 +16,8 @@ KEY_COLUMN = np.dtype([("feature", "<u4"), ("kind", "<u4"), ("begin", "<u4"), ("
 
 MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY = 0, 1, 2, 3
 _REGISTER_BYTES = 64
+"""The widest, of AVX-512."""
+
 _NARROW_CATEGORY, _WIDE_CATEGORY = 0x8000, 0x80000000
 
 
@@ -55,13 +57,13 @@ def key_columns(ensemble: Ensemble) -> Keys:
         categories += of_feature
     bits = [
         np.append(
-            np.isin(known[one.feature], one.categories) == one.listed_right,
-            [not one.listed_right, one.missing_right],
+            np.isin(known[category_set.feature], category_set.categories) == category_set.listed_right,
+            [not category_set.listed_right, category_set.missing_right],
         )
-        for one in ensemble.sets
+        for category_set in ensemble.sets
     ]
-    sets = [np.packbits(one, bitorder="little") for one in bits]
-    sizes = np.array([len(one) for one in sets], dtype=np.int64)
+    sets = [np.packbits(flags, bitorder="little") for flags in bits]
+    sizes = np.array([len(packed) for packed in sets], dtype=np.int64)
     # Sets are loaded in whole registers.
     behind = np.zeros(_REGISTER_BYTES + -int(sizes.sum()) % 4 if sets else 0, dtype=np.uint8)
     return Keys(

@@ -1,4 +1,4 @@
-"""Whether what a model predicts of a row depends on the rows beside it, told by its own library. Runs in the
+"""Finds out whether what a model predicts of a row depends on the rows beside it, told by its own library. Runs in the
 inspection's child process."""
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from servefit.backends.model.inspection_record import Inspection
 
 _ROWS = 8
+"""Few, since every row goes through all of a network, which may take a second. Chosen, not measured."""
 
 
 def with_batch_dependence(

@@ -97,7 +97,7 @@ def forest_of(trees: Iterable[Tree], features: int) -> Forest:
 
 
 def treelite_trees(model: Any) -> Iterator[Tree]:
-    """The trees of a ``treelite.Model``."""
+    """Yield the trees of a ``treelite.Model``."""
     for index in range(model.num_tree):
         accessor = model.get_tree_accessor(index)
         kinds, split_on = accessor.get_field("node_type"), accessor.get_field("split_index").astype(np.int64)

@@ -1,4 +1,4 @@
-"""What a LightGBM model is. Runs in the inspection's child process."""
+"""The inspection of a LightGBM model. Runs in the inspection's child process."""
 
 from __future__ import annotations
 

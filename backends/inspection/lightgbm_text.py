@@ -68,7 +68,7 @@ def peculiarities(text: LightGBMText) -> tuple[str, ...]:
 
 
 def trees_of(text: LightGBMText) -> Iterator[Tree]:
-    """The trees, inner nodes first and leaves after them. Raises BrokenTree where a field is missing or odd."""
+    """Yield the trees, inner nodes first and leaves after them. Raises BrokenTree where a field is missing or odd."""
     for index, fields in enumerate(text.trees):
         try:
             yield _tree(fields)

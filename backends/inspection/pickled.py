@@ -1,5 +1,5 @@
-"""What a trusted pickle holds: a scikit-learn estimator, or an xgboost or LightGBM object, which is then saved as the
-file that its library reads. Runs in the inspection's child process."""
+"""The inspection of a trusted pickle: a scikit-learn estimator, or an xgboost or LightGBM object, which is then saved
+as the file that its library reads. Runs in the inspection's child process."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _predict_once(estimator: Any, task: Task, rows: np.ndarray) -> np.ndarray:
 
 
 def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:
-    """By trying: what estimators say of themselves depends on the version, and on what they were fitted on."""
+    """Find out by trying: what estimators say of themselves depends on the version, and on what they were fitted on."""
     try:
         predictions = _predict_once(estimator, task, np.full((1, features), np.nan, dtype=np.float32))
     except (ValueError, TypeError):

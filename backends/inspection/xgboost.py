@@ -1,4 +1,4 @@
-"""What an XGBoost model is. Runs in the inspection's child process."""
+"""The inspection of an XGBoost model. Runs in the inspection's child process."""
 
 from __future__ import annotations
 

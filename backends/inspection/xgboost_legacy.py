@@ -22,8 +22,11 @@ from servefit.errors import CorruptModel, UnsupportedModel
 _REMEDY = "open it with XGBoost 3.0 or older and save it as UBJSON"
 _RENAMED_OBJECTIVES = {"reg:linear": "reg:squarederror"}
 _NO_PARENT = 2**31 - 1
+"""Of a root, as xgboost writes it."""
+
 _BEST_ITERATION = re.compile(rb"\x0e\0\0\0\0\0\0\0best_iteration.\0\0\0\0\0\0\0(\d+)", re.DOTALL)
 _ROWS_COMPARED = 256
+"""Rows, on the trees' own thresholds too, on which the upgraded model is checked. Chosen, not measured."""
 
 
 def upgrade(path: Path, upgraded: Path) -> None:
@@ -105,7 +108,7 @@ def _parallel_trees(content: bytes, booster_name: str) -> int:
 
 
 def _tree(old: Any, index: int) -> dict[str, Any]:
-    """One tree in XGBoost's JSON schema."""
+    """Return a tree in XGBoost's JSON schema."""
     accessor = old.get_tree_accessor(index)
     left, right = accessor.get_field("cleft"), accessor.get_field("cright")
     inner = left >= 0

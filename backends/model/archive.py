@@ -13,10 +13,16 @@ from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 from servefit.state import writing
 
 MAX_UNPACKED_BYTES = 16 * 2**30
+"""More than a model takes that is served from memory. Chosen, not measured."""
+
 MAX_MEMBERS = 10_000
+"""A model's archive has some files; each of them is looked at. Chosen, not measured."""
+
 # A model compresses several times; a bomb a thousand times. Small archives may do as they like.
 _MAX_RATIO = 200
 _ALWAYS_ALLOWED_BYTES = 64 * 2**20
+"""So little does no harm to a disk. Chosen, not measured."""
+
 # A path has 4,096 bytes at most on Linux, the folder's own included, and a part of it 255.
 _MAX_NAME_BYTES, _MAX_PART_BYTES = 1000, 200
 
@@ -35,7 +41,7 @@ def unpack(path: Path, folder: Path) -> None:
                 if count > MAX_MEMBERS:
                     raise CorruptModel(path, f"the archive has more than {MAX_MEMBERS} members")
                 if not member.is_folder:
-                    _write(archive.content(), _place(path, member, folder))
+                    _write(archive.content(), _target_path(path, member, folder))
     except NoArchive as error:
         raise CorruptModel(path, str(error), remedy="unpack it with gunzip") from error
     except BrokenArchive as error:
@@ -93,7 +99,7 @@ def _kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
         raise CorruptModel(folder, error.strerror or str(error)) from error
 
 
-def _place(path: Path, member: Member, folder: Path) -> Path:
+def _target_path(path: Path, member: Member, folder: Path) -> Path:
     """Return the path in ``folder`` of a file of the archive ``path``. Raises CorruptModel where it is none, or its
     name is not safe or has been seen."""
     name, said = PurePosixPath(member.name), f"{member.name!r:.80}"

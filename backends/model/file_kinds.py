@@ -1,4 +1,5 @@
-"""What a file is that servefit takes for neither a model nor a payload, told by its content, and what to do with it."""
+"""The kinds of files that servefit takes for neither a model nor a payload, told by their content, and what to do with
+them."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from pathlib import Path
 from servefit.backends.model.protobuf import LENGTH_DELIMITED, VARINT
 
 TORCH_PICKLE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""How torch.save began before it wrote ZIP archives: a magic number, pickled."""
+"""The first bytes of torch.save before it wrote ZIP archives: a magic number, pickled."""
 
 _MAX_CONFIG_BYTES = 2**20
+"""Such files have kilobytes; a longer one is another file of that name."""
+
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -153,7 +156,7 @@ _BINARY: tuple[tuple[bytes, FileKind], ...] = (
     (rb"SQLite format 3", FileKind(what="an SQLite database")),
     (rb"\x1f\x8b", FileKind(what="a gzip file")),
 )
-"""How files begin that are no text."""
+"""The first bytes of files that are no text."""
 
 _TEXT: tuple[tuple[bytes, FileKind], ...] = (
     (

@@ -21,8 +21,10 @@ MEMORY_BYTES = 2**29
 """Of address space. Python takes a fifth of it, the list of a ZIP archive's files the most of the rest."""
 
 _TIMEOUT_S = 60.0
+"""Chosen, not measured. Archives have more, by their size."""
+
 _BYTES_PER_S = 4 * 2**20
-"""What is unpacked at least of an archive, as it lies there, once the timeout is over."""
+"""The bytes of an archive, as it lies there, that a second more of time is for."""
 
 
 def find_in_folder(folder: Path) -> Path:

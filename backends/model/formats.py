@@ -20,6 +20,7 @@ from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 
 HEAD_BYTES = 4096
+"""Formats tell what they are in their first few hundred bytes. A page of memory is read in any case."""
 
 _XGBOOST_JSON = re.compile(rb'\s*\{\s*"(learner"\s*:\s*\{|version"\s*:\s*\[)')
 # UBJSON object keys are a length marker, the length, and the bytes of the key.
@@ -27,6 +28,8 @@ _XGBOOST_UBJSON = re.compile(rb"\{(?:[iU].|I..|l....|L.{8})(learner|version)[\[{
 _LIGHTGBM_TEXT = re.compile(rb"tree\s+version=v\d")
 _XGBOOST_BOOSTERS = (b"gbtree", b"dart", b"gblinear")
 _XGBOOST_PARAMETERS_BYTES = 136
+"""The size of LearnerModelParamLegacy in xgboost, which a file in its binary format begins with."""
+
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|\(?c[a-z_][\w.]*\n|ccopy_reg\n")
 _LZMA_MEMORY_BYTES = 2**27  # twice what xz takes at its highest level
 

@@ -34,7 +34,11 @@ _SUFFIXES = {
 """xgboost and Treelite go by the suffix; the other libraries read whatever they are given."""
 
 _CHUNK_BYTES = 2**20
+"""Read at once: large enough that reading costs no more calls than hashing. Chosen, not measured."""
+
 _ATTEMPTS = 5
+"""With the pauses between them, a file has a second to come to rest."""
+
 _TICK_NS = 20_000_000
 """Times of files are as fine as the kernel's tick, which is 10 ms at most: two changes within it look like one."""
 
@@ -61,7 +65,7 @@ def read_once(source: Path, copy: Path) -> str:
     for attempt in range(_ATTEMPTS):
         time.sleep(0.1 * attempt)
         with _opened(source) as stream:
-            before = _settled(stream)
+            before = _settled_version(stream)
             digest = _copied(stream, source, copy)
             if before is not None and _version(os.fstat(stream.fileno())) == before:
                 return digest
@@ -73,7 +77,7 @@ def find_kept(digest: str) -> ModelFile | None:
     one."""
     folder = state_folder("models") / digest
     for kind, suffix in _SUFFIXES.items():
-        if holds(folder / f"model{suffix}", digest):
+        if has_digest(folder / f"model{suffix}", digest):
             return ModelFile(file=folder / f"model{suffix}", digest=digest, format=kind)
     return None
 
@@ -97,7 +101,7 @@ def keep(found: ModelFile) -> ModelFile:
                 os.fsync(stream.fileno())
             # One of several that keep the same file at once: who reads it already sees no other in its place.
             with _locked(path.parent):
-                if not holds(path, found.digest):
+                if not has_digest(path, found.digest):
                     found.file.replace(path)
     return replace(found, file=path)
 
@@ -108,7 +112,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def holds(path: Path, digest: str) -> bool:
+def has_digest(path: Path, digest: str) -> bool:
     """Return whether there is a file whose content has that SHA-256."""
     try:
         return file_digest(path) == digest
@@ -123,7 +127,7 @@ def unchanged(path: Path, digest: str) -> Iterator[None]:
     Raises CorruptModel where it is not, or does not stay so while the block runs; whatever went wrong in the block.
     """
     before = _version_of(path)
-    if not holds(path, digest):
+    if not has_digest(path, digest):
         raise CorruptModel(path, "it is gone, or not what it was when it was opened", remedy="open the model again")
     try:
         yield
@@ -160,7 +164,7 @@ def content_as_named(path: Path) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """``path``, if it is a regular file: a pipe would be waited for. Raises CorruptModel."""
+    """Open ``path``, if it is a regular file: a pipe would be waited for. Raises CorruptModel."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -199,7 +203,7 @@ def _read(stream: BinaryIO, source: Path) -> bytes:
         raise CorruptModel(source, error.strerror or str(error)) from error
 
 
-def _settled(stream: BinaryIO) -> _Version | None:
+def _settled_version(stream: BinaryIO) -> _Version | None:
     """Return the version that tells the file's content from every later one. None where it was changed so lately that
     it could not."""
     if _is_fresh(os.fstat(stream.fileno())):

@@ -14,7 +14,7 @@ from servefit.errors import CorruptModel, UnsupportedModel
 if TYPE_CHECKING:
     import onnx
 
-_DEEPEST = 60
+_MAX_DEPTH = 60
 """Messages within messages. A node in a branch of a branch is some eight deep, and protobuf itself ends at 100."""
 
 
@@ -32,8 +32,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
             if message.data_location == onnx.TensorProto.EXTERNAL:
                 raise UnsupportedModel(f"{path} keeps its weights in other files", remedy="save it as one file")
             continue
-        if depth > _DEEPEST:
-            raise CorruptModel(path, f"its graphs are nested more than {_DEEPEST} messages deep")
+        if depth > _MAX_DEPTH:
+            raise CorruptModel(path, f"its graphs are nested more than {_MAX_DEPTH} messages deep")
         # Whatever may hold a tensor, in this version of the format or a later one: initializers, attributes, branches,
         # loops, functions, training.
         for field, value in message.ListFields():

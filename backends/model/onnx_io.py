@@ -1,4 +1,4 @@
-"""How rows go into an ONNX model and predictions come out of it.
+"""The way of rows into an ONNX model, and of predictions out of it.
 
 ``interface_of`` looks at a session's inputs and outputs once; ``predict`` then feeds rows to whatever the model takes
 (images, several inputs, whole numbers, a fixed batch size), and turns what it gives into an array of one value or
@@ -54,7 +54,7 @@ class OnnxInterface:
         return self.inputs[-1].stop
 
     def to_facts(self) -> dict[str, Any]:
-        """As JSON values, for an artifact's facts."""
+        """Return it as JSON values, for an artifact's facts."""
         return {
             **asdict(self),
             "inputs": [{**asdict(each), "shape": list(each.shape)} for each in self.inputs],

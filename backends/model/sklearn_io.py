@@ -1,4 +1,4 @@
-"""What a scikit-learn estimator predicts, as one number or several a row.
+"""The predictions of a scikit-learn estimator, as one number or several a row.
 
 The inspection and scikit-learn's own backend both use it, so that they agree.
 """

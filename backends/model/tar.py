@@ -19,12 +19,19 @@ MAX_HEADERS = 30_000
 MAX_EXTRA_BYTES = 16 * 2**10
 """In one header that adds to the next: a path has 4,096 bytes at most on Linux."""
 MAX_ALL_EXTRA_BYTES = 8 * 2**20
+"""In one archive: some hundred bytes for each of as many members as an archive may have."""
 MAX_GZIP_FILES = 100_000
 """One after another, as programs write them that compress several parts at once, of 64 KiB and more."""
 
 _BLOCK = 512
+"""Bytes, as tar has it."""
+
 _CHUNK_BYTES = 2**14
+"""Unzipped at once. It may become a thousand times as much. Chosen, not measured."""
+
 _PIECE_BYTES = 2**16
+"""Written at once. Chosen, not measured."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _FILES, _FOLDER = b"07\0", b"5"
 _LONG_NAME, _LONG_LINK = b"L", b"K"
@@ -101,7 +108,7 @@ class TarReader:
         self._padding = 0
 
     def _header(self) -> tuple[bytes, str, int] | None:
-        """Kind, name and size of the next header; None at the end."""
+        """Return kind, name and size of the next header; None at the end."""
         block = self._unzipped.block(_BLOCK)
         if block == bytes(_BLOCK) or (not block and self._headers):
             return None
@@ -193,7 +200,7 @@ class _Unzipped:
         self._compressed, self._files = b"", 1
 
     def read(self, most: int) -> bytes:
-        """Some bytes, ``most`` at most; none at the end."""
+        """Read some bytes, ``most`` at most; none at the end."""
         unzipped = b""
         while not unzipped:
             if self._zlib.eof:
@@ -225,7 +232,7 @@ class _Unzipped:
             raise BrokenArchive("the archive unpacks to far more than a model would")
 
     def block(self, size: int) -> bytes:
-        """So many bytes, or what there is of them at the end."""
+        """Read so many bytes, or what there is of them at the end."""
         parts, wanted = [], size
         while wanted and (part := self.read(wanted)):
             parts.append(part)

@@ -1,4 +1,5 @@
-"""What describes a model: its format, what goes in, what comes out, its trees. The model itself is in ``opened``."""
+"""The description of a model: its format, what goes in, what comes out, its trees. The model itself is in
+``opened``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How wide the rows of a model may be: a file says so in a few bytes, and every row drawn for it takes the memory."""
+"""The limit of how wide the rows of a model may be: a file says so in a few bytes, and every row drawn for it takes the
+memory."""
 
 from __future__ import annotations
 

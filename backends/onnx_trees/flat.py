@@ -16,6 +16,7 @@ LEAF, LESS, LESS_OR_EQUAL, EQUAL = "LEAF", "BRANCH_LT", "BRANCH_LEQ", "BRANCH_EQ
 _MODES = np.array([LEAF, EQUAL, LESS, LESS_OR_EQUAL, "BRANCH_GT", "BRANCH_GTE"], dtype=object)
 """ONNX's node modes by Treelite's comparison operators; a leaf has none, which is 0."""
 _CATEGORICAL = 2
+"""Treelite's node type of a test on categories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

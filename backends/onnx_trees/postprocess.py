@@ -67,7 +67,7 @@ def postprocess(trees: treelite.Model, margins: str) -> Nodes:
 
 
 def _sigmoid(nodes: Nodes, alpha: float) -> None:
-    """1 / (1 + exp(-alpha * x)): the relative error is that of exp, however small the result."""
+    """Return 1 / (1 + exp(-alpha * x)): the relative error is that of exp, however small the result."""
     if alpha == 1:
         nodes.add("Neg")
     else:

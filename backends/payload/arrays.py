@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # numpy parses the header of an array as Python.
 _BROKEN_ARRAY = (ValueError, OverflowError, SyntaxError, TypeError, tokenize.TokenError)
 _MAX_NPZ_BYTES = 4 * 2**30
+"""Unpacked, in memory. A sample of MAX_ROWS rows has 4 GiB where each has 100,000 float32 values."""
+
 _ROWS_NAMES = ("X", "x", "rows", "features", "data", "instances")
 
 

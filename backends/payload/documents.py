@@ -9,6 +9,7 @@ from servefit.backends.payload.json_rows import json_documents
 from servefit.backends.payload.table import MAX_ROWS
 
 _MAX_BYTES = 2**28
+"""All of it is read. Python's objects take several times as much memory. Chosen, not measured."""
 
 
 def objects_of(source: Any) -> tuple[Any, ...]:
@@ -18,7 +19,7 @@ def objects_of(source: Any) -> tuple[Any, ...]:
     documents = _documents_of(Path(source)) if isinstance(source, str | Path) else [source]
     if len(documents) == 1 and isinstance(documents[0], list):
         documents = documents[0]
-    return tuple(documents[:MAX_ROWS]) if all(isinstance(one, dict) for one in documents) else ()
+    return tuple(documents[:MAX_ROWS]) if all(isinstance(document, dict) for document in documents) else ()
 
 
 def _documents_of(path: Path) -> list[Any]:

@@ -17,10 +17,12 @@ import numpy as np
 EXACT = 2**53
 """float64 holds every whole number up to this one."""
 
-LARGEST = 2**1023
+MAX_WHOLE = 2**1023
 """No whole number beyond it becomes a float."""
 
 _EXACT_IN_FLOAT32 = 2**24
+"""float32 holds every whole number up to this one."""
+
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 """No finite float64 has more than 309 digits before its point."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.payload.exact import LARGEST
+from servefit.backends.payload.exact import MAX_WHOLE
 from servefit.backends.payload.parts import Part
 from servefit.backends.payload.table import (
     MAX_COLUMNS,
@@ -33,6 +33,7 @@ _WRAPPERS = ("instances", "data", "inputs", "features")
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MAX_SIZE = 2**63
+"""Beyond int64, which NumPy's sizes are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def json_documents(text: str, source: str) -> list[Any]:
 
 
 def _each_document(text: str, source: str) -> Iterator[Any]:
-    """The same, one after the other: whoever finds that one of them is no payload need not wait for the others."""
+    """Yield the same, one after the other: whoever finds that one of them is no payload need not wait for the
+    others."""
     try:
         document, end = _DECODER.raw_decode(text, _after_space(text, 0))
     except json.JSONDecodeError as error:
@@ -209,7 +211,7 @@ def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] 
         if cell is None:
             numbers.append(float("nan"))
         elif isinstance(cell, int | float) and (booleans or not isinstance(cell, bool)):
-            if type(cell) is int and not -LARGEST < cell < LARGEST:
+            if type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE:
                 raise not_a_number(source, number, column, name, cell)
             numbers.append(cell)
         else:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MOST_LISTED = 400
 """In characters."""
 _MOST_SIZES = 8
+"""Of a shape in a message, more than models have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,12 @@ def same_layout(given: Sequence[int], wanted: Sequence[int]) -> bool:
 
 
 def _by_input(values: np.ndarray, parts: Sequence[Part], inputs: Sequence[Input], source: str) -> np.ndarray:
-    names = [one.name for one in inputs]
-    _check_names(parts, names, source, "inputs", unknown=[one.name for one in parts if one.name not in names])
+    names = [model_input.name for model_input in inputs]
+    _check_names(parts, names, source, "inputs", unknown=[part.name for part in parts if part.name not in names])
     shapes = {part.name: part.shape for part in parts}
-    for one in inputs:
-        if not same_layout(shapes[one.name], one.shape):
-            raise _misshapen(source, repr(one.name), one.shape, shapes[one.name])
+    for model_input in inputs:
+        if not same_layout(shapes[model_input.name], model_input.shape):
+            raise _misshapen(source, repr(model_input.name), model_input.shape, shapes[model_input.name])
     if [part.name for part in parts] == names:
         return values
     columns = _columns(parts)
@@ -119,7 +120,7 @@ def _shape(row: Sequence[int]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """As many of ``names`` as a line takes, and how many there are more."""
+    """Return as many of ``names`` as a line takes, and how many there are more."""
     shown: list[str] = []
     for name in names:
         shown.append(f"{name!r:.60}")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
 
 _MAX_JSON_BYTES = 2**30
+"""All of it is read, and Python's objects take several times as much memory. Chosen, not measured."""
+
 _TAKEN = "CSV, JSON, JSON Lines, NPY or NPZ"
 
 

@@ -31,7 +31,9 @@ def random_payload(features: int, rows: int = 1000, seed: int = 0, inputs: Seque
     rows = affordable_rows(rows, features)
     generator = np.random.default_rng(seed)
     drawn = generator.standard_normal((rows, features), dtype=np.float32).astype(row_datatype(inputs), copy=False)
-    for one in inputs:
-        if one.is_whole:
-            drawn[:, one.start : one.stop] = whole_numbers(generator, one, (rows, one.stop - one.start))
+    for model_input in inputs:
+        if model_input.is_whole:
+            drawn[:, model_input.start : model_input.stop] = whole_numbers(
+                generator, model_input, (rows, model_input.stop - model_input.start)
+            )
     return Payload(rows=drawn, source="synthetic payload", synthetic=True)

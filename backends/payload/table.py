@@ -1,4 +1,5 @@
-"""What every payload reader produces, and the one place where it is checked against the model's signature."""
+"""The table that every payload reader produces, and the only place where it is checked against the model's
+signature."""
 
 from __future__ import annotations
 
@@ -24,11 +25,12 @@ MAX_COLUMNS = MAX_FEATURES
 """More columns than the widest model has are no table but a mistake, or an attack."""
 
 MAX_DIMENSIONS = 32
-"""What NumPy arrays had at most for a long time; no more than that are rows of numbers."""
+"""The most that NumPy arrays had for a long time; what has more is no rows of numbers."""
 
 _MOST_WHOLE = np.iinfo(np.int64).max
 """The largest whole number in a row of any datatype."""
 _MOST_DIGITS = 10**20
+"""The largest number that is shown with all its digits: beyond uint64, which has up to 1.8e19."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +111,9 @@ def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarr
         wrong = rounded if signature is None else _in_whole_columns(rounded, signature)
         refuse(wrong, f"a number that {datatype}, the datatype of rows, holds exactly")
     if signature is not None:
-        for one in signature.inputs:
-            if one.datatype != datatype:
-                refuse(*_outside(rows, one))
+        for model_input in signature.inputs:
+            if model_input.datatype != datatype:
+                refuse(*_outside(rows, model_input))
     return np.ascontiguousarray(rows)
 
 
@@ -146,7 +148,14 @@ class _Refusing:
         if self.names is not None:
             return self.names[column]
         inputs = () if self.signature is None else self.signature.inputs
-        return next((one.name for one in inputs if len(inputs) > 1 and one.start <= column < one.stop), None)
+        return next(
+            (
+                model_input.name
+                for model_input in inputs
+                if len(inputs) > 1 and model_input.start <= column < model_input.stop
+            ),
+            None,
+        )
 
 
 def unused_columns(table: Table, signature: Signature | None) -> tuple[str, ...]:
@@ -166,18 +175,18 @@ def _in_whole_columns(found: np.ndarray, signature: Signature) -> np.ndarray:
     return there
 
 
-def _outside(rows: np.ndarray, one: Input) -> tuple[np.ndarray, str, str]:
+def _outside(rows: np.ndarray, model_input: Input) -> tuple[np.ndarray, str, str]:
     """Return a mask of what ``rows`` hold and the datatype of an input does not, and what to say of it."""
-    columns = rows[:, one.start : one.stop]
+    columns = rows[:, model_input.start : model_input.stop]
     outside = np.zeros(rows.shape, dtype=bool)
-    if not one.is_whole:
+    if not model_input.is_whole:
         with np.errstate(over="ignore", invalid="ignore"):
-            outside[:, one.start : one.stop] = np.isinf(columns.astype(one.datatype))
-        return outside, "a number", f", which is beyond {one.datatype}"
+            outside[:, model_input.start : model_input.stop] = np.isinf(columns.astype(model_input.datatype))
+        return outside, "a number", f", which is beyond {model_input.datatype}"
     low, high = 0, 1
-    if one.datatype != "bool":
-        low, high = int(np.iinfo(one.datatype).min), min(int(np.iinfo(one.datatype).max), _MOST_WHOLE)
-    outside[:, one.start : one.stop] = (columns < low) | (columns > high)
+    if model_input.datatype != "bool":
+        low, high = int(np.iinfo(model_input.datatype).min), min(int(np.iinfo(model_input.datatype).max), _MOST_WHOLE)
+    outside[:, model_input.start : model_input.stop] = (columns < low) | (columns > high)
     return outside, f"a whole number from {low} to {high}", ""
 
 

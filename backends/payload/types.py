@@ -44,3 +44,4 @@ def unused_warning(source: str, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _MOST_NAMED = 5
+"""Of 40 characters each, so that a warning stays a sentence."""

@@ -54,11 +54,11 @@ class ServefitError(Exception):
         return self.message if self.remedy is None else f"{self.message}; {self.remedy}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle: an error class of another package travels as the class of ours that it derives from, with its plain
-        fields: whoever is told of it does not import the package."""
+        """Return what is pickled: an error class of another package travels as the class of ours that it derives from,
+        with its plain fields: whoever is told of it does not import the package."""
         kind, args, fields = type(self), self.args, self.__dict__
         if kind.__module__ != __name__:
-            kind = next(one for one in kind.__mro__ if one.__module__ == __name__)
+            kind = next(ancestor for ancestor in kind.__mro__ if ancestor.__module__ == __name__)
             args = (str(self.message),)
             fields = {name: value for name, value in fields.items() if type(value) in _PLAIN}
         return _restore, (kind, args, fields)

@@ -1,4 +1,4 @@
-"""What is found by name: servefit's own table, and what other packages offer under an entry point.
+"""Finds plug-ins by name: in servefit's own table, and what other packages offer under an entry point.
 
 A package adds something by pointing an entry point of a group (``servefit.backends``, ``servefit.arrivals``, ...) at a
 class. Nothing is imported before it is asked for by name. What a plug-in has to be, and where it may run, is for the

@@ -23,12 +23,14 @@ MARK = r"[0-9a-f]{8}(?:-[0-9]{1,20}){3}"
 """The pattern of marks."""
 
 WAIT_S = 10.0
-"""How long killed processes may take to go. One that holds gigabytes, or waits for a disk, needs a while."""
+"""The time that killed processes may take to go. One that holds gigabytes, or waits for a disk, needs a while."""
 
 PAUSE_S = 0.002
+"""Killed processes are looked for again so often. Chosen, not measured."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+"""As <linux/prctl.h> has them."""
 
 
 def own_mark() -> str:
@@ -61,9 +63,9 @@ def all_processes() -> list[int]:
 def descendants(pid: int) -> set[int]:
     """Return the processes that ``pid`` started, those that these started, and so on."""
     children: dict[int, list[int]] = {}
-    for one in all_processes():
-        if (fields := _stat(one)) is not None:
-            children.setdefault(int(fields[1]), []).append(one)
+    for process in all_processes():
+        if (fields := _stat(process)) is not None:
+            children.setdefault(int(fields[1]), []).append(process)
     found: set[int] = set()
     waiting = [pid]
     while waiting:
@@ -73,7 +75,7 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def bearing(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
+def processes_with_variable(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
     """Return the processes that were started with ``variable`` in their environment, or whose parents were, and with a
     value that ``is_meant``, as far as this user may know."""
     start = f"{variable}=".encode()
@@ -83,7 +85,7 @@ def bearing(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
             continue  # a process of another user, or one that has ended
-        values = (one.removeprefix(start).decode(errors="replace") for one in variables if one.startswith(start))
+        values = (entry.removeprefix(start).decode(errors="replace") for entry in variables if entry.startswith(start))
         if any(map(is_meant, values)):
             found.append(pid)
     return found

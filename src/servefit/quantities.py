@@ -14,7 +14,7 @@ from math import isfinite
 from servefit.errors import SpecError
 
 DIGITS = 3
-"""What a measured figure is worth, and what an eye takes in."""
+"""As many as a measured figure is worth, and an eye takes in."""
 
 _ALL_DIGITS = 12
 """Of a number that somebody gave: all that are not the noise of binary fractions."""
@@ -23,6 +23,7 @@ _PLAIN = (1e-9, 1e15)
 """Numbers outside of this have an exponent: nobody counts so many zeros."""
 
 _MOST_AS_PERCENT = 10.0
+"""A larger share is told as times: 1,000 % is harder to take in than 10 times."""
 
 _NUMBER = re.compile(r"[0-9.eE+-]+")
 _DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>us|µs|ms|s|m|min|h)?")
@@ -189,7 +190,7 @@ def share_text(share: float, of: str) -> str:
 
 
 def size_text(size_bytes: float) -> str:
-    """Memory: 250 MiB, 7.45 GiB."""
+    """Return a size of memory: 250 MiB, 7.45 GiB."""
     mib = size_bytes / 2**20
     return f"{number_text(mib / 1024)} GiB" if mib >= 1000 else f"{number_text(mib)} MiB"
 

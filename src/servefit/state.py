@@ -1,4 +1,5 @@
-"""Where servefit keeps what outlives a command: models it normalised, compiled artifacts, jobs, demo data.
+"""The folder in which servefit keeps what outlives a command: models it normalised, compiled artifacts, jobs, demo
+data.
 
 Only the folder, safe writing and temporary files are known here; what is stored, and when, belongs to the callers. A
 temporary file or folder bears the mark of the process that made it (``processes``). What a killed process left is

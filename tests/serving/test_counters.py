@@ -117,7 +117,7 @@ def test_prometheus_reads_what_is_shown(view: View) -> None:
 
 def buckets_of(histogram: Metric) -> dict[str, float]:
     """How many were below each bound."""
-    return {one.labels["le"]: one.value for one in histogram.samples if one.name.endswith("_bucket")}
+    return {sample.labels["le"]: sample.value for sample in histogram.samples if sample.name.endswith("_bucket")}
 
 
 def test_a_worker_serves_while_it_gives_signs_of_life(view: View, monkeypatch: pytest.MonkeyPatch) -> None:

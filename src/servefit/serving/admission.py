@@ -23,7 +23,7 @@ class Occupant(Protocol):
 
     @property
     def idle_since_s(self) -> float | None:
-        """Since when nothing happens on it, None while something does."""
+        """The time since which nothing happens on it; None while something does."""
         ...
 
     def has_unread(self) -> bool:

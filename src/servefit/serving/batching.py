@@ -114,7 +114,7 @@ class Batching:
         reply = refusal(Refused(500, f"the predictor failed with {type(error).__name__}"))
         for _, _, pending in failed:
             pending.answer(reply)
-        self._go_on()
+        self._schedule_next()
 
     def _flush(self) -> None:
         """Call the predictor until the queue is empty, or for as long as the loop was busy with other things before:
@@ -125,7 +125,7 @@ class Batching:
             self._turn_ended = self._call(batch)
             if self._turn_ended - began > turn_ns or self._may_wait():
                 break
-        self._go_on()
+        self._schedule_next()
 
     def _call(self, batch: list[_Waiting]) -> int:
         """Have the requests of ``batch`` answered with one call; return when it ended. What the predictor raises goes
@@ -177,7 +177,7 @@ class Batching:
                 batch.append(first)
         return batch
 
-    def _go_on(self) -> None:
+    def _schedule_next(self) -> None:
         """Have what waits by now called in time, after a call."""
         waiting = self._waiting
         self._counters.waiting(len(waiting))

@@ -41,12 +41,12 @@ _START_S = 30.0
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A task whose answer ``take`` takes, unless it is a refusal, or nobody waits for it any more."""
+    """A task whose answer ``take_result`` takes, unless it is a refusal, or nobody waits for it any more."""
 
     task: CodecTask
     content: Content
     pending: PendingReply
-    take: Callable[[TaskResult, memoryview], None]
+    take_result: Callable[[TaskResult, memoryview], None]
 
 
 class CodecClient:
@@ -74,22 +74,22 @@ class CodecClient:
     ) -> None:
         """Have ``decoded`` called with the rows of ``request``, or have ``pending`` answered why not."""
 
-        def take(answer: TaskResult, content: memoryview) -> None:
+        def take_result(answer: TaskResult, content: memoryview) -> None:
             if isinstance(answer, DecodedRows):
                 decoded(answer.inference(content), pending)
 
-        self._add(_Job(DecodeBody(action, request.headers), request.body, pending, take))
+        self._add(_Job(DecodeBody(action, request.headers), request.body, pending, take_result))
 
     def encode(self, encode: Encode, predictions: np.ndarray, pending: PendingReply, timing: bytes) -> None:
         """Have ``pending`` answered with ``predictions``, which stay as they are, or why not."""
 
-        def take(answer: TaskResult, content: memoryview) -> None:
+        def take_result(answer: TaskResult, content: memoryview) -> None:
             if isinstance(answer, EncodedReply):
                 pending.answer(answer.reply(content), timing)
 
         values = np.ascontiguousarray(predictions)
         task = EncodePredictions(encode, values.dtype.str, values.shape)
-        self._add(_Job(task, values.data.cast("B"), pending, take))
+        self._add(_Job(task, values.data.cast("B"), pending, take_result))
 
     def drop_gone(self) -> None:
         """Make room of what nobody waits for."""
@@ -97,24 +97,24 @@ class CodecClient:
         if gone:
             self._waiting = deque(job for job in self._waiting if not job.pending.gone)
             for job in gone:
-                self._let_go(job)
+                self._release(job)
 
     def _add(self, job: _Job) -> None:
         self._waiting.append(job)
         self.jobs += 1
         self.held_bytes += len(job.content)
-        self._go_on()
+        self._start_next()
 
-    def _let_go(self, job: _Job) -> None:
+    def _release(self, job: _Job) -> None:
         self.jobs -= 1
         self.held_bytes -= len(job.content)
 
-    def _go_on(self) -> None:
+    def _start_next(self) -> None:
         """Have the next task done that somebody waits for, if none is being done."""
         while self._current is None and self._waiting:
             job = self._waiting.popleft()
             if job.pending.gone:
-                self._let_go(job)
+                self._release(job)
                 continue
             self._current = job
             if self._process is None:
@@ -152,15 +152,15 @@ class CodecClient:
                 self._send(job, self._process)
         elif job is not None:
             self._finish(job)
-            self._go_on()
+            self._start_next()
             if isinstance(answer, RefusedTask):
                 job.pending.answer(refusal(answer.refused()))
             elif not job.pending.gone:
-                job.take(answer, content)
+                job.take_result(answer, content)
 
     def _finish(self, job: _Job) -> None:
         self._current = None
-        self._let_go(job)
+        self._release(job)
 
     def _time_is_up(self) -> None:
         job, process, ready = self._current, self._process, self._ready
@@ -172,13 +172,13 @@ class CodecClient:
         elif job is not None:
             self._finish(job)
             job.pending.answer(refusal(job.task.too_costly(f"{self._patience_s:g} s")))
-        self._go_on()
+        self._start_next()
 
     def _gone(self, how: str) -> None:
         self._stop_waiting()
         self._process, self._ready = None, False
         self._fail(how)
-        self._go_on()
+        self._start_next()
 
     def _fail(self, how: str) -> None:
         """Say that the process cannot do what it should be doing, and answer whoever waits for that."""

@@ -62,7 +62,7 @@ class CodecProcess(asyncio.BufferedProtocol):
         return self._process.pid
 
     def send(self, message: Any, content: Content = b"") -> None:
-        """Nothing is copied and nothing waits: ``content`` must stay as it is until the answer is there."""
+        """Send it. Nothing is copied and nothing waits: ``content`` must stay as it is until the answer is there."""
         if self._transport is not None:
             self._transport.write(frame(message, len(content)))
             self._transport.write(content)

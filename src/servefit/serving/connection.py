@@ -30,7 +30,7 @@ MOST_EXCHANGES = 64
 """A connection with so many requests that wait for their answers is not read from."""
 
 _SHORT_BYTES = 2048
-"""What is no longer is read at once, whatever it is."""
+"""A read of no more bytes is parsed at once, whatever it is."""
 
 _PIECE_BYTES = 8192
 """Whatever it is, reading it takes less than 25 ms, and mostly less than 1."""
@@ -42,7 +42,7 @@ class Responder(Protocol):
     def respond(self, request: Request, pending: PendingReply) -> None: ...
 
     def respond_to_check(self, request: Request, pending: PendingReply) -> None:
-        """The same for a client that there is no room for, beyond what must always work."""
+        """Do the same for a client that there is no room for, beyond what must always work."""
         ...
 
 
@@ -121,13 +121,13 @@ class Connection(asyncio.Protocol):
         self.active = True
         """A request, or anything after the last answer, came since it was last checked."""
         self.quiet_since_s = 0.0
-        """When nothing had come for the first time."""
+        """The time when nothing had come for the first time."""
         self.partial_since_s = 0.0
-        """When a request began that is not complete."""
+        """The time when a request began that is not complete."""
         self.stalled_since_s = 0.0
-        """When the client stopped reading its answers."""
+        """The time when the client stopped reading its answers."""
         self.ending_since_s = 0.0
-        """When the last answer was sent."""
+        """The time when the last answer was sent."""
 
     @property
     def has_requests(self) -> bool:

@@ -13,8 +13,8 @@ _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[\w.~!$&'()*+;=%-]*)(?::\d*)?", 
 """RFC 3986, 3.2.2. It may be empty."""
 
 _OF_CONNECTION = frozenset({b"connection", b"content-length", b"host", b"keep-alive", b"transfer-encoding", b"upgrade"})
-"""What says where a request ends or goes, or what becomes of its connection, has to stand before the body: RFC 9110,
-6.5.1. Parsers act upon some of it wherever it stands."""
+"""Fields that say where a request ends or goes, or what becomes of its connection: they have to stand before the body:
+RFC 9110, 6.5.1. Parsers act upon some of it wherever it stands."""
 
 
 def refuse_trailer(name: bytes) -> None:

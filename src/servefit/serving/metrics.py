@@ -145,7 +145,7 @@ class Metrics(Collector):
 
 
 def _usage(pid: int) -> tuple[float, int] | None:
-    """CPU seconds and resident bytes of a process, None for one that is not there."""
+    """Return CPU seconds and resident bytes of a process, None for one that is not there."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

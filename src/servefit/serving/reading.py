@@ -35,7 +35,8 @@ _MAX_COPIED_BYTES = 2**20
 
 _MAX_CACHED_HEAD_BYTES = 1024
 _MAX_CACHED_HEADS = 1024
-"""So that the cache of a worker takes a megabyte or two. Clients send some hundred bytes, and mostly the same ones."""
+"""So that the cache of a worker takes some megabytes at most. Clients send some hundred bytes, and mostly the same
+ones."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):

@@ -40,7 +40,7 @@ class ReplyWriter:
         ``timing`` is one more header line, or nothing; ``last`` says that the connection ends with it,
         ``has_connection_header`` that the client sent one and is to be told that it does not, ``head_only`` that it
         wants no body."""
-        beginning = self._beginnings.get((reply.status, reply.content_type)) or self._begin(reply)
+        beginning = self._beginnings.get((reply.status, reply.content_type)) or self._make_beginning(reply)
         if last:
             timing += b"connection: close\r\n"
         elif has_connection_header:
@@ -52,7 +52,7 @@ class ReplyWriter:
         joined = b"" if head_only or size > MOST_JOINED_BYTES else body
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (beginning, timing, size, joined)
 
-    def _begin(self, reply: Reply) -> bytes:
+    def _make_beginning(self, reply: Reply) -> bytes:
         phrase = HTTPStatus(reply.status).phrase.encode()
         beginning = b"HTTP/1.1 %d %b\r\ndate: %b\r\ncontent-type: %b\r\n" % (
             reply.status,

@@ -30,7 +30,7 @@ Cell: TypeAlias = float | None
 FLOAT32 = np.dtype("<f4")
 
 JSON_MARKS = b",[{"
-"""What separates values in JSON, or begins lists of them: see ``refuse_crowded``."""
+"""The bytes that separate values in JSON, or begin lists of them: see ``refuse_crowded``."""
 
 SHORT_BYTES = 2**15
 """Text up to so long is read on the event loop where a quick way reads it: in 10 ms at most, mostly in 1."""
@@ -68,7 +68,7 @@ _SPARE_LINES = 1000
 """Empty ones, and those of a document that is indented. Chosen, not measured."""
 
 _SPARE_LISTS = 100_000
-"""For requests of few rows. So many empty lists are read in 0.1 s at worst. Chosen, not measured."""
+"""For requests of few rows. Chosen, not measured."""
 
 _FEW_EXPONENTS = 300
 """So many extreme numbers take 2.4 ms to read, at 8 us each."""

@@ -38,7 +38,7 @@ IN_PLACE = frozenset({"forest", "tl2cgen"})
 """The backends that use their file in place."""
 
 _PARENTS = ("/var/tmp", "/tmp", "/dev/shm")  # noqa: S108 - a folder for this user alone is made in one of them
-"""Where folders are made unless $TMPDIR names another place. What is first is on a disk, the last always there."""
+"""The parents of folders, unless $TMPDIR names another. The first is on a disk, the last always there."""
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _CHUNK_BYTES = 2**20

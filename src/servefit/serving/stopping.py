@@ -23,7 +23,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.stops = 0
-        self._told = 0
+        self._stop_requests = 0
         self._ends = (self._wakes, self._woken) = socket.socketpair()
         for end in self._ends:
             end.setblocking(False)
@@ -47,5 +47,5 @@ class Signals:
             end.close()
 
     def _count(self, number: int, _: FrameType | None) -> None:
-        self._told += number != signal.SIGHUP
-        self.stops = max(1, self._told)
+        self._stop_requests += number != signal.SIGHUP
+        self.stops = max(1, self._stop_requests)

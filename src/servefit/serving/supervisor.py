@@ -47,7 +47,7 @@ _FIRST_BACK_OFF_S = 0.1
 """The wait before a second worker in a row that failed is replaced. It doubles with each one that follows."""
 
 _MAX_BACK_OFF_S = 8.0
-"""Shorter than load balancers mind a worker to be missing, longer than starting one takes."""
+"""The longest of these waits: longer than starting a worker takes, short enough to serve again soon."""
 
 _MOST_FAILURES = 4
 """A worker that cannot be started so often in a row, while none is ready, never will be."""

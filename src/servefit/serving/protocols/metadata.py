@@ -73,7 +73,8 @@ def repository_index(config: EndpointConfig) -> Reply:
 
 
 def model_config(config: EndpointConfig) -> Reply:
-    """Triton's ModelConfig. Its ``max_batch_size`` is in rows, and bounds one request; ``dims`` are those of a row."""
+    """Return Triton's ModelConfig. Its ``max_batch_size`` is in rows, and bounds one request; ``dims`` are those of a
+    row."""
     signature, artifact = config.signature, config.artifact
     document: dict[str, Any] = {
         "name": config.name,
@@ -110,7 +111,7 @@ def model_config(config: EndpointConfig) -> Reply:
 
 
 def model_stats(config: EndpointConfig, counts: Counts) -> Reply:
-    """Triton's statistics. A ``batch_size`` counts requests that one call served, whatever their rows."""
+    """Return Triton's statistics. A ``batch_size`` counts requests that one call served, whatever their rows."""
     served = counts.requests
     document = {
         "name": config.name,

@@ -212,5 +212,6 @@ def _binary_answer(predictions: np.ndarray, *, name: str, identifier: str | None
 
 
 def _shape(predictions: np.ndarray) -> list[int]:
-    """(rows, values a row): Triton's clients count on as many dimensions as the configuration has, and the rows'."""
+    """Return (rows, values a row): Triton's clients count on as many dimensions as the configuration has, and the
+    rows'."""
     return [len(predictions), 1 if predictions.ndim == 1 else predictions.shape[1]]

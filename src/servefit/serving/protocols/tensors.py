@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from servefit.backends.payload.exact import LARGEST, array_of, joined, whole_array
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, whole_array
 from servefit.backends.payload.json_rows import put_values
 from servefit.backends.payload.parts import Part
 from servefit.backends.payload.table import MAX_DIMENSIONS, Table, no_rows, not_a_number, place
@@ -172,7 +172,7 @@ def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: 
 
 
 def _values(tensor: InputTensor[Any], content: bytes | memoryview, where: str, width: int) -> np.ndarray:
-    """All values of a tensor, as many as its shape says."""
+    """Return all values of a tensor, as many as its shape says."""
     count, size = math.prod(tensor.shape), tensor.size_bytes
     if (size is None) == (tensor.data is None):
         raise Refused(400, f"{where}: expected either data or parameters.binary_data_size")
@@ -206,7 +206,7 @@ def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
     put_values(tensor.data, cells)
     allowed = (int, float, bool, NoneType) if booleans else (int, float, NoneType)
     for position, cell in enumerate(cells):
-        if type(cell) not in allowed or (type(cell) is int and not -LARGEST < cell < LARGEST):
+        if type(cell) not in allowed or (type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE):
             raise _no_number(source, position, width, cell)
     values = array_of(cells, (len(cells),))
     dtype = DTYPES[tensor.datatype]
