@@ -16,7 +16,7 @@ from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.evidence.summary import PERCENTILES, summarize
 from servefit.profiler.procedures.decided_runs import run_until_decided, run_valid
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
-from servefit.search.results.objectives import PLANNED_UTILISATION, instance_counts
+from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts
 from servefit.search.results.recommendation import Trial
 from servefit.search.results.verdict import judge
 from servefit.time_limit import reserving, time_left_s
