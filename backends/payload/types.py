@@ -29,12 +29,12 @@ class Payload:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know of what is sent."""
+        """The remarks on what is sent."""
         return unused_warning(self.source, self.unused_columns)
 
 
 def unused_warning(source: str, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """What to say of columns that are left out; nothing where there are none."""
+    """Return a warning of columns that are left out; nothing where there are none."""
     if not columns:
         return ()
     named = ", ".join(" ".join(name.split())[:40] for name in columns[:_MOST_NAMED])
@@ -44,3 +44,4 @@ def unused_warning(source: str, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _MOST_NAMED = 5
+"""Of 40 characters each, so that a warning stays a sentence."""

@@ -118,7 +118,7 @@ def prepare(
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.verification import asked_of_payload
+    from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.profiles import gpu_for
 
@@ -131,7 +131,7 @@ def prepare(
         backend_named(deployment.backend)
     opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
     sample = payload_for(opened, payload, seed=seed)
-    opened = asked_of_payload(opened, sample)
+    opened = check_batch_dependence(opened, sample)
     check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
     configuration = Configuration(
         vcpus=instance.vcpus,

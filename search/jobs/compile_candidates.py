@@ -68,7 +68,7 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     What a step says was compiled before comes from the cache without a new step, and what failed before is left alone.
     Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
     """
-    from servefit.backends.capabilities import asked
+    from servefit.backends.capabilities import ask_backends
     from servefit.backends.compilation import DEFAULT_TIMEOUT_S
     from servefit.backends.registry import backend_names
     from servefit.backends.verification import NoReference
@@ -76,7 +76,7 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     model, request = log.header.model, log.header.request
     before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
     # Backends of other packages answer while the first of ours is compiled.
-    offered = asked(request.backends or backend_names(), model, timeout_s=clock.share_s(LEAST_S))
+    offered = ask_backends(request.backends or backend_names(), model, timeout_s=clock.share_s(LEAST_S))
     found, nothing_to_compare = Compiled(), ""
     rules = _Rules(offered=offered, model=model, request=request, clock=clock, found=found)
     for name, target in rules.candidates(log.header.profiles, progress):

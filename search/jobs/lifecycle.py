@@ -84,7 +84,7 @@ def run_job(
     from servefit.backends.capabilities import backend
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.verification import asked_of_payload
+    from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
     from servefit.version import __version__
 
@@ -117,7 +117,7 @@ def run_job(
         progress.stage("opening the model", before_search(clock))
         model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
         payload = payload_for(model, sample_payload, seed=request.seed)
-        model = asked_of_payload(model, payload)
+        model = check_batch_dependence(model, payload)
         _check_joining(request, model)
         header = JobHeader(
             request=request,

@@ -19,7 +19,7 @@ from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts
 from servefit.search.results.recommendation import Trial
 from servefit.search.results.verdict import judge
-from servefit.time_limit import keeping, time_left_s
+from servefit.time_limit import reserving, time_left_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,7 +86,7 @@ def run_test(
 ) -> Trial:
     """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
     says where it put it. Raises MeasurementError."""
-    with keeping(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
+    with reserving(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
     attempts = _at_rate(driver, request, capacity, durations)

@@ -55,11 +55,11 @@ class ServefitError(Exception):
         return self.message if self.remedy is None else f"{self.message}; {self.remedy}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """An error class of another package travels as the class of ours that it derives from, with its plain fields:
-        whoever is told of it does not import the package."""
+        """Return what is pickled: an error class of another package travels as the class of ours that it derives from,
+        with its plain fields: whoever is told of it does not import the package."""
         kind, args, fields = type(self), self.args, self.__dict__
         if kind.__module__ != __name__:
-            kind = next(one for one in kind.__mro__ if one.__module__ == __name__)
+            kind = next(ancestor for ancestor in kind.__mro__ if ancestor.__module__ == __name__)
             args = (str(self.message),)
             fields = {name: value for name, value in fields.items() if type(value) in _PLAIN}
         return _restore, (kind, args, fields)
@@ -73,8 +73,8 @@ def _restore(kind: type[ServefitError], args: tuple[Any, ...], fields: dict[str,
 
 
 class SpecError(ServefitError):
-    """What was asked for cannot be understood. ``field`` names the option, ``value`` is what was given, None where
-    nothing was."""
+    """An error: what was asked for cannot be understood. ``field`` names the option, ``value`` is what was given, None
+    where nothing was."""
 
     def __init__(self, field: str, value: object, problem: str, *, remedy: str | None = None) -> None:
         super().__init__(f"{field} {problem}" if value is None else f"{field}: {value!r} {problem}", remedy=remedy)
@@ -84,7 +84,8 @@ class SpecError(ServefitError):
 
     @classmethod
     def unknown(cls, field: str, value: str, known: Sequence[str]) -> Self:
-        """The error for a name that is not among ``known``, with the closest as remedy, or the first of them all."""
+        """Return the error for a name that is not among ``known``, with the closest as remedy, or the first of them
+        all."""
         from difflib import get_close_matches
 
         closest = get_close_matches(value.lower(), known, n=1, cutoff=0.5)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.backends.secret import revealed
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
-from servefit.isolation import death, end_process_group
+from servefit.isolation import end_process_group, exit_error
 from servefit.profiler.drivers.driving.output import CapturedOutput
 from servefit.quantities import size_text
 from servefit.time_limit import allowed_s
@@ -181,7 +181,7 @@ def death_within(envelope: Envelope, status: int, printed: str, *, called: str) 
     it are ``called`` so."""
     limit = envelope.memory_limit_bytes
     if status != -signal.SIGKILL:
-        return death(status, printed, limit)
+        return exit_error(status, printed, limit)
     if not envelope.oom_kills():
         return WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
     if limit is None:

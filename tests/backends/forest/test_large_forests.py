@@ -125,9 +125,9 @@ def test_more_features_are_tested_than_a_small_node_can_name(file: Path) -> None
     trees: list[Tree] = []
     for _ in range(features // 255 + 1):
         tree = complete_tree(8, 1, np.random.default_rng(1))
-        for one in tree:
-            if one is not None:
-                one.feature = next(splits, 0)
+        for node in tree:
+            if node is not None:
+                node.feature = next(splits, 0)
         trees.append(tree)
     check(trees, features, np.random.default_rng(2).standard_normal((65, features), dtype=np.float32), file)
     assert ForestFile.read(file).header["wide_nodes"]

@@ -68,7 +68,7 @@ def test_the_load_client_sends_the_inputs_by_name(protocol: str, endpoint: Endpo
     if not protocol.startswith("sagemaker"):
         payload = tmp_path / "payload.json"
         inputs = [
-            {"name": n, "shape": one.shape, "datatype": "INT64", "data": one.tolist()} for n, one in feeds.items()
+            {"name": n, "shape": rows.shape, "datatype": "INT64", "data": rows.tolist()} for n, rows in feeds.items()
         ]
         payload.write_text(json.dumps({"inputs": inputs}))
     found = resolve_target(f"http://{address}", payload=payload, protocol=protocol)

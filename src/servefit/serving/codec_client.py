@@ -1,8 +1,8 @@
-"""What a worker has its codec do: decode bodies and encode predictions that the event loop has no time for.
+"""The queue of what a worker has its codec do: decode bodies and encode predictions that the event loop has no time
+for.
 
-One at a time, each for as long as a request may take to be received, and no longer. The process is started when it is
-first needed, and again when it died.
-"""
+One task at a time, each for as long as a request may take to be received, and no longer. The process is started when it
+is first needed, and again when it died."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.serving.codec_process import CodecProcess
-from servefit.serving.messages import Asker, Encode, Inference, Refused, Request
-from servefit.serving.orders import Answer, Content, Declined, Order, Reading, Ready, Rows, Writing, Written
+from servefit.serving.codec_tasks import (
+    CodecTask,
+    Content,
+    DecodeBody,
+    DecodedRows,
+    EncodedReply,
+    EncodePredictions,
+    Ready,
+    RefusedTask,
+    TaskResult,
+)
+from servefit.serving.event_log import log_event
+from servefit.serving.messages import Encode, Inference, PendingReply, Refused, Request
 from servefit.serving.replying import refusal
-from servefit.serving.saying import say
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
@@ -26,19 +36,20 @@ if TYPE_CHECKING:
     from servefit.serving.routing import Action
 
 _START_S = 30.0
+"""It takes 0.3 s (ADR 8), and a hundred times that on a machine that has no time for it."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """An order whose answer ``take`` takes, unless it is a refusal, or nobody waits for it any more."""
+    """A task whose answer ``take_result`` takes, unless it is a refusal, or nobody waits for it any more."""
 
-    order: Order
+    task: CodecTask
     content: Content
-    asker: Asker
-    take: Callable[[Answer, memoryview], None]
+    pending: PendingReply
+    take_result: Callable[[TaskResult, memoryview], None]
 
 
-class Coding:
+class CodecClient:
     """``name`` is what the worker is called. ``jobs`` are waiting or being done, and hold ``held_bytes``."""
 
     def __init__(self, config: EndpointConfig, loop: AbstractEventLoop, name: str) -> None:
@@ -55,51 +66,55 @@ class Coding:
         self.held_bytes = 0
 
     def decode(
-        self, request: Request, action: Action, asker: Asker, decoded: Callable[[Inference, Asker], None]
+        self,
+        request: Request,
+        action: Action,
+        pending: PendingReply,
+        decoded: Callable[[Inference, PendingReply], None],
     ) -> None:
-        """Have ``decoded`` called with what ``asker`` asks predictions for, or have it answered why not."""
+        """Have ``decoded`` called with the rows of ``request``, or have ``pending`` answered why not."""
 
-        def take(answer: Answer, content: memoryview) -> None:
-            if isinstance(answer, Rows):
-                decoded(answer.inference(content), asker)
+        def take_result(answer: TaskResult, content: memoryview) -> None:
+            if isinstance(answer, DecodedRows):
+                decoded(answer.inference(content), pending)
 
-        self._add(_Job(Reading(action, request.headers), request.body, asker, take))
+        self._add(_Job(DecodeBody(action, request.headers), request.body, pending, take_result))
 
-    def encode(self, encode: Encode, predictions: np.ndarray, asker: Asker, timing: bytes) -> None:
-        """Have ``asker`` answered with ``predictions``, which stay as they are, or why not."""
+    def encode(self, encode: Encode, predictions: np.ndarray, pending: PendingReply, timing: bytes) -> None:
+        """Have ``pending`` answered with ``predictions``, which stay as they are, or why not."""
 
-        def take(answer: Answer, content: memoryview) -> None:
-            if isinstance(answer, Written):
-                asker.answer(answer.reply(content), timing)
+        def take_result(answer: TaskResult, content: memoryview) -> None:
+            if isinstance(answer, EncodedReply):
+                pending.answer(answer.reply(content), timing)
 
         values = np.ascontiguousarray(predictions)
-        order = Writing(encode, values.dtype.str, values.shape)
-        self._add(_Job(order, values.data.cast("B"), asker, take))
+        task = EncodePredictions(encode, values.dtype.str, values.shape)
+        self._add(_Job(task, values.data.cast("B"), pending, take_result))
 
     def drop_gone(self) -> None:
         """Make room of what nobody waits for."""
-        gone = [job for job in self._waiting if job.asker.gone]
+        gone = [job for job in self._waiting if job.pending.gone]
         if gone:
-            self._waiting = deque(job for job in self._waiting if not job.asker.gone)
+            self._waiting = deque(job for job in self._waiting if not job.pending.gone)
             for job in gone:
-                self._let_go(job)
+                self._release(job)
 
     def _add(self, job: _Job) -> None:
         self._waiting.append(job)
         self.jobs += 1
         self.held_bytes += len(job.content)
-        self._go_on()
+        self._start_next()
 
-    def _let_go(self, job: _Job) -> None:
+    def _release(self, job: _Job) -> None:
         self.jobs -= 1
         self.held_bytes -= len(job.content)
 
-    def _go_on(self) -> None:
-        """Have the next order followed that somebody waits for, if none is being followed."""
+    def _start_next(self) -> None:
+        """Have the next task done that somebody waits for, if none is being done."""
         while self._current is None and self._waiting:
             job = self._waiting.popleft()
-            if job.asker.gone:
-                self._let_go(job)
+            if job.pending.gone:
+                self._release(job)
                 continue
             self._current = job
             if self._process is None:
@@ -108,7 +123,7 @@ class Coding:
                 self._send(job, self._process)
 
     def _send(self, job: _Job, process: CodecProcess) -> None:
-        process.send(job.order, job.content)
+        process.send(job.task, job.content)
         self._wait(self._patience_s)
 
     def _start(self) -> None:
@@ -119,16 +134,16 @@ class Coding:
         else:
             self._wait(_START_S)
 
-    def _wait(self, most_s: float) -> None:
+    def _wait(self, timeout_s: float) -> None:
         self._stop_waiting()
-        self._timer = self._loop.call_later(most_s, self._time_is_up)
+        self._timer = self._loop.call_later(timeout_s, self._time_is_up)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _answered(self, answer: Answer, content: memoryview) -> None:
+    def _answered(self, answer: TaskResult, content: memoryview) -> None:
         self._stop_waiting()
         job = self._current
         if isinstance(answer, Ready):
@@ -137,15 +152,15 @@ class Coding:
                 self._send(job, self._process)
         elif job is not None:
             self._finish(job)
-            self._go_on()
-            if isinstance(answer, Declined):
-                job.asker.answer(refusal(answer.refused()))
-            elif not job.asker.gone:
-                job.take(answer, content)
+            self._start_next()
+            if isinstance(answer, RefusedTask):
+                job.pending.answer(refusal(answer.refused()))
+            elif not job.pending.gone:
+                job.take_result(answer, content)
 
     def _finish(self, job: _Job) -> None:
         self._current = None
-        self._let_go(job)
+        self._release(job)
 
     def _time_is_up(self) -> None:
         job, process, ready = self._current, self._process, self._ready
@@ -156,21 +171,21 @@ class Coding:
             self._fail(f"was not ready within {_START_S:g} s")
         elif job is not None:
             self._finish(job)
-            job.asker.answer(refusal(job.order.too_costly(f"{self._patience_s:g} s")))
-        self._go_on()
+            job.pending.answer(refusal(job.task.too_costly(f"{self._patience_s:g} s")))
+        self._start_next()
 
     def _gone(self, how: str) -> None:
         self._stop_waiting()
         self._process, self._ready = None, False
         self._fail(how)
-        self._go_on()
+        self._start_next()
 
     def _fail(self, how: str) -> None:
-        """The process cannot do what it should be doing."""
-        say(f"{self._name}: its codec, which reads long bodies and writes long answers: {how}")
+        """Say that the process cannot do what it should be doing, and answer whoever waits for that."""
+        log_event(f"{self._name}: its codec, which reads long bodies and writes long answers: {how}")
         job = self._current
         if job is not None:
             self._finish(job)
-            job.asker.answer(
+            job.pending.answer(
                 refusal(Refused(500, f"the process that reads long bodies and writes long answers: {how}"))
             )

@@ -1,4 +1,4 @@
-"""What an endpoint says: one line on stderr an event. Requests are not logged."""
+"""The log of an endpoint: one line on stderr an event. Requests are not logged."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 from contextlib import suppress
 
 _STDERR = 2
+"""Its file descriptor."""
 
 
-def say(text: str) -> None:
+def log_event(text: str) -> None:
     """Write ``text``. An endpoint goes on whether anybody listens or not."""
     with suppress(OSError):
         os.write(_STDERR, f"servefit: {text}\n".encode(errors="replace"))

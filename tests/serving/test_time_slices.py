@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from servefit.serving.turns import Turns
+from servefit.serving.time_slices import TimeSlices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,22 +20,22 @@ STEPS = 6
 class Sender:
     """Has sent what takes several steps, and goes on while its turn is not over, as a connection does."""
 
-    def __init__(self, name: str, turns: Turns, done: list[str]) -> None:
+    def __init__(self, name: str, slices: TimeSlices, done: list[str]) -> None:
         self._name = name
-        self._turns = turns
+        self._slices = slices
         self._done = done
         self._left = STEPS
 
     def send(self) -> None:
-        while self._left and not self._turns.over():
+        while self._left and not self._slices.is_over():
             self._step()
         if self._left:
-            self._turns.later(self._go_on)
+            self._slices.postpone(self._go_on)
 
     def _go_on(self) -> None:
         self._step()
         if self._left:
-            self._turns.later(self._go_on)
+            self._slices.postpone(self._go_on)
 
     def _step(self) -> None:
         time.sleep(STEP_S)
@@ -52,7 +52,7 @@ def loop() -> Iterator[uvloop.Loop]:
 
 def test_the_loop_turns_between_and_senders_take_turns(loop: uvloop.Loop) -> None:
     done: list[str] = []
-    turns = Turns(loop)
+    slices = TimeSlices(loop)
 
     def look() -> None:
         """Somebody who sends little, and asks again and again."""
@@ -62,8 +62,8 @@ def test_the_loop_turns_between_and_senders_take_turns(loop: uvloop.Loop) -> Non
         else:
             loop.stop()
 
-    loop.call_soon(Sender("a", turns, done).send)
-    loop.call_soon(Sender("b", turns, done).send)
+    loop.call_soon(Sender("a", slices, done).send)
+    loop.call_soon(Sender("b", slices, done).send)
     loop.call_soon(look)
     loop.run_forever()
     assert (done.count("a"), done.count("b")) == (STEPS, STEPS)
@@ -78,10 +78,10 @@ def test_the_loop_turns_between_and_senders_take_turns(loop: uvloop.Loop) -> Non
 
 
 def test_a_turn_that_nobody_asked_about_costs_nothing(loop: uvloop.Loop) -> None:
-    turns = Turns(loop)
-    assert not turns.over()
+    slices = TimeSlices(loop)
+    assert not slices.is_over()
     time.sleep(0.02)
-    assert turns.over()
+    assert slices.is_over()
     loop.call_later(0.001, loop.stop)
     loop.run_forever()
-    assert not turns.over()
+    assert not slices.is_over()

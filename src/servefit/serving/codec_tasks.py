@@ -1,6 +1,6 @@
-"""What a worker orders of its codec, and what that answers: to decode a body, to encode predictions.
+"""The tasks that a worker has its codec do, and their results: to decode a body, to encode predictions.
 
-Orders and answers are pickled, with the bytes of a body, of rows, of predictions or of a reply behind them as they are.
+Tasks and results are pickled, with the bytes of a body, of rows, of predictions or of a reply behind them as they are.
 """
 
 from __future__ import annotations
@@ -27,53 +27,53 @@ Content: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DecodeBody:
     """Decode a body that was sent for ``action`` with ``headers``."""
 
     action: Action
     headers: Mapping[bytes, bytes]
 
-    def follow(self, body: bytes, config: EndpointConfig) -> tuple[Rows, Content]:
-        """Raises Refused."""
+    def run(self, body: bytes, config: EndpointConfig) -> tuple[DecodedRows, Content]:
+        """Return the rows of ``body``. Raises Refused."""
         request = Request(b"POST", b"", self.headers, body)
         if self.action is Action.INVOKE:
             inference = sagemaker.decode(request, config.signature, config.limits)
         else:
             inference = open_inference.decode(request, config)
         rows = inference.rows
-        return Rows(rows.dtype.str, rows.shape, inference.encode), rows.data.cast("B")
+        return DecodedRows(rows.dtype.str, rows.shape, inference.encode), rows.data.cast("B")
 
     def too_costly(self, limit: str) -> Refused:
         return Refused(413, f"body: reading it takes more than {limit}, send fewer rows at once")
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class EncodePredictions:
     """Encode predictions of that type and shape."""
 
     encode: Encode
     dtype: str
     shape: tuple[int, ...]
 
-    def follow(self, predictions: bytes, _: EndpointConfig) -> tuple[Written, Content]:
+    def run(self, predictions: bytes, _: EndpointConfig) -> tuple[EncodedReply, Content]:
         reply = self.encode(np.frombuffer(predictions, self.dtype).reshape(self.shape))
-        return Written(reply.status, reply.content_type, reply.headers), reply.body
+        return EncodedReply(reply.status, reply.content_type, reply.headers), reply.body
 
     def too_costly(self, limit: str) -> Refused:
         return Refused(413, f"rows: writing their predictions takes more than {limit}, ask for fewer at once")
 
 
-Order: TypeAlias = Reading | Writing
+CodecTask: TypeAlias = DecodeBody | EncodePredictions
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Orders are taken from now on."""
+    """Tasks are taken from now on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """The answer to Reading. The rows' bytes follow."""
+class DecodedRows:
+    """The result of DecodeBody. The rows' bytes follow."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -84,8 +84,8 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """The answer to Writing. The reply's body follows."""
+class EncodedReply:
+    """The result of EncodePredictions. The reply's body follows."""
 
     status: int
     content_type: bytes
@@ -97,25 +97,25 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
-    """The answer to an order that is refused."""
+class RefusedTask:
+    """The result of a task that is refused."""
 
     status: int
     reason: str
     headers: Headers
 
     @classmethod
-    def because(cls, refused: Refused) -> Declined:
+    def because(cls, refused: Refused) -> RefusedTask:
         return cls(refused.status, refused.reason, refused.headers)
 
     def refused(self) -> Refused:
         return Refused(self.status, self.reason, headers=self.headers)
 
 
-Answer: TypeAlias = Ready | Rows | Written | Declined
+TaskResult: TypeAlias = Ready | DecodedRows | EncodedReply | RefusedTask
 
 
-def packed(message: Any, content_bytes: int = 0) -> bytes:
-    """What is sent before the bytes behind ``message``."""
+def frame(message: Any, content_bytes: int = 0) -> bytes:
+    """Return the bytes to send before those behind ``message``."""
     pickled = pickle.dumps(message)
     return LENGTHS.pack(len(pickled), content_bytes) + pickled
