@@ -22,6 +22,7 @@ from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S, Survey
 from servefit.search.optimizer.time_left import TimeLeft
+from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import CONFIRMING, least_test_s
 from servefit.search.results.ranking import recommend
 from servefit.search.results.standings import ratio, standings
@@ -353,14 +354,19 @@ class Search:
     def _confirming(self) -> Durations:
         """How long the confirmation may take: as long as it needs, within the time that is left."""
         most_s = self.confirming_most_s(self.clock.left_s, self.best())
-        return replace(CONFIRMING, at_rate_most_s=most_s)
+        return replace(self.confirming, at_rate_most_s=most_s)
 
     def confirming_most_s(self, left_s: float, winner: Configuration | None) -> float:
         """How long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are left."""
         left_s -= self.round_test_s + CONFIRMING.capacity_s + self.closing_least_s(winner)
         if not self.request.allow_noise:
             left_s /= 2  # a disturbed run is made again
-        return min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s))
+        return min(self.confirming.at_rate_most_s, max(self.confirming.at_rate_s, left_s))
+
+    @property
+    def confirming(self) -> Durations:
+        """How long the confirmation takes: a cycle of the arrivals at least."""
+        return CONFIRMING.showing(cycle_s(self.request))
 
     def closing_least_s(self, winner: Configuration | None) -> float:
         return 0.0 if winner is None else self.closing_s(winner)
@@ -373,7 +379,7 @@ class Search:
         """How long the confirmation takes at least where a test in a round takes ``round_test_s``."""
         phases = self.request.phases
         expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
-        return expected_s + (0.0 if self.request.sla.rate_per_s is None else CONFIRMING.at_rate_s)
+        return expected_s + (0.0 if self.request.sla.rate_per_s is None else self.confirming.at_rate_s)
 
 
 def _same_backend(one: Configuration, other: Configuration) -> bool:

@@ -108,6 +108,14 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(description="Limits on latency percentiles, as in p95: 10ms."),
     ] = UNSET
     rate: Annotated[_Rate | UnsetType, Meta(description="Rate to be served, over all instances.")] = UNSET
+    arrivals: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="How requests arrive at the rate. Paths are relative to this file's folder.",
+            examples=["poisson", "sine:amplitude=50%,period=4s", "replay:access.log,speed=10"],
+        ),
+    ] = "poisson"
     profile: Annotated[
         _Names | UnsetType, Meta(description="Instance profiles to consider. Default all that fit the host.")
     ] = UNSET
@@ -196,6 +204,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             allow_noise=self.allow_noise,
             allow_batch_dependence=self.allow_batch_dependence,
             over_http=self.http,
+            arrivals=self.arrivals,
         )
 
     @property

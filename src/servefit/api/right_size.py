@@ -47,6 +47,7 @@ def right_size(
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
     max_invocations: float | None = None,
+    arrivals: str = "poisson",
     flat_invocations: str = "Stop",
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
     max_tests: int | None = None,
@@ -77,6 +78,7 @@ def right_size(
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
     max_invocations: float | None = None,
+    arrivals: str = "poisson",
     flat_invocations: str = "Stop",
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
     rows_per_request: int = 1,
@@ -101,6 +103,7 @@ def right_size(
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
     max_invocations: float | None = None,
+    arrivals: str = "poisson",
     flat_invocations: str = "Stop",
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
     max_tests: int | None = None,
@@ -126,17 +129,18 @@ def right_size(
 
     ``model`` is a path, a live xgboost, LightGBM or scikit-learn object, or a :class:`~servefit.backends.model.Model`;
     ``sample_payload`` a path or an array of shape (rows, features), drawn from the model where there is none.
-    ``max_invocations`` is the rate to be served, per minute. With ``flat_invocations`` "Stop" traffic in ``phases`` or
-    ``stairs`` ends once more users are not served more; "Continue" lets it go on. ``hyperparameter_ranges`` are
-    dictionaries of environment variable to :class:`CategoricalParameter`, with "instance_types" naming the profiles
-    that one holds for. Values of variables that look like secrets, or are named in ``secret_env``, are shown and kept
-    as "***"; one that no range names has the value that it has here. With neither phases, thresholds, ranges nor limits
-    the job is a Default one, else Advanced. With ``allow_noise`` measurements that the machine got in the way of are
-    judged all the same. With ``allow_batch_dependence`` requests are joined also where they change each other's
-    predictions. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a client.
-    ``cost_weight`` is what cost counts against latency where ``goal`` is "balanced". The job is kept in the database at
-    ``storage``, else in the state folder. Where something else measures on this machine it waits, for ``wait_s`` at
-    most (None: until that is done).
+    ``max_invocations`` is the rate to be served, per minute, and ``arrivals`` the shape in which requests come at it,
+    such as "poisson", "sine:amplitude=50%,period=4s" or "replay:access.log", which has a rate of its own. With
+    ``flat_invocations`` "Stop" traffic in ``phases`` or ``stairs`` ends once more users are not served more; "Continue"
+    lets it go on. ``hyperparameter_ranges`` are dictionaries of environment variable to :class:`CategoricalParameter`,
+    with "instance_types" naming the profiles that one holds for. Values of variables that look like secrets, or are
+    named in ``secret_env``, are shown and kept as "***"; one that no range names has the value that it has here. With
+    neither phases, thresholds, ranges nor limits the job is a Default one, else Advanced. With ``allow_noise``
+    measurements that the machine got in the way of are judged all the same. With ``allow_batch_dependence`` requests
+    are joined also where they change each other's predictions. With ``over_http`` the winner is measured once more as
+    an endpoint, where a CPU is left for a client. ``cost_weight`` is what cost counts against latency where ``goal`` is
+    "balanced". The job is kept in the database at ``storage``, else in the state folder. Where something else measures
+    on this machine it waits, for ``wait_s`` at most (None: until that is done).
 
     ``endpoint`` is the URL of a server that speaks SageMaker's container contract or the Open Inference Protocol, or
     takes JSON, on this machine unless ``allow_remote``. Its answer is a
@@ -176,6 +180,7 @@ def right_size(
         )
         load = LoadRequest(
             sla=sla,
+            arrivals=arrivals,
             phases=traffic,
             flat_invocations=parse_flat_invocations(flat_invocations),
             finds_most=True,
@@ -214,6 +219,7 @@ def right_size(
         allow_noise=allow_noise,
         allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
+        arrivals=arrivals,
     )
     job = run_job(
         model,

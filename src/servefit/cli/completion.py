@@ -40,6 +40,13 @@ def backend_names(incomplete: str) -> list[str]:
     return _beginning(incomplete, registry.backend_names())
 
 
+def shape_names(incomplete: str) -> list[str]:
+    """The shapes of arrivals."""
+    from servefit.profiler.arrivals import registry
+
+    return _beginning(incomplete, registry.shape_names())
+
+
 def one_of(*words: str) -> Callable[[str], list[str]]:
     """Completes to one of ``words``."""
 

@@ -43,8 +43,8 @@ _FIELD_OF = {
     **{
         name: name
         for name in (
-            "rows_per_request", "goal", "cost_weight", "flat_invocations", "max_tests", "max_parallel_tests",
-            "over_http", "seed", "allow_noise", "allow_batch_dependence",
+            "arrivals", "rows_per_request", "goal", "cost_weight", "flat_invocations", "max_tests",
+            "max_parallel_tests", "over_http", "seed", "allow_noise", "allow_batch_dependence",
         )
     },
 }  # fmt: skip

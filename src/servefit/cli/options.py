@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.completion import job_names
+from servefit.cli.completion import job_names, shape_names
 from servefit.errors import SpecError
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
@@ -36,6 +36,20 @@ PhaseOption = Annotated[
     typer.Option(
         "--phase", metavar="users=2,spawn=2/min,duration=120s", help="A phase of closed-loop traffic. Repeatable."
     ),
+]
+ArrivalsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--arrivals",
+        metavar="NAME[:k=v,...]",
+        autocompletion=shape_names,
+        help="How requests arrive at --rate: poisson (default), constant, steps:rates=100/s+300/s, "
+        "ramp:from=0,to=500/s, sine:amplitude=50%,period=4s, bursts:factor=4,burst=100ms,quiet=300ms or "
+        "replay:FILE,speed=1,loop=yes. Without --rate those that name rates come at their own.",
+    ),
+]
+ConstantOption = Annotated[
+    bool, typer.Option("--constant", help="The same as --arrivals constant, which to say instead: this will go.")
 ]
 NoiseOption = Annotated[
     bool, typer.Option("--allow-noise", help="Judge measurements that the machine got in the way of all the same.")
@@ -66,6 +80,15 @@ JobArgument = Annotated[
     str,
     typer.Argument(metavar="JOB", autocompletion=job_names, help="The name of a job; servefit jobs lists them."),
 ]
+
+
+def parse_arrivals(arrivals: str | None, *, constant: bool = False) -> str:
+    """Return what the two options come to: the text of a shape. Raises SpecError where both are given."""
+    if not constant:
+        return "poisson" if arrivals is None else arrivals
+    if arrivals is not None:
+        raise SpecError("constant", None, "cannot be combined with --arrivals", remedy="say --arrivals constant")
+    return "constant"
 
 
 def parse_wait_s(wait: str | None, no_wait: bool) -> float | None:

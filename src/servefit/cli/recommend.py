@@ -12,6 +12,7 @@ import typer
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, overridden, sources, write_config
 from servefit.cli.options import (
+    ArrivalsOption,
     BatchDependenceOption,
     NoiseOption,
     NoWaitOption,
@@ -24,6 +25,7 @@ from servefit.cli.options import (
     StorageOption,
     TrustOption,
     WaitOption,
+    parse_arrivals,
     parse_wait_s,
 )
 from servefit.cli.output import Format, FormatOption
@@ -43,6 +45,7 @@ def recommend(
     rate: Annotated[
         str | None, typer.Option("--rate", metavar="500/s", help="Rate to be served: 500/s or 30000/min.")
     ] = None,
+    arrivals: ArrivalsOption = None,
     profile: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,6 +125,7 @@ def recommend(
     from servefit.cli.phases import parse_traffic
     from servefit.quantities import parse_duration_s, parse_rate_per_s
     from servefit.search.jobs.job import default_name
+    from servefit.search.request.arrivals import resolved
     from servefit.search.request.config_file import read_config
     from servefit.search.request.config_schema import JobConfig
     from servefit.search.request.job_request import (
@@ -160,8 +164,9 @@ def recommend(
         allow_noise=allow_noise,
         allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
+        arrivals=parse_arrivals(arrivals),
     )
-    request = overridden(asked, request, given_options(context))
+    request = resolved(overridden(asked, request, given_options(context)))
     names = (*(asked.secret_env or ()), *(secret_env or ()))
     request = replace(request, environment=with_secrets(request.environment, names))
     wait_s = parse_wait_s(wait, no_wait)
