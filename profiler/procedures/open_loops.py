@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.registry import arrivals_named
-from servefit.profiler.record.traffic import OpenLoop
+from servefit.profiler.record.traffic import OpenLoop, Traffic
 from servefit.quantities import duration_text, given_duration_text
 
 if TYPE_CHECKING:
@@ -64,15 +64,16 @@ def no_rate(shape: Arrivals) -> SpecError:
     return SpecError("arrivals", str(shape), "says how a rate arrives, and there is none", remedy="give a rate")
 
 
-def cut_off(traffic: OpenLoop) -> str | None:
-    """Return what a run of ``traffic`` leaves out of the cycle of its arrivals, in a line; None where it shows all."""
-    if traffic.is_steady:
-        return None
-    cycle_s = arrivals_named(traffic.arrivals).cycle_s
-    if traffic.duration_s >= cycle_s * (1 - _ROUNDING):
-        return None
-    shown, whole = given_duration_text(traffic.duration_s), duration_text(cycle_s)
-    return f"the run shows {shown} of the {whole} that its arrivals take to show all that they do"
+def remarks_on(traffic: Traffic) -> tuple[str, ...]:
+    """Return what has to be known of figures of ``traffic`` where its rate of arrivals varies, a line each."""
+    if not isinstance(traffic, OpenLoop) or traffic.is_steady:
+        return ()
+    shape = arrivals_named(traffic.arrivals)
+    found = [f"requests arrived {shape.describe()}; percentiles are of all of it, and have no intervals"]
+    if traffic.duration_s < shape.cycle_s * (1 - _ROUNDING):
+        shown, whole = given_duration_text(traffic.duration_s), duration_text(shape.cycle_s)
+        found.append(f"the run shows {shown} of the {whole} that its arrivals take to show all that they do")
+    return tuple(found)
 
 
 def check_search(arrivals: str, budget_s: float) -> float:

@@ -22,7 +22,7 @@ from servefit.profiler.procedures.decided_runs import (
     run_until_decided,
     run_valid,
 )
-from servefit.profiler.procedures.open_loops import check_search, cut_off, no_rate, open_loop
+from servefit.profiler.procedures.open_loops import check_search, no_rate, open_loop, remarks_on
 from servefit.profiler.procedures.prepare import Deployment, check_there, model_name, prepare
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.showing import shown
@@ -222,7 +222,7 @@ def profile_deployment(
             *prepared.payload.warnings,
             *(f"{problem.reason}; {problem.remedy}" for problem in problems),
             *cautions(measurement, summary),
-            *_of_arrivals(run),
+            *remarks_on(run.traffic),
         ),
     )
 
@@ -290,12 +290,6 @@ class _Asked:
         if shape.own_rate_per_s is None:
             check_search(self.arrivals, self.duration_s or SEARCH_S)
         return shape.own_rate_per_s
-
-
-def _of_arrivals(run: Run) -> tuple[str, ...]:
-    """What has to be known of the traffic of ``run`` where its rate varies."""
-    left_out = cut_off(run.traffic) if isinstance(run.traffic, OpenLoop) else None
-    return () if left_out is None else (left_out,)
 
 
 def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:

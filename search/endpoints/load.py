@@ -15,9 +15,8 @@ from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.load_clients import Placement, clients_at, competition, place_clients
-from servefit.profiler.procedures.open_loops import cut_off
+from servefit.profiler.procedures.open_loops import remarks_on
 from servefit.profiler.procedures.target_endpoint import aim
-from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.endpoints.load_plan import measure
 from servefit.search.endpoints.load_result import LoadTest, SeenServer
 from servefit.search.optimizer.progress import Moment, Progress, Silent
@@ -233,5 +232,5 @@ def _warnings(aimed: Aim, placement: Placement, found: Found, problems: Sequence
     lines += unused_warning(aimed.payload, aimed.unused_columns)
     if placement.caution is not None:
         lines.append(placement.caution)
-    lines += [line for run in found.runs if isinstance(run.traffic, OpenLoop) and (line := cut_off(run.traffic))]
+    lines += [line for run in found.runs for line in remarks_on(run.traffic)]
     return [*dict.fromkeys(lines), *cautions_of(found.summary)]

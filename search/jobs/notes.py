@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
+from servefit.profiler.arrivals.contract import STEADY
 from servefit.quantities import size_text
 from servefit.search.results.standings import standings
 
@@ -67,6 +68,11 @@ def _warnings(
         )
     if trials and sla.thresholds and sla.rate_per_s is None:
         yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
+    if header.request.arrivals not in STEADY:
+        yield (
+            f"requests arrived as {header.request.arrivals} at the rate asked: percentiles are of whole cycles, and have "
+            "no intervals"
+        )
     yield from _over_http(recommendations, sla)
     for one in _crowded(trials):
         yield (

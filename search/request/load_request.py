@@ -11,11 +11,11 @@ from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.procedures.decided_runs import LEAST_SEARCH_S
 from servefit.profiler.procedures.load_clients import check_numbers
-from servefit.profiler.procedures.open_loops import check_search, open_loop
+from servefit.profiler.procedures.open_loops import check_search, no_rate, open_loop
 from servefit.profiler.procedures.saturation import BUDGET_S, check_budget
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.quantities import given_duration_text
-from servefit.search.request.arrivals import no_rate, rate_of
+from servefit.search.request.arrivals import rate_of
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
 

@@ -37,6 +37,7 @@ PhaseOption = Annotated[
         "--phase", metavar="users=2,spawn=2/min,duration=120s", help="A phase of closed-loop traffic. Repeatable."
     ),
 ]
+CONSTANT_GOES = "--constant will go; say --arrivals constant"
 ArrivalsOption = Annotated[
     str | None,
     typer.Option(

@@ -11,6 +11,7 @@ import typer
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
 from servefit.cli.options import (
+    CONSTANT_GOES,
     ArrivalsOption,
     BatchDependenceOption,
     ConstantOption,
@@ -170,14 +171,8 @@ def profile(
         "trust_pickle": trust_pickle,
     }
     if against is not None or service_time:
-        other = (
-            thresholds
-            or traffic is not None
-            or constant
-            or arrivals is not None
-            or save is not None
-            or histogram is not None
-        )
+        shaped = constant or arrivals is not None
+        other = thresholds or traffic is not None or shaped or save is not None or histogram is not None
         if driver is not DriverChoice.INPROCESS:
             raise SpecError("driver", driver.value, "is for measuring one deployment, with traffic")
         _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
@@ -230,6 +225,8 @@ def profile(
     if found.steps and form is Format.TABLE:
         emit(profiling_output.steps_table(found), {}, form)
     _keep(found, save, histogram)
+    if constant:
+        warn(CONSTANT_GOES)
     for caution in found.warnings:
         warn(caution)
     if status := _exit_status(found, allow_noise=allow_noise):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,7 +30,7 @@ CONTENDING = ServiceTimes(
 def test_capacity_and_latency_without_a_rate_are_those_of_the_closed_loop_that_fills_all_batches(
     workers: int, max_batch: int, delay_us: int
 ) -> None:
-    configuration = {"workers": workers, "max_batch": max_batch, "batch_delay_us": delay_us}
+    configuration: dict[str, Any] = {"workers": workers, "max_batch": max_batch, "batch_delay_us": delay_us}
     found = predict(CONTENDING, **configuration, rate_per_s=None, percentiles=(50, 95))
     loop = simulate(CONTENDING, ClosedLoop.constant(users=workers * max_batch, duration_s=2), **configuration)
     assert found.capacity_per_s == pytest.approx(loop.throughput_per_s, rel=0.02)
@@ -163,7 +163,7 @@ def test_no_rate_is_low_enough_for_a_limit_below_the_service_time(constant_ms: S
 
 
 def test_a_rate_is_found_though_lower_ones_wait_too_long_for_a_batch(batching_ms: ServiceTimes) -> None:
-    delayed = {"workers": 1, "max_batch": 8, "batch_delay_us": 100_000}
+    delayed: dict[str, Any] = {"workers": 1, "max_batch": 8, "batch_delay_us": 100_000}
     limits = [(95.0, 20.0)]
     found = highest_rate_per_s(batching_ms, **delayed, limits=limits)
     low = predict(batching_ms, **delayed, rate_per_s=50, percentiles=(95,)).latency_ms["p95"]
