@@ -16,6 +16,7 @@ from servefit.search.results.standings import standings
 if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
+    from servefit.search.request.job_request import JobRequest
     from servefit.search.request.sla import Sla
     from servefit.search.request.space import Space
     from servefit.search.results.recommendation import CompilationReport, FailedTrial, Recommendation, Trial
@@ -66,13 +67,8 @@ def _warnings(
             f"{profile.name} is not recommended: all that was measured for it took more than its "
             f"{size_text(profile.memory_bytes)} of memory, {size_text(least_bytes)} at least"
         )
-    if trials and sla.thresholds and sla.rate_per_s is None:
-        yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
-    if header.request.arrivals not in STEADY:
-        yield (
-            f"requests arrived as {header.request.arrivals} at the rate asked: percentiles are of whole cycles, and have "
-            "no intervals"
-        )
+    if trials:
+        yield from _of_traffic(header.request)
     yield from _over_http(recommendations, sla)
     for one in _crowded(trials):
         yield (
@@ -81,6 +77,14 @@ def _warnings(
         )
     for reason, times in Counter(failure.reason for failure in failed).items():
         yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
+
+
+def _of_traffic(request: JobRequest) -> Iterator[str]:
+    """What the traffic leaves open, and what cannot be said of it."""
+    if request.sla.thresholds and request.sla.rate_per_s is None:
+        yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
+    if request.arrivals not in STEADY:
+        yield f"requests arrived as {request.arrivals}: percentiles are of whole cycles of that, and have no intervals"
 
 
 def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[str]:

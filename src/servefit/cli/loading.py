@@ -10,7 +10,6 @@ import typer
 
 from servefit.cli.files import check_files
 from servefit.cli.options import (
-    CONSTANT_GOES,
     ArrivalsOption,
     ConstantOption,
     NoiseOption,
@@ -138,8 +137,6 @@ def load(
     if found.steps and form is Format.TABLE:
         emit(loading_output.steps_table(found), {}, form)
     _keep(found, save, histogram)
-    if constant:
-        warn(CONSTANT_GOES)
     for caution in found.warnings:
         warn(caution)
     if status := _exit_status(found):

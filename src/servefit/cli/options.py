@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import job_names, shape_names
+from servefit.cli.output import warn
 from servefit.errors import SpecError
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
@@ -37,7 +38,6 @@ PhaseOption = Annotated[
         "--phase", metavar="users=2,spawn=2/min,duration=120s", help="A phase of closed-loop traffic. Repeatable."
     ),
 ]
-CONSTANT_GOES = "--constant will go; say --arrivals constant"
 ArrivalsOption = Annotated[
     str | None,
     typer.Option(
@@ -84,11 +84,13 @@ JobArgument = Annotated[
 
 
 def parse_arrivals(arrivals: str | None, *, constant: bool = False) -> str:
-    """Return what the two options come to: the text of a shape. Raises SpecError where both are given."""
+    """Return what the two options come to: the text of a shape. Warns of ``constant``, and raises SpecError where both
+    are given."""
     if not constant:
         return "poisson" if arrivals is None else arrivals
     if arrivals is not None:
         raise SpecError("constant", None, "cannot be combined with --arrivals", remedy="say --arrivals constant")
+    warn("--constant will go; say --arrivals constant")
     return "constant"
 
 

@@ -11,7 +11,6 @@ import typer
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
 from servefit.cli.options import (
-    CONSTANT_GOES,
     ArrivalsOption,
     BatchDependenceOption,
     ConstantOption,
@@ -225,8 +224,6 @@ def profile(
     if found.steps and form is Format.TABLE:
         emit(profiling_output.steps_table(found), {}, form)
     _keep(found, save, histogram)
-    if constant:
-        warn(CONSTANT_GOES)
     for caution in found.warnings:
         warn(caution)
     if status := _exit_status(found, allow_noise=allow_noise):
