@@ -102,8 +102,11 @@ def _given_texts(known: dict[str, Field[Any]], name: str, text: str) -> dict[str
     parts = text.split(",") if text.strip() else []
     given: dict[str, str] = {}
     if alone is not None:
-        # A path may have commas: it ends where a parameter begins.
-        ends = next((nth for nth, part in enumerate(parts) if _named(part) in known), len(parts))
+        # A path may have commas: it ends where a parameter begins, known or misspelt.
+        is_named = [_named(part) is not None for part in parts]
+        ends = (
+            0 if parts and _named(parts[0]) in known else is_named.index(True, 1) if any(is_named[1:]) else len(parts)
+        )
         if ends:
             given[alone] = ",".join(parts[:ends])
             parts = parts[ends:]

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
@@ -88,9 +87,9 @@ def read_trace(path: Path, *, column: str | None = None) -> Trace:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-            _check_head(path, head, path.stat().st_size)
-            file.seek(0)
-            return _parsed(path, file, head, column)
+        _check_head(path, head, path.stat().st_size)
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            return _parsed(path, text, head, column)
     except OSError as error:
         raise _problem(path, f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -120,8 +119,7 @@ def _too_many(path: Path) -> SpecError:
     return _problem(path, f"has more than {MAX_ENTRIES:,} entries", remedy="give a part of it")
 
 
-def _parsed(path: Path, file: IO[bytes], head: bytes, column: str | None) -> Trace:
-    text = TextIOWrapper(file, encoding="utf-8-sig", newline="")
+def _parsed(path: Path, text: IO[str], head: bytes, column: str | None) -> Trace:
     first = head.decode("utf-8-sig", errors="replace").lstrip().splitlines()[0]
     log = _LOG.match(first)
     if log is not None:
