@@ -56,10 +56,9 @@ def parameter(kind: Kind, *, default: Any = MISSING, alone: bool = False) -> Any
 def check_parameters(shape: Any) -> None:
     """Raise SpecError for a parameter of ``shape`` that its kind does not admit."""
     for one in fields(shape):
-        value = getattr(shape, one.name)
+        value, kind = getattr(shape, one.name), _kind(one)
         if value is None and one.default is None:
             continue
-        kind: Kind = one.metadata[_KIND]
         if not kind.admits(value):
             raise SpecError(f"{FIELD}.{_typed(one)}", value, f"is not {kind.what}")
 
@@ -70,8 +69,8 @@ def spelled_parameters(shape: Any) -> str:
     for one in fields(shape):
         value = getattr(shape, one.name)
         if value is not None:
-            text = one.metadata[_KIND].spell(value)
-            parts.append(text if one.metadata[_ALONE] else f"{_typed(one)}={text}")
+            text = _kind(one).spell(value)
+            parts.append(text if one.metadata.get(_ALONE) else f"{_typed(one)}={text}")
     return ",".join(parts)
 
 
@@ -84,12 +83,12 @@ def parsed_parameters(shape: type[Any], name: str, text: str, folder: Path | Non
     given = _given_texts(known, name, text)
     for typed, one in known.items():
         if typed not in given and one.default is MISSING:
-            like = f"{name}:{typed.upper()}" if one.metadata[_ALONE] else f"{name}:{typed}=..."
+            like = f"{name}:{typed.upper()}" if one.metadata.get(_ALONE) else f"{name}:{typed}=..."
             raise SpecError(FIELD, name if not text else f"{name}:{text}", f"lacks {typed}", remedy=f"say {like}")
     found = {}
     for typed, value in given.items():
         one = known[typed]
-        kind: Kind = one.metadata[_KIND]
+        kind = _kind(one)
         found[one.name] = kind.parse(f"{FIELD}.{typed}", value)
         if kind is FILE and folder is not None:
             found[one.name] = str(folder.absolute() / found[one.name])
@@ -98,7 +97,7 @@ def parsed_parameters(shape: type[Any], name: str, text: str, folder: Path | Non
 
 def _given_texts(known: dict[str, Field[Any]], name: str, text: str) -> dict[str, str]:
     """What ``text`` gives for each of the ``known`` parameters that it names. Raises SpecError."""
-    alone = next((typed for typed, one in known.items() if one.metadata[_ALONE]), None)
+    alone = next((typed for typed, one in known.items() if one.metadata.get(_ALONE)), None)
     parts = text.split(",") if text.strip() else []
     given: dict[str, str] = {}
     if alone is not None:
@@ -129,6 +128,13 @@ def _named(part: str) -> str | None:
     """The name before the equals sign; None where there is none."""
     pair = _PAIR.fullmatch(part)
     return None if pair is None else pair[1]
+
+
+def _kind(one: Field[Any]) -> Kind:
+    if _KIND not in one.metadata:
+        raise TypeError(f"the field {one.name} is not declared with parameter()")
+    kind: Kind = one.metadata[_KIND]
+    return kind
 
 
 def _typed(one: Field[Any]) -> str:
