@@ -10,8 +10,8 @@ from servefit.profiler.arrivals.bursts import BURSTS_IN_A_RUN, Bursts
 
 def test_numbers_of_arrivals_vary_as_those_of_the_process_do() -> None:
     """The index of dispersion for counts in long intervals is 1 + 2 p q (r1 - r0)^2 / (r (a + b)), where the states
-    have the probabilities p and q and are left at rates a and b: the autocovariance of the rate is p q (r1 - r0)^2 at lag 0
-    and falls off as exp(-(a + b) t)."""
+    have the probabilities p and q and are left at rates a and b: the autocovariance of the rate is p q (r1 - r0)^2 at
+    lag 0 and falls off as exp(-(a + b) t)."""
     shape = Bursts(factor=5.0, burst_s=0.1, quiet_s=0.3)
     quiet_per_s = 100 * 0.4 / (5 * 0.1 + 0.3)
     modulation = 0.25 * 0.75 * (4 * quiet_per_s) ** 2 / (1 / 0.1 + 1 / 0.3)

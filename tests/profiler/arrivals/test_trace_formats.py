@@ -126,7 +126,7 @@ def _zip(file: Path) -> None:
         (b"\x93NUMPY\x01\0", "looks like a NumPy array"),
         (b"<!doctype html><p>1", "looks like an HTML or XML document"),
         (b"<?xml version='1.0'?><a/>", "looks like an XML document"),
-        (b'[{"time": 1}]', "looks like a JSON array, without|looks like a JSON array; write each entry as a line"),
+        (b'[{"time": 1}]', "looks like a JSON array; write each entry as a line"),
         (bytes(range(256)), "is no text, and in no format that is known"),
         (b"Mar  1 12:00:00 host app: hello\n", "looks like plain text, which is no trace: 'Mar  1 12:00:00"),
         (b"time\n1\n2\n1.5\n", "goes backwards in line 4, by 0.5 s; sort it by time"),
@@ -181,7 +181,7 @@ def test_an_entry_too_many_ends_the_reading(tmp_path: Path, monkeypatch: pytest.
         read_trace(file)
 
 
-@given(st.lists(st.floats(0, 1e10), min_size=2, max_size=30).map(sorted))
+@given(st.lists(st.floats(0, 9e9), min_size=2, max_size=30).map(sorted))
 def test_whatever_numbers_are_written_are_read(times: list[float]) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "trace"
