@@ -20,6 +20,7 @@ from servefit.cli.options import (
     RowsOption,
     SeedOption,
     WaitOption,
+    going,
     parse_arrivals,
     parse_wait_s,
 )
@@ -137,7 +138,7 @@ def load(
     if found.steps and form is Format.TABLE:
         emit(loading_output.steps_table(found), {}, form)
     _keep(found, save, histogram)
-    for caution in found.warnings:
+    for caution in (*found.warnings, *going(constant=constant)):
         warn(caution)
     if status := _exit_status(found):
         raise typer.Exit(status)

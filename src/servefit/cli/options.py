@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import job_names, shape_names
-from servefit.cli.output import warn
 from servefit.errors import SpecError
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
@@ -84,14 +83,17 @@ JobArgument = Annotated[
 
 
 def parse_arrivals(arrivals: str | None, *, constant: bool = False) -> str:
-    """Return what the two options come to: the text of a shape. Warns of ``constant``, and raises SpecError where both
-    are given."""
+    """Return what the two options come to: the text of a shape. Raises SpecError where both are given."""
     if not constant:
         return "poisson" if arrivals is None else arrivals
     if arrivals is not None:
         raise SpecError("constant", None, "cannot be combined with --arrivals", remedy="say --arrivals constant")
-    warn("--constant will go; say --arrivals constant")
     return "constant"
+
+
+def going(*, constant: bool) -> tuple[str, ...]:
+    """Return what to warn of where an option is used that will go."""
+    return ("--constant will go; say --arrivals constant",) if constant else ()
 
 
 def parse_wait_s(wait: str | None, no_wait: bool) -> float | None:

@@ -24,6 +24,7 @@ from servefit.cli.options import (
     SeedOption,
     TrustOption,
     WaitOption,
+    going,
     parse_arrivals,
     parse_wait_s,
 )
@@ -224,7 +225,7 @@ def profile(
     if found.steps and form is Format.TABLE:
         emit(profiling_output.steps_table(found), {}, form)
     _keep(found, save, histogram)
-    for caution in found.warnings:
+    for caution in (*found.warnings, *going(constant=constant)):
         warn(caution)
     if status := _exit_status(found, allow_noise=allow_noise):
         raise typer.Exit(status)
