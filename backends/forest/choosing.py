@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.backends.forest.codes import MOST_CATEGORIES, rank_codes
-from servefit.backends.forest.heaps import MAX_LEVELS
 
 if TYPE_CHECKING:
     from servefit.backends.forest.ensemble import Ensemble
 
+MAX_LEVELS = 8
+"""Of a heap, which has 2**levels entries."""
 MAX_COLUMNS = 1024
 """Codes of more columns would take the cache from the trees."""
 MAX_FOLD_LEAVES = 256
 
-# What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/forest_costs.py). Only their ratios matter.
+# What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/claims/forest_costs.py). Only their ratios
+# matter.
 _MASKED_LEVELS, _MASK_NS, _LEVEL_NS = 5, 1.1, 38.0
 _LEAVE_NS, _STEP_NS = 64 * 3.3, 64 * 1.0
 _PAIR_NS, _JOIN_NS, _SET_NS = 1.8, 2.2, 2.1

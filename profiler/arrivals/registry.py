@@ -29,6 +29,13 @@ BUILT_IN = {
     "replay": "servefit.profiler.arrivals.replay:Replay",
 }
 
+TYPED = (
+    "How requests arrive at the rate: poisson, constant, steps:rates=100/s+300/s, ramp:from=0,to=500/s, "
+    "sine:amplitude=50%,period=4s, bursts:factor=4,burst=100ms,quiet=300ms or replay:FILE,speed=1,loop=yes. Without a "
+    "rate those that name rates come at their own."
+)
+"""What may be typed, for the help of every command that sends requests at a rate."""
+
 SHAPES = PlugIns(field=FIELD, group="servefit.arrivals", built_in=BUILT_IN)
 
 

@@ -1,6 +1,6 @@
 """Estimates at which rate a percentile of the response time reaches its limit, from runs at several rates.
 
-Pure numerics: which rates are tried, and what is made of the estimate, is decided in ``highest_rate``.
+Pure numerics: which rates are tried, and what is made of the estimate, is decided in ``procedures.highest_rate``.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def root_interval(points: Sequence[Point], capacity_per_s: float) -> tuple[float
     """A 95 % interval of the lowest root of all thresholds, from lines through the resampled points.
 
     Drawing from so few blocks understates the spread, by a known factor, which is made up for. Blocks not much longer
-    than a queue remembers understate it too, which is not: benchmarks/rate_search.py counts how often the truth is in.
+    than a queue remembers understate it too, which is not: benchmarks/claims/rate_search.py counts how often the
+    truth is in.
     """
     resampled = np.stack([one.resampled for one in points], axis=-1)
     rates, weights = _rates(points), _weights(points)

@@ -7,7 +7,8 @@ Robbins 1970].
 
 Requests that wait in one queue are not independent: the counts are divided by the autocorrelation time, the number of
 requests that tell as much as one independent request would. It is estimated, so what holds for independent requests
-exactly holds for queues by experiment: benchmarks/verdicts.py looks every 100 ms at runs that lie on the boundary.
+exactly holds for queues by experiment: benchmarks/claims/verdicts.py looks every 100 ms at runs that lie on the
+boundary.
 
 The violations alone cannot tell the autocorrelation time before several bursts of them were seen. In M/M/1 at 90 % load
 with 5 % violations, 190 requests in a row have none in 8 runs of 10. Response times show how slowly the queue moves

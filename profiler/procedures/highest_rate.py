@@ -1,8 +1,8 @@
 """Finds the highest rate of requests at which an SLA on the response time holds, in a budget of requests or seconds.
 
 First runs in an open loop close in on the rate at which a percentile reaches its limit (the root); then rates below it
-are put to the sequential test, and the one that passes is the answer. How the root is estimated is in ``rate_fit``; who
-carries out the runs, a load driver or a simulation, is up to the caller.
+are put to the sequential test, and the one that passes is the answer. How the root is estimated is in
+``evidence.rate_fit``; who carries out the runs, a load driver or a simulation, is up to the caller.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class HighestRate:
 
     ``root_per_s`` is the best estimate of where the first threshold is reached, from all runs, with its 95 % interval:
     about half of the time it is too high, so it is no claim. The 95 % is nominal: at small budgets the interval holds
-    the truth less often, as benchmarks/rate_search.py measures. ``elapsed_s`` is the time of running, without warm-ups.
-    ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason.
+    the truth less often, as benchmarks/claims/rate_search.py measures. ``elapsed_s`` is the time of running, without
+    warm-ups. ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason.
     """
 
     rate_per_s: float | None

@@ -1,7 +1,8 @@
 """What a traffic does to a configuration, simulated with service times that were measured.
 
 The queues are those of the in-process driver (``open_loop``, ``closed_loop``); figures mean what they mean in
-``profiler.summary``. What the driver or the machine lose now and then (late wake-ups, other processes) is left out.
+``profiler.evidence.summary``. What the driver or the machine lose now and then (late wake-ups, other processes) is left
+out.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Simulated:
     """A simulated run. Requests are in the order in which they were begun, times float64 nanoseconds from the start.
 
     ``batches`` (int64) has the number of requests of each call, in the same order. Figures are of ``plateau_ns``.
-    ``saturated`` means what it means in ``profiler.summary``; a closed loop never is.
+    ``saturated`` means what it means in ``profiler.evidence.summary``; a closed loop never is.
     """
 
     scheduled_ns: np.ndarray

@@ -13,8 +13,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from benchmarks.demo_grid import subjects
-from benchmarks.grid import Figures, Grid, Timing
+from benchmarks.claims.demo_grid import subjects
+from benchmarks.data.grid import Figures, Grid, Timing
 from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration

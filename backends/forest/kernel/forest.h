@@ -129,7 +129,7 @@ typedef struct {
     void (*encode)(const forest *, workspace *, const float *rows, uint32_t count, int in_blocks);
     void (*add_few)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
     void (*add_blocks)(const forest *, workspace *, uint32_t count, uint32_t begin, uint32_t end);
-    /* Costs on a Zen 4 core, in ns, to choose by (benchmarks/forest_costs.py). */
+    /* Costs on a Zen 4 core, in ns, to choose by (benchmarks/claims/forest_costs.py). */
     int mask_levels;            /* of a heap are done by masks in a block */
     double step_ns, walk_ns;    /* a step of one of eight rows, through a heap or along nodes */
     double mask_ns, level_ns, exits_ns, pair_ns, join_ns, set_ns; /* of a block */

@@ -2,7 +2,8 @@
 
 Times of neighbouring requests are close, and so are the times of one request. Of a difference between them the upper
 bytes are all alike: put together, plane by plane, they compress to nothing, which no compressor sees while they lie
-between the noisy lower ones (byte shuffling, as in HDF5 and Blosc). Measured in ``benchmarks/sample_storage.py``.
+between the noisy lower ones (byte shuffling, as in HDF5 and Blosc). Measured in
+``benchmarks/claims/sample_storage.py``.
 """
 
 from __future__ import annotations

@@ -20,11 +20,14 @@ CHECKS_S = 2.0
 def compile_(
     model: ModelArgument,
     backend: Annotated[
-        str, typer.Option("--backend", "-b", autocompletion=backend_names, help="Backend to compile with.")
+        str,
+        typer.Option("--backend", "-b", metavar="NAME", autocompletion=backend_names, help="Backend to compile with."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.")],
     payload: PayloadOption = None,
-    target: Annotated[str, typer.Option(autocompletion=one_of("cpu", "cuda"), help="Processor: cpu or cuda.")] = "cpu",
+    target: Annotated[
+        str, typer.Option(metavar="cpu|cuda", autocompletion=one_of("cpu", "cuda"), help="Processor: cpu or cuda.")
+    ] = "cpu",
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -33,13 +36,13 @@ def compile_(
 
     Example: servefit compile model.ubj -b onnxruntime -o compiled/
     """
-    from servefit.backends.batch_dependence import asked_of_payload
+    from servefit.backends.capabilities import backend as find_backend
     from servefit.backends.compilation import compile_model, estimate_s, export, is_cached
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import unused_warning
-    from servefit.backends.registry import backend as find_backend
     from servefit.backends.types import Target
+    from servefit.backends.verification import asked_of_payload
 
     find_backend(backend)
     processor = Target.named(target)

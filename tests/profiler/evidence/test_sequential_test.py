@@ -1,5 +1,5 @@
-"""Verdicts while a run goes on. How often they are wrong in queues is measured by benchmarks/verdicts.py; here are
-short versions of the same, and what must hold always."""
+"""Verdicts while a run goes on. How often they are wrong in queues is measured by benchmarks/claims/verdicts.py; here
+are short versions of the same, and what must hold always."""
 
 from __future__ import annotations
 

@@ -1,0 +1,64 @@
+"""Opens a model file with its own library and finds out what it is. Runs in a child process that may die of it.
+
+``inspect_kept`` is the child's entry; one module per library does the work, and ``forest`` reads trees for all of them.
+Starting the child, bounding it, and keeping what it found is for ``servefit.backends.model.loading``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servefit.backends.model.keeping import ModelFile, unchanged
+from servefit.backends.model.types import Format
+from servefit.errors import CorruptModel, ServefitError
+
+if TYPE_CHECKING:
+    from servefit.backends.model.inspection_record import Inspection
+
+
+def inspect_kept(kept: ModelFile, folder: Path) -> Inspection:
+    """``inspect`` a kept file, and make sure that its content is what it was when it was kept. Raises as that does."""
+    with unchanged(kept.file, kept.digest):
+        return inspect(kept.file, kept.format, folder)
+
+
+def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
+    """Open the model at ``path``, predict a few rows with it, and write what has to be kept into ``folder``.
+
+    Raises CorruptModel, UnsupportedModel, BackendUnavailable. The process may also crash, hang or run out of memory.
+    """
+    try:
+        if model_format is Format.XGBOOST_JSON or model_format is Format.XGBOOST_UBJSON:
+            from servefit.backends.inspection.xgboost import inspect_xgboost
+
+            return inspect_xgboost(path, model_format, folder)
+        if model_format is Format.XGBOOST_BINARY:
+            from servefit.backends.inspection.xgboost import inspect_legacy_xgboost
+
+            return inspect_legacy_xgboost(path, folder)
+        if model_format is Format.LIGHTGBM_TEXT:
+            from servefit.backends.inspection.lightgbm import inspect_lightgbm
+
+            return inspect_lightgbm(path, folder)
+        if model_format is Format.ONNX:
+            from servefit.backends.inspection.onnx import inspect_onnx
+
+            return inspect_onnx(path, folder)
+        from servefit.backends.inspection.pickled import inspect_pickle
+
+        return inspect_pickle(path, folder)
+    except (ServefitError, MemoryError):
+        raise
+    except Exception as error:
+        raise CorruptModel(path, first_line(error)) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What a native library's exception says, without its time stamp, source file and stack trace."""
+    text = str(error).strip() or type(error).__name__
+    line = re.sub(r"^\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", text.splitlines()[0])
+    if line.endswith("std::bad_alloc"):
+        return "it asks for more memory than there is"
+    return line[:300].rstrip(" .:")

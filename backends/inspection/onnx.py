@@ -1,0 +1,140 @@
+"""What an ONNX model is. Runs in the inspection's child process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servefit.backends.inspection.batches import with_batch_dependence
+from servefit.backends.inspection.forest import BrokenTree, Forest, Tree, forest_of
+from servefit.backends.inspection.onnx_ranges import admitted
+from servefit.backends.inspection.onnx_trying import with_ranges
+from servefit.backends.model.inspection_record import Inspection
+from servefit.backends.model.onnx_file import read_onnx
+from servefit.backends.model.onnx_io import OnnxInterface, interface_of, predict
+from servefit.backends.model.types import Format, Signature, Task, TreeStructure, row_datatype
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+_REGRESSORS = ("TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor")
+
+
+def inspect_onnx(path: Path, folder: Path) -> Inspection:
+    """Open an ONNX model; write its splits into ``folder`` where it is one tree ensemble on the raw columns."""
+    graph = read_onnx(path)
+    session = _open(path)
+    interface, outputs = interface_of(session)
+    ensembles = [node for node in graph.graph.node if node.op_type in _ENSEMBLES]
+    forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None
+    on_raw_columns = forest is not None and list(ensembles[0].input) == [each.name for each in interface.inputs]
+    if forest is not None and on_raw_columns:
+        forest.save_splits(folder / "splits.npz")
+    integer_features = tuple(
+        column for each in interface.inputs if each.is_whole for column in range(each.start, each.stop)
+    )
+    datatype = row_datatype(interface.inputs)
+    ranges = [admitted(graph, each, datatype) if each.is_whole else None for each in interface.inputs]
+    inspection = Inspection(
+        format=Format.ONNX,
+        signature=Signature(
+            task=_task(interface, {node.op_type for node in graph.graph.node}),
+            features=interface.features,
+            outputs=outputs,
+            feature_names=_feature_names(interface),
+            accepts_missing=bool(ensembles) and not integer_features,
+            integer_features=integer_features,
+            inputs=with_ranges(session, interface, ranges) if integer_features else interface.inputs,
+            output_datatype=interface.output_datatype,
+        ),
+        trees=None if forest is None else _structure(ensembles[0], forest),
+        splits_name="splits.npz" if on_raw_columns else None,
+    )
+    return with_batch_dependence(inspection, path, lambda rows: predict(session, interface, rows))
+
+
+def _open(path: Path) -> onnxruntime.InferenceSession:
+    """A session with every graph optimisation off, as the one that predictions are held against."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _task(interface: OnnxInterface, operators: set[str]) -> Task:
+    if interface.classifier:
+        return Task.BINARY if interface.second_class_only else Task.MULTICLASS
+    return Task.REGRESSION if operators & set(_REGRESSORS) else Task.TENSOR
+
+
+def _feature_names(interface: OnnxInterface) -> tuple[str, ...]:
+    """The inputs' names, where each is one column."""
+    if len(interface.inputs) == 1 or any(each.stop - each.start != 1 for each in interface.inputs):
+        return ()
+    return tuple(each.name for each in interface.inputs)
+
+
+def _structure(ensemble: Any, forest: Forest) -> TreeStructure:
+    attributes = _attributes(ensemble)
+    transform = attributes.get("post_transform", b"NONE").decode()
+    return TreeStructure(
+        trees=forest.trees,
+        nodes=forest.nodes,
+        max_depth=forest.max_depth,
+        objective=f"{ensemble.op_type} {transform}",
+        booster=ensemble.op_type,
+        categorical_splits=any(mode in (b"BRANCH_EQ", b"BRANCH_NEQ") for mode in attributes["nodes_modes"]),
+    )
+
+
+def _forest(ensemble: Any, interface: OnnxInterface) -> Forest:
+    attributes = _attributes(ensemble)
+    # After a transformation there may be more columns than the model takes; what they are is not known here.
+    on_raw_columns = list(ensemble.input) == [each.name for each in interface.inputs]
+    features = interface.features if on_raw_columns else int(max(attributes["nodes_featureids"])) + 1
+    return forest_of(_trees(attributes), features)
+
+
+def _trees(attributes: dict[str, Any]) -> Iterator[Tree]:
+    """The trees of a TreeEnsemble operator, which lists the nodes of all of them in parallel arrays."""
+    tree_of = np.array(attributes["nodes_treeids"])
+    is_leaf = np.array([mode == b"LEAF" for mode in attributes["nodes_modes"]])
+    columns = {
+        name: np.array(attributes[f"nodes_{name}"]) for name in ("nodeids", "featureids", "truenodeids", "falsenodeids")
+    }
+    values = np.array(attributes.get("nodes_values") or attributes["nodes_values_as_tensor"], dtype=np.float64)
+    for index in np.unique(tree_of):
+        nodes = np.flatnonzero(tree_of == index)
+        inner = nodes[~is_leaf[nodes]]
+        order = np.argsort(columns["nodeids"][nodes])
+        ids = columns["nodeids"][nodes][order]
+        wanted = np.stack([columns["truenodeids"][inner], columns["falsenodeids"][inner]], axis=1)
+        positions = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+        if (ids[positions] != wanted).any():
+            raise BrokenTree(f"tree {index} points to a node that it does not have")
+        yield Tree(
+            nodes=len(nodes),
+            parents=np.searchsorted(ids, columns["nodeids"][inner]),
+            children=positions,
+            split_features=columns["featureids"][inner].astype(np.int64),
+            thresholds=values[inner],
+            category_features=np.empty(0, np.int64),
+            categories=np.empty(0, np.int64),
+        )
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    import onnx
+
+    def value(attribute: Any) -> Any:
+        found = onnx.helper.get_attribute_value(attribute)
+        return onnx.numpy_helper.to_array(found) if isinstance(found, onnx.TensorProto) else found
+
+    return {attribute.name: value(attribute) for attribute in node.attribute}

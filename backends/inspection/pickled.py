@@ -1,0 +1,185 @@
+"""What a trusted pickle holds: a scikit-learn estimator, or an xgboost or LightGBM object, which is then saved as the
+file that its library reads. Runs in the inspection's child process."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from servefit.backends.inspection.batches import with_batch_dependence
+from servefit.backends.inspection.forest import Forest, Tree, forest_of, treelite_trees
+from servefit.backends.inspection.lightgbm import inspect_lightgbm
+from servefit.backends.inspection.xgboost import inspect_xgboost
+from servefit.backends.model.inspection_record import Inspection
+from servefit.backends.model.live import library_of, save_live
+from servefit.backends.model.sklearn_io import predict
+from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
+from servefit.backends.model.width import check_width
+from servefit.errors import UnsupportedModel
+from servefit.state import write_atomically
+
+
+def inspect_pickle(path: Path, folder: Path) -> Inspection:
+    """Unpickle, which runs whatever code the file holds, and find out what came out of it.
+
+    Raises UnsupportedModel, also where the pickle needs modules that are not installed.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator, is_plain = _unpickle(path)
+    noted = tuple(dict.fromkeys(str(warning.message).strip().splitlines()[0] for warning in caught))
+    if library_of(estimator) is not Library.SKLEARN:
+        return _inspect_converted(estimator, folder, noted)
+    inspection = _inspect_estimator(estimator, path, folder)
+    inspection = replace(inspection, warnings=noted + inspection.warnings)
+    if is_plain:
+        return inspection
+    # joblib's own file format: backends read plain pickles.
+    write_atomically(folder / "model.pkl", save_live(estimator).content)
+    return replace(inspection, file_name="model.pkl")
+
+
+def _unpickle(path: Path) -> tuple[Any, bool]:
+    """The object, and whether ``pickle`` alone reads it; joblib keeps arrays outside the pickle, and compresses."""
+    content = path.read_bytes()
+    is_plain = content[:1] in (b"\x80", b"c", b"(") and b"NumpyArrayWrapper" not in content
+    try:
+        if is_plain:
+            return pickle.loads(content), True
+        import joblib
+
+        return joblib.load(path), False
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise UnsupportedModel(f"{path} needs the Python module {package!r}", remedy="install it") from error
+    except AttributeError as error:
+        raise UnsupportedModel(
+            f"{path} needs a class or function that cannot be imported here ({error})",
+            remedy="make it importable, or export the model to ONNX",
+        ) from error
+
+
+def _inspect_converted(source: Any, folder: Path, noted: tuple[str, ...]) -> Inspection:
+    """The inspection of an xgboost or LightGBM object, saved in that library's format."""
+    saved = save_live(source)
+    if saved.format is Format.XGBOOST_UBJSON:
+        file = folder / "model.ubj"
+        write_atomically(file, saved.content)
+        inspection = inspect_xgboost(file, saved.format, folder)
+    else:
+        file = folder / "model.txt"
+        write_atomically(file, saved.content)
+        inspection = inspect_lightgbm(file, folder)
+    return replace(inspection, file_name=file.name, warnings=noted + saved.warnings + inspection.warnings)
+
+
+def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    name = type(estimator).__name__
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise UnsupportedModel(f"a {name} that has not been fitted", remedy="call fit first") from error
+    except TypeError as error:
+        raise UnsupportedModel(f"a {name}, which is not an estimator") from error
+    features = getattr(estimator, "n_features_in_", None)
+    if features is None:
+        raise UnsupportedModel(f"a {name} that does not take rows of numbers")
+    check_width(features)
+    task = _task(estimator, name)
+    forest = _forest(estimator, features)
+    if forest is not None:
+        forest.save_splits(folder / "splits.npz")
+    predictions = _predict_once(estimator, task, np.zeros((2, features), dtype=np.float32))
+    inspection = Inspection(
+        format=Format.PICKLE,
+        signature=Signature(
+            task=task,
+            features=int(features),
+            outputs=1 if predictions.ndim == 1 else predictions.shape[1],
+            feature_names=tuple(str(each) for each in getattr(estimator, "feature_names_in_", ())),
+            accepts_missing=_accepts_missing(estimator, task, features),
+        ),
+        trees=None if forest is None else _structure(name, forest),
+        splits_name=None if forest is None else "splits.npz",
+    )
+    if forest is not None:
+        return inspection  # trees look at one row at a time
+    return with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
+
+
+def _task(estimator: Any, name: str) -> Task:
+    from sklearn.base import is_classifier, is_outlier_detector, is_regressor
+
+    if is_regressor(estimator):
+        return Task.REGRESSION
+    if is_outlier_detector(estimator) and hasattr(estimator, "decision_function"):
+        return Task.OUTLIER
+    if not is_classifier(estimator):
+        raise UnsupportedModel(f"a {name}, which is no classifier, regressor or outlier detector")
+    classes = estimator.classes_
+    if isinstance(classes, list):
+        raise UnsupportedModel(f"a {name} for several targets at once")
+    if not hasattr(estimator, "predict_proba") and np.asarray(classes).dtype.kind not in "biuf":
+        raise UnsupportedModel(f"a {name} without predict_proba whose classes are not numbers")
+    return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
+
+
+def _predict_once(estimator: Any, task: Task, rows: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rows without the names of their columns
+        return predict(estimator, task, rows)
+
+
+def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:
+    """By trying: what estimators say of themselves depends on the version, and on what they were fitted on."""
+    try:
+        predictions = _predict_once(estimator, task, np.full((1, features), np.nan, dtype=np.float32))
+    except (ValueError, TypeError):
+        return False
+    return bool(np.isfinite(predictions).all())
+
+
+def _forest(estimator: Any, features: int) -> Forest | None:
+    """The trees, of the ensembles that Treelite reads and of single decision trees; None for every other estimator."""
+    import treelite
+
+    if hasattr(estimator, "tree_"):
+        return forest_of(_single_tree(estimator.tree_), features)
+    try:
+        imported = treelite.sklearn.import_model(estimator)
+    except (treelite.TreeliteError, NotImplementedError, ValueError):
+        return None
+    return forest_of(treelite_trees(imported), features)
+
+
+def _single_tree(tree: Any) -> Iterator[Tree]:
+    parents = np.flatnonzero(tree.children_left >= 0)
+    yield Tree(
+        nodes=tree.node_count,
+        parents=parents,
+        children=np.stack([tree.children_left, tree.children_right], axis=1)[parents],
+        split_features=tree.feature[parents].astype(np.int64),
+        thresholds=tree.threshold[parents],
+        category_features=np.empty(0, np.int64),
+        categories=np.empty(0, np.int64),
+    )
+
+
+def _structure(name: str, forest: Forest) -> TreeStructure:
+    return TreeStructure(
+        trees=forest.trees,
+        nodes=forest.nodes,
+        max_depth=forest.max_depth,
+        objective=name,
+        booster=name,
+        categorical_splits=forest.has_categorical_splits,
+    )

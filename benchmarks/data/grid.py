@@ -1,0 +1,232 @@
+"""The stored grid: every configuration of the demo, measured more than once, as ``demo_grid`` makes it.
+
+Reading and writing, and what follows from the figures alone: the truth about a configuration, and how much several
+measurements of it differ. ``replay`` plays it back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from math import exp, fsum, log, sqrt
+from pathlib import Path
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from servefit.backends.types import Settings
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration
+from servefit.search.queueing.service import BatchTimes, ServiceTimes
+from servefit.search.request.space import Space
+
+if TYPE_CHECKING:
+    from servefit.search.results.recommendation import Verdict
+
+STORED = Path(__file__).with_name("demo_grid.json")
+SCHEMA = 1
+
+_WORST_LAST: tuple[Verdict, ...] = ("PASS", "UNDECIDED", "INVALID", "FAIL")
+_MAD_TO_SD = 1.4826
+
+Row = list[Any]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What one test of a configuration gave: the capacity of a closed loop, and percentiles at the share of the rate
+    that each of ``instances`` has (None where there are too few samples).
+
+    ``seconds`` is the whole test with its fresh processes, of which the closed loop took ``closed_s`` and open loops
+    ``open_s``. ``invalid``: the machine got in the way of every attempt, and ``verdict`` follows from p95. Where the
+    test could not be made ``failed`` says why, and the rest means nothing.
+    """
+
+    capacity_per_s: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    instances: int
+    verdict: Verdict
+    violation: float
+    memory_bytes: int
+    seconds: float
+    closed_s: float
+    open_s: float
+    invalid: bool = False
+    failed: str | None = None
+
+    @property
+    def start_s(self) -> float:
+        """What went by before and between the runs."""
+        return self.seconds - self.closed_s - self.open_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Calls timed alone: the service times, what starting the workers took, and then each batch size in seconds."""
+
+    service: ServiceTimes
+    start_s: float
+    sizes_s: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """``tests`` has the repeats of every configuration, ``timings`` those of everything that a survey may time.
+
+    ``machine`` says what all that was measured on, and ``model`` is the digest of the model.
+    """
+
+    machine: Mapping[str, Any]
+    model: str
+    profiles: tuple[InstanceProfile, ...]
+    tests: Mapping[Configuration, tuple[Figures, ...]]
+    timings: Mapping[Configuration, tuple[Timing, ...]]
+
+    @classmethod
+    def read(cls, path: Path = STORED) -> Self:
+        """Raises OSError where there is no such file, ValueError for one of another schema."""
+        document = json.loads(path.read_text())
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"{path} has schema {document['schema']}, not {SCHEMA}: measure the grid again")
+        return cls(
+            machine=document["machine"],
+            model=document["model"],
+            profiles=tuple(InstanceProfile(**one) for one in document["profiles"]),
+            tests={
+                configuration_of(row): tuple(figures_of(one) for one in repeats) for row, *repeats in document["tests"]
+            },
+            timings={
+                configuration_of(row): tuple(timing_of(one) for one in repeats) for row, *repeats in document["timings"]
+            },
+        )
+
+    def write(self, path: Path) -> None:
+        """As one line of JSON an entry, with the meaning of the columns in the beginning."""
+        head = {
+            "schema": SCHEMA,
+            "columns": {
+                "tests": "a configuration, then its repeats",
+                "timings": "what was timed, as a configuration, then its repeats",
+                "configuration": list(_CONFIGURATION),
+                "repeat of a test": [one.name for one in fields(Figures)],
+                "repeat of a timing": "seconds to start, then for each batch size: requests, seconds, means of equal "
+                "shares of the sorted times in us",
+            },
+            "machine": dict(self.machine),
+            "model": self.model,
+            "profiles": [asdict(one) for one in self.profiles],
+        }
+        tests = [[row_of(one), *map(figures_row, repeats)] for one, repeats in self.tests.items()]
+        timings = [[row_of(one), *map(timing_row, repeats)] for one, repeats in self.timings.items()]
+        lines = json.dumps(head, indent=1).removesuffix("\n}")
+        for name, rows in (("tests", tests), ("timings", timings)):
+            lines += f',\n "{name}": [\n' + ",\n".join(compact(row) for row in rows) + "\n ]"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(lines + "\n}\n")
+
+    def space(self) -> Space:
+        """The configurations and which profiles may have them."""
+        grid = tuple(self.tests)
+        members = ((profile, frozenset(one for one in grid if one.vcpus == profile.vcpus)) for profile in self.profiles)
+        return Space(profiles=tuple(members), grid=grid)
+
+    @property
+    def seconds(self) -> float:
+        """What it takes to measure every configuration once."""
+        return fsum(fmean(one.seconds for one in repeats) for repeats in self.tests.values())
+
+    def truth(self, configuration: Configuration) -> Figures:
+        """The geometric means of the repeats, with the worst of their verdicts."""
+        repeats = believed(self.tests[configuration])
+        worst = max(repeats, key=lambda one: (_WORST_LAST.index(one.verdict), one.instances))
+        return replace(
+            worst,
+            capacity_per_s=_geometric_mean([one.capacity_per_s for one in repeats]),
+            p50_ms=_geometric_mean([one.p50_ms for one in repeats]),
+            p95_ms=_geometric_mean([one.p95_ms for one in repeats]),
+            p99_ms=_geometric_mean([one.p99_ms for one in repeats]),
+        )
+
+
+def believed(repeats: Sequence[Figures]) -> Sequence[Figures]:
+    """The repeats that the machine did not get in the way of, or all where it always did; failures come last."""
+    made = [one for one in repeats if one.failed is None]
+    return [one for one in made if not one.invalid] or made or repeats
+
+
+def scatter(groups: Sequence[Sequence[Item]], figure: Callable[[Item], float | None]) -> float:
+    """How far repeats of one thing are apart: the standard deviation of the logarithm of ``figure``, from the median
+    distance to the mean of the repeats, so that a few disturbed ones do not count. 0 where nothing was repeated."""
+    distances: list[float] = []
+    for repeats in groups:
+        logs = [log(value) for one in repeats if (value := figure(one)) is not None and value > 0]
+        if len(logs) > 1:
+            # The mean lies nearer to the repeats that it is of than the truth does.
+            distances.extend(abs(value - fmean(logs)) * sqrt(len(logs) / (len(logs) - 1)) for value in logs)
+    return _MAD_TO_SD * median(distances) if distances else 0.0
+
+
+def _geometric_mean(values: Sequence[Any]) -> Any:
+    """None where one of them is not known."""
+    if any(value is None or value <= 0 for value in values):
+        return None if any(value is None for value in values) else 0.0
+    return exp(fmean(map(log, values)))
+
+
+_CONFIGURATION = ("vcpus", "backend", "threads", "workers", "max_batch", "batch_delay_us", "options")
+
+
+def row_of(one: Configuration) -> Row:
+    settings = one.settings
+    return [one.vcpus, one.backend, settings.threads, one.workers, one.max_batch, one.batch_delay_us, settings.options]
+
+
+def configuration_of(row: Row) -> Configuration:
+    vcpus, backend, threads, workers, max_batch, batch_delay_us, options = row
+    return Configuration(
+        vcpus=vcpus,
+        backend=backend,
+        settings=Settings(threads=threads, options=tuple((name, value) for name, value in options)),
+        workers=workers,
+        max_batch=max_batch,
+        batch_delay_us=batch_delay_us,
+    )
+
+
+def figures_row(one: Figures) -> Row:
+    return [_short(value) for value in asdict(one).values()]
+
+
+def figures_of(row: Row) -> Figures:
+    return Figures(**dict(zip((one.name for one in fields(Figures)), row, strict=True)))
+
+
+def timing_row(one: Timing) -> Row:
+    seconds = dict(one.sizes_s)
+    sizes = [
+        [batch.requests, _short(seconds[batch.requests]), [round(ns / 1000, 3) for ns in batch.strata_ns]]
+        for batch in one.service.batches
+    ]
+    return [one.service.workers, _short(one.start_s), *sizes]
+
+
+def timing_of(row: Row) -> Timing:
+    workers, start_s, *sizes = row
+    batches = (BatchTimes(requests=n, strata_ns=tuple(1000.0 * us for us in times)) for n, _, times in sizes)
+    return Timing(
+        service=ServiceTimes(batches=tuple(batches), workers=workers),
+        start_s=start_s,
+        sizes_s=tuple((requests, seconds) for requests, seconds, _ in sizes),
+    )
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _short(value: Any) -> Any:
+    """Five digits are more than any measurement has."""
+    return float(f"{value:.5g}") if isinstance(value, float) else value

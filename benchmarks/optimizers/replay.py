@@ -1,0 +1,242 @@
+"""Plays the stored grid back: a bench on which a measurement takes no time, but costs what it once took.
+
+Every measurement gives the figures of one repeat, drawn at random, times a lognormal error, so that several of one
+configuration differ by as much as repeats did. Those of a search's rounds differ by as much as all others, although
+live ones follow each other closely and differ by less. No measurement is INVALID.
+
+Which choice is right, and by how much another one is worse, follows from the means of all repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, sqrt
+from random import Random
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from benchmarks.data.grid import Figures, Grid, believed, scatter
+from servefit.profiler.evidence.summary import Summary
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration, Measurement
+from servefit.search.optimizer.clock import Clock
+from servefit.search.results.measure_trial import ROUND, SCREENING
+from servefit.search.results.ranking import order
+from servefit.search.results.recommendation import Trial
+from servefit.search.results.standings import standings
+
+if TYPE_CHECKING:
+    from servefit.search.queueing.service import ServiceTimes
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.request.space import Space
+    from servefit.search.results.measure_trial import Durations
+    from servefit.search.results.objectives import Score
+
+Choice: TypeAlias = tuple[InstanceProfile, Configuration]
+Rank: TypeAlias = "tuple[int, Score]"
+"""To sort by, best first: the verdict, the cost per hour, and what the goal asks for."""
+
+WRONG = 1.0
+"""The least regret of a choice that keeps the SLA less well than the best, or whose price is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """How far repeats are apart, as standard deviations of logarithms."""
+
+    capacity: float
+    latency: float
+    timing: float
+
+    @classmethod
+    def of(cls, grid: Grid) -> Noise:
+        tests = [believed(repeats) for repeats in grid.tests.values()]
+        return cls(
+            capacity=scatter(tests, lambda one: one.capacity_per_s),
+            latency=scatter(tests, lambda one: one.p95_ms),
+            timing=scatter(list(grid.timings.values()), lambda one: one.service.mean_ns(1)),
+        )
+
+
+class Table:
+    """The bench of one search with ``request`` on ``grid``, which may take ``budget_s``; ``seed`` draws its figures."""
+
+    def __init__(self, grid: Grid, noise: Noise, request: JobRequest, *, seed: int, budget_s: float) -> None:
+        self.grid = grid
+        self.space = grid.space()
+        self.request = request
+        self.now_s = 0.0
+        self.clock = Clock(limit_s=budget_s, test_limit=float("inf"), now=lambda: self.now_s)
+        self._noise = noise
+        self._random = Random(seed)
+
+    def measure(self, configuration: Configuration) -> Trial | None:
+        """A test as a search screens with."""
+        figures = self._drawn(configuration)
+        self._spend(figures.seconds)
+        return None if figures.failed else trial_of(configuration, figures)
+
+    def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
+        repeats = self.grid.timings.get(replace(subject, max_batch=1))
+        if not repeats:
+            return None
+        timing = self._random.choice(repeats)
+        self.now_s += timing.start_s + sum(seconds for size, seconds in timing.sizes_s if size in sizes)
+        error = self._error(self._noise.timing, len(repeats))
+        batches = timing.service.batches
+        # A size that is missing was beyond what is worth timing.
+        asked = [one for one in batches if one.requests in sizes] or batches[-1:]
+        return replace(
+            timing.service,
+            batches=tuple(replace(one, strata_ns=tuple(error * ns for ns in one.strata_ns)) for one in asked),
+        )
+
+    def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
+        return {one: self.measure(one) for one in batch}
+
+    def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:  # noqa: ARG002
+        figures = self._drawn(configuration)
+        at_rate = self.request.goal in ("latency", "balanced")
+        open_s = ROUND.at_rate_s if at_rate else 0.0
+        self._spend(figures.start_s + _closed_s(figures, ROUND) + open_s)
+        return None if figures.failed else trial_of(configuration, figures, at_rate=at_rate, nth_round=nth_round)
+
+    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+        figures = self._drawn(configuration)
+        open_s = min(max(durations.at_rate_s, figures.open_s), durations.at_rate_most_s)
+        self._spend(figures.start_s + _closed_s(figures, durations) + open_s)
+        return None if figures.failed else trial_of(configuration, figures)
+
+    def at_once(self, vcpus: Sequence[int]) -> bool:
+        return len(vcpus) == 1
+
+    def _spend(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.clock.tests += 1
+
+    def _drawn(self, configuration: Configuration) -> Figures:
+        repeats = believed(self.grid.tests[configuration])
+        drawn = self._random.choice(repeats)
+        later = self._error(self._noise.latency, len(repeats))
+        return replace(
+            drawn,
+            capacity_per_s=drawn.capacity_per_s * self._error(self._noise.capacity, len(repeats)),
+            p50_ms=_times(drawn.p50_ms, later),
+            p95_ms=_times(drawn.p95_ms, later),
+            p99_ms=_times(drawn.p99_ms, later),
+        )
+
+    def _error(self, noise: float, repeats: int) -> float:
+        """What drawing one of so many repeats lacks of ``noise``: their own variance is less than that of all tests."""
+        return exp(self._random.gauss(0.0, noise / sqrt(repeats)))
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _closed_s(figures: Figures, durations: Durations) -> float:
+    """Slow predictors take longer to answer a countable number of calls."""
+    longer = figures.closed_s > 1.1 * SCREENING.capacity_s
+    return max(durations.capacity_s, figures.closed_s if longer else 0.0)
+
+
+def trial_of(
+    configuration: Configuration, figures: Figures, *, at_rate: bool = True, nth_round: int | None = None
+) -> Trial:
+    """``figures`` as the search knows them; without ``at_rate`` those of the closed loop alone, which meet any SLA."""
+    latency_ms = {"p50": figures.p50_ms, "p90": None, "p95": figures.p95_ms, "p99": figures.p99_ms}
+    return Trial(
+        configuration=configuration,
+        measurement=Measurement(
+            configuration=configuration,
+            host_fingerprint="",
+            containment="cgroup",
+            envelope="cgroup-v2",
+            memory_limit_bytes=None,
+            cpus=(),
+            runs=(),
+            load_s=0.0,
+            peak_memory_bytes=figures.memory_bytes,
+        ),
+        capacity=_summary("closed", figures, dict.fromkeys(latency_ms)),
+        at_rate=_summary("open", figures, latency_ms) if at_rate else None,
+        instance_count=figures.instances if at_rate else 1,
+        verdict=figures.verdict if at_rate else "PASS",
+        reason=None,
+        violation=figures.violation if at_rate else 0.0,
+        round=nth_round,
+    )
+
+
+def _summary(loop: Literal["open", "closed"], figures: Figures, latency_ms: Mapping[str, float | None]) -> Summary:
+    return Summary(
+        loop=loop,
+        throughput_per_s=figures.capacity_per_s,
+        offered_per_s=None,
+        samples=0,
+        latency_ms=latency_ms,
+        latency_ms_ci95={},
+        service_ms={},
+        lag_ms={},
+        saturated=False,
+        backlog=0,
+        cpu_percent=0.0,
+        peak_memory_bytes=figures.memory_bytes,
+        memory_percent=None,
+        steal_percent=None,
+        gpu_percent=None,
+        gpu_memory_bytes=None,
+        gpu_power_w=None,
+    )
+
+
+def best_choice(space: Space, trial: Trial, request: JobRequest) -> tuple[Rank, Choice]:
+    """How good ``trial`` is, and on which profile it is best."""
+    (standing,) = standings([trial])
+    fitting = [profile for profile, members in space.profiles if trial.configuration in members]
+    ranked = [(order(standing, profile, request), (profile, trial.configuration)) for profile in fitting]
+    return min(ranked, key=lambda one: one[0])
+
+
+class Truth:
+    """What is best for ``request`` on ``grid``, by the means of all repeats."""
+
+    def __init__(self, grid: Grid, request: JobRequest) -> None:
+        space = grid.space()
+        self._grid = grid
+        self._ranks: dict[Choice, Rank] = {}
+        for profile, members in space.profiles:
+            for one in space.grid:
+                figures = grid.truth(one)
+                if one in members and figures.failed is None and figures.memory_bytes <= profile.memory_bytes:
+                    (standing,) = standings([trial_of(one, figures)])
+                    self._ranks[profile, one] = order(standing, profile, request)
+        self.best: Choice = min(self._ranks, key=lambda one: self._ranks[one])
+
+    def knows(self, choice: Choice) -> bool:
+        """Whether it could be measured, and fits."""
+        return choice in self._ranks
+
+    def regret(self, choice: Choice) -> float:
+        """By which part ``choice`` costs more than the best (or takes longer, or serves less): by the hour where that
+        differs, else by the figure that the goal is about."""
+        (best_verdict, best), (verdict, mine) = self._ranks[self.best], self._ranks[choice]
+        by_the_hour = best.per_hour > 0 and mine.per_hour != best.per_hour
+        ratio = mine.per_hour / best.per_hour if by_the_hour else mine.figure / best.figure
+        if (verdict, mine.unpriced) != (best_verdict, best.unpriced):
+            return max(WRONG, ratio - 1)
+        return ratio - 1
+
+    def of_the_best(self, choice: Choice) -> float:
+        """What ``choice`` serves, over the most that is served for the same cost per hour with the same verdict."""
+
+        def standing(one: Choice) -> tuple[int, bool, float]:
+            verdict, score = self._ranks[one]
+            return verdict, score.unpriced, score.per_hour
+
+        equals = [one for one in self._ranks if standing(one) == standing(choice)]
+        return self._capacity(choice) / max(map(self._capacity, equals))
+
+    def _capacity(self, choice: Choice) -> float:
+        return self._grid.truth(choice[1]).capacity_per_s

@@ -1,0 +1,298 @@
+"""``right_size``, with the parameter names of the SageMaker Python SDK.
+
+What is asked is translated into a JobRequest here, or, for an endpoint that runs already, into a LoadRequest; the jobs
+themselves are the search's business. The shapes of the SDK are in ``sdk_types``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from servefit.api.job import Job
+from servefit.api.notebook_progress import default_progress
+from servefit.errors import SpecError
+from servefit.sagemaker.sdk_types import (
+    ModelLatencyThreshold,
+    Phase,
+    Stairs,
+    listed,
+    number,
+    ranges_from_sdk,
+    thresholds_from_sdk,
+    traffic_from_sdk,
+    whole,
+)
+from servefit.search.endpoints.load import run_load
+from servefit.search.jobs.job import JobInterrupted, default_name
+from servefit.search.jobs.lifecycle import run_job
+from servefit.search.request.job_request import JobRequest, parse_flat_invocations, parse_goal, with_secrets
+from servefit.search.request.load_request import TIMEOUT_S, LoadRequest
+from servefit.search.request.sla import Sla
+
+if TYPE_CHECKING:
+    from servefit.search.endpoints.load_result import LoadTest
+    from servefit.search.optimizer.progress import Progress
+
+
+@overload
+def right_size(
+    model: Any,
+    *,
+    sample_payload: Any = ...,
+    supported_instance_types: Sequence[str] | None = ...,
+    job_name: str | None = ...,
+    job_duration_in_seconds: float | None = ...,
+    hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = ...,
+    secret_env: Sequence[str] | None = ...,
+    phases: Sequence[Phase] | None = ...,
+    stairs: Stairs | None = ...,
+    max_invocations: float | None = ...,
+    arrivals: str = ...,
+    flat_invocations: str = ...,
+    model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = ...,
+    max_tests: int | None = ...,
+    max_parallel_tests: int = ...,
+    backends: Sequence[str] | None = ...,
+    batch_sizes: Sequence[int] | None = ...,
+    batch_delays_us: Sequence[int] | None = ...,
+    goal: str = ...,
+    cost_weight: float = ...,
+    storage: str | None = ...,
+    rows_per_request: int = ...,
+    seed: int = ...,
+    trust_pickle: bool = ...,
+    allow_noise: bool = ...,
+    allow_batch_dependence: bool = ...,
+    over_http: bool = ...,
+    wait_s: float | None = ...,
+    progress: Progress | None = ...,
+) -> Job: ...
+
+
+@overload
+def right_size(
+    *,
+    endpoint: str,
+    sample_payload: Any = ...,
+    job_duration_in_seconds: float | None = ...,
+    phases: Sequence[Phase] | None = ...,
+    stairs: Stairs | None = ...,
+    max_invocations: float | None = ...,
+    arrivals: str = ...,
+    flat_invocations: str = ...,
+    model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = ...,
+    rows_per_request: int = ...,
+    seed: int = ...,
+    allow_noise: bool = ...,
+    allow_remote: bool = ...,
+    wait_s: float | None = ...,
+    progress: Progress | None = ...,
+) -> LoadTest: ...
+
+
+def right_size(
+    model: Any = None,
+    *,
+    endpoint: str | None = None,
+    sample_payload: Any = None,
+    supported_instance_types: Sequence[str] | None = None,
+    job_name: str | None = None,
+    job_duration_in_seconds: float | None = None,
+    hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = None,
+    secret_env: Sequence[str] | None = None,
+    phases: Sequence[Phase] | None = None,
+    stairs: Stairs | None = None,
+    max_invocations: float | None = None,
+    arrivals: str = "poisson",
+    flat_invocations: str = "Stop",
+    model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
+    max_tests: int | None = None,
+    max_parallel_tests: int = 1,
+    backends: Sequence[str] | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    batch_delays_us: Sequence[int] | None = None,
+    goal: str = "cost",
+    cost_weight: float = 0.5,
+    storage: str | None = None,
+    rows_per_request: int = 1,
+    seed: int = 0,
+    trust_pickle: bool = False,
+    allow_noise: bool = False,
+    allow_batch_dependence: bool = False,
+    over_http: bool = True,
+    wait_s: float | None = None,
+    progress: Progress | None = None,
+    allow_remote: bool = False,
+) -> Job | LoadTest:
+    """Find what to deploy ``model`` on, by measuring, or what an ``endpoint`` that runs already does; blocks until the
+    job is done.
+
+    ``model`` is a path, a live xgboost, LightGBM or scikit-learn object, or a :class:`~servefit.backends.model.Model`;
+    ``sample_payload`` a path or an array of shape (rows, features), drawn from the model where there is none.
+    ``max_invocations`` is the rate to be served, per minute. With ``flat_invocations`` "Stop" traffic in ``phases`` or
+    ``stairs`` ends once more users are not served more; "Continue" lets it go on. ``hyperparameter_ranges`` are
+    dictionaries of environment variable to :class:`CategoricalParameter`, with "instance_types" naming the profiles
+    that one holds for. Values of variables that look like secrets, or are named in ``secret_env``, are shown and kept
+    as "***"; one that no range names has the value that it has here. With neither phases, thresholds, ranges nor limits
+    the job is a Default one, else Advanced. With ``allow_noise`` measurements that the machine got in the way of are
+    judged all the same. With ``allow_batch_dependence`` requests are joined also where they change each other's
+    predictions. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a client.
+    ``cost_weight`` is what cost counts against latency where ``goal`` is "balanced". The job is kept in the database at
+    ``storage``, else in the state folder. Where something else measures on this machine it waits, for ``wait_s`` at
+    most (None: until that is done).
+
+    ``endpoint`` is the URL of a server that speaks SageMaker's container contract or the Open Inference Protocol, or
+    takes JSON, on this machine unless ``allow_remote``. Its answer is a
+    :class:`~servefit.search.endpoints.load_result.LoadTest`: the most invocations, by traffic in phases or else by ever
+    more users, and whether ``model_latency_thresholds``, which are held against the response time at the client, hold
+    at ``max_invocations``; without a rate, the highest one at which they do. What only makes
+    sense for a model is refused.
+
+    That nothing meets the limits is a result, and not an error.
+
+    Args:
+        model: A path, a live object, or a Model; None where ``endpoint`` is given.
+        endpoint: The URL of an endpoint that runs already, in place of a model.
+        sample_payload: A path, or an array of shape (rows, features).
+        supported_instance_types: Names of instance profiles; all where None.
+        job_name: A name for the job.
+        job_duration_in_seconds: Seconds for the whole job.
+        hyperparameter_ranges: Environment variables to vary.
+        secret_env: Variables whose values are shown to nobody.
+        phases: Closed-loop traffic in phases.
+        stairs: Closed-loop traffic with more users step by step.
+        max_invocations: The rate to be served, per minute.
+        arrivals: How requests arrive at the rate: "poisson", "constant", "sine:period=4s", "replay:access.log" and others.
+        flat_invocations: "Stop" or "Continue".
+        model_latency_thresholds: Limits on percentiles of the latency.
+        max_tests: Most load tests to run.
+        max_parallel_tests: Most load tests at once.
+        backends: Names of backends; all where None.
+        batch_sizes: Most requests joined into a call, to try.
+        batch_delays_us: How long the first of a batch may wait, to try, in microseconds.
+        goal: What to optimise.
+        cost_weight: What cost counts against latency where ``goal`` is "balanced".
+        storage: The database that keeps the job.
+        rows_per_request: Rows of the payload in one request.
+        seed: Seed of everything random.
+        trust_pickle: Unpickle ``model``, which runs code.
+        allow_noise: Judge measurements that the machine got in the way of all the same.
+        allow_batch_dependence: Join requests even where that changes their predictions.
+        over_http: Measure the winner over HTTP too.
+        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        progress: Told of everything as it happens; by default a line under the cell of a notebook.
+        allow_remote: Load an endpoint on another machine.
+
+    Returns:
+        The job, or for an endpoint the load test.
+
+    Raises:
+        SpecError: What is asked makes no sense.
+        ModelError: The model or the payload cannot be read.
+        StateError: The state folder cannot be written.
+        StorageError: The database cannot be reached, or goes away.
+        MeasurementError: The endpoint answers nothing, or SlotTaken after ``wait_s``.
+        JobInterrupted: Ctrl-C. It is a KeyboardInterrupt; its ``job`` is what was found until then.
+
+    Example:
+        ::
+
+            job = sf.right_size("model.ubj", sample_payload="payload.csv", job_duration_in_seconds=10)
+            print(job)
+    """
+    sla = Sla(
+        thresholds=thresholds_from_sdk(model_latency_thresholds),
+        rate_per_s=None if max_invocations is None else number("max_invocations", max_invocations) / 60,
+    )
+    traffic = traffic_from_sdk(phases, stairs)
+    duration_s = None if job_duration_in_seconds is None else number("job_duration_in_seconds", job_duration_in_seconds)
+    if endpoint is not None:
+        refuse_for_endpoints(
+            model=(model, None),
+            supported_instance_types=(supported_instance_types, None),
+            job_name=(job_name, None),
+            hyperparameter_ranges=(hyperparameter_ranges, None),
+            secret_env=(secret_env, None),
+            max_tests=(max_tests, None),
+            max_parallel_tests=(max_parallel_tests, 1),
+            backends=(backends, None),
+            batch_sizes=(batch_sizes, None),
+            batch_delays_us=(batch_delays_us, None),
+            goal=(goal, "cost"),
+            cost_weight=(cost_weight, 0.5),
+            storage=(storage, None),
+            trust_pickle=(trust_pickle, False),
+            allow_batch_dependence=(allow_batch_dependence, False),
+            over_http=(over_http, True),
+        )
+        load = LoadRequest(
+            sla=sla,
+            arrivals=arrivals,
+            phases=traffic,
+            flat_invocations=parse_flat_invocations(flat_invocations),
+            finds_most=True,
+            duration_s=duration_s,
+            rows_per_request=whole("rows_per_request", rows_per_request),
+            timeout_s=max([TIMEOUT_S, *(2 * one.limit_ms / 1000 for one in sla.thresholds)]),
+            seed=whole("seed", seed),
+            allow_noise=allow_noise,
+        )
+        return run_load(
+            endpoint,
+            sample_payload,
+            load,
+            allow_remote=allow_remote,
+            wait_s=wait_s,
+            progress=progress or default_progress(),
+        )
+    if model is None:
+        raise SpecError("model", None, "is not given", remedy="give a model, or endpoint= for one that runs already")
+    if allow_remote:
+        raise SpecError("allow_remote", allow_remote, "is for an endpoint, and nothing is sent anywhere")
+    request = JobRequest(
+        name=job_name or default_name(model),
+        sla=sla,
+        profiles=listed("supported_instance_types", supported_instance_types, str),
+        backends=listed("backends", backends, str),
+        environment=with_secrets(ranges_from_sdk(hyperparameter_ranges), listed("secret_env", secret_env, str)),
+        batch_sizes=tuple(whole("batch_sizes", one) for one in listed("batch_sizes", batch_sizes, object)),
+        batch_delays_us=tuple(
+            whole("batch_delays_us", one) for one in listed("batch_delays_us", batch_delays_us, object)
+        ),
+        phases=traffic,
+        flat_invocations=parse_flat_invocations(flat_invocations),
+        goal=parse_goal(goal),
+        cost_weight=number("cost_weight", cost_weight),
+        budget_s=duration_s,
+        max_tests=None if max_tests is None else whole("max_tests", max_tests),
+        max_parallel_tests=whole("max_parallel_tests", max_parallel_tests),
+        rows_per_request=whole("rows_per_request", rows_per_request),
+        seed=whole("seed", seed),
+        allow_noise=allow_noise,
+        allow_batch_dependence=allow_batch_dependence,
+        over_http=over_http,
+        arrivals=arrivals,
+    )
+    try:
+        job = run_job(
+            model,
+            sample_payload,
+            request,
+            trust_pickle=trust_pickle,
+            progress=progress or default_progress(),
+            storage=storage,
+            wait_s=wait_s,
+        )
+    except JobInterrupted as interrupted:
+        interrupted.job = Job.holding(interrupted.job)
+        raise
+    return Job.holding(job)
+
+
+def refuse_for_endpoints(**given: tuple[object, object]) -> None:
+    """Raise SpecError for a parameter that only makes sense for a model; each comes with what it is where nobody says
+    so."""
+    for field, (value, default) in given.items():
+        if value is not default and value != default:
+            raise SpecError(field, value, "cannot be combined with an endpoint, which is as it is")
