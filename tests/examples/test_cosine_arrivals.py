@@ -77,10 +77,10 @@ def test_without_its_package_the_shape_is_not_known(model: Path, tmp_path: Path)
 
 
 def test_the_shape_keeps_the_promises_of_arrivals(installed: Path, tmp_path: Path) -> None:
-    shutil.copy(EXAMPLE / "test_contract.py", tmp_path)
+    shutil.copy(EXAMPLE / "test_arrivals_contract.py", tmp_path)
     suite = ("-p", "tests.conftest", "-p", "no:cacheprovider", "-q")
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *suite, "test_contract.py"],
+        [sys.executable, "-m", "pytest", *suite, "test_arrivals_contract.py"],
         capture_output=True,
         text=True,
         check=False,
@@ -97,6 +97,8 @@ def test_what_the_documentation_shows_is_the_shape_as_it_is() -> None:
     page = (ROOT / "docs" / "adding-arrivals.md").read_text()
     shown = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert {language for language, _ in shown} == {"python", "text", "toml"}
-    files = [(EXAMPLE / name).read_text() for name in ("servefit_cosine.py", "test_contract.py", "pyproject.toml")]
+    files = [
+        (EXAMPLE / name).read_text() for name in ("servefit_cosine.py", "test_arrivals_contract.py", "pyproject.toml")
+    ]
     for _, block in shown:
         assert any(block in text for text in files), block

@@ -163,7 +163,7 @@ def right_size(
         phases: Closed-loop traffic in phases.
         stairs: Closed-loop traffic with more users step by step.
         max_invocations: The rate to be served, per minute.
-        arrivals: How requests arrive at the rate: "poisson", "constant", "sine:period=4s", "replay:access.log" and others.
+        arrivals: How requests arrive at the rate, such as "poisson", "sine:period=4s" or "replay:access.log".
         flat_invocations: "Stop" or "Continue".
         model_latency_thresholds: Limits on percentiles of the latency.
         max_tests: Most load tests to run.

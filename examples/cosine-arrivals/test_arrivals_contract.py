@@ -2,7 +2,7 @@
 
 From this folder, with servefit's repository at ../..:
 
-PYTHONPATH=../.. python -m pytest -p tests.conftest test_contract.py
+PYTHONPATH=../.. python -m pytest -p tests.conftest test_arrivals_contract.py
 """
 
 from tests.conformance.test_arrivals import ArrivalsContract
