@@ -79,6 +79,7 @@ def test_paths_elsewhere_are_saved_in_full(servefit: Servefit, project: Path, tm
 TYPED = {
     "sla": ["p95=10ms"],
     "rate": "5/s",
+    "arrivals": "constant",
     "profile": ["local-1c"],
     "backend": ["xgboost"],
     "env": ["A=1"],
