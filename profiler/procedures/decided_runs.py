@@ -104,8 +104,7 @@ def run_until_decided(
     """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
 
     Without thresholds it takes its whole duration, and so it does where the rate of arrivals varies: what was seen of a
-    part of it says nothing about the rest. Then all of it is weighed once, and a limit that is far away is not taken
-    for kept from a few requests. It is done once more if the machine got in the way and there is time
+    part of it says nothing about the rest. Then all of it is weighed once. It is done once more if the machine got in the way and there is time
     for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as ``Driver.run``.
     """
     limit_ms = min((one.limit_ms for one in thresholds), default=None)
@@ -246,7 +245,7 @@ class _Tests:
         known = int(unanswered[0]) if len(unanswered) else len(ended)
         for test in self._tests:
             if known >= test.evidence.samples:
-                test.update(run.samples.response_ns()[:known], unhurried=self._unhurried and self._steady)
+                test.update(run.samples.response_ns()[:known], unhurried=self._unhurried)
         elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
         found = tuple(test.evidence for test in self._tests)
         if self._unhurried or elapsed_s >= self._growth_seen_s:

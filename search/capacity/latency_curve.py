@@ -153,13 +153,10 @@ def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> 
     unanswered = np.flatnonzero(ended == 0)
     known = int(unanswered[0]) if len(unanswered) else len(ended)
     scheduled, started, ended = scheduled[:known], started[:known], ended[:known]
-    steady = not isinstance(run.traffic, OpenLoop) or run.traffic.is_steady
     unhurried = known >= LEAST_TO_KNOW_HOW_BUSY and _busy(scheduled, started, ended) < UNHURRIED * workers
     verdict = together(
         [
-            SequentialTest(percentile=one.rank, limit_ns=one.limit_ns).update(
-                ended - scheduled, unhurried=unhurried and steady
-            )
+            SequentialTest(percentile=one.rank, limit_ns=one.limit_ns).update(ended - scheduled, unhurried=unhurried)
             for one in thresholds
         ]
     )
