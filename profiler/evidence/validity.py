@@ -1,4 +1,4 @@
-"""Whether a run measured what it was meant to measure: a pure function of what it recorded.
+"""The validity of a run, did it measure what it was meant to: a pure function of what it recorded.
 
 A run with a problem is INVALID: it says nothing about the configuration, neither good nor bad. Each rule speaks only
 where it is sure: counters that advance in steps are given the benefit of a step, and what a configuration does to
@@ -45,26 +45,52 @@ TICK_NS = 10_000_000
 MOST_FOREIGN = 0.05
 """Of the CPUs' time, to processes other than those that are measured."""
 
+# The limits of the rules in ``problems``. They were chosen; benchmarks/claims/neighbour.py counts how often they let a
+# neighbour pass, and how often they see one where there is none.
 _MOST_LAG = 0.05
+"""Of the limit, that arrivals may be started late by."""
+
 _LEAST_P95_MS = 4.0
+"""Without a limit, for the lag to be held against: so 0.2 ms are allowed, as waking up takes any server its 0.1 ms."""
+
 _ONE_SIDED_99 = 2.33
+"""The quantile of the normal distribution."""
 
 _MOST_FOREIGN_CPUS = 0.25
+"""Of one CPU: in a large envelope 5 % of all would be whole CPUs, which take them from single workers."""
+
 _MOST_OWN_CPUS = 0.10
+"""Of one CPU, for looking at the workers ten times a second and keeping the time."""
+
 _MOST_DELAY = 0.05
+"""Of the time, that a thread may wait for a CPU."""
+
 _MOST_STEAL = 0.01
+"""Of the CPU time: a hypervisor takes a CPU for milliseconds at a time, so 1 % already is in the percentiles."""
+
 _MOST_OVERUSE = 0.03
+"""Of the envelope: what counting at the edges of a run may be off by. Chosen, not measured."""
+
 _MOST_OFF = 0.05
+"""By Little's law."""
+
 _MOST_CLIENT_PERCENT = 80.0
+"""Of its CPU: beyond it, a client is itself a queue that answers wait in."""
+
 _BUSY_CLIENT_PERCENT = 50.0
+"""A client that was idle for more of the time did not keep requests back."""
+
 _MOST_CLIENT_WAITED_PERCENT = 5.0
+"""Of the time, as of the workers' threads."""
+
 _LEAST_SENT = 0.99
+"""Of what was due: what is missing may be in flight at the end of a run."""
 
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why a run is not to be believed: one line with the figures, and what to do about it."""
+    """A reason not to believe a run: one line with the figures, and what to do about it."""
 
     kind: Kind
     reason: str
@@ -72,14 +98,14 @@ class Problem:
 
     @property
     def may_pass(self) -> bool:
-        """Whether another attempt may be spared it."""
+        """True where another attempt may be spared it."""
         return self.kind != "client on the server's CPUs"
 
 
 def problems(
     run: Run, *, limit_ms: float | None, cpus: tuple[int, ...], containment: Containment = "uncontained"
 ) -> tuple[Problem, ...]:
-    """Everything that makes ``run``, made in the envelope ``cpus``, a bad measurement; empty for a good one.
+    """Find everything that makes ``run``, made in the envelope ``cpus``, a bad measurement; empty for a good one.
 
     ``cpus`` are none for a server that cannot be seen. ``limit_ms`` is the latency limit of the SLA, None without one.
     The rules:
@@ -125,13 +151,13 @@ def problems(
 
 
 def _on_plateau(run: Run) -> tuple[TelemetryPoint, ...]:
-    """The points that lie on the plateau by more than half."""
+    """Return the points that lie on the plateau by more than half."""
     begin, end = run.plateau_ns
     return tuple(point for point in run.telemetry if begin <= point.at_ns - point.over_ns // 2 < end)
 
 
 def _total_ns(points: tuple[TelemetryPoint, ...], percent: Callable[[TelemetryPoint], float | None]) -> float | None:
-    """The time that a figure in per cent of it adds up to; None where no point has it."""
+    """Return the time that a figure in per cent of it adds up to; None where no point has it."""
     times = [value * point.over_ns / 100 for point in points if (value := percent(point)) is not None]
     return sum(times) if times else None
 
@@ -171,7 +197,7 @@ def _schedule_lag(
 
 
 def _p95_ms(run: Run) -> float | None:
-    """The p95 response time on the plateau, 4 ms at least; None for too few answers."""
+    """Return the p95 response time on the plateau, 4 ms at least; None for too few answers."""
     scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
     begin, end = run.plateau_ns
     response = (ended - scheduled)[(ended > 0) & (scheduled >= begin) & (scheduled < end)]
@@ -287,7 +313,7 @@ def _outside(
 
 
 def _littles_law(run: Run) -> Problem | None:
-    """Users in the system are counted from the requests: the time that all spent there, over the time that passed.
+    """Count the users in the system from the requests: the time that all spent there, over the time that passed.
 
     Up to the last arrival none is missing, so counting from the beginning of the plateau to there has no error at
     either edge. Users of this driver come again at the moment of the answer: requests could be lost, time could not.

@@ -1,4 +1,4 @@
-"""What this machine is: the facts that decide how fast it serves, and those that decide what can be trusted.
+"""A description of this machine: the facts that decide how fast it serves, and those that decide what can be trusted.
 
 Everything is read from /proc and /sys, whose roots are parameters, so that hosts other than this one can be described
 in tests. What cannot be read is None and never zero. The reading of CPUs and of control groups is in ``topology`` and
@@ -88,7 +88,7 @@ class Host:
 
     @property
     def smt(self) -> bool:
-        """Whether two or more of the usable CPUs share a core."""
+        """True where two or more of the usable CPUs share a core."""
         return self.physical_cores < self.logical_cpus
 
     @property
@@ -168,7 +168,7 @@ def _operating_system(etc: Path) -> str:
 
 
 def _virtualisation(cpuinfo: str, sys: Path) -> str | None:
-    """What runs this machine: the hypervisor's name where it is told, "none" on bare metal, None if nothing says."""
+    """Return the hypervisor's name where the machine tells it, "none" on bare metal, None if nothing says."""
     if kind := _read(sys / "hypervisor/type"):
         return kind
     maker = " ".join(_read(sys / f"class/dmi/id/{name}") or "" for name in ("sys_vendor", "product_name")).lower()

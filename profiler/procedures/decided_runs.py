@@ -42,10 +42,10 @@ CAPACITY_SHARE = 0.05
 """The part of the time for a search that the closed loop before it takes."""
 
 LEAST_SEARCH_S = 1.0
+"""The first run of a search, a twentieth of it, is then twice as long as the shortest that decides anything."""
 
-UNHURRIED = 0.85
-LEAST_TO_KNOW_HOW_BUSY = 200
-"""Workers that were serving for less of the time, over so many requests, keep up with what arrives."""
+UNHURRIED, LEAST_TO_KNOW_HOW_BUSY = 0.85, 200
+"""Workers that were serving for less of the time, over so many requests, keep up with what arrives. Chosen."""
 
 RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
 """SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
@@ -54,7 +54,7 @@ RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVA
 @shown("verdict", "evidence", "problems")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether thresholds hold at the rate of ``run``. ``evidence`` has an entry a threshold; ``problems`` are what is
+    """The decision on thresholds at the rate of ``run``. ``evidence`` has one a threshold; ``problems`` are what is
     wrong with the run, after a second attempt."""
 
     run: Run
@@ -64,13 +64,13 @@ class Decision:
 
     @property
     def reason(self) -> str | None:
-        """What stands behind a verdict that rests on no percentile, in words."""
+        """The reason of a verdict that rests on no percentile, in words."""
         if self.verdict == "INVALID":
             return "; ".join(problem.reason for problem in self.problems)
         if self.verdict == "SATURATED":
             return f"saturated: {self.run.backlog:,} of {self.run.offered:,} requests were waiting when the run ended"
         if self.verdict == "UNDECIDED":
-            return f"{max(one.samples for one in self.evidence):,} requests did not suffice to decide"
+            return f"{max(evidence.samples for evidence in self.evidence):,} requests did not suffice to decide"
         return None
 
 
@@ -104,10 +104,11 @@ def run_until_decided(
     """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
 
     Without thresholds it takes its whole duration, and so it does where the rate of arrivals varies: what was seen of a
-    part of it says nothing about the rest. Then all of it is weighed once. It is done once more if the machine got in the way and there is time
-    for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as ``Driver.run``.
+    part of it says nothing about the rest. Then all of it is weighed once. It is done once more if the machine got in
+    the way and there is time for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as
+    ``Driver.run``.
     """
-    limit_ms = min((one.limit_ms for one in thresholds), default=None)
+    limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
     tests = _Tests(thresholds, traffic, least_s)
 
     def carry_out() -> Run:
@@ -180,18 +181,18 @@ def find_highest_rate(
 
 
 def nearest_run(runs: Sequence[Run], highest: HighestRate) -> Run:
-    """The run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
+    """Return the run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
     rate_per_s = highest.rate_per_s or highest.root_per_s or 0.0
     open_loops = [(run, run.traffic.rate_per_s) for run in runs if isinstance(run.traffic, OpenLoop)]
-    nearest = min(reversed(open_loops), key=lambda one: abs(one[1] - rate_per_s), default=None)
+    nearest = min(reversed(open_loops), key=lambda run_and_rate: abs(run_and_rate[1] - rate_per_s), default=None)
     return runs[-1] if nearest is None else nearest[0]
 
 
 def _repeated_once(
     driver: Driver, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
 ) -> tuple[Run, tuple[Problem, ...]]:
-    """The run that ``carry_out`` makes, or a second one if the machine got in the way and there is time, and what is
-    wrong with it."""
+    """Give the run that ``carry_out`` makes, or a second one if the machine got in the way and there is time, and what
+    is wrong with it."""
     began_s = time.monotonic()
     run = carry_out()
     found = _problems(driver, run, limit_ms)
@@ -219,7 +220,7 @@ class _Tests:
         self._rate_per_s = traffic.rate_per_s
         self._steady = traffic.is_steady
         self._least_s = least_s
-        self._growth_seen_s = GROWTH_SEEN * max((one.limit_ms for one in thresholds), default=0.0) / 1000
+        self._growth_seen_s = GROWTH_SEEN * max((threshold.limit_ms for threshold in thresholds), default=0.0) / 1000
         self._unhurried = False
 
     def begin(self) -> None:
@@ -238,8 +239,8 @@ class _Tests:
         return elapsed_s >= self._least_s and together(verdicts) != "UNDECIDED"
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
-        """What stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a server
-        that does not quite keep up would not have been found out."""
+        """Return what stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a
+        server that does not quite keep up would not have been found out."""
         ended = run.samples.ended_ns()
         unanswered = np.flatnonzero(ended == 0)
         known = int(unanswered[0]) if len(unanswered) else len(ended)
@@ -250,4 +251,4 @@ class _Tests:
         found = tuple(test.evidence for test in self._tests)
         if self._unhurried or elapsed_s >= self._growth_seen_s:
             return found
-        return tuple(replace(one, verdict="UNDECIDED") if one.verdict == "PASS" else one for one in found)
+        return tuple(replace(each, verdict="UNDECIDED") if each.verdict == "PASS" else each for each in found)

@@ -17,7 +17,7 @@ import numpy as np
 from servefit.search.capacity.latency_curve import CurvePoint
 from servefit.search.queueing.prediction import highest_rate_per_s, predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
-from servefit.search.results.objectives import PLANNED_UTILISATION
+from servefit.search.results.instances import PLANNED_UTILISATION
 from servefit.showing import shown
 
 if TYPE_CHECKING:

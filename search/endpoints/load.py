@@ -14,9 +14,9 @@ from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.profiler.procedures.load_clients import Placement, clients_at, competition, place_clients
+from servefit.profiler.procedures.load_clients import Placement, clients_at, competing_load, place_clients
 from servefit.profiler.procedures.open_loops import remarks_on
-from servefit.profiler.procedures.target_endpoint import aim
+from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.search.endpoints.load_plan import measure
 from servefit.search.endpoints.load_result import LoadTest, SeenServer
 from servefit.search.optimizer.progress import Moment, Progress, Silent
@@ -26,7 +26,7 @@ from servefit.search.request.sla import Sla
 if TYPE_CHECKING:
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
-    from servefit.profiler.procedures.target_endpoint import Aim
+    from servefit.profiler.procedures.target_endpoint import LoadTarget
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.endpoints.load_plan import Found
 
@@ -156,7 +156,7 @@ def run_load(
 
     begin = time.monotonic()
     progress.stage("asking what the endpoint speaks")
-    aimed = aim(
+    aimed = resolve_target(
         url,
         payload=payload,
         protocol=protocol,
@@ -172,7 +172,7 @@ def run_load(
         host = describe_host()
         placement = place_clients(aimed, host)
         progress.stage("looking at what else runs here")
-        busy = competition(placement, host)
+        busy = competing_load(placement, host)
         clients = partial(
             clients_at,
             aimed,
@@ -206,7 +206,7 @@ class _Timed(Silent):
 
 
 def _load_test(
-    aimed: Aim, host: Host, placement: Placement, request: LoadRequest, found: Found, *, elapsed_s: float
+    aimed: LoadTarget, host: Host, placement: Placement, request: LoadRequest, found: Found, *, elapsed_s: float
 ) -> LoadTest:
     problems = tuple(_of_an_endpoint(one, placement) for one in found.problems)
     invalid = bool(problems) and not request.allow_noise
@@ -256,7 +256,7 @@ def _of_an_endpoint(problem: Problem, placement: Placement) -> Problem:
     return problem
 
 
-def _warnings(aimed: Aim, placement: Placement, found: Found, problems: Sequence[Problem]) -> list[str]:
+def _warnings(aimed: LoadTarget, placement: Placement, found: Found, problems: Sequence[Problem]) -> list[str]:
     lines = [f"{problem.reason}; {problem.remedy}" for problem in {one.kind: one for one in problems}.values()]
     if aimed.synthetic:
         lines.append("synthetic payload: rows are random numbers, not your traffic; give one with --payload")

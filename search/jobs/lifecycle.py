@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.errors import HostMismatch, SpecError, StorageError
+from servefit.errors import HostMismatch, ObjectiveError, SpecError, StorageError
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
 from servefit.quantities import duration_text
@@ -38,6 +38,7 @@ from servefit.search.optimizer.progress import before_search
 from servefit.search.request.arrivals import resolved
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Skipped, Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
@@ -78,7 +79,8 @@ def run_job(
     ``spent_s`` of its time were over before.
 
     Raises SpecError, StorageError, ModelError or StateError before anything is measured, and SlotTaken after
-    ``wait_s``; StorageError also where the database goes away meanwhile; JobInterrupted.
+    ``wait_s``; StorageError also where the database goes away meanwhile; ObjectiveError where nothing can be ranked by
+    the objective of another package: what was measured is kept, and can be taken up; JobInterrupted.
     """
     from servefit.backends.capabilities import backend
     from servefit.backends.model import Model
@@ -104,6 +106,7 @@ def run_job(
         )
         stack.enter_context(time_limit(lambda: clock.left_s))
         host = describe_host()
+        objective_of(request).check(host)
         profiles, skipped = measurable_profiles(request, host)
         for name in request.backends:
             backend(name)
@@ -173,6 +176,7 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: floa
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
     check_unchanged(header.model)
     check_known(header.request.environment)
+    objective_of(header.request).check(host)
     if header.model.lacks_inputs:
         raise SpecError(
             "job",
@@ -227,8 +231,18 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
 
 
 def _carry_out(work: Work) -> RecommendationJob:
-    """Work on a job that this process owns, to its end."""
+    """Work on a job that this process owns, to its end. Raises ObjectiveError."""
     _log.info("job %s: %s", work.request.name, work.request)
+    try:
+        return _to_its_end(work)
+    except ObjectiveError as error:
+        # What was measured is as good as before: with that package mended the job goes on where it was.
+        work.log.set_state(work.state_without_answer("STOPPED", str(error)))
+        raise
+
+
+def _to_its_end(work: Work) -> RecommendationJob:
+    """The job once it is over, for whatever reason."""
     try:
         work.carry_out()
     except JobStopped:

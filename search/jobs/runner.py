@@ -168,14 +168,9 @@ class Work:
     def state(self, status: Status) -> JobState:
         """How far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
         search = self.search
-        elapsed_s = self.taken_up_s if status == "IN_PROGRESS" else self.clock.elapsed_s
         if search is None:
-            return JobState(
-                status=status,
-                elapsed_s=elapsed_s,
-                skipped=tuple(self.skipped),
-                remarks=tuple(dict.fromkeys(self.remarks)),
-            )
+            return self.state_without_answer(status)
+        elapsed_s = self._elapsed_s(status)
         untried = list(search.untried()) if search.trials else []
         remarks = [f"not tried for lack of tests or time: {', '.join(untried)}"] if untried else []
         best = next(iter(search.recommendations()), None)
@@ -192,6 +187,18 @@ class Work:
             if best is not None and best.trial.verdict == "FAIL"
             else (),
         )
+
+    def state_without_answer(self, status: Status, *remarks: str) -> JobState:
+        """The same where nothing can be said of what was measured, with ``remarks`` that say why."""
+        return JobState(
+            status=status,
+            elapsed_s=self._elapsed_s(status),
+            skipped=tuple(self.skipped),
+            remarks=tuple(dict.fromkeys([*self.remarks, *remarks])),
+        )
+
+    def _elapsed_s(self, status: Status) -> float:
+        return self.taken_up_s if status == "IN_PROGRESS" else self.clock.elapsed_s
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._check_stopped()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ranking import order, told_apart
-from servefit.search.results.standings import ratio, standings
+from servefit.search.results.ratios import ratio
+from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -67,7 +68,7 @@ def still_in(
         return [], None
     leader = alive[0]
     for one in alive[1:]:
-        found = ratio(trials, one, leader, request.goal, weight=request.cost_weight)
+        found = ratio(trials, one, leader, request)
         if found is not None and found.ratio > 1:
             leader = one
 

@@ -10,7 +10,7 @@ from math import fsum
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.parzen import parameters
-from servefit.search.results.standings import Ratio, ratio
+from servefit.search.results.ratios import Ratio, ratio
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def why(
     against = [
         Against(configuration=one, ratio=found)
         for one in rivals
-        if (found := ratio(trials, winner, one, request.goal, weight=request.cost_weight)) is not None
+        if (found := ratio(trials, winner, one, request)) is not None
     ]
     return Why(
         runner_up=min(

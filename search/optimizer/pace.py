@@ -16,11 +16,11 @@ from servefit.profiler.evidence.comparing.intervals import t_quantile
 from servefit.search.optimizer.finalists import MOST_FINALISTS, WITHIN
 from servefit.search.results.measure_trial import USUAL_START_S
 from servefit.search.results.ranking import LEAST_DIFFERENCE
-from servefit.search.results.standings import LEAST_ROUNDS
+from servefit.search.results.ratios import LEAST_ROUNDS
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
-    from servefit.search.results.standings import Ratio
+    from servefit.search.results.ratios import Ratio
 
 Kind: TypeAlias = Literal["timing", "test", "round"]
 

@@ -23,8 +23,12 @@ from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, LEAST_TESTS
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.objectives.guarded import figure_of_standing
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
-from servefit.search.results.standings import ratio, standings
+from servefit.search.results.ratios import ratio
+from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -100,20 +104,16 @@ class Search(SearchState):
     def importance(self) -> dict[str, float]:
         """How much each parameter explains of the differences between all configurations, as they are expected to be
         now. Cost is counted in vCPUs, since some prices may be unknown."""
-        figures: dict[Configuration, float] = {}
-        if self.request.goal == "latency":
-            promised = {one.configuration: one.score.figure for one in self.outlook.at_best(self.space.grid)}
-            figures = {one: log(figure) for one, figure in promised.items() if 0 < figure < inf}
-        else:
-            known = zip(self.space.grid, self.outlook.capacities(self.space.grid), strict=True)
-            capacities = {one: capacity.value for one, capacity in known if capacity is not None}
+        objective = objective_of(self.request)
+        figures = self.outlook.figures(self.space.grid)
+        # What is expected at the least latency does not compare with what was measured.
+        if not (objective.needs_latency and figures):
             for one in standings(self.trials):
-                capacities.setdefault(one.configuration, one.capacity_per_s)
-            for configuration, capacity_per_s in capacities.items():
-                if capacity_per_s:
-                    vcpus = 1 if self.request.goal == "throughput" else configuration.vcpus
-                    figures[configuration] = log(vcpus / capacity_per_s)
-        return importance(figures)
+                context = context_of(self.request, Price.in_vcpus(one.configuration.vcpus))
+                measured = figure_of_standing(objective, one, context)
+                if measured is not None:
+                    figures.setdefault(one.configuration, objective.lower(measured))
+        return importance({one: log(figure) for one, figure in figures.items() if 0 < figure < inf})
 
     def _begin(self, stage: Stage, text: str) -> None:
         self.time_left.look(stage)
@@ -242,7 +242,7 @@ class Search(SearchState):
         there to be compared with."""
         if naive is None or not chosen or any(one.round is None for one in self.trials if one.configuration == naive):
             return naive
-        found = ratio(self.trials, naive, chosen[0], self.request.goal, weight=self.request.cost_weight)
+        found = ratio(self.trials, naive, chosen[0], self.request)
         if found is not None and found.ratio > 1 and self._round_fits(1):
             self._keep(naive, self.bench.load_tests([naive])[naive])
         return None if naive in self.failed else naive

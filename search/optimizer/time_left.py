@@ -20,8 +20,10 @@ from servefit.search.optimizer.pace import Contestant, Future, Pace, expected_ga
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING, ROUND, SCREENING
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.ranking import order
-from servefit.search.results.standings import ratio, standings
+from servefit.search.results.ratios import ratio
+from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -54,7 +56,8 @@ class TimeLeft:
     def __init__(self, search: SearchState) -> None:
         self._search = search
         request = search.request
-        at_rate, latency = request.sla.rate_per_s is not None, request.goal in ("latency", "balanced")
+        at_rate = request.sla.rate_per_s is not None
+        rounds_at_rate = at_rate and objective_of(request).needs_rate
         loaded_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
         cycle = cycle_s(request)
         self._pace = Pace(
@@ -63,7 +66,7 @@ class TimeLeft:
             {
                 "timing": len(search.survey.sizes) * TIMING_A_SIZE_S / 2,
                 "test": _loads_s(loaded_s, SCREENING.showing(cycle).at_rate_s if at_rate else 0.0),
-                "round": _loads_s(ROUND.capacity_s, ROUND.showing(cycle).at_rate_s if at_rate and latency else 0.0),
+                "round": _loads_s(ROUND.capacity_s, ROUND.showing(cycle).at_rate_s if rounds_at_rate else 0.0),
             },
         )
         self.proposer: Proposer | None = None
@@ -141,8 +144,7 @@ class TimeLeft:
 
     def _most_rehearsed(self) -> int:
         search = self._search
-        by_latency = search.request.goal in ("latency", "balanced")
-        looked_at = LOOKED_AT_FOR_LATENCY if by_latency else LOOKED_AT
+        looked_at = LOOKED_AT_FOR_LATENCY if objective_of(search.request).needs_latency else LOOKED_AT
         return min(MOST_REHEARSED, looked_at // max(1, len(search.space.grid)))
 
     def _play_rounds(self, future: Future, begun: Sequence[Configuration], winner: Configuration | None) -> None:
@@ -173,7 +175,7 @@ class TimeLeft:
 
     def _contestant(self, leader: Configuration, other: Configuration) -> Contestant:
         request, each_s, gap = self._search.request, self._pace.round_s(other), self._gap(leader, other)
-        measured = ratio(self._search.trials, leader, other, request.goal, weight=request.cost_weight)
+        measured = ratio(self._search.trials, leader, other, request)
         if measured is None:
             return Contestant(gap=gap, each_s=each_s)
         return Contestant.of(measured, gap, each_s)

@@ -18,15 +18,14 @@ from servefit.profiler.arrivals.registry import TYPED
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_per_min, parse_rate_per_s
+from servefit.search.request.goals import OBJECTIVES, parse_goal
 from servefit.search.request.job_request import (
     GOALS,
     EnvironmentRange,
-    Goal,
     JobRequest,
     check_known,
     parse_delays_us,
     parse_flat_invocations,
-    parse_goal,
     plain_name,
     with_secrets,
 )
@@ -175,7 +174,9 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         _Zero | _Delays | Annotated[list[_Zero | _Duration], Meta(min_length=1)] | UnsetType,
         _option("How long the first of a batch may wait, to try. Default: servefit chooses.", SEARCH, "0,1ms"),
     ] = UNSET
-    goal: Annotated[Goal, _option("What to optimise.", SEARCH, "|".join(GOALS))] = _USUAL.goal
+    goal: Annotated[_Text, _option("What to optimise; objectives of other packages, too.", SEARCH, "|".join(GOALS))] = (
+        _USUAL.goal
+    )
     cost_weight: Annotated[
         float,
         Meta(ge=0, le=1),
@@ -307,9 +308,13 @@ def closed_loop(phases: list[PhaseConfig] | UnsetType, stairs: StairsConfig | Un
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema of config files."""
+    """The JSON Schema of config files. As goals it admits what is installed here, servefit's own and those of other
+    packages: so an editor finds a misspelt one, and whoever has an objective of a package prints the schema there."""
     definitions = msgspec.json.schema(JobConfig)["$defs"]
     job = definitions.pop("JobConfig")
+    goal = job["properties"]["goal"]
+    del goal["minLength"], goal["type"]
+    goal["enum"] = sorted(OBJECTIVES.names())
     return {"$schema": DIALECT, **job, "title": "A job for servefit recommend --config", "$defs": definitions}
 
 

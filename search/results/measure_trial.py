@@ -18,7 +18,7 @@ from servefit.profiler.procedures.decided_runs import run_until_decided, run_val
 from servefit.profiler.procedures.open_loops import whole_cycles_s
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.request.arrivals import cycle_s
-from servefit.search.results.objectives import PLANNED_UTILISATION, instance_counts
+from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts
 from servefit.search.results.recommendation import Trial
 from servefit.search.results.verdict import judge
 from servefit.time_limit import keeping, time_left_s

@@ -5,6 +5,7 @@
     ServefitError
     ├── SpecError                 a bad request: SLA, range, profile, backend name, configuration file
     │   └── JobInUse              another process works on the job
+    ├── ObjectiveError            an objective gave a figure that cannot be ranked, or raised
     ├── StateError                the state folder cannot be written, or a disk is full
     ├── StorageError              the database of jobs cannot be reached, read or written
     ├── ModelError
@@ -108,6 +109,19 @@ class JobInUse(SpecError):
         self.host = host
         self.pid = pid
         self.since = since
+
+
+class ObjectiveError(ServefitError):
+    """The objective ``goal``, which ``package`` offers, failed: nothing can be ranked by it. ``reason`` says how."""
+
+    def __init__(self, goal: str, package: str, reason: str) -> None:
+        super().__init__(
+            f"goal {goal!r} of {package} failed: {reason}",
+            remedy="update that package, or ask for another goal",
+        )
+        self.goal = goal
+        self.package = package
+        self.reason = reason
 
 
 class StateError(ServefitError):

@@ -90,6 +90,11 @@ class PlugIns:
                 remedy=f"update or uninstall {package.name}",
             ) from error
 
+    def package_of(self, name: str) -> str:
+        """Return the package that offers ``name``, with its version, in words. Raises SpecError as for
+        :meth:`entry_point`."""
+        return "servefit" if name in self.built_in else str(Package.of(self.entry_point(name).dist))
+
     def _offers(self) -> dict[str, list[metadata.EntryPoint]]:
         """The entry points of other packages, by name. ``importlib.metadata.entry_points`` would fail for all of them
         where one file cannot be read."""

@@ -1,4 +1,4 @@
-"""What is left where no control group can be had: a mask of CPUs, which libraries may widen, and no memory limit.
+"""The envelope where no control group can be had: a mask of CPUs, which libraries may widen, and no memory limit.
 
 Processes are known by a variable in their environment, which their children inherit, daemonised ones too.
 """
@@ -77,7 +77,7 @@ def _check_mask(cpus: tuple[int, ...]) -> None:
 
 
 def _oom_kills() -> int:
-    """How many processes the kernel has killed for memory since it started; 0 where it does not say."""
+    """Return how many processes the kernel has killed for memory since it started; 0 where it does not say."""
     for line in Path("/proc/vmstat").read_text().splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])

@@ -1,4 +1,4 @@
-"""What goes on while nothing is measured, and who does it."""
+"""The activity of a machine while nothing is measured, and who it is of."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from servefit.profiler.machine.telemetry.files import counter_files, total
 from servefit.profiler.machine.telemetry.machine import some_pressure_us, thermal_counters
 from servefit.profiler.machine.telemetry.processors import ProcessorTimes, processor_times
 
-LOOK_S = 0.5
+OBSERVATION_S = 0.5
+"""Fifty steps of the kernel's counters of idle time."""
+
 _MOST_COMPETITORS = 5
+"""As many as a line holds."""
+
 _LEAST_PERCENT = 1.0
+"""Of a CPU: nobody would stop a process that uses less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Competitor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What went on while nothing was measured; per cents are of one CPU's time, None is what cannot be read.
+    """Activity while nothing was measured; per cents are of one CPU's time, None is what cannot be read.
 
     ``foreign_percent`` is the busy time of the CPUs, all together, without that of this process and those beside it.
     ``competitors`` are the busiest processes that can be seen from here, which in a container are not all.
@@ -49,10 +54,10 @@ class Activity:
     thermal_throttles: int | None
 
 
-def look_around(
+def observe_activity(
     cpus: Iterable[int],
     *,
-    seconds: float = LOOK_S,
+    seconds: float = OBSERVATION_S,
     beside: Collection[int] = (),
     proc: Path = Path("/proc"),
     sys: Path = Path("/sys"),
@@ -90,7 +95,7 @@ def look_around(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
-    """What everything stood at; ``processes`` maps process ids to their CPU time in ns."""
+    """Counters at one moment; ``processes`` maps process ids to their CPU time in ns."""
 
     at_ns: int
     own_cpu_ns: int
@@ -119,7 +124,7 @@ class _Snapshot:
 
 
 def _foreign_and_stolen_ns(before: _Snapshot, after: _Snapshot, own_ns: int) -> tuple[int | None, int | None]:
-    """The busy time of all CPUs less ``own_ns``, and their stolen time."""
+    """Return the busy time of all CPUs less ``own_ns``, and their stolen time."""
     if before.processors is None or after.processors is None:
         return None, None
     pairs = list(zip(before.processors, after.processors, strict=True))
@@ -136,7 +141,7 @@ def _share(before_us: int | None, after_us: int | None, over_ns: int) -> float |
 
 
 def _text(path: Path) -> str:
-    """The content of a file; empty where it cannot be read."""
+    """Return the content of a file; empty where it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:

@@ -26,7 +26,8 @@ from servefit.sagemaker.sdk_types import (
 from servefit.search.endpoints.load import run_load
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
-from servefit.search.request.job_request import JobRequest, parse_flat_invocations, parse_goal, with_secrets
+from servefit.search.request.goals import parse_goal
+from servefit.search.request.job_request import JobRequest, parse_flat_invocations, with_secrets
 from servefit.search.request.load_request import TIMEOUT_S, LoadRequest
 from servefit.search.request.sla import Sla
 
@@ -171,7 +172,7 @@ def right_size(
         backends: Names of backends; all where None.
         batch_sizes: Most requests joined into a call, to try.
         batch_delays_us: How long the first of a batch may wait, to try, in microseconds.
-        goal: What to optimise.
+        goal: What to optimise: "cost", "latency", "throughput", "balanced", "energy", or an objective of a package.
         cost_weight: What cost counts against latency where ``goal`` is "balanced".
         storage: The database that keeps the job.
         rows_per_request: Rows of the payload in one request.

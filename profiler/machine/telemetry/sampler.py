@@ -1,4 +1,4 @@
-"""A look at everything that telemetry reads, and the point that two looks make."""
+"""A snapshot of everything that telemetry reads, and the point that two snapshots make."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from typing import TypeAlias
 
 from servefit.profiler.machine.gpu import GpuCounters
 from servefit.profiler.machine.telemetry.files import counter_file
-from servefit.profiler.machine.telemetry.machine import MachineCounters, MachineLook
+from servefit.profiler.machine.telemetry.machine import MachineCounters, MachineSnapshot
 from servefit.profiler.machine.telemetry.point import TelemetryPoint
-from servefit.profiler.machine.telemetry.processes import ProcessLook, ThreadLook, look_at_process
+from servefit.profiler.machine.telemetry.processes import ProcessSnapshot, ThreadSnapshot, process_snapshot
 from servefit.profiler.machine.telemetry.processors import ProcessorTimes, processor_times
 
 Processors: TypeAlias = tuple[ProcessorTimes, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What everything stood at ``at_ns``. ``waiting_ns`` is CPU time that workers have spent waiting for arrivals,
-    ``own_cpu_ns`` the CPU time of this process, and ``processors`` are the envelope's, or all where it is not known."""
+class Snapshot:
+    """Everything that telemetry reads, as it stood at ``at_ns``.
+
+    ``waiting_ns`` is CPU time that workers have spent waiting for arrivals, ``own_cpu_ns`` the CPU time of this
+    process, and ``processors`` are the envelope's, or all where it is not known.
+    """
 
     at_ns: int
-    workers: tuple[ProcessLook, ...]
+    workers: tuple[ProcessSnapshot, ...]
     waiting_ns: int
     own_cpu_ns: int
     processors: Processors
-    machine: MachineLook
+    machine: MachineSnapshot
     gpu: GpuCounters
 
 
-class Looking:
-    """Looks at the workers ``pids`` on ``cpus``. Files stay open until ``stack`` closes them."""
+class Sampler:
+    """Takes snapshots of the workers ``pids`` on ``cpus``. Files stay open until ``stack`` closes them."""
 
     def __init__(
         self,
@@ -55,26 +58,26 @@ class Looking:
         self._stat = counter_file(proc / "stat", stack)
         self._machine = MachineCounters(pids[0], cpus or (), proc, sys, stack)
 
-    def look(self) -> Look:
-        """Raises ProcessLookupError or FileNotFoundError where a worker is gone."""
+    def snapshot(self) -> Snapshot:
+        """Read everything once. Raises ProcessLookupError or FileNotFoundError where a worker is gone."""
         stat = None if self._stat is None else self._stat.text()
-        return Look(
+        return Snapshot(
             at_ns=time.monotonic_ns(),
             own_cpu_ns=time.process_time_ns(),
-            workers=tuple(look_at_process(pid, self._proc) for pid in self._pids),
+            workers=tuple(process_snapshot(pid, self._proc) for pid in self._pids),
             waiting_ns=sum(self._waiting_ns(number) for number in range(len(self._pids))),
             processors=None if stat is None else processor_times(stat, self._cpus),
-            machine=self._machine.look(),
+            machine=self._machine.snapshot(),
             gpu=GpuCounters() if self._gpu is None else self._gpu(),
         )
 
-    def between(self, before: Look, after: Look) -> TelemetryPoint:
-        """The point that two looks make."""
+    def between(self, before: Snapshot, after: Snapshot) -> TelemetryPoint:
+        """Return the point that two snapshots make."""
         return point_between(before, after, envelope_known=self._cpus is not None)
 
 
-def point_between(before: Look, after: Look, *, envelope_known: bool) -> TelemetryPoint:
-    """What happened between two looks. Without a known envelope nothing is said of who else used its CPUs."""
+def point_between(before: Snapshot, after: Snapshot, *, envelope_known: bool) -> TelemetryPoint:
+    """Return what happened between two snapshots. Without a known envelope none of it is foreign use."""
     over_ns = after.at_ns - before.at_ns
 
     def percent(ns: float | None) -> float | None:
@@ -115,14 +118,14 @@ def point_between(before: Look, after: Look, *, envelope_known: bool) -> Telemet
 
 
 def _stolen_ns(before: Processors, after: Processors) -> list[int] | None:
-    """Stolen time of each CPU; None where the kernel does not count it."""
+    """Return the stolen time of each CPU; None where the kernel does not count it."""
     grown = [_grown(then.steal_ns, now.steal_ns) for then, now in zip(before or (), after or (), strict=False)]
     known = [ns for ns in grown if ns is not None]
     return known or None
 
 
 def _busy_ns(before: Processors, after: Processors, over_ns: int) -> list[int] | None:
-    """The time in which each CPU was neither idle nor stolen. It counts in ticks, and so may come out below zero."""
+    """Return the time in which each CPU was neither idle nor stolen. Counted in ticks, it may come out below zero."""
     if before is None or after is None:
         return None
     return [
@@ -131,13 +134,13 @@ def _busy_ns(before: Processors, after: Processors, over_ns: int) -> list[int] |
     ]
 
 
-def _thread_sum(before: Look, after: Look, count: Callable[[ThreadLook], int | None]) -> int | None:
-    """How much a counter of the workers' threads has grown, those that began in between counted from zero."""
+def _thread_sum(before: Snapshot, after: Snapshot, count: Callable[[ThreadSnapshot], int | None]) -> int | None:
+    """Return how much a counter of the workers' threads has grown, those that began in between counted from zero."""
     grown = [
         number - ((count(worker_then.threads[thread]) or 0) if thread in worker_then.threads else 0)
         for worker_then, worker_now in zip(before.workers, after.workers, strict=True)
-        for thread, look in worker_now.threads.items()
-        if (number := count(look)) is not None
+        for thread, counters in worker_now.threads.items()
+        if (number := count(counters)) is not None
     ]
     return sum(grown) if grown else None
 
