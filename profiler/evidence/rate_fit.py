@@ -60,14 +60,20 @@ def settled(response_ns: np.ndarray) -> np.ndarray:
 
 
 def measured_point(
-    rate_per_s: float, response_ns: np.ndarray, thresholds: Sequence[tuple[float, float]], random: np.random.Generator
+    rate_per_s: float,
+    response_ns: np.ndarray,
+    thresholds: Sequence[tuple[float, float]],
+    random: np.random.Generator,
+    *,
+    warms_up: bool = True,
 ) -> Point:
-    """The point of a run with ``response_ns``, in order of arrival, at least LEAST_RESPONSES of them.
+    """The point of a run with ``response_ns``, in order of arrival, at least LEAST_RESPONSES of them. Where the run
+    ``warms_up``, its first tenth is left out.
 
     ``thresholds`` are pairs of a percentile and its limit in nanoseconds. Resampled by a block bootstrap [Kuensch
     1989]: six blocks of consecutive requests are drawn again, because neighbours in a queue share their fate.
     """
-    kept = settled(response_ns)
+    kept = settled(response_ns) if warms_up else response_ns
     order = np.argsort(kept)
     ascending, block = kept[order], (order * _BLOCKS) // len(kept)
     percentiles, limits = (np.array(column) for column in zip(*thresholds, strict=True))

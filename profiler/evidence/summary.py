@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, log, sqrt
+from math import ceil, log
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.power import gpu_power_w, package_power_w
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 from servefit.showing import shown
@@ -39,7 +40,6 @@ _REPLICATES = 500
 
 _GRID = 2000
 """Bins of equal rank, so 0.05 % of rank each, a twentieth of what lies beyond a p99."""
-_MOST_WAITING = 0.05
 _PERCENTILE = re.compile(r"p(?P<whole>0|[1-9][0-9]?)(?:\.(?P<decimals>[0-9]+))?", re.IGNORECASE)
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
@@ -128,7 +128,8 @@ def summarize(
     Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. One that
     got no answer counts as slower than all others. An open loop is saturated if its backlog ended it, or if more than
     5 % of what was due was still waiting at the end, more than one request a worker, and more than chance brings
-    together (the root of what was due).
+    together (the root of what was due); where the rate of arrivals varies, only if that could not drain (see
+    ``backlog``). Then there are no intervals either: they rest on blocks of time that are like each other.
 
     Args:
         run: What a run recorded.
@@ -160,6 +161,7 @@ def summarize(
     open_loop = isinstance(run.traffic, OpenLoop)
     block_of = ((scheduled[due] - begin) * BLOCKS // (end - begin)).astype(np.int64)
     names = with_usual(percentiles)
+    alike = not isinstance(run.traffic, OpenLoop) or run.traffic.is_steady
     gpu_memory = _mean(run.telemetry, lambda point: point.gpu_memory_bytes)
     return Summary(
         loop="open" if open_loop else "closed",
@@ -167,7 +169,7 @@ def summarize(
         offered_per_s=run.offered / seconds if open_loop else None,
         samples=len(response_ms),
         latency_ms=percentiles_of(response_ms, names),
-        latency_ms_ci95=confidence_intervals(response_ms, block_of, percentiles=names, seed=seed),
+        latency_ms_ci95=confidence_intervals(response_ms, block_of, percentiles=names, seed=seed) if alike else {},
         service_ms=percentiles_of(service_ms),
         lag_ms=percentiles_of(run.lags_ns() / NS_PER_MS),
         saturated=open_loop and _saturated(run),
@@ -270,10 +272,15 @@ def percentiles_of(values_ms: np.ndarray, names: Sequence[str] = PERCENTILES) ->
 
 
 def _saturated(run: Run) -> bool:
-    # Arrivals of a Poisson process swing by the root of their number: a short run may end amid a small crowd.
-    if run.stopped == "backlog":
+    traffic = run.traffic
+    steady = not isinstance(traffic, OpenLoop) or traffic.is_steady or traffic.backlog_cap is not None
+    if run.stopped == "backlog" and steady:
         return True
-    return run.backlog > max(_MOST_WAITING * run.offered, sqrt(run.offered), len(run.threads_per_worker))
+    if not is_large(run.backlog, offered=run.offered, workers=len(run.threads_per_worker)):
+        return False
+    begin, end = run.plateau_ns
+    samples = run.samples
+    return steady or cannot_drain(samples.scheduled_ns(), samples.started_ns(), begin_ns=begin, end_ns=end)
 
 
 def _mean(points: tuple[TelemetryPoint, ...], figure: Callable[[TelemetryPoint], float | None]) -> float | None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, together
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
-from servefit.profiler.procedures.highest_rate import OpenRun, highest_rate
+from servefit.profiler.procedures.highest_rate import SHORTEST_S, OpenRun, highest_rate
+from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.showing import shown
 from servefit.time_limit import time_left_s
@@ -101,8 +103,10 @@ def run_until_decided(
 ) -> Decision:
     """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
 
-    Without thresholds it takes its whole duration. It is done once more if the machine got in the way and there is time
-    for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as ``Driver.run``.
+    Without thresholds it takes its whole duration, and so it does where the rate of arrivals varies: what was seen of a
+    part of it says nothing about the rest. Then all of it is weighed once. It is done once more if the machine got in
+    the way and there is time for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as
+    ``Driver.run``.
     """
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
     tests = _Tests(thresholds, traffic, least_s)
@@ -128,8 +132,9 @@ def find_highest_rate(
     budget_s: float,
     seed: int = 0,
     allow_noise: bool = False,
+    arrivals: str = "poisson",
 ) -> tuple[HighestRate, tuple[Run, ...], tuple[Problem, ...]]:
-    """Look for the highest rate at which ``thresholds``, one or more, hold, for about ``budget_s``.
+    """Look for the highest mean rate of ``arrivals`` at which all ``thresholds`` hold, for about ``budget_s``.
 
     Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what kept
     disturbing them, if that ended the search: a run that the machine got in the way of is left out and made again,
@@ -139,6 +144,7 @@ def find_highest_rate(
         raise SpecError("sla", (), "limits nothing", remedy="limit at least one percentile")
     if not budget_s >= LEAST_SEARCH_S:
         raise SpecError("duration", budget_s, f"is too short for a search: {LEAST_SEARCH_S:g} s at least")
+    cycle_s = check_search(arrivals, budget_s)
     limit_ms = min(one.limit_ms for one in thresholds)
     users = driver.usual_users
     capacity_s = CAPACITY_SHARE * budget_s
@@ -148,7 +154,8 @@ def find_highest_rate(
     runs, problems = [closed], list(found)
 
     def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
-        traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=requests / rate_per_s, seed=seed + len(runs))
+        duration_s = whole_cycles_s(requests / rate_per_s, cycle_s)
+        traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, arrivals=arrivals, seed=seed + len(runs))
         run = driver.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
         runs.append(run)
         disturbing = _problems(driver, run, limit_ms)
@@ -167,6 +174,8 @@ def find_highest_rate(
         thresholds=thresholds,
         budget_s=budget_s - capacity_s,
         seed=seed,
+        shortest_s=max(SHORTEST_S, cycle_s),
+        steady=arrivals in STEADY,
     )
     return highest, tuple(runs), tuple(problems) if highest.disturbed or found else ()
 
@@ -209,6 +218,7 @@ class _Tests:
         self._thresholds = thresholds
         self._tests: list[SequentialTest] = []
         self._rate_per_s = traffic.rate_per_s
+        self._steady = traffic.is_steady
         self._least_s = least_s
         self._growth_seen_s = GROWTH_SEEN * max((threshold.limit_ms for threshold in thresholds), default=0.0) / 1000
         self._unhurried = False
@@ -220,6 +230,8 @@ class _Tests:
 
     def enough(self, response_ns: np.ndarray, busy: float) -> bool:
         self._unhurried = len(response_ns) >= LEAST_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+        if not self._steady:
+            return False
         elapsed_s = len(response_ns) / self._rate_per_s
         if not self._unhurried and elapsed_s < self._growth_seen_s:
             return False

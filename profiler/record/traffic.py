@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from numbers import Real
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ LEAST_STEP_S = 1.0
 _ROUNDING_S = 1e-6
 
 MOST_USERS = 100_000
-MOST_ARRIVALS = 50_000_000
-"""What still fits in memory; nothing that is measured on one host comes near them."""
+"""What still fits in memory; nothing that is measured on one host comes near it."""
 
 
 @shown()
@@ -150,43 +150,46 @@ class ClosedLoop:
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenLoop:
-    """``rate_per_s`` arrivals a second, Poisson or evenly spaced, drawn from ``seed``.
+    """``rate_per_s`` arrivals a second on average, drawn from ``seed`` in the shape that ``arrivals`` spells, such as
+    "poisson", "constant" or "sine:amplitude=0.5,period=4s".
+
+    What spells no shape, or one that is not here, is found out when arrivals are drawn: what was recorded can be read
+    where the package of its shape is gone, or the file of a trace.
 
     When more than ``backlog_cap`` requests wait, the run is over and saturated; None leaves that to the driver.
     """
 
     rate_per_s: float
     duration_s: float
-    arrivals: Literal["poisson", "constant"] = "poisson"
+    arrivals: str = "poisson"
     seed: int = 0
     backlog_cap: int | None = None
 
     def __post_init__(self) -> None:
-        if self.arrivals not in ("poisson", "constant"):
-            raise SpecError.unknown("arrivals", str(self.arrivals), ["poisson", "constant"])
+        if not isinstance(self.arrivals, str) or not self.arrivals:
+            raise SpecError("arrivals", self.arrivals, "is no text such as poisson or sine:period=2s")
         _check_above_zero("rate", self.rate_per_s)
         _check_above_zero("duration", self.duration_s)
         if not LEAST_PLATEAU_S <= self.duration_s <= MOST_DURATION_S:
             raise SpecError("duration", self.duration_s, f"is not between {LEAST_PLATEAU_S:g} s and a day")
         if self.backlog_cap is not None and self.backlog_cap < 1:
             raise SpecError("backlog", self.backlog_cap, "is not above zero")
-        if self.rate_per_s * self.duration_s > MOST_ARRIVALS:
-            raise SpecError("rate", self.rate_per_s, f"makes more than {MOST_ARRIVALS} arrivals in {self.duration_s} s")
+        if self.rate_per_s * self.duration_s > MAX_ARRIVALS:
+            raise SpecError("rate", self.rate_per_s, f"makes more than {MAX_ARRIVALS} arrivals in {self.duration_s} s")
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the rate is the same at all times."""
+        return self.arrivals in STEADY
 
     def arrivals_ns(self) -> np.ndarray:
-        """Arrival times within the duration, int64 nanoseconds from the start, ascending."""
-        import numpy as np
+        """Arrival times within the duration, int64 nanoseconds from the start, ascending. Raises SpecError for a shape
+        that is not known, or cannot be drawn."""
+        from servefit.profiler.arrivals.registry import arrivals_named
+        from servefit.profiler.arrivals.schedule import drawn_ns
 
-        if self.arrivals == "constant":
-            times = np.arange(int(self.rate_per_s * self.duration_s)) / self.rate_per_s
-        else:
-            expected = self.rate_per_s * self.duration_s
-            gaps = np.random.default_rng(self.seed).exponential(
-                1 / self.rate_per_s, int(expected + 6 * expected**0.5 + 10)
-            )
-            times = np.cumsum(gaps)
-            times = times[times < self.duration_s]
-        return (times * NS_PER_S).astype(np.int64)
+        shape = arrivals_named(self.arrivals)
+        return drawn_ns(shape, rate_per_s=self.rate_per_s, duration_s=self.duration_s, seed=self.seed)
 
 
 def _check_above_zero(field: str, value: float) -> None:

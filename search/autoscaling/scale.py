@@ -91,6 +91,7 @@ def scale(
         timed=Survey.kept(job.steps).service_times(trial.configuration),
         closed=curve.closed,
         seed=request.seed,
+        arrivals=request.arrivals,
     )
     rate = _rate(chosen, job, curve, simulation)
     target_per_s = rate.highest_per_s * (1 - headroom)

@@ -137,6 +137,7 @@ def _highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -
         budget_s=max(LEAST_SEARCH_S, (1 - _USERS_SHARE) * request.search_s),
         seed=request.seed,
         allow_noise=request.allow_noise,
+        arrivals=request.arrivals,
     )
     run = nearest_run(runs, highest)
     held = highest.rate_per_s is not None

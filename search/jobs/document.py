@@ -42,6 +42,7 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
         },
         "host": dataclasses.asdict(job.host),
         "sla": None if job.request.sla.asks_nothing else sla_document(job.request.sla),
+        "arrivals": job.request.arrivals,
         "goal": job.goal,
         "elapsed_s": round(job.elapsed_s, 3),
         "tests": job.tests,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
+from servefit.profiler.arrivals.contract import STEADY
 from servefit.quantities import size_text
 from servefit.search.results.objectives.guarded import figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
@@ -70,8 +71,8 @@ def _warnings(
             f"{size_text(profile.memory_bytes)} of memory, {size_text(least_bytes)} at least"
         )
     yield from _unknown_figure(recommendations, header.request)
-    if trials and sla.thresholds and sla.rate_per_s is None:
-        yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
+    if trials:
+        yield from _of_traffic(header.request)
     yield from _over_http(recommendations, sla)
     for one in _crowded(trials):
         yield (
@@ -80,6 +81,14 @@ def _warnings(
         )
     for reason, times in Counter(failure.reason for failure in failed).items():
         yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
+
+
+def _of_traffic(request: JobRequest) -> Iterator[str]:
+    """What the traffic leaves open, and what cannot be said of it."""
+    if request.sla.thresholds and request.sla.rate_per_s is None:
+        yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
+    if request.arrivals not in STEADY:
+        yield f"requests arrived as {request.arrivals}: percentiles are of whole cycles of that, and have no intervals"
 
 
 def _unknown_figure(recommendations: Sequence[Recommendation], request: JobRequest) -> Iterator[str]:

@@ -294,6 +294,7 @@ class Outlook:
             percentiles=ranks,
             requests=max(_LEAST_REQUESTS, ceil(samples_needed(max(ranks)) / _COUNTED)),
             seed=self._request.seed,
+            arrivals=self._request.arrivals,
         )
         return prediction, not timed
 

@@ -22,7 +22,7 @@ from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, LEAST_TESTS_FOR_ROUNDS, SearchState
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
-from servefit.search.results.measure_trial import CONFIRMING, least_test_s
+from servefit.search.results.measure_trial import least_test_s
 from servefit.search.results.objectives.guarded import figure_of_standing
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
@@ -281,7 +281,7 @@ class Search(SearchState):
     def _confirming(self) -> Durations:
         """How long the confirmation may take: as long as it needs, within the time that is left."""
         most_s = self.confirming_most_s(self.clock.left_s, self.best())
-        return replace(CONFIRMING, at_rate_most_s=most_s)
+        return replace(self.confirming, at_rate_most_s=most_s)
 
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more."""

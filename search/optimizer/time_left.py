@@ -18,6 +18,7 @@ from servefit.search.optimizer.clock import FINISHING_S
 from servefit.search.optimizer.finalists import MOST_ROUNDS
 from servefit.search.optimizer.pace import Contestant, Future, Pace, expected_gaps
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
+from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING, ROUND, SCREENING
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.ranking import order
@@ -58,13 +59,14 @@ class TimeLeft:
         at_rate = request.sla.rate_per_s is not None
         rounds_at_rate = at_rate and objective_of(request).needs_rate
         loaded_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
+        cycle = cycle_s(request)
         self._pace = Pace(
             search.usual_s,
             {"test": search.test_s, "round": search.round_test_s},
             {
                 "timing": len(search.survey.sizes) * TIMING_A_SIZE_S / 2,
-                "test": _loads_s(loaded_s, SCREENING.at_rate_s if at_rate else 0.0),
-                "round": _loads_s(ROUND.capacity_s, ROUND.at_rate_s if rounds_at_rate else 0.0),
+                "test": _loads_s(loaded_s, SCREENING.showing(cycle).at_rate_s if at_rate else 0.0),
+                "round": _loads_s(ROUND.capacity_s, ROUND.showing(cycle).at_rate_s if rounds_at_rate else 0.0),
             },
         )
         self.proposer: Proposer | None = None
@@ -235,7 +237,7 @@ class TimeLeft:
         decided_s = max((at_rate_s(one) for one in search.trials if one.configuration == winner), default=0.0)
         if decided_s >= _NEARLY * SCREENING.at_rate_most_s:
             decided_s = search.confirming_most_s(future.left_s, winner)
-        return start_s + (CONFIRMING.capacity_s + max(CONFIRMING.at_rate_s, decided_s)) * (1 + disturbed)
+        return start_s + (CONFIRMING.capacity_s + max(search.confirming.at_rate_s, decided_s)) * (1 + disturbed)
 
     def _disturbed(self) -> float:
         """The part of the tests that were made again."""

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from servefit.errors import SpecError
+from servefit.search.request.arrivals import spelled
 from servefit.search.request.config_problems import explained
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request.plain_yaml import flow_yaml, load_yaml
@@ -40,6 +41,10 @@ def read_config(path: Path) -> JobConfig:
     config = parse_config(content, str(path))
     places = {"model": config.model, "payload": config.payload}
     found = {name: str(path.parent / place) for name, place in places.items() if place is not UNSET}
+    try:
+        found["arrivals"] = spelled(config.arrivals, folder=path.parent)
+    except SpecError as error:
+        raise _of_file(str(path), error) from error
     return msgspec.structs.replace(config, **found)
 
 
@@ -106,6 +111,7 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None, wait
         rows_per_request=request.rows_per_request,
         sla={one.percentile: f"{_digits(one.limit_ms)}ms" for one in sla.thresholds} or UNSET,
         rate=UNSET if sla.rate_per_s is None else f"{_digits(sla.rate_per_s)}/s",
+        arrivals=request.arrivals,
         profile=list(request.profiles) or UNSET,
         backend=list(request.backends) or UNSET,
         env=_env([one for one in request.environment if not _is_elsewhere(one)]) or UNSET,

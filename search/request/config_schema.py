@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.registry import TYPED
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_per_min, parse_rate_per_s
@@ -129,6 +130,16 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = UNSET
     rate: Annotated[_Rate | UnsetType, _option("Rate to be served, over all instances.", TRAFFIC, "500/s")] = UNSET
+    arrivals: Annotated[
+        str,
+        Meta(min_length=1, examples=["poisson", "sine:amplitude=50%,period=4s", "replay:access.log,speed=10"]),
+        _option(
+            "How requests arrive at the rate, or at one of their own. A path is relative to this file's folder.",
+            TRAFFIC,
+            "NAME[:k=v,...]",
+            typed=TYPED,
+        ),
+    ] = _USUAL.arrivals
     profile: Annotated[
         _Names | UnsetType,
         _option("Instance profiles to consider. Default all that fit the host.", SEARCH, "NAME"),
@@ -242,6 +253,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             allow_noise=self.allow_noise,
             allow_batch_dependence=self.allow_batch_dependence,
             over_http=self.http,
+            arrivals=self.arrivals,
         )
 
     @property

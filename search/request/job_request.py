@@ -147,6 +147,7 @@ class JobRequest:
     on what else is in the call, requests are joined only with ``allow_batch_dependence``. With ``allow_noise`` a
     measurement that the machine got in the way of is judged all the same, and the job says so. ``over_http`` has the
     winner measured as an endpoint too, which is none of the ``max_tests``, where a CPU is left for a client.
+    ``arrivals`` spells how requests arrive at the rate of ``sla``, as in "sine:amplitude=0.5,period=4s".
     """
 
     name: str
@@ -168,6 +169,7 @@ class JobRequest:
     allow_noise: bool = False
     allow_batch_dependence: bool = False
     over_http: bool = True
+    arrivals: str = "poisson"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", self.name):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from servefit.errors import MeasurementError
+from servefit.profiler.arrivals.contract import MAX_ARRIVALS
 from servefit.profiler.drivers.driving.ending import ClosedLoopEnd, OpenLoopEnd
 from servefit.profiler.drivers.driving.pinning import pinned_to
 from servefit.profiler.drivers.driving.processes import WorkerProcesses
@@ -259,9 +260,11 @@ class HttpDriver:
         )
 
     def _backlog_cap(self, traffic: OpenLoop) -> int:
-        """As in process: what arrives in half a second, and 200 full calls of every worker."""
+        """As in process: what arrives in half a second, and 200 full calls of every worker, of a steady rate."""
         if traffic.backlog_cap is not None:
             return traffic.backlog_cap
+        if not traffic.is_steady:
+            return MAX_ARRIVALS
         configuration = self.configuration
         calls = 200 if configuration is None else 200 * configuration.workers * configuration.max_batch
         return max(round(traffic.rate_per_s / 2), calls)

@@ -18,6 +18,7 @@ import numpy as np
 
 from servefit.backends.environment import worker_environment
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import MAX_ARRIVALS
 from servefit.profiler.drivers.driving.ending import ClosedLoopEnd, OpenLoopEnd
 from servefit.profiler.drivers.driving.pinning import pinned_to
 from servefit.profiler.drivers.driving.processes import WorkerProcesses
@@ -321,10 +322,12 @@ def backlog_cap(traffic: OpenLoop, configuration: Configuration) -> int:
 
     Unless the traffic says so itself: what arrives in half a second, so that one long stall does not end a run, and 200
     full calls of every worker, which queueing alone does not bring together below 95 % of capacity (M/M/1: one arrival
-    in 30,000 finds more).
+    in 30,000 finds more). Where the rate varies a peak may bring any number together: then it is never given up.
     """
     if traffic.backlog_cap is not None:
         return traffic.backlog_cap
+    if not traffic.is_steady:
+        return MAX_ARRIVALS
     return max(round(traffic.rate_per_s / 2), 200 * configuration.workers * configuration.max_batch)
 
 

@@ -49,6 +49,7 @@ def right_size(
     phases: Sequence[Phase] | None = ...,
     stairs: Stairs | None = ...,
     max_invocations: float | None = ...,
+    arrivals: str = ...,
     flat_invocations: str = ...,
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = ...,
     max_tests: int | None = ...,
@@ -79,6 +80,7 @@ def right_size(
     phases: Sequence[Phase] | None = ...,
     stairs: Stairs | None = ...,
     max_invocations: float | None = ...,
+    arrivals: str = ...,
     flat_invocations: str = ...,
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = ...,
     rows_per_request: int = ...,
@@ -103,6 +105,7 @@ def right_size(
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
     max_invocations: float | None = None,
+    arrivals: str = "poisson",
     flat_invocations: str = "Stop",
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
     max_tests: int | None = None,
@@ -161,6 +164,7 @@ def right_size(
         phases: Closed-loop traffic in phases.
         stairs: Closed-loop traffic with more users step by step.
         max_invocations: The rate to be served, per minute.
+        arrivals: How requests arrive at the rate, such as "poisson", "sine:period=4s" or "replay:access.log".
         flat_invocations: "Stop" or "Continue".
         model_latency_thresholds: Limits on percentiles of the latency.
         max_tests: Most load tests to run.
@@ -225,6 +229,7 @@ def right_size(
         )
         load = LoadRequest(
             sla=sla,
+            arrivals=arrivals,
             phases=traffic,
             flat_invocations=parse_flat_invocations(flat_invocations),
             finds_most=True,
@@ -268,6 +273,7 @@ def right_size(
         allow_noise=allow_noise,
         allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
+        arrivals=arrivals,
     )
     try:
         job = run_job(
