@@ -1,4 +1,4 @@
-"""What one look at running workers saw."""
+"""A point of telemetry: what happened between two snapshots of running workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from servefit.showing import shown
 @shown("at_ns", "cpu_percent", "memory_bytes")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryPoint:
-    """What happened in the ``over_ns`` nanoseconds before ``at_ns`` (of ``time.monotonic_ns``).
+    """The ``over_ns`` nanoseconds before ``at_ns`` (of ``time.monotonic_ns``), as seen from outside.
 
     None is what could not be read, or was not asked for, and never zero. Per cents are of one CPU's time and summed
     over CPUs: four busy ones are 400.

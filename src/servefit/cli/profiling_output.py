@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from servefit.quantities import number_text, percent_text, size_text
 from servefit.report.table import Estimate, Table
+from servefit.search.figures.registry import figure
 
 if TYPE_CHECKING:
-    from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.compare_deployments import Compared
     from servefit.profiler.procedures.highest_rate import HighestRate
@@ -31,9 +30,9 @@ def profiled_table(found: Profiled) -> Table:
         ["workers x threads", f"{configuration.workers} x {configuration.settings.threads}"],
         ["driver", found.run.driver],
         *_answer_rows(found),
-        ["loop", summary.loop],
+        _figure_row("loop", summary),
         ["throughput per s", summary.throughput_per_s],
-        ["samples", summary.samples],
+        _figure_row("samples", summary),
     ]
     rows += latency_rows("latency", summary)
     rows += [[f"service {name} ms", value] for name, value in summary.service_ms.items()]
@@ -41,12 +40,18 @@ def profiled_table(found: Profiled) -> Table:
     if summary.lag_ms["p99"] is not None:
         rows.append(["schedule lag p99 ms", summary.lag_ms["p99"]])
     rows += [
-        ["CPU %", summary.cpu_percent],
+        _figure_row("cpu_utilization", summary),
         ["memory %", summary.memory_percent],
-        ["GPU %", summary.gpu_percent],
+        _figure_row("gpu_utilization", summary),
+        *(row for name in ("package_power_w", "gpu_power_w") if (row := _figure_row(name, summary))[1] is not None),
         ["payload", found.payload_source],
     ]
     return Table(columns=("figure", "value"), rows=rows)
+
+
+def _figure_row(name: str, summary: Summary) -> list[Any]:
+    declared = figure(name)
+    return [declared.title, declared.cell(summary)]
 
 
 def _client_rows(found: Profiled) -> list[list[Any]]:
@@ -126,6 +131,7 @@ def steps_table(found: Profiled) -> Table:
 
 
 def profiled_document(found: Profiled) -> dict[str, Any]:
+    from servefit.search.endpoints.load_result import decision_document
     from servefit.search.jobs.document import model_document
 
     measurement = found.measurement
@@ -148,28 +154,12 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "client": None if run.client is None else dataclasses.asdict(run.client),
         "summary": dataclasses.asdict(found.summary),
         "steps": [dataclasses.asdict(step) for step in found.steps],
-        "decision": _decision_document(found),
+        "decision": decision_document(found.decision),
         "highest_rate": None if found.highest is None else dataclasses.asdict(found.highest),
         "problems": [dataclasses.asdict(problem) for problem in found.problems],
         "telemetry": [dataclasses.asdict(point) for point in run.telemetry],
         "warnings": list(found.warnings),
     }
-
-
-def _decision_document(found: Profiled) -> dict[str, Any] | None:
-    if found.decision is None:
-        return None
-    return {
-        "verdict": found.decision.verdict,
-        "reason": found.decision.reason,
-        "evidence": [_evidence_document(one) for one in found.decision.evidence],
-    }
-
-
-def _evidence_document(one: Evidence) -> dict[str, Any]:
-    """JSON has no infinity, which is the autocorrelation time of a run that is too short to tell."""
-    known = one.autocorrelation_time is not None and isfinite(one.autocorrelation_time)
-    return {**dataclasses.asdict(one), "autocorrelation_time": one.autocorrelation_time if known else None}
 
 
 def comparison_table(compared: Compared) -> Table:

@@ -1,0 +1,79 @@
+"""Raw samples that an earlier servefit kept: read, summed up to the same figures, and written again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.golden.cases import WITH_SAMPLES
+from tests.golden.kept import differences, kept, of_each
+
+import servefit as sf
+
+FIGURES = (
+    *("loop", "throughput_per_s", "offered_per_s", "samples", "latency_ms", "latency_ms_ci95", "service_ms", "lag_ms"),
+    *("saturated", "backlog", "cpu_percent", "peak_memory_bytes", "model_latency_ms", "overhead_ms", "failed"),
+)
+
+recorded = of_each("measurements/*.servefit")
+
+
+def loaded(path: Path, printed: dict[str, Any]) -> Any:
+    return sf.load_endpoint_runs(path) if "endpoint" in printed else sf.load_measurement(path)
+
+
+@recorded
+def test_its_figures_are_what_was_printed(copy: Path, name: str) -> None:
+    file = copy / "measurements" / f"{name}.servefit"
+    printed = kept(copy, "measurements", name)
+    measurement = loaded(file, printed)
+    assert measurement.host_fingerprint == printed["host"]["fingerprint"]
+    if "endpoint" in printed:
+        assert (measurement.url, measurement.form) == (printed["endpoint"], printed["protocol"])
+    else:
+        assert measurement.configuration.backend == printed["configuration"]["backend"]
+        assert (measurement.containment, measurement.load_s) == (printed["containment"], printed["load_s"])
+    percentiles = list(printed["summary"]["latency_ms"])
+    sums = [sf.summarize(run, percentiles=percentiles) for run in measurement.runs]
+    expected = {figure: printed["summary"][figure] for figure in FIGURES}
+    found = [{figure: plain(getattr(summary, figure)) for figure in FIGURES} for summary in sums]
+    # A measurement may consist of several runs, and the figures are of one of them.
+    assert [] in [list(differences(figures, expected)) for figures in found]
+
+
+def plain(value: Any) -> Any:
+    """A figure as JSON has it."""
+    return json.loads(json.dumps(dict(value) if hasattr(value, "items") else value))
+
+
+@recorded
+def test_what_was_recorded_is_all_there(copy: Path, name: str) -> None:
+    printed = kept(copy, "measurements", name)
+    measurement = loaded(copy / "measurements" / f"{name}.servefit", printed)
+    last = measurement.runs[-1]
+    assert last.driver == printed["driver"]
+    assert len(last.telemetry) == len(printed["telemetry"])
+    for run in measurement.runs:
+        scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+        assert len(scheduled) == len(ended) == len(run.samples.response_ns()) > 0
+        assert run.plateau_ns[0] < run.plateau_ns[1]
+
+
+@recorded
+def test_it_is_written_again_as_it_is(copy: Path, name: str, tmp_path: Path) -> None:
+    printed = kept(copy, "measurements", name)
+    measurement = loaded(copy / "measurements" / f"{name}.servefit", printed)
+    again = tmp_path / "again.servefit"
+    sf.save_measurement(measurement, again)
+    assert loaded(again, printed) == measurement
+
+
+@pytest.mark.parametrize("name", WITH_SAMPLES)
+def test_the_samples_of_a_job_are_those_that_its_figures_are_of(copy: Path, name: str) -> None:
+    best = kept(copy, "show", name)["recommendations"][0]
+    measurement = sf.load_measurement(copy / "home" / "jobs" / name / best["measurement"])
+    assert measurement.configuration.backend == best["backend"]
+    found = [plain(sf.summarize(run).latency_ms) for run in measurement.runs]
+    assert [] in [list(differences(latency_ms, best["model_latency_ms"])) for latency_ms in found]
