@@ -140,7 +140,7 @@ def _kinds_in_tuple(kind: Any, length: int, where: str) -> Sequence[Any]:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """Whether ``value`` is one of ``kind``; what it contains is not looked at."""
+    """Return whether ``value`` is one of ``kind``; what it contains is not looked at."""
     if _is_tuple(kind):
         return isinstance(value, tuple)
     if _is_mapping(kind):
@@ -151,7 +151,7 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _reads_as(document: Any, kind: Any) -> bool:
-    """Whether ``document`` was made from a value of ``kind``; what it contains is not looked at."""
+    """Return whether ``document`` was made from a value of ``kind``; what it contains is not looked at."""
     if isinstance(document, list):
         return _is_tuple(kind)
     if isinstance(document, dict):

@@ -59,7 +59,7 @@ class Histogram:
 
     @property
     def buckets(self) -> int:
-        """How many times the width of a bucket may double within the range, and one."""
+        """One more than the times that the width of a bucket may double within the range."""
         return 1 + int(np.searchsorted(_BUCKET_BEGINS, self._range, side="right"))
 
     @property
@@ -116,7 +116,7 @@ class Histogram:
 
 
 def _width(index: int) -> int:
-    """How many values fall into bucket ``index``."""
+    """Return how many values fall into bucket ``index``."""
     return 1 << max(0, (index >> _HALF_BITS) - 1)
 
 
