@@ -20,6 +20,8 @@ SIGNIFICANT_DIGITS = 3
 """Values up to 2047 have buckets of their own, and above the buckets are at most 0.1 % of their values wide."""
 
 SUB_BUCKETS = 2048
+"""The power of two from 2 x 10^3 on, which three digits take [HdrHistogram]."""
+
 _HALF = SUB_BUCKETS // 2
 _HALF_BITS = _HALF.bit_length() - 1
 _BUCKET_BEGINS = np.int64(SUB_BUCKETS) << np.arange(52, dtype=np.int64)
@@ -30,6 +32,8 @@ _LEAST_RANGE = 3_600_000_000_000
 
 _COOKIE = 0x1C849303 | 0x10
 _COMPRESSED_COOKIE = 0x1C849304 | 0x10
+"""Of version 2 of its encoding; 0x10 stands for counts as ZigZag LEB128 [HdrHistogram]."""
+
 _HEADER = struct.Struct(">iiiiqqd")
 _OUTER_HEADER = struct.Struct(">ii")
 
