@@ -23,7 +23,7 @@ BATCH_DEPENDENT = (
 SINGLE_ROWS = 16
 """Rows that are predicted one by one as well."""
 
-_MAX_ALONE_S, _LEAST_ALONE = 10.0, 2
+_MAX_ALONE_S, _MIN_ALONE = 10.0, 2
 """A large network takes a second a row. Two that differ are enough."""
 
 
@@ -34,7 +34,7 @@ def depends_on_batch(rows: np.ndarray, predict: Callable[[np.ndarray], np.ndarra
     together = predict(rows).reshape(len(rows), -1)
     alone: list[np.ndarray] = []
     end_s = time.monotonic() + _MAX_ALONE_S
-    while len(alone) < min(SINGLE_ROWS, len(rows)) and (len(alone) < _LEAST_ALONE or time.monotonic() < end_s):
+    while len(alone) < min(SINGLE_ROWS, len(rows)) and (len(alone) < _MIN_ALONE or time.monotonic() < end_s):
         alone.append(predict(rows[len(alone) : len(alone) + 1]).reshape(1, -1))
     beside, by_itself = together[: len(alone)].astype(np.float64), np.concatenate(alone).astype(np.float64)
     known = np.isfinite(beside)

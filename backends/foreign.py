@@ -30,7 +30,7 @@ TIMEOUT_S = 10.0
 MEMORY_BYTES = 16 * 2**30
 """A bound on address space, of which libraries reserve more than they use."""
 
-_MOST_REMEMBERED = 64
+_MAX_REMEMBERED = 64
 """More backends than anybody has installed. Their answers are small."""
 
 _Subject: TypeAlias = tuple[str, str] | None
@@ -46,7 +46,7 @@ class Origin:
     package: Package
 
 
-@lru_cache(maxsize=_MOST_REMEMBERED)
+@lru_cache(maxsize=_MAX_REMEMBERED)
 def foreign_backend(origin: Origin) -> ForeignBackend:
     """Return the backend that stands in for what is installed there."""
     return ForeignBackend(origin)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import Backend
     from servefit.plug_ins import Package
 
-_MOST_SHOWN = 300
+_MAX_SHOWN = 300
 """So many characters of what a package says are shown."""
 
 
@@ -61,7 +61,7 @@ def refusal(problem: str, package: Package) -> Availability:
 def one_line(text: str) -> str:
     """Return ``text`` without line breaks and control characters, and not too long."""
     printable = "".join(character for character in " ".join(text.split()) if character.isprintable())
-    return printable if len(printable) <= _MOST_SHOWN else f"{printable[: _MOST_SHOWN - 3]}..."
+    return printable if len(printable) <= _MAX_SHOWN else f"{printable[: _MAX_SHOWN - 3]}..."
 
 
 def answer(name: str, package: Package, model: Model | None, vcpus: int) -> bytes:

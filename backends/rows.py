@@ -27,7 +27,7 @@ _ZEROS = np.array([0.0, -0.0], dtype=np.float32)
 _EMPTY = np.empty(0, dtype=np.float32)
 _MANY = 2**31 - 1
 """An input that takes so many whole numbers does not choose among them."""
-_MOST_AS_FLOAT = 2**63 - 1024
+_MAX_AS_FLOAT = 2**63 - 1024
 """The largest int64 that is a float64 too."""
 
 
@@ -174,7 +174,7 @@ class _Columns:
         if feature not in self._integer_features or not self._inputs:
             return values
         lowest, highest = self._inputs[feature].whole_range
-        return np.clip(np.rint(values.astype(np.float64)), lowest, min(highest, _MOST_AS_FLOAT)).astype(np.int64)
+        return np.clip(np.rint(values.astype(np.float64)), lowest, min(highest, _MAX_AS_FLOAT)).astype(np.int64)
 
     def _between(self, thresholds: np.ndarray, count: int) -> np.ndarray:
         """Draw values in the gaps between thresholds; the two open ends are as wide as the mean gap."""

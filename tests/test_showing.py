@@ -21,14 +21,14 @@ import xgboost
 import servefit
 from servefit.api.job import Job
 from servefit.profiler.record.types import Configuration, Measurement
-from servefit.showing import MOST_LETTERS, shown
+from servefit.showing import MAX_LETTERS, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from servefit.profiler.procedures.profile import Profiled
 
-MOST_HTML = 50_000
+MAX_HTML = 50_000
 
 
 def _results() -> dict[str, list[type]]:
@@ -118,10 +118,10 @@ class Table(HTMLParser):
 
 def check_bounded(result: Any) -> None:
     line, table = repr(result), result._repr_html_()
-    assert len(line) <= MOST_LETTERS
+    assert len(line) <= MAX_LETTERS
     assert "\n" not in line
     assert type(result).__name__ in line
-    assert len(table) <= MOST_HTML
+    assert len(table) <= MAX_HTML
     assert Table(table).tags <= {"table", "caption", "tbody", "tr", "th", "td"}
 
 
@@ -177,7 +177,7 @@ def test_a_measurement_is_a_line_and_so_is_all_that_it_holds(profiled: Profiled)
 
     check(profiled)
     assert seen >= {"Profiled", "Measurement", "Run", "Samples", "Summary", "TelemetryPoint", "Host", "Model"}
-    assert len(pickle.dumps(profiled)) > 20 * MOST_LETTERS
+    assert len(pickle.dumps(profiled)) > 20 * MAX_LETTERS
 
 
 def test_the_figures_are_in_it_and_the_samples_are_counted(profiled: Profiled) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.forest.codes import MOST_CATEGORIES, rank_codes
+from servefit.backends.forest.codes import MAX_CATEGORIES, rank_codes
 
 if TYPE_CHECKING:
     from servefit.backends.forest.ensemble import Ensemble
@@ -56,7 +56,7 @@ def choose(ensemble: Ensemble) -> Choice:
 def _foldable(ensemble: Ensemble) -> np.ndarray:
     """Return whether a fold could hold each tree: with so many leaves, and features of so many categories. (trees,)"""
     foldable = np.bincount(ensemble.tree[ensemble.is_leaf]) <= MAX_FOLD_LEAVES
-    crowded = [feature for feature, known in ensemble.categories().items() if len(known) > MOST_CATEGORIES]
+    crowded = [feature for feature, known in ensemble.categories().items() if len(known) > MAX_CATEGORIES]
     foldable[ensemble.tree[(ensemble.category_set >= 0) & np.isin(ensemble.feature, crowded)]] = False
     return foldable
 

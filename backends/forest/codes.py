@@ -27,7 +27,7 @@ RANK_FEATURE = np.dtype(
 RANK_COLUMN = np.dtype([("base", "<u4"), ("missing_right", "<u4")])
 CATEGORY_COLUMN = np.dtype([("key", "<u4")])
 
-MOST_CATEGORIES = 254
+MAX_CATEGORIES = 254
 """A code of a category is its key: the known ones, and one for unknown ones, and one for missing values."""
 
 _CODES = 255

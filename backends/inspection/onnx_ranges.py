@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Range: TypeAlias = tuple[int, int]
 
 _ZERO_OR_ONE = (0, 1)
-_MOST_IN_FLOAT64, _MOST_IN_INT64 = 2**53, 2**63 - 1
+_MAX_IN_FLOAT64, _MAX_IN_INT64 = 2**53, 2**63 - 1
 
 _REARRANGES = frozenset(
     {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Slice", "Split", "Expand", "Tile"}
@@ -56,7 +56,7 @@ _COMPARES = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqua
 _PENALTY = 1000
 """The penalty on the score of what is not attended to is about so much, or more; 10,000 is the usual number."""
 
-_MOST_STEPS = 100_000
+_MAX_STEPS = 100_000
 """A bound on the tensors that are followed in a graph. Chosen, not measured."""
 
 _MAX_CONSTANT_DEPTH = 8
@@ -87,8 +87,8 @@ def _held(datatype: str, row_datatype: str) -> Range:
         return _ZERO_OR_ONE
     own = np.iinfo(datatype)
     if row_datatype == "float64":
-        return max(int(own.min), -_MOST_IN_FLOAT64), min(int(own.max), _MOST_IN_FLOAT64)
-    return int(own.min), min(int(own.max), _MOST_IN_INT64)
+        return max(int(own.min), -_MAX_IN_FLOAT64), min(int(own.max), _MAX_IN_FLOAT64)
+    return int(own.min), min(int(own.max), _MAX_IN_INT64)
 
 
 class _Graph:
@@ -107,7 +107,7 @@ class _Graph:
         """Yield the range of the values of the input ``name`` by each node that reads them, as far as it says."""
         waiting = [(name, _ValueKind.SAME)]
         seen = set(waiting)
-        while waiting and len(seen) < _MOST_STEPS:
+        while waiting and len(seen) < _MAX_STEPS:
             tensor, kind = waiting.pop()
             for node, position in self._readers[tensor]:
                 found = self._bound(node, position, kind)

@@ -15,9 +15,9 @@ from servefit.errors import PayloadMismatch
 if TYPE_CHECKING:
     from servefit.backends.model import Input, Signature
 
-_MOST_LISTED = 400
+_MAX_LISTED = 400
 """In characters."""
-_MOST_SIZES = 8
+_MAX_SIZES = 8
 """Of a shape in a message, more than models have."""
 
 
@@ -116,7 +116,7 @@ def _misshapen(source: str, what: str, wanted: Sequence[int], got: Sequence[int]
 
 
 def _shape(row: Sequence[int]) -> str:
-    return f"({', '.join(['n', *map(str, row[:_MOST_SIZES])])}{', ...' if len(row) > _MOST_SIZES else ''})"
+    return f"({', '.join(['n', *map(str, row[:_MAX_SIZES])])}{', ...' if len(row) > _MAX_SIZES else ''})"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -124,6 +124,6 @@ def _listed(names: Sequence[str]) -> str:
     shown: list[str] = []
     for name in names:
         shown.append(f"{name!r:.60}")
-        if sum(map(len, shown)) > _MOST_LISTED and len(shown) < len(names):
+        if sum(map(len, shown)) > _MAX_LISTED and len(shown) < len(names):
             return f"{', '.join(shown)} and {len(names) - len(shown)} others"
     return ", ".join(shown)

@@ -27,9 +27,9 @@ MAX_COLUMNS = MAX_FEATURES
 MAX_DIMENSIONS = 32
 """The most that NumPy arrays had for a long time; what has more is no rows of numbers."""
 
-_MOST_WHOLE = np.iinfo(np.int64).max
+_MAX_WHOLE = np.iinfo(np.int64).max
 """The largest whole number in a row of any datatype."""
-_MOST_DIGITS = 10**20
+_MAX_DIGITS = 10**20
 """The largest number that is shown with all its digits: beyond uint64, which has up to 1.8e19."""
 
 
@@ -185,7 +185,7 @@ def _outside(rows: np.ndarray, model_input: Input) -> tuple[np.ndarray, str, str
         return outside, "a number", f", which is beyond {model_input.datatype}"
     low, high = 0, 1
     if model_input.datatype != "bool":
-        low, high = int(np.iinfo(model_input.datatype).min), min(int(np.iinfo(model_input.datatype).max), _MOST_WHOLE)
+        low, high = int(np.iinfo(model_input.datatype).min), min(int(np.iinfo(model_input.datatype).max), _MAX_WHOLE)
     outside[:, model_input.start : model_input.stop] = (columns < low) | (columns > high)
     return outside, f"a whole number from {low} to {high}", ""
 
@@ -215,7 +215,7 @@ def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarr
 
 def _shown(value: Any) -> Any:
     """Return a number as a person reads it: one of a hundred digits was hardly written with all of them."""
-    return float(value) if isinstance(value, int) and abs(value) > _MOST_DIGITS else value
+    return float(value) if isinstance(value, int) and abs(value) > _MAX_DIGITS else value
 
 
 def _columns(count: int) -> str:

@@ -37,11 +37,11 @@ def unused_warning(source: str, columns: tuple[str, ...]) -> tuple[str, ...]:
     """Return a warning of columns that are left out; nothing where there are none."""
     if not columns:
         return ()
-    named = ", ".join(" ".join(name.split())[:40] for name in columns[:_MOST_NAMED])
-    more = f" and {len(columns) - _MOST_NAMED} others" if len(columns) > _MOST_NAMED else ""
+    named = ", ".join(" ".join(name.split())[:40] for name in columns[:_MAX_NAMED])
+    more = f" and {len(columns) - _MAX_NAMED} others" if len(columns) > _MAX_NAMED else ""
     count = "a column" if len(columns) == 1 else f"{len(columns)} columns"
     return (f"{source} has {count} that the model does not have, left out of every request: {named}{more}",)
 
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 """Of 40 characters each, so that a warning stays a sentence."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.hosted_driver import HostedDriver
     from servefit.profiler.machine.host import Host
 
-MOST_CLIENTS = 8
+MAX_CLIENTS = 8
 """They keep sixteen CPUs of the quickest servers busy (see the next)."""
 
 _SERVER_CPUS_PER_CLIENT = 2
@@ -99,7 +99,7 @@ def endpoint_for(
     check(configuration, rows_per_request)
     cpus = _envelope_cpus(configuration, host, cpus)
     outside = client_cpus(host.cpus, cpus) if outside is None else outside
-    clients = min(len(outside or cpus), MOST_CLIENTS, -(-len(cpus) // _SERVER_CPUS_PER_CLIENT))
+    clients = min(len(outside or cpus), MAX_CLIENTS, -(-len(cpus) // _SERVER_CPUS_PER_CLIENT))
     config = endpoint_config(configuration, artifact, signature, name=name)
     with (
         measuring_slot(f"endpoint of {configuration.backend}") as slot,

@@ -11,14 +11,14 @@ from math import sqrt
 
 import numpy as np
 
-MOST_WAITING = 0.05
+MAX_WAITING = 0.05
 """Of what was due, that may wait at the end of a run. Chosen, not measured."""
 
 
 def is_large(backlog: int, *, offered: int, workers: int) -> bool:
     """Return whether ``backlog`` of ``offered`` requests are more than chance and busy ``workers`` leave waiting."""
     # Arrivals of a Poisson process swing by the root of their number: a short run may end amid a small crowd.
-    return backlog > max(MOST_WAITING * offered, sqrt(offered), workers)
+    return backlog > max(MAX_WAITING * offered, sqrt(offered), workers)
 
 
 def cannot_drain(due_ns: np.ndarray, started_ns: np.ndarray, *, begin_ns: float, end_ns: float) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEAST_RESPONSES = 10
+MIN_RESPONSES = 10
 """Enough to have responses in each of the blocks that are resampled."""
 
 WARM_UP = 0.1
@@ -26,7 +26,7 @@ _REACH = 0.3
 _ROUNDS = 8
 """Of fitting the line anew to the means and weights that it gave: the few that reweighting takes. Chosen."""
 
-_LEAST_INVERSE, _LEAST_SPREAD = 1e-3, 1e-6
+_MIN_INVERSE, _MIN_SPREAD = 1e-3, 1e-6
 """They keep divisions from zero: a percentile of a thousand times its limit, and runs within a millionth of the
 capacity, say nothing more."""
 
@@ -67,7 +67,7 @@ def measured_point(
     *,
     warms_up: bool = True,
 ) -> FitPoint:
-    """Return the point of a run with ``response_ns``, in order of arrival, at least LEAST_RESPONSES of them. Where the
+    """Return the point of a run with ``response_ns``, in order of arrival, at least MIN_RESPONSES of them. Where the
     run ``warms_up``, its first tenth is left out.
 
     ``thresholds`` are pairs of a percentile and its limit in nanoseconds. Resampled by a block bootstrap [Kuensch
@@ -132,7 +132,7 @@ def fit(rates_per_s: np.ndarray, relative: np.ndarray, weights: np.ndarray, capa
     lines = _weighted_lines(rates, 1 / relative, np.broadcast_to(weights, relative.shape))
     for _ in range(_ROUNDS):
         distance = np.abs(rates_per_s - lines.roots(capacity_per_s)[:, None]) / capacity_per_s
-        fitted = np.maximum(lines.at(rates_per_s), _LEAST_INVERSE)
+        fitted = np.maximum(lines.at(rates_per_s), _MIN_INVERSE)
         pulls = np.minimum(relative * fitted, 2)
         lines = _weighted_lines(rates, fitted * (2 - pulls), weights * np.exp(-distance / _REACH))
     return lines
@@ -145,8 +145,8 @@ def _weighted_lines(rates: np.ndarray, inverse: np.ndarray, weights: np.ndarray)
     inverse = np.column_stack([inverse, np.zeros(len(inverse))])
     middle, level = weights @ rates, (weights * inverse).sum(axis=1)
     away = rates - middle[:, None]
-    spread = np.maximum((weights * away**2).sum(axis=1), (_LEAST_SPREAD * rates[-1]) ** 2)
-    slope = np.maximum(-(weights * away * inverse).sum(axis=1) / spread, _LEAST_INVERSE / rates[-1])
+    spread = np.maximum((weights * away**2).sum(axis=1), (_MIN_SPREAD * rates[-1]) ** 2)
+    slope = np.maximum(-(weights * away * inverse).sum(axis=1) / spread, _MIN_INVERSE / rates[-1])
     return Lines(at_zero=level + slope * middle, slope=slope)
 
 

@@ -49,10 +49,10 @@ BATCHES = 40
 """So many means give their variance within 23 % (sqrt(2 / 39)). With more, batches of a short run would be shorter
 than its queue remembers."""
 
-_LEAST_SAMPLES = 2 * BATCHES
+_MIN_SAMPLES = 2 * BATCHES
 """Batches of one value are as uneven as single values whatever these are: two a batch at least."""
 
-_LEAST_INDEPENDENT = 2
+_MIN_INDEPENDENT = 2
 """See ``_deflated``."""
 
 _PASS_CAUTION = 2.5
@@ -111,7 +111,7 @@ class SequentialTest:
         self._limit_ns = limit_ns
         self._boundary = 1 - percentile / 100
         self._threshold = log(1 / alpha)
-        self._least_samples = max(samples_needed(percentile), _LEAST_SAMPLES)
+        self._least_samples = max(samples_needed(percentile), _MIN_SAMPLES)
         self._evidence = Evidence(
             verdict="UNDECIDED", samples=0, violations=0, autocorrelation_time=None, log_e_pass=0.0, log_e_fail=0.0
         )
@@ -197,8 +197,8 @@ def autocorrelation_time(series: np.ndarray) -> float:
     never changes gives 1. Values left over come first and are not used. Raises ValueError on fewer than 80 values.
     """
     length = len(series) // BATCHES
-    if length * BATCHES < _LEAST_SAMPLES:
-        raise ValueError(f"{len(series)} values are too few, {_LEAST_SAMPLES} are needed")
+    if length * BATCHES < _MIN_SAMPLES:
+        raise ValueError(f"{len(series)} values are too few, {_MIN_SAMPLES} are needed")
     batches = series[len(series) - length * BATCHES :].astype(np.float64).reshape(BATCHES, length)
     # From the first value, so that the variance of a series that never changes is exactly zero.
     batches -= batches[0, 0]
@@ -247,7 +247,7 @@ def _log_mixture(
 def _deflated(samples: int, violations: int, correlated: float) -> tuple[float, float]:
     """Return the samples and violations that independent requests would count. Never fewer than two samples: so a run
     that lies almost wholly above the limit fails, though a queue that only grows shows no autocorrelation time."""
-    divisor = min(correlated, samples / _LEAST_INDEPENDENT)
+    divisor = min(correlated, samples / _MIN_INDEPENDENT)
     return samples / divisor, violations / divisor
 
 

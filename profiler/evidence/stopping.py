@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from servefit.errors import SpecError
 from servefit.profiler.evidence.comparing.intervals import t_quantile
 from servefit.profiler.evidence.summary import CONFIDENCE, samples_needed
-from servefit.profiler.record.traffic import LEAST_STEP_S
+from servefit.profiler.record.traffic import MIN_STEP_S
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 StoppingCondition: TypeAlias = Literal["flat", "rate", "latency"]
 
-MOST_THRESHOLDS = 5
+MAX_THRESHOLDS = 5
 """As many limits as a worker has counters for."""
 
-LEAST_GROWTH = 0.02
+MIN_GROWTH = 0.02
 """More users that bring less than this are in doubt; that is so on two levels before a run is flat."""
 
 _MORE_USERS = 1.1
 """Levels are held against those with a tenth fewer users: half as much growth as theirs is 5 %, well above 2 %."""
 
-_LEAST_OF_USERS_GROWTH = 0.5
+_MIN_OF_USERS_GROWTH = 0.5
 """Throughput of a server with capacity to spare grows as its users do; half of that is neither. Chosen."""
 
 _FLAT_LEVELS = 2
 """A single level may have met a hiccup of the machine."""
 
-_LEAST_BATCHES = 5
+_MIN_BATCHES = 5
 """Batches between two looks, of which a mean and its margin are made: four degrees of freedom. Chosen."""
 
 _ONE_SIDED_99 = 2.33
@@ -64,15 +64,15 @@ class StoppingConditions:
     def __post_init__(self) -> None:
         if self.most_per_s is not None and not (self.most_per_s > 0 and isfinite(self.most_per_s)):
             raise SpecError("max invocations", self.most_per_s, "is not a rate above zero")
-        if len(self.thresholds) > MOST_THRESHOLDS:
+        if len(self.thresholds) > MAX_THRESHOLDS:
             limits = ", ".join(map(str, self.thresholds))
-            raise SpecError("sla", limits, f"are more limits than the {MOST_THRESHOLDS} that are watched")
+            raise SpecError("sla", limits, f"are more limits than the {MAX_THRESHOLDS} that are watched")
 
 
 class StoppingRule:
     """Watches one run of a closed loop, whose users stay the same on each of ``plateaus``, in order.
 
-    Levels are the plateaus of LEAST_STEP_S at least; ramps between them are not judged.
+    Levels are the plateaus of MIN_STEP_S at least; ramps between them are not judged.
 
     - flat: two levels in a row gained nothing. Their throughput is not 2 % above the best of the levels before that had
       a tenth fewer users, and surely (99 %) grew by less than half of what these users did.
@@ -100,7 +100,7 @@ class StoppingRule:
             self._level = _Level(self._conditions.thresholds, elapsed_s, answered, slower)
             return None
         self._level.add(elapsed_s, answered, slower)
-        if elapsed_s - self._ahead[0].begin_s < LEAST_STEP_S:
+        if elapsed_s - self._ahead[0].begin_s < MIN_STEP_S:
             return None
         return self._reached(self._level)
 
@@ -113,7 +113,7 @@ class StoppingRule:
     def _reached_after(self, plateau: Plateau) -> StoppingCondition | None:
         """Return the condition that is reached now that the level of ``plateau`` is over."""
         level, self._level = self._level, None
-        if level is None or level.rates.count < _LEAST_BATCHES:
+        if level is None or level.rates.count < _MIN_BATCHES:
             self._flat_levels = 0
             return None
         fewer = [earlier for earlier in self._over if earlier.users * _MORE_USERS <= plateau.users]
@@ -136,9 +136,9 @@ class _Throughput:
 
 def _gained_nothing(best: _Throughput, level: _Level, users: int) -> bool:
     """Return whether ``users``, more than those of ``best``, did not bring ``level`` more answers."""
-    in_proportion = 1 + _LEAST_OF_USERS_GROWTH * (users / best.users - 1)
+    in_proportion = 1 + _MIN_OF_USERS_GROWTH * (users / best.users - 1)
     surely_below = level.per_s + level.rates.margin() < in_proportion * best.per_s
-    return surely_below and level.per_s < (1 + LEAST_GROWTH) * best.per_s
+    return surely_below and level.per_s < (1 + MIN_GROWTH) * best.per_s
 
 
 class _Level:
@@ -201,7 +201,7 @@ class _Batches:
 
     def margin(self) -> float:
         """Return by how much the true mean may be above, or below, this one (one-sided, 99 %); infinite for few."""
-        if self.count < _LEAST_BATCHES:
+        if self.count < _MIN_BATCHES:
             return inf
         variance = max(0.0, self._squares - self.count * self.mean**2) / (self.count - 1)
         return t_quantile(CONFIDENCE, self.count - 1) * sqrt(variance / self.count)

@@ -32,7 +32,7 @@ CONFIDENCE = 0.99
 BLOCKS = 20
 """Of time, for intervals: enough of them to draw from, and each as long as that leaves. Chosen, not measured."""
 
-_LEAST_PER_BLOCK = 2
+_MIN_PER_BLOCK = 2
 """With fewer values a block a replicate is a resample of single requests, which wait in one queue."""
 
 _REPLICATES = 500
@@ -231,7 +231,7 @@ def confidence_intervals(
     Values are first sorted into at most 2000 bins of equal rank, and a replicate is a weighted sum of the blocks'
     counts per bin; so it costs the same for a thousand values and for a million, and errs by 0.05 % of rank.
     """
-    if len(values) < _LEAST_PER_BLOCK * BLOCKS:
+    if len(values) < _MIN_PER_BLOCK * BLOCKS:
         return {}
     order = np.argsort(values, kind="stable")
     bins = min(_GRID, len(values))

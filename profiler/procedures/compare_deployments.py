@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from servefit.errors import MeasurementError, SpecError
-from servefit.profiler.evidence.comparing.comparison import LEAST_BLOCKS, Comparison, Figure, compare
+from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, Comparison, Figure, compare
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import run_valid
@@ -29,7 +29,7 @@ time that passes for every request answered."""
 BUDGET_S = 60.0
 """Time for the fewest measurements, a second each and as long to start, and for some blocks more. Chosen."""
 
-LEAST_MEASUREMENTS = 8 * LEAST_BLOCKS
+MIN_MEASUREMENTS = 8 * MIN_BLOCKS
 """Blocks of four, as many again for the comparison of the one with itself."""
 
 _RUN_S = 1.0
@@ -154,7 +154,7 @@ def _traffic(rate: float | None, users: int | None, budget_s: float, seed: int) 
     traffic = OpenLoop(rate_per_s=rate, duration_s=_RUN_S, seed=seed)
     if rate * _RUN_S >= _ENOUGH:
         return traffic
-    needed_s = LEAST_MEASUREMENTS * _ENOUGH / rate
+    needed_s = MIN_MEASUREMENTS * _ENOUGH / rate
     if needed_s > budget_s:
         raise SpecError(
             "rate",

@@ -41,10 +41,10 @@ _log = logging.getLogger(__name__)
 CAPACITY_SHARE = 0.05
 """The part of the time for a search that the closed loop before it takes."""
 
-LEAST_SEARCH_S = 1.0
+MIN_SEARCH_S = 1.0
 """The first run of a search, a twentieth of it, is then twice as long as the shortest that decides anything."""
 
-UNHURRIED, LEAST_TO_KNOW_HOW_BUSY = 0.85, 200
+UNHURRIED, MIN_TO_KNOW_HOW_BUSY = 0.85, 200
 """Workers that were serving for less of the time, over so many requests, keep up with what arrives. Chosen."""
 
 RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
@@ -142,8 +142,8 @@ def find_highest_rate(
     """
     if not thresholds:
         raise SpecError("sla", (), "limits nothing", remedy="limit at least one percentile")
-    if not budget_s >= LEAST_SEARCH_S:
-        raise SpecError("duration", budget_s, f"is too short for a search: {LEAST_SEARCH_S:g} s at least")
+    if not budget_s >= MIN_SEARCH_S:
+        raise SpecError("duration", budget_s, f"is too short for a search: {MIN_SEARCH_S:g} s at least")
     cycle_s = check_search(arrivals, budget_s)
     limit_ms = min(threshold.limit_ms for threshold in thresholds)
     users = driver.usual_users
@@ -231,7 +231,7 @@ class _Tests:
         self._unhurried = False
 
     def enough(self, response_ns: np.ndarray, busy: float) -> bool:
-        self._unhurried = len(response_ns) >= LEAST_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+        self._unhurried = len(response_ns) >= MIN_TO_KNOW_HOW_BUSY and busy < UNHURRIED
         if not self._steady:
             return False
         elapsed_s = len(response_ns) / self._rate_per_s

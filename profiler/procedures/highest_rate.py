@@ -17,7 +17,7 @@ import numpy as np
 from servefit.errors import SpecError
 from servefit.profiler.evidence.budget import Budget
 from servefit.profiler.evidence.rate_fit import (
-    LEAST_RESPONSES,
+    MIN_RESPONSES,
     FitPoint,
     Lines,
     after_warm_up,
@@ -65,10 +65,10 @@ _RUNS_BEFORE_CLOSE = 3
 _FLOOR, _CEILING = 0.05, 0.98
 """Of saturation: where runs may lie. Below, an answer is of little use; above, no percentile comes to rest. Chosen."""
 
-_LEAST_REQUESTS, _LEAST_BEYOND = 200, 20
+_MIN_REQUESTS, _MIN_BEYOND = 200, 20
 """A run has so many, and as many as bring so many beyond the highest percentile: 400 for p95, 2,000 for p99."""
 
-_LEAST_DECIDED = 100
+_MIN_DECIDED = 100
 """Little more than a p95 takes, which is 90 (``samples_needed``)."""
 
 SHORTEST_S = 0.02
@@ -77,7 +77,7 @@ SHORTEST_S = 0.02
 _NEAR_CAPACITY = 0.95
 """Only a queue that has some 5 % too many arrivals grows unseen (see ``GROWTH_SEEN``)."""
 
-_MOST_DISTURBED = 3
+_MAX_DISTURBED = 3
 """Of a search of some ten runs: a machine that is in the way so often will be again. Chosen, not measured."""
 
 _GOT_IN_THE_WAY = "the machine got in the way of one run after the other"
@@ -232,7 +232,7 @@ class _Search:
         self._correlations: list[float] = []
         self._tried: list[TriedRate] = []
         rarest = min(1 - threshold.rank / 100 for threshold in thresholds)
-        self._least = max(_LEAST_REQUESTS, math.ceil(_LEAST_BEYOND / rarest))
+        self._least = max(_MIN_REQUESTS, math.ceil(_MIN_BEYOND / rarest))
 
     def approach(self) -> str | None:
         """Close in on the root. Says why when there is no point in going on. A run that saturates is made again."""
@@ -335,7 +335,7 @@ class _Search:
                 verdict = "UNDECIDED"
         if verdict == "SATURATED":
             self._points.append(saturated_point(rate, requests, self._limits))
-        elif verdict != "INVALID" and len(run.response_ns) >= LEAST_RESPONSES:
+        elif verdict != "INVALID" and len(run.response_ns) >= MIN_RESPONSES:
             self._points.append(
                 measured_point(rate, run.response_ns, self._limits, self._random, warms_up=self._steady)
             )
@@ -359,7 +359,7 @@ class _Search:
 
     def _least_run(self, rate_per_s: float) -> int:
         """Return the fewest requests that a run can decide anything with; at high rates, those of a shortest time."""
-        return max(_LEAST_DECIDED, math.ceil(self._shortest_s * rate_per_s))
+        return max(_MIN_DECIDED, math.ceil(self._shortest_s * rate_per_s))
 
     def _requests_to_see_growth(self, rate: float) -> float:
         """Return how many requests it takes for a queue that grows by 5 % of what arrives to reach the limits. Only
@@ -370,7 +370,7 @@ class _Search:
 
     def _disturbed(self) -> bool:
         """Return whether there is no point in trying further on this machine."""
-        return sum(run.verdict == "INVALID" for run in self._tried) >= _MOST_DISTURBED
+        return sum(run.verdict == "INVALID" for run in self._tried) >= _MAX_DISTURBED
 
     def _any_served(self) -> bool:
         return any(np.isfinite(point.relative).all() for point in self._points)
@@ -422,7 +422,7 @@ class _Search:
     def _note_correlation(self, rate: float, response_ns: np.ndarray) -> None:
         """Keep the autocorrelation time, scaled to an idle queue."""
         kept = self._kept(response_ns)
-        if len(kept) >= _LEAST_REQUESTS / 2:
+        if len(kept) >= _MIN_REQUESTS / 2:
             time = min(autocorrelation_time(kept), len(kept))
             self._correlations.append(time * (1 - rate / self._saturation_per_s) ** 2)
 

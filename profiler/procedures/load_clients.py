@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
-from servefit.profiler.drivers.http.clients import MOST_CONNECTIONS, start_clients
+from servefit.profiler.drivers.http.clients import MAX_CONNECTIONS, start_clients
 from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
 from servefit.profiler.drivers.http.local_server import LocalServer, local_server
 from servefit.profiler.drivers.http.servers import UnseenServer
-from servefit.profiler.drivers.start_driver import MOST_CLIENTS
-from servefit.profiler.evidence.validity import MOST_FOREIGN, TICK_NS, Problem
+from servefit.profiler.drivers.start_driver import MAX_CLIENTS
+from servefit.profiler.evidence.validity import MAX_FOREIGN, TICK_NS, Problem
 from servefit.profiler.machine.cpus import client_cpus
 from servefit.profiler.procedures.noise.activity import observe_activity
 from servefit.quantities import number_text, percent_text, share_text
@@ -85,7 +85,7 @@ def competing_load(placement: Placement, host: Host) -> Problem | None:
     if placement.is_here:
         cpus |= usable if server is None else server.cpus & usable
     seen = observe_activity(cpus, seconds=_OBSERVATION_S, beside=() if server is None else server.pids)
-    allowed = MOST_FOREIGN * len(cpus)
+    allowed = MAX_FOREIGN * len(cpus)
     used = (seen.foreign_percent or 0.0) / 100
     if used - TICK_NS * len(cpus) / (1e9 * seen.over_s) <= allowed:
         return None
@@ -121,7 +121,7 @@ def clients_at(
         own_cpus=placement.own_cpus,
         # Then they do not spin.
         shares_cpus=not placement.apart,
-        connections=MOST_CONNECTIONS if connections is None else connections,
+        connections=MAX_CONNECTIONS if connections is None else connections,
         rows_per_request=rows_per_request,
         timeout_s=timeout_s,
     ) as driver:
@@ -143,5 +143,5 @@ def check_numbers(*, rows_per_request: int, connections: int | None, timeout_s: 
 def _placed(
     cpus: tuple[int, ...], clients: int, target: LoadTarget, server: LocalServer | None, *, apart: bool
 ) -> Placement:
-    clients = min(clients, len(cpus), MOST_CLIENTS)
+    clients = min(clients, len(cpus), MAX_CLIENTS)
     return Placement(cpus=cpus[:clients], own_cpus=cpus[clients:], is_here=target.is_here, server=server, apart=apart)

@@ -15,7 +15,7 @@ from servefit.profiler.evidence.plateaus import Step, steps_of
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import (
-    LEAST_SEARCH_S,
+    MIN_SEARCH_S,
     Decision,
     find_highest_rate,
     nearest_run,
@@ -312,9 +312,9 @@ class _TrafficRequest:
             raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
         if self.traffic is not None and self.duration_s is not None:
             raise SpecError("duration", self.duration_s, "is said by the phases already")
-        if self.thresholds and not given and self.duration_s is not None and not self.duration_s >= LEAST_SEARCH_S:
+        if self.thresholds and not given and self.duration_s is not None and not self.duration_s >= MIN_SEARCH_S:
             problem = "is not above zero" if self.duration_s <= 0 else "is too short to search in"
-            raise SpecError("duration", self.duration_s, problem, remedy=f"give {LEAST_SEARCH_S:g} s at least")
+            raise SpecError("duration", self.duration_s, problem, remedy=f"give {MIN_SEARCH_S:g} s at least")
         return given[0] if given else None
 
     def _rate(self, given: str | None) -> float | None:

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 BUDGET_S = 20.0
 """How long a search takes at most where nobody says so; most are over before."""
 
-LEAST_BUDGET_S = 1.0
+MIN_BUDGET_S = 1.0
 """Levels then take 50 ms each, in which an endpoint that takes 5 ms gives a user ten answers."""
 
-MOST_USERS = 1024
+MAX_USERS = 1024
 """More connections at a time are a load of their own."""
 
-LEAST_GROWTH = 0.02
+MIN_GROWTH = 0.02
 """Twice the users that bring less than this are in doubt; two such levels in a row end the search."""
 
 NEAR = 0.05
 """Users who are served as much as the best served, less this, are served as much as far as can be told."""
 
-MOST_FAILED = 0.01
+MAX_FAILED = 0.01
 """An endpoint that lets more of the requests fail is asked for too much."""
 
 _FLAT_LEVELS = 2
@@ -88,9 +88,9 @@ def find_saturation(driver: Driver, *, budget_s: float = BUDGET_S, allow_noise: 
 
 def check_budget(budget_s: float) -> float:
     """Raise SpecError for one that is too short to search in."""
-    if not budget_s >= LEAST_BUDGET_S:
+    if not budget_s >= MIN_BUDGET_S:
         problem = "is not above zero" if budget_s <= 0 else "is too short to search in"
-        raise SpecError("duration", budget_s, problem, remedy=f"give {LEAST_BUDGET_S:g} s at least")
+        raise SpecError("duration", budget_s, problem, remedy=f"give {MIN_BUDGET_S:g} s at least")
     return budget_s
 
 
@@ -103,13 +103,13 @@ def try_users(driver: Driver, *, budget_s: float) -> TriedUsers:
         users = 2 ** len(levels)
         level_begin = time.monotonic()
         level, failed = _level(driver, users, duration_s)
-        if failed > MOST_FAILED * level.samples:
+        if failed > MAX_FAILED * level.samples:
             # Those before did better, by what was asked of them.
             users_served = _fewest(levels or [level])
             reason = f"{failed:,} of {level.samples:,} requests failed with {users} users"
             return TriedUsers(levels=(*levels, level), users=users_served, ended=reason)
         best = max((earlier.throughput_per_s for earlier in levels), default=0.0)
-        flat = flat + 1 if level.throughput_per_s < (1 + LEAST_GROWTH) * best else 0
+        flat = flat + 1 if level.throughput_per_s < (1 + MIN_GROWTH) * best else 0
         levels.append(level)
         now = time.monotonic()
         ended = _reason_to_end(users, flat, over=now - begin + (now - level_begin) > budget_s)
@@ -123,7 +123,7 @@ def _reason_to_end(users: int, flat: int, *, over: bool) -> str | None:
     """Return why the search ends after a level, if it does."""
     if flat >= _FLAT_LEVELS:
         return "more users are not served more"
-    if users >= MOST_USERS:
+    if users >= MAX_USERS:
         return f"there are {users} users"
     return "the time for it is over" if over else None
 

@@ -36,7 +36,7 @@ _MODELS = "/v2/models/"
 _TRIED_REQUESTS = 3
 """One of them may be refused for its values alone."""
 
-_MOST_FEATURES = 100_000
+_MAX_FEATURES = 100_000
 """Of rows that are drawn for a server as it asks for them: one takes 400 KB then."""
 _PLACEHOLDER = np.zeros((1, 1), dtype=np.float32)
 """In the place of rows, where it is asked what a server speaks and none are known."""
@@ -144,7 +144,7 @@ def _random_rows(probe: _EndpointProbe, seed: int) -> Payload:
     if get(address.at("/v2"), timeout_s=probe.timeout_s).is_success:
         destination = probe.detect()
         features = sum(_width(tensor) for tensor in destination.tensors)
-        if 0 < features <= _MOST_FEATURES and all(tensor.shape is not None for tensor in destination.tensors):
+        if 0 < features <= _MAX_FEATURES and all(tensor.shape is not None for tensor in destination.tensors):
             signature = signature_of(destination, features)
             return random_payload(features, seed=seed, inputs=() if signature is None else signature.inputs)
     raise SpecError(

@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 NS_PER_S = 1_000_000_000
 
-LEAST_PLATEAU_S = 0.01
+MIN_PLATEAU_S = 0.01
 """Figures are shares of the plateau, and a shorter one holds nothing to take them from."""
 
-MOST_DURATION_S = 86_400.0
+MAX_DURATION_S = 86_400.0
 """A run longer than a day is a typing error."""
 
-FAILED_NS = round(MOST_DURATION_S * NS_PER_S)
+FAILED_NS = round(MAX_DURATION_S * NS_PER_S)
 """What counts as the response time of a request that failed."""
 
-LEAST_STEP_S = 1.0
+MIN_STEP_S = 1.0
 """Shorter times between two users who join are part of a ramp."""
 
 _ROUNDING_S = 1e-6
 """Sums of times such as 0.1 s are off by less."""
 
-MOST_USERS = 100_000
+MAX_USERS = 100_000
 """What still fits in memory; nothing that is measured on one host comes near it."""
 
 
@@ -58,8 +58,8 @@ class Phase:
         if not (self.spawn_per_minute >= 0 and isfinite(self.spawn_per_minute)):
             raise SpecError("spawn", self.spawn_per_minute, "is not a number of users, zero or more")
         _check_above_zero("duration", self.duration_s)
-        if self.initial_users + self.spawn_per_minute * self.duration_s / 60 > MOST_USERS:
-            raise SpecError("users", self.initial_users, f"makes more than {MOST_USERS} users")
+        if self.initial_users + self.spawn_per_minute * self.duration_s / 60 > MAX_USERS:
+            raise SpecError("users", self.initial_users, f"makes more than {MAX_USERS} users")
 
 
 @shown()
@@ -73,8 +73,8 @@ class Plateau:
 
     @property
     def is_step(self) -> bool:
-        """True where it lasts for ``LEAST_STEP_S`` or more."""
-        return self.end_s - self.begin_s >= LEAST_STEP_S - _ROUNDING_S
+        """True where it lasts for ``MIN_STEP_S`` or more."""
+        return self.end_s - self.begin_s >= MIN_STEP_S - _ROUNDING_S
 
 
 @shown()
@@ -99,22 +99,22 @@ class ClosedLoop:
             raise SpecError("steps", steps, "is not above zero")
         if users_per_step < 1:
             raise SpecError("users", users_per_step, "is not above zero")
-        if steps * users_per_step > MOST_USERS:
-            raise SpecError("users", users_per_step, f"makes more than {MOST_USERS} users")
+        if steps * users_per_step > MAX_USERS:
+            raise SpecError("users", users_per_step, f"makes more than {MAX_USERS} users")
         step = Phase(initial_users=users_per_step, spawn_per_minute=0, duration_s=step_duration_s)
         return cls(phases=(step,) * steps)
 
     def __post_init__(self) -> None:
-        if self.duration_s > MOST_DURATION_S:
+        if self.duration_s > MAX_DURATION_S:
             raise SpecError("duration", self.duration_s, "is above a day")
         joins_s = self.joins_s()
         if not joins_s:
             raise SpecError("users", 0, "is not above zero")
-        if self.duration_s - joins_s[-1] < LEAST_PLATEAU_S:
+        if self.duration_s - joins_s[-1] < MIN_PLATEAU_S:
             raise SpecError(
                 "duration",
                 self.duration_s,
-                f"leaves less than {LEAST_PLATEAU_S:g} s after the last user has joined",
+                f"leaves less than {MIN_PLATEAU_S:g} s after the last user has joined",
                 remedy="lengthen the last phase, or add one that spawns nobody",
             )
 
@@ -131,7 +131,7 @@ class ClosedLoop:
         return tuple(join for join in joins if join < begin)
 
     def plateaus(self, *, until_s: float | None = None) -> tuple[Plateau, ...]:
-        """Return the times in which the number of users stays the same for ``LEAST_STEP_S`` or more, in order. The last
+        """Return the times in which the number of users stays the same for ``MIN_STEP_S`` or more, in order. The last
         one is always among them, unless the loop was stopped, ``until_s`` seconds after it began."""
         joins = self.joins_s()
         end_s = self.duration_s if until_s is None else min(until_s, self.duration_s)
@@ -171,8 +171,8 @@ class OpenLoop:
             raise SpecError("arrivals", self.arrivals, "is no text such as poisson or sine:period=2s")
         _check_above_zero("rate", self.rate_per_s)
         _check_above_zero("duration", self.duration_s)
-        if not LEAST_PLATEAU_S <= self.duration_s <= MOST_DURATION_S:
-            raise SpecError("duration", self.duration_s, f"is not between {LEAST_PLATEAU_S:g} s and a day")
+        if not MIN_PLATEAU_S <= self.duration_s <= MAX_DURATION_S:
+            raise SpecError("duration", self.duration_s, f"is not between {MIN_PLATEAU_S:g} s and a day")
         if self.backlog_cap is not None and self.backlog_cap < 1:
             raise SpecError("backlog", self.backlog_cap, "is not above zero")
         if self.rate_per_s * self.duration_s > MAX_ARRIVALS:

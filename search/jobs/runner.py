@@ -21,7 +21,7 @@ from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.cpu_slots import ANYWHERE, Place, Places
 from servefit.search.jobs.job import JobStopped, crashed, trials_of
 from servefit.search.jobs.optuna_trials import StudyOfTrials
-from servefit.search.jobs.tasks import FIRST_S, LEAST_TIMING_S, TIMES_USUAL
+from servefit.search.jobs.tasks import FIRST_S, MIN_TIMING_S, TIMES_USUAL
 from servefit.search.jobs.warm_start import remember, service_times_of
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
@@ -203,7 +203,7 @@ class Work:
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._check_stopped()
         memory_bytes = max(one.memory_bytes for one in self.header.profiles if one.vcpus >= subject.vcpus)
-        limit_s, doing = self.clock.share_s(LEAST_TIMING_S), f"timing calls of {subject.backend}"
+        limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
         with (
             self.log.step("service_time", subject.backend, subject) as step,
             counting_down(self.progress, doing, self.moment, limit_s),

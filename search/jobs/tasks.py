@@ -20,7 +20,7 @@ FIRST_S = 6.0
 """What goes before the first test of a model that was never seen, on a small machine that has other work too; two to
 three seconds on an idle one."""
 
-LEAST_TIMING_S = 3.0
+MIN_TIMING_S = 3.0
 """Timing the calls of one shape has no less, where there is as much: on an idle machine it takes one second."""
 
 TIMES_USUAL = 3

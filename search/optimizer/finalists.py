@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from servefit.search.request.space import Space
     from servefit.search.results.recommendation import Recommendation, Trial
 
-MOST_FINALISTS = 3
-MOST_ROUNDS = 6
+MAX_FINALISTS = 3
+MAX_ROUNDS = 6
 
 WITHIN = 0.15
 """A configuration whose single measurement is further behind the best is no finalist."""
@@ -48,7 +48,7 @@ def finalists(
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
     ]
     close = [one for figure, one in alike if figure <= best.figure + abs(best.figure) * WITHIN]
-    chosen = list(dict.fromkeys([recommended, *close]))[:MOST_FINALISTS]
+    chosen = list(dict.fromkeys([recommended, *close]))[:MAX_FINALISTS]
     if len(chosen) == 1:
         chosen += [one for _, one in alike if one not in chosen][:1]
     return chosen

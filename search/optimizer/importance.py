@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation, Trial
 
-_LEAST_DIFFERENCE = 1e-6
+_MIN_DIFFERENCE = 1e-6
 """What differs by less is equal but for rounding."""
 
 
@@ -98,7 +98,7 @@ def importance(figures: Mapping[Configuration, float]) -> dict[str, float]:
         return {}
     mean = fsum(figures.values()) / len(figures)
     total = fsum((value - mean) ** 2 for value in figures.values())
-    if total <= len(figures) * _LEAST_DIFFERENCE**2:
+    if total <= len(figures) * _MIN_DIFFERENCE**2:
         return {}
     points = {one: parameters(one) for one in figures}
     found = {}

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 _EARLIER_NOISE = 0.1
 """What was measured in an earlier job may be off by 10 % today."""
 
-_MOST_RANK = 99.9
+_MAX_RANK = 99.9
 """Higher percentiles take more requests than it pays to simulate: this one stands in for them."""
 
-_LEAST_REQUESTS = 4000
+_MIN_REQUESTS = 4000
 _COUNTED = 0.85
 """Of the requests that are simulated, no fewer than this part counts."""
 
@@ -62,7 +62,7 @@ class Outlook:
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
         self._least_ms: dict[Configuration, float] = {}
         self._instances: dict[Configuration, int] = {}
-        limited = {one.percentile: min(one.rank, _MOST_RANK) for one in request.sla.thresholds}
+        limited = {one.percentile: min(one.rank, _MAX_RANK) for one in request.sla.thresholds}
         self._ranks = {"p95": 95.0} | limited
         self._contexts = {one: context_of(request, cheapest(space, one)) for one in space.grid}
         self._capacity = Corrected(self._predicted_capacity)
@@ -292,7 +292,7 @@ class Outlook:
             batch_delay_us=one.batch_delay_us,
             rate_per_s=rate_per_s,
             percentiles=ranks,
-            requests=max(_LEAST_REQUESTS, ceil(samples_needed(max(ranks)) / _COUNTED)),
+            requests=max(_MIN_REQUESTS, ceil(samples_needed(max(ranks)) / _COUNTED)),
             seed=self._request.seed,
             arrivals=self._request.arrivals,
         )

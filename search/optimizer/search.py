@@ -15,11 +15,11 @@ from math import inf, isfinite, log
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
-from servefit.search.optimizer.finalists import MOST_ROUNDS, finalists, still_in
+from servefit.search.optimizer.finalists import MAX_ROUNDS, finalists, still_in
 from servefit.search.optimizer.importance import importance
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
-from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, LEAST_TESTS_FOR_ROUNDS, SearchState
+from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, MIN_TESTS_FOR_ROUNDS, SearchState
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.results.measure_trial import least_test_s
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from servefit.search.results.measure_trial import Durations
     from servefit.search.results.recommendation import Trial
 
-MOST_CONFIRMATIONS = 2
+MAX_CONFIRMATIONS = 2
 NOT_CONFIRMED = "the winner was not confirmed: the tests or the time asked for ran out"
 
 
@@ -206,7 +206,7 @@ class Search(SearchState):
             return
         if not self.takes_turns():
             if len(self.trials) > 1:
-                self.remarks.append(f"the best were not compared in turns: that takes {LEAST_TESTS_FOR_ROUNDS} tests")
+                self.remarks.append(f"the best were not compared in turns: that takes {MIN_TESTS_FOR_ROUNDS} tests")
             return
         chosen = finalists(self.recommendations(), self.space, self.trials, self.request)
         naive = self.naive(chosen[0].vcpus) if chosen else None
@@ -219,7 +219,7 @@ class Search(SearchState):
         first = 1 + max((one.round for one in self.trials if one.round is not None), default=-1)
         self.time_left.next_round(first, [*chosen, *([] if naive is None else [naive])])
         self._begin("rounds", "measuring the best in turns")
-        for nth in range(first, MOST_ROUNDS):
+        for nth in range(first, MAX_ROUNDS):
             turn = [*chosen, *([] if naive is None else [naive])]
             if len(turn) < 2 or not self._round_fits(len(turn)):
                 return
@@ -265,7 +265,7 @@ class Search(SearchState):
             best = recommendations[0].trial
             if best.configuration in self.confirmed:
                 return
-            if len(self.confirmed) >= MOST_CONFIRMATIONS:
+            if len(self.confirmed) >= MAX_CONFIRMATIONS:
                 self.remarks.append("the winner was not confirmed: it won by the confirmation of others")
                 return
             if not self._confirmation_fits():

@@ -33,7 +33,7 @@ EXHAUSTIVE_SHARE = 0.88
 """When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
 grid is: the rest is for measuring the finalists in turns and confirming the winner."""
 
-LEAST_TESTS_FOR_ROUNDS = 9
+MIN_TESTS_FOR_ROUNDS = 9
 """A job that may make fewer tests spends them on configurations."""
 
 TYPICAL_TEST_S = 2.0
@@ -102,7 +102,7 @@ class SearchState:
 
     def takes_turns(self) -> bool:
         """Whether there is to be a comparison of the best in turns."""
-        return self.request.phases is None and self.clock.test_limit >= LEAST_TESTS_FOR_ROUNDS
+        return self.request.phases is None and self.clock.test_limit >= MIN_TESTS_FOR_ROUNDS
 
     def confirming_most_s(self, left_s: float, winner: Configuration | None) -> float:
         """How long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are left."""

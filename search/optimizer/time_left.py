@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.optimizer.clock import FINISHING_S
-from servefit.search.optimizer.finalists import MOST_ROUNDS
+from servefit.search.optimizer.finalists import MAX_ROUNDS
 from servefit.search.optimizer.pace import Contestant, Future, Pace, expected_gaps
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.request.arrivals import cycle_s
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Stage: TypeAlias = Literal["timing", "tests", "rounds", "confirmation", "closing"]
 _STAGES: tuple[Stage, ...] = ("timing", "tests", "rounds", "confirmation", "closing")
 
-MOST_REHEARSED = 40
+MAX_REHEARSED = 40
 """Of more tests than that nobody can say whether they will be worth it."""
 
 LOOKED_AT, LOOKED_AT_FOR_LATENCY = 12_000, 4_000
@@ -73,7 +73,7 @@ class TimeLeft:
         self.end_s = inf
         self._stage: Stage = "timing"
         self._turn: Sequence[Configuration] = ()
-        self._rounds_left = MOST_ROUNDS
+        self._rounds_left = MAX_ROUNDS
         self._rehearsed: list[Promise | None] = []
 
     @contextmanager
@@ -85,7 +85,7 @@ class TimeLeft:
 
     def next_round(self, nth: int, turn: Sequence[Configuration]) -> None:
         """``turn`` takes part in the next round, the leader first."""
-        self._rounds_left, self._turn = MOST_ROUNDS - nth, turn
+        self._rounds_left, self._turn = MAX_ROUNDS - nth, turn
 
     def look(self, stage: Stage | None = None, *, begun: Sequence[Configuration] = ()) -> None:
         """Look ahead, from the beginning of ``stage`` or from within the last; tests of ``begun`` begin now, in a round
@@ -133,7 +133,7 @@ class TimeLeft:
         if self.proposer is None:
             return UNKNOWN_TESTS
         seconds, each_s = max(0.0, search.trying_until_s() - future.now_s), self._pace.expected_s("test")
-        in_time = MOST_REHEARSED if seconds == inf else 1 + int(seconds / each_s) * search.request.max_parallel_tests
+        in_time = MAX_REHEARSED if seconds == inf else 1 + int(seconds / each_s) * search.request.max_parallel_tests
         most = in_time if search.exhaustive else self._most_rehearsed()
         rehearsed = self.proposer.rehearse(int(min(most, in_time, max(0.0, future.tests_left))))
         self._rehearsed = [*map(search.outlook.promise, begun), *rehearsed]
@@ -145,7 +145,7 @@ class TimeLeft:
     def _most_rehearsed(self) -> int:
         search = self._search
         looked_at = LOOKED_AT_FOR_LATENCY if objective_of(search.request).needs_latency else LOOKED_AT
-        return min(MOST_REHEARSED, looked_at // max(1, len(search.space.grid)))
+        return min(MAX_REHEARSED, looked_at // max(1, len(search.space.grid)))
 
     def _play_rounds(self, future: Future, begun: Sequence[Configuration], winner: Configuration | None) -> None:
         search = self._search

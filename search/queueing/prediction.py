@@ -34,13 +34,13 @@ _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**h
 _PRECISION = 0.005
 
 _CALLS = 2000
-_MOST_ANSWERS = 20_000
+_MAX_ANSWERS = 20_000
 """How much of a closed loop is simulated: so many calls, but no more answers than that."""
 
-_MOST_IN_A_CYCLE = 50_000
+_MAX_IN_A_CYCLE = 50_000
 """Of a cycle of arrivals that has more, only the beginning is simulated: it takes about 0.1 s."""
 
-_LEAST_TURNS = 4
+_MIN_TURNS = 4
 """Every user is answered so many times, however many there are."""
 
 
@@ -218,7 +218,7 @@ class _ShapedRuns:
         duration_s = whole_s = self._requests / rate_per_s
         if self._cycle_s:
             whole_s = max(1, round(duration_s / self._cycle_s)) * self._cycle_s
-            duration_s = min(whole_s, max(duration_s, _MOST_IN_A_CYCLE / rate_per_s))
+            duration_s = min(whole_s, max(duration_s, _MAX_IN_A_CYCLE / rate_per_s))
         due_ns = self._due_ns(rate_per_s, duration_s)
         if not len(due_ns):
             due_ns, duration_s = self._due_ns(rate_per_s, whole_s), whole_s
@@ -267,7 +267,7 @@ def _own_users_ns(service: ServiceTimes, discipline: Discipline, users: int) -> 
 def _users_ns(service: ServiceTimes, discipline: Discipline, users: int, random: np.random.Generator) -> np.ndarray:
     """Simulated response times of a closed loop, float64, without the first of every user, who all come at once."""
     joined = min(users, discipline.max_batch)
-    answers = max(min(_CALLS * joined, _MOST_ANSWERS), _LEAST_TURNS * users)
+    answers = max(min(_CALLS * joined, _MAX_ANSWERS), _MIN_TURNS * users)
     drawn = service.draw(
         ceil(answers / joined), most_requests=discipline.max_batch, workers=discipline.workers, random=random
     )

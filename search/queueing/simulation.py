@@ -24,7 +24,7 @@ from servefit.search.queueing.open_loop import serve_arrivals
 if TYPE_CHECKING:
     from servefit.search.queueing.service import DrawnTimes, ServiceTimes
 
-_MOST_DRAWS = 50_000
+_MAX_DRAWS = 50_000
 """Different service times in a closed loop, whose calls cannot be counted before."""
 
 
@@ -158,7 +158,7 @@ def _simulate_users(
     shortest_ns = min(batch.strata_ns[0] for batch in service.batches)
     most_calls = discipline.workers * traffic.duration_s * NS_PER_S / shortest_ns
     drawn = service.draw(
-        int(min(most_calls, most_answers, _MOST_DRAWS)) + 1,
+        int(min(most_calls, most_answers, _MAX_DRAWS)) + 1,
         most_requests=discipline.max_batch,
         workers=discipline.workers,
         random=random,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.request.job_request import EnvironmentRange, JobRequest
 
-MOST_BYTES = 50_000
+MAX_BYTES = 50_000
 """A job takes a few hundred; what is longer is some other file."""
 
 
@@ -33,11 +33,11 @@ def read_config(path: Path) -> JobConfig:
     made such that they can be opened from here. Raises SpecError."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SpecError("config", str(path), f"cannot be read: {error.strerror}") from error
-    if len(content) > MOST_BYTES:
-        raise SpecError("config", str(path), f"is no job: it has more than {MOST_BYTES:,} bytes")
+    if len(content) > MAX_BYTES:
+        raise SpecError("config", str(path), f"is no job: it has more than {MAX_BYTES:,} bytes")
     config = parse_config(content, str(path))
     places = {"model": config.model, "payload": config.payload}
     found = {name: str(path.parent / place) for name, place in places.items() if place is not UNSET}

@@ -9,7 +9,7 @@ from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
 from servefit.profiler.evidence.stopping import StoppingConditions
-from servefit.profiler.procedures.decided_runs import LEAST_SEARCH_S
+from servefit.profiler.procedures.decided_runs import MIN_SEARCH_S
 from servefit.profiler.procedures.load_clients import check_numbers
 from servefit.profiler.procedures.open_loops import check_search, no_rate, open_loop
 from servefit.profiler.procedures.saturation import BUDGET_S, check_budget
@@ -158,7 +158,7 @@ class LoadRequest:
             usual_s = CONFIRMING_S if before_s and limit_s else DURATION_S
             duration_s = max(usual_s, min(_TIMES_THE_LIMIT * limit_s, _LONGEST_S))
         else:
-            duration_s = max(LEAST_SEARCH_S, self.duration_s - before_s) if before_s else self.duration_s
+            duration_s = max(MIN_SEARCH_S, self.duration_s - before_s) if before_s else self.duration_s
         return open_loop(
             self.arrivals,
             rate_per_s=self.sla.rate_per_s or 0.0,

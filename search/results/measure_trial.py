@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from servefit.search.request.sla import Sla
     from servefit.search.results.verdict import Judgement
 
-LEAST_CALLS = 10
+MIN_CALLS = 10
 """Calls that the closed loop gives every worker time for. Throughput counts whole calls, so it may be too low by one
 part in so many."""
 
-MOST_CAPACITY_S = 10.0
+MAX_CAPACITY_S = 10.0
 """The closed loop takes no longer, however slow a call is."""
 
 BETWEEN_S = 0.15
@@ -145,7 +145,7 @@ def _run_closed(driver: MeasuredDriver, request: JobRequest, durations: Duration
     calls_ns = (ended - run.samples.started_ns())[ended > 0]
     call_s = float(calls_ns.mean()) / NS_PER_S if len(calls_ns) else 0.0
     # Calls in flight are waited for, and there is one to warm up.
-    needed_s = min(LEAST_CALLS * call_s, MOST_CAPACITY_S, time_left_s() - BETWEEN_S - 2 * call_s)
+    needed_s = min(MIN_CALLS * call_s, MAX_CAPACITY_S, time_left_s() - BETWEEN_S - 2 * call_s)
     if needed_s <= durations.capacity_s:
         return run, problems
     return run_valid(driver, ClosedLoop.constant(users=users, duration_s=needed_s), allow_noise=allow_noise)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TIE = 0.02
 """Configurations this close to the best tie with it, unless rounds of measuring both in turns told them apart."""
 
-LEAST_DIFFERENCE = 0.01
+MIN_DIFFERENCE = 0.01
 """Nobody changes a deployment for less than 1 %."""
 
 _VERDICT_ORDER = {"PASS": 0, "UNDECIDED": 1, "INVALID": 2, "FAIL": 3}
@@ -93,7 +93,7 @@ def _close(best: tuple[int, Score], other: tuple[int, Score]) -> bool:
 def told_apart(one: Configuration, other: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
     """Whether rounds among ``trials`` show for certain that ``one`` is better than ``other``."""
     found = ratio(trials, one, other, request)
-    return found is not None and found.ci95 is not None and found.ci95[0] > 1 + LEAST_DIFFERENCE
+    return found is not None and found.ci95 is not None and found.ci95[0] > 1 + MIN_DIFFERENCE
 
 
 def _ties_broken(

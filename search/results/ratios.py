@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Trial
 
-LEAST_ROUNDS = 3
+MIN_ROUNDS = 3
 """Rounds that an interval takes."""
 
 _SAME_PRICE = Price(unpriced=False, per_hour=1.0)
@@ -68,7 +68,7 @@ def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, req
     if not logs:
         return None
     interval = None
-    if len(logs) >= LEAST_ROUNDS:
+    if len(logs) >= MIN_ROUNDS:
         low, high = mean_interval(logs)
         interval = (exp(low), exp(high))
     return Ratio(

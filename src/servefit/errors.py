@@ -36,7 +36,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-MOST_NAMES_SHOWN = 12
+MAX_NAMES_SHOWN = 12
 """A list of known names in an error ends here."""
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -89,8 +89,8 @@ class SpecError(ServefitError):
         from difflib import get_close_matches
 
         closest = get_close_matches(value.lower(), known, n=1, cutoff=0.5)
-        shown = ", ".join(sorted(known)[:MOST_NAMES_SHOWN])
-        more = f" and {len(known) - MOST_NAMES_SHOWN} more" if len(known) > MOST_NAMES_SHOWN else ""
+        shown = ", ".join(sorted(known)[:MAX_NAMES_SHOWN])
+        more = f" and {len(known) - MAX_NAMES_SHOWN} more" if len(known) > MAX_NAMES_SHOWN else ""
         remedy = f"did you mean {closest[0]!r}?" if closest else f"known: {shown}{more}"
         return cls(field, value, "is not known", remedy=remedy)
 

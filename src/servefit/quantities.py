@@ -22,7 +22,7 @@ _ALL_DIGITS = 12
 _PLAIN = (1e-9, 1e15)
 """Numbers outside of this have an exponent: nobody counts so many zeros."""
 
-_MOST_AS_PERCENT = 10.0
+_MAX_AS_PERCENT = 10.0
 """A larger share is told as times: 1,000 % is harder to take in than 10 times."""
 
 _NUMBER = re.compile(r"[0-9.eE+-]+")
@@ -184,7 +184,7 @@ def percent_text(share: float) -> str:
 
 def share_text(share: float, of: str) -> str:
     """Return a share of something: 6 % of the limit, or 5,120 times the limit."""
-    if share > _MOST_AS_PERCENT:
+    if share > _MAX_AS_PERCENT:
         return f"{number_text(float(share))} times {of}"
     return f"{percent_text(share)} of {of}"
 

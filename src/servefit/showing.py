@@ -18,19 +18,19 @@ from typing import Any, TypeVar
 
 from servefit.quantities import number_text
 
-MOST_LETTERS = 500
+MAX_LETTERS = 500
 """Of a result on a line."""
 
-_MOST_LETTERS_OF_A_VALUE = 160
+_MAX_LETTERS_OF_A_VALUE = 160
 """Of one of its fields there."""
 
-_MOST_LETTERS_OF_A_CELL = 300
+_MAX_LETTERS_OF_A_CELL = 300
 """Of one of its fields in the table: a sentence or two."""
 
-_LEAST_LETTERS = 8
+_MIN_LETTERS = 8
 """A value with less room than this would say nothing."""
 
-_MOST_SHOWN = 8
+_MAX_SHOWN = 8
 """Members of a list; of a longer one only the number is told."""
 
 _NAMES = "_servefit_shown"
@@ -47,7 +47,7 @@ def shown(*names: str) -> Callable[[type[_Result]], type[_Result]]:
 
     def decorate(cls: type[_Result]) -> type[_Result]:
         def line(self: _Result) -> str:
-            return _line(self, MOST_LETTERS)
+            return _line(self, MAX_LETTERS)
 
         def table(self: _Result) -> str:
             return _table(self)
@@ -85,7 +85,7 @@ def _line(result: Any, room: int) -> str:
     parts: list[str] = []
     left = room - len(f"{type(result).__name__}(, ...)")
     for name in names or differing:
-        part = f"{name}={_brief(getattr(result, name, MISSING), min(_MOST_LETTERS_OF_A_VALUE, room // 3))}"
+        part = f"{name}={_brief(getattr(result, name, MISSING), min(_MAX_LETTERS_OF_A_VALUE, room // 3))}"
         left -= len(part) + 2
         if left < 0:
             break
@@ -108,15 +108,15 @@ def _table(result: Any) -> str:
 def _readable(value: Any) -> str:
     """Return a value in a table: text as it is, numbers with their thousands apart."""
     if isinstance(value, str) and not isinstance(value, Enum):
-        return cut(value, _MOST_LETTERS_OF_A_CELL)
+        return cut(value, _MAX_LETTERS_OF_A_CELL)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return cut(number_text(value), _MOST_LETTERS_OF_A_CELL)
-    return "-" if value is None else _brief(value, _MOST_LETTERS_OF_A_CELL)
+        return cut(number_text(value), _MAX_LETTERS_OF_A_CELL)
+    return "-" if value is None else _brief(value, _MAX_LETTERS_OF_A_CELL)
 
 
 def _brief(value: Any, room: int) -> str:
     """Return a value on a line, in ``room`` letters."""
-    return cut(_text(value, room), room) if room >= _LEAST_LETTERS else "..."[:room]
+    return cut(_text(value, room), room) if room >= _MIN_LETTERS else "..."[:room]
 
 
 def _text(value: Any, room: int) -> str:
@@ -132,7 +132,7 @@ def _text(value: Any, room: int) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value):,} bytes>"
     if isinstance(value, Mapping):
-        pairs = (f"{_brief(key, room)}: {_brief(member, room)}" for key, member in islice(value.items(), _MOST_SHOWN))
+        pairs = (f"{_brief(key, room)}: {_brief(member, room)}" for key, member in islice(value.items(), _MAX_SHOWN))
         return f"{{{_joined(pairs, len(value))}}}"
     if isinstance(value, (tuple, list, set, frozenset)):
         return _of_many(value, room)
@@ -145,9 +145,9 @@ def _text(value: Any, room: int) -> str:
 
 def _of_many(values: Any, room: int) -> str:
     """Return few short members as they are, else how many of what there are."""
-    few = list(islice(values, _MOST_SHOWN))
+    few = list(islice(values, _MAX_SHOWN))
     text = f"({', '.join(_brief(member, room) for member in few)}{',' if len(few) == 1 else ''})"
-    if len(values) <= _MOST_SHOWN and len(text) <= room:
+    if len(values) <= _MAX_SHOWN and len(text) <= room:
         return text
     return f"<{len(values):,} x {' or '.join(sorted({type(member).__name__ for member in few}))}>"
 

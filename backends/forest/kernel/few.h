@@ -2,7 +2,7 @@
  * Part of every instruction set. LANES ways are `rows` rows times `trees` trees; both are constants where it is inlined. */
 
 #define LANES 8
-#define MOST_LANES 16
+#define MAX_LANES 16
 #define MANY_NODES_BYTES (1u << 20) /* of linked nodes do not stay in a second-level cache: twice the lanes wait for them */
 
 static inline uint32_t heap_column(const forest *f, size_t entry) {
@@ -75,13 +75,13 @@ ALWAYS_INLINE void add_rows(const forest *f, workspace *w, uint32_t row, int row
         }
     }
     const size_t nodes_bytes = (size_t)f->nodes_count * (f->wide_nodes ? sizeof(wide_node) : sizeof(narrow_node));
-    const uint32_t lanes = nodes_bytes > MANY_NODES_BYTES ? MOST_LANES : LANES, walks = lanes / (uint32_t)rows;
+    const uint32_t lanes = nodes_bytes > MANY_NODES_BYTES ? MAX_LANES : LANES, walks = lanes / (uint32_t)rows;
     for (; t < end; t += walks) {
         const int count = (int)(end - t < walks ? end - t : walks);
         if (f->wide_nodes && lanes == LANES) add_walks_wide(f, w, row, f->trees + t, rows, count, LANES);
-        else if (f->wide_nodes) add_walks_wide(f, w, row, f->trees + t, rows, count, MOST_LANES);
+        else if (f->wide_nodes) add_walks_wide(f, w, row, f->trees + t, rows, count, MAX_LANES);
         else if (lanes == LANES) add_walks_narrow(f, w, row, f->trees + t, rows, count, LANES);
-        else add_walks_narrow(f, w, row, f->trees + t, rows, count, MOST_LANES);
+        else add_walks_narrow(f, w, row, f->trees + t, rows, count, MAX_LANES);
     }
 }
 

@@ -25,8 +25,8 @@ ALWAYS_INLINE void NAME(walk)(const forest *f, uint32_t *at, const int32_t *cons
 ALWAYS_INLINE void NAME(add_walks)(
     const forest *f, workspace *w, uint32_t row, const tree *trees, int rows, int count, uint32_t lanes
 ) {
-    uint32_t at[MOST_LANES];
-    const int32_t *keys[MOST_LANES];
+    uint32_t at[MAX_LANES];
+    const int32_t *keys[MAX_LANES];
     for (uint32_t k = 0; k < lanes; k++) { /* lanes to spare repeat the last one */
         const int lane = (int)k < rows * count ? (int)k : rows * count - 1;
         at[k] = trees[lane / rows].root;

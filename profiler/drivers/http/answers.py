@@ -12,7 +12,7 @@ import httptools
 _END = b"\r\n\r\n"
 _LINE_END = b"\r\n"
 _TIMING = b"server-timing"
-_MOST_HEADS = 4096
+_MAX_HEADS = 4096
 """Heads with a date are new every second: then they are forgotten about once an hour, and take a megabyte or so."""
 
 _FIRST_FINAL = 200  # what comes before it only announces an answer
@@ -32,7 +32,7 @@ class Heads:
         """Remember a head, whose Server-Timing header is spelt ``timing_name``."""
         if timing_name is not None:
             self.timing = _LINE_END + timing_name + b":"
-        if len(self.lengths) >= _MOST_HEADS:
+        if len(self.lengths) >= _MAX_HEADS:
             self.lengths.clear()
         self.lengths[split_timing(head, self.timing)[0]] = length
 

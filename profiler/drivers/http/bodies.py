@@ -21,7 +21,7 @@ Open Inference Protocol in JSON and ``-binary`` with its extension for binary te
 
 FORMS: tuple[Form, ...] = ("sagemaker-json", "sagemaker-csv", "open-inference", "open-inference-binary", "json")
 
-MOST_BYTES = 8 * 2**20
+MAX_BYTES = 8 * 2**20
 """As much of a payload is sent, over and over; whatever it is, it has left the caches by then."""
 
 _Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -58,7 +58,7 @@ def bodies(
             headers, body = _text(form, rows[which])
         yield headers, body
         total += len(body)
-        if total > MOST_BYTES:
+        if total > MAX_BYTES:
             return
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.driving.memory import SharedWords
 
-_LEAST_NS = 20_000_000
+_MIN_NS = 20_000_000
 """A shorter plateau says nothing."""
 
 _STAT = Path("/proc/stat")
@@ -101,7 +101,7 @@ class ClientLoad:
         """Return how much ``totals_ns``, one a sample, have grown between two moments, in per cent of the time."""
         at_ns = [sample.at_ns for sample in self._samples]
         begin, end = max(plateau_ns[0], at_ns[0]), min(plateau_ns[1], at_ns[-1])
-        if end - begin < _LEAST_NS:
+        if end - begin < _MIN_NS:
             return None
         edges = np.array([begin, end], dtype=np.float64)
         return 100 * max(0.0, float(np.diff(np.interp(edges, at_ns, totals_ns))[0])) / (end - begin)

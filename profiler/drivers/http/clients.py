@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.profiler.record.types import Configuration, Run
 
-MOST_CONNECTIONS = 256
+MAX_CONNECTIONS = 256
 """Of an open loop, where nobody says so: an endpoint of ours lets no more wait, and what waits here is seen to."""
 
 _SERVE = "servefit.profiler.drivers.http.client:serve"
@@ -54,7 +54,7 @@ _LEAD_NS = 20_000_000
 _SPIN_NS = 200_000
 """Waking up takes 0.1 ms, and at times twice as long."""
 
-_LEAST_OPEN = 16
+_MIN_OPEN = 16
 """Connections that are opened beforehand even where few are usual. Chosen, not measured."""
 
 
@@ -67,7 +67,7 @@ def start_clients(
     cpus: tuple[int, ...],
     own_cpus: tuple[int, ...] = (),
     shares_cpus: bool = False,
-    connections: int = MOST_CONNECTIONS,
+    connections: int = MAX_CONNECTIONS,
     rows_per_request: int = 1,
     timeout_s: float = 10.0,
     grace_s: float = 30.0,
@@ -165,7 +165,7 @@ class HttpDriver:
             most = max(1, self._connections // clients)
             self._prepare(
                 Prepare(
-                    connections=min(most, max(_LEAST_OPEN, usual)),
+                    connections=min(most, max(_MIN_OPEN, usual)),
                     users=usual,
                     rate_per_s=traffic.rate_per_s / clients,
                     most_connections=most,

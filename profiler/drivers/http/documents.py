@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
-from servefit.profiler.drivers.http.bodies import MOST_BYTES
+from servefit.profiler.drivers.http.bodies import MAX_BYTES
 from servefit.profiler.drivers.http.destination import Destination
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Documents(Destination):
         for document in objects:
             contents.append(json.dumps(document, separators=(",", ":")).encode())
             total += len(contents[-1])
-            if total > MOST_BYTES:
+            if total > MAX_BYTES:
                 break
         return cls(address=address, form="json", contents=tuple(contents))
 

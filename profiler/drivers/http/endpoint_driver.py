@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.traffic import Traffic
     from servefit.profiler.record.types import ClientRecord, Run, TelemetryPoint
 
-MOST_WAITED = 0.05
+MAX_WAITED = 0.05
 """Of the CPU time that the server had, or of one CPU where that is more: so much may be lost to the clients."""
 
 
@@ -73,7 +73,7 @@ def _server_waited(run: Run, client: ClientRecord) -> bool:
     used = _mean_percent(points, [point.cpu_percent for point in points])
     if client.cpu_percent is not None:
         waited = min(waited, client.cpu_percent * client.processes)
-    return waited > MOST_WAITED * max(100.0, used)
+    return waited > MAX_WAITED * max(100.0, used)
 
 
 def _waited_for_others(run: Run, client: ClientRecord) -> float | None:

@@ -34,7 +34,7 @@ _LONGEST_PAUSE_NS = 1_000_000_000
 _LONGEST_SPIN_NS = 100_000
 """A turn of the event loop takes a few us. Chosen, not measured."""
 
-_MOST_OPENING = 8
+_MAX_OPENING = 8
 """A server that is busy accepting connections serves nobody meanwhile."""
 
 _NOTHING = -1
@@ -213,7 +213,7 @@ class OpenLoop:
 
     def _connect(self) -> None:
         """Open one more connection, unless there are enough of them, or the last one could not be opened just now."""
-        enough = self._connections >= self._begin.connections or self._opening >= _MOST_OPENING
+        enough = self._connections >= self._begin.connections or self._opening >= _MAX_OPENING
         if enough or _clock() < self._connect_again_ns:
             return
         self._connections += 1

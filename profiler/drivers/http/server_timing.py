@@ -14,7 +14,7 @@ UNKNOWN_NS = -1
 """No duration is negative."""
 
 _NS_PER_MS = 1_000_000
-_MOST_REMEMBERED = 65_536
+_MAX_REMEMBERED = 65_536
 """Of headers that were read, whose times repeat in their few digits: some ten megabytes."""
 
 _USUAL = re.compile(rb" ?queue;dur=(\d{1,12}(?:\.\d{1,9})?), ?predict;dur=(\d{1,12}(?:\.\d{1,9})?)")
@@ -30,7 +30,7 @@ def read_timings(lines: bytes) -> tuple[np.ndarray, np.ndarray] | None:
         times = remembered.get(line)
         if times is None:
             times = read_timing(line)
-            if len(remembered) < _MOST_REMEMBERED:
+            if len(remembered) < _MAX_REMEMBERED:
                 remembered[line] = times
         found.append(times)
     queued_ns, predicted_ns = np.array(found, dtype=np.int64).reshape(-1, 2).T

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.telemetry import Telemetry
     from servefit.profiler.record.types import Configuration
 
-MOST_USERS_BESIDE = 128
-LEAST_USERS_BESIDE = 7
+MAX_USERS_BESIDE = 128
+MIN_USERS_BESIDE = 7
 """Users in a closed loop beside those in a call, a worker: while their requests and answers are under way the worker
 has others to serve. More of them would only wait, and an endpoint lets no more than so many wait."""
 
@@ -78,7 +78,7 @@ class HostedServer:
         self.envelope = hosted.envelope
         self.load_s = hosted.load_s
         self.workers = configuration.workers
-        beside = max(LEAST_USERS_BESIDE, min(configuration.max_batch, MOST_USERS_BESIDE))
+        beside = max(MIN_USERS_BESIDE, min(configuration.max_batch, MAX_USERS_BESIDE))
         self.usual_users = configuration.workers * (configuration.max_batch + beside)
         self._hosted = hosted
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_VIEWS = 65_536
+MAX_VIEWS = 65_536
 """Batches of a row each then take megabytes: what comes first has left the caches by the time that it comes again."""
 
 
@@ -49,5 +49,5 @@ class Requests:
         is the first again, unless there are more than any cache holds."""
         rows = count * self._rows_per_request
         period = self._rows // int(np.gcd(self._rows, rows))
-        begins = (np.arange(min(period, MOST_VIEWS)) * rows % self._rows).tolist()
+        begins = (np.arange(min(period, MAX_VIEWS)) * rows % self._rows).tolist()
         return [self._cyclic[begin : begin + rows] for begin in begins]

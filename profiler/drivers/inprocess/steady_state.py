@@ -6,13 +6,13 @@ import numpy as np
 
 from servefit.quantities import percent_text
 
-LEAST_VALUES = 20
+MIN_VALUES = 20
 """Ten in either half, of which quartiles are compared."""
 
 _MSER_BATCH = 5
 """The 5 of MSER-5 [White, Cobb and Spratt 2000]."""
 
-_LEAST_BATCHES_LEFT = 8
+_MIN_BATCHES_LEFT = 8
 """See ``mser_5_cut``."""
 
 _LARGEST_CHANGE = 0.05
@@ -35,7 +35,7 @@ def why_unsteady(series: np.ndarray) -> str | None:
     Single calls that were interrupted must not decide that: values far out (beyond three interquartile ranges [Tukey
     1977]) count as the fence that they lie beyond, and long series are looked at through the medians of 1000 groups.
     """
-    if len(series) < LEAST_VALUES:
+    if len(series) < MIN_VALUES:
         return f"{len(series)} times are too few to see a steady state in"
     looked_at = _group_medians(_fenced(series))
     cut = mser_5_cut(looked_at)
@@ -54,7 +54,7 @@ def mser_5_cut(series: np.ndarray) -> int:
     """
     batches = series[: len(series) // _MSER_BATCH * _MSER_BATCH].reshape(-1, _MSER_BATCH).mean(axis=1)
     count = len(batches)
-    if count <= _LEAST_BATCHES_LEFT:
+    if count <= _MIN_BATCHES_LEFT:
         return 0
     left = np.arange(count, 0, -1)
     # Sums of what is left after each cut; of differences from the mean, since squares of the values would drown them.
@@ -62,7 +62,7 @@ def mser_5_cut(series: np.ndarray) -> int:
     sums = np.cumsum(centred[::-1])[::-1]
     squares = np.cumsum(centred[::-1] ** 2)[::-1]
     errors = (squares - sums**2 / left) / left**2
-    return int(np.argmin(errors[: count - _LEAST_BATCHES_LEFT + 1])) * _MSER_BATCH
+    return int(np.argmin(errors[: count - _MIN_BATCHES_LEFT + 1])) * _MSER_BATCH
 
 
 def _change(series: np.ndarray) -> str | None:

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 
 from servefit.errors import SpecError
-from servefit.profiler.drivers.inprocess.steady_state import LEAST_VALUES, why_unsteady
+from servefit.profiler.drivers.inprocess.steady_state import MIN_VALUES, why_unsteady
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.showing import shown
 
@@ -144,7 +144,7 @@ def _warm_up(predict: Predict, rotation: Iterator[np.ndarray], block: int, *, li
     It looks after every doubling of the series, which is all of the warm-up so far.
     """
     times: list[int] = []
-    next_check = LEAST_VALUES
+    next_check = MIN_VALUES
     end = time.perf_counter_ns() + limit_ns
     while True:
         ended, spent_ns = _time_block(predict, rotation, block)

@@ -58,10 +58,10 @@ _log = logging.getLogger(__name__)
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 """The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
 
-MOST_WORKERS = 1024
-MOST_THREADS = 1024
-MOST_ROWS_A_CALL = 1_000_000
-MOST_BATCH_DELAY_US = 10_000_000
+MAX_WORKERS = 1024
+MAX_THREADS = 1024
+MAX_ROWS_A_CALL = 1_000_000
+MAX_BATCH_DELAY_US = 10_000_000
 """A typing error must not take the machine down."""
 
 _SERVE = "servefit.profiler.drivers.inprocess.serving:serve"
@@ -129,8 +129,8 @@ def start_workers(
 
 def check(configuration: Configuration, rows_per_request: int) -> None:
     """Raise SpecError, naming the field, for a configuration that workers could never have."""
-    _check_count("workers", configuration.workers, MOST_WORKERS)
-    _check_count("threads", configuration.settings.threads, MOST_THREADS)
+    _check_count("workers", configuration.workers, MAX_WORKERS)
+    _check_count("threads", configuration.settings.threads, MAX_THREADS)
     delay_us = configuration.batch_delay_us
     check_calls(rows_per_request, configuration.max_batch, delay_us)
     if delay_us and configuration.max_batch == 1:
@@ -142,10 +142,10 @@ def check(configuration: Configuration, rows_per_request: int) -> None:
 
 def check_calls(rows_per_request: int, max_batch: int = 1, batch_delay_us: int = 0) -> None:
     """Raise SpecError, naming the field, for calls that workers would never make."""
-    _check_count("rows_per_request", rows_per_request, MOST_ROWS_A_CALL)
-    _check_count("batch", max_batch, MOST_ROWS_A_CALL // rows_per_request)
-    if not isinstance(batch_delay_us, int) or not 0 <= batch_delay_us <= MOST_BATCH_DELAY_US:
-        raise SpecError("batch_delay_us", batch_delay_us, f"is not a whole number from 0 to {MOST_BATCH_DELAY_US}")
+    _check_count("rows_per_request", rows_per_request, MAX_ROWS_A_CALL)
+    _check_count("batch", max_batch, MAX_ROWS_A_CALL // rows_per_request)
+    if not isinstance(batch_delay_us, int) or not 0 <= batch_delay_us <= MAX_BATCH_DELAY_US:
+        raise SpecError("batch_delay_us", batch_delay_us, f"is not a whole number from 0 to {MAX_BATCH_DELAY_US}")
 
 
 def _check_count(field: str, value: int, most: int) -> None:

@@ -20,11 +20,11 @@ from servefit.profiler.evidence.comparing.intervals import mean_interval
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.showing import shown
 
-LEAST_BLOCKS = 4
+MIN_BLOCKS = 4
 """With fewer the interval tells nothing: Student's t at 95 % is 3.2 standard errors with four blocks, 4.3 with three
 and 12.7 with two."""
 
-LEAST_DIFFERENCE = 0.01
+MIN_DIFFERENCE = 0.01
 """Nobody changes a deployment for less than 1 %."""
 
 _ERROR_RATE = 0.05
@@ -102,7 +102,7 @@ def compare(
             half = None if budget_s is None else budget_s / 2
             noise = compare_with_itself(measure_a, blocks=blocks, budget_s=half, seed=seed)
         left = None if budget_s is None else budget_s - (time.monotonic() - began)
-        smallest = max(LEAST_DIFFERENCE, noise.resolvable)
+        smallest = max(MIN_DIFFERENCE, noise.resolvable)
         result = _in_blocks(measure_a, measure_b, smallest=smallest, blocks=blocks, budget_s=left, seed=seed + 1)
     low, high = result.interval
     outcome: Outcome = "no difference" if result.stopped == "decided" else "undecided"
@@ -129,7 +129,7 @@ def compare_with_itself(
     ``resolvable`` is the end of the 95 % interval that is farther from no difference. Raises as :func:`compare` does.
     """
     with measuring_slot("comparison"):
-        result = _in_blocks(measure, measure, smallest=LEAST_DIFFERENCE, blocks=blocks, budget_s=budget_s, seed=seed)
+        result = _in_blocks(measure, measure, smallest=MIN_DIFFERENCE, blocks=blocks, budget_s=budget_s, seed=seed)
     return NoiseFloor(
         resolvable=expm1(max(map(abs, result.interval))),
         median_ratio=exp(median(result.log_ratios)),
@@ -158,8 +158,8 @@ def _in_blocks(
     Looking at an interval again and again until it pleases makes it wrong. So there are few interim analyses, each
     after twice as many blocks as the one before, and the error rate is shared out among them [Bonferroni].
     """
-    if blocks < LEAST_BLOCKS:
-        raise SpecError("blocks", blocks, f"is below {LEAST_BLOCKS}")
+    if blocks < MIN_BLOCKS:
+        raise SpecError("blocks", blocks, f"is below {MIN_BLOCKS}")
     analyses = _interim_analyses(blocks)
     confidence = 1 - _ERROR_RATE / len(analyses)
     coin = Random(seed)
@@ -172,7 +172,7 @@ def _in_blocks(
         log_ratios.append(_block(measure_a, measure_b, a_first=coin.random() < 0.5, figures=figures))
         now = time.monotonic()
         longest = max(longest, now - block_began)
-        if len(log_ratios) < LEAST_BLOCKS:
+        if len(log_ratios) < MIN_BLOCKS:
             continue
         out_of_time = budget_s is not None and now - began + longest > budget_s
         if len(log_ratios) not in analyses and not out_of_time:
@@ -186,7 +186,7 @@ def _in_blocks(
 
 def _interim_analyses(blocks: int) -> list[int]:
     """Return the numbers of blocks after which the interval is looked at: 4, 8, 16 and so on, and the last."""
-    analyses = [LEAST_BLOCKS]
+    analyses = [MIN_BLOCKS]
     while 2 * analyses[-1] < blocks:
         analyses.append(2 * analyses[-1])
     return analyses if analyses[-1] == blocks else [*analyses, blocks]

@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean
 
 from servefit.errors import MeasurementError, SpecError, TimedOut, WorkerCrashed
-from servefit.profiler.evidence.comparing.comparison import LEAST_BLOCKS, NoiseFloor, compare_with_itself
+from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, NoiseFloor, compare_with_itself
 from servefit.profiler.machine.slot.holding import Slot, measuring_slot
 
 _KERNEL = Path(__file__).with_name("kernel.py")
-_BLOCKS = 2 * LEAST_BLOCKS
+_BLOCKS = 2 * MIN_BLOCKS
 """Two analyses of the interval; walks are as long as so many blocks leave time for."""
 
 _MEASUREMENTS_A_BLOCK = 4

@@ -28,7 +28,7 @@ _BEGINS = b'{"servefit": '
 _SCHEMA = 1
 """The form of the record. There has been no other, so nothing asks for it yet."""
 
-_MOST_OF_JOB, _MOST_OF_HOST = 100, 40
+_MAX_OF_JOB, _MAX_OF_HOST = 100, 40
 """Characters; with both in full, and all of them escaped, a record still fits."""
 
 _LATEST_S = 2**33
@@ -37,7 +37,7 @@ _LATEST_S = 2**33
 _HIGHEST_PID = 2**22
 """PID_MAX_LIMIT of 64-bit Linux [include/linux/threads.h]."""
 
-_MOST_NAMED = 4
+_MAX_NAMED = 4
 """Process ids in a sentence; more of them help nobody. Chosen, not measured."""
 
 
@@ -60,8 +60,8 @@ class Holder:
         return self.job is not None and not self.is_dead
 
     def __str__(self) -> str:
-        named = ", ".join(map(str, self.remaining[:_MOST_NAMED]))
-        more = f" and {len(self.remaining) - _MOST_NAMED} more" if len(self.remaining) > _MOST_NAMED else ""
+        named = ", ".join(map(str, self.remaining[:_MAX_NAMED]))
+        more = f" and {len(self.remaining) - _MAX_NAMED} more" if len(self.remaining) > _MAX_NAMED else ""
         goes_on = f": process {named}{more}" if self.remaining else ""
         if self.job is None or self.since is None:
             return f"a measurement of which nothing is known{goes_on}"
@@ -74,8 +74,8 @@ class Holder:
 
 def write_holder(descriptor: int, job: str) -> None:
     """Write that this process has the slot. What somebody else keeps in the file stays, and then nothing is known."""
-    record = {"job": _plain(job, _MOST_OF_JOB), "pid": os.getpid(), "mark": own_mark(), "since": time.time()}
-    _write(descriptor, record | {"host": _plain(socket.gethostname(), _MOST_OF_HOST)})
+    record = {"job": _plain(job, _MAX_OF_JOB), "pid": os.getpid(), "mark": own_mark(), "since": time.time()}
+    _write(descriptor, record | {"host": _plain(socket.gethostname(), _MAX_OF_HOST)})
 
 
 def write_nobody(descriptor: int) -> None:
@@ -99,11 +99,11 @@ def parse_holder(content: bytes) -> Holder:
         return Holder()
     if not (isinstance(pid, int) and 0 < pid <= _HIGHEST_PID and isinstance(since, float) and 0 < since < _LATEST_S):
         return Holder()
-    here = _plain(socket.gethostname(), _MOST_OF_HOST)
+    here = _plain(socket.gethostname(), _MAX_OF_HOST)
     return Holder(
-        job=_plain(job, _MOST_OF_JOB),
+        job=_plain(job, _MAX_OF_JOB),
         pid=pid,
-        host=None if host == here else _plain(host, _MOST_OF_HOST),
+        host=None if host == here else _plain(host, _MAX_OF_HOST),
         since=since,
         is_dead=is_abandoned(mark),
     )

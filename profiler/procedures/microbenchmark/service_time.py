@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration
 
-LEAST_PROCESSES = 3
+MIN_PROCESSES = 3
 """Fewer have no interval: Student's t takes two degrees of freedom here (``t_quantile``)."""
 
 PUBLISHED_PROCESSES = 5
@@ -93,7 +93,7 @@ def measure_service_time(
     rows: np.ndarray,
     *,
     host: Host,
-    processes: int = LEAST_PROCESSES,
+    processes: int = MIN_PROCESSES,
     memory_bytes: int | None = None,
     rows_per_request: int = 1,
     duration_s: float = 1.0,
@@ -106,8 +106,8 @@ def measure_service_time(
 
     Raises SpecError for fewer than three processes, and as ``start_workers`` does.
     """
-    if processes < LEAST_PROCESSES:
-        raise SpecError("processes", processes, f"is below {LEAST_PROCESSES}")
+    if processes < MIN_PROCESSES:
+        raise SpecError("processes", processes, f"is below {MIN_PROCESSES}")
     order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     recorded: list[CallTimes] = []
     with measuring_slot(f"service time of {configuration.backend}"):

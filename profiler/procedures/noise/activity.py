@@ -18,10 +18,10 @@ from servefit.profiler.machine.telemetry.processors import ProcessorTimes, proce
 OBSERVATION_S = 0.5
 """Fifty steps of the kernel's counters of idle time."""
 
-_MOST_COMPETITORS = 5
+_MAX_COMPETITORS = 5
 """As many as a line holds."""
 
-_LEAST_PERCENT = 1.0
+_MIN_PERCENT = 1.0
 """Of a CPU: nobody would stop a process that uses less."""
 
 
@@ -76,7 +76,7 @@ def observe_activity(
     own_ns = after.own_cpu_ns - before.own_cpu_ns + sum(used_ns.get(pid, 0) for pid in {*beside} - {os.getpid()})
     foreign_ns, stolen_ns = _foreign_and_stolen_ns(before, after, own_ns)
     used_ns = {pid: ns for pid, ns in used_ns.items() if pid not in (os.getpid(), *beside)}
-    busiest = sorted(used_ns, key=lambda pid: -used_ns[pid])[:_MOST_COMPETITORS]
+    busiest = sorted(used_ns, key=lambda pid: -used_ns[pid])[:_MAX_COMPETITORS]
     return Activity(
         over_s=over_ns / 1e9,
         cpus=len(watched),
@@ -84,7 +84,7 @@ def observe_activity(
         competitors=tuple(
             Competitor(pid=pid, name=_text(proc / str(pid) / "comm") or "?", cpu_percent=100 * used_ns[pid] / over_ns)
             for pid in busiest
-            if 100 * used_ns[pid] / over_ns >= _LEAST_PERCENT
+            if 100 * used_ns[pid] / over_ns >= _MIN_PERCENT
         ),
         steal_percent=None if stolen_ns is None else 100 * stolen_ns / (over_ns * len(watched)),
         cpu_pressure_percent=_share(before.cpu_pressure_us, after.cpu_pressure_us, over_ns),

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from servefit.profiler.procedures.noise.activity import Activity
     from servefit.profiler.procedures.noise.tuning import Tuning
 
-_MOST_STEAL_PERCENT, _MOST_FOREIGN_PERCENT = 1.0, 5.0
+_MAX_STEAL_PERCENT, _MAX_FOREIGN_PERCENT = 1.0, 5.0
 """Of the CPUs' time: more makes runs INVALID (``evidence.validity``)."""
 
-_MOST_MEMORY_PRESSURE_PERCENT = 1.0
+_MAX_MEMORY_PRESSURE_PERCENT = 1.0
 """Of the time, in which some task waits for memory. Chosen, not measured."""
 
 _COARSE = 0.05
@@ -63,7 +63,7 @@ def _findings(
 
 
 def _of_activity(activity: Activity) -> Iterator[Finding]:
-    if (activity.foreign_percent or 0) > _MOST_FOREIGN_PERCENT * activity.cpus:
+    if (activity.foreign_percent or 0) > _MAX_FOREIGN_PERCENT * activity.cpus:
         who = ", ".join(f"{busy.name} ({busy.pid}) {number_text(busy.cpu_percent)} %" for busy in activity.competitors)
         yield Finding(
             subject="competing load",
@@ -71,13 +71,13 @@ def _of_activity(activity: Activity) -> Iterator[Finding]:
             f"{who or 'none that can be seen from here'}",
             remedy="stop them while you measure",
         )
-    if (activity.steal_percent or 0) > _MOST_STEAL_PERCENT:
+    if (activity.steal_percent or 0) > _MAX_STEAL_PERCENT:
         yield Finding(
             subject="steal",
             warning=f"the hypervisor takes {number_text(activity.steal_percent or 0.0)} % of the CPU time",
             remedy="measure on a machine, or at a time, without neighbours",
         )
-    if (activity.memory_pressure_percent or 0) > _MOST_MEMORY_PRESSURE_PERCENT:
+    if (activity.memory_pressure_percent or 0) > _MAX_MEMORY_PRESSURE_PERCENT:
         yield Finding(
             subject="memory pressure",
             warning=f"tasks wait for memory {number_text(activity.memory_pressure_percent or 0.0)} % of the time",

@@ -13,7 +13,7 @@ _MAX_TEXT_BYTES = 4000
 """A reason, with the end of what a library printed. A packet has to fit into the buffer of a socket, 200 KB by
 default."""
 
-_MOST_AT_ONCE = 256
+_MAX_AT_ONCE = 256
 """Messages received before the event loop does other things. Chosen, not measured."""
 
 
@@ -63,7 +63,7 @@ class Channel:
 
     def receive(self) -> Iterator[tuple[Message, socket.socket | None, str]]:
         """Receive what is there, up to some number of messages at once."""
-        for _ in range(_MOST_AT_ONCE):
+        for _ in range(_MAX_AT_ONCE):
             try:
                 packet, descriptors, _, _ = socket.recv_fds(self._socket, _MAX_TEXT_BYTES + 1, 1)
             except BlockingIOError:

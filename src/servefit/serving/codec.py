@@ -25,7 +25,7 @@ _MEMORY_A_BODY = 40
 """Bytes of memory for a byte of a body: a gigabyte for the longest body (ADR 8). Cells and lists of them are
 objects."""
 
-_LEAST_MEMORY_BYTES = 2**28
+_MIN_MEMORY_BYTES = 2**28
 """For short limits, and what libraries take beside bodies."""
 
 _MIB = 2**20
@@ -66,7 +66,7 @@ def _answer(task: CodecTask, content: bytes, config: EndpointConfig, limit: str)
 
 def _bound_memory(limits: Limits) -> str:
     """Take no more memory than the longest body may need; return how much, in words."""
-    more_bytes = _LEAST_MEMORY_BYTES + _MEMORY_A_BODY * limits.body_bytes
+    more_bytes = _MIN_MEMORY_BYTES + _MEMORY_A_BODY * limits.body_bytes
     used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used_bytes + more_bytes,) * 2)
     return f"{more_bytes // _MIB} MiB of memory"

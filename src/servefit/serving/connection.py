@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from servefit.serving.messages import PendingReply, Refused, Reply, Request
 from servefit.serving.reading import RequestReader
-from servefit.serving.replying import CONTINUE, MOST_JOINED_BYTES, RETRY_AFTER, refusal
+from servefit.serving.replying import CONTINUE, MAX_JOINED_BYTES, RETRY_AFTER, refusal
 
 if TYPE_CHECKING:
     from servefit.serving.admission import AdmissionControl
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from servefit.serving.replying import ReplyWriter
     from servefit.serving.time_slices import TimeSlices
 
-MOST_EXCHANGES = 64
+MAX_EXCHANGES = 64
 """A connection with so many requests that wait for their answers is not read from."""
 
 _SHORT_BYTES = 2048
@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
         )
         self._exchanges.append(exchange)
         self._respond(request, exchange)
-        if len(self._exchanges) >= MOST_EXCHANGES:
+        if len(self._exchanges) >= MAX_EXCHANGES:
             self._read(False)
 
     def refuse(self, refused: Refused) -> None:
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
                 head_only=exchange.head_only,
             )
         )
-        if len(reply.body) > MOST_JOINED_BYTES and not exchange.head_only:
+        if len(reply.body) > MAX_JOINED_BYTES and not exchange.head_only:
             self._transport.write(reply.body)
         if last:
             self._end()
@@ -360,7 +360,7 @@ class Connection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read, unless enough waits: to be read, for an answer, or for the client to take it."""
-        self._read(not self._unread and not self.stalled_since_s and len(self._exchanges) < MOST_EXCHANGES)
+        self._read(not self._unread and not self.stalled_since_s and len(self._exchanges) < MAX_EXCHANGES)
 
     def _read(self, reads: bool) -> None:
         if reads is self._reads or self._transport.is_closing():

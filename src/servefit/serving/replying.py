@@ -10,7 +10,7 @@ import msgspec
 from servefit.serving.messages import Headers, Refused, Reply
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-MOST_JOINED_BYTES = 65_536
+MAX_JOINED_BYTES = 65_536
 """A longer body is sent after its head, and not copied behind it."""
 
 RETRY_AFTER: Headers = ((b"retry-after", b"1"),)
@@ -35,7 +35,7 @@ class ReplyWriter:
         self._beginnings.clear()
 
     def encode(self, reply: Reply, timing: bytes, *, last: bool, has_connection_header: bool, head_only: bool) -> bytes:
-        """Return the bytes of ``reply``, without a body of more than MOST_JOINED_BYTES, which is to be sent next.
+        """Return the bytes of ``reply``, without a body of more than MAX_JOINED_BYTES, which is to be sent next.
 
         ``timing`` is one more header line, or nothing; ``last`` says that the connection ends with it,
         ``has_connection_header`` that the client sent one and is to be told that it does not, ``head_only`` that it
@@ -49,7 +49,7 @@ class ReplyWriter:
             timing += b"".join([b"%b: %b\r\n" % header for header in reply.headers])
         body = reply.body
         size = len(body)
-        joined = b"" if head_only or size > MOST_JOINED_BYTES else body
+        joined = b"" if head_only or size > MAX_JOINED_BYTES else body
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (beginning, timing, size, joined)
 
     def _make_beginning(self, reply: Reply) -> bytes:

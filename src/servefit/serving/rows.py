@@ -74,7 +74,7 @@ _FEW_EXPONENTS = 300
 """So many extreme numbers take 2.4 ms to read, at 8 us each."""
 
 _EXTREME = ((b"e", re.compile(rb"e[-+]?[0-9]{3}")), (b"E", re.compile(rb"E[-+]?[0-9]{3}")))
-MOST_ORDINARY_BYTES = len("1e-310,") * _FEW_EXPONENTS
+MAX_ORDINARY_BYTES = len("1e-310,") * _FEW_EXPONENTS
 """Text of no more bytes has too few numbers that take long."""
 
 
@@ -104,7 +104,7 @@ def packed_rows(cells: Sequence[Any], signature: Signature) -> np.ndarray | None
 
 def raise_for_extreme_numbers(text: bytes) -> None:
     """Raise what msgspec raises for what it does not read, for a ``text`` that may have many numbers beyond 1e-100 or
-    1e+100: it takes 8 us for one. Need not be called for MOST_ORDINARY_BYTES."""
+    1e+100: it takes 8 us for one. Need not be called for MAX_ORDINARY_BYTES."""
     if any(
         mark in text and _count(text, mark[0]) > _FEW_EXPONENTS and pattern.search(text) is not None
         for mark, pattern in _EXTREME

@@ -49,7 +49,7 @@ _FIRST_BACK_OFF_S = 0.1
 _MAX_BACK_OFF_S = 8.0
 """The longest of these waits: longer than starting a worker takes, short enough to serve again soon."""
 
-_MOST_FAILURES = 4
+_MAX_FAILURES = 4
 """A worker that cannot be started so often in a row, while none is ready, never will be."""
 
 _END_S = 1.0
@@ -190,7 +190,7 @@ class _Supervisor:
         self._counters.restarted()
         lived_s = time.monotonic() - self._started_s[number]
         self._failures[number] = 0 if worker.ready and lived_s > _SHORT_LIFE_S else self._failures[number] + 1
-        if not worker.ready and not self._ready() and self._failures[number] > _MOST_FAILURES:
+        if not worker.ready and not self._ready() and self._failures[number] > _MAX_FAILURES:
             raise WorkerCrashed(f"no worker can be started any more: {how}")
         again = self._failures[number] - 1
         wait_s = min(_MAX_BACK_OFF_S, _FIRST_BACK_OFF_S * 2**again) if again > 0 else 0.0

@@ -116,7 +116,7 @@ class Ensemble:
     values: dict[int, np.ndarray] = field(repr=False)
 
 
-MOST_NODES = 700
+MAX_NODES = 700
 
 
 def random_ensemble(recipe: Recipe) -> Ensemble:
@@ -144,7 +144,7 @@ def _tree(recipe: Recipe, split: Callable[[], Split], generator: np.random.Gener
     for _ in range(depth):
         below = []
         for place in level:
-            if len(tree) + 2 > MOST_NODES or (place and generator.random() >= recipe.splitting):
+            if len(tree) + 2 > MAX_NODES or (place and generator.random() >= recipe.splitting):
                 continue
             test = split()
             test.left, test.right = len(tree), len(tree) + 1

@@ -12,7 +12,7 @@ import pytest
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.procedures.highest_rate import HighestRate, OpenRun, Stop, highest_rate
-from servefit.profiler.record.traffic import LEAST_PLATEAU_S
+from servefit.profiler.record.traffic import MIN_PLATEAU_S
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.sequential_test import ThresholdVerdict
@@ -164,7 +164,7 @@ def test_a_fast_server_is_not_tried_for_less_time_than_a_run_takes(seed: int) ->
         budget_s=0.3,
         seed=seed - 1,
     )
-    assert min(lasted_s) > LEAST_PLATEAU_S
+    assert min(lasted_s) > MIN_PLATEAU_S
 
 
 def test_a_budget_too_small_for_one_run_is_a_result_that_says_so() -> None:

@@ -17,7 +17,7 @@ from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
-from servefit.search.request.config_file import MOST_BYTES, config_text, parse_config, read_config
+from servefit.search.request.config_file import MAX_BYTES, config_text, parse_config, read_config
 from servefit.search.request.job_request import GOALS, EnvironmentRange, JobRequest, plain_name
 from servefit.search.request.plain_yaml import load_yaml
 from servefit.search.request.sla import Sla
@@ -312,7 +312,7 @@ def test_whatever_is_in_a_file_is_read_or_refused_in_a_line(text: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "long.yaml").write_text("# " + "x" * MOST_BYTES)
+    (tmp_path / "long.yaml").write_text("# " + "x" * MAX_BYTES)
     for path, words in (
         (tmp_path / "gone.yaml", "No such file"),
         (tmp_path, "Is a directory"),

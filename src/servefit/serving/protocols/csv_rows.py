@@ -15,7 +15,7 @@ from servefit.backends.payload.delimited import delimited_table, is_number
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
 from servefit.serving.rows import (
-    MOST_ORDINARY_BYTES,
+    MAX_ORDINARY_BYTES,
     SPARE_COLUMNS,
     Cell,
     check_row_count,
@@ -57,7 +57,7 @@ def _bare_numbers(body: bytes, signature: Signature) -> list[list[Cell]] | None:
         return None
     document = b"[[" + lines.rstrip(b"\n").replace(b"\n", b"],[") + b"]]"
     try:
-        if len(document) > MOST_ORDINARY_BYTES:
+        if len(document) > MAX_ORDINARY_BYTES:
             raise_for_extreme_numbers(document)
         return _ROWS.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -65,7 +65,7 @@ def _bare_numbers(body: bytes, signature: Signature) -> list[list[Cell]] | None:
     filled = document.replace(b",,", b",null,").replace(b",,", b",null,")
     filled = filled.replace(b"[,", b"[null,").replace(b",]", b",null]")
     try:
-        if len(filled) > MOST_ORDINARY_BYTES:
+        if len(filled) > MAX_ORDINARY_BYTES:
             raise_for_extreme_numbers(filled)
         return None if filled == document else _ROWS.decode(filled)
     except (msgspec.DecodeError, UnicodeDecodeError):

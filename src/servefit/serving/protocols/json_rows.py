@@ -14,7 +14,7 @@ from servefit.backends.payload.json_rows import json_table
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
 from servefit.serving.rows import (
-    MOST_ORDINARY_BYTES,
+    MAX_ORDINARY_BYTES,
     SPARE_COLUMNS,
     Cell,
     check_row_count,
@@ -73,7 +73,7 @@ def _rows(
     at_once: bool,
 ) -> np.ndarray:
     try:
-        if len(body) > MOST_ORDINARY_BYTES:
+        if len(body) > MAX_ORDINARY_BYTES:
             raise_for_extreme_numbers(body)
         cells = cells_of(body, signature.feature_names)
     except _ODD:

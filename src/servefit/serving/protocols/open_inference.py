@@ -28,7 +28,7 @@ from servefit.serving.protocols.tensors import InputTensor, TensorParameters, ro
 from servefit.serving.routing import VERSION
 from servefit.serving.rows import (
     JSON_MARKS,
-    MOST_ORDINARY_BYTES,
+    MAX_ORDINARY_BYTES,
     SHORT_BYTES,
     THOROUGH_BYTES,
     Cell,
@@ -115,7 +115,7 @@ def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -
     try:
         if not plain:
             raise_for_long_body(document, at_once=at_once)
-        elif len(document) > MOST_ORDINARY_BYTES:
+        elif len(document) > MAX_ORDINARY_BYTES:
             raise_for_extreme_numbers(document)
         # Read as floats; whole numbers stay what they are where the model takes such.
         message = _REQUESTS.decode(document) if plain else _any_request(document)

@@ -12,10 +12,10 @@
 
 #include "forest.h"
 
-#define MOST_ROWS 130u
-#define MOST_VALUES (1u << 22) /* of all rows together */
-#define MOST_MEMORY (64u << 20) /* of a workspace */
-#define MOST_WORK (UINT64_C(1) << 30)
+#define MAX_ROWS 130u
+#define MAX_VALUES (1u << 22) /* of all rows together */
+#define MAX_MEMORY (64u << 20) /* of a workspace */
+#define MAX_WORK (UINT64_C(1) << 30)
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
@@ -38,11 +38,11 @@ static float *odd_rows(size_t values) {
 
 static void predict(const forest *f, const char *set, int threads) {
     /* 7 and 50 first: a block that they do not fill has rows that nothing was ever encoded for. */
-    static const uint32_t counts[] = {1, 7, 50, 64, MOST_ROWS};
+    static const uint32_t counts[] = {1, 7, 50, 64, MAX_ROWS};
     predictor *p = predictor_new(f, set, threads);
     if (!p) return;
     for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
-        if ((uint64_t)counts[n] * f->features > MOST_VALUES) break;
+        if ((uint64_t)counts[n] * f->features > MAX_VALUES) break;
         float *rows = odd_rows((size_t)counts[n] * f->features), *out = malloc((size_t)counts[n] * f->outputs * sizeof *out);
         if (rows && out) predictor_run(p, rows, counts[n], out);
         free(rows);
@@ -54,11 +54,11 @@ static void predict(const forest *f, const char *set, int threads) {
 /* Whether predicting takes little memory, and little time at worst, in nodes and columns: short files can ask for a lot. */
 static int is_small(const forest *f) {
     uint64_t columns = 0;
-    if (BLOCK * (12 * (uint64_t)f->outputs + 4 * (uint64_t)f->key_columns_count) > MOST_MEMORY) return 0;
+    if (BLOCK * (12 * (uint64_t)f->outputs + 4 * (uint64_t)f->key_columns_count) > MAX_MEMORY) return 0;
     for (uint32_t n = 0; n < f->rank_features_count; n++)
         columns += f->rank_features[n].columns_end - f->rank_features[n].columns_begin + 8u;
     const uint64_t tree_work = f->nodes_count + 1024u + (f->vector_leaves ? f->outputs : 0);
-    return MOST_ROWS * (columns + f->key_columns_count + f->outputs + f->trees_count * tree_work) < MOST_WORK;
+    return MAX_ROWS * (columns + f->key_columns_count + f->outputs + f->trees_count * tree_work) < MAX_WORK;
 }
 
 static void *moved(const void *from, size_t size) {
