@@ -196,8 +196,8 @@ def _repeated_once(
     began_s = time.monotonic()
     run = carry_out()
     found = _problems(driver, run, limit_ms)
-    may_pass = any(problem.may_pass for problem in found)
-    if may_pass and not allow_noise and time.monotonic() - began_s <= time_left_s():
+    transient = any(problem.is_transient for problem in found)
+    if transient and not allow_noise and time.monotonic() - began_s <= time_left_s():
         _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
         run = carry_out()
         found = _problems(driver, run, limit_ms)

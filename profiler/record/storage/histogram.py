@@ -30,8 +30,7 @@ _BUCKET_BEGINS = np.int64(SUB_BUCKETS) << np.arange(52, dtype=np.int64)
 _MIN_RANGE = 3_600_000_000_000
 """Histograms of different runs, up to an hour in nanoseconds, have the same range, so that any tool can add them."""
 
-_COOKIE = 0x1C849303 | 0x10
-_COMPRESSED_COOKIE = 0x1C849304 | 0x10
+_COOKIE, _COMPRESSED_COOKIE = 0x1C849303 | 0x10, 0x1C849304 | 0x10
 """Of version 2 of its encoding; 0x10 stands for counts as ZigZag LEB128 [HdrHistogram]."""
 
 _HEADER = struct.Struct(">iiiiqqd")
