@@ -130,16 +130,16 @@ def _named(part: str) -> str | None:
     return None if pair is None else pair[1]
 
 
-def _kind(one: Field[Any]) -> Kind:
-    if _KIND not in one.metadata:
-        raise TypeError(f"the field {one.name} is not declared with parameter()")
-    kind: Kind = one.metadata[_KIND]
+def _kind(declared: Field[Any]) -> Kind:
+    if _KIND not in declared.metadata:
+        raise TypeError(f"the field {declared.name} is not declared with parameter()")
+    kind: Kind = declared.metadata[_KIND]
     return kind
 
 
-def _typed(one: Field[Any]) -> str:
+def _typed(declared: Field[Any]) -> str:
     """Return the name of a field as it is typed: without its unit."""
-    return re.sub(r"(_per)?_s$", "", one.name)
+    return re.sub(r"(_per)?_s$", "", declared.name)
 
 
 def _digits(number: float) -> str:
