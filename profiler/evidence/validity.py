@@ -97,7 +97,7 @@ class Problem:
     remedy: str
 
     @property
-    def may_pass(self) -> bool:
+    def is_transient(self) -> bool:
         """True where another attempt may be spared it."""
         return self.kind != "client on the server's CPUs"
 

@@ -1,4 +1,4 @@
-"""What is measured, and what a measurement holds. Raw facts only: figures of them are in ``evidence.summary``."""
+"""A configuration, and what a measurement of it holds. Raw facts only: figures of them are in ``evidence.summary``."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _int64(content: bytes) -> np.ndarray:
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRecord:
-    """What the load client of a run was busy with.
+    """The load client of a run, and what it was busy with.
 
     It had ``processes`` processes on ``cpus``. ``cpu_percent`` is the CPU time on the plateau of the busiest of them,
     without what it spent waiting for arrivals, and None where the plateau was too short to tell. ``waited_percent`` is
@@ -122,7 +122,7 @@ class ClientRecord:
 @shown("driver", "traffic", "offered", "backlog", "stopped")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What one run of one traffic recorded. ``plateau_ns`` is the interval that figures are taken from.
+    """The record of one run of one traffic. ``plateau_ns`` is the interval that figures are taken from.
 
     ``offered`` counts the requests that were due within the plateau, completed or not; ``backlog`` those of them
     that nobody had begun to serve by its end. ``stopped`` says what ended the run before its time: in an open loop a

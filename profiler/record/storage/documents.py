@@ -29,7 +29,7 @@ _FLOAT = "@float"
 _MAPPING = "@mapping"
 """Holds the object that a mapping becomes, whose keys may be called anything."""
 
-_BYTES_PER_VALUE = 8
+_BYTES_PER_VALUE = 8  # int64
 
 
 class Misfit(TypeError):
@@ -48,12 +48,12 @@ def to_document(value: Any, kind: Any, arrays: list[bytes], where: str = "") -> 
         return document
     if _is_tuple(kind):
         kinds = _kinds_in_tuple(kind, len(value), where)
-        return [to_document(one, kinds[nth], arrays, f"{where}[{nth}]") for nth, one in enumerate(value)]
+        return [to_document(item, kinds[nth], arrays, f"{where}[{nth}]") for nth, item in enumerate(value)]
     if _is_mapping(kind):
         if odd := [key for key in value if type(key) is not str]:
             raise Misfit(f"{where} has the key {odd[0]!r:.80}, which is no str")
         of = get_args(kind)[1]
-        return {_MAPPING: {key: to_document(one, of, arrays, f"{where}[{key!r}]") for key, one in value.items()}}
+        return {_MAPPING: {key: to_document(item, of, arrays, f"{where}[{key!r}]") for key, item in value.items()}}
     if isinstance(value, Enum):
         return value.value
     if kind is Path:
@@ -86,10 +86,10 @@ def from_document(document: Any, kind: Any, arrays: Sequence[bytes], where: str 
         )
     if _is_tuple(kind):
         kinds = _kinds_in_tuple(kind, len(document), where)
-        return tuple(from_document(one, kinds[nth], arrays, f"{where}[{nth}]") for nth, one in enumerate(document))
+        return tuple(from_document(item, kinds[nth], arrays, f"{where}[{nth}]") for nth, item in enumerate(document))
     if _is_mapping(kind):
         of = get_args(kind)[1]
-        return {key: from_document(one, of, arrays, f"{where}[{key!r}]") for key, one in document[_MAPPING].items()}
+        return {key: from_document(item, of, arrays, f"{where}[{key!r}]") for key, item in document[_MAPPING].items()}
     if _is_enum(kind) or kind is Path:
         return kind(document)
     return float(document[_FLOAT]) if isinstance(document, dict) else document
@@ -140,7 +140,7 @@ def _kinds_in_tuple(kind: Any, length: int, where: str) -> Sequence[Any]:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """Whether ``value`` is one of ``kind``; what it contains is not looked at."""
+    """Return whether ``value`` is one of ``kind``; what it contains is not looked at."""
     if _is_tuple(kind):
         return isinstance(value, tuple)
     if _is_mapping(kind):
@@ -151,7 +151,7 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _reads_as(document: Any, kind: Any) -> bool:
-    """Whether ``document`` was made from a value of ``kind``; what it contains is not looked at."""
+    """Return whether ``document`` was made from a value of ``kind``; what it contains is not looked at."""
     if isinstance(document, list):
         return _is_tuple(kind)
     if isinstance(document, dict):
@@ -183,8 +183,8 @@ def _literals(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and one == other
+def _same(first: Any, second: Any) -> bool:
+    return type(first) is type(second) and first == second
 
 
 @cache
