@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from servefit.errors import SpecError
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,8 +67,7 @@ class Knob:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Stored, frozen=True, kw_only=True):
     """How a worker loads an artifact. ``options`` holds the backend's own knobs as sorted (name, value) pairs."""
 
     threads: int = 1

@@ -22,6 +22,7 @@ import servefit
 from servefit.profiler.record.types import Configuration, Measurement
 from servefit.search.jobs.job import RecommendationJob
 from servefit.showing import MOST_LETTERS, shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,9 +147,14 @@ def values() -> tuple[object, ...]:
 
 def _made(one: type, value: object) -> Any:
     """A ``one`` all of whose fields are ``value``, right or wrong."""
+    names = [field.name for field in dataclasses.fields(one)]
+    if issubclass(one, Stored):
+        struct: Any = type(one)
+        unchecked = struct(one.__name__, (one,), {"__post_init__": lambda _: None}, frozen=True)
+        return unchecked(**dict.fromkeys(names, value))
     made: Any = object.__new__(one)
-    for field in dataclasses.fields(one):
-        object.__setattr__(made, field.name, value)
+    for name in names:
+        object.__setattr__(made, name, value)
     return made
 
 
@@ -194,7 +200,7 @@ def test_it_is_what_it_was_but_for_that(profiled: Profiled) -> None:
     assert pickle.loads(pickle.dumps(measurement)) == measurement
     assert dataclasses.replace(measurement, load_s=1.0).load_s == 1.0
     assert not hasattr(measurement, "__dict__")
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         measurement.load_s = 1.0  # type: ignore[misc]
 
 

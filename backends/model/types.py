@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 from servefit.showing import shown
+from servefit.stored import Stored
 
 
 class Library(StrEnum):
@@ -50,8 +50,7 @@ class Task(StrEnum):
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class Input(Stored, frozen=True, kw_only=True):
     """One input of a model: the columns [``start``, ``stop``) of a row, as an array of ``datatype`` (NumPy's name) and
     of the shape (rows, *``shape``).
 
@@ -79,8 +78,7 @@ class Input:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(Stored, frozen=True, kw_only=True):
     """What goes in and what comes out.
 
     ``outputs`` is the number of values a row gives; predictions are (n,) where it is 1 and (n, outputs) otherwise:
@@ -143,8 +141,7 @@ _WITHIN_FLOAT32 = frozenset({"float32", "float16", "int8", "int16", "uint8", "ui
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeStructure:
+class TreeStructure(Stored, frozen=True, kw_only=True):
     """The shape of a tree ensemble, for estimates and for backends that take some ensembles and not others.
 
     ``objective`` is the library's own name for it; ``booster`` is "gbtree", "dart", "random forest" and the like.
@@ -161,8 +158,7 @@ class TreeStructure:
 
 
 @shown("source", "format", "size_bytes", "digest")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class Model(Stored, frozen=True, kw_only=True):
     """An opened model.
 
     ``source`` is what the user named. ``file`` is what every backend reads, a copy in the state folder: the same bytes

@@ -17,6 +17,7 @@ import numpy as np
 from servefit.errors import SpecError
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +63,7 @@ def samples_needed(percentile: float) -> int:
 
 
 @shown("loop", "throughput_per_s", "samples", "latency_ms", "failed")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Stored, frozen=True, kw_only=True):
     """What a run amounts to, on its plateau.
 
     ``throughput_per_s`` counts answers, ``offered_per_s`` arrivals (None in a closed loop, where the answers make the

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.errors import SpecError
 from servefit.showing import shown
+from servefit.stored import Stored, StoredMember
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +42,7 @@ MOST_ARRIVALS = 50_000_000
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
+class Phase(Stored, frozen=True, kw_only=True):
     """``initial_users`` users at once, then ``spawn_per_minute`` more a minute, for ``duration_s`` seconds."""
 
     initial_users: int
@@ -77,8 +77,7 @@ class Plateau:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedLoop:
+class ClosedLoop(StoredMember, frozen=True, kw_only=True):
     """Phases one after the other; users stay until the end.
 
     Figures come from plateaus, the times in which the number of users stays the same; those of the whole run from the
@@ -148,8 +147,7 @@ class ClosedLoop:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLoop:
+class OpenLoop(StoredMember, frozen=True, kw_only=True):
     """``rate_per_s`` arrivals a second, Poisson or evenly spaced, drawn from ``seed``.
 
     When more than ``backlog_cap`` requests wait, the run is over and saturated; None leaves that to the driver.
