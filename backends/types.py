@@ -8,10 +8,12 @@ that of parity, and timing them that of the profiler.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import msgspec
 
 from servefit.errors import SpecError
 from servefit.showing import shown
@@ -78,8 +80,7 @@ class Settings(Stored, frozen=True, kw_only=True):
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
+class Artifact(Stored, frozen=True, kw_only=True):
     """What a backend compiled: files in ``folder``, which is read-only from then on and may be opened at any time.
 
     ``facts`` are the backend's own notes for ``load`` and for the compilation report; JSON values only.
@@ -90,7 +91,7 @@ class Artifact:
     model_digest: str
     target: Target
     folder: Path
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Predictor(Protocol):

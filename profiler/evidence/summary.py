@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, log, sqrt
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 
 from servefit.errors import SpecError
@@ -104,7 +105,7 @@ class Summary(Stored, frozen=True, kw_only=True):
     model_latency_ms: Mapping[str, float | None] | None = None
     overhead_ms: Mapping[str, float | None] | None = None
     failed: int = 0
-    errors: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = msgspec.field(default_factory=dict)
     client_cpu_percent: float | None = None
 
 

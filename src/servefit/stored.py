@@ -9,6 +9,7 @@ Where kept values go and how they are written is not told here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import Field, field, make_dataclass
 from typing import Any, ClassVar
 
@@ -67,3 +68,28 @@ class Stored(msgspec.Struct, frozen=True):
 
 class StoredMember(Stored, frozen=True, tag_field=TAG):
     """The base of what is kept as one of several kinds: under TAG a document says which."""
+
+
+def left_out(document: Any, read: Any, where: str = "") -> Iterator[str]:
+    """Yield the fields that are in ``document``, in JSON's types, and were not read by whoever knows less of it.
+
+    Args:
+        document: What was read.
+        read: What became of it, in JSON's types again.
+        where: The name of the field that holds both.
+
+    Returns:
+        The names of fields, with those of the fields that hold them before a dot.
+
+    Example:
+        >>> list(left_out({"port": 80, "limits": {"rows": 1, "colour": "red"}}, {"port": 80, "limits": {"rows": 1}}))
+        ['limits.colour']
+    """
+    if not (isinstance(document, dict) and isinstance(read, dict)):
+        return
+    for name, value in document.items():
+        inner = f"{where}.{name}" if where else name
+        if name in read:
+            yield from left_out(value, read[name], inner)
+        else:
+            yield inner
