@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from servefit import state
 from servefit.backends import cache
+from servefit.backends.capabilities import asked
 from servefit.backends.model import Model
-from servefit.backends.model.loading import as_kept
+from servefit.backends.model.kept import as_kept
 from servefit.backends.parity import Agreement
-from servefit.backends.registry import asked, imported
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.backends.verification import drawn_rows, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
@@ -66,14 +67,34 @@ def compile_model(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     memory_bytes: int | None = DEFAULT_MEMORY_BYTES,
 ) -> Compilation:
-    """Compile ``model`` (a Model, or whatever ``Model.load`` takes) with ``backend``, or find it in the cache.
+    """Compile a model with a backend, or find the artifact in the cache.
 
     The artifact's predictions have been compared with those of the model's own library, on rows drawn from the model
-    and on the rows of ``payload``. ``timeout_s`` bounds compiling and checking together, ``memory_bytes`` the
-    compilation and all it starts.
+    and on those of ``payload``.
 
-    Raises SpecError (unknown backend or target), BackendUnavailable, CompileFailed (it does not take this model,
-    failed, ran out of time or memory), OutputMismatch, StateError, and what ``Model.load`` raises.
+    Args:
+        model: What ``Model.load`` takes, or a Model.
+        backend: The name of a backend, as ``servefit backends`` lists them.
+        payload: Rows that are compared too.
+        target: The kind of processor: "cpu" or "cuda".
+        timeout_s: Seconds that compiling and checking together may take.
+        memory_bytes: Memory that the compilation, and all that it starts, may take; None: as much as there is.
+
+    Returns:
+        The artifact, how it was made, and how its predictions compare.
+
+    Raises:
+        SpecError: The backend or the target is not known.
+        BackendUnavailable: The backend does not run here.
+        CompileFailed: The backend does not take this model, failed, or ran out of time or memory.
+        OutputMismatch: The artifact's predictions differ from those of the model's own library.
+        StateError: The cache cannot be written.
+        ModelError: The model cannot be read.
+
+    Example:
+        ::
+
+            print(sf.compile_model("model.ubj", "treelite").artifact.folder)
     """
     target = Target.named(target)
     model = as_kept(model) if isinstance(model, Model) else Model.load(model)

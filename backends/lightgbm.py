@@ -10,14 +10,17 @@ import ctypes
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from servefit.backends.installed import installed, package_folder, thread_counts
-from servefit.backends.model.types import Library, Model
+from servefit.backends.model.types import Library
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
 from servefit.errors import BackendError
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
 
 _FLOAT32, _NORMAL_PREDICTION, _ROW_MAJOR, _ALL_ITERATIONS = 0, 0, 1, -1  # constants of LightGBM's c_api.h
 

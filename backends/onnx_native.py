@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def prepare(model: Model, workdir: Path) -> Mapping[str, Any]:
     """Write the model to serve into ``workdir`` as model.onnx; give the facts that ``NativePredictor`` needs."""
-    from servefit.backends.onnxruntime import open_session
+    from servefit.backends.onnx_session import open_session
 
     proto = read_onnx(model.file)
     interface, _ = onnx_io.interface_of(open_session(model.file, Target.CPU, Settings(threads=1), optimised=False))

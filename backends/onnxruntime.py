@@ -1,27 +1,28 @@
 """Models run by ONNX Runtime: ONNX models as they are, and tree ensembles converted by ``onnx_trees``.
 
-Thread counts are always explicit: left to itself ONNX Runtime starts a thread for every core it sees and pins them,
-inside or outside the mask that the process was given.
+The former are prepared and called in ``onnx_native``; sessions are opened in ``onnx_session``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.cuda import cuda_device
 from servefit.backends.installed import installed, thread_counts
-from servefit.backends.model.types import Library, Model
+from servefit.backends.model.types import Library
+from servefit.backends.onnx_session import PROVIDERS, open_session
 from servefit.backends.trees import WholeCategories, category_facts, output_facts, read_trees, readable
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
-from servefit.errors import BackendUnavailable, CompileFailed
+from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import onnxruntime
 
-_PROVIDERS = {Target.CPU: "CPUExecutionProvider", Target.CUDA: "CUDAExecutionProvider"}
+    from servefit.backends.model import Model
 
 
 class OnnxRuntimeBackend:
@@ -38,7 +39,7 @@ class OnnxRuntimeBackend:
             return device
         import onnxruntime
 
-        if _PROVIDERS[Target.CUDA] not in onnxruntime.get_available_providers():
+        if PROVIDERS[Target.CUDA] not in onnxruntime.get_available_providers():
             return Availability.no(
                 "this onnxruntime was built without CUDA",
                 remedy="pip uninstall onnxruntime && pip install onnxruntime-gpu",
@@ -90,36 +91,6 @@ class OnnxRuntimeBackend:
         if artifact.facts["categorical_features"]:
             return _CategoricalPredictor(session, artifact.facts)
         return _TreePredictor(session, artifact.facts)
-
-
-def open_session(
-    model: Path, target: Target, settings: Settings, *, optimised: bool = True
-) -> onnxruntime.InferenceSession:
-    """A session with exactly ``settings.threads`` threads on ``target``. Raises BackendUnavailable where onnxruntime
-    would have run on the CPU instead of the GPU it was asked for."""
-    import onnxruntime
-
-    provider = _PROVIDERS[target]
-    if provider not in onnxruntime.get_available_providers():
-        raise BackendUnavailable(
-            "onnxruntime", f"this onnxruntime has no {provider}", remedy="pip install onnxruntime-gpu"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
-    spinning = settings.threads > 1 and settings.option("allow_spinning", default=True)
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    session = onnxruntime.InferenceSession(str(model), options, providers=[provider])
-    session.disable_fallback()
-    if session.get_providers()[0] != provider:
-        raise BackendUnavailable(
-            "onnxruntime", f"asked for {provider}, onnxruntime fell back to {session.get_providers()[0]}"
-        )
-    return session
 
 
 class _TreePredictor:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from servefit.backends.model.types import Library, Model
+from servefit.backends.model.types import Library
 from servefit.backends.types import Settings, Target
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
 
 Predict: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
@@ -46,7 +49,7 @@ def _sklearn(model: Model) -> Predict:
 def _onnx(model: Model) -> Predict:
     """ONNX Runtime with every graph optimisation off."""
     from servefit.backends.model import onnx_io
-    from servefit.backends.onnxruntime import open_session
+    from servefit.backends.onnx_session import open_session
 
     session = open_session(model.file, Target.CPU, Settings(threads=1), optimised=False)
     interface, _ = onnx_io.interface_of(session)

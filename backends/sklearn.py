@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.installed import installed, thread_counts
-from servefit.backends.model.types import Library, Model, Task
+from servefit.backends.model.types import Library, Task
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from servefit.backends.model import Model
 
 
 class SklearnBackend:

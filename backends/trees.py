@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.backends.model.keeping import content_as_named
-from servefit.backends.model.types import Format, Library, Model, Task
+from servefit.backends.model.types import Format, Library, Task
 from servefit.backends.types import Availability
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
     import treelite
+
+    from servefit.backends.model import Model
 
 REFUSED_PECULIARITIES = {
     "zero_as_missing": "Treelite does not know LightGBM's zero_as_missing",

@@ -1,7 +1,8 @@
 """Checks an artifact against the model's own library, with each side's predictions made in a child process.
 
 Reference predictions are kept in the state folder by model, library version and rows: every backend is compared with
-the same ones. What counts as equal is for ``parity`` to say.
+the same ones. What counts as equal is for ``parity`` to say. Whether predictions of a payload depend on the batch is
+asked here too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit import state
+from servefit.backends.batch_dependence import BATCH_DEPENDENT
+from servefit.backends.capabilities import backend as find_backend
+from servefit.backends.model.types import Library
 from servefit.backends.model.width import affordable_rows
 from servefit.backends.parity import Agreement, compare
-from servefit.backends.registry import backend as find_backend
 from servefit.backends.rows import parity_rows
 from servefit.errors import CompileFailed, OutOfMemory, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
@@ -37,9 +40,14 @@ _SCHEMA = 2
 """Raise it when predictions that are kept are not to be used any more."""
 DRAWN_ROWS, MAX_PAYLOAD_ROWS = 1024, 4096
 """A longer payload is checked on so many of its rows, evenly spaced."""
+_ASKED_TIMEOUT_S = 30.0
+"""Of what rows of a payload show of the batch: without an answer nothing is lost but a warning."""
 ROWS_WITHOUT_TREES = 32
 """In place of both where there are no trees: every row goes through all of a network, and may take a second there."""
 
+
+_TREES_ALONE = (Library.XGBOOST, Library.LIGHTGBM)
+"""Libraries whose models look at one row at a time."""
 
 _DOING = {
     "compile_artifact": "compiling",
@@ -91,6 +99,21 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
         compare(model, name, alone, singly, np.char.add(each.kinds[:few], ", one at a time"))
         agreements.append(agreement)
     return agreements
+
+
+def asked_of_payload(model: Model, payload: Payload) -> Model:
+    """``model``, which says so where its own library predicts rows of ``payload`` differently together and one at a
+    time. Where the library does not answer, that is for whoever compares predictions with it to say."""
+    if model.batch_dependent or payload.synthetic or model.library in _TREES_ALONE:
+        return model
+    rows = payload_rows(model, payload).rows
+    try:
+        if not in_child(model.reference, "reference_depends_on_batch", model, rows, timeout_s=_ASKED_TIMEOUT_S):
+            return model
+    except CompileFailed as error:
+        _log.info("whether predictions of the payload depend on the batch is not known: %s", error)
+        return model
+    return replace(model, batch_dependent=True, warnings=(*model.warnings, BATCH_DEPENDENT))
 
 
 def in_child(

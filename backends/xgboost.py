@@ -12,17 +12,20 @@ import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from servefit.backends.cuda import cuda_device
+from servefit.backends.inspection import first_line
 from servefit.backends.installed import installed, thread_counts
-from servefit.backends.model.inspection import first_line
-from servefit.backends.model.types import Library, Model
+from servefit.backends.model.types import Library
 from servefit.backends.types import Artifact, Availability, Knob, Predictor, Settings, Target
 from servefit.backends.xgboost_c import Booster, Results, XGBoostError, array_interface, prediction_options
 from servefit.errors import BackendError, BackendUnavailable
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
 
 
 class XGBoostBackend:

@@ -19,8 +19,8 @@ import pytest
 import xgboost
 
 import servefit
+from servefit.api.job import Job
 from servefit.profiler.record.types import Configuration, Measurement
-from servefit.search.jobs.job import RecommendationJob
 from servefit.showing import MOST_LETTERS, shown
 from servefit.stored import Stored
 
@@ -81,16 +81,15 @@ def _public_results() -> list[type]:
 
 
 PUBLIC = _public_results()
-OTHERS = [one for one in PUBLIC if one is not RecommendationJob]
+OTHERS = [one for one in PUBLIC if one is not Job]
 HOSTILE = '<script>alert("1")</script>&\n' * 20_000
 
 
 def test_all_that_users_are_given_is_among_them() -> None:
     names = {one.__name__ for one in PUBLIC}
     assert names >= {
-        "Artifact", "Compared", "Compilation", "Deployment", "LoadTest", "Measurement", "Model", "Payload", "Profiled",
-        "Recommendation", "RecommendationJob", "Run", "Samples", "ScalingPlan", "Step", "Summary", "TelemetryPoint",
-        "Trial",
+        "Artifact", "Compared", "Compilation", "Deployment", "Job", "LoadTest", "Measurement", "Model", "Payload",
+        "Profiled", "Recommendation", "Run", "Samples", "ScalingPlan", "Step", "Summary", "TelemetryPoint", "Trial",
     }  # fmt: skip
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.backends.forest.codes import MOST_CATEGORIES, rank_codes
-from servefit.backends.forest.heaps import MAX_LEVELS
 
 if TYPE_CHECKING:
     from servefit.backends.forest.ensemble import Ensemble
 
+MAX_LEVELS = 8
+"""Of a heap, which has 2**levels entries."""
 MAX_COLUMNS = 1024
 """Codes of more columns would take the cache from the trees."""
 MAX_FOLD_LEAVES = 256

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.forest.choosing import MAX_LEVELS
 from servefit.backends.forest.codes import NEVER
 
 if TYPE_CHECKING:
     from servefit.backends.forest.choosing import Choice
     from servefit.backends.forest.codes import Ranks
     from servefit.backends.forest.ensemble import Ensemble
-
-MAX_LEVELS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from servefit.backends.model.types import Format, Model
+from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel
 from servefit.state import state_folder, writing
 
@@ -129,12 +129,6 @@ def unchanged(path: Path, digest: str) -> Iterator[None]:
     finally:
         if _version_of(path) != before:
             raise CorruptModel(path, "it was changed while it was read", remedy="open the model again")
-
-
-def copy_kept(model: Model, target: Path) -> None:
-    """Copy the file of an opened model to ``target``. Raises CorruptModel where it is not what it was; StateError."""
-    if read_once(model.file, target) != model.digest:
-        raise CorruptModel(model.file, "it is not what it was when it was opened", remedy="open the model again")
 
 
 def name_by_content(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""From what the user named to a Model: keep a copy of the file, have a child process inspect it, keep what that found.
+"""From what the user named to an opened file: keep a copy, have a child process inspect it, keep what that found.
 
 The state folder holds, per model file, ``models/<digest>/model.*`` and one folder of findings per library version, with
 the model itself where it had to be rewritten. What is there is believed where it has the digest that was recorded, and
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from os import PathLike
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from servefit.backends.model.finding import blaming, find_in_file, find_in_folder
-from servefit.backends.model.inspection.types import SCHEMA, Inspection
+from servefit.backends.model.inspection_record import SCHEMA, Inspection
 from servefit.backends.model.keeping import (
     ModelFile,
     digest_in_name,
@@ -31,11 +31,10 @@ from servefit.backends.model.keeping import (
     read_once,
 )
 from servefit.backends.model.live import save_live
-from servefit.backends.model.types import Format, Library, Model
+from servefit.backends.model.types import Format, Library
 from servefit.errors import (
     BackendUnavailable,
     CorruptModel,
-    ModelError,
     OutOfMemory,
     StateError,
     TimedOut,
@@ -47,67 +46,37 @@ from servefit.quantities import duration_text
 from servefit.state import filling, read_sealed, state_folder, temporary_folder, write_sealed, writing
 
 INSPECTION_TIMEOUT_S = 120.0
-_INSPECTION = "servefit.backends.model.inspection:inspect_kept"
+_INSPECTION = "servefit.backends.inspection:inspect_kept"
 _RECORD = "inspection"
 _GIB = 2**30
 
 _DISTRIBUTIONS = {Library.SKLEARN: "scikit-learn", Library.ONNX: "onnxruntime"}
 
 
-def load_model(source: Any, *, trust_pickle: bool = False) -> Model:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedFile:
+    """A model file that was opened, and is kept. ``source`` is what the user named, ``folder`` has what the inspection
+    wrote, and ``warnings`` are of what the file does not hold."""
+
+    source: str
+    kept: ModelFile
+    inspection: Inspection
+    folder: Path
+    warnings: tuple[str, ...] = ()
+
+
+def load_source(source: Any, *, trust_pickle: bool = False) -> OpenedFile:
     """Open ``source``: see ``Model.load``."""
     if not isinstance(source, str | PathLike):
         return _load_live(source)
-    file = _file_of(Path(source))
-    with _read(file) as found:
+    file = file_of(Path(source))
+    with reading(file) as found:
         if found.format is Format.PICKLE and not trust_pickle:
             raise UntrustedModel(file)
-        return _opened(found, str(source))
+        return opened(found, str(source))
 
 
-def check_kept(model: Model) -> None:
-    """Make sure that the file of an opened model is what it was; one that is damaged or gone is put back from where the
-    model came from. Raises CorruptModel where that is gone too, or has changed; StateError."""
-    if holds(model.file, model.digest) or (not _is_kept(model) and find_kept(model.digest) is not None):
-        return
-    changed = CorruptModel(model.file, "it is gone, or not what it was when it was measured")
-    try:
-        with _read(_file_of(Path(model.source))) as found:
-            if found.digest not in model.file.parts:
-                raise changed
-            _inspected(found)  # which also rewrites the models that had to be rewritten
-            keep(found)
-    except ModelError as error:
-        raise changed from error
-    if not holds(model.file, model.digest):
-        raise changed
-
-
-def as_kept(model: Model) -> Model:
-    """``model``, or where an earlier servefit opened it, and used the file where it lay, the same as it is kept today.
-
-    Raises CorruptModel where the file is gone or has changed, and what ``Model.load`` raises.
-    """
-    is_as_today = model.splits is None or digest_in_name(model.splits) is not None
-    if is_as_today and _is_kept(model) and not model.lacks_inputs:
-        return model
-    changed = CorruptModel(model.file, "it is not what it was when it was opened")
-    kept = find_kept(model.digest)
-    with _read(model.file) if kept is None else nullcontext(kept) as found:
-        # Before it is opened: a pickle was trusted with that content, and not with another.
-        if found.digest != model.digest:
-            raise changed
-        opened = _opened(found, model.source)
-    if opened.digest != model.digest:
-        raise changed
-    return replace(opened, warnings=model.warnings)
-
-
-def _is_kept(model: Model) -> bool:
-    return model.digest in (model.file.parent.name, digest_in_name(model.file))
-
-
-def _load_live(source: Any) -> Model:
+def _load_live(source: Any) -> OpenedFile:
     saved = save_live(source)
     with _reading_folder() as folder:
         file = folder / "model"
@@ -115,11 +84,11 @@ def _load_live(source: Any) -> Model:
             file.write_bytes(saved.content)
         digest = hashlib.sha256(saved.content).hexdigest()
         found = named_by_format(ModelFile(file=file, digest=digest, format=saved.format))
-        opened = _opened(found, f"a live {type(source).__name__}")
-    return replace(opened, warnings=saved.warnings + opened.warnings)
+        live = opened(found, f"a live {type(source).__name__}")
+    return replace(live, warnings=saved.warnings)
 
 
-def _file_of(path: Path) -> Path:
+def file_of(path: Path) -> Path:
     """The file that ``path`` is, or the one model in the folder that it is. Raises CorruptModel, UnsupportedModel."""
     if path.is_dir():
         return find_in_folder(path)
@@ -129,7 +98,7 @@ def _file_of(path: Path) -> Path:
 
 
 @contextmanager
-def _read(file: Path) -> Iterator[ModelFile]:
+def reading(file: Path) -> Iterator[ModelFile]:
     """Read a file of the user's, once; give the model in it, which is gone after the block unless it is kept then."""
     with _reading_folder() as folder:
         copy = folder / "file" / file.name
@@ -145,27 +114,14 @@ def _reading_folder() -> AbstractContextManager[Path]:
     return temporary_folder("reading", state_folder("models"))
 
 
-def _opened(found: ModelFile, source: str) -> Model:
+def opened(found: ModelFile, source: str) -> OpenedFile:
     """Have the file inspected, and keep it where it is a model."""
     with blaming(found.file, source):
-        inspection, folder = _inspected(found)
-    kept = keep(found)
-    file = kept.file if inspection.file_name is None else folder / inspection.file_name
-    return Model(
-        source=source,
-        file=file,
-        format=inspection.format,
-        digest=digest_in_name(file) or kept.digest,
-        size_bytes=file.stat().st_size,
-        signature=inspection.signature,
-        trees=inspection.trees,
-        splits=None if inspection.splits_name is None else folder / inspection.splits_name,
-        warnings=inspection.warnings,
-        batch_dependent=inspection.batch_dependent,
-    )
+        inspection, folder = inspected(found)
+    return OpenedFile(source=source, kept=keep(found), inspection=inspection, folder=folder)
 
 
-def _inspected(model: ModelFile) -> tuple[Inspection, Path]:
+def inspected(model: ModelFile) -> tuple[Inspection, Path]:
     """The inspection of a file, from the state folder or from a child process, and the folder of what it wrote."""
     library = model.format.library
     versions = f"{library}-{_library_version(library)}-treelite-{metadata.version('treelite')}"

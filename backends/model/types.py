@@ -1,10 +1,9 @@
-"""The types that describe an opened model. How a model is opened is in ``loading``."""
+"""What describes a model: its format, what goes in, what comes out, its trees. The model itself is in ``opened``."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,52 +154,3 @@ class TreeStructure(Stored, frozen=True, kw_only=True):
     booster: str
     categorical_splits: bool = False
     peculiarities: tuple[str, ...] = ()
-
-
-@shown("source", "format", "size_bytes", "digest")
-class Model(Stored, frozen=True, kw_only=True):
-    """An opened model.
-
-    ``source`` is what the user named. ``file`` is what every backend reads, a copy in the state folder: the same bytes
-    where the source is a plain file, otherwise normalised (unpacked from an archive, saved from a live object,
-    cut to the iteration that the file itself calls best, upgraded from a retired format). ``digest`` is the SHA-256 of
-    ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
-    trees (``rows`` reads it). ``trees`` is None for those too. ``batch_dependent`` says that a row's prediction depends
-    on the other rows of the call, which its own library showed: requests are not joined unless the user allows it.
-    """
-
-    source: str
-    file: Path
-    format: Format
-    digest: str
-    size_bytes: int
-    signature: Signature
-    trees: TreeStructure | None = None
-    splits: Path | None = None
-    warnings: tuple[str, ...] = ()
-    batch_dependent: bool = False
-
-    @property
-    def library(self) -> Library:
-        return self.format.library
-
-    @property
-    def lacks_inputs(self) -> bool:
-        """Whether it was described by an earlier servefit, one that did not know what the inputs of a network are."""
-        return self.library is Library.ONNX and not self.signature.inputs
-
-    @property
-    def reference(self) -> str:
-        """The name of the backend whose predictions define this model's."""
-        return "onnxruntime" if self.library is Library.ONNX else self.library.value
-
-    @staticmethod
-    def load(source: Any, *, trust_pickle: bool = False) -> Model:
-        """Open a file, a folder, a ``.tar.gz``, or a live xgboost, LightGBM or scikit-learn object.
-
-        Raises CorruptModel, UnsupportedModel, UntrustedModel, BackendUnavailable (the model's library is missing),
-        StateError.
-        """
-        from servefit.backends.model.loading import load_model
-
-        return load_model(source, trust_pickle=trust_pickle)

@@ -1,6 +1,6 @@
 """Estimates at which rate a percentile of the response time reaches its limit, from runs at several rates.
 
-Pure numerics: which rates are tried, and what is made of the estimate, is decided in ``highest_rate``.
+Pure numerics: which rates are tried, and what is made of the estimate, is decided in ``procedures.highest_rate``.
 """
 
 from __future__ import annotations

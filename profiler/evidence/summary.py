@@ -112,12 +112,30 @@ class Summary(Stored, frozen=True, kw_only=True):
 def summarize(
     run: Run, *, memory_bytes: int | None = None, percentiles: Sequence[str] = PERCENTILES, seed: int = 0
 ) -> Summary:
-    """The figures of ``run``; ``memory_bytes`` is the memory of the instance, ``seed`` that of the bootstrap.
+    """Compute the figures of a run: a pure function of what was recorded.
 
-    ``percentiles`` of the response time ("p99.9") are given beside the usual ones. Throughput counts the answers within
-    the plateau, percentiles are of the requests that were due within it. One that got no answer counts as slower than
-    all others. An open loop is saturated if its backlog ended it, or if more than 5 % of what was due was still waiting
-    at the end, more than one request a worker, and more than chance brings together (the root of what was due).
+    Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. One that
+    got no answer counts as slower than all others. An open loop is saturated if its backlog ended it, or if more than
+    5 % of what was due was still waiting at the end, more than one request a worker, and more than chance brings
+    together (the root of what was due).
+
+    Args:
+        run: What a run recorded.
+        memory_bytes: The memory of the instance.
+        percentiles: Percentiles of the response time ("p99.9") that are given beside the usual ones.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Throughput, percentiles with their intervals, and what the machine was busy with.
+
+    Raises:
+        SpecError: A percentile is none.
+
+    Example:
+        ::
+
+            measured = sf.profile("model.ubj", users=1, duration_s=1)
+            print(sf.summarize(measured.run, percentiles=["p99.9"]).latency_ms["p99.9"])
     """
     begin, end = run.plateau_ns
     seconds = (end - begin) / NS_PER_S

@@ -63,14 +63,40 @@ def compare_deployments(
     wait_s: float | None = None,
     on_prepared: Callable[[], None] = lambda: None,
 ) -> Compared:
-    """Compare ``deployment`` of ``model`` with one that differs in what ``against`` names: fields of Deployment, and
-    "model" for another model.
+    """Compare two deployments by measuring them in turns.
 
-    Without traffic the median time of a call is compared, with ``rate`` (requests a second) the p95 of the response
-    time, with ``users`` the throughput. Every measurement is made by fresh processes; they take turns in ABBA blocks
-    for about ``budget_s``, after the first has been compared with itself. Where something else measures on this machine
-    all of it waits, for ``wait_s`` at most (None: until that is done). ``on_prepared`` is called once both are
-    compiled. Raises SpecError, ModelError, BackendError and MeasurementError.
+    Every measurement is made by fresh processes; they take turns in ABBA blocks, after the first deployment has been
+    compared with itself. Without traffic the median time of a call is compared, with ``rate`` the p95 of the response
+    time, with ``users`` the throughput.
+
+    Args:
+        model: What ``Model.load`` takes, or a Model.
+        deployment: The first of the two.
+        against: What is different about the second: fields of Deployment, and "model" for another model.
+        payload: A path, or an array of shape (rows, features). Drawn from the model where there is none.
+        rate: Requests a second in an open loop.
+        users: Users of a closed loop.
+        budget_s: About how many seconds all of it may take.
+        rows_per_request: Rows of the payload in one request.
+        seed: Seed of traffic and drawn rows.
+        trust_pickle: Unpickle a model, which runs code.
+        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        on_prepared: Called once both are compiled.
+
+    Returns:
+        The comparison, and the two deployments as they were measured.
+
+    Raises:
+        SpecError: What is asked makes no sense.
+        ModelError: The model or the payload cannot be read.
+        BackendError: One of the two cannot be compiled.
+        MeasurementError: One of the two could not be measured, or SlotTaken after ``wait_s``.
+
+    Example:
+        ::
+
+            found = sf.compare_deployments("model.ubj", sf.Deployment(), {"backend": "onnxruntime"}, budget_s=5)
+            print(found.comparison)
     """
     if rate is not None and users is not None:
         raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")

@@ -1,6 +1,7 @@
 """Runs whose outcome can be relied upon: repeated once where the machine got in the way, ended when they are decided.
 
-What makes a run worthless is said in ``validity``, how a threshold is decided in ``sequential``.
+What makes a run worthless is said in ``evidence.validity``, how a threshold is decided in
+``evidence.sequential_test``.
 """
 
 from __future__ import annotations

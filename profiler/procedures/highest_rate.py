@@ -1,8 +1,8 @@
 """Finds the highest rate of requests at which an SLA on the response time holds, in a budget of requests or seconds.
 
 First runs in an open loop close in on the rate at which a percentile reaches its limit (the root); then rates below it
-are put to the sequential test, and the one that passes is the answer. How the root is estimated is in ``rate_fit``; who
-carries out the runs, a load driver or a simulation, is up to the caller.
+are put to the sequential test, and the one that passes is the answer. How the root is estimated is in
+``evidence.rate_fit``; who carries out the runs, a load driver or a simulation, is up to the caller.
 """
 
 from __future__ import annotations

@@ -114,11 +114,11 @@ def prepare(
     Without ``payload`` rows are drawn from the model. Without a profile it is the whole of this host, less, for the
     "http" ``driver``, what the load client takes. Raises SpecError for nonsense, ModelError and BackendError.
     """
-    from servefit.backends.batch_dependence import asked_of_payload
+    from servefit.backends.capabilities import backend as backend_named
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.registry import backend as backend_named
+    from servefit.backends.verification import asked_of_payload
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.profiles import gpu_for
 

@@ -107,7 +107,47 @@ def profile(
     profile leaves. Where something else measures on this machine it waits, for ``wait_s`` at most (None: until that is
     done). The other arguments are those of :class:`Deployment` and :func:`prepare`.
 
-    Raises SpecError for nonsense, ModelError, BackendError and MeasurementError: SlotTaken after ``wait_s``.
+    Args:
+        model: What ``Model.load`` takes, or a Model.
+        payload: A path, or an array of shape (rows, features). Drawn from the model where there is none.
+        backend: The name of a backend; the model's own library where None.
+        profile: The name of an instance profile; the largest that this host can be where None.
+        threads: Threads of each worker.
+        workers: Worker processes.
+        batch: Most requests joined into a call.
+        batch_delay_us: How long the first of a batch waits for others, in microseconds.
+        allow_batch_dependence: Join requests even where that changes their predictions.
+        rate: Requests a second in an open loop.
+        arrivals: How they are spread over time.
+        users: Users of a closed loop.
+        traffic: A closed loop with phases.
+        thresholds: Limits on percentiles of the response time.
+        duration_s: Seconds of the run, or of the search for the highest rate.
+        rows_per_request: Rows of the payload in one request.
+        environment: Environment variables of the workers.
+        secret_env: Variables whose values are shown to nobody.
+        options: Knobs of the backend.
+        target: The kind of processor: "cpu" or "cuda".
+        seed: Seed of traffic and drawn rows.
+        trust_pickle: Unpickle ``model``, which runs code.
+        allow_noise: Judge runs that the machine got in the way of all the same.
+        driver: "inprocess", or "http" for a real endpoint.
+        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+
+    Returns:
+        The measurement with its figures, and the verdict where there are ``thresholds``.
+
+    Raises:
+        SpecError: What is asked makes no sense.
+        ModelError: The model or the payload cannot be read.
+        BackendError: The backend does not run here, or does not take the model.
+        MeasurementError: A worker died or hung, or SlotTaken after ``wait_s``.
+
+    Example:
+        ::
+
+            measured = sf.profile("model.ubj", payload="payload.csv", rate=100.0, duration_s=1)
+            print(measured.summary.latency_ms["p95"])
     """
     return profile_deployment(
         model,

@@ -1,4 +1,4 @@
-"""What is measured, and what a measurement holds. Raw facts only: figures derived from them are in ``summary``."""
+"""What is measured, and what a measurement holds. Raw facts only: figures of them are in ``evidence.summary``."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
-"""How many instances a rate takes, and the policy that adds and removes them: ``plan``, its ``notes`` and its JSON
-``document``."""
+"""How many instances a rate takes, and the policy that adds and removes them: ``scale`` makes the ``plan``, and what to
+know of it is in ``notes``."""

@@ -1,52 +1,23 @@
-"""How many instances a rate takes, and the target-tracking policy that adds and removes them.
-
-The policy is the one that SageMaker's GetScalingConfigurationRecommendation gives: so many invocations a minute on each
-instance, with bounds and cooldowns, from what a job measured of one recommendation. How much an instance can take is
-in ``instance_rate``; the JSON form is in ``scaling_document``.
-"""
+"""A scaling plan, and its JSON form: servefit's own names, and SageMaker's beside them. ``scale`` makes one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import ceil, inf
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from servefit.errors import SpecError
-from servefit.profiler.evidence.summary import rank_of
-from servefit.quantities import given_text
-from servefit.search.autoscaling.notes import scaling_notes
-from servefit.search.capacity.instance_rate import InstanceRate, Simulation, instance_rate
-from servefit.search.capacity.latency_curve import CurvePoint, MeasuredCurve, rate_of_an_instance
-from servefit.search.optimizer.service_time_survey import Survey
-from servefit.search.results.measure_trial import percentiles_of
-from servefit.search.storage.job_folder import job_folder
+from servefit.search.jobs.document import sla_document
 from servefit.showing import shown
 
 if TYPE_CHECKING:
-    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.capacity.instance_rate import InstanceRate
+    from servefit.search.capacity.latency_curve import CurvePoint
     from servefit.search.request.sla import Sla
     from servefit.search.results.recommendation import Recommendation
 
-HEADROOM = 0.2
-"""The part of the highest rate that is kept free: until a new instance serves, the others take 1 / (1 - 0.2), 25 % more
-than they are meant to. SageMaker's guide to load tests begins with half of the peak, but of a peak without a limit on
-latency."""
+SCHEMA = 1
 
-MIN_CAPACITY = 1
-"""An endpoint with no instance loses requests until one has started."""
-
-PEAK = 2.0
-"""Where nobody says how high the rate may rise: so many times the rate asked. It bounds what a runaway client costs."""
-
-SCALE_IN_COOLDOWN_S = 300
-"""The default of Application Auto Scaling for SageMaker endpoint variants: an instance too many costs little."""
-
-METRIC_PERIOD_S = 60
-"""Invocations are counted by the minute. A scale-out has taken effect once the worker has loaded, which was measured,
-and a whole minute has been counted with it: that is the cooldown. By default it would be 300 s too."""
-
-_MOST_RATE_PER_S = 1e12
-_ROUNDING = 1e-9
+METRIC = "SageMakerVariantInvocationsPerInstance"
+"""What Application Auto Scaling calls the invocations per instance and minute."""
 
 
 @shown()
@@ -96,154 +67,78 @@ class ScalingPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document that ``servefit scale --format json`` prints."""
-        from servefit.search.autoscaling.document import scaling_document
-
         return scaling_document(self)
 
 
-def scale(
-    job: RecommendationJob,
-    *,
-    rate_per_s: float,
-    recommendation_id: str | None = None,
-    headroom: float = HEADROOM,
-    min_rate_per_s: float | None = None,
-    max_rate_per_s: float | None = None,
-) -> ScalingPlan:
-    """Plan the instances of a recommendation of ``job``, the best one unless an ID is given, for ``rate_per_s``.
-
-    ``headroom`` is the part of an instance's highest rate that is kept free. ``min_rate_per_s`` and ``max_rate_per_s``
-    say between which rates traffic varies, as SageMaker's MinInvocationsPerMinute and MaxInvocationsPerMinute; without
-    them at least one instance runs, and at most what takes twice the rate.
-
-    Raises SpecError for an unknown ID, rates or a headroom that make no sense, and for a recommendation of which
-    nothing is known to meet the SLA.
-    """
-    _check(rate_per_s, headroom, min_rate_per_s, max_rate_per_s)
-    most_per_s = PEAK * rate_per_s if max_rate_per_s is None else max_rate_per_s
-    chosen = _chosen(job, recommendation_id)
-    trial, request = chosen.trial, job.request
-    curve = MeasuredCurve.of(trial, job.trials, request, job_folder(job.name))
-    simulation = Simulation.of(
-        trial.configuration,
-        trial.capacity.throughput_per_s,
-        timed=Survey.kept(job.steps).service_times(trial.configuration),
-        closed=curve.closed,
-        seed=request.seed,
-    )
-    rate = _rate(chosen, job, curve, simulation)
-    target_per_s = rate.highest_per_s * (1 - headroom)
-    plan = ScalingPlan(
-        job=job.name,
-        recommendation=chosen,
-        sla=request.sla,
-        rate_per_s=rate_per_s,
-        instances=_instances(rate_per_s, target_per_s),
-        headroom=headroom,
-        rate=rate,
-        target=TargetTracking(
-            rate_per_s=target_per_s,
-            min_capacity=MIN_CAPACITY if min_rate_per_s is None else _instances(min_rate_per_s, target_per_s),
-            max_capacity=_instances(most_per_s, target_per_s),
-            scale_in_cooldown_s=SCALE_IN_COOLDOWN_S,
-            scale_out_cooldown_s=METRIC_PERIOD_S + ceil(trial.measurement.load_s),
-        ),
-        min_rate_per_s=min_rate_per_s,
-        max_rate_per_s=most_per_s,
-        curve=_with_estimates(curve, chosen, job, simulation, {target_per_s, rate.highest_per_s}),
-        notes=(),
-    )
-    notes = scaling_notes(plan, job, curve, simulation, peak_given=max_rate_per_s is not None)
-    return replace(plan, notes=tuple(notes))
+def scaling_document(plan: ScalingPlan) -> dict[str, Any]:
+    """The whole plan. Rates and the target are of one instance where their name or place says so, else of all."""
+    chosen, target = plan.recommendation, plan.target
+    return {
+        "schema": SCHEMA,
+        "job": plan.job,
+        "recommendation": chosen.id,
+        "instance_profile": chosen.profile.name,
+        "driver": "inprocess",
+        "backend": chosen.trial.configuration.backend,
+        "environment": chosen.environment,
+        "sla": None if plan.sla.asks_nothing else sla_document(plan.sla),
+        "rate_per_s": plan.rate_per_s,
+        "instances": plan.instances,
+        "headroom": plan.headroom,
+        "instance": {
+            "highest_rate_per_s": plan.rate.highest_per_s,
+            "basis": plan.rate.basis,
+            "source": plan.rate.source,
+            "simulated_rate_per_s": plan.rate.simulated_per_s,
+            "capacity_per_s": plan.rate.capacity_per_s,
+            "capacity_source": "measured",
+        },
+        "target": {
+            "invocations_per_minute": target.invocations_per_minute,
+            "rate_per_s": target.rate_per_s,
+            "min_capacity": target.min_capacity,
+            "max_capacity": target.max_capacity,
+            "scale_in_cooldown_s": target.scale_in_cooldown_s,
+            "scale_out_cooldown_s": target.scale_out_cooldown_s,
+        },
+        "min_rate_per_s": plan.min_rate_per_s,
+        "max_rate_per_s": plan.max_rate_per_s,
+        "cost_per_hour": {
+            "at_rate": plan.cost_per_hour(plan.instances),
+            "at_min": plan.cost_per_hour(target.min_capacity),
+            "at_max": plan.cost_per_hour(target.max_capacity),
+        },
+        "DynamicScalingConfiguration": dynamic_scaling_configuration(target),
+        "curve": [_point_document(point) for point in plan.curve],
+        "notes": list(plan.notes),
+    }
 
 
-def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max_rate_per_s: float | None) -> None:
-    for field, value in (("rate", rate_per_s), ("min_rate", min_rate_per_s), ("max_rate", max_rate_per_s)):
-        if value is not None and not 0 < value <= _MOST_RATE_PER_S:
-            raise SpecError(field, value, "is not a rate above zero that can be planned for")
-    if not 0 <= headroom < 1:
-        raise SpecError("headroom", headroom, "is not a part of an instance", remedy="say 20%, or 0.2")
-    if min_rate_per_s is not None and max_rate_per_s is not None and min_rate_per_s > max_rate_per_s:
-        raise SpecError(
-            "min_rate", min_rate_per_s, f"is above the highest rate, {given_text(max_rate_per_s)} requests/s"
-        )
-    if min_rate_per_s is not None and min_rate_per_s > rate_per_s:
-        raise SpecError(
-            "min_rate", min_rate_per_s, f"is above the rate to plan for, {given_text(rate_per_s)} requests/s"
-        )
-    if max_rate_per_s is not None and max_rate_per_s < rate_per_s:
-        raise SpecError(
-            "max_rate", max_rate_per_s, f"is below the rate to plan for, {given_text(rate_per_s)} requests/s"
-        )
+def dynamic_scaling_configuration(target: TargetTracking) -> dict[str, Any]:
+    """As in SageMaker's answer to GetScalingConfigurationRecommendation."""
+    return {
+        "MinCapacity": target.min_capacity,
+        "MaxCapacity": target.max_capacity,
+        "ScaleInCooldown": target.scale_in_cooldown_s,
+        "ScaleOutCooldown": target.scale_out_cooldown_s,
+        "ScalingPolicies": [
+            {
+                "TargetTracking": {
+                    "MetricInfo": {"Predefined": {"PredefinedMetricType": METRIC}},
+                    "TargetValue": target.invocations_per_minute,
+                }
+            }
+        ],
+    }
 
 
-def _chosen(job: RecommendationJob, recommendation_id: str | None) -> Recommendation:
-    """The recommendation that was asked for, if there is anything to be planned with it. Raises SpecError."""
-    chosen = job.recommendation(recommendation_id)
-    trial = chosen.trial
-    because = "" if trial.reason is None else f": {trial.reason}"
-    if trial.verdict == "INVALID":
-        raise SpecError(
-            "recommendation",
-            chosen.id,
-            f"has no valid measurement to plan with{because}",
-            remedy="run the job again on a quieter machine, or with --allow-noise",
-        )
-    if trial.verdict == "FAIL":
-        kept = [one.id for one in job.recommendations if one.trial.verdict == "PASS"]
-        raise SpecError(
-            "recommendation",
-            chosen.id,
-            f"was measured and does not meet {job.request.sla}{because}",
-            remedy=f"{kept[0]} does" if kept else "run the job again with a wider limit, or with larger profiles",
-        )
-    if not trial.capacity.throughput_per_s:
-        raise SpecError("recommendation", chosen.id, "answered no request while it was measured")
-    return chosen
-
-
-def _rate(
-    chosen: Recommendation, job: RecommendationJob, curve: MeasuredCurve, simulation: Simulation | None
-) -> InstanceRate:
-    sla = job.request.sla
-    simulated_per_s = None if sla.thresholds else inf
-    if simulation is not None:
-        simulated_per_s = simulation.highest_rate_per_s(sla.thresholds)
-    rate = instance_rate(
-        curve.points,
-        capacity_per_s=chosen.trial.capacity.throughput_per_s,
-        simulated_per_s=simulated_per_s,
-        asked_per_s=rate_of_an_instance(chosen.trial, job.request),
-    )
-    if not rate.highest_per_s:
-        raise SpecError(
-            "recommendation",
-            chosen.id,
-            f"is not expected to meet {sla} at any rate of arrivals; it was measured in a closed loop",
-            remedy="run the job again with --rate, or with a wider limit",
-        )
-    return rate
-
-
-def _instances(rate_per_s: float, target_per_s: float) -> int:
-    """As many as it takes for none to get more than its target."""
-    return max(1, ceil(rate_per_s / target_per_s * (1 - _ROUNDING)))
-
-
-def _with_estimates(
-    curve: MeasuredCurve,
-    chosen: Recommendation,
-    job: RecommendationJob,
-    simulation: Simulation | None,
-    rates_per_s: set[float],
-) -> tuple[CurvePoint, ...]:
-    """The points of ``curve`` and the capacity, all measured, and simulated ones at those of ``rates_per_s`` that were
-    not."""
-    capacity = chosen.trial.capacity
-    points = [*curve.points, CurvePoint.measured(capacity, rate_per_s=capacity.throughput_per_s, verdict=None)]
-    if simulation is not None:
-        ranks = [rank_of(name) for name in percentiles_of(job.request)]
-        unknown = rates_per_s - {one.rate_per_s for one in points}
-        estimated = (simulation.point(rate_per_s, ranks) for rate_per_s in unknown)
-        points += [one for one in estimated if one is not None]
-    return tuple(sorted(points, key=lambda one: one.rate_per_s))
+def _point_document(point: CurvePoint) -> dict[str, Any]:
+    return {
+        "rate_per_s": point.rate_per_s,
+        "loop": point.loop,
+        "source": point.source,
+        "latency_ms": dict(point.latency_ms),
+        "latency_ms_ci95": {name: list(interval) for name, interval in point.latency_ms_ci95.items()},
+        "samples": point.samples,
+        "verdict": point.verdict,
+    }

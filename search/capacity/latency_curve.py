@@ -146,7 +146,8 @@ def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> V
 
 def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> Verdict:
     """The sequential test on all requests up to the first without an answer, with the caution of
-    ``profiler.deciding``: a PASS takes workers that had time to spare, or a run so long that a growing queue shows."""
+    ``profiler.procedures.decided_runs``: a PASS takes workers that had time to spare, or a run so long that a growing
+    queue shows."""
     samples = run.samples
     scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
     unanswered = np.flatnonzero(ended == 0)

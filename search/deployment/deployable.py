@@ -82,7 +82,7 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
     """``recommendation``, measured on ``host``, with its artifact. Raises CorruptModel where the model's file is gone,
     or has changed, and what ``compile_model`` raises."""
     from servefit.backends.compilation import compile_model
-    from servefit.backends.model.loading import as_kept
+    from servefit.backends.model.kept import as_kept
 
     check_unchanged(model)
     model = as_kept(model)

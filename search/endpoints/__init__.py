@@ -1,2 +1,2 @@
 """Load on an endpoint that runs already, whosever it is: ``load`` does it, step by step of a ``load_plan``, and gives a
-``load_result``, whose JSON is in ``document``."""
+``load_result``."""

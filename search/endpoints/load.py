@@ -1,5 +1,5 @@
 """The job on an endpoint that runs already, whosever it is: how many invocations it answers, how fast, and whether that
-is within limits. ``profiler.aiming`` finds out what it speaks; nothing is sent anywhere else."""
+is within limits. ``profiler.procedures.target_endpoint`` finds out what it speaks; nothing is sent anywhere else."""
 
 from __future__ import annotations
 
@@ -69,8 +69,41 @@ def load_endpoint(
     machine it waits, for ``wait_s`` at most (None: until that is done).
 
     Nothing is sent anywhere else, and to another machine only with ``allow_remote``. That limits do not hold is a
-    result. Raises SpecError for nonsense, PayloadMismatch, and MeasurementError for an endpoint that answers nothing:
-    SlotTaken after ``wait_s``.
+    result.
+
+    Args:
+        url: Where the endpoint is.
+        payload: A path, or an array of shape (rows, features); random rows where the endpoint says how wide they are.
+        protocol: "auto", or what the endpoint speaks.
+        model: The name of the model, where there are several.
+        rate: Requests a second in an open loop.
+        arrivals: How they are spread over time.
+        users: Users of a closed loop.
+        traffic: A closed loop with phases.
+        thresholds: Limits on percentiles of the response time at the client.
+        duration_s: Seconds of the run, or of the search for the highest rate.
+        rows_per_request: Rows of the payload in one request.
+        connections: Connections that are open at the same time; as many as it takes where None.
+        timeout_s: Seconds after which a request has failed.
+        seed: Seed of traffic and drawn rows.
+        allow_remote: Load another machine.
+        allow_noise: Judge runs that the machine got in the way of all the same.
+        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        progress: Told of everything as it happens.
+
+    Returns:
+        The runs with their figures, and the verdict where there are ``thresholds``.
+
+    Raises:
+        SpecError: What is asked makes no sense.
+        PayloadMismatch: The payload does not fit the endpoint.
+        MeasurementError: The endpoint answers nothing, or SlotTaken after ``wait_s``.
+
+    Example:
+        ::
+
+            with job.best.serve() as endpoint:
+                print(sf.load_endpoint(endpoint.url, payload="payload.csv", users=1, duration_s=1))
     """
     for threshold in thresholds:
         if not isinstance(threshold, LatencyThreshold):

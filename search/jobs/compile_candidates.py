@@ -68,8 +68,9 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     What a step says was compiled before comes from the cache without a new step, and what failed before is left alone.
     Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
     """
+    from servefit.backends.capabilities import asked
     from servefit.backends.compilation import DEFAULT_TIMEOUT_S
-    from servefit.backends.registry import asked, backend_names
+    from servefit.backends.registry import backend_names
     from servefit.backends.verification import NoReference
 
     model, request = log.header.model, log.header.request
@@ -149,7 +150,7 @@ def _compile(
 
 def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[InstanceProfile]) -> tuple[Choice, ...]:
     """The artifacts with their knobs in every size of envelope that ``profiles`` have."""
-    from servefit.backends.registry import backend
+    from servefit.backends.capabilities import backend
     from servefit.search.request.space import Choice
 
     return tuple(
@@ -243,7 +244,7 @@ class _Rules:
         return name in self.request.backends
 
     def _has_answered(self, name: str) -> bool:
-        from servefit.backends.registry import has_answered
+        from servefit.backends.capabilities import has_answered
 
         return has_answered(self.offered[name], self.model)
 

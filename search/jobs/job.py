@@ -1,6 +1,6 @@
 """A job as it is read: what its header, its state and its steps add up to, whether it is over or not.
 
-How one runs is in ``running``, where one is kept in ``storage``.
+How one runs is in ``lifecycle``, where one is kept in ``storage``, and its JSON form in ``document``.
 """
 
 from __future__ import annotations
@@ -173,12 +173,6 @@ class RecommendationJob:
         """The job on a line: all that it holds is more than anybody reads."""
         return f"<{type(self).__name__} {self.name}, {self.status}>"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON document that ``servefit recommend --format json`` prints."""
-        from servefit.search.jobs.document import job_document
-
-        return job_document(self)
-
 
 class JobInterrupted(KeyboardInterrupt):
     """The job was interrupted; ``job`` is what it had found until then."""
@@ -252,6 +246,6 @@ def name_after(source: Any, *, keep: str = "") -> str:
 def check_unchanged(model: Model) -> None:
     """Make sure that the model's file is what it was when it was opened, or put it back. Raises CorruptModel where
     nobody has it any more, and StateError."""
-    from servefit.backends.model.loading import check_kept
+    from servefit.backends.model.kept import check_kept
 
     check_kept(model)

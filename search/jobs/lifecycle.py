@@ -1,6 +1,6 @@
 """Jobs as they are begun, taken up again, read and stopped.
 
-What a job does is in ``work``. Everything that can be wrong with a request is found out here, before anything is
+What a job does is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
 measured: the storage, the names, the model, the payload.
 """
 
@@ -79,10 +79,10 @@ def run_job(
     Raises SpecError, StorageError, ModelError or StateError before anything is measured, and SlotTaken after
     ``wait_s``; StorageError also where the database goes away meanwhile; JobInterrupted.
     """
-    from servefit.backends.batch_dependence import asked_of_payload
+    from servefit.backends.capabilities import backend
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.registry import backend
+    from servefit.backends.verification import asked_of_payload
     from servefit.profiler.machine.host import describe_host
     from servefit.version import __version__
 

@@ -1,7 +1,7 @@
 """The job's Optuna study: every load test of the search is a trial in it, for Optuna's own tools and dashboards.
 
-What is tried is decided in ``proposing``; here a proposal is enqueued and carried out by ``study.optimize``, whose
-heartbeats tell a killed search from a slow one.
+What is tried is decided in ``optimizer.proposer``; here a proposal is enqueued and carried out by ``study.optimize``,
+whose heartbeats tell a killed search from a slow one.
 """
 
 from __future__ import annotations

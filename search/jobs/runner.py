@@ -1,7 +1,7 @@
 """A job at work: compiles, measures on real workers, and keeps every step as it begins and as it ends.
 
 So an interruption loses nothing but the step that ran, and a job that is taken up again begins with all that its steps
-know. What is measured, and in which order, is decided in ``searching``.
+know. What is measured, and in which order, is decided in ``optimizer.search``.
 """
 
 from __future__ import annotations

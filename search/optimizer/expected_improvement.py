@@ -1,6 +1,6 @@
 """What measuring a configuration promises, and by how much that is expected to improve on the best so far.
 
-What is expected of it is computed in ``outlook``; what is measured because of it, in ``proposing``.
+What is expected of it is computed in ``predictions``; what is measured because of it, in ``proposer``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A queueing simulation on measured service times predicts capacity and latency. Where it is wrong it is wrong in the
 same way for configurations that are alike, so the logarithms of measured over predicted are taken for a Gaussian
 process over the space [Kennedy and O'Hagan 2000, Predicting the output from a complex computer code when fast
-approximations are available]. What comes out is a mean and a standard deviation for each, from which ``proposing``
+approximations are available]. What comes out is a mean and a standard deviation for each, from which ``proposer``
 computes where measuring pays.
 """
 

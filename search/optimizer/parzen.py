@@ -1,7 +1,7 @@
 """The space as Optuna sees it, and what its tree-structured Parzen estimator would try next.
 
 The estimator is multivariate and constrained [Bergstra et al. 2011, Watanabe 2023]. Its proposals are fitted into the
-space, since not every combination of parameters is a configuration. When it is asked, is for ``proposing`` to say.
+space, since not every combination of parameters is a configuration. When it is asked, is for ``proposer`` to say.
 """
 
 from __future__ import annotations

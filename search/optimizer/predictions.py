@@ -1,9 +1,9 @@
 """What each configuration of a space promises with a view to what a job asks for, measured or not.
 
-Joins the pieces: service times from ``survey``, the queueing simulation, the corrections of ``forecast`` and the
-figures of ``score``. Latency takes a simulation each, so it is only computed where somebody asks. Capacity is that of
-the closed loop which a test measures: of the users of the job's own phases, all of them, or of as many as fill all
-batches.
+Joins the pieces: service times from ``service_time_survey``, the queueing simulation, the corrections of
+``gaussian_process`` and the figures of ``results.objectives``. Latency takes a simulation each, so it is only computed
+where somebody asks. Capacity is that of the closed loop which a test measures: of the users of the job's own phases,
+all of them, or of as many as fill all batches.
 """
 
 from __future__ import annotations

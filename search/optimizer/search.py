@@ -9,18 +9,18 @@ space, load tests where they promise most, the finalists in turns, and the winne
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite, log
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.finalists import MOST_ROUNDS, finalists, still_in
-from servefit.search.optimizer.importance import importance, naive_default
-from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.importance import importance
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
-from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S, Survey
+from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, LEAST_TESTS_FOR_ROUNDS, SearchState
+from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.results.measure_trial import CONFIRMING, least_test_s
 from servefit.search.results.ranking import recommend
@@ -29,73 +29,26 @@ from servefit.search.results.standings import ratio, standings
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.bench import Bench
-    from servefit.search.optimizer.clock import Clock
-    from servefit.search.optimizer.pace import Kind
     from servefit.search.optimizer.progress import Progress
     from servefit.search.optimizer.time_left import Stage
     from servefit.search.queueing.service import ServiceTimes
-    from servefit.search.request.job_request import JobRequest
-    from servefit.search.request.space import Space
     from servefit.search.results.measure_trial import Durations
-    from servefit.search.results.recommendation import Recommendation, Trial
-
-TIMING_SHARE = 0.45
-SEARCH_SHARE = 0.55
-EXHAUSTIVE_SHARE = 0.88
-"""When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
-grid is: the rest is for measuring the finalists in turns and confirming the winner."""
-
-LEAST_TESTS_FOR_ROUNDS = 9
-"""A job that may make fewer tests spends them on configurations."""
+    from servefit.search.results.recommendation import Trial
 
 MOST_CONFIRMATIONS = 2
 NOT_CONFIRMED = "the winner was not confirmed: the tests or the time asked for ran out"
 
-TYPICAL_TEST_S = 2.0
-TYPICAL_ROUND_TEST_S = 1.2
-"""What a test takes with its fresh processes, before anything is known of it."""
-
 
 @dataclass(slots=True, kw_only=True)
-class Search:
-    """``reference`` is the backend of the model's own library.
+class Search(SearchState):
+    """Adds to its state what it has ``bench`` measure, and tells ``progress`` where it stands."""
 
-    ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
-    is what was ``untimeable``. ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time
-    to leave for what is done with a winner after the search, ``usual_s`` how long things took in earlier jobs.
-    """
-
-    space: Space
-    request: JobRequest
-    reference: str
-    clock: Clock
     bench: Bench
     progress: Progress
-    service_times: Mapping[Configuration, ServiceTimes] = field(default_factory=dict)
-    earlier: Iterable[Trial] = ()
-    trials: list[Trial] = field(default_factory=list)
-    failed: set[Configuration] = field(default_factory=set)
-    confirmed: set[Configuration] = field(default_factory=set)
-    untimeable: Iterable[Configuration] = ()
-    closing_s: Callable[[Configuration], float] = lambda _: 0.0
-    usual_s: Mapping[Kind, float] = field(default_factory=dict)
-    given_up: set[Configuration] = field(default_factory=set)
-    remarks: list[str] = field(default_factory=list)
-    survey: Survey = field(init=False)
-    outlook: Outlook = field(init=False)
     time_left: TimeLeft = field(init=False)
-    exhaustive: bool = False
-    test_s: float = 0.0
-    round_test_s: float = 0.0
 
     def __post_init__(self) -> None:
-        phases = self.request.phases
-        self.test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
-        self.round_test_s = TYPICAL_ROUND_TEST_S
-        self.survey = Survey.of(self.space.grid)
-        self.survey.known.update(self.service_times)
-        self.survey.failed.update(self.untimeable)
-        self.outlook = Outlook(self.space, self.survey, self.request)
+        SearchState.__post_init__(self)
         self.time_left = TimeLeft(self)
 
     def carry_out(self) -> None:
@@ -120,21 +73,12 @@ class Search:
             self.survey.failed.update(one for one in self.survey.subjects if _same_backend(one, configuration))
             self.given_up.update(alike)
 
-    def recommendations(self) -> tuple[Recommendation, ...]:
-        """What to deploy, by what is known so far. What crashed once may crash again."""
-        return recommend(self.space, [one for one in self.trials if one.configuration not in self.failed], self.request)
-
     def untried(self) -> Iterator[str]:
         """The profiles of which nothing was tried."""
         tried = {one.configuration for one in self.trials} | self.failed
         for profile, fitting in self.space.profiles:
             if fitting and not tried & fitting:
                 yield profile.name
-
-    def best(self) -> Configuration | None:
-        """The first of the recommendations."""
-        best = next(iter(self.recommendations()), None)
-        return None if best is None else best.trial.configuration
 
     def moment(self, ended: Trial | None = None) -> Moment:
         """Where the job stands; ``ended`` is a test that has only just."""
@@ -171,10 +115,6 @@ class Search:
                     figures[configuration] = log(vcpus / capacity_per_s)
         return importance(figures)
 
-    def naive(self, vcpus: int) -> Configuration | None:
-        """What one would deploy in an envelope of ``vcpus`` without measuring, if the space has it."""
-        return naive_default(self.space.grid, vcpus, self.reference)
-
     def _begin(self, stage: Stage, text: str) -> None:
         self.time_left.look(stage)
         self.progress.stage(text, self.moment())
@@ -193,14 +133,6 @@ class Search:
 
     def _may_time_more(self) -> bool:
         return self.clock.elapsed_s < self.timing_until_s()
-
-    def timing_until_s(self) -> float:
-        """Timing calls takes its share of the time; where only the tests are limited, of the time that they take."""
-        return TIMING_SHARE * min(self.clock.limit_s, self.clock.test_limit * self.test_s)
-
-    def trying_until_s(self) -> float:
-        """No configuration is tried after that, but the first."""
-        return (EXHAUSTIVE_SHARE if self.exhaustive else SEARCH_SHARE) * self.clock.limit_s
 
     def _try_configurations(self) -> None:
         proposer = Proposer(
@@ -305,10 +237,6 @@ class Search:
             chosen, still_naive = still_in(chosen, naive, self.trials, self.request, self.failed)
             naive = self._taken_seriously(naive, chosen) if still_naive is not None else None
 
-    def takes_turns(self) -> bool:
-        """Whether there is to be a comparison of the best in turns."""
-        return self.request.phases is None and self.clock.test_limit >= LEAST_TESTS_FOR_ROUNDS
-
     def _taken_seriously(self, naive: Configuration | None, chosen: Sequence[Configuration]) -> Configuration | None:
         """The naive default, put under the load of the SLA as soon as it is ahead in the rounds: so far it was only
         there to be compared with."""
@@ -355,25 +283,9 @@ class Search:
         most_s = self.confirming_most_s(self.clock.left_s, self.best())
         return replace(CONFIRMING, at_rate_most_s=most_s)
 
-    def confirming_most_s(self, left_s: float, winner: Configuration | None) -> float:
-        """How long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are left."""
-        left_s -= self.round_test_s + CONFIRMING.capacity_s + self.closing_least_s(winner)
-        if not self.request.allow_noise:
-            left_s /= 2  # a disturbed run is made again
-        return min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s))
-
-    def closing_least_s(self, winner: Configuration | None) -> float:
-        return 0.0 if winner is None else self.closing_s(winner)
-
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more."""
         return self.clock.left_s >= self.confirmation_least_s(self.round_test_s) and self.clock.tests_left >= 1
-
-    def confirmation_least_s(self, round_test_s: float) -> float:
-        """How long the confirmation takes at least where a test in a round takes ``round_test_s``."""
-        phases = self.request.phases
-        expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
-        return expected_s + (0.0 if self.request.sla.rate_per_s is None else CONFIRMING.at_rate_s)
 
 
 def _same_backend(one: Configuration, other: Configuration) -> bool:

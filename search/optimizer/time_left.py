@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.expected_improvement import Promise
     from servefit.search.optimizer.pace import Kind
     from servefit.search.optimizer.proposer import Proposer
-    from servefit.search.optimizer.search import Search
+    from servefit.search.optimizer.search_state import SearchState
     from servefit.search.results.recommendation import Trial
 
 Stage: TypeAlias = Literal["timing", "tests", "rounds", "confirmation", "closing"]
@@ -50,7 +50,7 @@ _NEARLY = 0.95
 class TimeLeft:
     """Of ``search``. ``end_s`` is when it is expected to end, by its clock, as it was when that was last looked at."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: SearchState) -> None:
         self._search = search
         request = search.request
         at_rate, latency = request.sla.rate_per_s is not None, request.goal in ("latency", "balanced")

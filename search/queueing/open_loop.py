@@ -1,4 +1,4 @@
-"""The queue of an open loop: arrivals that were fixed before, as ``profiler.inprocess.open_loop`` serves them.
+"""The queue of an open loop: arrivals that were fixed before, as ``profiler.drivers.inprocess.open_loop`` serves them.
 
 Workers claim arrivals in order, each as soon as it is free, and wait for those that are not due yet. So the next batch
 always belongs to the worker that has been free for longest, and calls begin in the order of their claims.

@@ -1,7 +1,8 @@
 """What a traffic does to a configuration, simulated with service times that were measured.
 
 The queues are those of the in-process driver (``open_loop``, ``closed_loop``); figures mean what they mean in
-``profiler.summary``. What the driver or the machine lose now and then (late wake-ups, other processes) is left out.
+``profiler.evidence.summary``. What the driver or the machine lose now and then (late wake-ups, other processes) is left
+out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.search.queueing.service import DrawnTimes, ServiceTimes
 
 _MOST_WAITING = 0.05
-"""As in ``profiler.summary``."""
+"""As in ``profiler.evidence.summary``."""
 
 _MOST_DRAWS = 50_000
 """Different service times in a closed loop, whose calls cannot be counted before."""
@@ -34,7 +35,7 @@ class Simulated:
     """A simulated run. Requests are in the order in which they were begun, times float64 nanoseconds from the start.
 
     ``batches`` (int64) has the number of requests of each call, in the same order. Figures are of ``plateau_ns``.
-    ``saturated`` means what it means in ``profiler.summary``; a closed loop never is.
+    ``saturated`` means what it means in ``profiler.evidence.summary``; a closed loop never is.
     """
 
     scheduled_ns: np.ndarray

@@ -1,7 +1,7 @@
 """Config files: a job as YAML, read for ``--config`` and written for ``--save-config`` and reports.
 
-What may be in one is in ``job_config``, what is said of mistakes in ``config_problems``. Whatever is wrong with a file
-is a SpecError with its name and the path within it.
+What may be in one is in ``config_schema``, what is said of mistakes in ``config_problems``. Whatever is wrong with a
+file is a SpecError with its name and the path within it.
 """
 
 from __future__ import annotations

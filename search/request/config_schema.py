@@ -1,7 +1,7 @@
 """What a config file may say: the options of ``servefit recommend``, with values of YAML's own types.
 
 The JSON Schema for editors is made from the same class that files are held against. How a file is read and written is
-in ``config``; what its values mean is for the parsers of options to say, here as on the command line.
+in ``config_file``; what its values mean is for the parsers of options to say, here as on the command line.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_per_min, parse_rate_per_s
 from servefit.search.request.job_request import (
+    GOALS,
     EnvironmentRange,
     Goal,
     JobRequest,
     check_known,
     parse_delays_us,
     parse_flat_invocations,
+    parse_goal,
     plain_name,
     with_secrets,
 )
@@ -56,6 +58,19 @@ _Variable: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 _Names: TypeAlias = _Text | Annotated[list[_Text], Meta(min_length=1)]
 _Value: TypeAlias = int | _Text
 _Values: TypeAlias = Annotated[list[_Value], Meta(min_length=1)]
+
+
+TRAFFIC, SEARCH, MACHINE, OUTPUT = "Traffic", "Search", "Machine", "Output"
+"""The subjects of options, as the help of the command line groups them."""
+
+_USUAL = JobRequest(name="usual")
+"""Whose fields are what an option is by default."""
+
+
+def _option(description: str, panel: str, form: str | None = None, *, typed: str | None = None) -> Meta:
+    """Describe a key. On the command line it stands in ``panel``, its value looks like ``form``, and ``typed``
+    describes it where that spells it otherwise."""
+    return Meta(description=description, extra={"panel": panel, "form": form, "help": typed or description})
 
 
 class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -99,78 +114,108 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "folder. Without, rows are made up from the model."
         ),
     ] = UNSET
-    rows_per_request: Annotated[int, Meta(ge=1, description="Rows of the payload in one request.")] = 1
+    rows_per_request: Annotated[int, Meta(ge=1), _option("Rows of the payload in one request.", TRAFFIC, "ROWS")] = (
+        _USUAL.rows_per_request
+    )
     sla: Annotated[
         Annotated[dict[_Percentile, _Duration], Meta(min_length=1, examples=[{"p95": "10ms"}])]
         | _Limits
         | Annotated[list[_Limits], Meta(min_length=1)]
         | UnsetType,
-        Meta(description="Limits on latency percentiles, as in p95: 10ms."),
+        _option(
+            "Limits on latency percentiles, as in p95: 10ms.",
+            TRAFFIC,
+            "p95=10ms",
+            typed="Limit on a latency percentile.",
+        ),
     ] = UNSET
-    rate: Annotated[_Rate | UnsetType, Meta(description="Rate to be served, over all instances.")] = UNSET
+    rate: Annotated[_Rate | UnsetType, _option("Rate to be served, over all instances.", TRAFFIC, "500/s")] = UNSET
     profile: Annotated[
-        _Names | UnsetType, Meta(description="Instance profiles to consider. Default all that fit the host.")
+        _Names | UnsetType,
+        _option("Instance profiles to consider. Default all that fit the host.", SEARCH, "NAME"),
     ] = UNSET
-    backend: Annotated[_Names | UnsetType, Meta(description="Backends to consider. Default all.")] = UNSET
+    backend: Annotated[_Names | UnsetType, _option("Backends to consider. Default all.", SEARCH, "NAME")] = UNSET
     env: Annotated[
         Annotated[dict[_Variable, _Value | _Values], Meta(min_length=1, examples=[{"OMP_NUM_THREADS": [1, 2]}])]
         | Annotated[list[RangeConfig], Meta(min_length=1)]
         | UnsetType,
-        Meta(description="Values of environment variables to try. As a list: on some profiles alone."),
+        _option(
+            "Values of environment variables to try. As a list: on some profiles alone.",
+            SEARCH,
+            "NAME=V1,V2",
+            typed="Values of an environment variable to try.",
+        ),
     ] = UNSET
     secret_env: Annotated[
         Annotated[list[_Variable], Meta(min_length=1, examples=[["API_TOKEN"]])] | UnsetType,
-        Meta(description="Variables whose values are shown to nobody. Without any in env: those of whoever runs it."),
+        _option(
+            "Variables whose values are shown to nobody. Without any in env: those of whoever runs it.",
+            SEARCH,
+            "NAME",
+            typed="A variable whose value is shown to nobody, as with names that look like it (API_TOKEN). Without "
+            "--env it has the value that it has here.",
+        ),
     ] = UNSET
     batch: Annotated[
         _Count | Annotated[list[_Count], Meta(min_length=1)] | UnsetType,
-        Meta(description="Most requests joined into a call, to try. Default: servefit chooses."),
+        _option("Most requests joined into a call, to try. Default: servefit chooses.", SEARCH, "1,8,32"),
     ] = UNSET
     batch_delay: Annotated[
         _Zero | _Delays | Annotated[list[_Zero | _Duration], Meta(min_length=1)] | UnsetType,
-        Meta(description="How long the first of a batch may wait, to try. Default: servefit chooses."),
+        _option("How long the first of a batch may wait, to try. Default: servefit chooses.", SEARCH, "0,1ms"),
     ] = UNSET
-    goal: Annotated[Goal, Meta(description="What to optimise.")] = "cost"
+    goal: Annotated[Goal, _option("What to optimise.", SEARCH, "|".join(GOALS))] = _USUAL.goal
     cost_weight: Annotated[
-        float, Meta(ge=0, le=1, description="With the goal balanced: what cost counts against latency.")
-    ] = 0.5
+        float,
+        Meta(ge=0, le=1),
+        _option("With the goal balanced: what cost counts against latency.", SEARCH, "0..1"),
+    ] = _USUAL.cost_weight
     phase: Annotated[
         Annotated[list[PhaseConfig], Meta(min_length=1)] | UnsetType,
-        Meta(description="Closed-loop traffic in phases, one after the other."),
+        _option("Closed-loop traffic in phases, one after the other.", TRAFFIC, "users=2,spawn=2/min,duration=120s"),
     ] = UNSET
     stairs: Annotated[
-        StairsConfig | UnsetType, Meta(description="Closed-loop traffic with more users step by step.")
+        StairsConfig | UnsetType,
+        _option("Closed-loop traffic with more users step by step.", TRAFFIC, "steps=4,users=2,duration=30s"),
     ] = UNSET
     flat_invocations: Annotated[
         Literal["stop", "continue"],
-        Meta(description="Whether phases end once more users are not served more."),
+        _option("Whether phases end once more users are not served more.", TRAFFIC, "stop|continue"),
     ] = "stop"
-    max_tests: Annotated[_Count | UnsetType, Meta(description="Most load tests to run.")] = UNSET
+    max_tests: Annotated[_Count | UnsetType, _option("Most load tests to run.", SEARCH, "TESTS")] = UNSET
     max_parallel_tests: Annotated[
-        int, Meta(ge=1, description="Most load tests at once, where there are CPUs for each.")
-    ] = 1
-    budget: Annotated[_Duration | UnsetType, Meta(description="Time for the whole job.")] = UNSET
-    http: Annotated[bool, Meta(description="Measure the winner over HTTP too, where a client has a CPU.")] = True
+        int,
+        Meta(ge=1),
+        _option("Most load tests at once, where there are CPUs for each.", SEARCH, "TESTS"),
+    ] = _USUAL.max_parallel_tests
+    budget: Annotated[_Duration | UnsetType, _option("Time for the whole job.", SEARCH, "60s")] = UNSET
+    http: Annotated[bool, _option("Measure the winner over HTTP too, where a client has a CPU.", SEARCH)] = (
+        _USUAL.over_http
+    )
     wait: Annotated[
         _Zero | _Duration | UnsetType,
-        Meta(
-            description="How long to wait while something else measures on this machine; 0 is not at all. Default: "
-            "until it is done."
+        _option(
+            "How long to wait while something else measures on this machine; 0 is not at all. Default: until it is "
+            "done.",
+            MACHINE,
+            "60s",
         ),
     ] = UNSET
     name: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] | UnsetType,
-        Meta(description="Name of the job. It can be used once; one is made up otherwise."),
+        _option("Name of the job. It can be used once; one is made up otherwise.", OUTPUT, "NAME"),
     ] = UNSET
     seed: Annotated[
-        int, Meta(ge=0, le=2**32 - 1, description="Seed of everything random: traffic, synthetic rows, search.")
-    ] = 0
+        int,
+        Meta(ge=0, le=2**32 - 1),
+        _option("Seed of everything random: traffic, synthetic rows, search.", MACHINE, "NUMBER"),
+    ] = _USUAL.seed
     allow_noise: Annotated[
-        bool, Meta(description="Judge measurements that the machine got in the way of all the same.")
-    ] = False
+        bool, _option("Judge measurements that the machine got in the way of all the same.", MACHINE)
+    ] = _USUAL.allow_noise
     allow_batch_dependence: Annotated[
-        bool, Meta(description="Join requests even where that changes their predictions.")
-    ] = False
+        bool, _option("Join requests even where that changes their predictions.", SEARCH)
+    ] = _USUAL.allow_batch_dependence
 
     def request(self, name: str) -> JobRequest:
         """The request for a job called ``name``. Raises SpecError with the path of what is wrong."""
@@ -184,9 +229,9 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             environment=self._environment(),
             batch_sizes=_listed(self.batch),
             batch_delays_us=tuple(one for delay in _listed(self.batch_delay) for one in parse_delays_us(str(delay))),
-            phases=self._traffic(),
+            phases=closed_loop(self.phase, self.stairs),
             flat_invocations=parse_flat_invocations(self.flat_invocations),
-            goal=self.goal,
+            goal=parse_goal(self.goal),
             cost_weight=self.cost_weight,
             budget_s=None if self.budget is UNSET else parse_duration_s("budget", self.budget),
             max_tests=None if self.max_tests is UNSET else self.max_tests,
@@ -221,30 +266,32 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         check_known(ranges)
         return ranges
 
-    def _traffic(self) -> ClosedLoop | None:
-        if self.stairs is not UNSET:
-            if self.phase is not UNSET:
-                raise SpecError("stairs", None, "cannot be combined with phases", remedy="give one of them")
-            with _within("stairs"):
-                return ClosedLoop.stairs(
-                    steps=self.stairs.steps,
-                    users_per_step=self.stairs.users,
-                    step_duration_s=parse_duration_s("duration", self.stairs.duration),
+
+def closed_loop(phases: list[PhaseConfig] | UnsetType, stairs: StairsConfig | UnsetType) -> ClosedLoop | None:
+    """The traffic that either describes, None for neither. Raises SpecError, also for both."""
+    if stairs is not UNSET:
+        if phases is not UNSET:
+            raise SpecError("stairs", None, "cannot be combined with phases", remedy="give one of them")
+        with _within("stairs"):
+            return ClosedLoop.stairs(
+                steps=stairs.steps,
+                users_per_step=stairs.users,
+                step_duration_s=parse_duration_s("duration", stairs.duration),
+            )
+    if phases is UNSET:
+        return None
+    found = []
+    for nth, phase in enumerate(phases):
+        with _within(f"phase[{nth}]"):
+            found.append(
+                Phase(
+                    initial_users=phase.users,
+                    spawn_per_minute=parse_rate_per_min("spawn", str(phase.spawn)),
+                    duration_s=parse_duration_s("duration", phase.duration),
                 )
-        if self.phase is UNSET:
-            return None
-        phases = []
-        for nth, one in enumerate(self.phase):
-            with _within(f"phase[{nth}]"):
-                phases.append(
-                    Phase(
-                        initial_users=one.users,
-                        spawn_per_minute=parse_rate_per_min("spawn", str(one.spawn)),
-                        duration_s=parse_duration_s("duration", one.duration),
-                    )
-                )
-        with _within("phase"):
-            return ClosedLoop(phases=tuple(phases))
+            )
+    with _within("phase"):
+        return ClosedLoop(phases=tuple(found))
 
 
 def config_schema() -> dict[str, Any]:

@@ -72,10 +72,16 @@ class EnvironmentRange(Stored, frozen=True, kw_only=True):
     @classmethod
     def parse(cls, text: str) -> EnvironmentRange:
         """Parse "OMP_NUM_THREADS=1,2". Raises SpecError."""
-        variable, equals, values = text.partition("=")
-        if not equals:
-            raise SpecError("env", shown_variable(text), "does not look like OMP_NUM_THREADS=1,2")
-        return cls(variable=plain_name(variable.strip()), values=tuple(v.strip() for v in values.split(",")))
+        variable, values = split_range(text)
+        return cls(variable=plain_name(variable), values=values)
+
+
+def split_range(text: str) -> tuple[str, tuple[str, ...]]:
+    """Split "OMP_NUM_THREADS=1,2" into the variable and its values. Raises SpecError."""
+    variable, equals, values = text.partition("=")
+    if not equals:
+        raise SpecError("env", shown_variable(text), "does not look like OMP_NUM_THREADS=1,2")
+    return variable.strip(), tuple(value.strip() for value in values.split(","))
 
 
 def plain_name(variable: str) -> str:

@@ -1,4 +1,4 @@
-"""What a job gives back. The JSON form of it is in ``document``."""
+"""What a job gives back. The JSON form of it is in ``jobs.document``."""
 
 from __future__ import annotations
 

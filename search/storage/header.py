@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from servefit.backends.model.types import Model
+from servefit.backends.model import Model
 from servefit.backends.types import Target
 from servefit.profiler.machine.host import Host
 from servefit.profiler.machine.instance_profile import InstanceProfile

@@ -1,7 +1,7 @@
 """The steps of a job: every compilation, microbenchmark and load test, with what came of it.
 
 A step is kept when it begins and again when it ends, so a job that is killed knows what it has. Where steps are kept
-is for ``storage`` to say, what they add up to for ``job``.
+is for ``storage`` to say, what they add up to for ``jobs.job``.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.search.autoscaling.test_plan import ONE, job
+from tests.search.autoscaling.test_scale import ONE, job
 
 from servefit.api.job import Job
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tests.onnx_models import FLOAT, encoder, hashed, node, quantised, save
 
-from servefit.backends.batch_dependence import asked_of_payload
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
 from servefit.backends.types import Settings
+from servefit.backends.verification import asked_of_payload
 from servefit.errors import OutputMismatch, SpecError
 from servefit.profiler.procedures.prepare import Deployment, prepare
 

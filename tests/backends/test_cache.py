@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servefit.backends import cache
+from servefit.backends.capabilities import backend
 from servefit.backends.cpu import cpu_features
-from servefit.backends.registry import backend
 from servefit.backends.types import Artifact, Target
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from servefit.backends import foreign
+from servefit.backends.capabilities import asked, backend
 from servefit.backends.compilation import compile_model, is_cached
 from servefit.backends.questions import Answers, answer
-from servefit.backends.registry import BUILT_IN, asked, backend, backend_names
+from servefit.backends.registry import BUILT_IN, backend_names
 from servefit.backends.steps import compile_artifact, predict_candidate
 from servefit.backends.types import Artifact, Availability, Knob, Target
 from servefit.errors import BackendUnavailable, CompileFailed
@@ -311,7 +312,7 @@ def test_what_is_wrong_with_a_backend_is_why_it_does_not_compile(install: Instal
 
 def test_children_that_nobody_waited_for_end_with_the_process(install: Install) -> None:
     install("broken", "broken_backend:Backend", source(first="import time; time.sleep(3600)"))
-    script = "from servefit.backends.registry import asked; asked(['broken'])"
+    script = "from servefit.backends.capabilities import asked; asked(['broken'])"
     begin = time.monotonic()
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     assert time.monotonic() - begin < foreign.TIMEOUT_S / 2

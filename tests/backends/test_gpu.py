@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import xgboost
 
+from servefit.backends.capabilities import backend
 from servefit.backends.cuda import cuda_device
 from servefit.backends.model import Model
-from servefit.backends.registry import backend, backend_names, imported
+from servefit.backends.registry import backend_names, imported
 from servefit.backends.types import Target
 from servefit.errors import CompileFailed
 
@@ -32,7 +33,7 @@ def test_asking_for_a_gpu_where_none_is_imports_no_runtime() -> None:
         return
     script = """
 import sys
-from servefit.backends.registry import backend
+from servefit.backends.capabilities import backend
 from servefit.backends.types import Target
 print(backend("xgboost").probe(Target.CUDA).reason, backend("onnxruntime").probe(Target.CUDA).reason)
 print(sorted({"xgboost", "onnxruntime"} & set(sys.modules)))

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from servefit.backends.registry import BUILT_IN, backend, backend_names
+from servefit.backends.capabilities import backend
+from servefit.backends.registry import BUILT_IN, backend_names
 from servefit.errors import SpecError
 
 Install = Callable[..., None]
@@ -49,7 +50,8 @@ def test_a_name_that_two_packages_offer_is_not_available_and_both_are_named(inst
 def test_finding_a_backend_imports_no_runtime() -> None:
     script = """
 import sys
-from servefit.backends.registry import backend, backend_names
+from servefit.backends.capabilities import backend
+from servefit.backends.registry import backend_names
 for name in backend_names():
     backend(name)
 print(sorted({"xgboost", "lightgbm", "sklearn", "onnxruntime", "treelite", "tl2cgen", "daal4py"} & set(sys.modules)))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model
-from servefit.backends.registry import backend
 from servefit.backends.tl2cgen import compiler
 from servefit.errors import BackendUnavailable, CompileFailed
 

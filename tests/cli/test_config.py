@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.cli.config import overridden
+from servefit.cli.job_options import asked
 from servefit.cli.recommend import recommend
 from servefit.errors import SpecError
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.request.config_file import parse_config, read_config
 from servefit.search.request.config_schema import JobConfig, config_schema
-from servefit.search.request.job_request import EnvironmentRange, JobRequest
+from servefit.search.request.job_request import EnvironmentRange, JobRequest, with_secrets
 from servefit.search.request.sla import Sla, parse_sla
 
 if TYPE_CHECKING:
@@ -76,12 +76,36 @@ def test_paths_elsewhere_are_saved_in_full(servefit: Servefit, project: Path, tm
     assert (config.model, config.payload) == (str(tmp_path / "gone.ubj"), str(project / "payload.csv"))
 
 
+TYPED = {
+    "sla": ["p95=10ms"],
+    "rate": "5/s",
+    "profile": ["local-1c"],
+    "backend": ["xgboost"],
+    "env": ["A=1"],
+    "secret_env": ["MINE"],
+    "batch": "2",
+    "batch_delay": "1ms",
+    "phase": ["users=1,duration=10s"],
+    "flat_invocations": "Continue",
+    "goal": "latency",
+    "cost_weight": 0.1,
+    "budget": "60s",
+    "max_tests": 2,
+    "max_parallel_tests": 2,
+    "rows_per_request": 2,
+    "seed": 1,
+    "allow_noise": True,
+    "allow_batch_dependence": True,
+    "http": False,
+    "wait": "5s",
+    "name": "job",
+}
 COMMAND_LINE = JobRequest(
     name="job",
     sla=Sla(thresholds=parse_sla("p95=10ms"), rate_per_s=5),
     profiles=("local-1c",),
     backends=("xgboost",),
-    environment=(EnvironmentRange.parse("A=1"),),
+    environment=with_secrets((EnvironmentRange.parse("A=1"), EnvironmentRange.parse("MINE=secret")), ("MINE",)),
     batch_sizes=(2,),
     batch_delays_us=(1000,),
     phases=ClosedLoop.constant(users=1, duration_s=10),
@@ -94,6 +118,7 @@ COMMAND_LINE = JobRequest(
     rows_per_request=2,
     seed=1,
     allow_noise=True,
+    allow_batch_dependence=True,
     over_http=False,
 )
 FILE = parse_config(
@@ -104,22 +129,34 @@ FILE = parse_config(
 )
 
 
-def test_every_option_that_is_given_wins() -> None:
-    assert overridden(FILE, COMMAND_LINE, inspect.signature(recommend).parameters) == COMMAND_LINE
-    assert overridden(FILE, COMMAND_LINE, ()) == FILE.request("job")
-    assert overridden(JobConfig(), COMMAND_LINE, ()) == JobRequest(name="job")
+def both(config: JobConfig, *given: str) -> JobRequest:
+    return asked(config, TYPED, given, no_wait=False).request("job")
+
+
+def test_every_option_that_is_given_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "secret")
+    every = {parameter.name for parameter in inspect.signature(recommend).parameters.values()} & TYPED.keys()
+    assert every == TYPED.keys()
+    assert both(FILE, *every) == COMMAND_LINE
+    assert both(FILE) == FILE.request("job")
+    assert both(JobConfig()) == JobRequest(name="job")
+
+
+def test_every_key_of_a_file_is_an_option() -> None:
+    options = inspect.signature(recommend).parameters
+    assert {*JobConfig.__struct_fields__} - {"schema"} <= options.keys()
 
 
 def test_an_option_replaces_nothing_but_what_it_is_about() -> None:
-    rate_alone = overridden(FILE, COMMAND_LINE, {"rate"})
+    rate_alone = both(FILE, "rate")
     assert rate_alone.sla == Sla(thresholds=parse_sla("p99=1s"), rate_per_s=5)
-    phases_alone = overridden(FILE, COMMAND_LINE, {"phase"})
+    phases_alone = both(FILE, "phase")
     assert (phases_alone.phases, phases_alone.goal) == (COMMAND_LINE.phases, "balanced")
 
 
 def test_a_file_and_options_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(SpecError, match="max_parallel_tests: 3 is more than the 2 tests in all"):
-        overridden(FILE, COMMAND_LINE, {"max_tests"})
+        both(FILE, "max_tests")
 
 
 @pytest.mark.parametrize(

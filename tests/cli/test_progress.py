@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from servefit.cli.moments import best_so_far, time_left
 from servefit.cli.progress import BURST, LiveLines, PlainLines
 from servefit.profiler.record.types import Configuration
+from servefit.report.moments import best_so_far, time_left
 from servefit.search.jobs.lifecycle import load_job
 from servefit.search.optimizer.progress import Moment
 from servefit.search.results.recommendation import FailedTrial

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
+from servefit.backends.capabilities import backend
 from servefit.backends.compilation import compile_model
 from servefit.backends.parity import compare
-from servefit.backends.registry import backend, imported
+from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.errors import BackendError, BackendUnavailable, CompileFailed
 from servefit.isolation import call_isolated

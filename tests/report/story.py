@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tests.report.simulated import SimulatedDriver
 
-from servefit.backends.model.types import Format, Model, Signature, Task, TreeStructure
+from servefit.backends.model import Model
+from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 from servefit.backends.types import Settings, Target
 from servefit.profiler.machine.host import Host, describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile

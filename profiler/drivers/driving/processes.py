@@ -3,7 +3,7 @@
 Every worker is a fresh interpreter in a session of its own (a forked one would share locks and thread pools with this
 process, and ``multiprocessing`` would import the user's script again). What they print goes through a pipe, and
 everything a worker started dies with its process group, or at the latest with the envelope. What is said to them, and
-when, is the business of ``workers``.
+when, is the business of ``inprocess.workers`` and ``http.clients``.
 """
 
 from __future__ import annotations

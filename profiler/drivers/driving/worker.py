@@ -1,7 +1,7 @@
 """How a child begins: it enters its envelope, imports what it is to do, and talks to its parent until that hangs up.
 
 Environment variables are set by the parent, before this process began. What a child does is in the function that it is
-told: ``serve`` of ``inprocess.serving`` or of ``http.serving``.
+told: ``serve`` of ``inprocess.serving`` or of ``http.client``.
 """
 
 from __future__ import annotations

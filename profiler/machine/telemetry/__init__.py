@@ -1,7 +1,7 @@
 """What can be seen of workers from outside while they run: CPU, memory, who else is there, heat, energy, the GPU.
 
 ``watching`` takes a ``point`` every 100 ms: the difference of two looks (``looking``), which read ``processes``,
-``processors`` and ``machine``. Whether what was seen spoils a measurement is decided in ``validity``.
+``processors`` and ``machine``. Whether what was seen spoils a measurement is decided in ``evidence.validity``.
 """
 
 from servefit.profiler.machine.telemetry.point import TelemetryPoint

@@ -1,5 +1,5 @@
 """The microbenchmark: how long one call of a predictor takes when nothing waits.
 
-``timing`` is the worker's side, ``steady_state`` decides when a series of times has settled, ``service_time`` starts
-fresh processes and makes figures of what they recorded.
+``service_time`` starts fresh processes and makes figures of what they recorded. The worker's side of it is in
+``drivers.inprocess.timing``; when a series of times has settled is decided in ``drivers.inprocess.steady_state``.
 """

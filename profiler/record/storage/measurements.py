@@ -37,11 +37,25 @@ _GZIP = 16 + zlib.MAX_WBITS
 """Tells zlib that gzip's header and checksum are around its stream."""
 
 
-def save_measurement(measurement: Measurement | EndpointRuns, path: Path, *, variable: str | None = None) -> None:
-    """Write ``measurement`` to ``path``, which holds the old content or the whole new one at any time.
+def save_measurement(measurement: Measurement | EndpointRuns, path: str | Path, *, variable: str | None = None) -> None:
+    """Write a measurement to a file, which holds the old content or the whole new one at any time.
 
-    ``variable`` names the environment variable that says where the file goes, None where the user named ``path``.
-    Raises StateError.
+    Args:
+        measurement: A measurement, or the runs of an endpoint.
+        path: Where to.
+        variable: The environment variable that says where the file goes; None where the user named ``path``.
+
+    Returns:
+        None.
+
+    Raises:
+        StateError: The file cannot be written.
+
+    Example:
+        ::
+
+            measured = sf.profile("model.ubj", users=1, duration_s=1)
+            sf.save_measurement(measured.measurement, "measured.servefit")
     """
     arrays: list[bytes] = []
     document = to_document(measurement, type(measurement), arrays, "measurement")
@@ -55,17 +69,48 @@ def save_measurement(measurement: Measurement | EndpointRuns, path: Path, *, var
     }
     line = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
     compressor = zlib.compressobj(LEVEL, wbits=_GZIP)
-    write_atomically(path, compressor.compress(line + b"\n" + content) + compressor.flush(), variable=variable)
+    write_atomically(Path(path), compressor.compress(line + b"\n" + content) + compressor.flush(), variable=variable)
 
 
-def load_measurement(path: Path) -> Measurement:
-    """The measurement that was saved in ``path``, equal to the one that was. Raises UnreadableMeasurement."""
-    return _load(path, Measurement)
+def load_measurement(path: str | Path) -> Measurement:
+    """Read a measurement.
+
+    Args:
+        path: The file that :func:`save_measurement`, or ``servefit profile --save``, wrote.
+
+    Returns:
+        The measurement, equal to the one that was saved.
+
+    Raises:
+        UnreadableMeasurement: The file is missing, damaged, or holds something else.
+
+    Example:
+        ::
+
+            measurement = sf.load_measurement("measured.servefit")
+            print(sf.summarize(measurement.runs[0]).latency_ms["p95"])
+    """
+    return _load(Path(path), Measurement)
 
 
-def load_endpoint_runs(path: Path) -> EndpointRuns:
-    """The runs of an endpoint that were saved in ``path``. Raises UnreadableMeasurement."""
-    return _load(path, EndpointRuns)
+def load_endpoint_runs(path: str | Path) -> EndpointRuns:
+    """Read runs of an endpoint.
+
+    Args:
+        path: The file that :func:`save_measurement` wrote.
+
+    Returns:
+        The runs, equal to those that were saved.
+
+    Raises:
+        UnreadableMeasurement: The file is missing, damaged, or holds something else.
+
+    Example:
+        ::
+
+            print(sf.load_endpoint_runs("endpoint.servefit").runs)
+    """
+    return _load(Path(path), EndpointRuns)
 
 
 def _load(path: Path, kind: type[_Kept]) -> _Kept:

@@ -2,5 +2,5 @@
 how it is started by hand, by systemd, by Docker and by Kubernetes.
 
 ``writing`` puts it together out of the parts that the other modules know how to write. What is deployed is found by
-``deploying``, and what runs in the end is ``servefit.serving``.
+``deployable``, and what runs in the end is ``servefit.serving``.
 """

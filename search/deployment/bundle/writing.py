@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit import version
-from servefit.backends.model.keeping import copy_kept
+from servefit.backends.model.kept import copy_kept
 from servefit.backends.secret import is_hidden, revealed
 from servefit.errors import BackendUnavailable, SpecError
 from servefit.profiler.machine.cpus import choose_cpus

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 from servefit.errors import SpecError
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.results import recommendation
-from servefit.showing import MOST_LETTERS, cut
+from servefit.showing import MOST_LETTERS, cut, shown
 
 if TYPE_CHECKING:
+    from servefit.report.plot import Plot
     from servefit.search.deployment.served import ServedEndpoint
 
 
+@shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
 class Recommendation(recommendation.Recommendation):
     """A recommendation that can be served on this host."""
 
@@ -25,13 +27,27 @@ class Recommendation(recommendation.Recommendation):
 
     def serve(self, *, name: str | None = None, host: str = "127.0.0.1", port: int = 0) -> ServedEndpoint:
         """Serve the model here as recommended, at ``host`` and ``port`` (0: any that is free), in the envelope of the
-        profile; give the endpoint once it is ready. It goes on until its ``stop()``, or serves while a block lasts::
+        profile; give the endpoint once it is ready. It goes on until its ``stop()``, or while a ``with`` block lasts.
 
-            with job.best.serve() as endpoint:
-                print(endpoint.url)
+        Args:
+            name: What the model is called in URLs; like its file where None.
+            host: The address to listen on.
+            port: The port, 0 for any that is free.
 
-        ``name`` is what the model is called in URLs. Raises SpecError where this host cannot be the profile or an
-        address cannot be listened on, CorruptModel where the model has changed, BackendError and MeasurementError.
+        Returns:
+            The endpoint, which answers already.
+
+        Raises:
+            SpecError: This host cannot be the profile, or the address cannot be listened on.
+            CorruptModel: The model's file is gone, or has changed.
+            BackendError: The model cannot be compiled.
+            MeasurementError: The endpoint does not come up.
+
+        Example:
+            ::
+
+                with job.best.serve() as endpoint:
+                    print(endpoint.url)
         """
         from servefit.search.deployment.deployable import deployable
         from servefit.search.deployment.served import serve
@@ -74,11 +90,60 @@ class Job(RecommendationJob):
         return f"<{cut(f'{type(self).__name__} {self.name}, {self.status}: {answer}', MOST_LETTERS - 2)}>"
 
     def report(self, path: str | Path, *, form: str | None = None) -> None:
-        """Write the report of this job to ``path``: "html", "json", "csv" or "markdown", as its name ends, or as
-        ``form`` says. Raises SpecError, and StateError where the file cannot be written."""
+        """Write the report of this job.
+
+        Args:
+            path: Where to. Its ending says in which form, unless ``form`` does.
+            form: "html", "json", "csv" or "markdown".
+
+        Raises:
+            SpecError: The form is not known.
+            StateError: The file cannot be written.
+
+        Example:
+            ::
+
+                job.report("report.md")
+        """
         from servefit.report.writing import write_report
 
         write_report(self, Path(path), form)
+
+    def plot(self, name: str | None = None) -> Any:
+        """Draw a plot of the report.
+
+        Args:
+            name: One of :attr:`plots`; by default the first of them.
+
+        Returns:
+            A ``plotly.graph_objects.Figure``, which a notebook shows.
+
+        Raises:
+            SpecError: The job has no plot of that name, or none at all.
+
+        Example:
+            ::
+
+                job.plot().write_html("front.html")
+        """
+        from servefit.report.plotly_figure import plotly_figure
+
+        found = self._plots()
+        if not found:
+            raise SpecError("job", self.name, "has nothing to plot: nothing was measured")
+        if name is not None and name not in found:
+            raise SpecError.unknown("plot", name, list(found))
+        return plotly_figure(found[name or next(iter(found))])
+
+    @property
+    def plots(self) -> tuple[str, ...]:
+        """The names of the plots that :meth:`plot` can draw."""
+        return tuple(self._plots())
+
+    def _plots(self) -> dict[str, Plot]:
+        from servefit.report.contents import report_of
+
+        return {plot.name: plot for section in report_of(self).sections for plot in section.plots if plot.has_points}
 
     def _repr_html_(self) -> str:
         """How a notebook shows the job: the answer, and the recommendations as a table."""
@@ -86,15 +151,48 @@ class Job(RecommendationJob):
 
         return notebook_html(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document that ``servefit recommend --format json`` prints."""
+        from servefit.search.jobs.document import job_document
+
+        return job_document(self)
+
     def to_dataframe(self) -> Any:
-        """The recommendations as a pandas DataFrame, one row each. Raises ImportError without pandas."""
+        """Return the recommendations as a pandas DataFrame, one row each.
+
+        Raises:
+            ImportError: pandas is not installed.
+
+        Example:
+            ::
+
+                print(job.to_dataframe()["instance_profile"])
+        """
         import pandas
 
         return pandas.json_normalize(self.to_dict()["recommendations"])
 
 
 def load_job(name: str, *, storage: str | None = None) -> Job:
-    """The job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
+    """Read a job, as far as it is.
+
+    Args:
+        name: The name of the job; ``servefit jobs`` lists them.
+        storage: The database that keeps it; by default the one in the state folder.
+
+    Returns:
+        The job, whether it is over or not.
+
+    Raises:
+        SpecError: There is no job of that name.
+        StorageError: The database cannot be read.
+        StateError: The state folder cannot be read.
+
+    Example:
+        ::
+
+            print(sf.load_job("fraud").best.profile.name)
+    """
     from servefit.search.jobs import lifecycle
 
     return Job.holding(lifecycle.load_job(name, storage=storage))

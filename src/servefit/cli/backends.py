@@ -31,7 +31,8 @@ def backends(
 
 
 def _describe(model: Any) -> list[dict[str, Any]]:
-    from servefit.backends.registry import asked, backend_names
+    from servefit.backends.capabilities import asked
+    from servefit.backends.registry import backend_names
     from servefit.backends.types import Target
 
     described = []

@@ -1,23 +1,105 @@
 """The subcommands of ``servefit``, and what an error or an interruption becomes.
 
-Only here are errors caught: one line on stderr, and an exit status. Subcommands load what they need when they run.
+Only here are errors caught: one line on stderr, and an exit status. A subcommand is imported when it is run, or when
+its own help is asked for.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from servefit.cli.help_panels import format_panels
 from servefit.cli.logs import DEFAULT, LogLevelOption, log_to_stderr, with_log_level
 from servefit.cli.status import INTERRUPTED, status_of
 from servefit.errors import ServefitError
 
+_SETTINGS: dict[str, Any] = {
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+COMMANDS = {
+    "recommend": ("recommend:recommend", "Find what to deploy a model on, by measuring."),
+    "profile": ("profiling:profile", "Measure one configuration of a model."),
+    "load": ("loading:load", "Measure an endpoint that runs already."),
+    "jobs": ("jobs:jobs", "List jobs."),
+    "show": ("jobs:show", "Show what a job found."),
+    "steps": ("jobs:steps", "List the steps of a job."),
+    "stop": ("jobs:stop", "Stop a job."),
+    "resume": ("jobs:resume", "Take up a job again."),
+    "report": ("reporting:report", "Write the report of a job."),
+    "scale": ("scaling:scale", "Plan instances for a rate."),
+    "serve": ("serving:serve", "Serve a model, or what a job recommends."),
+    "export": ("exporting:export", "Write what another machine needs to serve it."),
+    "compile": ("compiling:compile_", "Compile a model with a backend."),
+    "backends": ("backends:backends", "List backends."),
+    "profiles": ("profiles:profiles", "List instance profiles."),
+    "host": ("host:host", "Describe this machine."),
+    "demo": ("demo:demo", "See it all on a model that is trained for it."),
+    "schema": ("schema:schema", "Print the JSON Schema of job files."),
+}
+"""Where each subcommand is, as "module:function" below this package, and what it does. The line is here and not taken
+from the function, so that ``servefit --help`` imports none of them."""
+
+
+class _Command(TyperCommand):
+    """Shows its options in panels."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        format_panels(self, ctx, formatter)
+
+
+class _Commands(MutableMapping[str, Any]):
+    """The subcommands by name, each imported when it is looked up."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = dict.fromkeys(COMMANDS)
+
+    def __getitem__(self, name: str) -> Any:
+        if self._known[name] is None:
+            self._known[name] = _command(name)
+        return self._known[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._known[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _command(name: str) -> Any:
+    module, _, function = COMMANDS[name][0].partition(":")
+    alone = typer.Typer(add_completion=False, **_SETTINGS)
+    alone.command(name, cls=_Command)(with_log_level(getattr(import_module(f"servefit.cli.{module}"), function)))
+    return typer.main.get_command(alone)
+
 
 class _Group(TyperGroup):
     """Turns what subcommands raise into exit statuses, before typer does it its own way."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands()
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the order is that of the table
+        return list(COMMANDS)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - none of them is imported
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -30,13 +112,7 @@ class _Group(TyperGroup):
             raise typer.Exit(INTERRUPTED) from interruption
 
 
-app = typer.Typer(
-    cls=_Group,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(cls=_Group, no_args_is_help=True, **_SETTINGS)
 
 
 def _print_version(asked: bool) -> None:
@@ -60,47 +136,3 @@ def servefit(
     answer printed; 4 nothing could be measured; 5 the machine is too noisy to tell; 130 interrupted.
     """
     log_to_stderr(DEFAULT if log_level is None else log_level)
-
-
-def _register() -> None:
-    from servefit.cli import (
-        backends,
-        compiling,
-        demo,
-        exporting,
-        host,
-        jobs,
-        loading,
-        profiles,
-        profiling,
-        recommend,
-        reporting,
-        scaling,
-        schema,
-        serving,
-    )
-
-    for name, function in (
-        ("recommend", recommend.recommend),
-        ("profile", profiling.profile),
-        ("load", loading.load),
-        ("jobs", jobs.jobs),
-        ("show", jobs.show),
-        ("steps", jobs.steps),
-        ("stop", jobs.stop),
-        ("resume", jobs.resume),
-        ("report", reporting.report),
-        ("scale", scaling.scale),
-        ("serve", serving.serve),
-        ("export", exporting.export),
-        ("compile", compiling.compile_),
-        ("backends", backends.backends),
-        ("profiles", profiles.profiles),
-        ("host", host.host),
-        ("demo", demo.demo),
-        ("schema", schema.schema),
-    ):
-        app.command(name)(with_log_level(function))
-
-
-_register()

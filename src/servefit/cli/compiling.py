@@ -33,13 +33,13 @@ def compile_(
 
     Example: servefit compile model.ubj -b onnxruntime -o compiled/
     """
-    from servefit.backends.batch_dependence import asked_of_payload
+    from servefit.backends.capabilities import backend as find_backend
     from servefit.backends.compilation import compile_model, estimate_s, export, is_cached
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import unused_warning
-    from servefit.backends.registry import backend as find_backend
     from servefit.backends.types import Target
+    from servefit.backends.verification import asked_of_payload
 
     find_backend(backend)
     processor = Target.named(target)

@@ -1,9 +1,7 @@
-"""``--config`` and ``--save-config``: a job that a file asks for, with what the command line says put in its place."""
+"""``--config`` and ``--save-config``: a job as a file. How the command line changes it is in ``job_options``."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,25 +29,6 @@ SaveConfigOption = Annotated[
     ),
 ]
 
-_FIELD_OF = {
-    "profile": "profiles",
-    "backend": "backends",
-    "env": "environment",
-    "batch": "batch_sizes",
-    "batch_delay": "batch_delays_us",
-    "phase": "phases",
-    "stairs": "phases",
-    "budget": "budget_s",
-    **{
-        name: name
-        for name in (
-            "rows_per_request", "goal", "cost_weight", "flat_invocations", "max_tests", "max_parallel_tests",
-            "over_http", "seed", "allow_noise", "allow_batch_dependence",
-        )
-    },
-}  # fmt: skip
-"""Which field of a request an option sets. ``sla`` and ``rate`` share one."""
-
 
 def given_options(context: typer.Context) -> frozenset[str]:
     """The names of the parameters that are on the command line, whatever their values."""
@@ -66,21 +45,6 @@ def sources(config: JobConfig, model: Path | None, payload: Path | None) -> tupl
     if model is None:
         raise SpecError("model", None, "is missing", remedy="name one, or a file that names it with --config")
     return model, payload
-
-
-def overridden(config: JobConfig, request: JobRequest, given: Collection[str]) -> JobRequest:
-    """What ``config`` asks for, with those options that are ``given`` as ``request`` has them, and its name.
-
-    Raises SpecError where the two together make no sense.
-    """
-    asked = config.request(request.name)
-    changes = {_FIELD_OF[name]: getattr(request, _FIELD_OF[name]) for name in given if name in _FIELD_OF}
-    sla = replace(
-        asked.sla,
-        thresholds=request.sla.thresholds if "sla" in given else asked.sla.thresholds,
-        rate_per_s=request.sla.rate_per_s if "rate" in given else asked.sla.rate_per_s,
-    )
-    return replace(asked, sla=sla, **changes)
 
 
 def write_config(

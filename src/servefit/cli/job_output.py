@@ -87,14 +87,16 @@ def exit_status(job: RecommendationJob) -> int:
 
 def print_job(job: RecommendationJob, form: Format) -> None:
     """The recommendation as a sentence and tables, or in the form asked for."""
+    from servefit.search.jobs.document import job_document
+
     if form is not Format.TABLE:
-        emit(recommendations_table(job), job.to_dict(), form)
+        emit(recommendations_table(job), job_document(job), form)
         if job.best is None:
             warn(f"nothing could be measured: {'; '.join(hindrances(job)) or 'the job was cut short'}")
     else:
         say(f"\n{headline(job)}\n")
         if job.recommendations:
-            emit(recommendations_table(job), job.to_dict(), form)
+            emit(recommendations_table(job), job_document(job), form)
         for line in reasons(job):
             say(line)
         if job.compilation:

@@ -8,17 +8,31 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import job_names
+from servefit.cli.help_panels import MACHINE, OUTPUT, TRAFFIC
 from servefit.errors import SpecError
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
 PayloadOption = Annotated[
     Path | None,
     typer.Option(
-        "--payload", metavar="FILE", help="Sample rows: CSV, JSON, JSON Lines, NPY, NPZ or a .tar.gz of them."
+        "--payload",
+        metavar="FILE",
+        help="Sample rows: CSV, JSON, JSON Lines, NPY, NPZ or a .tar.gz of them.",
+        rich_help_panel=TRAFFIC,
     ),
 ]
-RowsOption = Annotated[int, typer.Option("--rows-per-request", help="Rows of the payload in one request.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything random: traffic, synthetic rows, search.")]
+RowsOption = Annotated[
+    int,
+    typer.Option(
+        "--rows-per-request", metavar="ROWS", help="Rows of the payload in one request.", rich_help_panel=TRAFFIC
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        metavar="NUMBER", help="Seed of everything random: traffic, synthetic rows, search.", rich_help_panel=MACHINE
+    ),
+]
 TrustOption = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
 ]
@@ -34,32 +48,46 @@ SecretOption = Annotated[
 PhaseOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--phase", metavar="users=2,spawn=2/min,duration=120s", help="A phase of closed-loop traffic. Repeatable."
+        "--phase",
+        metavar="users=2,spawn=2/min,duration=120s",
+        help="A phase of closed-loop traffic. Repeatable.",
+        rich_help_panel=TRAFFIC,
     ),
 ]
 NoiseOption = Annotated[
-    bool, typer.Option("--allow-noise", help="Judge measurements that the machine got in the way of all the same.")
+    bool,
+    typer.Option(
+        "--allow-noise",
+        help="Judge measurements that the machine got in the way of all the same.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 BatchDependenceOption = Annotated[
     bool,
     typer.Option("--allow-batch-dependence", help="Join requests even where that changes their predictions."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.", rich_help_panel=OUTPUT)]
 WaitOption = Annotated[
     str | None,
     typer.Option(
         "--wait",
         metavar="60s",
         help="How long to wait while something else measures on this machine. Default: until it is done.",
+        rich_help_panel=MACHINE,
     ),
 ]
 NoWaitOption = Annotated[
-    bool, typer.Option("--no-wait", help="Do not wait while something else measures on this machine.")
+    bool,
+    typer.Option(
+        "--no-wait", help="Do not wait while something else measures on this machine.", rich_help_panel=MACHINE
+    ),
 ]
 StorageOption = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="Database that keeps jobs, such as postgresql://user@server/jobs; one in the state folder."
+        metavar="URL",
+        help="Database that keeps jobs, such as postgresql://user@server/jobs; one in the state folder.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 JobArgument = Annotated[

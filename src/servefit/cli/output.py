@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from servefit.cli.help_panels import OUTPUT
 from servefit.errors import StateError
 from servefit.report.table import Table, is_number, markdown_lines, readable, write_csv
 
@@ -28,7 +29,7 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.", rich_help_panel=OUTPUT)]
 
 
 def emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
-    from servefit.profiler.record.traffic import ClosedLoop, Phase
+    from servefit.profiler.record.traffic import ClosedLoop
+    from servefit.search.request.config_schema import PhaseConfig, StairsConfig
 
 _PHASE = "does not look like users=2,spawn=2/min,duration=120s"
 _STAIRS = "does not look like steps=4,users=2,duration=30s"
@@ -17,45 +18,39 @@ _COUNTS = ("threads", "workers", "batch")
 _NAMES = ("model", "backend", "profile", "target")
 
 
-def parse_phases(texts: Sequence[str]) -> ClosedLoop | None:
-    """Parse every ``--phase``; None where there are none. Raises SpecError."""
-    from servefit.profiler.record.traffic import ClosedLoop
-
-    return ClosedLoop(phases=tuple(_parse_phase(text) for text in texts)) if texts else None
-
-
 def parse_traffic(phases: Sequence[str], stairs: str | None) -> ClosedLoop | None:
     """Parse every ``--phase``, or ``--stairs``; None where there is neither. Raises SpecError, also for both."""
-    if stairs is None:
-        return parse_phases(phases)
-    if phases:
-        raise SpecError("stairs", stairs, "cannot be combined with phases", remedy="give one of them")
-    return parse_stairs(stairs)
+    from msgspec import UNSET
 
+    from servefit.search.request.config_schema import closed_loop
 
-def _parse_phase(text: str) -> Phase:
-    from servefit.profiler.record.traffic import Phase
-    from servefit.quantities import parse_duration_s, parse_rate_per_min
-
-    fields = _fields("phase", text, _PHASE, ("users", "spawn", "duration"), needed=("duration",))
-    return Phase(
-        initial_users=_count("phase", text, fields.get("users", "0"), _PHASE),
-        spawn_per_minute=parse_rate_per_min("phase", fields.get("spawn", "0")),
-        duration_s=parse_duration_s("phase", fields["duration"]),
+    return closed_loop(
+        [parse_phase(text) for text in phases] or UNSET, UNSET if stairs is None else parse_stairs(stairs)
     )
 
 
-def parse_stairs(text: str) -> ClosedLoop:
+def parse_phase(text: str) -> PhaseConfig:
+    """Parse ``--phase``. Raises SpecError."""
+    from servefit.search.request.config_schema import PhaseConfig
+
+    fields = _fields("phase", text, _PHASE, ("users", "spawn", "duration"), needed=("duration",))
+    return PhaseConfig(
+        users=_count("phase", text, fields.get("users", "0"), _PHASE),
+        spawn=fields.get("spawn", "0"),
+        duration=fields["duration"],
+    )
+
+
+def parse_stairs(text: str) -> StairsConfig:
     """Parse ``--stairs``. Raises SpecError."""
-    from servefit.profiler.record.traffic import ClosedLoop
-    from servefit.quantities import parse_duration_s
+    from servefit.search.request.config_schema import StairsConfig
 
     names = ("steps", "users", "duration")
     fields = _fields("stairs", text, _STAIRS, names, needed=names)
-    return ClosedLoop.stairs(
+    return StairsConfig(
         steps=_count("stairs", text, fields["steps"], _STAIRS),
-        users_per_step=_count("stairs", text, fields["users"], _STAIRS),
-        step_duration_s=parse_duration_s("stairs", fields["duration"]),
+        users=_count("stairs", text, fields["users"], _STAIRS),
+        duration=fields["duration"],
     )
 
 

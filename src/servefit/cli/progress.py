@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from servefit.cli.moments import best_so_far, is_endpoint, result, step_number, tests_begun, time_left
 from servefit.quantities import span_text
+from servefit.report.moments import best_so_far, is_endpoint, result, step_number, tests_begun, time_left
 from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:

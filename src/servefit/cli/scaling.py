@@ -39,7 +39,7 @@ def scale(
     Example: servefit scale fraud --rate 2000/s --headroom 30% --max-rate 6000/s
     """
     from servefit.quantities import parse_rate_per_s, parse_share
-    from servefit.search.autoscaling.plan import scale as plan_for
+    from servefit.search.autoscaling.scale import scale as plan_for
     from servefit.search.jobs.lifecycle import load_job
 
     rate_per_s, kept_free = parse_rate_per_s(rate), parse_share("headroom", headroom)

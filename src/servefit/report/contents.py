@@ -26,6 +26,7 @@ from servefit.report.search_plots import expectation_plot, importance_plot, orde
 from servefit.report.sentences import headline, hindrances, reasons
 from servefit.report.table import cell_text, printable
 from servefit.report.timeline import Timeline, timelines
+from servefit.search.jobs.document import job_document
 from servefit.search.request.config_file import config_text
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
@@ -97,7 +98,7 @@ def report_of(job: RecommendationJob) -> Report:
         timelines=times,
         shown_step=_shown_step(job, times),
         limits_ms=tuple((f"SLA {one.percentile} {one.limit_text}", one.limit_ms) for one in job.request.sla.thresholds),
-        document=job.to_dict(),
+        document=job_document(job),
     )
 
 

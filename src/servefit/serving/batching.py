@@ -11,11 +11,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from servefit.serving.messages import Inference, Refused, Reply
+from servefit.serving.messages import Asker, Inference, Refused
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.timer import Timer
 
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
     from servefit.serving.coding import Coding
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import WorkerCounters
-
-
-class Asker(Protocol):
-    """Whoever waits for an answer. ``gone`` says that nobody does any more."""
-
-    gone: bool
-
-    def answer(self, reply: Reply, timing: bytes = b"") -> None:
-        """Called once. ``timing`` is a whole line of a header, or nothing."""
-        ...
 
 
 _SHORTEST_TURN_NS = 250_000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.serving.codec_process import CodecProcess
-from servefit.serving.messages import Encode, Inference, Refused, Request
+from servefit.serving.messages import Asker, Encode, Inference, Refused, Request
 from servefit.serving.orders import Answer, Content, Declined, Order, Reading, Ready, Rows, Writing, Written
 from servefit.serving.replying import refusal
 from servefit.serving.saying import say
@@ -22,7 +22,6 @@ from servefit.serving.saying import say
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
 
-    from servefit.serving.batching import Asker
     from servefit.serving.config import EndpointConfig
     from servefit.serving.routing import Action
 

@@ -12,14 +12,19 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from servefit.serving.messages import Refused, Reply, Request
+from servefit.serving.messages import Asker, Refused, Reply, Request
 from servefit.serving.reading import RequestReader
 from servefit.serving.replying import CONTINUE, MOST_JOINED_BYTES, RETRY_AFTER, refusal
 
 if TYPE_CHECKING:
-    from servefit.serving.connections import Connections
+    from servefit.serving.config import Limits
+    from servefit.serving.counters import WorkerCounters
+    from servefit.serving.places import Places
+    from servefit.serving.reading import Heads
+    from servefit.serving.replying import Replies
+    from servefit.serving.turns import Turns
 
 MOST_EXCHANGES = 64
 """A connection with so many requests that wait for their answers is not read from."""
@@ -29,6 +34,47 @@ _SHORT_BYTES = 2048
 
 _PIECE_BYTES = 8192
 """Whatever it is, reading it takes less than 25 ms, and mostly less than 1."""
+
+
+class Responder(Protocol):
+    """Has requests answered, now or later."""
+
+    def respond(self, request: Request, asker: Asker) -> None: ...
+
+    def respond_to_check(self, request: Request, asker: Asker) -> None:
+        """The same for a client that there is no room for, beyond what must always work."""
+        ...
+
+
+class Owner(Protocol):
+    """What a connection uses of whoever has all of them: what they share, and where it says that it came or went."""
+
+    draining: bool
+
+    @property
+    def responder(self) -> Responder: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def counters(self) -> WorkerCounters: ...
+    @property
+    def replies(self) -> Replies: ...
+    @property
+    def heads(self) -> Heads: ...
+    @property
+    def turns(self) -> Turns: ...
+    @property
+    def places(self) -> Places[Connection]: ...
+    @property
+    def time(self) -> Callable[[], float]:
+        """The event loop's clock, in seconds."""
+        ...
+
+    def add(self, connection: Connection) -> None: ...
+    def remove(self, connection: Connection) -> None: ...
+    def hold(self, more_head_bytes: int, more_body_bytes: int) -> bool:
+        """Count bytes of requests that are being received; False when they have become too many."""
+        ...
 
 
 class Exchange:
@@ -57,7 +103,7 @@ class Connection(asyncio.Protocol):
     """Speaks on a socket, for ``connections``, which also look at the times below, in seconds of the event loop's
     clock; 0 where something is not the case."""
 
-    def __init__(self, connections: Connections, accepted: socket.socket) -> None:
+    def __init__(self, connections: Owner, accepted: socket.socket) -> None:
         self._connections = connections
         self._respond: Callable[[Request, Exchange], None] = connections.responder.respond
         self._counters = connections.counters

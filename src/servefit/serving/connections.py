@@ -6,11 +6,11 @@ There is one look at all of them a second, in place of a timer for each, so time
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from servefit.serving.connection import Connection
 from servefit.serving.memory import Received
-from servefit.serving.messages import Refused, Request
+from servefit.serving.messages import Refused
 from servefit.serving.places import Places
 from servefit.serving.replying import Replies
 from servefit.serving.turns import Turns
@@ -19,20 +19,10 @@ from servefit.serving.watching import EVERY_S, LOOKS
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
 
-    from servefit.serving.batching import Asker
     from servefit.serving.config import Limits
+    from servefit.serving.connection import Responder
     from servefit.serving.counters import WorkerCounters
     from servefit.serving.reading import Heads
-
-
-class Responder(Protocol):
-    """Has requests answered, now or later."""
-
-    def respond(self, request: Request, asker: Asker) -> None: ...
-
-    def respond_to_check(self, request: Request, asker: Asker) -> None:
-        """The same for a client that there is no room for, beyond what must always work."""
-        ...
 
 
 QUIET_S = 1.0
@@ -56,7 +46,7 @@ class Connections:
         self.turns = Turns(loop)
         self.draining = False
         self.time = loop.time
-        self.places = Places(limits.connections, loop.time)
+        self.places: Places[Connection] = Places(limits.connections, loop.time)
         self._loop = loop
         self._attaching: set[Task[None]] = set()
         self._heads = Received()

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.serving.messages import Inference, Refused, Reply, Request, TakesLong
+from servefit.serving.messages import Asker, Inference, Refused, Reply, Request, TakesLong
 from servefit.serving.metrics import Metrics
 from servefit.serving.protocols import metadata, open_inference, sagemaker
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.routing import Action, route
 
 if TYPE_CHECKING:
-    from servefit.serving.batching import Asker, Batching
+    from servefit.serving.batching import Batching
     from servefit.serving.coding import Coding
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import Counters

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
@@ -44,6 +44,16 @@ class Inference(msgspec.Struct, frozen=True):
 
     rows: np.ndarray
     encode: Encode
+
+
+class Asker(Protocol):
+    """Whoever waits for an answer. ``gone`` says that nobody does any more."""
+
+    gone: bool
+
+    def answer(self, reply: Reply, timing: bytes = b"") -> None:
+        """Called once. ``timing`` is a whole line of a header, or nothing."""
+        ...
 
 
 class TakesLong(Exception):

@@ -8,10 +8,7 @@ clients came. How requests are read there and answered is the business of ``conn
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from servefit.serving.connection import Connection
+from typing import Generic, Protocol, TypeVar
 
 SPARE_PLACES = 32
 
@@ -20,25 +17,53 @@ _PAUSE_S = 20e-6
 takes: clients that come and go must not keep a worker searching."""
 
 
-class Places:
+class Occupant(Protocol):
+    """A connection, as far as it matters here."""
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """Since when nothing happens on it, None while something does."""
+        ...
+
+    def has_unread(self) -> bool:
+        """Whether something has come that nobody has read yet."""
+        ...
+
+    def answer_one_check(self) -> None:
+        """Have only what must always work answered, once; anything else is refused."""
+        ...
+
+    def close(self) -> None:
+        """Close when what was written is sent."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+
+_Occupant = TypeVar("_Occupant", bound=Occupant)
+
+
+class Places(Generic[_Occupant]):
     """The open connections of a worker, of which ``most`` may send any request. ``time`` is the clock that their times
     are of, in seconds."""
 
     def __init__(self, most: int, time: Callable[[], float]) -> None:
         self._most = most
         self._time = time
-        self._served: dict[Connection, None] = {}
-        self._spare: dict[Connection, None] = {}
-        self._idle: list[tuple[float, Connection]] = []
+        self._served: dict[_Occupant, None] = {}
+        self._spare: dict[_Occupant, None] = {}
+        self._idle: list[tuple[float, _Occupant]] = []
         self._search_from_s = 0.0
 
     def __len__(self) -> int:
         return len(self._served) + len(self._spare)
 
-    def all(self) -> tuple[Connection, ...]:
+    def all(self) -> tuple[_Occupant, ...]:
         return (*self._served, *self._spare)
 
-    def take(self, newcomer: Connection) -> None:
+    def take(self, newcomer: _Occupant) -> None:
         """Give ``newcomer`` a place, for which another connection may have to go."""
         if len(self._served) >= self._most:
             idle = self._longest_idle()
@@ -49,11 +74,11 @@ class Places:
             idle.close()
         self._served[newcomer] = None
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: _Occupant) -> None:
         self._served.pop(connection, None)
         self._spare.pop(connection, None)
 
-    def move_up(self, connection: Connection) -> bool:
+    def move_up(self, connection: _Occupant) -> bool:
         """Whether there is room by now for ``connection``, which has a spare place, to send any request."""
         if len(self._served) >= self._most:
             return False
@@ -61,7 +86,7 @@ class Places:
         self._served[connection] = None
         return True
 
-    def _take_spare(self, newcomer: Connection) -> None:
+    def _take_spare(self, newcomer: _Occupant) -> None:
         if len(self._spare) >= SPARE_PLACES:
             oldest = next(iter(self._spare))
             out = next((one for one in self._spare if not one.has_unread()), oldest)
@@ -70,7 +95,7 @@ class Places:
         self._spare[newcomer] = None
         newcomer.answer_one_check()
 
-    def _longest_idle(self) -> Connection | None:
+    def _longest_idle(self) -> _Occupant | None:
         found = self._still_idle()
         now_s = self._time()
         if found is None and now_s >= self._search_from_s:
@@ -83,7 +108,7 @@ class Places:
             found = self._still_idle()
         return found
 
-    def _still_idle(self) -> Connection | None:
+    def _still_idle(self) -> _Occupant | None:
         """The longest idle connection of those that were when they were searched for, and are since."""
         while self._idle:
             since_s, connection = self._idle.pop()

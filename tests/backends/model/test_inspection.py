@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from servefit.backends.inspection import first_line, inspect
 from servefit.backends.model import Format, Task
-from servefit.backends.model.inspection import first_line, inspect
-from servefit.backends.model.inspection.types import Inspection
+from servefit.backends.model.inspection_record import Inspection
 from servefit.errors import CorruptModel, UnsupportedModel
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from servefit.backends.inspection import inspect
+from servefit.backends.inspection import xgboost_legacy as legacy
 from servefit.backends.model import Format, Model
-from servefit.backends.model.inspection import inspect
-from servefit.backends.model.inspection import xgboost_legacy as legacy
 from servefit.errors import UnsupportedModel
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "legacy_xgboost"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from servefit.backends.model import Format, Library, Model, Task, finding, loading
+from servefit.backends.model import Format, Library, Model, Task, finding, kept, loading
 from servefit.errors import (
     BackendUnavailable,
     CorruptModel,
@@ -116,14 +116,14 @@ def test_a_rewritten_model_that_is_damaged_is_rewritten_once_more(booster: Any, 
     content = model.file.read_bytes()
     model.file.chmod(0o600)
     model.file.write_bytes(b"damaged")
-    loading.check_kept(model)
+    kept.check_kept(model)
     assert model.file.read_bytes() == content
     model.file.unlink()
     assert Model.load(tmp_path / "early.ubj") == model
     model.file.unlink()
     (tmp_path / "early.ubj").write_bytes(b"{}")
     with pytest.raises(CorruptModel, match="it is gone, or not what it was"):
-        loading.check_kept(model)
+        kept.check_kept(model)
 
 
 def test_a_model_that_an_earlier_servefit_had_rewritten_is_kept_as_it_is(booster: Any, tmp_path: Path) -> None:
@@ -134,11 +134,11 @@ def test_a_model_that_an_earlier_servefit_had_rewritten_is_kept_as_it_is(booster
     once = tmp_path / "inspection-2" / "model.ubj"
     once.parent.mkdir()
     once.write_bytes(model.file.read_bytes())
-    kept = loading.as_kept(replace(model, file=once, splits=None))
-    assert (kept.digest, kept.source, kept.trees) == (model.digest, model.source, model.trees)
-    assert kept.file.read_bytes() == once.read_bytes()
-    assert kept.warnings == model.warnings
-    assert loading.as_kept(kept) == kept
+    today = kept.as_kept(replace(model, file=once, splits=None))
+    assert (today.digest, today.source, today.trees) == (model.digest, model.source, model.trees)
+    assert today.file.read_bytes() == once.read_bytes()
+    assert today.warnings == model.warnings
+    assert kept.as_kept(today) == today
 
 
 class Marker:
@@ -160,9 +160,9 @@ def test_a_pickle_that_was_trusted_with_another_content_is_not_opened(tmp_path: 
     model.file.unlink()
     path.write_bytes(pickle.dumps(Marker(tmp_path / "opened")))
     with pytest.raises(CorruptModel, match="not what it was when it was opened"):
-        loading.as_kept(replace(model, file=path))
+        kept.as_kept(replace(model, file=path))
     with pytest.raises(CorruptModel, match="it is gone, or not what it was"):
-        loading.check_kept(model)
+        kept.check_kept(model)
     assert not (tmp_path / "opened").exists()
 
 

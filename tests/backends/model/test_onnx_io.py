@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from servefit.backends.inspection import inspect
 from servefit.backends.model import Format, Task
-from servefit.backends.model.inspection import inspect
 from servefit.backends.model.onnx_io import OnnxInterface, interface_of, predict
 from servefit.errors import UnsupportedModel
 

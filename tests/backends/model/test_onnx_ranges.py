@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.onnx_models import DOUBLE, FLOAT, INT8, INT64, UINT8, VOCABULARY, encoder, hashed, node, save
 
+from servefit.backends.inspection import inspect, onnx_trying
 from servefit.backends.model import Format, Model
-from servefit.backends.model.inspection import inspect, onnx_trying
 from servefit.backends.rows import parity_rows, synthetic_rows
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xgboost
 
-from servefit.api.right_size import right_size
-from servefit.api.sdk_types import Phase
 from servefit.backends.compilation import compile_model
 from servefit.backends.payload import Payload
+from servefit.sagemaker.sdk_types import Phase
+from servefit.sagemaker.sizing import right_size
 
 if TYPE_CHECKING:
     from pathlib import Path

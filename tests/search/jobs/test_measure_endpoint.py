@@ -17,6 +17,7 @@ from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.profiles import local_profiles
 from servefit.profiler.record.types import Configuration
 from servefit.search.jobs import measure_endpoint
+from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import JobInterrupted, RecommendationJob
 from servefit.search.jobs.lifecycle import resume_job
 from servefit.search.optimizer.clock import Clock
@@ -104,7 +105,7 @@ def test_it_answers_over_http_and_tells_the_latency_of_the_model_from_the_overhe
 
 
 def test_both_latencies_are_in_the_document(job: RecommendationJob) -> None:
-    (found,) = job.to_dict()["recommendations"]
+    (found,) = job_document(job)["recommendations"]
     judged = endpoint(job).judged
     assert found["driver"] == "inprocess"
     assert found["overhead_latency_ms"] == found["endpoint"]["overhead_latency_ms"] == judged.overhead_ms

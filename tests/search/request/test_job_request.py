@@ -3,11 +3,11 @@ from typing import Any, cast
 import pytest
 
 import servefit
-from servefit.api.sdk_types import phases_from_sdk, ranges_from_sdk, thresholds_from_sdk
 from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop
+from servefit.sagemaker.sdk_types import phases_from_sdk, ranges_from_sdk, thresholds_from_sdk
 from servefit.search.jobs.job import default_name
 from servefit.search.request.job_request import (
     EnvironmentRange,

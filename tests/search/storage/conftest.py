@@ -21,7 +21,8 @@ import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
-from servefit.backends.model.types import Format, Model, Signature, Task
+from servefit.backends.model import Model
+from servefit.backends.model.types import Format, Signature, Task
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration

@@ -21,7 +21,7 @@ from tests.report.jobs import over_http
 
 from servefit.errors import ServefitError, SpecError, StorageError
 from servefit.report.sentences import headline
-from servefit.search.jobs.document import step_document
+from servefit.search.jobs.document import job_document, step_document
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.jobs.optuna_trials import StudyOfTrials
 from servefit.search.storage import tables
@@ -208,7 +208,7 @@ def read_all(store: JobStore) -> None:
         json.dumps([one.name, one.problem], ensure_ascii=False).encode()
     job = store.job("fraud")
     found = RecommendationJob.of(job.header, job.state, job.steps())
-    json.dumps([found.to_dict(), [step_document(one) for one in found.steps]], allow_nan=False)
+    json.dumps([job_document(found), [step_document(one) for one in found.steps]], allow_nan=False)
     assert headline(found)
     with job.owned():
         job.abandon_running_steps()

@@ -6,10 +6,11 @@ import json
 import re
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -60,8 +61,10 @@ def document(value: Any, kind: Any) -> Any:
     return json.loads(records.write(value, kind))
 
 
-def keep(url: str, header: JobHeader, *, owner: Owner | None = None, **attributes: Any) -> None:
-    """Keep a job as servefit did while its documents had schema 2."""
+def keep(
+    url: str, header: JobHeader, attributes: Mapping[str, Any] = MappingProxyType({}), *, owner: Owner | None = None
+) -> None:
+    """Keep a job as servefit did while its documents had schema 2. ``attributes`` come in the place of its own."""
     with opened(url) as storage:
         study = optuna.create_study(
             storage=storage, study_name=header.request.name, directions=["minimize", "minimize"]
@@ -73,7 +76,7 @@ def keep(url: str, header: JobHeader, *, owner: Owner | None = None, **attribute
             "servefit:stop": None,
             "servefit:step:0001": document(STEP, Step),
         }
-        for key, value in (kept | attributes).items():
+        for key, value in {**kept, **attributes}.items():
             study.set_user_attr(key, value)
 
 
@@ -102,7 +105,7 @@ def test_they_are_gone_on_with_here_and_their_studies_stay_as_they_were(
     url: str, header: MakeHeader, configuration: Configuration
 ) -> None:
     values = choices([parameters(configuration)])
-    keep(url, header("old"), **{"servefit:choices": values})
+    keep(url, header("old"), {"servefit:choices": values})
     with JobStore.open(url) as store:
         job = store.job("old")
         with job.owned():
@@ -174,7 +177,7 @@ def test_fields_of_a_newer_servefit_are_left_out_with_a_remark(url: str, header:
     keep(
         url,
         told,
-        **{
+        {
             "servefit:header": {"schema": 3, "servefit": "9.9", "header": newer},
             "servefit:step:0001": document(STEP, Step) | {"weather": "fair"},
             "servefit:step:0002": document(replace(STEP, number=2), Step) | {"weather": "foul"},
@@ -194,7 +197,7 @@ def test_what_lacks_a_field_that_came_later_has_its_default(url: str, header: Ma
     told = header("old")
     older = document(told, JobHeader)
     del older["payload"]["unused_columns"], older["request"]["seed"]
-    keep(url, told, **{"servefit:header": {"schema": 2, "servefit": "0.0.9", "header": older}})
+    keep(url, told, {"servefit:header": {"schema": 2, "servefit": "0.0.9", "header": older}})
     with JobStore.open(url) as store:
         job = store.job("old")
         assert (job.header, job.remark()) == (told, None)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit.backends.batch_dependence import BATCH_DEPENDENT, depends_on_batch
-from servefit.backends.model.types import Model
+from servefit.backends.model import Model
 from servefit.backends.rows import synthetic_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from servefit.backends.model.inspection.types import Inspection
+    from servefit.backends.model.inspection_record import Inspection
 
 _ROWS = 8
 

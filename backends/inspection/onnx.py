@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.model.inspection.batches import with_batch_dependence
-from servefit.backends.model.inspection.forest import BrokenTree, Forest, Tree, forest_of
-from servefit.backends.model.inspection.onnx_ranges import admitted
-from servefit.backends.model.inspection.onnx_trying import with_ranges
-from servefit.backends.model.inspection.types import Inspection
+from servefit.backends.inspection.batches import with_batch_dependence
+from servefit.backends.inspection.forest import BrokenTree, Forest, Tree, forest_of
+from servefit.backends.inspection.onnx_ranges import admitted
+from servefit.backends.inspection.onnx_trying import with_ranges
+from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.model.onnx_io import OnnxInterface, interface_of, predict
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure, row_datatype

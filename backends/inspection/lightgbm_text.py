@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from servefit.backends.model.inspection.forest import BrokenTree, Tree
+from servefit.backends.inspection.forest import BrokenTree, Tree
 
 # Bits of decision_type in LightGBM's include/LightGBM/tree.h.
 _CATEGORICAL_BIT = 1

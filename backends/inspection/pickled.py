@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from servefit.backends.model.inspection.batches import with_batch_dependence
-from servefit.backends.model.inspection.forest import Forest, Tree, forest_of, treelite_trees
-from servefit.backends.model.inspection.lightgbm import inspect_lightgbm
-from servefit.backends.model.inspection.types import Inspection
-from servefit.backends.model.inspection.xgboost import inspect_xgboost
+from servefit.backends.inspection.batches import with_batch_dependence
+from servefit.backends.inspection.forest import Forest, Tree, forest_of, treelite_trees
+from servefit.backends.inspection.lightgbm import inspect_lightgbm
+from servefit.backends.inspection.xgboost import inspect_xgboost
+from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_io import predict
 from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from servefit.backends.inspection.forest import Forest, forest_of, treelite_trees
 from servefit.backends.model.formats import legacy_xgboost_names
-from servefit.backends.model.inspection.forest import Forest, forest_of, treelite_trees
 from servefit.backends.model.width import check_width
 from servefit.errors import CorruptModel, UnsupportedModel
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from servefit.backends.model.inspection import lightgbm_text
-from servefit.backends.model.inspection.forest import forest_of
-from servefit.backends.model.inspection.types import Inspection
+from servefit.backends.inspection import lightgbm_text
+from servefit.backends.inspection.forest import forest_of
+from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 from servefit.backends.model.width import check_width
 from servefit.errors import CorruptModel

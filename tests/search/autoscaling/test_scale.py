@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from servefit.backends.model.types import Format, Model, Signature, Task
+from servefit.backends.model import Model
+from servefit.backends.model.types import Format, Signature, Task
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.autoscaling.plan import scale
+from servefit.search.autoscaling.scale import scale
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest

@@ -21,7 +21,7 @@ from servefit.backends.rows import whole_numbers
 if TYPE_CHECKING:
     import onnxruntime
 
-    from servefit.backends.model.inspection.onnx_ranges import Range
+    from servefit.backends.inspection.onnx_ranges import Range
 
 _LONGEST_CALL_S, _LONGEST_S = 1.0, 6.0
 _TIMES_PLAIN = 3

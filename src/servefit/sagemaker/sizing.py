@@ -1,7 +1,7 @@
-"""The door for Python: ``right_size``, with the parameter names of the SageMaker Python SDK.
+"""``right_size``, with the parameter names of the SageMaker Python SDK.
 
-A notebook moves over. What it asks is translated into a JobRequest here, or, for an endpoint that runs already, into a
-LoadRequest; the jobs themselves are in ``running`` and ``loading``. The shapes of the SDK are in ``sdk``.
+What is asked is translated into a JobRequest here, or, for an endpoint that runs already, into a LoadRequest; the jobs
+themselves are the search's business. The shapes of the SDK are in ``sdk_types``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from servefit.api.job import Job
-from servefit.api.sdk_types import (
+from servefit.api.notebook_progress import default_progress
+from servefit.errors import SpecError
+from servefit.sagemaker.sdk_types import (
     ModelLatencyThreshold,
     Phase,
     Stairs,
@@ -21,50 +23,49 @@ from servefit.api.sdk_types import (
     traffic_from_sdk,
     whole,
 )
-from servefit.errors import SpecError
 from servefit.search.endpoints.load import run_load
-from servefit.search.jobs.job import default_name
+from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
-from servefit.search.optimizer.progress import Progress, Silent
 from servefit.search.request.job_request import JobRequest, parse_flat_invocations, parse_goal, with_secrets
 from servefit.search.request.load_request import TIMEOUT_S, LoadRequest
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
     from servefit.search.endpoints.load_result import LoadTest
+    from servefit.search.optimizer.progress import Progress
 
 
 @overload
 def right_size(
     model: Any,
     *,
-    sample_payload: Any = None,
-    supported_instance_types: Sequence[str] | None = None,
-    job_name: str | None = None,
-    job_duration_in_seconds: float | None = None,
-    hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = None,
-    secret_env: Sequence[str] | None = None,
-    phases: Sequence[Phase] | None = None,
-    stairs: Stairs | None = None,
-    max_invocations: float | None = None,
-    flat_invocations: str = "Stop",
-    model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
-    max_tests: int | None = None,
-    max_parallel_tests: int = 1,
-    backends: Sequence[str] | None = None,
-    batch_sizes: Sequence[int] | None = None,
-    batch_delays_us: Sequence[int] | None = None,
-    goal: str = "cost",
-    cost_weight: float = 0.5,
-    storage: str | None = None,
-    rows_per_request: int = 1,
-    seed: int = 0,
-    trust_pickle: bool = False,
-    allow_noise: bool = False,
-    allow_batch_dependence: bool = False,
-    over_http: bool = True,
-    wait_s: float | None = None,
-    progress: Progress | None = None,
+    sample_payload: Any = ...,
+    supported_instance_types: Sequence[str] | None = ...,
+    job_name: str | None = ...,
+    job_duration_in_seconds: float | None = ...,
+    hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = ...,
+    secret_env: Sequence[str] | None = ...,
+    phases: Sequence[Phase] | None = ...,
+    stairs: Stairs | None = ...,
+    max_invocations: float | None = ...,
+    flat_invocations: str = ...,
+    model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = ...,
+    max_tests: int | None = ...,
+    max_parallel_tests: int = ...,
+    backends: Sequence[str] | None = ...,
+    batch_sizes: Sequence[int] | None = ...,
+    batch_delays_us: Sequence[int] | None = ...,
+    goal: str = ...,
+    cost_weight: float = ...,
+    storage: str | None = ...,
+    rows_per_request: int = ...,
+    seed: int = ...,
+    trust_pickle: bool = ...,
+    allow_noise: bool = ...,
+    allow_batch_dependence: bool = ...,
+    over_http: bool = ...,
+    wait_s: float | None = ...,
+    progress: Progress | None = ...,
 ) -> Job: ...
 
 
@@ -72,19 +73,19 @@ def right_size(
 def right_size(
     *,
     endpoint: str,
-    sample_payload: Any = None,
-    job_duration_in_seconds: float | None = None,
-    phases: Sequence[Phase] | None = None,
-    stairs: Stairs | None = None,
-    max_invocations: float | None = None,
-    flat_invocations: str = "Stop",
-    model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
-    rows_per_request: int = 1,
-    seed: int = 0,
-    allow_noise: bool = False,
-    allow_remote: bool = False,
-    wait_s: float | None = None,
-    progress: Progress | None = None,
+    sample_payload: Any = ...,
+    job_duration_in_seconds: float | None = ...,
+    phases: Sequence[Phase] | None = ...,
+    stairs: Stairs | None = ...,
+    max_invocations: float | None = ...,
+    flat_invocations: str = ...,
+    model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = ...,
+    rows_per_request: int = ...,
+    seed: int = ...,
+    allow_noise: bool = ...,
+    allow_remote: bool = ...,
+    wait_s: float | None = ...,
+    progress: Progress | None = ...,
 ) -> LoadTest: ...
 
 
@@ -145,9 +146,56 @@ def right_size(
     at ``max_invocations``; without a rate, the highest one at which they do. What only makes
     sense for a model is refused.
 
-    That nothing meets the limits is a result, not an error. Raises SpecError, ModelError, StateError, StorageError,
-    SlotTaken after ``wait_s``, MeasurementError for an endpoint that answers nothing, and JobInterrupted (a
-    KeyboardInterrupt that holds the partial job).
+    That nothing meets the limits is a result, and not an error.
+
+    Args:
+        model: A path, a live object, or a Model; None where ``endpoint`` is given.
+        endpoint: The URL of an endpoint that runs already, in place of a model.
+        sample_payload: A path, or an array of shape (rows, features).
+        supported_instance_types: Names of instance profiles; all where None.
+        job_name: A name for the job.
+        job_duration_in_seconds: Seconds for the whole job.
+        hyperparameter_ranges: Environment variables to vary.
+        secret_env: Variables whose values are shown to nobody.
+        phases: Closed-loop traffic in phases.
+        stairs: Closed-loop traffic with more users step by step.
+        max_invocations: The rate to be served, per minute.
+        flat_invocations: "Stop" or "Continue".
+        model_latency_thresholds: Limits on percentiles of the latency.
+        max_tests: Most load tests to run.
+        max_parallel_tests: Most load tests at once.
+        backends: Names of backends; all where None.
+        batch_sizes: Most requests joined into a call, to try.
+        batch_delays_us: How long the first of a batch may wait, to try, in microseconds.
+        goal: What to optimise.
+        cost_weight: What cost counts against latency where ``goal`` is "balanced".
+        storage: The database that keeps the job.
+        rows_per_request: Rows of the payload in one request.
+        seed: Seed of everything random.
+        trust_pickle: Unpickle ``model``, which runs code.
+        allow_noise: Judge measurements that the machine got in the way of all the same.
+        allow_batch_dependence: Join requests even where that changes their predictions.
+        over_http: Measure the winner over HTTP too.
+        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        progress: Told of everything as it happens; by default a line under the cell of a notebook.
+        allow_remote: Load an endpoint on another machine.
+
+    Returns:
+        The job, or for an endpoint the load test.
+
+    Raises:
+        SpecError: What is asked makes no sense.
+        ModelError: The model or the payload cannot be read.
+        StateError: The state folder cannot be written.
+        StorageError: The database cannot be reached, or goes away.
+        MeasurementError: The endpoint answers nothing, or SlotTaken after ``wait_s``.
+        JobInterrupted: Ctrl-C. It is a KeyboardInterrupt; its ``job`` is what was found until then.
+
+    Example:
+        ::
+
+            job = sf.right_size("model.ubj", sample_payload="payload.csv", job_duration_in_seconds=10)
+            print(job)
     """
     sla = Sla(
         thresholds=thresholds_from_sdk(model_latency_thresholds),
@@ -186,7 +234,12 @@ def right_size(
             allow_noise=allow_noise,
         )
         return run_load(
-            endpoint, sample_payload, load, allow_remote=allow_remote, wait_s=wait_s, progress=progress or Silent()
+            endpoint,
+            sample_payload,
+            load,
+            allow_remote=allow_remote,
+            wait_s=wait_s,
+            progress=progress or default_progress(),
         )
     if model is None:
         raise SpecError("model", None, "is not given", remedy="give a model, or endpoint= for one that runs already")
@@ -215,15 +268,19 @@ def right_size(
         allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
     )
-    job = run_job(
-        model,
-        sample_payload,
-        request,
-        trust_pickle=trust_pickle,
-        progress=progress or Silent(),
-        storage=storage,
-        wait_s=wait_s,
-    )
+    try:
+        job = run_job(
+            model,
+            sample_payload,
+            request,
+            trust_pickle=trust_pickle,
+            progress=progress or default_progress(),
+            storage=storage,
+            wait_s=wait_s,
+        )
+    except JobInterrupted as interrupted:
+        interrupted.job = Job.holding(interrupted.job)
+        raise
     return Job.holding(job)
 
 

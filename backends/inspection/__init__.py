@@ -15,7 +15,7 @@ from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, ServefitError
 
 if TYPE_CHECKING:
-    from servefit.backends.model.inspection.types import Inspection
+    from servefit.backends.model.inspection_record import Inspection
 
 
 def inspect_kept(kept: ModelFile, folder: Path) -> Inspection:
@@ -31,22 +31,22 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
     """
     try:
         if model_format is Format.XGBOOST_JSON or model_format is Format.XGBOOST_UBJSON:
-            from servefit.backends.model.inspection.xgboost import inspect_xgboost
+            from servefit.backends.inspection.xgboost import inspect_xgboost
 
             return inspect_xgboost(path, model_format, folder)
         if model_format is Format.XGBOOST_BINARY:
-            from servefit.backends.model.inspection.xgboost import inspect_legacy_xgboost
+            from servefit.backends.inspection.xgboost import inspect_legacy_xgboost
 
             return inspect_legacy_xgboost(path, folder)
         if model_format is Format.LIGHTGBM_TEXT:
-            from servefit.backends.model.inspection.lightgbm import inspect_lightgbm
+            from servefit.backends.inspection.lightgbm import inspect_lightgbm
 
             return inspect_lightgbm(path, folder)
         if model_format is Format.ONNX:
-            from servefit.backends.model.inspection.onnx import inspect_onnx
+            from servefit.backends.inspection.onnx import inspect_onnx
 
             return inspect_onnx(path, folder)
-        from servefit.backends.model.inspection.pickled import inspect_pickle
+        from servefit.backends.inspection.pickled import inspect_pickle
 
         return inspect_pickle(path, folder)
     except (ServefitError, MemoryError):

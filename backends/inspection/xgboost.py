@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from servefit.backends.model.inspection.forest import Forest, forest_of, treelite_trees
-from servefit.backends.model.inspection.types import Inspection
-from servefit.backends.model.inspection.xgboost_legacy import upgrade
+from servefit.backends.inspection.forest import Forest, forest_of, treelite_trees
+from servefit.backends.inspection.xgboost_legacy import upgrade
+from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.types import Format, Signature, Task, TreeStructure
 from servefit.backends.model.width import check_width
 from servefit.backends.xgboost_c import Booster

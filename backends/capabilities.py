@@ -1,0 +1,60 @@
+"""What backends say of themselves: whether they run here, which models they take, and which settings they have.
+
+The built-in ones are asked in this process. Those of other packages answer from a child process (``foreign``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from servefit.backends.refused import RefusedBackend
+from servefit.backends.registry import BUILT_IN, backend_names, entry_point, imported
+from servefit.backends.types import Availability
+from servefit.errors import SpecError
+from servefit.plug_ins import Package
+
+if TYPE_CHECKING:
+    from servefit.backends.model import Model
+    from servefit.backends.types import Capabilities
+
+
+def backend(name: str) -> Capabilities:
+    """What the backend called ``name`` says of itself. A built-in name cannot be taken over by another package.
+
+    A backend of another package is asked in a child process, once somebody wants to know: see ``foreign``. Whatever
+    its package does is a reason for it not to be available, and goes on in no process of ours. Raises SpecError for an
+    unknown name.
+    """
+    if name in BUILT_IN:
+        return imported(name)
+    from servefit.backends.foreign import Origin, stand_in
+
+    try:
+        point = entry_point(name)
+    except SpecError as error:
+        if name not in backend_names():
+            raise
+        return RefusedBackend(name, Availability.no(error.problem, remedy=error.remedy))
+    return stand_in(Origin(name=name, value=point.value, package=Package.of(point.dist)))
+
+
+def asked(
+    names: Iterable[str], model: Model | None = None, *, timeout_s: float | None = None
+) -> dict[str, Capabilities]:
+    """The backends called ``names``, which will be asked about ``model``. Those of other packages begin to answer, side
+    by side, and have ``timeout_s`` from now, and no longer than is usual. Raises SpecError for an unknown name."""
+    from servefit.backends.foreign import ForeignBackend
+
+    found = {name: backend(name) for name in names}
+    for one in found.values():
+        if isinstance(one, ForeignBackend):
+            one.begin(model, timeout_s=timeout_s)
+    return found
+
+
+def has_answered(backend: Capabilities, model: Model) -> bool:
+    """Whether what ``backend`` says of ``model`` is known without waiting for it."""
+    from servefit.backends.foreign import ForeignBackend
+
+    return not isinstance(backend, ForeignBackend) or backend.has_answered(model)

@@ -1,0 +1,85 @@
+"""A model that was opened, as the rest of servefit sees it.
+
+How one is opened is in ``loading``, which only those import who open one: workers are handed theirs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from servefit.backends.model.types import Format, Library, Signature, TreeStructure
+from servefit.showing import shown
+from servefit.stored import Stored
+
+if TYPE_CHECKING:
+    from servefit.backends.model.loading import OpenedFile
+
+
+@shown("source", "format", "size_bytes", "digest")
+class Model(Stored, frozen=True, kw_only=True):
+    """An opened model.
+
+    ``source`` is what the user named. ``file`` is what every backend reads, a copy in the state folder: the same bytes
+    where the source is a plain file, otherwise normalised (unpacked from an archive, saved from a live object,
+    cut to the iteration that the file itself calls best, upgraded from a retired format). ``digest`` is the SHA-256 of
+    ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
+    trees (``rows`` reads it). ``trees`` is None for those too. ``batch_dependent`` says that a row's prediction depends
+    on the other rows of the call, which its own library showed: requests are not joined unless the user allows it.
+    """
+
+    source: str
+    file: Path
+    format: Format
+    digest: str
+    size_bytes: int
+    signature: Signature
+    trees: TreeStructure | None = None
+    splits: Path | None = None
+    warnings: tuple[str, ...] = ()
+    batch_dependent: bool = False
+
+    @property
+    def library(self) -> Library:
+        return self.format.library
+
+    @property
+    def lacks_inputs(self) -> bool:
+        """Whether it was described by an earlier servefit, one that did not know what the inputs of a network are."""
+        return self.library is Library.ONNX and not self.signature.inputs
+
+    @property
+    def reference(self) -> str:
+        """The name of the backend whose predictions define this model's."""
+        return "onnxruntime" if self.library is Library.ONNX else self.library.value
+
+    @classmethod
+    def load(cls, source: Any, *, trust_pickle: bool = False) -> Self:
+        """Open a file, a folder, a ``.tar.gz``, or a live xgboost, LightGBM or scikit-learn object.
+
+        Raises CorruptModel, UnsupportedModel, UntrustedModel, BackendUnavailable (the model's library is missing),
+        StateError.
+        """
+        from servefit.backends.model.loading import load_source
+
+        return cls.of(load_source(source, trust_pickle=trust_pickle))
+
+    @classmethod
+    def of(cls, opened: OpenedFile) -> Self:
+        """The model in a file that was opened."""
+        from servefit.backends.model.keeping import digest_in_name
+
+        inspection, folder = opened.inspection, opened.folder
+        file = opened.kept.file if inspection.file_name is None else folder / inspection.file_name
+        return cls(
+            source=opened.source,
+            file=file,
+            format=inspection.format,
+            digest=digest_in_name(file) or opened.kept.digest,
+            size_bytes=file.stat().st_size,
+            signature=inspection.signature,
+            trees=inspection.trees,
+            splits=None if inspection.splits_name is None else folder / inspection.splits_name,
+            warnings=(*opened.warnings, *inspection.warnings),
+            batch_dependent=inspection.batch_dependent,
+        )

@@ -1,0 +1,210 @@
+"""How many instances a rate takes, and the target-tracking policy that adds and removes them.
+
+The policy is the one that SageMaker's GetScalingConfigurationRecommendation gives: so many invocations a minute on each
+instance, with bounds and cooldowns, from what a job measured of one recommendation. How much an instance can take is
+in ``capacity.instance_rate``; the plan and its JSON form are in ``plan``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil, inf
+from typing import TYPE_CHECKING
+
+from servefit.errors import SpecError
+from servefit.profiler.evidence.summary import rank_of
+from servefit.quantities import given_text
+from servefit.search.autoscaling.notes import scaling_notes
+from servefit.search.autoscaling.plan import ScalingPlan, TargetTracking
+from servefit.search.capacity.instance_rate import InstanceRate, Simulation, instance_rate
+from servefit.search.capacity.latency_curve import CurvePoint, MeasuredCurve, rate_of_an_instance
+from servefit.search.optimizer.service_time_survey import Survey
+from servefit.search.results.measure_trial import percentiles_of
+from servefit.search.storage.job_folder import job_folder
+
+if TYPE_CHECKING:
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Recommendation
+
+HEADROOM = 0.2
+"""The part of the highest rate that is kept free: until a new instance serves, the others take 1 / (1 - 0.2), 25 % more
+than they are meant to. SageMaker's guide to load tests begins with half of the peak, but of a peak without a limit on
+latency."""
+
+MIN_CAPACITY = 1
+"""An endpoint with no instance loses requests until one has started."""
+
+PEAK = 2.0
+"""Where nobody says how high the rate may rise: so many times the rate asked. It bounds what a runaway client costs."""
+
+SCALE_IN_COOLDOWN_S = 300
+"""The default of Application Auto Scaling for SageMaker endpoint variants: an instance too many costs little."""
+
+METRIC_PERIOD_S = 60
+"""Invocations are counted by the minute. A scale-out has taken effect once the worker has loaded, which was measured,
+and a whole minute has been counted with it: that is the cooldown. By default it would be 300 s too."""
+
+_MOST_RATE_PER_S = 1e12
+_ROUNDING = 1e-9
+
+
+def scale(
+    job: RecommendationJob,
+    *,
+    rate_per_s: float,
+    recommendation_id: str | None = None,
+    headroom: float = HEADROOM,
+    min_rate_per_s: float | None = None,
+    max_rate_per_s: float | None = None,
+) -> ScalingPlan:
+    """Plan how many instances of a recommendation a rate takes, and the policy that adds and removes them.
+
+    Args:
+        job: The job that made the recommendation.
+        rate_per_s: Requests a second, over all instances.
+        recommendation_id: Which recommendation; the best where None.
+        headroom: The part of an instance's highest rate that is kept free.
+        min_rate_per_s: The least that traffic comes down to, as SageMaker's MinInvocationsPerMinute. Without, at least
+            one instance runs.
+        max_rate_per_s: The most that it rises to, as MaxInvocationsPerMinute. Without, twice the rate.
+
+    Returns:
+        The plan, with its reasons.
+
+    Raises:
+        SpecError: The ID is not known, rates or the headroom make no sense, or nothing is known to meet the SLA.
+
+    Example:
+        ::
+
+            plan = sf.scale(job, rate_per_s=1000)
+            print(plan.instances, "x", plan.recommendation.profile.name)
+    """
+    _check(rate_per_s, headroom, min_rate_per_s, max_rate_per_s)
+    most_per_s = PEAK * rate_per_s if max_rate_per_s is None else max_rate_per_s
+    chosen = _chosen(job, recommendation_id)
+    trial, request = chosen.trial, job.request
+    curve = MeasuredCurve.of(trial, job.trials, request, job_folder(job.name))
+    simulation = Simulation.of(
+        trial.configuration,
+        trial.capacity.throughput_per_s,
+        timed=Survey.kept(job.steps).service_times(trial.configuration),
+        closed=curve.closed,
+        seed=request.seed,
+    )
+    rate = _rate(chosen, job, curve, simulation)
+    target_per_s = rate.highest_per_s * (1 - headroom)
+    plan = ScalingPlan(
+        job=job.name,
+        recommendation=chosen,
+        sla=request.sla,
+        rate_per_s=rate_per_s,
+        instances=_instances(rate_per_s, target_per_s),
+        headroom=headroom,
+        rate=rate,
+        target=TargetTracking(
+            rate_per_s=target_per_s,
+            min_capacity=MIN_CAPACITY if min_rate_per_s is None else _instances(min_rate_per_s, target_per_s),
+            max_capacity=_instances(most_per_s, target_per_s),
+            scale_in_cooldown_s=SCALE_IN_COOLDOWN_S,
+            scale_out_cooldown_s=METRIC_PERIOD_S + ceil(trial.measurement.load_s),
+        ),
+        min_rate_per_s=min_rate_per_s,
+        max_rate_per_s=most_per_s,
+        curve=_with_estimates(curve, chosen, job, simulation, {target_per_s, rate.highest_per_s}),
+        notes=(),
+    )
+    notes = scaling_notes(plan, job, curve, simulation, peak_given=max_rate_per_s is not None)
+    return replace(plan, notes=tuple(notes))
+
+
+def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max_rate_per_s: float | None) -> None:
+    for field, value in (("rate", rate_per_s), ("min_rate", min_rate_per_s), ("max_rate", max_rate_per_s)):
+        if value is not None and not 0 < value <= _MOST_RATE_PER_S:
+            raise SpecError(field, value, "is not a rate above zero that can be planned for")
+    if not 0 <= headroom < 1:
+        raise SpecError("headroom", headroom, "is not a part of an instance", remedy="say 20%, or 0.2")
+    if min_rate_per_s is not None and max_rate_per_s is not None and min_rate_per_s > max_rate_per_s:
+        raise SpecError(
+            "min_rate", min_rate_per_s, f"is above the highest rate, {given_text(max_rate_per_s)} requests/s"
+        )
+    if min_rate_per_s is not None and min_rate_per_s > rate_per_s:
+        raise SpecError(
+            "min_rate", min_rate_per_s, f"is above the rate to plan for, {given_text(rate_per_s)} requests/s"
+        )
+    if max_rate_per_s is not None and max_rate_per_s < rate_per_s:
+        raise SpecError(
+            "max_rate", max_rate_per_s, f"is below the rate to plan for, {given_text(rate_per_s)} requests/s"
+        )
+
+
+def _chosen(job: RecommendationJob, recommendation_id: str | None) -> Recommendation:
+    """The recommendation that was asked for, if there is anything to be planned with it. Raises SpecError."""
+    chosen = job.recommendation(recommendation_id)
+    trial = chosen.trial
+    because = "" if trial.reason is None else f": {trial.reason}"
+    if trial.verdict == "INVALID":
+        raise SpecError(
+            "recommendation",
+            chosen.id,
+            f"has no valid measurement to plan with{because}",
+            remedy="run the job again on a quieter machine, or with --allow-noise",
+        )
+    if trial.verdict == "FAIL":
+        kept = [one.id for one in job.recommendations if one.trial.verdict == "PASS"]
+        raise SpecError(
+            "recommendation",
+            chosen.id,
+            f"was measured and does not meet {job.request.sla}{because}",
+            remedy=f"{kept[0]} does" if kept else "run the job again with a wider limit, or with larger profiles",
+        )
+    if not trial.capacity.throughput_per_s:
+        raise SpecError("recommendation", chosen.id, "answered no request while it was measured")
+    return chosen
+
+
+def _rate(
+    chosen: Recommendation, job: RecommendationJob, curve: MeasuredCurve, simulation: Simulation | None
+) -> InstanceRate:
+    sla = job.request.sla
+    simulated_per_s = None if sla.thresholds else inf
+    if simulation is not None:
+        simulated_per_s = simulation.highest_rate_per_s(sla.thresholds)
+    rate = instance_rate(
+        curve.points,
+        capacity_per_s=chosen.trial.capacity.throughput_per_s,
+        simulated_per_s=simulated_per_s,
+        asked_per_s=rate_of_an_instance(chosen.trial, job.request),
+    )
+    if not rate.highest_per_s:
+        raise SpecError(
+            "recommendation",
+            chosen.id,
+            f"is not expected to meet {sla} at any rate of arrivals; it was measured in a closed loop",
+            remedy="run the job again with --rate, or with a wider limit",
+        )
+    return rate
+
+
+def _instances(rate_per_s: float, target_per_s: float) -> int:
+    """As many as it takes for none to get more than its target."""
+    return max(1, ceil(rate_per_s / target_per_s * (1 - _ROUNDING)))
+
+
+def _with_estimates(
+    curve: MeasuredCurve,
+    chosen: Recommendation,
+    job: RecommendationJob,
+    simulation: Simulation | None,
+    rates_per_s: set[float],
+) -> tuple[CurvePoint, ...]:
+    """The points of ``curve`` and the capacity, all measured, and simulated ones at those of ``rates_per_s`` that were
+    not."""
+    capacity = chosen.trial.capacity
+    points = [*curve.points, CurvePoint.measured(capacity, rate_per_s=capacity.throughput_per_s, verdict=None)]
+    if simulation is not None:
+        ranks = [rank_of(name) for name in percentiles_of(job.request)]
+        unknown = rates_per_s - {one.rate_per_s for one in points}
+        estimated = (simulation.point(rate_per_s, ranks) for rate_per_s in unknown)
+        points += [one for one in estimated if one is not None]
+    return tuple(sorted(points, key=lambda one: one.rate_per_s))

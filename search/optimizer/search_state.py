@@ -1,0 +1,119 @@
+"""What a search knows, and what follows from that for its time: until when each stage goes on, and what is kept back
+for those after it.
+
+``search`` adds to it, stage by stage; ``time_left`` looks ahead from it. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from servefit.search.optimizer.importance import naive_default
+from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.service_time_survey import Survey
+from servefit.search.results.measure_trial import CONFIRMING
+from servefit.search.results.ranking import recommend
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.optimizer.clock import Clock
+    from servefit.search.optimizer.pace import Kind
+    from servefit.search.queueing.service import ServiceTimes
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.request.space import Space
+    from servefit.search.results.recommendation import Recommendation, Trial
+
+TIMING_SHARE = 0.45
+SEARCH_SHARE = 0.55
+EXHAUSTIVE_SHARE = 0.88
+"""When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
+grid is: the rest is for measuring the finalists in turns and confirming the winner."""
+
+LEAST_TESTS_FOR_ROUNDS = 9
+"""A job that may make fewer tests spends them on configurations."""
+
+TYPICAL_TEST_S = 2.0
+TYPICAL_ROUND_TEST_S = 1.2
+"""What a test takes with its fresh processes, before anything is known of it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchState:
+    """``reference`` is the backend of the model's own library.
+
+    ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
+    is what was ``untimeable``. ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time
+    to leave for what is done with a winner after the search, ``usual_s`` how long things took in earlier jobs.
+    """
+
+    space: Space
+    request: JobRequest
+    reference: str
+    clock: Clock
+    service_times: Mapping[Configuration, ServiceTimes] = field(default_factory=dict)
+    earlier: Iterable[Trial] = ()
+    trials: list[Trial] = field(default_factory=list)
+    failed: set[Configuration] = field(default_factory=set)
+    confirmed: set[Configuration] = field(default_factory=set)
+    untimeable: Iterable[Configuration] = ()
+    closing_s: Callable[[Configuration], float] = lambda _: 0.0
+    usual_s: Mapping[Kind, float] = field(default_factory=dict)
+    given_up: set[Configuration] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
+    survey: Survey = field(init=False)
+    outlook: Outlook = field(init=False)
+    exhaustive: bool = False
+    test_s: float = 0.0
+    round_test_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        phases = self.request.phases
+        self.test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
+        self.round_test_s = TYPICAL_ROUND_TEST_S
+        self.survey = Survey.of(self.space.grid)
+        self.survey.known.update(self.service_times)
+        self.survey.failed.update(self.untimeable)
+        self.outlook = Outlook(self.space, self.survey, self.request)
+
+    def recommendations(self) -> tuple[Recommendation, ...]:
+        """What to deploy, by what is known so far. What crashed once may crash again."""
+        return recommend(self.space, [one for one in self.trials if one.configuration not in self.failed], self.request)
+
+    def best(self) -> Configuration | None:
+        """The first of the recommendations."""
+        best = next(iter(self.recommendations()), None)
+        return None if best is None else best.trial.configuration
+
+    def naive(self, vcpus: int) -> Configuration | None:
+        """What one would deploy in an envelope of ``vcpus`` without measuring, if the space has it."""
+        return naive_default(self.space.grid, vcpus, self.reference)
+
+    def timing_until_s(self) -> float:
+        """Timing calls takes its share of the time; where only the tests are limited, of the time that they take."""
+        return TIMING_SHARE * min(self.clock.limit_s, self.clock.test_limit * self.test_s)
+
+    def trying_until_s(self) -> float:
+        """No configuration is tried after that, but the first."""
+        return (EXHAUSTIVE_SHARE if self.exhaustive else SEARCH_SHARE) * self.clock.limit_s
+
+    def takes_turns(self) -> bool:
+        """Whether there is to be a comparison of the best in turns."""
+        return self.request.phases is None and self.clock.test_limit >= LEAST_TESTS_FOR_ROUNDS
+
+    def confirming_most_s(self, left_s: float, winner: Configuration | None) -> float:
+        """How long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are left."""
+        left_s -= self.round_test_s + CONFIRMING.capacity_s + self.closing_least_s(winner)
+        if not self.request.allow_noise:
+            left_s /= 2  # a disturbed run is made again
+        return min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s))
+
+    def closing_least_s(self, winner: Configuration | None) -> float:
+        return 0.0 if winner is None else self.closing_s(winner)
+
+    def confirmation_least_s(self, round_test_s: float) -> float:
+        """How long the confirmation takes at least where a test in a round takes ``round_test_s``."""
+        phases = self.request.phases
+        expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
+        return expected_s + (0.0 if self.request.sla.rate_per_s is None else CONFIRMING.at_rate_s)

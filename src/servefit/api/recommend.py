@@ -1,0 +1,164 @@
+"""``servefit.recommend``: the main job, in servefit's own words.
+
+Its options are the keys of a job file, held against the same declaration (``JobConfig``) and refused in the same words.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import msgspec
+from msgspec import UNSET
+
+from servefit.api.job import Job
+from servefit.api.notebook_progress import default_progress
+from servefit.errors import SpecError
+from servefit.search.jobs.job import JobInterrupted, default_name
+from servefit.search.jobs.lifecycle import run_job
+from servefit.search.request.config_problems import explained
+from servefit.search.request.config_schema import JobConfig
+
+if TYPE_CHECKING:
+    from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.job_request import JobRequest
+
+
+class JobOptions(TypedDict, total=False):
+    """The options of a job, for type checkers. What each means, and what it is by default, is in ``JobConfig``."""
+
+    rows_per_request: int
+    sla: str | Sequence[str] | Mapping[str, str]
+    rate: str
+    profile: str | Sequence[str]
+    backend: str | Sequence[str]
+    env: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    secret_env: Sequence[str]
+    batch: int | Sequence[int]
+    batch_delay: int | str | Sequence[int | str]
+    goal: str
+    cost_weight: float
+    phase: Sequence[Mapping[str, Any]]
+    stairs: Mapping[str, Any]
+    flat_invocations: str
+    max_tests: int
+    max_parallel_tests: int
+    budget: str
+    http: bool
+    wait: int | str
+    name: str
+    seed: int
+    allow_noise: bool
+    allow_batch_dependence: bool
+
+
+def recommend(
+    model: Any,
+    *,
+    payload: Any = None,
+    request: JobRequest | None = None,
+    storage: str | None = None,
+    trust_pickle: bool = False,
+    progress: Progress | None = None,
+    **options: Unpack[JobOptions],
+) -> Job:
+    """Find what to deploy ``model`` on, by measuring it with every backend in every instance profile of this host.
+
+    Blocks until the job is done. That nothing meets the SLA is a result, not an error.
+
+    Args:
+        model: A path, a live xgboost, LightGBM or scikit-learn object, or a :class:`servefit.Model`.
+        payload: Rows that are sent: a path, or an array of shape (rows, features). Drawn from the model where there
+            is none.
+        request: All that is asked, in place of options.
+        storage: The database that keeps the job, such as "postgresql://user@server/jobs". By default one in the state
+            folder.
+        trust_pickle: Unpickle ``model``. Unpickling runs code: do it if you know who made it.
+        progress: Told of everything as it happens. By default a line under the cell of a notebook, and nothing
+            elsewhere.
+        **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``goal="latency"``,
+            ``profile=["local-1c"]``, ``env={"OMP_NUM_THREADS": [1, 2]}``, ``budget="60s"``, ``max_tests=10``,
+            ``wait=0``. None is as if it were not given. The page "Configuration" lists all of them.
+
+    Returns:
+        The job, with recommendations best first. It is kept, and can be had again with :func:`servefit.load_job`.
+
+    Raises:
+        SpecError: What is asked makes no sense, or nothing by that name is known.
+        ModelError: The model or the payload cannot be read.
+        StateError: The state folder cannot be written.
+        StorageError: The database cannot be reached, or goes away.
+        SlotTaken: Something else measured on this machine for longer than ``wait``.
+        JobInterrupted: Ctrl-C. It is a KeyboardInterrupt; its ``job`` is what was found until then.
+
+    Example:
+        ::
+
+            job = sf.recommend("model.ubj", payload="payload.csv", sla="p95<=50ms", rate="100/s", budget="10s")
+            print(job)
+    """
+    asked = job_config(options)
+    if request is None:
+        request = asked.request(asked.name or default_name(model))
+    elif asked != JobConfig():
+        raise SpecError("request", None, "cannot be combined with options", remedy=f"leave out {', '.join(options)}")
+    try:
+        job = run_job(
+            model,
+            payload,
+            request,
+            trust_pickle=trust_pickle,
+            progress=progress or default_progress(),
+            storage=storage,
+            wait_s=asked.wait_s,
+        )
+    except JobInterrupted as interrupted:
+        interrupted.job = Job.holding(interrupted.job)
+        raise
+    return Job.holding(job)
+
+
+def job_config(options: Mapping[str, Any]) -> JobConfig:
+    """Return what ``options`` ask for, where lists may be any sequences.
+
+    Raises:
+        SpecError: An option is not known, or its value is none that it can have.
+    """
+    document = {key: _plain(value) for key, value in options.items() if value is not None}
+    if reserved := document.keys() & {"$schema", "model", "payload"}:
+        raise SpecError(min(reserved), None, "is no option of a job")
+    try:
+        return msgspec.convert(document, JobConfig)
+    except msgspec.ValidationError as error:
+        wrong = explained(document, str(error))
+        raise SpecError(wrong.field or "option", wrong.value, wrong.problem, remedy=wrong.remedy) from error
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with any mapping or sequence in it as a dictionary or a list."""
+    if isinstance(value, Mapping):
+        return {key: _plain(held) for key, held in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(held) for held in value]
+    return value
+
+
+def _with_options(signature: inspect.Signature) -> inspect.Signature:
+    """``signature`` with the options by name, and what each is by default, for ``help()`` and notebooks."""
+    hints = JobOptions.__annotations__
+    named = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if field.default is UNSET else field.default,
+            annotation=hints[field.name].__forward_arg__,
+        )
+        for field in msgspec.structs.fields(JobConfig)
+        if field.name in hints
+    ]
+    own = [own for own in signature.parameters.values() if own.kind is not inspect.Parameter.VAR_KEYWORD]
+    return signature.replace(parameters=[*own, *named])
+
+
+recommend.__signature__ = _with_options(inspect.signature(recommend))  # type: ignore[attr-defined]

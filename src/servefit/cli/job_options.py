@@ -1,0 +1,100 @@
+"""The options of a job on the command line, made from the keys of a config file, and their values from what is typed.
+
+What a key means, what it is by default and how it is described is declared once, in ``JobConfig``. Here is only how a
+shell spells the values that YAML spells otherwise.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import msgspec
+import typer
+from msgspec import UNSET, Meta
+
+from servefit.cli.completion import backend_names, one_of, profile_names
+from servefit.cli.phases import parse_phase, parse_stairs
+from servefit.errors import SpecError
+from servefit.search.request.config_schema import JobConfig, RangeConfig
+from servefit.search.request.job_request import parse_batch_sizes, split_range
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+REPEATABLE = frozenset({"sla", "profile", "backend", "env", "secret_env", "phase"})
+_SHORT = {"backend": ("-b",)}
+_OTHERWISE_NAMED = {"http": ("--http/--no-http",)}
+_COMPLETED = {"profile": profile_names, "backend": backend_names}
+_SPELLED: Mapping[str, Callable[[Any], Any]] = {
+    "env": lambda texts: [_range(text) for text in texts],
+    "batch": lambda text: list(parse_batch_sizes(text)),
+    "phase": lambda texts: [parse_phase(text) for text in texts],
+    "stairs": lambda text: parse_stairs(text),
+    "flat_invocations": lambda text: text.lower(),
+}
+"""How a shell spells what is no text, number or list of texts."""
+
+
+def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` an option for every key of a job, in place of its ``**job``."""
+    signature = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        parameters.extend(_parameters() if parameter.kind is inspect.Parameter.VAR_KEYWORD else [parameter])
+    ordered = sorted(parameters, key=lambda parameter: parameter.kind)
+    command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+    return command
+
+
+def asked(config: JobConfig, job: Mapping[str, Any], given: Collection[str], *, no_wait: bool) -> JobConfig:
+    """Return ``config`` with those options of ``job`` in place that are ``given``, and what ``no_wait`` says. Raise
+    SpecError for a value that cannot be read."""
+    changes = {key: _SPELLED.get(key, lambda value: value)(job[key]) for key in job if key in given}
+    if "secret_env" in changes:
+        changes["secret_env"] = [*(config.secret_env or ()), *changes["secret_env"]]
+    if "phase" in changes and "stairs" not in changes:
+        changes["stairs"] = UNSET
+    if "stairs" in changes and "phase" not in changes:
+        changes["phase"] = UNSET
+    if no_wait:
+        if "wait" in changes:
+            raise SpecError("no-wait", None, "cannot be combined with --wait", remedy="give one of them")
+        changes["wait"] = 0
+    return msgspec.structs.replace(config, **changes)
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(JobConfig, include_extras=True)
+    for field in msgspec.structs.fields(JobConfig):
+        about = next((meta for meta in hints[field.name].__metadata__ if isinstance(meta, Meta) and meta.extra), None)
+        if about is None or about.extra is None:
+            continue  # model and payload are arguments of their own
+        key = field.name
+        default = None if field.default is UNSET else field.default
+        kind: Any = type(default) if isinstance(default, int | float) else str
+        if key in REPEATABLE:
+            kind = list[str]
+        elif about.extra["form"] in ("TESTS",):
+            kind = int
+        choices = about.extra["form"].split("|") if "|" in (about.extra["form"] or "") else None
+        option = typer.Option(
+            *_OTHERWISE_NAMED.get(key, (f"--{key.replace('_', '-')}", *_SHORT.get(key, ()))),
+            metavar=about.extra["form"],
+            help=f"{about.extra['help']} Repeatable." if key in REPEATABLE else about.extra["help"],
+            autocompletion=_COMPLETED.get(key) or (one_of(*choices) if choices else None),
+            rich_help_panel=about.extra["panel"],
+        )
+        yield inspect.Parameter(
+            key,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind if default is not None else kind | None, option],
+        )
+
+
+def _range(text: str) -> RangeConfig:
+    variable, values = split_range(text)
+    return RangeConfig(variable=variable, values=list(values))

@@ -1,0 +1,63 @@
+"""What ``import servefit`` offers, and that the page about it lists all of it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import servefit as sf
+from servefit import errors
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = sorted(name for name in sf.__all__ if inspect.isfunction(getattr(sf, name)))
+
+
+@pytest.mark.parametrize("name", sorted(sf.__all__))
+def test_every_name_can_be_had(name: str) -> None:
+    assert getattr(sf, name) is not None
+
+
+def test_every_error_is_exported() -> None:
+    raised = {
+        name for name, kind in vars(errors).items() if inspect.isclass(kind) and kind.__module__ == errors.__name__
+    }
+    assert raised <= set(sf.__all__)
+    assert all(getattr(sf, name) is getattr(errors, name) for name in raised)
+
+
+def test_type_checkers_see_the_same_names_as_python() -> None:
+    tree = ast.parse((ROOT / "src/servefit/__init__.py").read_text())
+    seen = {name.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names}
+    assert seen - {None} == set(sf.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", sorted(set(sf.__all__) - {"__version__"}))
+def test_the_page_about_python_lists_it(name: str) -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert re.search(rf"^::: servefit\.(errors\.)?{name}$", page, re.MULTILINE) or f"`{name}`" in page
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_says_what_it_takes_gives_and_raises_with_an_example(name: str) -> None:
+    said = inspect.getdoc(getattr(sf, name))
+    assert said is not None
+    assert [part for part in ("Args:", "Returns:", "Raises:", "Example:") if f"\n{part}\n" not in said] == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'recomend'"):
+        sf.recomend  # noqa: B018
+
+
+def test_options_of_recommend_are_the_keys_of_a_job_file() -> None:
+    from servefit.api.recommend import JobOptions
+    from servefit.search.request.config_schema import JobConfig
+
+    assert JobOptions.__annotations__.keys() == set(JobConfig.__struct_fields__) - {"schema", "model", "payload"}
+    parameters = inspect.signature(sf.recommend).parameters
+    assert parameters["goal"].default == "cost"
+    assert parameters["sla"].default is None

@@ -1,0 +1,60 @@
+"""The examples in docstrings of public names, run by a reader who has what the other pages have made."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.docs.pages import Block
+
+import servefit as sf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.docs.conftest import ReaderOf
+
+PRELUDE = "import servefit as sf\njob = sf.load_job('fraud')\n"
+NEEDS = {
+    "load_measurement": "sf.save_measurement(sf.profile('model.ubj', users=1, duration_s=1).measurement, "
+    "'measured.servefit')\n",
+    "load_endpoint_runs": "with job.best.serve() as served:\n    "
+    "found = sf.load_endpoint(served.url, payload='payload.csv', users=1, duration_s=1)\n"
+    "sf.save_measurement(found.recorded(), 'endpoint.servefit')\n",
+    "NotebookProgress": "import IPython\n",
+}
+"""What an example takes for granted, where its reader has to make it."""
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """Every public function and class, and the public methods that a job and a recommendation have of their own."""
+    for name in sorted(set(sf.__all__) - {"__version__"}):
+        found = getattr(sf, name)
+        yield name, found
+        if name in ("Job", "Recommendation"):
+            for method, function in vars(found).items():
+                if inspect.isfunction(function) and not method.startswith("_"):
+                    yield f"{name}.{method}", function
+
+
+def example(found: Any) -> str | None:
+    """The code below "Example:" and "::" in a docstring."""
+    said = inspect.getdoc(found) or ""
+    block = re.search(r"^Example:\n    ::\n\n((?:        .*\n|\n)+)", f"{said}\n", re.MULTILINE)
+    return None if block is None else dedent(block[1])
+
+
+EXAMPLES = {name: code for name, found in public() if (code := example(found)) is not None}
+
+
+def test_there_are_examples_of_what_people_do() -> None:
+    assert {"recommend", "profile", "load_endpoint", "scale", "Job.plot", "Recommendation.serve"} <= EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_of_a_docstring_runs(name: str, reader_of: ReaderOf) -> None:
+    code = f"{PRELUDE}{NEEDS.get(name, '')}{EXAMPLES[name]}"
+    reader_of("docs/api.md").do(Block(page=f"the docstring of {name}", line=1, language="python", text=code))
