@@ -1,0 +1,55 @@
+"""Jobs that an earlier servefit began: gone on with by this one, on the machine that began them, and learned from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.golden.cases import JOBS, Job
+from tests.golden.kept import kept, move_to_host
+
+if TYPE_CHECKING:
+    from tests.golden.conftest import Servefit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _here(servefit: Servefit, copy: Path) -> None:
+    """Jobs are gone on with where they began only: here."""
+    described = servefit("host", "--facts", "--format", "json")
+    assert described.status == 0, described.stderr
+    move_to_host(copy, described.document)
+
+
+@pytest.mark.parametrize("job", [job for job in JOBS if job.signal is not None], ids=lambda job: job.name)
+def test_it_is_resumed_to_its_end_and_measures_nothing_twice(servefit: Servefit, copy: Path, job: Job) -> None:
+    before = kept(copy, "steps", job.name)["steps"]
+    resumed = servefit("resume", job.name, "--format", "json")
+    assert resumed.status == 0, resumed.stderr
+    assert resumed.document["status"] == "COMPLETED"
+    after = {step["step"]: step for step in servefit("steps", job.name, "--format", "json").document["steps"]}
+    done = [step for step in before if step["status"] == "COMPLETED"]
+    assert done
+    for step in done:
+        assert {name: after[step["step"]][name] for name in ("kind", "began_at", "ended_at", "configuration")} == {
+            name: step[name] for name in ("kind", "began_at", "ended_at", "configuration")
+        }
+    assert len(after) > len(before) - 1
+    assert not [step for step in after.values() if step["status"] == "RUNNING"]
+    assert servefit("resume", job.name).status == 2
+
+
+def test_a_new_job_begins_with_what_they_measured_and_is_listed_beside_them(servefit: Servefit, copy: Path) -> None:
+    config = copy / "sources" / "job.yaml"
+    ended = servefit("recommend", "--config", config, "--name", "new", "--max-tests", "1", "--format", "json")
+    assert ended.status == 0, ended.stderr
+    assert "earlier jobs" in " ".join(ended.document["warnings"])
+    listed = [job["job"] for job in servefit("jobs", "--format", "json").document["jobs"]]
+    assert listed[0] == "new"
+    assert set(listed) == {"new", *(job.name for job in JOBS)}
+
+
+def test_one_that_is_over_is_not_resumed(servefit: Servefit) -> None:
+    for name in ("sla-met", "all-fail"):
+        refused = servefit("resume", name)
+        assert (refused.status, "is over" in refused.stderr) == (2, True)
