@@ -1,8 +1,8 @@
 """What a recommendation is called: a hash of what is recommended, the same wherever and whenever it is computed.
 
 It is that of a canonical JSON text, with sorted keys and without fields that have their defaults, so that a field that
-is added later changes no name. Until servefit 0.1.0 it was that of how Python showed a configuration then. Those names
-are in people's scripts, and still find what they name.
+is added later changes no name. While jobs were of schema 2 it was that of how Python showed a configuration then. Those
+names are in people's scripts, and still find what they name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def recommendation_id(profile: str, configuration: Configuration) -> str:
 
 
 def former_id(profile: str, configuration: Configuration) -> str:
-    """Return what it was called until servefit 0.1.0."""
+    """Return what it was called while jobs were of schema 2."""
     return _hash(f"({profile!r}, {_shown_configuration(configuration)})")
 
 
@@ -69,11 +69,11 @@ def _shown_configuration(configuration: Configuration) -> str:
         ("environment", configuration.environment, ()),
         ("gpu", configuration.gpu, None),
     ]
-    told = [
-        (name, text if name != "settings" else _cut(shown_settings, _VALUE_LETTERS))
-        for name, text in _told(held, _LINE_LETTERS)
-    ]
-    return _line("Configuration", told, _LINE_LETTERS)
+    told = dict(_told(held, _LINE_LETTERS))
+    if "settings" in told:
+        # It was a line of its own, not a text.
+        told["settings"] = shown_settings
+    return _line("Configuration", list(told.items()), _LINE_LETTERS)
 
 
 def _told(held: Iterable[tuple[str, Any, Any]], room: int) -> list[tuple[str, str]]:
