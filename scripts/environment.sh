@@ -70,6 +70,13 @@ install_chromium() {
     fi
 }
 
+# install_npm: make sure that the documentation can be built: scripts/docs_diagrams.py has npm fetch what draws diagrams.
+install_npm() {
+    if ! command -v npm >/dev/null; then
+        install_packages "draw the diagrams of the documentation" npm
+    fi
+}
+
 FUZZING=(-fsanitize=fuzzer,address,undefined)
 
 # find_fuzzing_clang: the name of a clang that comes with libFuzzer and sanitizers. Fails where there is none.

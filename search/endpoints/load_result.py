@@ -149,7 +149,7 @@ def load_document(test: LoadTest) -> dict[str, Any]:
         "steps": [dataclasses.asdict(step) for step in test.steps],
         "stopped": test.stopped,
         "search_ended": test.ended,
-        "decision": decision_document(test),
+        "decision": decision_document(test.decision),
         "highest_rate": None if test.highest is None else dataclasses.asdict(test.highest),
         "client": None if run.client is None else dataclasses.asdict(run.client),
         "problems": [dataclasses.asdict(problem) for problem in test.problems],
@@ -159,13 +159,14 @@ def load_document(test: LoadTest) -> dict[str, Any]:
     }
 
 
-def decision_document(test: LoadTest) -> dict[str, Any] | None:
-    if test.decision is None:
+def decision_document(decision: Decision | None) -> dict[str, Any] | None:
+    """Return the JSON form of a verdict at a rate, with its evidence."""
+    if decision is None:
         return None
     return {
-        "verdict": test.decision.verdict,
-        "reason": test.decision.reason,
-        "evidence": [_evidence_document(one) for one in test.decision.evidence],
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "evidence": [_evidence_document(evidence) for evidence in decision.evidence],
     }
 
 

@@ -22,6 +22,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 READ: dict[str, Callable[[str], object] | None] = {
     "bash": None,
     "json": json.loads,
+    "mermaid": None,
     "python": None,
     "sh": None,
     "text": None,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from tests.docs.pages import ROOT
@@ -91,6 +92,40 @@ def test_every_public_name_is_described_from_its_docstring(site: Path) -> None:
     assert "C-contiguous float32" in said, "what predict takes"
     assert "Find what to deploy" in said, "a docstring behind a symlink"
     assert not re.search(r":(class|func|meth|mod):<code>", html), "a name as Sphinx writes it"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_diagrams_are_drawn_without_a_network(site: Path, scheme: Literal["light", "dark"]) -> None:
+    from playwright.sync_api import sync_playwright
+
+    asked_for: list[str] = []
+    complaints: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page(color_scheme=scheme)
+        page.on("request", lambda request: asked_for.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto((site / "architecture.html").as_uri())
+        picture = page.locator(".diagram svg")
+        picture.wait_for()
+        said = picture.text_content() or ""
+        drawn = picture.bounding_box()
+        browser.close()
+    for floor in ("optimizer", "queueing", "evidence", "backends"):
+        assert floor in said
+    assert drawn is not None
+    assert min(drawn["width"], drawn["height"]) > 200
+    assert complaints == []
+    assert {url.partition(":")[0] for url in asked_for} <= {"file", "data", "about"}
+
+
+def test_only_pages_with_diagrams_load_what_draws_them(site: Path) -> None:
+    with_diagrams = [
+        page.name for page in site.rglob("*.html") if 'class="diagram"' in page.read_text(encoding="utf-8")
+    ]
+    assert with_diagrams == ["architecture.html"]
+    assert (site / "javascripts/mermaid.min.js").read_bytes().startswith(b"/*! Mermaid\n\nThe MIT License")
+    assert not list(ROOT.glob("docs/**/mermaid*"))
 
 
 def test_pages_that_are_opened_as_files_can_be_searched_and_read_in_the_dark(site: Path) -> None:

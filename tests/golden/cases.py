@@ -93,7 +93,7 @@ JOBS = (
         name="sklearn",
         model="model.pkl",
         options=(
-            *("--profile", "rack-1", "--backend", "sklearn", "--budget", "20s", "--allow-noise", "--max-tests", "2"),
+            *("--profile", "rack-1", "--backend", "sklearn", "--budget", "40s", "--allow-noise", "--max-tests", "2"),
             "--trust-pickle",
         ),
     ),

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 SETS = sorted(path.parent for path in Path(__file__).parent.glob("*/jobs.json"))
 """The folders that make.py wrote."""
 
+
+def of_each(pattern: str) -> pytest.MarkDecorator:
+    """Have a test run for each file of each set that matches ``pattern``, called ``name`` there."""
+    found = [
+        pytest.param(original, path.stem, id=f"{original.name}-{path.stem}")
+        for original in SETS
+        for path in sorted(original.glob(pattern))
+    ]
+    return pytest.mark.parametrize(("copy", "name"), found, indirect=["copy"], scope="module")
+
+
 SENTENCES = frozenset(
     {
         *("answer", "notes", "reason", "reasons", "remarks", "remedy", "warnings", "what_would_have_to_change"),

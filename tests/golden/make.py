@@ -242,9 +242,9 @@ def trim() -> None:
     for made_again in ("artifacts", "references"):
         shutil.rmtree(HOME / made_again)
     for job in JOBS:
-        kept = printed("show", job.name)["recommendations"][0]["step"] if job.name in WITH_SAMPLES else None
+        kept = [best["step"] for best in printed("show", job.name)["recommendations"][:1] if job.name in WITH_SAMPLES]
         for samples in (HOME / "jobs" / job.name / "measurements").glob("*.servefit"):
-            if int(samples.stem) != kept:
+            if int(samples.stem) not in kept:
                 samples.unlink()
     kernel, plain = os.uname().release, "6.12.0"
     for document in WORK.rglob("*.json"):

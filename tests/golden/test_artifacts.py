@@ -71,7 +71,6 @@ def test_an_artifact_of_today_is_described_by_the_same_fields(
         for folder in (copy / "compiled" / backend / "artifact", tmp_path / "new")
     )
     assert old_manifest.keys() <= manifest.keys()
-    assert old_manifest["files"].keys() == manifest["files"].keys()
     assert (manifest["backend"], manifest["model_digest"]) == (backend, old["model_digest"])
 
 

@@ -7,38 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.golden.cases import NOT_SAVED, RECORDINGS, WITH_SAMPLES, Recording
-from tests.golden.kept import differences, kept
+from tests.golden.cases import WITH_SAMPLES
+from tests.golden.kept import differences, kept, of_each
 
 import servefit as sf
 
-SAVED = [recording for recording in RECORDINGS if recording.name not in NOT_SAVED]
 FIGURES = (
     *("loop", "throughput_per_s", "offered_per_s", "samples", "latency_ms", "latency_ms_ci95", "service_ms", "lag_ms"),
     *("saturated", "backlog", "cpu_percent", "peak_memory_bytes", "model_latency_ms", "overhead_ms", "failed"),
 )
 
-recorded = pytest.mark.parametrize("recording", SAVED, ids=lambda recording: recording.name)
+recorded = of_each("measurements/*.servefit")
 
 
-def loaded(path: Path, *, endpoint: bool) -> Any:
-    return sf.load_endpoint_runs(path) if endpoint else sf.load_measurement(path)
+def loaded(path: Path, printed: dict[str, Any]) -> Any:
+    return sf.load_endpoint_runs(path) if "endpoint" in printed else sf.load_measurement(path)
 
 
 @recorded
-def test_its_figures_are_what_was_printed(copy: Path, recording: Recording) -> None:
-    file = copy / "measurements" / f"{recording.name}.servefit"
-    measurement, printed = loaded(file, endpoint=recording.load), kept(copy, "measurements", recording.name)
+def test_its_figures_are_what_was_printed(copy: Path, name: str) -> None:
+    file = copy / "measurements" / f"{name}.servefit"
+    printed = kept(copy, "measurements", name)
+    measurement = loaded(file, printed)
     assert measurement.host_fingerprint == printed["host"]["fingerprint"]
-    if recording.load:
+    if "endpoint" in printed:
         assert (measurement.url, measurement.form) == (printed["endpoint"], printed["protocol"])
     else:
         assert measurement.configuration.backend == printed["configuration"]["backend"]
         assert (measurement.containment, measurement.load_s) == (printed["containment"], printed["load_s"])
     percentiles = list(printed["summary"]["latency_ms"])
     sums = [sf.summarize(run, percentiles=percentiles) for run in measurement.runs]
-    expected = {name: printed["summary"][name] for name in FIGURES}
-    found = [{name: plain(getattr(summary, name)) for name in FIGURES} for summary in sums]
+    expected = {figure: printed["summary"][figure] for figure in FIGURES}
+    found = [{figure: plain(getattr(summary, figure)) for figure in FIGURES} for summary in sums]
     # A measurement may consist of several runs, and the figures are of one of them.
     assert [] in [list(differences(figures, expected)) for figures in found]
 
@@ -49,9 +49,9 @@ def plain(value: Any) -> Any:
 
 
 @recorded
-def test_what_was_recorded_is_all_there(copy: Path, recording: Recording) -> None:
-    measurement = loaded(copy / "measurements" / f"{recording.name}.servefit", endpoint=recording.load)
-    printed = kept(copy, "measurements", recording.name)
+def test_what_was_recorded_is_all_there(copy: Path, name: str) -> None:
+    printed = kept(copy, "measurements", name)
+    measurement = loaded(copy / "measurements" / f"{name}.servefit", printed)
     last = measurement.runs[-1]
     assert last.driver == printed["driver"]
     assert len(last.telemetry) == len(printed["telemetry"])
@@ -62,11 +62,12 @@ def test_what_was_recorded_is_all_there(copy: Path, recording: Recording) -> Non
 
 
 @recorded
-def test_it_is_written_again_as_it_is(copy: Path, recording: Recording, tmp_path: Path) -> None:
-    measurement = loaded(copy / "measurements" / f"{recording.name}.servefit", endpoint=recording.load)
+def test_it_is_written_again_as_it_is(copy: Path, name: str, tmp_path: Path) -> None:
+    printed = kept(copy, "measurements", name)
+    measurement = loaded(copy / "measurements" / f"{name}.servefit", printed)
     again = tmp_path / "again.servefit"
     sf.save_measurement(measurement, again)
-    assert loaded(again, endpoint=recording.load) == measurement
+    assert loaded(again, printed) == measurement
 
 
 @pytest.mark.parametrize("name", WITH_SAMPLES)

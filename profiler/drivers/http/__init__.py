@@ -2,7 +2,7 @@
 
 ``clients`` is the parent's side and makes the same ``Run`` as the in-process driver. ``client`` is the child's: a loop
 of events, with a side for each kind of traffic, ``closed_loop`` and ``open_loop``. They send through connections of a
-``pool``, whose ``answers`` they read, and wait by the ``alarm``. What is sent, and where to, is said in
+``pool``, whose ``answers`` they read, and wait by a timer of the kernel. What is sent, and where to, is said in
 ``destination``, made of an ``address`` and ``bodies`` or ``documents``, or found out by ``detection``, which is
 ``asking`` the server. ``server_timing`` is what servers say of themselves, and ``messages`` is what the two sides tell
 each other.

@@ -12,7 +12,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from servefit.profiler.drivers.driving.progress import TELL_EVERY_NS
-from servefit.profiler.drivers.http.alarm import Alarm
+from servefit.serving.timer import Timer
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,7 +67,7 @@ class ClosedLoop:
         self._joined = 0
         self._waiting = 0
         self._end_ns = 0
-        self._alarm = Alarm(loop, self._join)
+        self._timer = Timer(loop, self._join)
         for connection in connections:
             connection.side = self
 
@@ -78,7 +78,7 @@ class ClosedLoop:
             self._join()
             await self.over
         finally:
-            self._alarm.close()
+            self._timer.close()
 
     def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
         if error is None:
@@ -166,7 +166,7 @@ class ClosedLoop:
         while self._joined < len(self._joins_ns):
             due_ns = self._joins_ns[self._joined]
             if due_ns > now_ns:
-                self._alarm.set(due_ns)
+                self._timer.set(due_ns)
                 return
             self._joined += 1
             self._waiting += 1
@@ -189,7 +189,7 @@ class ClosedLoop:
     def _end_if_over(self) -> None:
         everybody_came = self._joined == len(self._joins_ns) or _clock() >= self._end_ns
         if everybody_came and not self._waiting and not self.over.done():
-            self._alarm.set(1 << 61)
+            self._timer.set(1 << 61)
             self.over.set_result(None)
 
     def _tell(self) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from servefit.profiler.drivers.driving.schedule import DRAIN_NS, LIMIT, NEXT
-from servefit.profiler.drivers.http.alarm import Alarm
+from servefit.serving.timer import Timer
 
 if TYPE_CHECKING:
     import asyncio
@@ -75,7 +75,7 @@ class OpenLoop:
         self._spun_at_ns = 0
         self._pause_ns = 0
         self._connect_again_ns = 0
-        self._alarm = Alarm(loop, self._tick)
+        self._timer = Timer(loop, self._tick)
         for connection in self._idle:
             connection.side = self
 
@@ -83,10 +83,10 @@ class OpenLoop:
         """Carry out the run, from its beginning to the last answer."""
         try:
             self._look()
-            self._alarm.set(self._begin.start_ns)
+            self._timer.set(self._begin.start_ns)
             await self.over
         finally:
-            self._alarm.close()
+            self._timer.close()
 
     def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
         index = connection.of
@@ -182,7 +182,7 @@ class OpenLoop:
     def _wait(self, due_ns: int, now_ns: int) -> None:
         wake_ns = due_ns - self._begin.spin_ns
         if wake_ns > now_ns or not self._begin.spin_ns:
-            self._alarm.set(wake_ns)
+            self._timer.set(wake_ns)
         else:
             self._spun_at_ns = now_ns
             self._loop.call_soon(self._tick)

@@ -20,11 +20,14 @@ CHECKS_S = 2.0
 def compile_(
     model: ModelArgument,
     backend: Annotated[
-        str, typer.Option("--backend", "-b", autocompletion=backend_names, help="Backend to compile with.")
+        str,
+        typer.Option("--backend", "-b", metavar="NAME", autocompletion=backend_names, help="Backend to compile with."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.")],
     payload: PayloadOption = None,
-    target: Annotated[str, typer.Option(autocompletion=one_of("cpu", "cuda"), help="Processor: cpu or cuda.")] = "cpu",
+    target: Annotated[
+        str, typer.Option(metavar="cpu|cuda", autocompletion=one_of("cpu", "cuda"), help="Processor: cpu or cuda.")
+    ] = "cpu",
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,

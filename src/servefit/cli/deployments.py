@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from servefit.cli.completion import backend_names, job_names, one_of, profile_names
+from servefit.cli.options import BatchDependenceOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import warn
 from servefit.cli.progress import saying
+from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -31,20 +35,27 @@ DeployedModel = Annotated[
 BackendOption = Annotated[
     str | None,
     typer.Option(
-        "--backend", "-b", autocompletion=backend_names, help="With --model. Default: the library of the model."
+        "--backend",
+        "-b",
+        metavar="NAME",
+        autocompletion=backend_names,
+        help="With --model. Default: the library of the model.",
     ),
 ]
 ProfileOption = Annotated[
     str | None,
     typer.Option(
         "--profile",
+        metavar="NAME",
         autocompletion=profile_names,
         help="With --model: instance profile. Default: all of this host.",
     ),
 ]
-WorkersOption = Annotated[int | None, typer.Option(help="With --model: worker processes. Default 1.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="With --model: threads a worker. Default 1.")]
-BatchOption = Annotated[int | None, typer.Option(help="With --model: most requests joined into one call. Default 1.")]
+WorkersOption = Annotated[int | None, typer.Option(metavar="N", help="With --model: worker processes. Default 1.")]
+ThreadsOption = Annotated[int | None, typer.Option(metavar="N", help="With --model: threads a worker. Default 1.")]
+BatchOption = Annotated[
+    int | None, typer.Option(metavar="N", help="With --model: most requests joined into one call. Default 1.")
+]
 DelayOption = Annotated[
     str | None,
     typer.Option(metavar="500us", help="With --model: how long the first request of a batch waits for others."),
@@ -55,10 +66,13 @@ EnvOption = Annotated[
 ]
 TargetOption = Annotated[
     str | None,
-    typer.Option(autocompletion=one_of("cpu", "cuda"), help="With --model: cpu or cuda. Default cpu."),
+    typer.Option(
+        metavar="cpu|cuda", autocompletion=one_of("cpu", "cuda"), help="With --model: cpu or cuda. Default cpu."
+    ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option(help="What the model is called in URLs. Default: like its file, without the suffix.")
+    str | None,
+    typer.Option(metavar="NAME", help="What the model is called in URLs. Default: like its file, without the suffix."),
 ]
 
 
@@ -71,22 +85,22 @@ _OF_MODELS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the options say, None where they say nothing."""
+    """What the options say, None where they say nothing. Each field is an option of the commands."""
 
-    job: str | None
-    storage: str | None
-    model: Path | None
-    trust_pickle: bool
-    backend: str | None
-    profile: str | None
-    workers: int | None
-    threads: int | None
-    batch: int | None
-    batch_delay: str | None
-    env: list[str] | None
-    secret_env: list[str] | None
-    target: str | None
-    allow_batch_dependence: bool
+    job: DeployedJob = None
+    model: DeployedModel = None
+    backend: BackendOption = None
+    profile: ProfileOption = None
+    workers: WorkersOption = None
+    threads: ThreadsOption = None
+    batch: BatchOption = None
+    batch_delay: DelayOption = None
+    env: EnvOption = None
+    secret_env: SecretOption = None
+    target: TargetOption = None
+    storage: StorageOption = None
+    allow_batch_dependence: BatchDependenceOption = False
+    trust_pickle: TrustOption = False
 
     def deployable(self, *, quiet: bool) -> Deployable:
         """What is meant, compiled. Raises SpecError for options that contradict each other, and whatever else may be
@@ -135,6 +149,25 @@ class Asked:
         )
         with saying(f"compiling {self.model.name}", quiet=quiet):
             return deployable_of_model(self.model, deployment, trust_pickle=self.trust_pickle)
+
+
+def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` the options of what is deployed, in place of its ``asked``, which is made of them."""
+    names = [field.name for field in fields(Asked)]
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        asked = Asked(**{name: options.pop(name) for name in names})
+        command(asked=asked, **options)
+
+    hints = get_type_hints(Asked, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(Asked)
+    ]
+    return with_parameters(run, command, added=parameters, in_place_of="asked")
 
 
 def _environment(texts: Sequence[str], secret: Sequence[str]) -> dict[str, str]:

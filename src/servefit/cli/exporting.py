@@ -7,46 +7,22 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.deployments import (
-    Asked,
-    BackendOption,
-    BatchOption,
-    DelayOption,
-    DeployedJob,
-    DeployedModel,
-    EnvOption,
-    NameOption,
-    ProfileOption,
-    TargetOption,
-    ThreadsOption,
-    WorkersOption,
-)
-from servefit.cli.options import BatchDependenceOption, QuietOption, SecretOption, StorageOption, TrustOption
+from servefit.cli.deployments import Asked, NameOption, with_deployment
+from servefit.cli.options import QuietOption
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import saying
 from servefit.report.table import Table
 
 
+@with_deployment
 def export(
+    *,
+    asked: Asked,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.")],
-    job: DeployedJob = None,
-    model: DeployedModel = None,
-    backend: BackendOption = None,
-    profile: ProfileOption = None,
-    workers: WorkersOption = None,
-    threads: ThreadsOption = None,
-    batch: BatchOption = None,
-    batch_delay: DelayOption = None,
-    env: EnvOption = None,
-    secret_env: SecretOption = None,
-    target: TargetOption = None,
     name: NameOption = None,
     wheels: Annotated[
         bool, typer.Option("--wheels", help="Download the Python packages too: the bundle then needs no network.")
     ] = False,
-    storage: StorageOption = None,
-    allow_batch_dependence: BatchDependenceOption = False,
-    trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -59,22 +35,7 @@ def export(
     from servefit.search.deployment.bundle.writing import check_free, write_bundle
 
     check_free(output)
-    deployable = Asked(
-        job=job,
-        storage=storage,
-        model=model,
-        trust_pickle=trust_pickle,
-        backend=backend,
-        profile=profile,
-        workers=workers,
-        threads=threads,
-        batch=batch,
-        batch_delay=batch_delay,
-        env=env,
-        secret_env=secret_env,
-        target=target,
-        allow_batch_dependence=allow_batch_dependence,
-    ).deployable(quiet=quiet)
+    deployable = asked.deployable(quiet=quiet)
     with saying(f"writing {output}" + (", and downloading packages" if wheels else ""), quiet=quiet):
         bundle = write_bundle(deployable, output, name=name, wheels=wheels)
     if bundle.lock.reason is not None:

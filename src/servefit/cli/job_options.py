@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta
 
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.phases import parse_phase, parse_stairs
+from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 from servefit.search.request.config_schema import JobConfig, RangeConfig
 from servefit.search.request.job_request import parse_batch_sizes, split_range
@@ -39,14 +40,7 @@ _SPELLED: Mapping[str, Callable[[Any], Any]] = {
 
 def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give ``command`` an option for every key of a job, in place of its ``**job``."""
-    signature = inspect.signature(command, eval_str=True)
-    parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        parameters.extend(_parameters() if parameter.kind is inspect.Parameter.VAR_KEYWORD else [parameter])
-    ordered = sorted(parameters, key=lambda parameter: parameter.kind)
-    command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
-    return command
+    return with_parameters(command, command, added=_parameters(), in_place_of="job")
 
 
 def asked(config: JobConfig, job: Mapping[str, Any], given: Collection[str], *, no_wait: bool) -> JobConfig:

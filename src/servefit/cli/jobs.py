@@ -143,7 +143,9 @@ def steps(
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option("--backend", "-b", autocompletion=backend_names, help="Only those about this backend."),
+        typer.Option(
+            "--backend", "-b", metavar="NAME", autocompletion=backend_names, help="Only those about this backend."
+        ),
     ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from servefit.cli.completion import one_of
+from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -53,13 +54,8 @@ def with_log_level(command: Callable[..., None]) -> Callable[..., None]:
             log_to_stderr(log_level)
         command(*arguments, **options)
 
-    # typer reads the options of a command from its signature.
-    signature = inspect.signature(command, eval_str=True)
     option = inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=LogLevelOption)
-    signature = signature.replace(parameters=[*signature.parameters.values(), option])
-    run.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
-    run.__signature__ = signature  # type: ignore[attr-defined]
-    return run
+    return with_parameters(run, command, added=[option])
 
 
 class _Stderr(logging.Handler):

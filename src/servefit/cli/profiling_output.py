@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from servefit.quantities import number_text, percent_text, size_text
 from servefit.report.table import Estimate, Table
 
 if TYPE_CHECKING:
-    from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.compare_deployments import Compared
     from servefit.profiler.procedures.highest_rate import HighestRate
@@ -126,6 +124,7 @@ def steps_table(found: Profiled) -> Table:
 
 
 def profiled_document(found: Profiled) -> dict[str, Any]:
+    from servefit.search.endpoints.load_result import decision_document
     from servefit.search.jobs.document import model_document
 
     measurement = found.measurement
@@ -148,28 +147,12 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "client": None if run.client is None else dataclasses.asdict(run.client),
         "summary": dataclasses.asdict(found.summary),
         "steps": [dataclasses.asdict(step) for step in found.steps],
-        "decision": _decision_document(found),
+        "decision": decision_document(found.decision),
         "highest_rate": None if found.highest is None else dataclasses.asdict(found.highest),
         "problems": [dataclasses.asdict(problem) for problem in found.problems],
         "telemetry": [dataclasses.asdict(point) for point in run.telemetry],
         "warnings": list(found.warnings),
     }
-
-
-def _decision_document(found: Profiled) -> dict[str, Any] | None:
-    if found.decision is None:
-        return None
-    return {
-        "verdict": found.decision.verdict,
-        "reason": found.decision.reason,
-        "evidence": [_evidence_document(one) for one in found.decision.evidence],
-    }
-
-
-def _evidence_document(one: Evidence) -> dict[str, Any]:
-    """JSON has no infinity, which is the autocorrelation time of a run that is too short to tell."""
-    known = one.autocorrelation_time is not None and isfinite(one.autocorrelation_time)
-    return {**dataclasses.asdict(one), "autocorrelation_time": one.autocorrelation_time if known else None}
 
 
 def comparison_table(compared: Compared) -> Table:

@@ -13,21 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.deployments import (
-    Asked,
-    BackendOption,
-    BatchOption,
-    DelayOption,
-    DeployedJob,
-    DeployedModel,
-    EnvOption,
-    NameOption,
-    ProfileOption,
-    TargetOption,
-    ThreadsOption,
-    WorkersOption,
-)
-from servefit.cli.options import BatchDependenceOption, QuietOption, SecretOption, StorageOption, TrustOption
+from servefit.cli.deployments import Asked, NameOption, with_deployment
+from servefit.cli.options import QuietOption
 from servefit.cli.output import say, warn
 from servefit.cli.progress import saying
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
@@ -41,21 +28,15 @@ if TYPE_CHECKING:
 _MEBIBYTE = 2**20
 
 
+@with_deployment
 def serve(
-    job: DeployedJob = None,
-    model: DeployedModel = None,
-    backend: BackendOption = None,
-    profile: ProfileOption = None,
-    workers: WorkersOption = None,
-    threads: ThreadsOption = None,
-    batch: BatchOption = None,
-    batch_delay: DelayOption = None,
-    env: EnvOption = None,
-    secret_env: SecretOption = None,
-    target: TargetOption = None,
+    *,
+    asked: Asked,
     name: NameOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any that is free.")] = 8080,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 is any that is free.")
+    ] = 8080,
     max_body: Annotated[int | None, typer.Option(metavar="MIB", min=1, help="Largest body taken. Default 25.")] = None,
     max_queue: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Most requests that wait for a worker. Default 256.")
@@ -64,9 +45,6 @@ def serve(
         str | None,
         typer.Option(metavar="30s", help="A worker whose call takes longer is killed and replaced. Default 30s."),
     ] = None,
-    storage: StorageOption = None,
-    allow_batch_dependence: BatchDependenceOption = False,
-    trust_pickle: TrustOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Serve what JOB recommends, exactly as it was measured, until SIGTERM, SIGHUP or Ctrl-C; then answer what is in
@@ -88,22 +66,7 @@ def serve(
         warn(f"{host} can be reached from other machines, and there is neither authentication nor TLS")
     if (warning := allow_descriptors(limits.connections)[1]) is not None:
         warn(warning)
-    deployable = Asked(
-        job=job,
-        storage=storage,
-        model=model,
-        trust_pickle=trust_pickle,
-        backend=backend,
-        profile=profile,
-        workers=workers,
-        threads=threads,
-        batch=batch,
-        batch_delay=batch_delay,
-        env=env,
-        secret_env=secret_env,
-        target=target,
-        allow_batch_dependence=allow_batch_dependence,
-    ).deployable(quiet=quiet)
+    deployable = asked.deployable(quiet=quiet)
     signals.check()
     config = deployable.endpoint(name=name, host=host, port=port, limits=limits)
     with ExitStack() as stack:

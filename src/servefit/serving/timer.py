@@ -1,4 +1,5 @@
-"""A timer of the event loop that keeps microseconds. The loop's own rounds to milliseconds."""
+"""A timer of an event loop that keeps microseconds, for endpoints and for load clients. The loop's own rounds to
+milliseconds."""
 
 from __future__ import annotations
 
@@ -35,6 +36,7 @@ class Timer:
         self._descriptor = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._loop = loop
         self._expired = expired
         self._setting = _Setting()
         self._arguments = (self._descriptor, _ABSOLUTE, ctypes.byref(self._setting), None)
@@ -44,7 +46,13 @@ class Timer:
     def set(self, at_ns: int) -> None:
         """Expire at ``at_ns``, or at once when that is over, and no longer at what was set before."""
         self._setting.at_s, self._setting.at_ns = divmod(max(1, at_ns), _NS_PER_S)
-        self._settime(*self._arguments)
+        if self._settime(*self._arguments) != 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+
+    def close(self) -> None:
+        """Expire no more, and give the timer back to the kernel."""
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
 
     def _read(self) -> None:
         try:

@@ -1,6 +1,6 @@
 """What to deploy a model on, from Python: an XGBoost model fresh from training, and a sample of its rows.
 
-python examples/right_size.py
+python examples/recommend.py
 """
 
 import numpy as np
@@ -17,14 +17,8 @@ booster = xgboost.train({"objective": "binary:logistic", "max_depth": 6}, xgboos
 measured = sf.profile(booster, payload=rows, threads=1, users=1, duration_s=2)
 print(f"xgboost, one request after the other: {measured.summary.throughput_per_s:,.0f} requests/s")
 
-# 500 requests a second, 95 % of them answered within 5 ms. The names are those of the SageMaker Python SDK.
-job = sf.right_size(
-    booster,
-    sample_payload=rows,
-    max_invocations=30_000,
-    model_latency_thresholds=[sf.ModelLatencyThreshold(percentile="P95", value_in_milliseconds=5)],
-    job_duration_in_seconds=30,
-)
+# 500 requests a second, 95 % of them answered within 5 ms.
+job = sf.recommend(booster, payload=rows, sla="p95<=5ms", rate="500/s", budget="30s")
 for recommendation in job.recommendations:
     trial = recommendation.trial
     latency_ms = trial.judged.latency_ms["p95"]
