@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from servefit.errors import StorageError
 from servefit.search.storage import tables
 from servefit.search.storage.optuna_storage import Damaged
 from servefit.search.storage.records import CHOICES, HEADER, NOTHING, OWNER, PREFIX, STOP, is_whole
@@ -34,8 +35,8 @@ def take_over(database: Database) -> None:
     if layout is None:
         _copy_all(database)
         return
-    if layout > tables.LAYOUT:
-        reason = f"its tables are those of a newer servefit, of layout {layout}, and this one reads {tables.LAYOUT}"
+    if layout != tables.LAYOUT:
+        reason = f"its tables are of a newer servefit, in layout {layout!r:.40}, and this one reads {tables.LAYOUT}"
         raise database.address.error(reason, remedy="update servefit")
     for number, name, _, _, owner in database.run(partial(tables.rows_of_all, keys=[OWNER], copied=True)):
         if owner != NOTHING:
@@ -47,14 +48,19 @@ def find(database: Database, name: str) -> bool:
     StorageError."""
     texts = _texts_of(database, name)
     if HEADER in texts:
-        database.run(lambda connection: _add(connection, name, texts))
+        try:
+            database.run(lambda connection: _add(connection, name, texts))
+        except StorageError:
+            # Another process may have been quicker.
+            if not database.run(partial(tables.rows_of_all, keys=[HEADER], name=name)):
+                raise
     return HEADER in texts
 
 
 def copy_again(database: Database, number: int, name: str) -> None:
     """Copy a job as it is by now, unless it was worked on here. Raises StorageError."""
     texts = _texts_of(database, name)
-    if HEADER in texts:
+    if HEADER in texts and database.run(partial(tables.read_all, job=number, prefix=PREFIX)) != texts:
         database.run(lambda connection: tables.replace_copy(connection, number, texts))
 
 
@@ -74,14 +80,19 @@ def _copy_all(database: Database) -> None:
             for name, texts in found:
                 _add(connection, name, texts)
 
-    database.run(copy)
+    try:
+        database.run(copy)
+    except StorageError:
+        # Another process may have been quicker.
+        if database.run(tables.layout) is None:
+            raise
     if found:
         _log.info("%d jobs of an earlier servefit were taken over", len(found))
 
 
 def _add(connection: Connection, name: str, texts: Mapping[str, str]) -> None:
     if not tables.rows_of_all(connection, [HEADER], name=name):
-        tables.add_job(connection, name, {OWNER: NOTHING, STOP: NOTHING, **texts}, copied=True)
+        tables.add_job(connection, name, texts, copied=True)
 
 
 def _studies(database: Database) -> Iterator[tuple[str, dict[str, str]]]:

@@ -168,7 +168,7 @@ class JobLog:
             return records.checked_choices(attributes[CHOICES]) if CHOICES in attributes else None
 
     def study(self, sampler: BaseSampler | None = None) -> Study:
-        """The Optuna study that the job is; its trials belong to whoever searches."""
+        """The Optuna study of the job's load tests; its trials belong to whoever searches."""
         import optuna
 
         with self.reporting(), self._readable():

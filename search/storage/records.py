@@ -1,7 +1,7 @@
 """What is kept of a job, as texts of JSON, and how old and damaged texts are told apart.
 
 Texts are documents of :mod:`servefit.profiler.record.storage.documents`. The header's has a ``schema``, which is that
-of all texts of the job. Keys begin with ``servefit:``; an Optuna study that has a header is a job.
+of all texts of the job. Keys begin with ``servefit:``.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def test_tables_of_a_newer_servefit_are_told(sqlite_url: str) -> None:
     JobStore.open(sqlite_url).close()
     with opened(sqlite_url) as storage, storage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE servefit_layout SET number = 9")
-    with pytest.raises(StorageError, match="newer servefit, of layout 9, and this one reads 1; update servefit"):
+    with pytest.raises(StorageError, match="of a newer servefit, in layout 9, and this one reads 1; update servefit"):
         JobStore.open(sqlite_url)
 
 
