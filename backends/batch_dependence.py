@@ -1,4 +1,4 @@
-"""Whether what a model predicts of a row depends on the rows beside it.
+"""Finds out whether what a model predicts of a row depends on the rows beside it.
 
 So it does where a network is quantised as it runs (the scale is that of the whole call), or normalises over the rows.
 The model's own library is asked: of plausible rows when the model is inspected (``inspection``), and of the rows of a
@@ -18,23 +18,23 @@ BATCH_DEPENDENT = (
     "its predictions depend on what else is in the call, as those of dynamically quantised networks do: requests are "
     "not joined into batches unless --allow-batch-dependence says so"
 )
-"""What is said of a model that does."""
+"""The warning about a model that does."""
 
 SINGLE_ROWS = 16
-"""How many rows are predicted one by one as well."""
+"""Rows that are predicted one by one as well."""
 
-_LONGEST_S, _LEAST_ALONE = 10.0, 2
+_MAX_ALONE_S, _MIN_ALONE = 10.0, 2
 """A large network takes a second a row. Two that differ are enough."""
 
 
 def depends_on_batch(rows: np.ndarray, predict: Callable[[np.ndarray], np.ndarray]) -> bool:
-    """Whether ``predict`` says something else of ``rows`` together than of the first SINGLE_ROWS one at a time, by more
-    than two runtimes may differ, on the scale of the largest prediction: libraries add up in another order for one row,
-    which is much of a prediction that happens to be near zero."""
+    """Return whether ``predict`` says something else of ``rows`` together than of the first SINGLE_ROWS one at a time,
+    by more than two runtimes may differ, on the scale of the largest prediction: libraries add up in another order for
+    one row, which is much of a prediction that happens to be near zero."""
     together = predict(rows).reshape(len(rows), -1)
     alone: list[np.ndarray] = []
-    end_s = time.monotonic() + _LONGEST_S
-    while len(alone) < min(SINGLE_ROWS, len(rows)) and (len(alone) < _LEAST_ALONE or time.monotonic() < end_s):
+    end_s = time.monotonic() + _MAX_ALONE_S
+    while len(alone) < min(SINGLE_ROWS, len(rows)) and (len(alone) < _MIN_ALONE or time.monotonic() < end_s):
         alone.append(predict(rows[len(alone) : len(alone) + 1]).reshape(1, -1))
     beside, by_itself = together[: len(alone)].astype(np.float64), np.concatenate(alone).astype(np.float64)
     known = np.isfinite(beside)

@@ -40,13 +40,13 @@ class Entry:
 
 
 def artifact_key(model: Model, backend: Capabilities, version: str, target: Target) -> str:
-    """The name of the cache entry for ``model`` compiled by ``backend``."""
+    """Return the name of the cache entry for ``model`` compiled by ``backend``."""
     parts = [SCHEMA, model.digest, model.format, backend.name, version, target, backend.cache_key()]
     return sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
 
 def find(key: str) -> Entry | None:
-    """The intact entry called ``key``, or None. A damaged one is removed. Raises StateError."""
+    """Return the intact entry called ``key``, or None. A damaged one is removed. Raises StateError."""
     folder = _folder(key)
     if not folder.is_dir():
         return None
@@ -122,12 +122,12 @@ def _entry(key: str, manifest: Mapping[str, Any]) -> Entry:
 
 
 def _seal(key: str, manifest: Mapping[str, Any]) -> str:
-    """What tells a manifest from one that was changed, or is another entry's."""
+    """Return the seal of a manifest: one that was changed, or is another entry's, has another."""
     return state.seal(json.dumps(manifest).encode(), about=key)
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file below ``folder`` but the manifest, by relative path."""
+    """Return size and SHA-256 of every file below ``folder`` but the manifest, by relative path."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / MANIFEST:

@@ -1,4 +1,5 @@
-"""What backends say of themselves: whether they run here, which models they take, and which settings they have.
+"""The capabilities of backends, as they say themselves: whether they run here, which models they take, and which
+settings they have.
 
 The built-in ones are asked in this process. Those of other packages answer from a child process (``foreign``).
 """
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def backend(name: str) -> Capabilities:
-    """What the backend called ``name`` says of itself. A built-in name cannot be taken over by another package.
+    """Return the capabilities of the backend called ``name``. A built-in name cannot be taken over by another package.
 
     A backend of another package is asked in a child process, once somebody wants to know: see ``foreign``. Whatever
     its package does is a reason for it not to be available, and goes on in no process of ours. Raises SpecError for an
@@ -28,7 +29,7 @@ def backend(name: str) -> Capabilities:
     """
     if name in BUILT_IN:
         return imported(name)
-    from servefit.backends.foreign import Origin, stand_in
+    from servefit.backends.foreign import Origin, foreign_backend
 
     try:
         point = entry_point(name)
@@ -36,25 +37,26 @@ def backend(name: str) -> Capabilities:
         if name not in backend_names():
             raise
         return RefusedBackend(name, Availability.no(error.problem, remedy=error.remedy))
-    return stand_in(Origin(name=name, value=point.value, package=Package.of(point.dist)))
+    return foreign_backend(Origin(name=name, value=point.value, package=Package.of(point.dist)))
 
 
-def asked(
+def ask_backends(
     names: Iterable[str], model: Model | None = None, *, timeout_s: float | None = None
 ) -> dict[str, Capabilities]:
-    """The backends called ``names``, which will be asked about ``model``. Those of other packages begin to answer, side
-    by side, and have ``timeout_s`` from now, and no longer than is usual. Raises SpecError for an unknown name."""
+    """Return the backends called ``names``, which will be asked about ``model``. Those of other packages begin to
+    answer, side by side, and have ``timeout_s`` from now, and no longer than is usual. Raises SpecError for an unknown
+    name."""
     from servefit.backends.foreign import ForeignBackend
 
     found = {name: backend(name) for name in names}
-    for one in found.values():
-        if isinstance(one, ForeignBackend):
-            one.begin(model, timeout_s=timeout_s)
+    for candidate in found.values():
+        if isinstance(candidate, ForeignBackend):
+            candidate.begin(model, timeout_s=timeout_s)
     return found
 
 
 def has_answered(backend: Capabilities, model: Model) -> bool:
-    """Whether what ``backend`` says of ``model`` is known without waiting for it."""
+    """Return whether the answers of ``backend`` about ``model`` are known without waiting for them."""
     from servefit.backends.foreign import ForeignBackend
 
     return not isinstance(backend, ForeignBackend) or backend.has_answered(model)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit import state
 from servefit.backends import cache
-from servefit.backends.capabilities import asked
+from servefit.backends.capabilities import ask_backends
 from servefit.backends.model import Model
 from servefit.backends.model.kept import as_kept
 from servefit.backends.parity import Agreement
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 600.0
+"""As long as gcc takes for a million nodes on one core (``tl2cgen``)."""
+
 DEFAULT_MEMORY_BYTES = 32 * 2**30
 """A bound on address space, of which libraries reserve more than they use."""
 
@@ -147,8 +149,9 @@ def _compile(
 
 
 def is_cached(model: Model, backend: str, target: Target = Target.CPU) -> bool:
-    """Whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown backend."""
-    chosen = asked([backend], model)[backend]
+    """Return whether ``compile_model`` would find an artifact and not compile. Raises SpecError for an unknown
+    backend."""
+    chosen = ask_backends([backend], model)[backend]
     found = chosen.probe(target)
     if not found.available or not chosen.supports(model).available:
         return False
@@ -156,8 +159,9 @@ def is_cached(model: Model, backend: str, target: Target = Target.CPU) -> bool:
 
 
 def estimate_s(model: Model, backend: str) -> float:
-    """Roughly how many seconds compiling takes here, checks left out. Raises SpecError for an unknown backend."""
-    return asked([backend], model)[backend].compile_estimate_s(model)
+    """Return roughly how many seconds compiling takes here, checks left out. Raises SpecError for an unknown
+    backend."""
+    return ask_backends([backend], model)[backend].compile_estimate_s(model)
 
 
 def load_predictor(artifact: Artifact, settings: Settings) -> Predictor:
@@ -177,8 +181,8 @@ def export(artifact: Artifact, folder: Path) -> None:
 
 
 def _usable(model: Model, name: str, target: Target) -> tuple[Capabilities, str]:
-    """The backend and its library's version. Raises the error that says why it cannot be used."""
-    chosen = asked([name], model)[name]
+    """Return the backend and its library's version. Raises the error that says why it cannot be used."""
+    chosen = ask_backends([name], model)[name]
     found = chosen.probe(target)
     if not found.available:
         raise BackendUnavailable(name, found.reason or "it cannot run here", remedy=found.remedy)

@@ -1,4 +1,5 @@
-"""What this CPU can do, as a short string for cache keys: machine code compiled for one CPU may not run on another."""
+"""The features of this CPU, as a short string for cache keys: machine code compiled for one CPU may not run on
+another."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 @cache
 def cpu_features() -> str:
-    """The architecture and a digest of the instruction-set flags, such as "x86_64-1f3c9a0be2d4".
+    """Return the architecture and a digest of the instruction-set flags, such as "x86_64-1f3c9a0be2d4".
 
     The flags are those that the kernel lists for the first CPU; where it lists none, the architecture stands alone.
     """

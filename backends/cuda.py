@@ -1,4 +1,4 @@
-"""Whether there is an NVIDIA GPU that its driver answers for.
+"""Finds out whether there is an NVIDIA GPU that its driver answers for.
 
 What a library needs beyond that to use it, such as a CUDA build, is for its backend to find out.
 """
@@ -9,7 +9,7 @@ from servefit.backends.types import Availability
 
 
 def cuda_device() -> Availability:
-    """Whether the driver lists a GPU; ``version`` is the driver's. Never raises and loads no CUDA library."""
+    """Return whether the driver lists a GPU; ``version`` is the driver's. Never raises and loads no CUDA library."""
     try:
         import pynvml
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a process that is about to load an artifact finds in its environment, from before it imports anything."""
+"""The environment of a process that is about to load an artifact, from before it imports anything."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 def worker_environment(
     threads: int, users: Iterable[tuple[str, str]] = (), *, gpu: int | None = None
 ) -> dict[str, str]:
-    """The variables of a process that predicts with so many threads, on one ``gpu`` if on any; the user's own variables
-    come last."""
+    """Return the variables of a process that predicts with so many threads, on one ``gpu`` if on any; the user's own
+    variables come last."""
     return {
         **REPORTS_NOTHING,
         **dict.fromkeys(_THREAD_COUNTS, str(threads)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from servefit.backends.questions import AboutModel, Answers, refusal
+from servefit.backends.questions import Answers, ModelAnswers, refusal
 from servefit.backends.types import Availability, Knob, Target
 from servefit.errors import OutOfMemory, TimedOut, WorkerCrashed
 from servefit.isolation import begin_isolated
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from servefit.plug_ins import Package
 
 TIMEOUT_S = 10.0
-"""How long a package may take to be imported and to answer: numeric libraries take several seconds to import."""
+"""The time that a package may take to be imported and to answer: numeric libraries take several seconds to import."""
 
 MEMORY_BYTES = 16 * 2**30
 """A bound on address space, of which libraries reserve more than they use."""
 
-_MOST_REMEMBERED = 64
+_MAX_REMEMBERED = 64
+"""More backends than anybody has installed. Their answers are small."""
 
 _Subject: TypeAlias = tuple[str, str] | None
 """The digest and the format of a model, or None where only the backend itself is asked about."""
@@ -45,14 +46,14 @@ class Origin:
     package: Package
 
 
-@lru_cache(maxsize=_MOST_REMEMBERED)
-def stand_in(origin: Origin) -> ForeignBackend:
-    """The one that stands in for what is installed there."""
+@lru_cache(maxsize=_MAX_REMEMBERED)
+def foreign_backend(origin: Origin) -> ForeignBackend:
+    """Return the backend that stands in for what is installed there."""
     return ForeignBackend(origin)
 
 
 class ForeignBackend:
-    """What the backend of ``origin`` says of itself. A package that cannot be asked, or that keeps no promise, is not
+    """The answers of the backend of ``origin``. A package that cannot be asked, or that keeps no promise, is not
     available, with the reason."""
 
     def __init__(self, origin: Origin) -> None:
@@ -68,7 +69,7 @@ class ForeignBackend:
             self._begin(model, TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S))
 
     def has_answered(self, model: Model) -> bool:
-        """Whether what it says of ``model`` is known without waiting for it."""
+        """Return whether its answers about ``model`` are known without waiting for them."""
         subject = _subject(model)
         return subject in self._known or (subject in self._asked and self._asked[subject].done())
 
@@ -98,7 +99,7 @@ class ForeignBackend:
                 self._collect(next(iter(self._asked)))
             return next(iter(self._known.values()))
 
-    def _of_model(self, model: Model) -> AboutModel:
+    def _of_model(self, model: Model) -> ModelAnswers:
         subject = _subject(model)
         with self._lock:
             self._begin(model, TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What is installed, where, and which version, told without importing it."""
+"""Installed packages: their versions and folders, told without importing it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from servefit.errors import BackendUnavailable
 
 
 def installed(module: str, *distributions: str, remedy: str) -> Availability:
-    """The version of ``module``, which one of ``distributions`` brought (its own name, where none is given).
+    """Return the version of ``module``, which one of ``distributions`` brought (its own name, where none is given).
 
     A library may be installed under several names: xgboost and xgboost-cpu, onnxruntime and onnxruntime-gpu.
     """
@@ -28,7 +28,7 @@ def installed(module: str, *distributions: str, remedy: str) -> Availability:
 
 
 def package_folder(module: str) -> Path:
-    """Where the package ``module`` is installed. Raises BackendUnavailable.
+    """Return the folder in which the package ``module`` is installed. Raises BackendUnavailable.
 
     Loaders open a package's shared library there and do not import the package: imports of numeric packages take from
     0.3 s up to several seconds, in every worker and child process.
@@ -40,6 +40,6 @@ def package_folder(module: str) -> Path:
 
 
 def thread_counts(vcpus: int) -> tuple[int, ...]:
-    """The thread counts worth trying on ``vcpus``: the powers of two up to it, and itself."""
+    """Return the thread counts worth trying on ``vcpus``: the powers of two up to it, and itself."""
     powers = {1 << exponent for exponent in range(vcpus.bit_length())}
     return tuple(sorted({*powers, vcpus}))

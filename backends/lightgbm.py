@@ -109,7 +109,7 @@ class _Predictor:
 
 
 def _c_library() -> ctypes.CDLL:
-    """LightGBM's shared library, with typed functions; the package that brings it is not imported."""
+    """Return LightGBM's shared library, with typed functions; the package that brings it is not imported."""
     # The package looks for its library in several places, under a name of each system.
     path = next(path for path in package_folder("lightgbm").rglob("lib_lightgbm.*") if path.is_file())
     library = ctypes.CDLL(str(path))

@@ -29,6 +29,8 @@ _LESS, _LESS_OR_EQUAL = 2, 3  # Treelite's comparison operators
 _REGRESSION = 1  # Treelite's task type
 
 _BEYOND_FLOAT32 = 1e300
+"""Any float64 that becomes infinite as float32, which ends at 3.4e38."""
+
 _AVERAGED_CLASSES = ("RandomForestClassifier", "ExtraTreesClassifier")
 
 
@@ -134,7 +136,7 @@ def _sigmoid(margins: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
 
 
 def _anomaly(margins: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
-    """scikit-learn's decision function of an isolation forest from the mean path length."""
+    """Return scikit-learn's decision function of an isolation forest from the mean path length."""
     result: np.ndarray = -np.exp2(margins / np.float32(-facts["ratio_c"])) - np.float32(facts["outlier_offset"])
     return result
 

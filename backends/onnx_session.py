@@ -22,8 +22,8 @@ PROVIDERS = {Target.CPU: "CPUExecutionProvider", Target.CUDA: "CUDAExecutionProv
 def open_session(
     model: Path, target: Target, settings: Settings, *, optimised: bool = True
 ) -> onnxruntime.InferenceSession:
-    """A session with exactly ``settings.threads`` threads on ``target``. Raises BackendUnavailable where onnxruntime
-    would have run on the CPU instead of the GPU it was asked for."""
+    """Return a session with exactly ``settings.threads`` threads on ``target``. Raises BackendUnavailable where
+    onnxruntime would have run on the CPU instead of the GPU it was asked for."""
     import onnxruntime
 
     provider = PROVIDERS[target]

@@ -1,4 +1,4 @@
-"""Whether an artifact predicts what the reference predicts.
+"""Finds out whether an artifact predicts what the reference predicts.
 
 Two float32 runtimes never agree to the last bit: they add up the trees in different orders. What is tolerated has to
 let that pass and stop everything else, and the right measure depends on what an output is:
@@ -52,7 +52,7 @@ class Agreement:
     rows: int
 
     def __or__(self, other: Agreement) -> Agreement:
-        """What was found on both sets of rows."""
+        """Return what was found on both sets of rows."""
         return Agreement(
             max_abs_error=max(self.max_abs_error, other.max_abs_error),
             max_rel_error=max(self.max_rel_error, other.max_rel_error),
@@ -103,7 +103,7 @@ def compare(model: Model, backend: str, expected: np.ndarray, got: np.ndarray, k
 
 
 def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The relative and the absolute tolerance for every output, both (n, outputs)."""
+    """Return the relative and the absolute tolerance for every output, both (n, outputs)."""
     magnitude = np.abs(np.nan_to_num(reference, nan=0, posinf=0, neginf=0))
     zeros = np.zeros_like(magnitude)
     if "int" in model.signature.output_datatype:

@@ -1,4 +1,4 @@
-"""What a backend of another package is asked in a child process, all at once, and how its answers are checked.
+"""Asks a backend of another package in a child process, all at once, and checks its answers.
 
 Whatever it does wrong becomes a phrase that says so. The answers leave the child as JSON and not as a pickle: whoever
 unpickled an object of the package would import the package.
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from servefit.backends.types import Backend
     from servefit.plug_ins import Package
 
-_MOST_SHOWN = 300
+_MAX_SHOWN = 300
 """So many characters of what a package says are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AboutModel:
-    """What a backend says of one model. ``knobs`` are by target: those for one vCPU, for two, and so on."""
+class ModelAnswers:
+    """The answers of a backend about a model. ``knobs`` are by target: those for one vCPU, for two, and so on."""
 
     supported: Availability
     compile_estimate_s: float = 0.0
@@ -35,38 +35,38 @@ class AboutModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a backend says of itself, and of a model where it was asked about one."""
+    """The answers of a backend about itself, and about a model where it was asked about one."""
 
     targets: dict[Target, Availability]
     cache_key: str
-    model: AboutModel | None = None
+    model: ModelAnswers | None = None
 
     @classmethod
     def refusing(cls, refusal: Availability) -> Answers:
-        """Those of a backend that cannot be asked."""
-        return cls(targets=dict.fromkeys(Target, refusal), cache_key="", model=AboutModel(supported=refusal))
+        """Return those of a backend that cannot be asked."""
+        return cls(targets=dict.fromkeys(Target, refusal), cache_key="", model=ModelAnswers(supported=refusal))
 
 
-class _Broken(Exception):
+class _BrokenContract(Exception):
     """A backend does not keep its contract; the message says how."""
 
 
 def refusal(problem: str, package: Package) -> Availability:
-    """That of a backend with a ``problem``, which ``package`` brought."""
+    """Return the refusal of a backend with a ``problem``, which ``package`` brought."""
     return Availability.no(
         one_line(f"{problem} (package {package})"), remedy=one_line(f"update or uninstall {package.name}")
     )
 
 
 def one_line(text: str) -> str:
-    """``text`` without line breaks and control characters, and not too long."""
-    printable = "".join(one for one in " ".join(text.split()) if one.isprintable())
-    return printable if len(printable) <= _MOST_SHOWN else f"{printable[: _MOST_SHOWN - 3]}..."
+    """Return ``text`` without line breaks and control characters, and not too long."""
+    printable = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    return printable if len(printable) <= _MAX_SHOWN else f"{printable[: _MAX_SHOWN - 3]}..."
 
 
 def answer(name: str, package: Package, model: Model | None, vcpus: int) -> bytes:
-    """The Answers of the backend ``name``, as JSON: of ``model`` too, if there is one, with the knobs for envelopes of
-    up to ``vcpus``. What is broken is a refusal."""
+    """Return the Answers of the backend ``name``, as JSON: of ``model`` too, if there is one, with the knobs for
+    envelopes of up to ``vcpus``. What is broken is a refusal."""
     import msgspec
 
     try:
@@ -76,85 +76,87 @@ def answer(name: str, package: Package, model: Model | None, vcpus: int) -> byte
             cache_key=_cache_key(backend),
             model=None if model is None else _about(backend, model, vcpus, package),
         )
-    except _Broken as broken:
+    except _BrokenContract as broken:
         answers = Answers.refusing(refusal(str(broken), package))
     return msgspec.json.encode(answers)
 
 
-def _raising(what: str, call: Callable[[], Any]) -> Any:
-    """What ``call`` gives. Raises _Broken for whatever it raises."""
+def _call(what: str, call: Callable[[], Any]) -> Any:
+    """Return what ``call`` does. Raises _BrokenContract for whatever it raises."""
     try:
         return call()
     except BaseException as error:
-        raise _Broken(f"{what} raised {type(error).__name__}: {error}") from error
+        raise _BrokenContract(f"{what} raised {type(error).__name__}: {error}") from error
 
 
 def _ask(backend: Backend, method: str, *arguments: Any) -> Any:
-    return _raising(f"its {method}", lambda: getattr(backend, method)(*arguments))
+    return _call(f"its {method}", lambda: getattr(backend, method)(*arguments))
 
 
 def _imported(name: str) -> Backend:
     point = entry_point(name)
-    offered = _raising(f"importing {point.value!r}", point.load)
+    offered = _call(f"importing {point.value!r}", point.load)
     if not callable(offered):
-        raise _Broken(f"its entry point {point.value!r} is a {type(offered).__name__}, and not a class of backends")
-    backend: Backend = _raising("making it", offered)
+        raise _BrokenContract(
+            f"its entry point {point.value!r} is a {type(offered).__name__}, and not a class of backends"
+        )
+    backend: Backend = _call("making it", offered)
     if isinstance(backend, type):
-        raise _Broken(f"its entry point {point.value!r} makes a {type(backend).__name__}, and not a backend")
-    own_name = _raising("its name", lambda: backend.name)
+        raise _BrokenContract(f"its entry point {point.value!r} makes a {type(backend).__name__}, and not a backend")
+    own_name = _call("its name", lambda: backend.name)
     if own_name != name:
-        raise _Broken(f"it is called {own_name!r}, and not {name!r} as its entry point")
+        raise _BrokenContract(f"it is called {own_name!r}, and not {name!r} as its entry point")
     return backend
 
 
 def _cache_key(backend: Backend) -> str:
     key = _ask(backend, "cache_key")
     if not isinstance(key, str):
-        raise _Broken(f"its cache_key gave a {type(key).__name__}, and not a str")
+        raise _BrokenContract(f"its cache_key gave a {type(key).__name__}, and not a str")
     return str(key)
 
 
 def _probed(backend: Backend, target: Target, package: Package) -> Availability:
     try:
         return _availability("probe", _ask(backend, "probe", target))
-    except _Broken as broken:
+    except _BrokenContract as broken:
         return refusal(str(broken), package)
 
 
-def _about(backend: Backend, model: Model, vcpus: int, package: Package) -> AboutModel:
-    """What is not supported is asked nothing more."""
+def _about(backend: Backend, model: Model, vcpus: int, package: Package) -> ModelAnswers:
+    """Return the answers about ``model``. A backend that does not support it is asked nothing more."""
     try:
         supported = _availability("supports", _ask(backend, "supports", model))
         if not supported.available:
-            return AboutModel(supported=supported)
-        return AboutModel(
+            return ModelAnswers(supported=supported)
+        return ModelAnswers(
             supported=supported,
             compile_estimate_s=_seconds(_ask(backend, "compile_estimate_s", model)),
             knobs={target: list(_knobs(backend, model, vcpus, target)) for target in Target},
         )
-    except _Broken as broken:
-        return AboutModel(supported=refusal(str(broken), package))
+    except _BrokenContract as broken:
+        return ModelAnswers(supported=refusal(str(broken), package))
 
 
 def _availability(method: str, got: Any) -> Availability:
     if not isinstance(got, Availability):
-        raise _Broken(f"its {method} gave a {type(got).__name__}, and not an Availability")
+        raise _BrokenContract(f"its {method} gave a {type(got).__name__}, and not an Availability")
     if not isinstance(got.available, bool):
-        raise _Broken(f"its {method} gave an Availability whose available is a {type(got.available).__name__}")
+        raise _BrokenContract(f"its {method} gave an Availability whose available is a {type(got.available).__name__}")
     texts: dict[str, str | None] = {}
     for name in ("version", "reason", "remedy"):
         text = getattr(got, name)
         if not isinstance(text, str | None):
-            raise _Broken(f"its {method} gave an Availability whose {name} is a {type(text).__name__}")
+            raise _BrokenContract(f"its {method} gave an Availability whose {name} is a {type(text).__name__}")
         texts[name] = None if text is None else one_line(text)
     return Availability(available=got.available, **texts)
 
 
 def _seconds(got: Any) -> float:
     if not isinstance(got, Real) or isinstance(got, bool):
-        raise _Broken(f"its compile_estimate_s gave a {type(got).__name__}, and not seconds")
+        raise _BrokenContract(f"its compile_estimate_s gave a {type(got).__name__}, and not seconds")
     if not (isfinite(seconds := float(got)) and seconds >= 0):
-        raise _Broken(f"its compile_estimate_s gave {seconds}, and not seconds")
+        raise _BrokenContract(f"its compile_estimate_s gave {seconds}, and not seconds")
     return seconds
 
 
@@ -162,28 +164,30 @@ def _knobs(backend: Backend, model: Model, vcpus: int, target: Target) -> Iterat
     for count in range(1, vcpus + 1):
         got = _ask(backend, "knobs", model, count, target)
         if not isinstance(got, tuple | list):
-            raise _Broken(f"its knobs gave a {type(got).__name__}, and not a tuple of Knobs")
+            raise _BrokenContract(f"its knobs gave a {type(got).__name__}, and not a tuple of Knobs")
         knobs = tuple(map(_knob, got))
-        if repeated := [one.name for nth, one in enumerate(knobs) if one.name in {two.name for two in knobs[:nth]}]:
-            raise _Broken(f"its knobs gave two Knobs called {repeated[0]}")
+        if repeated := [
+            knob.name for nth, knob in enumerate(knobs) if knob.name in {earlier.name for earlier in knobs[:nth]}
+        ]:
+            raise _BrokenContract(f"its knobs gave two Knobs called {repeated[0]}")
         yield knobs
 
 
 def _knob(got: Any) -> Knob:
     if not isinstance(got, Knob):
-        raise _Broken(f"its knobs gave a {type(got).__name__}, and not a Knob")
+        raise _BrokenContract(f"its knobs gave a {type(got).__name__}, and not a Knob")
     if not isinstance(got.name, str):
-        raise _Broken(f"its knobs gave a Knob whose name is a {type(got.name).__name__}")
+        raise _BrokenContract(f"its knobs gave a Knob whose name is a {type(got.name).__name__}")
     if not isinstance(got.values, tuple | list) or not got.values:
-        raise _Broken(f"its knobs gave a Knob without values, {got.name}")
-    return Knob(name=str(got.name), values=tuple(_knob_value(got.name, one) for one in got.values))
+        raise _BrokenContract(f"its knobs gave a Knob without values, {got.name}")
+    return Knob(name=str(got.name), values=tuple(_knob_value(got.name, value) for value in got.values))
 
 
 def _knob_value(name: str, got: Any) -> KnobValue:
     if not isinstance(got, str | int):
-        raise _Broken(f"its knobs gave a {type(got).__name__} as a value of {name}")
+        raise _BrokenContract(f"its knobs gave a {type(got).__name__} as a value of {name}")
     if name == "threads" and (isinstance(got, str | bool) or got < 1):
-        raise _Broken(f"its knobs gave a number of threads: {got!r}")
+        raise _BrokenContract(f"its knobs gave a number of threads: {got!r}")
     if isinstance(got, bool):
         return got
     return str(got) if isinstance(got, str) else int(got)

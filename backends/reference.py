@@ -1,4 +1,4 @@
-"""What a model's own library predicts, by the plainest call that it documents: the measure of every artifact.
+"""The predictions of a model's own library, by the plainest call that it documents: the measure of every artifact.
 
 Runs in a child process. Slow on purpose: one thread, and none of the shortcuts that the backends take.
 """
@@ -47,7 +47,7 @@ def _sklearn(model: Model) -> Predict:
 
 
 def _onnx(model: Model) -> Predict:
-    """ONNX Runtime with every graph optimisation off."""
+    """Open ONNX Runtime with every graph optimisation off."""
     from servefit.backends.model import onnx_io
     from servefit.backends.onnx_session import open_session
 

@@ -32,20 +32,20 @@ BACKENDS = PlugIns(field="backend", group=ENTRY_POINT_GROUP, built_in=BUILT_IN)
 
 
 def backend_names() -> tuple[str, ...]:
-    """Names of all backends: the built-in ones first, then those of other packages in alphabetical order."""
+    """Return the names of all backends: the built-in ones first, then those of other packages in alphabetical order."""
     return BACKENDS.names()
 
 
 def imported(name: str) -> Backend:
-    """The backend called ``name`` itself, for child processes that compile, and for workers. Raises SpecError for an
-    unknown name, and whatever another package raises."""
+    """Return the backend called ``name`` itself, for child processes that compile, and for workers. Raises SpecError
+    for an unknown name, and whatever another package raises."""
     if name in BUILT_IN:
         return _built_in(name)
     return cast("Backend", entry_point(name).load()())
 
 
 def entry_point(name: str) -> EntryPoint:
-    """Where another package offers the backend called ``name``. Raises SpecError for an unknown one, and
+    """Return where another package offers the backend called ``name``. Raises SpecError for an unknown one, and
     for one that several packages offer."""
     return BACKENDS.entry_point(name)
 

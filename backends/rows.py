@@ -27,12 +27,12 @@ _ZEROS = np.array([0.0, -0.0], dtype=np.float32)
 _EMPTY = np.empty(0, dtype=np.float32)
 _MANY = 2**31 - 1
 """An input that takes so many whole numbers does not choose among them."""
-_MOST_AS_FLOAT = 2**63 - 1024
+_MAX_AS_FLOAT = 2**63 - 1024
 """The largest int64 that is a float64 too."""
 
 
 def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
-    """``count`` plausible rows, the same for the same seed.
+    """Return ``count`` plausible rows, the same for the same seed.
 
     A feature that trees split on gets values between neighbouring thresholds, any gap as likely as another, so that
     requests take many paths through the trees; a categorical one gets known categories, and an integer input of a
@@ -46,7 +46,7 @@ def synthetic_rows(model: Model, count: int, seed: int = 0) -> np.ndarray:
 
 
 def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
-    """``count`` rows on which converted models are known to go wrong, the same for the same seed.
+    """Return ``count`` rows on which converted models are known to go wrong, the same for the same seed.
 
     In equal parts: values exactly on a split threshold; the next float32 to either side of one (of a float64
     threshold: the nearest float32 and its neighbours); zeros of either sign; extremes and denormals; missing values,
@@ -59,20 +59,22 @@ def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
     recipes = columns.recipes(accepts_missing=model.signature.accepts_missing)
     for chosen, recipe in zip(np.array_split(np.arange(count), len(recipes)), recipes, strict=True):
         for feature in range(model.signature.features):
-            rows[chosen, feature] = columns.made_hard(recipe, feature, rows[chosen, feature])
+            rows[chosen, feature] = columns.harden(recipe, feature, rows[chosen, feature])
     uniform = _uniform_values(model.signature, has_trees=model.trees is not None)[:count]
     ordinary = np.setdiff1d(np.arange(model.signature.features), model.signature.integer_features)
     rows[: len(uniform), ordinary] = uniform[:, np.newaxis]
-    for one in model.signature.inputs:
-        if one.is_whole:
-            rows[:1, one.start : one.stop], rows[1:2, one.start : one.stop] = one.whole_range
+    for model_input in model.signature.inputs:
+        if model_input.is_whole:
+            rows[:1, model_input.start : model_input.stop], rows[1:2, model_input.start : model_input.stop] = (
+                model_input.whole_range
+            )
     return rows
 
 
-def whole_numbers(generator: np.random.Generator, one: Input, shape: tuple[int, ...]) -> np.ndarray:
-    """Whole numbers that the input takes, int64 of ``shape``: any as likely as another where it chooses among them, and
-    where it takes more than any vocabulary has, any number of digits, of either sign."""
-    lowest, highest = one.whole_range
+def whole_numbers(generator: np.random.Generator, model_input: Input, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw whole numbers that the input takes, int64 of ``shape``: any as likely as another where it chooses among
+    them, and where it takes more than any vocabulary has, any number of digits, of either sign."""
+    lowest, highest = model_input.whole_range
     if highest - lowest < _MANY:
         return generator.integers(lowest, highest, shape, endpoint=True)
     bits = generator.integers(0, highest.bit_length(), shape, endpoint=True)
@@ -103,10 +105,12 @@ _NO_SPLITS = _Splits(thresholds=_EMPTY, categories=_EMPTY)
 
 
 def _splits_of(model: Model) -> dict[int, _Splits]:
-    """The splits of every feature that has some."""
+    """Return the splits of every feature that has some."""
     if model.splits is None:
         return {}
-    datatype = np.float64 if any(one.datatype == "float64" for one in model.signature.inputs) else np.float32
+    datatype = (
+        np.float64 if any(model_input.datatype == "float64" for model_input in model.signature.inputs) else np.float32
+    )
     with np.load(BytesIO(content_as_named(model.splits)), allow_pickle=False) as stored:
         finite = np.abs(stored["split_thresholds"]) <= _FLOAT32_MAX
         thresholds = stored["split_thresholds"][finite].astype(datatype)
@@ -128,7 +132,9 @@ class _Columns:
         self._generator = np.random.default_rng(seed)
         self._splits = _splits_of(model)
         self._integer_features = frozenset(model.signature.integer_features)
-        self._inputs = [one for one in model.signature.inputs for _ in range(one.start, one.stop)]
+        self._inputs = [
+            model_input for model_input in model.signature.inputs for _ in range(model_input.start, model_input.stop)
+        ]
 
     def recipes(self, *, accepts_missing: bool) -> list[_Recipe]:
         recipes: list[_Recipe]
@@ -151,26 +157,27 @@ class _Columns:
         if splits.categories.size:
             return self._generator.choice(splits.categories, count)
         if splits.thresholds.size:
-            return self._taken(feature, self._between(splits.thresholds, count))
+            return self._as_input(feature, self._between(splits.thresholds, count))
         if self._inputs and self._inputs[feature].datatype == "float64":
             return self._generator.standard_normal(count)
         return self._generator.standard_normal(count, dtype=np.float32)
 
-    def made_hard(self, recipe: _Recipe, feature: int, plausible: np.ndarray) -> np.ndarray:
-        """What ``recipe`` makes of plausible values, where the feature has something to make it of."""
+    def harden(self, recipe: _Recipe, feature: int, plausible: np.ndarray) -> np.ndarray:
+        """Return hard values, which ``recipe`` makes of plausible ones where the feature has something to make it
+        of."""
         if feature in self._integer_features and feature not in self._splits:
             return plausible
-        return self._taken(feature, recipe(feature, plausible))
+        return self._as_input(feature, recipe(feature, plausible))
 
-    def _taken(self, feature: int, values: np.ndarray) -> np.ndarray:
-        """``values`` as the feature takes them: whole numbers in its range where it takes only those."""
+    def _as_input(self, feature: int, values: np.ndarray) -> np.ndarray:
+        """Return ``values`` as the feature takes them: whole numbers in its range where it takes only those."""
         if feature not in self._integer_features or not self._inputs:
             return values
         lowest, highest = self._inputs[feature].whole_range
-        return np.clip(np.rint(values.astype(np.float64)), lowest, min(highest, _MOST_AS_FLOAT)).astype(np.int64)
+        return np.clip(np.rint(values.astype(np.float64)), lowest, min(highest, _MAX_AS_FLOAT)).astype(np.int64)
 
     def _between(self, thresholds: np.ndarray, count: int) -> np.ndarray:
-        """Values in the gaps between thresholds; the two open ends are as wide as the mean gap."""
+        """Draw values in the gaps between thresholds; the two open ends are as wide as the mean gap."""
         datatype, thresholds = thresholds.dtype, thresholds.astype(np.float64)
         spread = (thresholds[-1] - thresholds[0]) / max(len(thresholds) - 1, 1) or max(abs(thresholds[0]), 1.0)
         edges = np.concatenate([[thresholds[0] - spread], thresholds, [thresholds[-1] + spread]])

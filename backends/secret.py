@@ -34,30 +34,31 @@ class Secret(str):
     value: str
 
     def __new__(cls, shown: str, value: str) -> Secret:
-        one = super().__new__(cls, shown)
-        one.value = value
-        return one
+        secret = super().__new__(cls, shown)
+        secret.value = value
+        return secret
 
     def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
         return str, (str(self),)
 
 
 def is_secret(variable: str, value: str = "") -> bool:
-    """Whether the name of a variable, or a URL with a password in its value, says that it is to be hidden."""
+    """Return whether the name of a variable, or a URL with a password in its value, says that it is to be hidden."""
     words = [word for word in re.split(r"[^A-Z0-9]+", variable.upper()) if word]
     named = any(word in _WORDS or word.endswith("TOKEN") or any(part in word for part in _PARTS) for word in words)
     return (named and words[-1] not in _PLACES) or _URL_WITH_PASSWORD.search(value) is not None
 
 
 def is_hidden(value: str) -> bool:
-    """Whether ``value`` is what stands for a secret, known here or not."""
+    """Return whether ``value`` stands for a secret, known here or not."""
     return isinstance(value, Secret) or _MASK.fullmatch(value) is not None
 
 
 def hidden(values: Sequence[str]) -> tuple[str, ...]:
-    """What stands for ``values`` of one variable: "***" for the only one, "***1" and so on for several, equal ones for
-    equal values. Those that stand for a secret already, of which nothing more is known, stay as they are."""
-    known = [one.value if isinstance(one, Secret) else one for one in values]
+    """Return the texts that stand for ``values`` of one variable: "***" for the only one, "***1" and so on for several,
+    equal ones for equal values. Those that stand for a secret already, of which nothing more is known, stay as they
+    are."""
+    known = [text.value if isinstance(text, Secret) else text for text in values]
     order = {value: nth for nth, value in enumerate(dict.fromkeys(known), start=1)}
     return tuple(
         text
@@ -68,7 +69,7 @@ def hidden(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def hidden_environment(environment: Mapping[str, str], secret: Collection[str] = ()) -> dict[str, str]:
-    """``environment`` with everything hidden that looks like a secret, or whose name is in ``secret``."""
+    """Return ``environment`` with everything hidden that looks like a secret, or whose name is in ``secret``."""
     return {
         name: hidden([value])[0] if isinstance(value, str) and (name in secret or is_secret(name, value)) else value
         for name, value in environment.items()
@@ -76,7 +77,8 @@ def hidden_environment(environment: Mapping[str, str], secret: Collection[str] =
 
 
 def revealed(environment: Mapping[str, str]) -> dict[str, str]:
-    """``environment`` as a process is to have it. Raises SpecError for a secret whose value is not known here."""
+    """Return ``environment`` as a process is to have it. Raises SpecError for a secret whose value is not known
+    here."""
     found = {name: value.value if isinstance(value, Secret) else value for name, value in environment.items()}
     for name, value in environment.items():
         if not isinstance(value, Secret) and is_hidden(value):
@@ -85,7 +87,7 @@ def revealed(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def unknown(variable: str) -> SpecError:
-    """The error for a secret whose value is not known where it is needed."""
+    """Return the error for a secret whose value is not known where it is needed."""
     return SpecError(
         "env",
         variable,
@@ -95,8 +97,8 @@ def unknown(variable: str) -> SpecError:
 
 
 def scrubbed(text: str, environment: Mapping[str, str]) -> str:
-    """``text``, which a process with ``environment`` has said, without the values of its secrets."""
-    secrets = [one for one in environment.values() if isinstance(one, Secret) and one.value]
-    for one in sorted(secrets, key=lambda one: -len(one.value)):
-        text = text.replace(one.value, one)
+    """Return ``text``, which a process with ``environment`` has said, without the values of its secrets."""
+    secrets = [secret for secret in environment.values() if isinstance(secret, Secret) and secret.value]
+    for secret in sorted(secrets, key=lambda secret: -len(secret.value)):
+        text = text.replace(secret.value, secret)
     return text

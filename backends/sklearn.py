@@ -33,7 +33,7 @@ class SklearnBackend:
         return Availability.no(f"it serves scikit-learn models, and this is one of {model.library}")
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
-        """Threads where the estimator uses them: forests (joblib) and histogram gradient boosting (OpenMP)."""
+        """Return threads where the estimator uses them: forests (joblib) and histogram gradient boosting (OpenMP)."""
         name = "" if model.trees is None else model.trees.objective
         if name.startswith(("RandomForest", "ExtraTrees", "HistGradientBoosting", "IsolationForest")):
             return (Knob(name="threads", values=thread_counts(vcpus)),)

@@ -1,4 +1,5 @@
-"""What ``compilation`` has done in child processes: each function loads native libraries and may die of them."""
+"""The steps that ``compilation`` has done in child processes: each function loads native libraries and may die of
+them."""
 
 from __future__ import annotations
 
@@ -35,23 +36,24 @@ def compile_artifact(name: str, model: Model, target: Target, folder: Path) -> M
 
 
 def predict_reference(model: Model, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What the model's own library predicts for each set of rows. Raises CorruptModel as ``compile_artifact``."""
+    """Return the predictions of the model's own library for each set of rows. Raises CorruptModel as
+    ``compile_artifact``."""
     with unchanged(model.file, model.digest):
         predict = reference(model)
         return [predict(rows) for rows in sets]
 
 
 def reference_depends_on_batch(model: Model, rows: np.ndarray) -> bool:
-    """Whether the model's own library predicts ``rows`` differently together and one at a time. Raises CorruptModel as
-    ``compile_artifact``."""
+    """Return whether the model's own library predicts ``rows`` differently together and one at a time. Raises
+    CorruptModel as ``compile_artifact``."""
     with unchanged(model.file, model.digest):
         return depends_on_batch(rows, reference(model))
 
 
 def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What ``artifact`` predicts on one thread for each set: for all its rows in one call, and for the first ones one
-    by one, since some runtimes take another path for a single row. Raises BackendError, and CompileFailed where the
-    input was modified, or predictions are no arrays of numbers."""
+    """Return the predictions of ``artifact`` on one thread for each set: for all its rows in one call, and for the
+    first ones one by one, since some runtimes take another path for a single row. Raises BackendError, and
+    CompileFailed where the input was modified, or predictions are no arrays of numbers."""
     predictor = imported(artifact.backend).load(artifact, Settings(threads=1))
     predictions = []
     for rows in sets:
@@ -68,7 +70,7 @@ def predict_candidate(artifact: Artifact, sets: Sequence[np.ndarray]) -> list[tu
 
 
 def _numbers(backend: str, predictions: Any) -> np.ndarray:
-    """``predictions`` as a plain array, that anybody may unpickle."""
+    """Return ``predictions`` as a plain array, that anybody may unpickle."""
     if not isinstance(predictions, np.ndarray):
         raise CompileFailed(backend, f"its predictor gives a {type(predictions).__name__}, and not an array of numbers")
     if predictions.dtype.kind not in "fiu":

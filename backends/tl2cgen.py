@@ -35,6 +35,7 @@ FLAGS = ("-O1", "-std=c99", "-fPIC", "-fopenmp")
 NODES_PER_UNIT = 2000
 """Larger files make the compiler slower per node, and take more memory."""
 CORE_SECONDS_PER_NODE = 6e-4
+"""Of gcc, on one core; roughly, to leave out what would eat a job's budget."""
 
 _ENTRY = """#include "header.h"
 void servefit_predict(const float* rows, int64_t count, int threads, {type}* results) {{
@@ -98,7 +99,7 @@ class TL2cgenBackend:
 
 
 def compiler() -> tuple[str, ...] | None:
-    """The command of the C compiler: what $CC says, else gcc, clang or cc. None where it cannot be found."""
+    """Return the command of the C compiler: what $CC says, else gcc, clang or cc. None where it cannot be found."""
     wanted = os.environ.get("CC")
     commands = [shlex.split(wanted)] if wanted else [["gcc"], ["clang"], ["cc"]]
     for command in commands:
@@ -160,4 +161,4 @@ class _Predictor:
         return self._outputs(values)
 
     def close(self) -> None:
-        """Nothing to release: a shared library stays in its process."""
+        """Do nothing: a shared library stays in its process."""

@@ -94,7 +94,7 @@ class _Predictor:
         self._free_model()
 
     def _ask(self, function: Callable[..., int]) -> str:
-        """The text that a function of the C interface gives for the model."""
+        """Return the text that a function of the C interface gives for the model."""
         text = ctypes.c_char_p()
         self._check(function(self._handle, ctypes.byref(text)))
         return (text.value or b"").decode()
@@ -105,7 +105,7 @@ class _Predictor:
 
 
 def _c_library() -> ctypes.CDLL:
-    """Treelite's shared library, with typed functions; the package that brings it is not imported."""
+    """Return Treelite's shared library, with typed functions; the package that brings it is not imported."""
     library = ctypes.CDLL(str(next(package_folder("treelite").rglob("libtreelite.*"))))
     pointer = ctypes.c_void_p
     library.TreeliteGetLastError.restype = ctypes.c_char_p

@@ -38,7 +38,7 @@ SKLEARN_ENSEMBLES = frozenset(
 
 
 def readable(model: Model) -> Availability:
-    """Whether Treelite reads ``model`` exactly, told from what is known about it."""
+    """Return whether Treelite reads ``model`` exactly, told from what is known about it."""
     if model.library is Library.ONNX:
         return Availability.no("it serves tree ensembles of xgboost, LightGBM and scikit-learn, not ONNX models")
     if model.trees is None:
@@ -70,13 +70,15 @@ def read_trees(model: Model, backend: str) -> treelite.Model:
 
 
 def unpickled(model: Model) -> Any:
-    """The scikit-learn estimator. Unpickling it runs its code: ``Model.load`` has made sure that the user trusts it."""
+    """Return the scikit-learn estimator. Unpickling it runs its code: ``Model.load`` has made sure that the user trusts
+    it."""
     return pickle.loads(model.file.read_bytes())
 
 
 def _read_lightgbm(model: Model) -> treelite.Model:
-    """LightGBM takes every value of up to 1e-35 for zero, before it compares; it sets thresholds at plus and minus that
-    bound. A value exactly on the lower bound is a zero and above the threshold, so the threshold is moved below it."""
+    """Read a LightGBM model. LightGBM takes every value of up to 1e-35 for zero, before it compares; it sets thresholds
+    at plus and minus that bound. A value exactly on the lower bound is a zero and above the threshold, so the threshold
+    is moved below it."""
     import treelite
 
     trees = treelite.frontend.load_lightgbm_model(model.file)
@@ -100,7 +102,7 @@ def _read_estimator(estimator: Any) -> treelite.Model:
 
 
 def output_facts(model: Model, trees: treelite.Model) -> dict[str, Any]:
-    """How Treelite's outputs become the model's predictions, as JSON values for ``Outputs``."""
+    """Return how Treelite's outputs become the model's predictions, as JSON values for ``Outputs``."""
     values = int(np.sum(trees.get_header_accessor().get_field("num_class")))
     return {
         "values": values,
@@ -126,7 +128,8 @@ class Outputs:
 
 
 class TreeOutputs:
-    """Which outputs the trees of a Treelite model add to. An output is a class of a target: target * classes + class.
+    """The outputs that the trees of a Treelite model add to. An output is a class of a target: target * classes +
+    class.
 
     ``first_outputs`` (trees,) has the output of each tree, or the first of those of its leaf vectors; ``scale``
     (outputs,) is what the sum of an output is multiplied with, where trees are averaged.
@@ -146,7 +149,7 @@ class TreeOutputs:
         self.scale = 1 / np.maximum(adding, 1) if averaged else np.ones(self.count)
 
     def of(self, tree: int) -> np.ndarray:
-        """The outputs that one leaf of ``tree`` adds to, in the order of its leaf vector."""
+        """Return the outputs that one leaf of ``tree`` adds to, in the order of its leaf vector."""
         target, class_id = int(self._targets[tree]), int(self._class_ids[tree])
         targets = np.arange(self._shape[0]) if target < 0 else np.array([target])
         class_ids = np.arange(self._shape[1]) if class_id < 0 else np.array([class_id])
@@ -155,7 +158,7 @@ class TreeOutputs:
 
 
 def category_facts(model: Model) -> dict[str, Any]:
-    """What ``WholeCategories`` has to know about ``model``, as JSON values."""
+    """Return the facts about ``model`` that ``WholeCategories`` needs, as JSON values."""
     categorical = []
     if model.splits is not None:
         with np.load(BytesIO(content_as_named(model.splits)), allow_pickle=False) as splits:
@@ -174,13 +177,14 @@ class WholeCategories:
         self._round = np.trunc if facts["negative_fractions_are_zero"] else np.floor
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """``rows`` with whole categories; a copy."""
+        """Return ``rows`` with whole categories; a copy."""
         rows = rows.copy()
         rows[:, self.columns] = self._round(rows[:, self.columns])
         return rows
 
 
 def header(trees: treelite.Model, name: str) -> Any:
-    """A field of a Treelite model's header: a string, a number, or an array where the field has several values."""
+    """Return a field of a Treelite model's header: a string, a number, or an array where the field has several
+    values."""
     value = trees.get_header_accessor().get_field(name)
     return value if isinstance(value, str) else value.item() if value.size == 1 else value

@@ -36,7 +36,7 @@ class Target(StrEnum):
 
     @classmethod
     def named(cls, name: str) -> Target:
-        """Raises SpecError."""
+        """Return the target called ``name``. Raises SpecError."""
         if name not in {target.value for target in cls}:
             raise SpecError.unknown("target", name, [target.value for target in cls])
         return cls(name)
@@ -44,7 +44,8 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
-    """Whether something can be used here. When not, ``reason`` says why and ``remedy`` what would change it."""
+    """The answer to whether something can be used here. When not, ``reason`` says why and ``remedy`` what would change
+    it."""
 
     available: bool
     version: str | None = None
@@ -70,7 +71,8 @@ class Knob:
 
 @shown()
 class Settings(Stored, frozen=True, kw_only=True):
-    """How a worker loads an artifact. ``options`` holds the backend's own knobs as sorted (name, value) pairs."""
+    """The settings with which a worker loads an artifact. ``options`` holds the backend's own knobs as sorted (name,
+    value) pairs."""
 
     threads: int = 1
     options: tuple[tuple[str, KnobValue], ...] = ()
@@ -81,7 +83,7 @@ class Settings(Stored, frozen=True, kw_only=True):
 
 @shown()
 class Artifact(Stored, frozen=True, kw_only=True):
-    """What a backend compiled: files in ``folder``, which is read-only from then on and may be opened at any time.
+    """The result of compiling: files in ``folder``, which is read-only from then on and may be opened at any time.
 
     ``facts`` are the backend's own notes for ``load`` and for the compilation report; JSON values only.
     """
@@ -115,29 +117,31 @@ class Predictor(Protocol):
 
 
 class Capabilities(Protocol):
-    """What a backend says of itself."""
+    """The capabilities of a backend, as it says itself."""
 
     name: str
 
     def probe(self, target: Target = Target.CPU) -> Availability:
-        """Whether the backend can run here on ``target``. Never raises."""
+        """Return whether the backend can run here on ``target``. Never raises."""
         ...
 
     def supports(self, model: Model) -> Availability:
-        """Whether it can serve ``model`` exactly, from what is known about the model without opening it."""
+        """Return whether it can serve ``model`` exactly, from what is known about the model without opening it."""
         ...
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
-        """What may be varied in an envelope of ``vcpus``. A knob named "threads" sets ``Settings.threads``; a backend
-        that has none runs on one thread."""
+        """Return the knobs that may be varied in an envelope of ``vcpus``. A knob named "threads" sets
+        ``Settings.threads``; a backend that has none runs on one thread."""
         ...
 
     def compile_estimate_s(self, model: Model) -> float:
-        """Roughly how many seconds ``compile`` will take here; used to leave out what would eat a job's budget."""
+        """Return roughly how many seconds ``compile`` will take here; used to leave out what would eat a job's
+        budget."""
         ...
 
     def cache_key(self) -> str:
-        """What besides the model, target and library version determines the artifact: flags, compiler, CPU features."""
+        """Return what besides the model, target and library version determines the artifact: flags, compiler, CPU
+        features."""
         ...
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 300.0
+"""Rows are few, but a row of a network may take a second, and a library as long to import. Chosen, not measured."""
+
 _SCHEMA = 2
 """Raise it when predictions that are kept are not to be used any more."""
 DRAWN_ROWS, MAX_PAYLOAD_ROWS = 1024, 4096
@@ -69,7 +71,7 @@ class NoReference(CompileFailed):
 
 
 def drawn_rows(model: Model) -> RowSet:
-    """Rows drawn from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
+    """Draw rows from the model itself, such as values on its split thresholds: see ``rows.parity_rows``."""
     wanted = DRAWN_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
     rows = parity_rows(model, count=affordable_rows(wanted, model.signature.features))
     missing = np.isnan(rows).any(axis=1)
@@ -77,7 +79,7 @@ def drawn_rows(model: Model) -> RowSet:
 
 
 def payload_rows(model: Model, payload: Payload) -> RowSet:
-    """The rows of ``payload``, or as many of them as are checked."""
+    """Return the rows of ``payload``, or as many of them as are checked."""
     limit = MAX_PAYLOAD_ROWS if model.trees is not None else ROWS_WITHOUT_TREES
     chosen = np.linspace(0, len(payload.rows) - 1, min(len(payload.rows), limit)).astype(np.int64)
     return RowSet(np.ascontiguousarray(payload.rows[chosen]), np.full(len(chosen), "payload rows"))
@@ -101,9 +103,9 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
     return agreements
 
 
-def asked_of_payload(model: Model, payload: Payload) -> Model:
-    """``model``, which says so where its own library predicts rows of ``payload`` differently together and one at a
-    time. Where the library does not answer, that is for whoever compares predictions with it to say."""
+def check_batch_dependence(model: Model, payload: Payload) -> Model:
+    """Return ``model``, which says so where its own library predicts rows of ``payload`` differently together and one
+    at a time. Where the library does not answer, that is for whoever compares predictions with it to say."""
     if model.batch_dependent or payload.synthetic or model.library in _TREES_ALONE:
         return model
     rows = payload_rows(model, payload).rows
@@ -136,7 +138,8 @@ def in_child(
 
 
 def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What the model's own library predicts, from the state folder where it was asked before. Raises NoReference."""
+    """Return the predictions of the model's own library, from the state folder where it was asked before. Raises
+    NoReference."""
     files = [_reference_file(model, rows) for rows in sets]
     kept = [_read(path) for path in files]
     unknown = [nth for nth, predictions in enumerate(kept) if predictions is None]
@@ -154,7 +157,7 @@ def _reference_predictions(model: Model, backend: str, sets: Sequence[np.ndarray
 
 
 def _reference_alone(model: Model, backend: str, rows: np.ndarray) -> np.ndarray:
-    """What the model's own library predicts of ``rows`` one at a time."""
+    """Return the predictions of the model's own library for ``rows`` one at a time."""
     return np.concatenate(_reference_predictions(model, backend, np.split(rows, len(rows))))
 
 

@@ -74,14 +74,14 @@ class Booster:
         return value.value.decode() if found.value and value.value is not None else None
 
     def learner(self) -> dict[str, Any]:
-        """The configuration of the model, as the library's JSON describes it."""
+        """Return the configuration of the model, as the library's JSON describes it."""
         length, text = ctypes.c_uint64(), ctypes.c_char_p()
         self._call("XGBoosterSaveJsonConfig", ctypes.byref(length), ctypes.byref(text))
         learner: dict[str, Any] = json.loads(text.value or b"")["learner"]
         return learner
 
     def first(self, iterations: int) -> Booster:
-        """A copy with the first ``iterations`` only."""
+        """Return a copy with the first ``iterations`` only."""
         handle = ctypes.c_void_p()
         self._call("XGBoosterSlice", 0, iterations, 1, ctypes.byref(handle))
         return Booster(self.library, handle)
@@ -107,7 +107,7 @@ class Booster:
             self.library.XGDMatrixFree(matrix)
 
     def error(self) -> XGBoostError:
-        """What the library says of the call that failed last."""
+        """Return the library's words on the call that failed last."""
         return XGBoostError(self.library.XGBGetLastError().decode(errors="replace"))
 
     def _of_features(self, field: str) -> list[bytes]:
@@ -124,8 +124,8 @@ class Booster:
 
 
 class Results:
-    """Where the library says of what shape predictions are and where they lie. The memory is its own: it overwrites it
-    in the next call of the same booster."""
+    """The variables in which the library says of what shape predictions are and where they lie. The memory is its own:
+    it overwrites it in the next call of the same booster."""
 
     def __init__(self) -> None:
         self.values = ctypes.POINTER(ctypes.c_float)()
@@ -138,7 +138,7 @@ class Results:
 
 
 def array_interface(rows: np.ndarray) -> bytes:
-    """How the library is told where C-contiguous float32 ``rows`` lie."""
+    """Return the description of C-contiguous float32 ``rows`` that the library reads."""
     return b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3, "strides": null}' % (
         rows.ctypes.data,
         *rows.shape,
@@ -146,14 +146,14 @@ def array_interface(rows: np.ndarray) -> bytes:
 
 
 def prediction_options(**more: Any) -> bytes:
-    """Plain predictions of all iterations, as the library takes its options."""
+    """Return the options of plain predictions of all iterations, as the library takes its options."""
     options = {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": 0, "strict_shape": False}
     return json.dumps({**options, **more}).encode()
 
 
 def open_library() -> ctypes.CDLL:
-    """XGBoost's shared library. Raises BackendUnavailable where it is missing, does not open, or is not of the version
-    of the Python package."""
+    """Open XGBoost's shared library. Raises BackendUnavailable where it is missing, does not open, or is not of the
+    version of the Python package."""
     package = package_folder("xgboost")
     # Where the package looks: in itself, beside itself in its own repository, and where conda installs libraries.
     folders = (package / "lib", package.parents[1] / "lib", Path(sys.base_prefix) / "lib")

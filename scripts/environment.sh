@@ -19,34 +19,99 @@ find_python() {
     return 1
 }
 
-# install_servefit REQUIREMENT: make .venv and install REQUIREMENT ("." or ".[dev]"), unless that was done before.
+# lowest_python: the lowest version of Python that pyproject.toml admits, such as 3.11.
+lowest_python() {
+    sed -n 's/^requires-python = ">=\([0-9.]*\)"$/\1/p' "$repository/pyproject.toml"
+}
+
+# find_interpreter VERSION: a Python of that version that can make environments and compile the kernel. It may be one that
+# pyenv or uv installed and that is not in the path.
+find_interpreter() {
+    local version=$1 candidate found=""
+    while read -r candidate; do
+        "$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null || continue
+        found=$candidate
+        if "$candidate" -c 'import ensurepip, os, sysconfig, venv
+open(os.path.join(sysconfig.get_path("include"), "Python.h")).close()' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done < <(
+        type -ap "python$version" || true
+        compgen -G "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version.*/bin/python$version" || true
+        compgen -G "${UV_PYTHON_INSTALL_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/uv/python}/cpython-$version.*/bin/python$version"
+    )
+    if [[ -n $found ]]; then
+        echo "$found cannot make virtual environments, or has no headers; install them" \
+            "(Debian: apt install python$version-venv python$version-dev)" >&2
+    else
+        echo "no Python $version found in the path, or among those of pyenv and uv; install it" \
+            "(pyenv install $version, or Debian: apt install python$version-venv python$version-dev)" >&2
+    fi
+    return 1
+}
+
+# install_servefit REQUIREMENT [ENVIRONMENT PYTHON [OPTION...]]: make ENVIRONMENT (.venv, unless it is named) and install
+# REQUIREMENT ("." or ".[dev]") into it, unless that was done before. OPTION is one of uv's: pip is not asked where it is
+# given.
 install_servefit() {
-    local requirement=$1 installed=.venv/installed python state
+    local requirement=$1 environment=${2:-.venv} python=${3:-} installed state
+    local options=("${@:4}")
     cd "$repository"
+    installed=$environment/installed
     state="$repository $(find pyproject.toml backends/forest/kernel -type f | LC_ALL=C sort | xargs cat | sha256sum)"
-    # The two scripts share the environment, and ".[dev]" includes "."
+    # The scripts share .venv, and ".[dev]" includes "."
     if grep -qxF -e "$requirement $state" -e ".[dev] $state" "$installed" 2>/dev/null; then
         return
     fi
     if ! grep -qF -- "$state" "$installed" 2>/dev/null; then
-        python=$(find_python)
-        "$python" -m venv --clear .venv
+        [[ -n $python ]] || python=$(find_python)
+        "$python" -m venv --clear "$environment"
     fi
-    echo "Installing servefit into .venv; this happens once and takes about a minute" >&2
-    install_with_uv "$requirement" || .venv/bin/python -m pip install --quiet --no-compile --editable "$requirement"
+    echo "Installing servefit into $environment; this happens once and takes about a minute" >&2
+    if ! install_with_uv "$environment" "${options[@]}" --editable "$requirement"; then
+        ((!${#options[@]})) || return 1
+        "$environment/bin/python" -m pip install --quiet --no-compile --editable "$requirement"
+    fi
     # Installers compile one file at a time; all cores together, without the tests of the libraries, take an eighth of
     # the time.
-    .venv/bin/python -W ignore -m compileall -qq -j 0 -x '/tests/' .venv/lib
+    "$environment/bin/python" -W ignore -m compileall -qq -j 0 -x '/tests/' "$environment/lib"
     echo "$requirement $state" >>"$installed"
 }
 
-# install_with_uv REQUIREMENT: the same as pip in half of the time. Not where pip was told of an index of packages: uv
-# would not know, and ask the public one.
+# install_with_uv ENVIRONMENT ARGUMENT...: the same as pip in half of the time, from where pip would get it.
 install_with_uv() {
-    [[ $(.venv/bin/python -m pip config list) != *index* ]] || return 1
-    .venv/bin/python -m pip install --quiet --no-compile uv || return 1
-    UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}} \
-        .venv/bin/uv pip install --quiet --python .venv/bin/python --editable "$1"
+    local environment=$1 settings
+    "$environment/bin/python" -m pip install --quiet --no-compile uv || return 1
+    mapfile -t settings < <(uv_settings "$("$environment/bin/python" -m pip config list)")
+    env "${settings[@]}" "$environment/bin/uv" pip install --quiet --python "$environment/bin/python" "${@:2}"
+}
+
+# uv_settings CONFIGURATION: variables that tell uv what `pip config list` told of pip. Those that are set already stay.
+uv_settings() {
+    local configuration=$1 pair value
+    for pair in index-url:UV_DEFAULT_INDEX extra-index-url:UV_EXTRA_INDEX_URL find-links:UV_FIND_LINKS \
+        no-index:UV_NO_INDEX constraint:UV_CONSTRAINT trusted-host:UV_INSECURE_HOST cert:SSL_CERT_FILE; do
+        value=$(pip_setting "$configuration" "${pair%:*}")
+        # uv separates links to folders by commas
+        [[ $pair != find-links:* ]] || value=${value// /,}
+        [[ -z $value || -v ${pair#*:} ]] || echo "${pair#*:}=$value"
+    done
+    # pip takes the newest version of all indexes; uv would take the first index that has the package.
+    [[ -v UV_INDEX_STRATEGY ]] || echo "UV_INDEX_STRATEGY=unsafe-best-match"
+}
+
+# pip_setting CONFIGURATION NAME: what pip goes by: its variable, else what its files say of installing, or in general.
+pip_setting() {
+    local section value
+    for section in :env: install global; do
+        value=$(sed -n "s/^$section\.$2='\(.*\)'\$/\1/p" <<<"$1")
+        if [[ -n $value ]]; then
+            # Several are on lines of their own.
+            xargs <<<"${value//\\n/ }"
+            return
+        fi
+    done
 }
 
 # install_postgresql: make sure that there is a PostgreSQL server for the tests to start. They start their own.

@@ -11,14 +11,55 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 Hog = Callable[[int], AbstractContextManager[None]]
+NOT_PURE_PATHS = (
+    *("benchmarks", "demo", "docs", "examples", "packaging", "serving/clients"),
+    "api/test_notebook_progress.py",
+)
+"""Tests that start programs of others, install packages, or are about this repository."""
+NOT_PURE_FIXTURES = {"browser", "postgresql"}
+"""What takes a program that no Python package brings."""
+
 Respond = Callable[[str, bytes], tuple[int, bytes, Mapping[str, str]]]
 """Gives status, body and headers for a path and a body."""
 HttpServer = Callable[[Respond], AbstractContextManager[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pure",
+        action="store_true",
+        help="only tests that need a C compiler and the packages of the extra `test`, and that assert on no times",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``--pure`` other tests are not even imported: their packages are not there."""
+    if not config.getoption("--pure"):
+        return None
+    here = Path(__file__).parent
+    return any(collection_path.is_relative_to(here / path) for path in NOT_PURE_PATHS) or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The folders below have said by now which of their tests are alone."""
+    if config.getoption("--pure"):
+        pure = [item for item in items if _is_pure(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in pure])
+        items[:] = pure
+
+
+def _is_pure(item: pytest.Item) -> bool:
+    used = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
+    if callspec := getattr(item, "callspec", None):
+        # A fixture may be asked for by the name that is its parameter.
+        used.update(value for value in callspec.params.values() if isinstance(value, str))
+    return item.get_closest_marker("alone") is None and not NOT_PURE_FIXTURES & used
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -218,8 +218,8 @@ def test_what_is_left_where_the_watching_process_was_killed_too_is_ended_by_the_
     with calling(temporary) as (caller, (fork, *started)):
         watching = psutil.Process(fork).parent()
         assert watching is not None
-        for one in (watching.pid, caller.pid, fork):
-            os.kill(one, signal.SIGKILL)
+        for pid in (watching.pid, caller.pid, fork):
+            os.kill(pid, signal.SIGKILL)
         caller.wait()
         assert psutil.pid_exists(started[1])
         assert len(list(temporary.iterdir())) == 1
@@ -232,7 +232,7 @@ def test_the_next_call_leaves_one_that_still_goes_on_alone(temporary: Path, monk
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with calling(temporary) as (_, processes):
         call_isolated("isolated_calls:add", 2, 3, timeout_s=60)
-        assert all(psutil.Process(one).is_running() for one in processes)
+        assert all(psutil.Process(pid).is_running() for pid in processes)
         assert len(list(temporary.iterdir())) == 1
 
 

@@ -207,7 +207,7 @@ def test_shares_are_per_cents_and_beyond_ten_times_they_are_times() -> None:
 def test_sizes_and_prices_are_written_as_people_write_them() -> None:
     assert size_text(8 * 2**30) == "8 GiB"
     assert size_text(250 * 2**20) == "250 MiB"
-    assert [dollars_text(one) for one in (0.115, 12.3456, 1240, 5.791e-06, 0.1, 0)] == [
+    assert [dollars_text(amount) for amount in (0.115, 12.3456, 1240, 5.791e-06, 0.1, 0)] == [
         "$0.115",
         "$12.35",
         "$1,240.00",

@@ -21,7 +21,7 @@ import xgboost
 import servefit
 from servefit.api.job import Job
 from servefit.profiler.record.types import Configuration, Measurement
-from servefit.showing import MOST_LETTERS, shown
+from servefit.showing import MAX_LETTERS, shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.procedures.profile import Profiled
 
-MOST_HTML = 50_000
+MAX_HTML = 50_000
 
 
 def _results() -> dict[str, list[type]]:
@@ -38,9 +38,9 @@ def _results() -> dict[str, list[type]]:
     for layer in ("backends", "profiler", "search"):
         package = importlib.import_module(f"servefit.{layer}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            for one in vars(importlib.import_module(module.name)).values():
-                if isinstance(one, type) and one.__module__ == module.name and dataclasses.is_dataclass(one):
-                    found.setdefault(one.__name__, []).append(one)
+            for member in vars(importlib.import_module(module.name)).values():
+                if isinstance(member, type) and member.__module__ == module.name and dataclasses.is_dataclass(member):
+                    found.setdefault(member.__name__, []).append(member)
     return found
 
 
@@ -54,14 +54,14 @@ def _named(annotation: object, module: str) -> Iterator[type]:
         yield from [there[name]] if name in there else KNOWN.get(name, ())
 
 
-def _held(one: Any) -> Iterator[type]:
+def _held(holder: Any) -> Iterator[type]:
     """What a function gives, or what the fields, properties and methods of a dataclass do, by their annotations."""
-    if inspect.isfunction(one):
-        yield from _named(one.__annotations__.get("return"), one.__module__)
-    elif dataclasses.is_dataclass(one):
-        for field in dataclasses.fields(one):
-            yield from _named(field.type, one.__module__)
-        for name, member in vars(one).items():
+    if inspect.isfunction(holder):
+        yield from _named(holder.__annotations__.get("return"), holder.__module__)
+    elif dataclasses.is_dataclass(holder):
+        for field in dataclasses.fields(holder):
+            yield from _named(field.type, holder.__module__)
+        for name, member in vars(holder).items():
             function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
             if not name.startswith("_") and inspect.isfunction(function):
                 yield from _held(function)
@@ -73,29 +73,29 @@ def _public_results() -> list[type]:
     left: list[Any] = [getattr(servefit, name) for name in servefit.__all__]
     left += [held for function in left for held in _held(function)]
     while left:
-        one = left.pop()
-        if isinstance(one, type) and dataclasses.is_dataclass(one) and one not in found:
-            found.add(one)
-            left.extend(_held(one))
-    return sorted(found, key=lambda one: f"{one.__module__}.{one.__name__}")
+        candidate = left.pop()
+        if isinstance(candidate, type) and dataclasses.is_dataclass(candidate) and candidate not in found:
+            found.add(candidate)
+            left.extend(_held(candidate))
+    return sorted(found, key=lambda candidate: f"{candidate.__module__}.{candidate.__name__}")
 
 
 PUBLIC = _public_results()
-OTHERS = [one for one in PUBLIC if one is not Job]
+OTHERS = [result_type for result_type in PUBLIC if result_type is not Job]
 HOSTILE = '<script>alert("1")</script>&\n' * 20_000
 
 
 def test_all_that_users_are_given_is_among_them() -> None:
-    names = {one.__name__ for one in PUBLIC}
+    names = {result_type.__name__ for result_type in PUBLIC}
     assert names >= {
         "Artifact", "Compared", "Compilation", "Deployment", "Job", "LoadTest", "Measurement", "Model", "Payload",
         "Profiled", "Recommendation", "Run", "Samples", "ScalingPlan", "Step", "Summary", "TelemetryPoint", "Trial",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("one", PUBLIC, ids=lambda one: f"{one.__module__}.{one.__name__}")
-def test_every_public_result_has_a_line_and_a_table(one: type) -> None:
-    assert {"__repr__", "_repr_html_"} <= vars(one).keys()
+@pytest.mark.parametrize("result_type", PUBLIC, ids=lambda shown: f"{shown.__module__}.{shown.__name__}")
+def test_every_public_result_has_a_line_and_a_table(result_type: type) -> None:
+    assert {"__repr__", "_repr_html_"} <= vars(result_type).keys()
 
 
 class Table(HTMLParser):
@@ -117,19 +117,19 @@ class Table(HTMLParser):
         assert self.open.pop() == tag
 
 
-def check_bounded(one: Any) -> None:
-    line, table = repr(one), one._repr_html_()
-    assert len(line) <= MOST_LETTERS
+def check_bounded(result: Any) -> None:
+    line, table = repr(result), result._repr_html_()
+    assert len(line) <= MAX_LETTERS
     assert "\n" not in line
-    assert type(one).__name__ in line
-    assert len(table) <= MOST_HTML
+    assert type(result).__name__ in line
+    assert len(table) <= MAX_HTML
     assert Table(table).tags <= {"table", "caption", "tbody", "tr", "th", "td"}
 
 
-@pytest.mark.parametrize("one", OTHERS, ids=lambda one: f"{one.__module__}.{one.__name__}")
-def test_whatever_a_result_holds_it_stays_short_and_is_escaped(one: type, values: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("result_type", OTHERS, ids=lambda shown: f"{shown.__module__}.{shown.__name__}")
+def test_whatever_a_result_holds_it_stays_short_and_is_escaped(result_type: type, values: tuple[object, ...]) -> None:
     for value in values:
-        check_bounded(_made(one, value))
+        check_bounded(_made(result_type, value))
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +144,14 @@ def values() -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _made(one: type, value: object) -> Any:
-    """A ``one`` all of whose fields are ``value``, right or wrong."""
-    names = [field.name for field in dataclasses.fields(one)]
-    if issubclass(one, Stored):
-        struct: Any = type(one)
-        unchecked = struct(one.__name__, (one,), {"__post_init__": lambda _: None}, frozen=True)
+def _made(result_type: type, value: object) -> Any:
+    """Return a ``result_type`` all of whose fields are ``value``, right or wrong."""
+    names = [field.name for field in dataclasses.fields(result_type)]
+    if issubclass(result_type, Stored):
+        struct: Any = type(result_type)
+        unchecked = struct(result_type.__name__, (result_type,), {"__post_init__": lambda _: None}, frozen=True)
         return unchecked(**dict.fromkeys(names, value))
-    made: Any = object.__new__(one)
+    made: Any = object.__new__(result_type)
     for name in names:
         object.__setattr__(made, name, value)
     return made
@@ -171,19 +171,19 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> Profiled:
 def test_a_measurement_is_a_line_and_so_is_all_that_it_holds(profiled: Profiled) -> None:
     seen: set[str] = set()
 
-    def check(one: Any) -> None:
-        if isinstance(one, tuple):
-            for member in one:
+    def check(value: Any) -> None:
+        if isinstance(value, tuple):
+            for member in value:
                 check(member)
-        elif dataclasses.is_dataclass(one):
-            seen.add(type(one).__name__)
-            check_bounded(one)
-            for field in dataclasses.fields(one):
-                check(getattr(one, field.name))
+        elif dataclasses.is_dataclass(value):
+            seen.add(type(value).__name__)
+            check_bounded(value)
+            for field in dataclasses.fields(value):
+                check(getattr(value, field.name))
 
     check(profiled)
     assert seen >= {"Profiled", "Measurement", "Run", "Samples", "Summary", "TelemetryPoint", "Host", "Model"}
-    assert len(pickle.dumps(profiled)) > 20 * MOST_LETTERS
+    assert len(pickle.dumps(profiled)) > 20 * MAX_LETTERS
 
 
 def test_the_figures_are_in_it_and_the_samples_are_counted(profiled: Profiled) -> None:
@@ -240,6 +240,6 @@ def test_a_table_has_every_field_those_named_first() -> None:
 
 def test_a_cell_of_a_notebook_stays_small(profiled: Profiled) -> None:
     """As Jupyter keeps it: the text and the table, as JSON."""
-    one: Any = profiled
-    kept = json.dumps({"data": {"text/html": one._repr_html_(), "text/plain": repr(one)}})
+    result: Any = profiled
+    kept = json.dumps({"data": {"text/html": result._repr_html_(), "text/plain": repr(result)}})
     assert len(kept) < 10_000

@@ -12,7 +12,7 @@ import pytest
 
 from servefit.errors import TimedOut
 from servefit.isolation import call_isolated
-from servefit.time_limit import allowed_s, keeping, time_left_s, time_limit
+from servefit.time_limit import allowed_s, reserving, time_left_s, time_limit
 
 
 def test_without_a_limit_a_timeout_is_what_it_is() -> None:
@@ -32,12 +32,12 @@ def test_of_limits_within_each_other_all_hold() -> None:
 
 
 def test_what_is_kept_for_later_is_not_there() -> None:
-    with time_limit(lambda: 10), keeping(4):
+    with time_limit(lambda: 10), reserving(4):
         assert time_left_s() == 6
-    with time_limit(lambda: 2), keeping(4):
+    with time_limit(lambda: 2), reserving(4):
         assert time_left_s() == -2
         assert allowed_s(60) == 0
-    with keeping(4):
+    with reserving(4):
         assert time_left_s() == inf
 
 
@@ -60,9 +60,9 @@ def test_a_thread_has_the_limit_in_a_copy_of_the_context() -> None:
         seen.append(time_left_s())
 
     with time_limit(lambda: 7):
-        for one in (threading.Thread(target=look), threading.Thread(target=copy_context().run, args=(look,))):
-            one.start()
-            one.join()
+        for thread in (threading.Thread(target=look), threading.Thread(target=copy_context().run, args=(look,))):
+            thread.start()
+            thread.join()
     assert seen == [inf, 7]
 
 

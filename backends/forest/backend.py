@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _KERNEL = "servefit.backends.forest._kernel"
 _FILE = "model.forest"
 _SECONDS_PER_NODE = 2e-6
+"""Of compiling, which is NumPy; roughly, to leave out what would eat a job's budget."""
 
 
 class ForestBackend:

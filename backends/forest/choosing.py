@@ -1,4 +1,4 @@
-"""Which parts of each tree are laid out how, by what those ways cost a block of rows.
+"""Chooses the layout of each tree's parts by what those ways cost a block of rows.
 
 Rows alone go through a heap if that holds all of the tree, and otherwise walk. In blocks a tree with few nodes is
 folded up; the others have a heap of as many levels as pay, and rows walk on below it.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.backends.forest.codes import MOST_CATEGORIES, rank_codes
+from servefit.backends.forest.codes import MAX_CATEGORIES, rank_codes
 
 if TYPE_CHECKING:
     from servefit.backends.forest.ensemble import Ensemble
@@ -21,6 +21,7 @@ MAX_LEVELS = 8
 MAX_COLUMNS = 1024
 """Codes of more columns would take the cache from the trees."""
 MAX_FOLD_LEAVES = 256
+"""A leaf's number in a fold is a byte."""
 
 # What the parts cost a block of 64 rows, in ns on a Zen 4 core (benchmarks/claims/forest_costs.py). Only their ratios
 # matter.
@@ -42,7 +43,7 @@ class Choice:
 
 
 def choose(ensemble: Ensemble) -> Choice:
-    """The cheapest ways that columns of codes are there for."""
+    """Return the cheapest ways that there are columns of codes for."""
     foldable = _foldable(ensemble)
     for most in range(MAX_LEVELS, -1, -1):
         for can_fold in (foldable, np.zeros_like(foldable)):
@@ -53,15 +54,15 @@ def choose(ensemble: Ensemble) -> Choice:
 
 
 def _foldable(ensemble: Ensemble) -> np.ndarray:
-    """Whether a fold could hold each tree: with so many leaves, and features of so many categories. (trees,)"""
+    """Return whether a fold could hold each tree: with so many leaves, and features of so many categories. (trees,)"""
     foldable = np.bincount(ensemble.tree[ensemble.is_leaf]) <= MAX_FOLD_LEAVES
-    crowded = [feature for feature, known in ensemble.categories().items() if len(known) > MOST_CATEGORIES]
+    crowded = [feature for feature, known in ensemble.categories().items() if len(known) > MAX_CATEGORIES]
     foldable[ensemble.tree[(ensemble.category_set >= 0) & np.isin(ensemble.feature, crowded)]] = False
     return foldable
 
 
 def coded_tests(ensemble: Ensemble, chosen: Choice) -> np.ndarray:
-    """The tests that need codes, (nodes,) booleans."""
+    """Return the tests that need codes, (nodes,) booleans."""
     in_heap = ensemble.depth < chosen.levels[ensemble.tree]
     tests: np.ndarray = ~ensemble.is_leaf & (in_heap | chosen.folded[ensemble.tree])
     return tests
@@ -93,7 +94,7 @@ def _choose(ensemble: Ensemble, most: int, foldable: np.ndarray) -> Choice:
 
 
 def _fold_ns(ensemble: Ensemble) -> np.ndarray:
-    """What folding up each tree would cost."""
+    """Return the cost of folding up each tree. (trees,)"""
     tests = np.flatnonzero(~ensemble.is_leaf)
     over_leaves = ensemble.is_leaf[ensemble.left[tests]] & ensemble.is_leaf[ensemble.right[tests]]
     ns = np.where(over_leaves, _PAIR_NS, _JOIN_NS)

@@ -27,10 +27,12 @@ RANK_FEATURE = np.dtype(
 RANK_COLUMN = np.dtype([("base", "<u4"), ("missing_right", "<u4")])
 CATEGORY_COLUMN = np.dtype([("key", "<u4")])
 
-MOST_CATEGORIES = 254
+MAX_CATEGORIES = 254
 """A code of a category is its key: the known ones, and one for unknown ones, and one for missing values."""
 
 _CODES = 255
+"""Bounds in a column: codes are bytes, and NEVER is no bound's."""
+
 _HIGHEST = np.iinfo(np.int32).max
 
 
@@ -57,7 +59,7 @@ class Categories:
 
 
 def rank_codes(ensemble: Ensemble, tests: np.ndarray) -> Ranks:
-    """The codes for the numerical ones of ``tests``, (nodes,) booleans."""
+    """Return the codes for the numerical ones of ``tests``, (nodes,) booleans."""
     numeric = np.flatnonzero(tests & (ensemble.category_set < 0))
     feature = ensemble.feature[numeric].astype(np.int64)
     missing_right = ensemble.missing_right[numeric] & ~ensemble.missing_zero[numeric]
@@ -92,7 +94,8 @@ def rank_codes(ensemble: Ensemble, tests: np.ndarray) -> Ranks:
 
 
 def category_codes(ensemble: Ensemble, tests: np.ndarray, keys: Keys, *, first_column: int) -> Categories:
-    """The codes for the categorical ones of ``tests``, (nodes,) booleans, in columns from ``first_column`` on."""
+    """Return the codes for the categorical ones of ``tests``, (nodes,) booleans, in columns from ``first_column``
+    on."""
     categorical = np.flatnonzero(tests & (ensemble.category_set >= 0))
     used, column_of = np.unique(keys.column[categorical], return_inverse=True)
     columns = np.zeros(len(used), dtype=CATEGORY_COLUMN)
@@ -104,7 +107,8 @@ def category_codes(ensemble: Ensemble, tests: np.ndarray, keys: Keys, *, first_c
 
 
 def _search_levels(sorted_bounds: np.ndarray) -> tuple[int, np.ndarray]:
-    """Ascending bounds, 2**31 added, as levels of 16-ary search: an entry is the highest of 16 of the next level."""
+    """Return ascending bounds, 2**31 added, as levels of 16-ary search: an entry is the highest of 16 of the next
+    level."""
     bounds = sorted_bounds.astype(np.int64) - 2**31
     levels = 1
     while 16**levels < len(bounds):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LEAF, _CATEGORICAL = 0, 2  # Treelite's node types
 _EQUAL, _LESS, _GREATER, _GREATER_OR_EQUAL = 1, 2, 4, 5  # Treelite's comparison operators
-_DEEPEST = 62  # a node this deep is reached by one row in 2**62, if rows part evenly
+_MAX_DEPTH = 62  # a node this deep is reached by one row in 2**62, if rows part evenly
 _LOWEST, _HIGHEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
@@ -72,16 +72,16 @@ class Ensemble:
         return result
 
     def categories(self) -> dict[int, tuple[int, ...]]:
-        """The categories that tests name, in ascending order, by feature."""
+        """Return the categories that tests name, in ascending order, by feature."""
         named: dict[int, set[int]] = {}
-        for one in self.sets:
-            named.setdefault(one.feature, set()).update(one.categories)
+        for category_set in self.sets:
+            named.setdefault(category_set.feature, set()).update(category_set.categories)
         return {feature: tuple(sorted(categories)) for feature, categories in named.items()}
 
 
 def read_ensemble(trees: treelite.Model, *, column: int | None) -> Ensemble:
-    """The ensemble of ``trees``; with ``column``, of that output alone. Raises CompileFailed for a test on equality,
-    and for leaves that float32 does not hold."""
+    """Return the ensemble of ``trees``; with ``column``, of that output alone. Raises CompileFailed for a test on
+    equality, and for leaves that float32 does not hold."""
     outputs = TreeOutputs(trees)
     parts = [_Tree(trees.get_tree_accessor(number)) for number in range(trees.num_tree)]
     sizes = np.array([len(part.kind) for part in parts])
@@ -148,7 +148,7 @@ class _Tree:
         self._get = get
 
     def leaf_values(self, outputs: TreeOutputs, number: int) -> np.ndarray:
-        """The values of the leaves, (leaves, 1) or (leaves, outputs), in the order of the nodes."""
+        """Return the values of the leaves, (leaves, 1) or (leaves, outputs), in the order of the nodes."""
         leaves = np.flatnonzero(self.kind == _LEAF)
         if not self._leaf_vector.size:
             values: np.ndarray = self._leaf_value[leaves, np.newaxis]
@@ -158,7 +158,8 @@ class _Tree:
         return whole
 
     def leaf_share(self) -> np.ndarray | None:
-        """The share of the training's rows, or of their weight, in each leaf; None where the model does not say."""
+        """Return the share of the training's rows, or of their weight, in each leaf; None where the model does not
+        say."""
         for field in ("data_count", "sum_hess"):
             counts, present = self._get(field), self._get(f"{field}_present")
             if counts.size and present.all():
@@ -169,7 +170,7 @@ class _Tree:
         return None
 
     def sets(self) -> list[tuple[int, CategorySet]]:
-        """The node number and the set of every categorical test."""
+        """Return the node number and the set of every categorical test."""
         nodes = np.flatnonzero(self.kind == _CATEGORICAL)
         if not nodes.size:
             return []
@@ -190,8 +191,8 @@ class _Tree:
 
 
 def _leaf_shares(parts: Sequence[_Tree], depth: np.ndarray) -> np.ndarray:
-    """The share of the rows in each leaf; ``depth`` (leaves,)."""
-    shares: np.ndarray = 0.5 ** np.minimum(depth, _DEEPEST)
+    """Return the share of the rows in each leaf; ``depth`` (leaves,)."""
+    shares: np.ndarray = 0.5 ** np.minimum(depth, _MAX_DEPTH)
     begin = 0
     for part in parts:
         end = begin + int((part.kind == _LEAF).sum())
@@ -203,7 +204,7 @@ def _leaf_shares(parts: Sequence[_Tree], depth: np.ndarray) -> np.ndarray:
 
 
 def _category_sets(parts: Sequence[_Tree], is_leaf: np.ndarray) -> tuple[np.ndarray, tuple[CategorySet, ...]]:
-    """The set of each node, -1 where there is none, and all sets; equal ones are one."""
+    """Return the set of each node, -1 where there is none, and all sets; equal ones are one."""
     numbers: dict[CategorySet, int] = {}
     of_node = np.full(len(is_leaf), -1)
     offset = 0
@@ -215,15 +216,16 @@ def _category_sets(parts: Sequence[_Tree], is_leaf: np.ndarray) -> tuple[np.ndar
 
 
 def keys_of(values: np.ndarray) -> np.ndarray:
-    """The int32 keys of float32 values, in their order; both zeros have one. NaN has none."""
+    """Return the int32 keys of float32 values, in their order; both zeros have one. NaN has none."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32).astype(np.int64)
     bits = np.where(bits == _LOWEST, 0, bits)
     return np.where(bits < 0, bits ^ _HIGHEST, bits)
 
 
 def _bounds(threshold: np.ndarray, comparison: np.ndarray) -> np.ndarray:
-    """What keys are compared with: the key of the largest float32 not above the threshold, or for < and >= the key
-    before where the threshold itself is a float32. Nothing is below or above NaN: no value goes to the first child."""
+    """Return the bounds that keys are compared with: the key of the largest float32 not above the threshold, or for <
+    and >= the key before where the threshold itself is a float32. Nothing is below or above NaN: no value goes to the
+    first child."""
     with np.errstate(over="ignore", invalid="ignore"):
         below = threshold.astype(np.float32)
         below = np.where(below > threshold, np.nextafter(below, np.float32(-np.inf)), below)

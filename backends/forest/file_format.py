@@ -43,6 +43,7 @@ CHECKED_FROM = 16
 """The checksum, a CRC-32, is over everything behind itself."""
 
 _ALIGNMENT = 64
+"""A cache line, and the widest register, of AVX-512."""
 
 
 def write(file: Path, fields: Mapping[str, float], sections: Mapping[str, np.ndarray]) -> None:
@@ -66,7 +67,7 @@ def write(file: Path, fields: Mapping[str, float], sections: Mapping[str, np.nda
 
 
 def map_forest(file: Path) -> mmap.mmap:
-    """The content of ``file``, mapped. Raises BackendError where it is not what was written."""
+    """Return the content of ``file``, mapped. Raises BackendError where it is not what was written."""
     try:
         with file.open("rb") as opened:
             content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)

@@ -1,4 +1,4 @@
-"""How sums of leaves become predictions: what the kernel needs for Treelite's post-processors."""
+"""The last step, from sums of leaves to predictions: what the kernel needs for Treelite's post-processors."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Finish:
 
 
 def read_finish(trees: treelite.Model, *, column: int | None, outlier_offset: float | None) -> Finish:
-    """How the sums of ``trees`` become predictions; with ``column``, those of that output alone. Raises CompileFailed
-    for a post-processor that is not known."""
+    """Return how the sums of ``trees`` become predictions; with ``column``, those of that output alone. Raises
+    CompileFailed for a post-processor that is not known."""
     name = header(trees, "postprocessor")
     if name not in _NUMBERS:
         raise CompileFailed("forest", f"it ends in a post-processor that is not known: {name!r}")

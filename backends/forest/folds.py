@@ -43,7 +43,7 @@ class Folds:
 def folds_of(
     ensemble: Ensemble, ranks: Ranks, categories: Categories, folded: np.ndarray, payload: np.ndarray
 ) -> Folds:
-    """Folds of the trees where ``folded`` (trees,), with the ``payload`` (leaves,) of their leaves."""
+    """Return the folds of the trees where ``folded`` (trees,), with the ``payload`` (leaves,) of their leaves."""
     trees = np.flatnonzero(folded)
     rank = np.cumsum(folded) - 1
     nodes = np.flatnonzero(folded[ensemble.tree])
@@ -110,7 +110,7 @@ def _begins(counts: np.ndarray) -> np.ndarray:
 
 
 def _heights(ensemble: Ensemble, tests: np.ndarray) -> np.ndarray:
-    """0 for a test over two leaves, otherwise one more than the higher child. Leaves have -1."""
+    """Return the heights: 0 for a test over two leaves, otherwise one more than the higher child. Leaves have -1."""
     height = np.full(len(ensemble.left), -1)
     for depth in range(int(ensemble.depth[tests].max(initial=0)), -1, -1):
         here = tests[ensemble.depth[tests] == depth]
@@ -121,7 +121,8 @@ def _heights(ensemble: Ensemble, tests: np.ndarray) -> np.ndarray:
 def _exits(
     ensemble: Ensemble, records: np.ndarray, singles: np.ndarray, pairs: np.ndarray, payload: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The payloads of each fold's leaves, with room for whole registers behind, and where those of each fold begin."""
+    """Return the payloads of each fold's leaves, with room for whole registers behind, and where those of each fold
+    begin."""
     alone, paired = records["singles"].astype(np.int64), records["pairs_count"].astype(np.int64)
     leaves = alone + 2 * paired
     begin = _begins(np.where(leaves <= 32, 32, np.where(leaves <= 64, 64, leaves)))

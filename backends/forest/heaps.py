@@ -32,8 +32,8 @@ class Heaps:
 def heaps_of(
     ensemble: Ensemble, ranks: Ranks, chosen: Choice, trees: np.ndarray, place: np.ndarray, payload: np.ndarray
 ) -> Heaps:
-    """Heaps of ``trees`` (tree numbers, in this order). Exits of complete trees hold the ``payload`` (leaves,) of a
-    leaf, the others the ``place`` (nodes,) of a node."""
+    """Return the heaps of ``trees`` (tree numbers, in this order). Exits of complete trees hold the ``payload``
+    (leaves,) of a leaf, the others the ``place`` (nodes,) of a node."""
     levels = chosen.levels[trees]
     begin = _begins(np.maximum(64, 2**levels), trees)
     exits_begin = _begins(np.maximum(32, 2**levels), trees)
@@ -59,14 +59,14 @@ def heaps_of(
 
 
 def _begins(sizes: np.ndarray, trees: np.ndarray) -> np.ndarray:
-    """Where the part of each tree begins when they lie in the order of ``trees``; by tree number."""
+    """Return the begin of each tree's part when they lie in the order of ``trees``; by tree number."""
     begins = np.zeros(len(trees), dtype=np.int64)
     begins[trees] = np.cumsum(sizes) - sizes
     return begins
 
 
 def _heap_positions(ensemble: Ensemble) -> np.ndarray:
-    """1 for roots, 2i and 2i + 1 for the children of i. Right down to MAX_LEVELS."""
+    """Return the positions: 1 for roots, 2i and 2i + 1 for the children of i. Right down to MAX_LEVELS."""
     position = np.ones(len(ensemble.left), dtype=np.int64)
     reached = ensemble.roots
     for _ in range(MAX_LEVELS):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from servefit.backends.forest.finish import Finish
 
 _NARROW_COLUMNS = 256
+"""The number of a column is one byte up to so many, and a second one in ``heap_high`` beyond."""
 
 
 def write_forest(file: Path, ensemble: Ensemble, finish: Finish, *, truncated_categories: bool) -> Mapping[str, Any]:
@@ -56,7 +57,7 @@ def _has_vectors(ensemble: Ensemble) -> bool:
 
 
 def _sections(ensemble: Ensemble, chosen: Choice) -> dict[str, np.ndarray]:
-    """The arrays of the trees, by their names in the file."""
+    """Return the arrays of the trees, by their names in the file."""
     vectors = _has_vectors(ensemble)
     # A leaf is its value, or the number of its vector.
     values = ensemble.leaf_values

@@ -16,6 +16,8 @@ KEY_COLUMN = np.dtype([("feature", "<u4"), ("kind", "<u4"), ("begin", "<u4"), ("
 
 MISSING_LEFT, MISSING_RIGHT, MISSING_ZERO, CATEGORY = 0, 1, 2, 3
 _REGISTER_BYTES = 64
+"""The widest, of AVX-512."""
+
 _NARROW_CATEGORY, _WIDE_CATEGORY = 0x8000, 0x80000000
 
 
@@ -36,7 +38,7 @@ class Keys:
 
 
 def key_columns(ensemble: Ensemble) -> Keys:
-    """The columns of keys that the tests of ``ensemble`` need."""
+    """Return the columns of keys that the tests of ``ensemble`` need."""
     tests = np.flatnonzero(~ensemble.is_leaf)
     kind = np.where(ensemble.missing_zero[tests], MISSING_ZERO, ensemble.missing_right[tests].astype(np.int64))
     kind[ensemble.category_set[tests] >= 0] = CATEGORY
@@ -55,13 +57,13 @@ def key_columns(ensemble: Ensemble) -> Keys:
         categories += of_feature
     bits = [
         np.append(
-            np.isin(known[one.feature], one.categories) == one.listed_right,
-            [not one.listed_right, one.missing_right],
+            np.isin(known[category_set.feature], category_set.categories) == category_set.listed_right,
+            [not category_set.listed_right, category_set.missing_right],
         )
-        for one in ensemble.sets
+        for category_set in ensemble.sets
     ]
-    sets = [np.packbits(one, bitorder="little") for one in bits]
-    sizes = np.array([len(one) for one in sets], dtype=np.int64)
+    sets = [np.packbits(flags, bitorder="little") for flags in bits]
+    sizes = np.array([len(packed) for packed in sets], dtype=np.int64)
     # Sets are loaded in whole registers.
     behind = np.zeros(_REGISTER_BYTES + -int(sizes.sum()) % 4 if sets else 0, dtype=np.uint8)
     return Keys(
@@ -76,7 +78,8 @@ def key_columns(ensemble: Ensemble) -> Keys:
 def linked_nodes(
     ensemble: Ensemble, keys: Keys, trees: np.ndarray, payload: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nodes of ``trees`` (tree numbers, in this order) as NARROW or WIDE records, and every node's place in them.
+    """Return the nodes of ``trees`` (tree numbers, in this order) as NARROW or WIDE records, and every node's place in
+    them.
 
     ``payload`` (leaves,) int32 is what a leaf's bound holds. The place of a node of another tree is -1.
     """
@@ -101,7 +104,8 @@ def linked_nodes(
 
 
 def _breadth_first(ensemble: Ensemble) -> np.ndarray:
-    """A number for every node that grows along each level of a tree, with the children of a node side by side."""
+    """Return a number for every node that grows along each level of a tree, with the children of a node side by
+    side."""
     number = np.zeros(len(ensemble.left), dtype=np.int64)
     reached = ensemble.roots
     while len(reached):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def inspect_kept(kept: ModelFile, folder: Path) -> Inspection:
-    """``inspect`` a kept file, and make sure that its content is what it was when it was kept. Raises as that does."""
+    """Inspect a kept file, and make sure that its content is what it was when it was kept. Raises as that does."""
     with unchanged(kept.file, kept.digest):
         return inspect(kept.file, kept.format, folder)
 
@@ -56,7 +56,7 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
 
 
 def first_line(error: BaseException) -> str:
-    """What a native library's exception says, without its time stamp, source file and stack trace."""
+    """Return the message of a native library's exception without its time stamp, source file and stack trace."""
     text = str(error).strip() or type(error).__name__
     line = re.sub(r"^\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", text.splitlines()[0])
     if line.endswith("std::bad_alloc"):

@@ -1,4 +1,4 @@
-"""Whether what a model predicts of a row depends on the rows beside it, told by its own library. Runs in the
+"""Finds out whether what a model predicts of a row depends on the rows beside it, told by its own library. Runs in the
 inspection's child process."""
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from servefit.backends.model.inspection_record import Inspection
 
 _ROWS = 8
+"""Few, since every row goes through all of a network, which may take a second. Chosen, not measured."""
 
 
 def with_batch_dependence(
     inspection: Inspection, path: Path, predict: Callable[[np.ndarray], np.ndarray]
 ) -> Inspection:
-    """``inspection`` of the model at ``path``, which says so where plausible rows are predicted differently together
-    and one at a time. ``predict`` is that of the model's own library. Where trees split does not matter: they look at
-    one row at a time, and what depends on others is around them."""
+    """Return ``inspection`` of the model at ``path``, which says so where plausible rows are predicted differently
+    together and one at a time. ``predict`` is that of the model's own library. Where trees split does not matter: they
+    look at one row at a time, and what depends on others is around them."""
     model = Model(
         source=str(path),
         file=path,

@@ -97,7 +97,7 @@ def forest_of(trees: Iterable[Tree], features: int) -> Forest:
 
 
 def treelite_trees(model: Any) -> Iterator[Tree]:
-    """The trees of a ``treelite.Model``."""
+    """Yield the trees of a ``treelite.Model``."""
     for index in range(model.num_tree):
         accessor = model.get_tree_accessor(index)
         kinds, split_on = accessor.get_field("node_type"), accessor.get_field("split_index").astype(np.int64)
@@ -117,8 +117,8 @@ def treelite_trees(model: Any) -> Iterator[Tree]:
 
 
 def _depth(index: int, tree: Tree) -> int:
-    """The longest way from the root to a leaf. Raises BrokenTree unless every child exists, no node has two parents
-    and the root has none; then every walk from the root ends."""
+    """Return the longest way from the root to a leaf. Raises BrokenTree unless every child exists, no node has two
+    parents and the root has none; then every walk from the root ends."""
     if tree.children.size and not 0 <= tree.children.min() <= tree.children.max() < tree.nodes:
         raise BrokenTree(f"tree {index} points to a node that it does not have")
     parents_of = np.bincount(tree.children.ravel(), minlength=tree.nodes)

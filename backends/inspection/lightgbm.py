@@ -1,4 +1,4 @@
-"""What a LightGBM model is. Runs in the inspection's child process."""
+"""The inspection of a LightGBM model. Runs in the inspection's child process."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ def _task(objective: str) -> Task:
 
 
 def _feature_names(names: list[str]) -> tuple[str, ...]:
-    """The names, unless they are those that LightGBM makes up for columns without names."""
+    """Return the names, unless they are those that LightGBM makes up for columns without names."""
     made_up = [f"Column_{index}" for index in range(len(names))]
     return () if names == made_up else tuple(names)

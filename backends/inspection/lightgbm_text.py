@@ -46,7 +46,7 @@ def parse(text: str) -> LightGBMText:
 
 
 def peculiarities(text: LightGBMText) -> tuple[str, ...]:
-    """What converters are known to get wrong about such a model."""
+    """Return the traits that converters are known to get wrong about such a model."""
     objective, *options = text.header.get("objective", "").split() or [""]
     missing_types = {
         decision >> _MISSING_TYPE_SHIFT & _MISSING_TYPE_MASK
@@ -68,7 +68,7 @@ def peculiarities(text: LightGBMText) -> tuple[str, ...]:
 
 
 def trees_of(text: LightGBMText) -> Iterator[Tree]:
-    """The trees, inner nodes first and leaves after them. Raises BrokenTree where a field is missing or odd."""
+    """Yield the trees, inner nodes first and leaves after them. Raises BrokenTree where a field is missing or odd."""
     for index, fields in enumerate(text.trees):
         try:
             yield _tree(fields)
@@ -105,7 +105,8 @@ def _tree(fields: Mapping[str, str]) -> Tree:
 
 
 def _categories(fields: Mapping[str, str], features: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The categories of each categorical split: its threshold numbers a run of 32-bit words, one bit a category."""
+    """Return the categories of each categorical split: its threshold numbers a run of 32-bit words, one bit a
+    category."""
     if not features.size:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     bounds = _integers(fields["cat_boundaries"])

@@ -1,4 +1,4 @@
-"""What an ONNX model is. Runs in the inspection's child process."""
+"""The inspection of an ONNX model. Runs in the inspection's child process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.inspection.forest import BrokenTree, Forest, Tree, forest_of
-from servefit.backends.inspection.onnx_ranges import admitted
+from servefit.backends.inspection.onnx_ranges import admitted_range
 from servefit.backends.inspection.onnx_trying import with_ranges
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.onnx_file import read_onnx
@@ -38,7 +38,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
         column for each in interface.inputs if each.is_whole for column in range(each.start, each.stop)
     )
     datatype = row_datatype(interface.inputs)
-    ranges = [admitted(graph, each, datatype) if each.is_whole else None for each in interface.inputs]
+    ranges = [admitted_range(graph, each, datatype) if each.is_whole else None for each in interface.inputs]
     inspection = Inspection(
         format=Format.ONNX,
         signature=Signature(
@@ -58,7 +58,7 @@ def inspect_onnx(path: Path, folder: Path) -> Inspection:
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
-    """A session with every graph optimisation off, as the one that predictions are held against."""
+    """Return a session with every graph optimisation off, as the one that predictions are held against."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -75,7 +75,7 @@ def _task(interface: OnnxInterface, operators: set[str]) -> Task:
 
 
 def _feature_names(interface: OnnxInterface) -> tuple[str, ...]:
-    """The inputs' names, where each is one column."""
+    """Return the inputs' names, where each is one column."""
     if len(interface.inputs) == 1 or any(each.stop - each.start != 1 for each in interface.inputs):
         return ()
     return tuple(each.name for each in interface.inputs)
@@ -103,7 +103,7 @@ def _forest(ensemble: Any, interface: OnnxInterface) -> Forest:
 
 
 def _trees(attributes: dict[str, Any]) -> Iterator[Tree]:
-    """The trees of a TreeEnsemble operator, which lists the nodes of all of them in parallel arrays."""
+    """Yield the trees of a TreeEnsemble operator, which lists the nodes of all of them in parallel arrays."""
     tree_of = np.array(attributes["nodes_treeids"])
     is_leaf = np.array([mode == b"LEAF" for mode in attributes["nodes_modes"]])
     columns = {

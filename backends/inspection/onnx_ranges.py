@@ -1,6 +1,6 @@
-"""Which whole numbers an ONNX model's integer inputs mean, read off its graph: a token is a row of an embedding, a mask
-is 0 or 1, and a hashed number may be any. Whether the model takes them is for ``onnx_trying`` to find out.
-"""
+"""The ranges of whole numbers that an ONNX model's integer inputs mean, read off its graph: a token is a row of an
+embedding, a mask is 0 or 1, and a hashed number may be any. Whether the model takes them is for ``onnx_trying`` to find
+out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Range: TypeAlias = tuple[int, int]
 
 _ZERO_OR_ONE = (0, 1)
-_MOST_IN_FLOAT64, _MOST_IN_INT64 = 2**53, 2**63 - 1
+_MAX_IN_FLOAT64, _MAX_IN_INT64 = 2**53, 2**63 - 1
 
 _REARRANGES = frozenset(
     {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Slice", "Split", "Expand", "Tile"}
@@ -44,25 +44,27 @@ _SIZES = {
     "Tile": {1},
     "Upsample": {1},
 }
-"""Which inputs of an operator say how large something becomes, or how often something is done. Large ones are not for
-trying."""
+"""The inputs of an operator that say how large something becomes, or how often something is done. Large ones are not
+for trying."""
 
 _EMBEDDINGS = {"EmbedLayerNormalization": {0: 2, 1: 4}}
-"""Which input of a contributed operator chooses rows of which other one."""
+"""Inputs of a contributed operator that choose rows, each with the input whose rows they are."""
 
 _KEYS = {"LabelEncoder": "keys_int64s", "OneHotEncoder": "cats_int64s", "CategoryMapper": "cats_int64s"}
 _COMPARES = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 
 _PENALTY = 1000
-"""What is not attended to gets a score of about minus so much, or more; 10,000 is the usual number."""
+"""The penalty on the score of what is not attended to is about so much, or more; 10,000 is the usual number."""
 
-_MOST_STEPS = 100_000
-_DEEPEST_CONSTANT = 8
-"""How many operators may lie between a constant, or an input, and where it is used."""
+_MAX_STEPS = 100_000
+"""A bound on the tensors that are followed in a graph. Chosen, not measured."""
+
+_MAX_CONSTANT_DEPTH = 8
+"""The number of operators that may lie between a constant, or an input, and where it is used."""
 
 
-class _Kind(Enum):
-    """What has become of an input's values on the way through the graph."""
+class _ValueKind(Enum):
+    """The kinds of values that an input's become on the way through the graph."""
 
     SAME = auto()
     WHOLE = auto()  # others, but whole numbers still
@@ -70,11 +72,11 @@ class _Kind(Enum):
     INVERTED = auto()  # 1 - x, of either kind
 
 
-def admitted(model: onnx.ModelProto, one: Input, row_datatype: str) -> Range:
-    """The smallest and the largest whole number that the input ``one`` takes, by what the graph does with it. Where
-    that says nothing it is all that its datatype holds and rows of ``row_datatype`` do too."""
-    lowest, highest = _held(one.datatype, row_datatype)
-    for found_lowest, found_highest in _Graph(model.graph).bounds(one.name):
+def admitted_range(model: onnx.ModelProto, model_input: Input, row_datatype: str) -> Range:
+    """Return the smallest and the largest whole number that ``model_input`` takes, by what the graph does with it.
+    Where that says nothing it is all that its datatype holds and rows of ``row_datatype`` do too."""
+    lowest, highest = _held(model_input.datatype, row_datatype)
+    for found_lowest, found_highest in _Graph(model.graph).bounds(model_input.name):
         lowest, highest = max(lowest, found_lowest), min(highest, found_highest)
     # Two uses that contradict each other leave nothing.
     return (lowest, highest) if lowest <= highest else _ZERO_OR_ONE
@@ -85,8 +87,8 @@ def _held(datatype: str, row_datatype: str) -> Range:
         return _ZERO_OR_ONE
     own = np.iinfo(datatype)
     if row_datatype == "float64":
-        return max(int(own.min), -_MOST_IN_FLOAT64), min(int(own.max), _MOST_IN_FLOAT64)
-    return int(own.min), min(int(own.max), _MOST_IN_INT64)
+        return max(int(own.min), -_MAX_IN_FLOAT64), min(int(own.max), _MAX_IN_FLOAT64)
+    return int(own.min), min(int(own.max), _MAX_IN_INT64)
 
 
 class _Graph:
@@ -102,10 +104,10 @@ class _Graph:
             self._makers.update((name, node) for name in node.output if name)
 
     def bounds(self, name: str) -> Iterator[Range]:
-        """What each of those who read the values of the input ``name`` makes of them, as far as it says."""
-        waiting = [(name, _Kind.SAME)]
+        """Yield the range of the values of the input ``name`` by each node that reads them, as far as it says."""
+        waiting = [(name, _ValueKind.SAME)]
         seen = set(waiting)
-        while waiting and len(seen) < _MOST_STEPS:
+        while waiting and len(seen) < _MAX_STEPS:
             tensor, kind = waiting.pop()
             for node, position in self._readers[tensor]:
                 found = self._bound(node, position, kind)
@@ -117,20 +119,20 @@ class _Graph:
                     seen |= new
                     waiting.extend(new)
 
-    def _bound(self, node: onnx.NodeProto, position: int, kind: _Kind) -> Range | None:
-        """What ``node`` says about the values that it reads there."""
-        if kind is _Kind.SAME and (rows := self._rows_to_choose_from(node, position)) is not None:
+    def _bound(self, node: onnx.NodeProto, position: int, kind: _ValueKind) -> Range | None:
+        """Return the range of the values that ``node`` reads there; None where it does not say."""
+        if kind is _ValueKind.SAME and (rows := self._rows_to_choose_from(node, position)) is not None:
             return 0, rows - 1
-        if kind is _Kind.SAME and node.op_type in _KEYS:
+        if kind is _ValueKind.SAME and node.op_type in _KEYS:
             keys = _attribute(node, _KEYS[node.op_type])
             return (int(min(keys)), int(max(keys))) if keys is not None and len(keys) else None
-        if kind in (_Kind.SAME, _Kind.WHOLE) and position in _SIZES.get(node.op_type, ()):
+        if kind in (_ValueKind.SAME, _ValueKind.WHOLE) and position in _SIZES.get(node.op_type, ()):
             return _ZERO_OR_ONE
         return _ZERO_OR_ONE if self._takes_a_mask(node, position, kind) else None
 
-    def _takes_a_mask(self, node: onnx.NodeProto, position: int, kind: _Kind) -> bool:
-        """Whether nothing but 0 and 1 makes sense: as truth, in a comparison with either, as a penalty on scores, or as
-        the weight of activations."""
+    def _takes_a_mask(self, node: onnx.NodeProto, position: int, kind: _ValueKind) -> bool:
+        """Return whether nothing but 0 and 1 makes sense: as truth, in a comparison with either, as a penalty on
+        scores, or as the weight of activations."""
         import onnx
 
         if node.op_type == "Cast":
@@ -144,12 +146,12 @@ class _Graph:
         if value is not None and node.op_type == "Div":
             value = 1 / value if value else None
         if value is not None:
-            return value <= -_PENALTY or (kind is _Kind.INVERTED and abs(value) >= _PENALTY)
+            return value <= -_PENALTY or (kind is _ValueKind.INVERTED and abs(value) >= _PENALTY)
         is_weight = node.op_type != "Div" and self._is_computed(other)
-        return is_weight and kind in (_Kind.FLOAT, _Kind.INVERTED)
+        return is_weight and kind in (_ValueKind.FLOAT, _ValueKind.INVERTED)
 
-    def _following(self, node: onnx.NodeProto, position: int, kind: _Kind) -> _Kind | None:
-        """What the values are in the outputs of ``node``; None where they are not followed."""
+    def _following(self, node: onnx.NodeProto, position: int, kind: _ValueKind) -> _ValueKind | None:
+        """Return the kind of the values in the outputs of ``node``; None where they are not followed."""
         import onnx
 
         operator = node.op_type
@@ -165,15 +167,15 @@ class _Graph:
                 onnx.TensorProto.BFLOAT16,
                 onnx.TensorProto.BOOL,
             )
-            return kind if whole or kind is _Kind.INVERTED else _Kind.FLOAT
+            return kind if whole or kind is _ValueKind.INVERTED else _ValueKind.FLOAT
         if operator == "Sub" and self._scalar(node.input[1 - position]) == 1:
-            return _Kind.INVERTED
-        if kind in (_Kind.SAME, _Kind.WHOLE) and operator in _COMPUTES:
-            return _Kind.WHOLE
+            return _ValueKind.INVERTED
+        if kind in (_ValueKind.SAME, _ValueKind.WHOLE) and operator in _COMPUTES:
+            return _ValueKind.WHOLE
         return None
 
     def _rows_to_choose_from(self, node: onnx.NodeProto, position: int) -> int | None:
-        """How many there are of what ``node`` chooses from by its input at ``position``."""
+        """Return the number of rows that ``node`` chooses from by its input at ``position``."""
         operator = node.op_type
         if position in _EMBEDDINGS.get(operator, ()):
             position_of_rows = _EMBEDDINGS[operator][position]
@@ -193,30 +195,30 @@ class _Graph:
         return shape[axis] if -len(shape) <= axis < len(shape) and shape[axis] > 0 else None
 
     def _shape(self, name: str, depth: int = 0) -> tuple[int, ...] | None:
-        """The shape of a constant, also of one that is kept in a smaller datatype; None for what is computed."""
+        """Return the shape of a constant, also of one that is kept in a smaller datatype; None for what is computed."""
         tensor = self._constant(name)
         if tensor is not None:
             return tuple(tensor.dims)
         node = self._makers.get(name)
-        if node is None or depth > _DEEPEST_CONSTANT:
+        if node is None or depth > _MAX_CONSTANT_DEPTH:
             return None
         if node.op_type in ("Cast", "DequantizeLinear", "Identity"):
             return self._shape(node.input[0], depth + 1)
         return None
 
     def _is_computed(self, name: str) -> bool:
-        """Whether it is neither a constant nor an input as it came."""
+        """Return whether it is neither a constant nor an input as it came."""
         if self._shape(name) is not None:
             return False
         node = self._makers.get(name)
-        for _ in range(_DEEPEST_CONSTANT):
+        for _ in range(_MAX_CONSTANT_DEPTH):
             if node is None or (node.op_type != "Cast" and node.op_type not in _REARRANGES):
                 break
             node = self._makers.get(node.input[0])
         return node is not None
 
     def _scalar(self, name: str) -> float | None:
-        """The number that is in a constant of one."""
+        """Return the number in a constant of a single one."""
         import onnx
 
         node = self._makers.get(name)
@@ -230,7 +232,7 @@ class _Graph:
         return float(onnx.numpy_helper.to_array(tensor).reshape(-1)[0])
 
     def _constant(self, name: str) -> onnx.TensorProto | None:
-        """The initializer of that name, or the tensor that a Constant node of that name holds."""
+        """Return the initializer of that name, or the tensor that a Constant node of that name holds."""
         node = self._makers.get(name)
         if name in self._tensors or node is None or node.op_type != "Constant":
             return self._tensors.get(name)
@@ -241,4 +243,6 @@ class _Graph:
 def _attribute(node: onnx.NodeProto, name: str) -> Any:
     import onnx
 
-    return next((onnx.helper.get_attribute_value(one) for one in node.attribute if one.name == name), None)
+    return next(
+        (onnx.helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name), None
+    )

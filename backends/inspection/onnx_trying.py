@@ -1,4 +1,4 @@
-"""Which of the whole numbers that a graph admits its model answers with numbers, found out by trying.
+"""The ranges of whole numbers that a model answers with numbers, of those that its graph admits, found out by trials.
 
 A model may refuse a number although its graph does not tell that it is wrong, turn every prediction into NaN from some
 number on, or take one for the length of a loop.
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from servefit.backends.inspection.onnx_ranges import Range
 
-_LONGEST_CALL_S, _LONGEST_S = 1.0, 6.0
+_MAX_CALL_S, _MAX_TRIALS_S = 1.0, 6.0
 _TIMES_PLAIN = 3
-"""How long a call may take, and all together: so many seconds, or so many times as long as a call of zeros and ones.
+"""The limits of a call, and of all together: so many seconds, or so many times as long as a call of zeros and ones.
 Inputs that are not tried by then are drawn as 0 and 1."""
 
 _ANY_ROWS = 2
@@ -35,30 +35,30 @@ _ANY_ROWS = 2
 def with_ranges(
     session: onnxruntime.InferenceSession, interface: OnnxInterface, ranges: Sequence[Range | None]
 ) -> tuple[Input, ...]:
-    """The inputs of ``interface``, each with as much of its range as the model answers wherever it answers zeros and
-    ones; None stands for inputs that take any number."""
+    """Return the inputs of ``interface``, each with as much of its range as the model answers wherever it answers zeros
+    and ones; None stands for inputs that take any number."""
     widest = [limits or (0, 0) for limits in ranges]
     steps = [list(_steps(*limits)) for limits in widest]
 
     def inputs(limits: Sequence[Range]) -> tuple[Input, ...]:
         return tuple(
-            one if known is None else replace(one, lowest=lowest, highest=highest)
-            for one, known, (lowest, highest) in zip(interface.inputs, ranges, limits, strict=True)
+            model_input if known is None else replace(model_input, lowest=lowest, highest=highest)
+            for model_input, known, (lowest, highest) in zip(interface.inputs, ranges, limits, strict=True)
         )
 
     least = [each[-1] for each in steps]
-    trying = _Trying(session, interface, inputs(least))
-    if trying.answers(inputs(widest)):
+    trials = _RangeTrials(session, interface, inputs(least))
+    if trials.answers(inputs(widest)):
         return inputs(widest)
     found = list(least)
     for nth, each in enumerate(steps):
         alone = [[*least[:nth], limits, *least[nth + 1 :]] for limits in each[:-1]]
-        found[nth] = next((limits[nth] for limits in alone if trying.answers(inputs(limits))), least[nth])
-    return inputs(found) if trying.answers(inputs(found)) else inputs(least)
+        found[nth] = next((limits[nth] for limits in alone if trials.answers(inputs(limits))), least[nth])
+    return inputs(found) if trials.answers(inputs(found)) else inputs(least)
 
 
 def _steps(lowest: int, highest: int) -> Iterator[Range]:
-    """Ever smaller ranges, down to 0 and 1."""
+    """Yield ever smaller ranges, down to 0 and 1."""
     if not lowest <= 0 <= highest:
         yield lowest, highest
         return
@@ -69,7 +69,7 @@ def _steps(lowest: int, highest: int) -> Iterator[Range]:
         yield 0, 2**bits - 1
 
 
-class _Trying:
+class _RangeTrials:
     """Calls a model with rows of ever other ranges, for a limited time."""
 
     def __init__(self, session: onnxruntime.InferenceSession, interface: OnnxInterface, least: Sequence[Input]) -> None:
@@ -78,28 +78,29 @@ class _Trying:
         began = time.monotonic()
         self._answered = self._numbers(least)
         ended = time.monotonic()
-        self._session.limit_s = max(_LONGEST_CALL_S, _TIMES_PLAIN * (ended - began))
-        self._end_s = ended + max(_LONGEST_S, _TIMES_PLAIN * (ended - began))
+        self._session.limit_s = max(_MAX_CALL_S, _TIMES_PLAIN * (ended - began))
+        self._end_s = ended + max(_MAX_TRIALS_S, _TIMES_PLAIN * (ended - began))
 
     def answers(self, inputs: Sequence[Input]) -> bool:
-        """Whether rows within the ranges of ``inputs`` get a number wherever those within the least ranges do."""
+        """Return whether rows within the ranges of ``inputs`` get a number wherever those within the least ranges
+        do."""
         if self._answered is None or time.monotonic() > self._end_s:
             return False
         found = self._numbers(inputs)
         return found is not None and bool((found | ~self._answered).all())
 
     def _numbers(self, inputs: Sequence[Input]) -> np.ndarray | None:
-        """Which rows get a number: one of the lowest, one of the highest, and rows of any; None where the model refuses
-        to answer."""
+        """Return a mask of the rows that get a number: one of the lowest, one of the highest, and rows of any; None
+        where the model refuses to answer."""
         from onnxruntime.capi import onnxruntime_pybind11_state as library
 
         generator = np.random.default_rng(0)
         rows = generator.standard_normal((2 + _ANY_ROWS, self._interface.features)).astype(row_datatype(inputs))
-        for one in inputs:
-            if one.lowest is not None and one.highest is not None:
-                columns = rows[:, one.start : one.stop]
-                columns[0], columns[1] = one.lowest, one.highest
-                columns[2:] = whole_numbers(generator, one, (_ANY_ROWS, one.stop - one.start))
+        for model_input in inputs:
+            if model_input.lowest is not None and model_input.highest is not None:
+                columns = rows[:, model_input.start : model_input.stop]
+                columns[0], columns[1] = model_input.lowest, model_input.highest
+                columns[2:] = whole_numbers(generator, model_input, (_ANY_ROWS, model_input.stop - model_input.start))
         refusals = tuple(kind for kind in vars(library).values() if _is_exception(kind))
         try:
             predictions = predict(self._session, self._interface, rows)

@@ -1,5 +1,5 @@
-"""What a trusted pickle holds: a scikit-learn estimator, or an xgboost or LightGBM object, which is then saved as the
-file that its library reads. Runs in the inspection's child process."""
+"""The inspection of a trusted pickle: a scikit-learn estimator, or an xgboost or LightGBM object, which is then saved
+as the file that its library reads. Runs in the inspection's child process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def inspect_pickle(path: Path, folder: Path) -> Inspection:
 
 
 def _unpickle(path: Path) -> tuple[Any, bool]:
-    """The object, and whether ``pickle`` alone reads it; joblib keeps arrays outside the pickle, and compresses."""
+    """Return the object, and whether ``pickle`` alone reads it; joblib keeps arrays outside the pickle, and
+    compresses."""
     content = path.read_bytes()
     is_plain = content[:1] in (b"\x80", b"c", b"(") and b"NumpyArrayWrapper" not in content
     try:
@@ -66,7 +67,7 @@ def _unpickle(path: Path) -> tuple[Any, bool]:
 
 
 def _inspect_converted(source: Any, folder: Path, noted: tuple[str, ...]) -> Inspection:
-    """The inspection of an xgboost or LightGBM object, saved in that library's format."""
+    """Return the inspection of an xgboost or LightGBM object, saved in that library's format."""
     saved = save_live(source)
     if saved.format is Format.XGBOOST_UBJSON:
         file = folder / "model.ubj"
@@ -140,7 +141,7 @@ def _predict_once(estimator: Any, task: Task, rows: np.ndarray) -> np.ndarray:
 
 
 def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:
-    """By trying: what estimators say of themselves depends on the version, and on what they were fitted on."""
+    """Find out by trying: what estimators say of themselves depends on the version, and on what they were fitted on."""
     try:
         predictions = _predict_once(estimator, task, np.full((1, features), np.nan, dtype=np.float32))
     except (ValueError, TypeError):
@@ -149,7 +150,8 @@ def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:
 
 
 def _forest(estimator: Any, features: int) -> Forest | None:
-    """The trees, of the ensembles that Treelite reads and of single decision trees; None for every other estimator."""
+    """Return the trees, of the ensembles that Treelite reads and of single decision trees; None for every other
+    estimator."""
     import treelite
 
     if hasattr(estimator, "tree_"):

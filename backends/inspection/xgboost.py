@@ -1,4 +1,4 @@
-"""What an XGBoost model is. Runs in the inspection's child process."""
+"""The inspection of an XGBoost model. Runs in the inspection's child process."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def inspect_legacy_xgboost(path: Path, folder: Path) -> Inspection:
 
 
 def _iterations_to_keep(booster: Booster) -> int | None:
-    """How many iterations the model's ``best_iteration`` leaves, or None where it leaves all or is not there."""
+    """Return the number of iterations that the model's ``best_iteration`` leaves, or None where it leaves all or is not
+    there."""
     best = booster.attribute("best_iteration")
     if best is None or not best.isdecimal() or int(best) + 1 >= booster.iterations:
         return None

@@ -22,8 +22,11 @@ from servefit.errors import CorruptModel, UnsupportedModel
 _REMEDY = "open it with XGBoost 3.0 or older and save it as UBJSON"
 _RENAMED_OBJECTIVES = {"reg:linear": "reg:squarederror"}
 _NO_PARENT = 2**31 - 1
+"""Of a root, as xgboost writes it."""
+
 _BEST_ITERATION = re.compile(rb"\x0e\0\0\0\0\0\0\0best_iteration.\0\0\0\0\0\0\0(\d+)", re.DOTALL)
 _ROWS_COMPARED = 256
+"""Rows, on the trees' own thresholds too, on which the upgraded model is checked. Chosen, not measured."""
 
 
 def upgrade(path: Path, upgraded: Path) -> None:
@@ -53,7 +56,7 @@ def upgrade(path: Path, upgraded: Path) -> None:
 
 
 def _empty_model(old: Any, objective: str) -> dict[str, Any]:
-    """The JSON of a model without trees for the objective, as the installed xgboost writes it."""
+    """Return the JSON of a model without trees for the objective, as the installed xgboost writes it."""
     import xgboost
 
     classes = int(_header(old, "num_class")[0])
@@ -72,7 +75,7 @@ def _empty_model(old: Any, objective: str) -> dict[str, Any]:
 
 
 def _base_score(old: Any) -> float:
-    """The base score as xgboost takes it, before its objective's link function; Treelite keeps it after."""
+    """Return the base score as xgboost takes it, before its objective's link function; Treelite keeps it after."""
     margin = float(np.ravel(_header(old, "base_scores"))[0])
     link = _header(old, "postprocessor")
     if link == "sigmoid":
@@ -98,13 +101,14 @@ def _fill(learner: dict[str, Any], old: Any, content: bytes, booster_name: str) 
 
 
 def _parallel_trees(content: bytes, booster_name: str) -> int:
-    """The second number of the booster's own parameters, which follow its name; XGBoost before 1.6 left a 1 there."""
+    """Return the second number of the booster's own parameters, which follow its name; XGBoost before 1.6 left a 1
+    there."""
     begin = content.index(booster_name.encode(), 136) + len(booster_name)
     return max(int(struct.unpack_from("<i", content, begin + 4)[0]), 1)
 
 
 def _tree(old: Any, index: int) -> dict[str, Any]:
-    """One tree in XGBoost's JSON schema."""
+    """Return a tree in XGBoost's JSON schema."""
     accessor = old.get_tree_accessor(index)
     left, right = accessor.get_field("cleft"), accessor.get_field("cright")
     inner = left >= 0

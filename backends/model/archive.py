@@ -13,10 +13,16 @@ from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 from servefit.state import writing
 
 MAX_UNPACKED_BYTES = 16 * 2**30
+"""More than a model takes that is served from memory. Chosen, not measured."""
+
 MAX_MEMBERS = 10_000
+"""A model's archive has some files; each of them is looked at. Chosen, not measured."""
+
 # A model compresses several times; a bomb a thousand times. Small archives may do as they like.
 _MAX_RATIO = 200
 _ALWAYS_ALLOWED_BYTES = 64 * 2**20
+"""So little does no harm to a disk. Chosen, not measured."""
+
 # A path has 4,096 bytes at most on Linux, the folder's own included, and a part of it 255.
 _MAX_NAME_BYTES, _MAX_PART_BYTES = 1000, 200
 
@@ -35,7 +41,7 @@ def unpack(path: Path, folder: Path) -> None:
                 if count > MAX_MEMBERS:
                     raise CorruptModel(path, f"the archive has more than {MAX_MEMBERS} members")
                 if not member.is_folder:
-                    _write(archive.content(), _place(path, member, folder))
+                    _write(archive.content(), _target_path(path, member, folder))
     except NoArchive as error:
         raise CorruptModel(path, str(error), remedy="unpack it with gunzip") from error
     except BrokenArchive as error:
@@ -43,7 +49,7 @@ def unpack(path: Path, folder: Path) -> None:
 
 
 def find_model(folder: Path) -> Path:
-    """The one file in ``folder``, at any depth, that is in a model format. Hidden files do not count.
+    """Return the only file in ``folder``, at any depth, that is in a model format. Hidden files do not count.
 
     Raises CorruptModel where there is none, and UnsupportedModel where there are several or it is not supported.
     """
@@ -66,8 +72,8 @@ def find_model(folder: Path) -> Path:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The regular files under ``folder`` by name, without hidden ones ("._model" is a trace of macOS) and what lies in
-    hidden folders. Raises CorruptModel when there are very many: that is no model's folder."""
+    """Return the regular files under ``folder`` by name, without hidden ones ("._model" is a trace of macOS) and what
+    lies in hidden folders. Raises CorruptModel when there are very many: that is no model's folder."""
     files: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -78,7 +84,7 @@ def visible_files(folder: Path) -> list[Path]:
 
 
 def _refusal(file: Path) -> ModelError | None:
-    """Why ``file`` is no model that servefit takes; None where it is one."""
+    """Return the error that says why ``file`` is no model that servefit takes; None where it is one."""
     try:
         model_format(file)
     except ModelError as error:
@@ -93,9 +99,9 @@ def _kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
         raise CorruptModel(folder, error.strerror or str(error)) from error
 
 
-def _place(path: Path, member: Member, folder: Path) -> Path:
-    """Where in ``folder`` the file of the archive ``path`` goes. Raises CorruptModel where it is none, or its name is
-    not safe or has been seen."""
+def _target_path(path: Path, member: Member, folder: Path) -> Path:
+    """Return the path in ``folder`` of a file of the archive ``path``. Raises CorruptModel where it is none, or its
+    name is not safe or has been seen."""
     name, said = PurePosixPath(member.name), f"{member.name!r:.80}"
     if (
         name.is_absolute()

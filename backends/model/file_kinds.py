@@ -1,4 +1,5 @@
-"""What a file is that servefit takes for neither a model nor a payload, told by its content, and what to do with it."""
+"""The kinds of files that servefit takes for neither a model nor a payload, told by their content, and what to do with
+them."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from pathlib import Path
 from servefit.backends.model.protobuf import LENGTH_DELIMITED, VARINT
 
 TORCH_PICKLE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""How torch.save began before it wrote ZIP archives: a magic number, pickled."""
+"""The first bytes of torch.save before it wrote ZIP archives: a magic number, pickled."""
 
 _MAX_CONFIG_BYTES = 2**20
+"""Such files have kilobytes; a longer one is another file of that name."""
+
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -30,7 +33,7 @@ class FileKind:
 
 
 def kind_of(path: Path, head: bytes) -> FileKind | None:
-    """What the file at ``path`` that begins with ``head`` is, where its content tells. Raises OSError."""
+    """Return the kind of the file at ``path`` that begins with ``head``, where its content tells. Raises OSError."""
     if head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path)
     # A table may begin with a column called PAR1.
@@ -39,7 +42,8 @@ def kind_of(path: Path, head: bytes) -> FileKind | None:
 
 
 def kind_of_message(head: bytes, fields: Mapping[int, int]) -> FileKind | None:
-    """What a protobuf message is that begins so, and whose top level has these fields, with the wire type of each."""
+    """Return the kind of a protobuf message that begins so, and whose top level has these fields, with the wire type of
+    each."""
     version_and_content = {1: VARINT, 2: LENGTH_DELIMITED}
     if fields == version_and_content and head.startswith(b"\x08\x01\x12"):  # version 1, and then the graphs
         return _SAVED_MODEL
@@ -50,7 +54,7 @@ def kind_of_message(head: bytes, fields: Mapping[int, int]) -> FileKind | None:
 
 
 def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
-    """What a folder of these files, at any depth, is where they tell. Raises OSError."""
+    """Return the kind of a folder of these files, at any depth, where they tell. Raises OSError."""
     names = {part for file in files for part in file.relative_to(folder).parts}
     for name, kind in _BY_NAME_IN_FOLDER:
         if name in names:
@@ -62,7 +66,7 @@ def kind_of_folder(folder: Path, files: Sequence[Path]) -> FileKind | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file that begins so is text."""
+    """Return whether a file that begins so is text."""
     try:
         # The last character may be cut in two.
         return not _CONTROL.search(codecs.getincrementaldecoder("utf-8")().decode(head))
@@ -83,7 +87,8 @@ def _kind_of_zip(path: Path) -> FileKind:
 
 
 def _name_in_config(file: Path) -> str | None:
-    """What a config.json of Hugging Face's Transformers calls its model; None where it is another file of that name."""
+    """Return the name of the model in a config.json of Hugging Face's Transformers; None where it is another file of
+    that name."""
     with file.open("rb") as stream:
         content = stream.read(_MAX_CONFIG_BYTES)
     try:
@@ -151,7 +156,7 @@ _BINARY: tuple[tuple[bytes, FileKind], ...] = (
     (rb"SQLite format 3", FileKind(what="an SQLite database")),
     (rb"\x1f\x8b", FileKind(what="a gzip file")),
 )
-"""How files begin that are no text."""
+"""The first bytes of files that are no text."""
 
 _TEXT: tuple[tuple[bytes, FileKind], ...] = (
     (

@@ -21,18 +21,21 @@ MEMORY_BYTES = 2**29
 """Of address space. Python takes a fifth of it, the list of a ZIP archive's files the most of the rest."""
 
 _TIMEOUT_S = 60.0
+"""Chosen, not measured. Archives have more, by their size."""
+
 _BYTES_PER_S = 4 * 2**20
-"""What is unpacked at least of an archive, as it lies there, once the timeout is over."""
+"""The bytes of an archive, as it lies there, that a second more of time is for."""
 
 
 def find_in_folder(folder: Path) -> Path:
-    """The one model file in the folder that the user named. Raises CorruptModel, UnsupportedModel."""
+    """Return the only model file in the folder that the user named. Raises CorruptModel, UnsupportedModel."""
     found: Path = _bounded(find_model, folder, size=0, blamed=folder)
     return found
 
 
 def find_in_file(copy: Path, digest: str, folder: Path, *, blamed: Path) -> ModelFile:
-    """The model that ``copy`` is, a file of that SHA-256, or else the one in it, unpacked into the empty ``folder``.
+    """Return the model that ``copy`` is, a file of that SHA-256, or else the one in it, unpacked into the empty
+    ``folder``.
 
     Raises CorruptModel, UnsupportedModel and StateError. They say of ``blamed``, which the user named, what is wrong.
     """
@@ -47,7 +50,7 @@ def unpack_bounded(archive: Path, folder: Path) -> None:
 
 
 def model_in_file(copy: Path, digest: str, folder: Path) -> ModelFile:
-    """What the child process does for ``find_in_file``."""
+    """Find the model in a file: the part of ``find_in_file`` that runs in the child process."""
     if not is_gzip_archive(copy):
         return ModelFile(file=copy, digest=digest, format=model_format(copy))
     unpack(copy, folder)

@@ -20,6 +20,7 @@ from servefit.backends.model.types import Format
 from servefit.errors import CorruptModel, ModelError, UnsupportedModel
 
 HEAD_BYTES = 4096
+"""Formats tell what they are in their first few hundred bytes. A page of memory is read in any case."""
 
 _XGBOOST_JSON = re.compile(rb'\s*\{\s*"(learner"\s*:\s*\{|version"\s*:\s*\[)')
 # UBJSON object keys are a length marker, the length, and the bytes of the key.
@@ -27,6 +28,8 @@ _XGBOOST_UBJSON = re.compile(rb"\{(?:[iU].|I..|l....|L.{8})(learner|version)[\[{
 _LIGHTGBM_TEXT = re.compile(rb"tree\s+version=v\d")
 _XGBOOST_BOOSTERS = (b"gbtree", b"dart", b"gblinear")
 _XGBOOST_PARAMETERS_BYTES = 136
+"""The size of LearnerModelParamLegacy in xgboost, which a file in its binary format begins with."""
+
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|\(?c[a-z_][\w.]*\n|ccopy_reg\n")
 _LZMA_MEMORY_BYTES = 2**27  # twice what xz takes at its highest level
 
@@ -36,13 +39,14 @@ _IR_VERSION_AND_GRAPH = {1: VARINT, 7: LENGTH_DELIMITED}.items()
 
 
 def is_gzip_archive(path: Path) -> bool:
-    """Whether ``path`` is compressed by gzip, and not as joblib compresses a pickle. Raises CorruptModel."""
+    """Return whether ``path`` is compressed by gzip, and not as joblib compresses a pickle. Raises CorruptModel."""
     head = _head(path)
     return head.startswith(b"\x1f\x8b") and recognise(head) is None
 
 
 def model_format(path: Path) -> Format:
-    """The format of the file at ``path``. Raises CorruptModel or UnsupportedModel, which say what it is instead."""
+    """Return the format of the file at ``path``. Raises CorruptModel or UnsupportedModel, which say what it is
+    instead."""
     head = _head(path)
     if not head:
         raise CorruptModel(path, "the file is empty")
@@ -56,7 +60,8 @@ def model_format(path: Path) -> Format:
 
 
 def recognise(head: bytes) -> Format | None:
-    """The format that the first bytes of a file tell, if they do. ONNX has no magic bytes: see ``model_format``."""
+    """Return the format that the first bytes of a file tell, if they do. ONNX has no magic bytes: see
+    ``model_format``."""
     if head.startswith(TORCH_PICKLE):
         return None
     if _XGBOOST_UBJSON.match(head):
@@ -73,7 +78,7 @@ def recognise(head: bytes) -> Format | None:
 
 
 def legacy_xgboost_names(head: bytes) -> tuple[str, str] | None:
-    """The names of the objective and the booster in XGBoost's retired binary format, or None if it is not that.
+    """Return the names of the objective and the booster in XGBoost's retired binary format, or None if it is not that.
 
     The file is an optional "binf", 136 bytes of parameters, then the two names, each after its length as uint64.
     """
@@ -100,7 +105,7 @@ def _head(path: Path) -> bytes:
 
 
 def _decompressed(head: bytes) -> bytes:
-    """The beginning of what ``head`` holds compressed, in the ways joblib compresses a pickle; else empty."""
+    """Return the beginning of what ``head`` holds compressed, in the ways joblib compresses a pickle; else empty."""
     decompressors = (
         (b"\x1f\x8b", zlib.decompressobj(wbits=31)),
         (b"\x78", zlib.decompressobj()),
@@ -118,7 +123,7 @@ def _decompressed(head: bytes) -> bytes:
 
 
 def _foreign(path: Path, head: bytes, fields: Mapping[int, int]) -> ModelError:
-    """The error for a file of none of the known formats, saying what it looks like."""
+    """Return the error for a file of none of the known formats, saying what it looks like."""
     try:
         kind = kind_of(path, head) or kind_of_message(head, fields)
     except OSError as error:

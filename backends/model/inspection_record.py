@@ -1,4 +1,4 @@
-"""What an inspection found out about a model file, as the child hands it over and as the state folder keeps it."""
+"""The findings of an inspection of a model file, as the child hands it over and as the state folder keeps it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Inspection:
         signature["task"] = Task(signature["task"])
         for name in ("feature_names", "integer_features"):
             signature[name] = tuple(signature[name])
-        signature["inputs"] = tuple(Input(**{**one, "shape": tuple(one["shape"])}) for one in signature["inputs"])
+        signature["inputs"] = tuple(Input(**{**item, "shape": tuple(item["shape"])}) for item in signature["inputs"])
         if trees is not None:
             trees["peculiarities"] = tuple(trees["peculiarities"])
         return cls(

@@ -34,7 +34,11 @@ _SUFFIXES = {
 """xgboost and Treelite go by the suffix; the other libraries read whatever they are given."""
 
 _CHUNK_BYTES = 2**20
+"""Read at once: large enough that reading costs no more calls than hashing. Chosen, not measured."""
+
 _ATTEMPTS = 5
+"""With the pauses between them, a file has a second to come to rest."""
+
 _TICK_NS = 20_000_000
 """Times of files are as fine as the kernel's tick, which is 10 ms at most: two changes within it look like one."""
 
@@ -61,7 +65,7 @@ def read_once(source: Path, copy: Path) -> str:
     for attempt in range(_ATTEMPTS):
         time.sleep(0.1 * attempt)
         with _opened(source) as stream:
-            before = _settled(stream)
+            before = _settled_version(stream)
             digest = _copied(stream, source, copy)
             if before is not None and _version(os.fstat(stream.fileno())) == before:
                 return digest
@@ -69,10 +73,11 @@ def read_once(source: Path, copy: Path) -> str:
 
 
 def find_kept(digest: str) -> ModelFile | None:
-    """The kept copy of the model of that digest, whose format its name tells. None where there is no intact one."""
+    """Return the kept copy of the model of that digest, whose format its name tells. None where there is no intact
+    one."""
     folder = state_folder("models") / digest
     for kind, suffix in _SUFFIXES.items():
-        if holds(folder / f"model{suffix}", digest):
+        if has_digest(folder / f"model{suffix}", digest):
             return ModelFile(file=folder / f"model{suffix}", digest=digest, format=kind)
     return None
 
@@ -96,19 +101,19 @@ def keep(found: ModelFile) -> ModelFile:
                 os.fsync(stream.fileno())
             # One of several that keep the same file at once: who reads it already sees no other in its place.
             with _locked(path.parent):
-                if not holds(path, found.digest):
+                if not has_digest(path, found.digest):
                     found.file.replace(path)
     return replace(found, file=path)
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of the file's content, in hexadecimal."""
+    """Return the SHA-256 of the file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def holds(path: Path, digest: str) -> bool:
-    """Whether there is a file whose content has that SHA-256."""
+def has_digest(path: Path, digest: str) -> bool:
+    """Return whether there is a file whose content has that SHA-256."""
     try:
         return file_digest(path) == digest
     except OSError:
@@ -122,7 +127,7 @@ def unchanged(path: Path, digest: str) -> Iterator[None]:
     Raises CorruptModel where it is not, or does not stay so while the block runs; whatever went wrong in the block.
     """
     before = _version_of(path)
-    if not holds(path, digest):
+    if not has_digest(path, digest):
         raise CorruptModel(path, "it is gone, or not what it was when it was opened", remedy="open the model again")
     try:
         yield
@@ -141,13 +146,13 @@ def name_by_content(path: Path) -> str:
 
 
 def digest_in_name(path: Path) -> str | None:
-    """The SHA-256 that ``name_by_content`` put into the file's name, or None."""
+    """Return the SHA-256 that ``name_by_content`` put into the file's name, or None."""
     match = _NAMED_BY_CONTENT.fullmatch(path.name)
     return None if match is None else match["digest"]
 
 
 def content_as_named(path: Path) -> bytes:
-    """The content of a file that ``name_by_content`` named. Raises CorruptModel where it is another."""
+    """Return the content of a file that ``name_by_content`` named. Raises CorruptModel where it is another."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -159,7 +164,7 @@ def content_as_named(path: Path) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """``path``, if it is a regular file: a pipe would be waited for. Raises CorruptModel."""
+    """Open ``path``, if it is a regular file: a pipe would be waited for. Raises CorruptModel."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -198,8 +203,9 @@ def _read(stream: BinaryIO, source: Path) -> bytes:
         raise CorruptModel(source, error.strerror or str(error)) from error
 
 
-def _settled(stream: BinaryIO) -> _Version | None:
-    """What tells the file's content from every later one. None where it was changed so lately that it could not."""
+def _settled_version(stream: BinaryIO) -> _Version | None:
+    """Return the version that tells the file's content from every later one. None where it was changed so lately that
+    it could not."""
     if _is_fresh(os.fstat(stream.fileno())):
         time.sleep(_TICK_NS / 1e9)
     found = os.fstat(stream.fileno())

@@ -6,8 +6,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from servefit.backends.model.keeping import digest_in_name, find_kept, holds, keep, read_once
-from servefit.backends.model.loading import file_of, inspected, opened, reading
+from servefit.backends.model.keeping import digest_in_name, find_kept, has_digest, keep, read_once
+from servefit.backends.model.loading import file_of, inspect_and_keep, inspect_file, reading
 from servefit.backends.model.opened import Model
 from servefit.errors import CorruptModel, ModelError
 
@@ -21,23 +21,24 @@ def copy_kept(model: Model, target: Path) -> None:
 def check_kept(model: Model) -> None:
     """Make sure that the file of an opened model is what it was; one that is damaged or gone is put back from where the
     model came from. Raises CorruptModel where that is gone too, or has changed; StateError."""
-    if holds(model.file, model.digest) or (not _is_kept(model) and find_kept(model.digest) is not None):
+    if has_digest(model.file, model.digest) or (not _is_kept(model) and find_kept(model.digest) is not None):
         return
     changed = CorruptModel(model.file, "it is gone, or not what it was when it was measured")
     try:
         with reading(file_of(Path(model.source))) as found:
             if found.digest not in model.file.parts:
                 raise changed
-            inspected(found)  # which also rewrites the models that had to be rewritten
+            inspect_file(found)  # which also rewrites the models that had to be rewritten
             keep(found)
     except ModelError as error:
         raise changed from error
-    if not holds(model.file, model.digest):
+    if not has_digest(model.file, model.digest):
         raise changed
 
 
 def as_kept(model: Model) -> Model:
-    """``model``, or where an earlier servefit opened it, and used the file where it lay, the same as it is kept today.
+    """Return ``model``, or where an earlier servefit opened it, and used the file where it lay, the same as it is kept
+    today.
 
     Raises CorruptModel where the file is gone or has changed, and what ``Model.load`` raises.
     """
@@ -50,7 +51,7 @@ def as_kept(model: Model) -> Model:
         # Before it is opened: a pickle was trusted with that content, and not with another.
         if found.digest != model.digest:
             raise changed
-        again = Model.of(opened(found, model.source))
+        again = Model.of(inspect_and_keep(found, model.source))
     if again.digest != model.digest:
         raise changed
     return replace(again, warnings=model.warnings)

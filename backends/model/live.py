@@ -23,7 +23,7 @@ class SavedModel:
 
 
 def library_of(source: Any) -> Library | None:
-    """The library that made a live object, or None. An XGBClassifier is xgboost's, though it is a scikit-learn
+    """Return the library that made a live object, or None. An XGBClassifier is xgboost's, though it is a scikit-learn
     estimator as well; a pipeline around one is scikit-learn's."""
     packages = {kind.__module__.partition(".")[0] for kind in type(source).__mro__}
     for library in (Library.XGBOOST, Library.LIGHTGBM, Library.SKLEARN):

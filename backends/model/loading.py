@@ -24,7 +24,7 @@ from servefit.backends.model.keeping import (
     ModelFile,
     digest_in_name,
     find_kept,
-    holds,
+    has_digest,
     keep,
     name_by_content,
     named_by_format,
@@ -46,9 +46,12 @@ from servefit.quantities import duration_text
 from servefit.state import filling, read_sealed, state_folder, temporary_folder, write_sealed, writing
 
 INSPECTION_TIMEOUT_S = 120.0
+"""Numeric libraries take several seconds to import, and large models as long to open. Chosen, not measured."""
+
 _INSPECTION = "servefit.backends.inspection:inspect_kept"
 _RECORD = "inspection"
 _GIB = 2**30
+"""Bytes."""
 
 _DISTRIBUTIONS = {Library.SKLEARN: "scikit-learn", Library.ONNX: "onnxruntime"}
 
@@ -73,7 +76,7 @@ def load_source(source: Any, *, trust_pickle: bool = False) -> OpenedFile:
     with reading(file) as found:
         if found.format is Format.PICKLE and not trust_pickle:
             raise UntrustedModel(file)
-        return opened(found, str(source))
+        return inspect_and_keep(found, str(source))
 
 
 def _load_live(source: Any) -> OpenedFile:
@@ -84,12 +87,13 @@ def _load_live(source: Any) -> OpenedFile:
             file.write_bytes(saved.content)
         digest = hashlib.sha256(saved.content).hexdigest()
         found = named_by_format(ModelFile(file=file, digest=digest, format=saved.format))
-        live = opened(found, f"a live {type(source).__name__}")
+        live = inspect_and_keep(found, f"a live {type(source).__name__}")
     return replace(live, warnings=saved.warnings)
 
 
 def file_of(path: Path) -> Path:
-    """The file that ``path`` is, or the one model in the folder that it is. Raises CorruptModel, UnsupportedModel."""
+    """Return the file that ``path`` is, or the one model in the folder that it is. Raises CorruptModel,
+    UnsupportedModel."""
     if path.is_dir():
         return find_in_folder(path)
     if not path.is_file():
@@ -110,27 +114,28 @@ def reading(file: Path) -> Iterator[ModelFile]:
 
 
 def _reading_folder() -> AbstractContextManager[Path]:
-    """A temporary folder beside the files that are kept, so that a file moves there without being copied."""
+    """Return a temporary folder beside the files that are kept, so that a file moves there without being copied."""
     return temporary_folder("reading", state_folder("models"))
 
 
-def opened(found: ModelFile, source: str) -> OpenedFile:
+def inspect_and_keep(found: ModelFile, source: str) -> OpenedFile:
     """Have the file inspected, and keep it where it is a model."""
     with blaming(found.file, source):
-        inspection, folder = inspected(found)
+        inspection, folder = inspect_file(found)
     return OpenedFile(source=source, kept=keep(found), inspection=inspection, folder=folder)
 
 
-def inspected(model: ModelFile) -> tuple[Inspection, Path]:
-    """The inspection of a file, from the state folder or from a child process, and the folder of what it wrote."""
+def inspect_file(model: ModelFile) -> tuple[Inspection, Path]:
+    """Return the inspection of a file, from the state folder or from a child process, and the folder of what it
+    wrote."""
     library = model.format.library
     versions = f"{library}-{_library_version(library)}-treelite-{metadata.version('treelite')}"
     folder = state_folder("models", model.digest) / f"inspection-{SCHEMA}-{versions}"
     about = f"{model.digest} {folder.name}"
-    found = _recorded(folder, about)
+    found = _read_record(folder, about)
     if found is None:
         with writing(folder):
-            if folder.exists() and _recorded(folder, about) is None:
+            if folder.exists() and _read_record(folder, about) is None:
                 shutil.rmtree(folder)
         with filling(folder) as temporary:
             inspection = _inspect_in_child(model, temporary)
@@ -140,7 +145,7 @@ def inspected(model: ModelFile) -> tuple[Inspection, Path]:
                 splits_name=_by_content(temporary, inspection.splits_name),
             )
             write_sealed(temporary / _RECORD, inspection.to_json(), about=about)
-        found = _recorded(folder, about)
+        found = _read_record(folder, about)
     if found is None:
         raise StateError(folder, "it does not hold what was written")
     return found, folder
@@ -150,14 +155,14 @@ def _by_content(folder: Path, name: str | None) -> str | None:
     return None if name is None else name_by_content(folder / name)
 
 
-def _recorded(folder: Path, about: str) -> Inspection | None:
-    """What an earlier inspection of the same wrote, if all of it is there as it was written."""
+def _read_record(folder: Path, about: str) -> Inspection | None:
+    """Return the record of an earlier inspection of the same, if all of it is there as it was written."""
     record = read_sealed(folder / _RECORD, about=about)
     if record is None:
         return None
     inspection = Inspection.from_json(record)
     written = [folder / name for name in (inspection.file_name, inspection.splits_name) if name is not None]
-    return inspection if all(holds(path, digest_in_name(path) or "") for path in written) else None
+    return inspection if all(has_digest(path, digest_in_name(path) or "") for path in written) else None
 
 
 def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
@@ -168,7 +173,7 @@ def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
             _INSPECTION, model, folder, timeout_s=INSPECTION_TIMEOUT_S, memory_bytes=memory_bytes
         )
     except WorkerCrashed as error:
-        raise CorruptModel(path, _crash(library, error)) from error
+        raise CorruptModel(path, _crash_reason(library, error)) from error
     except OutOfMemory as error:
         raise CorruptModel(path, f"{library} needs more than {memory_bytes // _GIB} GiB to open it") from error
     except TimedOut as error:
@@ -178,8 +183,8 @@ def _inspect_in_child(model: ModelFile, folder: Path) -> Inspection:
     return inspection
 
 
-def _crash(library: str, error: WorkerCrashed) -> str:
-    """What the library said before it died of the file: LightGBM names the reason and then aborts."""
+def _crash_reason(library: str, error: WorkerCrashed) -> str:
+    """Return the library's last words before it died of the file: LightGBM names the reason and then aborts."""
     for line in error.stderr.splitlines():
         if "[Fatal] " in line:
             return f"{library} gives up on it: {line.partition('[Fatal] ')[2].strip()}"
@@ -187,7 +192,7 @@ def _crash(library: str, error: WorkerCrashed) -> str:
 
 
 def _library_version(library: Library) -> str:
-    """The installed version of a library, which is not imported. Raises BackendUnavailable."""
+    """Return the installed version of a library, which is not imported. Raises BackendUnavailable."""
     module = "onnxruntime" if library is Library.ONNX else library.value
     if find_spec(module) is None:
         raise BackendUnavailable(

@@ -14,13 +14,13 @@ from servefit.errors import CorruptModel, UnsupportedModel
 if TYPE_CHECKING:
     import onnx
 
-_DEEPEST = 60
+_MAX_DEPTH = 60
 """Messages within messages. A node in a branch of a branch is some eight deep, and protobuf itself ends at 100."""
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """The model in the file at ``path``. Raises UnsupportedModel where it keeps weights in other files, CorruptModel
-    where it is nested too deeply, and what protobuf raises for a file that is damaged."""
+    """Return the model in the file at ``path``. Raises UnsupportedModel where it keeps weights in other files,
+    CorruptModel where it is nested too deeply, and what protobuf raises for a file that is damaged."""
     import onnx
 
     # Without a format, onnx goes by the suffix, and ONNX Runtime does not.
@@ -32,8 +32,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
             if message.data_location == onnx.TensorProto.EXTERNAL:
                 raise UnsupportedModel(f"{path} keeps its weights in other files", remedy="save it as one file")
             continue
-        if depth > _DEEPEST:
-            raise CorruptModel(path, f"its graphs are nested more than {_DEEPEST} messages deep")
+        if depth > _MAX_DEPTH:
+            raise CorruptModel(path, f"its graphs are nested more than {_MAX_DEPTH} messages deep")
         # Whatever may hold a tensor, in this version of the format or a later one: initializers, attributes, branches,
         # loops, functions, training.
         for field, value in message.ListFields():

@@ -1,4 +1,4 @@
-"""How rows go into an ONNX model and predictions come out of it.
+"""The way of rows into an ONNX model, and of predictions out of it.
 
 ``interface_of`` looks at a session's inputs and outputs once; ``predict`` then feeds rows to whatever the model takes
 (images, several inputs, whole numbers, a fixed batch size), and turns what it gives into an array of one value or
@@ -54,7 +54,7 @@ class OnnxInterface:
         return self.inputs[-1].stop
 
     def to_facts(self) -> dict[str, Any]:
-        """As JSON values, for an artifact's facts."""
+        """Return it as JSON values, for an artifact's facts."""
         return {
             **asdict(self),
             "inputs": [{**asdict(each), "shape": list(each.shape)} for each in self.inputs],
@@ -68,7 +68,7 @@ class OnnxInterface:
 
 
 def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, int]:
-    """How to call a model, and how many values it gives a row, found out by predicting one row of zeros.
+    """Return how to call a model, and how many values it gives a row, found out by predicting one row of zeros.
 
     Raises UnsupportedModel, and whatever ONNX Runtime raises on the row.
     """
@@ -85,7 +85,7 @@ def interface_of(session: onnxruntime.InferenceSession) -> tuple[OnnxInterface, 
 
 
 def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
-    """What ``session`` takes and gives. Raises UnsupportedModel for inputs that are not numbers, or of unknown size.
+    """Return the interface of ``session``. Raises UnsupportedModel for inputs that are not numbers, or of unknown size.
 
     ``second_class_only`` and ``output_datatype`` are left as they are: only a prediction shows what a model gives.
     """
@@ -121,7 +121,7 @@ def describe(session: onnxruntime.InferenceSession) -> OnnxInterface:
 
 
 def _output(session: onnxruntime.InferenceSession) -> dict[str, Any]:
-    """Which outputs to use: probabilities as maps, else the scores beside a label, else the first.
+    """Return the outputs to use: probabilities as maps, else the scores beside a label, else the first.
 
     Beside a label the last output counts (decision values come before probabilities), unless each class has its own.
     """
@@ -141,7 +141,7 @@ def _output(session: onnxruntime.InferenceSession) -> dict[str, Any]:
 
 
 def feeds(interface: OnnxInterface, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The input arrays for ``rows`` (n, features). Views of ``rows`` where that is possible."""
+    """Return the input arrays for ``rows`` (n, features). Views of ``rows`` where that is possible."""
     return {
         each.name: np.ascontiguousarray(rows[:, each.start : each.stop], dtype=each.datatype).reshape(-1, *each.shape)
         for each in interface.inputs

@@ -45,7 +45,7 @@ class Model(Stored, frozen=True, kw_only=True):
 
     @property
     def lacks_inputs(self) -> bool:
-        """Whether it was described by an earlier servefit, one that did not know what the inputs of a network are."""
+        """True if it was described by an earlier servefit, one that did not know what the inputs of a network are."""
         return self.library is Library.ONNX and not self.signature.inputs
 
     @property
@@ -66,7 +66,7 @@ class Model(Stored, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, opened: OpenedFile) -> Self:
-        """The model in a file that was opened."""
+        """Return the model in a file that was opened."""
         from servefit.backends.model.keeping import digest_in_name
 
         inspection, folder = opened.inspection, opened.folder

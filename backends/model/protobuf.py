@@ -17,12 +17,15 @@ VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 _WIRE_TYPES = (VARINT, FIXED64, LENGTH_DELIMITED, FIXED32)
 _FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 _MAX_VARINT_BYTES = 10
+"""Seven bits each, and 64 in all."""
+
 _BUFFER_BYTES = 2**16
+"""Fields are mostly near each other, so few reads are made. Chosen, not measured."""
 
 
 def top_level_fields(path: Path) -> dict[int, int]:
-    """The fields in the file's top level by number, with the wire type of each; none where it is no protobuf message or
-    has very many.
+    """Return the fields in the file's top level by number, with the wire type of each; none where it is no protobuf
+    message or has very many.
 
     A field that runs past the end of the file counts: that is a message cut off, and not another file.
     """
@@ -48,8 +51,8 @@ def top_level_fields(path: Path) -> dict[int, int]:
 
 
 def _varint(stream: BinaryIO) -> tuple[int, int]:
-    """The next variable-length integer, or what is there of it where the file ends, and how many bytes it takes. One
-    that has no end stands for 0, a field that no message has."""
+    """Return the next variable-length integer, or what is there of it where the file ends, and how many bytes it takes.
+    One that has no end stands for 0, a field that no message has."""
     value = 0
     for count in range(_MAX_VARINT_BYTES):
         byte = stream.read(1)

@@ -1,4 +1,4 @@
-"""What a scikit-learn estimator predicts, as one number or several a row.
+"""The predictions of a scikit-learn estimator, as one number or several a row.
 
 The inspection and scikit-learn's own backend both use it, so that they agree.
 """
@@ -13,8 +13,8 @@ from servefit.backends.model.types import Task
 
 
 def prediction_method(estimator: Any, task: Task) -> str:
-    """The method whose result is the prediction: probabilities where there are any, the score of an outlier detector,
-    else what ``predict`` gives."""
+    """Return the method whose result is the prediction: probabilities where there are any, the score of an outlier
+    detector, else what ``predict`` gives."""
     if task in (Task.BINARY, Task.MULTICLASS) and hasattr(estimator, "predict_proba"):
         return "predict_proba"
     return "decision_function" if task is Task.OUTLIER else "predict"

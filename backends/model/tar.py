@@ -19,12 +19,19 @@ MAX_HEADERS = 30_000
 MAX_EXTRA_BYTES = 16 * 2**10
 """In one header that adds to the next: a path has 4,096 bytes at most on Linux."""
 MAX_ALL_EXTRA_BYTES = 8 * 2**20
+"""In one archive: some hundred bytes for each of as many members as an archive may have."""
 MAX_GZIP_FILES = 100_000
 """One after another, as programs write them that compress several parts at once, of 64 KiB and more."""
 
 _BLOCK = 512
+"""Bytes, as tar has it."""
+
 _CHUNK_BYTES = 2**14
+"""Unzipped at once. It may become a thousand times as much. Chosen, not measured."""
+
 _PIECE_BYTES = 2**16
+"""Written at once. Chosen, not measured."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _FILES, _FOLDER = b"07\0", b"5"
 _LONG_NAME, _LONG_LINK = b"L", b"K"
@@ -38,7 +45,7 @@ class BrokenArchive(Exception):
 
 
 class NoArchive(BrokenArchive):
-    """What was compressed is something else."""
+    """An error: what was compressed is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class TarReader:
                 name = size = None
 
     def content(self) -> Iterator[bytes]:
-        """What the member holds, piece by piece."""
+        """Yield the content of the member, piece by piece."""
         while self._left:
             piece = self._unzipped.read(min(self._left, _PIECE_BYTES))
             if not piece:
@@ -101,7 +108,7 @@ class TarReader:
         self._padding = 0
 
     def _header(self) -> tuple[bytes, str, int] | None:
-        """Kind, name and size of the next header; None at the end."""
+        """Return kind, name and size of the next header; None at the end."""
         block = self._unzipped.block(_BLOCK)
         if block == bytes(_BLOCK) or (not block and self._headers):
             return None
@@ -118,7 +125,7 @@ class TarReader:
         return kind, _text(name), _number(block[124:136])
 
     def _extra(self, size: int) -> bytes:
-        """The content of a header that says something of the next member."""
+        """Return the content of a header that says something of the next member."""
         self._extra_bytes += size
         if size > MAX_EXTRA_BYTES or self._extra_bytes > MAX_ALL_EXTRA_BYTES:
             raise BrokenArchive(f"the archive has {self._extra_bytes:,} bytes of headers, far more than names take")
@@ -133,7 +140,7 @@ def _member(kind: bytes, name: str, size: int) -> Member:
 
 
 def _checks(block: bytes) -> bool:
-    """Whether the header's sum is right. Some programs added up signed bytes."""
+    """Return whether the header's sum is right. Some programs added up signed bytes."""
     said = block[148:156].strip(b" \0")
     if not said or said.strip(_OCTAL):
         return False
@@ -144,7 +151,7 @@ def _checks(block: bytes) -> bool:
 
 
 def _number(field: bytes) -> int:
-    """A size: octal digits, or where it is too large for those, the bytes of a number after a mark."""
+    """Return a size: octal digits, or where it is too large for those, the bytes of a number after a mark."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
@@ -160,7 +167,7 @@ def _decimal(field: bytes) -> int:
 
 
 def _pax_fields(content: bytes) -> dict[bytes, bytes]:
-    """The records of a pax header: the length of each, a space, a name, "=", a value and a newline."""
+    """Return the records of a pax header: the length of each, a space, a name, "=", a value and a newline."""
     fields: dict[bytes, bytes] = {}
     begin = 0
     while begin < len(content):
@@ -193,7 +200,7 @@ class _Unzipped:
         self._compressed, self._files = b"", 1
 
     def read(self, most: int) -> bytes:
-        """Some bytes, ``most`` at most; none at the end."""
+        """Read some bytes, ``most`` at most; none at the end."""
         unzipped = b""
         while not unzipped:
             if self._zlib.eof:
@@ -225,7 +232,7 @@ class _Unzipped:
             raise BrokenArchive("the archive unpacks to far more than a model would")
 
     def block(self, size: int) -> bytes:
-        """So many bytes, or what there is of them at the end."""
+        """Read so many bytes, or what there is of them at the end."""
         parts, wanted = [], size
         while wanted and (part := self.read(wanted)):
             parts.append(part)

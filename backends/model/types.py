@@ -1,4 +1,5 @@
-"""What describes a model: its format, what goes in, what comes out, its trees. The model itself is in ``opened``."""
+"""The description of a model: its format, what goes in, what comes out, its trees. The model itself is in
+``opened``."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class Format(StrEnum):
 
 
 class Task(StrEnum):
-    """What the outputs mean."""
+    """The meaning of the outputs."""
 
     BINARY = "binary classification"
     MULTICLASS = "multi-class classification"
@@ -67,18 +68,18 @@ class Input(Stored, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it takes whole numbers only."""
+        """True if it takes whole numbers only."""
         return not self.datatype.startswith("float")
 
     @property
     def whole_range(self) -> tuple[int, int]:
-        """What to draw whole numbers from: 0 and 1, which every vocabulary has, where nothing else is known."""
+        """The range to draw whole numbers from: 0 and 1, which every vocabulary has, where nothing else is known."""
         return (0, 1) if self.lowest is None or self.highest is None else (self.lowest, self.highest)
 
 
 @shown()
 class Signature(Stored, frozen=True, kw_only=True):
-    """What goes in and what comes out.
+    """The inputs of a model and its outputs.
 
     ``outputs`` is the number of values a row gives; predictions are (n,) where it is 1 and (n, outputs) otherwise:
 
@@ -107,7 +108,7 @@ class Signature(Stored, frozen=True, kw_only=True):
 
     @property
     def takes_any_float32(self) -> bool:
-        """Whether rows are float32, and each finite one is a value that every input takes: so it is with tables."""
+        """True if rows are float32, and each finite one is a value that every input takes: so it is with tables."""
         for each in self.inputs:
             if each.datatype != "float32":
                 return False
@@ -125,9 +126,9 @@ class Signature(Stored, frozen=True, kw_only=True):
 
 
 def row_datatype(inputs: Sequence[Input]) -> str:
-    """The datatype of the rows of a model with these ``inputs``, one for all columns: float32 where that holds every
-    value of every input, else int64 where all are whole numbers, else float64. A value that it does not hold (a uint64
-    from 2**63 on, an int64 beyond 2**53 beside floats) cannot be sent."""
+    """Return the datatype of the rows of a model with these ``inputs``, one for all columns: float32 where that holds
+    every value of every input, else int64 where all are whole numbers, else float64. A value that it does not hold (a
+    uint64 from 2**63 on, an int64 beyond 2**53 beside floats) cannot be sent."""
     if all(each.datatype in _WITHIN_FLOAT32 for each in inputs):
         return "float32"
     return "int64" if all(each.is_whole for each in inputs) else "float64"

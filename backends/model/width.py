@@ -1,4 +1,5 @@
-"""How wide the rows of a model may be: a file says so in a few bytes, and every row drawn for it takes the memory."""
+"""The limit of how wide the rows of a model may be: a file says so in a few bytes, and every row drawn for it takes the
+memory."""
 
 from __future__ import annotations
 
@@ -19,6 +20,6 @@ def check_width(features: int) -> None:
 
 
 def affordable_rows(wanted: int, features: int) -> int:
-    """How many float32 rows of so many features are drawn where ``wanted`` would be good: as many as there is memory
-    for, and at least one."""
+    """Return how many float32 rows of so many features are drawn where ``wanted`` would be good: as many as there is
+    memory for, and at least one."""
     return max(1, min(wanted, MAX_DRAWN_BYTES // (4 * max(features, 1))))

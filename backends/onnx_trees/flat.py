@@ -16,6 +16,7 @@ LEAF, LESS, LESS_OR_EQUAL, EQUAL = "LEAF", "BRANCH_LT", "BRANCH_LEQ", "BRANCH_EQ
 _MODES = np.array([LEAF, EQUAL, LESS, LESS_OR_EQUAL, "BRANCH_GT", "BRANCH_GTE"], dtype=object)
 """ONNX's node modes by Treelite's comparison operators; a leaf has none, which is 0."""
 _CATEGORICAL = 2
+"""Treelite's node type of a test on categories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class FlatTrees:
     leaf_value: np.ndarray
 
     def only_output(self, number: int) -> FlatTrees:
-        """The same trees, adding to output ``number`` alone, which becomes output 0."""
+        """Return the same trees, adding to output ``number`` alone, which becomes output 0."""
         kept = self.leaf_output == number
         return replace(
             self,
@@ -51,7 +52,7 @@ class FlatTrees:
 
 
 def flatten(trees: treelite.Model) -> FlatTrees:
-    """The nodes of all trees, with averaging worked into the leaves."""
+    """Return the nodes of all trees, with averaging worked into the leaves."""
     outputs = TreeOutputs(trees)
     parts = [_tree(trees, number, outputs) for number in range(trees.num_tree)]
     return FlatTrees(**{name: np.concatenate([part[name] for part in parts]) for name in FlatTrees.__slots__})
@@ -102,7 +103,7 @@ def _float32_thresholds(thresholds: np.ndarray, mode: np.ndarray) -> np.ndarray:
 def _leaves(
     values: np.ndarray, vectors: np.ndarray, leaves: np.ndarray, number: int, outputs: TreeOutputs
 ) -> dict[str, np.ndarray]:
-    """The leaves of one tree. Leaf vectors lie in the order of the nodes, one per leaf, where there are any."""
+    """Return the leaves of one tree. Leaf vectors lie in the order of the nodes, one per leaf, where there are any."""
     targets = outputs.of(number)
     added = vectors.astype(np.float64) if vectors.size else values[leaves].astype(np.float64)
     return {

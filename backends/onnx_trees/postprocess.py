@@ -41,7 +41,7 @@ class Nodes:
 
 
 def postprocess(trees: treelite.Model, margins: str) -> Nodes:
-    """The nodes that turn ``margins``, (n, outputs), into predictions of that shape. Raises CompileFailed."""
+    """Return the nodes that turn ``margins``, (n, outputs), into predictions of that shape. Raises CompileFailed."""
     name, nodes = header(trees, "postprocessor"), Nodes(margins)
     if name in ("identity", "identity_multiclass"):
         return nodes
@@ -67,7 +67,7 @@ def postprocess(trees: treelite.Model, margins: str) -> Nodes:
 
 
 def _sigmoid(nodes: Nodes, alpha: float) -> None:
-    """1 / (1 + exp(-alpha * x)): the relative error is that of exp, however small the result."""
+    """Return 1 / (1 + exp(-alpha * x)): the relative error is that of exp, however small the result."""
     if alpha == 1:
         nodes.add("Neg")
     else:

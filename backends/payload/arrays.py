@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # numpy parses the header of an array as Python.
 _BROKEN_ARRAY = (ValueError, OverflowError, SyntaxError, TypeError, tokenize.TokenError)
 _MAX_NPZ_BYTES = 4 * 2**30
+"""Unpacked, in memory. A sample of MAX_ROWS rows has 4 GiB where each has 100,000 float32 values."""
+
 _ROWS_NAMES = ("X", "x", "rows", "features", "data", "instances")
 
 
@@ -33,9 +35,9 @@ def table_of_array(
     *,
     most_rows: int = MAX_ROWS,
 ) -> Table:
-    """The first ``most_rows`` rows of an array of numbers. One dimension is one row, or one column where the model has
-    one feature; more than two are those of the model's input, or whatever they are where no model is known. Raises
-    PayloadMismatch."""
+    """Return the first ``most_rows`` rows of an array of numbers. One dimension is one row, or one column where the
+    model has one feature; more than two are those of the model's input, or whatever they are where no model is known.
+    Raises PayloadMismatch."""
     if array.dtype.names is not None:
         return _table_of_records(array, source, most_rows)
     if array.dtype.kind not in "biufO":
@@ -56,7 +58,7 @@ def table_of_array(
 
 
 def _table_of_records(array: np.ndarray, source: str, most_rows: int) -> Table:
-    """The same for an array whose columns have names, and datatypes of their own."""
+    """Return the same for an array whose columns have names, and datatypes of their own."""
     names = array.dtype.names or ()
     if not all(array.dtype[name].kind in "biuf" for name in names):
         raise PayloadMismatch(source, expected="columns of numbers", got=f"columns of {array.dtype}"[:100])
@@ -66,12 +68,12 @@ def _table_of_records(array: np.ndarray, source: str, most_rows: int) -> Table:
 
 
 def _is_shaped(row: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether rows of the shape ``row`` are rows of the shape ``wanted``, which has several dimensions too."""
+    """Return whether rows of the shape ``row`` are rows of the shape ``wanted``, which has several dimensions too."""
     return len(wanted) > 1 and same_layout(row, wanted)
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
-    """``array`` of numbers as a table has them."""
+    """Return ``array`` of numbers as a table has them."""
     if array.dtype.kind == "O":
         return array
     if array.dtype.kind != "f":

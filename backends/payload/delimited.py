@@ -38,7 +38,7 @@ def delimited_table(
     most_rows: int = MAX_ROWS,
     most_columns: int = MAX_COLUMNS,
 ) -> Table:
-    """The same from text that is open already, without translation of line ends, keeping ``most_rows`` rows.
+    """Read the same from text that is open already, without translation of line ends, keeping ``most_rows`` rows.
     Raises PayloadMismatch, also for a row of more than ``most_columns`` cells."""
     try:
         return _read(stream, source, feature_names, most_rows, most_columns)
@@ -100,7 +100,7 @@ def _numbers(record: Sequence[str], source: str, row: int, names: Sequence[str] 
 
 
 def is_number(text: str) -> bool:
-    """Whether it is a number: see ``exact.number``."""
+    """Return whether it is a number: see ``exact.number``."""
     try:
         number(text)
     except ValueError:

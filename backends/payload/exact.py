@@ -17,17 +17,19 @@ import numpy as np
 EXACT = 2**53
 """float64 holds every whole number up to this one."""
 
-LARGEST = 2**1023
+MAX_WHOLE = 2**1023
 """No whole number beyond it becomes a float."""
 
 _EXACT_IN_FLOAT32 = 2**24
+"""float32 holds every whole number up to this one."""
+
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 """No finite float64 has more than 309 digits before its point."""
 
 
 def number(text: str) -> int | float:
-    """The number that ``text`` is, as Python reads it, but for "1_000", which only Python's own source would write. A
-    large one is an int where it is written as one: with a point or an exponent it is the nearest float. Raises
+    """Return the number that ``text`` is, as Python reads it, but for "1_000", which only Python's own source would
+    write. A large one is an int where it is written as one: with a point or an exponent it is the nearest float. Raises
     ValueError."""
     value = float(text)
     if "_" in text:
@@ -38,8 +40,8 @@ def number(text: str) -> int | float:
 
 
 def array_of(numbers: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """``numbers``, nested or not, None being NaN, as float64, or as an array of objects where some are larger than it
-    holds exactly. Raises OverflowError for a whole number that is larger than any float64."""
+    """Return ``numbers``, nested or not, None being NaN, as float64, or as an array of objects where some are larger
+    than it holds exactly. Raises OverflowError for a whole number that is larger than any float64."""
     values = np.array(numbers, dtype=np.float64).reshape(shape)
     if not (np.abs(values) >= EXACT).any():
         return values
@@ -47,8 +49,8 @@ def array_of(numbers: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def of_objects(array: np.ndarray) -> np.ndarray:
-    """The numbers in an array of Python's own, None being NaN, as float64, or as objects where that would round some.
-    Raises ValueError and TypeError for what is no number."""
+    """Return the numbers in an array of Python's own, None being NaN, as float64, or as objects where that would round
+    some. Raises ValueError and TypeError for what is no number."""
     values = array.astype(np.float64)
     if not (np.abs(values) >= EXACT).any():
         return values
@@ -56,12 +58,12 @@ def of_objects(array: np.ndarray) -> np.ndarray:
 
 
 def whole_array(array: np.ndarray) -> np.ndarray:
-    """An array of booleans or of integers as int64, or uint64 where it is of that."""
+    """Return an array of booleans or of integers as int64, or uint64 where it is of that."""
     return array.astype(np.uint64 if array.dtype.kind == "u" and array.dtype.itemsize == 8 else np.int64)
 
 
 def joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
-    """``arrays`` of numbers as one, with every number as it is. NumPy would make float64 of int64 and floats."""
+    """Return ``arrays`` of numbers as one, with every number as it is. NumPy would make float64 of int64 and floats."""
     kinds = {array.dtype.kind for array in arrays}
     if len(kinds) == 1 or all(_within(array) for array in arrays):
         return np.concatenate(arrays, axis=axis)
@@ -70,14 +72,14 @@ def joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
 
 
 def _within(array: np.ndarray) -> bool:
-    """Whether float64 holds all numbers of the array exactly."""
+    """Return whether float64 holds all numbers of the array exactly."""
     if array.dtype.kind == "f":
         return True
     return array.dtype.kind in "iu" and not ((array > EXACT) | (array < -EXACT)).any()
 
 
 def _as_it_is(value: Any) -> int | float:
-    """A number as Python's own: large whole ones as ints, since as floats they would count as rounded."""
+    """Return a number as Python's own: large whole ones as ints, since as floats they would count as rounded."""
     if isinstance(value, int | np.integer):
         return int(value)
     found = float(value)
@@ -89,8 +91,8 @@ def _each(function: Callable[[Any], Any], array: np.ndarray) -> np.ndarray:
 
 
 def narrowest(values: np.ndarray, approximate: np.ndarray) -> str:
-    """The datatype of rows for a model of which nothing is known: float32, but int64 or float64 where that would round
-    whole numbers. ``approximate`` are the ``values`` as float64."""
+    """Return the datatype of rows for a model of which nothing is known: float32, but int64 or float64 where that would
+    round whole numbers. ``approximate`` are the ``values`` as float64."""
     size = np.abs(approximate)
     with np.errstate(invalid="ignore"):
         whole = (approximate == np.trunc(approximate)) & (size < 2.0**63)
@@ -104,8 +106,8 @@ def narrowest(values: np.ndarray, approximate: np.ndarray) -> str:
 
 
 def converted(values: np.ndarray, datatype: str) -> tuple[np.ndarray, np.ndarray]:
-    """``values``, none of them infinite, as int64 or float64 ``datatype``, and which of them that does not hold: their
-    places have the nearest float64, or any int64. NaN is held by float64 alone."""
+    """Return ``values``, none of them infinite, as int64 or float64 ``datatype``, and which of them that does not hold:
+    their places have the nearest float64, or any int64. NaN is held by float64 alone."""
     if values.dtype == object:
         return _converted_one_by_one(values, datatype)
     if datatype == "int64":
@@ -124,7 +126,7 @@ def converted(values: np.ndarray, datatype: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _in_int64(values: np.ndarray) -> np.ndarray:
-    """Where floats lie within the limits of int64."""
+    """Return a mask of the floats within the limits of int64."""
     return (values >= -(2.0**63)) & (values < 2.0**63)
 
 
@@ -144,7 +146,8 @@ def _converted_one_by_one(values: np.ndarray, datatype: str) -> tuple[np.ndarray
 
 
 def written_as_floats(values: np.ndarray) -> np.ndarray:
-    """Which of ``values`` were written as floats and are too large for that to tell which whole number was meant."""
+    """Return a mask of those of ``values`` that were written as floats and are too large for that to tell which whole
+    number was meant."""
     if values.dtype != object:
         return np.zeros(values.shape, dtype=bool)
     return _each(lambda value: isinstance(value, float) and abs(value) >= EXACT, values).astype(bool)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.payload.exact import LARGEST
+from servefit.backends.payload.exact import MAX_WHOLE
 from servefit.backends.payload.parts import Part
 from servefit.backends.payload.table import (
     MAX_COLUMNS,
@@ -33,6 +33,7 @@ _WRAPPERS = ("instances", "data", "inputs", "features")
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MAX_SIZE = 2**63
+"""Beyond int64, which NumPy's sizes are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def read_json(path: Path, source: str) -> Table:
 def json_table(
     text: str, source: str, *, most_rows: int = MAX_ROWS, most_columns: int = MAX_COLUMNS, booleans: bool = True
 ) -> Table:
-    """The same from ``text``, keeping ``most_rows`` rows. ``true`` and ``false`` are 1 and 0, or no numbers where
+    """Read the same from ``text``, keeping ``most_rows`` rows. ``true`` and ``false`` are 1 and 0, or no numbers where
     ``booleans`` is False. Raises PayloadMismatch, also for a row of more than ``most_columns`` values."""
     try:
         return _read(text, source, most_rows, most_columns, booleans)
@@ -77,12 +78,13 @@ def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: b
 
 
 def json_documents(text: str, source: str) -> list[Any]:
-    """The one document that ``text`` is, or those in its lines. Raises PayloadMismatch, and RecursionError."""
+    """Return the one document that ``text`` is, or those in its lines. Raises PayloadMismatch, and RecursionError."""
     return list(_each_document(text, source))
 
 
 def _each_document(text: str, source: str) -> Iterator[Any]:
-    """The same, one after the other: whoever finds that one of them is no payload need not wait for the others."""
+    """Yield the same, one after the other: whoever finds that one of them is no payload need not wait for the
+    others."""
     try:
         document, end = _DECODER.raw_decode(text, _after_space(text, 0))
     except json.JSONDecodeError as error:
@@ -118,12 +120,12 @@ def _broken(source: str, error: json.JSONDecodeError, line: int) -> PayloadMisma
 
 
 def _too_long(source: str, error: ValueError) -> PayloadMismatch:
-    """The error for an integer with more digits than Python converts."""
+    """Return the error for an integer with more digits than Python converts."""
     return PayloadMismatch(source, expected="JSON", got=str(error))
 
 
 def _rows(document: Any, source: str, most_columns: int) -> _Rows:
-    """The rows of one document, whichever shape it has."""
+    """Return the rows of one document, whichever shape it has."""
     if isinstance(document, list):
         return _rows_of_list(document, source)
     if not isinstance(document, dict):
@@ -202,14 +204,14 @@ def put_values(content: list[Any], flat: list[Any]) -> None:
 
 
 def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] | None, booleans: bool) -> list[float]:
-    """The cells of a row as numbers, whole ones as ints: as floats, large ones would be rounded."""
+    """Return the cells of a row as numbers, whole ones as ints: as floats, large ones would be rounded."""
     numbers: list[float] = []
     for column, cell in enumerate(row, start=1):
         name = names[column - 1] if names is not None and column <= len(names) else None
         if cell is None:
             numbers.append(float("nan"))
         elif isinstance(cell, int | float) and (booleans or not isinstance(cell, bool)):
-            if type(cell) is int and not -LARGEST < cell < LARGEST:
+            if type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE:
                 raise not_a_number(source, number, column, name, cell)
             numbers.append(cell)
         else:

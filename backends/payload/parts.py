@@ -15,9 +15,10 @@ from servefit.errors import PayloadMismatch
 if TYPE_CHECKING:
     from servefit.backends.model import Input, Signature
 
-_MOST_LISTED = 400
+_MAX_LISTED = 400
 """In characters."""
-_MOST_SIZES = 8
+_MAX_SIZES = 8
+"""Of a shape in a message, more than models have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Part:
 
 
 def in_model_order(values: np.ndarray, parts: Sequence[Part], signature: Signature, source: str) -> np.ndarray:
-    """The columns of ``values``, which are those of ``parts`` side by side, as the model has them.
+    """Return the columns of ``values``, which are those of ``parts`` side by side, as the model has them.
 
     A model of several inputs takes one part for each, of its name and its shape. A model of one takes one part of any
     name; or, where the names of its features are known, one for each of these, and others, which are left out. Raises
@@ -51,17 +52,17 @@ def in_model_order(values: np.ndarray, parts: Sequence[Part], signature: Signatu
 
 
 def same_layout(given: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Whether two shapes are the same but for dimensions of size one."""
+    """Return whether two shapes are the same but for dimensions of size one."""
     return [size for size in given if size != 1] == [size for size in wanted if size != 1]
 
 
 def _by_input(values: np.ndarray, parts: Sequence[Part], inputs: Sequence[Input], source: str) -> np.ndarray:
-    names = [one.name for one in inputs]
-    _check_names(parts, names, source, "inputs", unknown=[one.name for one in parts if one.name not in names])
+    names = [model_input.name for model_input in inputs]
+    _check_names(parts, names, source, "inputs", unknown=[part.name for part in parts if part.name not in names])
     shapes = {part.name: part.shape for part in parts}
-    for one in inputs:
-        if not same_layout(shapes[one.name], one.shape):
-            raise _misshapen(source, repr(one.name), one.shape, shapes[one.name])
+    for model_input in inputs:
+        if not same_layout(shapes[model_input.name], model_input.shape):
+            raise _misshapen(source, repr(model_input.name), model_input.shape, shapes[model_input.name])
     if [part.name for part in parts] == names:
         return values
     columns = _columns(parts)
@@ -83,7 +84,7 @@ def _by_feature(values: np.ndarray, parts: Sequence[Part], signature: Signature,
 
 
 def _columns(parts: Sequence[Part]) -> dict[str | None, np.ndarray]:
-    """Which columns each part is, by its name."""
+    """Return the columns of each part, by its name."""
     begins = np.cumsum([0, *(part.width for part in parts)])
     return {part.name: np.arange(begin, begin + part.width) for part, begin in zip(parts, begins, strict=False)}
 
@@ -115,14 +116,14 @@ def _misshapen(source: str, what: str, wanted: Sequence[int], got: Sequence[int]
 
 
 def _shape(row: Sequence[int]) -> str:
-    return f"({', '.join(['n', *map(str, row[:_MOST_SIZES])])}{', ...' if len(row) > _MOST_SIZES else ''})"
+    return f"({', '.join(['n', *map(str, row[:_MAX_SIZES])])}{', ...' if len(row) > _MAX_SIZES else ''})"
 
 
 def _listed(names: Sequence[str]) -> str:
-    """As many of ``names`` as a line takes, and how many there are more."""
+    """Return as many of ``names`` as a line takes, and how many there are more."""
     shown: list[str] = []
     for name in names:
         shown.append(f"{name!r:.60}")
-        if sum(map(len, shown)) > _MOST_LISTED and len(shown) < len(names):
+        if sum(map(len, shown)) > _MAX_LISTED and len(shown) < len(names):
             return f"{', '.join(shown)} and {len(names) - len(shown)} others"
     return ", ".join(shown)

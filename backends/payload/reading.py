@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model, Signature
 
 _MAX_JSON_BYTES = 2**30
+"""All of it is read, and Python's objects take several times as much memory. Chosen, not measured."""
+
 _TAKEN = "CSV, JSON, JSON Lines, NPY or NPZ"
 
 
 def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
-    """The payload that ``source`` is: a path, an array or table (anything with ``to_numpy``), rows as nested lists, or
-    None for a synthetic one drawn from ``seed``. Raises PayloadMismatch, and SpecError for a seed out of range."""
+    """Return the payload that ``source`` is: a path, an array or table (anything with ``to_numpy``), rows as nested
+    lists, or None for a synthetic one drawn from ``seed``. Raises PayloadMismatch, and SpecError for a seed out of
+    range."""
     check_seed(seed)
     if source is None:
         return synthetic_payload(model, seed=seed)
@@ -48,8 +51,8 @@ def check_seed(seed: int) -> None:
 
 
 def payload_of(source: Any, signature: Signature | None = None) -> Payload:
-    """The payload that ``source`` is, for a model of that signature; None where no model is known, and rows are as
-    wide as they are. Raises PayloadMismatch."""
+    """Return the payload that ``source`` is, for a model of that signature; None where no model is known, and rows are
+    as wide as they are. Raises PayloadMismatch."""
     if isinstance(source, str | Path):
         return read_payload(source, signature)
     return _payload_of_array(source, signature)
@@ -120,7 +123,7 @@ def _refuse_foreign(path: Path, head: bytes, source: str) -> None:
 
 
 def _read_archive(path: Path, source: str, signature: Signature | None) -> Payload:
-    """The rows of every file in a ``.tar.gz``, in the order of their names."""
+    """Return the rows of every file in a ``.tar.gz``, in the order of their names."""
     with temporary_folder("payload") as folder:
         try:
             unpack_bounded(path, folder)
@@ -167,7 +170,7 @@ def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
 
 
 def _objects(source: Any) -> np.ndarray:
-    """The cells of a table or of lists as they are."""
+    """Return the cells of a table or of lists as they are."""
     if hasattr(source, "astype"):  # pandas
         return np.asarray(source.astype(object))
     if hasattr(source, "rows"):  # polars

@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 
 
 def synthetic_payload(model: Model, rows: int = 1000, seed: int = 0) -> Payload:
-    """``rows`` plausible rows drawn from the model's own splits, or standard normal where it has none; fewer where they
-    are very wide."""
+    """Return ``rows`` plausible rows drawn from the model's own splits, or standard normal where it has none; fewer
+    where they are very wide."""
     count = affordable_rows(rows, model.signature.features)
     return Payload(rows=synthetic_rows(model, count, seed), source="synthetic payload", synthetic=True)
 
 
 def random_payload(features: int, rows: int = 1000, seed: int = 0, inputs: Sequence[Input] = ()) -> Payload:
-    """``rows`` rows for a model of which no more is known than how wide they are, and perhaps what ``inputs`` they are
-    for: zeros and ones where these take whole numbers, else standard normal; fewer where they are very wide."""
+    """Return ``rows`` rows for a model of which no more is known than how wide they are, and perhaps what ``inputs``
+    they are for: zeros and ones where these take whole numbers, else standard normal; fewer where they are very
+    wide."""
     rows = affordable_rows(rows, features)
     generator = np.random.default_rng(seed)
     drawn = generator.standard_normal((rows, features), dtype=np.float32).astype(row_datatype(inputs), copy=False)
-    for one in inputs:
-        if one.is_whole:
-            drawn[:, one.start : one.stop] = whole_numbers(generator, one, (rows, one.stop - one.start))
+    for model_input in inputs:
+        if model_input.is_whole:
+            drawn[:, model_input.start : model_input.stop] = whole_numbers(
+                generator, model_input, (rows, model_input.stop - model_input.start)
+            )
     return Payload(rows=drawn, source="synthetic payload", synthetic=True)

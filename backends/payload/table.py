@@ -1,4 +1,5 @@
-"""What every payload reader produces, and the one place where it is checked against the model's signature."""
+"""The table that every payload reader produces, and the only place where it is checked against the model's
+signature."""
 
 from __future__ import annotations
 
@@ -24,11 +25,12 @@ MAX_COLUMNS = MAX_FEATURES
 """More columns than the widest model has are no table but a mistake, or an attack."""
 
 MAX_DIMENSIONS = 32
-"""What NumPy arrays had at most for a long time; no more than that are rows of numbers."""
+"""The most that NumPy arrays had for a long time; what has more is no rows of numbers."""
 
-_MOST_WHOLE = np.iinfo(np.int64).max
+_MAX_WHOLE = np.iinfo(np.int64).max
 """The largest whole number in a row of any datatype."""
-_MOST_DIGITS = 10**20
+_MAX_DIGITS = 10**20
+"""The largest number that is shown with all its digits: beyond uint64, which has up to 1.8e19."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Table:
 
 
 def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
-    """``rows`` as one array. Raises PayloadMismatch when there are none, or not all are as long as the first."""
+    """Return ``rows`` as one array. Raises PayloadMismatch when there are none, or not all are as long as the first."""
     if not rows:
         raise no_rows(source)
     width = len(rows[0])
@@ -68,18 +70,18 @@ def check_width(source: str, columns: int, most: int) -> None:
 
 
 def not_a_number(source: str, row: int, column: int, name: str | None, cell: object) -> PayloadMismatch:
-    """The error for a cell that holds something else. ``row`` and ``column`` count from 1."""
+    """Return the error for a cell that holds something else. ``row`` and ``column`` count from 1."""
     return PayloadMismatch(source, expected=f"a number in {place(row, column, name)}", got=f"{cell!r:.60}")
 
 
 def place(row: int, column: int, name: str | None) -> str:
-    """Where a cell is, to a person."""
+    """Return the place of a cell, to a person."""
     return f"row {row}, column {column}" + ("" if name is None else f" ({' '.join(name.split()):.60})")
 
 
 def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarray:
-    """The table as C-contiguous (rows, features) of the datatype that the model's rows have, its columns in the model's
-    order.
+    """Return the table as C-contiguous (rows, features) of the datatype that the model's rows have, its columns in the
+    model's order.
 
     Columns named like the model's features are picked by name, tensors named like its inputs too; others go by
     position. Where no model is known (``signature`` is None) all are as they are, in the narrowest datatype of rows
@@ -109,9 +111,9 @@ def rows_for(table: Table, signature: Signature | None, source: str) -> np.ndarr
         wrong = rounded if signature is None else _in_whole_columns(rounded, signature)
         refuse(wrong, f"a number that {datatype}, the datatype of rows, holds exactly")
     if signature is not None:
-        for one in signature.inputs:
-            if one.datatype != datatype:
-                refuse(*_outside(rows, one))
+        for model_input in signature.inputs:
+            if model_input.datatype != datatype:
+                refuse(*_outside(rows, model_input))
     return np.ascontiguousarray(rows)
 
 
@@ -141,22 +143,30 @@ class _Refusing:
             raise PayloadMismatch(self.source, expected=f"{expected} in {where}", got=got)
 
     def _name(self, column: int) -> str | None:
-        """What to call a column: its own name, or that of the input that it belongs to where there are several."""
+        """Return the name to call a column by: its own, or that of the input that it belongs to where there are
+        several."""
         if self.names is not None:
             return self.names[column]
         inputs = () if self.signature is None else self.signature.inputs
-        return next((one.name for one in inputs if len(inputs) > 1 and one.start <= column < one.stop), None)
+        return next(
+            (
+                model_input.name
+                for model_input in inputs
+                if len(inputs) > 1 and model_input.start <= column < model_input.stop
+            ),
+            None,
+        )
 
 
 def unused_columns(table: Table, signature: Signature | None) -> tuple[str, ...]:
-    """The names of the columns that :func:`rows_for` leaves out, since the model has none of that name."""
+    """Return the names of the columns that :func:`rows_for` leaves out, since the model has none of that name."""
     names = table.names or tuple(part.name or "" for part in table.parts)
     wanted = set(() if signature is None else signature.feature_names)
     return tuple(name for name in names if name not in wanted) if wanted & set(names) else ()
 
 
 def _in_whole_columns(found: np.ndarray, signature: Signature) -> np.ndarray:
-    """``found``, a mask, in the columns that take whole numbers alone."""
+    """Return ``found``, a mask, in the columns that take whole numbers alone."""
     if not found.any():
         return found
     columns = list(signature.integer_features)
@@ -165,23 +175,24 @@ def _in_whole_columns(found: np.ndarray, signature: Signature) -> np.ndarray:
     return there
 
 
-def _outside(rows: np.ndarray, one: Input) -> tuple[np.ndarray, str, str]:
-    """Where ``rows`` hold what the datatype of an input does not, and what to say of it."""
-    columns = rows[:, one.start : one.stop]
+def _outside(rows: np.ndarray, model_input: Input) -> tuple[np.ndarray, str, str]:
+    """Return a mask of what ``rows`` hold and the datatype of an input does not, and what to say of it."""
+    columns = rows[:, model_input.start : model_input.stop]
     outside = np.zeros(rows.shape, dtype=bool)
-    if not one.is_whole:
+    if not model_input.is_whole:
         with np.errstate(over="ignore", invalid="ignore"):
-            outside[:, one.start : one.stop] = np.isinf(columns.astype(one.datatype))
-        return outside, "a number", f", which is beyond {one.datatype}"
+            outside[:, model_input.start : model_input.stop] = np.isinf(columns.astype(model_input.datatype))
+        return outside, "a number", f", which is beyond {model_input.datatype}"
     low, high = 0, 1
-    if one.datatype != "bool":
-        low, high = int(np.iinfo(one.datatype).min), min(int(np.iinfo(one.datatype).max), _MOST_WHOLE)
-    outside[:, one.start : one.stop] = (columns < low) | (columns > high)
+    if model_input.datatype != "bool":
+        low, high = int(np.iinfo(model_input.datatype).min), min(int(np.iinfo(model_input.datatype).max), _MAX_WHOLE)
+    outside[:, model_input.start : model_input.stop] = (columns < low) | (columns > high)
     return outside, f"a whole number from {low} to {high}", ""
 
 
 def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """The table's values with the columns that the model names picked and ordered, and the names that then hold."""
+    """Return the table's values with the columns that the model names picked and ordered, and the names that then
+    hold."""
     if table.parts:
         ordered = in_model_order(table.values, table.parts, signature, source)
         return ordered, (signature.feature_names or None) if len(table.parts) > 1 else None
@@ -203,8 +214,8 @@ def _in_order(table: Table, signature: Signature, source: str) -> tuple[np.ndarr
 
 
 def _shown(value: Any) -> Any:
-    """A number as a person reads it: one of a hundred digits was hardly written with all of them."""
-    return float(value) if isinstance(value, int) and abs(value) > _MOST_DIGITS else value
+    """Return a number as a person reads it: one of a hundred digits was hardly written with all of them."""
+    return float(value) if isinstance(value, int) and abs(value) > _MAX_DIGITS else value
 
 
 def _columns(count: int) -> str:

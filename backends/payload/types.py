@@ -29,18 +29,19 @@ class Payload:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know of what is sent."""
+        """The remarks on what is sent."""
         return unused_warning(self.source, self.unused_columns)
 
 
 def unused_warning(source: str, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """What to say of columns that are left out; nothing where there are none."""
+    """Return a warning of columns that are left out; nothing where there are none."""
     if not columns:
         return ()
-    named = ", ".join(" ".join(name.split())[:40] for name in columns[:_MOST_NAMED])
-    more = f" and {len(columns) - _MOST_NAMED} others" if len(columns) > _MOST_NAMED else ""
+    named = ", ".join(" ".join(name.split())[:40] for name in columns[:_MAX_NAMED])
+    more = f" and {len(columns) - _MAX_NAMED} others" if len(columns) > _MAX_NAMED else ""
     count = "a column" if len(columns) == 1 else f"{len(columns)} columns"
     return (f"{source} has {count} that the model does not have, left out of every request: {named}{more}",)
 
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
+"""Of 40 characters each, so that a warning stays a sentence."""

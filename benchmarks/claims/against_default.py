@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
 
-MOST_ATTEMPTS = 3
-LEAST_BLOCKS = 3
+MAX_ATTEMPTS = 3
+MIN_BLOCKS = 3
 """An interval takes so many."""
 
 Side: TypeAlias = Literal["recommended", "default"]
@@ -82,10 +82,10 @@ def highest_rate(
     fraud: Fraud, configuration: Configuration, limit: LatencyThreshold, *, budget_s: float, seed: int
 ) -> Rates:
     """In fresh processes; made again where the machine got in the way."""
-    for attempt in range(MOST_ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         with fraud.workers(configuration) as workers:
             found, _, problems = find_highest_rate(
-                workers, [limit], budget_s=budget_s, seed=seed, allow_noise=attempt + 1 == MOST_ATTEMPTS
+                workers, [limit], budget_s=budget_s, seed=seed, allow_noise=attempt + 1 == MAX_ATTEMPTS
             )
         if not problems:
             break
@@ -117,7 +117,7 @@ def ratio(blocks: Sequence[Sequence[tuple[Side, Rates]]], which: Literal["root",
         rates = [(side, getattr(found, which)) for side, found in block]
         if all(rate for _, rate in rates):
             logs.append(sum((1 if side == "recommended" else -1) * log(rate) for side, rate in rates) / 2)
-    if len(logs) < LEAST_BLOCKS:
+    if len(logs) < MIN_BLOCKS:
         return {"blocks": len(logs), "ratio": None, "ci95": None}
     low, high = mean_interval(logs)
     return {"blocks": len(logs), "ratio": round(exp(fmean(logs)), 3), "ci95": [round(exp(low), 3), round(exp(high), 3)]}

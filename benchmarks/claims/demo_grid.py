@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 DURATIONS = Durations(capacity_s=0.4, at_rate_s=1.0, at_rate_most_s=3.0)
 """As a search screens, but a second at the rate, without which p99 would not be known."""
 
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 TYPICAL_TEST_S = 2.3
 
 Kind = Literal["test", "timing"]
@@ -102,7 +102,7 @@ class Session:
     def finished(self, task: Task) -> bool:
         """Whether there is nothing more to be had of ``task``."""
         result = self._done.get(task)
-        again = isinstance(result, Figures) and result.invalid and self._attempts[task] < MOST_ATTEMPTS
+        again = isinstance(result, Figures) and result.invalid and self._attempts[task] < MAX_ATTEMPTS
         return result is not None and not again
 
     def tests(self, configuration: Configuration) -> tuple[Figures, ...]:

@@ -52,7 +52,7 @@ REQUESTS = 30_000
 
 SHORTEST_S, LONGEST_S = 1.0, 6.0
 HOPELESS = 0.1
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +217,7 @@ def main() -> None:
     cases: list[Case] = []
     left_out: list[Configuration] = []
     for nth, configuration in enumerate(drawn(fraud, options.configurations, options.seed)):
-        attempts = (compared(fraud, configuration, options.seed + nth) for _ in range(MOST_ATTEMPTS))
+        attempts = (compared(fraud, configuration, options.seed + nth) for _ in range(MAX_ATTEMPTS))
         case = next((one for one in attempts if one is not None), None)
         if case is None:
             left_out.append(configuration)

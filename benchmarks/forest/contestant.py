@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import Artifact
 
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
-SLICE_S, LEAST_CALLS = 0.02, 3
+SLICE_S, MIN_CALLS = 0.02, 3
 
 _SETTLING_S = 0.004  # what others left in the caches is gone
 _FIRST_S = 0.05  # of a batch size
@@ -87,7 +87,7 @@ class Contestant:
         self._process.send_signal(signal.SIGSTOP)
 
     def time_slice(self, rows: int) -> Slice:
-        """Time calls of so many rows for SLICE_S, at least LEAST_CALLS of them. Between slices the process is stopped:
+        """Time calls of so many rows for SLICE_S, at least MIN_CALLS of them. Between slices the process is stopped:
         threads of OpenMP and onnxruntime would go on looking for work for a while, on others' processors."""
         if self._process.stdin is None:
             raise RuntimeError("the process has no pipes")
@@ -133,7 +133,7 @@ def _slice(predict: Callable[[np.ndarray], Any], rotation: Iterator[np.ndarray])
     call_ns = median(_timed_ns(predict, rotation, group=1, least=1, for_s=_SETTLING_S))
     group = max(1, int(_GROUP_NS // call_ns))
     long = call_ns > 1e9 * _LONG_CALL_S
-    rest = _timed_ns(predict, rotation, group=group, least=LEAST_CALLS - long, for_s=SLICE_S)
+    rest = _timed_ns(predict, rotation, group=group, least=MIN_CALLS - long, for_s=SLICE_S)
     # A call that takes so long was settled for nearly all of its first run too.
     us = median([call_ns, *rest] if long else rest) / 1000
     return us, (time.process_time_ns() - began_cpu_ns) / (time.perf_counter_ns() - began_ns)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _LINE, _NODE = 64, 8
 _COMPARED_BYTES = 8192
 _TIMINGS = 15
-_LEAST_NS = 2_000_000
+_MIN_NS = 2_000_000
 _LIMIT_S = 300.0
 
 
@@ -138,6 +138,6 @@ def _shortest_ns(act: Callable[[], object]) -> float:
             for _ in range(repeats):
                 act()
             times.append(time.perf_counter_ns() - began)
-        if median(times) > _LEAST_NS:
+        if median(times) > _MIN_NS:
             return median(times) / repeats
         repeats *= 2

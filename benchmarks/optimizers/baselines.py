@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 Searcher: TypeAlias = "Callable[[Table], Choice | None]"
 Coordinate: TypeAlias = tuple[int, ...]
 
-MOST_REPEATS = 50
+MAX_REPEATS = 50
 """Proposals in a row that were all measured already, before Optuna is left out of it and one is drawn at random."""
 
 RADIUS = 3
-LEAST_MEASURED = 3
+MIN_MEASURED = 3
 STEPS_ABOVE = (0.09, 0.3, 1.0)
 """As Model Analyzer has it: how far the neighbours that count may lie, how many have to be known before a step, and the
 gains for each doubling above which it goes one, two and three steps."""
@@ -117,7 +117,7 @@ def parzen(table: Table) -> Choice | None:
         point = {name: asked.suggest_categorical(name, values) for name, values in offered.items()}
         one = max(points, key=lambda one: [points[one].get(name) == value for name, value in point.items()])
         repeats = repeats + 1 if measured.knows(one) else 0
-        if repeats > MOST_REPEATS:
+        if repeats > MAX_REPEATS:
             one = drawn.choice(measured.left())
         trial, rank = measured.trial(one), measured.rank(one)
         if trial is None or rank is None:
@@ -217,7 +217,7 @@ class Climb:
 
     def _step(self, home: Coordinate, *, slow: bool) -> Coordinate | None:
         """Where to go; None when the time is up."""
-        while not slow and len(self._seen(home)) < LEAST_MEASURED:
+        while not slow and len(self._seen(home)) < MIN_MEASURED:
             new = [at for at in self._around(home) if not self._measured.knows(self._at[at])]
             if not new:
                 break

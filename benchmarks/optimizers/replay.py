@@ -21,6 +21,7 @@ from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration, Measurement
 from servefit.search.optimizer.clock import Clock
 from servefit.search.results.measure_trial import ROUND, SCREENING
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.ranking import order
 from servefit.search.results.recommendation import Trial
 from servefit.search.results.standings import standings
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.measure_trial import Durations
-    from servefit.search.results.objectives import Score
+    from servefit.search.results.objectives.score import Score
 
 Choice: TypeAlias = tuple[InstanceProfile, Configuration]
 Rank: TypeAlias = "tuple[int, Score]"
@@ -96,7 +97,7 @@ class Table:
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:  # noqa: ARG002
         figures = self._drawn(configuration)
-        at_rate = self.request.goal in ("latency", "balanced")
+        at_rate = objective_of(self.request).needs_rate
         open_s = ROUND.at_rate_s if at_rate else 0.0
         self._spend(figures.start_s + _closed_s(figures, ROUND) + open_s)
         return None if figures.failed else trial_of(configuration, figures, at_rate=at_rate, nth_round=nth_round)

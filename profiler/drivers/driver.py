@@ -1,4 +1,4 @@
-"""What carries out runs, whichever way: what deciding, searching and comparing need to know of a driver.
+"""The interface of a driver, which carries out runs: all that deciding, searching and comparing need to know of it.
 
 ``inprocess.workers`` and ``http.clients`` make them. What a run is, and what it recorded, is the same for both.
 """
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class Driver(Protocol):
-    """``configuration`` and ``envelope`` are None where what is measured is not ours: an endpoint somewhere.
-    ``usual_users`` is how many users at once keep it busy."""
+    """A driver carries out runs. ``configuration`` and ``envelope`` are None where what is measured is not ours: an
+    endpoint somewhere. ``usual_users`` is how many users at once keep it busy."""
 
     @property
     def configuration(self) -> Configuration | None: ...

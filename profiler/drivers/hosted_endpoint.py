@@ -44,15 +44,20 @@ _log = logging.getLogger(__name__)
 MODULE = "servefit.serving"
 """What is run, with the description of the endpoint and ``--ready-fd N`` as arguments. Tests name another."""
 
-_LOOK_EVERY_MS = 50
+_POLL_MS = 50
+"""So much later at most it is noticed that an endpoint died before it was ready."""
+
 _LONGEST_LINE_BYTES = 1 << 16
-_PATIENCE_S = 5.0
+"""As much as a pipe holds; the line has some twenty bytes."""
+
+_DEATH_WAIT_S = 5.0
+"""As for workers (``driving.processes``)."""
 
 
 def endpoint_config(
     configuration: Configuration, artifact: Artifact, signature: Signature, *, name: str
 ) -> EndpointConfig:
-    """The endpoint that serves ``artifact`` in ``configuration``, with the usual limits, as the model ``name``."""
+    """Describe the endpoint that serves ``artifact`` in ``configuration`` as ``name``, with the usual limits."""
     from servefit.serving.config import ArtifactFacts, EndpointConfig
 
     gpu = () if configuration.gpu is None else (("CUDA_VISIBLE_DEVICES", str(configuration.gpu)),)
@@ -108,7 +113,7 @@ def hosted_endpoint(
         stack.callback(starting.end)
         ready = starting.start([module, f"/proc/{os.getpid()}/fd/{described}"], dict(config.environment))
         stack.callback(os.close, ready)
-        port = starting.port_told(ready, load_timeout_s)
+        port = starting.read_port(ready, load_timeout_s)
         _log.info("endpoint ready at %s, port %d, after %.1f s", address[0], port, time.monotonic() - began)
         yield Hosted(starting, host=address[0], port=port, load_s=time.monotonic() - began)
 
@@ -186,7 +191,7 @@ class _Endpoint:
         output.child_started()
         return ready
 
-    def port_told(self, ready: int, timeout_s: float) -> int:
+    def read_port(self, ready: int, timeout_s: float) -> int:
         """Wait for the line on ``ready`` that says where the endpoint listens."""
         limit_s = allowed_s(timeout_s)
         deadline = time.monotonic() + limit_s
@@ -196,7 +201,7 @@ class _Endpoint:
         while not line.endswith(b"\n"):
             if time.monotonic() > deadline:
                 raise TimedOut("starting the endpoint", limit_s=limit_s)
-            if not poller.poll(_LOOK_EVERY_MS):
+            if not poller.poll(_POLL_MS):
                 self.check()
                 continue
             chunk = os.read(ready, _LONGEST_LINE_BYTES)
@@ -215,7 +220,7 @@ class _Endpoint:
             return ()
         process, _ = self._started
         with suppress(psutil.NoSuchProcess):
-            return (process.pid, *(one.pid for one in psutil.Process(process.pid).children(recursive=True)))
+            return (process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True)))
         return ()
 
     def check(self) -> None:
@@ -258,7 +263,7 @@ class _Endpoint:
         process, output = self._started
         self._started = None
         try:
-            status = process.wait(timeout=_PATIENCE_S)
+            status = process.wait(timeout=_DEATH_WAIT_S)
         except subprocess.TimeoutExpired:
             status = 0
         end_process_group(process)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.hosted_driver import HostedDriver
     from servefit.profiler.machine.host import Host
 
-MOST_CLIENTS = 8
+MAX_CLIENTS = 8
+"""They keep sixteen CPUs of the quickest servers busy (see the next)."""
+
 _SERVER_CPUS_PER_CLIENT = 2
 """What a client does for a request takes a third of what the quickest model and its server do."""
 
@@ -41,7 +43,7 @@ def workers_for(
     cpus: tuple[int, ...] | None = None,
     outside: tuple[int, ...] | None = None,
 ) -> AbstractContextManager[Workers]:
-    """Workers of ``configuration`` in an envelope of its size, and of ``memory_bytes``, on ``host``.
+    """Start workers of ``configuration`` in an envelope of its size, and of ``memory_bytes``, on ``host``.
 
     ``cpus`` are those of the envelope, ``outside`` those that this thread keeps to during a run (none: anywhere); None
     leaves the choice to ``choose_cpus`` and ``client_cpus``. Several threads may have workers at the same time, each on
@@ -77,8 +79,8 @@ def endpoint_for(
     outside: tuple[int, ...] | None = None,
     timeout_s: float = 10.0,
 ) -> Iterator[HostedDriver]:
-    """An endpoint that serves ``configuration`` in an envelope, as :func:`workers_for` does, and load clients that send
-    it ``rows`` in ``form``. All of it is gone on exit.
+    """Start an endpoint that serves ``configuration`` in an envelope, as :func:`workers_for` does, and load clients
+    that send it ``rows`` in ``form``. All of it is gone on exit.
 
     The clients live on ``outside``, by default all CPUs that share no core with the envelope. Where there are none they
     share those of the envelope, and every run says so (see ``validity``). A request has failed after ``timeout_s``.
@@ -97,14 +99,14 @@ def endpoint_for(
     check(configuration, rows_per_request)
     cpus = _envelope_cpus(configuration, host, cpus)
     outside = client_cpus(host.cpus, cpus) if outside is None else outside
-    clients = min(len(outside or cpus), MOST_CLIENTS, -(-len(cpus) // _SERVER_CPUS_PER_CLIENT))
+    clients = min(len(outside or cpus), MAX_CLIENTS, -(-len(cpus) // _SERVER_CPUS_PER_CLIENT))
     config = endpoint_config(configuration, artifact, signature, name=name)
     with (
         measuring_slot(f"endpoint of {configuration.backend}") as slot,
         hosted_endpoint(config, cpus=cpus, memory_bytes=memory_bytes, slot=slot) as hosted,
     ):
         server = HostedServer(hosted, configuration)
-        tensors = tuple(Tensor(*one) for one in inputs_of(signature))
+        tensors = tuple(Tensor(*described) for described in inputs_of(signature))
         with start_clients(
             replace(Destination.of(hosted.url, form, model=name), tensors=tensors),
             rows,
@@ -129,7 +131,7 @@ def _envelope_cpus(configuration: Configuration, host: Host, cpus: tuple[int, ..
 
 
 def assemble(driver: MeasuredDriver, runs: Iterable[Run], host: Host) -> Measurement:
-    """The measurement that ``runs``, one or more, made by ``driver``, amount to."""
+    """Make the measurement that ``runs``, one or more, made by ``driver``, amount to."""
     runs = tuple(runs)
     return Measurement(
         configuration=driver.configuration,

@@ -1,4 +1,4 @@
-"""What a search may spend, in requests and in seconds, whichever ends first."""
+"""The budget of a search, in requests and in seconds, whichever ends first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from servefit.errors import SpecError
 
 
 class Budget:
-    """What may be spent and what has been, in requests and in seconds."""
+    """Requests and seconds that may be spent, and those that have been."""
 
     def __init__(self, *, requests: int | None, seconds: float | None) -> None:
         if requests is None and seconds is None:
@@ -26,10 +26,10 @@ class Budget:
         self.seconds_spent += seconds
 
     def total(self, rate_per_s: float) -> float:
-        """How many requests at that rate the whole budget would be."""
+        """Return how many requests at that rate the whole budget would be."""
         return min(self._requests, self._seconds * rate_per_s)
 
     def left(self, rate_per_s: float, *, share: float = 1.0) -> int:
-        """How many requests at that rate are left of a share of the budget."""
+        """Return how many requests at that rate are left of a share of the budget."""
         requests = share * self._requests - self.requests_spent
         return int(max(0.0, min(requests, (share * self._seconds - self.seconds_spent) * rate_per_s)))

@@ -1,4 +1,4 @@
-"""What somebody who reads figures has to know about them, whatever they are figures of."""
+"""Cautions for whoever reads figures, whatever they are figures of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def cautions_of(summary: Summary) -> tuple[str, ...]:
-    """Failed requests, the kind of traffic, saturation, and percentiles that lack samples; one line each."""
+    """Warn of failed requests, the kind of traffic, saturation, and percentiles that lack samples, a line each."""
     found = []
     if summary.errors:
         kinds = ", ".join(f"{count:,} x {kind}" for kind, count in summary.errors.items())

@@ -96,7 +96,7 @@ def save_percentile_distribution(run: Run, path: Path, *, times: Literal["respon
 
 
 def _response_times(run: Run) -> tuple[np.ndarray, np.ndarray, int]:
-    """When requests of the plateau were due, their response times, and how many of them nobody served."""
+    """Return when requests of the plateau were due, their response times, and how many of them nobody served."""
     begin, end = run.plateau_ns
     scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
     due = (scheduled >= begin) & (scheduled < end)
@@ -105,7 +105,7 @@ def _response_times(run: Run) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _service_times(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """When requests of the plateau were due, and their service times, of those that were served."""
+    """Return when those requests of the plateau were due that were served, and their service times."""
     begin, end = run.plateau_ns
     scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()
     served = (scheduled >= begin) & (scheduled < end) & (ended > 0)
@@ -113,7 +113,7 @@ def _service_times(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _by_second(due_ns: np.ndarray, values_ns: np.ndarray, run: Run) -> Iterator[Histogram]:
-    """One histogram for each second of the plateau that has begun."""
+    """Make one histogram for each second of the plateau that has begun."""
     begin, end = run.plateau_ns
     order = np.argsort(due_ns, kind="stable")
     borders = np.searchsorted(due_ns[order], np.arange(begin + NS_PER_S, end, NS_PER_S))

@@ -32,18 +32,18 @@ class Step:
 
 
 def plateaus_of(run: Run) -> tuple[tuple[int, int], ...]:
-    """Begin and end, as in ``plateau_ns``, of every plateau that ``run`` lived through, in order; the last one is cut
-    where the run was stopped. An open loop has the one."""
-    return tuple(edges for _, edges in _lived(run)) or (run.plateau_ns,)
+    """Return begin and end, as in ``plateau_ns``, of every plateau that ``run`` reached, in order; the last one is cut
+    where the run was stopped. An open loop has only one."""
+    return tuple(edges for _, edges in _reached(run)) or (run.plateau_ns,)
 
 
 def users_of(run: Run) -> int:
-    """How many users took turns on the plateau of ``run``; none in an open loop."""
-    return _lived(run)[-1][0] if isinstance(run.traffic, ClosedLoop) else 0
+    """Return how many users took turns on the plateau of ``run``; 0 in an open loop."""
+    return _reached(run)[-1][0] if isinstance(run.traffic, ClosedLoop) else 0
 
 
 def on_plateau(run: Run, plateau_ns: tuple[int, int]) -> Run:
-    """``run`` with figures to be taken from ``plateau_ns``, another of its plateaus; CPU time is that of telemetry."""
+    """Return ``run`` with figures to be taken from another of its plateaus; CPU time is that of telemetry."""
     if plateau_ns == run.plateau_ns:
         return run
     offered, backlog = offered_and_backlog(run.samples, plateau_ns)
@@ -58,7 +58,7 @@ def on_plateau(run: Run, plateau_ns: tuple[int, int]) -> Run:
 
 
 def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Step, ...]:
-    """The plateaus that ``run`` lived through, in order; none for an open loop, or whose traffic has only one.
+    """Return the plateaus that ``run`` reached, in order; none for an open loop, or whose traffic has only one.
     ``percentiles`` are given beside the usual ones."""
     if not isinstance(run.traffic, ClosedLoop) or len(run.traffic.plateaus()) < 2:
         return ()
@@ -66,9 +66,9 @@ def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Ste
     scheduled, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
     response_ms = np.where(ended > 0, (ended - scheduled) / NS_PER_MS, np.inf)
     steps = []
-    for users, (begin, end) in _lived(run):
+    for users, (begin, end) in _reached(run):
         due = (scheduled >= begin) & (scheduled < end)
-        looks = [
+        cpu_percents = [
             point.cpu_percent for point in run.telemetry if begin <= point.at_ns - point.over_ns and point.at_ns < end
         ]
         answered = int(np.count_nonzero((ended >= begin) & (ended < end)))
@@ -80,15 +80,15 @@ def steps_of(run: Run, *, percentiles: Sequence[str] = PERCENTILES) -> tuple[Ste
                 throughput_per_s=answered / duration_s,
                 samples=int(np.count_nonzero(due)),
                 latency_ms=percentiles_of(response_ms[due], names),
-                cpu_percent=sum(looks) / len(looks) if looks else None,
+                cpu_percent=sum(cpu_percents) / len(cpu_percents) if cpu_percents else None,
             )
         )
     return tuple(steps)
 
 
 def offered_and_backlog(samples: Samples, plateau_ns: tuple[int, int]) -> tuple[int, int]:
-    """How many requests were due on a plateau, and how many of them nobody had begun by its end. Where a server says
-    how long its calls took, a request was begun so long before its answer. What has failed waits no more."""
+    """Return how many requests were due on a plateau, and how many of them nobody had begun by its end. Where a server
+    says how long its calls took, a request was begun so long before its answer. What has failed waits no more."""
     scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
     predicted = samples.predicted_ns()
     if predicted is not None:
@@ -104,7 +104,7 @@ def _failed_by(ended: np.ndarray, end: int) -> np.ndarray:
 
 
 def busy_cpu_ns(telemetry: Iterable[TelemetryPoint], plateau_ns: tuple[int, int]) -> int:
-    """CPU time of all workers on a plateau, without waiting, by what was seen of it; 0 where nothing was."""
+    """Return the CPU time of all workers on a plateau, without waiting, by what was seen of it; 0 where nothing was."""
     begin, end = plateau_ns
     seen_ns, busy_ns = 0, 0.0
     for point in telemetry:
@@ -114,8 +114,8 @@ def busy_cpu_ns(telemetry: Iterable[TelemetryPoint], plateau_ns: tuple[int, int]
     return round(busy_ns * (end - begin) / seen_ns) if seen_ns else 0
 
 
-def _lived(run: Run) -> list[tuple[int, tuple[int, int]]]:
-    """Users and edges of every plateau that was lived through; none for an open loop."""
+def _reached(run: Run) -> list[tuple[int, tuple[int, int]]]:
+    """Return users and edges of every plateau that was reached; none for an open loop."""
     if not isinstance(run.traffic, ClosedLoop):
         return []
     if run.stopped is None:
@@ -125,6 +125,9 @@ def _lived(run: Run) -> list[tuple[int, tuple[int, int]]]:
         start_ns = int(run.samples.scheduled_ns().min()) - round(run.traffic.joins_s()[0] * NS_PER_S)
         plateaus = run.traffic.plateaus(until_s=(run.plateau_ns[1] - start_ns) / NS_PER_S)
     return [
-        (one.users, (start_ns + round(one.begin_s * NS_PER_S), start_ns + round(one.end_s * NS_PER_S)))
-        for one in plateaus
+        (
+            plateau.users,
+            (start_ns + round(plateau.begin_s * NS_PER_S), start_ns + round(plateau.end_s * NS_PER_S)),
+        )
+        for plateau in plateaus
     ]

@@ -10,20 +10,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEAST_RESPONSES = 10
+MIN_RESPONSES = 10
+"""Enough to have responses in each of the blocks that are resampled."""
+
 WARM_UP = 0.1
+"""The share of a run's first requests that found the queue emptier than it becomes. Chosen, not measured."""
+
 _ANCHOR = 0.3
+"""The weight of (capacity, 0), in parts of that of all runs. Chosen, as is the next: with them the estimate errs by 0.8
+to 2.3 % after 24,000 requests (benchmarks/claims/rate_search.py)."""
+
 _REACH = 0.3
+"""In parts of the capacity: a run so far from the root weighs 1/e of one at it, as the line is straight nearby only."""
+
 _ROUNDS = 8
-_LEAST_INVERSE, _LEAST_SPREAD = 1e-3, 1e-6
+"""Of fitting the line anew to the means and weights that it gave: the few that reweighting takes. Chosen."""
+
+_MIN_INVERSE, _MIN_SPREAD = 1e-3, 1e-6
+"""They keep divisions from zero: a percentile of a thousand times its limit, and runs within a millionth of the
+capacity, say nothing more."""
+
 _BLOCKS = 6
+"""Long enough to hold what a queue remembers, and enough of them to draw from; see ``root_interval``. Chosen."""
+
 _RESAMPLES = 200
+"""Five lie beyond either end of the interval. Each costs a fit, so there are no more of them."""
+
 _TAIL_PERCENT = 2.5
+"""On either side of a 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What one run says. ``relative`` holds percentiles divided by their limits, shape (k,) for k thresholds.
+    """A run as the fit sees it. ``relative`` holds percentiles divided by their limits, shape (k,) for k thresholds.
 
     ``resampled``, shape (k, 200), holds what else they might have been; ``weight`` is a number of requests. For a run
     that saturated, percentiles are infinite.
@@ -36,19 +55,25 @@ class Point:
 
 
 def settled(response_ns: np.ndarray) -> np.ndarray:
-    """Response times, in order of arrival, without the first tenth, in which the queue fills up."""
+    """Return response times, in order of arrival, without the first tenth, in which the queue fills up."""
     return response_ns[int(WARM_UP * len(response_ns)) :]
 
 
 def measured_point(
-    rate_per_s: float, response_ns: np.ndarray, thresholds: Sequence[tuple[float, float]], random: np.random.Generator
+    rate_per_s: float,
+    response_ns: np.ndarray,
+    thresholds: Sequence[tuple[float, float]],
+    random: np.random.Generator,
+    *,
+    warms_up: bool = True,
 ) -> Point:
-    """The point of a run with ``response_ns``, in order of arrival, at least LEAST_RESPONSES of them.
+    """The point of a run with ``response_ns``, in order of arrival, at least MIN_RESPONSES of them. Where the run
+    ``warms_up``, its first tenth is left out.
 
     ``thresholds`` are pairs of a percentile and its limit in nanoseconds. Resampled by a block bootstrap [Kuensch
     1989]: six blocks of consecutive requests are drawn again, because neighbours in a queue share their fate.
     """
-    kept = settled(response_ns)
+    kept = settled(response_ns) if warms_up else response_ns
     order = np.argsort(kept)
     ascending, block = kept[order], (order * _BLOCKS) // len(kept)
     percentiles, limits = (np.array(column) for column in zip(*thresholds, strict=True))
@@ -62,7 +87,7 @@ def measured_point(
 
 
 def saturated_point(rate_per_s: float, requests: int, thresholds: Sequence[tuple[float, float]]) -> Point:
-    """The point of a run that was asked for ``requests`` and saturated."""
+    """Return the point of a run that was asked for ``requests`` and saturated."""
     return Point(
         rate_per_s=rate_per_s,
         weight=requests,
@@ -82,18 +107,18 @@ class Lines:
     slope: np.ndarray
 
     def at(self, rates_per_s: np.ndarray) -> np.ndarray:
-        """The lines at ``rates_per_s``, shape (n,): an array of shape (k, n)."""
+        """Return the lines at ``rates_per_s``, shape (n,): an array of shape (k, n)."""
         lines: np.ndarray = self.at_zero[:, None] - np.multiply.outer(self.slope, rates_per_s)
         return lines
 
     def roots(self, capacity_per_s: float) -> np.ndarray:
-        """The rates at which the limit is reached: 0 where it always is, and ``capacity_per_s`` at most."""
+        """Return the rates at which the limit is reached: 0 where it always is, and ``capacity_per_s`` at most."""
         roots: np.ndarray = np.clip((self.at_zero - 1) / self.slope, 0, capacity_per_s)
         return roots
 
 
 def fit(rates_per_s: np.ndarray, relative: np.ndarray, weights: np.ndarray, capacity_per_s: float) -> Lines:
-    """Lines through percentiles ``relative`` to their limit, shape (k, n), at ``rates_per_s``, shape (n,).
+    """Fit lines through percentiles ``relative`` to their limit, shape (k, n), at ``rates_per_s``, shape (n,).
 
     An infinite percentile stands for a saturated run. In M/M/1, and near saturation in every queue with one server, the
     inverse of a percentile falls in proportion to the capacity that is left. The inverse of a noisy number is too high
@@ -107,37 +132,37 @@ def fit(rates_per_s: np.ndarray, relative: np.ndarray, weights: np.ndarray, capa
     lines = _weighted_lines(rates, 1 / relative, np.broadcast_to(weights, relative.shape))
     for _ in range(_ROUNDS):
         distance = np.abs(rates_per_s - lines.roots(capacity_per_s)[:, None]) / capacity_per_s
-        fitted = np.maximum(lines.at(rates_per_s), _LEAST_INVERSE)
+        fitted = np.maximum(lines.at(rates_per_s), _MIN_INVERSE)
         pulls = np.minimum(relative * fitted, 2)
         lines = _weighted_lines(rates, fitted * (2 - pulls), weights * np.exp(-distance / _REACH))
     return lines
 
 
 def _weighted_lines(rates: np.ndarray, inverse: np.ndarray, weights: np.ndarray) -> Lines:
-    """By weighted least squares; the last of ``rates`` is the anchor, where the inverse is 0."""
+    """Fit by weighted least squares; the last of ``rates`` is the anchor, where the inverse is 0."""
     weights = np.column_stack([weights, _ANCHOR * weights.sum(axis=1)])
     weights = weights / weights.sum(axis=1, keepdims=True)
     inverse = np.column_stack([inverse, np.zeros(len(inverse))])
     middle, level = weights @ rates, (weights * inverse).sum(axis=1)
     away = rates - middle[:, None]
-    spread = np.maximum((weights * away**2).sum(axis=1), (_LEAST_SPREAD * rates[-1]) ** 2)
-    slope = np.maximum(-(weights * away * inverse).sum(axis=1) / spread, _LEAST_INVERSE / rates[-1])
+    spread = np.maximum((weights * away**2).sum(axis=1), (_MIN_SPREAD * rates[-1]) ** 2)
+    slope = np.maximum(-(weights * away * inverse).sum(axis=1) / spread, _MIN_INVERSE / rates[-1])
     return Lines(at_zero=level + slope * middle, slope=slope)
 
 
 def fit_points(points: Sequence[Point], capacity_per_s: float) -> Lines:
-    """One line for each threshold."""
-    return fit(_rates(points), np.column_stack([one.relative for one in points]), _weights(points), capacity_per_s)
+    """Fit one line for each threshold."""
+    return fit(_rates(points), np.column_stack([point.relative for point in points]), _weights(points), capacity_per_s)
 
 
 def root_interval(points: Sequence[Point], capacity_per_s: float) -> tuple[float, float]:
-    """A 95 % interval of the lowest root of all thresholds, from lines through the resampled points.
+    """Return a 95 % interval of the lowest root of all thresholds, from lines through the resampled points.
 
     Drawing from so few blocks understates the spread, by a known factor, which is made up for. Blocks not much longer
     than a queue remembers understate it too, which is not: benchmarks/claims/rate_search.py counts how often the
     truth is in.
     """
-    resampled = np.stack([one.resampled for one in points], axis=-1)
+    resampled = np.stack([point.resampled for point in points], axis=-1)
     rates, weights = _rates(points), _weights(points)
     roots = [fit(rates, relative, weights, capacity_per_s).roots(capacity_per_s) for relative in resampled]
     low, middle, high = np.percentile(np.min(roots, axis=0), [_TAIL_PERCENT, 50, 100 - _TAIL_PERCENT])
@@ -147,8 +172,8 @@ def root_interval(points: Sequence[Point], capacity_per_s: float) -> tuple[float
 
 
 def _rates(points: Sequence[Point]) -> np.ndarray:
-    return np.array([one.rate_per_s for one in points])
+    return np.array([point.rate_per_s for point in points])
 
 
 def _weights(points: Sequence[Point]) -> np.ndarray:
-    return np.array([one.weight for one in points], dtype=float)
+    return np.array([point.weight for point in points], dtype=float)

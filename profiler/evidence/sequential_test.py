@@ -39,25 +39,46 @@ from servefit.showing import shown
 Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
 
 ALPHA = 0.05
+"""The probability of a false PASS, and that of a false FAIL: the usual 5 %."""
+
 GROWTH_SEEN = 20
 """When 5 % too many requests arrive, a queue takes so many times the limit to reach it. No PASS is safe before that,
 unless the servers have time to spare."""
 
 BATCHES = 40
-_LEAST_SAMPLES = 2 * BATCHES
-_LEAST_INDEPENDENT = 2
+"""So many means give their variance within 23 % (sqrt(2 / 39)). With more, batches of a short run would be shorter
+than its queue remembers."""
+
+_MIN_SAMPLES = 2 * BATCHES
+"""Batches of one value are as uneven as single values whatever these are: two a batch at least."""
+
+_MIN_INDEPENDENT = 2
+"""See ``_deflated``."""
+
 _PASS_CAUTION = 2.5
+"""Times the autocorrelation time, since bursts may be longer than was seen yet. By experiment: with it at most 5 % of
+the runs of benchmarks/claims/verdicts.py pass wrongly, in every queue."""
+
 _MARGINS = (8.0, 32.0)
+"""Times as strict as the limit (see above). By experiment too: very variable service times (M/G/1 there) are still
+told apart."""
+
 _CLIPPED_ABOVE = 0.95
+"""See ``_clipped``."""
+
 _READ_FOR_CLIPPING = 4000
-_RATES_BELOW = 32
-_RATES_ABOVE = 64
+"""Response times of which that percentile is taken: its rank then errs by 0.35 %, sqrt(0.95 x 0.05 / 4000), and finding
+it takes the same time for runs of any length."""
+
+_RATES_BELOW, _RATES_ABOVE = 32, 64
+"""Rates that stand for the mixture, more of them above the boundary, where there is more to cover. Chosen: the
+likelihood is smooth, and the time that an update takes is in proportion to them."""
 
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a verdict rests on.
+    """The evidence that a verdict rests on.
 
     ``autocorrelation_time`` is in requests, at least 1, infinite where the run is too short to tell, and None before
     there are enough samples to look at; no evidence is drawn until then. ``log_e_pass`` and ``log_e_fail`` are natural
@@ -90,14 +111,14 @@ class SequentialTest:
         self._limit_ns = limit_ns
         self._boundary = 1 - percentile / 100
         self._threshold = log(1 / alpha)
-        self._least_samples = max(samples_needed(percentile), _LEAST_SAMPLES)
+        self._least_samples = max(samples_needed(percentile), _MIN_SAMPLES)
         self._evidence = Evidence(
             verdict="UNDECIDED", samples=0, violations=0, autocorrelation_time=None, log_e_pass=0.0, log_e_fail=0.0
         )
 
     @property
     def evidence(self) -> Evidence:
-        """As of the last update, or of the one that brought the verdict."""
+        """The evidence as of the last update, or of the one that brought the verdict."""
         return self._evidence
 
     def update(self, response_ns: np.ndarray, *, unhurried: bool = False) -> Verdict:
@@ -152,7 +173,7 @@ class SequentialTest:
         )
 
     def _log_e_margin(self, response_ns: np.ndarray, correlated: float, margin: float) -> float:
-        """Evidence for PASS from a limit that is ``margin`` times as strict."""
+        """Return the evidence for PASS from a limit that is ``margin`` times as strict."""
         violated = (response_ns > self._limit_ns / margin).astype(np.float64)
         cautious = 1 + _PASS_CAUTION * (max(correlated, autocorrelation_time(violated)) - 1)
         violations = int(np.count_nonzero(violated))
@@ -160,14 +181,15 @@ class SequentialTest:
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict on several thresholds: all have to pass, and one that fails is enough. None at all is a PASS."""
+    """Return the verdict on several thresholds: all have to pass, and one that fails is enough. None at all is a
+    PASS."""
     if "FAIL" in verdicts:
         return "FAIL"
     return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"
 
 
 def autocorrelation_time(series: np.ndarray) -> float:
-    """How many values of ``series`` tell as much about its mean as one independent value, by 40 batch means.
+    """Return how many values of ``series`` tell as much of its mean as one independent value, by 40 batch means.
 
     m x variance of the means of batches of m values / variance of the values [Conway 1963; Schmeiser 1982] tends to the
     autocorrelation time t for batches much longer than t, and to m for much shorter ones, about m t / (m + t) between.
@@ -175,8 +197,8 @@ def autocorrelation_time(series: np.ndarray) -> float:
     never changes gives 1. Values left over come first and are not used. Raises ValueError on fewer than 80 values.
     """
     length = len(series) // BATCHES
-    if length * BATCHES < _LEAST_SAMPLES:
-        raise ValueError(f"{len(series)} values are too few, {_LEAST_SAMPLES} are needed")
+    if length * BATCHES < _MIN_SAMPLES:
+        raise ValueError(f"{len(series)} values are too few, {_MIN_SAMPLES} are needed")
     batches = series[len(series) - length * BATCHES :].astype(np.float64).reshape(BATCHES, length)
     # From the first value, so that the variance of a series that never changes is exactly zero.
     batches -= batches[0, 0]
@@ -191,7 +213,7 @@ def autocorrelation_time(series: np.ndarray) -> float:
 
 
 def log_e_pass(samples: np.ndarray | float, violations: np.ndarray | float, boundary: float) -> np.ndarray:
-    """Logarithm of the e-value against a violation probability of ``boundary`` or more; counts may be fractions.
+    """Return the log of the e-value against a violation probability of ``boundary`` or more; counts may be fractions.
 
     A uniform mixture of rates below the boundary. Each ratio falls with the number of violations, so its expectation
     is at most 1 for every probability from the boundary up, not only on it.
@@ -200,7 +222,7 @@ def log_e_pass(samples: np.ndarray | float, violations: np.ndarray | float, boun
 
 
 def log_e_fail(samples: np.ndarray | float, violations: np.ndarray | float, boundary: float) -> np.ndarray:
-    """Logarithm of the e-value against a violation probability of ``boundary`` or less; counts may be fractions.
+    """Return the log of the e-value against a violation probability of ``boundary`` or less; counts may be fractions.
 
     The rates mixed lie denser near the boundary, as the cubes of evenly spaced numbers, for shares just beyond it.
     """
@@ -223,15 +245,15 @@ def _log_mixture(
 
 
 def _deflated(samples: int, violations: int, correlated: float) -> tuple[float, float]:
-    """Samples and violations that independent requests would count. Never fewer than two samples: so a run that lies
-    almost wholly above the limit fails, though a queue that only grows shows no autocorrelation time."""
-    divisor = min(correlated, samples / _LEAST_INDEPENDENT)
+    """Return the samples and violations that independent requests would count. Never fewer than two samples: so a run
+    that lies almost wholly above the limit fails, though a queue that only grows shows no autocorrelation time."""
+    divisor = min(correlated, samples / _MIN_INDEPENDENT)
     return samples / divisor, violations / divisor
 
 
 def _clipped(response_ns: np.ndarray) -> np.ndarray:
-    """Response times without their highest 5 %. A few far out would make up the variance by themselves and hide how
-    slowly the others move; whether they come in bursts is seen on the violations."""
+    """Return response times without their highest 5 %. A few far out would make up the variance by themselves and hide
+    how slowly the others move; whether they come in bursts is seen on the violations."""
     read = response_ns[:: max(1, len(response_ns) // _READ_FOR_CLIPPING)]
     rank = int(_CLIPPED_ABOVE * len(read))
     clipped: np.ndarray = np.minimum(response_ns, float(np.partition(read, rank)[rank]))

@@ -1,4 +1,4 @@
-"""When a closed loop may end before its time: the stopping conditions of SageMaker Inference Recommender.
+"""The conditions on which a closed loop ends before its time: those of SageMaker Inference Recommender.
 
 Pure and deterministic: a rule is told what happened so far, now and then, and says which condition is reached. Who
 counts the answers, and how the run is ended, is for the driver. What is told comes in portions, one a look. They show
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from servefit.errors import SpecError
 from servefit.profiler.evidence.comparing.intervals import t_quantile
 from servefit.profiler.evidence.summary import CONFIDENCE, samples_needed
-from servefit.profiler.record.traffic import LEAST_STEP_S
+from servefit.profiler.record.traffic import MIN_STEP_S
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -26,23 +26,32 @@ if TYPE_CHECKING:
 
 StoppingCondition: TypeAlias = Literal["flat", "rate", "latency"]
 
-MOST_THRESHOLDS = 5
+MAX_THRESHOLDS = 5
 """As many limits as a worker has counters for."""
 
-LEAST_GROWTH = 0.02
+MIN_GROWTH = 0.02
 """More users that bring less than this are in doubt; that is so on two levels before a run is flat."""
 
 _MORE_USERS = 1.1
-_LEAST_OF_USERS_GROWTH = 0.5
+"""Levels are held against those with a tenth fewer users: half as much growth as theirs is 5 %, well above 2 %."""
+
+_MIN_OF_USERS_GROWTH = 0.5
+"""Throughput of a server with capacity to spare grows as its users do; half of that is neither. Chosen."""
+
 _FLAT_LEVELS = 2
-_LEAST_LOOKS = 5
+"""A single level may have met a hiccup of the machine."""
+
+_MIN_BATCHES = 5
+"""Batches between two looks, of which a mean and its margin are made: four degrees of freedom. Chosen."""
+
 _ONE_SIDED_99 = 2.33
+"""The quantile of the normal distribution."""
 
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingConditions:
-    """What ends a closed loop before its time. Raises SpecError.
+    """The conditions that end a closed loop before its time. Raises SpecError.
 
     ``flat``: throughput has stopped growing although users are added. ``most_per_s``: so many requests a second are
     answered, and nobody asks for more. ``thresholds``: one of them is broken.
@@ -55,15 +64,15 @@ class StoppingConditions:
     def __post_init__(self) -> None:
         if self.most_per_s is not None and not (self.most_per_s > 0 and isfinite(self.most_per_s)):
             raise SpecError("max invocations", self.most_per_s, "is not a rate above zero")
-        if len(self.thresholds) > MOST_THRESHOLDS:
+        if len(self.thresholds) > MAX_THRESHOLDS:
             limits = ", ".join(map(str, self.thresholds))
-            raise SpecError("sla", limits, f"are more limits than the {MOST_THRESHOLDS} that are watched")
+            raise SpecError("sla", limits, f"are more limits than the {MAX_THRESHOLDS} that are watched")
 
 
 class StoppingRule:
     """Watches one run of a closed loop, whose users stay the same on each of ``plateaus``, in order.
 
-    Levels are the plateaus of LEAST_STEP_S at least; ramps between them are not judged.
+    Levels are the plateaus of MIN_STEP_S at least; ramps between them are not judged.
 
     - flat: two levels in a row gained nothing. Their throughput is not 2 % above the best of the levels before that had
       a tenth fewer users, and surely (99 %) grew by less than half of what these users did.
@@ -74,7 +83,7 @@ class StoppingRule:
 
     def __init__(self, conditions: StoppingConditions, plateaus: Sequence[Plateau]) -> None:
         self._conditions = conditions
-        self._ahead = deque(one for one in plateaus if one.is_step)
+        self._ahead = deque(plateau for plateau in plateaus if plateau.is_step)
         self._level: _Level | None = None
         self._over: list[_Throughput] = []
         self._flat_levels = 0
@@ -91,7 +100,7 @@ class StoppingRule:
             self._level = _Level(self._conditions.thresholds, elapsed_s, answered, slower)
             return None
         self._level.add(elapsed_s, answered, slower)
-        if elapsed_s - self._ahead[0].begin_s < LEAST_STEP_S:
+        if elapsed_s - self._ahead[0].begin_s < MIN_STEP_S:
             return None
         return self._reached(self._level)
 
@@ -102,13 +111,13 @@ class StoppingRule:
         return "latency" if level.breaks_a_threshold() else None
 
     def _reached_after(self, plateau: Plateau) -> StoppingCondition | None:
-        """The condition that is reached now that the level of ``plateau`` is over."""
+        """Return the condition that is reached now that the level of ``plateau`` is over."""
         level, self._level = self._level, None
-        if level is None or level.rates.count < _LEAST_LOOKS:
+        if level is None or level.rates.count < _MIN_BATCHES:
             self._flat_levels = 0
             return None
-        fewer = [one for one in self._over if one.users * _MORE_USERS <= plateau.users]
-        best = max(fewer, key=lambda one: one.per_s, default=None)
+        fewer = [earlier for earlier in self._over if earlier.users * _MORE_USERS <= plateau.users]
+        best = max(fewer, key=lambda earlier: earlier.per_s, default=None)
         gained_nothing = best is not None and _gained_nothing(best, level, plateau.users)
         self._flat_levels = self._flat_levels + 1 if gained_nothing else 0
         self._over.append(_Throughput(users=plateau.users, per_s=level.per_s))
@@ -119,21 +128,21 @@ class StoppingRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Throughput:
-    """What a level that is over came to."""
+    """The throughput of a level that is over."""
 
     users: int
     per_s: float
 
 
 def _gained_nothing(best: _Throughput, level: _Level, users: int) -> bool:
-    """Whether ``users``, more than those of ``best``, did not bring ``level`` more answers."""
-    in_proportion = 1 + _LEAST_OF_USERS_GROWTH * (users / best.users - 1)
+    """Return whether ``users``, more than those of ``best``, did not bring ``level`` more answers."""
+    in_proportion = 1 + _MIN_OF_USERS_GROWTH * (users / best.users - 1)
     surely_below = level.per_s + level.rates.margin() < in_proportion * best.per_s
-    return surely_below and level.per_s < (1 + LEAST_GROWTH) * best.per_s
+    return surely_below and level.per_s < (1 + MIN_GROWTH) * best.per_s
 
 
 class _Level:
-    """What was seen of a level so far, from the first look at it on."""
+    """Counts of a level so far, from the first look at it on."""
 
     def __init__(
         self, thresholds: Sequence[LatencyThreshold], elapsed_s: float, answered: int, slower: Sequence[int]
@@ -169,12 +178,12 @@ class _Level:
 
 
 def _allowed(threshold: LatencyThreshold) -> float:
-    """The share of answers that may take longer."""
+    """Return the share of answers that may take longer."""
     return 1 - threshold.rank / 100
 
 
 class _Batches:
-    """The mean of what looks showed, and how far it may be off."""
+    """The mean of batches, each of what came between two looks, and how far it may be off [Conway 1963]."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -191,8 +200,8 @@ class _Batches:
         return self._total / self.count if self.count else 0.0
 
     def margin(self) -> float:
-        """By how much the true mean may be above, or below, this one (one-sided, 99 %); infinite for few looks."""
-        if self.count < _LEAST_LOOKS:
+        """Return by how much the true mean may be above, or below, this one (one-sided, 99 %); infinite for few."""
+        if self.count < _MIN_BATCHES:
             return inf
         variance = max(0.0, self._squares - self.count * self.mean**2) / (self.count - 1)
         return t_quantile(CONFIDENCE, self.count - 1) * sqrt(variance / self.count)

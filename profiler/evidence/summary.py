@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, log, sqrt
+from math import ceil, log
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.evidence.backlog import cannot_drain, is_large
+from servefit.profiler.evidence.power import gpu_power_w, package_power_w
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 from servefit.showing import shown
 from servefit.stored import Stored
@@ -27,11 +29,19 @@ if TYPE_CHECKING:
 
 NS_PER_MS = 1_000_000
 CONFIDENCE = 0.99
+"""That a percentile is not above the highest of its samples [MLPerf LoadGen]; see ``samples_needed``."""
+
 BLOCKS = 20
-_LEAST_PER_BLOCK = 2
+"""Of time, for intervals: enough of them to draw from, and each as long as that leaves. Chosen, not measured."""
+
+_MIN_PER_BLOCK = 2
+"""With fewer values a block a replicate is a resample of single requests, which wait in one queue."""
+
 _REPLICATES = 500
+"""A dozen lie beyond either end of a 95 % interval. Chosen, not measured."""
+
 _GRID = 2000
-_MOST_WAITING = 0.05
+"""Bins of equal rank, so 0.05 % of rank each, a twentieth of what lies beyond a p99."""
 _PERCENTILE = re.compile(r"p(?P<whole>0|[1-9][0-9]?)(?:\.(?P<decimals>[0-9]+))?", re.IGNORECASE)
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
@@ -39,7 +49,7 @@ PERCENTILES = ("p50", "p90", "p95", "p99")
 
 
 def percentile_name(text: str, *, field: str = "percentile") -> str:
-    """How a percentile is called, whoever spelt it: "p99.9" for "P99.90". Raises SpecError for ``field``."""
+    """Return the name of a percentile, whoever spelt it: "p99.9" for "P99.90". Raises SpecError for ``field``."""
     match = _PERCENTILE.fullmatch(text) if isinstance(text, str) else None
     if match is not None:
         decimals = (match["decimals"] or "").rstrip("0")
@@ -50,13 +60,13 @@ def percentile_name(text: str, *, field: str = "percentile") -> str:
 
 
 def rank_of(percentile: str) -> float:
-    """The percentile of that name as a number: 95.0 for "p95"."""
+    """Return the percentile of that name as a number: 95.0 for "p95"."""
     return float(percentile[1:])
 
 
 def samples_needed(percentile: float) -> int:
-    """How many samples a percentile takes: so many that the highest of them lies above the true percentile with 99 %
-    confidence, 1 - p**n >= 0.99 [MLPerf LoadGen, early stopping without violations].
+    """Return how many samples a percentile takes: so many that the highest of them lies above the true percentile with
+    99 % confidence, 1 - p**n >= 0.99 [MLPerf LoadGen, early stopping without violations].
 
     44 for p90, 90 for p95, 459 for p99, and by the same rule 7 for the median.
     """
@@ -65,7 +75,7 @@ def samples_needed(percentile: float) -> int:
 
 @shown("loop", "throughput_per_s", "samples", "latency_ms", "failed")
 class Summary(Stored, frozen=True, kw_only=True):
-    """What a run amounts to, on its plateau.
+    """The figures of a run, on its plateau.
 
     ``throughput_per_s`` counts answers, ``offered_per_s`` arrivals (None in a closed loop, where the answers make the
     arrivals). ``samples`` is how many requests the percentiles are of. ``latency_ms`` holds the percentiles of the
@@ -76,7 +86,8 @@ class Summary(Stored, frozen=True, kw_only=True):
     ``saturated`` means that an open loop asked for more than was served. ``cpu_percent`` is summed over cores, without
     the time spent waiting for arrivals. ``memory_percent`` is the peak of all workers against the memory of the
     instance. GPU figures are means over the run, and None without a GPU or where it does not report them. Of a server
-    that cannot be seen from here CPU and memory are None.
+    that cannot be seen from here CPU and memory are None. ``package_power_w`` is the mean power of the machine's
+    processor packages on the plateau, ``gpu_power_w`` that of the GPU there: of whole devices, idle power included.
 
     Over HTTP, where the server says how long requests were inside: ``model_latency_ms`` holds the percentiles of the
     time that they waited for the predictor and were predicted, ``overhead_ms`` those of the rest of their response
@@ -107,6 +118,7 @@ class Summary(Stored, frozen=True, kw_only=True):
     failed: int = 0
     errors: Mapping[str, int] = msgspec.field(default_factory=dict)
     client_cpu_percent: float | None = None
+    package_power_w: float | None = None
 
 
 def summarize(
@@ -117,7 +129,8 @@ def summarize(
     Throughput counts the answers within the plateau, percentiles are of the requests that were due within it. One that
     got no answer counts as slower than all others. An open loop is saturated if its backlog ended it, or if more than
     5 % of what was due was still waiting at the end, more than one request a worker, and more than chance brings
-    together (the root of what was due).
+    together (the root of what was due); where the rate of arrivals varies, only if that could not drain (see
+    ``backlog``). Then there are no intervals either: they rest on blocks of time that are like each other.
 
     Args:
         run: What a run recorded.
@@ -149,6 +162,7 @@ def summarize(
     open_loop = isinstance(run.traffic, OpenLoop)
     block_of = ((scheduled[due] - begin) * BLOCKS // (end - begin)).astype(np.int64)
     names = with_usual(percentiles)
+    alike = not isinstance(run.traffic, OpenLoop) or run.traffic.is_steady
     gpu_memory = _mean(run.telemetry, lambda point: point.gpu_memory_bytes)
     return Summary(
         loop="open" if open_loop else "closed",
@@ -156,7 +170,7 @@ def summarize(
         offered_per_s=run.offered / seconds if open_loop else None,
         samples=len(response_ms),
         latency_ms=percentiles_of(response_ms, names),
-        latency_ms_ci95=confidence_intervals(response_ms, block_of, percentiles=names, seed=seed),
+        latency_ms_ci95=confidence_intervals(response_ms, block_of, percentiles=names, seed=seed) if alike else {},
         service_ms=percentiles_of(service_ms),
         lag_ms=percentiles_of(run.lags_ns() / NS_PER_MS),
         saturated=open_loop and _saturated(run),
@@ -167,12 +181,13 @@ def summarize(
         steal_percent=_mean(run.telemetry, lambda point: point.steal_percent),
         gpu_percent=_mean(run.telemetry, lambda point: point.gpu_percent),
         gpu_memory_bytes=None if gpu_memory is None else round(gpu_memory),
-        gpu_power_w=_mean(run.telemetry, lambda point: point.gpu_power_w),
+        gpu_power_w=gpu_power_w(run),
         model_latency_ms=percentiles_of(inside.model_ms) if len(inside.model_ms) else None,
         overhead_ms=percentiles_of(inside.overhead_ms) if len(inside.model_ms) else None,
         failed=int(np.count_nonzero(due & (ended < 0))),
         errors={} if run.client is None else dict(run.client.errors),
         client_cpu_percent=None if run.client is None else run.client.cpu_percent,
+        package_power_w=package_power_w(run),
     )
 
 
@@ -186,7 +201,7 @@ class _Inside:
 
 
 def _inside(run: Run, served: np.ndarray) -> _Inside:
-    """Times of those of the requests ``served`` of which the server says them."""
+    """Return the times of those of the requests ``served`` of which the server says them."""
     queued, predicted = run.samples.queued_ns(), run.samples.predicted_ns()
     if queued is None or predicted is None:
         nothing = np.array([], dtype=np.float64)
@@ -208,7 +223,7 @@ def _share(part: int | None, whole: int | None) -> float | None:
 def confidence_intervals(
     values: np.ndarray, block_of: np.ndarray, *, percentiles: tuple[str, ...], seed: int
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of percentiles of ``values``, by a bootstrap over the blocks of time that they fall into.
+    """Return 95 % intervals of percentiles of ``values``, by a bootstrap over the blocks of time that they fall into.
 
     Neighbouring requests wait in one queue and are far from independent, so whole blocks are drawn [Carlstein 1986,
     non-overlapping blocks]. ``block_of`` has the block of each value, 0 to BLOCKS - 1. A percentile without enough
@@ -217,7 +232,7 @@ def confidence_intervals(
     Values are first sorted into at most 2000 bins of equal rank, and a replicate is a weighted sum of the blocks'
     counts per bin; so it costs the same for a thousand values and for a million, and errs by 0.05 % of rank.
     """
-    if len(values) < _LEAST_PER_BLOCK * BLOCKS:
+    if len(values) < _MIN_PER_BLOCK * BLOCKS:
         return {}
     order = np.argsort(values, kind="stable")
     bins = min(_GRID, len(values))
@@ -239,12 +254,12 @@ def confidence_intervals(
 
 
 def with_usual(percentiles: Sequence[str]) -> tuple[str, ...]:
-    """The usual percentiles and ``percentiles``, each once and in ascending order. Raises SpecError."""
+    """Return the usual percentiles and ``percentiles``, each once and in ascending order. Raises SpecError."""
     return tuple(sorted({*PERCENTILES, *map(percentile_name, percentiles)}, key=rank_of))
 
 
 def percentiles_of(values_ms: np.ndarray, names: Sequence[str] = PERCENTILES) -> dict[str, float | None]:
-    """Percentiles of ``values_ms`` by name, None where there are too few.
+    """Return percentiles of ``values_ms`` by name, None where there are too few.
 
     Each is a value that occurred: the smallest that at least so many per cent do not exceed. One that lies among
     requests without an answer is not known.
@@ -258,10 +273,15 @@ def percentiles_of(values_ms: np.ndarray, names: Sequence[str] = PERCENTILES) ->
 
 
 def _saturated(run: Run) -> bool:
-    # Arrivals of a Poisson process swing by the root of their number: a short run may end amid a small crowd.
-    if run.stopped == "backlog":
+    traffic = run.traffic
+    steady = not isinstance(traffic, OpenLoop) or traffic.is_steady or traffic.backlog_cap is not None
+    if run.stopped == "backlog" and steady:
         return True
-    return run.backlog > max(_MOST_WAITING * run.offered, sqrt(run.offered), len(run.threads_per_worker))
+    if not is_large(run.backlog, offered=run.offered, workers=len(run.threads_per_worker)):
+        return False
+    begin, end = run.plateau_ns
+    samples = run.samples
+    return steady or cannot_drain(samples.scheduled_ns(), samples.started_ns(), begin_ns=begin, end_ns=end)
 
 
 def _mean(points: tuple[TelemetryPoint, ...], figure: Callable[[TelemetryPoint], float | None]) -> float | None:

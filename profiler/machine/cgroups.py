@@ -1,4 +1,4 @@
-"""Which control groups this machine has, whether this process may make its own, and what they allow it.
+"""The control groups of this machine: whether this process may make its own, and what they allow it.
 
 Groups are made in ``envelope``.
 """
@@ -44,7 +44,7 @@ def describe_cgroups(*, proc: Path, sys: Path) -> ControlGroups:
             writable={"cpuset", "memory"} <= controllers
             and os.access(folder / "cgroup.procs", os.W_OK)
             and os.access(folder, os.W_OK),
-            memory_limit_bytes=_least(root, folder, "memory.max"),
+            memory_limit_bytes=_lowest_limit(root, folder, "memory.max"),
             cpu_quota=_quota_v2(root, folder),
         )
     version_1 = [name for name in ("cpuset", "memory") if (root / name).is_dir()]
@@ -55,13 +55,13 @@ def describe_cgroups(*, proc: Path, sys: Path) -> ControlGroups:
     return ControlGroups(
         kind="hybrid" if (root / "unified").is_dir() else "v1",
         writable=len(version_1) == 2 and all(os.access(folder, os.W_OK) for folder in folders.values()),
-        memory_limit_bytes=_least(root / "memory", folders.get("memory", root), "memory.limit_in_bytes"),
+        memory_limit_bytes=_lowest_limit(root / "memory", folders.get("memory", root), "memory.limit_in_bytes"),
         cpu_quota=_quota_v1(cpu),
     )
 
 
 def own_groups(proc: Path) -> dict[str, str]:
-    """This process's group for every version 1 controller, and under "" that of version 2; empty without groups."""
+    """Return this process's group by version 1 controller, and under "" that of version 2; empty without groups."""
     try:
         lines = (proc / "self/cgroup").read_text().splitlines()
     except OSError:
@@ -75,7 +75,7 @@ def own_groups(proc: Path) -> dict[str, str]:
 
 
 def existing_group(mount: Path, group: str) -> Path:
-    """The folder of ``group``, or the mount itself: inside a container the path is often that of the host."""
+    """Return the folder of ``group``, or the mount itself: inside a container the path is often that of the host."""
     folder = mount / group.lstrip("/")
     return folder if folder.is_dir() else mount
 
@@ -87,8 +87,8 @@ def _words(path: Path) -> set[str]:
         return set()
 
 
-def _least(mount: Path, folder: Path, name: str) -> int | None:
-    """The lowest memory limit from ``folder`` up to ``mount``."""
+def _lowest_limit(mount: Path, folder: Path, name: str) -> int | None:
+    """Return the lowest memory limit from ``folder`` up to ``mount``."""
     limits = [
         int(word)
         for group in _upwards(mount, folder)

@@ -1,4 +1,4 @@
-"""Which CPUs of a host make an envelope of n vCPUs.
+"""The choice of the CPUs of a host that make an envelope of n vCPUs.
 
 A vCPU is a logical CPU, as in the cloud. Two siblings of one core share its execution units, so they belong to the
 same envelope; CPUs of two NUMA nodes see memory at two speeds, so an envelope stays on one node where it fits.
@@ -27,7 +27,7 @@ class LogicalCpu(Stored, frozen=True, kw_only=True):
 
 
 def choose_cpus(topology: Iterable[LogicalCpu], vcpus: int) -> tuple[int, ...]:
-    """The CPUs for ``vcpus``, ascending; the others are left to the rest of the host.
+    """Return the CPUs for ``vcpus``, ascending; the others are left to the rest of the host.
 
     Whole cores first: siblings are only parted for the last CPU of an odd number. The node with the least room that
     still holds them all is taken, so that bigger envelopes keep theirs; where none does, nodes are filled from the
@@ -53,7 +53,7 @@ def choose_cpus(topology: Iterable[LogicalCpu], vcpus: int) -> tuple[int, ...]:
 
 
 def client_cpus(topology: Iterable[LogicalCpu], chosen: Iterable[int]) -> tuple[int, ...]:
-    """The CPUs that are left for a load client beside an envelope of ``chosen``, ascending; empty if there are none.
+    """Return the CPUs left for a load client beside an envelope of ``chosen``, ascending; empty if there are none.
 
     They share no core with the envelope: a busy sibling would slow it down.
     """
@@ -64,8 +64,8 @@ def client_cpus(topology: Iterable[LogicalCpu], chosen: Iterable[int]) -> tuple[
 
 
 def disjoint_cpus(topology: Iterable[LogicalCpu], taken: Iterable[int], vcpus: int) -> tuple[int, ...] | None:
-    """The CPUs for ``vcpus`` that share no core with those ``taken``, as :func:`choose_cpus` picks them; None where
-    there are too few. Raises SpecError for fewer than one."""
+    """Return the CPUs for ``vcpus`` that share no core with those ``taken``, as :func:`choose_cpus` picks them; None
+    where there are too few. Raises SpecError for fewer than one."""
     topology = tuple(topology)
     free = set(client_cpus(topology, taken))
     if vcpus > len(free):
@@ -74,7 +74,7 @@ def disjoint_cpus(topology: Iterable[LogicalCpu], taken: Iterable[int], vcpus: i
 
 
 def _take(cores: list[tuple[int, ...]], count: int) -> list[int]:
-    """Up to ``count`` CPUs of ``cores``: whole cores from the last on, then part of one."""
+    """Return up to ``count`` CPUs of ``cores``: whole cores from the last on, then part of one."""
     taken: list[int] = []
     for core in reversed(cores):
         if len(core) <= count - len(taken):
@@ -85,7 +85,7 @@ def _take(cores: list[tuple[int, ...]], count: int) -> list[int]:
 
 
 def _cores(cpus: list[LogicalCpu]) -> list[tuple[int, ...]]:
-    """The CPUs of each core, in the order of the cores."""
+    """Return the CPUs of each core, in the order of the cores."""
     cores = _grouped(cpus, lambda cpu: cpu.core)
     return [tuple(sorted(cpu.cpu for cpu in cores[core])) for core in sorted(cores)]
 

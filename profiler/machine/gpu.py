@@ -29,7 +29,7 @@ class Gpu(Stored, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuCounters:
-    """One look at a GPU; None is what it does not report.
+    """The counters of a GPU at one moment; None is what it does not report.
 
     ``memory_bytes`` is what all processes on it use. ``throttled`` says whether it is slowed down now for heat or by
     its power supply; reaching its own power limit, which is ordinary under load, does not count.
@@ -44,7 +44,7 @@ class GpuCounters:
 
 
 def describe_gpus() -> tuple[tuple[Gpu, ...], str | None]:
-    """The GPUs that CUDA_VISIBLE_DEVICES does not hide, in NVML's order, and the reason where there are none."""
+    """Return the GPUs that CUDA_VISIBLE_DEVICES does not hide, in NVML's order, and the reason where there are none."""
     import pynvml
 
     try:
@@ -65,7 +65,7 @@ def describe_gpus() -> tuple[tuple[Gpu, ...], str | None]:
 
 @contextmanager
 def gpu_counters(index: int | None) -> Iterator[Callable[[], GpuCounters] | None]:
-    """A function that reads the counters of GPU ``index``; None for no index, or where NVML cannot be used."""
+    """Yield a function that reads the counters of GPU ``index``; None for no index, or where NVML cannot be used."""
     if index is None:
         yield None
         return
@@ -79,6 +79,12 @@ def gpu_counters(index: int | None) -> Iterator[Callable[[], GpuCounters] | None
         except pynvml.NVMLError:
             device = None
         yield None if device is None else lambda: _read(pynvml, device)
+
+
+def reports_power(index: int) -> bool:
+    """Return whether GPU ``index`` says how much power it draws."""
+    with gpu_counters(index) as counters:
+        return counters is not None and counters().power_w is not None
 
 
 def _read(pynvml: Any, device: Any) -> GpuCounters:
@@ -112,7 +118,7 @@ def _describe(pynvml: Any, index: int) -> Gpu:
 
 
 def _is_visible(pynvml: Any, index: int) -> bool:
-    """Whether this process was left the use of the GPU, named by its number or by the beginning of its UUID."""
+    """Return whether this process may use the GPU, which is named by its number or the beginning of its UUID."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:
         return True
@@ -128,7 +134,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _or_none(pynvml: Any, read: Callable[[], Any]) -> Any:
-    """What ``read`` gives, or None where this GPU does not report it."""
+    """Return what ``read`` gives, or None where this GPU does not report it."""
     try:
         return read()
     except pynvml.NVMLError:
@@ -136,7 +142,7 @@ def _or_none(pynvml: Any, read: Callable[[], Any]) -> Any:
 
 
 def _why(pynvml: Any, error: Exception) -> str:
-    """The reason that NVML gives for seeing no GPU, with what it means."""
+    """Return the reason that NVML gives for seeing no GPU, with what it means."""
     if isinstance(error, pynvml.NVMLError_LibraryNotFound):
         return "the NVIDIA management library (libnvidia-ml.so.1) is not installed; it comes with the driver"
     if isinstance(error, pynvml.NVMLError_DriverNotLoaded):

@@ -1,4 +1,4 @@
-"""What this machine is: the facts that decide how fast it serves, and those that decide what can be trusted.
+"""A description of this machine: the facts that decide how fast it serves, and those that decide what can be trusted.
 
 Everything is read from /proc and /sys, whose roots are parameters, so that hosts other than this one can be described
 in tests. What cannot be read is None and never zero. The reading of CPUs and of control groups is in ``topology`` and
@@ -92,7 +92,7 @@ class Host(Stored, frozen=True, kw_only=True):
 
     @property
     def smt(self) -> bool:
-        """Whether two or more of the usable CPUs share a core."""
+        """True where two or more of the usable CPUs share a core."""
         return self.physical_cores < self.logical_cpus
 
     @property
@@ -114,7 +114,7 @@ def describe_host(
     installed = _memory_bytes(proc / "meminfo")
     gpus, no_gpu_reason = describe_gpus()
     steal = stolen_time(proc)
-    one, five, fifteen = (float(field) for field in (proc / "loadavg").read_text().split()[:3])
+    one_minute, five, fifteen = (float(field) for field in (proc / "loadavg").read_text().split()[:3])
     return Host(
         cpu_model=_cpu_model(cpuinfo),
         architecture=platform.machine(),
@@ -127,7 +127,7 @@ def describe_host(
         python=platform.python_version(),
         governor=_read(sys / f"devices/system/cpu/cpu{min(usable)}/cpufreq/scaling_governor"),
         cgroups=cgroups,
-        load_average=(one, five, fifteen),
+        load_average=(one_minute, five, fifteen),
         steal_percent=None if steal is None else 100 * steal[0] / max(1, steal[1]),
         gpus=gpus,
         no_gpu_reason=no_gpu_reason,
@@ -135,7 +135,7 @@ def describe_host(
 
 
 def _read(path: Path) -> str | None:
-    """The content of a file without the blanks around it; None if it is not there, not readable or empty."""
+    """Return the content of a file without the blanks around it; None if it is not there, not readable or empty."""
     try:
         return path.read_text(errors="replace").strip() or None
     except OSError:
@@ -143,7 +143,8 @@ def _read(path: Path) -> str | None:
 
 
 def _cpu_model(cpuinfo: str) -> str:
-    """The name that the CPU gives itself. ARM has no such field; there implementer and part number stand for it."""
+    """Return the name that the CPU gives itself. ARM has no such field; there implementer and part number stand for
+    it."""
     fields = _first_cpu(cpuinfo)
     if name := fields.get("model name") or fields.get("cpu model") or fields.get("cpu"):
         return name
@@ -172,7 +173,7 @@ def _operating_system(etc: Path) -> str:
 
 
 def _virtualisation(cpuinfo: str, sys: Path) -> str | None:
-    """What runs this machine: the hypervisor's name where it is told, "none" on bare metal, None if nothing says."""
+    """Return the hypervisor's name where the machine tells it, "none" on bare metal, None if nothing says."""
     if kind := _read(sys / "hypervisor/type"):
         return kind
     maker = " ".join(_read(sys / f"class/dmi/id/{name}") or "" for name in ("sys_vendor", "product_name")).lower()

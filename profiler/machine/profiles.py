@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
 
 GIB = 2**30
+"""Bytes. Providers sell memory in these."""
+
 HIDDEN_MEMORY = 0.1
 """Firmware and kernel keep part of the memory that a machine is sold with; up to this part may be missing."""
 
@@ -67,7 +69,7 @@ _LOCAL_FIELDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _UserFile:
-    """What the user's file says, validated. ``source`` is how prices from it are labelled."""
+    """The contents of the user's file, validated. ``source`` is how prices from it are labelled."""
 
     source: str
     profiles: Mapping[str, Mapping[str, Any]]
@@ -75,33 +77,33 @@ class _UserFile:
 
 
 def all_profiles(host: Host) -> tuple[InstanceProfile, ...]:
-    """Every profile there is: the host's own by size, then the catalogue's, then those that the user adds.
+    """Return every profile there is: the host's own by size, then the catalogue's, then those that the user adds.
 
     Raises SpecError, naming file and field, for a user's file that cannot be understood, and StateError.
     """
     user = _read_user_file()
-    profiles = {one.name: one for one in (*_of_host(host, user), *_catalogue())}
+    profiles = {profile.name: profile for profile in (*_of_host(host, user), *_catalogue())}
     for name, fields in user.profiles.items():
         profiles[name] = _with_fields(name, profiles.get(name), fields, user.source)
     return tuple(profiles.values())
 
 
 def local_profiles(host: Host) -> tuple[InstanceProfile, ...]:
-    """Those of :func:`all_profiles` that are made from ``host``. Raises as that does."""
-    names = {one.name for one in _of_host(host, _read_user_file())}
-    return tuple(one for one in all_profiles(host) if one.name in names)
+    """Return those of :func:`all_profiles` that are made from ``host``. Raises as that does."""
+    names = {profile.name for profile in _of_host(host, _read_user_file())}
+    return tuple(profile for profile in all_profiles(host) if profile.name in names)
 
 
 def find_profile(name: str, host: Host) -> InstanceProfile:
-    """The profile called ``name``. Raises SpecError with the closest name, and as :func:`all_profiles` does."""
-    profiles = {one.name: one for one in all_profiles(host)}
+    """Return the profile called ``name``. Raises SpecError with the closest name, and as :func:`all_profiles` does."""
+    profiles = {profile.name: profile for profile in all_profiles(host)}
     if name not in profiles:
         raise SpecError.unknown("profile", name, list(profiles))
     return profiles[name]
 
 
 def why_not_measurable(profile: InstanceProfile, host: Host) -> str | None:
-    """Why ``host`` cannot be made into ``profile``, as in "needs 48 vCPUs, this host has 2"; None if it can."""
+    """Return why ``host`` cannot be made into ``profile``, as in "needs 48 vCPUs, this host has 2"; None if it can."""
     if profile.vcpus > host.logical_cpus:
         return f"needs {profile.vcpus} vCPUs, this host has {host.logical_cpus}"
     if profile.memory_bytes * (1 - HIDDEN_MEMORY) > host.memory_bytes:
@@ -119,8 +121,8 @@ def why_not_measurable(profile: InstanceProfile, host: Host) -> str | None:
 
 
 def gpu_for(profile: InstanceProfile, gpus: Iterable[Gpu]) -> int | None:
-    """The number of the first of ``gpus`` that is of the profile's model, which stands for all of them; None for a
-    profile without, or where there is none such."""
+    """Return the number of the first of ``gpus`` that is of the profile's model, which stands for all of them; None
+    for a profile without, or where there is none such."""
     if profile.gpus == 0:
         return None
     return next((gpu.index for gpu in gpus if _is_model(gpu.model, profile.gpu_model)), None)
@@ -131,7 +133,7 @@ def _count(gpus: int, model: str) -> str:
 
 
 def _is_model(installed: str, wanted: str | None) -> bool:
-    """Whether a GPU that calls itself "Tesla T4" is what a profile calls "T4"."""
+    """Return whether a GPU is of the model that a profile asks for: "Tesla T4" is a "T4"."""
     return wanted is None or _words(wanted) <= _words(installed)
 
 
@@ -140,7 +142,7 @@ def _words(model: str) -> set[str]:
 
 
 def _of_host(host: Host, user: _UserFile) -> list[InstanceProfile]:
-    """local-1c, local-2c, local-4c ... up to all vCPUs, and one per GPU, each with its share of memory and price."""
+    """Return local-1c, local-2c, local-4c ... up to all vCPUs, and one per GPU, with shares of memory and price."""
     allowed = host.logical_cpus
     if host.cgroups.cpu_quota is not None:
         allowed = max(1, min(allowed, int(host.cgroups.cpu_quota)))
@@ -170,7 +172,7 @@ def _catalogue() -> list[InstanceProfile]:
 def _with_fields(
     name: str, known: InstanceProfile | None, fields: Mapping[str, Any], price_source: str
 ) -> InstanceProfile:
-    """The profile ``known`` with ``fields`` replaced, or a new one made of them."""
+    """Return the profile ``known`` with ``fields`` replaced, or a new one made of them."""
     changes = {key: value for key, value in fields.items() if key != "memory_gib"}
     if "memory_gib" in fields:
         changes["memory_bytes"] = round(fields["memory_gib"] * GIB)
@@ -191,7 +193,7 @@ def _read_user_file() -> _UserFile:
         raise SpecError("profiles file", str(path), f"is not TOML: {error}") from error
     _check_keys(path, "", content, ("profiles", "local"))
     profiles = _table(path, "profiles", content.get("profiles", {}))
-    existing = {one.name for one in _catalogue()}
+    existing = {profile.name for profile in _catalogue()}
     for name, entry in profiles.items():
         fields = _check_fields(path, f"profiles.{name}", entry, _PROFILE_FIELDS)
         is_new = name not in existing and not name.startswith("local-")
@@ -202,9 +204,9 @@ def _read_user_file() -> _UserFile:
 
 
 def _local_price(path: Path, local: Mapping[str, float]) -> float | None:
-    """What an hour of the whole host costs: as stated, or purchase price over lifetime, and electricity."""
-    for one, other in (("purchase_price", "lifetime_hours"), ("watts", "price_per_kwh")):
-        for given, needed in ((one, other), (other, one)):
+    """Return what an hour of the whole host costs: as stated, or purchase price over lifetime, and electricity."""
+    for first, second in (("purchase_price", "lifetime_hours"), ("watts", "price_per_kwh")):
+        for given, needed in ((first, second), (second, first)):
             if given in local and needed not in local:
                 raise SpecError(f"{path}: local.{given}", local[given], f"is of no use without {needed}")
     if "price_per_hour" in local:
@@ -230,7 +232,7 @@ def _check_keys(path: Path, where: str, table: Mapping[str, Any], known: tuple[s
 
 
 def _check_fields(path: Path, where: str, value: object, fields: Mapping[str, _Field]) -> Mapping[str, Any]:
-    """The table ``value`` if it has no keys but ``fields``, with values of their types and ranges."""
+    """Return the table ``value`` if it has no keys but ``fields``, with values of their types and ranges."""
     table = _table(path, where, value)
     _check_keys(path, where, table, tuple(fields))
     for key, given in table.items():

@@ -24,7 +24,7 @@ class Cache(Stored, frozen=True, kw_only=True):
 
 
 def read_topology(sys: Path, usable: Iterable[int]) -> tuple[LogicalCpu, ...]:
-    """The ``usable`` CPUs, ascending. Where /sys is silent every CPU is a core of its own, on node 0."""
+    """Return the ``usable`` CPUs, ascending. Where /sys is silent every CPU is a core of its own, on node 0."""
     node_of = {
         cpu: int(node.name.removeprefix("node"))
         for node in sorted((sys / "devices/system/node").glob("node[0-9]*"))
@@ -41,7 +41,7 @@ def read_topology(sys: Path, usable: Iterable[int]) -> tuple[LogicalCpu, ...]:
 
 
 def read_caches(sys: Path, usable: Iterable[int]) -> tuple[Cache, ...]:
-    """The caches that the ``usable`` CPUs have, by level; empty where /sys does not describe them."""
+    """Return the caches that the ``usable`` CPUs have, by level; empty where /sys does not describe them."""
     shared_by: dict[tuple[int, str, int], set[frozenset[int]]] = {}
     for cpu in usable:
         for index in (_cpu_folder(sys, cpu) / "cache").glob("index[0-9]*"):
@@ -60,7 +60,7 @@ def read_caches(sys: Path, usable: Iterable[int]) -> tuple[Cache, ...]:
 
 
 def read_cpu_list(path: Path) -> tuple[int, ...]:
-    """A kernel list such as ``0-3,8``; empty where there is no such file."""
+    """Read a kernel list such as ``0-3,8``; empty where there is no such file."""
     try:
         text = path.read_text().strip()
     except OSError:
@@ -77,6 +77,6 @@ def _cpu_folder(sys: Path, cpu: int) -> Path:
 
 
 def _size_bytes(text: str) -> int:
-    """A size such as ``512K``, as the kernel writes it."""
+    """Read a size such as ``512K``, as the kernel writes it."""
     shift = {"K": 10, "M": 20, "G": 30}.get(text[-1:], 0)
     return int(text.rstrip("KMG")) << shift

@@ -1,4 +1,4 @@
-"""What is asked of drivers to answer a question: one measurement, the highest rate, a comparison.
+"""Procedures, which ask drivers for runs to answer a question: one measurement, the highest rate, a comparison.
 
 ``prepare`` compiles, ``profile`` measures a configuration, ``highest_rate`` and ``saturation`` look for the most that
 it can do, ``compare_deployments`` takes turns, ``microbenchmark/`` times calls alone, ``noise/`` listens to the machine

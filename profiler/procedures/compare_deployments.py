@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from servefit.errors import MeasurementError, SpecError
-from servefit.profiler.evidence.comparing.comparison import LEAST_BLOCKS, Comparison, Figure, compare
+from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, Comparison, Figure, compare
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import run_valid
@@ -27,11 +27,16 @@ Metric: TypeAlias = Literal["service time p50", "response time p95", "time per r
 time that passes for every request answered."""
 
 BUDGET_S = 60.0
-LEAST_MEASUREMENTS = 8 * LEAST_BLOCKS
+"""Time for the fewest measurements, a second each and as long to start, and for some blocks more. Chosen."""
+
+MIN_MEASUREMENTS = 8 * MIN_BLOCKS
 """Blocks of four, as many again for the comparison of the one with itself."""
 
 _RUN_S = 1.0
+"""Of a measurement under traffic: short, since turns cancel a drift only if they are shorter than it."""
+
 _ENOUGH = 200
+"""Requests a measurement: twice as many as a p95 takes (``samples_needed``)."""
 
 
 @shown("metric", "comparison", "elapsed_s")
@@ -115,13 +120,15 @@ def compare_deployments(
             given if isinstance(given, Model) else Model.load(given, trust_pickle=trust_pickle)
             for given in (model, against.get("model", model))
         )
-        one = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
+        prepared = prepare(first, deployment, payload=payload, rows_per_request=rows_per_request, seed=seed)
         # Both are to answer the same requests: rows that were drawn from the first model serve the second too.
-        other = prepare(second, differing, payload=one.payload.rows, rows_per_request=rows_per_request, seed=seed)
+        prepared_other = prepare(
+            second, differing, payload=prepared.payload.rows, rows_per_request=rows_per_request, seed=seed
+        )
         on_prepared()
         comparison = compare(
-            lambda: _measure(one, traffic, disturbances),
-            lambda: _measure(other, traffic, disturbances),
+            lambda: _measure(prepared, traffic, disturbances),
+            lambda: _measure(prepared_other, traffic, disturbances),
             budget_s=budget_s,
             seed=seed,
         )
@@ -129,17 +136,17 @@ def compare_deployments(
     if traffic is not None:
         metric = "response time p95" if isinstance(traffic, OpenLoop) else "time per request"
     return Compared(
-        one=one,
-        other=other,
+        one=prepared,
+        other=prepared_other,
         metric=metric,
         comparison=comparison,
         elapsed_s=time.monotonic() - began,
-        warnings=(*one.model.warnings, *one.payload.warnings, *_warnings(disturbances)),
+        warnings=(*prepared.model.warnings, *prepared.payload.warnings, *_warnings(disturbances)),
     )
 
 
 def _traffic(rate: float | None, users: int | None, budget_s: float, seed: int) -> Traffic | None:
-    """What every measurement carries out, None for calls alone. Raises SpecError."""
+    """Return what every measurement carries out, None for calls alone. Raises SpecError."""
     if users is not None:
         return ClosedLoop.constant(users=users, duration_s=_RUN_S)
     if rate is None:
@@ -147,7 +154,7 @@ def _traffic(rate: float | None, users: int | None, budget_s: float, seed: int) 
     traffic = OpenLoop(rate_per_s=rate, duration_s=_RUN_S, seed=seed)
     if rate * _RUN_S >= _ENOUGH:
         return traffic
-    needed_s = LEAST_MEASUREMENTS * _ENOUGH / rate
+    needed_s = MIN_MEASUREMENTS * _ENOUGH / rate
     if needed_s > budget_s:
         raise SpecError(
             "rate",
@@ -165,7 +172,7 @@ def _warnings(disturbances: Sequence[Problem]) -> Iterator[str]:
 
 
 def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
-    """What of ``against`` describes the deployment. Raises SpecError for a name that is none of its fields."""
+    """Return the part of ``against`` that is fields of Deployment. Raises SpecError for a name that is none of them."""
     known = [field.name for field in fields(Deployment)]
     for name in against:
         if name not in (*known, "model"):
@@ -176,7 +183,7 @@ def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measure(prepared: Prepared, traffic: Traffic | None, disturbances: list[Problem]) -> Figure:
-    """One measurement by fresh processes; what got in its way is added to ``disturbances``.
+    """Make one measurement with fresh processes; what got in its way is added to ``disturbances``.
 
     Raises MeasurementError where there are too few samples for a figure.
     """

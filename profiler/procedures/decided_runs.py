@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, together
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
-from servefit.profiler.procedures.highest_rate import OpenRun, highest_rate
+from servefit.profiler.procedures.highest_rate import SHORTEST_S, OpenRun, highest_rate
+from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.showing import shown
 from servefit.time_limit import time_left_s
@@ -39,11 +41,11 @@ _log = logging.getLogger(__name__)
 CAPACITY_SHARE = 0.05
 """The part of the time for a search that the closed loop before it takes."""
 
-LEAST_SEARCH_S = 1.0
+MIN_SEARCH_S = 1.0
+"""The first run of a search, a twentieth of it, is then twice as long as the shortest that decides anything."""
 
-UNHURRIED = 0.85
-LEAST_TO_KNOW_HOW_BUSY = 200
-"""Workers that were serving for less of the time, over so many requests, keep up with what arrives."""
+UNHURRIED, MIN_TO_KNOW_HOW_BUSY = 0.85, 200
+"""Workers that were serving for less of the time, over so many requests, keep up with what arrives. Chosen."""
 
 RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
 """SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
@@ -52,7 +54,7 @@ RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVA
 @shown("verdict", "evidence", "problems")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether thresholds hold at the rate of ``run``. ``evidence`` has an entry a threshold; ``problems`` are what is
+    """The decision on thresholds at the rate of ``run``. ``evidence`` has one a threshold; ``problems`` are what is
     wrong with the run, after a second attempt."""
 
     run: Run
@@ -62,13 +64,13 @@ class Decision:
 
     @property
     def reason(self) -> str | None:
-        """What stands behind a verdict that rests on no percentile, in words."""
+        """The reason of a verdict that rests on no percentile, in words."""
         if self.verdict == "INVALID":
             return "; ".join(problem.reason for problem in self.problems)
         if self.verdict == "SATURATED":
             return f"saturated: {self.run.backlog:,} of {self.run.offered:,} requests were waiting when the run ended"
         if self.verdict == "UNDECIDED":
-            return f"{max(one.samples for one in self.evidence):,} requests did not suffice to decide"
+            return f"{max(evidence.samples for evidence in self.evidence):,} requests did not suffice to decide"
         return None
 
 
@@ -101,10 +103,12 @@ def run_until_decided(
 ) -> Decision:
     """Carry out ``traffic`` until every threshold is decided, for ``least_s`` at least and its duration at most.
 
-    Without thresholds it takes its whole duration. It is done once more if the machine got in the way and there is time
-    for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as ``Driver.run``.
+    Without thresholds it takes its whole duration, and so it does where the rate of arrivals varies: what was seen of a
+    part of it says nothing about the rest. Then all of it is weighed once. It is done once more if the machine got in
+    the way and there is time for it, and INVALID if it does so again; with ``allow_noise`` neither. Raises as
+    ``Driver.run``.
     """
-    limit_ms = min((one.limit_ms for one in thresholds), default=None)
+    limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
     tests = _Tests(thresholds, traffic, least_s)
 
     def carry_out() -> Run:
@@ -128,8 +132,9 @@ def find_highest_rate(
     budget_s: float,
     seed: int = 0,
     allow_noise: bool = False,
+    arrivals: str = "poisson",
 ) -> tuple[HighestRate, tuple[Run, ...], tuple[Problem, ...]]:
-    """Look for the highest rate at which ``thresholds``, one or more, hold, for about ``budget_s``.
+    """Look for the highest mean rate of ``arrivals`` at which all ``thresholds`` hold, for about ``budget_s``.
 
     Gives what was found, all runs made on the way (the first is the closed loop that finds the capacity), and what kept
     disturbing them, if that ended the search: a run that the machine got in the way of is left out and made again,
@@ -137,8 +142,9 @@ def find_highest_rate(
     """
     if not thresholds:
         raise SpecError("sla", (), "limits nothing", remedy="limit at least one percentile")
-    if not budget_s >= LEAST_SEARCH_S:
-        raise SpecError("duration", budget_s, f"is too short for a search: {LEAST_SEARCH_S:g} s at least")
+    if not budget_s >= MIN_SEARCH_S:
+        raise SpecError("duration", budget_s, f"is too short for a search: {MIN_SEARCH_S:g} s at least")
+    cycle_s = check_search(arrivals, budget_s)
     limit_ms = min(one.limit_ms for one in thresholds)
     users = driver.usual_users
     capacity_s = CAPACITY_SHARE * budget_s
@@ -148,7 +154,8 @@ def find_highest_rate(
     runs, problems = [closed], list(found)
 
     def probe(rate_per_s: float, requests: int, stop: Callable[[np.ndarray], bool]) -> OpenRun:
-        traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=requests / rate_per_s, seed=seed + len(runs))
+        duration_s = whole_cycles_s(requests / rate_per_s, cycle_s)
+        traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, arrivals=arrivals, seed=seed + len(runs))
         run = driver.run(traffic, enough=lambda response_ns, _busy: stop(response_ns))
         runs.append(run)
         disturbing = _problems(driver, run, limit_ms)
@@ -167,23 +174,25 @@ def find_highest_rate(
         thresholds=thresholds,
         budget_s=budget_s - capacity_s,
         seed=seed,
+        shortest_s=max(SHORTEST_S, cycle_s),
+        steady=arrivals in STEADY,
     )
     return highest, tuple(runs), tuple(problems) if highest.disturbed or found else ()
 
 
 def nearest_run(runs: Sequence[Run], highest: HighestRate) -> Run:
-    """The run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
+    """Return the run at the highest rate, the last of them; without such a rate the one nearest to the estimate."""
     rate_per_s = highest.rate_per_s or highest.root_per_s or 0.0
     open_loops = [(run, run.traffic.rate_per_s) for run in runs if isinstance(run.traffic, OpenLoop)]
-    nearest = min(reversed(open_loops), key=lambda one: abs(one[1] - rate_per_s), default=None)
+    nearest = min(reversed(open_loops), key=lambda run_and_rate: abs(run_and_rate[1] - rate_per_s), default=None)
     return runs[-1] if nearest is None else nearest[0]
 
 
 def _repeated_once(
     driver: Driver, carry_out: Callable[[], Run], *, limit_ms: float | None, allow_noise: bool
 ) -> tuple[Run, tuple[Problem, ...]]:
-    """The run that ``carry_out`` makes, or a second one if the machine got in the way and there is time, and what is
-    wrong with it."""
+    """Give the run that ``carry_out`` makes, or a second one if the machine got in the way and there is time, and what
+    is wrong with it."""
     began_s = time.monotonic()
     run = carry_out()
     found = _problems(driver, run, limit_ms)
@@ -209,8 +218,9 @@ class _Tests:
         self._thresholds = thresholds
         self._tests: list[SequentialTest] = []
         self._rate_per_s = traffic.rate_per_s
+        self._steady = traffic.is_steady
         self._least_s = least_s
-        self._growth_seen_s = GROWTH_SEEN * max((one.limit_ms for one in thresholds), default=0.0) / 1000
+        self._growth_seen_s = GROWTH_SEEN * max((threshold.limit_ms for threshold in thresholds), default=0.0) / 1000
         self._unhurried = False
 
     def begin(self) -> None:
@@ -219,7 +229,9 @@ class _Tests:
         self._unhurried = False
 
     def enough(self, response_ns: np.ndarray, busy: float) -> bool:
-        self._unhurried = len(response_ns) >= LEAST_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+        self._unhurried = len(response_ns) >= MIN_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+        if not self._steady:
+            return False
         elapsed_s = len(response_ns) / self._rate_per_s
         if not self._unhurried and elapsed_s < self._growth_seen_s:
             return False
@@ -227,8 +239,8 @@ class _Tests:
         return elapsed_s >= self._least_s and together(verdicts) != "UNDECIDED"
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
-        """What stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a server
-        that does not quite keep up would not have been found out."""
+        """Return what stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a
+        server that does not quite keep up would not have been found out."""
         ended = run.samples.ended_ns()
         unanswered = np.flatnonzero(ended == 0)
         known = int(unanswered[0]) if len(unanswered) else len(ended)
@@ -239,4 +251,4 @@ class _Tests:
         found = tuple(test.evidence for test in self._tests)
         if self._unhurried or elapsed_s >= self._growth_seen_s:
             return found
-        return tuple(replace(one, verdict="UNDECIDED") if one.verdict == "PASS" else one for one in found)
+        return tuple(replace(each, verdict="UNDECIDED") if each.verdict == "PASS" else each for each in found)

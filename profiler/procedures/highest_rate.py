@@ -17,7 +17,7 @@ import numpy as np
 from servefit.errors import SpecError
 from servefit.profiler.evidence.budget import Budget
 from servefit.profiler.evidence.rate_fit import (
-    LEAST_RESPONSES,
+    MIN_RESPONSES,
     Lines,
     Point,
     fit_points,
@@ -54,10 +54,12 @@ _JITTER = 0.05
 _CLOSE_ENOUGH = 0.03
 _RUNS_BEFORE_CLOSE = 3
 _FLOOR, _CEILING = 0.05, 0.98
-_LEAST_REQUESTS, _LEAST_BEYOND = 200, 20
-_LEAST_DECIDED, _SHORTEST_S = 100, 0.02
+_MIN_REQUESTS, _MIN_BEYOND = 200, 20
+_MIN_DECIDED = 100
+SHORTEST_S = 0.02
+"""At high rates a run has this long, which is more than so many requests."""
 _NEAR_CAPACITY = 0.95
-_MOST_DISTURBED = 3
+_MAX_DISTURBED = 3
 _GOT_IN_THE_WAY = "the machine got in the way of one run after the other"
 # Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that.
 _PLANNED_SHARE, _TRANCHE = 0.5, 0.6
@@ -141,6 +143,8 @@ def highest_rate(
     budget_s: float | None = None,
     new_test: Callable[[LatencyThreshold], Test] = sequential_test,
     seed: int = 0,
+    shortest_s: float = SHORTEST_S,
+    steady: bool = True,
 ) -> HighestRate:
     """Search between 0 and ``saturation_per_s``, the rate that a closed loop reaches, until a rate is confirmed.
 
@@ -151,6 +155,9 @@ def highest_rate(
     likely in the budget; after a FAIL follows one 3 % lower, after a PASS a higher one while there is budget. When no
     rate is confirmed in time, the highest run of the approach that passed and lies below the interval counts.
 
+    Runs take ``shortest_s`` at least. Where the rate of arrivals is not ``steady``, all of a run counts and none ends
+    before its time; nor is there an interval, which would rest on blocks of a run that are like each other.
+
     Raises SpecError on a rate, budget or thresholds that make no sense.
     """
     if not (saturation_per_s > 0 and math.isfinite(saturation_per_s)):
@@ -158,7 +165,14 @@ def highest_rate(
     if not thresholds:
         raise SpecError("thresholds", thresholds, "are missing", remedy="limit at least one percentile")
     search = _Search(
-        probe, saturation_per_s, tuple(thresholds), Budget(requests=budget_requests, seconds=budget_s), new_test, seed
+        probe,
+        saturation_per_s,
+        tuple(thresholds),
+        Budget(requests=budget_requests, seconds=budget_s),
+        new_test,
+        seed,
+        shortest_s=shortest_s,
+        steady=steady,
     )
     reason = search.approach() or search.confirm()
     return search.result(reason)
@@ -175,6 +189,9 @@ class _Search:
         budget: Budget,
         new_test: Callable[[LatencyThreshold], Test],
         seed: int,
+        *,
+        shortest_s: float,
+        steady: bool,
     ) -> None:
         self._probe = probe
         self._saturation_per_s = saturation_per_s
@@ -182,22 +199,24 @@ class _Search:
         self._limits = [(one.rank, one.limit_ns) for one in thresholds]
         self._budget = budget
         self._new_test = new_test
+        self._shortest_s = shortest_s
+        self._steady = steady
         self._random = np.random.default_rng(seed)
         self._points: list[Point] = []
         self._correlations: list[float] = []
         self._tried: list[Tried] = []
         rarest = min(1 - threshold.rank / 100 for threshold in thresholds)
-        self._least = max(_LEAST_REQUESTS, math.ceil(_LEAST_BEYOND / rarest))
+        self._least = max(_MIN_REQUESTS, math.ceil(_MIN_BEYOND / rarest))
 
     def approach(self) -> str | None:
         """Close in on the root. Says why when there is no point in going on. A run that saturates is made again."""
         floor, ceiling = _FLOOR * self._saturation_per_s, _CEILING * self._saturation_per_s
         rate, share, repeated = self._saturation_per_s / 2, _FIRST_SHARE, False
         while True:
-            requests = max(self._least, _least_run(rate), int(share * self._budget.total(rate)))
+            requests = max(self._least, self._least_run(rate), int(share * self._budget.total(rate)))
             limit = APPROACH_SHARE if self._points else 1.0
             if rate == floor:  # the run to end all: it is over as soon as it is clear that nothing meets the SLA
-                requests, limit = min(requests, max(self._budget.left(rate), _least_run(rate))), 1.0
+                requests, limit = min(requests, max(self._budget.left(rate), self._least_run(rate))), 1.0
             if requests > self._budget.left(rate, share=limit):
                 break
             verdict = self._run(rate, requests, "approach", stop_when_decided=rate == floor)
@@ -231,7 +250,7 @@ class _Search:
             rate, part = self._rate_to_confirm(highest), _TRANCHE
             if passed:
                 rate, part = min(max(rate, passed / STEP), highest, STEP * self._root()), 1.0
-            requests = max(self._least, _least_run(rate), int(part * self._budget.left(rate)))
+            requests = max(self._least, self._least_run(rate), int(part * self._budget.left(rate)))
             if rate < passed * _WORTHWHILE or requests > self._budget.left(rate):
                 break
             verdict = self._run(rate, requests, "confirm", stop_when_decided=True)
@@ -255,6 +274,8 @@ class _Search:
         if self._any_served():
             root, interval = self._root(), self._interval()
         rate = self._confirmed() or self._passed_below(interval)
+        if not self._steady:
+            interval = None
         if rate is not None and ended != "confirmed":
             ended = f"{ended}; {number_text(rate)} requests/s passed on the way"
         return HighestRate(
@@ -276,7 +297,7 @@ class _Search:
         least = self._to_see_growth(rate)
 
         def stop(response_ns: np.ndarray) -> bool:
-            if not stop_when_decided or len(response_ns) < least:
+            if not stop_when_decided or not self._steady or len(response_ns) < least:
                 return False
             return together([test.update(response_ns) for test in tests]) != "UNDECIDED"
 
@@ -289,10 +310,12 @@ class _Search:
                 verdict = "UNDECIDED"
         if verdict == "SATURATED":
             self._points.append(saturated_point(rate, requests, self._limits))
-        elif verdict != "INVALID" and len(run.response_ns) >= LEAST_RESPONSES:
-            self._points.append(measured_point(rate, run.response_ns, self._limits, self._random))
+        elif verdict != "INVALID" and len(run.response_ns) >= MIN_RESPONSES:
+            self._points.append(
+                measured_point(rate, run.response_ns, self._limits, self._random, warms_up=self._steady)
+            )
             self._note_correlation(rate, run.response_ns)
-        kept = settled(run.response_ns)
+        kept = self._kept(run.response_ns)
         percentiles = np.percentile(kept, [one.rank for one in self._thresholds]) if len(kept) else None
         self._tried.append(
             Tried(
@@ -305,6 +328,14 @@ class _Search:
         )
         return verdict
 
+    def _kept(self, response_ns: np.ndarray) -> np.ndarray:
+        """What percentiles are of: all but the beginning, unless that is a part of a cycle as any other."""
+        return settled(response_ns) if self._steady else response_ns
+
+    def _least_run(self, rate_per_s: float) -> int:
+        """The fewest requests that a run can decide anything with. At high rates that is a time more than a number."""
+        return max(_MIN_DECIDED, math.ceil(self._shortest_s * rate_per_s))
+
     def _to_see_growth(self, rate: float) -> float:
         """How many requests it takes for a queue that grows by 5 % of what arrives to reach the limits. Only close to
         capacity can it grow at all."""
@@ -314,7 +345,7 @@ class _Search:
 
     def _disturbed(self) -> bool:
         """Whether there is no point in trying further on this machine."""
-        return sum(run.verdict == "INVALID" for run in self._tried) >= _MOST_DISTURBED
+        return sum(run.verdict == "INVALID" for run in self._tried) >= _MAX_DISTURBED
 
     def _any_served(self) -> bool:
         return any(np.isfinite(point.relative).all() for point in self._points)
@@ -364,8 +395,8 @@ class _Search:
 
     def _note_correlation(self, rate: float, response_ns: np.ndarray) -> None:
         """Keep the autocorrelation time, scaled to an idle queue."""
-        kept = settled(response_ns)
-        if len(kept) >= _LEAST_REQUESTS / 2:
+        kept = self._kept(response_ns)
+        if len(kept) >= _MIN_REQUESTS / 2:
             time = min(autocorrelation_time(kept), len(kept))
             self._correlations.append(time * (1 - rate / self._saturation_per_s) ** 2)
 
@@ -378,11 +409,6 @@ class _Search:
         """The highest rate that passed of those that the interval lies above."""
         passed = [one.rate_per_s for one in self._tried if one.verdict == "PASS"]
         return max((rate for rate in passed if interval and rate <= interval[0]), default=None)
-
-
-def _least_run(rate_per_s: float) -> int:
-    """The fewest requests that a run can decide anything with. At high rates that takes a time more than a number."""
-    return max(_LEAST_DECIDED, math.ceil(_SHORTEST_S * rate_per_s))
 
 
 def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:

@@ -7,33 +7,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
-from servefit.profiler.drivers.http.clients import MOST_CONNECTIONS, start_clients
+from servefit.profiler.drivers.http.clients import MAX_CONNECTIONS, start_clients
 from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
 from servefit.profiler.drivers.http.local_server import LocalServer, local_server
 from servefit.profiler.drivers.http.servers import UnseenServer
-from servefit.profiler.drivers.start_driver import MOST_CLIENTS
-from servefit.profiler.evidence.validity import MOST_FOREIGN, TICK_NS, Problem
+from servefit.profiler.drivers.start_driver import MAX_CLIENTS
+from servefit.profiler.evidence.validity import MAX_FOREIGN, TICK_NS, Problem
 from servefit.profiler.machine.cpus import client_cpus
-from servefit.profiler.procedures.noise.activity import look_around
+from servefit.profiler.procedures.noise.activity import observe_activity
 from servefit.quantities import number_text, percent_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from servefit.profiler.machine.host import Host
-    from servefit.profiler.procedures.target_endpoint import Aim
+    from servefit.profiler.procedures.target_endpoint import LoadTarget
 
 _SERVER_CPUS_PER_CLIENT = 2
+"""As in ``drivers.start_driver``."""
+
 _CPUS_PER_CLIENT_BESIDE = 4
 """Where the server may be anywhere on this machine, most of it is left to it."""
 
-_LOOK_S = 0.3
-"""How long to look around: thirty steps of the kernel's counters."""
+_OBSERVATION_S = 0.3
+"""Thirty steps of the kernel's counters of idle time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where the clients live: one on each of ``cpus``, and this process on ``own_cpus``, if there are any.
+    """The CPUs of the clients: one on each of ``cpus``, and this process on ``own_cpus``, if there are any.
 
     ``is_here`` says that the endpoint is on this machine, ``server`` what it is, None for what cannot be seen. Clients
     that are not ``apart`` may find it on their CPUs.
@@ -47,7 +49,7 @@ class Placement:
 
     @property
     def caution(self) -> str | None:
-        """What somebody who reads the figures has to know about it."""
+        """A warning for whoever reads the figures; None where there is nothing to warn of."""
         if self.apart:
             return None
         cpus = ", ".join(map(str, self.cpus))
@@ -57,22 +59,22 @@ class Placement:
         return f"{called} may use every CPU of this machine, that of the load client too (CPU {cpus})"
 
 
-def place_clients(aim: Aim, host: Host) -> Placement:
-    """The CPUs of ``host`` for clients: outside of those that the server may use, where it runs here, if there are
+def place_clients(target: LoadTarget, host: Host) -> Placement:
+    """Choose CPUs of ``host`` for clients: outside of those that the server may use, where it runs here, if there are
     any."""
     usable = tuple(sorted(cpu.cpu for cpu in host.cpus))
-    if not aim.is_here:
-        return _placed(usable, max(1, len(usable) // _SERVER_CPUS_PER_CLIENT), aim, None, apart=True)
-    server = local_server(aim.destination.address)
+    if not target.is_here:
+        return _placed(usable, max(1, len(usable) // _SERVER_CPUS_PER_CLIENT), target, None, apart=True)
+    server = local_server(target.destination.address)
     beside = max(1, len(usable) // _CPUS_PER_CLIENT_BESIDE)
     outside = () if server is None else client_cpus(host.cpus, server.cpus)
     if server is None or not outside:
-        return _placed(usable, beside, aim, server, apart=False)
-    return _placed(outside, -(-len(server.cpus) // _SERVER_CPUS_PER_CLIENT), aim, server, apart=True)
+        return _placed(usable, beside, target, server, apart=False)
+    return _placed(outside, -(-len(server.cpus) // _SERVER_CPUS_PER_CLIENT), target, server, apart=True)
 
 
-def competition(placement: Placement, host: Host) -> Problem | None:
-    """What else is done on the CPUs of server and clients before anything is sent, where it is too much.
+def competing_load(placement: Placement, host: Host) -> Problem | None:
+    """Return what else is done on the CPUs of server and clients before anything is sent, where it is too much.
 
     A server that is seen, and all that it started, is no competition, and neither is this process; what serves behind
     another server is idle by then. Who else is busy while there is load cannot be told as surely.
@@ -82,12 +84,12 @@ def competition(placement: Placement, host: Host) -> Problem | None:
     cpus = set(placement.cpus)
     if placement.is_here:
         cpus |= usable if server is None else server.cpus & usable
-    seen = look_around(cpus, seconds=_LOOK_S, beside=() if server is None else server.pids)
-    allowed = MOST_FOREIGN * len(cpus)
+    seen = observe_activity(cpus, seconds=_OBSERVATION_S, beside=() if server is None else server.pids)
+    allowed = MAX_FOREIGN * len(cpus)
     used = (seen.foreign_percent or 0.0) / 100
     if used - TICK_NS * len(cpus) / (1e9 * seen.over_s) <= allowed:
         return None
-    names = ", ".join(f"{one.name} {number_text(one.cpu_percent)} %" for one in seen.competitors)
+    names = ", ".join(f"{busy.name} {number_text(busy.cpu_percent)} %" for busy in seen.competitors)
     return Problem(
         kind="competing load",
         reason=f"other processes used {share_text(used, 'a CPU')} before anything was sent, {percent_text(allowed)} "
@@ -98,28 +100,28 @@ def competition(placement: Placement, host: Host) -> Problem | None:
 
 @contextmanager
 def clients_at(
-    aim: Aim,
+    target: LoadTarget,
     placement: Placement,
     *,
     rows_per_request: int = 1,
     connections: int | None = None,
     timeout_s: float = 10.0,
 ) -> Iterator[EndpointDriver]:
-    """Load clients that send ``aim`` to its endpoint; gone on exit.
+    """Start load clients that send what ``target`` holds to its endpoint; gone on exit.
 
     An open loop uses up to ``connections``. Who has not connected, or answered, after ``timeout_s`` has failed. Raises
     SpecError for numbers that make no sense, and as ``start_clients`` does.
     """
     check_numbers(rows_per_request=rows_per_request, connections=connections, timeout_s=timeout_s)
     with start_clients(
-        aim.destination,
-        aim.rows,
+        target.destination,
+        target.rows,
         placement.server or UnseenServer(),
         cpus=placement.cpus,
         own_cpus=placement.own_cpus,
         # Then they do not spin.
         shares_cpus=not placement.apart,
-        connections=MOST_CONNECTIONS if connections is None else connections,
+        connections=MAX_CONNECTIONS if connections is None else connections,
         rows_per_request=rows_per_request,
         timeout_s=timeout_s,
     ) as driver:
@@ -128,6 +130,7 @@ def clients_at(
 
 def check_numbers(*, rows_per_request: int, connections: int | None, timeout_s: float) -> None:
     """Raise SpecError for those that are not above zero, or too large to be meant."""
+    # A greater number is a typing error; an address has no more than 65,536 ports to connect from.
     for field, value, most in (
         ("rows_per_request", rows_per_request, 1_000_000),
         ("connections", connections, 65_536),
@@ -137,6 +140,8 @@ def check_numbers(*, rows_per_request: int, connections: int | None, timeout_s: 
             raise SpecError(field, value, "is not above zero" if not value > 0 else f"is more than {most}")
 
 
-def _placed(cpus: tuple[int, ...], clients: int, aim: Aim, server: LocalServer | None, *, apart: bool) -> Placement:
-    clients = min(clients, len(cpus), MOST_CLIENTS)
-    return Placement(cpus=cpus[:clients], own_cpus=cpus[clients:], is_here=aim.is_here, server=server, apart=apart)
+def _placed(
+    cpus: tuple[int, ...], clients: int, target: LoadTarget, server: LocalServer | None, *, apart: bool
+) -> Placement:
+    clients = min(clients, len(cpus), MAX_CLIENTS)
+    return Placement(cpus=cpus[:clients], own_cpus=cpus[clients:], is_here=target.is_here, server=server, apart=apart)

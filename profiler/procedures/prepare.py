@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """How a model is to be served, as a person says it.
+    """The description of how a model is to be served, as a person gives it.
 
     Without ``backend`` it is the model's own library; without ``profile`` the whole of this host. ``batch`` is the most
     requests joined in a call, ``batch_delay_us`` how long the first of them waits for others; where the predictions of
@@ -73,7 +73,7 @@ class Prepared:
     rows_per_request: int
 
     def workers(self) -> AbstractContextManager[Workers]:
-        """Fresh workers, within the CPUs and the memory of the profile. Raises as ``start_workers`` does."""
+        """Start fresh workers, within the CPUs and the memory of the profile. Raises as ``start_workers`` does."""
         return workers_for(
             self.configuration,
             self.compilation.artifact,
@@ -84,7 +84,7 @@ class Prepared:
         )
 
     def driver(self, name: DriverName) -> AbstractContextManager[MeasuredDriver]:
-        """What carries out runs: fresh workers, or a fresh endpoint with load clients beside it. Raises as
+        """Start what carries out runs: fresh workers, or a fresh endpoint with load clients beside it. Raises as
         ``workers_for`` and ``endpoint_for`` do."""
         if name == "inprocess":
             return self.workers()
@@ -118,7 +118,7 @@ def prepare(
     from servefit.backends.compilation import compile_model
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.verification import asked_of_payload
+    from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
     from servefit.profiler.machine.profiles import gpu_for
 
@@ -131,7 +131,7 @@ def prepare(
         backend_named(deployment.backend)
     opened = model if isinstance(model, Model) else Model.load(model, trust_pickle=trust_pickle)
     sample = payload_for(opened, payload, seed=seed)
-    opened = asked_of_payload(opened, sample)
+    opened = check_batch_dependence(opened, sample)
     check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
     configuration = Configuration(
         vcpus=instance.vcpus,
@@ -165,7 +165,7 @@ def check_there(model: Any, payload: Any = None) -> None:
 
 
 def model_name(model: Any) -> str:
-    """What a person calls ``model``, a Model or anything that Model.load takes: by its file, or by its type."""
+    """Return what a person calls ``model``, a Model or anything that Model.load takes: by its file, or by its type."""
     source = getattr(model, "source", model)
     return Path(source).name if isinstance(source, str | Path) else type(source).__name__
 
@@ -183,22 +183,22 @@ def check_joining(model: Model, batch: int, *, allowed: bool) -> None:
 
 
 def _instance(name: str | None, host: Host, target: Target, *, leaves_a_cpu: bool) -> InstanceProfile:
-    """The profile of that name; without one, the largest that is made from this host and fits ``target``, and, if
+    """Find the profile of that name; without one, the largest that is made from this host and fits ``target``, and, if
     possible, leaves a CPU for something else."""
     from servefit.profiler.machine.profiles import find_profile, local_profiles, why_not_measurable
 
     if name is None:
         fitting = [
-            one
-            for one in local_profiles(host)
-            if bool(one.gpus) == (target is Target.CUDA) and why_not_measurable(one, host) is None
+            profile
+            for profile in local_profiles(host)
+            if bool(profile.gpus) == (target is Target.CUDA) and why_not_measurable(profile, host) is None
         ]
         if not fitting:
             raise SpecError("target", target.value, f"has no profile on this host: {host.no_gpu_reason}")
-        leaving = [one for one in fitting if client_cpus(host.cpus, choose_cpus(host.cpus, one.vcpus))]
+        leaving = [profile for profile in fitting if client_cpus(host.cpus, choose_cpus(host.cpus, profile.vcpus))]
         if leaves_a_cpu and leaving:
             fitting = leaving
-        return max(fitting, key=lambda one: one.vcpus)
+        return max(fitting, key=lambda profile: profile.vcpus)
     instance = find_profile(name, host)
     if reason := why_not_measurable(instance, host):
         raise SpecError("profile", name, f"cannot be measured here: it {reason}")

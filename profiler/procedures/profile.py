@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from servefit.backends.types import Target
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
@@ -14,13 +15,14 @@ from servefit.profiler.evidence.plateaus import Step, steps_of
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import (
-    LEAST_SEARCH_S,
+    MIN_SEARCH_S,
     Decision,
     find_highest_rate,
     nearest_run,
     run_until_decided,
     run_valid,
 )
+from servefit.profiler.procedures.open_loops import check_search, no_rate, open_loop, remarks_on
 from servefit.profiler.procedures.prepare import Deployment, check_there, model_name, prepare
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.showing import shown
@@ -81,7 +83,7 @@ def profile(
     batch_delay_us: int = 0,
     allow_batch_dependence: bool = False,
     rate: float | None = None,
-    arrivals: Literal["poisson", "constant"] = "poisson",
+    arrivals: str = "poisson",
     users: int | None = None,
     traffic: ClosedLoop | None = None,
     thresholds: Sequence[LatencyThreshold] = (),
@@ -99,13 +101,15 @@ def profile(
 ) -> Profiled:
     """Measure one configuration of ``model``, a Model or anything that Model.load takes.
 
-    ``rate`` is requests per second in an open loop, with Poisson or constant ``arrivals``; ``users`` (workers x batch
-    by default) take turns in a closed loop, and ``traffic`` is one with phases. ``thresholds`` with a rate are decided
-    as soon as they can be, within ``duration_s`` (5 s); with neither rate nor users the highest rate at which they hold
-    is looked for, within ``duration_s`` (30 s). A run that the machine got in the way of is repeated once, unless
-    ``allow_noise``. With the "http" ``driver`` it is measured through a real endpoint, by load clients on CPUs that the
-    profile leaves. Where something else measures on this machine it waits, for ``wait_s`` at most (None: until that is
-    done). The other arguments are those of :class:`Deployment` and :func:`prepare`.
+    ``rate`` is requests per second in an open loop, in the shape of ``arrivals`` ("poisson", "constant",
+    "sine:period=2s" and others), which has its own rate where it is a "replay:FILE" and the like; ``users`` (workers x
+    batch by default) take turns in a closed loop, and ``traffic`` is one with phases. ``thresholds`` with a rate are
+    decided as soon as they can be, within ``duration_s`` (5 s, or a cycle of the arrivals); with neither rate nor users
+    the highest rate at which they hold is looked for, within ``duration_s`` (30 s). A run that the machine got in the
+    way of is repeated once, unless ``allow_noise``. With the "http" ``driver`` it is measured through a real endpoint,
+    by load clients on CPUs that the profile leaves. Where something else measures on this machine it waits, for
+    ``wait_s`` at most (None: until that is done). The other arguments are those of :class:`Deployment` and
+    :func:`prepare`.
 
     Args:
         model: What ``Model.load`` takes, or a Model.
@@ -186,7 +190,7 @@ def profile_deployment(
     *,
     payload: Any = None,
     rate: float | None = None,
-    arrivals: Literal["poisson", "constant"] = "poisson",
+    arrivals: str = "poisson",
     users: int | None = None,
     traffic: ClosedLoop | None = None,
     thresholds: Sequence[LatencyThreshold] = (),
@@ -224,7 +228,12 @@ def profile_deployment(
             loop = asked.loop(started.usual_users, seed)
             if loop is None:
                 highest, runs, problems = find_highest_rate(
-                    started, asked.thresholds, budget_s=duration_s or SEARCH_S, seed=seed, allow_noise=allow_noise
+                    started,
+                    asked.thresholds,
+                    budget_s=duration_s or SEARCH_S,
+                    seed=seed,
+                    allow_noise=allow_noise,
+                    arrivals=asked.arrivals,
                 )
             elif isinstance(loop, OpenLoop):
                 decision = run_until_decided(started, loop, asked.thresholds, allow_noise=allow_noise)
@@ -253,6 +262,7 @@ def profile_deployment(
             *prepared.payload.warnings,
             *(f"{problem.reason}; {problem.remedy}" for problem in problems),
             *cautions(measurement, summary),
+            *remarks_on(run.traffic),
         ),
     )
 
@@ -267,7 +277,7 @@ class _Asked:
     """The traffic asked for."""
 
     rate: float | None
-    arrivals: Literal["poisson", "constant"]
+    arrivals: str
     users: int | None
     traffic: ClosedLoop | None
     thresholds: tuple[LatencyThreshold, ...]
@@ -277,8 +287,11 @@ class _Asked:
         """The one run that is asked for; None where the highest rate is. Raises SpecError."""
         given = self._check()
         duration_s = DURATION_S if self.duration_s is None else self.duration_s
-        if self.rate is not None:
-            return OpenLoop(rate_per_s=self.rate, duration_s=duration_s, arrivals=self.arrivals, seed=seed)
+        rate = self._rate(given)
+        if rate is not None:
+            return open_loop(
+                self.arrivals, rate_per_s=rate, duration_s=duration_s, usual=self.duration_s is None, seed=seed
+            )
         if self.traffic is not None:
             return self.traffic
         if self.thresholds and given is None:
@@ -294,17 +307,29 @@ class _Asked:
         for threshold in self.thresholds:
             if not isinstance(threshold, LatencyThreshold):
                 raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
-        if self.arrivals != "poisson" and self.rate is None:
-            raise SpecError("arrivals", self.arrivals, "says how a rate arrives, and there is none")
         if self.thresholds and given and self.rate is None:
             limits = ", ".join(map(str, self.thresholds))
             raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
         if self.traffic is not None and self.duration_s is not None:
             raise SpecError("duration", self.duration_s, "is said by the phases already")
-        if self.thresholds and not given and self.duration_s is not None and not self.duration_s >= LEAST_SEARCH_S:
+        if self.thresholds and not given and self.duration_s is not None and not self.duration_s >= MIN_SEARCH_S:
             problem = "is not above zero" if self.duration_s <= 0 else "is too short to search in"
-            raise SpecError("duration", self.duration_s, problem, remedy=f"give {LEAST_SEARCH_S:g} s at least")
+            raise SpecError("duration", self.duration_s, problem, remedy=f"give {MIN_SEARCH_S:g} s at least")
         return given[0] if given else None
+
+    def _rate(self, given: str | None) -> float | None:
+        """The rate that is asked for, or else that of the arrivals; None for a closed loop, and where the highest rate
+        is looked for. Raises SpecError for arrivals that no rate is for."""
+        shape = arrivals_named(self.arrivals)
+        if self.rate is not None or str(shape) == "poisson":
+            return self.rate
+        if given is not None:
+            raise no_rate(shape)
+        if shape.own_rate_per_s is None and not self.thresholds:
+            raise no_rate(shape)
+        if shape.own_rate_per_s is None:
+            check_search(self.arrivals, self.duration_s or SEARCH_S)
+        return shape.own_rate_per_s
 
 
 def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:

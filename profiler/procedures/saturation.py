@@ -23,25 +23,35 @@ if TYPE_CHECKING:
 BUDGET_S = 20.0
 """How long a search takes at most where nobody says so; most are over before."""
 
-LEAST_BUDGET_S = 1.0
+MIN_BUDGET_S = 1.0
+"""Levels then take 50 ms each, in which an endpoint that takes 5 ms gives a user ten answers."""
 
-MOST_USERS = 1024
+MAX_USERS = 1024
 """More connections at a time are a load of their own."""
 
-LEAST_GROWTH = 0.02
+MIN_GROWTH = 0.02
 """Twice the users that bring less than this are in doubt; two such levels in a row end the search."""
 
 NEAR = 0.05
 """Users who are served as much as the best served, less this, are served as much as far as can be told."""
 
-MOST_FAILED = 0.01
+MAX_FAILED = 0.01
 """An endpoint that lets more of the requests fail is asked for too much."""
 
 _FLAT_LEVELS = 2
+"""A single level may have met a hiccup of the machine."""
+
 _FINAL_SHARE = 0.25
+"""Of the time, for the run whose figures are given."""
+
 _LEVEL_S = 1.0
+"""Longer levels say nothing more of most endpoints, and slow ones have them (see below). Chosen, not measured."""
+
 _LEVEL_SHARE, _LONGEST_LEVEL_SHARE = 0.07, 0.15
+"""Of the time for levels: eleven of them, from 1 user to 1024, take 77 % of it, and slow ones twice as long each."""
+
 _ANSWERS_A_LEVEL = 10
+"""For every user: throughput is then counted to a tenth at worst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +66,8 @@ class TriedUsers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saturation:
-    """What ``tried`` led to: ``run`` is that of its users, measured once more and longer, and ``problems`` are what is
-    wrong with it."""
+    """The saturation that ``tried`` led to: ``run`` is that of its users, measured again and longer, ``problems`` are
+    what is wrong with it."""
 
     tried: TriedUsers
     run: Run
@@ -78,9 +88,9 @@ def find_saturation(driver: Driver, *, budget_s: float = BUDGET_S, allow_noise: 
 
 def check_budget(budget_s: float) -> float:
     """Raise SpecError for one that is too short to search in."""
-    if not budget_s >= LEAST_BUDGET_S:
+    if not budget_s >= MIN_BUDGET_S:
         problem = "is not above zero" if budget_s <= 0 else "is too short to search in"
-        raise SpecError("duration", budget_s, problem, remedy=f"give {LEAST_BUDGET_S:g} s at least")
+        raise SpecError("duration", budget_s, problem, remedy=f"give {MIN_BUDGET_S:g} s at least")
     return budget_s
 
 
@@ -93,33 +103,33 @@ def try_users(driver: Driver, *, budget_s: float) -> TriedUsers:
         users = 2 ** len(levels)
         level_begin = time.monotonic()
         level, failed = _level(driver, users, duration_s)
-        if failed > MOST_FAILED * level.samples:
+        if failed > MAX_FAILED * level.samples:
             # Those before did better, by what was asked of them.
             users_served = _fewest(levels or [level])
             reason = f"{failed:,} of {level.samples:,} requests failed with {users} users"
             return TriedUsers(levels=(*levels, level), users=users_served, ended=reason)
-        best = max((one.throughput_per_s for one in levels), default=0.0)
-        flat = flat + 1 if level.throughput_per_s < (1 + LEAST_GROWTH) * best else 0
+        best = max((earlier.throughput_per_s for earlier in levels), default=0.0)
+        flat = flat + 1 if level.throughput_per_s < (1 + MIN_GROWTH) * best else 0
         levels.append(level)
         now = time.monotonic()
-        ended = _ended(users, flat, over=now - begin + (now - level_begin) > budget_s)
+        ended = _reason_to_end(users, flat, over=now - begin + (now - level_begin) > budget_s)
         if ended is not None:
             return TriedUsers(levels=tuple(levels), users=_fewest(levels), ended=ended)
         # Throughput counts whole answers: slow ones take longer to be counted.
         duration_s = max(duration_s, min(_ANSWERS_A_LEVEL * _response_s(level), _LONGEST_LEVEL_SHARE * budget_s))
 
 
-def _ended(users: int, flat: int, *, over: bool) -> str | None:
-    """Why the search ends after a level, if it does."""
+def _reason_to_end(users: int, flat: int, *, over: bool) -> str | None:
+    """Return why the search ends after a level, if it does."""
     if flat >= _FLAT_LEVELS:
         return "more users are not served more"
-    if users >= MOST_USERS:
+    if users >= MAX_USERS:
         return f"there are {users} users"
     return "the time for it is over" if over else None
 
 
 def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int]:
-    """The figures of ``users`` users, and how many of their requests failed."""
+    """Measure the figures of ``users`` users, and how many of their requests failed."""
     run = driver.run(ClosedLoop.constant(users=users, duration_s=duration_s))
     summary = summarize(run)
     step = Step(
@@ -134,10 +144,10 @@ def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int]:
 
 
 def _response_s(level: Step) -> float:
-    """The mean response time, by Little's law."""
+    """Return the mean response time, by Little's law."""
     return level.users / level.throughput_per_s if level.throughput_per_s else level.duration_s
 
 
 def _fewest(levels: list[Step]) -> int:
-    best = max(one.throughput_per_s for one in levels)
-    return next(one.users for one in levels if one.throughput_per_s >= (1 - NEAR) * best)
+    best = max(level.throughput_per_s for level in levels)
+    return next(level.users for level in levels if level.throughput_per_s >= (1 - NEAR) * best)

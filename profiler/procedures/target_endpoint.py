@@ -1,6 +1,6 @@
 """From a URL and a payload to what is sent where: the guard of other machines, the protocol, and rows or documents.
 
-By the time an aim is there, the endpoint has answered a request as the load clients will send them.
+By the time a target is there, the endpoint has answered a request as the load clients will send them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.drivers.http.address import Address
-from servefit.profiler.drivers.http.asking import ask, get
+from servefit.profiler.drivers.http.asking import get, send_request
 from servefit.profiler.drivers.http.destination import Destination
 from servefit.profiler.drivers.http.detection import detect
 from servefit.profiler.drivers.http.documents import Documents
-from servefit.profiler.drivers.http.reach import reach
+from servefit.profiler.drivers.http.resolution import resolve_address
 from servefit.serving.protocols.datatypes import DTYPES
 
 if TYPE_CHECKING:
@@ -34,14 +34,17 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 _MODELS = "/v2/models/"
 _TRIED_REQUESTS = 3
-_MOST_FEATURES = 100_000
+"""One of them may be refused for its values alone."""
+
+_MAX_FEATURES = 100_000
+"""Of rows that are drawn for a server as it asks for them: one takes 400 KB then."""
 _PLACEHOLDER = np.zeros((1, 1), dtype=np.float32)
 """In the place of rows, where it is asked what a server speaks and none are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
-    """What is sent, and where to.
+class LoadTarget:
+    """The endpoint that load is for, and what it is sent.
 
     ``rows`` are (n, features), and nothing where ``destination`` holds documents of its own. ``payload`` says
     what they come from, ``synthetic`` that they are random, ``truncated_from`` how many there were where only the first
@@ -58,7 +61,7 @@ class Aim:
     is_here: bool
 
 
-def aim(
+def resolve_target(
     url: str,
     *,
     payload: Any = None,
@@ -68,7 +71,7 @@ def aim(
     seed: int = 0,
     timeout_s: float = 10.0,
     allow_remote: bool = False,
-) -> Aim:
+) -> LoadTarget:
     """Find out how the endpoint at ``url`` takes ``payload``, and see to it that it answers.
 
     ``payload`` is a path, an array, or None for random rows, where the endpoint says how wide they are. Where the
@@ -80,11 +83,11 @@ def aim(
     """
     if protocol not in PROTOCOLS:
         raise SpecError.unknown("protocol", str(protocol), PROTOCOLS)
-    address, is_here = reach(Address.parse(url), allow_remote=allow_remote, timeout_s=timeout_s)
-    asking = _Asking(address=address, model=None if model is None else quote(model, safe=""), timeout_s=timeout_s)
-    destination, sample = _aimed(asking, payload, protocol, seed)
+    address, is_here = resolve_address(Address.parse(url), allow_remote=allow_remote, timeout_s=timeout_s)
+    probe = _EndpointProbe(address=address, model=None if model is None else quote(model, safe=""), timeout_s=timeout_s)
+    destination, sample = _destination_and_payload(probe, payload, protocol, seed)
     _check_answers(destination, sample.rows, rows_per_request, timeout_s)
-    return Aim(
+    return LoadTarget(
         destination=destination,
         rows=sample.rows,
         payload=sample.source,
@@ -96,7 +99,9 @@ def aim(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asking:
+class _EndpointProbe:
+    """Asks the endpoint itself how it takes rows."""
+
     address: Address
     model: str | None
     timeout_s: float
@@ -105,39 +110,41 @@ class _Asking:
         return detect(self.address, rows=rows, model=self.model, timeout_s=self.timeout_s)
 
 
-def _aimed(asking: _Asking, payload: Any, protocol: str, seed: int) -> tuple[Destination, Payload]:
-    """Where it goes, and rows. Where documents go there are none."""
+def _destination_and_payload(
+    probe: _EndpointProbe, payload: Any, protocol: str, seed: int
+) -> tuple[Destination, Payload]:
+    """Return where load goes, and rows; where documents go there are none."""
     from servefit.backends.payload import Payload
     from servefit.backends.payload.documents import objects_of
     from servefit.backends.payload.reading import payload_of
 
     if payload is None:
-        sample = _random_rows(asking, seed)
-        return _destination(asking, protocol, sample.rows), sample
+        sample = _random_rows(probe, seed)
+        return _destination(probe, protocol, sample.rows), sample
     objects = objects_of(payload) if protocol in ("auto", "json") else ()
-    if objects and (protocol == "json" or asking.detect().form == "json"):
+    if objects and (protocol == "json" or probe.detect().form == "json"):
         source = Path(payload).name if isinstance(payload, str | Path) else "objects"
-        return Documents.at(asking.address, objects), Payload(rows=_PLACEHOLDER, source=source)
+        return Documents.at(probe.address, objects), Payload(rows=_PLACEHOLDER, source=source)
     sample = payload_of(payload)
-    destination = _destination(asking, protocol, sample.rows)
+    destination = _destination(probe, protocol, sample.rows)
     signature = signature_of(destination, sample.rows.shape[1])
     # What the endpoint takes is known now: names of tensors, and datatypes that are not those of rows of tables.
     return destination, sample if signature is None else payload_of(payload, signature)
 
 
-def _random_rows(asking: _Asking, seed: int) -> Payload:
-    """Rows as wide as the endpoint says that its model takes them."""
+def _random_rows(probe: _EndpointProbe, seed: int) -> Payload:
+    """Draw rows as wide as the endpoint says that its model takes them."""
     from servefit.backends.payload.reading import check_seed
     from servefit.backends.payload.synthetic import random_payload
 
     check_seed(seed)
-    address = asking.address
+    address = probe.address
     if _MODELS not in address.path:
-        asking = replace(asking, address=address.at("/"))
-    if get(address.at("/v2"), timeout_s=asking.timeout_s).is_success:
-        destination = asking.detect()
-        features = sum(_width(one) for one in destination.tensors)
-        if 0 < features <= _MOST_FEATURES and all(one.shape is not None for one in destination.tensors):
+        probe = replace(probe, address=address.at("/"))
+    if get(address.at("/v2"), timeout_s=probe.timeout_s).is_success:
+        destination = probe.detect()
+        features = sum(_width(tensor) for tensor in destination.tensors)
+        if 0 < features <= _MAX_FEATURES and all(tensor.shape is not None for tensor in destination.tensors):
             signature = signature_of(destination, features)
             return random_payload(features, seed=seed, inputs=() if signature is None else signature.inputs)
     raise SpecError(
@@ -146,8 +153,8 @@ def _random_rows(asking: _Asking, seed: int) -> Payload:
 
 
 def signature_of(destination: Destination, width: int) -> Signature | None:
-    """What a model takes that is asked in the Open Inference Protocol, for rows of ``width`` columns; None where that
-    is a table of float32, or not known."""
+    """Return what a model takes that is asked in the Open Inference Protocol, for rows of ``width`` columns; None where
+    that is a table of float32, or not known."""
     from servefit.backends.model import Input, Signature, Task
 
     tensors = destination.tensors
@@ -155,18 +162,19 @@ def signature_of(destination: Destination, width: int) -> Signature | None:
     if is_table or not destination.form.startswith("open-inference"):
         return None
     inputs: list[Input] = []
-    for one in tensors:
-        shape = (width,) if one.shape is None else one.shape
+    for tensor in tensors:
+        shape = (width,) if tensor.shape is None else tensor.shape
         start = inputs[-1].stop if inputs else 0
-        datatype = DTYPES[one.datatype].name
-        inputs.append(Input(name=one.name, datatype=datatype, shape=shape, start=start, stop=start + math.prod(shape)))
-    whole = tuple(column for one in inputs if one.is_whole for column in range(one.start, one.stop))
-    in_columns = all(one.stop - one.start == 1 for one in inputs)
+        datatype = DTYPES[tensor.datatype].name
+        stop = start + math.prod(shape)
+        inputs.append(Input(name=tensor.name, datatype=datatype, shape=shape, start=start, stop=stop))
+    whole = tuple(column for given in inputs if given.is_whole for column in range(given.start, given.stop))
+    in_columns = all(given.stop - given.start == 1 for given in inputs)
     return Signature(
         task=Task.TENSOR,
         features=inputs[-1].stop,
         outputs=1,
-        feature_names=tuple(one.name for one in inputs) if in_columns and len(inputs) > 1 else (),
+        feature_names=tuple(given.name for given in inputs) if in_columns and len(inputs) > 1 else (),
         accepts_missing=not whole,
         integer_features=whole,
         inputs=tuple(inputs),
@@ -177,18 +185,18 @@ def _width(tensor: Tensor) -> int:
     return 0 if tensor.shape is None else math.prod(tensor.shape)
 
 
-def _destination(asking: _Asking, protocol: str, rows: np.ndarray) -> Destination:
-    """Where rows go in ``protocol``. How a model's input is called is asked for where the protocol is given, too."""
+def _destination(probe: _EndpointProbe, protocol: str, rows: np.ndarray) -> Destination:
+    """Return where rows go in ``protocol``. The names of inputs are asked for where the protocol is given, too."""
     match protocol:
         case "auto":
-            return asking.detect(rows)
+            return probe.detect(rows)
         case "open-inference" | "open-inference-binary":
-            found = asking.detect(rows)
+            found = probe.detect(rows)
             if found.form == "open-inference":
                 return replace(found, form=protocol)
-            return Destination.to(asking.address, protocol, model=asking.model)
+            return Destination.to(probe.address, protocol, model=probe.model)
         case "sagemaker-csv" | "sagemaker-json" | "json":
-            return Destination.to(asking.address, protocol)
+            return Destination.to(probe.address, protocol)
     raise SpecError.unknown("protocol", protocol, PROTOCOLS)
 
 
@@ -197,7 +205,7 @@ def _check_answers(destination: Destination, rows: np.ndarray, rows_per_request:
     tried = destination.requests(rows[: _TRIED_REQUESTS * rows_per_request], rows_per_request=rows_per_request)
     refused: list[str] = []
     for request in tried[:_TRIED_REQUESTS]:
-        answer = ask(destination.address, request, timeout_s=timeout_s)
+        answer = send_request(destination.address, request, timeout_s=timeout_s)
         if answer.is_success:
             return
         refused.append(answer.described())

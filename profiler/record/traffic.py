@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from numbers import Real
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
 
@@ -22,23 +23,22 @@ if TYPE_CHECKING:
 
 NS_PER_S = 1_000_000_000
 
-LEAST_PLATEAU_S = 0.01
+MIN_PLATEAU_S = 0.01
 """Figures are shares of the plateau, and a shorter one holds nothing to take them from."""
 
-MOST_DURATION_S = 86_400.0
+MAX_DURATION_S = 86_400.0
 """A run longer than a day is a typing error."""
 
-FAILED_NS = round(MOST_DURATION_S * NS_PER_S)
+FAILED_NS = round(MAX_DURATION_S * NS_PER_S)
 """What counts as the response time of a request that failed."""
 
-LEAST_STEP_S = 1.0
+MIN_STEP_S = 1.0
 """Shorter times between two users who join are part of a ramp."""
 
 _ROUNDING_S = 1e-6
 
-MOST_USERS = 100_000
-MOST_ARRIVALS = 50_000_000
-"""What still fits in memory; nothing that is measured on one host comes near them."""
+MAX_USERS = 100_000
+"""What still fits in memory; nothing that is measured on one host comes near it."""
 
 
 @shown()
@@ -57,8 +57,8 @@ class Phase(Stored, frozen=True, kw_only=True):
         if not (self.spawn_per_minute >= 0 and isfinite(self.spawn_per_minute)):
             raise SpecError("spawn", self.spawn_per_minute, "is not a number of users, zero or more")
         _check_above_zero("duration", self.duration_s)
-        if self.initial_users + self.spawn_per_minute * self.duration_s / 60 > MOST_USERS:
-            raise SpecError("users", self.initial_users, f"makes more than {MOST_USERS} users")
+        if self.initial_users + self.spawn_per_minute * self.duration_s / 60 > MAX_USERS:
+            raise SpecError("users", self.initial_users, f"makes more than {MAX_USERS} users")
 
 
 @shown()
@@ -72,8 +72,8 @@ class Plateau:
 
     @property
     def is_step(self) -> bool:
-        """Whether it lasts for ``LEAST_STEP_S`` or more."""
-        return self.end_s - self.begin_s >= LEAST_STEP_S - _ROUNDING_S
+        """Whether it lasts for ``MIN_STEP_S`` or more."""
+        return self.end_s - self.begin_s >= MIN_STEP_S - _ROUNDING_S
 
 
 @shown()
@@ -97,22 +97,22 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
             raise SpecError("steps", steps, "is not above zero")
         if users_per_step < 1:
             raise SpecError("users", users_per_step, "is not above zero")
-        if steps * users_per_step > MOST_USERS:
-            raise SpecError("users", users_per_step, f"makes more than {MOST_USERS} users")
+        if steps * users_per_step > MAX_USERS:
+            raise SpecError("users", users_per_step, f"makes more than {MAX_USERS} users")
         step = Phase(initial_users=users_per_step, spawn_per_minute=0, duration_s=step_duration_s)
         return cls(phases=(step,) * steps)
 
     def __post_init__(self) -> None:
-        if self.duration_s > MOST_DURATION_S:
+        if self.duration_s > MAX_DURATION_S:
             raise SpecError("duration", self.duration_s, "is above a day")
         joins_s = self.joins_s()
         if not joins_s:
             raise SpecError("users", 0, "is not above zero")
-        if self.duration_s - joins_s[-1] < LEAST_PLATEAU_S:
+        if self.duration_s - joins_s[-1] < MIN_PLATEAU_S:
             raise SpecError(
                 "duration",
                 self.duration_s,
-                f"leaves less than {LEAST_PLATEAU_S:g} s after the last user has joined",
+                f"leaves less than {MIN_PLATEAU_S:g} s after the last user has joined",
                 remedy="lengthen the last phase, or add one that spawns nobody",
             )
 
@@ -129,7 +129,7 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
         return tuple(join for join in joins if join < begin)
 
     def plateaus(self, *, until_s: float | None = None) -> tuple[Plateau, ...]:
-        """The times in which the number of users stays the same for ``LEAST_STEP_S`` or more, in order. The last one is
+        """The times in which the number of users stays the same for ``MIN_STEP_S`` or more, in order. The last one is
         always among them, unless the loop was stopped, ``until_s`` seconds after it began."""
         joins = self.joins_s()
         end_s = self.duration_s if until_s is None else min(until_s, self.duration_s)
@@ -148,43 +148,46 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
 
 @shown()
 class OpenLoop(StoredMember, frozen=True, kw_only=True):
-    """``rate_per_s`` arrivals a second, Poisson or evenly spaced, drawn from ``seed``.
+    """``rate_per_s`` arrivals a second on average, drawn from ``seed`` in the shape that ``arrivals`` spells, such as
+    "poisson", "constant" or "sine:amplitude=0.5,period=4s".
+
+    What spells no shape, or one that is not here, is found out when arrivals are drawn: what was recorded can be read
+    where the package of its shape is gone, or the file of a trace.
 
     When more than ``backlog_cap`` requests wait, the run is over and saturated; None leaves that to the driver.
     """
 
     rate_per_s: float
     duration_s: float
-    arrivals: Literal["poisson", "constant"] = "poisson"
+    arrivals: str = "poisson"
     seed: int = 0
     backlog_cap: int | None = None
 
     def __post_init__(self) -> None:
-        if self.arrivals not in ("poisson", "constant"):
-            raise SpecError.unknown("arrivals", str(self.arrivals), ["poisson", "constant"])
+        if not isinstance(self.arrivals, str) or not self.arrivals:
+            raise SpecError("arrivals", self.arrivals, "is no text such as poisson or sine:period=2s")
         _check_above_zero("rate", self.rate_per_s)
         _check_above_zero("duration", self.duration_s)
-        if not LEAST_PLATEAU_S <= self.duration_s <= MOST_DURATION_S:
-            raise SpecError("duration", self.duration_s, f"is not between {LEAST_PLATEAU_S:g} s and a day")
+        if not MIN_PLATEAU_S <= self.duration_s <= MAX_DURATION_S:
+            raise SpecError("duration", self.duration_s, f"is not between {MIN_PLATEAU_S:g} s and a day")
         if self.backlog_cap is not None and self.backlog_cap < 1:
             raise SpecError("backlog", self.backlog_cap, "is not above zero")
-        if self.rate_per_s * self.duration_s > MOST_ARRIVALS:
-            raise SpecError("rate", self.rate_per_s, f"makes more than {MOST_ARRIVALS} arrivals in {self.duration_s} s")
+        if self.rate_per_s * self.duration_s > MAX_ARRIVALS:
+            raise SpecError("rate", self.rate_per_s, f"makes more than {MAX_ARRIVALS} arrivals in {self.duration_s} s")
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the rate is the same at all times."""
+        return self.arrivals in STEADY
 
     def arrivals_ns(self) -> np.ndarray:
-        """Arrival times within the duration, int64 nanoseconds from the start, ascending."""
-        import numpy as np
+        """Arrival times within the duration, int64 nanoseconds from the start, ascending. Raises SpecError for a shape
+        that is not known, or cannot be drawn."""
+        from servefit.profiler.arrivals.registry import arrivals_named
+        from servefit.profiler.arrivals.schedule import drawn_ns
 
-        if self.arrivals == "constant":
-            times = np.arange(int(self.rate_per_s * self.duration_s)) / self.rate_per_s
-        else:
-            expected = self.rate_per_s * self.duration_s
-            gaps = np.random.default_rng(self.seed).exponential(
-                1 / self.rate_per_s, int(expected + 6 * expected**0.5 + 10)
-            )
-            times = np.cumsum(gaps)
-            times = times[times < self.duration_s]
-        return (times * NS_PER_S).astype(np.int64)
+        shape = arrivals_named(self.arrivals)
+        return drawn_ns(shape, rate_per_s=self.rate_per_s, duration_s=self.duration_s, seed=self.seed)
 
 
 def _check_above_zero(field: str, value: float) -> None:

@@ -44,7 +44,7 @@ METRIC_PERIOD_S = 60
 """Invocations are counted by the minute. A scale-out has taken effect once the worker has loaded, which was measured,
 and a whole minute has been counted with it: that is the cooldown. By default it would be 300 s too."""
 
-_MOST_RATE_PER_S = 1e12
+_MAX_RATE_PER_S = 1e12
 _ROUNDING = 1e-9
 
 
@@ -91,6 +91,7 @@ def scale(
         timed=Survey.kept(job.steps).service_times(trial.configuration),
         closed=curve.closed,
         seed=request.seed,
+        arrivals=request.arrivals,
     )
     rate = _rate(chosen, job, curve, simulation)
     target_per_s = rate.highest_per_s * (1 - headroom)
@@ -120,7 +121,7 @@ def scale(
 
 def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max_rate_per_s: float | None) -> None:
     for field, value in (("rate", rate_per_s), ("min_rate", min_rate_per_s), ("max_rate", max_rate_per_s)):
-        if value is not None and not 0 < value <= _MOST_RATE_PER_S:
+        if value is not None and not 0 < value <= _MAX_RATE_PER_S:
             raise SpecError(field, value, "is not a rate above zero that can be planned for")
     if not 0 <= headroom < 1:
         raise SpecError("headroom", headroom, "is not a part of an instance", remedy="say 20%, or 0.2")

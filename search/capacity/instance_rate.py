@@ -17,7 +17,7 @@ import numpy as np
 from servefit.search.capacity.latency_curve import CurvePoint
 from servefit.search.queueing.prediction import highest_rate_per_s, predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
-from servefit.search.results.objectives import PLANNED_UTILISATION
+from servefit.search.results.instances import PLANNED_UTILISATION
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Simulation:
     service: ServiceTimes
     origin: Literal["microbenchmark", "guess", "load test"]
     seed: int
+    arrivals: str = "poisson"
 
     @classmethod
     def of(
@@ -71,6 +72,7 @@ class Simulation:
         timed: tuple[ServiceTimes, bool] | None,
         closed: Run | None,
         seed: int,
+        arrivals: str = "poisson",
     ) -> Self | None:
         """From the service times that were ``timed`` alone, with whether they are the configuration's own or guessed
         from another's; else from the calls of ``closed``, a closed loop of the configuration. None where there is
@@ -81,7 +83,7 @@ class Simulation:
             service, origin = timed[0], "microbenchmark" if timed[1] else "guess"
         if service is None:
             return None
-        simulation = cls(configuration=configuration, service=service, origin=origin, seed=seed)
+        simulation = cls(configuration=configuration, service=service, origin=origin, seed=seed, arrivals=arrivals)
         return simulation.with_capacity(capacity_per_s)
 
     def with_capacity(self, capacity_per_s: float) -> Self:
@@ -100,6 +102,7 @@ class Simulation:
             limits=[(one.rank, one.limit_ms) for one in thresholds],
             requests=_REQUESTS,
             seed=self.seed,
+            arrivals=self.arrivals,
         )
 
     def point(self, rate_per_s: float, ranks: Sequence[float]) -> CurvePoint | None:
@@ -113,6 +116,7 @@ class Simulation:
             percentiles=ranks,
             requests=_REQUESTS,
             seed=self.seed,
+            arrivals=self.arrivals,
         )
         if found.saturated:
             return None

@@ -17,7 +17,7 @@ from servefit.errors import UnreadableMeasurement
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, together
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
-from servefit.profiler.procedures.decided_runs import LEAST_TO_KNOW_HOW_BUSY, UNHURRIED
+from servefit.profiler.procedures.decided_runs import MIN_TO_KNOW_HOW_BUSY, UNHURRIED
 from servefit.profiler.record.storage.measurements import load_measurement
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.results.measure_trial import percentiles_of
@@ -153,7 +153,7 @@ def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> 
     unanswered = np.flatnonzero(ended == 0)
     known = int(unanswered[0]) if len(unanswered) else len(ended)
     scheduled, started, ended = scheduled[:known], started[:known], ended[:known]
-    unhurried = known >= LEAST_TO_KNOW_HOW_BUSY and _busy(scheduled, started, ended) < UNHURRIED * workers
+    unhurried = known >= MIN_TO_KNOW_HOW_BUSY and _busy(scheduled, started, ended) < UNHURRIED * workers
     verdict = together(
         [
             SequentialTest(percentile=one.rank, limit_ns=one.limit_ns).update(ended - scheduled, unhurried=unhurried)

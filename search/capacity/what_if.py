@@ -27,7 +27,11 @@ def changes(best: Recommendation, service: ServiceTimes | None, request: JobRequ
     if service is None or sla.asks_nothing or not capacity_per_s:
         return found
     simulation = Simulation(
-        configuration=trial.configuration, service=service, origin="microbenchmark", seed=request.seed
+        configuration=trial.configuration,
+        service=service,
+        origin="microbenchmark",
+        seed=request.seed,
+        arrivals=request.arrivals,
     ).with_capacity(capacity_per_s)
     rate_per_s = min(capacity_per_s, simulation.highest_rate_per_s(sla.thresholds))
     if not rate_per_s:

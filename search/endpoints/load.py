@@ -14,18 +14,19 @@ from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.profiler.procedures.load_clients import Placement, clients_at, competition, place_clients
-from servefit.profiler.procedures.target_endpoint import aim
+from servefit.profiler.procedures.load_clients import Placement, clients_at, competing_load, place_clients
+from servefit.profiler.procedures.open_loops import remarks_on
+from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.search.endpoints.load_plan import measure
 from servefit.search.endpoints.load_result import LoadTest, SeenServer
 from servefit.search.optimizer.progress import Moment, Progress, Silent
-from servefit.search.request.load_request import Arrivals, LoadRequest
+from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
-    from servefit.profiler.procedures.target_endpoint import Aim
+    from servefit.profiler.procedures.target_endpoint import LoadTarget
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.endpoints.load_plan import Found
 
@@ -39,7 +40,7 @@ def load_endpoint(
     protocol: str = "auto",
     model: str | None = None,
     rate: float | None = None,
-    arrivals: Arrivals = "poisson",
+    arrivals: str = "poisson",
     users: int | None = None,
     traffic: ClosedLoop | None = None,
     thresholds: Sequence[LatencyThreshold] = (),
@@ -60,13 +61,14 @@ def load_endpoint(
     "sagemaker-json" or "json" (a POST of the rows, or of the JSON objects of the payload as they stand), ``model`` the
     name of the model where there are several.
 
-    ``rate`` is requests per second in an open loop, with Poisson or constant ``arrivals``; ``users`` take turns in a
-    closed one, and ``traffic`` is one with phases. ``thresholds`` are held against the response time at the client.
-    With a rate they are decided as soon as they can be, within ``duration_s`` (5 s, or 25 times the limit), with phases
-    on the best of their plateaus; with neither the highest rate at which they hold is looked for, for 30 s. With
-    nothing at all it is the most requests that are answered, for 20 s. A request has failed after ``timeout_s``. A run
-    that the machine got in the way of is repeated once, unless ``allow_noise``. Where something else measures on this
-    machine it waits, for ``wait_s`` at most (None: until that is done).
+    ``rate`` is requests per second in an open loop, in the shape of ``arrivals`` ("poisson", "constant",
+    "sine:period=2s" and others), which has its own rate where it is a "replay:FILE" and the like; ``users`` take turns
+    in a closed one, and ``traffic`` is one with phases. ``thresholds`` are held against the response time at the
+    client. With a rate they are decided as soon as they can be, within ``duration_s`` (5 s, or 25 times the limit),
+    with phases on the best of their plateaus; with neither the highest rate at which they hold is looked for, for 30 s.
+    With nothing at all it is the most requests that are answered, for 20 s. A request has failed after ``timeout_s``. A
+    run that the machine got in the way of is repeated once, unless ``allow_noise``. Where something else measures on
+    this machine it waits, for ``wait_s`` at most (None: until that is done).
 
     Nothing is sent anywhere else, and to another machine only with ``allow_remote``. That limits do not hold is a
     result.
@@ -154,7 +156,7 @@ def run_load(
 
     begin = time.monotonic()
     progress.stage("asking what the endpoint speaks")
-    aimed = aim(
+    aimed = resolve_target(
         url,
         payload=payload,
         protocol=protocol,
@@ -170,7 +172,7 @@ def run_load(
         host = describe_host()
         placement = place_clients(aimed, host)
         progress.stage("looking at what else runs here")
-        busy = competition(placement, host)
+        busy = competing_load(placement, host)
         clients = partial(
             clients_at,
             aimed,
@@ -204,7 +206,7 @@ class _Timed(Silent):
 
 
 def _load_test(
-    aimed: Aim, host: Host, placement: Placement, request: LoadRequest, found: Found, *, elapsed_s: float
+    aimed: LoadTarget, host: Host, placement: Placement, request: LoadRequest, found: Found, *, elapsed_s: float
 ) -> LoadTest:
     problems = tuple(_of_an_endpoint(one, placement) for one in found.problems)
     invalid = bool(problems) and not request.allow_noise
@@ -254,7 +256,7 @@ def _of_an_endpoint(problem: Problem, placement: Placement) -> Problem:
     return problem
 
 
-def _warnings(aimed: Aim, placement: Placement, found: Found, problems: Sequence[Problem]) -> list[str]:
+def _warnings(aimed: LoadTarget, placement: Placement, found: Found, problems: Sequence[Problem]) -> list[str]:
     lines = [f"{problem.reason}; {problem.remedy}" for problem in {one.kind: one for one in problems}.values()]
     if aimed.synthetic:
         lines.append("synthetic payload: rows are random numbers, not your traffic; give one with --payload")
@@ -263,4 +265,5 @@ def _warnings(aimed: Aim, placement: Placement, found: Found, problems: Sequence
     lines += unused_warning(aimed.payload, aimed.unused_columns)
     if placement.caution is not None:
         lines.append(placement.caution)
-    return [*lines, *cautions_of(found.summary)]
+    lines += [line for run in found.runs for line in remarks_on(run.traffic)]
+    return [*dict.fromkeys(lines), *cautions_of(found.summary)]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from servefit.profiler.evidence.plateaus import steps_of
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import (
-    LEAST_SEARCH_S,
+    MIN_SEARCH_S,
     find_highest_rate,
     nearest_run,
     run_until_decided,
     run_valid,
 )
-from servefit.profiler.procedures.saturation import MOST_FAILED, find_saturation, try_users
+from servefit.profiler.procedures.saturation import MAX_FAILED, find_saturation, try_users
 from servefit.quantities import given_text
 from servefit.search.request.sla import Sla
 from servefit.search.results.measure_trial import best_plateau
@@ -134,9 +134,10 @@ def _highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -
     highest, runs, problems = find_highest_rate(
         driver.busy_with(tried.users),
         thresholds,
-        budget_s=max(LEAST_SEARCH_S, (1 - _USERS_SHARE) * request.search_s),
+        budget_s=max(MIN_SEARCH_S, (1 - _USERS_SHARE) * request.search_s),
         seed=request.seed,
         allow_noise=request.allow_noise,
+        arrivals=request.arrivals,
     )
     run = nearest_run(runs, highest)
     held = highest.rate_per_s is not None
@@ -161,7 +162,7 @@ def _at_rate(driver: EndpointDriver, request: LoadRequest, before: Found | None,
     summary = summarize(decision.run, percentiles=[one.percentile for one in thresholds])
     verdict: Verdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
     reason = decision.reason
-    if not thresholds and summary.failed > MOST_FAILED * summary.samples:
+    if not thresholds and summary.failed > MAX_FAILED * summary.samples:
         verdict, reason = "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"
     found = Found(
         runs=(decision.run,),

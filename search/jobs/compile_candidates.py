@@ -40,7 +40,7 @@ COMPILED_SHARE = 0.5
 """When the first part of the job's budget is over, nothing more is compiled unasked, and when the second is, what was
 begun is ended: the rest is for measuring."""
 
-LEAST_S = 3.0
+MIN_S = 3.0
 QUICK_S = 2.0
 """A compilation with its check has no less than the first, where there is as much: three processes import a library
 each, which takes one to two seconds on an idle machine. Unasked it is begun where there is the second."""
@@ -68,7 +68,7 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     What a step says was compiled before comes from the cache without a new step, and what failed before is left alone.
     Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
     """
-    from servefit.backends.capabilities import asked
+    from servefit.backends.capabilities import ask_backends
     from servefit.backends.compilation import DEFAULT_TIMEOUT_S
     from servefit.backends.registry import backend_names
     from servefit.backends.verification import NoReference
@@ -76,7 +76,7 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     model, request = log.header.model, log.header.request
     before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
     # Backends of other packages answer while the first of ours is compiled.
-    offered = asked(request.backends or backend_names(), model, timeout_s=clock.share_s(LEAST_S))
+    offered = ask_backends(request.backends or backend_names(), model, timeout_s=clock.share_s(MIN_S))
     found, nothing_to_compare = Compiled(), ""
     rules = _Rules(offered=offered, model=model, request=request, clock=clock, found=found)
     for name, target in rules.candidates(log.header.profiles, progress):
@@ -220,7 +220,7 @@ class _Rules:
         left_s = self.clock.left_s - least_test_s(self.request)
         if name == self.model.reference:
             return left_s
-        ample_s, share_s = max(LEAST_S, TIMES_ESTIMATE * self._expected_s(name)), self.clock.share_s(LEAST_S)
+        ample_s, share_s = max(MIN_S, TIMES_ESTIMATE * self._expected_s(name)), self.clock.share_s(MIN_S)
         if self._is_asked_for(name) or not self.found.artifacts:
             return min(left_s, max(ample_s, share_s))
         return min(left_s, ample_s, share_s, COMPILED_SHARE * self.clock.limit_s - self.clock.elapsed_s)

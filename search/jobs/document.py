@@ -6,6 +6,8 @@ import dataclasses
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from servefit.search.figures.outside import outside_values
+from servefit.search.figures.registry import values
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from servefit.search.storage.steps import Step
 
 SCHEMA = 1
+
+_ENERGY = ("energy_j_per_million", "package_power_w", "gpu_power_w")
+"""Known where the machine has counters of them that this user may read."""
 
 
 def job_document(job: RecommendationJob) -> dict[str, Any]:
@@ -37,6 +42,7 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
         },
         "host": dataclasses.asdict(job.host),
         "sla": None if job.request.sla.asks_nothing else sla_document(job.request.sla),
+        "arrivals": job.request.arrivals,
         "goal": job.goal,
         "elapsed_s": round(job.elapsed_s, 3),
         "tests": job.tests,
@@ -78,10 +84,7 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
     """One row of the answer: the columns of SageMaker IR, and what stands behind them."""
     trial, configuration, judged = one.trial, one.trial.configuration, one.trial.judged
     return {
-        "id": one.id,
-        "instance_profile": one.profile.name,
-        "instance_count": trial.instance_count,
-        "backend": configuration.backend,
+        **values(one, "id", "instance_profile", "instance_count", "backend"),
         "target": configuration.target.value,
         "environment": one.environment,
         "settings": {
@@ -89,29 +92,23 @@ def recommendation_document(one: Recommendation) -> dict[str, Any]:
             "batch_delay_us": configuration.batch_delay_us,
             **dict(configuration.settings.options),
         },
-        "cost_per_hour": one.cost_per_hour,
-        "cost_per_inference": one.cost_per_inference,
-        "max_invocations": round(one.max_invocations),
+        **values(one, "cost_per_hour", "cost_per_inference", "max_invocations"),
         "model_latency_ms": dict(judged.latency_ms),
         "model_latency_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
         "overhead_latency_ms": None if one.endpoint is None else one.endpoint.judged.overhead_ms,
-        "cpu_utilization": judged.cpu_percent,
-        "memory_utilization": 100 * trial.measurement.peak_memory_bytes / one.profile.memory_bytes,
-        "gpu_utilization": judged.gpu_percent,
-        "containment": trial.measurement.containment,
+        **values(one, "cpu_utilization", "memory_utilization", "gpu_utilization", *_ENERGY, "containment"),
         "envelope": trial.measurement.envelope,
         "memory_limit_bytes": trial.measurement.memory_limit_bytes,
-        "verdict": trial.verdict,
+        **values(one, "verdict"),
         "reason": trial.reason,
         "stopped": trial.stopped,
         "problems": [dataclasses.asdict(problem) for problem in trial.problems],
-        "samples": judged.samples,
-        "measured_rate_per_s": judged.throughput_per_s,
-        "loop": judged.loop,
+        **values(one, "samples", "measured_rate_per_s", "loop"),
         "driver": trial.driver,
-        "step": one.step,
+        **values(one, "step"),
         "measurement": trial.kept_in,
         "endpoint": None if one.endpoint is None else endpoint_document(one.endpoint, one.endpoint_step),
+        "figures": outside_values(one),
     }
 
 
@@ -119,19 +116,16 @@ def endpoint_document(trial: Trial, step: int | None) -> dict[str, Any]:
     """The winner measured over HTTP, all latencies apart: what the client saw, what the model took, and the rest."""
     judged, capacity = trial.judged, trial.capacity
     return {
-        "verdict": trial.verdict,
+        **values(trial, "verdict"),
         "reason": trial.reason,
-        "instance_count": trial.instance_count,
-        "max_invocations": round(60 * capacity.throughput_per_s * trial.instance_count),
+        **values(trial, "instance_count", "max_invocations"),
         "response_ms": dict(judged.latency_ms),
         "response_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
         "model_latency_ms": judged.model_latency_ms,
         "overhead_latency_ms": judged.overhead_ms,
-        "loop": judged.loop,
-        "samples": judged.samples,
-        "measured_rate_per_s": judged.throughput_per_s,
+        **values(trial, "loop", "samples", "measured_rate_per_s"),
         "errors": {**capacity.errors, **judged.errors},
-        "cpu_utilization": judged.cpu_percent,
+        **values(trial, "cpu_utilization", *_ENERGY),
         "client_cpu_utilization": judged.client_cpu_percent,
         "problems": [dataclasses.asdict(problem) for problem in trial.problems],
         "driver": trial.driver,
@@ -182,17 +176,12 @@ def step_document(step: Step) -> dict[str, Any]:
 def _metrics(step: Step) -> dict[str, Any] | None:
     result = step.result
     if isinstance(result, Trial):
-        judged = result.judged
         return {
-            "verdict": result.verdict,
+            **values(result, "verdict"),
             "reason": result.reason,
-            "max_invocations": round(60 * result.capacity.throughput_per_s * result.instance_count),
-            "instance_count": result.instance_count,
-            "model_latency_ms": dict(judged.latency_ms),
-            "loop": judged.loop,
-            "samples": judged.samples,
-            "cpu_utilization": judged.cpu_percent,
-            "memory_bytes": result.measurement.peak_memory_bytes,
+            **values(result, "max_invocations", "instance_count"),
+            "model_latency_ms": dict(result.judged.latency_ms),
+            **values(result, "loop", "samples", "cpu_utilization", "memory_bytes", *_ENERGY),
             "stopped": result.stopped,
             "round": result.round,
             "measurement": result.kept_in,

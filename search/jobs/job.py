@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
+from servefit.search.figures.outside import outside_problems
 from servefit.search.jobs.notes import job_warnings, with_speedups
 from servefit.search.optimizer.importance import Why, why
 from servefit.search.request.space import Space, admits
@@ -59,7 +60,8 @@ class RecommendationJob:
     def of(
         cls, header: JobHeader, state: JobState, steps: Iterable[Step], *, owner: Owner | None = None
     ) -> RecommendationJob:
-        """The job that these are of: a pure function of what is kept."""
+        """The job that these are of: a pure function of what is kept, and of what is wrong with figures of other
+        packages."""
         steps = tuple(steps)
         request, reference = header.request, header.model.reference
         trials = trials_of(steps, TESTS)
@@ -105,7 +107,11 @@ class RecommendationJob:
             trials=trials,
             failed=failed,
             compilation=with_speedups(reports, state.speedups, reference, trials),
-            warnings=(*job_warnings(header, trials, failed, recommendations, space), *state.remarks),
+            warnings=(
+                *job_warnings(header, trials, failed, recommendations, space),
+                *state.remarks,
+                *outside_problems((*recommendations, *pareto, *trials)),
+            ),
             owner=owner,
         )
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.errors import HostMismatch, SpecError, StorageError
+from servefit.errors import HostMismatch, ObjectiveError, SpecError, StorageError
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
 from servefit.quantities import duration_text
@@ -35,8 +35,10 @@ from servefit.search.jobs.runner import Work
 from servefit.search.jobs.tasks import FIRST_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
+from servefit.search.request.arrivals import resolved
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Skipped, Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
@@ -77,15 +79,17 @@ def run_job(
     ``spent_s`` of its time were over before.
 
     Raises SpecError, StorageError, ModelError or StateError before anything is measured, and SlotTaken after
-    ``wait_s``; StorageError also where the database goes away meanwhile; JobInterrupted.
+    ``wait_s``; StorageError also where the database goes away meanwhile; ObjectiveError where nothing can be ranked by
+    the objective of another package: what was measured is kept, and can be taken up; JobInterrupted.
     """
     from servefit.backends.capabilities import backend
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
-    from servefit.backends.verification import asked_of_payload
+    from servefit.backends.verification import check_batch_dependence
     from servefit.profiler.machine.host import describe_host
     from servefit.version import __version__
 
+    request = resolved(request)
     check_known(request.environment)
     _check_calls(request)
     check_budget(request)
@@ -102,6 +106,7 @@ def run_job(
         )
         stack.enter_context(time_limit(lambda: clock.left_s))
         host = describe_host()
+        _check_objective(request, host)
         profiles, skipped = measurable_profiles(request, host)
         for name in request.backends:
             backend(name)
@@ -114,7 +119,7 @@ def run_job(
         progress.stage("opening the model", before_search(clock))
         model = source if isinstance(source, Model) else Model.load(source, trust_pickle=trust_pickle)
         payload = payload_for(model, sample_payload, seed=request.seed)
-        model = asked_of_payload(model, payload)
+        model = check_batch_dependence(model, payload)
         _check_joining(request, model)
         header = JobHeader(
             request=request,
@@ -171,6 +176,7 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: floa
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
     check_unchanged(header.model)
     check_known(header.request.environment)
+    _check_objective(header.request, host)
     if header.model.lacks_inputs:
         raise SpecError(
             "job",
@@ -225,8 +231,18 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
 
 
 def _carry_out(work: Work) -> RecommendationJob:
-    """Work on a job that this process owns, to its end."""
+    """Work on a job that this process owns, to its end. Raises ObjectiveError."""
     _log.info("job %s: %s", work.request.name, work.request)
+    try:
+        return _to_its_end(work)
+    except ObjectiveError as error:
+        # What was measured is as good as before: with that package mended the job goes on where it was.
+        work.log.set_state(work.state_without_answer("STOPPED", str(error)))
+        raise
+
+
+def _to_its_end(work: Work) -> RecommendationJob:
+    """The job once it is over, for whatever reason."""
     try:
         work.carry_out()
     except JobStopped:
@@ -272,6 +288,19 @@ def _check_calls(request: JobRequest) -> None:
         max(request.batch_sizes, default=1),
         max(request.batch_delays_us, default=0),
     )
+
+
+def _check_objective(request: JobRequest, host: Host) -> None:
+    """Raise SpecError for a goal that has no figure on ``host``, or none of tests that run at once."""
+    objective = objective_of(request)
+    objective.check(host)
+    if objective.whole_machine and request.max_parallel_tests > 1:
+        raise SpecError(
+            "max_parallel_tests",
+            request.max_parallel_tests,
+            f"cannot be combined with the goal {objective.name}, whose figures are of the whole machine",
+            remedy="leave it out",
+        )
 
 
 def _check_joining(request: JobRequest, model: Model) -> None:

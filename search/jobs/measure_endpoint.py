@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
+from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import Durations
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def closing_s(winner: Configuration, host: Host, request: JobRequest) -> float:
 def takes_s(request: JobRequest) -> float:
     """How long it takes at least."""
     loaded_s = DURATIONS.capacity_s if request.phases is None else request.phases.duration_s
-    return _START_S + loaded_s + (0.0 if request.sla.rate_per_s is None else DURATIONS.at_rate_s)
+    at_rate_s = 0.0 if request.sla.rate_per_s is None else DURATIONS.showing(cycle_s(request)).at_rate_s
+    return _START_S + loaded_s + at_rate_s
 
 
 def has_client_cpu(configuration: Configuration, host: Host) -> bool:

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
+from servefit.profiler.arrivals.contract import STEADY
 from servefit.quantities import size_text
+from servefit.search.results.objectives.guarded import figure_of_trial
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.price import Price
 from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
+    from servefit.search.request.job_request import JobRequest
     from servefit.search.request.sla import Sla
     from servefit.search.request.space import Space
     from servefit.search.results.recommendation import CompilationReport, FailedTrial, Recommendation, Trial
@@ -65,8 +70,9 @@ def _warnings(
             f"{profile.name} is not recommended: all that was measured for it took more than its "
             f"{size_text(profile.memory_bytes)} of memory, {size_text(least_bytes)} at least"
         )
-    if trials and sla.thresholds and sla.rate_per_s is None:
-        yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
+    yield from _unknown_figure(recommendations, header.request)
+    if trials:
+        yield from _of_traffic(header.request)
     yield from _over_http(recommendations, sla)
     for one in _crowded(trials):
         yield (
@@ -75,6 +81,23 @@ def _warnings(
         )
     for reason, times in Counter(failure.reason for failure in failed).items():
         yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
+
+
+def _of_traffic(request: JobRequest) -> Iterator[str]:
+    """What the traffic leaves open, and what cannot be said of it."""
+    if request.sla.thresholds and request.sla.rate_per_s is None:
+        yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
+    if request.arrivals not in STEADY:
+        yield f"requests arrived as {request.arrivals}: percentiles are of whole cycles of that, and have no intervals"
+
+
+def _unknown_figure(recommendations: Sequence[Recommendation], request: JobRequest) -> Iterator[str]:
+    """Where what comes first has no figure, and so nothing has."""
+    for best in recommendations[:1]:
+        objective = objective_of(request)
+        context = context_of(request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
+        if figure_of_trial(objective, best.trial, context) is None:
+            yield f"no test shows {objective.aim}: what is recommended is the simplest, and not the best"
 
 
 def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[str]:

@@ -21,7 +21,7 @@ from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.cpu_slots import ANYWHERE, Place, Places
 from servefit.search.jobs.job import JobStopped, crashed, trials_of
 from servefit.search.jobs.optuna_trials import StudyOfTrials
-from servefit.search.jobs.tasks import FIRST_S, LEAST_TIMING_S, TIMES_USUAL
+from servefit.search.jobs.tasks import FIRST_S, MIN_TIMING_S, TIMES_USUAL
 from servefit.search.jobs.warm_start import remember, service_times_of
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
@@ -168,14 +168,9 @@ class Work:
     def state(self, status: Status) -> JobState:
         """How far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
         search = self.search
-        elapsed_s = self.taken_up_s if status == "IN_PROGRESS" else self.clock.elapsed_s
         if search is None:
-            return JobState(
-                status=status,
-                elapsed_s=elapsed_s,
-                skipped=tuple(self.skipped),
-                remarks=tuple(dict.fromkeys(self.remarks)),
-            )
+            return self.state_without_answer(status)
+        elapsed_s = self._elapsed_s(status)
         untried = list(search.untried()) if search.trials else []
         remarks = [f"not tried for lack of tests or time: {', '.join(untried)}"] if untried else []
         best = next(iter(search.recommendations()), None)
@@ -193,10 +188,22 @@ class Work:
             else (),
         )
 
+    def state_without_answer(self, status: Status, *remarks: str) -> JobState:
+        """The same where nothing can be said of what was measured, with ``remarks`` that say why."""
+        return JobState(
+            status=status,
+            elapsed_s=self._elapsed_s(status),
+            skipped=tuple(self.skipped),
+            remarks=tuple(dict.fromkeys([*self.remarks, *remarks])),
+        )
+
+    def _elapsed_s(self, status: Status) -> float:
+        return self.taken_up_s if status == "IN_PROGRESS" else self.clock.elapsed_s
+
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._check_stopped()
         memory_bytes = max(one.memory_bytes for one in self.header.profiles if one.vcpus >= subject.vcpus)
-        limit_s, doing = self.clock.share_s(LEAST_TIMING_S), f"timing calls of {subject.backend}"
+        limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
         with (
             self.log.step("service_time", subject.backend, subject) as step,
             counting_down(self.progress, doing, self.moment, limit_s),

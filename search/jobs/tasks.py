@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from servefit.search.jobs.measure_endpoint import DURATIONS
 from servefit.search.request.sla import Sla
 from servefit.search.results.measure_trial import ROUND, SCREENING
+from servefit.search.results.objectives.registry import objective_of
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
@@ -19,7 +20,7 @@ FIRST_S = 6.0
 """What goes before the first test of a model that was never seen, on a small machine that has other work too; two to
 three seconds on an idle one."""
 
-LEAST_TIMING_S = 3.0
+MIN_TIMING_S = 3.0
 """Timing the calls of one shape has no less, where there is as much: on an idle machine it takes one second."""
 
 TIMES_USUAL = 3
@@ -46,9 +47,9 @@ def screening(request: JobRequest, *, limit_s: float) -> Task:
 
 
 def turn(request: JobRequest, nth_round: int, instances: int) -> Task:
-    """What is asked of finalists in turns: how much they answer, and, where latency counts, how fast at their share of
-    the rate."""
-    rate_per_s = request.sla.rate_per_s if request.goal in ("latency", "balanced") else None
+    """What is asked of finalists in turns: how much they answer, and, where what the job is about depends on it, at
+    their share of the rate."""
+    rate_per_s = request.sla.rate_per_s if objective_of(request).needs_rate else None
     return Task(
         kind="confirmation",
         called="the comparison of the best in turns",

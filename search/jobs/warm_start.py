@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from servefit.search.storage.jobs import JobStore
     from servefit.search.storage.steps import Step
 
-MOST_JOBS = 3
+MAX_JOBS = 3
 """So many jobs with service times are remembered."""
 
 _LOOKED_THROUGH = 50
@@ -83,7 +83,7 @@ def remember(
         if _same_load(past.request, header.request):
             found.usual_s = {**_usual_s(steps), **found.usual_s}
         jobs += bool(times)
-        if jobs == MOST_JOBS:
+        if jobs == MAX_JOBS:
             break
     return found
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.gaussian_process import Estimate
-    from servefit.search.results.objectives import Score
+    from servefit.search.results.objectives.score import Score
 
 FIRST, CHEAPER = 1e6, 1e3
 """What counts as the improvement of the first that keeps the limits, and of what costs less by the hour."""

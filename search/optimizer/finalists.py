@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ranking import order, told_apart
-from servefit.search.results.standings import ratio, standings
+from servefit.search.results.ratios import ratio
+from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from servefit.search.request.space import Space
     from servefit.search.results.recommendation import Recommendation, Trial
 
-MOST_FINALISTS = 3
-MOST_ROUNDS = 6
+MAX_FINALISTS = 3
+MAX_ROUNDS = 6
 
 WITHIN = 0.15
 """A configuration whose single measurement is further behind the best is no finalist."""
@@ -47,7 +48,7 @@ def finalists(
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
     ]
     close = [one for figure, one in alike if figure <= best.figure + abs(best.figure) * WITHIN]
-    chosen = list(dict.fromkeys([recommended, *close]))[:MOST_FINALISTS]
+    chosen = list(dict.fromkeys([recommended, *close]))[:MAX_FINALISTS]
     if len(chosen) == 1:
         chosen += [one for _, one in alike if one not in chosen][:1]
     return chosen
@@ -67,7 +68,7 @@ def still_in(
         return [], None
     leader = alive[0]
     for one in alive[1:]:
-        found = ratio(trials, one, leader, request.goal, weight=request.cost_weight)
+        found = ratio(trials, one, leader, request)
         if found is not None and found.ratio > 1:
             leader = one
 

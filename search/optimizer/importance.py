@@ -10,7 +10,7 @@ from math import fsum
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.parzen import parameters
-from servefit.search.results.standings import Ratio, ratio
+from servefit.search.results.ratios import Ratio, ratio
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation, Trial
 
-_LEAST_DIFFERENCE = 1e-6
+_MIN_DIFFERENCE = 1e-6
 """What differs by less is equal but for rounding."""
 
 
@@ -78,7 +78,7 @@ def why(
     against = [
         Against(configuration=one, ratio=found)
         for one in rivals
-        if (found := ratio(trials, winner, one, request.goal, weight=request.cost_weight)) is not None
+        if (found := ratio(trials, winner, one, request)) is not None
     ]
     return Why(
         runner_up=min(
@@ -98,7 +98,7 @@ def importance(figures: Mapping[Configuration, float]) -> dict[str, float]:
         return {}
     mean = fsum(figures.values()) / len(figures)
     total = fsum((value - mean) ** 2 for value in figures.values())
-    if total <= len(figures) * _LEAST_DIFFERENCE**2:
+    if total <= len(figures) * _MIN_DIFFERENCE**2:
         return {}
     points = {one: parameters(one) for one in figures}
     found = {}

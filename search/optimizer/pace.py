@@ -13,14 +13,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.profiler.evidence.comparing.intervals import t_quantile
-from servefit.search.optimizer.finalists import MOST_FINALISTS, WITHIN
+from servefit.search.optimizer.finalists import MAX_FINALISTS, WITHIN
 from servefit.search.results.measure_trial import USUAL_START_S
-from servefit.search.results.ranking import LEAST_DIFFERENCE
-from servefit.search.results.standings import LEAST_ROUNDS
+from servefit.search.results.ranking import MIN_DIFFERENCE
+from servefit.search.results.ratios import MIN_ROUNDS
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
-    from servefit.search.results.standings import Ratio
+    from servefit.search.results.ratios import Ratio
 
 Kind: TypeAlias = Literal["timing", "test", "round"]
 
@@ -36,7 +36,7 @@ QUARTERS = (-1.15, -0.32, 0.32, 1.15)
 _QUICKEST = 2
 """So many starts of fresh processes say what the next will take."""
 
-_LEAST_S = 1e-3
+_MIN_S = 1e-3
 
 
 class Pace:
@@ -58,7 +58,7 @@ class Pace:
 
     def took(self, kind: Kind, seconds: float, configuration: Configuration, *, beside_s: float = 0.0) -> None:
         """``beside_s`` is what it took beside the start of fresh processes, where that is known."""
-        self._seen_s.setdefault(kind, []).append(max(seconds, _LEAST_S))
+        self._seen_s.setdefault(kind, []).append(max(seconds, _MIN_S))
         if kind == "round":
             self._rounds_s[configuration] = seconds
         if beside_s:
@@ -113,10 +113,10 @@ class Contestant:
         """How many more rounds it is expected to take part in, ``most`` where they do not tell it apart."""
         for more in range(most):
             rounds = self.rounds + more
-            if rounds < LEAST_ROUNDS:
+            if rounds < MIN_ROUNDS:
                 continue
             half = t_quantile(0.975, rounds - 1) * self.sd / sqrt(rounds)
-            if self.gap - half > log(1 + LEAST_DIFFERENCE):
+            if self.gap - half > log(1 + MIN_DIFFERENCE):
                 return more
         return most
 
@@ -126,7 +126,7 @@ def expected_gaps(figures: Sequence[float]) -> list[float]:
     minimised, of all that will have been measured, the nearest."""
     ranked = sorted(one for one in figures if one > 0 and isfinite(one))
     gaps = [log(one / ranked[0]) for one in ranked[1:]]
-    near = [gap for gap in gaps if exp(gap) <= 1 + WITHIN][: MOST_FINALISTS - 1]
+    near = [gap for gap in gaps if exp(gap) <= 1 + WITHIN][: MAX_FINALISTS - 1]
     return near or gaps[:1]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from servefit.backends.types import KnobValue
     from servefit.profiler.record.types import Configuration
 
-MOST_REPEATS = 30
+MAX_REPEATS = 30
 """Proposals in a row that were all measured already, before an unmeasured configuration is drawn at random."""
 
 
@@ -59,7 +59,7 @@ class Proposals:
         """One of the configurations that are ``left``, of which there is one at least."""
         from optuna.trial import TrialState
 
-        for _ in range(MOST_REPEATS):
+        for _ in range(MAX_REPEATS):
             trial = self._study.ask()
             proposed = self._fit(trial)
             # Its outcome comes with ``learn``, as a trial of its own: several may be out at once.

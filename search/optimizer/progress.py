@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import Goal
     from servefit.search.results.recommendation import FailedTrial, Recommendation, Trial
 
-LEAST_BETWEEN_S = 2.0
-MOST_COUNTED = 10
+MIN_BETWEEN_S = 2.0
+MAX_COUNTED = 10
 """What is ended after a time says so every two seconds, or ten times if that is less often."""
 
 
@@ -60,7 +60,7 @@ def counting_down(progress: Progress, doing: str, moment: Callable[[], Moment], 
     ends_s = time.monotonic() + limit_s
 
     def count() -> None:
-        while not over.wait(max(LEAST_BETWEEN_S, limit_s / MOST_COUNTED)):
+        while not over.wait(max(MIN_BETWEEN_S, limit_s / MAX_COUNTED)):
             left_s = max(0.0, ends_s - time.monotonic())
             progress.stage(f"{doing}: {span_text(left_s)} more at most", moment())
 

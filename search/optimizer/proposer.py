@@ -3,8 +3,9 @@
 Predictions come first. Every envelope size gets its best configuration measured, then whatever is expected to improve
 most on the best so far, or, while nothing keeps the limits, whatever may, or may come closest. When nothing is expected
 to gain more than a fraction of a per cent, the tree-structured Parzen estimator, which knows no predictions and so does
-not share their errors, gets a share of the tests; then the search is over. A space that fits into the tests is measured
-whole. Nothing is measured twice.
+not share their errors, gets a share of the tests; then the search is over. Where the figure of a job cannot be
+predicted, every backend is tried in its plainest form, and the estimator proposes the rest. A space that fits into the
+tests is measured whole. Nothing is measured twice.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from servefit.search.optimizer.expected_improvement import improvement
 from servefit.search.optimizer.parzen import Outcome, Proposals
 from servefit.search.request.space import starting_points
+from servefit.search.results.objectives.guarded import explored
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.price import Price
 from servefit.search.results.ranking import score_of
 from servefit.search.results.standings import latency_ms
 
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.expected_improvement import Promise
     from servefit.search.optimizer.predictions import Outlook
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.results.objectives import Score
+    from servefit.search.results.objectives.score import Score
     from servefit.search.results.recommendation import Trial
 
 _log = logging.getLogger(__name__)
@@ -40,6 +44,9 @@ PARZEN_EVERY = 5
 """One test in so many is left to the Parzen estimator, once predictions promise nothing more."""
 
 _LIKELY = 0.5
+
+_UNKNOWN = 1e9
+"""What the estimator is told for a figure that is not known: it takes no infinite ones, and nothing is as bad."""
 
 Source: TypeAlias = Literal["grid", "prediction", "parzen"]
 
@@ -72,7 +79,8 @@ class Proposer:
         self._request = request
         self._outlook = outlook
         self._exhaustive = exhaustive
-        self._parzen = Proposals(grid, objectives=2, seed=request.seed)
+        self._objective = objective_of(request)
+        self._parzen = Proposals(grid, objectives=self._objective.explored_by, seed=request.seed)
         self._settled: dict[Configuration, Trial | None] = {}
         self._running: set[Configuration] = set()
         self._left_out: set[Configuration] = set()
@@ -111,9 +119,12 @@ class Proposer:
         left = self._left()
         if not left or self._outlook is None:
             return left[0] if left else None
-        if (found := self._predicted(self._outlook, left)) is not None:
+        promises, unforeseen = self._outlook.foreseen(left)
+        if (plain := self._plainest_of(unforeseen)) is not None:
+            return plain
+        if (found := self._predicted(self._outlook, promises)) is not None:
             return found[0]
-        if self._by_parzen * PARZEN_EVERY >= len(self._taken()):
+        if self._by_parzen * PARZEN_EVERY >= len(self._taken()) and not (unforeseen and not promises):
             return None
         # Asking the estimator would change what it says next.
         self._by_parzen += 1
@@ -147,7 +158,7 @@ class Proposer:
         if trial.configuration not in self._grid:
             return
         self._settle(trial.configuration, trial)
-        self._parzen.learn(trial.configuration, Outcome(objectives=objectives(trial), violation=trial.violation))
+        self._parzen.learn(trial.configuration, Outcome(objectives=self._explored(trial), violation=trial.violation))
         if self._outlook is not None:
             self._outlook.learn(trial)
 
@@ -169,16 +180,29 @@ class Proposer:
     def _propose(self, left: Sequence[Configuration]) -> Proposal | None:
         if self._exhaustive:
             return Proposal(configuration=self._most_promising(left), source="grid")
-        if self._outlook is None:
-            plain = next((one for one in self._plainest if one in left), None)
-            return (
-                self._by_the_parzen_estimator(left) if plain is None else Proposal(configuration=plain, source="grid")
-            )
-        if (found := self._predicted(self._outlook, left)) is not None:
+        promises: Sequence[Promise] = ()
+        unforeseen = left
+        if self._outlook is not None:
+            promises, unforeseen = self._outlook.foreseen(left)
+        if (plain := self._plainest_of(unforeseen)) is not None:
+            return Proposal(configuration=plain, source="grid")
+        if self._outlook is not None and (found := self._predicted(self._outlook, promises)) is not None:
             return Proposal(configuration=found[0], source="prediction", gain=found[1])
-        if self._by_parzen * PARZEN_EVERY < len(self._taken()):
+        if self._by_parzen * PARZEN_EVERY < len(self._taken()) or (unforeseen and not promises):
             return self._by_the_parzen_estimator(left)
         return None
+
+    def _plainest_of(self, unforeseen: Sequence[Configuration]) -> Configuration | None:
+        """What to begin with among those whose figure nobody can tell; None once each backend was tried."""
+        if not unforeseen:
+            return None
+        among = set(unforeseen)
+        return next((one for one in self._plainest if one in among), None)
+
+    def _explored(self, trial: Trial) -> tuple[float, ...]:
+        context = context_of(self._request, Price.in_vcpus(trial.configuration.vcpus))
+        figures = explored(self._objective, trial, context)
+        return tuple(_UNKNOWN if one is None else min(one, _UNKNOWN) for one in figures)
 
     def _by_the_parzen_estimator(self, left: Sequence[Configuration]) -> Proposal:
         return Proposal(configuration=self._parzen.next(frozenset(left)), source="parzen")
@@ -197,9 +221,10 @@ class Proposer:
             return min(promises, key=lambda one: one.score).configuration
         return next((one for one in self._plainest if one in left), left[0])
 
-    def _predicted(self, outlook: Outlook, left: Sequence[Configuration]) -> tuple[Configuration, float] | None:
-        """What predictions say, and by how much it is expected to improve; None when they promise nothing more."""
-        promises = sorted(outlook.at_best(left), key=lambda one: one.score)
+    def _predicted(self, outlook: Outlook, promises: Sequence[Promise]) -> tuple[Configuration, float] | None:
+        """What predictions say, and by how much it is expected to improve; None when they promise nothing more.
+        ``promises`` are what could be had at best."""
+        promises = sorted(promises, key=lambda one: one.score)
         if (first := self._first_of_its_size(promises)) is not None:
             return first, inf
         best, nearest = self.best_score(), self._nearest()
@@ -239,7 +264,7 @@ class Proposer:
 
 
 def objectives(trial: Trial) -> tuple[float, float]:
-    """What the study minimises: vCPU-seconds an inference, since prices differ between profiles of one size, and p95 in
-    ms."""
+    """What the study that is kept minimises, whatever the job is about: vCPU-seconds an inference, since prices differ
+    between profiles of one size, and p95 in ms."""
     throughput = trial.capacity.throughput_per_s
-    return (trial.configuration.vcpus / throughput if throughput else 1e9), min(latency_ms(trial), 1e9)
+    return (trial.configuration.vcpus / throughput if throughput else _UNKNOWN), min(latency_ms(trial), _UNKNOWN)

@@ -15,16 +15,20 @@ from math import inf, isfinite, log
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
-from servefit.search.optimizer.finalists import MOST_ROUNDS, finalists, still_in
+from servefit.search.optimizer.finalists import MAX_ROUNDS, finalists, still_in
 from servefit.search.optimizer.importance import importance
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
-from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, LEAST_TESTS_FOR_ROUNDS, SearchState
+from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, MIN_TESTS_FOR_ROUNDS, SearchState
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
-from servefit.search.results.measure_trial import CONFIRMING, least_test_s
+from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.objectives.guarded import figure_of_standing
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
-from servefit.search.results.standings import ratio, standings
+from servefit.search.results.ratios import ratio
+from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from servefit.search.results.measure_trial import Durations
     from servefit.search.results.recommendation import Trial
 
-MOST_CONFIRMATIONS = 2
+MAX_CONFIRMATIONS = 2
 NOT_CONFIRMED = "the winner was not confirmed: the tests or the time asked for ran out"
 
 
@@ -100,20 +104,16 @@ class Search(SearchState):
     def importance(self) -> dict[str, float]:
         """How much each parameter explains of the differences between all configurations, as they are expected to be
         now. Cost is counted in vCPUs, since some prices may be unknown."""
-        figures: dict[Configuration, float] = {}
-        if self.request.goal == "latency":
-            promised = {one.configuration: one.score.figure for one in self.outlook.at_best(self.space.grid)}
-            figures = {one: log(figure) for one, figure in promised.items() if 0 < figure < inf}
-        else:
-            known = zip(self.space.grid, self.outlook.capacities(self.space.grid), strict=True)
-            capacities = {one: capacity.value for one, capacity in known if capacity is not None}
+        objective = objective_of(self.request)
+        figures = self.outlook.figures(self.space.grid)
+        # What is expected at the least latency does not compare with what was measured.
+        if not (objective.needs_latency and figures):
             for one in standings(self.trials):
-                capacities.setdefault(one.configuration, one.capacity_per_s)
-            for configuration, capacity_per_s in capacities.items():
-                if capacity_per_s:
-                    vcpus = 1 if self.request.goal == "throughput" else configuration.vcpus
-                    figures[configuration] = log(vcpus / capacity_per_s)
-        return importance(figures)
+                context = context_of(self.request, Price.in_vcpus(one.configuration.vcpus))
+                measured = figure_of_standing(objective, one, context)
+                if measured is not None:
+                    figures.setdefault(one.configuration, objective.lower(measured))
+        return importance({one: log(figure) for one, figure in figures.items() if 0 < figure < inf})
 
     def _begin(self, stage: Stage, text: str) -> None:
         self.time_left.look(stage)
@@ -206,7 +206,7 @@ class Search(SearchState):
             return
         if not self.takes_turns():
             if len(self.trials) > 1:
-                self.remarks.append(f"the best were not compared in turns: that takes {LEAST_TESTS_FOR_ROUNDS} tests")
+                self.remarks.append(f"the best were not compared in turns: that takes {MIN_TESTS_FOR_ROUNDS} tests")
             return
         chosen = finalists(self.recommendations(), self.space, self.trials, self.request)
         naive = self.naive(chosen[0].vcpus) if chosen else None
@@ -219,7 +219,7 @@ class Search(SearchState):
         first = 1 + max((one.round for one in self.trials if one.round is not None), default=-1)
         self.time_left.next_round(first, [*chosen, *([] if naive is None else [naive])])
         self._begin("rounds", "measuring the best in turns")
-        for nth in range(first, MOST_ROUNDS):
+        for nth in range(first, MAX_ROUNDS):
             turn = [*chosen, *([] if naive is None else [naive])]
             if len(turn) < 2 or not self._round_fits(len(turn)):
                 return
@@ -242,7 +242,7 @@ class Search(SearchState):
         there to be compared with."""
         if naive is None or not chosen or any(one.round is None for one in self.trials if one.configuration == naive):
             return naive
-        found = ratio(self.trials, naive, chosen[0], self.request.goal, weight=self.request.cost_weight)
+        found = ratio(self.trials, naive, chosen[0], self.request)
         if found is not None and found.ratio > 1 and self._round_fits(1):
             self._keep(naive, self.bench.load_tests([naive])[naive])
         return None if naive in self.failed else naive
@@ -265,7 +265,7 @@ class Search(SearchState):
             best = recommendations[0].trial
             if best.configuration in self.confirmed:
                 return
-            if len(self.confirmed) >= MOST_CONFIRMATIONS:
+            if len(self.confirmed) >= MAX_CONFIRMATIONS:
                 self.remarks.append("the winner was not confirmed: it won by the confirmation of others")
                 return
             if not self._confirmation_fits():
@@ -281,7 +281,7 @@ class Search(SearchState):
     def _confirming(self) -> Durations:
         """How long the confirmation may take: as long as it needs, within the time that is left."""
         most_s = self.confirming_most_s(self.clock.left_s, self.best())
-        return replace(CONFIRMING, at_rate_most_s=most_s)
+        return replace(self.confirming, at_rate_most_s=most_s)
 
     def _confirmation_fits(self) -> bool:
         """Whether tests and time are left to measure once more."""

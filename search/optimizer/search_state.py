@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from servefit.search.optimizer.importance import naive_default
 from servefit.search.optimizer.predictions import Outlook
 from servefit.search.optimizer.service_time_survey import Survey
+from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import CONFIRMING
 from servefit.search.results.ranking import recommend
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
+    from servefit.search.results.measure_trial import Durations
     from servefit.search.results.recommendation import Recommendation, Trial
 
 TIMING_SHARE = 0.45
@@ -31,7 +33,7 @@ EXHAUSTIVE_SHARE = 0.88
 """When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
 grid is: the rest is for measuring the finalists in turns and confirming the winner."""
 
-LEAST_TESTS_FOR_ROUNDS = 9
+MIN_TESTS_FOR_ROUNDS = 9
 """A job that may make fewer tests spends them on configurations."""
 
 TYPICAL_TEST_S = 2.0
@@ -100,14 +102,19 @@ class SearchState:
 
     def takes_turns(self) -> bool:
         """Whether there is to be a comparison of the best in turns."""
-        return self.request.phases is None and self.clock.test_limit >= LEAST_TESTS_FOR_ROUNDS
+        return self.request.phases is None and self.clock.test_limit >= MIN_TESTS_FOR_ROUNDS
 
     def confirming_most_s(self, left_s: float, winner: Configuration | None) -> float:
         """How long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are left."""
         left_s -= self.round_test_s + CONFIRMING.capacity_s + self.closing_least_s(winner)
         if not self.request.allow_noise:
             left_s /= 2  # a disturbed run is made again
-        return min(CONFIRMING.at_rate_most_s, max(CONFIRMING.at_rate_s, left_s))
+        return min(self.confirming.at_rate_most_s, max(self.confirming.at_rate_s, left_s))
+
+    @property
+    def confirming(self) -> Durations:
+        """How long the confirmation takes: a cycle of the arrivals at least."""
+        return CONFIRMING.showing(cycle_s(self.request))
 
     def closing_least_s(self, winner: Configuration | None) -> float:
         return 0.0 if winner is None else self.closing_s(winner)
@@ -116,4 +123,4 @@ class SearchState:
         """How long the confirmation takes at least where a test in a round takes ``round_test_s``."""
         phases = self.request.phases
         expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
-        return expected_s + (0.0 if self.request.sla.rate_per_s is None else CONFIRMING.at_rate_s)
+        return expected_s + (0.0 if self.request.sla.rate_per_s is None else self.confirming.at_rate_s)

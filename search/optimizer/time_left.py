@@ -15,12 +15,15 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.optimizer.clock import FINISHING_S
-from servefit.search.optimizer.finalists import MOST_ROUNDS
+from servefit.search.optimizer.finalists import MAX_ROUNDS
 from servefit.search.optimizer.pace import Contestant, Future, Pace, expected_gaps
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
+from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING, ROUND, SCREENING
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.ranking import order
-from servefit.search.results.standings import ratio, standings
+from servefit.search.results.ratios import ratio
+from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 Stage: TypeAlias = Literal["timing", "tests", "rounds", "confirmation", "closing"]
 _STAGES: tuple[Stage, ...] = ("timing", "tests", "rounds", "confirmation", "closing")
 
-MOST_REHEARSED = 40
+MAX_REHEARSED = 40
 """Of more tests than that nobody can say whether they will be worth it."""
 
 LOOKED_AT, LOOKED_AT_FOR_LATENCY = 12_000, 4_000
@@ -53,22 +56,24 @@ class TimeLeft:
     def __init__(self, search: SearchState) -> None:
         self._search = search
         request = search.request
-        at_rate, latency = request.sla.rate_per_s is not None, request.goal in ("latency", "balanced")
+        at_rate = request.sla.rate_per_s is not None
+        rounds_at_rate = at_rate and objective_of(request).needs_rate
         loaded_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
+        cycle = cycle_s(request)
         self._pace = Pace(
             search.usual_s,
             {"test": search.test_s, "round": search.round_test_s},
             {
                 "timing": len(search.survey.sizes) * TIMING_A_SIZE_S / 2,
-                "test": _loads_s(loaded_s, SCREENING.at_rate_s if at_rate else 0.0),
-                "round": _loads_s(ROUND.capacity_s, ROUND.at_rate_s if at_rate and latency else 0.0),
+                "test": _loads_s(loaded_s, SCREENING.showing(cycle).at_rate_s if at_rate else 0.0),
+                "round": _loads_s(ROUND.capacity_s, ROUND.showing(cycle).at_rate_s if rounds_at_rate else 0.0),
             },
         )
         self.proposer: Proposer | None = None
         self.end_s = inf
         self._stage: Stage = "timing"
         self._turn: Sequence[Configuration] = ()
-        self._rounds_left = MOST_ROUNDS
+        self._rounds_left = MAX_ROUNDS
         self._rehearsed: list[Promise | None] = []
 
     @contextmanager
@@ -80,7 +85,7 @@ class TimeLeft:
 
     def next_round(self, nth: int, turn: Sequence[Configuration]) -> None:
         """``turn`` takes part in the next round, the leader first."""
-        self._rounds_left, self._turn = MOST_ROUNDS - nth, turn
+        self._rounds_left, self._turn = MAX_ROUNDS - nth, turn
 
     def look(self, stage: Stage | None = None, *, begun: Sequence[Configuration] = ()) -> None:
         """Look ahead, from the beginning of ``stage`` or from within the last; tests of ``begun`` begin now, in a round
@@ -128,7 +133,7 @@ class TimeLeft:
         if self.proposer is None:
             return UNKNOWN_TESTS
         seconds, each_s = max(0.0, search.trying_until_s() - future.now_s), self._pace.expected_s("test")
-        in_time = MOST_REHEARSED if seconds == inf else 1 + int(seconds / each_s) * search.request.max_parallel_tests
+        in_time = MAX_REHEARSED if seconds == inf else 1 + int(seconds / each_s) * search.request.max_parallel_tests
         most = in_time if search.exhaustive else self._most_rehearsed()
         rehearsed = self.proposer.rehearse(int(min(most, in_time, max(0.0, future.tests_left))))
         self._rehearsed = [*map(search.outlook.promise, begun), *rehearsed]
@@ -139,9 +144,8 @@ class TimeLeft:
 
     def _most_rehearsed(self) -> int:
         search = self._search
-        by_latency = search.request.goal in ("latency", "balanced")
-        looked_at = LOOKED_AT_FOR_LATENCY if by_latency else LOOKED_AT
-        return min(MOST_REHEARSED, looked_at // max(1, len(search.space.grid)))
+        looked_at = LOOKED_AT_FOR_LATENCY if objective_of(search.request).needs_latency else LOOKED_AT
+        return min(MAX_REHEARSED, looked_at // max(1, len(search.space.grid)))
 
     def _play_rounds(self, future: Future, begun: Sequence[Configuration], winner: Configuration | None) -> None:
         search = self._search
@@ -171,7 +175,7 @@ class TimeLeft:
 
     def _contestant(self, leader: Configuration, other: Configuration) -> Contestant:
         request, each_s, gap = self._search.request, self._pace.round_s(other), self._gap(leader, other)
-        measured = ratio(self._search.trials, leader, other, request.goal, weight=request.cost_weight)
+        measured = ratio(self._search.trials, leader, other, request)
         if measured is None:
             return Contestant(gap=gap, each_s=each_s)
         return Contestant.of(measured, gap, each_s)
@@ -233,7 +237,7 @@ class TimeLeft:
         decided_s = max((at_rate_s(one) for one in search.trials if one.configuration == winner), default=0.0)
         if decided_s >= _NEARLY * SCREENING.at_rate_most_s:
             decided_s = search.confirming_most_s(future.left_s, winner)
-        return start_s + (CONFIRMING.capacity_s + max(CONFIRMING.at_rate_s, decided_s)) * (1 + disturbed)
+        return start_s + (CONFIRMING.capacity_s + max(search.confirming.at_rate_s, decided_s)) * (1 + disturbed)
 
     def _disturbed(self) -> float:
         """The part of the tests that were made again."""

@@ -1,8 +1,8 @@
 """What a search asks of the simulation: the capacity of a configuration, its latency at a rate, what so many users get
 of it, and the highest rate at which limits on latency hold.
 
-Arrivals at a rate are a Poisson process. The same random numbers serve every rate, so that rates differ by what they do
-to the queue alone.
+Arrivals at a rate are a Poisson process, or whatever else is asked for. The same random numbers serve every rate, so
+that rates differ by what they do to the queue alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import STEADY
+from servefit.profiler.arrivals.registry import arrivals_named
+from servefit.profiler.arrivals.schedule import drawn_ns
 from servefit.profiler.evidence.rate_fit import settled
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import NS_PER_S
@@ -31,10 +34,13 @@ _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**h
 _PRECISION = 0.005
 
 _CALLS = 2000
-_MOST_ANSWERS = 20_000
+_MAX_ANSWERS = 20_000
 """How much of a closed loop is simulated: so many calls, but no more answers than that."""
 
-_LEAST_TURNS = 4
+_MAX_IN_A_CYCLE = 50_000
+"""Of a cycle of arrivals that has more, only the beginning is simulated: it takes about 0.1 s."""
+
+_MIN_TURNS = 4
 """Every user is answered so many times, however many there are."""
 
 
@@ -63,11 +69,12 @@ def predict(
     percentiles: Sequence[float],
     requests: int = 4000,
     seed: int = 0,
+    arrivals: str = "poisson",
 ) -> Prediction:
     """The capacity of a configuration, and ``percentiles`` (0..100, exclusive) of its response time at ``rate_per_s``.
 
-    Those are of ``requests`` simulated requests, without the first tenth, in which the queue fills up. Raises
-    SpecError.
+    Those are of ``requests`` simulated requests, without the first tenth, in which the queue fills up. Where the rate
+    of ``arrivals`` varies they are of all requests of whole cycles, of one at least. Raises SpecError.
     """
     for rank in percentiles:
         _check_rank(rank)
@@ -76,11 +83,12 @@ def predict(
     if rate_per_s is not None:
         _check_above_zero("rate", rate_per_s)
         if rate_per_s < capacity_per_s:
-            run = _PoissonRuns(service, discipline, requests=requests, seed=seed).at(rate_per_s)
+            runs = _runs(service, discipline, requests=requests, seed=seed, arrivals=arrivals)
+            run = runs.at(rate_per_s)
             if not run.saturated:
                 return Prediction(
                     capacity_per_s=capacity_per_s,
-                    latency_ms=_percentiles_ms(settled(run.response_ns), percentiles),
+                    latency_ms=_percentiles_ms(runs.kept(run), percentiles),
                     at_rate_per_s=rate_per_s,
                     saturated=False,
                 )
@@ -134,8 +142,9 @@ def highest_rate_per_s(
     limits: Sequence[tuple[float, float]],
     requests: int = 20_000,
     seed: int = 0,
+    arrivals: str = "poisson",
 ) -> float:
-    """The highest rate of Poisson arrivals at which all ``limits`` hold: pairs of a percentile (0..100, exclusive) and
+    """The highest mean rate of ``arrivals`` at which all ``limits`` hold: pairs of a percentile (0..100, exclusive) and
     what the response time may be there, in ms. 0.0 where they hold at no rate worth a thousandth of the capacity.
 
     Looks from the capacity downwards, since with a batch delay a rate may be too low as well, and bisects where it
@@ -147,11 +156,11 @@ def highest_rate_per_s(
     discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
     if any(limit_ms < _least_percentile_ms(service, discipline, rank) for rank, limit_ms in limits):
         return 0.0
-    runs = _PoissonRuns(service, discipline, requests=requests, seed=seed)
+    runs = _runs(service, discipline, requests=requests, seed=seed, arrivals=arrivals)
 
     def holds(rate_per_s: float) -> bool:
         run = runs.at(rate_per_s)
-        response_ms = settled(run.response_ns) / NS_PER_MS
+        response_ms = runs.kept(run) / NS_PER_MS
         return not run.saturated and all(np.mean(response_ms <= limit) >= rank / 100 for rank, limit in limits)
 
     high = _capacity_per_s(service, discipline)
@@ -185,6 +194,59 @@ class _PoissonRuns:
         due_ns = self._arrivals_ns * (NS_PER_S / rate_per_s)
         return simulate_arrivals(due_ns[:-1], self._drawn, self._discipline, end_ns=float(due_ns[-1]))
 
+    @staticmethod
+    def kept(run: Simulated) -> np.ndarray:
+        """The response times that count: without the first tenth, in which the queue fills up."""
+        return settled(run.response_ns)
+
+
+class _ShapedRuns:
+    """Simulations of some ``requests`` arrivals of any shape at any rate, drawn from the same seed, in whole cycles."""
+
+    def __init__(
+        self, service: ServiceTimes, discipline: Discipline, *, requests: int, seed: int, arrivals: str
+    ) -> None:
+        if requests < 1:
+            raise SpecError("requests", requests, "is not above zero")
+        self._shape = arrivals_named(arrivals)
+        self._cycle_s = self._shape.cycle_s
+        self._steady = arrivals in STEADY
+        self._service, self._discipline = service, discipline
+        self._requests, self._seed = requests, seed
+
+    def at(self, rate_per_s: float) -> Simulated:
+        duration_s = whole_s = self._requests / rate_per_s
+        if self._cycle_s:
+            whole_s = max(1, round(duration_s / self._cycle_s)) * self._cycle_s
+            duration_s = min(whole_s, max(duration_s, _MAX_IN_A_CYCLE / rate_per_s))
+        due_ns = self._due_ns(rate_per_s, duration_s)
+        if not len(due_ns):
+            due_ns, duration_s = self._due_ns(rate_per_s, whole_s), whole_s
+        drawn = self._service.draw(
+            len(due_ns),
+            most_requests=self._discipline.max_batch,
+            workers=self._discipline.workers,
+            random=np.random.default_rng(self._seed),
+        )
+        end_ns = duration_s * NS_PER_S
+        return simulate_arrivals(due_ns, drawn, self._discipline, end_ns=end_ns, steady=self._steady)
+
+    def _due_ns(self, rate_per_s: float, duration_s: float) -> np.ndarray:
+        shape = self._shape
+        return drawn_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=self._seed).astype(np.float64)
+
+    def kept(self, run: Simulated) -> np.ndarray:
+        """The response times that count: where the rate varies the beginning is a part of a cycle as any other."""
+        return settled(run.response_ns) if self._steady else run.response_ns
+
+
+def _runs(
+    service: ServiceTimes, discipline: Discipline, *, requests: int, seed: int, arrivals: str
+) -> _PoissonRuns | _ShapedRuns:
+    if arrivals == "poisson":
+        return _PoissonRuns(service, discipline, requests=requests, seed=seed)
+    return _ShapedRuns(service, discipline, requests=requests, seed=seed, arrivals=arrivals)
+
 
 def _capacity_per_s(service: ServiceTimes, discipline: Discipline) -> float:
     """What a closed loop of as many users as fill the batches of all workers comes to.
@@ -205,7 +267,7 @@ def _own_users_ns(service: ServiceTimes, discipline: Discipline, users: int) -> 
 def _users_ns(service: ServiceTimes, discipline: Discipline, users: int, random: np.random.Generator) -> np.ndarray:
     """Simulated response times of a closed loop, float64, without the first of every user, who all come at once."""
     joined = min(users, discipline.max_batch)
-    answers = max(min(_CALLS * joined, _MOST_ANSWERS), _LEAST_TURNS * users)
+    answers = max(min(_CALLS * joined, _MAX_ANSWERS), _MIN_TURNS * users)
     drawn = service.draw(
         ceil(answers / joined), most_requests=discipline.max_batch, workers=discipline.workers, random=random
     )

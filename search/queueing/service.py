@@ -19,7 +19,7 @@ from servefit.errors import SpecError
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
 
-MOST_STRATA = 100
+MAX_STRATA = 100
 
 
 @shown()
@@ -37,8 +37,8 @@ class BatchTimes(Stored, frozen=True, kw_only=True):
             raise SpecError("requests", self.requests, "is not above zero")
         if not self.strata_ns:
             raise SpecError("strata_ns", self.strata_ns, "is empty")
-        if len(self.strata_ns) > MOST_STRATA:
-            raise SpecError("strata_ns", len(self.strata_ns), f"is more than {MOST_STRATA} values")
+        if len(self.strata_ns) > MAX_STRATA:
+            raise SpecError("strata_ns", len(self.strata_ns), f"is more than {MAX_STRATA} values")
         for stratum_ns in self.strata_ns:
             _check_above_zero("strata_ns", stratum_ns)
         if any(high < low for low, high in pairwise(self.strata_ns)):
@@ -51,11 +51,11 @@ class BatchTimes(Stored, frozen=True, kw_only=True):
         Their mean is that of the times: one that lies between two shares belongs to both in part. Raises SpecError.
         """
         times = np.sort(np.asarray(times_ns, dtype=np.float64))
-        if len(times) > MOST_STRATA:
+        if len(times) > MAX_STRATA:
             below = np.concatenate([[0.0], np.cumsum(times)])
-            bounds = np.linspace(0, len(times), MOST_STRATA + 1)
+            bounds = np.linspace(0, len(times), MAX_STRATA + 1)
             # Rounding may turn around shares that are equal.
-            times = np.sort(np.diff(np.interp(bounds, np.arange(len(below)), below)) * MOST_STRATA / len(times))
+            times = np.sort(np.diff(np.interp(bounds, np.arange(len(below)), below)) * MAX_STRATA / len(times))
         return cls(requests=requests, strata_ns=tuple(times.tolist()))
 
     @property

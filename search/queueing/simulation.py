@@ -8,12 +8,13 @@ out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.summary import NS_PER_MS
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.queueing.closed_loop import serve_users
@@ -23,10 +24,7 @@ from servefit.search.queueing.open_loop import serve_arrivals
 if TYPE_CHECKING:
     from servefit.search.queueing.service import DrawnTimes, ServiceTimes
 
-_MOST_WAITING = 0.05
-"""As in ``profiler.evidence.summary``."""
-
-_MOST_DRAWS = 50_000
+_MAX_DRAWS = 50_000
 """Different service times in a closed loop, whose calls cannot be counted before."""
 
 
@@ -113,7 +111,9 @@ def simulate(
         if most_requests is not None and most_requests < len(due_ns):
             due_ns, end_ns = due_ns[:most_requests], float(due_ns[most_requests])
         drawn = service.draw(len(due_ns), most_requests=max_batch, workers=workers, random=random)
-        return simulate_arrivals(due_ns, drawn, discipline, end_ns=end_ns, backlog_cap=traffic.backlog_cap)
+        return simulate_arrivals(
+            due_ns, drawn, discipline, end_ns=end_ns, backlog_cap=traffic.backlog_cap, steady=traffic.is_steady
+        )
     return _simulate_users(service, traffic, discipline, inf if most_requests is None else most_requests, random)
 
 
@@ -124,22 +124,27 @@ def simulate_arrivals(
     *,
     end_ns: float,
     backlog_cap: int | None = None,
+    steady: bool = True,
 ) -> Simulated:
     """Serve arrivals at ``due_ns`` (n,), ascending and before ``end_ns``, with ``drawn`` times for n calls.
 
-    More than ``backlog_cap`` waiting requests are saturation, but do not end the run.
+    More than ``backlog_cap`` waiting requests are saturation, but do not end the run. ``steady`` says that they arrive
+    at the same rate at all times.
     """
     served = serve_arrivals(due_ns, drawn, discipline)
-    saturated = _saturated(served, discipline, end_ns, backlog_cap)
+    saturated = _saturated(served, discipline, end_ns, backlog_cap, steady=steady)
     return _simulated(served, discipline, (0.0, end_ns), saturated=saturated)
 
 
-def _saturated(served: Served, discipline: Discipline, end_ns: float, backlog_cap: int | None) -> bool:
+def _saturated(served: Served, discipline: Discipline, end_ns: float, backlog_cap: int | None, *, steady: bool) -> bool:
     due_ns, started_ns = served.scheduled_ns, served.started_ns
     if backlog_cap is not None and np.any(due_ns[backlog_cap:] <= started_ns[: max(len(due_ns) - backlog_cap, 0)]):
         return True
     backlog = np.count_nonzero((due_ns < end_ns - discipline.delay_ns) & (started_ns >= end_ns))
-    return bool(backlog > max(_MOST_WAITING * len(due_ns), sqrt(len(due_ns)), discipline.workers))
+    if not is_large(int(backlog), offered=len(due_ns), workers=discipline.workers):
+        return False
+    # Nothing begins at 0, which stands for never: the first request may be due then, and a nanosecond is no time.
+    return steady or cannot_drain(due_ns, np.maximum(started_ns, 1.0), begin_ns=0.0, end_ns=end_ns)
 
 
 def _simulate_users(
@@ -153,7 +158,7 @@ def _simulate_users(
     shortest_ns = min(batch.strata_ns[0] for batch in service.batches)
     most_calls = discipline.workers * traffic.duration_s * NS_PER_S / shortest_ns
     drawn = service.draw(
-        int(min(most_calls, most_answers, _MOST_DRAWS)) + 1,
+        int(min(most_calls, most_answers, _MAX_DRAWS)) + 1,
         most_requests=discipline.max_batch,
         workers=discipline.workers,
         random=random,

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from servefit.errors import SpecError
+from servefit.search.request.arrivals import spelled
 from servefit.search.request.config_problems import explained
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request.plain_yaml import flow_yaml, load_yaml
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.request.job_request import EnvironmentRange, JobRequest
 
-MOST_BYTES = 50_000
+MAX_BYTES = 50_000
 """A job takes a few hundred; what is longer is some other file."""
 
 
@@ -32,14 +33,18 @@ def read_config(path: Path) -> JobConfig:
     made such that they can be opened from here. Raises SpecError."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SpecError("config", str(path), f"cannot be read: {error.strerror}") from error
-    if len(content) > MOST_BYTES:
-        raise SpecError("config", str(path), f"is no job: it has more than {MOST_BYTES:,} bytes")
+    if len(content) > MAX_BYTES:
+        raise SpecError("config", str(path), f"is no job: it has more than {MAX_BYTES:,} bytes")
     config = parse_config(content, str(path))
     places = {"model": config.model, "payload": config.payload}
     found = {name: str(path.parent / place) for name, place in places.items() if place is not UNSET}
+    try:
+        found["arrivals"] = spelled(config.arrivals, folder=path.parent)
+    except SpecError as error:
+        raise _of_file(str(path), error) from error
     return msgspec.structs.replace(config, **found)
 
 
@@ -106,6 +111,7 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None, wait
         rows_per_request=request.rows_per_request,
         sla={one.percentile: f"{_digits(one.limit_ms)}ms" for one in sla.thresholds} or UNSET,
         rate=UNSET if sla.rate_per_s is None else f"{_digits(sla.rate_per_s)}/s",
+        arrivals=request.arrivals,
         profile=list(request.profiles) or UNSET,
         backend=list(request.backends) or UNSET,
         env=_env([one for one in request.environment if not _is_elsewhere(one)]) or UNSET,

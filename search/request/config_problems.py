@@ -6,7 +6,7 @@ msgspec says what it expected; here that becomes words, and a hint at what was p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from servefit.backends.secret import is_secret
 from servefit.errors import SpecError
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
-from servefit.search.request.job_request import GOALS
+from servefit.search.request.goals import OBJECTIVES
 
 _COMMAND_LINE_ALONE = ("trust_pickle", "storage", "format", "quiet", "log_level")
 """What is for whoever runs a job to say, and not for whoever wrote the file."""
@@ -31,7 +31,10 @@ _FORMS = {
     "variable": "OMP_NUM_THREADS",
 }
 _UNITS = {"sla": "ms", "rate": "/s", "budget": "s", "duration": "s", "spawn": "/min", "batch_delay": "ms"}
-_CHOICES = {"goal": GOALS, "flat_invocations": ("stop", "continue")}
+_CHOICES: dict[str, Callable[[], Sequence[str]]] = {
+    "goal": OBJECTIVES.names,
+    "flat_invocations": lambda: ("stop", "continue"),
+}
 _TYPES = {
     "str": "text",
     "int": "a whole number",
@@ -91,7 +94,7 @@ def _problem(problem: str, path: str, value: Any, *, secret: bool) -> SpecError:
     if key := re.fullmatch(r"Object missing required field `(.*)`", problem):
         return SpecError(path, shown, f"has no {key[1]}")
     if kind in _CHOICES:
-        return SpecError.unknown(path, str(value), _CHOICES[kind])
+        return SpecError.unknown(path, str(value), _CHOICES[kind]())
     if kind in _UNITS and type(value) in (int, float) and not _LIMIT_WITHOUT_PERCENTILE.fullmatch(path):
         return SpecError(path, value, "has no unit", remedy=f"write {value}{_UNITS[kind]}")
     if "matching regex" in problem:

@@ -14,18 +14,18 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.registry import TYPED
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_per_min, parse_rate_per_s
+from servefit.search.request.goals import OBJECTIVES, parse_goal
 from servefit.search.request.job_request import (
     GOALS,
     EnvironmentRange,
-    Goal,
     JobRequest,
     check_known,
     parse_delays_us,
     parse_flat_invocations,
-    parse_goal,
     plain_name,
     with_secrets,
 )
@@ -130,6 +130,16 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = UNSET
     rate: Annotated[_Rate | UnsetType, _option("Rate to be served, over all instances.", TRAFFIC, "500/s")] = UNSET
+    arrivals: Annotated[
+        str,
+        Meta(min_length=1, examples=["poisson", "sine:amplitude=50%,period=4s", "replay:access.log,speed=10"]),
+        _option(
+            "How requests arrive at the rate, or at one of their own. A path is relative to this file's folder.",
+            TRAFFIC,
+            "NAME[:k=v,...]",
+            typed=TYPED,
+        ),
+    ] = _USUAL.arrivals
     profile: Annotated[
         _Names | UnsetType,
         _option("Instance profiles to consider. Default all that fit the host.", SEARCH, "NAME"),
@@ -164,7 +174,9 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         _Zero | _Delays | Annotated[list[_Zero | _Duration], Meta(min_length=1)] | UnsetType,
         _option("How long the first of a batch may wait, to try. Default: servefit chooses.", SEARCH, "0,1ms"),
     ] = UNSET
-    goal: Annotated[Goal, _option("What to optimise.", SEARCH, "|".join(GOALS))] = _USUAL.goal
+    goal: Annotated[_Text, _option("What to optimise; objectives of other packages, too.", SEARCH, "|".join(GOALS))] = (
+        _USUAL.goal
+    )
     cost_weight: Annotated[
         float,
         Meta(ge=0, le=1),
@@ -241,6 +253,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             allow_noise=self.allow_noise,
             allow_batch_dependence=self.allow_batch_dependence,
             over_http=self.http,
+            arrivals=self.arrivals,
         )
 
     @property
@@ -295,9 +308,13 @@ def closed_loop(phases: list[PhaseConfig] | UnsetType, stairs: StairsConfig | Un
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema of config files."""
+    """The JSON Schema of config files. As goals it admits what is installed here, servefit's own and those of other
+    packages: so an editor finds a misspelt one, and whoever has an objective of a package prints the schema there."""
     definitions = msgspec.json.schema(JobConfig)["$defs"]
     job = definitions.pop("JobConfig")
+    goal = job["properties"]["goal"]
+    del goal["minLength"], goal["type"]
+    goal["enum"] = sorted(OBJECTIVES.names())
     return {"$schema": DIALECT, **job, "title": "A job for servefit recommend --config", "$defs": definitions}
 
 

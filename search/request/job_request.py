@@ -16,12 +16,15 @@ from servefit.errors import SpecError
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.quantities import given_duration_text, parse_delay_us
+from servefit.search.request.goals import OBJECTIVES
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
 from servefit.stored import Stored
 
-Goal: TypeAlias = Literal["cost", "latency", "throughput", "balanced"]
-GOALS: tuple[Goal, ...] = get_args(Goal)
+Goal: TypeAlias = str
+"""The name of an objective, as in ``goals``: that of another package may be gone when a job is read again."""
+
+GOALS: tuple[Goal, ...] = tuple(OBJECTIVES.built_in)
 
 FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
 """Whether traffic of users in phases ends once more of them are not answered more often [SageMaker IR]."""
@@ -140,11 +143,12 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     ``budget_s`` bounds the whole job and ``max_tests`` its load tests; what None means is in ``time_limit_s`` and
     ``test_limit``. Empty ``batch_sizes`` (most requests joined in a call) and ``batch_delays_us`` leave both to
-    servefit. ``cost_weight`` is what cost counts against latency where the goal is "balanced", 0 to 1.
-    ``max_parallel_tests`` run at once where they fit on CPUs of their own. Where predictions depend on what else is in
-    the call, requests are joined only with ``allow_batch_dependence``. With ``allow_noise`` a measurement that the
-    machine got in the way of is judged all the same, and the job says so. ``over_http`` has the winner measured as an
-    endpoint too, which is none of the ``max_tests``, where a CPU is left for a client.
+    servefit. ``goal`` names an objective, and ``cost_weight`` is what cost counts against latency where the goal is
+    "balanced", 0 to 1. ``max_parallel_tests`` run at once where they fit on CPUs of their own. Where predictions depend
+    on what else is in the call, requests are joined only with ``allow_batch_dependence``. With ``allow_noise`` a
+    measurement that the machine got in the way of is judged all the same, and the job says so. ``over_http`` has the
+    winner measured as an endpoint too, which is none of the ``max_tests``, where a CPU is left for a client.
+    ``arrivals`` spells how requests arrive at the rate of ``sla``, as in "sine:amplitude=0.5,period=4s".
     """
 
     name: str
@@ -166,6 +170,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     allow_noise: bool = False
     allow_batch_dependence: bool = False
     over_http: bool = True
+    arrivals: str = "poisson"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", self.name):
@@ -245,14 +250,6 @@ class JobRequest(Stored, frozen=True, kw_only=True):
         if self.max_tests is None and self.phases is not None and self.budget_s is None:
             return DEFAULT_TESTS_WITH_PHASES
         return self.max_tests
-
-
-def parse_goal(text: str) -> Goal:
-    """Raises SpecError."""
-    for goal in GOALS:
-        if goal == text:
-            return goal
-    raise SpecError.unknown("goal", text, GOALS)
 
 
 def parse_flat_invocations(text: str) -> FlatInvocations:

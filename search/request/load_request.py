@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
 from servefit.profiler.evidence.stopping import StoppingConditions
-from servefit.profiler.procedures.decided_runs import LEAST_SEARCH_S
+from servefit.profiler.procedures.decided_runs import MIN_SEARCH_S
 from servefit.profiler.procedures.load_clients import check_numbers
+from servefit.profiler.procedures.open_loops import check_search, no_rate, open_loop
 from servefit.profiler.procedures.saturation import BUDGET_S, check_budget
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.quantities import given_duration_text
+from servefit.search.request.arrivals import rate_of
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import FlatInvocations
-
-Arrivals: TypeAlias = Literal["poisson", "constant"]
 
 TIMEOUT_S = 10.0
 
@@ -48,11 +49,12 @@ class LoadRequest:
     the highest rate at which they hold that is looked for, and with nothing at all the most requests that are answered;
     ``finds_most`` asks for that before the load at a rate, too. ``flat_invocations`` "Stop" ends traffic in phases once
     more users are not served more. ``duration_s`` bounds all of it. An open loop uses up to ``connections`` (None: as
-    many as are usual).
+    many as are usual). ``arrivals`` spells how requests arrive in open loops; where it has a rate of its own and none
+    is asked for, that is the rate of ``sla``.
     """
 
     sla: Sla = Sla()
-    arrivals: Arrivals = "poisson"
+    arrivals: str = "poisson"
     users: int | None = None
     phases: ClosedLoop | None = None
     flat_invocations: FlatInvocations = "Stop"
@@ -72,15 +74,26 @@ class LoadRequest:
         for threshold in self.sla.thresholds:
             if threshold.limit_ms >= 1000 * self.timeout_s:
                 raise SpecError("timeout", self.timeout_s, f"is over before {threshold} is", remedy="wait for longer")
-        rate_per_s = self.sla.rate_per_s
         if self.users is not None and self.phases is not None:
             raise SpecError("phases", None, "cannot be combined with users", remedy="give one of them")
-        if self.users is not None and self.sla.thresholds and rate_per_s is None:
+        if self.users is not None and self.sla.thresholds and self.sla.rate_per_s is None:
             limits = ", ".join(map(str, self.sla.thresholds))
             raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
-        if self.arrivals != "poisson" and rate_per_s is None:
-            raise SpecError("arrivals", self.arrivals, "says how a rate arrives, and there is none")
+        self._settle_arrivals()
         self._check_durations()
+
+    def _settle_arrivals(self) -> None:
+        """Find the shape of arrivals, and its own rate where no rate is asked for."""
+        shape = arrivals_named(self.arrivals)
+        object.__setattr__(self, "arrivals", str(shape))
+        if self.sla.rate_per_s is not None or self.arrivals == "poisson":
+            return
+        if self.users is not None or self.phases is not None:
+            raise no_rate(shape)
+        if self.sla.thresholds and shape.own_rate_per_s is None:
+            check_search(self.arrivals, self.search_s)
+        else:
+            object.__setattr__(self, "sla", replace(self.sla, rate_per_s=rate_of(shape)))
 
     def _check_durations(self) -> None:
         """Make everything that is to be carried out: whatever makes no sense raises SpecError."""
@@ -145,7 +158,11 @@ class LoadRequest:
             usual_s = CONFIRMING_S if before_s and limit_s else DURATION_S
             duration_s = max(usual_s, min(_TIMES_THE_LIMIT * limit_s, _LONGEST_S))
         else:
-            duration_s = max(LEAST_SEARCH_S, self.duration_s - before_s) if before_s else self.duration_s
-        return OpenLoop(
-            rate_per_s=self.sla.rate_per_s or 0.0, duration_s=duration_s, arrivals=self.arrivals, seed=self.seed
+            duration_s = max(MIN_SEARCH_S, self.duration_s - before_s) if before_s else self.duration_s
+        return open_loop(
+            self.arrivals,
+            rate_per_s=self.sla.rate_per_s or 0.0,
+            duration_s=duration_s,
+            usual=self.duration_s is None,
+            seed=self.seed,
         )

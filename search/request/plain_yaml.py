@@ -14,7 +14,7 @@ import yaml
 
 from servefit.errors import SpecError
 
-MOST_LEVELS = 20
+MAX_LEVELS = 20
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE")
@@ -39,8 +39,8 @@ class _Loader(yaml.BaseLoader):
         line = "" if event.start_mark is None else f" (line {event.start_mark.line + 1})"
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"aliases are not followed{line}")
-        if self.level == MOST_LEVELS:
-            raise ValueError(f"it has more than {MOST_LEVELS} levels{line}")
+        if self.level == MAX_LEVELS:
+            raise ValueError(f"it has more than {MAX_LEVELS} levels{line}")
         self.level += 1
         node = super().compose_node(parent, index)
         self.level -= 1

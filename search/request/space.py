@@ -26,7 +26,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 BATCH_DELAYS_US = (0, 1000)
 """Most requests joined into one call, and how long the first of a batch may wait for others."""
 
-MOST_DELAY_SHARE = 0.5
+MAX_DELAY_SHARE = 0.5
 """A delay above this part of the tightest latency limit is not tried unasked."""
 
 
@@ -53,7 +53,7 @@ class Batching:
         Unasked, requests to a model that is ``batch_dependent`` are not joined unless the job allows it.
         """
         tightest_us = min((1000 * one.limit_ms for one in request.sla.thresholds), default=math.inf)
-        own = tuple(delay for delay in BATCH_DELAYS_US if delay <= MOST_DELAY_SHARE * tightest_us)
+        own = tuple(delay for delay in BATCH_DELAYS_US if delay <= MAX_DELAY_SHARE * tightest_us)
         joins = request.allow_batch_dependence or not batch_dependent
         sizes = request.batch_sizes or (BATCH_SIZES if joins else (1,))
         return cls(sizes=sizes, delays_us=request.batch_delays_us or own)

@@ -15,11 +15,13 @@ from servefit.profiler.evidence.plateaus import on_plateau, plateaus_of
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.evidence.summary import PERCENTILES, summarize
 from servefit.profiler.procedures.decided_runs import run_until_decided, run_valid
+from servefit.profiler.procedures.open_loops import whole_cycles_s
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
-from servefit.search.results.objectives import PLANNED_UTILISATION, instance_counts
+from servefit.search.request.arrivals import cycle_s
+from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts
 from servefit.search.results.recommendation import Trial
 from servefit.search.results.verdict import judge
-from servefit.time_limit import keeping, time_left_s
+from servefit.time_limit import reserving, time_left_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,11 +36,11 @@ if TYPE_CHECKING:
     from servefit.search.request.sla import Sla
     from servefit.search.results.verdict import Judgement
 
-LEAST_CALLS = 10
+MIN_CALLS = 10
 """Calls that the closed loop gives every worker time for. Throughput counts whole calls, so it may be too low by one
 part in so many."""
 
-MOST_CAPACITY_S = 10.0
+MAX_CAPACITY_S = 10.0
 """The closed loop takes no longer, however slow a call is."""
 
 BETWEEN_S = 0.15
@@ -59,6 +61,10 @@ class Durations:
     at_rate_s: float
     at_rate_most_s: float
 
+    def showing(self, cycle_s: float) -> Durations:
+        """The same with an open loop that takes ``cycle_s`` at least, so that all that its arrivals do is seen."""
+        return replace(self, at_rate_s=max(self.at_rate_s, cycle_s), at_rate_most_s=max(self.at_rate_most_s, cycle_s))
+
 
 USUAL_START_S = 0.6
 """From nothing to fresh processes that are ready, before anything is known of it."""
@@ -71,7 +77,8 @@ CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_most_s=10.0)
 def least_test_s(request: JobRequest) -> float:
     """How long a test of the search takes at least: fresh processes are started, and put under load."""
     capacity_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
-    at_rate_s = 0.0 if request.sla.rate_per_s is None else BETWEEN_S + SCREENING.at_rate_s
+    durations = SCREENING.showing(cycle_s(request))
+    at_rate_s = 0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s
     return USUAL_START_S + BETWEEN_S + capacity_s + at_rate_s
 
 
@@ -86,7 +93,8 @@ def run_test(
 ) -> Trial:
     """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
     says where it put it. Raises MeasurementError."""
-    with keeping(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
+    durations = durations.showing(cycle_s(request))
+    with reserving(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
     attempts = _at_rate(driver, request, capacity, durations)
@@ -137,7 +145,7 @@ def _run_closed(driver: MeasuredDriver, request: JobRequest, durations: Duration
     calls_ns = (ended - run.samples.started_ns())[ended > 0]
     call_s = float(calls_ns.mean()) / NS_PER_S if len(calls_ns) else 0.0
     # Calls in flight are waited for, and there is one to warm up.
-    needed_s = min(LEAST_CALLS * call_s, MOST_CAPACITY_S, time_left_s() - BETWEEN_S - 2 * call_s)
+    needed_s = min(MIN_CALLS * call_s, MAX_CAPACITY_S, time_left_s() - BETWEEN_S - 2 * call_s)
     if needed_s <= durations.capacity_s:
         return run, problems
     return run_valid(driver, ClosedLoop.constant(users=users, duration_s=needed_s), allow_noise=allow_noise)
@@ -212,9 +220,15 @@ def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) 
 
 
 def _run_at_rate(driver: MeasuredDriver, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:
-    """An open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration."""
+    """An open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration. One
+    whose rate varies takes whole cycles."""
     thresholds = request.sla.thresholds
     most_s = min(durations.at_rate_most_s, time_left_s() - BETWEEN_S)
     duration_s = max(durations.at_rate_s, most_s) if thresholds else durations.at_rate_s
-    traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, seed=request.seed)
+    traffic = OpenLoop(
+        rate_per_s=rate_per_s,
+        duration_s=whole_cycles_s(duration_s, cycle_s(request)),
+        arrivals=request.arrivals,
+        seed=request.seed,
+    )
     return run_until_decided(driver, traffic, thresholds, least_s=durations.at_rate_s, allow_noise=request.allow_noise)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.search.results.objectives import Price
+from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommendation
 from servefit.search.results.standings import standings
 

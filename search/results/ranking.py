@@ -11,9 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
-from servefit.search.results.objectives import Price, Score, score
+from servefit.search.results.objectives.guarded import figure_of_standing, figure_of_trial
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.objectives.score import Score, score_of_figure
+from servefit.search.results.price import Price
+from servefit.search.results.ratios import ratio
 from servefit.search.results.recommendation import Recommendation
-from servefit.search.results.standings import Standing, latency_ms, ratio, standings
+from servefit.search.results.standings import Standing, standings
 
 if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 TIE = 0.02
 """Configurations this close to the best tie with it, unless rounds of measuring both in turns told them apart."""
 
-LEAST_DIFFERENCE = 0.01
+MIN_DIFFERENCE = 0.01
 """Nobody changes a deployment for less than 1 %."""
 
 _VERDICT_ORDER = {"PASS": 0, "UNDECIDED": 1, "INVALID": 2, "FAIL": 3}
@@ -66,26 +70,17 @@ def order(one: Standing, profile: InstanceProfile, request: JobRequest) -> tuple
     verdict = _VERDICT_ORDER[one.trial.verdict]
     if one.trial.verdict == "FAIL":
         return verdict, Score(unpriced=False, per_hour=0.0, figure=one.trial.violation)
-    return verdict, _score(
-        Price.of(profile.price_per_hour, profile.vcpus), one.capacity_per_s, one.p95_ms, one.trial, request
-    )
+    objective = objective_of(request)
+    context = context_of(request, Price.of(profile.price_per_hour, profile.vcpus))
+    figure = figure_of_standing(objective, one, context)
+    return verdict, score_of_figure(objective, figure, context, instances=one.trial.instance_count)
 
 
 def score_of(trial: Trial, price: Price, request: JobRequest) -> Score:
-    """The score of one measurement."""
-    return _score(price, trial.capacity.throughput_per_s, latency_ms(trial), trial, request)
-
-
-def _score(price: Price, capacity_per_s: float, p95_ms: float, trial: Trial, request: JobRequest) -> Score:
-    return score(
-        request.goal,
-        price=price,
-        capacity_per_s=capacity_per_s,
-        latency_ms=p95_ms,
-        instances=trial.instance_count,
-        at_rate=request.sla.rate_per_s is not None,
-        weight=request.cost_weight,
-    )
+    """The score of one measurement. Raises ObjectiveError."""
+    objective, context = objective_of(request), context_of(request, price)
+    figure = figure_of_trial(objective, trial, context)
+    return score_of_figure(objective, figure, context, instances=trial.instance_count)
 
 
 def _close(best: tuple[int, Score], other: tuple[int, Score]) -> bool:
@@ -97,8 +92,8 @@ def _close(best: tuple[int, Score], other: tuple[int, Score]) -> bool:
 
 def told_apart(one: Configuration, other: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
     """Whether rounds among ``trials`` show for certain that ``one`` is better than ``other``."""
-    found = ratio(trials, one, other, request.goal, weight=request.cost_weight)
-    return found is not None and found.ci95 is not None and found.ci95[0] > 1 + LEAST_DIFFERENCE
+    found = ratio(trials, one, other, request)
+    return found is not None and found.ci95 is not None and found.ci95[0] > 1 + MIN_DIFFERENCE
 
 
 def _ties_broken(

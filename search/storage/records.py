@@ -36,7 +36,7 @@ NOTHING = "null"
 OBJECTIVES = 2
 """The study of a job minimises vCPU-seconds an inference and latency."""
 
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 _TIMES = ("began_at", "ended_at", "created_at", "since", "renewed_at")
 _LATEST = 32_503_680_000
 """The year 3000, in seconds since 1970."""
@@ -57,7 +57,7 @@ def step_key(number: int) -> str:
 def step_number(key: str) -> int:
     """Raises Unreadable."""
     digits = key.removeprefix(STEPS) if isinstance(key, str) else ""
-    if not (digits.isdecimal() and len(digits) <= _MOST_DIGITS):
+    if not (digits.isdecimal() and len(digits) <= _MAX_DIGITS):
         raise Unreadable(f"{key!r:.80} is not the key of a step")
     return int(digits)
 

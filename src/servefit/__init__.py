@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from servefit.errors import JobInUse as JobInUse
     from servefit.errors import MeasurementError as MeasurementError
     from servefit.errors import ModelError as ModelError
+    from servefit.errors import ObjectiveError as ObjectiveError
     from servefit.errors import OutOfMemory as OutOfMemory
     from servefit.errors import OutputMismatch as OutputMismatch
     from servefit.errors import PayloadMismatch as PayloadMismatch
@@ -111,6 +112,7 @@ _HOME_OF = {
     "JobInUse": "servefit.errors",
     "MeasurementError": "servefit.errors",
     "ModelError": "servefit.errors",
+    "ObjectiveError": "servefit.errors",
     "OutOfMemory": "servefit.errors",
     "OutputMismatch": "servefit.errors",
     "PayloadMismatch": "servefit.errors",

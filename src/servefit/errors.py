@@ -5,6 +5,7 @@
     ServefitError
     ├── SpecError                 a bad request: SLA, range, profile, backend name, configuration file
     │   └── JobInUse              another process works on the job
+    ├── ObjectiveError            an objective gave a figure that cannot be ranked, or raised
     ├── StateError                the state folder cannot be written, or a disk is full
     ├── StorageError              the database of jobs cannot be reached, read or written
     ├── ModelError
@@ -35,7 +36,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-MOST_NAMES_SHOWN = 12
+MAX_NAMES_SHOWN = 12
 """A list of known names in an error ends here."""
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -54,11 +55,11 @@ class ServefitError(Exception):
         return self.message if self.remedy is None else f"{self.message}; {self.remedy}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """An error class of another package travels as the class of ours that it derives from, with its plain fields:
-        whoever is told of it does not import the package."""
+        """Return what is pickled: an error class of another package travels as the class of ours that it derives from,
+        with its plain fields: whoever is told of it does not import the package."""
         kind, args, fields = type(self), self.args, self.__dict__
         if kind.__module__ != __name__:
-            kind = next(one for one in kind.__mro__ if one.__module__ == __name__)
+            kind = next(ancestor for ancestor in kind.__mro__ if ancestor.__module__ == __name__)
             args = (str(self.message),)
             fields = {name: value for name, value in fields.items() if type(value) in _PLAIN}
         return _restore, (kind, args, fields)
@@ -72,8 +73,8 @@ def _restore(kind: type[ServefitError], args: tuple[Any, ...], fields: dict[str,
 
 
 class SpecError(ServefitError):
-    """What was asked for cannot be understood. ``field`` names the option, ``value`` is what was given, None where
-    nothing was."""
+    """An error: what was asked for cannot be understood. ``field`` names the option, ``value`` is what was given, None
+    where nothing was."""
 
     def __init__(self, field: str, value: object, problem: str, *, remedy: str | None = None) -> None:
         super().__init__(f"{field} {problem}" if value is None else f"{field}: {value!r} {problem}", remedy=remedy)
@@ -83,12 +84,13 @@ class SpecError(ServefitError):
 
     @classmethod
     def unknown(cls, field: str, value: str, known: Sequence[str]) -> Self:
-        """The error for a name that is not among ``known``, with the closest as remedy, or the first of them all."""
+        """Return the error for a name that is not among ``known``, with the closest as remedy, or the first of them
+        all."""
         from difflib import get_close_matches
 
         closest = get_close_matches(value.lower(), known, n=1, cutoff=0.5)
-        shown = ", ".join(sorted(known)[:MOST_NAMES_SHOWN])
-        more = f" and {len(known) - MOST_NAMES_SHOWN} more" if len(known) > MOST_NAMES_SHOWN else ""
+        shown = ", ".join(sorted(known)[:MAX_NAMES_SHOWN])
+        more = f" and {len(known) - MAX_NAMES_SHOWN} more" if len(known) > MAX_NAMES_SHOWN else ""
         remedy = f"did you mean {closest[0]!r}?" if closest else f"known: {shown}{more}"
         return cls(field, value, "is not known", remedy=remedy)
 
@@ -108,6 +110,19 @@ class JobInUse(SpecError):
         self.host = host
         self.pid = pid
         self.since = since
+
+
+class ObjectiveError(ServefitError):
+    """The objective ``goal``, which ``package`` offers, failed: nothing can be ranked by it. ``reason`` says how."""
+
+    def __init__(self, goal: str, package: str, reason: str) -> None:
+        super().__init__(
+            f"goal {goal!r} of {package} failed: {reason}",
+            remedy="update that package, or ask for another goal",
+        )
+        self.goal = goal
+        self.package = package
+        self.reason = reason
 
 
 class StateError(ServefitError):

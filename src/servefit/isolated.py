@@ -18,8 +18,8 @@ from typing import NoReturn
 from servefit.errors import MeasurementError, ServefitError
 from servefit.processes import adopt_orphans, descendants, die_with_parent, end_processes
 
-_TOLD = (signal.SIGCHLD, signal.SIGTERM)
-"""What the watching process waits for: that a child has ended, and that the caller has."""
+_AWAITED_SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
+"""The signals that the watching process waits for: a child has ended, or the caller has."""
 
 
 def main(request: Path, answer: Path, caller: int) -> None:
@@ -31,7 +31,7 @@ def _watch_over_fork(folder: Path, caller: int) -> None:
     """Return in a fork; this process ends when that does, or together with the process ``caller``. Then nothing else
     would remove ``folder``."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED_SIGNALS)
     adopt_orphans()
     # By a signal that is waited for below. The caller's thread lives as long as it waits for the answer.
     die_with_parent(caller, by=signal.SIGTERM)
@@ -55,14 +55,14 @@ def _watch_over_fork(folder: Path, caller: int) -> None:
 
 def _status_of(fork: int) -> int:
     """Wait until the fork has ended, and give its wait status; that of a killed one where all is to end before."""
-    while signal.sigwait(_TOLD) != signal.SIGTERM:
+    while signal.sigwait(_AWAITED_SIGNALS) != signal.SIGTERM:
         if (status := _reap().get(fork)) is not None:
             return status
     return signal.SIGKILL
 
 
 def _reap() -> dict[int, int]:
-    """The wait statuses of the children that have ended since the last time."""
+    """Return the wait statuses of the children that have ended since the last time."""
     ended: dict[int, int] = {}
     with suppress(ChildProcessError):
         while (child := os.waitpid(-1, os.WNOHANG))[0]:

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from servefit.errors import MeasurementError, OutOfMemory, TimedOut, WorkerCrashed
-from servefit.processes import bearing, end_processes, is_abandoned, own_mark
+from servefit.processes import end_processes, is_abandoned, own_mark, processes_with_variable
 from servefit.state import left_behind, temporary_folder, writing
 from servefit.time_limit import allowed_s
 
 STDERR_TAIL_CHARACTERS = 4000
+"""Some fifty lines: a stack trace, or what else was said last. Chosen, not measured."""
 
 REPORTS_NOTHING: Mapping[str, str] = {"ORT_DISABLE_TELEMETRY": "1"}
 """ONNX Runtime from 1.32 on starts a thread that uploads how it is used. Nothing that servefit starts reports home, and
@@ -89,7 +90,7 @@ def call_isolated(
                 end_process_group(child)
         printed = tail(output)
         if not answer.exists():
-            raise death(status, printed, memory_bytes)
+            raise exit_error(status, printed, memory_bytes)
         succeeded, result = pickle.loads(answer.read_bytes())
     if not succeeded:
         raise result
@@ -132,7 +133,7 @@ def _sweep() -> None:
     there is a folder too, which is removed when the next one is made."""
     if left_behind(Path(tempfile.gettempdir())):
         with suppress(MeasurementError):  # that somebody else's cannot be killed is no concern of this call
-            end_processes(lambda: bearing(_VARIABLE, is_abandoned))
+            end_processes(lambda: processes_with_variable(_VARIABLE, is_abandoned))
 
 
 def end_process_group(child: subprocess.Popen[bytes]) -> None:
@@ -151,14 +152,14 @@ def end_process_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def tail(output: Path) -> str:
-    """The last characters of a captured output file."""
+    """Return the last characters of a captured output file."""
     with output.open("rb") as stream:
         stream.seek(max(0, output.stat().st_size - STDERR_TAIL_CHARACTERS))
         return stream.read().decode(errors="replace").strip()
 
 
-def death(status: int, printed: str, memory_bytes: int | None) -> WorkerCrashed | OutOfMemory:
-    """The error for a child that ended with ``status`` without an answer, having ``printed`` this last."""
+def exit_error(status: int, printed: str, memory_bytes: int | None) -> WorkerCrashed | OutOfMemory:
+    """Return the error for a child that ended with ``status`` without an answer, having ``printed`` this last."""
     last_line = printed.splitlines()[-1] if printed else "it said nothing"
     # What C++ cannot allocate for ends in abort(); other signals have reasons of their own.
     if status in (*range(1, 256), -signal.SIGABRT) and any(sign in printed for sign in _SIGNS_OF_REFUSED_MEMORY):

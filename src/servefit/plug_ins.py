@@ -1,4 +1,4 @@
-"""What is found by name: servefit's own table, and what other packages offer under an entry point.
+"""Finds plug-ins by name: in servefit's own table, and what other packages offer under an entry point.
 
 A package adds something by pointing an entry point of a group (``servefit.backends``, ``servefit.arrivals``, ...) at a
 class. Nothing is imported before it is asked for by name. What a plug-in has to be, and where it may run, is for the
@@ -52,7 +52,7 @@ class PlugIns:
     built_in: Mapping[str, str]
 
     def names(self) -> tuple[str, ...]:
-        """The names of all: the built-in ones first, then those of other packages in alphabetical order."""
+        """Return the names of all: the built-in ones first, then those of other packages in alphabetical order."""
         return (*self.built_in, *sorted(self._offers()))
 
     def entry_point(self, name: str) -> metadata.EntryPoint:
@@ -90,9 +90,14 @@ class PlugIns:
                 remedy=f"update or uninstall {package.name}",
             ) from error
 
+    def package_of(self, name: str) -> str:
+        """Return the package that offers ``name``, with its version, in words. Raises SpecError as for
+        :meth:`entry_point`."""
+        return "servefit" if name in self.built_in else str(Package.of(self.entry_point(name).dist))
+
     def _offers(self) -> dict[str, list[metadata.EntryPoint]]:
-        """The entry points of other packages, by name. ``importlib.metadata.entry_points`` would fail for all of them
-        where one file cannot be read."""
+        """Return the entry points of other packages, by name. ``importlib.metadata.entry_points`` would fail for all of
+        them where one file cannot be read."""
         found: dict[str, list[metadata.EntryPoint]] = {}
         folders: set[tuple[str, str]] = set()
         for distribution in metadata.distributions():

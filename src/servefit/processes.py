@@ -23,22 +23,24 @@ MARK = r"[0-9a-f]{8}(?:-[0-9]{1,20}){3}"
 """The pattern of marks."""
 
 WAIT_S = 10.0
-"""How long killed processes may take to go. One that holds gigabytes, or waits for a disk, needs a while."""
+"""The time that killed processes may take to go. One that holds gigabytes, or waits for a disk, needs a while."""
 
 PAUSE_S = 0.002
+"""Killed processes are looked for again so often. Chosen, not measured."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+"""As <linux/prctl.h> has them."""
 
 
 def own_mark() -> str:
-    """The mark of this process: BOOT-NAMESPACE-PID-START."""
+    """Return the mark of this process: BOOT-NAMESPACE-PID-START."""
     return f"{_boot()}-{_namespace()}-{os.getpid()}-{process_start(os.getpid())}"
 
 
 def is_abandoned(mark: str) -> bool:
-    """Whether ``mark`` is that of a process that is dead. False where that cannot be known from here: of another boot,
-    which may be that of another machine, of another namespace, and for what is no mark."""
+    """Return whether ``mark`` is that of a process that is dead. False where that cannot be known from here: of another
+    boot, which may be that of another machine, of another namespace, and for what is no mark."""
     if re.fullmatch(MARK, mark) is None:
         return False
     boot, namespace, pid, start = mark.split("-")
@@ -48,22 +50,22 @@ def is_abandoned(mark: str) -> bool:
 
 
 def process_start(pid: int) -> int | None:
-    """When ``pid`` was started, in clock ticks since boot; None once it is dead, waited for or not."""
+    """Return the time when ``pid`` was started, in clock ticks since boot; None once it is dead, waited for or not."""
     fields = _stat(pid)
     return None if fields is None or fields[0] in ("Z", "X") else int(fields[19])
 
 
 def all_processes() -> list[int]:
-    """The ids of all processes that can be seen from here."""
+    """Return the ids of all processes that can be seen from here."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - a tenth of the time
 
 
 def descendants(pid: int) -> set[int]:
-    """The processes that ``pid`` started, those that these started, and so on."""
+    """Return the processes that ``pid`` started, those that these started, and so on."""
     children: dict[int, list[int]] = {}
-    for one in all_processes():
-        if (fields := _stat(one)) is not None:
-            children.setdefault(int(fields[1]), []).append(one)
+    for process in all_processes():
+        if (fields := _stat(process)) is not None:
+            children.setdefault(int(fields[1]), []).append(process)
     found: set[int] = set()
     waiting = [pid]
     while waiting:
@@ -73,9 +75,9 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def bearing(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
-    """The processes that were started with ``variable`` in their environment, or whose parents were, and with a value
-    that ``is_meant``, as far as this user may know."""
+def processes_with_variable(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
+    """Return the processes that were started with ``variable`` in their environment, or whose parents were, and with a
+    value that ``is_meant``, as far as this user may know."""
     start = f"{variable}=".encode()
     found = []
     for pid in all_processes():
@@ -83,7 +85,7 @@ def bearing(variable: str, is_meant: Callable[[str], bool]) -> list[int]:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
             continue  # a process of another user, or one that has ended
-        values = (one.removeprefix(start).decode(errors="replace") for one in variables if one.startswith(start))
+        values = (entry.removeprefix(start).decode(errors="replace") for entry in variables if entry.startswith(start))
         if any(map(is_meant, values)):
             found.append(pid)
     return found
@@ -139,7 +141,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third on, the state; None for a process that is gone, or hidden."""
+    """Return the fields of /proc/PID/stat from the third on, the state; None for a process that is gone, or hidden."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -147,7 +149,7 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether there is a process of another user that /proc does not show (its option hidepid)."""
+    """Return whether there is a process of another user that /proc does not show (its option hidepid)."""
     if _stat(pid) is not None:
         return False
     try:

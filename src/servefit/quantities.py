@@ -14,7 +14,7 @@ from math import isfinite
 from servefit.errors import SpecError
 
 DIGITS = 3
-"""What a measured figure is worth, and what an eye takes in."""
+"""As many as a measured figure is worth, and an eye takes in."""
 
 _ALL_DIGITS = 12
 """Of a number that somebody gave: all that are not the noise of binary fractions."""
@@ -22,7 +22,8 @@ _ALL_DIGITS = 12
 _PLAIN = (1e-9, 1e15)
 """Numbers outside of this have an exponent: nobody counts so many zeros."""
 
-_MOST_AS_PERCENT = 10.0
+_MAX_AS_PERCENT = 10.0
+"""A larger share is told as times: 1,000 % is harder to take in than 10 times."""
 
 _NUMBER = re.compile(r"[0-9.eE+-]+")
 _DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>us|µs|ms|s|m|min|h)?")
@@ -45,12 +46,12 @@ def parse_duration_s(field: str, text: str) -> float:
 
 
 def parse_duration_ms(field: str, text: str) -> float:
-    """The same into milliseconds."""
+    """Parse the same into milliseconds."""
     return _above_zero(field, text, _seconds(field, text) * 1000)
 
 
 def parse_delay_us(field: str, text: str) -> int:
-    """The same into whole microseconds, one at least, or 0 for "0"."""
+    """Parse the same into whole microseconds, one at least, or 0 for "0"."""
     if text.strip() == "0":
         return 0
     return max(1, round(1_000_000 * parse_duration_s(field, text)))
@@ -100,7 +101,7 @@ def _per_s(field: str, text: str) -> Decimal:
 
 
 def _number(text: str) -> Decimal | None:
-    """A number that a float can hold."""
+    """Parse a number that a float can hold."""
     try:
         number = Decimal(text)
     except ArithmeticError:
@@ -121,7 +122,7 @@ def _above_zero(field: str, text: str, number: Decimal) -> float:
 
 
 def number_text(value: float, *, digits: int = DIGITS) -> str:
-    """A whole number in full, any other with ``digits`` significant digits: 1,029 and 0.0593."""
+    """Return a whole number in full, any other with ``digits`` significant digits: 1,029 and 0.0593."""
     if isinstance(value, int):
         return f"{value:,}"
     if value == 0 or not isfinite(value):
@@ -136,12 +137,12 @@ def number_text(value: float, *, digits: int = DIGITS) -> str:
 
 
 def given_text(value: float) -> str:
-    """A number that somebody gave, with the digits that it was given with."""
+    """Return a number that somebody gave, with the digits that it was given with."""
     return number_text(value if isinstance(value, int) else float(value), digits=_ALL_DIGITS)
 
 
 def duration_text(seconds: float, *, digits: int = DIGITS) -> str:
-    """A time in the unit that fits: 59.3 us, 10 ms, 1.5 s."""
+    """Return a time in the unit that fits: 59.3 us, 10 ms, 1.5 s."""
     for unit, per_s in (("us", 1e6), ("ms", 1e3)):
         # Rounded first: 999.9 us are 1 ms.
         if abs(float(f"{seconds * per_s:.{digits}g}")) < 1000:
@@ -150,22 +151,22 @@ def duration_text(seconds: float, *, digits: int = DIGITS) -> str:
 
 
 def ms_text(value_ms: float) -> str:
-    """A time that is in milliseconds."""
+    """Return a time that is in milliseconds."""
     return duration_text(value_ms / 1000)
 
 
 def ms_interval_text(value_ms: float, low_ms: float, high_ms: float) -> str:
-    """A time in milliseconds with its interval: 59.3 us (51 us to 70 us)."""
+    """Return a time in milliseconds with its interval: 59.3 us (51 us to 70 us)."""
     return f"{ms_text(value_ms)} ({ms_text(low_ms)} to {ms_text(high_ms)})"
 
 
 def given_duration_text(seconds: float) -> str:
-    """A time that somebody gave, with the digits that it was given with."""
+    """Return a time that somebody gave, with the digits that it was given with."""
     return duration_text(seconds, digits=_ALL_DIGITS)
 
 
 def span_text(seconds: float) -> str:
-    """How long something goes on, in whole seconds: 12 s, 3 min 20 s and 1 h 5 min."""
+    """Return a span of time in whole seconds: 12 s, 3 min 20 s and 1 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -177,25 +178,25 @@ def span_text(seconds: float) -> str:
 
 
 def percent_text(share: float) -> str:
-    """A share of 1: 7.5 %."""
+    """Return a share of 1: 7.5 %."""
     return f"{number_text(100.0 * share)} %"
 
 
 def share_text(share: float, of: str) -> str:
-    """How much of something that is: 6 % of the limit, or 5,120 times the limit."""
-    if share > _MOST_AS_PERCENT:
+    """Return a share of something: 6 % of the limit, or 5,120 times the limit."""
+    if share > _MAX_AS_PERCENT:
         return f"{number_text(float(share))} times {of}"
     return f"{percent_text(share)} of {of}"
 
 
 def size_text(size_bytes: float) -> str:
-    """Memory: 250 MiB, 7.45 GiB."""
+    """Return a size of memory: 250 MiB, 7.45 GiB."""
     mib = size_bytes / 2**20
     return f"{number_text(mib / 1024)} GiB" if mib >= 1000 else f"{number_text(mib)} MiB"
 
 
 def dollars_text(dollars: float) -> str:
-    """A price, to the cent at least: $0.115, $12.35, $1,240.00."""
+    """Return a price, to the cent at least: $0.115, $12.35, $1,240.00."""
     cents = f"{dollars:,.2f}"
     precise = number_text(float(dollars))
     return f"${precise if abs(dollars) < 1 and len(precise) > len(cents) else cents}"

@@ -1,4 +1,5 @@
-"""How a result shows itself: in a line where Python prints it, and as a small table at the end of a notebook's cell.
+"""The form in which a result shows itself: in a line where Python prints it, and as a small table at the end of a
+notebook's cell.
 
 Results hold all that was recorded, which is more than anybody reads and more than a notebook bears. So a value takes as
 much room as it is worth: numbers three digits, raw samples and long lists their size, results in results their
@@ -17,19 +18,19 @@ from typing import Any, TypeVar
 
 from servefit.quantities import number_text
 
-MOST_LETTERS = 500
+MAX_LETTERS = 500
 """Of a result on a line."""
 
-_MOST_LETTERS_OF_A_VALUE = 160
+_MAX_LETTERS_OF_A_VALUE = 160
 """Of one of its fields there."""
 
-_MOST_LETTERS_OF_A_CELL = 300
+_MAX_LETTERS_OF_A_CELL = 300
 """Of one of its fields in the table: a sentence or two."""
 
-_LEAST_LETTERS = 8
-"""What has less room than this says nothing."""
+_MIN_LETTERS = 8
+"""A value with less room than this would say nothing."""
 
-_MOST_SHOWN = 8
+_MAX_SHOWN = 8
 """Members of a list; of a longer one only the number is told."""
 
 _NAMES = "_servefit_shown"
@@ -46,7 +47,7 @@ def shown(*names: str) -> Callable[[type[_Result]], type[_Result]]:
 
     def decorate(cls: type[_Result]) -> type[_Result]:
         def line(self: _Result) -> str:
-            return _line(self, MOST_LETTERS)
+            return _line(self, MAX_LETTERS)
 
         def table(self: _Result) -> str:
             return _table(self)
@@ -62,13 +63,15 @@ def shown(*names: str) -> Callable[[type[_Result]], type[_Result]]:
 
 
 def cut(text: str, room: int) -> str:
-    """``text``, with an end in place of what is beyond ``room`` letters."""
+    """Return ``text``, with an end in place of what is beyond ``room`` letters."""
     return text if len(text) <= room else f"{text[: max(0, room - 3)]}..."[:room]
 
 
-def _telling(result: Any) -> tuple[str, ...]:
-    """The fields that differ from their defaults."""
-    return tuple(one.name for one in fields(result) if not _is_default(getattr(result, one.name, MISSING), one.default))
+def _differing_fields(result: Any) -> tuple[str, ...]:
+    """Return the fields that differ from their defaults."""
+    return tuple(
+        field.name for field in fields(result) if not _is_default(getattr(result, field.name, MISSING), field.default)
+    )
 
 
 def _is_default(value: Any, default: Any) -> bool:
@@ -78,16 +81,16 @@ def _is_default(value: Any, default: Any) -> bool:
 
 def _line(result: Any, room: int) -> str:
     names: tuple[str, ...] = getattr(result, _NAMES, ())
-    telling = _telling(result)
+    differing = _differing_fields(result)
     parts: list[str] = []
     left = room - len(f"{type(result).__name__}(, ...)")
-    for name in names or telling:
-        part = f"{name}={_brief(getattr(result, name, MISSING), min(_MOST_LETTERS_OF_A_VALUE, room // 3))}"
+    for name in names or differing:
+        part = f"{name}={_brief(getattr(result, name, MISSING), min(_MAX_LETTERS_OF_A_VALUE, room // 3))}"
         left -= len(part) + 2
         if left < 0:
             break
         parts.append(part)
-    if left < 0 or (names and not {*telling} <= {*names}):
+    if left < 0 or (names and not {*differing} <= {*names}):
         parts.append("...")
     return cut(f"{type(result).__name__}({', '.join(parts)})", room)
 
@@ -97,23 +100,23 @@ def _table(result: Any) -> str:
     rows = "".join(
         f'<tr><th scope="row" style="text-align: left">{escape(name)}</th>'
         f'<td style="text-align: left">{escape(_readable(getattr(result, name, MISSING)))}</td></tr>'
-        for name in dict.fromkeys((*names, *(one.name for one in fields(result))))
+        for name in dict.fromkeys((*names, *(field.name for field in fields(result))))
     )
     return f"<table><caption>{escape(type(result).__name__)}</caption><tbody>{rows}</tbody></table>"
 
 
 def _readable(value: Any) -> str:
-    """A value in a table: text as it is, numbers with their thousands apart."""
+    """Return a value in a table: text as it is, numbers with their thousands apart."""
     if isinstance(value, str) and not isinstance(value, Enum):
-        return cut(value, _MOST_LETTERS_OF_A_CELL)
+        return cut(value, _MAX_LETTERS_OF_A_CELL)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return cut(number_text(value), _MOST_LETTERS_OF_A_CELL)
-    return "-" if value is None else _brief(value, _MOST_LETTERS_OF_A_CELL)
+        return cut(number_text(value), _MAX_LETTERS_OF_A_CELL)
+    return "-" if value is None else _brief(value, _MAX_LETTERS_OF_A_CELL)
 
 
 def _brief(value: Any, room: int) -> str:
-    """A value on a line, in ``room`` letters."""
-    return cut(_text(value, room), room) if room >= _LEAST_LETTERS else "..."[:room]
+    """Return a value on a line, in ``room`` letters."""
+    return cut(_text(value, room), room) if room >= _MIN_LETTERS else "..."[:room]
 
 
 def _text(value: Any, room: int) -> str:
@@ -129,7 +132,7 @@ def _text(value: Any, room: int) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value):,} bytes>"
     if isinstance(value, Mapping):
-        pairs = (f"{_brief(key, room)}: {_brief(one, room)}" for key, one in islice(value.items(), _MOST_SHOWN))
+        pairs = (f"{_brief(key, room)}: {_brief(member, room)}" for key, member in islice(value.items(), _MAX_SHOWN))
         return f"{{{_joined(pairs, len(value))}}}"
     if isinstance(value, (tuple, list, set, frozenset)):
         return _of_many(value, room)
@@ -141,12 +144,12 @@ def _text(value: Any, room: int) -> str:
 
 
 def _of_many(values: Any, room: int) -> str:
-    """Few short members as they are, else how many of what there are."""
-    few = list(islice(values, _MOST_SHOWN))
-    text = f"({', '.join(_brief(one, room) for one in few)}{',' if len(few) == 1 else ''})"
-    if len(values) <= _MOST_SHOWN and len(text) <= room:
+    """Return few short members as they are, else how many of what there are."""
+    few = list(islice(values, _MAX_SHOWN))
+    text = f"({', '.join(_brief(member, room) for member in few)}{',' if len(few) == 1 else ''})"
+    if len(values) <= _MAX_SHOWN and len(text) <= room:
         return text
-    return f"<{len(values):,} x {' or '.join(sorted({type(one).__name__ for one in few}))}>"
+    return f"<{len(values):,} x {' or '.join(sorted({type(member).__name__ for member in few}))}>"
 
 
 def _joined(parts: Iterator[str], count: int) -> str:

@@ -1,4 +1,5 @@
-"""Where servefit keeps what outlives a command: models it normalised, compiled artifacts, jobs, demo data.
+"""The folder in which servefit keeps what outlives a command: models it normalised, compiled artifacts, jobs, demo
+data.
 
 Only the folder, safe writing and temporary files are known here; what is stored, and when, belongs to the callers. A
 temporary file or folder bears the mark of the process that made it (``processes``). What a killed process left is
@@ -23,7 +24,7 @@ _TEMPORARY = re.compile(rf"(?:servefit-\w+|\..+)\.({MARK})\.\w+")
 
 
 def state_folder(*parts: str) -> Path:
-    """A folder under ``$SERVEFIT_HOME``, else ``$XDG_DATA_HOME/servefit``, else ``~/.local/share/servefit``.
+    """Make a folder under ``$SERVEFIT_HOME``, else ``$XDG_DATA_HOME/servefit``, else ``~/.local/share/servefit``.
 
     It is absolute, exists and is writable on return. Raises StateError otherwise.
     """
@@ -91,8 +92,8 @@ def write_sealed(path: Path, content: bytes, *, about: str) -> None:
 
 
 def read_sealed(path: Path, *, about: str) -> bytes | None:
-    """What :func:`write_sealed` wrote. None where there is nothing, something else than was written, or what is known
-    of something else."""
+    """Return what :func:`write_sealed` wrote. None where there is nothing, something else than was written, or what is
+    known of something else."""
     try:
         found, _, content = path.read_bytes().partition(b"\n")
     except OSError:
@@ -101,12 +102,12 @@ def read_sealed(path: Path, *, about: str) -> bytes | None:
 
 
 def seal(content: bytes, *, about: str) -> str:
-    """The SHA-256, in hexadecimal, of ``content`` together with what it is about, which has no line ends."""
+    """Return the SHA-256, in hexadecimal, of ``content`` together with what it is about, which has no line ends."""
     return sha256(about.encode() + b"\n" + content).hexdigest()
 
 
 def _umask() -> int:
-    """What this process takes away from the permissions of new files. It can only be read by setting it."""
+    """Return the permissions that this process takes away from new files. It can only be read by setting it."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
@@ -150,8 +151,8 @@ def temporary_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]
 
 
 def left_behind(parent: Path) -> list[Path]:
-    """The temporary files and folders in ``parent`` that belong to this user, and to processes that are dead; none
-    where nobody may look."""
+    """Return the temporary files and folders in ``parent`` that belong to this user, and to processes that are dead;
+    none where nobody may look."""
     found = []
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:

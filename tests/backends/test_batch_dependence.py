@@ -13,7 +13,7 @@ from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
 from servefit.backends.types import Settings
-from servefit.backends.verification import asked_of_payload
+from servefit.backends.verification import check_batch_dependence
 from servefit.errors import OutputMismatch, SpecError
 from servefit.profiler.procedures.prepare import Deployment, prepare
 
@@ -125,15 +125,15 @@ def clipped(path: Path) -> Path:
 def test_a_payload_may_show_what_drawn_rows_did_not(tmp_path: Path) -> None:
     model = Model.load(clipped(tmp_path / "model.onnx"))
     ordinary = Payload(rows=ROWS, source="rows.npy")
-    assert asked_of_payload(model, ordinary) == model
+    assert check_batch_dependence(model, ordinary) == model
     rows = ROWS.copy()
     rows[39] = 5e3
     payload = replace(ordinary, rows=rows)
-    assert asked_of_payload(model, replace(payload, synthetic=True)) == model
-    asked = asked_of_payload(model, payload)
+    assert check_batch_dependence(model, replace(payload, synthetic=True)) == model
+    asked = check_batch_dependence(model, payload)
     assert asked.batch_dependent
     assert SAID in asked.warnings[-1]
-    assert asked_of_payload(asked, payload) == asked
+    assert check_batch_dependence(asked, payload) == asked
     with pytest.raises(OutputMismatch, match="payload rows, one at a time"):
         compile_model(model, "onnxruntime", payload=payload)
     assert compile_model(asked, "onnxruntime", payload=payload).rows_checked == 32 + 32

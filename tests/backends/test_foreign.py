@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from servefit.backends import foreign
-from servefit.backends.capabilities import asked, backend
+from servefit.backends.capabilities import ask_backends, backend
 from servefit.backends.compilation import compile_model, is_cached
 from servefit.backends.questions import Answers, answer
 from servefit.backends.registry import BUILT_IN, backend_names
@@ -82,7 +82,7 @@ def test_a_package_that_cannot_be_imported_is_a_backend_that_says_so(install: In
     names = [f"broken{nth}" for nth in range(len(IMPORTS))]
     for name, first in zip(names, IMPORTS, strict=True):
         install(name, f"{name}_backend:Backend", source(first=first))
-    for found, told in zip(asked(names).values(), IMPORTS.values(), strict=True):
+    for found, told in zip(ask_backends(names).values(), IMPORTS.values(), strict=True):
         on_cpu = found.probe()
         assert not on_cpu.available
         assert told in reason(on_cpu)
@@ -106,7 +106,7 @@ def test_packages_that_hang_are_waited_for_together(install: Install, monkeypatc
     for name in names:
         install(name, f"{name}_backend:Backend", source(name=name, first="import time; time.sleep(3600)"))
     begin = time.monotonic()
-    assert not any(one.probe().available for one in asked(names).values())
+    assert not any(candidate.probe().available for candidate in ask_backends(names).values())
     assert time.monotonic() - begin < 8
 
 
@@ -196,7 +196,7 @@ def test_one_child_answers_all_that_is_asked(
     knobs = "def knobs(self, model, vcpus, target): return (Knob(name='threads', values=tuple(range(1, vcpus + 1))),)"
     install("broken", "broken_backend:Backend", source(first=noting, knobs=knobs))
     for _ in range(3):
-        found = asked(["broken"], model)["broken"]
+        found = ask_backends(["broken"], model)["broken"]
         assert found.probe(Target.CPU).version == "1.0"
         assert found.probe(Target.CUDA).available
         assert found.supports(model).available
@@ -312,7 +312,7 @@ def test_what_is_wrong_with_a_backend_is_why_it_does_not_compile(install: Instal
 
 def test_children_that_nobody_waited_for_end_with_the_process(install: Install) -> None:
     install("broken", "broken_backend:Backend", source(first="import time; time.sleep(3600)"))
-    script = "from servefit.backends.capabilities import asked; asked(['broken'])"
+    script = "from servefit.backends.capabilities import ask_backends; ask_backends(['broken'])"
     begin = time.monotonic()
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     assert time.monotonic() - begin < foreign.TIMEOUT_S / 2

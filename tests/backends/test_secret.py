@@ -63,7 +63,15 @@ def test_a_url_with_a_password_is_one_whatever_the_name() -> None:
 
 @pytest.mark.parametrize(
     "written",
-    [str, repr, "{}".format, "{!r}".format, "%s".__mod__, json.dumps, lambda one: pickle.dumps(one).decode("latin-1")],
+    [
+        str,
+        repr,
+        "{}".format,
+        "{!r}".format,
+        "%s".__mod__,
+        json.dumps,
+        lambda secret: pickle.dumps(secret).decode("latin-1"),
+    ],
 )
 def test_however_it_is_written_it_is_not_shown(written: Callable[[str], str]) -> None:
     [secret] = hidden(["hunter2"])
@@ -73,16 +81,22 @@ def test_however_it_is_written_it_is_not_shown(written: Callable[[str], str]) ->
 
 def test_a_copy_does_not_know_it() -> None:
     [secret] = hidden(["hunter2"])
-    for one in (copy.copy(secret), copy.deepcopy(secret), pickle.loads(pickle.dumps(secret)), secret + "", secret[:]):
-        assert not isinstance(one, Secret)
-        assert one == "***"
+    for derived in (
+        copy.copy(secret),
+        copy.deepcopy(secret),
+        pickle.loads(pickle.dumps(secret)),
+        secret + "",
+        secret[:],
+    ):
+        assert not isinstance(derived, Secret)
+        assert derived == "***"
 
 
 def test_equal_values_look_the_same_and_others_do_not() -> None:
     assert hidden(["a"]) == ("***",)
     assert hidden(["a", "b", "a"]) == ("***1", "***2", "***1")
     assert hidden(hidden(["a", "b"])) == ("***1", "***2")
-    assert [revealed({"A": one})["A"] for one in hidden(hidden(["a", "b"]))] == ["a", "b"]
+    assert [revealed({"A": text})["A"] for text in hidden(hidden(["a", "b"]))] == ["a", "b"]
 
 
 def test_a_process_gets_the_values(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.space import BATCH_SIZES
-from servefit.search.results.objectives import instances_for
+from servefit.search.results.instances import instances_for
 
 GIB = 2**30
 RATE_PER_S = 500.0

@@ -7,7 +7,7 @@ command, and sends its status.
 from __future__ import annotations
 
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -31,7 +31,9 @@ def import_all() -> None:
         if not module.name.endswith(("__main__", "_kernel")):
             importlib.import_module(module.name)
     for name in ("pydantic.types", "pynvml", "rich.table"):
-        importlib.import_module(name)
+        # The lowest typer does without pydantic.
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
     with TemporaryDirectory() as folder, JobStore.open(f"sqlite:///{folder}/jobs.db"):
         gc.collect()
     gc.freeze()  # or every fork would copy it all in the end

@@ -79,6 +79,7 @@ def test_paths_elsewhere_are_saved_in_full(servefit: Servefit, project: Path, tm
 TYPED = {
     "sla": ["p95=10ms"],
     "rate": "5/s",
+    "arrivals": "constant",
     "profile": ["local-1c"],
     "backend": ["xgboost"],
     "env": ["A=1"],
@@ -103,6 +104,7 @@ TYPED = {
 COMMAND_LINE = JobRequest(
     name="job",
     sla=Sla(thresholds=parse_sla("p95=10ms"), rate_per_s=5),
+    arrivals="constant",
     profiles=("local-1c",),
     backends=("xgboost",),
     environment=with_secrets((EnvironmentRange.parse("A=1"), EnvironmentRange.parse("MINE=secret")), ("MINE",)),
@@ -122,7 +124,8 @@ COMMAND_LINE = JobRequest(
     over_http=False,
 )
 FILE = parse_config(
-    b"sla: {p99: 1s}\nrate: 9/s\nprofile: local-2c\nbackend: forest\nenv: {B: 2}\nbatch: 4\nbatch_delay: 2ms\n"
+    b"sla: {p99: 1s}\nrate: 9/s\narrivals: sine\nprofile: local-2c\nbackend: forest\nenv: {B: 2}\nbatch: 4\n"
+    b"batch_delay: 2ms\n"
     b"stairs: {steps: 2, users: 2, duration: 2s}\ngoal: balanced\ncost_weight: 0.9\nbudget: 90s\nmax_tests: 9\n"
     b"max_parallel_tests: 3\nrows_per_request: 3\nseed: 9\n",
     "job.yaml",

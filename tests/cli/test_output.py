@@ -42,6 +42,15 @@ def test_columns_of_latencies_have_the_unit_that_fits_most_of_them() -> None:
     assert readable(Table(columns=("p95 ms",), rows=[(None,)])).columns == ("p95 ms",)
 
 
+def test_a_column_has_as_many_digits_as_it_is_declared_with() -> None:
+    table = Table(columns=("ratio", "p95 ms"), rows=[(1.23456, 0.0123456), (1234, None)], digits=(2, 4))
+    assert readable(table).rows == [("1.2", "12.35"), ("1,234", "-")]
+    assert list(markdown_lines(table))[2] == "| 1.2 | 0.01235 |"
+    written = io.StringIO()
+    write_csv(table, written)
+    assert written.getvalue().splitlines()[1] == "1.23456,0.0123456"
+
+
 def test_in_a_list_of_figures_each_time_has_its_own_unit() -> None:
     table = Table(
         columns=("figure", "value"),

@@ -71,6 +71,22 @@ def test_evenly_spaced_arrivals_and_delayed_batches_can_be_asked_for(profile: Pr
     assert document["summary"]["latency_ms"]["p50"] > 5
 
 
+def test_constant_says_that_it_will_go(profile: Profile) -> None:
+    ended = profile("--rate", "200/s", "--constant", "--duration", "1s")
+    assert "warning: --constant will go; say --arrivals constant" in ended.stderr
+    assert "will go" not in profile("--rate", "200/s", "--arrivals", "constant", "--duration", "1s").stderr
+
+
+def test_recorded_traffic_is_sent_again(profile: Profile, tmp_path: Path) -> None:
+    (tmp_path / "trace.csv").write_text("".join(f"{nth / 100}\n" for nth in range(100)))
+    asked = ("--arrivals", f"replay:{tmp_path}/trace.csv,speed=2", "--duration", "1s", "--sla", "p95=45ms")
+    ended = profile(*asked, "--format", "json")
+    assert ended.status == 0, ended.stderr
+    assert ended.document["traffic"]["rate_per_s"] == pytest.approx(200)
+    assert ended.document["summary"]["samples"] == 200
+    assert "requests arrived as trace.csv recorded them, 2 times as fast" in ended.stderr
+
+
 def test_calls_are_timed_alone_in_fresh_processes(profile: Profile) -> None:
     ended = profile("--service-time", "--duration", "1s", "--format", "json")
     assert ended.status == 0, ended.stderr
@@ -113,6 +129,15 @@ def test_what_is_kept_gives_the_same_figures_again(profile: Profile, tmp_path: P
         (["--against", "onnxruntime", "--rate", "1/s"], ["rate", "to compare at"]),
         (["--service-time", "--rate", "5/s"], ["service-time", "no traffic"]),
         (["--constant"], ["arrivals", "a rate"]),
+        (
+            ["--constant", "--arrivals", "poisson", "--rate", "5/s"],
+            ["constant", "say --arrivals constant"],
+        ),
+        (["--arrivals", "sine"], ["arrivals", "a rate"]),
+        (["--arrivals", "sine:perod=1s", "--rate", "5/s"], ["perod", "did you mean 'period'"]),
+        (["--arrivals", "replay:none.csv"], ["none.csv", "No such file"]),
+        (["--arrivals", "ramp:from=0,to=9/s", "--users", "2"], ["arrivals", "a rate"]),
+        (["--against", "onnxruntime", "--arrivals", "sine"], ["against", "arrivals"]),
         (["--batch-delay", "5ms"], ["batch_delay_us", "batch size"]),
         (["--phase", "users=1,duration=1s", "--duration", "5s"], ["duration", "phases"]),
         (["--sla", "p95=1ms", "--sla", "p95=2ms"], ["sla", "twice"]),

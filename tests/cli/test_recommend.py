@@ -130,6 +130,17 @@ def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, so
     assert best["max_invocations"] >= 60e6
 
 
+def test_a_recommendation_is_for_the_arrivals_asked_for(servefit: Servefit, sources: Sources) -> None:
+    arrivals = ("--rate", "200/s", "--arrivals", "sine:period=500ms", "--sla", "p95=2s", "--budget", "15s")
+    ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, *arrivals, *QUICK)
+    assert ended.status == 0, ended.stderr
+    assert ended.document["arrivals"] == "sine:amplitude=0.5,period=0.5s"
+    [best] = ended.document["recommendations"]
+    assert (best["verdict"], best["loop"], best["model_latency_ms_ci95"]) == ("PASS", "open", {})
+    assert best["samples"] >= 200 * 2.5
+    assert any("arrived as sine" in line for line in ended.document["warnings"])
+
+
 def test_more_threads_than_cpus_are_allowed_by_hand_with_a_warning(servefit: Servefit, sources: Sources) -> None:
     asked = ("--env", "OMP_NUM_THREADS=1", "--env", "MODEL_SERVER_WORKERS=3")
     ended = servefit("recommend", sources.xgboost, *asked, *QUICK)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.report.conftest import Opened, OpenReport, Reports
 
-LEAST_CONTRAST = 4.5
+MIN_CONTRAST = 4.5
 
 
 @pytest.fixture(scope="module", params=["over-http", "with-failures", "unmeasurable"])
@@ -82,7 +82,7 @@ def test_what_has_the_focus_is_seen_to_have_it(opened: Opened) -> None:
 
 
 def test_text_stands_out(opened: Opened) -> None:
-    assert opened.page.evaluate(FAINT_TEXT, LEAST_CONTRAST) == []
+    assert opened.page.evaluate(FAINT_TEXT, MIN_CONTRAST) == []
 
 
 def test_the_dark_changes_the_page_and_its_plots_while_it_is_open(opened: Opened, kind: str, screenshots: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_dark_changes_the_page_and_its_plots_while_it_is_open(opened: Opened
     try:
         dark = _once_plots_have_changed(opened, light)
         page.screenshot(path=screenshots / f"{kind}-1440-dark.png", full_page=True)
-        assert page.evaluate(FAINT_TEXT, LEAST_CONTRAST) == []
+        assert page.evaluate(FAINT_TEXT, MIN_CONTRAST) == []
     finally:
         page.emulate_media(color_scheme="light")
     assert _once_plots_have_changed(opened, dark) == light
@@ -112,7 +112,7 @@ def test_paper_is_white_though_the_screen_be_dark_and_leaves_nothing_out(
         paper = _once_plots_have_changed(opened, dark)
         page.screenshot(path=screenshots / f"{kind}-print.png", full_page=True)
         cut = page.evaluate(CUT_OFF)
-        faint = page.evaluate(FAINT_TEXT, LEAST_CONTRAST)
+        faint = page.evaluate(FAINT_TEXT, MIN_CONTRAST)
     finally:
         page.emulate_media(media="screen", color_scheme="light")
     assert paper["page"] in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
@@ -163,7 +163,7 @@ def test_a_phone_in_the_dark_reads_the_same(open_report: OpenReport) -> None:
     page = open_report("with-failures", width=375, color_scheme="dark", device_scale_factor=2).page
     assert page.evaluate(SMALL_TEXT, 12) == []
     assert page.evaluate(OVERFLOW) == []
-    assert page.evaluate(FAINT_TEXT, LEAST_CONTRAST) == []
+    assert page.evaluate(FAINT_TEXT, MIN_CONTRAST) == []
 
 
 def _once_plots_have_changed(opened: Opened, before: dict[str, Any]) -> dict[str, Any]:

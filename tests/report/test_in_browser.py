@@ -36,8 +36,8 @@ OVER_TIME = {"answered per s", "p50 ms", "users", "CPU %", "memory MiB"}
 MORE_OVER_TIME = {"over-http": {"offered per s", "p95 ms", "overhead p50 ms"}, "on-a-gpu": {"GPU %"}}
 """What there is to see of a load test, of all kinds of jobs and of some."""
 
-LEAST_PX = 12
-LEAST_HEIGHT_PX = 100
+MIN_PX = 12
+MIN_HEIGHT_PX = 100
 
 
 @pytest.fixture(scope="module", params=DRAWN)
@@ -67,7 +67,7 @@ def test_every_plot_is_drawn_and_says_what_there_is_to_see(opened: Opened, kind:
         assert plot["traces"], name
         assert all(trace["points"] for trace in plot["traces"]), name
         assert plot["width"] >= 300, name
-        assert plot["height"] >= LEAST_HEIGHT_PX, name
+        assert plot["height"] >= MIN_HEIGHT_PX, name
     assert all(len(plot["caption"]) > 20 for plot in plots.values()), plots
 
 
@@ -133,8 +133,8 @@ def test_a_column_is_sorted_by_a_click_numbers_as_numbers_and_what_is_not_known_
 
 def _assert_readable(opened: Opened) -> None:
     assert opened.page.evaluate(OVERFLOW) == []
-    assert opened.page.evaluate(SMALL_TEXT, LEAST_PX) == []
-    assert all(plot["height"] >= LEAST_HEIGHT_PX for plot in opened.page.evaluate(PLOTS))
+    assert opened.page.evaluate(SMALL_TEXT, MIN_PX) == []
+    assert all(plot["height"] >= MIN_HEIGHT_PX for plot in opened.page.evaluate(PLOTS))
 
 
 def _let_plots_settle(opened: Opened) -> None:

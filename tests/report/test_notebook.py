@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from servefit.api.job import Job
-from servefit.report.notebook import MOST_ROWS
-from servefit.showing import MOST_LETTERS
+from servefit.report.notebook import MAX_ROWS
+from servefit.showing import MAX_LETTERS
 
 if TYPE_CHECKING:
     from tests.report.conftest import Reports
@@ -33,9 +33,9 @@ def test_it_is_a_glance_and_not_a_report(reports: Reports) -> None:
     many = replace(job, recommendations=job.recommendations * 500, warnings=("x" * 100_000,) * 1000)
     shown = many._repr_html_()
     assert len(shown) < 100_000
-    assert f"{500 * len(job.recommendations) - MOST_ROWS:} more are in job.recommendations" in shown
+    assert f"{500 * len(job.recommendations) - MAX_ROWS:} more are in job.recommendations" in shown
     assert "1000 warnings" in shown
-    assert len(repr(many)) <= MOST_LETTERS
+    assert len(repr(many)) <= MAX_LETTERS
 
 
 def test_what_comes_from_a_job_is_text(reports: Reports) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from servefit.profiler.record.storage.measurements import load_measurement
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
-from servefit.report.timeline import MOST_INTERVALS, Timeline, timelines
+from servefit.report.timeline import MAX_INTERVALS, Timeline, timelines
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.job_folder import job_folder
 
@@ -83,7 +83,7 @@ def test_percentiles_lie_within_the_response_times(tests: Tests) -> None:
 
 def test_a_page_is_not_flooded(tests: Tests) -> None:
     for one, runs in tests:
-        assert len(runs) < len(one.table.rows) <= MOST_INTERVALS + len(runs)
+        assert len(runs) < len(one.table.rows) <= MAX_INTERVALS + len(runs)
         seconds = [row[1] for row in one.table.rows]
         assert seconds[0] == 0
         assert len(set(seconds)) == len(seconds)

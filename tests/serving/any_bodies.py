@@ -19,9 +19,9 @@ SIZES = (100, 2**10, 2**13, 2**16, 2**18)
 S_A_BYTE = 1e-5
 """Four times what the worst take, rows of two bytes each; a tenth of what takes minutes as it grows with the square."""
 
-LEAST_S = 0.1
+MIN_S = 0.1
 _NOT_SHORT_BYTES = 2**13
-MOST_AT_ONCE_S = 0.1
+MAX_AT_ONCE_S = 0.1
 """Twice what a request may keep others waiting."""
 
 CONFIG = described({}, {})
@@ -139,8 +139,8 @@ def check(request: Request) -> float:
     """Assert that there are rows or one sentence, in a time that the length bounds, also on the event loop; give the
     time for each byte of what is not short, in s."""
     size = len(request.body)
-    took_s, found = _decoded_within(LEAST_S + S_A_BYTE * size, request, at_once=False)
-    _, found_at_once = _decoded_within(MOST_AT_ONCE_S, request, at_once=True)
+    took_s, found = _decoded_within(MIN_S + S_A_BYTE * size, request, at_once=False)
+    _, found_at_once = _decoded_within(MAX_AT_ONCE_S, request, at_once=True)
     if isinstance(found, Refused):
         assert 400 <= found.status < 500
         assert found.reason

@@ -15,12 +15,12 @@ from tests.serving.any_bodies import AnyBody, any_bodies, check
 
 SECONDS = 60.0
 FOUND = Path(__file__).parents[2] / "build" / "fuzz_bodies"
-MOST_MEMORY_BYTES = 4 * 2**30
+MAX_MEMORY_BYTES = 4 * 2**30
 
 
 def main() -> None:
     until_s = time.monotonic() + (float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     tried = 0
     slowest = (0.0, "")
 

@@ -14,7 +14,7 @@ import uvloop
 from tests.serving.conftest import described
 
 from servefit.serving.batching import Batching
-from servefit.serving.coding import Coding
+from servefit.serving.codec_client import CodecClient
 from servefit.serving.counters import Counters
 from servefit.serving.messages import Counts, Inference, Refused, Reply
 
@@ -48,7 +48,7 @@ class Queue:
         self._counters = Counters(memory, workers=1, max_batch=config.max_batch)
         os.close(memory)
         self.batching = Batching(
-            config, self._predict, self._counters.of_worker(0), loop, Coding(config, loop, "worker 1")
+            config, self._predict, self._counters.of_worker(0), loop, CodecClient(config, loop, "worker 1")
         )
         self.errors: list[BaseException] = []
         loop.set_exception_handler(self._failed)
@@ -109,7 +109,7 @@ def test_requests_that_are_there_together_join_one_call_and_get_their_own_rows(m
     asking = [queue.ask(1), queue.ask(2, 3, 4), queue.ask(5)]
     queue.run(*asking)
     assert [rows[:, 0].tolist() for rows in queue.calls] == [[1, 2, 3, 4, 5]]
-    assert [one.reply.body for one in asking if one.reply] == [b"[1.0]", b"[2.0, 3.0, 4.0]", b"[5.0]"]
+    assert [pending.reply.body for pending in asking if pending.reply] == [b"[1.0]", b"[2.0, 3.0, 4.0]", b"[5.0]"]
 
 
 def test_a_call_joins_no_more_requests_than_it_may(make_queue: MakeQueue) -> None:
@@ -216,7 +216,7 @@ def test_a_predictor_that_fails_fails_its_call_and_no_other(make_queue: MakeQueu
     queue.act = act
     asking = [queue.ask(value) for value in range(6)]
     queue.run(*asking)
-    replies = [one.reply for one in asking if one.reply]
+    replies = [pending.reply for pending in asking if pending.reply]
     assert [reply.status for reply in replies] == [200, 200, 500, 500, 200, 200]
     assert json.loads(replies[2].body)["error"] == "the predictor failed with BlockingIOError"
     assert (queue.counts().failed, queue.counts().requests) == (2, 4)
@@ -228,7 +228,7 @@ def test_predictions_that_are_fewer_than_rows_are_a_failure(make_queue: MakeQueu
     queue.act = lambda rows: rows[:1, 0]
     asking = [queue.ask(1), queue.ask(2)]
     queue.run(*asking)
-    assert [one.reply.status for one in asking if one.reply] == [500, 500]
+    assert [pending.reply.status for pending in asking if pending.reply] == [500, 500]
 
 
 def test_waiting_and_predicting_are_told_apart(make_queue: MakeQueue) -> None:

@@ -157,7 +157,7 @@ def test_when_the_process_dies_its_request_is_a_500_and_the_next_gets_another(st
         with asked_while_stopped(endpoint, clients=2) as (codec, asked):
             time.sleep(0.2)
             codec.kill()
-        died, next_one = sorted((one.result() for one in asked), key=lambda answer: -answer.status)
+        died, next_one = sorted((answering.result() for answering in asked), key=lambda answer: -answer.status)
         assert (died.status, next_one.status) == (500, 200)
         assert reason(died) == "the process that reads long bodies and writes long answers: killed by SIGKILL"
         assert "worker 1: its codec, which reads long bodies and writes long answers: killed" in endpoint.says()
@@ -202,7 +202,7 @@ def test_what_waits_to_be_read_counts_in_the_queue(start: Start) -> None:
         with asked_while_stopped(endpoint, clients=3) as (codec, asked):
             assert eventually(lambda: endpoint.invoke(1.0).status == 503)
             codec.resume()
-        assert [one.result().status for one in asked] == [200] * 3
+        assert [answering.result().status for answering in asked] == [200] * 3
         assert endpoint.invoke(1.0).status == 200
         assert endpoint.metric("servefit_rejected_requests_total") >= 1
 
@@ -212,7 +212,7 @@ def test_what_waits_to_be_read_is_bounded_in_bytes(start: Start) -> None:
         with asked_while_stopped(endpoint, clients=2) as (codec, asked):
             assert eventually(lambda: endpoint.invoke(1.0).status == 503)
             codec.resume()
-        assert [one.result().status for one in asked] == [200] * 2
+        assert [answering.result().status for answering in asked] == [200] * 2
 
 
 def test_what_nobody_waits_for_any_more_is_not_read_and_takes_no_room(start: Start) -> None:
@@ -228,6 +228,6 @@ def test_what_nobody_waits_for_any_more_is_not_read_and_takes_no_room(start: Sta
             asked = [pool.submit(endpoint.ask, "POST", INVOCATIONS, LONG, CSV) for _ in range(4)]
             assert eventually(lambda: endpoint.invoke(1.0).status == 200)
             codec.resume()
-        assert [one.result().status for one in asked] == [200] * 4
+        assert [answering.result().status for answering in asked] == [200] * 4
         predicted = endpoint.metric("servefit_rows_total") - before
         assert predicted < 5 * ROWS

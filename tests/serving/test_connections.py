@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.serving.conftest import Exchange, eventually, invocation
 
-from servefit.serving.places import SPARE_PLACES
+from servefit.serving.admission import SPARE_CONNECTIONS
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running, Start
@@ -46,21 +46,21 @@ def is_open(exchange: Exchange) -> bool:
 def test_at_the_limit_the_longest_idle_connection_makes_place_for_a_new_one(start: Start) -> None:
     with start(limits={"connections": 2, **QUICK_LOOKS}) as endpoint, ExitStack() as stack:
         crowd = Crowd(endpoint, stack)
-        one = crowd.join()
+        first = crowd.join()
         two = crowd.join(invocation(2.0))
         assert two.answer().predictions == [2.0]
-        one.send(invocation(1.0))
-        assert one.answer().predictions == [1.0]
+        first.send(invocation(1.0))
+        assert first.answer().predictions == [1.0]
         time.sleep(0.5)
         # Since then it has been idle for shorter than the other, which came later.
-        one.send(invocation(1.0))
-        assert one.answer().predictions == [1.0]
+        first.send(invocation(1.0))
+        assert first.answer().predictions == [1.0]
         time.sleep(0.5)
         three = crowd.join(invocation(3.0))
         assert three.answer().predictions == [3.0]
         assert two.is_closed()
-        one.send(invocation(1.0))
-        assert one.answer().predictions == [1.0]
+        first.send(invocation(1.0))
+        assert first.answer().predictions == [1.0]
 
 
 def test_thousands_of_idle_connections_shut_nobody_out(start: Start) -> None:
@@ -71,7 +71,7 @@ def test_thousands_of_idle_connections_shut_nobody_out(start: Start) -> None:
             crowd.join()
         for value in (1.0, 2.0, 3.0):
             assert endpoint.invoke(value).predictions == [value]
-        assert eventually(lambda: endpoint.metric("servefit_connections") <= 2 * (50 + SPARE_PLACES))
+        assert eventually(lambda: endpoint.metric("servefit_connections") <= 2 * (50 + SPARE_CONNECTIONS))
 
 
 def test_empty_lines_keep_no_connection_open(start: Start) -> None:
@@ -118,9 +118,9 @@ def test_clients_that_sit_on_the_places_beyond_the_limit_are_put_out_by_later_on
         crowd = Crowd(endpoint, stack)
         crowd.join(BEGUN)
         assert eventually(lambda: endpoint.metric("servefit_connections") == 2)
-        idle = [crowd.join() for _ in range(2 * SPARE_PLACES)]
+        idle = [crowd.join() for _ in range(2 * SPARE_CONNECTIONS)]
         assert endpoint.ask("GET", "/ping").status == 200
-        assert all(one.is_closed() for one in idle[:SPARE_PLACES])
+        assert all(exchange.is_closed() for exchange in idle[:SPARE_CONNECTIONS])
         assert is_open(idle[-1])
         idle[-1].send(PING)
         assert idle[-1].answer().status == 200
@@ -137,13 +137,13 @@ def test_heads_that_are_not_complete_are_bounded_together_and_whole_requests_are
         time.sleep(0.1)
         too_many = [crowd.join(BEGUN + b"".join(b"A%d: %b\r\n" % (line, b"a" * 500) for line in range(99)))]
         too_many.append(crowd.join(BEGUN + b"Cookie: " + b"a" * 55_000))
-        for one in too_many:
-            answer = one.answer()
+        for exchange in too_many:
+            answer = exchange.answer()
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert endpoint.invoke(1.0).predictions == [1.0]
-        for one in held:
-            one.send(b"\r\n\r\n")
-            assert one.answer().status == 200
+        for exchange in held:
+            exchange.send(b"\r\n\r\n")
+            assert exchange.answer().status == 200
         assert crowd.join(BEGUN + b"Cookie: " + b"a" * 50_000 + b"\r\n\r\n").answer().status == 200
 
 

@@ -85,7 +85,7 @@ def test_prometheus_reads_what_is_shown(view: View) -> None:
     counters.restarted()
     counters.hung()
     counters.of_worker(0).begin()
-    counters.of_worker(0).beat()
+    counters.of_worker(0).heartbeat()
     for taken_us in (4, 40, 150, 4000):
         counters.of_worker(0).called(2, [1 * US, 0], taken_ns=taken_us * US, ended_ns=1)
         counters.of_worker(0).answered((taken_us + 12) * US)
@@ -117,7 +117,7 @@ def test_prometheus_reads_what_is_shown(view: View) -> None:
 
 def buckets_of(histogram: Metric) -> dict[str, float]:
     """How many were below each bound."""
-    return {one.labels["le"]: one.value for one in histogram.samples if one.name.endswith("_bucket")}
+    return {sample.labels["le"]: sample.value for sample in histogram.samples if sample.name.endswith("_bucket")}
 
 
 def test_a_worker_serves_while_it_gives_signs_of_life(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,10 +127,10 @@ def test_a_worker_serves_while_it_gives_signs_of_life(view: View, monkeypatch: p
     assert counters.serving() == 0
     for worker in workers:
         worker.begin()
-        worker.beat()
+        worker.heartbeat()
     assert counters.serving() == 3
     now_s += 4
-    workers[0].beat()
+    workers[0].heartbeat()
     workers[1].calling(now_s * 10**9)
     assert (counters.serving(), workers[1].is_calling, workers[2].is_calling) == (2, True, False)
     now_s += 4

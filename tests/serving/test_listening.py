@@ -27,10 +27,10 @@ def test_after_the_last_call_no_connection_is_begun_and_those_that_were_are_acce
 
 def test_all_addresses_of_a_name_are_listened_on_at_one_port() -> None:
     bound = bind("localhost", 0)
-    assert len({one.getsockname()[1] for one in bound}) == 1
-    assert len({one.getsockname()[0] for one in bound}) == len(bound)
-    for one in bound:
-        one.close()
+    assert len({bound_socket.getsockname()[1] for bound_socket in bound}) == 1
+    assert len({bound_socket.getsockname()[0] for bound_socket in bound}) == len(bound)
+    for bound_socket in bound:
+        bound_socket.close()
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servefit.serving.config import Limits
-from servefit.serving.reading import Heads, RequestReader
+from servefit.serving.reading import HeadCache, RequestReader
 
 if TYPE_CHECKING:
     from servefit.serving.messages import Refused, Request
@@ -22,8 +22,10 @@ class Received:
         self.waits = 0
         self.begun = False
 
-    def took(self, request: Request, kept: bool, asked: bool) -> None:
-        self.taken.append((request.method, request.path, dict(request.headers), request.body, kept, asked))
+    def on_request(self, request: Request, *, keep_alive: bool, has_connection_header: bool) -> None:
+        self.taken.append(
+            (request.method, request.path, dict(request.headers), request.body, keep_alive, has_connection_header)
+        )
 
     def refuse(self, refused: Refused) -> None:
         self.refused.append(refused.status)
@@ -32,7 +34,7 @@ class Received:
         self.waits += 1
 
 
-def read(pieces: list[bytes], known: Heads) -> Received:
+def read(pieces: list[bytes], known: HeadCache) -> Received:
     received = Received()
     reader = RequestReader(received, Limits(body_bytes=100), known)
     for piece in pieces:
@@ -80,7 +82,7 @@ def test_bytes_mean_the_same_however_they_are_cut_and_whatever_was_read_before(
     requests: list[bytes], cuts: list[int]
 ) -> None:
     stream = b"".join(requests)
-    known: Heads = {}
+    known: HeadCache = {}
     # What is read piece by piece, byte by byte and by a reader that has seen it all, one request at a time or not.
     expected = read([stream], {})
     places = sorted({0, *(cut for cut in cuts if cut < len(stream)), len(stream)})
@@ -100,7 +102,7 @@ def test_bytes_mean_the_same_however_they_are_cut_and_whatever_was_read_before(
 
 
 def test_a_head_is_known_after_it_was_read_once() -> None:
-    known: Heads = {}
+    known: HeadCache = {}
     one, other = _with_body(b"a", b"1"), _with_body(b"a", b"2")
     read([one], known)
     assert [head.body_bytes for head in known.values()] == [1]
@@ -109,7 +111,7 @@ def test_a_head_is_known_after_it_was_read_once() -> None:
 
 
 def test_only_so_many_and_so_long_heads_are_known() -> None:
-    known: Heads = {}
+    known: HeadCache = {}
     read([b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(3000)], known)
     assert 0 < len(known) <= 1024
     read([b"GET /long HTTP/1.1\r\nHost: a\r\nCookie: " + b"a" * 2000 + b"\r\n\r\n"], known)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     """Told the response times so far and how busy the workers were, says whether a run may end."""
 
 _GROWN = 1.02
+"""Times what was known at the last look: so a run of n requests is looked at 50 ln n times."""
 
 
 class OpenLoopEnd:
@@ -35,7 +36,8 @@ class OpenLoopEnd:
         self._seen = 0
         self.decided = False
 
-    def look(self) -> None:
+    def check(self) -> None:
+        """Ask whether the run may end, if enough has come since the last time."""
         if self._enough is None or self.decided:
             return
         response_ns = self._schedule.answered()
@@ -47,8 +49,8 @@ class OpenLoopEnd:
 
 
 class ClosedLoopEnd:
-    """Holds what workers tell of a closed loop, which began at ``start_ns``, against ``conditions``. ``reached`` is the
-    one that ended the run."""
+    """Holds what workers report of a closed loop, which began at ``start_ns``, against ``conditions``. ``reached`` is
+    the one that ended the run."""
 
     def __init__(
         self, run: Stoppable, traffic: ClosedLoop, conditions: StoppingConditions | None, *, start_ns: int
@@ -60,13 +62,14 @@ class ClosedLoopEnd:
         self._end_ns = start_ns + round(traffic.duration_s * NS_PER_S)
         self.reached: StoppingCondition | None = None
 
-    def look(self) -> None:
+    def check(self) -> None:
+        """Hold what workers have reported by now against the conditions."""
         if self._rule is None or self.reached is not None or time.monotonic_ns() >= self._end_ns:
             return
-        told = self._run.words.told(limits=self._limits)
-        if told is None:
+        progress = self._run.words.total_progress(limits=self._limits)
+        if progress is None:
             return
-        at_ns, answered, slower = told
+        at_ns, answered, slower = progress
         self.reached = self._rule.update((at_ns - self._start_ns) / NS_PER_S, answered, slower)
         if self.reached is not None:
             self._run.stop()

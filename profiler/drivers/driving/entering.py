@@ -24,7 +24,7 @@ def enter(cpus: str, join_files: Iterable[str]) -> None:
 
 
 def entering_command(cpus: Iterable[int], join_files: Iterable[str], argv: Sequence[str]) -> list[str]:
-    """What to start in place of ``argv``, so that it begins inside the envelope."""
+    """Return the command that starts ``argv`` inside the envelope."""
     # -P: the user's folder may hold a signal.py
     return [sys.executable, "-P", "-m", _MODULE, str(os.getpid()), ",".join(map(str, cpus)), *join_files, "--", *argv]
 

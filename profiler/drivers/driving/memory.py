@@ -15,14 +15,15 @@ from contextlib import suppress
 from typing import Self
 
 _SEMAPHORE = 1  # the kind that any process may release, and that does not count how often its owner took it
-_WORD_BYTES = 8
-_LOCK_WORDS = 8
-_HEADER_WORDS = 8
+_WORD_BYTES = 8  # int64
+_LOCK_WORDS = 8  # a cache line for the semaphore, which takes half of it
+_HEADER_WORDS = 8  # another one, whose last word is the number of workers
 _WORDS_PER_WORKER = 8  # a cache line each, so that workers do not slow each other by counting
-_WAITING_NS, _TOLD_NS, _ANSWERED = range(3)
+_WAITING_NS, _REPORTED_NS, _ANSWERED = range(3)
 _COUNTERS_AT = _LOCK_WORDS + _HEADER_WORDS
 _WORKERS_AT = _COUNTERS_AT - 1
 _TRIES = 50
+"""Of 0.1 us each: a few times as long as the lock is held, and a tenth of what waking up takes."""
 
 
 class SharedWords:
@@ -75,27 +76,28 @@ class SharedWords:
         self._counters[_WORDS_PER_WORKER * worker + _WAITING_NS] += cpu_ns
 
     def waiting_ns(self, worker: int) -> int:
-        """The CPU time that ``worker`` has spent waiting so far."""
+        """Return the CPU time that ``worker`` has spent waiting so far."""
         return self._counters[_WORDS_PER_WORKER * worker + _WAITING_NS]
 
-    def tell(self, worker: int, at_ns: int, answered: int, slower: Sequence[int]) -> None:
-        """Tell how many requests ``worker`` had answered by ``at_ns``, and how many of them were ``slower`` than each
+    def report_progress(self, worker: int, at_ns: int, answered: int, slower: Sequence[int]) -> None:
+        """Report how many requests ``worker`` had answered by ``at_ns``, and how many of them were ``slower`` than each
         limit, of which there are five at most. Only that worker calls this."""
         first = _WORDS_PER_WORKER * worker + _ANSWERED
         for place, count in enumerate((answered, *slower), start=first):
             self._counters[place] = count
-        self._counters[_WORDS_PER_WORKER * worker + _TOLD_NS] = at_ns
+        self._counters[_WORDS_PER_WORKER * worker + _REPORTED_NS] = at_ns
 
-    def told(self, *, limits: int) -> tuple[int, int, list[int]] | None:
-        """What all workers together have told, and when on average; None before every one has told something."""
+    def total_progress(self, *, limits: int) -> tuple[int, int, list[int]] | None:
+        """Return what all workers together have reported: when on average, how many they had answered, and how many of
+        them were slower than each limit. None before every one has reported something."""
         workers = [
             self._counters[begin : begin + _WORDS_PER_WORKER].tolist()
             for begin in range(0, len(self._counters), _WORDS_PER_WORKER)
         ]
-        if not all(words[_TOLD_NS] for words in workers):
+        if not all(words[_REPORTED_NS] for words in workers):
             return None
-        told_ns, answered, *slower = [sum(column) for column in zip(*workers, strict=True)][_TOLD_NS:]
-        return told_ns // len(workers), answered, slower[:limits]
+        reported_ns, answered, *slower = [sum(column) for column in zip(*workers, strict=True)][_REPORTED_NS:]
+        return reported_ns // len(workers), answered, slower[:limits]
 
     def __enter__(self) -> Self:
         return self
@@ -113,5 +115,5 @@ class SharedWords:
 
 
 def _address(mapped: mmap.mmap) -> int:
-    """Where in this process the memory begins."""
+    """Return where in this process the memory begins."""
     return ctypes.addressof(ctypes.c_char.from_buffer(mapped))

@@ -1,5 +1,5 @@
-"""What a worker prints: read as it comes, so that it never blocks. Only the tail is kept, and all of it passed on where
-somebody wants to see it; secrets of its environment are in neither."""
+"""The output of a worker: read as it comes, so that it never blocks. Only the tail is kept, and all of it passed on
+where somebody wants to see it; secrets of its environment are in neither."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping
 from servefit.backends.secret import scrubbed
 
 TAIL_BYTES = 16_384
-_LOOK_EVERY_MS = 100
+"""A traceback of a library, and some lines before it. Chosen, not measured."""
+
+_POLL_MS = 100
+"""So much later at most :meth:`CapturedOutput.close` is noticed; what is printed is read at once."""
 
 
 class CapturedOutput:
@@ -55,7 +58,7 @@ class CapturedOutput:
         poll = select.poll()
         poll.register(self._read_end, select.POLLIN)
         while not self._stop.is_set():
-            if poll.poll(_LOOK_EVERY_MS) and not self._read_what_is_there():
+            if poll.poll(_POLL_MS) and not self._read_what_is_there():
                 return
 
     def _read_what_is_there(self) -> bool:

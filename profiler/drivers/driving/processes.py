@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.backends.secret import revealed
 from servefit.errors import MeasurementError, OutOfMemory, ServefitError, TimedOut, WorkerCrashed
-from servefit.isolation import death, end_process_group
+from servefit.isolation import end_process_group, exit_error
 from servefit.profiler.drivers.driving.output import CapturedOutput
 from servefit.quantities import size_text
 from servefit.time_limit import allowed_s
@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _MODULE = "servefit.profiler.drivers.driving.worker"
-_LOOK_EVERY_S = 0.1
+_POLL_S = 0.1
+"""So much later at most a death is noticed; often enough for runs that are decided while they go on."""
+
+_DEATH_WAIT_S = 5.0
+"""For a worker that has hung up to be gone: it may still be unmapping gigabytes. Chosen, not measured."""
 
 _Answer = TypeVar("_Answer")
 
@@ -115,7 +119,7 @@ class WorkerProcesses:
             worker.connection.close()
             worker.output.close()
 
-    def tell(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         """Send every worker a message of ``messages``. Raises the error for one that is dead."""
         for worker in self._workers:
             try:
@@ -124,19 +128,19 @@ class WorkerProcesses:
                 self._raise_death(worker)
 
     def answers(
-        self, kind: type[_Answer], what: str, timeout_s: float, look: Callable[[], None] | None = None
+        self, kind: type[_Answer], what: str, timeout_s: float, meanwhile: Callable[[], None] | None = None
     ) -> list[_Answer]:
-        """One answer from every worker, in their order. The first error, death or the timeout ends the wait, or a time
-        limit around it.
+        """Wait for one answer from every worker, and give them in their order. The first error, death or the timeout
+        ends the wait, or a time limit around it.
 
-        ``look`` is called every now and then while it lasts.
+        ``meanwhile`` is called every now and then while it lasts.
         """
         limit_s = allowed_s(timeout_s)
         deadline = time.monotonic() + limit_s
         waiting = {worker.connection: number for number, worker in enumerate(self._workers)}
         answers: dict[int, _Answer] = {}
         while waiting:
-            ready = wait(list(waiting), timeout=_LOOK_EVERY_S)
+            ready = wait(list(waiting), timeout=_POLL_S)
             for connection in [connection for connection in waiting if connection in ready]:
                 number = waiting.pop(connection)
                 try:
@@ -153,8 +157,8 @@ class WorkerProcesses:
                 # A dead worker's children may keep its socket open, so its end is not enough to go by.
                 if worker.process.poll() is not None and not connection.poll():
                     self._raise_death(worker)
-            if waiting and look is not None:
-                look()
+            if waiting and meanwhile is not None:
+                meanwhile()
             if waiting and time.monotonic() > deadline:
                 raise TimedOut(what, limit_s=limit_s)
         return [answers[number] for number in range(len(self._workers))]
@@ -163,7 +167,7 @@ class WorkerProcesses:
         """Raise the error for a worker that is dead, or has hung up and is about to be."""
         self._workers.remove(worker)
         try:
-            status = worker.process.wait(timeout=5)
+            status = worker.process.wait(timeout=_DEATH_WAIT_S)
         except subprocess.TimeoutExpired:
             status = 0
         end_process_group(worker.process)
@@ -173,11 +177,11 @@ class WorkerProcesses:
 
 
 def death_within(envelope: Envelope, status: int, printed: str, *, called: str) -> WorkerCrashed | OutOfMemory:
-    """The error for a child in ``envelope`` that ended with ``status``, having ``printed`` this last. The likes of it
-    are ``called`` so."""
+    """Make the error for a child in ``envelope`` that ended with ``status``, having ``printed`` this last. The likes of
+    it are ``called`` so."""
     limit = envelope.memory_limit_bytes
     if status != -signal.SIGKILL:
-        return death(status, printed, limit)
+        return exit_error(status, printed, limit)
     if not envelope.oom_kills():
         return WorkerCrashed("killed with SIGKILL, and not by the kernel for memory", signal=9, stderr=printed)
     if limit is None:

@@ -1,4 +1,4 @@
-"""A child's side of a closed loop's end: tells the parent how far it is, and learns when the run is over."""
+"""A child's side of a closed loop's end: reports to the parent how far it is, and learns when the run is over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.driving.memory import SharedWords
 
-TELL_EVERY_NS = 20_000_000
+REPORT_EVERY_NS = 20_000_000
+"""Five times as often as the parent looks (``processes``)."""
 
 
 class Stoppable(Protocol):
@@ -22,7 +23,7 @@ class Stoppable(Protocol):
 
     @property
     def stopped_ns(self) -> int | None:
-        """When the run was ended before its time, or None."""
+        """The moment at which the run was ended before its time, or None."""
         ...
 
     def stop(self) -> None:
@@ -31,9 +32,9 @@ class Stoppable(Protocol):
 
 
 class Progress:
-    """Knows when the run ends, and tells the parent how far child ``number`` is where the run may be stopped before
-    that: how many requests it has answered, and how many failed or took longer than each of ``limits_ns`` (None: nobody
-    asks)."""
+    """Knows when the run ends, and reports to the parent how far child ``number`` is where the run may be stopped
+    before that: how many requests it has answered, and how many failed or took longer than each of ``limits_ns`` (None:
+    nobody asks)."""
 
     def __init__(self, run: Stoppable, number: int, *, limits_ns: tuple[float, ...] | None, end_ns: int) -> None:
         self._run = run
@@ -44,8 +45,8 @@ class Progress:
         self._answered = 0
         self._slower = [0] * len(limits_ns or ())
 
-    def tell(self, now_ns: int, scheduled: array[int], ended: array[int]) -> int:
-        """Tell what was recorded up to ``now_ns``; give when the run ends, as far as is known by now. Failed requests
+    def report(self, now_ns: int, scheduled: array[int], ended: array[int]) -> int:
+        """Report what was recorded up to ``now_ns``; give when the run ends, as far as is known by now. Failed requests
         have the negative of the time at which they did."""
         if self._limits_ns is None:
             return self._end_ns
@@ -56,7 +57,7 @@ class Progress:
         self._answered += len(ended_ns) - failed
         for place, limit_ns in enumerate(self._limits_ns):
             self._slower[place] += failed + int(np.count_nonzero(ended_ns - came_ns > limit_ns))
-        self._run.words.tell(self._number, now_ns, self._answered, self._slower)
+        self._run.words.report_progress(self._number, now_ns, self._answered, self._slower)
         return min(self._end_ns, self._run.stopped_ns or self._end_ns)
 
 

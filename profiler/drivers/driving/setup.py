@@ -1,4 +1,4 @@
-"""What a child is handed before its first run, when it is too big for a socket: it lies in memory that all inherit."""
+"""The setup of a child, handed to it before its first run: too big for a socket, it lies in memory that all inherit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write_setup(setup: Any, memory: int) -> None:
 
 
 def read_setup(memory: int) -> Any:
-    """What :func:`write_setup` left. Every child reads it, and inherited descriptors share their place in the file."""
+    """Read what :func:`write_setup` left. Every child does, and inherited descriptors share their place in the file."""
     with Path(f"/proc/self/fd/{memory}").open("rb") as stream:
         setup = pickle.load(stream)
     os.close(memory)

@@ -1,4 +1,4 @@
-"""How a worker waits for a moment: asleep until shortly before it, then spinning, and counting what that costs."""
+"""Waiting for a moment: asleep until shortly before it, then spinning, and counting what that costs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.driving.memory import SharedWords
 
 _PR_SET_TIMERSLACK = 29
+"""[linux/prctl.h]"""
 
 
 class Waiting:

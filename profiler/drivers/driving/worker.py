@@ -1,4 +1,4 @@
-"""How a child begins: it enters its envelope, imports what it is to do, and talks to its parent until that hangs up.
+"""The main program of a child: enters its envelope, imports what it is to do, and serves its parent until that ends.
 
 Environment variables are set by the parent, before this process began. What a child does is in the function that it is
 told: ``serve`` of ``inprocess.serving`` or of ``http.client``.
@@ -12,9 +12,9 @@ from servefit.profiler.drivers.driving.entering import enter
 
 
 def main() -> None:
-    """Arguments: the function ("package.module:function"); the CPUs, comma-separated; file descriptors of the socket,
-    of the shared memory and of the setup; the child's number; the process id of the parent; the files that take a
-    process into the envelope.
+    """Take arguments, and serve: the function ("package.module:function"); the CPUs, comma-separated; file descriptors
+    of the socket, of the shared memory and of the setup; the child's number; the process id of the parent; the files
+    that take a process into the envelope.
 
     The function is called with the connection and the numbers after it up to the child's own; a ServefitError that it
     raises goes to the parent, anything else ends the process.

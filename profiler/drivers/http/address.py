@@ -1,4 +1,4 @@
-"""Where an endpoint is: a URL, taken apart and checked once, and the address that its name led to."""
+"""The address of an endpoint: a URL, taken apart and checked once, and the address that its name led to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATH = re.compile(r"[!-~]*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """``host`` is a name or an address, without brackets; ``path`` begins with a slash and holds the query too. ``ip``
-    is where connections go: ``host`` itself, or what it led to when it was looked up (``reach``), None before that."""
+    is where connections go: ``host`` itself, or what it led to when it was looked up (``resolution``); else None."""
 
     scheme: Literal["http", "https"]
     host: str
@@ -27,7 +27,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Raises SpecError for anything but http://HOST[:PORT][/PATH] and the same with https."""
+        """Take ``url`` apart. Raises SpecError for anything but http://HOST[:PORT][/PATH] and the same with https."""
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -50,7 +50,7 @@ class Address:
         )
 
     def at(self, path: str) -> Address:
-        """The same server at another ``path``."""
+        """Return the same server at another ``path``."""
         return replace(self, path=path)
 
     @property
@@ -63,7 +63,7 @@ class Address:
 
     @property
     def authority(self) -> str:
-        """What the Host header says."""
+        """The content of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -73,7 +73,7 @@ class Address:
 
     @property
     def is_this_machine(self) -> bool:
-        """Whether requests stay on this machine for certain: the name is localhost, or an address of the loopback."""
+        """True where requests stay on this machine for certain: localhost, or an address of the loopback."""
         if self.host.lower() == "localhost":
             return True
         return _is_numeric(self.host) and ipaddress.ip_address(self.host).is_loopback

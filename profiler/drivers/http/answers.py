@@ -12,14 +12,16 @@ import httptools
 _END = b"\r\n\r\n"
 _LINE_END = b"\r\n"
 _TIMING = b"server-timing"
-_MOST_HEADS = 4096
+_MAX_HEADS = 4096
+"""Heads with a date are new every second: then they are forgotten about once an hour, and take a megabyte or so."""
+
 _FIRST_FINAL = 200  # what comes before it only announces an answer
 
 MALFORMED = "malformed answer"
 
 
 class Heads:
-    """What all connections of a client know of the heads of answers: the bytes of a head without its Server-Timing,
+    """The heads of answers that all connections of a client know: the bytes of a head without its Server-Timing,
     which begins with ``timing``, and the length of the body that belongs to it."""
 
     def __init__(self) -> None:
@@ -30,13 +32,13 @@ class Heads:
         """Remember a head, whose Server-Timing header is spelt ``timing_name``."""
         if timing_name is not None:
             self.timing = _LINE_END + timing_name + b":"
-        if len(self.lengths) >= _MOST_HEADS:
+        if len(self.lengths) >= _MAX_HEADS:
             self.lengths.clear()
         self.lengths[split_timing(head, self.timing)[0]] = length
 
 
 def split_timing(head: bytes, timing: bytes) -> tuple[bytes, bytes]:
-    """The head without its Server-Timing header, and the content of that, empty where there is none."""
+    """Return the head without its Server-Timing header, and the content of that, empty where there is none."""
     at = head.find(timing)
     if at < 0:
         return head, b""
@@ -64,7 +66,7 @@ class AnswerReader:
         self._parsing = _Parsing()
 
     def feed(self, content: bytes) -> bool:
-        """Read what has come; whether the answer is whole, or broken, now."""
+        """Read what has come; return whether the answer is whole, or broken, now."""
         if not self.has_begun:
             # The same as split_timing, without its calls: this is what every request pays for.
             timing = self._heads.timing
@@ -85,7 +87,7 @@ class AnswerReader:
         return self._parsing.feed(content) and self._done()
 
     def end(self) -> bool:
-        """The server has closed the connection; whether that was the end of an answer that has no other."""
+        """Note that the server has closed the connection; return whether that ends an answer that has no other end."""
         return self.has_begun and self._parsing.ends_with_connection and self._done()
 
     def _done(self) -> bool:
@@ -100,7 +102,7 @@ class AnswerReader:
 
 
 class _Parsing:
-    """One answer on its way through httptools. ``first`` is the first part of it that came, ``length`` its
+    """An answer on its way through httptools. ``first`` is the first part of it that came, ``length`` its
     Content-Length, ``ends_with_connection`` whether it says nowhere how long it is, and ``is_plain`` that nothing was
     announced before it."""
 
@@ -118,7 +120,7 @@ class _Parsing:
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, content: bytes) -> bool:
-        """Whether the answer is whole now, or can never be."""
+        """Parse what has come; return whether the answer is whole now, or can never be."""
         self.first = self.first or content
         try:
             self._parser.feed_data(content)

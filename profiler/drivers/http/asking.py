@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.address import Address
 
 _LONGEST_ANSWER_BYTES = 1 << 20
+"""Metadata of a model have a few kilobytes, and what is wrong with a request a line. Chosen, not measured."""
+
 _LONGEST_SENTENCE = 200
+"""Characters: two lines of a terminal."""
+
 _WHERE_ERRORS_ARE = ("error", "message", "detail")
 _SUCCESSES = range(200, 300)
 _REDIRECTS = range(300, 400)
@@ -27,7 +31,7 @@ _REDIRECTS = range(300, 400)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """``location`` is where a redirect leads."""
+    """A server's answer to a single request. ``location`` is where a redirect leads."""
 
     status: int
     body: bytes
@@ -38,21 +42,21 @@ class Answer:
         return self.status in _SUCCESSES
 
     def value(self) -> Any:
-        """What the body is in JSON; None where it is none."""
+        """Return what the body is in JSON; None where it is none."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
 
     def described(self) -> str:
-        """The status, and what the server says to it, in one line of text that may be printed."""
+        """Return the status, and what the server says to it, in one line of text that may be printed."""
         if self.status in _REDIRECTS and self.location is not None:
             return f"status {self.status}, a redirect to {_printable(self.location)} that is not followed"
         said = _printable(_said(self.value()) or self.body.decode(errors="replace"))
         return f"status {self.status}" + (f", {said!r}" if said else "")
 
 
-def ask(address: Address, request: bytes, *, timeout_s: float) -> Answer:
+def send_request(address: Address, request: bytes, *, timeout_s: float) -> Answer:
     """Send ``request``, a whole one, to the server at ``address``, and give its answer.
 
     Raises MeasurementError where there is none.
@@ -78,14 +82,14 @@ def ask(address: Address, request: bytes, *, timeout_s: float) -> Answer:
 
 
 def get(address: Address, *, timeout_s: float) -> Answer:
-    """What the server has at ``address``. Raises MeasurementError where it does not answer."""
-    return ask(address, _head("GET", address).encode() + b"\r\n", timeout_s=timeout_s)
+    """Get what the server has at ``address``. Raises MeasurementError where it does not answer."""
+    return send_request(address, _head("GET", address).encode() + b"\r\n", timeout_s=timeout_s)
 
 
 def post(address: Address, document: bytes, *, timeout_s: float) -> Answer:
-    """What the server says to a JSON ``document``. Raises MeasurementError where it does not answer."""
+    """Post a JSON ``document``. Raises MeasurementError where it does not answer."""
     head = f"{_head('POST', address)}content-type: application/json\r\ncontent-length: {len(document)}\r\n\r\n"
-    return ask(address, head.encode() + document, timeout_s=timeout_s)
+    return send_request(address, head.encode() + document, timeout_s=timeout_s)
 
 
 def _head(method: str, address: Address) -> str:
@@ -99,7 +103,7 @@ def _reason(error: OSError | http.client.HTTPException) -> str:
 
 
 def _said(value: Any) -> str | None:
-    """The sentence in a JSON answer, in the forms in which servers put it there."""
+    """Return the sentence in a JSON answer, in the forms in which servers put it there."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
@@ -111,6 +115,6 @@ def _said(value: Any) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """One line, not too long, and without what a terminal would take for an order."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in text[: 10 * _LONGEST_SENTENCE]).split())
+    """Return one line, not too long, and without what a terminal would take for an order."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * _LONGEST_SENTENCE]).split())
     return line if len(line) <= _LONGEST_SENTENCE else f"{line[:_LONGEST_SENTENCE]}..."

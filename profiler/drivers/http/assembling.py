@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What was seen of server and clients. ``processes`` is None for a server that cannot be seen."""
+    """Server and clients as they were seen in a run. ``processes`` is None for a server that cannot be seen."""
 
     telemetry: tuple[TelemetryPoint, ...]
     processes: Processes | None
@@ -45,7 +45,7 @@ def open_run(
     *,
     decided: bool,
 ) -> Run:
-    """The run of an open loop, from what is in its schedule and what the server said."""
+    """Make the run of an open loop, from what is in its schedule and what the server said."""
     due, started, ended = schedule.records()
     stopped_ns = schedule.stopped_ns
     begin_ns, end_ns = begin_and_end_ns
@@ -73,8 +73,8 @@ def closed_run(
     start_ns: int,
     stopped: tuple[StoppingCondition, int] | None,
 ) -> Run:
-    """The run of a closed loop, which began at ``start_ns``. ``stopped`` says by what and when it was stopped."""
-    requests = np.concatenate([one.requests for one in records if one.requests is not None], axis=1)
+    """Make the run of a closed loop, which began at ``start_ns``. ``stopped`` says by what and when it was stopped."""
+    requests = np.concatenate([record.requests for record in records if record.requests is not None], axis=1)
     columns = np.concatenate([requests, _said(records)])
     columns = columns[:, np.argsort(np.abs(requests[2]), kind="stable")]
     if stopped is not None:
@@ -140,7 +140,7 @@ def _assembled(
 
 
 def _by_arrival(records: Sequence[Record], arrivals: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """What the server said of its own times, by number of arrival."""
+    """Return what the server said of its own times, by number of arrival."""
     if all(record.predicted is None for record in records):
         return None, None
     queued, predicted = np.full((2, arrivals), UNKNOWN_NS, dtype=np.int64)
@@ -154,7 +154,7 @@ def _by_arrival(records: Sequence[Record], arrivals: int) -> tuple[np.ndarray | 
 
 
 def _said(records: Sequence[Record]) -> np.ndarray:
-    """The same for the requests of a closed loop, one client after the other: int64 (2, n)."""
+    """Return the same for the requests of a closed loop, one client after the other: int64 (2, n)."""
     parts = []
     for record in records:
         count = 0 if record.requests is None else record.requests.shape[1]

@@ -21,7 +21,7 @@ Open Inference Protocol in JSON and ``-binary`` with its extension for binary te
 
 FORMS: tuple[Form, ...] = ("sagemaker-json", "sagemaker-csv", "open-inference", "open-inference-binary", "json")
 
-MOST_BYTES = 8 * 2**20
+MAX_BYTES = 8 * 2**20
 """As much of a payload is sent, over and over; whatever it is, it has left the caches by then."""
 
 _Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -40,9 +40,9 @@ class Tensor:
 def bodies(
     form: Form, rows: np.ndarray, *, rows_per_request: int, tensors: Sequence[Tensor] = (Tensor(),)
 ) -> Iterator[tuple[_Headers, bytes]]:
-    """Headers and body of one request after the other. They rotate through ``rows`` (n, features), float32, int64 or
-    float64: request k holds those from ``k * rows_per_request`` on, modulo the payload. The one after the last is the
-    first again, unless they take more than 8 MiB.
+    """Yield headers and body of one request after the other. They rotate through ``rows`` (n, features), float32, int64
+    or float64: request k holds those from ``k * rows_per_request`` on, modulo the payload. The one after the last is
+    the first again, unless they take more than 8 MiB.
 
     ``tensors`` are those of the Open Inference Protocol, which share the columns out among them in their order.
     """
@@ -58,7 +58,7 @@ def bodies(
             headers, body = _text(form, rows[which])
         yield headers, body
         total += len(body)
-        if total > MOST_BYTES:
+        if total > MAX_BYTES:
             return
 
 
@@ -66,7 +66,7 @@ _JSON: _Headers = (("content-type", "application/json"),)
 
 
 def _cells(values: np.ndarray, missing: str) -> str:
-    """Numbers with commas between them, each as short as it can be and still the same in the datatype of ``values``."""
+    """Join numbers with commas, each as short as it can be and still the same in the datatype of ``values``."""
     if values.dtype.kind == "b":
         return ",".join("true" if value else "false" for value in values)
     return ",".join(missing if value != value else str(value) for value in values)
@@ -80,7 +80,7 @@ def _text(form: Form, rows: np.ndarray) -> tuple[_Headers, bytes]:
 
 
 def _blocks(rows: np.ndarray, tensors: Sequence[Tensor]) -> list[tuple[Tensor, np.ndarray]]:
-    """The columns of each tensor, (rows, *shape). What no tensor has a place for goes with the last, and is refused."""
+    """Return the columns of each tensor, (rows, *shape). The last has what is left over, and is refused then."""
     blocks, begin = [], 0
     for tensor in tensors:
         end = rows.shape[1] if tensor is tensors[-1] else begin + math.prod(tensor.shape or ())

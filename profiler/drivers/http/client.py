@@ -81,7 +81,7 @@ class _Run:
         loop.set_exception_handler(self._raise)
 
     def carry_out(self, part: Coroutine[Any, Any, Any]) -> Any:
-        """What ``part`` gives. What goes wrong in a callback is raised here too: nobody else would hear of it."""
+        """Run ``part`` and return its result. Errors in callbacks are raised here too, as nobody else hears of them."""
         self._broken = self._loop.create_future()
         return self._loop.run_until_complete(_first_of(self._loop.create_task(part), self._broken))
 
@@ -103,15 +103,15 @@ class _Run:
 
     async def open(self, words: SharedWords, begin: BeginOpen) -> Record:
         with ArrivalSchedule(words) as schedule:
-            side = OpenLoop(
+            part = OpenLoop(
                 self._loop, self._pool, self._connections, self._requests, schedule, begin, number=self._number
             )
-            await side.run()
+            await part.run()
         return await self._record(
-            side,
+            part,
             requests=None,
-            answered=np.array(side.answered, dtype=np.int64),
-            lags=np.array(side.lags, dtype=np.int64),
+            answered=np.array(part.answered, dtype=np.int64),
+            lags=np.array(part.lags, dtype=np.int64),
             between_ns=0,
             returns=0,
         )
@@ -120,32 +120,32 @@ class _Run:
         joins_ns = begin.joins_ns[self._number :: self._clients].tolist()
         with SharedEnd(words) as shared:
             progress = Progress(shared, self._number, limits_ns=begin.limits_ns, end_ns=begin.end_ns)
-            side = ClosedLoop(
+            part = ClosedLoop(
                 self._loop, self._pool, self._connections, self._requests, progress, joins_ns, first=self._first
             )
-            await side.run()
+            await part.run()
         # In a closed loop a request is due when it is sent.
-        columns = (side.scheduled, side.scheduled, side.ended_at)
+        columns = (part.scheduled, part.scheduled, part.ended_at)
         return await self._record(
-            side,
+            part,
             requests=np.array(columns, dtype=np.int64),
             answered=None,
             lags=np.array([], dtype=np.int64),
-            between_ns=side.between_ns,
-            returns=side.returns,
+            between_ns=part.between_ns,
+            returns=part.returns,
         )
 
-    async def _record(self, side: OpenLoop | ClosedLoop, **recorded: Any) -> Record:
+    async def _record(self, part: OpenLoop | ClosedLoop, **recorded: Any) -> Record:
         pool = self._pool
         pool.close()
         await asyncio.sleep(_TO_CLOSE_S)
-        timings = read_timings(bytes(side.timings))
+        timings = read_timings(bytes(part.timings))
         queued, predicted = (None, None) if timings is None else timings
         return Record(
             queued=queued,
             predicted=predicted,
             connections=pool.most,
-            reconnections=side.reconnections,
+            reconnections=part.reconnections,
             errors=dict(pool.errors),
             **recorded,
         )
@@ -162,6 +162,6 @@ async def _first_of(part: asyncio.Task[Any], broken: asyncio.Future[Any]) -> Any
 
 
 def _allow_many_files() -> None:
-    """A connection is a file, and the usual limit is a thousand."""
+    """Raise the limit on open files: a connection is one, and the usual limit is a thousand."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

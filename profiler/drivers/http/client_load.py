@@ -1,4 +1,4 @@
-"""How busy the load clients were, and what kept them from it: looked at from outside, every now and then in a run."""
+"""The load on the load clients, and what kept them from it: sampled from outside, every now and then in a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.driving.memory import SharedWords
 
-_LEAST_NS = 20_000_000
+_MIN_NS = 20_000_000
 """A shorter plateau says nothing."""
 
 _STAT = Path("/proc/stat")
 
 
-class _Look(NamedTuple):
+class _Sample(NamedTuple):
     """Running totals in nanoseconds: what each client did and waited, what this process did, what was stolen from their
     CPUs; None where the kernel does not count it."""
 
@@ -34,23 +34,24 @@ class _Look(NamedTuple):
 
 
 class ClientLoad:
-    """Looks at the clients ``pids``, one on each of ``cpus``, which count in ``words`` what they spent waiting for
+    """Samples the clients ``pids``, one on each of ``cpus``, which count in ``words`` what they spent waiting for
     arrivals."""
 
     def __init__(self, pids: Sequence[int], cpus: Sequence[int], words: SharedWords) -> None:
         self._pids = pids
         self._cpus = tuple(sorted(set(cpus)))
         self._words = words
-        self._looks: list[_Look] = []
-        self.look()
+        self._samples: list[_Sample] = []
+        self.sample()
 
-    def look(self) -> None:
+    def sample(self) -> None:
+        """Read all counters once."""
         with suppress(ProcessLookupError):  # whoever waits for its answer will raise
             busy = [process_cpu_ns(pid) - self._words.waiting_ns(number) for number, pid in enumerate(self._pids)]
             waited = [waited_ns(pid) for pid in self._pids]
-            known = [one for one in waited if one is not None]
-            self._looks.append(
-                _Look(
+            known = [ns for ns in waited if ns is not None]
+            self._samples.append(
+                _Sample(
                     at_ns=time.monotonic_ns(),
                     busy_ns=busy,
                     waited_ns=known if len(known) == len(waited) else None,
@@ -61,44 +62,50 @@ class ClientLoad:
 
     def _stolen_ns(self) -> int | None:
         times = processor_times(_STAT.read_text(), self._cpus)
-        stolen = [one.steal_ns for one in times or () if one.steal_ns is not None]
+        stolen = [cpu.steal_ns for cpu in times or () if cpu.steal_ns is not None]
         return sum(stolen) if stolen else None
 
     def busiest_percent(self, plateau_ns: tuple[int, int]) -> float | None:
-        """The CPU time of the busiest client between two moments, in per cent of it, by what was seen around them;
-        None where they are too close to tell."""
-        used = [self._percent([one.busy_ns[nth] for one in self._looks], plateau_ns) for nth in range(len(self._pids))]
-        return _most(used)
-
-    def waited_percent(self, plateau_ns: tuple[int, int]) -> float | None:
-        """The same of the time for which a client could have run and had no CPU. What this process did meanwhile may
-        have been on that CPU, and is not counted."""
-        looks = [one for one in self._looks if one.waited_ns is not None]
-        if len(looks) < len(self._looks):
-            return None
-        waited = [
-            self._percent([one.waited_ns[nth] - one.own_ns for one in looks if one.waited_ns is not None], plateau_ns)
+        """Return the CPU time of the busiest client between two moments, in per cent of it, by what was seen around
+        them; None where they are too close to tell."""
+        used = [
+            self._percent([sample.busy_ns[nth] for sample in self._samples], plateau_ns)
             for nth in range(len(self._pids))
         ]
-        return _most(waited)
+        return _highest(used)
+
+    def waited_percent(self, plateau_ns: tuple[int, int]) -> float | None:
+        """Return the same of the time for which a client could have run and had no CPU. What this process did meanwhile
+        may have been on that CPU, and is not counted."""
+        samples = [sample for sample in self._samples if sample.waited_ns is not None]
+        if len(samples) < len(self._samples):
+            return None
+        waited = [
+            self._percent(
+                [sample.waited_ns[nth] - sample.own_ns for sample in samples if sample.waited_ns is not None],
+                plateau_ns,
+            )
+            for nth in range(len(self._pids))
+        ]
+        return _highest(waited)
 
     def steal_percent(self, plateau_ns: tuple[int, int]) -> float | None:
-        """The share of the time of the clients' CPUs that a hypervisor took."""
-        stolen = [one.stolen_ns for one in self._looks if one.stolen_ns is not None]
-        if len(stolen) < len(self._looks):
+        """Return the share of the time of the clients' CPUs that a hypervisor took."""
+        stolen = [sample.stolen_ns for sample in self._samples if sample.stolen_ns is not None]
+        if len(stolen) < len(self._samples):
             return None
         percent = self._percent(stolen, plateau_ns)
         return None if percent is None else percent / len(self._cpus)
 
     def _percent(self, totals_ns: Sequence[int], plateau_ns: tuple[int, int]) -> float | None:
-        """How much ``totals_ns``, one a look, have grown between two moments, in per cent of the time."""
-        at_ns = [one.at_ns for one in self._looks]
+        """Return how much ``totals_ns``, one a sample, have grown between two moments, in per cent of the time."""
+        at_ns = [sample.at_ns for sample in self._samples]
         begin, end = max(plateau_ns[0], at_ns[0]), min(plateau_ns[1], at_ns[-1])
-        if end - begin < _LEAST_NS:
+        if end - begin < _MIN_NS:
             return None
         edges = np.array([begin, end], dtype=np.float64)
         return 100 * max(0.0, float(np.diff(np.interp(edges, at_ns, totals_ns))[0])) / (end - begin)
 
 
-def _most(percents: Sequence[float | None]) -> float | None:
-    return max((one for one in percents if one is not None), default=None)
+def _highest(percents: Sequence[float | None]) -> float | None:
+    return max((percent for percent in percents if percent is not None), default=None)

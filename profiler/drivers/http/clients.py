@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from servefit.errors import MeasurementError
+from servefit.profiler.arrivals.contract import MAX_ARRIVALS
 from servefit.profiler.drivers.driving.ending import ClosedLoopEnd, OpenLoopEnd
+from servefit.profiler.drivers.driving.pinning import pinned_to
 from servefit.profiler.drivers.driving.processes import WorkerProcesses
 from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import write_setup
-from servefit.profiler.drivers.driving.staying import staying_on
 from servefit.profiler.drivers.http.assembling import Conditions, closed_run, open_run
 from servefit.profiler.drivers.http.client_load import ClientLoad
 from servefit.profiler.drivers.http.ending import SharedEnd
@@ -40,14 +41,21 @@ if TYPE_CHECKING:
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.profiler.record.types import Configuration, Run
 
-MOST_CONNECTIONS = 256
+MAX_CONNECTIONS = 256
 """Of an open loop, where nobody says so: an endpoint of ours lets no more wait, and what waits here is seen to."""
 
 _SERVE = "servefit.profiler.drivers.http.client:serve"
 _START_TIMEOUT_S = 60.0
+"""As patient as with an artifact that is loaded (``start_workers``): a client only imports numpy and uvloop."""
+
 _LEAD_NS = 20_000_000
+"""For the message that begins a run to reach every client before it does."""
+
 _SPIN_NS = 200_000
-_LEAST_OPEN = 16
+"""Waking up takes 0.1 ms, and at times twice as long."""
+
+_MIN_OPEN = 16
+"""Connections that are opened beforehand even where few are usual. Chosen, not measured."""
 
 
 @contextmanager
@@ -59,7 +67,7 @@ def start_clients(
     cpus: tuple[int, ...],
     own_cpus: tuple[int, ...] = (),
     shares_cpus: bool = False,
-    connections: int = MOST_CONNECTIONS,
+    connections: int = MAX_CONNECTIONS,
     rows_per_request: int = 1,
     timeout_s: float = 10.0,
     grace_s: float = 30.0,
@@ -157,7 +165,7 @@ class HttpDriver:
             most = max(1, self._connections // clients)
             self._prepare(
                 Prepare(
-                    connections=min(most, max(_LEAST_OPEN, usual)),
+                    connections=min(most, max(_MIN_OPEN, usual)),
                     users=usual,
                     rate_per_s=traffic.rate_per_s / clients,
                     most_connections=most,
@@ -169,12 +177,12 @@ class HttpDriver:
         return self._run_closed(traffic, stopping)
 
     def _prepare(self, order: Prepare) -> None:
-        self._processes.tell(order)
+        self._processes.send(order)
         ready = self._processes.answers(Ready, "the warm-up", self._patience_s, self._server.check)
-        if any(one.answered for one in ready):
+        if any(client.answered for client in ready):
             return
         self._server.check()
-        errors = sorted({kind for one in ready for kind in one.errors}) or ["no connection"]
+        errors = sorted({kind for client in ready for kind in client.errors}) or ["no connection"]
         raise MeasurementError(
             f"{self.destination.address.url} answers no request: {', '.join(errors)}",
             remedy="see what it logs, and whether it takes the payload",
@@ -195,7 +203,7 @@ class HttpDriver:
                     backlog_cap=self._backlog_cap(traffic),
                 )
                 end = OpenLoopEnd(schedule, enough, self._server.workers)
-                records = self._carry_out(begin, watched.load, traffic.duration_s, end.look)
+                records = self._carry_out(begin, watched.load, traffic.duration_s, end.check)
             conditions = self._conditions(watched)
             return open_run(traffic, schedule, records, conditions, (start_ns, end_ns), decided=end.decided)
 
@@ -208,10 +216,12 @@ class HttpDriver:
                 begin = BeginClosed(
                     joins_ns=joins_ns,
                     end_ns=end_ns,
-                    limits_ns=None if stopping is None else tuple(one.limit_ns for one in stopping.thresholds),
+                    limits_ns=None
+                    if stopping is None
+                    else tuple(threshold.limit_ns for threshold in stopping.thresholds),
                 )
                 end = ClosedLoopEnd(shared, traffic, stopping, start_ns=start_ns)
-                records = self._carry_out(begin, watched.load, traffic.duration_s, end.look)
+                records = self._carry_out(begin, watched.load, traffic.duration_s, end.check)
             stopped = None if end.reached is None else (end.reached, shared.stopped_ns or end_ns)
         plateau_ns = (int(joins_ns[-1]), end_ns)
         return closed_run(traffic, records, self._conditions(watched), plateau_ns, start_ns=start_ns, stopped=stopped)
@@ -219,27 +229,27 @@ class HttpDriver:
     @contextmanager
     def _watching(self, words: SharedWords) -> Iterator[_Watched]:
         """Watch server and clients, and keep out of their way, for as long as the block lasts."""
-        with staying_on(self._own_cpus), self._server.watch(self._own_cpus) as telemetry:
+        with pinned_to(self._own_cpus), self._server.watch(self._own_cpus) as telemetry:
             yield _Watched(ClientLoad(self._processes.pids, self._cpus, words), telemetry)
 
     def _carry_out(
-        self, begin: BeginOpen | BeginClosed, load: ClientLoad, duration_s: float, look: Callable[[], None]
+        self, begin: BeginOpen | BeginClosed, load: ClientLoad, duration_s: float, meanwhile: Callable[[], None]
     ) -> list[Record]:
-        """Let the clients begin, and wait for their records, calling ``look`` every now and then."""
+        """Let the clients begin, and wait for their records, calling ``meanwhile`` every now and then."""
 
-        def look_at_all() -> None:
-            load.look()
+        def check_all() -> None:
+            load.sample()
             self._server.check()
-            look()
+            meanwhile()
 
-        self._processes.tell(begin)
-        records = self._processes.answers(Record, "the run", duration_s + self._patience_s, look_at_all)
-        load.look()
+        self._processes.send(begin)
+        records = self._processes.answers(Record, "the run", duration_s + self._patience_s, check_all)
+        load.sample()
         self._server.check()
         return records
 
     def _conditions(self, watched: _Watched) -> Conditions:
-        """What was seen in a run that is over."""
+        """Return what was seen in a run that is over."""
         return Conditions(
             telemetry=() if watched.telemetry is None else watched.telemetry.points(),
             processes=self._server.processes(),
@@ -250,9 +260,11 @@ class HttpDriver:
         )
 
     def _backlog_cap(self, traffic: OpenLoop) -> int:
-        """As in process: what arrives in half a second, and 200 full calls of every worker."""
+        """As in process: what arrives in half a second, and 200 full calls of every worker, of a steady rate."""
         if traffic.backlog_cap is not None:
             return traffic.backlog_cap
+        if not traffic.is_steady:
+            return MAX_ARRIVALS
         configuration = self.configuration
         calls = 200 if configuration is None else 200 * configuration.workers * configuration.max_batch
         return max(round(traffic.rate_per_s / 2), calls)

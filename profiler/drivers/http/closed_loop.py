@@ -11,7 +11,7 @@ import time
 from array import array
 from typing import TYPE_CHECKING
 
-from servefit.profiler.drivers.driving.progress import TELL_EVERY_NS
+from servefit.profiler.drivers.driving.progress import REPORT_EVERY_NS
 from servefit.serving.timer import Timer
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _NS_PER_S = 1_000_000_000
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 1.0
+"""Doubled with every failure: a server that restarts is found soon, and one that is gone is not hammered. Chosen."""
 
 _clock = time.monotonic_ns
 
@@ -69,12 +70,12 @@ class ClosedLoop:
         self._end_ns = 0
         self._timer = Timer(loop, self._join)
         for connection in connections:
-            connection.side = self
+            connection.owner = self
 
     async def run(self) -> None:
         """Carry out the run, from the first user who joins to the last answer."""
         try:
-            self._tell()
+            self._report()
             self._join()
             await self.over
         finally:
@@ -86,10 +87,10 @@ class ClosedLoop:
             self.ended_at.append(now_ns)
             self.timings += connection.timing
             self.timings += b"\n"
-            connection.of = failures = 0
+            connection.tag = failures = 0
         else:
             self._failed(connection.due_ns, now_ns, error)
-            failures = connection.of + 1
+            failures = connection.tag + 1
         if not connection.is_open:
             self._pool.dropped(connection)
             self._return_after(failures)
@@ -104,11 +105,11 @@ class ClosedLoop:
             self._ready.append(connection)
 
     def lost(self, connection: Connection) -> None:
-        """Nobody's connection, or that of a user who is about to send the next request, and will notice."""
+        """Drop a connection that is nobody's, or of a user who is about to send the next request, and will notice."""
         self._pool.dropped(connection)
 
     def _send_all(self) -> None:
-        """The next requests of those whose answers have been read."""
+        """Send the next requests of those whose answers have been read."""
         ready, self._ready = self._ready, []
         for connection in ready:
             if connection.is_open:
@@ -127,7 +128,7 @@ class ClosedLoop:
         connection.send(self._requests[number], due_ns, now_ns)
 
     def _return_after(self, failures: int) -> None:
-        """A user without a connection comes again: at once, or after a pause that grows with its failures."""
+        """Have a user without a connection come again: at once, or after a pause that grows with its failures."""
         if _clock() >= self._end_ns:
             self._leave()
         elif failures:
@@ -145,7 +146,7 @@ class ClosedLoop:
 
         def then(connection: Connection) -> None:
             self.reconnections += 1
-            connection.of = failures
+            connection.tag = failures
             self._send(connection, due_ns, _clock())
 
         def failed(error: str) -> None:
@@ -170,19 +171,19 @@ class ClosedLoop:
                 return
             self._joined += 1
             self._waiting += 1
-            self._let_in(due_ns, now_ns)
+            self._admit(due_ns, now_ns)
 
-    def _let_in(self, due_ns: int, now_ns: int) -> None:
+    def _admit(self, due_ns: int, now_ns: int) -> None:
         while self._spare:
             connection = self._spare.pop()
             if connection.is_open:
-                connection.of = 0
+                connection.tag = 0
                 self._send(connection, due_ns, now_ns)
                 return
         self._reconnect(0, due_ns)
 
     def _leave(self) -> None:
-        """A user has had its last answer."""
+        """Count out a user who has had its last answer."""
         self._waiting -= 1
         self._end_if_over()
 
@@ -192,15 +193,15 @@ class ClosedLoop:
             self._timer.set(1 << 61)
             self.over.set_result(None)
 
-    def _tell(self) -> None:
-        """Tell how far the run is, and be back in 20 ms."""
+    def _report(self) -> None:
+        """Report how far the run is, and be back in 20 ms."""
         if self.over.done():
             return  # what is shared may belong to the next run by now
         now_ns = _clock()
-        self._end_ns = self._progress.tell(now_ns, self.scheduled, self.ended_at)
+        self._end_ns = self._progress.report(now_ns, self.scheduled, self.ended_at)
         self._pool.give_up_late()
         if now_ns >= self._end_ns:
             self._joined = len(self._joins_ns)
             self._end_if_over()
         if not self.over.done():
-            self._loop.call_later(TELL_EVERY_NS / _NS_PER_S, self._tell)
+            self._loop.call_later(REPORT_EVERY_NS / _NS_PER_S, self._report)

@@ -1,7 +1,7 @@
 """One connection of a client: sends a request, gives its answer, or says how it failed.
 
 What a failure is called is what a run counts it as. Who sends what, when, and what becomes of it, is the business of
-the side that the connection belongs to.
+the owner of the connection.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ REFUSED = "connection refused"
 _clock = time.monotonic_ns
 
 
-class Side(Protocol):
-    """Whoever uses connections. Times are int64 nanoseconds of ``time.monotonic_ns``."""
+class Owner(Protocol):
+    """The user of connections. Times are int64 nanoseconds of ``time.monotonic_ns``."""
 
     def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
-        """The request on ``connection`` has its answer, or failed, as ``error`` says. See ``connection.is_open``."""
+        """Take note that the request on ``connection`` has its answer, or failed, as ``error`` says; the connection may
+        be closed by then (``connection.is_open``)."""
 
     def lost(self, connection: Connection) -> None:
-        """The server has closed ``connection`` between two requests."""
+        """Take note that the server has closed ``connection`` between two requests."""
 
 
 class Connection(asyncio.Protocol):
-    """``due_ns`` is when its request was due, ``sent_ns`` when it was sent; ``of`` is its side's to use.
+    """``due_ns`` is when its request was due, ``sent_ns`` when it was sent; ``tag`` is its owner's to use.
     ``timing`` is what the last answer said about its time in the server, as it came.
 
     Requests are sent through ``raw``, the socket below the transport, which would only send them after everything else
@@ -45,12 +46,12 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_broken", "_raw_send", "_reader", "due_ns", "is_busy", "is_open", "of", "sent_ns", "side", "transport",
+        "_broken", "_raw_send", "_reader", "due_ns", "is_busy", "is_open", "owner", "sent_ns", "tag", "transport",
     )  # fmt: skip
 
-    def __init__(self, heads: Heads, side: Side, raw: socket.socket | None) -> None:
-        self.side = side
-        self.of: Any = None
+    def __init__(self, heads: Heads, owner: Owner, raw: socket.socket | None) -> None:
+        self.owner = owner
+        self.tag: Any = None
         self.due_ns = 0
         self.sent_ns = 0
         self.is_open = False
@@ -87,7 +88,7 @@ class Connection(asyncio.Protocol):
         """Wait no longer for the answer."""
         self._close()
         self.is_busy = False
-        self.side.ended(self, now_ns, error)
+        self.owner.ended(self, now_ns, error)
 
     def close(self) -> None:
         """Close a connection that nobody wants any more."""
@@ -103,13 +104,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now_ns = _clock()
         if not self.is_busy:
-            self._unasked()
+            self._drop_unasked()
         elif self._reader.feed(data):
             self.is_busy = False
             reader = self._reader
             if not reader.stays_open:
                 self._close()
-            self.side.ended(self, now_ns, reader.error)
+            self.owner.ended(self, now_ns, reader.error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_open, self.is_open = self.is_open, False
@@ -117,17 +118,18 @@ class Connection(asyncio.Protocol):
             now_ns = _clock()
             self.is_busy = False
             if exc is None and self._broken is None and self._reader.end():
-                self.side.ended(self, now_ns, self._reader.error)
+                self.owner.ended(self, now_ns, self._reader.error)
             else:
-                self.side.ended(self, now_ns, self._broken or (CLOSED if exc is None else error_kind(exc)))
+                self.owner.ended(self, now_ns, self._broken or (CLOSED if exc is None else error_kind(exc)))
         elif was_open:
-            self.side.lost(self)
+            self.owner.lost(self)
 
-    def _unasked(self) -> None:
-        """An answer that nobody asked for belongs to the request before, which is done; no other can be told apart."""
+    def _drop_unasked(self) -> None:
+        """Close the connection: an answer that nobody asked for belongs to the request before, which is done, and those
+        that follow could not be told apart."""
         if self.is_open:
             self._close()
-            self.side.lost(self)
+            self.owner.lost(self)
 
     def _close(self) -> None:
         self.is_open = False
@@ -135,7 +137,7 @@ class Connection(asyncio.Protocol):
 
 
 def error_kind(error: Exception) -> str:
-    """What a failure to connect, or of a connection, is called."""
+    """Return what a failure to connect, or of a connection, is called."""
     match error:
         case ConnectionRefusedError():
             return REFUSED

@@ -1,4 +1,4 @@
-"""What is sent, and where to: an address, the form in which it takes rows, and the names that this form asks for."""
+"""The destination of requests: an address, the form in which it takes rows, and the names that this form asks for."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Destination:
 
     @classmethod
     def of(cls, url: str, form: Form, *, model: str | None = None) -> Destination:
-        """:meth:`to` the server at ``url``. Raises SpecError."""
+        """Return the destination on the server at ``url``, as :meth:`to` does. Raises SpecError."""
         return cls.to(Address.parse(url), form, model=model)
 
     @classmethod
     def to(cls, address: Address, form: Form, *, model: str | None = None) -> Destination:
-        """Where requests in ``form`` go on the server at ``address``: to the path that is given, else to the one that
-        this form is served at. Raises SpecError."""
+        """Return where requests in ``form`` go on the server at ``address``: to the path that is given, else to the one
+        that this form is served at. Raises SpecError."""
         if form not in FORMS:
             raise SpecError.unknown("form", str(form), list(FORMS))
         if address.path == "/" and form.startswith("sagemaker"):
@@ -44,8 +44,8 @@ class Destination:
         return cls(address=address, form=form, model=model)
 
     def requests(self, rows: np.ndarray, *, rows_per_request: int = 1) -> tuple[bytes, ...]:
-        """Whole HTTP requests of ``rows_per_request`` rows each, one after the other, which rotate through ``rows``
-        (n, features). See ``bodies``."""
+        """Return whole HTTP requests of ``rows_per_request`` rows each, one after the other, which rotate through
+        ``rows`` (n, features). See ``bodies``."""
         address = self.address
         begin = f"POST {address.path} HTTP/1.1\r\nhost: {address.authority}\r\n".encode()
         own = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in self.headers)

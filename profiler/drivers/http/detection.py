@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
-from servefit.profiler.drivers.http.asking import ask, get, post
+from servefit.profiler.drivers.http.asking import get, post, send_request
 from servefit.profiler.drivers.http.bodies import Tensor
 from servefit.profiler.drivers.http.destination import Destination
 from servefit.serving.protocols.datatypes import DTYPES
@@ -21,7 +21,7 @@ _MODEL_PATH = re.compile(r"(?P<model>/v2/models/(?P<name>[^/?]+)(/versions/[^/?]
 
 
 def detect(address: Address, *, rows: np.ndarray, model: str | None = None, timeout_s: float = 10.0) -> Destination:
-    """How the server at ``address``, which was looked up, takes ``rows`` (n, features).
+    """Find out how the server at ``address``, which was looked up, takes ``rows`` (n, features).
 
     The Open Inference Protocol, if the path is that of a model or GET /v2 answers; SageMaker's container contract, if
     the path is /invocations or GET /ping answers, with CSV unless the server takes the first row in JSON alone; else a
@@ -43,22 +43,22 @@ def detect(address: Address, *, rows: np.ndarray, model: str | None = None, time
 
 
 def _open_inference(address: Address, model: str, timeout_s: float) -> Destination:
-    """The model's own metadata say how its inputs are called."""
+    """Read the names of the inputs in the model's own metadata."""
     described = get(address.at(address.path.removesuffix("/infer")), timeout_s=timeout_s)
     metadata = described.value() if described.is_success else None
     inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
     if described.status == HTTPStatus.NOT_FOUND:
         raise SpecError("model", model, f"is not served at {address.url}", remedy="say which one is: --model NAME")
-    if not isinstance(inputs, list) or not inputs or not all(isinstance(one, dict) for one in inputs):
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(described, dict) for described in inputs):
         return Destination(address=address, form="open-inference", model=model)
-    tensors = tuple(_tensor(one, model) for one in inputs)
-    if len(tensors) > 1 and (unsized := [one.name for one in tensors if one.shape is None]):
+    tensors = tuple(_tensor(described, model) for described in inputs)
+    if len(tensors) > 1 and (unsized := [tensor.name for tensor in tensors if tensor.shape is None]):
         raise SpecError("model", model, f"has inputs of no fixed size, such as {unsized[0]!r:.60}, and rows have one")
     return Destination(address=address, form="open-inference", model=model, tensors=tensors)
 
 
 def _tensor(described: dict[str, Any], model: str) -> Tensor:
-    """One input of ``model``, as its metadata have it. Raises SpecError for one that takes no numbers."""
+    """Read an input of ``model``, as its metadata have it. Raises SpecError for one that takes no numbers."""
     datatype, sizes = described.get("datatype"), described.get("shape")
     if not isinstance(datatype, str) or datatype not in DTYPES:
         raise SpecError("model", model, f"takes {datatype!r:.40} as input, and rows are numbers")
@@ -68,10 +68,10 @@ def _tensor(described: dict[str, Any], model: str) -> Tensor:
 
 
 def _only_model(address: Address, timeout_s: float) -> str:
-    """The name of the one model of a server that lists its models."""
+    """Return the name of the only model of a server that lists its models."""
     listed = post(address.at("/v2/repository/index"), b"{}", timeout_s=timeout_s).value()
     models = listed if isinstance(listed, list) else []
-    names = sorted({str(one["name"]) for one in models if isinstance(one, dict) and "name" in one})
+    names = sorted({str(entry["name"]) for entry in models if isinstance(entry, dict) and "name" in entry})
     if len(names) == 1:
         return names[0]
     known = f"serves {', '.join(names)}" if names else "does not say which models it serves"
@@ -82,6 +82,6 @@ def _sagemaker(address: Address, rows: np.ndarray, timeout_s: float) -> Destinat
     for form in ("sagemaker-csv", "sagemaker-json"):
         destination = Destination.to(address, form)
         (request,) = destination.requests(rows[:1])
-        if ask(address, request, timeout_s=timeout_s).is_success:
+        if send_request(address, request, timeout_s=timeout_s).is_success:
             return destination
     return Destination.to(address, "sagemaker-csv")

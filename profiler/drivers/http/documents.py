@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
-from servefit.profiler.drivers.http.bodies import MOST_BYTES
+from servefit.profiler.drivers.http.bodies import MAX_BYTES
 from servefit.profiler.drivers.http.destination import Destination
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ class Documents(Destination):
 
     @classmethod
     def at(cls, address: Address, objects: Iterable[Any]) -> Documents:
-        """Where requests go that hold one of ``objects`` each, as many of them as 8 MiB hold."""
+        """Return where requests go that hold one of ``objects`` each, as many of them as 8 MiB hold."""
         contents, total = [], 0
-        for one in objects:
-            contents.append(json.dumps(one, separators=(",", ":")).encode())
+        for document in objects:
+            contents.append(json.dumps(document, separators=(",", ":")).encode())
             total += len(contents[-1])
-            if total > MOST_BYTES:
+            if total > MAX_BYTES:
                 break
         return cls(address=address, form="json", contents=tuple(contents))
 
     def requests(self, rows: np.ndarray, *, rows_per_request: int = 1) -> tuple[bytes, ...]:  # noqa: ARG002
-        """Whole HTTP requests with one object each. Raises SpecError where several are to be joined."""
+        """Return whole HTTP requests with one object each. Raises SpecError where several are to be joined."""
         if rows_per_request != 1:
             problem = "cannot be joined: a JSON object is a request of its own"
             raise SpecError("rows_per_request", rows_per_request, problem)

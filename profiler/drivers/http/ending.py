@@ -8,6 +8,7 @@ from typing import Self
 from servefit.profiler.drivers.driving.memory import SharedWords
 
 _STOPPED_NS = 0
+"""The header word that says when the run was stopped."""
 
 
 class SharedEnd:

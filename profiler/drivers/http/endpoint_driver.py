@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.traffic import Traffic
     from servefit.profiler.record.types import ClientRecord, Run, TelemetryPoint
 
-MOST_WAITED = 0.05
+MAX_WAITED = 0.05
 """Of the CPU time that the server had, or of one CPU where that is more: so much may be lost to the clients."""
 
 
@@ -36,22 +36,22 @@ class EndpointDriver:
         self._apart = apart
 
     def busy_with(self, users: int) -> EndpointDriver:
-        """The same, known to be kept busy by ``users``, or those that are usual, whichever are more."""
+        """Return the same driver, known to be kept busy by ``users``, or those that are usual, whichever are more."""
         return EndpointDriver(self._driver, apart=self._apart, usual_users=max(users, self.usual_users))
 
     def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
-        """As ``Driver.run``."""
-        return as_seen(self._driver.run(traffic, enough=enough, stopping=stopping), apart=self._apart)
+        """Carry out ``traffic`` as ``Driver.run`` does."""
+        return seen_from_outside(self._driver.run(traffic, enough=enough, stopping=stopping), apart=self._apart)
 
 
-def as_seen(run: Run, *, apart: bool) -> Run:
-    """``run`` without what nothing can be said about in the telemetry of a server whose envelope is not known: whose
-    CPUs were used by whom. ``client.shares_cpus`` says whether the clients took time from it."""
+def seen_from_outside(run: Run, *, apart: bool) -> Run:
+    """Return ``run`` without what nothing can be said about in the telemetry of a server whose envelope is not known:
+    whose CPUs were used by whom. ``client.shares_cpus`` says whether the clients took time from it."""
     client = run.client
     if client is not None:
         client = replace(
             client,
-            shares_cpus=not apart and _waited(run, client),
+            shares_cpus=not apart and _server_waited(run, client),
             waited_percent=client.waited_percent if apart else _waited_for_others(run, client),
         )
     return replace(
@@ -65,20 +65,20 @@ def as_seen(run: Run, *, apart: bool) -> Run:
     )
 
 
-def _waited(run: Run, client: ClientRecord) -> bool:
-    """Whether the server's threads waited for a CPU on the plateau. No longer than the clients were on one: for the
-    rest they have waited for others, or for each other."""
+def _server_waited(run: Run, client: ClientRecord) -> bool:
+    """Return whether the server's threads waited for a CPU on the plateau. No longer than the clients were on one: for
+    the rest they have waited for others, or for each other."""
     points = _on_plateau(run)
     waited = _mean_percent(points, [point.run_queue_percent or 0.0 for point in points])
     used = _mean_percent(points, [point.cpu_percent for point in points])
     if client.cpu_percent is not None:
         waited = min(waited, client.cpu_percent * client.processes)
-    return waited > MOST_WAITED * max(100.0, used)
+    return waited > MAX_WAITED * max(100.0, used)
 
 
 def _waited_for_others(run: Run, client: ClientRecord) -> float | None:
-    """For how long a client waited for a CPU that the server may have had instead, without what the server used; None
-    where that cannot be seen."""
+    """Return for how long a client waited for a CPU that the server may have had instead, without what the server used;
+    None where that cannot be seen."""
     points = _on_plateau(run)
     if client.waited_percent is None or not points:
         return None

@@ -35,5 +35,5 @@ class HostedDriver:
         return self._clients.client_pids
 
     def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
-        """As ``HttpDriver.run``."""
+        """Carry out ``traffic`` as ``HttpDriver.run`` does."""
         return self._clients.run(traffic, enough=enough, stopping=stopping)

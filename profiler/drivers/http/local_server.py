@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servefit.profiler.drivers.http.reach import plain_ip
+from servefit.profiler.drivers.http.resolution import plain_ip
 from servefit.profiler.drivers.http.servers import UNKNOWN_USERS, Processes
 from servefit.profiler.machine.telemetry import watching
 
@@ -37,7 +37,7 @@ class LocalServer:
         self.cpus = cpus
 
     def check(self) -> None:
-        """Whether it lives is told by its answers alone."""
+        """Raise nothing: that it lives is told by its answers alone."""
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -54,12 +54,12 @@ class LocalServer:
             yield telemetry
 
     def processes(self) -> Processes:
-        """Nothing is known of how it is meant to be; what it has in memory is in what was watched."""
+        """Return nothing of note: how it is meant to be is not known, and its memory is in what was watched."""
         return Processes(threads=(), threads_outside=0, peak_memory_bytes=0)
 
 
 def local_server(address: Address) -> LocalServer | None:
-    """The server that listens at ``address``, which is on this machine; None where its processes cannot be seen.
+    """Find the server that listens at ``address``, which is on this machine; None where its processes cannot be seen.
 
     Processes of other users show themselves to root alone, and those in other containers may not do so at all.
     """
@@ -67,25 +67,25 @@ def local_server(address: Address) -> LocalServer | None:
 
     wanted = plain_ip(address.connects_to[0])
     listening: dict[int, str] = {}
-    for one in psutil.net_connections(kind="tcp"):
-        if one.status != psutil.CONN_LISTEN or not one.laddr or one.pid is None:
+    for opened in psutil.net_connections(kind="tcp"):
+        if opened.status != psutil.CONN_LISTEN or not opened.laddr or opened.pid is None:
             continue
-        if one.laddr.port == address.port and _takes(one.laddr.ip, wanted):
+        if opened.laddr.port == address.port and _takes(opened.laddr.ip, wanted):
             with suppress(psutil.Error):
-                listening[one.pid] = psutil.Process(one.pid).name()
+                listening[opened.pid] = psutil.Process(opened.pid).name()
     pids = tuple(sorted(listening))
     cpus = frozenset(cpu for pid in _family(pids) for cpu in _cpus(pid))
     return LocalServer(listening[pids[0]], pids, cpus) if cpus else None
 
 
 def _takes(ip: str, wanted: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether who listens at ``ip`` takes connections to ``wanted``."""
+    """Return whether who listens at ``ip`` takes connections to ``wanted``."""
     listening = plain_ip(ip)
     return listening.is_unspecified or wanted.is_unspecified or listening == wanted
 
 
 def _family(pids: tuple[int, ...]) -> tuple[int, ...]:
-    """Those of the processes that live, and all that descend from them."""
+    """Return those of the processes that live, and all that descend from them."""
     import psutil
 
     found: set[int] = set()
@@ -98,7 +98,7 @@ def _family(pids: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _cpus(pid: int) -> set[int]:
-    """The CPUs that the threads of a process may run on; none for one that has ended."""
+    """Return the CPUs that the threads of a process may run on; none for one that has ended."""
     cpus: set[int] = set()
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():

@@ -1,4 +1,4 @@
-"""What a load client and its parent tell each other, pickled over one socket; the Setup lies in memory (see
+"""The messages between a load client and its parent, pickled over one socket; the Setup lies in memory (see
 ``driving.setup``).
 
 The order is always the same. Client: Started. Then for every run, parent: Prepare, client: Ready, parent: BeginOpen or
@@ -79,7 +79,7 @@ class BeginClosed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What one client did in one run.
+    """The record of a client's part in a run.
 
     ``requests`` is an int64 array (3, n) of scheduled, started and ended in a closed loop (as in ``Samples``); in an
     open one it is None, and they are in the schedule. ``answered`` are then the numbers of the arrivals that were

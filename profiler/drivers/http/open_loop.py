@@ -24,14 +24,21 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.messages import BeginOpen
     from servefit.profiler.drivers.http.pool import Pool
 
-_LOOK_EVERY_S = 0.02
-_LONGEST_PAUSE_NS = 1_000_000_000
+_POLL_S = 0.02
+"""For what no event tells of, such as time-outs, which are of seconds; as often as a closed loop reports."""
+
 _FIRST_PAUSE_NS = 1_000_000
+_LONGEST_PAUSE_NS = 1_000_000_000
+"""As in ``closed_loop``."""
+
 _LONGEST_SPIN_NS = 100_000
-_MOST_OPENING = 8
+"""A turn of the event loop takes a few us. Chosen, not measured."""
+
+_MAX_OPENING = 8
 """A server that is busy accepting connections serves nobody meanwhile."""
 
-_NOBODY = -1
+_NOTHING = -1
+"""In the place of the number of an arrival."""
 
 _clock = time.monotonic_ns
 
@@ -70,26 +77,26 @@ class OpenLoop:
         self._connections = len(self._idle)
         self._waiting: deque[int] = deque()
         self._in_flight = self._opening = 0
-        self._claimed = _NOBODY
+        self._claimed = _NOTHING
         self._all_claimed = False
         self._spun_at_ns = 0
         self._pause_ns = 0
         self._connect_again_ns = 0
         self._timer = Timer(loop, self._tick)
         for connection in self._idle:
-            connection.side = self
+            connection.owner = self
 
     async def run(self) -> None:
         """Carry out the run, from its beginning to the last answer."""
         try:
-            self._look()
+            self._poll()
             self._timer.set(self._begin.start_ns)
             await self.over
         finally:
             self._timer.close()
 
     def ended(self, connection: Connection, now_ns: int, error: str | None) -> None:
-        index = connection.of
+        index = connection.tag
         self._spun_at_ns = 0
         self._in_flight -= 1
         if error is None:
@@ -100,23 +107,23 @@ class OpenLoop:
         else:
             self._fail(index, now_ns, error)
         if connection.is_open:
-            self._free(connection, now_ns)
+            self._reuse(connection, now_ns)
         else:
-            self._gone(connection)
+            self._discard(connection)
         if self._all_claimed:
             self._end_if_over()
 
     def lost(self, connection: Connection) -> None:
         self._idle.remove(connection)
-        self._gone(connection)
+        self._discard(connection)
 
-    def _gone(self, connection: Connection) -> None:
+    def _discard(self, connection: Connection) -> None:
         self._pool.dropped(connection)
         self._connections -= 1
         if self._waiting:
             self._connect()
 
-    def _free(self, connection: Connection, now_ns: int) -> None:
+    def _reuse(self, connection: Connection, now_ns: int) -> None:
         """Send what has waited for longest, or keep the connection for what comes."""
         if self._waiting:
             self._send(connection, self._waiting.popleft(), now_ns)
@@ -126,7 +133,7 @@ class OpenLoop:
     def _send(self, connection: Connection, index: int, now_ns: int) -> None:
         self._schedule.started[index] = now_ns
         self._in_flight += 1
-        connection.of = index
+        connection.tag = index
         connection.send(self._requests[index % self._period], self._schedule.due[index], now_ns)
 
     def _fail(self, index: int, now_ns: int, error: str) -> None:
@@ -146,13 +153,13 @@ class OpenLoop:
                 self._schedule.words.add_waiting(self._number, now_ns - self._spun_at_ns)
             self._spun_at_ns = 0
         due = self._schedule.due
-        while self._claimed != _NOBODY or self._claim():
+        while self._claimed != _NOTHING or self._claim():
             index = self._claimed
             due_ns = due[index]
             if due_ns > now_ns:
                 self._wait(due_ns, now_ns)
                 return
-            self._claimed = _NOBODY
+            self._claimed = _NOTHING
             if self._idle and not self._waiting:
                 # Connections may have been lost, and others be ahead: look at the clock for every one.
                 now_ns = _clock()
@@ -161,7 +168,7 @@ class OpenLoop:
             else:
                 self._waiting.append(index)
                 self._connect()
-                if self._too_many(now_ns):
+                if self._give_up_if_behind(now_ns):
                     break
         self._end_if_over()
 
@@ -187,8 +194,8 @@ class OpenLoop:
             self._spun_at_ns = now_ns
             self._loop.call_soon(self._tick)
 
-    def _too_many(self, now_ns: int) -> bool:
-        """Whether the run is to be given up, for all clients: too many wait, or they have waited for too long."""
+    def _give_up_if_behind(self, now_ns: int) -> bool:
+        """Give the run up, for all clients, where too many wait or they have waited for too long; return whether."""
         schedule = self._schedule
         oldest = self._waiting[0]
         behind = min(oldest + self._begin.backlog_cap, schedule.size)
@@ -198,29 +205,29 @@ class OpenLoop:
         self._all_claimed = True
         return True
 
-    def _drop_what_is_over(self) -> None:
-        """What waits, and may no longer be sent since the run was given up, by this client or by another."""
+    def _drop_given_up(self) -> None:
+        """Drop what waits and may no longer be sent, since the run was given up by this client or by another."""
         limit = self._schedule.header[LIMIT]
         while self._waiting and self._waiting[-1] >= limit:
             self._waiting.pop()
 
     def _connect(self) -> None:
         """Open one more connection, unless there are enough of them, or the last one could not be opened just now."""
-        enough = self._connections >= self._begin.connections or self._opening >= _MOST_OPENING
+        enough = self._connections >= self._begin.connections or self._opening >= _MAX_OPENING
         if enough or _clock() < self._connect_again_ns:
             return
         self._connections += 1
         self._opening += 1
-        self._pool.open(self, self._connected, self._not_connected)
+        self._pool.open(self, self._connected, self._connecting_failed)
 
     def _connected(self, connection: Connection) -> None:
         self._pause_ns = 0
         self._opening -= 1
         self.reconnections += 1
-        self._free(connection, _clock())
+        self._reuse(connection, _clock())
 
-    def _not_connected(self, error: str) -> None:
-        """What has waited for longest fails; if no connection is left, so does everything else that waits."""
+    def _connecting_failed(self, error: str) -> None:
+        """Fail what has waited for longest; if no connection is left, also everything else that waits."""
         self._connections -= 1
         self._opening -= 1
         now_ns = _clock()
@@ -236,16 +243,16 @@ class OpenLoop:
         if self._all_claimed and not self._in_flight and not self._waiting and not self.over.done():
             self.over.set_result(None)
 
-    def _look(self) -> None:
-        """What nobody else does: time-outs, runs that were given up, arrivals that wait for no connection at all."""
+    def _poll(self) -> None:
+        """Do what nobody else does: time-outs, runs that were given up, arrivals that wait for no connection at all."""
         if self.over.done():
             return
         self._pool.give_up_late()
-        self._drop_what_is_over()
+        self._drop_given_up()
         if self._waiting:
             self._connect()
         if (self._waiting and not self._all_claimed) or (self._waiting and _clock() > self._schedule.header[DRAIN_NS]):
-            self._too_many(_clock())
-            self._drop_what_is_over()
+            self._give_up_if_behind(_clock())
+            self._drop_given_up()
         self._end_if_over()
-        self._loop.call_later(_LOOK_EVERY_S, self._look)
+        self._loop.call_later(_POLL_S, self._poll)

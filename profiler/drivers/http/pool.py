@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from servefit.profiler.drivers.http.answers import Heads
-from servefit.profiler.drivers.http.connection import TIMED_OUT, Connection, Side, error_kind
+from servefit.profiler.drivers.http.connection import TIMED_OUT, Connection, Owner, error_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,29 +40,29 @@ class Pool:
         self._connections: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
 
-    def open(self, side: Side, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
-        """Open a connection for ``side`` and hand it to ``then``, or call ``failed`` with the kind of the failure."""
-        task = self._loop.create_task(self._open(side, then, failed))
+    def open(self, owner: Owner, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
+        """Open a connection for ``owner`` and hand it to ``then``, or call ``failed`` with the kind of the failure."""
+        task = self._loop.create_task(self._open(owner, then, failed))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def open_all(self, side: Side, count: int) -> list[Connection]:
+    async def open_all(self, owner: Owner, count: int) -> list[Connection]:
         """Open ``count`` connections; fewer where that fails, which is counted."""
         connections: list[Connection] = []
         room = asyncio.Semaphore(_AT_ONCE)
 
-        async def open_one() -> None:
+        async def open_another() -> None:
             async with room:
-                await self._open(side, connections.append, self.count)
+                await self._open(owner, connections.append, self.count)
 
-        await asyncio.gather(*(open_one() for _ in range(count)))
+        await asyncio.gather(*(open_another() for _ in range(count)))
         return connections
 
     def count(self, error: str) -> None:
         self.errors[error] += 1
 
     def dropped(self, connection: Connection) -> None:
-        """``connection`` is no longer open."""
+        """Forget ``connection``, which is no longer open."""
         self._connections.discard(connection)
 
     def give_up_late(self) -> None:
@@ -73,7 +73,8 @@ class Pool:
             return
         self._look_again_ns = now_ns + round(1e9 * self._timeout_s / 20)
         latest_ns = now_ns - round(1e9 * self._timeout_s)
-        for connection in [one for one in self._connections if one.is_busy and one.sent_ns < latest_ns]:
+        late = [connection for connection in self._connections if connection.is_busy and connection.sent_ns < latest_ns]
+        for connection in late:
             connection.give_up(now_ns, TIMED_OUT)
 
     def close(self) -> None:
@@ -89,7 +90,7 @@ class Pool:
         self.errors.clear()
         self.opened, self.most = len(self._connections), len(self._connections)
 
-    async def _open(self, side: Side, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
+    async def _open(self, owner: Owner, then: Callable[[Connection], None], failed: Callable[[str], None]) -> None:
         raw = socket.socket(self._family, socket.SOCK_STREAM)
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -97,7 +98,7 @@ class Pool:
             async with asyncio.timeout(self._timeout_s):
                 await self._loop.sock_connect(raw, self._place)
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._heads, side, raw if self._tls is None else None),
+                    lambda: Connection(self._heads, owner, raw if self._tls is None else None),
                     sock=raw,
                     ssl=self._tls,
                     server_hostname=self._server_name,

@@ -1,4 +1,4 @@
-"""How long a request took inside the server, as its answer says in a Server-Timing header [W3C Server Timing].
+"""The time that a request took inside the server, as its answer says in a Server-Timing header [W3C Server Timing].
 
 ``queue;dur=0.012, predict;dur=0.345``: it waited 0.012 ms for the predictor, whose call took 0.345 ms. Other metrics
 are left alone. Headers are kept as they are while a run goes on, one a line, and read after it.
@@ -11,22 +11,26 @@ import re
 import numpy as np
 
 UNKNOWN_NS = -1
+"""No duration is negative."""
+
 _NS_PER_MS = 1_000_000
-_MOST_REMEMBERED = 65_536
+_MAX_REMEMBERED = 65_536
+"""Of headers that were read, whose times repeat in their few digits: some ten megabytes."""
+
 _USUAL = re.compile(rb" ?queue;dur=(\d{1,12}(?:\.\d{1,9})?), ?predict;dur=(\d{1,12}(?:\.\d{1,9})?)")
 _DURATION = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
 
 
 def read_timings(lines: bytes) -> tuple[np.ndarray, np.ndarray] | None:
-    """How long requests waited and how long they were predicted, int64 ns of shape (n,), of ``lines``, each ending in a
-    newline. UNKNOWN_NS where a header lacks it; None where none has it."""
+    """Return how long requests waited and how long they were predicted, int64 ns of shape (n,), of ``lines``, each
+    ending in a newline. UNKNOWN_NS where a header lacks it; None where none has it."""
     remembered: dict[bytes, tuple[int, int]] = {}
     found: list[tuple[int, int]] = []
     for line in lines.split(b"\n")[:-1]:
         times = remembered.get(line)
         if times is None:
             times = read_timing(line)
-            if len(remembered) < _MOST_REMEMBERED:
+            if len(remembered) < _MAX_REMEMBERED:
                 remembered[line] = times
         found.append(times)
     queued_ns, predicted_ns = np.array(found, dtype=np.int64).reshape(-1, 2).T
@@ -36,8 +40,8 @@ def read_timings(lines: bytes) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def read_timing(header: bytes) -> tuple[int, int]:
-    """Time waited and time of the call, in ns. UNKNOWN_NS for a call that is not there; who does not say how long a
-    request waited did not let it wait."""
+    """Return the time waited and the time of the call, in ns. UNKNOWN_NS for a call that is not there; who does not say
+    how long a request waited did not let it wait."""
     if usual := _USUAL.fullmatch(header):
         return round(float(usual[1]) * _NS_PER_MS), round(float(usual[2]) * _NS_PER_MS)
     durations = dict(_metrics(header.decode("latin-1")))
@@ -48,7 +52,7 @@ def read_timing(header: bytes) -> tuple[int, int]:
 
 
 def _metrics(header: str) -> list[tuple[str, int]]:
-    """Names and durations of the metrics that have one."""
+    """Return names and durations of the metrics that have one."""
     found = []
     for metric in header.split(","):
         name, *parameters = (part.strip() for part in metric.split(";"))

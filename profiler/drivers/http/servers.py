@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.telemetry import Telemetry
     from servefit.profiler.record.types import Configuration
 
-MOST_USERS_BESIDE = 128
-LEAST_USERS_BESIDE = 7
+MAX_USERS_BESIDE = 128
+MIN_USERS_BESIDE = 7
 """Users in a closed loop beside those in a call, a worker: while their requests and answers are under way the worker
 has others to serve. More of them would only wait, and an endpoint lets no more than so many wait."""
 
 UNKNOWN_USERS = 16
+"""Of a server that nothing is known of: they keep a few workers busy. Chosen; ``EndpointDriver.busy_with`` knows
+better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ class HostedServer:
         self.envelope = hosted.envelope
         self.load_s = hosted.load_s
         self.workers = configuration.workers
-        beside = max(LEAST_USERS_BESIDE, min(configuration.max_batch, MOST_USERS_BESIDE))
+        beside = max(MIN_USERS_BESIDE, min(configuration.max_batch, MAX_USERS_BESIDE))
         self.usual_users = configuration.workers * (configuration.max_batch + beside)
         self._hosted = hosted
 
@@ -114,7 +116,7 @@ class UnseenServer:
     usual_users = UNKNOWN_USERS
 
     def check(self) -> None:
-        """Whether it lives is told by its answers alone."""
+        """Raise nothing: that it lives is told by its answers alone."""
 
     def watch(self, _others: tuple[int, ...]) -> AbstractContextManager[Telemetry | None]:
         return nullcontext()
@@ -124,7 +126,7 @@ class UnseenServer:
 
 
 def _masks(pid: int) -> list[set[int]]:
-    """The CPUs that each thread of a process may run on; none for one that has ended."""
+    """Return the CPUs that each thread of a process may run on; none for one that has ended."""
     masks: list[set[int]] = []
     with suppress(FileNotFoundError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -134,7 +136,7 @@ def _masks(pid: int) -> list[set[int]]:
 
 
 def _peak_memory_bytes(pid: int) -> int:
-    """The largest resident size that a process ever had; 0 for one that has ended."""
+    """Return the largest resident size that a process ever had; 0 for one that has ended."""
     with suppress(FileNotFoundError, ProcessLookupError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

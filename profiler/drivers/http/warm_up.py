@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _BLOCK_S = 0.05
 _LONGEST_S = 0.5
 _ALIKE = 0.1
+"""See :class:`WarmUp`. As in process, with blocks that hold answers of slower servers. Chosen, not measured."""
 
 
 class WarmUp:
@@ -43,7 +44,7 @@ class WarmUp:
     async def run(self, connections: Sequence[Connection]) -> None:
         """Warm up over ``connections``, which are open."""
         now_ns = time.monotonic_ns()
-        self._loop.call_later(_BLOCK_S, self._look, 0, 0, now_ns + round(1e9 * _LONGEST_S))
+        self._loop.call_later(_BLOCK_S, self._end_block, 0, 0, now_ns + round(1e9 * _LONGEST_S))
         for connection in connections:
             if connection.is_open:
                 self._waiting += 1
@@ -73,11 +74,11 @@ class WarmUp:
         self._next += 1
         connection.send(self._requests[self._next % len(self._requests)], now_ns, now_ns)
 
-    def _look(self, answered_before: int, rate_before: int, end_ns: int) -> None:
-        """Look at the block that is over."""
+    def _end_block(self, answered_before: int, rate_before: int, end_ns: int) -> None:
+        """Compare the block that is over with the one before."""
         self._pool.give_up_late()
         rate = self.answered - answered_before
         alike = bool(rate) and abs(rate - rate_before) <= _ALIKE * rate
         self._enough = alike or time.monotonic_ns() >= end_ns
         if not self._over.done():
-            self._loop.call_later(_BLOCK_S, self._look, self.answered, rate, end_ns)
+            self._loop.call_later(_BLOCK_S, self._end_block, self.answered, rate, end_ns)

@@ -10,7 +10,7 @@ import time
 from array import array
 from typing import TYPE_CHECKING, TypeAlias
 
-from servefit.profiler.drivers.driving.progress import TELL_EVERY_NS
+from servefit.profiler.drivers.driving.progress import REPORT_EVERY_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.inprocess.requests import Requests
     from servefit.profiler.drivers.inprocess.users import WaitingUsers
 
-_LOOK_EVERY_NS = 100_000
+_POLL_NS = 100_000
+"""Of a worker that has nobody to serve: so much later at most a user is served who comes meanwhile."""
+
 _DRAIN_NS = 5_000_000_000
+"""After the end, as in an open loop (``driving.schedule``)."""
 
 Recorded: TypeAlias = "tuple[array[int], array[int], array[int]]"
 """Scheduled, started and ended of every request, in the order that the worker answered them."""
@@ -54,12 +57,12 @@ def serve_users(
     arrivals: tuple[int, ...] = ()
     count = 0
     now = ended = clock()
-    tell_ns = end_ns = now
+    report_ns = end_ns = now
     before_plateau, over = True, False
     while True:
-        if now >= tell_ns:
-            end_ns = progress.tell(now, scheduled, ends)
-            tell_ns = min(end_ns, now + TELL_EVERY_NS)
+        if now >= report_ns:
+            end_ns = progress.report(now, scheduled, ends)
+            report_ns = min(end_ns, now + REPORT_EVERY_NS)
             over = now >= end_ns
         if over:
             # Nobody comes again; requests that were due before the end still get their answer.
@@ -75,7 +78,7 @@ def serve_users(
             arrivals = tuple(users.exchange(count, ended, now))
             count = len(arrivals)
             if not count:
-                now = waiting.until(clock() + _LOOK_EVERY_NS)
+                now = waiting.until(clock() + _POLL_NS)
                 continue
         if before_plateau and now >= plateau_ns:
             on_plateau()

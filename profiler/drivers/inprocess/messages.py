@@ -1,4 +1,4 @@
-"""What a measurement worker and its parent tell each other, pickled over one socket.
+"""The messages between a measurement worker and its parent, pickled over one socket.
 
 The Setup is too big for that: see ``driving.setup``. The order is always the same. Worker: Loaded. Then for every run,
 parent: Prepare, worker: Ready, parent: BeginOpen or BeginClosed, worker: Record. Or, between runs, parent: TimeCalls,
@@ -81,8 +81,8 @@ class BeginClosed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What one worker did in one run. ``requests`` is an int64 array (3, n) of scheduled, started and ended in a closed
-    loop; in an open one it is None, and they are in the schedule. ``lags`` are as in ``Run``."""
+    """The record of a worker's part in a run. ``requests`` is an int64 array (3, n) of scheduled, started and ended in
+    a closed loop; in an open one it is None, and they are in the schedule. ``lags`` are as in ``Run``."""
 
     requests: np.ndarray | None
     lags: np.ndarray

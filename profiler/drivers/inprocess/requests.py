@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_VIEWS = 65_536
+MAX_VIEWS = 65_536
+"""Batches of a row each then take megabytes: what comes first has left the caches by the time that it comes again."""
 
 
 class Requests:
@@ -28,8 +29,8 @@ class Requests:
         self._joined = np.zeros((longest, rows.shape[1]), dtype=rows.dtype)
 
     def batch(self, first: int, count: int) -> np.ndarray:
-        """The rows of ``count`` requests from number ``first``: one is not copied, several are joined by a copy, as
-        a server that batches has to."""
+        """Return the rows of ``count`` requests from number ``first``: one is not copied, several are joined by a copy,
+        as a server that batches has to."""
         begin = first * self._rows_per_request % self._rows
         rows = count * self._rows_per_request
         if count == 1:
@@ -44,9 +45,9 @@ class Requests:
         return self.batches(1)
 
     def batches(self, count: int) -> list[np.ndarray]:
-        """Batches of ``count`` requests one after the other, as views: nothing is copied. The one after the last is the
-        first again, unless there are more than any cache holds."""
+        """Return batches of ``count`` requests one after the other, as views: nothing is copied. The one after the last
+        is the first again, unless there are more than any cache holds."""
         rows = count * self._rows_per_request
         period = self._rows // int(np.gcd(self._rows, rows))
-        begins = (np.arange(min(period, MOST_VIEWS)) * rows % self._rows).tolist()
+        begins = (np.arange(min(period, MAX_VIEWS)) * rows % self._rows).tolist()
         return [self._cyclic[begin : begin + rows] for begin in begins]

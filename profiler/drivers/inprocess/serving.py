@@ -79,8 +79,7 @@ class _Run:
 
     def carry_out(self, begin: BeginOpen | BeginClosed, envelope: set[int], loaded_bytes: int) -> Record:
         """Serve until the run is over. ``envelope`` is where threads are allowed to be, ``loaded_bytes`` the peak
-        memory
-        before the first run."""
+        memory before the first run."""
         gc.disable()
         recorded: Recorded | None = None
         if isinstance(begin, BeginOpen):
@@ -155,7 +154,7 @@ class _Run:
 
 
 def _thread_masks() -> list[set[int]]:
-    """The CPUs that each thread of this process may run on."""
+    """Return the CPUs that each thread of this process may run on."""
     masks = []
     for task in Path("/proc/self/task").iterdir():
         try:
@@ -166,7 +165,7 @@ def _thread_masks() -> list[set[int]]:
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident size that this process ever had."""
+    """Return the largest resident size that this process ever had."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 
 from servefit.errors import SpecError
-from servefit.profiler.drivers.inprocess.steady_state import LEAST_VALUES, why_unsteady
+from servefit.profiler.drivers.inprocess.steady_state import MIN_VALUES, why_unsteady
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.showing import shown
 
@@ -25,13 +25,14 @@ SINGLE_CALLS_FROM = 20
 """Calls are timed one by one if they take more than so many readings of the clock."""
 
 _BLOCK_NS = 1_000_000
+"""20,000 readings of the clock, of which it takes two."""
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeCalls:
-    """What to time: calls of ``requests_per_call`` requests each, for ``duration_s`` seconds after a warm-up.
+    """The order to time calls of ``requests_per_call`` requests each, for ``duration_s`` seconds after a warm-up.
 
     The warm-up ends when the times have settled, and after ``warm_up_s`` at the latest. ``least_calls`` are timed even
     if that takes longer.
@@ -56,7 +57,7 @@ class TimeCalls:
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTimes:
-    """What one process recorded, in order, after its warm-up: int64 nanoseconds as bytes.
+    """The times that a process recorded, in order, after its warm-up: int64 nanoseconds as bytes.
 
     Each of the ``durations`` is of ``calls_per_duration`` calls in a row; it is 1 where calls were timed one by one.
     ``clock_ns`` is what reading the clock once costs. ``warm_up_calls`` went before.
@@ -110,7 +111,7 @@ def time_calls(predict: Predict, batches: Sequence[np.ndarray], order: TimeCalls
 
 
 def clock_cost_ns() -> float:
-    """What reading the clock costs: the median over blocks of readings."""
+    """Return what reading the clock costs, in ns: the median over blocks of readings."""
     clock = time.perf_counter_ns
     costs = []
     for _ in range(9):
@@ -143,17 +144,17 @@ def _warm_up(predict: Predict, rotation: Iterator[np.ndarray], block: int, *, li
     It looks after every doubling of the series, which is all of the warm-up so far.
     """
     times: list[int] = []
-    look = LEAST_VALUES
+    next_check = MIN_VALUES
     end = time.perf_counter_ns() + limit_ns
     while True:
         ended, spent_ns = _time_block(predict, rotation, block)
         times.append(spent_ns)
         if ended >= end:
             return len(times) * block
-        if len(times) == look:
+        if len(times) == next_check:
             if why_unsteady(np.array(times)) is None:
                 return len(times) * block
-            look *= 2
+            next_check *= 2
 
 
 def _time_block(predict: Predict, rotation: Iterator[np.ndarray], calls: int) -> tuple[int, int]:

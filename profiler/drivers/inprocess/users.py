@@ -12,6 +12,7 @@ from servefit.profiler.drivers.driving.memory import SharedWords
 
 _JOINED, _HEAD, _TAIL, _USERS, _STOPPED_NS = range(5)
 _NEVER = 2**63 - 1
+"""The largest time that there is: int64."""
 
 
 class WaitingUsers:
@@ -37,7 +38,7 @@ class WaitingUsers:
         return queue
 
     def may_be_kept(self, count: int) -> bool:
-        """Whether a worker that has just answered ``count`` users can serve the same ones again: nobody else waits.
+        """Return whether a worker that has just answered ``count`` users can serve them again, as nobody else waits.
 
         No lock is needed, since nothing changes: whoever queues up while this is read has come later.
         """
@@ -91,11 +92,11 @@ class WaitingUsers:
 
     @property
     def stopped_ns(self) -> int | None:
-        """When the run was ended before its time, or None."""
+        """The moment at which the run was ended before its time, or None."""
         return self._header[_STOPPED_NS] or None
 
     def waiting(self, at_ns: int) -> list[int]:
-        """When those came who still wait and had come by ``at_ns``."""
+        """Return when those came who still wait and had come by ``at_ns``."""
         header = self._header
         joining = self._joins[header[_JOINED] :].tolist()
         returned = [self._returned[place % self._users] for place in range(header[_HEAD], header[_TAIL])]

@@ -18,11 +18,12 @@ import numpy as np
 
 from servefit.backends.environment import worker_environment
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import MAX_ARRIVALS
 from servefit.profiler.drivers.driving.ending import ClosedLoopEnd, OpenLoopEnd
+from servefit.profiler.drivers.driving.pinning import pinned_to
 from servefit.profiler.drivers.driving.processes import WorkerProcesses
 from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import write_setup
-from servefit.profiler.drivers.driving.staying import staying_on
 from servefit.profiler.drivers.inprocess.messages import (
     BeginClosed,
     BeginOpen,
@@ -57,15 +58,18 @@ _log = logging.getLogger(__name__)
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 """The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
 
-MOST_WORKERS = 1024
-MOST_THREADS = 1024
-MOST_ROWS_A_CALL = 1_000_000
-MOST_BATCH_DELAY_US = 10_000_000
+MAX_WORKERS = 1024
+MAX_THREADS = 1024
+MAX_ROWS_A_CALL = 1_000_000
+MAX_BATCH_DELAY_US = 10_000_000
 """A typing error must not take the machine down."""
 
 _SERVE = "servefit.profiler.drivers.inprocess.serving:serve"
 _SPIN_NS = 200_000
+"""Waking up takes 0.1 ms, and at times twice as long."""
+
 _LEAD_NS = 20_000_000
+"""For the message that begins a run to reach every worker before it does."""
 
 
 @contextmanager
@@ -125,8 +129,8 @@ def start_workers(
 
 def check(configuration: Configuration, rows_per_request: int) -> None:
     """Raise SpecError, naming the field, for a configuration that workers could never have."""
-    _check_count("workers", configuration.workers, MOST_WORKERS)
-    _check_count("threads", configuration.settings.threads, MOST_THREADS)
+    _check_count("workers", configuration.workers, MAX_WORKERS)
+    _check_count("threads", configuration.settings.threads, MAX_THREADS)
     delay_us = configuration.batch_delay_us
     check_calls(rows_per_request, configuration.max_batch, delay_us)
     if delay_us and configuration.max_batch == 1:
@@ -138,10 +142,10 @@ def check(configuration: Configuration, rows_per_request: int) -> None:
 
 def check_calls(rows_per_request: int, max_batch: int = 1, batch_delay_us: int = 0) -> None:
     """Raise SpecError, naming the field, for calls that workers would never make."""
-    _check_count("rows_per_request", rows_per_request, MOST_ROWS_A_CALL)
-    _check_count("batch", max_batch, MOST_ROWS_A_CALL // rows_per_request)
-    if not isinstance(batch_delay_us, int) or not 0 <= batch_delay_us <= MOST_BATCH_DELAY_US:
-        raise SpecError("batch_delay_us", batch_delay_us, f"is not a whole number from 0 to {MOST_BATCH_DELAY_US}")
+    _check_count("rows_per_request", rows_per_request, MAX_ROWS_A_CALL)
+    _check_count("batch", max_batch, MAX_ROWS_A_CALL // rows_per_request)
+    if not isinstance(batch_delay_us, int) or not 0 <= batch_delay_us <= MAX_BATCH_DELAY_US:
+        raise SpecError("batch_delay_us", batch_delay_us, f"is not a whole number from 0 to {MAX_BATCH_DELAY_US}")
 
 
 def _check_count(field: str, value: int, most: int) -> None:
@@ -176,7 +180,7 @@ class Workers:
 
     @property
     def usual_users(self) -> int:
-        """How many users at once keep every worker busy."""
+        """The number of users at once that keep every worker busy."""
         return self.configuration.workers * self.configuration.max_batch
 
     @property
@@ -192,7 +196,7 @@ class Workers:
         (at most 1), and ends it by giving True. A closed loop ends when one of the conditions of ``stopping`` is
         reached; requests that were due by then still get their answer.
         """
-        self._processes.tell(Prepare())
+        self._processes.send(Prepare())
         self._processes.answers(Ready, "the warm-up", self._grace_s)
         if isinstance(traffic, OpenLoop):
             return self._run_open(traffic, enough)
@@ -203,7 +207,7 @@ class Workers:
         and SpecError for calls of more requests than the configuration's batches hold."""
         if order.requests_per_call > self.configuration.max_batch:
             raise SpecError("batch", order.requests_per_call, f"is above {self.configuration.max_batch}")
-        self._processes.tell(order)
+        self._processes.send(order)
         limit_s = order.warm_up_s + order.duration_s + self._grace_s
         return tuple(self._processes.answers(CallTimes, "timing calls", limit_s))
 
@@ -223,7 +227,7 @@ class Workers:
                 backlog_cap=backlog_cap(traffic, self.configuration),
             )
             end = OpenLoopEnd(schedule, enough, self.configuration.workers)
-            records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, end.look)
+            records, telemetry = self._carry_out(begin, schedule.words, traffic.duration_s, end.check)
             due, started, ended = schedule.records()
             stopped_ns = schedule.stopped_ns
         plateau_ns = (start_ns, end_ns if stopped_ns is None else min(end_ns, stopped_ns))
@@ -258,10 +262,10 @@ class Workers:
                 spin_ns=self._spin_ns(),
                 delay_ns=delay_ns,
                 workers=workers,
-                limits_ns=None if stopping is None else tuple(one.limit_ns for one in stopping.thresholds),
+                limits_ns=None if stopping is None else tuple(threshold.limit_ns for threshold in stopping.thresholds),
             )
             end = ClosedLoopEnd(users, traffic, stopping, start_ns=start_ns)
-            records, telemetry = self._carry_out(begin, users.words, traffic.duration_s, end.look)
+            records, telemetry = self._carry_out(begin, users.words, traffic.duration_s, end.check)
             stopped_ns = users.stopped_ns
             waiting = np.array(users.waiting(stopped_ns or plateau_ns[1]), dtype=np.int64)
         answered = np.concatenate([record.requests for record in records if record.requests is not None], axis=1)
@@ -293,34 +297,37 @@ class Workers:
         begin: BeginOpen | BeginClosed,
         words: SharedWords,
         duration_s: float,
-        look: Callable[[], None],
+        meanwhile: Callable[[], None],
     ) -> tuple[list[Record], tuple[TelemetryPoint, ...]]:
-        """Let the workers begin, watch them, and wait for their records, calling ``look`` every now and then."""
+        """Let the workers begin, watch them, and wait for their records, calling ``meanwhile`` every now and then."""
         cpus, gpu = self.envelope.cpus, self.configuration.gpu
         with (
-            staying_on(self._outside),
+            pinned_to(self._outside),
             watching(self.pids, words.waiting_ns, gpu=gpu, cpus=cpus, others=self._outside) as telemetry,
         ):
-            self._processes.tell(begin)
-            records = self._processes.answers(Record, "the run", duration_s + self._grace_s, look)
+            self._processes.send(begin)
+            records = self._processes.answers(Record, "the run", duration_s + self._grace_s, meanwhile)
         _log.debug("threads of each worker: %s", ", ".join(str(record.threads) for record in records))
         return records, telemetry.points()
 
     def _spin_ns(self) -> int:
-        """Spinning makes a waiting worker punctual, unless it takes the CPU from one that has work to do."""
+        """Return for how long workers spin: it makes one that waits punctual, unless it takes the CPU from one that
+        works."""
         needed = self.configuration.workers * self.configuration.settings.threads
         return _SPIN_NS if needed <= len(self.envelope.cpus) else 0
 
 
 def backlog_cap(traffic: OpenLoop, configuration: Configuration) -> int:
-    """How many requests may wait before the run is given up as saturated.
+    """Return how many requests may wait before the run is given up as saturated.
 
     Unless the traffic says so itself: what arrives in half a second, so that one long stall does not end a run, and 200
     full calls of every worker, which queueing alone does not bring together below 95 % of capacity (M/M/1: one arrival
-    in 30,000 finds more).
+    in 30,000 finds more). Where the rate varies a peak may bring any number together: then it is never given up.
     """
     if traffic.backlog_cap is not None:
         return traffic.backlog_cap
+    if not traffic.is_steady:
+        return MAX_ARRIVALS
     return max(round(traffic.rate_per_s / 2), 200 * configuration.workers * configuration.max_batch)
 
 
@@ -335,7 +342,7 @@ def _assemble(
     backlog: int,
     stopped: Stopped | None,
 ) -> Run:
-    """The run that the workers' records amount to."""
+    """Make the run that the workers' records amount to."""
     return Run(
         driver="inprocess",
         traffic=traffic,

@@ -10,14 +10,21 @@ from pathlib import Path
 from statistics import fmean
 
 from servefit.errors import MeasurementError, SpecError, TimedOut, WorkerCrashed
-from servefit.profiler.evidence.comparing.comparison import LEAST_BLOCKS, NoiseFloor, compare_with_itself
+from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, NoiseFloor, compare_with_itself
 from servefit.profiler.machine.slot.holding import Slot, measuring_slot
 
 _KERNEL = Path(__file__).with_name("kernel.py")
-_BLOCKS = 8
+_BLOCKS = 2 * MIN_BLOCKS
+"""Two analyses of the interval; walks are as long as so many blocks leave time for."""
+
 _MEASUREMENTS_A_BLOCK = 4
+"""A B B A."""
+
 _SHORTEST_WALK_MS = 20
+"""A thousand walks or so, for a median. Chosen, not measured."""
+
 _GRACE_S = 10.0
+"""An interpreter starts in a fraction of that, also on a host whose CPUs are all busy. Chosen, not measured."""
 
 
 def noise_floor(cpus: tuple[int, ...], *, seconds: float = 4.0, seed: int = 0) -> NoiseFloor:
@@ -35,7 +42,7 @@ def noise_floor(cpus: tuple[int, ...], *, seconds: float = 4.0, seed: int = 0) -
         began = time.monotonic()
         _walks_ns(cpus, _SHORTEST_WALK_MS, slot)
         start_s = time.monotonic() - began - _SHORTEST_WALK_MS / 1000
-        share_ms = 1000 * (seconds / (LEAST_BLOCKS * _MEASUREMENTS_A_BLOCK * 2) - start_s)
+        share_ms = 1000 * (seconds / (_BLOCKS * _MEASUREMENTS_A_BLOCK) - start_s)
         walk_ms = max(_SHORTEST_WALK_MS, round(share_ms))
         return compare_with_itself(
             lambda: fmean(_walks_ns(cpus, walk_ms, slot)),
@@ -46,7 +53,7 @@ def noise_floor(cpus: tuple[int, ...], *, seconds: float = 4.0, seed: int = 0) -
 
 
 def _walks_ns(cpus: tuple[int, ...], walk_ms: int, slot: Slot) -> list[float]:
-    """The median time of a walk on each of ``cpus``, all walking for ``walk_ms`` at the same time."""
+    """Return the median time of a walk on each of ``cpus``, all walking for ``walk_ms`` at the same time."""
     with ExitStack() as stack:
         children = []
         for cpu in cpus:

@@ -1,4 +1,4 @@
-"""What is left where no control group can be had: a mask of CPUs, which libraries may widen, and no memory limit.
+"""The envelope where no control group can be had: a mask of CPUs, which libraries may widen, and no memory limit.
 
 Processes are known by a variable in their environment, which their children inherit, daemonised ones too.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from servefit.errors import MeasurementError
-from servefit.processes import bearing, end_processes
+from servefit.processes import end_processes, processes_with_variable
 from servefit.profiler.machine.envelope.owners import envelope_name, is_abandoned
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Affinity:
         return _oom_kills() - self.oom_kills_before
 
     def kill(self) -> None:
-        end_processes(lambda: bearing(_VARIABLE, lambda name: name == self.name))
+        end_processes(lambda: processes_with_variable(_VARIABLE, lambda name: name == self.name))
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def open_affinity(cpus: tuple[int, ...], _memory_bytes: int | None) -> Iterator[
     """Open an envelope that only pins; a memory limit cannot be enforced. Raises MeasurementError for CPUs that this
     process cannot have."""
     _check_mask(cpus)
-    end_processes(lambda: bearing(_VARIABLE, is_abandoned))
+    end_processes(lambda: processes_with_variable(_VARIABLE, is_abandoned))
     envelope = Affinity(cpus=cpus, name=envelope_name(), oom_kills_before=_oom_kills())
     try:
         yield envelope
@@ -77,7 +77,7 @@ def _check_mask(cpus: tuple[int, ...]) -> None:
 
 
 def _oom_kills() -> int:
-    """How many processes the kernel has killed for memory since it started; 0 where it does not say."""
+    """Return how many processes the kernel has killed for memory since it started; 0 where it does not say."""
     for line in Path("/proc/vmstat").read_text().splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])

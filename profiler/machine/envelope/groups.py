@@ -99,7 +99,7 @@ def kill(folders: Sequence[Path]) -> None:
 
 
 def members(folder: Path) -> set[int]:
-    """The processes in a group and in the groups under it; none once it is gone."""
+    """Return the processes in a group and in the groups under it; none once it is gone."""
     found: set[int] = set()
     for group, _, _ in os.walk(folder):
         try:
@@ -146,7 +146,7 @@ def get(path: Path) -> str:
 
 
 def field(path: Path, name: str) -> int:
-    """The number behind ``name`` in a file of names and numbers. Raises MeasurementError if it is not there."""
+    """Return the number behind ``name`` in a file of names and numbers. Raises MeasurementError if it is not there."""
     for line in get(path).splitlines():
         key, _, value = line.partition(" ")
         if key == name:
@@ -161,11 +161,11 @@ def check(what: str, *, wanted: object, got: object) -> None:
 
 
 def whole_pages(memory_bytes: int) -> int:
-    """What a limit of ``memory_bytes`` becomes in the kernel."""
+    """Return the limit that the kernel makes of ``memory_bytes``: whole pages."""
     page = os.sysconf("SC_PAGE_SIZE")
     return memory_bytes // page * page
 
 
 def cpu_list(cpus: Iterable[int]) -> str:
-    """CPUs (or nodes) as the kernel takes them: ``0,1,8``."""
+    """Return CPUs (or nodes) as the kernel takes them: ``0,1,8``."""
     return ",".join(map(str, cpus))

@@ -33,7 +33,11 @@ _BEST_FIRST: tuple[tuple[EnvelopeMethod, _Opener], ...] = (
 )
 
 _PROBE_MEMORY_BYTES = 64 * 2**20
+"""Many times what a shell needs, and little enough for any host. Chosen, not measured."""
+
 _PROBE_TIMEOUT_S = 10.0
+"""A shell that enters a group takes milliseconds; as patient as ``processes.WAIT_S``."""
+
 _PROBE = """
 for file in "$@"; do echo $$ > "$file" || exit 1; done
 while read -r line; do echo "$line"; done < /proc/$$/status
@@ -44,7 +48,7 @@ while read -r line; do echo "$line"; done < /proc/$$/status
 def open_envelope(
     cpus: Iterable[int], memory_bytes: int | None, *, method: EnvelopeMethod | None = None
 ) -> Iterator[Envelope]:
-    """An envelope of ``cpus`` and ``memory_bytes`` (None: no limit). On exit it is gone, and so is everything in it.
+    """Open an envelope of ``cpus`` and ``memory_bytes`` (None: no limit). On exit it is gone, with everything in it.
 
     The methods are tried from the best on, or ``method`` alone. What a killed servefit left is removed on the way.
     Raises SpecError for no CPUs or no memory, and MeasurementError, with the reason and a remedy, where ``method`` does
@@ -83,7 +87,7 @@ def sweep_envelopes() -> None:
 
 
 def available_methods() -> tuple[tuple[EnvelopeMethod, Availability], ...]:
-    """Which methods work here, best first. Each is tried: an envelope is made, a process put into it, and removed."""
+    """Try every method, best first: an envelope is made, a process put into it, and removed."""
     return tuple((name, _try(name)) for name, _ in _BEST_FIRST)
 
 

@@ -18,6 +18,7 @@ from servefit.profiler.machine.envelope.owners import envelope_name, is_abandone
 from servefit.profiler.machine.envelope.version_2 import verify
 
 _TIMEOUT_S = 10.0
+"""systemd answers within milliseconds; a busy host is given as long as killed processes are (``processes.WAIT_S``)."""
 
 # A transient unit: set-property would leave a file, and to take that back reloads all of systemd.
 _MAKE_UNIT = (
@@ -70,7 +71,7 @@ def open_scope(
 
 
 def _properties(cpus: Sequence[int], memory_bytes: int | None) -> list[str]:
-    """The limits as D-Bus takes them: how many properties there are, then name, type and value of each.
+    """Return the limits as D-Bus takes them: how many properties there are, then name, type and value of each.
 
     CPUs are a bit mask, lowest byte first. Memory is accounted for even without a limit, so that kills are counted.
     """
@@ -94,7 +95,7 @@ def _slices(whose: str) -> list[str]:
 
 
 def _folder(whose: str, name: str, cgroups: Path) -> Path | None:
-    """The version 2 group of a slice; None if it has none."""
+    """Return the version 2 group of a slice; None if it has none."""
     group = _ask("systemctl", whose, "show", "--property=ControlGroup", "--value", name).strip()
     folder = cgroups / group.lstrip("/")
     return folder if group and folder.is_dir() else None
@@ -109,7 +110,7 @@ def _end(whose: str, name: str, cgroups: Path) -> None:
 
 
 def _ask(program: str, whose: str, *arguments: str) -> str:
-    """What ``systemctl`` or ``busctl`` prints. Raises MeasurementError with what it complains about."""
+    """Return what ``systemctl`` or ``busctl`` prints. Raises MeasurementError with what it complains about."""
     path = which(program)
     if path is None:
         raise MeasurementError(f"{program} is not installed")

@@ -1,4 +1,4 @@
-"""What an open envelope offers, by whatever method it is enforced."""
+"""The interface of an open envelope, by whatever method it is enforced."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Envelope(Protocol):
     def join_files(self) -> tuple[str, ...]: ...
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """What to start in place of ``argv``. The process keeps the id, descriptors and environment it is given."""
+        """Return what to start in place of ``argv``; the process keeps the id, descriptors and environment it gets."""
         ...
 
     def oom_kills(self) -> int:
-        """How many processes the kernel has killed for memory in here (under "affinity": on the whole machine) since
-        the envelope was opened."""
+        """Return how many processes the kernel has killed for memory in here (under "affinity": on the whole machine)
+        since the envelope was opened."""
         ...
 
     def kill(self) -> None:

@@ -64,7 +64,7 @@ def open_version_2(
 
 
 def verify(folder: Path, cpus: tuple[int, ...], memory_bytes: int | None, *, proc: Path = PROC) -> int | None:
-    """The memory limit that a group enforces. Raises MeasurementError if it or the CPUs are not what was asked for."""
+    """Return the memory limit that a group enforces. Raises MeasurementError if it or the CPUs are not as asked for."""
     check("CPUs", wanted=cpus, got=read_cpu_list(folder / "cpuset.cpus.effective"))
     if memory_bytes is None:
         return None
@@ -84,7 +84,7 @@ def verify(folder: Path, cpus: tuple[int, ...], memory_bytes: int | None, *, pro
 
 
 def _own_group(cgroups: Path, proc: Path) -> Path:
-    """The group of this process, the one that it steps aside from where it has; it must have the controllers."""
+    """Return the group of this process, the one that it steps aside from where it has; it must have the controllers."""
     mount = cgroups if (cgroups / "cgroup.controllers").exists() else cgroups / "unified"
     if not (mount / "cgroup.controllers").exists():
         raise MeasurementError(f"no version 2 control groups are mounted at {cgroups}")
@@ -155,7 +155,7 @@ def _give_room_back(own: Path) -> None:
 
 
 def _leaf(own: Path) -> Path | None:
-    """The group that this process stepped aside into, if it has."""
+    """Return the group that this process stepped aside into, if it has."""
     inside = (folder for folder in _own_folders(own) if os.getpid() in members(folder))
     return next(inside, None)
 

@@ -1,4 +1,4 @@
-"""What is known of who has the slot: what they wrote into its file, and what /proc tells of who keeps it.
+"""The holder of the slot, as far as it is known: what they wrote into its file, and what /proc tells of who keeps it.
 
 Anybody may write to the file, and who wrote it may be dead while what it started goes on. So it is read with bounds,
 and decides nothing but what a person is told.
@@ -22,20 +22,29 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.slot.place import SlotFile
 
 _BYTES = 512
+"""A record is always padded to this, and written and read in one call. The longest one fits (see below)."""
+
 _BEGINS = b'{"servefit": '
 _SCHEMA = 1
-_MOST_OF_JOB, _MOST_OF_HOST = 100, 40
+"""The form of the record. There has been no other, so nothing asks for it yet."""
+
+_MAX_OF_JOB, _MAX_OF_HOST = 100, 40
 """Characters; with both in full, and all of them escaped, a record still fits."""
 
 _LATEST_S = 2**33
+"""The year 2242: a later time is none of ours, and a date far beyond cannot be printed."""
+
 _HIGHEST_PID = 2**22
-_MOST_NAMED = 4
+"""PID_MAX_LIMIT of 64-bit Linux [include/linux/threads.h]."""
+
+_MAX_NAMED = 4
+"""Process ids in a sentence; more of them help nobody. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who has the slot. ``job`` is what they do, ``pid`` their process id on ``host``, where that is another one, and
-    ``since`` in seconds since 1970; all of them None where nothing is known. One that ``is_dead`` has left processes
+    """The process that has the slot. ``job`` is what it does, ``pid`` its id on ``host``, where that is another one,
+    and ``since`` in seconds since 1970; all of them None where nothing is known. One that ``is_dead`` left processes
     that keep the slot: ``remaining`` are those of them that can be seen from here."""
 
     job: str | None = None
@@ -47,12 +56,12 @@ class Holder:
 
     @property
     def lives(self) -> bool:
-        """Whether it is known, and not known to be dead."""
+        """True where it is known, and not known to be dead."""
         return self.job is not None and not self.is_dead
 
     def __str__(self) -> str:
-        named = ", ".join(map(str, self.remaining[:_MOST_NAMED]))
-        more = f" and {len(self.remaining) - _MOST_NAMED} more" if len(self.remaining) > _MOST_NAMED else ""
+        named = ", ".join(map(str, self.remaining[:_MAX_NAMED]))
+        more = f" and {len(self.remaining) - _MAX_NAMED} more" if len(self.remaining) > _MAX_NAMED else ""
         goes_on = f": process {named}{more}" if self.remaining else ""
         if self.job is None or self.since is None:
             return f"a measurement of which nothing is known{goes_on}"
@@ -65,8 +74,8 @@ class Holder:
 
 def write_holder(descriptor: int, job: str) -> None:
     """Write that this process has the slot. What somebody else keeps in the file stays, and then nothing is known."""
-    record = {"job": _plain(job, _MOST_OF_JOB), "pid": os.getpid(), "mark": own_mark(), "since": time.time()}
-    _write(descriptor, record | {"host": _plain(socket.gethostname(), _MOST_OF_HOST)})
+    record = {"job": _plain(job, _MAX_OF_JOB), "pid": os.getpid(), "mark": own_mark(), "since": time.time()}
+    _write(descriptor, record | {"host": _plain(socket.gethostname(), _MAX_OF_HOST)})
 
 
 def write_nobody(descriptor: int) -> None:
@@ -74,7 +83,7 @@ def write_nobody(descriptor: int) -> None:
 
 
 def read_holder(file: SlotFile) -> Holder:
-    """Who has the slot, which is taken."""
+    """Return who has the slot, which is taken."""
     content = b""
     with suppress(OSError):
         content = os.pread(file.descriptor, _BYTES, 0)
@@ -83,18 +92,18 @@ def read_holder(file: SlotFile) -> Holder:
 
 
 def parse_holder(content: bytes) -> Holder:
-    """Who is written to have the slot, ``remaining`` left out. Anything else than a record says nothing."""
+    """Return who is written to have the slot, ``remaining`` left out. Anything else than a record says nothing."""
     found = _fields(content)
     job, pid, mark, since, host = (found.get(name) for name in ("job", "pid", "mark", "since", "host"))
     if not (isinstance(job, str) and isinstance(mark, str) and isinstance(host, str)):
         return Holder()
     if not (isinstance(pid, int) and 0 < pid <= _HIGHEST_PID and isinstance(since, float) and 0 < since < _LATEST_S):
         return Holder()
-    here = _plain(socket.gethostname(), _MOST_OF_HOST)
+    here = _plain(socket.gethostname(), _MAX_OF_HOST)
     return Holder(
-        job=_plain(job, _MOST_OF_JOB),
+        job=_plain(job, _MAX_OF_JOB),
         pid=pid,
-        host=None if host == here else _plain(host, _MOST_OF_HOST),
+        host=None if host == here else _plain(host, _MAX_OF_HOST),
         since=since,
         is_dead=is_abandoned(mark),
     )
@@ -119,12 +128,12 @@ def _fields(content: bytes) -> dict[str, Any]:
 
 
 def _plain(text: str, most: int) -> str:
-    """What may go to a terminal, whoever wrote it."""
-    return "".join(one if one.isascii() and one.isprintable() else "?" for one in text[:most])
+    """Return ``text`` as it may go to a terminal, whoever wrote it: ``most`` printable ASCII characters."""
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in text[:most])
 
 
 def _keeping(path: Path) -> tuple[int, ...]:
-    """The processes that keep the lock on the file at ``path``, as far as this user may look."""
+    """Return the processes that keep the lock on the file at ``path``, as far as this user may look."""
     found, real = set(), path.resolve()
     for pid in all_processes():
         with suppress(OSError):

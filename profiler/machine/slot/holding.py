@@ -24,11 +24,12 @@ from servefit.profiler.machine.slot.place import Scope, SlotFile, open_slot_file
 
 _log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.2
+POLL_INTERVAL_S = 0.2
 """Whoever waits wakes up so often on a machine that is being measured, for a few microseconds. Nobody can give up
 waiting for a lock in the kernel."""
 
-SAY_EVERY_S = 30.0
+LOG_INTERVAL_S = 30.0
+"""Often enough to show that it still waits, and seldom enough to fill no log. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +53,18 @@ def measuring_slot(job: str, *, wait_s: float | None = None) -> Iterator[Slot]:
     """
     if wait_s is not None and not wait_s >= 0:
         raise SpecError("wait", wait_s, "is below zero")
-    waiting = _Waiting(inf if wait_s is None else wait_s)
-    while (descriptor := _OWN.enter(job, waiting.look)) is None:
+    waiting = _SlotWait(inf if wait_s is None else wait_s)
+    while (descriptor := _OWN_HOLD.enter(job, waiting.pause)) is None:
         pass
     try:
-        yield Slot(descriptors=(descriptor,), waited_s=waiting.ended())
+        yield Slot(descriptors=(descriptor,), waited_s=waiting.end())
     finally:
-        _OWN.leave()
+        _OWN_HOLD.leave()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotState:
-    """Where the slot is, whom it keeps apart, and who has it; None where nobody has."""
+    """The slot as seen from outside: its file, whom it keeps apart, and its holder; None where nobody has it."""
 
     path: Path
     scope: Scope
@@ -71,7 +72,7 @@ class SlotState:
 
 
 def slot_state() -> SlotState:
-    """The slot as it is now. Raises StateError and MeasurementError as :func:`measuring_slot` does."""
+    """Return the slot as it is now. Raises StateError and MeasurementError as :func:`measuring_slot` does."""
     file = open_slot_file()
     try:
         holder = None if _try_to_lock(file) else read_holder(file)
@@ -80,7 +81,7 @@ def slot_state() -> SlotState:
     return SlotState(path=file.path, scope=file.scope, holder=holder)
 
 
-class _Waiting:
+class _SlotWait:
     """Waits for whoever has the slot, for ``most_s``."""
 
     def __init__(self, most_s: float) -> None:
@@ -89,7 +90,7 @@ class _Waiting:
         self._say_at_s = 0.0
         self._swept = False
 
-    def look(self, file: SlotFile) -> None:
+    def pause(self, file: SlotFile) -> None:
         """Wait a little. Raises SlotTaken when it has been long enough."""
         now_s = time.monotonic()
         if self._began_s is None:
@@ -107,11 +108,11 @@ class _Waiting:
                     str(holder), job=holder.job, pid=holder.pid, since=holder.since, waited_s=now_s - self._began_s
                 )
             _log.warning("waiting for %s", holder)
-            self._say_at_s, self._swept = now_s + SAY_EVERY_S, False
-        time.sleep(min(LOOK_EVERY_S, left_s))
+            self._say_at_s, self._swept = now_s + LOG_INTERVAL_S, False
+        time.sleep(min(POLL_INTERVAL_S, left_s))
 
-    def ended(self) -> float:
-        """How long it took."""
+    def end(self) -> float:
+        """Return how long it took, in seconds, and log that."""
         if self._began_s is None:
             return 0.0
         waited_s = time.monotonic() - self._began_s
@@ -119,8 +120,8 @@ class _Waiting:
         return waited_s
 
 
-class _Own:
-    """What this process has of the slot, whichever of its threads took it."""
+class _OwnHold:
+    """The hold that this process has on the slot, whichever of its threads took it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -170,7 +171,7 @@ class _Own:
         return True
 
     def _forget(self) -> None:
-        """A fork of a program that measures, such as a pool of processes, does not measure."""
+        """Let go in a fork: the child of a program that measures, such as a pool of processes, does not measure."""
         if self._entered:
             os.close(self._descriptor)
         self._lock = threading.Lock()
@@ -186,5 +187,5 @@ def _try_to_lock(file: SlotFile) -> bool:
         return False
 
 
-_OWN = _Own()
+_OWN_HOLD = _OwnHold()
 """The lock is the process's, as the kernel sees it."""

@@ -1,4 +1,4 @@
-"""Which file the slot is, and how it is opened: where every user of a host may write, anything may bear its name."""
+"""The file that the slot is, and how it is opened: where every user of a host may write, anything may bear its name."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ HOST_FOLDER = Path("/run/lock")
 _NAME = "servefit-measuring"
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _FOR_EVERYBODY = 0o666
+"""Whoever has it open for reading and writing may take the lock, and every user of the host is to take turns."""
+
 _PATIENCE_S = 0.2
 """How long there may be a file that cannot be opened: another user has just made it, and not yet for everybody."""
 
 _PAUSE_S = 0.01
+"""Twenty tries within the patience. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +69,8 @@ def _file(path: Path, scope: Scope, *, variable: str) -> SlotFile:
 
 
 def _opened(path: Path) -> int:
-    """Raises OSError where there is no file and this user may not make one, MeasurementError for what is none of
-    ours."""
+    """Open the file, or make it. Raises OSError where there is none and this user may not make one, MeasurementError
+    for what is none of ours."""
     until_s = time.monotonic() + _PATIENCE_S
     while True:
         try:

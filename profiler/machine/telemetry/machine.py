@@ -16,7 +16,7 @@ _THROTTLED = re.compile(r"^throttled_(time|usec) (\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MachineLook:
+class MachineSnapshot:
     """Running totals; None is what cannot be read here.
 
     ``cpu_pressure_us`` and ``memory_pressure_us``: time in which some task waited for a CPU, or for memory.
@@ -42,14 +42,12 @@ class MachineCounters:
         self._memory_pressure = counter_file(proc / "pressure/memory", stack)
         self._quotas = counter_files([group / "cpu.stat" for group in cpu_groups(pid, proc, sys)], stack)
         self._thermal = counter_files(thermal_counters(sys, cpus), stack)
-        # One level of zones: "intel-rapl:0" is a package, "intel-rapl:0:1" a part of it. AMD's are called the same.
-        zones = sorted((sys / "class/powercap").glob("intel-rapl:*/energy_uj"))
-        packages = [PackageEnergy.opened(path, stack) for path in zones if path.parent.name.count(":") == 1]
+        packages = [PackageEnergy.opened(path, stack) for path in PackageEnergy.paths(sys)]
         self._packages = tuple(package for package in packages if package is not None)
 
-    def look(self) -> MachineLook:
+    def snapshot(self) -> MachineSnapshot:
         throttled = [time for quota in self._quotas if (time := throttled_ns(quota.text() or "")) is not None]
-        return MachineLook(
+        return MachineSnapshot(
             cpu_pressure_us=_pressure_us(self._cpu_pressure),
             memory_pressure_us=_pressure_us(self._memory_pressure),
             throttled_ns=sum(throttled) if throttled else None,
@@ -67,9 +65,22 @@ class PackageEnergy:
         self._last_uj = first_uj
         self._used_uj = 0
 
+    @staticmethod
+    def paths(sys: Path) -> tuple[Path, ...]:
+        """Return where the kernel counts the energy of each package, whether it can be read or not."""
+        # One level of zones: "intel-rapl:0" is a package, "intel-rapl:0:1" a part of it. AMD's are called the same.
+        zones = sorted((sys / "class/powercap").glob("intel-rapl:*/energy_uj"))
+        return tuple(path for path in zones if path.parent.name.count(":") == 1)
+
+    @classmethod
+    def readable(cls, sys: Path) -> bool:
+        """Return whether the energy of some package can be read by this user."""
+        with ExitStack() as stack:
+            return any(cls.opened(path, stack) is not None for path in cls.paths(sys))
+
     @classmethod
     def opened(cls, path: Path, stack: ExitStack) -> PackageEnergy | None:
-        """The counter at ``path``; None where it cannot be read, which most systems leave to root."""
+        """Open the counter at ``path``; None where it cannot be read, which most systems leave to root."""
         counter, limit = counter_file(path, stack), counter_file(path.with_name("max_energy_range_uj"), stack)
         first_uj = None if counter is None else counter.number()
         range_uj = None if limit is None else limit.number()
@@ -86,13 +97,13 @@ class PackageEnergy:
 
 
 def some_pressure_us(pressure: str) -> int | None:
-    """The total of the line "some" in a file of /proc/pressure; None if there is none."""
+    """Return the total of the line "some" in a file of /proc/pressure; None if there is none."""
     found = _SOME_TOTAL.search(pressure)
     return int(found[1]) if found else None
 
 
 def throttled_ns(cpu_stat: str) -> int | None:
-    """The time that a group's cpu.stat says it was kept from CPUs: microseconds in version 2, nanoseconds in 1."""
+    """Return the time that a group's cpu.stat says it was kept from CPUs. That is in us in version 2, in ns in 1."""
     found = _THROTTLED.search(cpu_stat)
     if found is None:
         return None
@@ -100,7 +111,7 @@ def throttled_ns(cpu_stat: str) -> int | None:
 
 
 def cpu_groups(pid: int, proc: Path, sys: Path) -> tuple[Path, ...]:
-    """The folders of the control groups that schedule ``pid``, from its own upwards; none where none are mounted."""
+    """Return the folders of the control groups that schedule ``pid``, its own first; none where none are mounted."""
     try:
         lines = (proc / str(pid) / "cgroup").read_text().splitlines()
     except OSError:
@@ -119,7 +130,7 @@ def cpu_groups(pid: int, proc: Path, sys: Path) -> tuple[Path, ...]:
 
 
 def thermal_counters(sys: Path, cpus: Iterable[int]) -> list[Path]:
-    """Where the kernel may count how often each of ``cpus``, or its package, was slowed down for heat."""
+    """Return the files that may count how often each of ``cpus``, or its package, was slowed down for heat."""
     folders = [sys / f"devices/system/cpu/cpu{cpu}/thermal_throttle" for cpu in sorted(cpus)]
     return [folder / f"{what}_throttle_count" for folder in folders for what in ("core", "package")]
 

@@ -1,4 +1,4 @@
-"""What one look at running workers saw."""
+"""A point of telemetry: what happened between two snapshots of running workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from servefit.stored import Stored
 
 @shown("at_ns", "cpu_percent", "memory_bytes")
 class TelemetryPoint(Stored, frozen=True, kw_only=True):
-    """What happened in the ``over_ns`` nanoseconds before ``at_ns`` (of ``time.monotonic_ns``).
+    """The ``over_ns`` nanoseconds before ``at_ns`` (of ``time.monotonic_ns``), as seen from outside.
 
     None is what could not be read, or was not asked for, and never zero. Per cents are of one CPU's time and summed
     over CPUs: four busy ones are 400.

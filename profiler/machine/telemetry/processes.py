@@ -1,4 +1,4 @@
-"""What /proc tells of a process and its threads."""
+"""Counters of a process and its threads, from /proc."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 
 _FIELDS = re.compile(rb"^(RssAnon|RssFile|voluntary_ctxt_switches|nonvoluntary_ctxt_switches):\s+(\d+)", re.MULTILINE)
 _LONGEST_BYTES = 1 << 13
+"""A thread's status file, the longer of the two that are read, has 1.5 KB or so, and its masks grow with the CPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThreadLook:
-    """Of one thread, since it began; None is what the kernel does not count.
+class ThreadSnapshot:
+    """The counters of a thread, since it began; None is what the kernel does not count.
 
     ``delay_ns`` is time for which it could have run and had no CPU. ``voluntary_switches`` are the times that it gave
     its CPU away, ``involuntary_switches`` those that it was taken.
@@ -27,25 +28,25 @@ class ThreadLook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessLook:
-    """CPU time since the process began, what it has in memory without shared memory, and its threads by their ids."""
+class ProcessSnapshot:
+    """CPU time since the process began, its memory without what is shared, and its threads by their ids."""
 
     cpu_ns: int
     memory_bytes: int
-    threads: Mapping[int, ThreadLook]
+    threads: Mapping[int, ThreadSnapshot]
 
 
-def look_at_process(pid: int, proc: Path = Path("/proc")) -> ProcessLook:
-    """Raises ProcessLookupError or FileNotFoundError for a process that is gone."""
+def process_snapshot(pid: int, proc: Path = Path("/proc")) -> ProcessSnapshot:
+    """Read the counters of ``pid``. Raises ProcessLookupError or FileNotFoundError for a process that is gone."""
     tasks = f"{proc}/{pid}/task"
     memory_bytes = 0
-    threads: dict[int, ThreadLook] = {}
+    threads: dict[int, ThreadSnapshot] = {}
     with os.scandir(tasks) as entries:
         names = [entry.name for entry in entries]
     for name in names:
         try:
             fields = dict(_FIELDS.findall(_read(f"{tasks}/{name}/status")))
-            threads[int(name)] = ThreadLook(
+            threads[int(name)] = ThreadSnapshot(
                 delay_ns=_delay_ns(f"{tasks}/{name}/schedstat"),
                 voluntary_switches=_number(fields.get(b"voluntary_ctxt_switches")),
                 involuntary_switches=_number(fields.get(b"nonvoluntary_ctxt_switches")),
@@ -54,11 +55,11 @@ def look_at_process(pid: int, proc: Path = Path("/proc")) -> ProcessLook:
             continue  # this thread has just ended
         # Memory belongs to the process, and every thread tells the same.
         memory_bytes = 1024 * sum(int(fields.get(kind, 0)) for kind in (b"RssAnon", b"RssFile"))
-    return ProcessLook(cpu_ns=process_cpu_ns(pid), memory_bytes=memory_bytes, threads=threads)
+    return ProcessSnapshot(cpu_ns=process_cpu_ns(pid), memory_bytes=memory_bytes, threads=threads)
 
 
 def process_cpu_ns(pid: int) -> int:
-    """CPU time of a process, all threads, to the nanosecond (/proc/PID/stat counts in steps of 10 ms).
+    """Return the CPU time of a process, all threads, to the nanosecond (/proc/PID/stat counts in steps of 10 ms).
 
     Every Linux process has a clock whose number is made from its id, as clock_getcpuclockid(3) does.
     Raises ProcessLookupError.
@@ -70,8 +71,8 @@ def process_cpu_ns(pid: int) -> int:
 
 
 def waited_ns(pid: int) -> int | None:
-    """How long the first thread of a process could have run and had no CPU; None where the kernel does not count it.
-    Raises ProcessLookupError."""
+    """Return how long the first thread of a process could have run and had no CPU; None where the kernel does not
+    count it. Raises ProcessLookupError."""
     try:
         return _delay_ns(f"/proc/{pid}/schedstat")
     except ValueError as error:  # it is empty once the process has ended
@@ -79,7 +80,7 @@ def waited_ns(pid: int) -> int | None:
 
 
 def _delay_ns(schedstat: str) -> int | None:
-    """The second of three numbers: time on a CPU, time runnable without one, and how often it ran.
+    """Return the second of three numbers: time on a CPU, time runnable without one, and how often it ran.
 
     A thread that never ran, as its own file says while it runs, is one that the kernel does not count.
     """
@@ -95,7 +96,7 @@ def _number(field: bytes | None) -> int | None:
 
 
 def _read(path: str) -> bytes:
-    """The file in one call: a look at a process reads two files a thread, and must stay cheap."""
+    """Read a file in one call: a snapshot of a process reads two files a thread, and must stay cheap."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, _LONGEST_BYTES)

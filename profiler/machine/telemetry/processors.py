@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_FIELDS_WITH_STEAL = 8
+"""The unit of times in /proc/stat [proc(5)]: 10 ms on every usual kernel."""
+
 _IDLE, _IOWAIT, _STEAL = 3, 4, 7
+"""Places of these times in a line of /proc/stat, counted from 0 after the CPU's name [proc(5)]."""
+
+_FIELDS_WITH_STEAL = _STEAL + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessorTimes:
-    """Of one CPU, since boot, in steps of 10 ms. ``steal_ns`` is None where the kernel does not count it."""
+    """Times of one CPU since boot, in steps of 10 ms. ``steal_ns`` is None where the kernel does not count it."""
 
     idle_ns: int
     steal_ns: int | None
 
 
 def processor_times(stat: str, cpus: tuple[int, ...] | None) -> tuple[ProcessorTimes, ...] | None:
-    """The times of ``cpus`` (None: of all) in the text of /proc/stat, ascending; None where one of them is missing.
+    """Read the times of ``cpus`` (None: of all) in the text of /proc/stat, ascending; None where one is missing.
 
     Only idle time is taken from there, because the kernel measures it, where it stops the clock tick of idle CPUs. Its
     other fields are sampled at that tick, and miss what happens between ticks: what is neither idle nor stolen was
@@ -40,7 +44,7 @@ def processor_times(stat: str, cpus: tuple[int, ...] | None) -> tuple[ProcessorT
 
 
 def stolen_time(proc: Path) -> tuple[int, int] | None:
-    """Ticks that the hypervisor has taken from this machine, and ticks in all, since boot; None if it does not say."""
+    """Return the ticks that the hypervisor took from this machine, and all ticks, since boot; None if it is silent."""
     fields = (proc / "stat").read_text().partition("\n")[0].split()[1:]
     if len(fields) < _FIELDS_WITH_STEAL:
         return None

@@ -1,4 +1,4 @@
-"""Watches workers while they run: a thread of this process looks every 100 ms and does nothing else in between."""
+"""Watches workers while they run: a thread of this process takes a snapshot every 100 ms and sleeps in between."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.gpu import gpu_counters
-from servefit.profiler.machine.telemetry.looking import Looking
+from servefit.profiler.machine.telemetry.sampler import Sampler
 
 if TYPE_CHECKING:
     from servefit.profiler.machine.telemetry.point import TelemetryPoint
 
-LOOK_EVERY_S = 0.1
+SAMPLE_INTERVAL_S = 0.1
+"""Ten of the steps in which the kernel counts idle time, so that one step more or less is a tenth of a point."""
+
 _SHORTEST_NS = 50_000_000
-"""The last look of a run is taken if it comes this long after the one before."""
+"""The last snapshot of a run is taken if it comes this long, half an interval, after the one before."""
 
 
 @contextmanager
@@ -37,27 +39,27 @@ def watching(
 
     ``waiting_ns(n)`` is the CPU time that the n-th of them has spent waiting for arrivals. ``gpu`` is the NVML number
     of the GPU they use. ``cpus`` is their envelope; without it nothing is known of who else uses it. ``others`` are
-    CPUs outside the envelope that this process may use: the looking is done there, where there are any.
+    CPUs outside the envelope that this process may use: sampling is done there, where there are any.
     """
     with ExitStack() as stack:
         counters = stack.enter_context(gpu_counters(gpu))
-        looking = Looking(pids, waiting_ns, counters, cpus, proc=proc, sys=sys, stack=stack)
-        telemetry = Telemetry(looking, others)
+        sampler = Sampler(pids, waiting_ns, counters, cpus, proc=proc, sys=sys, stack=stack)
+        telemetry = Telemetry(sampler, others)
         # Leaving the pool waits for its thread; asking for the result raises what went wrong there.
         pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="servefit-telemetry"))
-        looked = pool.submit(telemetry.look_until_stopped)
+        sampled = pool.submit(telemetry.sample_until_stopped)
         try:
             yield telemetry
         finally:
             telemetry.stop()
-        looked.result()
+        sampled.result()
 
 
 class Telemetry:
     """The points seen so far. Made by :func:`watching`."""
 
-    def __init__(self, looking: Looking, others: tuple[int, ...]) -> None:
-        self._looking = looking
+    def __init__(self, sampler: Sampler, others: tuple[int, ...]) -> None:
+        self._sampler = sampler
         self._others = others
         self._stop = threading.Event()
         self._points: list[TelemetryPoint] = []
@@ -68,21 +70,21 @@ class Telemetry:
     def stop(self) -> None:
         self._stop.set()
 
-    def look_until_stopped(self) -> None:
+    def sample_until_stopped(self) -> None:
         """Take a point every 100 ms, and a last one at the end. A worker that is gone ends it, and the run too."""
         if self._others:
             # Of all the process's threads, only the calling one. CPUs may have been taken offline: then it stays here.
             with suppress(OSError):
                 os.sched_setaffinity(0, self._others)
         try:
-            before = self._looking.look()
+            before = self._sampler.snapshot()
             stopped = False
             while not stopped:
-                stopped = self._stop.wait(LOOK_EVERY_S)
+                stopped = self._stop.wait(SAMPLE_INTERVAL_S)
                 if stopped and time.monotonic_ns() - before.at_ns < _SHORTEST_NS:
                     return
-                now = self._looking.look()
-                self._points.append(self._looking.between(before, now))
+                now = self._sampler.snapshot()
+                self._points.append(self._sampler.between(before, now))
                 before = now
         except (ProcessLookupError, FileNotFoundError):
             return

@@ -30,17 +30,22 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration
 
-LEAST_PROCESSES = 3
+MIN_PROCESSES = 3
+"""Fewer have no interval: Student's t takes two degrees of freedom here (``t_quantile``)."""
+
 PUBLISHED_PROCESSES = 5
-"""How many processes a figure takes at least, and one that is published."""
+"""For figures that are published: the interval of five is half as wide as that of three. Chosen."""
 
 _MILD, _SEVERE = 1.5, 3.0
+"""Interquartile ranges from the quartiles [Tukey 1977]."""
+
 _REPLICATES = 2000
+"""They give a standard error within 1.6 %, 1 / sqrt(2 x 2000), and are of a few values each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessTime:
-    """What one process came to, in nanoseconds a call. ``p50_ns`` is of single calls, else of the means of blocks.
+    """The figures of one process, in nanoseconds a call. ``p50_ns`` is of single calls, else of the means of blocks.
 
     ``mild_outliers`` and ``severe_outliers`` count the times beyond 1.5 and 3 interquartile ranges from the quartiles
     [Tukey 1977]; they are in all figures. ``unsteady`` says why there is no steady state, None if there is one.
@@ -57,7 +62,7 @@ class ProcessTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceTime:
-    """How long one call takes, in nanoseconds: means over ``processes`` (geometric ones) of what each came to.
+    """The time that a call takes, in nanoseconds: means over ``processes`` (geometric ones) of what each came to.
 
     ``p50_ns`` is the median of single calls where those were timed (``single_calls``), and else the median of the means
     of blocks. ``percentiles_ns`` has "p50" to "p99" of single calls, None where calls were timed in blocks or are too
@@ -88,7 +93,7 @@ def measure_service_time(
     rows: np.ndarray,
     *,
     host: Host,
-    processes: int = LEAST_PROCESSES,
+    processes: int = MIN_PROCESSES,
     memory_bytes: int | None = None,
     rows_per_request: int = 1,
     duration_s: float = 1.0,
@@ -101,8 +106,8 @@ def measure_service_time(
 
     Raises SpecError for fewer than three processes, and as ``start_workers`` does.
     """
-    if processes < LEAST_PROCESSES:
-        raise SpecError("processes", processes, f"is below {LEAST_PROCESSES}")
+    if processes < MIN_PROCESSES:
+        raise SpecError("processes", processes, f"is below {MIN_PROCESSES}")
     order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     recorded: list[CallTimes] = []
     with measuring_slot(f"service time of {configuration.backend}"):
@@ -125,7 +130,7 @@ def measure_p50_once(
     duration_s: float = 0.5,
     warm_up_s: float = 0.5,
 ) -> Figure:
-    """One measurement for ``comparing``: the median service time in a fresh process, in nanoseconds a call.
+    """Make one measurement for ``comparing``: the median service time in a fresh process, in nanoseconds a call.
 
     Arguments and errors are those of :func:`measure_service_time`; it is the mean over several workers.
     """
@@ -141,7 +146,7 @@ def measure_p50_once(
 def service_time(
     recorded: Sequence[CallTimes], *, configuration: Configuration, host_fingerprint: str, seed: int = 0
 ) -> ServiceTime:
-    """The figures of what three or more processes ``recorded``; ``seed`` is that of the bootstrap.
+    """Compute the figures of what three or more processes ``recorded``; ``seed`` is that of the bootstrap.
 
     Where some processes found calls long enough to be timed singly and others did not, it counts as blocks.
     """
@@ -172,7 +177,7 @@ def service_time(
 
 
 def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of the geometric mean of three or more positive ``values``, by a bootstrap over them.
+    """Return the 95 % interval of the geometric mean of three or more positive ``values``, by a bootstrap over them.
 
     The spread of resampled means is too small by sqrt((n - 1) / n), and their quantiles lie within the values however
     few these are: a plain interval of three values holds the truth three times out of four. So the interval is that of
@@ -207,7 +212,7 @@ def _process_time(times: CallTimes) -> ProcessTime:
 
 
 def _over(values: Sequence[float | None]) -> float | None:
-    """The geometric mean; None unless every process has a value."""
+    """Return the geometric mean; None unless every process has a value."""
     known = [value for value in values if value is not None]
     return _geometric_mean(known) if len(known) == len(values) else None
 

@@ -1,4 +1,4 @@
-"""What goes on while nothing is measured, and who does it."""
+"""The activity of a machine while nothing is measured, and who it is of."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from servefit.profiler.machine.telemetry.files import counter_files, total
 from servefit.profiler.machine.telemetry.machine import some_pressure_us, thermal_counters
 from servefit.profiler.machine.telemetry.processors import ProcessorTimes, processor_times
 
-LOOK_S = 0.5
-_MOST_COMPETITORS = 5
-_LEAST_PERCENT = 1.0
+OBSERVATION_S = 0.5
+"""Fifty steps of the kernel's counters of idle time."""
+
+_MAX_COMPETITORS = 5
+"""As many as a line holds."""
+
+_MIN_PERCENT = 1.0
+"""Of a CPU: nobody would stop a process that uses less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Competitor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What went on while nothing was measured; per cents are of one CPU's time, None is what cannot be read.
+    """Activity while nothing was measured; per cents are of one CPU's time, None is what cannot be read.
 
     ``foreign_percent`` is the busy time of the CPUs, all together, without that of this process and those beside it.
     ``competitors`` are the busiest processes that can be seen from here, which in a container are not all.
@@ -49,10 +54,10 @@ class Activity:
     thermal_throttles: int | None
 
 
-def look_around(
+def observe_activity(
     cpus: Iterable[int],
     *,
-    seconds: float = LOOK_S,
+    seconds: float = OBSERVATION_S,
     beside: Collection[int] = (),
     proc: Path = Path("/proc"),
     sys: Path = Path("/sys"),
@@ -71,7 +76,7 @@ def look_around(
     own_ns = after.own_cpu_ns - before.own_cpu_ns + sum(used_ns.get(pid, 0) for pid in {*beside} - {os.getpid()})
     foreign_ns, stolen_ns = _foreign_and_stolen_ns(before, after, own_ns)
     used_ns = {pid: ns for pid, ns in used_ns.items() if pid not in (os.getpid(), *beside)}
-    busiest = sorted(used_ns, key=lambda pid: -used_ns[pid])[:_MOST_COMPETITORS]
+    busiest = sorted(used_ns, key=lambda pid: -used_ns[pid])[:_MAX_COMPETITORS]
     return Activity(
         over_s=over_ns / 1e9,
         cpus=len(watched),
@@ -79,7 +84,7 @@ def look_around(
         competitors=tuple(
             Competitor(pid=pid, name=_text(proc / str(pid) / "comm") or "?", cpu_percent=100 * used_ns[pid] / over_ns)
             for pid in busiest
-            if 100 * used_ns[pid] / over_ns >= _LEAST_PERCENT
+            if 100 * used_ns[pid] / over_ns >= _MIN_PERCENT
         ),
         steal_percent=None if stolen_ns is None else 100 * stolen_ns / (over_ns * len(watched)),
         cpu_pressure_percent=_share(before.cpu_pressure_us, after.cpu_pressure_us, over_ns),
@@ -90,7 +95,7 @@ def look_around(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
-    """What everything stood at; ``processes`` maps process ids to their CPU time in ns."""
+    """Counters at one moment; ``processes`` maps process ids to their CPU time in ns."""
 
     at_ns: int
     own_cpu_ns: int
@@ -119,7 +124,7 @@ class _Snapshot:
 
 
 def _foreign_and_stolen_ns(before: _Snapshot, after: _Snapshot, own_ns: int) -> tuple[int | None, int | None]:
-    """The busy time of all CPUs less ``own_ns``, and their stolen time."""
+    """Return the busy time of all CPUs less ``own_ns``, and their stolen time."""
     if before.processors is None or after.processors is None:
         return None, None
     pairs = list(zip(before.processors, after.processors, strict=True))
@@ -136,7 +141,7 @@ def _share(before_us: int | None, after_us: int | None, over_ns: int) -> float |
 
 
 def _text(path: Path) -> str:
-    """The content of a file; empty where it cannot be read."""
+    """Return the content of a file; empty where it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What of all this a person should know before measuring, each with a remedy."""
+"""Findings: what of all this a person should know before measuring, each with a remedy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from servefit.profiler.procedures.noise.activity import Activity
     from servefit.profiler.procedures.noise.tuning import Tuning
 
-_MOST_STEAL_PERCENT = 1.0
-_MOST_FOREIGN_PERCENT = 5.0
-_MOST_MEMORY_PRESSURE_PERCENT = 1.0
+_MAX_STEAL_PERCENT, _MAX_FOREIGN_PERCENT = 1.0, 5.0
+"""Of the CPUs' time: more makes runs INVALID (``evidence.validity``)."""
+
+_MAX_MEMORY_PRESSURE_PERCENT = 1.0
+"""Of the time, in which some task waits for memory. Chosen, not measured."""
+
 _COARSE = 0.05
+"""Many a choice between two deployments is one of 5 %. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,8 @@ class Finding:
 def findings(
     tuning: Tuning, *, cpu_quota: float | None, activity: Activity | None = None, floor: NoiseFloor | None = None
 ) -> tuple[Finding, ...]:
-    """What makes measurements less sure, most harmful first. ``cpu_quota`` is the CPUs' worth of time that this process
-    is allowed, None without a quota."""
+    """Return what makes measurements less sure, most harmful first. ``cpu_quota`` is the CPUs' worth of time that this
+    process is allowed, None without a quota."""
     return tuple(_findings(tuning, cpu_quota, activity, floor))
 
 
@@ -59,21 +63,21 @@ def _findings(
 
 
 def _of_activity(activity: Activity) -> Iterator[Finding]:
-    if (activity.foreign_percent or 0) > _MOST_FOREIGN_PERCENT * activity.cpus:
-        who = ", ".join(f"{one.name} ({one.pid}) {number_text(one.cpu_percent)} %" for one in activity.competitors)
+    if (activity.foreign_percent or 0) > _MAX_FOREIGN_PERCENT * activity.cpus:
+        who = ", ".join(f"{busy.name} ({busy.pid}) {number_text(busy.cpu_percent)} %" for busy in activity.competitors)
         yield Finding(
             subject="competing load",
             warning=f"other processes use {share_text((activity.foreign_percent or 0) / 100, 'a CPU')}: "
             f"{who or 'none that can be seen from here'}",
             remedy="stop them while you measure",
         )
-    if (activity.steal_percent or 0) > _MOST_STEAL_PERCENT:
+    if (activity.steal_percent or 0) > _MAX_STEAL_PERCENT:
         yield Finding(
             subject="steal",
             warning=f"the hypervisor takes {number_text(activity.steal_percent or 0.0)} % of the CPU time",
             remedy="measure on a machine, or at a time, without neighbours",
         )
-    if (activity.memory_pressure_percent or 0) > _MOST_MEMORY_PRESSURE_PERCENT:
+    if (activity.memory_pressure_percent or 0) > _MAX_MEMORY_PRESSURE_PERCENT:
         yield Finding(
             subject="memory pressure",
             warning=f"tasks wait for memory {number_text(activity.memory_pressure_percent or 0.0)} % of the time",

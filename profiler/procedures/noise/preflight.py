@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from servefit.errors import MeasurementError
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.profiler.procedures.noise.activity import Activity, look_around
+from servefit.profiler.procedures.noise.activity import Activity, observe_activity
 from servefit.profiler.procedures.noise.findings import Finding, findings
 from servefit.profiler.procedures.noise.tuning import Tuning, read_tuning
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
 
 NOISE_FLOOR_S = 4.0
+"""Eight blocks of four walks have an eighth of a second for each, with the start of an interpreter. Chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +41,14 @@ def preflight(host: Host, *, measuring: bool = True, seed: int = 0) -> Preflight
         found = findings(tuning, cpu_quota=cpu_quota)
         return Preflight(tuning=tuning, activity=None, noise_floor=None, findings=found)
     with measuring_slot("noise audit"):
-        activity = look_around(cpus)
+        activity = observe_activity(cpus)
         floor, failed = _noise_floor(cpus, seed)
     found = findings(tuning, cpu_quota=cpu_quota, activity=activity, floor=floor)
     return Preflight(tuning=tuning, activity=activity, noise_floor=floor, findings=(*found, *failed))
 
 
 def _noise_floor(cpus: tuple[int, ...], seed: int) -> tuple[NoiseFloor | None, tuple[Finding, ...]]:
-    """The noise floor, or the finding that there is none."""
+    """Measure the noise floor; give it, or the finding that there is none."""
     from servefit.profiler.evidence.comparing.noise_floor import noise_floor
 
     try:

@@ -1,4 +1,4 @@
-"""How a machine is set up: what makes the same work take longer at one time than at another."""
+"""The tuning of a machine: what makes the same work take longer at one time than at another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from servefit.profiler.machine.topology import read_cpu_list
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """How the machine is set up; None is what it does not tell.
+    """The settings of the machine; None is what it does not tell.
 
     ``governors`` are the frequency governors of the CPUs. ``boost`` says whether they may run faster than their
     nominal frequency while heat and power allow. ``smt`` says whether cores run two threads or more;
@@ -30,7 +30,7 @@ class Tuning:
 
 
 def read_tuning(cpus: Iterable[int], *, sys: Path = Path("/sys")) -> Tuning:
-    """How ``cpus`` are set up. Takes no time."""
+    """Read how ``cpus`` are set up. Takes no time."""
     usable = frozenset(cpus)
     folder = sys / "devices/system/cpu"
     governors = {_text(folder / f"cpu{cpu}/cpufreq/scaling_governor") for cpu in usable}
@@ -49,7 +49,7 @@ def read_tuning(cpus: Iterable[int], *, sys: Path = Path("/sys")) -> Tuning:
 
 
 def _boost(folder: Path) -> bool | None:
-    """Intel's own driver says whether it is off, all others whether it is on."""
+    """Read whether boost is on: Intel's own driver says whether it is off, all others whether it is on."""
     if (off := _text(folder / "intel_pstate/no_turbo")) in {"0", "1"}:
         return off == "0"
     if (on := _text(folder / "cpufreq/boost")) in {"0", "1"}:

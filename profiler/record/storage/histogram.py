@@ -25,7 +25,7 @@ _HALF_BITS = _HALF.bit_length() - 1
 _BUCKET_BEGINS = np.int64(SUB_BUCKETS) << np.arange(52, dtype=np.int64)
 """Where the values are wider apart, by a factor of two each time."""
 
-_LEAST_RANGE = 3_600_000_000_000
+_MIN_RANGE = 3_600_000_000_000
 """Histograms of different runs, up to an hour in nanoseconds, have the same range, so that any tool can add them."""
 
 _COOKIE = 0x1C849303 | 0x10
@@ -64,7 +64,7 @@ class Histogram:
 
     @property
     def _range(self) -> int:
-        return max(_LEAST_RANGE, _lowest(len(self.counts) - 1)) if len(self.counts) else _LEAST_RANGE
+        return max(_MIN_RANGE, _lowest(len(self.counts) - 1)) if len(self.counts) else _MIN_RANGE
 
     def highest(self, index: int) -> int:
         """The highest value that falls into bucket ``index``."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 HEADROOM = 1.5
 """A few minutes of load do not show all that hours of it take."""
 
-LEAST_HEADROOM_MIB = 64
+MIN_HEADROOM_MIB = 64
 """A supervisor is a Python of 20 MiB, which workers that are measured without HTTP do not have; and the buffers of a
 worker grow with what it is sent."""
 
@@ -24,7 +24,7 @@ def requested_mib(contents: Contents) -> int:
     if used_bytes is None:
         return contents.memory_mib
     used_mib = used_bytes / _MEBIBYTE
-    return min(ceil(max(HEADROOM * used_mib, used_mib + LEAST_HEADROOM_MIB)), contents.memory_mib)
+    return min(ceil(max(HEADROOM * used_mib, used_mib + MIN_HEADROOM_MIB)), contents.memory_mib)
 
 
 def own_cpus(contents: Contents) -> str:
@@ -42,6 +42,6 @@ def why_requested(contents: Contents) -> str:
         return f"A pod requests the memory of {contents.deployable.profile.name}, since nothing was measured"
     return (
         f"All processes together were measured to take {ceil(used_bytes / _MEBIBYTE):,} MiB; a pod requests "
-        f"{HEADROOM:g} times as much, at least {LEAST_HEADROOM_MIB} MiB more, and at most what "
+        f"{HEADROOM:g} times as much, at least {MIN_HEADROOM_MIB} MiB more, and at most what "
         f"{contents.deployable.profile.name} has"
     )

@@ -101,13 +101,13 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
         source="from `wheels/`, without a network" if with_wheels else "from the package index",
         port=PORT,
         cpus=cpu_ranges(contents.cpus),
-        row=",".join(["0"] * config.signature.features) if config.signature.features <= _MOST_SHOWN else "...",
+        row=",".join(["0"] * config.signature.features) if config.signature.features <= _MAX_SHOWN else "...",
         folder=contents.folder,
         parent=contents.folder.rpartition("/")[0],
     )
 
 
-_MOST_SHOWN = 40
+_MAX_SHOWN = 40
 _WIDTH = 120
 _SECRETS_ROW = "\n| `secrets.env`, `secret.yaml` | {names}: secrets, for you alone (mode 0600) |"
 

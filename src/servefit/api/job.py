@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from servefit.errors import SpecError
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.results import recommendation
-from servefit.showing import MOST_LETTERS, cut, shown
+from servefit.showing import MAX_LETTERS, cut, shown
 
 if TYPE_CHECKING:
     from servefit.report.plot import Plot
@@ -87,7 +87,7 @@ class Job(RecommendationJob):
         from servefit.report.sentences import headline
 
         answer = headline(self).partition("\n")[0].removesuffix(".")
-        return f"<{cut(f'{type(self).__name__} {self.name}, {self.status}: {answer}', MOST_LETTERS - 2)}>"
+        return f"<{cut(f'{type(self).__name__} {self.name}, {self.status}: {answer}', MAX_LETTERS - 2)}>"
 
     def report(self, path: str | Path, *, form: str | None = None) -> None:
         """Write the report of this job.

@@ -31,6 +31,7 @@ class JobOptions(TypedDict, total=False):
     rows_per_request: int
     sla: str | Sequence[str] | Mapping[str, str]
     rate: str
+    arrivals: str
     profile: str | Sequence[str]
     backend: str | Sequence[str]
     env: Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -77,9 +78,9 @@ def recommend(
         trust_pickle: Unpickle ``model``. Unpickling runs code: do it if you know who made it.
         progress: Told of everything as it happens. By default a line under the cell of a notebook, and nothing
             elsewhere.
-        **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``goal="latency"``,
-            ``profile=["local-1c"]``, ``env={"OMP_NUM_THREADS": [1, 2]}``, ``budget="60s"``, ``max_tests=10``,
-            ``wait=0``. None is as if it were not given. The page "Configuration" lists all of them.
+        **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``arrivals="bursts"``,
+            ``goal="latency"``, ``profile=["local-1c"]``, ``env={"OMP_NUM_THREADS": [1, 2]}``, ``budget="60s"``,
+            ``max_tests=10``, ``wait=0``. None is as if it were not given. The page "Configuration" lists all of them.
 
     Returns:
         The job, with recommendations best first. It is kept, and can be had again with :func:`servefit.load_job`.

@@ -31,12 +31,12 @@ def backends(
 
 
 def _describe(model: Any) -> list[dict[str, Any]]:
-    from servefit.backends.capabilities import asked
+    from servefit.backends.capabilities import ask_backends
     from servefit.backends.registry import backend_names
     from servefit.backends.types import Target
 
     described = []
-    for name, one in asked(backend_names(), model).items():
+    for name, one in ask_backends(backend_names(), model).items():
         on_cpu, on_cuda = one.probe(Target.CPU), one.probe(Target.CUDA)
         takes = None if model is None else one.supports(model)
         described.append(

@@ -41,6 +41,7 @@ COMMANDS = {
     "compile": ("compiling:compile_", "Compile a model with a backend."),
     "backends": ("backends:backends", "List backends."),
     "profiles": ("profiles:profiles", "List instance profiles."),
+    "figures": ("figures:figures", "List what the columns of tables mean."),
     "host": ("host:host", "Describe this machine."),
     "demo": ("demo:demo", "See it all on a model that is trained for it."),
     "schema": ("schema:schema", "Print the JSON Schema of job files."),

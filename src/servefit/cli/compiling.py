@@ -42,7 +42,7 @@ def compile_(
     from servefit.backends.payload.reading import payload_for
     from servefit.backends.payload.types import unused_warning
     from servefit.backends.types import Target
-    from servefit.backends.verification import asked_of_payload
+    from servefit.backends.verification import check_batch_dependence
 
     find_backend(backend)
     processor = Target.named(target)
@@ -50,7 +50,7 @@ def compile_(
         opened = Model.load(model, trust_pickle=trust_pickle)
         sample = None if payload is None else payload_for(opened, payload)
         if sample is not None:
-            opened = asked_of_payload(opened, sample)
+            opened = check_batch_dependence(opened, sample)
         cached = is_cached(opened, backend, processor)
         stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
         compiled = compile_model(opened, backend, payload=sample, target=processor)

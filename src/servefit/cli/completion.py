@@ -40,6 +40,20 @@ def backend_names(incomplete: str) -> list[str]:
     return _beginning(incomplete, registry.backend_names())
 
 
+def shape_names(incomplete: str) -> list[str]:
+    """The shapes of arrivals."""
+    from servefit.profiler.arrivals import registry
+
+    return _beginning(incomplete, registry.shape_names())
+
+
+def goal_names(incomplete: str) -> list[str]:
+    """The objectives that a job may have, those of other packages too."""
+    from servefit.search.request.goals import OBJECTIVES
+
+    return _beginning(incomplete, OBJECTIVES.names())
+
+
 def one_of(*words: str) -> Callable[[str], list[str]]:
     """Completes to one of ``words``."""
 

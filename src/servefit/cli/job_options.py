@@ -14,7 +14,7 @@ import msgspec
 import typer
 from msgspec import UNSET, Meta
 
-from servefit.cli.completion import backend_names, one_of, profile_names
+from servefit.cli.completion import backend_names, goal_names, one_of, profile_names, shape_names
 from servefit.cli.phases import parse_phase, parse_stairs
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REPEATABLE = frozenset({"sla", "profile", "backend", "env", "secret_env", "phase"})
 _SHORT = {"backend": ("-b",)}
 _OTHERWISE_NAMED = {"http": ("--http/--no-http",)}
-_COMPLETED = {"profile": profile_names, "backend": backend_names}
+_COMPLETED = {"profile": profile_names, "backend": backend_names, "goal": goal_names, "arrivals": shape_names}
 _SPELLED: Mapping[str, Callable[[Any], Any]] = {
     "env": lambda texts: [_range(text) for text in texts],
     "batch": lambda text: list(parse_batch_sizes(text)),

@@ -117,10 +117,10 @@ def show(job: JobArgument, storage: StorageOption = None, form: FormatOption = F
     print_job(load_job(job, storage=storage), form)
 
 
-_COLUMNS = (
-    "step", "kind", "status", "backend", "vCPUs", "workers", "threads", "batch", "delay us", "seconds", "max a minute",
-    "p95 ms", "SLA", "began", "reason",
+_BEFORE = (
+    "step", "kind", "status", "backend", "vCPUs", "workers", "threads", "batch", "delay us", "seconds",
 )  # fmt: skip
+_OF_A_TEST = ("max_invocations", "model_latency_ms.p95", "verdict")
 
 
 def steps(
@@ -169,30 +169,37 @@ def steps(
             and backend in (None, one.backend)
         ]
     documents = [step_document(one) for one in found]
-    rows = [_step_row(step, document) for step, document in zip(found, documents, strict=True)]
-    emit(Table(columns=_COLUMNS, rows=rows), {"schema": 1, "job": job, "steps": documents}, form)
-    if not rows:
+    emit(_steps_table(found, documents), {"schema": 1, "job": job, "steps": documents}, form)
+    if not found:
         tell(f"job {job} has no step like that")
 
 
-def _step_row(step: Step, document: dict[str, Any]) -> list[Any]:
-    one, metrics = step.configuration, document["metrics"] or {}
+def _steps_table(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
+    from servefit.report.figure_columns import table_of_tests
+    from servefit.search.figures.registry import figures
+    from servefit.search.results.recommendation import Trial
+
+    return table_of_tests(
+        figures(_OF_A_TEST),
+        [
+            (
+                _before(step, document),
+                step.result if isinstance(step.result, Trial) else None,
+                (document["began_at"], step.reason or (document["metrics"] or {}).get("reason")),
+            )
+            for step, document in zip(steps, documents, strict=True)
+        ],
+        before=_BEFORE,
+        after=("began", "reason"),
+    )
+
+
+def _before(step: Step, document: dict[str, Any]) -> tuple[Any, ...]:
+    one = step.configuration
     shape: tuple[int | None, ...] = (None,) * 5
     if one is not None:
         shape = (one.vcpus, one.workers, one.settings.threads, one.max_batch, one.batch_delay_us)
-    return [
-        step.number,
-        step.kind,
-        step.status,
-        step.backend,
-        *shape,
-        document["seconds"],
-        metrics.get("max_invocations"),
-        metrics.get("model_latency_ms", {}).get("p95"),
-        metrics.get("verdict"),
-        document["began_at"],
-        step.reason or metrics.get("reason"),
-    ]
+    return step.number, step.kind, step.status, step.backend, *shape, document["seconds"]
 
 
 def stop(job: JobArgument, storage: StorageOption = None) -> None:

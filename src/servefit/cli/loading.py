@@ -10,6 +10,8 @@ import typer
 
 from servefit.cli.files import check_files
 from servefit.cli.options import (
+    ArrivalsOption,
+    ConstantOption,
     NoiseOption,
     NoWaitOption,
     PayloadOption,
@@ -18,6 +20,8 @@ from servefit.cli.options import (
     RowsOption,
     SeedOption,
     WaitOption,
+    going,
+    parse_arrivals,
     parse_wait_s,
 )
 from servefit.cli.output import Format, FormatOption, emit, warn
@@ -49,9 +53,10 @@ def load(
     ] = ProtocolChoice.AUTO,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="The model, where the server has several.")] = None,
     rate: Annotated[
-        str | None, typer.Option("--rate", metavar="500/s", help="Open loop: Poisson arrivals at this rate.")
+        str | None, typer.Option("--rate", metavar="500/s", help="Open loop: arrivals at this mean rate.")
     ] = None,
-    constant: Annotated[bool, typer.Option("--constant", help="Evenly spaced arrivals in place of Poisson.")] = False,
+    arrivals: ArrivalsOption = None,
+    constant: ConstantOption = False,
     users: Annotated[int | None, typer.Option(help="Closed loop: users who take turns.")] = None,
     phase: PhaseOption = None,
     stairs: Annotated[
@@ -115,7 +120,7 @@ def load(
             protocol=protocol.value,
             model=model,
             rate=None if rate is None else parse_rate_per_s(rate),
-            arrivals="constant" if constant else "poisson",
+            arrivals=parse_arrivals(arrivals, constant=constant),
             users=users,
             traffic=parse_traffic(phase or (), stairs),
             thresholds=Sla(thresholds=tuple(one for text in sla or () for one in parse_sla(text))).thresholds,
@@ -133,7 +138,7 @@ def load(
     if found.steps and form is Format.TABLE:
         emit(loading_output.steps_table(found), {}, form)
     _keep(found, save, histogram)
-    for caution in found.warnings:
+    for caution in (*found.warnings, *going(constant=constant)):
         warn(caution)
     if status := _exit_status(found):
         raise typer.Exit(status)

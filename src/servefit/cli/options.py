@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.completion import job_names
+from servefit.cli.completion import job_names, shape_names
 from servefit.cli.help_panels import MACHINE, OUTPUT, TRAFFIC
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.registry import TYPED
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
 PayloadOption = Annotated[
@@ -54,6 +55,24 @@ PhaseOption = Annotated[
         rich_help_panel=TRAFFIC,
     ),
 ]
+ArrivalsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--arrivals",
+        metavar="NAME[:k=v,...]",
+        autocompletion=shape_names,
+        help=TYPED,
+        rich_help_panel=TRAFFIC,
+    ),
+]
+ConstantOption = Annotated[
+    bool,
+    typer.Option(
+        "--constant",
+        help="The same as --arrivals constant, which to say instead: this will go.",
+        rich_help_panel=TRAFFIC,
+    ),
+]
 NoiseOption = Annotated[
     bool,
     typer.Option(
@@ -94,6 +113,20 @@ JobArgument = Annotated[
     str,
     typer.Argument(metavar="JOB", autocompletion=job_names, help="The name of a job; servefit jobs lists them."),
 ]
+
+
+def parse_arrivals(arrivals: str | None, *, constant: bool = False) -> str:
+    """Return what the two options come to: the text of a shape. Raises SpecError where both are given."""
+    if not constant:
+        return "poisson" if arrivals is None else arrivals
+    if arrivals is not None:
+        raise SpecError("constant", None, "cannot be combined with --arrivals", remedy="say --arrivals constant")
+    return "constant"
+
+
+def going(*, constant: bool) -> tuple[str, ...]:
+    """Return what to warn of where an option is used that will go."""
+    return ("--constant will go; say --arrivals constant",) if constant else ()
 
 
 def parse_wait_s(wait: str | None, no_wait: bool) -> float | None:

@@ -11,7 +11,9 @@ import typer
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
 from servefit.cli.options import (
+    ArrivalsOption,
     BatchDependenceOption,
+    ConstantOption,
     ModelArgument,
     NoiseOption,
     NoWaitOption,
@@ -22,6 +24,8 @@ from servefit.cli.options import (
     SeedOption,
     TrustOption,
     WaitOption,
+    going,
+    parse_arrivals,
     parse_wait_s,
 )
 from servefit.cli.output import Format, FormatOption, emit, warn
@@ -78,9 +82,10 @@ def profile(
         ),
     ] = None,
     rate: Annotated[
-        str | None, typer.Option("--rate", metavar="500/s", help="Open loop: Poisson arrivals at this rate.")
+        str | None, typer.Option("--rate", metavar="500/s", help="Open loop: arrivals at this mean rate.")
     ] = None,
-    constant: Annotated[bool, typer.Option("--constant", help="Evenly spaced arrivals in place of Poisson.")] = False,
+    arrivals: ArrivalsOption = None,
+    constant: ConstantOption = False,
     users: Annotated[
         int | None, typer.Option(help="Closed loop: users. Default: workers x batch; more over http.")
     ] = None,
@@ -166,7 +171,8 @@ def profile(
         "trust_pickle": trust_pickle,
     }
     if against is not None or service_time:
-        other = thresholds or traffic is not None or constant or save is not None or histogram is not None
+        shaped = constant or arrivals is not None
+        other = thresholds or traffic is not None or shaped or save is not None or histogram is not None
         if driver is not DriverChoice.INPROCESS:
             raise SpecError("driver", driver.value, "is for measuring one deployment, with traffic")
         _check_mode(against, traffic=rate is not None or users is not None, other=bool(other))
@@ -203,7 +209,7 @@ def profile(
             model,
             deployment,
             rate=rate_per_s,
-            arrivals="constant" if constant else "poisson",
+            arrivals=parse_arrivals(arrivals, constant=constant),
             users=users,
             traffic=traffic,
             thresholds=thresholds,
@@ -219,7 +225,7 @@ def profile(
     if found.steps and form is Format.TABLE:
         emit(profiling_output.steps_table(found), {}, form)
     _keep(found, save, histogram)
-    for caution in found.warnings:
+    for caution in (*found.warnings, *going(constant=constant)):
         warn(caution)
     if status := _exit_status(found, allow_noise=allow_noise):
         raise typer.Exit(status)

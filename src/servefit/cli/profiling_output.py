@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.quantities import number_text, percent_text, size_text
 from servefit.report.table import Estimate, Table
+from servefit.search.figures.registry import figure
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
@@ -29,9 +30,9 @@ def profiled_table(found: Profiled) -> Table:
         ["workers x threads", f"{configuration.workers} x {configuration.settings.threads}"],
         ["driver", found.run.driver],
         *_answer_rows(found),
-        ["loop", summary.loop],
+        _figure_row("loop", summary),
         ["throughput per s", summary.throughput_per_s],
-        ["samples", summary.samples],
+        _figure_row("samples", summary),
     ]
     rows += latency_rows("latency", summary)
     rows += [[f"service {name} ms", value] for name, value in summary.service_ms.items()]
@@ -39,12 +40,18 @@ def profiled_table(found: Profiled) -> Table:
     if summary.lag_ms["p99"] is not None:
         rows.append(["schedule lag p99 ms", summary.lag_ms["p99"]])
     rows += [
-        ["CPU %", summary.cpu_percent],
+        _figure_row("cpu_utilization", summary),
         ["memory %", summary.memory_percent],
-        ["GPU %", summary.gpu_percent],
+        _figure_row("gpu_utilization", summary),
+        *(row for name in ("package_power_w", "gpu_power_w") if (row := _figure_row(name, summary))[1] is not None),
         ["payload", found.payload_source],
     ]
     return Table(columns=("figure", "value"), rows=rows)
+
+
+def _figure_row(name: str, summary: Summary) -> list[Any]:
+    declared = figure(name)
+    return [declared.title, declared.cell(summary)]
 
 
 def _client_rows(found: Profiled) -> list[list[Any]]:

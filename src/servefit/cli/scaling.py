@@ -83,7 +83,7 @@ def headline(plan: ScalingPlan) -> str:
 
 
 def policy_table(plan: ScalingPlan) -> Table:
-    from servefit.search.results.objectives import PLANNED_UTILISATION
+    from servefit.search.results.instances import PLANNED_UTILISATION
 
     basis = {
         "measured": "measured at this rate",

@@ -17,7 +17,6 @@ from servefit.report.measured_tables import (
     host_table,
     instances_table,
     noise_table,
-    per_million,
     skipped_table,
     subject_table,
     tests_table,
@@ -26,6 +25,7 @@ from servefit.report.search_plots import expectation_plot, importance_plot, orde
 from servefit.report.sentences import headline, hindrances, reasons
 from servefit.report.table import cell_text, printable
 from servefit.report.timeline import Timeline, timelines
+from servefit.search.figures.registry import figure
 from servefit.search.jobs.document import job_document
 from servefit.search.request.config_file import config_text
 from servefit.search.results.recommendation import Trial
@@ -106,22 +106,17 @@ def _key_figures(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
     best = job.best
     if best is None:
         return ()
-    judged = best.trial.judged
-    figures: tuple[tuple[str, object], ...] = (
-        (
-            "instance",
-            best.profile.name
-            if best.trial.instance_count == 1
-            else f"{best.trial.instance_count} x {best.profile.name}",
-        ),
+    p95_ms, count = best.trial.judged.latency_ms["p95"], best.trial.instance_count
+    read: tuple[tuple[str, object], ...] = (
+        ("instance", best.profile.name if count == 1 else f"{count} x {best.profile.name}"),
         ("backend", best.trial.configuration.backend),
-        ("p95", None if (p95_ms := judged.latency_ms["p95"]) is None else ms_text(p95_ms)),
-        ("most a minute", round(best.max_invocations)),
-        ("$/hour", best.cost_per_hour),
-        ("$/million inferences", per_million(best)),
-        ("CPU %", judged.cpu_percent),
+        ("p95", None if p95_ms is None else ms_text(p95_ms)),
+        ("most a minute", figure("max_invocations").cell(best)),
+        ("$/hour", figure("cost_per_hour").cell(best)),
+        ("$/million inferences", figure("cost_per_inference").cell(best)),
+        ("CPU %", figure("cpu_utilization").cell(best)),
     )
-    return tuple((name, cell_text(value)) for name, value in figures if value is not None)
+    return tuple((name, cell_text(value)) for name, value in read if value is not None)
 
 
 def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Section, ...]:

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servefit.report.figure_columns import columns_for
 from servefit.report.table import Table
+from servefit.search.figures.registry import figures
 
 if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
-    from servefit.search.results.recommendation import Recommendation
+
+
+RECOMMENDED = (
+    "id", "instance_profile", "instance_count", "backend", "environment.MODEL_SERVER_WORKERS",
+    "environment.OMP_NUM_THREADS", "settings.max_batch", "settings.batch_delay_us", "cost_per_hour",
+    "cost_per_inference", "max_invocations", "model_latency_ms.p50", "model_latency_ms.p95", "model_latency_ms.p99",
+    "cpu_utilization", "memory_utilization", "verdict", "step",
+)  # fmt: skip
+"""SageMaker IR's columns, and what a deployment is made of."""
 
 
 def recommendations_table(job: RecommendationJob) -> Table:
-    """SageMaker IR's columns."""
-    return Table(
-        title="Recommendations, best first",
-        columns=(
-            "id", "profile", "count", "backend", "workers", "threads", "batch", "delay us", "$/hour", "$/million",
-            "max a minute", "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory %", "SLA", "step",
-        ),
-        rows=[_row(one, asked=not job.request.sla.asks_nothing) for one in job.recommendations],
-    )  # fmt: skip
+    """SageMaker IR's columns, and to their right what else is known."""
+    return columns_for(figures(RECOMMENDED), job.recommendations, hidden=unasked(job)).table(
+        "Recommendations, best first", job.recommendations
+    )
 
 
-def _row(one: Recommendation, *, asked: bool) -> list[object]:
-    trial, configuration, judged = one.trial, one.trial.configuration, one.trial.judged
-    return [
-        one.id,
-        one.profile.name,
-        trial.instance_count,
-        configuration.backend,
-        configuration.workers,
-        configuration.settings.threads,
-        configuration.max_batch,
-        configuration.batch_delay_us,
-        one.cost_per_hour,
-        None if one.cost_per_inference is None else one.cost_per_inference * 1e6,
-        round(one.max_invocations),
-        *(judged.latency_ms[name] for name in ("p50", "p95", "p99")),
-        judged.cpu_percent,
-        100 * trial.measurement.peak_memory_bytes / one.profile.memory_bytes,
-        trial.verdict if asked else None,
-        one.step,
-    ]
+def unasked(job: RecommendationJob) -> tuple[str, ...]:
+    """Return the names of the figures that mean nothing in ``job``: a verdict where nothing was asked."""
+    return ("verdict",) if job.request.sla.asks_nothing else ()
 
 
 def compilation_table(job: RecommendationJob) -> Table:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.profiles import GIB
 from servefit.quantities import size_text
+from servefit.report.figure_columns import Columns, columns_for, table_of_tests
+from servefit.report.job_tables import unasked
 from servefit.report.sentences import shape
 from servefit.report.table import Table
+from servefit.search.figures.registry import figure, figures
 from servefit.search.jobs.document import iso_time
 from servefit.search.results.recommendation import Trial
 
@@ -15,91 +18,56 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence, Set
 
     from servefit.profiler.record.types import Configuration
+    from servefit.search.figures.contract import Figure
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.results.pareto import Candidate
-    from servefit.search.results.recommendation import Recommendation
     from servefit.search.storage.steps import Step
 
-_PER_MIB = 2**20
+_INSTANCES = (
+    "verdict", "instance_profile", "instance_count", "backend", "environment", "settings.max_batch",
+    "settings.batch_delay_us", "cost_per_hour", "cost_per_inference", "max_invocations", "model_latency_ms.p50",
+    "model_latency_ms.p95", "model_latency_ms_ci95.p95[0]", "model_latency_ms_ci95.p95[1]", "model_latency_ms.p99",
+    "cpu_utilization", "memory_utilization", "gpu_utilization", "samples", "loop", "containment", "id", "step",
+)  # fmt: skip
 
 
 def instances_table(job: RecommendationJob) -> Table:
     """What SageMaker IR says of each instance, and the rest of what a deployment is made of."""
-    return Table(
-        title="Recommendations, best first",
-        columns=(
-            "SLA", "profile", "instances", "backend", "environment", "batch", "delay us", "$/hour", "$/million",
-            "max a minute", "p50 ms", "p95 ms", "p95 from", "p95 to", "p99 ms", "CPU %", "memory %", "GPU %", "samples",
-            "loop", "containment", "id", "step",
-        ),
-        rows=[_instance(one, asked=not job.request.sla.asks_nothing) for one in job.recommendations],
-    )  # fmt: skip
-
-
-def _instance(one: Recommendation, *, asked: bool) -> tuple[object, ...]:
-    trial, judged = one.trial, one.trial.judged
-    configuration = trial.configuration
-    low, high = judged.latency_ms_ci95.get("p95", (None, None))
-    return (
-        trial.verdict if asked else None,
-        one.profile.name,
-        trial.instance_count,
-        configuration.backend,
-        variables(one.environment | {name: str(value) for name, value in configuration.settings.options}),
-        configuration.max_batch,
-        configuration.batch_delay_us,
-        one.cost_per_hour,
-        per_million(one),
-        round(one.max_invocations),
-        judged.latency_ms["p50"],
-        judged.latency_ms["p95"],
-        low,
-        high,
-        judged.latency_ms["p99"],
-        judged.cpu_percent,
-        100 * trial.measurement.peak_memory_bytes / one.profile.memory_bytes,
-        judged.gpu_percent,
-        judged.samples,
-        judged.loop,
-        trial.measurement.containment,
-        one.id,
-        one.step,
+    return columns_for(_with_instances(_INSTANCES), job.recommendations, hidden=unasked(job)).table(
+        "Recommendations, best first", job.recommendations
     )
+
+
+def _with_instances(names: Sequence[str]) -> tuple[Figure, ...]:
+    """Return these figures for a report, where there is room to say what is counted."""
+    return tuple(one.titled("instances") if one.name == "instance_count" else one for one in figures(names))
+
+
+_PERCENTILES = ("p50", "p95", "p99")
+_OVER_HTTP = (
+    "endpoint.overhead_latency_ms.p50", "endpoint.overhead_latency_ms.p95", "measured_rate_per_s", "max_invocations",
+    "samples", "verdict",
+)  # fmt: skip
 
 
 def endpoint_table(job: RecommendationJob) -> Table:
     """The winner measured over HTTP, beside the same without a network."""
+    response = Columns(
+        figures=tuple(figure(f"model_latency_ms.{name}").titled(f"response {name} ms") for name in _PERCENTILES)
+    )
+    others = Columns(figures=figures(_OVER_HTTP))
     rows: list[tuple[object, ...]] = []
     for one in job.recommendations:
         if one.endpoint is None:
             continue
         for driver, trial in (("in process", one.trial), ("over HTTP", one.endpoint)):
-            judged = trial.judged
-            inside, overhead = judged.model_latency_ms or {}, judged.overhead_ms or {}
-            rows.append(
-                (
-                    one.profile.name,
-                    driver,
-                    judged.latency_ms["p50"],
-                    judged.latency_ms["p95"],
-                    judged.latency_ms["p99"],
-                    inside.get("p50") if driver == "over HTTP" else judged.latency_ms["p50"],
-                    overhead.get("p50"),
-                    overhead.get("p95"),
-                    judged.throughput_per_s,
-                    round(60 * trial.capacity.throughput_per_s * trial.instance_count),
-                    judged.samples,
-                    trial.verdict,
-                )
-            )
+            inside = trial.judged.latency_ms if driver == "in process" else trial.judged.model_latency_ms or {}
+            rows.append((one.profile.name, driver, *response.cells(trial), inside.get("p50"), *others.cells(trial)))
     return Table(
         title="The winner as an endpoint",
-        columns=(
-            "profile", "measured", "response p50 ms", "response p95 ms", "response p99 ms", "model p50 ms",
-            "overhead p50 ms", "overhead p95 ms", "answered per s", "max a minute", "samples", "SLA",
-        ),
+        columns=("profile", "measured", *response.titles, "model p50 ms", *others.titles),
         rows=rows,
-    )  # fmt: skip
+    )
 
 
 def configurations_table(
@@ -126,20 +94,28 @@ def configurations_table(
     )
 
 
+_OF_A_TEST = (
+    "instance_count", "max_invocations", "model_latency_ms.p50", "model_latency_ms.p95", "model_latency_ms.p99",
+    "loop", "samples", "cpu_utilization", "memory_bytes",
+)  # fmt: skip
+
+
 def tests_table(job: RecommendationJob) -> Table:
     """Every load test in the order in which they were made."""
-    return Table(
+    return table_of_tests(
+        _with_instances(_OF_A_TEST),
+        [
+            (_about(one, one.result), one.result, _ending(one, one.result))
+            for one in job.steps
+            if isinstance(one.result, Trial)
+        ],
         title="All tests",
-        columns=(
-            "step", "SLA", "kind", "round", "configuration", "vCPUs", "instances", "max a minute", "p50 ms", "p95 ms",
-            "p99 ms", "loop", "samples", "CPU %", "memory MiB", "seconds", "reason",
-        ),
-        rows=[_test(step, step.result) for step in job.steps if isinstance(step.result, Trial)],
-    )  # fmt: skip
+        before=("step", "SLA", "kind", "round", "configuration", "vCPUs"),
+        after=("seconds", "reason"),
+    )
 
 
-def _test(step: Step, trial: Trial) -> tuple[object, ...]:
-    judged = trial.judged
+def _about(step: Step, trial: Trial) -> tuple[object, ...]:
     return (
         step.number,
         trial.verdict if trial.round is None else None,
@@ -147,16 +123,12 @@ def _test(step: Step, trial: Trial) -> tuple[object, ...]:
         trial.round,
         shape(trial.configuration),
         trial.configuration.vcpus,
-        trial.instance_count,
-        round(60 * trial.capacity.throughput_per_s * trial.instance_count),
-        *(judged.latency_ms[name] for name in ("p50", "p95", "p99")),
-        judged.loop,
-        judged.samples,
-        judged.cpu_percent,
-        trial.measurement.peak_memory_bytes / _PER_MIB,
-        None if step.ended_at is None else step.ended_at - step.began_at,
-        trial.reason or trial.stopped,
     )
+
+
+def _ending(step: Step, trial: Trial) -> tuple[object, ...]:
+    seconds = None if step.ended_at is None else step.ended_at - step.began_at
+    return seconds, trial.reason or trial.stopped
 
 
 def failures_table(job: RecommendationJob) -> Table:
@@ -259,14 +231,6 @@ def subject_table(job: RecommendationJob) -> Table:
 
 def _endpoints(job: RecommendationJob) -> Iterator[Trial]:
     return (one.endpoint for one in job.recommendations if one.endpoint is not None)
-
-
-def variables(environment: dict[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in environment.items())
-
-
-def per_million(one: Recommendation) -> float | None:
-    return None if one.cost_per_inference is None else one.cost_per_inference * 1e6
 
 
 def finite(value: float) -> float | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.quantities import dollars_text, ms_text, number_text, span_text
+from servefit.quantities import ms_text, number_text, span_text
 from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment
+    from servefit.search.request.job_request import Goal
     from servefit.search.results.recommendation import FailedTrial, Recommendation, Trial
 
 _VERDICTS = {
@@ -41,16 +42,16 @@ def best_so_far(at: Moment) -> str:
         return ""
     verdict = at.best.trial.verdict
     holds = f", {_VERDICTS[verdict]}" if at.asked or verdict == "INVALID" else ""
-    return f"{shape_in_envelope(at.best.trial.configuration)}: {_figure(at.best, at)}{holds}"
+    return f"{shape_in_envelope(at.best.trial.configuration)}: {_figure(at.best, at.goal)}{holds}"
 
 
-def _figure(best: Recommendation, at: Moment) -> str:
-    per_inference, p95 = best.cost_per_inference, best.trial.judged.latency_ms["p95"]
-    cost = f"{round(best.max_invocations):,} a minute"
-    if per_inference is not None and at.goal in ("cost", "balanced"):
-        cost = f"{dollars_text(per_inference * 1e6)} a million"
-    latency = "p95 not known" if p95 is None else f"p95 {ms_text(p95)}"
-    return {"latency": latency, "balanced": f"{cost}, {latency}"}.get(at.goal, cost)
+def _figure(best: Recommendation, goal: Goal) -> str:
+    from servefit.search.results.objectives.contract import Context
+    from servefit.search.results.objectives.registry import objective
+    from servefit.search.results.price import Price
+
+    price = Price.of(best.profile.price_per_hour, best.profile.vcpus)
+    return objective(goal).told(best, Context(price=price))
 
 
 def step_number(at: Moment) -> str:

@@ -13,10 +13,10 @@ from servefit.showing import cut
 if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
 
-MOST_ROWS = 20
+MAX_ROWS = 20
 """Of the table, and of the warnings: a cell's output is for a glance, and reports have all of them."""
 
-_MOST_LETTERS = 500
+_MAX_LETTERS = 500
 """Of a line."""
 
 _TEMPLATE = """
@@ -48,12 +48,12 @@ def notebook_html(job: RecommendationJob) -> str:
 
     table = recommendations_table(job)
     environment = Environment(autoescape=True)
-    environment.filters["cut"] = partial(cut, room=_MOST_LETTERS)
+    environment.filters["cut"] = partial(cut, room=_MAX_LETTERS)
     page: str = environment.from_string(_TEMPLATE).render(
         lines=(*headline(job).splitlines(), *reasons(job)),
         title=table.title,
         table=readable(table),
         warnings=job.warnings,
-        most=MOST_ROWS,
+        most=MAX_ROWS,
     )
     return page.strip()

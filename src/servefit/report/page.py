@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from servefit.report.exports import table_name
-from servefit.report.table import cell_text, is_number
+from servefit.report.table import is_number
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -58,9 +58,7 @@ def _environment() -> Environment:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters.update(
-        cell_text=cell_text, table_name=table_name, numeric_columns=_numeric_columns, attributes=_attributes
-    )
+    environment.filters.update(table_name=table_name, numeric_columns=_numeric_columns, attributes=_attributes)
     return environment
 
 

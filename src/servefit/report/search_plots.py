@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from servefit.report.measured_tables import finite
 from servefit.report.plot import Axis, Guide, Plot, Series
 from servefit.report.points import by_backend, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.jobs.calibration import expectations
+from servefit.search.results.objectives.guarded import figure_of_trial
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.price import Price
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.steps import TESTS
 
@@ -21,7 +25,8 @@ if TYPE_CHECKING:
 def order_plot(job: RecommendationJob) -> Plot:
     """What the search tried, test after test, and the best that it had by then."""
     tests = [(step, step.result) for step in job.steps if step.kind in TESTS and isinstance(step.result, Trial)]
-    figure, title = _figure(job)
+    figure, objective = _figure(job), objective_of(job.request)
+    title = objective.axis
     tried = [one for one in tests if one[1].round is None]
 
     def series(name: str, some: Sequence[tuple[Step, Trial]], **looks: Any) -> Series:
@@ -34,7 +39,7 @@ def order_plot(job: RecommendationJob) -> Plot:
             **looks,
         )
 
-    so_far = dict(_best_so_far(tried, figure))
+    so_far = dict(_best_so_far(tried, figure, objective.lower))
     return Plot(
         name="search-order",
         title="The tests in their order",
@@ -137,28 +142,28 @@ def importance_plot(job: RecommendationJob) -> Plot:
     )
 
 
-def _figure(job: RecommendationJob) -> tuple[Callable[[Trial], float | None], str]:
-    """What the job's goal is about, of one test, and what it is called; lower is better."""
-    if job.goal == "latency":
-        return lambda trial: trial.judged.latency_ms["p95"], "p95 ms"
-    vcpus = job.goal != "throughput"
-    title = "vCPU-s per million" if vcpus else "s per million"
+def _figure(job: RecommendationJob) -> Callable[[Trial], float | None]:
+    """What the job is about, of one test, with vCPUs in place of prices."""
+    objective = objective_of(job.request)
 
     def figure(trial: Trial) -> float | None:
-        per_s = trial.capacity.throughput_per_s
-        return 1e6 * (trial.configuration.vcpus if vcpus else 1) / per_s if per_s else None
+        context = context_of(job.request, Price.in_vcpus(trial.configuration.vcpus))
+        found = figure_of_trial(objective, trial, context)
+        return None if found is None else finite(found)
 
-    return figure, title
+    return figure
 
 
 def _best_so_far(
-    tried: Sequence[tuple[Step, Trial]], figure: Callable[[Trial], float | None]
+    tried: Sequence[tuple[Step, Trial]],
+    figure: Callable[[Trial], float | None],
+    lower: Callable[[float], float],
 ) -> Iterator[tuple[int, float]]:
     """Numbers of steps, each with the best by then."""
     best: float | None = None
     for step, trial in tried:
         value = figure(trial)
-        if value is not None and trial.verdict == "PASS" and (best is None or value < best):
+        if value is not None and trial.verdict == "PASS" and (best is None or lower(value) < lower(best)):
             best = value
         if best is not None:
             yield step.number, best

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from servefit.quantities import dollars_text, given_duration_text, ms_text, number_text, percent_text, span_text
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.price import Price
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.ratios import Ratio
     from servefit.search.results.recommendation import Recommendation, Trial
-    from servefit.search.results.standings import Ratio
 
 
 def hindrances(job: RecommendationJob) -> list[str]:
@@ -46,7 +48,9 @@ def headline(job: RecommendationJob) -> str:
         "FAIL": f"Nothing measured meets {sla}: nearest is",
         "INVALID": "This machine is too noisy to tell: the best of what was measured is",
     }[trial.verdict]
-    return f"{beginning} {deployment}.\n{evidence(best)} ({spent})."
+    context = context_of(job.request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
+    figure = objective_of(job.request).evidence(best, context)
+    return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'} ({spent})."
 
 
 def _unfinished(job: RecommendationJob) -> str:
@@ -119,11 +123,8 @@ def shape_in_envelope(one: Configuration) -> str:
 
 def _ratio(ratio: Ratio) -> str:
     interval = "" if ratio.ci95 is None else f" (95 %: {number_text(ratio.ci95[0])} to {number_text(ratio.ci95[1])})"
-    better = {"throughput": "times the throughput", "p95 latency": "times as fast by p95"}.get(
-        ratio.metric, "times as good by throughput and p95 together"
-    )
     rounds = _count(ratio.rounds, "round")
-    return f"{number_text(ratio.ratio)} {better}{interval}, measured in turns, {rounds}"
+    return f"{number_text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {rounds}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TextIO
 
-from servefit.quantities import duration_text, number_text
+from servefit.quantities import DIGITS, duration_text, number_text
 
 _UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control sequences of terminals [ECMA-48], and the characters that are no text."""
@@ -20,12 +20,18 @@ _UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of cells under ``columns``. A cell is a value, not text: CSV keeps its digits, people see it rounded. Where
-    the first column is called "figure", it says what its row is."""
+    """Rows of cells under ``columns``. A cell is a value, not text: CSV keeps its digits, people see it rounded, to the
+    significant ``digits`` of its column (empty: three in all). Where the first column is called "figure", it says what
+    its row is."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
     title: str | None = None
+    digits: tuple[int, ...] = ()
+
+    def text(self, cell: Any, column: int) -> str:
+        """Return ``cell``, which stands in that column, as a person reads it."""
+        return cell_text(cell, digits=self.digits[column]) if self.digits else cell_text(cell)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,7 @@ def readable(table: Table) -> Table:
             f"{name.removesuffix('ms')}{unit}" if nth in times else name for nth, name in enumerate(table.columns)
         ),
         rows=[
-            tuple(cell_text(_scaled(cell, scale) if nth in times else cell) for nth, cell in enumerate(row))
+            tuple(table.text(_scaled(cell, scale) if nth in times else cell, nth) for nth, cell in enumerate(row))
             for row in table.rows
         ],
     )
@@ -94,13 +100,13 @@ def is_number(cell: Any) -> bool:
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
 
 
-def cell_text(cell: Any) -> str:
-    """A cell as a person reads it: a number in three digits, yes and no, a dash for what is not known."""
+def cell_text(cell: Any, digits: int = DIGITS) -> str:
+    """A cell as a person reads it: a number in ``digits``, yes and no, a dash for what is not known."""
     if cell is None:
         return "-"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    return number_text(cell) if isinstance(cell, (int, float)) else printable(str(cell))
+    return number_text(cell, digits=digits) if isinstance(cell, (int, float)) else printable(str(cell))
 
 
 def printable(text: str) -> str:
@@ -118,7 +124,8 @@ def write_csv(table: Table, to: TextIO) -> None:
 def markdown_lines(table: Table) -> Iterator[str]:
     """The lines of a table in GitHub's Markdown, without its title."""
     for line in (table.columns, ["---"] * len(table.columns), *table.rows):
-        yield "| " + " | ".join(markdown_text(cell_text(cell)).replace("|", "\\|") for cell in line) + " |"
+        texts = (table.text(cell, nth) for nth, cell in enumerate(line))
+        yield "| " + " | ".join(markdown_text(text).replace("|", "\\|") for text in texts) + " |"
 
 
 def markdown_text(text: str) -> str:

@@ -30,9 +30,9 @@ COLUMNS = (
     "CPU %", "memory MiB", "GPU %",
 )  # fmt: skip
 
-MOST_INTERVALS = 60
-LEAST_INTERVALS = 12
-_MOST_ROWS = 3600
+MAX_INTERVALS = 60
+MIN_INTERVALS = 12
+_MAX_ROWS = 3600
 """Of all tests together: what a page can hold."""
 
 _SAMPLES = samples_needed(95)
@@ -64,7 +64,7 @@ class Timeline:
 def timelines(job: RecommendationJob, folder: Path) -> tuple[Timeline, ...]:
     """Those of all tests whose raw samples are in the job's ``folder``."""
     tests = [(step, step.result) for step in job.steps if isinstance(step.result, Trial)]
-    intervals = min(MOST_INTERVALS, max(LEAST_INTERVALS, _MOST_ROWS // max(1, len(tests))))
+    intervals = min(MAX_INTERVALS, max(MIN_INTERVALS, _MAX_ROWS // max(1, len(tests))))
     found = []
     for step, trial in tests:
         runs = kept_runs(trial, folder)
@@ -98,7 +98,7 @@ def _rows(runs: Sequence[Run], intervals: int) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for nth, (run, length_ns) in enumerate(zip(runs, lengths, strict=True), start=1):
         share = max(2, round(intervals * length_ns / sum(lengths)))
-        enough = max(LEAST_INTERVALS // len(runs), len(run.samples.ended_ns()) // _SAMPLES)
+        enough = max(MIN_INTERVALS // len(runs), len(run.samples.ended_ns()) // _SAMPLES)
         rows.extend((nth, *row) for row in _intervals(run, min(share, enough), origin_ns))
     return rows
 

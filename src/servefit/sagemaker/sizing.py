@@ -26,7 +26,8 @@ from servefit.sagemaker.sdk_types import (
 from servefit.search.endpoints.load import run_load
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
-from servefit.search.request.job_request import JobRequest, parse_flat_invocations, parse_goal, with_secrets
+from servefit.search.request.goals import parse_goal
+from servefit.search.request.job_request import JobRequest, parse_flat_invocations, with_secrets
 from servefit.search.request.load_request import TIMEOUT_S, LoadRequest
 from servefit.search.request.sla import Sla
 
@@ -48,6 +49,7 @@ def right_size(
     phases: Sequence[Phase] | None = ...,
     stairs: Stairs | None = ...,
     max_invocations: float | None = ...,
+    arrivals: str = ...,
     flat_invocations: str = ...,
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = ...,
     max_tests: int | None = ...,
@@ -78,6 +80,7 @@ def right_size(
     phases: Sequence[Phase] | None = ...,
     stairs: Stairs | None = ...,
     max_invocations: float | None = ...,
+    arrivals: str = ...,
     flat_invocations: str = ...,
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = ...,
     rows_per_request: int = ...,
@@ -102,6 +105,7 @@ def right_size(
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
     max_invocations: float | None = None,
+    arrivals: str = "poisson",
     flat_invocations: str = "Stop",
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
     max_tests: int | None = None,
@@ -160,6 +164,7 @@ def right_size(
         phases: Closed-loop traffic in phases.
         stairs: Closed-loop traffic with more users step by step.
         max_invocations: The rate to be served, per minute.
+        arrivals: How requests arrive at the rate, such as "poisson", "sine:period=4s" or "replay:access.log".
         flat_invocations: "Stop" or "Continue".
         model_latency_thresholds: Limits on percentiles of the latency.
         max_tests: Most load tests to run.
@@ -167,7 +172,7 @@ def right_size(
         backends: Names of backends; all where None.
         batch_sizes: Most requests joined into a call, to try.
         batch_delays_us: How long the first of a batch may wait, to try, in microseconds.
-        goal: What to optimise.
+        goal: What to optimise: "cost", "latency", "throughput", "balanced", "energy", or an objective of a package.
         cost_weight: What cost counts against latency where ``goal`` is "balanced".
         storage: The database that keeps the job.
         rows_per_request: Rows of the payload in one request.
@@ -224,6 +229,7 @@ def right_size(
         )
         load = LoadRequest(
             sla=sla,
+            arrivals=arrivals,
             phases=traffic,
             flat_invocations=parse_flat_invocations(flat_invocations),
             finds_most=True,
@@ -267,6 +273,7 @@ def right_size(
         allow_noise=allow_noise,
         allow_batch_dependence=allow_batch_dependence,
         over_http=over_http,
+        arrivals=arrivals,
     )
     try:
         job = run_job(

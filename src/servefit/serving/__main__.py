@@ -15,6 +15,7 @@ from pathlib import Path
 from servefit.serving.stopping import Signals
 
 _LAST_PORT = 65_535
+"""Ports have 16 bits."""
 
 
 def main() -> int:
@@ -23,7 +24,7 @@ def main() -> int:
 
     from servefit.errors import ServefitError, SpecError
     from servefit.serving.config import EndpointConfig
-    from servefit.serving.saying import say
+    from servefit.serving.event_log import log_event
     from servefit.serving.supervisor import supervise
 
     parser = argparse.ArgumentParser(prog="python -m servefit.serving", description="Serve one artifact over HTTP.")
@@ -46,7 +47,7 @@ def main() -> int:
             ready_fd=arguments.ready_fd,
         )
     except ServefitError as error:
-        say(str(error))
+        log_event(str(error))
         return 2 if isinstance(error, SpecError) else 4
 
 

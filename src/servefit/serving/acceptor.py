@@ -13,14 +13,16 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from servefit.serving.places import SPARE_PLACES
+from servefit.serving.admission import SPARE_CONNECTIONS
 
 if TYPE_CHECKING:
     from servefit.serving.process import WorkerProcess
 
 _ACCEPTED_AT_ONCE = 64
-_BEYOND = 2 * SPARE_PLACES
-"""What a worker may be handed beyond its connections: it has places for some, and closes others for them."""
+"""Connections accepted before the supervisor looks at its workers and signals again. Chosen, not measured."""
+
+_BEYOND = 2 * SPARE_CONNECTIONS
+"""Connections that a worker may be handed beyond its limit: it answers checks on some, and closes others for them."""
 
 _OTHER_DESCRIPTORS = 128
 """The channels, the artifact, what libraries open, and connections on their way."""
@@ -44,8 +46,8 @@ class Acceptor:
         self._waiting: list[socket.socket] = []
 
     @property
-    def waits(self) -> bool:
-        """Whether something is to be done once workers have room: :meth:`go_on` is to be called every now and then."""
+    def has_waiting(self) -> bool:
+        """True while :meth:`accept_waiting` is to be called every now and then, because workers had no room."""
         return bool(self._waiting) or (bool(self._sockets) and not self._accepts)
 
     def begin(self, listening: tuple[socket.socket, ...]) -> None:
@@ -53,10 +55,10 @@ class Acceptor:
         self._accept(True)
 
     def take_back(self, connections: list[socket.socket]) -> None:
-        """Connections that a worker did not live to take."""
+        """Have other workers take connections that a worker did not live to take."""
         self._waiting += connections
 
-    def go_on(self) -> None:
+    def accept_waiting(self) -> None:
         """Accept, and hand over what waits, as far as there is room."""
         self.hand_over_rest()
         if not self._accepts and not self._waiting and self._with_room():
@@ -109,11 +111,11 @@ class Acceptor:
                 self._accept(False)  # there is no descriptor for it
 
     def _with_room(self) -> list[WorkerProcess]:
-        """The workers that can take a connection, the best one first."""
+        """Return the workers that can take a connection, the best one first."""
         able = [
             worker
             for worker in self._workers.values()
-            if worker.ready and not worker.told_to_stop and worker.connections < self._most_connections
+            if worker.ready and not worker.stop_sent and worker.connections < self._most_connections
         ]
         return sorted(able, key=lambda worker: (not worker.serves, worker.connections))
 

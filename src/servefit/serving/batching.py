@@ -15,28 +15,30 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from servefit.serving.messages import Asker, Inference, Refused
+from servefit.serving.messages import Inference, PendingReply, Refused
 from servefit.serving.replying import RETRY_AFTER, refusal
 from servefit.serving.timer import Timer
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from servefit.serving.coding import Coding
+    from servefit.serving.codec_client import CodecClient
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import WorkerCounters
 
 
-_SHORTEST_TURN_NS = 250_000
-"""How long quick calls follow one another before the loop reads and writes again. Calls in a row find the model in the
-caches: with one request a call, 64 connections are served with a fifth less CPU time."""
+_MIN_TURN_NS = 250_000
+"""Quick calls follow one another for so long before the loop reads and writes again. Calls in a row find the model in
+the caches: with one request a call, 64 connections are served with a fifth less CPU time."""
 
-_LONGEST_TURN_NS = 20_000_000
+_MAX_TURN_NS = 20_000_000
+"""Longer turns would keep reading and writing waiting for more than the 50 ms that nobody may wait for but a prediction
+(ADR 8)."""
 
 _FEW_VALUES = 20_000
 """Up to so many predictions of a call are encoded here, which takes 3 ms in JSON; more in the codec."""
 
-_Waiting: TypeAlias = "tuple[int, Inference, Asker]"
+_Waiting: TypeAlias = "tuple[int, Inference, PendingReply]"
 
 
 class Batching:
@@ -49,10 +51,10 @@ class Batching:
         predict: Callable[[np.ndarray], np.ndarray],
         counters: WorkerCounters,
         loop: AbstractEventLoop,
-        coding: Coding,
+        codec: CodecClient,
     ) -> None:
         self._predict = predict
-        self._coding = coding
+        self._codec = codec
         self._counters = counters
         self._call_soon = loop.call_soon
         self._max_batch = config.max_batch
@@ -73,29 +75,29 @@ class Batching:
 
     @property
     def calling(self) -> bool:
-        """Whether requests that were taken from the queue have no answer yet: a call is going on, or has failed."""
+        """True while requests that were taken from the queue have no answer yet: a call is going on, or has failed."""
         return bool(self._calling)
 
     def check_room(self) -> None:
-        """Raises Refused when no request more can wait."""
-        if (self._waiting or self._coding.jobs) and self._is_full():
+        """Raise Refused when no request more can wait."""
+        if (self._waiting or self._codec.jobs) and self._is_full():
             self._drop_gone()
             if self._is_full():
                 self._counters.rejected()
-                waiting = len(self) + self._coding.jobs
+                waiting = len(self) + self._codec.jobs
                 raise Refused(503, f"{waiting} requests wait already, try again later", headers=RETRY_AFTER)
 
     def _is_full(self) -> bool:
-        coding = self._coding
+        codec = self._codec
         return (
-            len(self._waiting) + coding.jobs >= self._most_waiting
-            or self._waiting_bytes + coding.held_bytes >= self._most_bytes
+            len(self._waiting) + codec.jobs >= self._most_waiting
+            or self._waiting_bytes + codec.held_bytes >= self._most_bytes
         )
 
-    def submit(self, inference: Inference, asker: Asker) -> None:
-        """Have ``asker`` answered with predictions. There must be room, as :meth:`check_room` says."""
+    def submit(self, inference: Inference, pending: PendingReply) -> None:
+        """Have ``pending`` answered with predictions. There must be room, as :meth:`check_room` says."""
         now = time.monotonic_ns()
-        self._waiting.append((now, inference, asker))
+        self._waiting.append((now, inference, pending))
         self._waiting_bytes += inference.rows.nbytes
         if self._due:
             return
@@ -110,24 +112,24 @@ class Batching:
         failed, self._calling = self._calling, []
         self._counters.failed(len(failed))
         reply = refusal(Refused(500, f"the predictor failed with {type(error).__name__}"))
-        for _, _, asker in failed:
-            asker.answer(reply)
-        self._go_on()
+        for _, _, pending in failed:
+            pending.answer(reply)
+        self._schedule_next()
 
     def _flush(self) -> None:
         """Call the predictor until the queue is empty, or for as long as the loop was busy with other things before:
         refusing must not leave too little time for what was let in."""
         began = time.monotonic_ns()
-        turn_ns = min(max(_SHORTEST_TURN_NS, began - self._turn_ended), _LONGEST_TURN_NS)
+        turn_ns = min(max(_MIN_TURN_NS, began - self._turn_ended), _MAX_TURN_NS)
         while batch := self._take():
             self._turn_ended = self._call(batch)
             if self._turn_ended - began > turn_ns or self._may_wait():
                 break
-        self._go_on()
+        self._schedule_next()
 
     def _call(self, batch: list[_Waiting]) -> int:
-        """Have the requests of ``batch`` answered with one call; give when it ended. What the predictor raises goes to
-        the event loop, which has it reported to :meth:`fail`."""
+        """Have the requests of ``batch`` answered with one call; return when it ended. What the predictor raises goes
+        to the event loop, which has it reported to :meth:`fail`."""
         self._calling = batch
         alone = len(batch) == 1
         rows = batch[0][1].rows if alone else np.concatenate([inference.rows for _, inference, _ in batch])
@@ -140,42 +142,43 @@ class Batching:
         taken_ns = ended - began
         self._counters.called(len(rows), [began - since for since, _, _ in batch], taken_ns=taken_ns, ended_ns=ended)
         first, taken_ms, values = 0, taken_ns / 1e6, 0
-        for since, inference, asker in batch:
+        for since, inference, pending in batch:
             last = first + len(inference.rows)
             own = predictions if alone else predictions[first:last]
             timing = b"server-timing: queue;dur=%.3f, predict;dur=%.3f\r\n" % ((began - since) / 1e6, taken_ms)
             values += own.size
             if values <= _FEW_VALUES:
-                asker.answer(inference.encode(own), timing)
+                pending.answer(inference.encode(own), timing)
             else:
-                self._coding.encode(inference.encode, own, asker, timing)
+                self._codec.encode(inference.encode, own, pending, timing)
             first = last
         self._calling = []
         return ended
 
     def _may_wait(self) -> bool:
-        """Whether there is nothing to call for yet."""
+        """Return whether there is nothing to call for yet."""
         return not self._waiting or (self._timer is not None and len(self._waiting) < self._max_batch)
 
     def _take(self) -> list[_Waiting]:
-        """The requests of the next call, fewer than could join where some are long, and none that nobody waits for."""
+        """Return the requests of the next call, fewer than could join where some are long, and none that nobody waits
+        for."""
         batch: list[_Waiting] = []
         waiting, rows = self._waiting, 0
         while waiting and len(batch) < self._max_batch:
-            one = waiting[0]
-            rows += len(one[1].rows)
+            _, inference, pending = first = waiting[0]
+            rows += len(inference.rows)
             if batch and rows > self._most_rows:
                 break
             waiting.popleft()
-            self._waiting_bytes -= one[1].rows.nbytes
-            if one[2].gone:
-                rows -= len(one[1].rows)
+            self._waiting_bytes -= inference.rows.nbytes
+            if pending.gone:
+                rows -= len(inference.rows)
             else:
-                batch.append(one)
+                batch.append(first)
         return batch
 
-    def _go_on(self) -> None:
-        """After a call: have what waits by now called in time."""
+    def _schedule_next(self) -> None:
+        """Have what waits by now called in time, after a call."""
         waiting = self._waiting
         self._counters.waiting(len(waiting))
         self._due = self._looked_for_gone = False
@@ -188,7 +191,7 @@ class Batching:
         self._call_soon(self._flush)
 
     def _expired(self) -> None:
-        """The timer went off: it is never set for later than the first in the queue may wait."""
+        """Call for what waits, if it is due: the timer is never set for later than the first in the queue may wait."""
         if not self._due and self._waiting:
             if time.monotonic_ns() >= self._waiting[0][0] + self._delay_ns:
                 self._flush()
@@ -199,6 +202,6 @@ class Batching:
         """Make room of requests that nobody waits for. It takes long, so it is done once between two calls."""
         if not self._looked_for_gone:
             self._looked_for_gone = True
-            self._waiting = deque(one for one in self._waiting if not one[2].gone)
-            self._waiting_bytes = sum(one[1].rows.nbytes for one in self._waiting)
-            self._coding.drop_gone()
+            self._waiting = deque(waiting for waiting in self._waiting if not waiting[2].gone)
+            self._waiting_bytes = sum(inference.rows.nbytes for _, inference, _ in self._waiting)
+            self._codec.drop_gone()

@@ -1,5 +1,5 @@
-"""What the supervisor and a worker tell each other: one message a packet, over a pair of sockets, some with a socket of
-a client."""
+"""Messages between the supervisor and a worker: one a packet, over a pair of sockets, some with a socket of a
+client."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Self
 
-_LONGEST_TEXT = 4000
-_MOST_AT_ONCE = 256
+_MAX_TEXT_BYTES = 4000
+"""A reason, with the end of what a library printed. A packet has to fit into the buffer of a socket, 200 KB by
+default."""
+
+_MAX_AT_ONCE = 256
+"""Messages received before the event loop does other things. Chosen, not measured."""
 
 
 class Message(IntEnum):
     """READY and FAILED (with the reason) are a worker's, CONNECTION (with a socket) and STOP the supervisor's. HANG_UP
     is what is received last: the other side is gone."""
 
+    # Numbers on the wire, one byte each. An empty packet, which is the end, counts as 0.
     HANG_UP = 0
     READY = 1
     FAILED = 2
@@ -33,8 +38,8 @@ class Channel:
 
     @classmethod
     def pair(cls) -> tuple[Self, Self]:
-        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        return cls(one), cls(other)
+        left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(left), cls(right)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -43,8 +48,8 @@ class Channel:
         self._socket.close()
 
     def send(self, message: Message, *, connection: socket.socket | None = None, text: str = "") -> bool:
-        """Give False when there is no room, too much is on its way, or nobody to read it."""
-        packet = bytes([message]) + text.encode(errors="replace")[:_LONGEST_TEXT]
+        """Send it without waiting; return False when there is no room, too much is on its way, or nobody to read it."""
+        packet = bytes([message]) + text.encode(errors="replace")[:_MAX_TEXT_BYTES]
         descriptors = [] if connection is None else [connection.fileno()]
         try:
             socket.send_fds(self._socket, [packet], descriptors)
@@ -57,10 +62,10 @@ class Channel:
         return True
 
     def receive(self) -> Iterator[tuple[Message, socket.socket | None, str]]:
-        """What is there, up to some number of messages at once."""
-        for _ in range(_MOST_AT_ONCE):
+        """Receive what is there, up to some number of messages at once."""
+        for _ in range(_MAX_AT_ONCE):
             try:
-                packet, descriptors, _, _ = socket.recv_fds(self._socket, _LONGEST_TEXT + 1, 1)
+                packet, descriptors, _, _ = socket.recv_fds(self._socket, _MAX_TEXT_BYTES + 1, 1)
             except BlockingIOError:
                 return
             except ConnectionError:

@@ -1,7 +1,6 @@
-"""``python -P -m servefit.serving.codec N``: follows a worker's orders, one at a time, which come on the socket that is
-descriptor N. ``codec_process`` is this process as the worker sees it, ``coding`` what it has done here, and ``orders``
-how that is said.
-"""
+"""``python -P -m servefit.serving.codec N``: does a worker's tasks, one at a time, which come on the socket that is
+descriptor N. ``codec_process`` is this process as the worker sees it, ``codec_client`` the queue of what it has done
+here, and ``codec_tasks`` what passes between them."""
 
 from __future__ import annotations
 
@@ -15,16 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.processes import die_with_parent
+from servefit.serving.codec_tasks import LENGTHS, Ready, RefusedTask, frame
 from servefit.serving.messages import Refused
-from servefit.serving.orders import LENGTHS, Declined, Ready, packed
 
 if TYPE_CHECKING:
+    from servefit.serving.codec_tasks import CodecTask, Content, TaskResult
     from servefit.serving.config import EndpointConfig, Limits
-    from servefit.serving.orders import Answer, Content, Order
 
 _MEMORY_A_BODY = 40
-_LEAST_MEMORY_BYTES = 2**28
+"""Bytes of memory for a byte of a body: a gigabyte for the longest body (ADR 8). Cells and lists of them are
+objects."""
+
+_MIN_MEMORY_BYTES = 2**28
+"""For short limits, and what libraries take beside bodies."""
+
 _MIB = 2**20
+"""Bytes."""
 
 
 def main() -> None:
@@ -34,14 +39,14 @@ def main() -> None:
         libc = ctypes.CDLL(None)
         config, _ = _receive(worker)
         limit = _bound_memory(config.limits)
-        # Orders leave no cycles behind, but make millions of objects, which a collector would look at again and again.
+        # Tasks leave no cycles behind, but make millions of objects, which a collector would look at again and again.
         gc.collect()
         gc.freeze()
         gc.disable()
-        worker.sendall(packed(Ready()))
+        worker.sendall(frame(Ready()))
         while True:
             answer, content = _answer(*_receive(worker), config, limit)
-            worker.sendall(packed(answer, len(content)))
+            worker.sendall(frame(answer, len(content)))
             worker.sendall(content)
             del answer, content
             gc.collect()
@@ -50,18 +55,18 @@ def main() -> None:
         return
 
 
-def _answer(order: Order, content: bytes, config: EndpointConfig, limit: str) -> tuple[Answer, Content]:
+def _answer(task: CodecTask, content: bytes, config: EndpointConfig, limit: str) -> tuple[TaskResult, Content]:
     try:
-        return order.follow(content, config)
+        return task.run(content, config)
     except Refused as refused:
-        return Declined.because(refused), b""
+        return RefusedTask.because(refused), b""
     except MemoryError:
-        return Declined.because(order.too_costly(limit)), b""
+        return RefusedTask.because(task.too_costly(limit)), b""
 
 
 def _bound_memory(limits: Limits) -> str:
-    """Take no more memory than the longest body may need; give how much, in words."""
-    more_bytes = _LEAST_MEMORY_BYTES + _MEMORY_A_BODY * limits.body_bytes
+    """Take no more memory than the longest body may need; return how much, in words."""
+    more_bytes = _MIN_MEMORY_BYTES + _MEMORY_A_BODY * limits.body_bytes
     used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used_bytes + more_bytes,) * 2)
     return f"{more_bytes // _MIB} MiB of memory"
@@ -73,7 +78,7 @@ def _receive(worker: socket.socket) -> tuple[Any, bytes]:
 
 
 def _exactly(worker: socket.socket, size: int) -> bytes:
-    """The next ``size`` bytes. Raises EOFError where nobody sends any more."""
+    """Return the next ``size`` bytes. Raises EOFError where nobody sends any more."""
     content = worker.recv(size, socket.MSG_WAITALL) if size else b""
     while len(content) < size:
         more = worker.recv(size - len(content), socket.MSG_WAITALL)

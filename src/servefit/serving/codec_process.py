@@ -1,4 +1,4 @@
-"""The process of ``codec`` as its worker sees it: started, spoken to without waiting for it, and buried."""
+"""The process of ``codec`` as its worker sees it: started, spoken to without waiting for it, and reaped."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from servefit.serving.orders import LENGTHS, Answer, Content, packed
-from servefit.serving.process import ended
+from servefit.serving.codec_tasks import LENGTHS, Content, TaskResult, frame
+from servefit.serving.process import exit_text
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 _MODULE = "servefit.serving.codec"
-_LOOK_EVERY_S = 0.02
+_REAP_EVERY_S = 0.02
+"""A killed process is dead within milliseconds, and nothing waits for that to be seen."""
 
 
 class CodecProcess(asyncio.BufferedProtocol):
@@ -32,7 +33,7 @@ class CodecProcess(asyncio.BufferedProtocol):
         self,
         loop: AbstractEventLoop,
         config: Any,
-        answered: Callable[[Answer, memoryview], None],
+        answered: Callable[[TaskResult, memoryview], None],
         gone: Callable[[str], None],
     ) -> None:
         self._loop = loop
@@ -61,9 +62,9 @@ class CodecProcess(asyncio.BufferedProtocol):
         return self._process.pid
 
     def send(self, message: Any, content: Content = b"") -> None:
-        """Nothing is copied and nothing waits: ``content`` must stay as it is until the answer is there."""
+        """Send it. Nothing is copied and nothing waits: ``content`` must stay as it is until the answer is there."""
         if self._transport is not None:
-            self._transport.write(packed(message, len(content)))
+            self._transport.write(frame(message, len(content)))
             self._transport.write(content)
 
     def kill(self) -> None:
@@ -76,13 +77,13 @@ class CodecProcess(asyncio.BufferedProtocol):
     async def _connect(self, ours: socket.socket) -> None:
         await self._loop.create_unix_connection(lambda: self, sock=ours)
 
-    def _bury(self) -> None:
-        """A killed process is dead a little later."""
+    def _reap(self) -> None:
+        """Wait for its exit status without blocking: a killed process is dead a little later."""
         status = self._process.poll()
         if status is None:
-            self._loop.call_later(_LOOK_EVERY_S, self._bury)
+            self._loop.call_later(_REAP_EVERY_S, self._reap)
         elif not self._killed:
-            self._gone(ended(status))
+            self._gone(exit_text(status))
 
     # What the event loop tells
 
@@ -95,7 +96,7 @@ class CodecProcess(asyncio.BufferedProtocol):
     def connection_lost(self, _: BaseException | None) -> None:
         self._transport = None
         self._process.kill()  # one that only closed its socket is of no use
-        self._bury()
+        self._reap()
 
     def get_buffer(self, _: int) -> memoryview:
         return self._room[self._filled :]
@@ -128,7 +129,7 @@ class CodecProcess(asyncio.BufferedProtocol):
             self._receive_lengths()
             self._answered(answer, memoryview(b""))
 
-    def _take_content(self, answer: Answer) -> None:
+    def _take_content(self, answer: TaskResult) -> None:
         content = self._room
         self._receive_lengths()
         self._answered(answer, content)

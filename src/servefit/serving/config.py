@@ -1,4 +1,4 @@
-"""What an endpoint serves and how, as one JSON file that is checked once, when it is read."""
+"""The description of an endpoint: what it serves and how, as one JSON file that is checked once, when it is read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from servefit.stored import Stored, left_out
 from servefit.version import __version__
 
 SCHEMA = 1
+"""It rises when a newer file cannot be read by an older servefit any more."""
+
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 
 _log = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Limits(Stored, frozen=True, kw_only=True):
-    """What an endpoint takes before it refuses, each per worker.
+    """The limits beyond which an endpoint refuses requests, each per worker.
 
     A request whose body is longer, or has more rows, gets 413; a call joins no more rows than one request may have.
     More than ``queued_requests`` waiting for the predictor, or more than ``buffered_bytes`` of their rows, or of bodies
@@ -41,17 +43,18 @@ class Limits(Stored, frozen=True, kw_only=True):
     gives no sign of life for so long, is killed and replaced.
     """
 
-    body_bytes: _Count = 25 * 2**20
+    # Chosen, not measured, but for what memory they take together: benchmarks/claims/bodies.py and ADR 8.
+    body_bytes: _Count = 25 * 2**20  # SageMaker's own limit for a body of /invocations
     rows: _Count = 100_000
     queued_requests: _Count = 256
-    buffered_bytes: _Count = 256 * 2**20
+    buffered_bytes: _Count = 256 * 2**20  # ten of the longest bodies
     connections: _Count = 4096
     read_timeout_s: _Seconds = 10.0
-    idle_timeout_s: _Seconds = 75.0
-    grace_s: _Seconds = 30.0
+    idle_timeout_s: _Seconds = 75.0  # as nginx keeps connections: keepalive_timeout
+    grace_s: _Seconds = 30.0  # as Kubernetes waits for a pod: terminationGracePeriodSeconds
     call_timeout_s: _Seconds = 30.0
-    head_bytes: _Count = 65_536
-    head_lines: _Count = 100
+    head_bytes: _Count = 65_536  # as long as http.client lets a line be
+    head_lines: _Count = 100  # as http.client and Apache (LimitRequestFields) allow
     unfinished_heads_bytes: _Count = 16 * 2**20
 
 
@@ -95,7 +98,7 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, path: Path) -> EndpointConfig:
-        """The endpoint that ``path`` describes. Raises SpecError, naming the field."""
+        """Return the endpoint that ``path`` describes. Raises SpecError, naming the field."""
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -114,11 +117,11 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
         return replace(config, artifact=replace(config.artifact, folder=folder))
 
     def document(self) -> bytes:
-        """What :meth:`read` reads: JSON for people to read too."""
+        """Return what :meth:`read` reads: JSON for people to read too."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     def opened(self) -> Artifact:
-        """The artifact as backends know it."""
+        """Return the artifact as backends know it."""
         facts = self.artifact
         return Artifact(
             backend=facts.backend,

@@ -14,23 +14,23 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol, cast
 
-from servefit.serving.messages import Asker, Refused, Reply, Request
+from servefit.serving.messages import PendingReply, Refused, Reply, Request
 from servefit.serving.reading import RequestReader
-from servefit.serving.replying import CONTINUE, MOST_JOINED_BYTES, RETRY_AFTER, refusal
+from servefit.serving.replying import CONTINUE, MAX_JOINED_BYTES, RETRY_AFTER, refusal
 
 if TYPE_CHECKING:
+    from servefit.serving.admission import AdmissionControl
     from servefit.serving.config import Limits
     from servefit.serving.counters import WorkerCounters
-    from servefit.serving.places import Places
-    from servefit.serving.reading import Heads
-    from servefit.serving.replying import Replies
-    from servefit.serving.turns import Turns
+    from servefit.serving.reading import HeadCache
+    from servefit.serving.replying import ReplyWriter
+    from servefit.serving.time_slices import TimeSlices
 
-MOST_EXCHANGES = 64
+MAX_EXCHANGES = 64
 """A connection with so many requests that wait for their answers is not read from."""
 
 _SHORT_BYTES = 2048
-"""What is no longer is read at once, whatever it is."""
+"""A read of no more bytes is parsed at once, whatever it is."""
 
 _PIECE_BYTES = 8192
 """Whatever it is, reading it takes less than 25 ms, and mostly less than 1."""
@@ -39,15 +39,15 @@ _PIECE_BYTES = 8192
 class Responder(Protocol):
     """Has requests answered, now or later."""
 
-    def respond(self, request: Request, asker: Asker) -> None: ...
+    def respond(self, request: Request, pending: PendingReply) -> None: ...
 
-    def respond_to_check(self, request: Request, asker: Asker) -> None:
-        """The same for a client that there is no room for, beyond what must always work."""
+    def respond_to_check(self, request: Request, pending: PendingReply) -> None:
+        """Do the same for a client that there is no room for, beyond what must always work."""
         ...
 
 
 class Owner(Protocol):
-    """What a connection uses of whoever has all of them: what they share, and where it says that it came or went."""
+    """The owner of all connections: it has what they share, and is told when one came or went."""
 
     draining: bool
 
@@ -58,13 +58,13 @@ class Owner(Protocol):
     @property
     def counters(self) -> WorkerCounters: ...
     @property
-    def replies(self) -> Replies: ...
+    def reply_writer(self) -> ReplyWriter: ...
     @property
-    def heads(self) -> Heads: ...
+    def heads(self) -> HeadCache: ...
     @property
-    def turns(self) -> Turns: ...
+    def time_slices(self) -> TimeSlices: ...
     @property
-    def places(self) -> Places[Connection]: ...
+    def admission(self) -> AdmissionControl[Connection]: ...
     @property
     def time(self) -> Callable[[], float]:
         """The event loop's clock, in seconds."""
@@ -79,15 +79,16 @@ class Owner(Protocol):
 
 class Exchange:
     """A request that was read, and its reply while that waits for others. ``last`` says that the connection ends with
-    it, ``asked`` that the client wants to be told that it does not, ``head_only`` that it wants no body."""
+    it, ``has_connection_header`` that the client sent one and is to be told that it does not, ``head_only`` that it
+    wants no body."""
 
-    __slots__ = ("_connection", "asked", "began_ns", "gone", "head_only", "last", "out")
+    __slots__ = ("_connection", "began_ns", "gone", "has_connection_header", "head_only", "last", "out")
 
-    def __init__(self, connection: Connection, last: bool, asked: bool, head_only: bool) -> None:
+    def __init__(self, connection: Connection, *, last: bool, has_connection_header: bool, head_only: bool) -> None:
         self._connection = connection
         self.began_ns = monotonic_ns()
         self.last = last
-        self.asked = asked
+        self.has_connection_header = has_connection_header
         self.head_only = head_only
         self.gone = False
         self.out: tuple[Reply, bytes] | None = None
@@ -107,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._respond: Callable[[Request, Exchange], None] = connections.responder.respond
         self._counters = connections.counters
-        self._replies = connections.replies
+        self._reply_writer = connections.reply_writer
         self._socket = accepted
         self._transport = cast("asyncio.Transport", None)
         self._reader: RequestReader | None = RequestReader(self, connections.limits, connections.heads)
@@ -118,42 +119,42 @@ class Connection(asyncio.Protocol):
         self._reads = True
         self._owes_continue = False
         self.active = True
-        """Whether a request, or anything after the last answer, came since it was last looked at."""
+        """A request, or anything after the last answer, came since it was last checked."""
         self.quiet_since_s = 0.0
-        """When nothing had come for the first time."""
+        """The time when nothing had come for the first time."""
         self.partial_since_s = 0.0
-        """When a request began that is not complete."""
+        """The time when a request began that is not complete."""
         self.stalled_since_s = 0.0
-        """When the client stopped reading its answers."""
+        """The time when the client stopped reading its answers."""
         self.ending_since_s = 0.0
-        """When the last answer was sent."""
+        """The time when the last answer was sent."""
 
     @property
-    def waits(self) -> bool:
-        """Whether requests wait for their answers."""
+    def has_requests(self) -> bool:
+        """True while requests wait for their answers."""
         return bool(self._exchanges)
 
     @property
     def idle_since_s(self) -> float | None:
-        """Since when it has been quiet, as far as it was looked at, infinity where it was not; None while a request or
-        an answer is on its way."""
+        """The time since which it has been quiet, as far as it was checked, infinity where it was not; None while a
+        request or an answer is on its way."""
         if self._exchanges or self._unread or self.partial_since_s or self.stalled_since_s or self.ending_since_s:
             return None
         return math.inf if self.active else self.quiet_since_s
 
     @property
     def unsent_bytes(self) -> int:
-        """How much of the answers waits for the client to read what came before."""
+        """The bytes of answers that wait for the client to read what came before."""
         return self._transport.get_write_buffer_size()
 
     def has_unread(self) -> bool:
-        """Whether something has come that the event loop has not read yet."""
+        """Return whether something has come that the event loop has not read yet."""
         try:
             return bool(self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
             return False
 
-    # What the event loop tells
+    # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -185,7 +186,7 @@ class Connection(asyncio.Protocol):
             self._unread += data
         elif self._reader is not None:
             self._unread = data
-            while self._unread and not self._connections.turns.over():
+            while self._unread and not self._connections.time_slices.is_over():
                 self._feed_piece()
             self._postpone_rest()
 
@@ -200,11 +201,11 @@ class Connection(asyncio.Protocol):
         """Read the rest of what has come when others had their turns, and nothing more until then."""
         self._read_on()
         if self._unread:
-            self._connections.turns.later(self._go_on)
+            self._connections.time_slices.postpone(self._feed_next_piece)
         if self._unread or any(self._held):
             self._hold_or_refuse()
 
-    def _go_on(self) -> None:
+    def _feed_next_piece(self) -> None:
         try:
             self._feed_piece()
         except BaseException:
@@ -225,23 +226,28 @@ class Connection(asyncio.Protocol):
         if self._exchanges and self._exchanges[0].out is not None:
             self._send_those_ready()
 
-    # What the reader tells
+    # Called by the reader
 
-    def took(self, request: Request, kept: bool, asked: bool) -> None:
+    def on_request(self, request: Request, *, keep_alive: bool, has_connection_header: bool) -> None:
         self.active = True
         if self.partial_since_s:
             self.partial_since_s = 0.0
             self._hold()
         self._owes_continue = False
-        exchange = Exchange(self, not kept, asked, request.method == b"HEAD")
+        exchange = Exchange(
+            self,
+            last=not keep_alive,
+            has_connection_header=has_connection_header,
+            head_only=request.method == b"HEAD",
+        )
         self._exchanges.append(exchange)
         self._respond(request, exchange)
-        if len(self._exchanges) >= MOST_EXCHANGES:
+        if len(self._exchanges) >= MAX_EXCHANGES:
             self._read(False)
 
     def refuse(self, refused: Refused) -> None:
         self._stop_reading()
-        exchange = Exchange(self, True, False, False)
+        exchange = Exchange(self, last=True, has_connection_header=False, head_only=False)
         self._exchanges.append(exchange)
         exchange.answer(refusal(refused))
 
@@ -252,11 +258,11 @@ class Connection(asyncio.Protocol):
 
     def answer_one_check(self) -> None:
         """Have only what must always work answered, once; anything else is refused."""
-        self._respond = self._respond_beyond
+        self._respond = self._respond_to_check
 
-    def _respond_beyond(self, request: Request, exchange: Exchange) -> None:
+    def _respond_to_check(self, request: Request, exchange: Exchange) -> None:
         connections = self._connections
-        if connections.places.move_up(self):
+        if connections.admission.promote(self):
             self._respond = connections.responder.respond
             self._respond(request, exchange)
             return
@@ -301,8 +307,16 @@ class Connection(asyncio.Protocol):
 
     def _send(self, exchange: Exchange, reply: Reply, timing: bytes) -> None:
         last = exchange.last or (self._connections.draining and self._is_idle())
-        self._transport.write(self._replies.written(reply, timing, last, exchange.asked, exchange.head_only))
-        if len(reply.body) > MOST_JOINED_BYTES and not exchange.head_only:
+        self._transport.write(
+            self._reply_writer.encode(
+                reply,
+                timing,
+                last=last,
+                has_connection_header=exchange.has_connection_header,
+                head_only=exchange.head_only,
+            )
+        )
+        if len(reply.body) > MAX_JOINED_BYTES and not exchange.head_only:
             self._transport.write(reply.body)
         if last:
             self._end()
@@ -322,11 +336,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(CONTINUE)
 
     def _is_idle(self) -> bool:
-        """Whether nothing is left of what the client has sent."""
+        """Return whether nothing is left of what the client has sent."""
         return not self._exchanges and not self._unread and (self._reader is None or not self._reader.begun)
 
     def _wait_for_rest(self) -> None:
-        """A request has begun and is not there yet."""
+        """Note when a request began that is not complete."""
         if not self.partial_since_s:
             self.partial_since_s = self._connections.time()
         self._hold_or_refuse()
@@ -346,7 +360,7 @@ class Connection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read, unless enough waits: to be read, for an answer, or for the client to take it."""
-        self._read(not self._unread and not self.stalled_since_s and len(self._exchanges) < MOST_EXCHANGES)
+        self._read(not self._unread and not self.stalled_since_s and len(self._exchanges) < MAX_EXCHANGES)
 
     def _read(self, reads: bool) -> None:
         if reads is self._reads or self._transport.is_closing():

@@ -1,6 +1,6 @@
-"""All connections of a worker: taken from the supervisor, looked at every now and then, and ended when it stops.
+"""All connections of a worker: taken from the supervisor, checked every now and then, and ended when it stops.
 
-There is one look at all of them a second, in place of a timer for each, so times are kept to within that.
+All of them are checked once a second, in place of a timer for each, so times are kept to within that.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from servefit.serving.admission import AdmissionControl
 from servefit.serving.connection import Connection
-from servefit.serving.memory import Received
+from servefit.serving.hang_detection import CHECKS_PER_TIMEOUT, HEARTBEAT_INTERVAL_S
+from servefit.serving.memory import ReceivedBytes
 from servefit.serving.messages import Refused
-from servefit.serving.places import Places
-from servefit.serving.replying import Replies
-from servefit.serving.turns import Turns
-from servefit.serving.watching import EVERY_S, LOOKS
+from servefit.serving.replying import ReplyWriter
+from servefit.serving.time_slices import TimeSlices
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
@@ -22,47 +22,52 @@ if TYPE_CHECKING:
     from servefit.serving.config import Limits
     from servefit.serving.connection import Responder
     from servefit.serving.counters import WorkerCounters
-    from servefit.serving.reading import Heads
+    from servefit.serving.reading import HeadCache
 
 
 QUIET_S = 1.0
 """While a worker stops, a connection that nothing came on for so long is closed. Clients that are quicker than this
 lose no request that they had sent on a kept connection before they could know."""
 
-_LOOK_EVERY_DRAINING_S = 0.1
+_DRAINING_CHECK_INTERVAL_S = 0.1
+"""A tenth of QUIET_S, so that it is kept to within that."""
+
 _PROGRESS_BYTES = 65_536
+"""A client that reads less than this within a time-out, some 6 KiB a second, hardly reads. Chosen, not measured."""
 
 
 class Connections:
-    """Has every whole request answered by ``responder``, and ends connections that exceed ``limits``. Each look at them
-    is a sign of life of the worker."""
+    """Has every whole request answered by ``responder``, and ends connections that exceed ``limits``. Each check is a
+    sign of life of the worker."""
 
     def __init__(self, responder: Responder, limits: Limits, counters: WorkerCounters, loop: AbstractEventLoop) -> None:
         self.responder = responder
         self.limits = limits
         self.counters = counters
-        self.replies = Replies()
-        self.heads: Heads = {}
-        self.turns = Turns(loop)
+        self.reply_writer = ReplyWriter()
+        self.heads: HeadCache = {}
+        self.time_slices = TimeSlices(loop)
         self.draining = False
         self.time = loop.time
-        self.places: Places[Connection] = Places(limits.connections, loop.time)
+        self.admission: AdmissionControl[Connection] = AdmissionControl(limits.connections, loop.time)
         self._loop = loop
         self._attaching: set[Task[None]] = set()
-        self._heads = Received()
-        self._bodies = Received()
+        self._heads = ReceivedBytes()
+        self._bodies = ReceivedBytes()
         self._idle_timeout_s = limits.idle_timeout_s
         patience_s = min(limits.read_timeout_s, limits.idle_timeout_s, limits.call_timeout_s)
-        self._look_every_s = min(EVERY_S, patience_s / LOOKS)
+        self._check_interval_s = min(HEARTBEAT_INTERVAL_S, patience_s / CHECKS_PER_TIMEOUT)
         self._unsent_bytes: dict[Connection, int] = {}
-        loop.call_later(self._look_every_s, self._look)
+        loop.call_later(self._check_interval_s, self._check_all)
 
     def __len__(self) -> int:
-        return len(self.places) + len(self._attaching)
+        return len(self.admission) + len(self._attaching)
 
     def has_unanswered(self) -> bool:
-        """Whether a client waits for an answer, or for the rest of one, or has not been heard yet."""
-        return bool(self._attaching) or any(one.waits or one.unsent_bytes for one in self.places.all())
+        """Return whether a client waits for an answer, or for the rest of one, or has not been heard yet."""
+        return bool(self._attaching) or any(
+            connection.has_requests or connection.unsent_bytes for connection in self.admission.all()
+        )
 
     def take(self, accepted: socket.socket | None) -> None:
         """Speak HTTP on ``accepted``; None is a connection that this process had no descriptor for."""
@@ -84,10 +89,10 @@ class Connections:
 
     def add(self, connection: Connection) -> None:
         self.counters.opened_connection()
-        self.places.take(connection)
+        self.admission.admit(connection)
 
     def remove(self, connection: Connection) -> None:
-        self.places.leave(connection)
+        self.admission.remove(connection)
         self._unsent_bytes.pop(connection, None)
         self.counters.closed_connection()
 
@@ -102,41 +107,41 @@ class Connections:
     def drain(self) -> None:
         """Answer what is here and what comes shortly, and close every connection after that."""
         self.draining = True
-        for connection in self.places.all():
+        for connection in self.admission.all():
             connection.active = True
         self._idle_timeout_s = min(QUIET_S, self._idle_timeout_s)
-        self._look_every_s = min(self._look_every_s, _LOOK_EVERY_DRAINING_S)
-        self._look()
+        self._check_interval_s = min(self._check_interval_s, _DRAINING_CHECK_INTERVAL_S)
+        self._check_all()
 
-    def _look(self) -> None:
-        self._loop.call_later(self._look_every_s, self._look)
-        self.counters.beat()
-        self.replies.forget()
-        self._heads.tidy()
-        self._bodies.tidy()
+    def _check_all(self) -> None:
+        self._loop.call_later(self._check_interval_s, self._check_all)
+        self.counters.heartbeat()
+        self.reply_writer.renew_date()
+        self._heads.trim()
+        self._bodies.trim()
         now_s = self.time()
-        for connection in self.places.all():
-            self._look_at(connection, now_s)
+        for connection in self.admission.all():
+            self._check(connection, now_s)
 
-    def _look_at(self, connection: Connection, now_s: float) -> None:
+    def _check(self, connection: Connection, now_s: float) -> None:
         if connection.active:
             connection.active = False
             connection.quiet_since_s = now_s
         patience_s, quiet_s = self.limits.read_timeout_s, now_s - connection.quiet_since_s
         if connection.stalled_since_s:
-            self._look_at_stalled(connection, now_s)
+            self._check_stalled(connection, now_s)
         elif connection.ending_since_s:
             if quiet_s > QUIET_S or now_s - connection.ending_since_s > patience_s:
                 connection.abort()
         elif connection.partial_since_s:
             if now_s - connection.partial_since_s > patience_s:
                 connection.refuse(Refused(408, f"request: it was not there within {patience_s:g} s"))
-        elif connection.waits:
+        elif connection.has_requests:
             connection.active = True
         elif quiet_s > self._idle_timeout_s and not connection.has_unread():
             connection.close()
 
-    def _look_at_stalled(self, connection: Connection, now_s: float) -> None:
+    def _check_stalled(self, connection: Connection, now_s: float) -> None:
         """Close a connection whose client does not read its answers, or hardly does."""
         unsent_bytes = connection.unsent_bytes
         before_bytes = self._unsent_bytes.setdefault(connection, unsent_bytes)

@@ -1,7 +1,7 @@
-"""What the workers of an endpoint count, in memory that all of them share, so that any of them can tell of them all.
+"""The counters of an endpoint's workers, in memory that all of them share, so that any of them can tell of them all.
 
 Every worker has a slot of its own that nobody else writes while it lives, so there are no locks; one that takes a dead
-worker's place goes on where that stopped. What the numbers mean is said in ``messages.Counts``, and how they are shown
+worker's slot goes on where that stopped. What the numbers mean is said in ``messages.Counts``, and how they are shown
 in ``metrics`` and the protocols.
 """
 
@@ -22,7 +22,12 @@ STATUSES = (200, 400, 404, 405, 406, 408, 411, 413, 414, 415, 417, 422, 431, 500
 """The statuses that are counted apart; any other is counted as the last of its hundred."""
 
 _WORD_BYTES = 8
+"""A memoryview of type q."""
+
 _HEADER_WORDS = 8
+"""A cache line: the supervisor's counts, which workers must not be slowed by."""
+
+# The words of the header, and of a slot
 _RESTARTS, _HANGS = range(2)
 _PID, _CONNECTIONS, _CLOSED, _QUEUED, _ROWS, _QUEUED_NS, _FAILED, _REJECTED, _LAST_NS = range(9)
 _BEAT_NS, _CALL_NS, _ANSWERED_NS = range(9, 12)
@@ -30,7 +35,7 @@ _REPLIES = 12
 _LATENCIES = _REPLIES + len(STATUSES)
 _ANSWERS = _LATENCIES + len(LATENCY_BOUNDS_NS) + 1
 _BATCHES = _ANSWERS + len(LATENCY_BOUNDS_NS) + 1
-_PLACES = {status: place for place, status in enumerate(STATUSES, start=_REPLIES)}
+_STATUS_WORDS = {status: word for word, status in enumerate(STATUSES, start=_REPLIES)}
 
 
 class Counters:
@@ -49,7 +54,7 @@ class Counters:
         self._words = memoryview(self._map).cast("q")
 
     def of_worker(self, number: int) -> WorkerCounters:
-        """The slot of worker ``number``."""
+        """Return the slot of worker ``number``."""
         begin = _HEADER_WORDS + number * self._slot_words
         return WorkerCounters(self._words[begin : begin + self._slot_words], max_batch=self._max_batch)
 
@@ -70,19 +75,19 @@ class Counters:
         return self._words[_HANGS]
 
     def serving(self) -> int:
-        """How many workers serve."""
+        """Return the number of workers that serve."""
         return sum(self.of_worker(number).serves for number in range(self._workers))
 
     def pids(self) -> tuple[int, ...]:
-        """The process ids of the workers, 0 for one that has not begun yet."""
+        """Return the process ids of the workers, 0 for one that has not begun yet."""
         return tuple(self.of_worker(number).pid for number in range(self._workers))
 
     def queued(self) -> int:
-        """How many requests wait for a predictor."""
+        """Return the number of requests that wait for a predictor."""
         return sum(self.of_worker(number).queued for number in range(self._workers))
 
     def total(self) -> Counts:
-        """What all workers did, added up."""
+        """Return what all workers did, added up."""
         slots = [self.of_worker(number).words.tolist() for number in range(self._workers)]
         sums = [sum(column) for column in zip(*slots, strict=True)]
         calls = sums[_BATCHES : _BATCHES + self._max_batch]
@@ -104,7 +109,7 @@ class Counters:
             rejected=sums[_REJECTED],
             last_request_ms=_since_1970_ms(last_ns) if last_ns else 0,
             connections=sums[_CONNECTIONS],
-            replies={status: sums[place] for status, place in _PLACES.items() if sums[place]},
+            replies={status: sums[word] for status, word in _STATUS_WORDS.items() if sums[word]},
             batches=batches,
             latency_buckets=tuple(sums[_LATENCIES:_ANSWERS]),
             answered_ns=sums[_ANSWERED_NS],
@@ -121,18 +126,18 @@ class WorkerCounters:
         self._calls_ns_at = self._calls_at + max_batch
 
     def begin(self) -> None:
-        """A new process takes the slot."""
+        """Have a new process, this one, take the slot."""
         self._clear()
         self.words[_PID] = os.getpid()
 
     def end(self, *, handed_over: int) -> None:
-        """The process of the slot is gone, with the connections that it was handed."""
+        """Note that the process of the slot is gone, with the connections that it was handed."""
         self._clear()
         self.words[_CLOSED] = handed_over
 
     def _clear(self) -> None:
-        for place in (_PID, _CONNECTIONS, _QUEUED, _BEAT_NS, _CALL_NS):
-            self.words[place] = 0
+        for word in (_PID, _CONNECTIONS, _QUEUED, _BEAT_NS, _CALL_NS):
+            self.words[word] = 0
 
     @property
     def pid(self) -> int:
@@ -144,32 +149,32 @@ class WorkerCounters:
 
     @property
     def closed(self) -> int:
-        """How many connections that it was handed are closed."""
+        """The number of connections that it was handed and that are closed."""
         return self.words[_CLOSED]
 
     @property
     def sign_ns(self) -> int:
-        """When the process last gave a sign of life: its event loop, or a call that began or ended; 0 before it was
-        ready."""
+        """The time of the last sign of life of the process: its event loop, or a call that began or ended; 0 before it
+        was ready."""
         words = self.words
         return words[_BEAT_NS] and max(words[_BEAT_NS], words[_CALL_NS], words[_LAST_NS])
 
     @property
     def serves(self) -> bool:
-        """Whether it has given a sign of life just now."""
+        """True if it has given a sign of life just now."""
         return time.monotonic_ns() - self.sign_ns < _SILENT_NS
 
     @property
     def is_calling(self) -> bool:
-        """Whether a call of the predictor goes on."""
+        """True while a call of the predictor goes on."""
         return bool(self.words[_CALL_NS])
 
-    def beat(self) -> None:
-        """A sign of life of the event loop."""
+    def heartbeat(self) -> None:
+        """Give a sign of life of the event loop."""
         self.words[_BEAT_NS] = time.monotonic_ns()
 
     def calling(self, now_ns: int) -> None:
-        """A call of the predictor begins."""
+        """Note that a call of the predictor begins."""
         self.words[_CALL_NS] = now_ns
 
     def opened_connection(self) -> None:
@@ -183,13 +188,13 @@ class WorkerCounters:
         self.words[_QUEUED] = requests
 
     def replied(self, status: int) -> None:
-        self.words[_PLACES.get(status) or _PLACES[500 if status >= 500 else 400]] += 1
+        self.words[_STATUS_WORDS.get(status) or _STATUS_WORDS[500 if status >= 500 else 400]] += 1
 
     def rejected(self) -> None:
         self.words[_REJECTED] += 1
 
     def failed(self, requests: int) -> None:
-        """The call that went on has failed, for so many requests."""
+        """Count the call that went on as failed, for so many requests."""
         self.words[_CALL_NS] = 0
         self.words[_FAILED] += requests
 

@@ -1,11 +1,11 @@
-"""What a worker answers: finds out what a request asks for, and has it answered by the protocol, the predictor or the
+"""The answers of a worker: finds out what a request asks for, and has it answered by the protocol, the predictor or the
 counters. How requests come and replies go is the business of ``connection``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.serving.messages import Asker, Inference, Refused, Reply, Request, TakesLong
+from servefit.serving.messages import Inference, PendingReply, Refused, Reply, Request, TakesLong
 from servefit.serving.metrics import Metrics
 from servefit.serving.protocols import metadata, open_inference, sagemaker
 from servefit.serving.replying import RETRY_AFTER, refusal
@@ -13,7 +13,7 @@ from servefit.serving.routing import Action, route
 
 if TYPE_CHECKING:
     from servefit.serving.batching import Batching
-    from servefit.serving.coding import Coding
+    from servefit.serving.codec_client import CodecClient
     from servefit.serving.config import EndpointConfig
     from servefit.serving.counters import Counters
 
@@ -21,58 +21,58 @@ _OK = Reply(200, b"", b"text/plain")
 _LIVE = Reply(200, b'{"live":true}')
 _READY = Reply(200, b'{"ready":true}')
 _CHECKS = frozenset({Action.PING, Action.LIVE, Action.READY, Action.MODEL_READY, Action.METRICS})
-"""What is answered whatever else there is to do."""
+"""Always answered, whatever else there is to do."""
 
 
 class Endpoint:
     """Answers requests of the endpoint that ``config`` describes. ``draining`` says that it is about to stop."""
 
-    def __init__(self, config: EndpointConfig, batching: Batching, coding: Coding, counters: Counters) -> None:
+    def __init__(self, config: EndpointConfig, batching: Batching, codec: CodecClient, counters: Counters) -> None:
         self._config = config
         self._batching = batching
-        self._coding = coding
+        self._codec = codec
         self._counters = counters
         self._metrics = Metrics(config, counters)
         self.draining = False
 
-    def respond(self, request: Request, asker: Asker) -> None:
-        """Have ``asker`` answered, now or later."""
+    def respond(self, request: Request, pending: PendingReply) -> None:
+        """Have ``pending`` answered, now or later."""
         config = self._config
         try:
             action = route(request.method, request.path, config.name)
             if action is Action.INVOKE:
                 self._batching.check_room()
-                self._batching.submit(sagemaker.decode(request, config.signature, config.limits, at_once=True), asker)
+                self._batching.submit(sagemaker.decode(request, config.signature, config.limits, at_once=True), pending)
             elif action is Action.INFER:
                 self._batching.check_room()
-                self._batching.submit(open_inference.decode(request, config, at_once=True), asker)
+                self._batching.submit(open_inference.decode(request, config, at_once=True), pending)
             else:
-                asker.answer(self._told(action))
+                pending.answer(self._reply(action))
         except TakesLong:
-            self._coding.decode(request, action, asker, self._submit)
+            self._codec.decode(request, action, pending, self._submit)
         except Refused as refused:
-            asker.answer(refusal(refused))
+            pending.answer(refusal(refused))
 
-    def _submit(self, inference: Inference, asker: Asker) -> None:
-        """Have ``asker`` answered, if there is room for its rows, which may be larger than its body was."""
+    def _submit(self, inference: Inference, pending: PendingReply) -> None:
+        """Have ``pending`` answered, if there is room for its rows, which may be larger than its body was."""
         try:
             self._batching.check_room()
-            self._batching.submit(inference, asker)
+            self._batching.submit(inference, pending)
         except Refused as refused:
-            asker.answer(refusal(refused))
+            pending.answer(refusal(refused))
 
-    def respond_to_check(self, request: Request, asker: Asker) -> None:
-        """Have ``asker`` answered if it only asks how the endpoint is; there is no room for more."""
+    def respond_to_check(self, request: Request, pending: PendingReply) -> None:
+        """Have ``pending`` answered if it only asks how the endpoint is; there is no room for more."""
         try:
             action = route(request.method, request.path, self._config.name)
             if action not in _CHECKS:
                 raise Refused(503, "too many connections are open, try again later", headers=RETRY_AFTER)
-            asker.answer(self._told(action))
+            pending.answer(self._reply(action))
         except Refused as refused:
-            asker.answer(refusal(refused))
+            pending.answer(refusal(refused))
 
-    def _told(self, action: Action) -> Reply:
-        """The reply to a request that needs no predictions."""
+    def _reply(self, action: Action) -> Reply:
+        """Return the reply to a request that needs no predictions."""
         config = self._config
         match action:
             case Action.PING | Action.LIVE:

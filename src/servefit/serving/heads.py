@@ -1,5 +1,6 @@
-"""What a head must be for a request to mean one thing to everyone (RFC 9112), beyond its grammar, which the parser sees
-to: where two readers may take different bytes for the end of a request, somebody's request can hide in another's."""
+"""The rules that a head must meet for a request to mean one thing to everyone (RFC 9112), beyond its grammar, which the
+parser sees to: where two readers may take different bytes for the end of a request, somebody's request can hide in
+another's."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[\w.~!$&'()*+;=%-]*)(?::\d*)?", 
 """RFC 3986, 3.2.2. It may be empty."""
 
 _OF_CONNECTION = frozenset({b"connection", b"content-length", b"host", b"keep-alive", b"transfer-encoding", b"upgrade"})
-"""What says where a request ends or goes, or what becomes of its connection, has to stand before the body: RFC 9110,
-6.5.1. Parsers act upon some of it wherever it stands."""
+"""Fields that say where a request ends or goes, or what becomes of its connection: they have to stand before the body:
+RFC 9110, 6.5.1. Parsers act upon some of it wherever it stands."""
 
 
 def refuse_trailer(name: bytes) -> None:

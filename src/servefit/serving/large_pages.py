@@ -7,8 +7,11 @@ import ctypes
 import mmap
 
 _PAGE_BYTES = 2 * 2**20
+"""Of x86-64, and of ARM with small pages of 4 KiB."""
+
 _MAP_FIXED = 0x10
 _MADV_COLLAPSE = 25
+"""As <sys/mman.h> has them; Python's mmap does not."""
 
 
 def use_large_pages(memory: int, size_bytes: int) -> None:

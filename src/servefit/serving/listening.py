@@ -12,13 +12,17 @@ from ipaddress import ip_address
 from servefit.errors import SpecError
 
 _BACKLOG = 4096
+"""As many as a worker keeps; the kernel takes less where net.core.somaxconn is less."""
+
 _SO_ATTACH_FILTER = 26
+"""As <asm-generic/socket.h> has it; Python's socket does not."""
+
 # Of a TCP segment: load the byte with the flags; drop it if SYN is set, else let it pass. (linux/filter.h)
 _NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
 def bind(host: str, port: int) -> tuple[socket.socket, ...]:
-    """Sockets for every address that ``host`` has, bound to one port and not yet listening. Raises SpecError."""
+    """Return sockets for every address that ``host`` has, bound to one port and not yet listening. Raises SpecError."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -38,8 +42,8 @@ def bind(host: str, port: int) -> tuple[socket.socket, ...]:
     else:
         if bound:
             return tuple(bound)
-    for one in bound:
-        one.close()
+    for listening in bound:
+        listening.close()
     reason = "" if failure is None else failure.strerror
     raise SpecError(
         "port", port, f"cannot be listened on at {host}: {reason}", remedy="name another port, or 0 for any"
@@ -47,23 +51,23 @@ def bind(host: str, port: int) -> tuple[socket.socket, ...]:
 
 
 def _bound(family: socket.AddressFamily, address: tuple[object, ...], *, alone: bool) -> socket.socket:
-    one = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Accepted sockets inherit it. An answer is one write, and must not wait for others.
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not alone)
-        one.bind(address)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not alone)
+        bound.bind(address)
     except OSError:
-        one.close()
+        bound.close()
         raise
-    one.setblocking(False)
-    return one
+    bound.setblocking(False)
+    return bound
 
 
 def is_reachable(bound: socket.socket) -> bool:
-    """Whether other machines can reach it."""
+    """Return whether other machines can reach it."""
     address: str = bound.getsockname()[0]
     return not ip_address(address.partition("%")[0]).is_loopback
 

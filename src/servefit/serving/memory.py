@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 
 _WORTH_IT_BYTES = 2**20
-"""Looking for memory to give back takes a millisecond or so."""
+"""Looking for memory to give back takes a millisecond or so: less is not worth it."""
 
 
-class Received:
+class ReceivedBytes:
     """Counts bytes that are held of what clients send."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Received:
         self.bytes += more_bytes
         self._most_bytes = max(self._most_bytes, self.bytes)
 
-    def tidy(self) -> None:
+    def trim(self) -> None:
         """Give memory back where much less is held than was. To be called every now and then."""
         if self._most_bytes - self.bytes > max(_WORTH_IT_BYTES, self._most_bytes // 2):
             self._most_bytes = self.bytes

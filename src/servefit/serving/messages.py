@@ -1,5 +1,5 @@
-"""What passes between a connection, the protocols and the predictor. A connection knows HTTP and not what is asked; the
-protocols know what is asked and not how it came."""
+"""The messages between a connection, the protocols and the predictor. A connection knows HTTP and not what is asked;
+the protocols know what is asked and not how it came."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """What is answered; the connection adds Content-Length and what keeps it alive."""
+    """A reply; the connection adds Content-Length and what keeps it alive."""
 
     status: int
     body: bytes
@@ -46,13 +46,13 @@ class Inference(msgspec.Struct, frozen=True):
     encode: Encode
 
 
-class Asker(Protocol):
-    """Whoever waits for an answer. ``gone`` says that nobody does any more."""
+class PendingReply(Protocol):
+    """The reply that a client waits for. ``gone`` says that nobody waits for it any more."""
 
     gone: bool
 
     def answer(self, reply: Reply, timing: bytes = b"") -> None:
-        """Called once. ``timing`` is a whole line of a header, or nothing."""
+        """Give it, once. ``timing`` is a whole line of a header, or nothing."""
         ...
 
 
@@ -72,7 +72,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What all workers of an endpoint have done since it began, added up. Times are in ns.
+    """The counts of all workers of an endpoint since it began, added up. Times are in ns.
 
     ``requests`` counts requests for predictions that were answered, ``rows`` their rows, ``calls`` those of the
     predictor, ``queued_ns`` how long requests waited for it and ``predicting_ns`` how long it took for them (a call

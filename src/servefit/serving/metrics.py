@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from servefit.serving.messages import Counts
 
 _NS_PER_S = 1e9
-_NEWS_NS = 1_000_000
+"""Prometheus has seconds."""
+
+_MAX_AGE_NS = 1_000_000
 """Writing them takes a millisecond and more: who asks a thousand times in one packet is told the same again."""
 
 
 class Metrics(Collector):
-    """What ``counters`` hold, labelled with the name of the model, and what is served."""
+    """The counts in ``counters``, labelled with the name of the model, and what is served."""
 
     def __init__(self, config: EndpointConfig, counters: Counters) -> None:
         self._name = config.name
@@ -40,16 +42,17 @@ class Metrics(Collector):
             "backend_version": config.artifact.backend_version,
         }
         self._counters = counters
-        self._told: Reply | None = None
-        self._told_at_ns = 0
+        self._written: Reply | None = None
+        self._written_ns = 0
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     def reply(self) -> Reply:
-        if self._told is None or time.monotonic_ns() - self._told_at_ns > _NEWS_NS:
-            self._told = Reply(200, generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4.encode())
-            self._told_at_ns = time.monotonic_ns()
-        return self._told
+        """Return all of them, as they were a moment ago at most."""
+        if self._written is None or time.monotonic_ns() - self._written_ns > _MAX_AGE_NS:
+            self._written = Reply(200, generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4.encode())
+            self._written_ns = time.monotonic_ns()
+        return self._written
 
     def describe(self) -> list[Metric]:
         # Registering would collect otherwise.
@@ -142,7 +145,7 @@ class Metrics(Collector):
 
 
 def _usage(pid: int) -> tuple[float, int] | None:
-    """CPU seconds and resident bytes of a process, None for one that is not there."""
+    """Return CPU seconds and resident bytes of a process, None for one that is not there."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

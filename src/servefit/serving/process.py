@@ -1,4 +1,4 @@
-"""A worker's process as the supervisor sees it: started, spoken to, looked at, and counted with its connections."""
+"""A worker's process as the supervisor sees it: started, spoken to, checked, and counted with its connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WorkerProcess:
     """Worker ``number`` (from 0), started at once, with ``environment`` added to this process's own. ``described`` are
     the descriptors of the counters and of the description of the endpoint, ``artifact`` those of what it will open.
 
-    ``silent_s`` is how long it has given no sign of life, as far as it was looked at.
+    ``silent_s`` is how long it has given no sign of life, as far as it was checked.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class WorkerProcess:
         self.number = number
         self.channel, self._theirs = Channel.pair()
         self.ready = False
-        self.told_to_stop = False
+        self.stop_sent = False
         self.given_up = False
         self.silent_s = 0.0
         self._sign_ns = 0
@@ -63,41 +63,41 @@ class WorkerProcess:
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """The name that messages call it by."""
         return f"worker {self.number + 1} (process {self.pid})"
 
     @property
     def connections(self) -> int:
-        """How many connections it has, those included that it has not taken yet."""
+        """The number of its connections, those included that it has not taken yet."""
         return self._handed_over - self._counters.closed
 
-    def says(self, message: Message) -> bool:
-        """Whether it has said ``message`` since this was last asked."""
-        said = [(one, text) for one, _, text in self.channel.receive()]
-        self._failures += [text for one, text in said if one is Message.FAILED]
-        return any(one is message for one, _ in said)
+    def has_sent(self, message: Message) -> bool:
+        """Return whether it has sent ``message`` since this was last asked."""
+        received = [(kind, text) for kind, _, text in self.channel.receive()]
+        self._failures += [text for kind, text in received if kind is Message.FAILED]
+        return any(kind is message for kind, _ in received)
 
     def is_dead(self) -> bool:
         return self._process.poll() is not None
 
     @property
     def is_calling(self) -> bool:
-        """Whether it is in a call of its predictor."""
+        """True while it is in a call of its predictor."""
         return self._counters.is_calling
 
     @property
     def serves(self) -> bool:
-        """Whether it has given a sign of life just now."""
+        """True if it has given a sign of life just now."""
         return self._counters.serves
 
-    def look(self, passed_s: float) -> None:
-        """See whether it has given a sign of life since the last look, ``passed_s`` ago."""
+    def check_heartbeat(self, passed_s: float) -> None:
+        """Find out whether it has given a sign of life since the last check, ``passed_s`` ago."""
         sign_ns = self._counters.sign_ns
         self.silent_s = self.silent_s + passed_s if sign_ns == self._sign_ns else 0.0
         self._sign_ns = sign_ns
 
     def hand_over(self, connection: socket.socket) -> bool:
-        """Give it a connection, which is closed here; False when it has no room for more."""
+        """Send it a connection, which is closed here; False when it has no room for more."""
         if not self.channel.send(Message.CONNECTION, connection=connection):
             return False
         self._handed_over += 1
@@ -106,7 +106,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Tell it once to finish what is in flight and end."""
-        self.told_to_stop = self.told_to_stop or self.channel.send(Message.STOP)
+        self.stop_sent = self.stop_sent or self.channel.send(Message.STOP)
 
     def kill(self) -> None:
         self._process.kill()
@@ -119,23 +119,23 @@ class WorkerProcess:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it is dead, and did not end well."""
+        """True once it is dead, if it did not end well."""
         return bool(self._process.poll())
 
-    def bury(self) -> tuple[str, list[socket.socket]]:
-        """Wait until it is dead; give how it ended, and the connections that it had not taken yet."""
+    def reap(self) -> tuple[str, list[socket.socket]]:
+        """Wait until it is dead; return how it ended, and the connections that it had not taken yet."""
         status = self._process.wait()
-        self.says(Message.FAILED)
+        self.has_sent(Message.FAILED)
         left = [connection for _, connection, _ in self._theirs.receive() if connection is not None]
         self._theirs.close()
         self.channel.close()
         self._counters.end(handed_over=self._handed_over)
-        how = self._failures[0] if self._failures else ended(status)
+        how = self._failures[0] if self._failures else exit_text(status)
         return f"{self.name}: {how}", left
 
 
-def ended(status: int) -> str:
-    """How a process ended that has this status, in words."""
+def exit_text(status: int) -> str:
+    """Return how a process ended that has this status, in words."""
     if status >= 0:
         return f"ended with status {status}"
     # The system has signals that Python has no name for.
@@ -145,8 +145,8 @@ def ended(status: int) -> str:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """A child that is started meanwhile ignores the signals that end the supervisor: whoever sends them to the whole
-    group, as terminals and systemd do, means that what is in flight is finished."""
+    """Have a child that is started meanwhile ignore the signals that end the supervisor: whoever sends them to the
+    whole group, as terminals and systemd do, means that what is in flight is finished."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield

@@ -21,48 +21,52 @@ if TYPE_CHECKING:
     from servefit.serving.config import Limits
 
 _CHUNK_OVERHEAD = 8
+"""Bytes that chunks may be wrapped in for each byte of the body: a chunk of one byte takes five, and some spare."""
+
 _SEPARATORS = 4
-"""What there is in a line of a head beside name and value, in bytes."""
+"""Bytes in a line of a head beside name and value: a colon, a space, CRLF."""
 
 _LINE_COST = 160
-"""What keeping a line takes beside its bytes: two objects, and an entry in a dictionary."""
+"""Bytes that keeping a line takes beside its own: two objects of 33, and an entry in a dictionary of some 90."""
 
 _END = b"\r\n\r\n"
-_LONGEST_COPIED = 2**20
+_MAX_COPIED_BYTES = 2**20
 """A longer body that came in parts is handed on as it was put together. Copying 25 MiB takes 15 ms."""
 
-_LONGEST_KNOWN = 1024
-_MOST_KNOWN = 1024
+_MAX_CACHED_HEAD_BYTES = 1024
+_MAX_CACHED_HEADS = 1024
+"""So that the cache of a worker takes some megabytes at most. Clients send some hundred bytes, and mostly the same
+ones."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """What the parser made of a head, up to its empty line, of a connection that is kept."""
+    """A head as the parser read it, up to its empty line, of a connection that is kept."""
 
     method: bytes
     path: bytes
     headers: Mapping[bytes, bytes]
-    asked: bool
+    has_connection_header: bool
     body_bytes: int
 
 
-Heads: TypeAlias = dict[bytes, Head]
+HeadCache: TypeAlias = dict[bytes, Head]
 """The heads that the connections of a worker have seen."""
 
 
 class Receiver(Protocol):
-    """What a reader reads for."""
+    """The receiver of what a reader reads."""
 
-    def took(self, request: Request, kept: bool, asked: bool) -> None:
-        """A request is there. ``kept`` says that the connection may be kept after its answer, ``asked`` that the client
-        said something about that."""
+    def on_request(self, request: Request, *, keep_alive: bool, has_connection_header: bool) -> None:
+        """Take a whole request. ``keep_alive`` says that the connection may be kept after its answer,
+        ``has_connection_header`` that the client said something about that."""
         ...
 
     def refuse(self, refused: Refused) -> None:
-        """What came is no request, and what follows cannot be read."""
+        """Refuse what came: it is no request, and what follows cannot be read."""
         ...
 
     def wait_for_body(self) -> None:
-        """The client sends the body once it is told to continue."""
+        """Tell the client to continue: it waits for that before it sends the body."""
         ...
 
 
@@ -73,9 +77,9 @@ class RequestReader:
     kept of it takes some ``head_bytes``. Of what follows, ``rest_bytes`` are of its body too, as far as that is known.
     """
 
-    def __init__(self, receiver: Receiver, limits: Limits, known: Heads) -> None:
+    def __init__(self, receiver: Receiver, limits: Limits, cached_heads: HeadCache) -> None:
         self._receiver = receiver
-        self._known = known
+        self._cached_heads = cached_heads
         self._chunk = b""
         self._most_body_bytes = limits.body_bytes
         self._most_head_bytes = limits.head_bytes
@@ -110,9 +114,13 @@ class RequestReader:
         self._chunk = b""
         if not self.begun:
             end = data.find(_END) + len(_END)
-            head = self._known.get(data[:end])
+            head = self._cached_heads.get(data[:end])
             if head is not None and len(data) - end == head.body_bytes:
-                self._receiver.took(Request(head.method, head.path, head.headers, data[end:]), True, head.asked)
+                self._receiver.on_request(
+                    Request(head.method, head.path, head.headers, data[end:]),
+                    keep_alive=True,
+                    has_connection_header=head.has_connection_header,
+                )
                 return
             self._chunk = data
         self._raw_bytes += len(data)
@@ -120,7 +128,7 @@ class RequestReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._stay(data[upgrade.args[0] :])
+            self._decline_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserCallbackError as error:
             # A mistake in this package; the event loop reports it and closes the connection.
@@ -129,7 +137,7 @@ class RequestReader:
             self._refuse(400, f"request: it is not HTTP/1.1: {error}")
         self._chunk = b""
         if self.begun:
-            self._look_at_unfinished(data)
+            self._bound_unfinished(data)
         else:
             self._raw_bytes = 0
 
@@ -148,7 +156,7 @@ class RequestReader:
         self._lines = self._lines_bytes = self._unfinished_line_bytes = 0
         self.begun = False
 
-    def _look_at_unfinished(self, data: bytes) -> None:
+    def _bound_unfinished(self, data: bytes) -> None:
         """Bound what has come of a request, of which ``data`` came last, and which is not complete. Nobody else bounds
         the lines of a head while they come, nor what chunks of a body are wrapped in."""
         rest_bytes = len(data) - self._fed_body_bytes
@@ -165,7 +173,7 @@ class RequestReader:
         ):
             self._refuse_head()
 
-    # What the parser finds, in the order of the bytes
+    # Called by the parser, in the order of the bytes
 
     def on_message_begin(self) -> None:
         self.begun = not self._over
@@ -238,38 +246,44 @@ class RequestReader:
         method = parser.get_method()
         if (b"upgrade" in headers or method == b"CONNECT") and parser.should_upgrade():
             return
-        url, body, kept = self._url, self._body, parser.should_keep_alive()
+        url, body, keep_alive = self._url, self._body, parser.should_keep_alive()
         self._forget()
-        self._over = not kept
+        self._over = not keep_alive
         path = url if url[:1] == b"/" and b"?" not in url else _path(url)
-        asked = b"connection" in headers
-        if kept and self._chunk:
-            self._know(Head(method, path, headers, asked, len(body)))
-        if isinstance(body, bytearray) and len(body) <= _LONGEST_COPIED:
+        has_connection_header = b"connection" in headers
+        if keep_alive and self._chunk:
+            self._cache(Head(method, path, headers, has_connection_header, len(body)))
+        if isinstance(body, bytearray) and len(body) <= _MAX_COPIED_BYTES:
             body = bytes(body)
-        self._receiver.took(Request(method, path, headers, cast("bytes", body)), kept, asked)
+        self._receiver.on_request(
+            Request(method, path, headers, cast("bytes", body)),
+            keep_alive=keep_alive,
+            has_connection_header=has_connection_header,
+        )
 
-    def _know(self, head: Head) -> None:
+    def _cache(self, head: Head) -> None:
         """Keep ``head``, unless more than it and its body came at once: it is not known then where it ends."""
         end = self._chunk.find(_END) + len(_END)
-        if len(self._chunk) - end != head.body_bytes or end > _LONGEST_KNOWN:
+        if len(self._chunk) - end != head.body_bytes or end > _MAX_CACHED_HEAD_BYTES:
             return
         if head.body_bytes != int(head.headers.get(b"content-length", 0)) or b"expect" in head.headers:
             return
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[self._chunk[:end]] = head
+        if len(self._cached_heads) >= _MAX_CACHED_HEADS:
+            self._cached_heads.clear()
+        self._cached_heads[self._chunk[:end]] = head
 
-    def _stay(self, rest: bytes) -> None:
-        """The client offers to speak another protocol, and the parser stops there, without the body. It is answered in
-        this one, as if it had not offered."""
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Answer in this protocol a client that offers to speak another, as if it had not offered: the parser stops
+        there, without the body."""
         if self._over:
             return
         parser = self._parser
         if parser.get_method() == b"CONNECT":
             self._refuse(405, "method: CONNECT is for proxies")
             return
-        lines = [b"%b: %b\r\n" % one for one in self._headers.items() if one[0] not in (b"upgrade", b"connection")]
+        lines = [
+            b"%b: %b\r\n" % header for header in self._headers.items() if header[0] not in (b"upgrade", b"connection")
+        ]
         version = parser.get_http_version().encode()
         head = b"%b %b HTTP/%b\r\n%b\r\n" % (parser.get_method(), self._url, version, b"".join(lines))
         self._parser = httptools.HttpRequestParser(self)
@@ -294,7 +308,7 @@ class RequestReader:
 
 
 def _path(url: bytes) -> bytes:
-    """The path of a request's target, which proxies are sent with scheme and host."""
+    """Return the path of a request's target, which proxies are sent with scheme and host."""
     scheme, found, rest = url.partition(b"://")
     if found and scheme.isalpha():
         url = b"/" + rest.partition(b"/")[2]

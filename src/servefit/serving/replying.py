@@ -10,49 +10,49 @@ import msgspec
 from servefit.serving.messages import Headers, Refused, Reply
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-MOST_JOINED_BYTES = 65_536
+MAX_JOINED_BYTES = 65_536
 """A longer body is sent after its head, and not copied behind it."""
 
 RETRY_AFTER: Headers = ((b"retry-after", b"1"),)
 
 
 def refusal(refused: Refused) -> Reply:
-    """The Open Inference Protocol's form of an error, for every path; botocore looks for it under "message"."""
+    """Return the Open Inference Protocol's form of an error, for every path; botocore looks for it under "message"."""
     body = msgspec.json.encode({"error": refused.reason, "message": refused.reason})
     return Reply(refused.status, body, headers=refused.headers)
 
 
-class Replies:
+class ReplyWriter:
     """Writes replies. What begins many of them is kept; it holds the date, so it is made anew every second."""
 
     def __init__(self) -> None:
         self._beginnings: dict[tuple[int, bytes], bytes] = {}
-        self.forget()
+        self.renew_date()
 
-    def forget(self) -> None:
-        """Called every second."""
+    def renew_date(self) -> None:
+        """Take the date anew. To be called every second."""
         self._date = formatdate(usegmt=True).encode()
         self._beginnings.clear()
 
-    def written(self, reply: Reply, timing: bytes, last: bool, asked: bool, head_only: bool) -> bytes:
-        """The bytes of ``reply``, without a body of more than MOST_JOINED_BYTES, which is to be sent next.
+    def encode(self, reply: Reply, timing: bytes, *, last: bool, has_connection_header: bool, head_only: bool) -> bytes:
+        """Return the bytes of ``reply``, without a body of more than MAX_JOINED_BYTES, which is to be sent next.
 
-        ``timing`` is one more header line, or nothing; ``last`` says that the connection ends with it, ``asked`` that
-        the client is to be told that it does not, ``head_only`` that it wants no body.
-        """
-        beginning = self._beginnings.get((reply.status, reply.content_type)) or self._begin(reply)
+        ``timing`` is one more header line, or nothing; ``last`` says that the connection ends with it,
+        ``has_connection_header`` that the client sent one and is to be told that it does not, ``head_only`` that it
+        wants no body."""
+        beginning = self._beginnings.get((reply.status, reply.content_type)) or self._make_beginning(reply)
         if last:
             timing += b"connection: close\r\n"
-        elif asked:
+        elif has_connection_header:
             timing += b"connection: keep-alive\r\n"
         if reply.headers:
             timing += b"".join([b"%b: %b\r\n" % header for header in reply.headers])
         body = reply.body
         size = len(body)
-        joined = b"" if head_only or size > MOST_JOINED_BYTES else body
+        joined = b"" if head_only or size > MAX_JOINED_BYTES else body
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (beginning, timing, size, joined)
 
-    def _begin(self, reply: Reply) -> bytes:
+    def _make_beginning(self, reply: Reply) -> bytes:
         phrase = HTTPStatus(reply.status).phrase.encode()
         beginning = b"HTTP/1.1 %d %b\r\ndate: %b\r\ncontent-type: %b\r\n" % (
             reply.status,

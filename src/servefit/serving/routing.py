@@ -1,5 +1,5 @@
-"""Which path asks for what. The protocols behind the paths are in ``protocols``; a path is looked up, never parsed,
-unless it is unknown and the answer has to say what would have been right."""
+"""The table of paths, and of what each asks for. The protocols behind the paths are in ``protocols``; a path is looked
+up, never parsed, unless it is unknown and the answer has to say what would have been right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSION = "1"
 
 
 class Action(Enum):
-    """What a request asks for."""
+    """The things that a request may ask for."""
 
     PING = auto()
     INVOKE = auto()
@@ -38,8 +38,8 @@ _POSTED = frozenset({Action.INVOKE, Action.INFER, Action.REPOSITORY_INDEX})
 
 
 def route(method: bytes, path: bytes, name: str) -> Action:
-    """What is asked of the endpoint whose model is called ``name``; it may have dashes for underscores, which SageMaker
-    has none of in names.
+    """Return what is asked of the endpoint whose model is called ``name``; it may have dashes for underscores, which
+    SageMaker has none of in names.
 
     Raises Refused: 404 for an unknown path, model or version, 405 (with Allow) for a known path asked in another way.
     """

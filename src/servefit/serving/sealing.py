@@ -26,8 +26,8 @@ import msgspec
 
 from servefit.backends.cache import MANIFEST
 from servefit.errors import BackendError
+from servefit.serving.event_log import log_event
 from servefit.serving.large_pages import use_large_pages
-from servefit.serving.saying import say
 from servefit.state import writing
 
 if TYPE_CHECKING:
@@ -38,10 +38,12 @@ IN_PLACE = frozenset({"forest", "tl2cgen"})
 """The backends that use their file in place."""
 
 _PARENTS = ("/var/tmp", "/tmp", "/dev/shm")  # noqa: S108 - a folder for this user alone is made in one of them
-"""Where folders are made unless $TMPDIR names another place. What is first is on a disk, the last always there."""
+"""The parents of folders, unless $TMPDIR names another. The first is on a disk, the last always there."""
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _CHUNK_BYTES = 2**20
+"""Read at once: large enough that reading costs no more calls than copying. Chosen, not measured."""
+
 _LIBRARY = b"\x7fELF"
 
 
@@ -50,7 +52,7 @@ class _File(msgspec.Struct):
 
 
 class _Manifest(msgspec.Struct):
-    """What is read of the manifest that ``backends.cache`` writes."""
+    """The part that is read here of the manifest that ``backends.cache`` writes."""
 
     files: dict[str, _File]
 
@@ -93,7 +95,7 @@ class PrivateCopy:
         os.close(self._lock)
 
     def _manifest(self) -> Mapping[str, str] | None:
-        """The SHA-256 of every file, or None for an artifact that says nothing of them."""
+        """Return the SHA-256 of every file, or None for an artifact that says nothing of them."""
         try:
             content = (self._source / MANIFEST).read_bytes()
         except FileNotFoundError:
@@ -120,7 +122,7 @@ class PrivateCopy:
         return sorted(path.relative_to(self._source).as_posix() for path in files)
 
     def _copy(self, name: str) -> str:
-        """Keep the file ``name``; give the SHA-256 of what is kept."""
+        """Keep the file ``name``; return the SHA-256 of what is kept."""
         kept = self.folder / name
         with writing(kept, variable="TMPDIR"):
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,7 @@ class PrivateCopy:
                 memory, digest = _sealed(kept.name, self._chunks(name))
             except OSError as error:
                 self._in_memory = False
-                say(f"no sealed memory can be had ({error.strerror}): private copies in {self.folder} are served")
+                log_event(f"no sealed memory can be had ({error.strerror}): private copies in {self.folder} are served")
             else:
                 self._memory.append(memory)
                 kept.symlink_to(f"/proc/self/fd/{memory}")
@@ -160,7 +162,7 @@ class PrivateCopy:
 
 
 def _sealed(name: str, chunks: Iterator[bytes]) -> tuple[int, str]:
-    """Memory that holds ``chunks`` for good, and their SHA-256. Raises OSError where that cannot be had."""
+    """Return memory that holds ``chunks`` for good, and their SHA-256. Raises OSError where that cannot be had."""
     memory = os.memfd_create(f"servefit-{name}"[:200], os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with open(memory, "wb", closefd=False) as copy:
@@ -185,7 +187,7 @@ def _written(copy: IO[bytes], chunks: Iterator[bytes]) -> str:
 
 
 def _own_folder() -> tuple[Path, int]:
-    """A new folder for this user alone, and a descriptor that locks it for as long as this process lives."""
+    """Make a new folder for this user alone, and a descriptor that locks it for as long as this process lives."""
     named = os.environ.get("TMPDIR")
     writable = [path for path in _PARENTS if os.access(path, os.W_OK | os.X_OK)]
     parent = Path(named or next(iter(writable), _PARENTS[-1]))
@@ -199,7 +201,7 @@ def _own_folder() -> tuple[Path, int]:
 
 
 def _locked(folder: str) -> int:
-    """A descriptor that locks ``folder``. Raises OSError where another process has, or it is gone."""
+    """Return a descriptor that locks ``folder``. Raises OSError where another process has, or it is gone."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,7 +15,7 @@ STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 class Signals:
-    """Hears them from when it is made. ``stops`` is 0 until one says stop, and more than 1 when that is urgent.
+    """The signals since it was made. ``stops`` is 0 until one says stop, and more than 1 when that is urgent.
 
     A second SIGTERM or SIGINT says so. SIGHUP never does, since some send it together with the other; it is not heard
     where it was ignored before, as nohup has it. ``fileno`` is readable when a signal has come, until :meth:`clear`.
@@ -23,7 +23,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.stops = 0
-        self._told = 0
+        self._stop_requests = 0
         self._ends = (self._wakes, self._woken) = socket.socketpair()
         for end in self._ends:
             end.setblocking(False)
@@ -47,5 +47,5 @@ class Signals:
             end.close()
 
     def _count(self, number: int, _: FrameType | None) -> None:
-        self._told += number != signal.SIGHUP
-        self.stops = max(1, self._told)
+        self._stop_requests += number != signal.SIGHUP
+        self.stops = max(1, self._stop_requests)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 _ABSOLUTE = 1
+"""TFD_TIMER_ABSTIME of <sys/timerfd.h>."""
+
 _NS_PER_S = 1_000_000_000
+"""The kernel has seconds and nanoseconds."""
 
 
 class _Setting(ctypes.Structure):

@@ -20,12 +20,12 @@ from servefit.errors import ServefitError
 from servefit.processes import die_with_parent
 from servefit.serving.batching import Batching
 from servefit.serving.channel import Channel, Message
-from servefit.serving.coding import Coding
+from servefit.serving.codec_client import CodecClient
 from servefit.serving.config import EndpointConfig
 from servefit.serving.connections import Connections
 from servefit.serving.counters import Counters
 from servefit.serving.endpoint import Endpoint
-from servefit.serving.saying import say
+from servefit.serving.event_log import log_event
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -33,16 +33,22 @@ if TYPE_CHECKING:
     from servefit.backends.types import Predictor
 
 _WARM_UP_NS = 2_000_000_000
+"""Most models are warm in milliseconds; an endpoint that starts must not wait long for the largest. Chosen, not
+measured."""
+
 _FINISHED_EVERY_S = 0.05
+"""A worker that stops ends so much late at most."""
+
 _CUT_OFF = 3
 """The status of a worker whose time was up before it had answered everything."""
 
 _YOUNG_OBJECTS = 10_000
+"""Objects beyond which Python looks for garbage, which is 700 by default: requests leave few cycles behind."""
 
 
 def main() -> None:
-    """Arguments: the worker's number from 0 on; file descriptors of the channel to the supervisor, of the counters, and
-    of the description of the endpoint."""
+    """Serve. Arguments: the worker's number from 0 on; file descriptors of the channel to the supervisor, of the
+    counters, and of the description of the endpoint."""
     number, channel_fd, counters_fd, config_fd = map(int, sys.argv[1:])
     die_with_parent()
     channel = Channel(socket.socket(fileno=channel_fd))
@@ -55,7 +61,7 @@ def main() -> None:
 
 
 def read_config(descriptor: int) -> EndpointConfig:
-    """The endpoint whose description the supervisor left behind ``descriptor``, which all workers share."""
+    """Return the endpoint whose description the supervisor left behind ``descriptor``, which all workers share."""
     content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     return msgspec.json.decode(content, type=EndpointConfig)
 
@@ -71,9 +77,9 @@ class _Worker:
         predictor = _load(config)
         _warm_up(predictor, config)
         self._loop: AbstractEventLoop = uvloop.new_event_loop()
-        coding = Coding(config, self._loop, self._name)
-        self._batching = Batching(config, predictor.predict, own, self._loop, coding)
-        self._endpoint = Endpoint(config, self._batching, coding, counters)
+        codec = CodecClient(config, self._loop, self._name)
+        self._batching = Batching(config, predictor.predict, own, self._loop, codec)
+        self._endpoint = Endpoint(config, self._batching, codec, counters)
         self._connections = Connections(self._endpoint, config.limits, own, self._loop)
         self._failures: set[tuple[str, type[BaseException]]] = set()
 
@@ -85,7 +91,7 @@ class _Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_YOUNG_OBJECTS, 20, 100)
-        self._counters.beat()
+        self._counters.heartbeat()
         self._channel.send(Message.READY)
         self._loop.run_forever()
         # Native libraries may crash while they tear down.
@@ -119,16 +125,16 @@ class _Worker:
             self._loop.stop()
 
     def _failed(self, _: AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What the event loop caught: an exception of the predictor, or a mistake in this package."""
+        """Report what the event loop caught: an exception of the predictor, or a mistake in this package."""
         error = context.get("exception")
         if not isinstance(error, BaseException):
-            say(f"{self._name}: {context.get('message')}")
+            log_event(f"{self._name}: {context.get('message')}")
             return
         what = "the predictor failed" if self._batching.calling else "a request failed"
         if (what, type(error)) not in self._failures:
             self._failures.add((what, type(error)))
             text = " ".join(str(error).split())
-            say(f"{self._name}: {what} with {type(error).__name__}: {text} (said once for each kind of error)")
+            log_event(f"{self._name}: {what} with {type(error).__name__}: {text} (said once for each kind of error)")
         if self._batching.calling:
             self._batching.fail(error)
 

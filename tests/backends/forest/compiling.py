@@ -56,7 +56,7 @@ def predictions_of_every_way(file: Path, rows: np.ndarray, outputs: int) -> Iter
     and the predictions (batch, outputs) of the first rows."""
     for name, threads in WAYS:
         with opened(file, threads=threads, instructions=name) as forest:
-            for batch in (one for one in BATCHES if one <= len(rows)):
+            for batch in (size for size in BATCHES if size <= len(rows)):
                 what = f"{batch} rows, {name}, {threads} threads"
                 yield what, predictions(forest, rows[:batch], outputs)
 

@@ -116,14 +116,14 @@ class Ensemble:
     values: dict[int, np.ndarray] = field(repr=False)
 
 
-MOST_NODES = 700
+MAX_NODES = 700
 
 
 def random_ensemble(recipe: Recipe) -> Ensemble:
     generator = np.random.default_rng(recipe.seed)
     count = min(recipe.tested, recipe.features)
     tested = np.sort(generator.choice(recipe.features, count, replace=False)).tolist()
-    categorical = frozenset(one for one in tested if generator.random() < recipe.categorical)
+    categorical = frozenset(feature for feature in tested if generator.random() < recipe.categorical)
     sources: dict[int, Callable[[], Split]] = {}
     values: dict[int, np.ndarray] = {}
     for feature in tested:
@@ -144,12 +144,12 @@ def _tree(recipe: Recipe, split: Callable[[], Split], generator: np.random.Gener
     for _ in range(depth):
         below = []
         for place in level:
-            if len(tree) + 2 > MOST_NODES or (place and generator.random() >= recipe.splitting):
+            if len(tree) + 2 > MAX_NODES or (place and generator.random() >= recipe.splitting):
                 continue
-            one = split()
-            one.left, one.right = len(tree), len(tree) + 1
-            below += [one.left, one.right]
-            tree[place] = one
+            test = split()
+            test.left, test.right = len(tree), len(tree) + 1
+            below += [test.left, test.right]
+            tree[place] = test
             tree += [None, None]
         level = [below[n] for n in generator.permutation(len(below))]
     return tree
@@ -235,27 +235,27 @@ def add_trees(
     names what nodes say about their rows: data_count or sum_hess, or nothing."""
     for number, tree in enumerate(trees):
         builder.start_tree()
-        for place, one in enumerate(tree):
+        for place, node in enumerate(tree):
             builder.start_node(place)
-            if one is None:
+            if node is None:
                 builder.leaf(leaf(number, place))
-            elif one.operator is None:
+            elif node.operator is None:
                 builder.categorical_test(
-                    one.feature,
-                    default_left=one.default_left,
-                    category_list=list(one.categories),
-                    category_list_right_child=one.listed_right,
-                    left_child_key=one.left,
-                    right_child_key=one.right,
+                    node.feature,
+                    default_left=node.default_left,
+                    category_list=list(node.categories),
+                    category_list_right_child=node.listed_right,
+                    left_child_key=node.left,
+                    right_child_key=node.right,
                 )
             else:
                 builder.numerical_test(
-                    one.feature,
-                    one.threshold,
-                    default_left=one.default_left,
-                    opname=one.operator,
-                    left_child_key=one.left,
-                    right_child_key=one.right,
+                    node.feature,
+                    node.threshold,
+                    default_left=node.default_left,
+                    opname=node.operator,
+                    left_child_key=node.left,
+                    right_child_key=node.right,
                 )
             if counted:
                 getattr(builder, counted)(place * 7919 % 31)

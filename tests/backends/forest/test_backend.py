@@ -51,12 +51,12 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def test_predictors_of_one_artifact_do_not_disturb_each_other(artifact: Artifact, training_rows: np.ndarray) -> None:
-    one, other = (imported("forest").load(artifact, Settings(threads=threads)) for threads in (1, 2))
-    expected = one.predict(training_rows)
+    single, other = (imported("forest").load(artifact, Settings(threads=threads)) for threads in (1, 2))
+    expected = single.predict(training_rows)
     for begin in range(0, 400, 50):
-        assert_close(one.predict(training_rows[begin : begin + 50]), expected[begin : begin + 50])
+        assert_close(single.predict(training_rows[begin : begin + 50]), expected[begin : begin + 50])
         assert_close(other.predict(training_rows[: begin + 1]), expected[: begin + 1])
-    one.close()
+    single.close()
     assert_close(other.predict(training_rows), expected)
     other.close()
 

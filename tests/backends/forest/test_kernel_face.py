@@ -126,10 +126,10 @@ def test_a_file_that_lies_across_cache_lines_is_refused(small_forest: bytes) -> 
 
 
 def test_two_forests_of_one_file_predict_side_by_side(mapped: mmap.mmap) -> None:
-    one, other = Forest(mapped), Forest(mapped, threads=2)
-    expected = predictions(one, rows(200), OUTPUTS)
+    first, other = Forest(mapped), Forest(mapped, threads=2)
+    expected = predictions(first, rows(200), OUTPUTS)
     np.testing.assert_array_equal(predictions(other, rows(200), OUTPUTS), expected)
-    one.close()
+    first.close()
     np.testing.assert_array_equal(predictions(other, rows(200), OUTPUTS), expected)
 
 

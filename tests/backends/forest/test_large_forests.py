@@ -27,7 +27,7 @@ from tests.backends.forest.random_forests import (
 from tests.backends.forest.random_models import numbered_model, plain_form, random_model
 
 from servefit.backends.forest.choosing import MAX_COLUMNS
-from servefit.backends.forest.codes import MOST_CATEGORIES
+from servefit.backends.forest.codes import MAX_CATEGORIES
 from servefit.backends.forest.ensemble import read_ensemble
 
 if TYPE_CHECKING:
@@ -106,12 +106,12 @@ def test_tests_are_on_hundreds_of_sets_of_categories(file: Path) -> None:
     assert len(ForestFile.read(file).array("fold_sets")) > 512
 
 
-@pytest.mark.parametrize("known", [MOST_CATEGORIES, MOST_CATEGORIES + 1])
+@pytest.mark.parametrize("known", [MAX_CATEGORIES, MAX_CATEGORIES + 1])
 def test_trees_are_folded_as_long_as_a_byte_tells_their_categories_apart(known: int, file: Path) -> None:
     test = replace(numerical(0, 0.0, 1), operator=None, categories=tuple(range(0, 2 * known, 2)))
     rows = np.array([*range(-1, 2 * known + 2), np.nan], dtype=np.float32)[:, np.newaxis]
     check([[test, None, None], [numerical(0, 7.0, 1), None, None]], 1, rows, file)
-    assert len(ForestFile.read(file).array("fold_sets")) == (1 if known == MOST_CATEGORIES else 0)
+    assert len(ForestFile.read(file).array("fold_sets")) == (1 if known == MAX_CATEGORIES else 0)
 
 
 @pytest.mark.parametrize("categorical", [0.0, 0.5])
@@ -125,9 +125,9 @@ def test_more_features_are_tested_than_a_small_node_can_name(file: Path) -> None
     trees: list[Tree] = []
     for _ in range(features // 255 + 1):
         tree = complete_tree(8, 1, np.random.default_rng(1))
-        for one in tree:
-            if one is not None:
-                one.feature = next(splits, 0)
+        for node in tree:
+            if node is not None:
+                node.feature = next(splits, 0)
         trees.append(tree)
     check(trees, features, np.random.default_rng(2).standard_normal((65, features), dtype=np.float32), file)
     assert ForestFile.read(file).header["wide_nodes"]

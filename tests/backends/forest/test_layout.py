@@ -55,11 +55,11 @@ def counted(thresholds: Sequence[float], values: np.ndarray, file: Path) -> np.n
         class_ids=[0] * len(thresholds),
         base_scores=[0.0],
     )
-    add_trees(builder, [[split(one, 1), None, None] for one in thresholds], lambda _, place: place - 1.0)
+    add_trees(builder, [[split(threshold, 1), None, None] for threshold in thresholds], lambda _, place: place - 1.0)
     compiled(builder.commit(), file)
     with opened(file) as forest:
         in_blocks = predictions(forest, values[:, np.newaxis], 1)[:, 0]
-        alone = [predictions(forest, one.reshape(1, 1), 1).item() for one in values[:20]]
+        alone = [predictions(forest, row.reshape(1, 1), 1).item() for row in values[:20]]
     np.testing.assert_array_equal(in_blocks[:20], alone)
     return in_blocks
 

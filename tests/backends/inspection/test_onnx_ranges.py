@@ -21,7 +21,7 @@ TABLE = np.arange(60, dtype=np.float32).reshape(20, 3)
 
 def ranges(path: Path) -> dict[str, tuple[int | None, int | None]]:
     inputs = inspect(path, Format.ONNX, path.parent).signature.inputs
-    return {one.name: (one.lowest, one.highest) for one in inputs}
+    return {model_input.name: (model_input.lowest, model_input.highest) for model_input in inputs}
 
 
 def of_one(folder: Path, nodes: list[Any], *, kind: int = INT64, **constants: Any) -> tuple[int | None, int | None]:

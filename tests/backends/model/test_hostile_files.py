@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BLOCK = 512
-MOST_S = 5.0
+MAX_S = 5.0
 """Of a CPU, with a wide margin: memory is traced meanwhile."""
-MOST_MEMORY = 4 * 2**20
+MAX_MEMORY = 4 * 2**20
 MUTATIONS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -43,8 +43,8 @@ def soon_and_in_little_memory() -> Iterator[None]:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < MOST_MEMORY
-    assert time.process_time() - begin < MOST_S
+    assert peak < MAX_MEMORY
+    assert time.process_time() - begin < MAX_S
 
 
 def header(name: str = "model", size: int = 0, kind: bytes = b"0") -> bytes:
@@ -209,7 +209,7 @@ def assert_refused_or(done: Callable[[], Any]) -> None:
         line = str(error)
     assert "\n" not in line
     assert "Traceback" not in line
-    assert time.process_time() - begin < MOST_S
+    assert time.process_time() - begin < MAX_S
 
 
 @st.composite

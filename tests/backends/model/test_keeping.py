@@ -17,7 +17,7 @@ from servefit.backends.model.keeping import (
     content_as_named,
     digest_in_name,
     find_kept,
-    holds,
+    has_digest,
     keep,
     name_by_content,
     named_by_format,
@@ -131,12 +131,12 @@ def test_of_several_that_keep_the_same_file_at_once_one_does(
     """The others leave it alone, so that nobody who reads it already sees it change."""
     content, together, seen = source.read_bytes(), threading.Barrier(6), list[int]()
 
-    def holds_slowly(path: Path, digest: str) -> bool:
-        found = holds(path, digest)
+    def has_digest_slowly(path: Path, digest: str) -> bool:
+        found = has_digest(path, digest)
         time.sleep(0.05)
         return found
 
-    monkeypatch.setattr(keeping, "holds", holds_slowly)
+    monkeypatch.setattr(keeping, "has_digest", has_digest_slowly)
 
     def keep_own(number: int) -> None:
         own = tmp_path / str(number) / "model.onnx"
@@ -175,7 +175,7 @@ def test_a_block_is_refused_a_file_that_is_another_or_changes_whatever_came_of_i
 
 def test_a_file_named_by_its_content_is_read_only_with_that_content(source: Path) -> None:
     named = source.with_name(name_by_content(source))
-    assert holds(named, digest_in_name(named) or "")
+    assert has_digest(named, digest_in_name(named) or "")
     assert content_as_named(named) == b"a" * SIZE
     named.chmod(0o600)
     named.write_bytes(b"damaged")

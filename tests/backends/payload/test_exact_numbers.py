@@ -31,7 +31,12 @@ def signature(*inputs: tuple[str, str, int], accepts_missing: bool = False) -> S
     for name, datatype, width in inputs:
         start = described[-1].stop if described else 0
         described.append(Input(name=name, datatype=datatype, shape=(width,), start=start, stop=start + width))
-    whole = tuple(column for one in described if one.is_whole for column in range(one.start, one.stop))
+    whole = tuple(
+        column
+        for model_input in described
+        if model_input.is_whole
+        for column in range(model_input.start, model_input.stop)
+    )
     return Signature(
         task=Task.TENSOR,
         features=described[-1].stop,

@@ -44,13 +44,13 @@ def test_inputs_are_read_by_name_whatever_their_order(tmp_path: Path, monkeypatc
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
     path, feeds = encoder(tmp_path / "encoder.onnx"), sentences()
     model = Model.load(path)
-    payload = payload_for(model, written(tmp_path, {"inputs": [tensor(name, one) for name, one in feeds.items()]}))
+    payload = payload_for(model, written(tmp_path, {"inputs": [tensor(name, rows) for name, rows in feeds.items()]}))
     predictor = load_predictor(compile_model(model, "onnxruntime", payload=payload).artifact, Settings())
     np.testing.assert_allclose(predictor.predict(payload.rows), answers(path, feeds), atol=1e-6)
     lines = tmp_path / "payload.jsonl"
     lines.write_text(
         "\n".join(
-            json.dumps({"inputs": [tensor(name, one[nth : nth + 1]) for name, one in feeds.items()]})
+            json.dumps({"inputs": [tensor(name, rows[nth : nth + 1]) for name, rows in feeds.items()]})
             for nth in range(6)
         )
     )

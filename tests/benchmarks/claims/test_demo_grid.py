@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.claims.demo_grid import MOST_ATTEMPTS, Session, Task, chosen, failed, subjects, tasks
+from benchmarks.claims.demo_grid import MAX_ATTEMPTS, Session, Task, chosen, failed, subjects, tasks
 from servefit.profiler.record.types import Configuration
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_what_was_left_on_another_machine_is_refused(path: Path) -> None:
 def test_what_is_invalid_is_measured_again_but_not_for_ever(small_grid: Grid, path: Path, task: Task) -> None:
     session = Session(path, IDENTITY)
     good = small_grid.tests[task.configuration][0]
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         assert not session.finished(task)
         session.keep(task, replace(good, invalid=True))
     assert session.finished(task)

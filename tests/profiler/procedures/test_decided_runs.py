@@ -128,3 +128,37 @@ def test_a_limit_below_the_service_time_has_no_highest_rate(start_synthetic: Sta
 def test_a_search_without_time_is_refused(start_synthetic: StartSynthetic, budget_s: float) -> None:
     with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers, pytest.raises(SpecError):
         find_highest_rate(workers, p95_within(1), budget_s=budget_s)
+
+
+def test_where_the_rate_varies_a_run_takes_all_of_its_time_before_it_is_decided(
+    start_synthetic: StartSynthetic,
+) -> None:
+    traffic = OpenLoop(rate_per_s=400, duration_s=1.5, arrivals="sine:amplitude=1,period=0.5s")
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers:
+        decision = run_until_decided(workers, traffic, p95_within(5000), allow_noise=True)
+    assert decision.run.stopped is None
+    assert decision.run.plateau_ns[1] - decision.run.plateau_ns[0] == 1_500_000_000
+    assert decision.evidence[0].samples == decision.run.offered
+
+
+def test_a_peak_that_drains_is_no_saturation_and_one_that_does_not_is(start_synthetic: StartSynthetic) -> None:
+    """A worker that sleeps for 5 ms serves fewer than 200 requests a second, and 1 in 400 of a short peak wait."""
+    verdicts = {}
+    with start_synthetic({"act": "sleep", "us": 5000}, cpus=ONE_CPU) as workers:
+        for rate_per_s in (80, 400):
+            traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=1.5, arrivals="steps:rates=1/s+9/s,each=750ms")
+            verdicts[rate_per_s] = run_until_decided(workers, traffic, (), allow_noise=True).verdict
+    assert verdicts == {80: "PASS", 400: "SATURATED"}
+
+
+def test_the_highest_rate_of_arrivals_that_vary_is_found_in_whole_cycles(start_synthetic: StartSynthetic) -> None:
+    with start_synthetic({"act": "sleep", "us": 2000}, cpus=ONE_CPU) as workers:
+        highest, runs, _ = find_highest_rate(
+            workers, p95_within(20), budget_s=8, seed=3, allow_noise=True, arrivals="sine:period=500ms"
+        )
+    loops = [run.traffic for run in runs if isinstance(run.traffic, OpenLoop)]
+    assert {loop.arrivals for loop in loops} == {"sine:period=500ms"}
+    assert all(loop.duration_s % 0.5 == pytest.approx(0, abs=1e-6) for loop in loops)
+    assert highest.root_per_s is not None
+    assert highest.root_per_s < 500
+    assert highest.interval_per_s is None

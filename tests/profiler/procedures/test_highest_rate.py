@@ -12,7 +12,7 @@ import pytest
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.procedures.highest_rate import HighestRate, OpenRun, Stop, highest_rate
-from servefit.profiler.record.traffic import LEAST_PLATEAU_S
+from servefit.profiler.record.traffic import MIN_PLATEAU_S
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.sequential_test import Verdict
@@ -164,7 +164,7 @@ def test_a_fast_server_is_not_tried_for_less_time_than_a_run_takes(seed: int) ->
         budget_s=0.3,
         seed=seed - 1,
     )
-    assert min(lasted_s) > LEAST_PLATEAU_S
+    assert min(lasted_s) > MIN_PLATEAU_S
 
 
 def test_a_budget_too_small_for_one_run_is_a_result_that_says_so() -> None:
@@ -204,3 +204,22 @@ def test_a_search_without_budget_thresholds_or_capacity_is_refused() -> None:
         highest_rate(SimulatedQueue(), saturation_per_s=1000, thresholds=[], budget_s=1)
     with pytest.raises(SpecError, match=r"^saturation: "):
         highest_rate(SimulatedQueue(), saturation_per_s=0, thresholds=[threshold], budget_s=1)
+
+
+def test_where_the_rate_of_arrivals_varies_all_of_every_run_counts_and_there_is_no_interval() -> None:
+    class WholeRuns(SimulatedQueue):
+        def __call__(self, rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
+            assert not stop(np.full(10 * requests, 1e3))
+            assert requests >= 0.5 * rate_per_s
+            return super().__call__(rate_per_s, requests, stop)
+
+    found = highest_rate(
+        WholeRuns(),
+        saturation_per_s=CAPACITY_PER_S,
+        thresholds=(p95_within(10),),
+        budget_requests=24_000,
+        shortest_s=0.5,
+        steady=False,
+    )
+    assert found.root_per_s == pytest.approx(true_rate_per_s(95, 10), rel=0.15)
+    assert found.interval_per_s is None

@@ -11,8 +11,8 @@ import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.machine.host import describe_host
-from servefit.profiler.procedures.load_clients import clients_at, competition, place_clients
-from servefit.profiler.procedures.target_endpoint import Aim, aim
+from servefit.profiler.procedures.load_clients import clients_at, competing_load, place_clients
+from servefit.profiler.procedures.target_endpoint import LoadTarget, resolve_target
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ def everything_ends(nothing_remains: None) -> None:
     """Asserted after every test of this module."""
 
 
-def aim_at(url: str, rows: np.ndarray) -> Aim:
-    return aim(url, payload=rows, protocol="json")
+def target_at(url: str, rows: np.ndarray) -> LoadTarget:
+    return resolve_target(url, payload=rows, protocol="json")
 
 
 def test_clients_stay_off_the_cpus_of_a_server_that_has_its_own(
     host_small: HostSmall, make_host: MakeHost, payload_rows: np.ndarray
 ) -> None:
     with host_small({}, cpus=(MINE[-1],)) as hosted:
-        placement = place_clients(aim_at(hosted.url, payload_rows), make_host(cpus=MINE[-1] + 4))
+        placement = place_clients(target_at(hosted.url, payload_rows), make_host(cpus=MINE[-1] + 4))
     assert placement.apart
     assert placement.server is not None
     assert placement.server.cpus == {MINE[-1]}
@@ -49,7 +49,7 @@ def test_clients_leave_most_of_the_machine_to_a_server_that_may_be_anywhere(
     host_small: HostSmall, make_host: MakeHost, payload_rows: np.ndarray
 ) -> None:
     with host_small({}, cpus=MINE) as hosted:
-        placement = place_clients(aim_at(hosted.url, payload_rows), make_host(cpus=len(MINE)))
+        placement = place_clients(target_at(hosted.url, payload_rows), make_host(cpus=len(MINE)))
     assert not placement.apart
     assert len(placement.cpus) == max(1, len(MINE) // 4)
     assert placement.caution is not None
@@ -61,9 +61,9 @@ def test_what_else_runs_on_the_servers_cpu_is_named_before_anything_is_sent(
 ) -> None:
     host = make_host(cpus=MINE[-1] + 1)
     with host_small({}, cpus=(MINE[-1],)) as hosted:
-        placement = place_clients(aim_at(hosted.url, payload_rows), host)
+        placement = place_clients(target_at(hosted.url, payload_rows), host)
         with hog(MINE[-1]):
-            found = competition(placement, host)
+            found = competing_load(placement, host)
     assert found is not None
     assert found.kind == "competing load"
     assert re.match(
@@ -76,8 +76,8 @@ def test_a_server_whose_processes_cannot_be_seen_is_said_not_to_be(
     host_small: HostSmall, make_host: MakeHost, payload_rows: np.ndarray
 ) -> None:
     with host_small({}) as hosted:
-        aimed = aim_at(hosted.url, payload_rows)
-    placement = place_clients(aimed, make_host(cpus=8))
+        target = target_at(hosted.url, payload_rows)
+    placement = place_clients(target, make_host(cpus=8))
     assert (placement.server, placement.apart, placement.is_here) == (None, False, True)
     assert placement.caution == "which CPUs the server uses cannot be seen here; the load client ran on CPU 0, 1"
 
@@ -86,11 +86,11 @@ def test_for_another_machine_there_are_more_clients(
     host_small: HostSmall, make_host: MakeHost, payload_rows: np.ndarray
 ) -> None:
     with host_small({}) as hosted:
-        aimed = replace(aim_at(hosted.url, payload_rows), is_here=False)
-    placement = place_clients(aimed, make_host(cpus=8))
+        target = replace(target_at(hosted.url, payload_rows), is_here=False)
+    placement = place_clients(target, make_host(cpus=8))
     assert (placement.cpus, placement.own_cpus) == ((0, 1, 2, 3), (4, 5, 6, 7))
     assert placement.caution is None
-    assert len(place_clients(aimed, make_host(cpus=64)).cpus) == 8
+    assert len(place_clients(target, make_host(cpus=64)).cpus) == 8
 
 
 @pytest.mark.parametrize("cpus", [(MINE[-1],), MINE])
@@ -98,10 +98,10 @@ def test_runs_are_carried_out_wherever_the_server_may_be(
     host_small: HostSmall, payload_rows: np.ndarray, cpus: tuple[int, ...]
 ) -> None:
     with host_small({"timing": True, "delay_ms": 1}, cpus=cpus) as hosted:
-        aimed = aim_at(hosted.url, payload_rows)
-        placement = place_clients(aimed, describe_host())
+        target = target_at(hosted.url, payload_rows)
+        placement = place_clients(target, describe_host())
         assert placement.apart == (cpus != MINE)
-        with clients_at(aimed, placement, rows_per_request=2, connections=3, timeout_s=5) as driver:
+        with clients_at(target, placement, rows_per_request=2, connections=3, timeout_s=5) as driver:
             closed = driver.run(ClosedLoop.constant(users=2, duration_s=0.3))
             loop = OpenLoop(rate_per_s=400, duration_s=0.3)
             opened = driver.busy_with(3).run(loop)
@@ -117,8 +117,8 @@ def test_runs_are_carried_out_wherever_the_server_may_be(
 
 def test_an_endpoint_is_kept_busy_by_the_usual_users_or_more(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with host_small({}) as hosted:
-        aimed = aim_at(hosted.url, payload_rows)
-        with clients_at(aimed, place_clients(aimed, describe_host())) as driver:
+        target = target_at(hosted.url, payload_rows)
+        with clients_at(target, place_clients(target, describe_host())) as driver:
             assert [driver.busy_with(users).usual_users for users in (1, 16, 200)] == [16, 16, 200]
 
 
@@ -138,10 +138,10 @@ def test_numbers_that_make_no_sense_are_refused(
     host_small: HostSmall, payload_rows: np.ndarray, field: str, options: dict[str, Any]
 ) -> None:
     with host_small({}) as hosted:
-        aimed = aim_at(hosted.url, payload_rows)
+        target = target_at(hosted.url, payload_rows)
     with (
         pytest.raises(SpecError) as caught,
-        clients_at(aimed, place_clients(aimed, describe_host()), **options),
+        clients_at(target, place_clients(target, describe_host()), **options),
     ):
         pass
     assert caught.value.field == field

@@ -13,7 +13,7 @@ from servefit.profiler.drivers.http.clients import start_clients
 from servefit.profiler.drivers.http.destination import Destination
 from servefit.profiler.drivers.http.servers import UnseenServer
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.procedures.saturation import MOST_USERS, find_saturation, try_users
+from servefit.profiler.procedures.saturation import MAX_USERS, find_saturation, try_users
 from servefit.profiler.record.traffic import ClosedLoop, Traffic
 from servefit.profiler.record.types import ClientRecord, Run, Samples
 
@@ -114,8 +114,8 @@ def test_an_endpoint_that_fails_from_the_first_user_on_is_measured_with_one() ->
 
 def test_there_is_an_end_to_users() -> None:
     tried = try_users(SimulatedEndpoint(service_ms=100, servers=10_000), budget_s=20)
-    assert tried.users == MOST_USERS
-    assert tried.ended == f"there are {MOST_USERS} users"
+    assert tried.users == MAX_USERS
+    assert tried.ended == f"there are {MAX_USERS} users"
 
 
 def test_slow_answers_are_given_time_to_be_counted() -> None:

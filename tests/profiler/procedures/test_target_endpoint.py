@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from servefit.errors import MeasurementError, PayloadMismatch, SpecError
-from servefit.profiler.procedures.target_endpoint import aim
+from servefit.profiler.procedures.target_endpoint import resolve_target
 
 if TYPE_CHECKING:
     from tests.conftest import HttpServer
@@ -39,7 +39,7 @@ def test_rows_are_sent_in_the_protocol_of_the_server_or_the_one_that_is_given(
     host_small: HostSmall, speaks: str, protocol: str, form: str, path: str
 ) -> None:
     with host_small({"speaks": speaks}) as hosted:
-        found = aim(hosted.url, payload=ROWS, protocol=protocol)
+        found = resolve_target(hosted.url, payload=ROWS, protocol=protocol)
     assert (found.destination.form, found.destination.address.path) == (form, path)
     if form.startswith("open-inference"):
         assert [(one.name, one.datatype) for one in found.destination.tensors] == [("rows", "FP64")]
@@ -50,7 +50,7 @@ def test_rows_are_sent_in_the_protocol_of_the_server_or_the_one_that_is_given(
 @pytest.mark.parametrize("path", ["", "/v2/models/only/infer", "/invocations"])
 def test_without_a_payload_rows_are_as_wide_as_the_server_says(host_small: HostSmall, path: str) -> None:
     with host_small({"speaks": "open-inference"}) as hosted:
-        found, again = (aim(hosted.url + path, seed=3) for _ in range(2))
+        found, again = (resolve_target(hosted.url + path, seed=3) for _ in range(2))
     assert found.rows.shape == (1000, 3)
     assert found.synthetic
     assert found.payload == "synthetic payload"
@@ -60,7 +60,7 @@ def test_without_a_payload_rows_are_as_wide_as_the_server_says(host_small: HostS
 @pytest.mark.parametrize("speaks", ["sagemaker", "nothing"])
 def test_without_a_payload_nothing_is_guessed(host_small: HostSmall, speaks: str) -> None:
     with host_small({"speaks": speaks}) as hosted, pytest.raises(SpecError, match="give sample rows") as caught:
-        aim(hosted.url)
+        resolve_target(hosted.url)
     assert caught.value.field == "payload"
 
 
@@ -79,7 +79,7 @@ def test_json_objects_are_sent_to_a_plain_server_as_they_stand(
     payload = tmp_path / "payload.json"
     payload.write_text(content)
     with host_small({"speaks": "nothing"}) as hosted:
-        found = aim(f"{hosted.url}/predict", payload=payload, protocol=protocol)
+        found = resolve_target(f"{hosted.url}/predict", payload=payload, protocol=protocol)
     requests = found.destination.requests(found.rows)
     assert [body_of(one) for one in requests] == [{"amount": 3, "country": "DE"}] * len(requests)
     assert b"POST /predict HTTP/1.1\r\n" in requests[0]
@@ -89,12 +89,12 @@ def test_json_objects_are_sent_to_a_plain_server_as_they_stand(
 def test_json_objects_with_numbers_are_rows_to_a_server_that_takes_rows(host_small: HostSmall) -> None:
     objects = [{"a": 1, "b": 2, "c": 3}]
     with host_small({"speaks": "open-inference"}) as hosted, pytest.raises(PayloadMismatch):
-        aim(hosted.url, payload=[{"a": "DE"}])
+        resolve_target(hosted.url, payload=[{"a": "DE"}])
     with host_small({"speaks": "nothing"}) as hosted:
-        found = aim(hosted.url, payload=objects)
+        found = resolve_target(hosted.url, payload=objects)
         assert body_of(found.destination.requests(found.rows)[0]) == objects[0]
         with pytest.raises(SpecError, match=r"^rows_per_request: 2 cannot be joined"):
-            aim(hosted.url, payload=objects, rows_per_request=2)
+            resolve_target(hosted.url, payload=objects, rows_per_request=2)
 
 
 def test_the_payload_of_a_file_with_objects_of_rows_fits_both_kinds_of_servers(
@@ -103,11 +103,11 @@ def test_the_payload_of_a_file_with_objects_of_rows_fits_both_kinds_of_servers(
     payload = tmp_path / "payload.json"
     payload.write_text(json.dumps({"instances": ROWS}))
     with host_small({"speaks": "sagemaker", "takes": "application/json"}) as hosted:
-        found = aim(hosted.url, payload=payload)
+        found = resolve_target(hosted.url, payload=payload)
     assert found.destination.form == "sagemaker-json"
     assert found.rows.tolist() == ROWS
     with host_small({"speaks": "nothing"}) as hosted:
-        found = aim(hosted.url, payload=payload)
+        found = resolve_target(hosted.url, payload=payload)
     assert body_of(found.destination.requests(found.rows)[0]) == {"instances": ROWS}
 
 
@@ -117,7 +117,7 @@ def test_what_a_server_says_to_a_payload_that_it_refuses_is_passed_on(http_serve
 
     said = r"/score answers no request: status 422, 'expected 30 columns, got 3'; see whether"
     with http_server(respond) as url, pytest.raises(MeasurementError, match=said):
-        aim(f"{url}/score", payload=ROWS)
+        resolve_target(f"{url}/score", payload=ROWS)
 
 
 def test_a_server_that_refuses_some_requests_only_is_loaded(http_server: HttpServer) -> None:
@@ -125,7 +125,7 @@ def test_a_server_that_refuses_some_requests_only_is_loaded(http_server: HttpSer
         return ANSWER if b"4.0" in body else (400, b"{}", {})
 
     with http_server(respond) as url:
-        assert aim(f"{url}/score", payload=ROWS).destination.form == "json"
+        assert resolve_target(f"{url}/score", payload=ROWS).destination.form == "json"
 
 
 def test_redirects_are_not_followed_and_proxies_not_used(
@@ -146,15 +146,15 @@ def test_redirects_are_not_followed_and_proxies_not_used(
             return (307, b"", {"location": f"{other}{path}"}) if path == "/moved" else ANSWER
 
         with http_server(respond) as url:
-            assert aim(f"{url}/here", payload=ROWS).destination.address.url == f"{url}/here"
+            assert resolve_target(f"{url}/here", payload=ROWS).destination.address.url == f"{url}/here"
             with pytest.raises(MeasurementError, match=r"status 307, a redirect to .* that is not followed"):
-                aim(f"{url}/moved", payload=ROWS)
+                resolve_target(f"{url}/moved", payload=ROWS)
     assert reached == []
 
 
 def test_nothing_is_read_or_sent_before_another_machine_is_allowed() -> None:
     with pytest.raises(SpecError, match="is not this machine"):
-        aim("http://192.0.2.1:8080", payload=Path("/nonexistent"))
+        resolve_target("http://192.0.2.1:8080", payload=Path("/nonexistent"))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +175,6 @@ def test_what_makes_no_sense_is_told_in_one_line(
     host_small: HostSmall, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with host_small({"speaks": "open-inference"}) as hosted, pytest.raises(error) as caught:
-        aim(**{"url": hosted.url, "payload": ROWS, **options})
+        resolve_target(**{"url": hosted.url, "payload": ROWS, **options})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

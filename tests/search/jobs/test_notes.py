@@ -10,10 +10,12 @@ import pytest
 from servefit.backends.model import Format, Model, Signature, Task
 from servefit.backends.types import Settings, Target
 from servefit.profiler.machine.host import describe_host
+from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
 from servefit.search.jobs.notes import job_warnings, with_speedups
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.space import Space
+from servefit.search.results.ranking import recommendation
 from servefit.search.results.recommendation import CompilationReport
 from servefit.search.storage.header import JobHeader, PayloadFacts
 
@@ -42,9 +44,9 @@ def quick_report(trials: list[Trial], speedups: tuple[tuple[str, Target, float],
     return quick
 
 
-def test_columns_that_are_left_out_are_named() -> None:
-    header = JobHeader(
-        request=JobRequest(name="job"),
+def header_of(request: JobRequest) -> JobHeader:
+    return JobHeader(
+        request=request,
         model=Model(
             source="model.ubj",
             file=Path("model.ubj"),
@@ -61,8 +63,19 @@ def test_columns_that_are_left_out_are_named() -> None:
         servefit="1",
         created_at=0.0,
     )
-    (warning,) = job_warnings(header, (), (), (), Space(profiles=(), grid=()))
+
+
+def test_columns_that_are_left_out_are_named() -> None:
+    (warning,) = job_warnings(header_of(JobRequest(name="job")), (), (), (), Space(profiles=(), grid=()))
     assert warning == "rows.csv has 2 columns that the model does not have, left out of every request: id, label"
+
+
+def test_a_job_by_a_figure_that_no_test_shows_says_that_nothing_was_chosen_by_it(trial: MakeTrial) -> None:
+    space = Space(profiles=(), grid=())
+    first = recommendation(InstanceProfile(name="box", vcpus=2, memory_bytes=2**30), trial(configuration("quick")))
+    for goal, said in (("energy", True), ("cost", False)):
+        warnings = job_warnings(header_of(JobRequest(name="job", goal=goal)), (), (), [first], space)
+        assert any("no test shows the least energy per inference" in one for one in warnings) == said
 
 
 def test_calls_timed_alone_say_how_much_faster_a_backend_is_whatever_was_measured_later(trial: MakeTrial) -> None:

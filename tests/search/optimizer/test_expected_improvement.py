@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.expected_improvement import CHEAPER, FIRST, Promise, improvement
 from servefit.search.optimizer.gaussian_process import Estimate
-from servefit.search.results.objectives import Score
+from servefit.search.results.objectives.score import Score
 
 
 def score(figure: float, *, per_hour: float = 0.0, unpriced: bool = False) -> Score:

@@ -9,7 +9,7 @@ import pytest
 from servefit.backends.types import Settings
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.pace import Contestant, Future, Pace, Round, expected_gaps, expected_rounds
-from servefit.search.results.standings import Ratio
+from servefit.search.results.ratios import Ratio
 
 ONE, OTHER = (Configuration(vcpus=1, backend=name, settings=Settings(threads=1)) for name in ("one", "other"))
 

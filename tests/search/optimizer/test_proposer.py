@@ -20,15 +20,17 @@ from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
-from servefit.search.request.space import Space
-from servefit.search.results.objectives import Score
+from servefit.search.request.space import Space, starting_points
+from servefit.search.results.objectives.score import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.search.conftest import MakeTrial
 
+    from servefit.search.optimizer.parzen import Outcome
     from servefit.search.optimizer.proposer import Proposal
+    from servefit.search.results.recommendation import Trial
 
 SPEEDS = {"slow": 1.0, "middle": 1.2, "fast": 1.5}
 
@@ -229,7 +231,7 @@ def test_the_best_score_is_of_what_keeps_the_limits(trial: MakeTrial) -> None:
     assert proposer.best_score() is None
     proposer.learn(trial(GRID[2], throughput_per_s=2000.0))
     proposer.learn(trial(GRID[3], throughput_per_s=1000.0))
-    assert proposer.best_score() == Score(unpriced=False, per_hour=0.0, figure=1 / 2000)
+    assert proposer.best_score() == Score(unpriced=False, per_hour=0.0, figure=1e6 / 2000)
     assert proposer_of(predicted=False).best_score() is None
 
 
@@ -294,3 +296,49 @@ def test_a_rehearsal_is_no_longer_than_asked_and_ends_with_the_grid() -> None:
     assert len(proposer_of(exhaustive=True).rehearse(5)) == 5
     assert len(proposer_of(exhaustive=True).rehearse(1000)) == len(GRID)
     assert proposer_of(predicted=False).rehearse(3) == [None] * 3
+
+
+def drawing(trial: MakeTrial, one: Configuration, watts: float | None) -> Trial:
+    """A test of ``one`` that answers what was predicted, and draws so much."""
+    tested = trial(one, throughput_per_s=truth(one), at_rate=False)
+    return replace(tested, capacity=replace(tested.capacity, package_power_w=watts, cpu_percent=100.0 * one.workers))
+
+
+def searched_by_energy(trial: MakeTrial, watts: Callable[[Configuration], float | None]) -> list[Proposal]:
+    proposer = proposer_of(goal="energy")
+    seen: list[Proposal] = []
+    while (proposal := proposer.next()) is not None:
+        assert len(proposer.rehearse(5)) <= 5
+        seen.append(proposal)
+        proposer.learn(drawing(trial, proposal.configuration, watts(proposal.configuration)))
+    return seen
+
+
+def test_where_nobody_can_tell_the_figure_every_backend_is_tried_plainly_and_then_whatever_is_left(
+    trial: MakeTrial,
+) -> None:
+    seen = searched_by_energy(trial, lambda _: None)
+    plain = starting_points(GRID)
+    assert [(one.configuration, one.source) for one in seen[: len(plain)]] == [(one, "grid") for one in plain]
+    assert {one.source for one in seen[len(plain) :]} == {"parzen"}
+    assert {one.configuration for one in seen} == set(GRID)
+
+
+def test_energy_is_predicted_as_soon_as_one_test_has_shown_what_is_drawn(trial: MakeTrial) -> None:
+    seen = searched_by_energy(trial, lambda one: 30.0 + 10.0 * one.workers)
+    assert seen[0].source == "grid"
+    assert seen[1].source == "prediction"
+    assert len(seen) < len(GRID)
+    best = max(GRID, key=lambda one: truth(one) / (30 + 10 * one.workers))
+    assert best in [one.configuration for one in seen[:5]]
+
+
+def test_the_parzen_estimator_is_told_the_figure_of_the_goal_where_predictions_have_none(
+    trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposer = proposer_of(goal="energy")
+    told: list[Outcome | None] = []
+    monkeypatch.setattr(proposer._parzen, "learn", lambda _, outcome: told.append(outcome))
+    proposer.learn(drawing(trial, GRID[0], 50.0))
+    proposer.learn(drawing(trial, GRID[1], None))
+    assert [one and one.objectives for one in told] == [(pytest.approx(1e6 * 50 / truth(GRID[0])),), (1e9,)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks import queues
 from servefit.errors import SpecError
-from servefit.profiler.record.traffic import ClosedLoop
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.search.queueing.prediction import Prediction, highest_rate_per_s, predict, predict_users
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import simulate
@@ -30,7 +30,7 @@ CONTENDING = ServiceTimes(
 def test_capacity_and_latency_without_a_rate_are_those_of_the_closed_loop_that_fills_all_batches(
     workers: int, max_batch: int, delay_us: int
 ) -> None:
-    configuration = {"workers": workers, "max_batch": max_batch, "batch_delay_us": delay_us}
+    configuration: dict[str, Any] = {"workers": workers, "max_batch": max_batch, "batch_delay_us": delay_us}
     found = predict(CONTENDING, **configuration, rate_per_s=None, percentiles=(50, 95))
     loop = simulate(CONTENDING, ClosedLoop.constant(users=workers * max_batch, duration_s=2), **configuration)
     assert found.capacity_per_s == pytest.approx(loop.throughput_per_s, rel=0.02)
@@ -163,7 +163,7 @@ def test_no_rate_is_low_enough_for_a_limit_below_the_service_time(constant_ms: S
 
 
 def test_a_rate_is_found_though_lower_ones_wait_too_long_for_a_batch(batching_ms: ServiceTimes) -> None:
-    delayed = {"workers": 1, "max_batch": 8, "batch_delay_us": 100_000}
+    delayed: dict[str, Any] = {"workers": 1, "max_batch": 8, "batch_delay_us": 100_000}
     limits = [(95.0, 20.0)]
     found = highest_rate_per_s(batching_ms, **delayed, limits=limits)
     low = predict(batching_ms, **delayed, rate_per_s=50, percentiles=(95,)).latency_ms["p95"]
@@ -189,3 +189,29 @@ def test_a_rate_is_found_though_lower_ones_wait_too_long_for_a_batch(batching_ms
 def test_what_cannot_be_asked_is_refused(ask: Callable[[ServiceTimes], object], constant_ms: ServiceTimes) -> None:
     with pytest.raises(SpecError):
         ask(constant_ms)
+
+
+SHAPES = ("constant", "sine:amplitude=80%,period=1s", "bursts:factor=4,burst=5ms,quiet=15ms", "steps:rates=1/s+3/s")
+
+
+@pytest.mark.parametrize("arrivals", SHAPES)
+def test_latency_under_any_arrivals_is_that_of_a_run_of_them(arrivals: str, exponential_ms: ServiceTimes) -> None:
+    found = predict(exponential_ms, workers=2, rate_per_s=900, percentiles=(95,), requests=30_000, arrivals=arrivals)
+    run = simulate(exponential_ms, OpenLoop(rate_per_s=900, duration_s=40, arrivals=arrivals, seed=5), workers=2)
+    assert found.latency_ms["p95"] == pytest.approx(run.percentile_ms(95), rel=0.15)
+
+
+def test_the_highest_rate_is_lower_the_more_arrivals_vary(exponential_ms: ServiceTimes) -> None:
+    def highest(arrivals: str) -> float:
+        return highest_rate_per_s(exponential_ms, workers=2, limits=[(95, 10.0)], arrivals=arrivals)
+
+    shapes = ("constant", "poisson", SHAPES[1], "bursts:factor=8,burst=50ms,quiet=200ms")
+    constant, poisson, sine, bursts = map(highest, shapes)
+    assert bursts < 0.8 * sine < sine < poisson < constant
+    # At the peak of the sine there is as much as there is room for at all times.
+    assert sine * 1.8 > poisson
+
+
+def test_of_a_cycle_of_too_many_requests_a_part_is_simulated(constant_ms: ServiceTimes) -> None:
+    found = predict(constant_ms, workers=4, rate_per_s=3000, percentiles=(50,), arrivals="steps:rates=0+1/s,each=1h")
+    assert found.capacity_per_s == pytest.approx(4000, rel=0.01)

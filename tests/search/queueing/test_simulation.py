@@ -144,3 +144,12 @@ def test_nothing_is_known_of_a_run_without_arrivals(constant_ms: ServiceTimes) -
 def test_what_no_configuration_could_have_is_refused(options: dict[str, int], constant_ms: ServiceTimes) -> None:
     with pytest.raises(SpecError):
         simulate(constant_ms, poisson(100, 1), **{"workers": 1, **options})
+
+
+def test_a_peak_that_drains_is_no_saturation(constant_ms: ServiceTimes) -> None:
+    """The last of three peaks ends with the run. Each is of 1600 a second for a second, and 1000 can be served."""
+    peaks = OpenLoop(rate_per_s=800, duration_s=6, arrivals="steps:rates=0+2/s,each=1s")
+    found = simulate(constant_ms, peaks, workers=1)
+    assert found.percentile_ms(95) > 400
+    assert not found.saturated
+    assert simulate(constant_ms, OpenLoop(rate_per_s=1200, duration_s=6, arrivals=peaks.arrivals), workers=1).saturated

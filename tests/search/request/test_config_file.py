@@ -17,7 +17,7 @@ from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
-from servefit.search.request.config_file import MOST_BYTES, config_text, parse_config, read_config
+from servefit.search.request.config_file import MAX_BYTES, config_text, parse_config, read_config
 from servefit.search.request.job_request import GOALS, EnvironmentRange, JobRequest, plain_name
 from servefit.search.request.plain_yaml import load_yaml
 from servefit.search.request.sla import Sla
@@ -30,6 +30,7 @@ payload: payload.csv
 rows_per_request: 2
 sla: {p95: 10ms, p99.9: 0.1s}
 rate: 30000/min
+arrivals: sine:amplitude=0.5,period=4s
 profile: [local-1c, ml.m5.large]
 backend: onnxruntime
 env: {OMP_NUM_THREADS: [1, 2], SAGEMAKER_MODEL_SERVER_WORKERS: 1, FLAG: [on, 'off', 007]}
@@ -67,6 +68,7 @@ def test_every_key_means_what_its_option_means() -> None:
             ),
             rate_per_s=500,
         ),
+        arrivals="sine:amplitude=0.5,period=4s",
         profiles=("local-1c", "ml.m5.large"),
         backends=("onnxruntime",),
         environment=(
@@ -174,6 +176,7 @@ requests = st.builds(
     JobRequest,
     name=st.just("job"),
     sla=st.builds(Sla, thresholds=thresholds(), rate_per_s=st.none() | above_zero),
+    arrivals=st.sampled_from(["poisson", "constant", "replay:/a, b#c.csv,speed=2"]),
     profiles=several(names),
     backends=several(names),
     environment=ranges(),
@@ -309,7 +312,7 @@ def test_whatever_is_in_a_file_is_read_or_refused_in_a_line(text: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "long.yaml").write_text("# " + "x" * MOST_BYTES)
+    (tmp_path / "long.yaml").write_text("# " + "x" * MAX_BYTES)
     for path, words in (
         (tmp_path / "gone.yaml", "No such file"),
         (tmp_path, "Is a directory"),

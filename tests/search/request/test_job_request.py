@@ -9,13 +9,13 @@ from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.sagemaker.sdk_types import phases_from_sdk, ranges_from_sdk, thresholds_from_sdk
 from servefit.search.jobs.job import default_name
+from servefit.search.request.goals import parse_goal
 from servefit.search.request.job_request import (
     EnvironmentRange,
     JobRequest,
     parse_batch_sizes,
     parse_delays_us,
     parse_flat_invocations,
-    parse_goal,
     with_secrets,
 )
 from servefit.search.request.sla import Sla

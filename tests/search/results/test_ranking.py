@@ -13,7 +13,8 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
-from servefit.search.results.objectives import Price, Score
+from servefit.search.results.objectives.score import Score
+from servefit.search.results.price import Price
 from servefit.search.results.ranking import best_for, order, recommend, recommendation, score_of, simplicity, told_apart
 from servefit.search.results.standings import standings
 
@@ -225,7 +226,9 @@ def test_where_no_latency_is_known_and_that_is_the_goal_the_simplest_is_taken(tr
 def test_the_score_of_a_single_measurement_is_that_of_its_own_figures(trial: MakeTrial) -> None:
     one = trial(FAST, throughput_per_s=100.0, p95_ms=4.0, instances=2)
     price = Price(unpriced=False, per_hour=0.5)
-    assert score_of(one, price, request_of(at_rate=True)) == Score(unpriced=False, per_hour=1.0, figure=0.005)
+    by_cost = score_of(one, price, request_of(at_rate=True))
+    assert (by_cost.unpriced, by_cost.per_hour) == (False, 1.0)
+    assert by_cost.figure == pytest.approx(1e6 * 0.005 / 3600)
     assert score_of(one, price, request_of("latency")) == Score(unpriced=False, per_hour=0.0, figure=4.0)
 
 

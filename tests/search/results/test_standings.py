@@ -1,16 +1,14 @@
-"""What several measurements of a configuration amount to, and how sure a difference is."""
+"""What several measurements of a configuration amount to."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import exp, inf, log
+from math import inf
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from servefit.profiler.record.types import Configuration
-from servefit.search.results.standings import ratio, standings
+from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -89,94 +87,3 @@ def test_a_latency_that_is_not_known_is_left_out_and_infinite_where_none_is(tria
 
 def test_what_answered_nothing_has_no_capacity(trial: MakeTrial) -> None:
     assert standing(trial(ONE, throughput_per_s=0.0)).capacity_per_s == 0.0
-
-
-def rounds(trial: MakeTrial, ones: list[float], others: list[float]) -> list[Trial]:
-    """Throughput of both, round by round."""
-    return [
-        trial(configuration, throughput_per_s=per_s, p95_ms=1000 / per_s, nth_round=nth)
-        for configuration, figures in ((ONE, ones), (OTHER, others))
-        for nth, per_s in enumerate(figures)
-    ]
-
-
-def test_a_ratio_is_of_the_rounds_that_both_were_in(trial: MakeTrial) -> None:
-    trials = rounds(trial, [110.0, 220.0, 110.0, 999.0], [100.0, 200.0, 100.0])
-    found = ratio(trials, ONE, OTHER, "cost")
-    assert found is not None
-    assert (found.metric, found.rounds) == ("throughput", 3)
-    assert found.ratio == pytest.approx(1.1)
-    assert found.ci95 == pytest.approx((1.1, 1.1))
-    back = ratio(trials, OTHER, ONE, "cost")
-    assert back is not None
-    assert back.ratio == pytest.approx(1 / 1.1)
-
-
-def test_an_interval_is_students_and_takes_three_rounds(trial: MakeTrial) -> None:
-    factors = [1.05, 1.2, 1.1, 1.15]
-    found = ratio(rounds(trial, [100 * one for one in factors], [100.0] * 4), ONE, OTHER, "throughput")
-    assert found is not None
-    logs = np.log(factors)
-    half = 3.1824 * logs.std(ddof=1) / 2
-    assert found.ci95 == pytest.approx((exp(logs.mean() - half), exp(logs.mean() + half)), rel=0.002)
-    for count, known in ((1, False), (2, False), (3, True)):
-        fewer = ratio(rounds(trial, [110.0] * count, [100.0] * count), ONE, OTHER, "cost")
-        assert fewer is not None
-        assert (fewer.ci95 is not None) == known
-
-
-def test_the_interval_covers_the_truth_as_often_as_it_says(trial: MakeTrial) -> None:
-    random = np.random.default_rng(0)
-    covered = 0
-    for _ in range(300):
-        noise = np.exp(random.normal(0, 0.03, (2, 5)))
-        found = ratio(rounds(trial, (104 * noise[0]).tolist(), (100 * noise[1]).tolist()), ONE, OTHER, "cost")
-        assert found is not None
-        assert found.ci95 is not None
-        covered += found.ci95[0] <= 1.04 <= found.ci95[1]
-    assert 0.91 < covered / 300 < 0.985
-
-
-def test_a_round_in_which_one_was_disturbed_is_left_out(trial: MakeTrial) -> None:
-    trials = rounds(trial, [110.0, 110.0, 500.0], [100.0, 100.0, 100.0])
-    trials[2] = replace(trials[2], verdict="INVALID")
-    found = ratio(trials, ONE, OTHER, "cost")
-    assert found is not None
-    assert found.rounds == 2
-    assert found.ratio == pytest.approx(1.1)
-
-
-def test_without_a_round_of_both_there_is_no_ratio(trial: MakeTrial) -> None:
-    assert ratio([trial(ONE), trial(OTHER)], ONE, OTHER, "cost") is None
-    assert ratio(rounds(trial, [100.0], []), ONE, OTHER, "cost") is None
-    silent = trial(ONE, throughput_per_s=0.0, nth_round=0)
-    assert ratio([silent, trial(OTHER, nth_round=0)], ONE, OTHER, "cost") is None
-    assert ratio([silent, trial(OTHER, nth_round=0)], OTHER, ONE, "cost") is None
-
-
-def test_latency_is_better_when_it_is_lower(trial: MakeTrial) -> None:
-    trials = [
-        trial(one, p95_ms=p95_ms, nth_round=nth) for nth in range(3) for one, p95_ms in ((ONE, 2.0), (OTHER, 3.0))
-    ]
-    found = ratio(trials, ONE, OTHER, "latency")
-    assert found is not None
-    assert found.metric == "p95 latency"
-    assert found.ratio == pytest.approx(1.5)
-
-
-def test_a_latency_that_is_not_known_makes_no_round(trial: MakeTrial) -> None:
-    trials = [trial(ONE, p95_ms=None, nth_round=0), trial(OTHER, p95_ms=1.0, nth_round=0)]
-    assert ratio(trials, ONE, OTHER, "latency") is None
-    assert ratio(trials, OTHER, ONE, "latency") is None
-    assert ratio(trials, ONE, OTHER, "cost") is not None
-
-
-@pytest.mark.parametrize(("weight", "better"), [(0.0, 2.0), (0.5, (2.0 * 0.8) ** 0.5), (1.0, 0.8)])
-def test_a_balance_weighs_throughput_against_latency(trial: MakeTrial, weight: float, better: float) -> None:
-    trials = [
-        trial(ONE, throughput_per_s=80.0, p95_ms=1.0, nth_round=0),
-        trial(OTHER, throughput_per_s=100.0, p95_ms=2.0, nth_round=0),
-    ]
-    found = ratio(trials, ONE, OTHER, "balanced", weight=weight)
-    assert found is not None
-    assert log(found.ratio) == pytest.approx(log(better))

@@ -15,9 +15,9 @@ from tritonclient.http import InferenceServerClient, InferenceServerException, I
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 from servefit.profiler.drivers.hosted_endpoint import endpoint_config, hosted_endpoint
-from servefit.profiler.drivers.http.asking import ask
+from servefit.profiler.drivers.http.asking import send_request
 from servefit.profiler.drivers.http.bodies import Tensor
-from servefit.profiler.procedures.target_endpoint import aim
+from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.profiler.record.types import Configuration
 
 if TYPE_CHECKING:
@@ -68,16 +68,16 @@ def test_the_load_client_sends_the_inputs_by_name(protocol: str, endpoint: Endpo
     if not protocol.startswith("sagemaker"):
         payload = tmp_path / "payload.json"
         inputs = [
-            {"name": n, "shape": one.shape, "datatype": "INT64", "data": one.tolist()} for n, one in feeds.items()
+            {"name": n, "shape": rows.shape, "datatype": "INT64", "data": rows.tolist()} for n, rows in feeds.items()
         ]
         payload.write_text(json.dumps({"inputs": inputs}))
-    found = aim(f"http://{address}", payload=payload, protocol=protocol)
+    found = resolve_target(f"http://{address}", payload=payload, protocol=protocol)
     np.testing.assert_array_equal(found.rows, in_order)
     if not protocol.startswith("sagemaker"):
         assert found.rows.dtype == np.int64
         assert found.destination.tensors == tuple(Tensor(name, "INT64", (TOKENS,)) for name in NAMES)
     requests = found.destination.requests(found.rows, rows_per_request=6)
-    answer = ask(found.destination.address, requests[0], timeout_s=10)
+    answer = send_request(found.destination.address, requests[0], timeout_s=10)
     assert answer.is_success
     if protocol != "open-inference-binary":
         predicted = np.array(_numbers_in(answer.body.decode())).reshape(6, -1)
@@ -92,6 +92,6 @@ def _numbers_in(text: str) -> Any:
 
 
 def test_without_a_payload_it_sends_words_that_every_vocabulary_has(endpoint: Endpoint) -> None:
-    found = aim(f"http://{endpoint[0]}")
+    found = resolve_target(f"http://{endpoint[0]}")
     assert (found.rows.shape, found.rows.dtype, found.synthetic) == ((1000, 3 * TOKENS), np.dtype(np.int64), True)
     assert set(np.unique(found.rows).tolist()) == {0, 1}

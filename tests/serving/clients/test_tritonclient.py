@@ -102,7 +102,7 @@ def test_options_that_change_no_prediction_are_taken(client: Any, fraud: Served)
 def test_requests_under_way_together_get_their_own_answers(client: Any, fraud: Served) -> None:
     asked = [client.async_infer(fraud.name, [tensor(row[None])], request_id=f"{n}") for n, row in enumerate(fraud.rows)]
 
-    results = [one.get_result(timeout=10) for one in asked]
+    results = [answering.get_result(timeout=10) for answering in asked]
 
     assert [result.get_response()["id"] for result in results] == [f"{n}" for n in range(20)]
     assert np.array_equal([predictions_in(result)[0, 0] for result in results], fraud.predictions)

@@ -38,7 +38,7 @@ def tensor(rows: np.ndarray, *, nested: bool = False) -> bytes:
 
 
 def lines(documents: list[Any]) -> bytes:
-    return b"\n".join(json.dumps(one).encode() for one in documents)
+    return b"\n".join(json.dumps(document).encode() for document in documents)
 
 
 def csv(rows: np.ndarray) -> bytes:

@@ -155,8 +155,8 @@ def test_metadata_and_configuration_name_the_inputs(served: AskedModel) -> None:
     [("float32", "FP32"), ("int64", "INT64"), ("float64", "FP64"), ("uint8", "UINT8"), ("bool", "BOOL")],
 )
 def test_a_single_input_keeps_its_name_and_says_its_datatype(datatype: str, told: str, served: AskedModel) -> None:
-    one = replace(served.config.signature.inputs[0], datatype=datatype)
-    signature = replace(served.config.signature, features=TOKENS, inputs=(one,))
+    model_input = replace(served.config.signature.inputs[0], datatype=datatype)
+    signature = replace(served.config.signature, features=TOKENS, inputs=(model_input,))
     config = replace(served.config, signature=signature)
     described = json.loads(metadata.model_metadata(config).body)
     assert described["inputs"] == [{"name": "input-0", "datatype": told, "shape": [-1, TOKENS]}]

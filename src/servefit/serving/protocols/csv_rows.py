@@ -15,15 +15,15 @@ from servefit.backends.payload.delimited import delimited_table, is_number
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
 from servefit.serving.rows import (
-    MOST_ORDINARY_BYTES,
+    MAX_ORDINARY_BYTES,
     SPARE_COLUMNS,
     Cell,
-    checked,
-    leave_extreme,
-    leave_long,
+    check_row_count,
+    checked_rows,
     mismatch,
-    packed,
-    within,
+    packed_rows,
+    raise_for_extreme_numbers,
+    raise_for_long_body,
 )
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ _ROWS = msgspec.json.Decoder(list[list[Cell]])
 
 
 def rows_of_csv(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
-    """The rows of CSV text in UTF-8. An empty cell, NA, NaN, null or none is a missing value. Raises Refused, and
-    TakesLong."""
+    """Return the rows of CSV text in UTF-8. An empty cell, NA, NaN, null or none is a missing value. Raises Refused,
+    and TakesLong."""
     cells = _bare_numbers(body, signature)
     if cells is not None:
-        within(len(cells), limits)
-        rows = packed(cells, signature)
+        check_row_count(len(cells), limits)
+        rows = packed_rows(cells, signature)
         if rows is not None:
             return rows
-    leave_long(body, at_once=at_once)
+    raise_for_long_body(body, at_once=at_once)
     return _any_rows(body, signature, limits)
 
 
@@ -57,16 +57,16 @@ def _bare_numbers(body: bytes, signature: Signature) -> list[list[Cell]] | None:
         return None
     document = b"[[" + lines.rstrip(b"\n").replace(b"\n", b"],[") + b"]]"
     try:
-        if len(document) > MOST_ORDINARY_BYTES:
-            leave_extreme(document)
+        if len(document) > MAX_ORDINARY_BYTES:
+            raise_for_extreme_numbers(document)
         return _ROWS.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     filled = document.replace(b",,", b",null,").replace(b",,", b",null,")
     filled = filled.replace(b"[,", b"[null,").replace(b",]", b",null]")
     try:
-        if len(filled) > MOST_ORDINARY_BYTES:
-            leave_extreme(filled)
+        if len(filled) > MAX_ORDINARY_BYTES:
+            raise_for_extreme_numbers(filled)
         return None if filled == document else _ROWS.decode(filled)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
@@ -92,4 +92,4 @@ def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
         )
     except PayloadMismatch as error:
         raise mismatch(error) from error
-    return checked(table, signature, limits, _SOURCE)
+    return checked_rows(table, signature, limits, _SOURCE)

@@ -17,11 +17,11 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
     "BOOL": np.dtype(np.bool_),
 }
-"""How values lie in binary data, by the protocol's name for their datatype."""
+"""The form of values in binary data, by the protocol's name for their datatype."""
 
 _NAMES = {dtype.name: name for name, dtype in DTYPES.items()}
 
 
 def datatype_of(name: str) -> str:
-    """The protocol's name for a datatype of numbers that NumPy calls ``name``, such as "float32"."""
+    """Return the protocol's name for a datatype of numbers that NumPy calls ``name``, such as "float32"."""
     return _NAMES[name]

@@ -14,15 +14,15 @@ from servefit.backends.payload.json_rows import json_table
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import Refused
 from servefit.serving.rows import (
-    MOST_ORDINARY_BYTES,
+    MAX_ORDINARY_BYTES,
     SPARE_COLUMNS,
     Cell,
-    checked,
-    leave_extreme,
-    leave_long,
+    check_row_count,
+    checked_rows,
     mismatch,
-    packed,
-    within,
+    packed_rows,
+    raise_for_extreme_numbers,
+    raise_for_long_body,
 )
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ _ODD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, KeyError, Attri
 
 
 def rows_of_json(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
-    """The rows of a JSON document, or of one a line. Raises Refused, and TakesLong."""
+    """Return the rows of a JSON document, or of one a line. Raises Refused, and TakesLong."""
     return _rows(_cells_of_document, body, signature, limits, at_once)
 
 
 def rows_of_json_lines(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
-    """The rows of documents, one a line; of one that fills the body too. Raises Refused, and TakesLong."""
+    """Return the rows of documents, one a line; of one that fills the body too. Raises Refused, and TakesLong."""
     return _rows(_cells_of_lines, body, signature, limits, at_once)
 
 
@@ -73,17 +73,17 @@ def _rows(
     at_once: bool,
 ) -> np.ndarray:
     try:
-        if len(body) > MOST_ORDINARY_BYTES:
-            leave_extreme(body)
+        if len(body) > MAX_ORDINARY_BYTES:
+            raise_for_extreme_numbers(body)
         cells = cells_of(body, signature.feature_names)
     except _ODD:
         cells = None
     if cells is not None:
-        within(len(cells), limits)
-        rows = packed(cells, signature)
+        check_row_count(len(cells), limits)
+        rows = packed_rows(cells, signature)
         if rows is not None:
             return rows
-    leave_long(body, at_once=at_once)
+    raise_for_long_body(body, at_once=at_once)
     return _any_rows(body, signature, limits)
 
 
@@ -105,7 +105,8 @@ def _cells_of_lines(body: bytes, names: Sequence[str]) -> list[Any] | None:
 
 
 def _cells(items: list[Any], names: Sequence[str]) -> list[Any] | None:
-    """The cells of rows that are all lists, or all objects: SageMaker's ``{"features": row}``, or one cell a name."""
+    """Return the cells of rows that are all lists, or all objects: SageMaker's ``{"features": row}``, or one cell a
+    name."""
     first = items[0] if items else None
     if type(first) is not dict:
         return items
@@ -127,4 +128,4 @@ def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
         table = json_table(text, _SOURCE, most_rows=limits.rows, most_columns=most_columns, booleans=False)
     except PayloadMismatch as error:
         raise mismatch(error) from error
-    return checked(table, signature, limits, _SOURCE)
+    return checked_rows(table, signature, limits, _SOURCE)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 from servefit.serving.messages import Refused
 from servefit.serving.rows import refused
 
-_LONGEST = 4096
+_MAX_HEADER_BYTES = 4096
 """Browsers send a tenth of that. Looking at each of ten thousand types takes 20 ms."""
 
 
@@ -22,23 +22,23 @@ def refuse_encoded(headers: Mapping[bytes, bytes]) -> None:
 
 
 def text(value: bytes) -> str:
-    """A header's value, to be quoted."""
+    """Return a header's value, to be quoted."""
     return value.decode(errors="replace")
 
 
 def media_type(value: bytes) -> bytes:
-    """The type without its parameters, in lower case."""
+    """Return the type without its parameters, in lower case."""
     return value.partition(b";")[0].strip().lower()
 
 
 def charset(value: bytes) -> bytes:
-    """The parameter charset, in lower case, or utf-8. Raises Refused for a content type that is too long."""
+    """Return the parameter charset, in lower case, or utf-8. Raises Refused for a content type that is too long."""
     _refuse_long("content-type", value)
     return _parameters(value).get(b"charset", b"utf-8")
 
 
 def accepted(accept: bytes, offered: Iterable[bytes]) -> bytes | None:
-    """The one of ``offered`` that ``accept`` likes best, the earlier of two that it likes as well, or None. Raises
+    """Return that of ``offered`` which ``accept`` likes best, the earlier of two that it likes as well, or None. Raises
     Refused for one that is too long."""
     _refuse_long("accept", accept)
     quality = {
@@ -54,8 +54,8 @@ def accepted(accept: bytes, offered: Iterable[bytes]) -> bytes | None:
 
 
 def _refuse_long(name: str, value: bytes) -> None:
-    if len(value) > _LONGEST:
-        raise Refused(431, f"{name}: it may have {_LONGEST} bytes, this one has {len(value)}")
+    if len(value) > _MAX_HEADER_BYTES:
+        raise Refused(431, f"{name}: it may have {_MAX_HEADER_BYTES} bytes, this one has {len(value)}")
 
 
 def _parameters(value: bytes) -> dict[bytes, bytes]:

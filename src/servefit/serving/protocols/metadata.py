@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says about an endpoint and its model, as KServe and Triton have it: metadata,
+"""The Open Inference Protocol's words about an endpoint and its model, as KServe and Triton have it: metadata,
 configuration, statistics. What the numbers are is counted elsewhere."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servefit.serving.config import EndpointConfig
 
 INPUT = "input-0"
-"""What the input of a model with one is called; a request that has one tensor may call it anything."""
+"""The name of the input of a model with a single one; a request that has one tensor may call it anything."""
 
 OUTPUT = "predictions"
 
@@ -26,12 +26,12 @@ _EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 
 
 def server_metadata(config: EndpointConfig) -> Reply:  # noqa: ARG001
-    """What the server is."""
+    """Return the metadata of the server."""
     return _reply({"name": "servefit", "version": __version__, "extensions": _EXTENSIONS})
 
 
 def model_metadata(config: EndpointConfig) -> Reply:
-    """What the model takes and gives; -1 is the number of rows."""
+    """Return what the model takes and gives; -1 is the number of rows."""
     signature = config.signature
     inputs = [
         {"name": name, "datatype": datatype, "shape": [-1, *shape]} for name, datatype, shape in inputs_of(signature)
@@ -54,26 +54,27 @@ def model_metadata(config: EndpointConfig) -> Reply:
 
 
 def inputs_of(signature: Signature) -> list[tuple[str, str, tuple[int, ...]]]:
-    """What a request has to hold: name, datatype and shape of a row of each tensor. Where a model has several inputs
-    they are its own; where it has one, that is called ``INPUT``, and rows are flat."""
+    """Return what a request has to hold: name, datatype and shape of a row of each tensor. Where a model has several
+    inputs they are its own; where it has one, that is called ``INPUT``, and rows are flat."""
     if len(signature.inputs) > 1:
-        return [(one.name, datatype_of(one.datatype), one.shape) for one in signature.inputs]
+        return [(input_.name, datatype_of(input_.datatype), input_.shape) for input_ in signature.inputs]
     only = signature.inputs[0].datatype if signature.inputs else "float32"
     return [(INPUT, datatype_of(only), (signature.features,))]
 
 
 def model_ready(config: EndpointConfig) -> Reply:
-    """That the model is ready, which an endpoint that answers at all is."""
+    """Return that the model is ready, which an endpoint that answers at all is."""
     return _reply({"name": config.name, "ready": True})
 
 
 def repository_index(config: EndpointConfig) -> Reply:
-    """The models there are: one."""
+    """Return the models there are: one."""
     return _reply([{"name": config.name, "version": VERSION, "state": "READY", "reason": ""}])
 
 
 def model_config(config: EndpointConfig) -> Reply:
-    """Triton's ModelConfig. Its ``max_batch_size`` is in rows, and bounds one request; ``dims`` are those of a row."""
+    """Return Triton's ModelConfig. Its ``max_batch_size`` is in rows, and bounds one request; ``dims`` are those of a
+    row."""
     signature, artifact = config.signature, config.artifact
     document: dict[str, Any] = {
         "name": config.name,
@@ -110,7 +111,7 @@ def model_config(config: EndpointConfig) -> Reply:
 
 
 def model_stats(config: EndpointConfig, counts: Counts) -> Reply:
-    """Triton's statistics. A ``batch_size`` counts requests that one call served, whatever their rows."""
+    """Return Triton's statistics. A ``batch_size`` counts requests that one call served, whatever their rows."""
     served = counts.requests
     document = {
         "name": config.name,

@@ -15,7 +15,15 @@ import numpy as np
 from servefit.backends.payload.arrays import table_of_array
 from servefit.errors import PayloadMismatch
 from servefit.serving.messages import TakesLong
-from servefit.serving.rows import FLOAT32, checked, finite, leave_long, mismatch, refused, within
+from servefit.serving.rows import (
+    FLOAT32,
+    check_row_count,
+    checked_rows,
+    finite_rows,
+    mismatch,
+    raise_for_long_body,
+    refused,
+)
 
 if TYPE_CHECKING:
     from servefit.backends.model.types import Signature
@@ -30,11 +38,11 @@ _PLAIN_HEADER = re.compile(
     rb"'shape': \((?P<shape>(?:[0-9]{1,18}, ){0,31}[0-9]{1,18},?)\), \} *\n",
     re.DOTALL,
 )
-"""What NumPy writes before numbers. Its own way to read it takes 100 us, and up to 4 us for each byte."""
+"""The header that NumPy writes before numbers. Its own way to read it takes 100 us, and up to 4 us for each byte."""
 
 
 class _Header(NamedTuple):
-    """What is said about an array whose values begin at ``begin``."""
+    """The header of an array whose values begin at ``begin``."""
 
     shape: tuple[int, ...]
     fortran_order: bool
@@ -43,8 +51,8 @@ class _Header(NamedTuple):
 
 
 def rows_of_npy(body: bytes, signature: Signature, limits: Limits, *, at_once: bool = False) -> np.ndarray:
-    """The rows of an array of numbers. One dimension is one row, or one column where the model has one feature; more
-    than two are those of the model's input. Raises Refused, and TakesLong."""
+    """Return the rows of an array of numbers. One dimension is one row, or one column where the model has one feature;
+    more than two are those of the model's input. Raises Refused, and TakesLong."""
     header = _plain_header(body)
     if header is None and at_once:
         raise TakesLong
@@ -52,7 +60,7 @@ def rows_of_npy(body: bytes, signature: Signature, limits: Limits, *, at_once: b
         rows = _plain_rows(body, header, signature, limits)
         if rows is not None:
             return rows
-    leave_long(body, at_once=at_once)
+    raise_for_long_body(body, at_once=at_once)
     try:
         array = _array(body, header or _any_header(body))
     except _BROKEN_ARRAY as error:
@@ -63,19 +71,19 @@ def rows_of_npy(body: bytes, signature: Signature, limits: Limits, *, at_once: b
         table = table_of_array(array, _SOURCE, signature, most_rows=limits.rows)
     except PayloadMismatch as error:
         raise mismatch(error) from error
-    return checked(table, signature, limits, _SOURCE)
+    return checked_rows(table, signature, limits, _SOURCE)
 
 
 def _plain_rows(body: bytes, header: _Header, signature: Signature, limits: Limits) -> np.ndarray | None:
-    """The rows of an array that is as the model takes it, or None."""
+    """Return the rows of an array that is as the model takes it, or None."""
     values = memoryview(body)[header.begin :]
     if header.dtype != FLOAT32 or header.fortran_order or len(header.shape) != 2 or not signature.takes_any_float32:
         return None
     count, width = header.shape
     if not count or width != signature.features or count * width * FLOAT32.itemsize != len(values):
         return None
-    within(count, limits)
-    return finite(values, count, signature)
+    check_row_count(count, limits)
+    return finite_rows(values, count, signature)
 
 
 def _array(body: bytes, header: _Header) -> np.ndarray:

@@ -28,13 +28,13 @@ from servefit.serving.protocols.tensors import InputTensor, TensorParameters, ro
 from servefit.serving.routing import VERSION
 from servefit.serving.rows import (
     JSON_MARKS,
-    MOST_ORDINARY_BYTES,
+    MAX_ORDINARY_BYTES,
     SHORT_BYTES,
     THOROUGH_BYTES,
     Cell,
-    leave_extreme,
-    leave_long,
-    leave_many,
+    raise_for_extreme_numbers,
+    raise_for_long_body,
+    raise_for_long_text,
     refuse_crowded,
     refused,
 )
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 _Content = TypeVar("_Content")
 _Data: TypeAlias = list[Cell | list[Cell]]
 _HEADER_LENGTH = b"inference-header-content-length"
-_LONGEST_ID = 4096
+_MAX_ID_CHARACTERS = 4096
+"""It is sent back with every answer; a UUID has 36. Chosen, not measured."""
 
 
 class _OutputParameters(msgspec.Struct):
@@ -90,8 +91,8 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -> Inference:
-    """The rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body that
-    is not to be read ``at_once``."""
+    """Return the rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body
+    that is not to be read ``at_once``."""
     headers, document = request.headers, request.body
     binary: bytes | memoryview = b""
     refuse_encoded(headers)
@@ -107,19 +108,19 @@ def decode(request: Request, config: EndpointConfig, *, at_once: bool = False) -
         document = document[:length]
     if len(document) > SHORT_BYTES:
         if at_once:
-            leave_many(document)
+            raise_for_long_text(document)
         refuse_crowded(document, JSON_MARKS, b"", config.signature, config.limits)
     message: _InferRequest[Any]
     plain = not config.signature.integer_features
     try:
         if not plain:
-            leave_long(document, at_once=at_once)
-        elif len(document) > MOST_ORDINARY_BYTES:
-            leave_extreme(document)
+            raise_for_long_body(document, at_once=at_once)
+        elif len(document) > MAX_ORDINARY_BYTES:
+            raise_for_extreme_numbers(document)
         # Read as floats; whole numbers stay what they are where the model takes such.
         message = _REQUESTS.decode(document) if plain else _any_request(document)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        leave_long(document, at_once=at_once)
+        raise_for_long_body(document, at_once=at_once)
         message, plain = _any_request(document), False
     encode = _encoder(message, config)
     try:
@@ -148,7 +149,8 @@ def _header_length(value: bytes, body_bytes: int) -> int:
 
 
 def _any_request(document: bytes) -> _InferRequest[Any]:
-    """A request whose data are not flat or not numbers, or that has the NaN that Python writes. Raises Refused."""
+    """Return a request whose data are not flat or not numbers, or that has the NaN that Python writes. Raises
+    Refused."""
     try:
         content = json.loads(document.decode("utf-8-sig"))
         message = msgspec.convert(content, _InferRequest[Any])
@@ -165,14 +167,16 @@ def _any_request(document: bytes) -> _InferRequest[Any]:
         raise refused(400, f"body: expected JSON, got {error}") from error
     except RecursionError as error:
         raise Refused(400, "body: expected a request, got JSON that is nested too deeply") from error
-    if message.id is not None and any("\ud800" <= character <= "\udfff" for character in message.id[:_LONGEST_ID]):
+    if message.id is not None and any(
+        "\ud800" <= character <= "\udfff" for character in message.id[:_MAX_ID_CHARACTERS]
+    ):
         raise refused(400, f"id: expected text, got {message.id!r:.60}")
     return message
 
 
 def _encoder(message: _InferRequest[Any], config: EndpointConfig) -> Encode:
-    if message.id is not None and len(message.id) > _LONGEST_ID:
-        raise Refused(400, f"id: expected at most {_LONGEST_ID} characters, got {len(message.id)}")
+    if message.id is not None and len(message.id) > _MAX_ID_CHARACTERS:
+        raise Refused(400, f"id: expected at most {_MAX_ID_CHARACTERS} characters, got {len(message.id)}")
     binary = message.parameters is not None and message.parameters.binary_data_output
     for index, output in enumerate(message.outputs or ()):
         if output.name != OUTPUT:
@@ -208,5 +212,6 @@ def _binary_answer(predictions: np.ndarray, *, name: str, identifier: str | None
 
 
 def _shape(predictions: np.ndarray) -> list[int]:
-    """(rows, values a row): Triton's clients count on as many dimensions as the configuration has, and the rows'."""
+    """Return (rows, values a row): Triton's clients count on as many dimensions as the configuration has, and the
+    rows'."""
     return [len(predictions), 1 if predictions.ndim == 1 else predictions.shape[1]]

@@ -17,7 +17,7 @@ from servefit.serving.protocols.csv_rows import rows_of_csv
 from servefit.serving.protocols.json_rows import rows_of_json, rows_of_json_lines
 from servefit.serving.protocols.media import accepted, charset, media_type, refuse_encoded, text
 from servefit.serving.protocols.npy_rows import rows_of_npy
-from servefit.serving.rows import JSON_MARKS, SHORT_BYTES, leave_many, refuse_crowded, refused
+from servefit.serving.rows import JSON_MARKS, SHORT_BYTES, raise_for_long_text, refuse_crowded, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,8 +60,8 @@ _LATIN = frozenset({b"iso-8859-1", b"latin1", b"latin-1"})
 
 
 def decode(request: Request, signature: Signature, limits: Limits, *, at_once: bool = False) -> Inference:
-    """The rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body that
-    is not to be read ``at_once``."""
+    """Return the rows that ``request`` asks predictions of, and how to answer. Raises Refused, and TakesLong for a body
+    that is not to be read ``at_once``."""
     headers, body = request.headers, request.body
     content_type = headers.get(b"content-type", b"")
     kind = content_type if content_type in _FORMATS else media_type(content_type)
@@ -74,7 +74,7 @@ def decode(request: Request, signature: Signature, limits: Limits, *, at_once: b
     if form.marks:
         if len(body) > SHORT_BYTES:
             if at_once:
-                leave_many(body)
+                raise_for_long_text(body)
             refuse_crowded(body, form.marks, form.ends, signature, limits)
         if b"charset" in content_type.lower():
             body = _in_utf8(body, charset(content_type))

@@ -15,14 +15,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from servefit.backends.payload.exact import LARGEST, array_of, joined, whole_array
+from servefit.backends.payload.exact import MAX_WHOLE, array_of, joined, whole_array
 from servefit.backends.payload.json_rows import put_values
 from servefit.backends.payload.parts import Part
 from servefit.backends.payload.table import MAX_DIMENSIONS, Table, no_rows, not_a_number, place
 from servefit.serving.messages import Refused, TakesLong
 from servefit.serving.protocols.datatypes import DTYPES
 from servefit.serving.protocols.metadata import inputs_of
-from servefit.serving.rows import SPARE_COLUMNS, checked, finite, mismatch, packed, refused, within
+from servefit.serving.rows import (
+    SPARE_COLUMNS,
+    check_row_count,
+    checked_rows,
+    finite_rows,
+    mismatch,
+    packed_rows,
+    refused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
     from servefit.serving.config import Limits
 
 _MAX_SIZE = 2**63 - 1
+"""The largest int64, which NumPy's sizes are."""
+
 _Size = Annotated[int, msgspec.Meta(ge=0, le=_MAX_SIZE)]
 _Shape = Annotated[list[_Size], msgspec.Meta(max_length=MAX_DIMENSIONS)]
 _Content = TypeVar("_Content")
@@ -40,7 +50,7 @@ _FLOATS = ("FP32", "FP64", "FP16")
 
 
 class TensorParameters(msgspec.Struct):
-    """What is understood; any others are not minded."""
+    """The parameters that are understood; any others are not minded."""
 
     binary_data_size: _Size | None = None
 
@@ -68,11 +78,11 @@ def rows_of_tensors(
     plain: bool,
     plain_only: bool = False,
 ) -> np.ndarray:
-    """The rows in ``inputs``, whose binary data follow one another in ``binary``. ``plain`` says that all ``data`` are
-    known to be lists, or lists of lists, of finite floats and None. Raises Refused, and TakesLong for what is
-    understood and not so simple, where nothing else is to be read (``plain_only``)."""
+    """Return the rows in ``inputs``, whose binary data follow one another in ``binary``. ``plain`` says that all
+    ``data`` are known to be lists, or lists of lists, of finite floats and None. Raises Refused, and TakesLong for what
+    is understood and not so simple, where nothing else is to be read (``plain_only``)."""
     if plain and len(inputs) == 1 and len(inputs[0].shape) == 2:
-        within(inputs[0].shape[0], limits)
+        check_row_count(inputs[0].shape[0], limits)
         rows = _plain_rows(inputs[0], binary, signature)
         if rows is not None:
             return rows
@@ -82,7 +92,7 @@ def rows_of_tensors(
 
 
 def rows_of_raw(body: bytes, signature: Signature, limits: Limits, *, plain_only: bool = False) -> np.ndarray:
-    """The rows in a body that is nothing but the values of the one input, in its datatype. Raises Refused, and
+    """Return the rows in a body that is nothing but the values of the one input, in its datatype. Raises Refused, and
     TakesLong."""
     inputs = inputs_of(signature)
     if len(inputs) > 1:
@@ -101,7 +111,7 @@ def rows_of_raw(body: bytes, signature: Signature, limits: Limits, *, plain_only
 
 
 def _plain_rows(tensor: InputTensor[Any], binary: bytes | memoryview, signature: Signature) -> np.ndarray | None:
-    """The rows of what nearly all clients send, or None."""
+    """Return the rows of what nearly all clients send, or None."""
     count, width = tensor.shape
     data, size = tensor.data, tensor.size_bytes
     if width != signature.features or not count or signature.inputs[1:]:
@@ -109,11 +119,11 @@ def _plain_rows(tensor: InputTensor[Any], binary: bytes | memoryview, signature:
     if size is None and data and not binary and tensor.datatype in _FLOATS:
         if type(data[0]) is not list:
             data = [data] if count == 1 else [data[begin : begin + width] for begin in range(0, len(data), width)]
-        return packed(data, signature) if len(data) == count else None
+        return packed_rows(data, signature) if len(data) == count else None
     if tensor.datatype == "FP32" and data is None and size == len(binary) == 4 * count * width:
         if (signature.inputs or signature.integer_features) and not signature.takes_any_float32:
             return None
-        return finite(binary, count, signature)
+        return finite_rows(binary, count, signature)
     return None
 
 
@@ -128,7 +138,7 @@ def _any_rows(
     for index, tensor in enumerate(inputs):
         where = f"inputs[{index}]"
         rows, row_shape = _size(tensor, where, signature, alone=len(inputs) == 1)
-        within(rows, limits)
+        check_row_count(rows, limits)
         content = binary[begin : begin + (tensor.size_bytes or 0)]
         begin += tensor.size_bytes or 0
         width = math.prod(row_shape)
@@ -136,7 +146,7 @@ def _any_rows(
         parts.append(Part(tensor.name, row_shape))
     if begin != len(binary):
         raise Refused(400, f"body: {len(binary)} bytes follow the JSON, and the inputs name {begin}")
-    return checked(_side_by_side(blocks, parts), signature, limits, "inputs")
+    return checked_rows(_side_by_side(blocks, parts), signature, limits, "inputs")
 
 
 def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[Part]) -> Table:
@@ -148,7 +158,7 @@ def _side_by_side(blocks: Sequence[np.ndarray], parts: Sequence[Part]) -> Table:
 
 
 def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: bool) -> tuple[int, tuple[int, ...]]:
-    """How many rows a tensor has, and the shape of one."""
+    """Return the number of rows of a tensor, and the shape of one."""
     if tensor.datatype not in DTYPES:
         raise refused(400, f"{where}.datatype: expected one of {', '.join(DTYPES)}, got {tensor.datatype!r:.60}")
     shape = tensor.shape
@@ -162,7 +172,7 @@ def _size(tensor: InputTensor[Any], where: str, signature: Signature, *, alone: 
 
 
 def _values(tensor: InputTensor[Any], content: bytes | memoryview, where: str, width: int) -> np.ndarray:
-    """All values of a tensor, as many as its shape says."""
+    """Return all values of a tensor, as many as its shape says."""
     count, size = math.prod(tensor.shape), tensor.size_bytes
     if (size is None) == (tensor.data is None):
         raise Refused(400, f"{where}: expected either data or parameters.binary_data_size")
@@ -187,7 +197,7 @@ def _values(tensor: InputTensor[Any], content: bytes | memoryview, where: str, w
 
 
 def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
-    """``data`` as numbers. Raises Refused for cells that are not of the datatype."""
+    """Return ``data`` as numbers. Raises Refused for cells that are not of the datatype."""
     source = f"{where}.data"
     if not isinstance(tensor.data, list):
         raise refused(400, f"{source}: expected a list, got {tensor.data!r:.60}")
@@ -196,7 +206,7 @@ def _numbers(tensor: InputTensor[Any], where: str, width: int) -> np.ndarray:
     put_values(tensor.data, cells)
     allowed = (int, float, bool, NoneType) if booleans else (int, float, NoneType)
     for position, cell in enumerate(cells):
-        if type(cell) not in allowed or (type(cell) is int and not -LARGEST < cell < LARGEST):
+        if type(cell) not in allowed or (type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE):
             raise _no_number(source, position, width, cell)
     values = array_of(cells, (len(cells),))
     dtype = DTYPES[tensor.datatype]

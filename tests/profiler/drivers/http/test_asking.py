@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from servefit.errors import MeasurementError
 from servefit.profiler.drivers.http.address import Address
-from servefit.profiler.drivers.http.asking import Answer, ask, get
+from servefit.profiler.drivers.http.asking import Answer, get, send_request
 from servefit.profiler.drivers.http.destination import Destination
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def test_an_answer_comes_with_its_status_and_body(host_small: HostSmall, payload
     with host_small({"every": 2, "act": 503}) as hosted:
         destination = Destination.of(hosted.url, "json")
         request, other, *_ = destination.requests(payload_rows)
-        first, second = (ask(destination.address, one, timeout_s=5) for one in (request, other))
+        first, second = (send_request(destination.address, one, timeout_s=5) for one in (request, other))
         counted = get(destination.address.at("/counted"), timeout_s=5).value()
     assert (first.status, first.is_success, first.value()) == (200, True, {"predictions": [0.25]})
     assert not second.is_success
@@ -69,16 +69,16 @@ def test_nobody_there_and_garbage_are_told_in_one_line(host_small: HostSmall, pa
         destination = Destination.of(hosted.url, "json")
         (request, *_) = destination.requests(payload_rows)
         with pytest.raises(MeasurementError, match=r"^http://127\.0\.0\.1:\d+/ does not answer: "):
-            ask(destination.address, request, timeout_s=5)
+            send_request(destination.address, request, timeout_s=5)
     with pytest.raises(MeasurementError, match=r"does not answer: Connection refused; start the server"):
-        ask(destination.address, request, timeout_s=5)
+        send_request(destination.address, request, timeout_s=5)
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with host_small({"act": "hang"}) as hosted:
         destination = Destination.of(hosted.url, "json")
         with pytest.raises(MeasurementError, match="does not answer: timed out"):
-            ask(destination.address, destination.requests(payload_rows)[0], timeout_s=0.2)
+            send_request(destination.address, destination.requests(payload_rows)[0], timeout_s=0.2)
 
 
 def test_a_certificate_is_checked(host_small: HostSmall, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from servefit.profiler.drivers.http.servers import UnseenServer
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
 from servefit.profiler.procedures.decided_runs import run_valid
-from servefit.profiler.procedures.target_endpoint import aim
+from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Counting:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_server_without_a_name_is_refused(payload_rows: np.ndarray, scheme: str) -> None:
     with pytest.raises(MeasurementError, match=r"there is no server called no-such-host.invalid"):
-        aim(f"{scheme}://no-such-host.invalid/", payload=payload_rows)
+        resolve_target(f"{scheme}://no-such-host.invalid/", payload=payload_rows)
 
 
 def test_nobody_there_is_refused_in_one_line(payload_rows: np.ndarray) -> None:

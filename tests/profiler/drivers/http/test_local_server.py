@@ -15,9 +15,9 @@ import pytest
 from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.clients import start_clients
 from servefit.profiler.drivers.http.destination import Destination
-from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver, as_seen
+from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver, seen_from_outside
 from servefit.profiler.drivers.http.local_server import local_server
-from servefit.profiler.drivers.http.reach import reach
+from servefit.profiler.drivers.http.resolution import resolve_address
 from servefit.profiler.evidence.validity import problems
 from servefit.profiler.machine.telemetry import TelemetryPoint
 from servefit.profiler.record.traffic import ClosedLoop
@@ -35,7 +35,9 @@ def test_the_processes_that_listen_are_found_with_their_children_and_their_cpus(
     host_small: HostSmall, host: str
 ) -> None:
     with host_small({"forks": True}, cpus=(LAST_CPU,)) as hosted:
-        server = local_server(reach(Address.parse(f"http://{host}:{hosted.port}/"), allow_remote=False).address)
+        server = local_server(
+            resolve_address(Address.parse(f"http://{host}:{hosted.port}/"), allow_remote=False).address
+        )
         assert server is not None
         assert server.listening == (hosted.pids[0],)
         assert server.cpus == {LAST_CPU}
@@ -131,7 +133,7 @@ def looked_at(
             shares_cpus=True,
         ),
     )
-    found = as_seen(run, apart=apart)
+    found = seen_from_outside(run, apart=apart)
     assert found.client is not None
     assert found.peak_memory_bytes == 10
     assert found.telemetry[0] == replace(run.telemetry[0], run_queue_percent=None, worker_percents=(), own_percent=None)

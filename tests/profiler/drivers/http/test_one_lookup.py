@@ -15,7 +15,7 @@ from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.asking import get
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.procedures.load_clients import clients_at, place_clients
-from servefit.profiler.procedures.target_endpoint import aim
+from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.profiler.record.traffic import ClosedLoop
 
 if TYPE_CHECKING:
@@ -80,14 +80,14 @@ def test_everything_goes_to_the_address_that_was_checked(
 ) -> None:
     asked = names(["127.0.0.1"], [ELSEWHERE])
     with host_small({"speaks": "sagemaker"}) as hosted:
-        aimed = aim(hosted.url.replace("127.0.0.1", NAME), payload=ROWS, timeout_s=2)
-        placement = place_clients(aimed, describe_host())
-        with clients_at(aimed, placement, timeout_s=2) as driver:
+        target = resolve_target(hosted.url.replace("127.0.0.1", NAME), payload=ROWS, timeout_s=2)
+        placement = place_clients(target, describe_host())
+        with clients_at(target, placement, timeout_s=2) as driver:
             run = driver.run(ClosedLoop.constant(users=1, duration_s=0.2))
     assert (run.samples.ended_ns() > 0).all()
     assert asked == [NAME]
     assert lookups_of_children() - {"127.0.0.1"} == {"started"}
-    assert aimed.destination.address.authority.startswith(f"{NAME}:")
+    assert target.destination.address.authority.startswith(f"{NAME}:")
 
 
 def test_a_name_that_nobody_has_looked_up_is_looked_up_by_no_connection(names: Names) -> None:
@@ -100,14 +100,14 @@ def test_a_name_that_nobody_has_looked_up_is_looked_up_by_no_connection(names: N
 def test_of_several_addresses_the_first_that_answers_gets_everything(host_small: HostSmall, names: Names) -> None:
     names(["::1", "127.0.0.1"])
     with host_small({"speaks": "sagemaker"}) as hosted:
-        aimed = aim(hosted.url.replace("127.0.0.1", NAME), payload=ROWS, timeout_s=2)
-        with clients_at(aimed, place_clients(aimed, describe_host()), timeout_s=2) as driver:
+        target = resolve_target(hosted.url.replace("127.0.0.1", NAME), payload=ROWS, timeout_s=2)
+        with clients_at(target, place_clients(target, describe_host()), timeout_s=2) as driver:
             run = driver.run(ClosedLoop.constant(users=1, duration_s=0.1))
-    assert aimed.destination.address.ip == "127.0.0.1"
+    assert target.destination.address.ip == "127.0.0.1"
     assert (run.samples.ended_ns() > 0).all()
 
 
 def test_all_of_several_addresses_have_to_be_this_machine(names: Names) -> None:
     names(["127.0.0.1", ELSEWHERE])
     with pytest.raises(SpecError, match=r"is not this machine, but 192\.0\.2\.77"):
-        aim(f"http://{NAME}:8080/", payload=ROWS)
+        resolve_target(f"http://{NAME}:8080/", payload=ROWS)

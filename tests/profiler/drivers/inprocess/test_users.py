@@ -95,13 +95,13 @@ def test_what_workers_tell_is_known_once_all_have_told_something(memory: int) ->
     joins = np.array([NOW], dtype=np.int64)
     with WaitingUsers.write(memory, joins, workers=2, most=1, delay_ns=0) as users:
         words = users.words
-        words.tell(0, 100, 7, [1, 2])
-        assert words.told(limits=2) is None
-        words.tell(1, 200, 5, [0, 5])
-        assert words.told(limits=2) == (150, 12, [1, 7])
+        words.report_progress(0, 100, 7, [1, 2])
+        assert words.total_progress(limits=2) is None
+        words.report_progress(1, 200, 5, [0, 5])
+        assert words.total_progress(limits=2) == (150, 12, [1, 7])
         words.add_waiting(0, 99)
-        words.tell(0, 300, 8, [1, 2])
-        assert words.told(limits=1) == (250, 13, [1])
+        words.report_progress(0, 300, 8, [1, 2])
+        assert words.total_progress(limits=1) == (250, 13, [1])
         assert words.waiting_ns(0) == 99
 
 

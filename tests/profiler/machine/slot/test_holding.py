@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 TWENTY_JOBS = """
 import os, sys, time
-from servefit.profiler.procedures.noise.activity import look_around
+from servefit.profiler.procedures.noise.activity import observe_activity
 from servefit.profiler.machine.slot.holding import measuring_slot
 for number in range(20):
     if os.fork() == 0:
         with measuring_slot(f"job {number}"):
             began_ns = time.monotonic_ns()
-            look_around(os.sched_getaffinity(0), seconds=0.02)
+            observe_activity(os.sched_getaffinity(0), seconds=0.02)
             ended_ns = time.monotonic_ns()
         os.write(1, f"{began_ns} {ended_ns}\\n".encode())
         os._exit(0)
@@ -100,7 +100,7 @@ def test_who_gives_up_says_for_whom_it_waited(hold: Hold) -> None:
 def test_who_waits_says_for_whom_at_once_and_again_now_and_then(
     hold: Hold, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "SAY_EVERY_S", 0.5)
+    monkeypatch.setattr(holding, "LOG_INTERVAL_S", 0.5)
     holder, _ = hold()
     assert holder.stdin is not None
     threading.Timer(1.2, holder.stdin.close).start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from servefit.profiler.machine.telemetry.machine import MachineCounters, MachineLook, cpu_groups
+from servefit.profiler.machine.telemetry.machine import MachineCounters, MachineSnapshot, cpu_groups
 
 PID = 4711
 
@@ -29,22 +29,22 @@ def tree(tmp_path: Path) -> Callable[[dict[str, str]], tuple[Path, Path]]:
 Tree = Callable[[dict[str, str]], tuple[Path, Path]]
 
 
-def look(tree: Tree, files: dict[str, str]) -> MachineLook:
+def snapshot(tree: Tree, files: dict[str, str]) -> MachineSnapshot:
     proc, sys = tree(files)
     with ExitStack() as stack:
-        return MachineCounters(PID, (0, 1), proc, sys, stack).look()
+        return MachineCounters(PID, (0, 1), proc, sys, stack).snapshot()
 
 
 def test_what_a_machine_does_not_tell_is_none(tree: Tree) -> None:
-    seen = look(tree, {"proc/stat": "cpu 0\n"})
-    assert seen == MachineLook(
+    seen = snapshot(tree, {"proc/stat": "cpu 0\n"})
+    assert seen == MachineSnapshot(
         cpu_pressure_us=None, memory_pressure_us=None, throttled_ns=None, thermal_throttles=None, energy_uj=None
     )
 
 
 def test_pressure_is_the_total_of_some(tree: Tree) -> None:
     line = "avg10=0.79 avg60=0.97 avg300=0.94 total="
-    seen = look(
+    seen = snapshot(
         tree,
         {
             "proc/pressure/cpu": f"some {line}1947386737\nfull {line}5\n",
@@ -62,7 +62,7 @@ def test_throttling_counts_every_group_above_the_worker(tree: Tree) -> None:
         "sys/fs/cgroup/slice/cpu.stat": "usage_usec 9\nnr_periods 7\nnr_throttled 2\nthrottled_usec 30\n",
         "sys/fs/cgroup/slice/servefit/cpu.stat": "usage_usec 9\nnr_throttled 1\nthrottled_usec 4\n",
     }
-    assert look(tree, files).throttled_ns == 34_000
+    assert snapshot(tree, files).throttled_ns == 34_000
 
 
 def test_throttling_under_version_1_is_in_nanoseconds_and_the_idle_version_2_mount_beside_it_is_passed_by(
@@ -74,7 +74,7 @@ def test_throttling_under_version_1_is_in_nanoseconds_and_the_idle_version_2_mou
         "sys/fs/cgroup/cpu/box/cpu.stat": "nr_periods 5\nnr_throttled 2\nthrottled_time 12345\n",
         "sys/fs/cgroup/cpu/cpu.stat": "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n",
     }
-    assert look(tree, files).throttled_ns == 12345
+    assert snapshot(tree, files).throttled_ns == 12345
 
 
 def test_a_group_named_as_the_host_sees_it_is_the_mount_itself(tree: Tree) -> None:
@@ -93,7 +93,7 @@ def test_thermal_throttling_is_summed_over_the_envelope(tree: Tree) -> None:
             (2, "core", 99),
         ]
     }
-    assert look(tree, files).thermal_throttles == 23
+    assert snapshot(tree, files).thermal_throttles == 23
 
 
 def test_energy_is_that_of_packages_and_survives_the_wrap_of_their_counters(tree: Tree) -> None:
@@ -106,13 +106,13 @@ def test_energy_is_that_of_packages_and_survives_the_wrap_of_their_counters(tree
     proc, sys = tree(files)
     with ExitStack() as stack:
         counters = MachineCounters(PID, (0,), proc, sys, stack)
-        assert counters.look().energy_uj == 0
+        assert counters.snapshot().energy_uj == 0
         (sys / "class/powercap/intel-rapl:0/energy_uj").write_text("20\n")
         (sys / "class/powercap/intel-rapl:1/energy_uj").write_text("105\n")
-        assert counters.look().energy_uj == 30 + 100
+        assert counters.snapshot().energy_uj == 30 + 100
 
 
 def test_files_are_closed_again(tree: Tree) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    look(tree, {"proc/pressure/cpu": "some total=1\n"})
+    snapshot(tree, {"proc/pressure/cpu": "some total=1\n"})
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.profiler.machine.telemetry.processes import look_at_process, process_cpu_ns
+from servefit.profiler.machine.telemetry.processes import process_cpu_ns, process_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,17 +32,17 @@ def test_a_process_that_is_gone_is_said_to_be() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     with pytest.raises((ProcessLookupError, FileNotFoundError)):
-        look_at_process(process.pid)
+        process_snapshot(process.pid)
 
 
 def test_memory_is_that_of_the_process_and_not_what_it_shares() -> None:
-    before = look_at_process(os.getpid()).memory_bytes
+    before = process_snapshot(os.getpid()).memory_bytes
     shared = mmap.mmap(-1, 64 * MIB)
     shared.write(b"x" * 64 * MIB)
-    with_shared = look_at_process(os.getpid()).memory_bytes
+    with_shared = process_snapshot(os.getpid()).memory_bytes
     own = mmap.mmap(-1, 64 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     own.write(b"x" * 64 * MIB)
-    with_own = look_at_process(os.getpid()).memory_bytes
+    with_own = process_snapshot(os.getpid()).memory_bytes
     shared.close()
     own.close()
     assert with_shared - before < 72 * MIB  # the string that was written may still be there, the pages are not counted
@@ -53,7 +53,7 @@ def test_every_thread_is_seen() -> None:
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
     thread.start()
-    threads = look_at_process(os.getpid()).threads
+    threads = process_snapshot(os.getpid()).threads
     stop.set()
     thread.join()
     assert {os.getpid(), thread.native_id} <= set(threads)
@@ -67,7 +67,7 @@ def test_a_kernel_that_does_not_count_delays_says_none(tmp_path: Path) -> None:
         (folder / "status").write_text("Name:\tx\nRssAnon:\t  100 kB\nRssFile:\t  20 kB\nRssShmem:\t  5000 kB\n")
         if schedstat is not None:
             (folder / "schedstat").write_text(schedstat)
-    look = look_at_process(os.getpid(), tmp_path)
-    assert look.memory_bytes == 120 * 1024
-    assert [thread.delay_ns for thread in look.threads.values()] == [None, None]
-    assert [thread.voluntary_switches for thread in look.threads.values()] == [None, None]
+    snapshot = process_snapshot(os.getpid(), tmp_path)
+    assert snapshot.memory_bytes == 120 * 1024
+    assert [thread.delay_ns for thread in snapshot.threads.values()] == [None, None]
+    assert [thread.voluntary_switches for thread in snapshot.threads.values()] == [None, None]

@@ -128,8 +128,8 @@ def test_only_the_thread_that_looks_is_moved_outside_the_envelope() -> None:
     outside = max(cpus)
     with watching((os.getpid(),), lambda number: 0, others=(outside,)):
         time.sleep(0.05)
-        looking = next(thread for thread in threading.enumerate() if thread.name.startswith("servefit-telemetry"))
-        assert os.sched_getaffinity(looking.native_id or 0) == {outside}
+        sampling = next(thread for thread in threading.enumerate() if thread.name.startswith("servefit-telemetry"))
+        assert os.sched_getaffinity(sampling.native_id or 0) == {outside}
         assert os.sched_getaffinity(0) == cpus
 
 

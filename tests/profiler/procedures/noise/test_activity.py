@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.profiler.procedures.noise.activity import look_around
+from servefit.profiler.procedures.noise.activity import observe_activity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.alone
 def test_a_hog_is_seen_and_named() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as hog:
         try:
-            activity = look_around(os.sched_getaffinity(0), seconds=0.4)
+            activity = observe_activity(os.sched_getaffinity(0), seconds=0.4)
         finally:
             hog.kill()
     assert activity.over_s > 0.39
@@ -38,7 +38,7 @@ def test_what_is_measured_is_no_competition() -> None:
     cpus = sorted(os.sched_getaffinity(0))
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as served:
         try:
-            seen, beside = (look_around(cpus, seconds=0.4, beside=pids) for pids in ((), (served.pid,)))
+            seen, beside = (observe_activity(cpus, seconds=0.4, beside=pids) for pids in ((), (served.pid,)))
         finally:
             served.kill()
     assert served.pid in {one.pid for one in seen.competitors}
@@ -49,7 +49,7 @@ def test_what_is_measured_is_no_competition() -> None:
 
 
 def test_this_process_does_not_compete_with_itself() -> None:
-    activity = look_around(os.sched_getaffinity(0), seconds=0.05)
+    activity = observe_activity(os.sched_getaffinity(0), seconds=0.05)
     assert os.getpid() not in {one.pid for one in activity.competitors}
 
 
@@ -57,10 +57,10 @@ def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
     proc = tmp_path / "proc"
     proc.mkdir()
     (proc / "stat").write_text("cpu  1 0 1 1 0 0 0\ncpu0 1 0 1 1 0 0 0\nintr 1\n")
-    activity = look_around({0}, seconds=0.01, proc=proc, sys=tmp_path)
+    activity = observe_activity({0}, seconds=0.01, proc=proc, sys=tmp_path)
     assert activity.competitors == ()
     assert activity.steal_percent is None
     assert activity.cpu_pressure_percent is None
     assert activity.memory_pressure_percent is None
     assert activity.thermal_throttles is None
-    assert look_around({1}, seconds=0.01, proc=proc, sys=tmp_path).foreign_percent is None
+    assert observe_activity({1}, seconds=0.01, proc=proc, sys=tmp_path).foreign_percent is None

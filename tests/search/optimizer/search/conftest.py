@@ -21,8 +21,8 @@ from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
+from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import BETWEEN_S, ROUND, SCREENING
-from servefit.search.results.objectives import instance_counts
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial

@@ -1,0 +1,12 @@
+"""The promises of a figure, tried on tests and recommendations of every kind.
+
+From this folder, with servefit's repository at ../..:
+
+PYTHONPATH=../.. python -m pytest -p tests.conftest test_figure_contract.py
+"""
+
+from tests.conformance.test_figures import FigureContract
+
+
+class TestTailRatio(FigureContract):
+    name = "tail_ratio"

@@ -1,0 +1,228 @@
+"""Parameters of traffic shapes: fields of a dataclass that are spelled "period=10s,amplitude=50%", and read back.
+
+A field is declared with its kind, which parses, spells and checks its values. Names of fields end in their units, those
+that people type do not: ``period_s`` is typed ``period=10s``. What the parameters mean is for the shapes to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from decimal import Decimal
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from servefit.errors import SpecError
+from servefit.quantities import parse_duration_s, parse_rate_per_s, parse_share
+
+FIELD = "arrivals"
+
+_KIND, _ALONE = "kind", "alone"
+_PAIR = re.compile(r"\s*([a-z][a-z_]*)\s*=(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What values a parameter takes: ``parse`` is given the field for errors and a text, and ``spell`` writes a value
+    so that it reads back the same. ``admits`` says which values there are, and ``what`` what others are not."""
+
+    parse: Callable[[str, str], Any]
+    spell: Callable[[Any], str]
+    admits: Callable[[Any], bool]
+    what: str
+
+
+def parameter(kind: Kind, *, default: Any = MISSING, alone: bool = False) -> Any:
+    """Declare a parameter of a shape.
+
+    Args:
+        kind: What values it takes.
+        default: Its value where none is given; None is spelled by leaving it out.
+        alone: It is typed first and without its name, as FILE in "replay:FILE,speed=2".
+
+    Returns:
+        A dataclass field.
+
+    Example:
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Saw:
+        ...     period_s: float = parameter(DURATION, default=10.0)
+    """
+    return field(default=default, metadata={_KIND: kind, _ALONE: alone})
+
+
+def check_parameters(shape: Any) -> None:
+    """Raise SpecError for a parameter of ``shape`` that its kind does not admit."""
+    for one in fields(shape):
+        value, kind = getattr(shape, one.name), _kind(one)
+        if value is None and one.default is None:
+            continue
+        if not kind.admits(value):
+            raise SpecError(f"{FIELD}.{_typed(one)}", value, f"is not {kind.what}")
+
+
+def spelled_parameters(shape: Any) -> str:
+    """The parameters of ``shape`` as they are typed, all but those that are None."""
+    parts = []
+    for one in fields(shape):
+        value = getattr(shape, one.name)
+        if value is not None:
+            text = _kind(one).spell(value)
+            parts.append(text if one.metadata.get(_ALONE) else f"{_typed(one)}={text}")
+    return ",".join(parts)
+
+
+def parsed_parameters(shape: type[Any], name: str, text: str, folder: Path | None) -> dict[str, Any]:
+    """What the fields of ``shape``, called ``name``, are by ``text``; paths are relative to ``folder``.
+
+    Raises SpecError for what is unknown, given twice, missing, or no value of its kind.
+    """
+    known = {_typed(one): one for one in fields(shape)}
+    given = _given_texts(known, name, text)
+    for typed, one in known.items():
+        if typed not in given and one.default is MISSING:
+            like = f"{name}:{typed.upper()}" if one.metadata.get(_ALONE) else f"{name}:{typed}=..."
+            raise SpecError(FIELD, name if not text else f"{name}:{text}", f"lacks {typed}", remedy=f"say {like}")
+    found = {}
+    for typed, value in given.items():
+        one = known[typed]
+        kind = _kind(one)
+        found[one.name] = kind.parse(f"{FIELD}.{typed}", value)
+        if kind is FILE and folder is not None:
+            found[one.name] = str(folder.absolute() / found[one.name])
+    return found
+
+
+def _given_texts(known: dict[str, Field[Any]], name: str, text: str) -> dict[str, str]:
+    """What ``text`` gives for each of the ``known`` parameters that it names. Raises SpecError."""
+    alone = next((typed for typed, one in known.items() if one.metadata.get(_ALONE)), None)
+    parts = text.split(",") if text.strip() else []
+    given: dict[str, str] = {}
+    if alone is not None:
+        # A path may have commas: it ends where a parameter begins, known or misspelt.
+        is_named = [_named(part) is not None for part in parts]
+        ends = (
+            0 if parts and _named(parts[0]) in known else is_named.index(True, 1) if any(is_named[1:]) else len(parts)
+        )
+        if ends:
+            given[alone] = ",".join(parts[:ends])
+            parts = parts[ends:]
+    for part in parts:
+        typed = _named(part)
+        if not known:
+            raise SpecError(FIELD, f"{name}:{text}", f"has parameters, and {name} takes none")
+        if typed is None:
+            like = f"{next(iter(known))}=..."
+            raise SpecError(FIELD, f"{name}:{text}", f"holds {part.strip()!r}, which does not look like {like}")
+        if typed not in known:
+            raise SpecError.unknown(f"{FIELD}.{name}", typed, list(known))
+        if typed in given:
+            raise SpecError(FIELD, f"{name}:{text}", f"gives {typed} twice")
+        given[typed] = part.partition("=")[2].strip()
+    return given
+
+
+def _named(part: str) -> str | None:
+    """The name before the equals sign; None where there is none."""
+    pair = _PAIR.fullmatch(part)
+    return None if pair is None else pair[1]
+
+
+def _kind(one: Field[Any]) -> Kind:
+    if _KIND not in one.metadata:
+        raise TypeError(f"the field {one.name} is not declared with parameter()")
+    kind: Kind = one.metadata[_KIND]
+    return kind
+
+
+def _typed(one: Field[Any]) -> str:
+    """The name of a field as it is typed: without its unit."""
+    return re.sub(r"(_per)?_s$", "", one.name)
+
+
+def _digits(number: float) -> str:
+    """A number that reads back the same, without an exponent."""
+    text = f"{Decimal(repr(float(number))):f}"
+    return text.removesuffix(".0")
+
+
+def _parse_flag(field: str, text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise SpecError(field, text, "is neither yes nor no")
+    return text.lower() == "yes"
+
+
+def _parse_factor(field: str, text: str) -> float:
+    try:
+        return float(Decimal(text.strip()))
+    except ArithmeticError:
+        raise SpecError(field, text, "is not a number such as 2 or 0.5") from None
+
+
+def _parse_rate(field: str, text: str) -> float:
+    return 0.0 if text.strip() == "0" else parse_rate_per_s(text, field=field)
+
+
+def _parse_rates(field: str, text: str) -> tuple[float, ...]:
+    return tuple(_parse_rate(field, part) for part in text.split("+"))
+
+
+def _parse_text(field: str, text: str) -> str:
+    if not text.strip():
+        raise SpecError(field, text, "is empty")
+    return text.strip()
+
+
+def _spell_rate(value: float) -> str:
+    return f"{_digits(value)}/s" if value else "0"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+DURATION = Kind(
+    parse=parse_duration_s,
+    spell=lambda value: f"{_digits(value)}s",
+    admits=lambda value: _is_number(value) and value > 0,
+    what="a time above zero",
+)
+RATE = Kind(
+    parse=_parse_rate,
+    spell=_spell_rate,
+    admits=lambda value: _is_number(value) and value >= 0,
+    what="a rate, zero or more",
+)
+RATES = Kind(
+    parse=_parse_rates,
+    spell=lambda values: "+".join(map(_spell_rate, values)),
+    admits=lambda values: bool(isinstance(values, tuple) and values and all(map(RATE.admits, values))),
+    what="a tuple of rates, zero or more",
+)
+SHARE = Kind(
+    parse=parse_share,
+    spell=_digits,
+    admits=lambda value: _is_number(value) and 0 <= value <= 1,
+    what="a share, 0 to 1",
+)
+FACTOR = Kind(
+    parse=_parse_factor,
+    spell=_digits,
+    admits=lambda value: _is_number(value) and value > 0,
+    what="a number above zero",
+)
+FLAG = Kind(
+    parse=_parse_flag,
+    spell=lambda value: "yes" if value else "no",
+    admits=lambda value: isinstance(value, bool),
+    what="yes or no",
+)
+FILE = Kind(parse=_parse_text, spell=str, admits=lambda value: isinstance(value, str) and bool(value), what="a path")
+TEXT = Kind(
+    parse=_parse_text,
+    spell=str,
+    admits=lambda value: isinstance(value, str) and bool(value.strip()) and "," not in value,
+    what="a text without commas",
+)

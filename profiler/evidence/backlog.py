@@ -1,0 +1,46 @@
+"""Whether more was asked than could be served, told from what waited when a run ended.
+
+Where the rate of arrivals is the same at all times, a large backlog says so by itself. Where it varies, a peak brings a
+backlog together that drains in the trough behind it, and a run may end amid one. Then what counts is whether requests
+were served more slowly while they waited than they arrived on average: no trough could have drained that.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+MAX_WAITING = 0.05
+"""Of what was due, that may wait at the end of a run."""
+
+
+def is_large(backlog: int, *, offered: int, workers: int) -> bool:
+    """Return whether ``backlog`` of ``offered`` requests are more than chance and busy ``workers`` leave waiting."""
+    # Arrivals of a Poisson process swing by the root of their number: a short run may end amid a small crowd.
+    return backlog > max(MAX_WAITING * offered, sqrt(offered), workers)
+
+
+def cannot_drain(due_ns: np.ndarray, started_ns: np.ndarray, *, begin_ns: float, end_ns: float) -> bool:
+    """Whether requests arrived faster, over the whole run, than they were served while they waited at its end.
+
+    Args:
+        due_ns: When requests were due, shape (n,), ascending.
+        started_ns: When each was begun to be served, shape (n,); 0 for those that never were.
+        begin_ns: When the run began.
+        end_ns: When it ended. What was due or begun later does not count.
+
+    Returns:
+        False where nothing waited at the end.
+    """
+    due = due_ns[due_ns < end_ns]
+    begun = np.sort(started_ns[(started_ns > 0) & (started_ns < end_ns)])
+    if len(begun) >= len(due):
+        return False
+    # Requests are begun in order of arrival: the n-th to begin leaves those waiting that were due by then.
+    waiting = np.searchsorted(due, begun, side="right") - np.arange(1, len(begun) + 1)
+    idle = np.flatnonzero(waiting <= 0)
+    since_ns, served = begin_ns, len(begun)
+    if len(idle):
+        since_ns, served = float(begun[idle[-1]]), len(begun) - int(idle[-1]) - 1
+    return len(due) * (end_ns - since_ns) >= served * (end_ns - begin_ns)

@@ -1,0 +1,28 @@
+"""What a deployment costs."""
+
+from __future__ import annotations
+
+from servefit.search.figures.contract import Figure
+
+INFERENCES_OF_A_PRICE = 1e6
+"""A single inference costs so little that tables tell the price of a million."""
+
+COST_PER_HOUR = Figure(
+    name="cost_per_hour",
+    title="$/hour",
+    unit="US dollars",
+    meaning="The price of all instances together; unknown where the profile has no price.",
+    of_recommendation=lambda recommendation: recommendation.cost_per_hour,
+)
+
+COST_PER_INFERENCE = Figure(
+    name="cost_per_inference",
+    title="$/million",
+    unit="US dollars",
+    meaning=(
+        "The price of an inference, in tables of a million, with the instances fully used: "
+        "cost per hour / (60 x max a minute)."
+    ),
+    scale=INFERENCES_OF_A_PRICE,
+    of_recommendation=lambda recommendation: recommendation.cost_per_inference,
+)

@@ -1,0 +1,71 @@
+"""``--goal cost``: the price of an inference, and where a rate is asked the price of all instances before that.
+
+What is paid is the price of all instances that a rate takes; the price of an inference at full load decides among those
+that cost the same. Where nobody stated a price, vCPUs stand for it.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, ClassVar
+
+from servefit.quantities import dollars_text
+from servefit.search.results.objectives.performance import INFERENCES, PerformanceObjective
+
+if TYPE_CHECKING:
+    from servefit.search.results.objectives.contract import Context
+    from servefit.search.results.recommendation import Recommendation
+
+S_PER_HOUR = 3600
+
+
+class Cost(PerformanceObjective):
+    """The price of a million inferences at full load."""
+
+    name: ClassVar[str] = "cost"
+    unit: ClassVar[str] = "US$ per million"
+    aim: ClassVar[str] = "the lowest price"
+    needs_rate: ClassVar[bool] = False
+    needs_latency: ClassVar[bool] = False
+    priced: ClassVar[bool] = True
+    paid_by_the_hour: ClassVar[bool] = True
+
+    def figure(self, capacity_per_s: float, p95_ms: float, context: Context) -> float:  # noqa: ARG002
+        return price_per_million(capacity_per_s, context)
+
+    @property
+    def axis(self) -> str:
+        return "vCPU-s per million"
+
+    def compared_by(self, context: Context) -> str:  # noqa: ARG002
+        return "throughput"
+
+    def times_better(self, context: Context) -> str:  # noqa: ARG002
+        return "times the throughput"
+
+    def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+        return price_or_rate(best)
+
+    def text(self, figure: float) -> str:
+        return f"{dollars_text(figure)} a million"
+
+
+def price_per_million(capacity_per_s: float, context: Context) -> float:
+    """Return what a million inferences cost at full load, in US dollars; in vCPU-seconds where nobody stated a
+    price."""
+    if not capacity_per_s:
+        return inf
+    per_s = context.price.per_hour if context.price.unpriced else context.price.per_hour / S_PER_HOUR
+    return INFERENCES * per_s / capacity_per_s
+
+
+def price_or_rate(best: Recommendation) -> str:
+    """Return the price of a million inferences in words, or how many are answered a minute where there is none."""
+    if best.cost_per_inference is None:
+        return rate(best)
+    return f"{dollars_text(best.cost_per_inference * INFERENCES)} a million"
+
+
+def rate(best: Recommendation) -> str:
+    """Return in words how many inferences all instances answer a minute."""
+    return f"{round(best.max_invocations):,} a minute"

@@ -1,0 +1,50 @@
+"""Objectives that follow from two figures alone: how many requests an instance answers at most, and its p95.
+
+What was measured, what all measurements of a configuration amount to, and what is predicted then differ only in where
+these two come from.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from servefit.search.results.objectives.contract import Objective
+from servefit.search.results.standings import latency_ms
+
+if TYPE_CHECKING:
+    from servefit.search.results.objectives.contract import Context, Prediction
+    from servefit.search.results.recommendation import Recommendation, Trial
+    from servefit.search.results.standings import Standing
+
+INFERENCES = 1_000_000
+"""Costs are told for a million inferences: a single one costs a fraction of a cent that nobody reads."""
+
+
+class PerformanceObjective(Objective):
+    """An objective whose figure is a function of capacity and p95."""
+
+    explored_by: ClassVar[int] = 2
+
+    @abstractmethod
+    def figure(self, capacity_per_s: float, p95_ms: float, context: Context) -> float:
+        """Return the figure of what answers ``capacity_per_s`` with ``p95_ms``, infinite where that is not known."""
+
+    def of_trial(self, trial: Trial, context: Context) -> float:
+        return self.figure(trial.capacity.throughput_per_s, latency_ms(trial), context)
+
+    def of_standing(self, standing: Standing, context: Context) -> float:
+        return self.figure(standing.capacity_per_s, standing.p95_ms, context)
+
+    def predicted(self, prediction: Prediction, context: Context) -> float:
+        return self.figure(prediction.capacity_per_s, prediction.p95_ms, context)
+
+    def evidence(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+        """Nothing: the figure follows from what the sentence says anyway."""
+        return ""
+
+    def explored(self, trial: Trial, context: Context) -> tuple[float | None, ...]:  # noqa: ARG002
+        """Both, each by itself: vCPU-seconds an inference, since prices differ between profiles of one size, and
+        p95 in ms."""
+        throughput = trial.capacity.throughput_per_s
+        return (trial.configuration.vcpus / throughput if throughput else None), latency_ms(trial)

@@ -1,0 +1,40 @@
+"""The price of an instance, and what stands for it where nobody stated one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.request.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """Of one instance, by the hour: in US dollars, or, where nobody stated one, in vCPUs, which stand for it.
+
+    What has no price is ranked behind what has.
+    """
+
+    unpriced: bool
+    per_hour: float
+
+    @classmethod
+    def of(cls, price_per_hour: float | None, vcpus: int) -> Price:
+        return cls(unpriced=price_per_hour is None, per_hour=vcpus if price_per_hour is None else price_per_hour)
+
+    @classmethod
+    def in_vcpus(cls, vcpus: int) -> Price:
+        """Return what stands for the price of ``vcpus``, whatever anybody asks for them."""
+        return cls.of(None, vcpus)
+
+
+def cheapest(space: Space, configuration: Configuration) -> Price:
+    """The lowest price of a profile that may have ``configuration``."""
+    prices = [
+        Price.of(profile.price_per_hour, profile.vcpus)
+        for profile, fitting in space.profiles
+        if configuration in fitting
+    ]
+    return min(prices, key=lambda one: (one.unpriced, one.per_hour))

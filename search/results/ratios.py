@@ -1,0 +1,80 @@
+"""How sure the difference between two configurations is.
+
+The finalists are measured again in rounds, one after the other in an order drawn anew, so that what the machine does
+meanwhile happens to all of them. Ratios and their intervals come from those rounds alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import exp, fsum, inf, log
+from typing import TYPE_CHECKING
+
+from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.search.results.objectives.guarded import figure_of_trial
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.price import Price
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.recommendation import Trial
+
+MIN_ROUNDS = 3
+"""Rounds that an interval takes."""
+
+_SAME_PRICE = Price(unpriced=False, per_hour=1.0)
+"""Both are compared on the same instance, so that what it costs makes no difference."""
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """How many times better one configuration is than another by ``metric``: above 1, the first is the better one.
+    ``words`` are what stands behind the ratio: "times the throughput".
+
+    ``ci95`` is the 95 % interval over the ``rounds`` in which both were measured in turns, None for fewer than three.
+    """
+
+    metric: str
+    ratio: float
+    ci95: tuple[float, float] | None
+    rounds: int
+    words: str = "times as good"
+
+
+def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, request: JobRequest) -> Ratio | None:
+    """How much better ``one`` is than ``other`` in the rounds among ``trials``, None if no round has both.
+
+    By the figure that ``request`` is about, on an instance of the same price. Invalid measurements are left out with
+    their round. Raises ObjectiveError.
+    """
+    objective, context = objective_of(request), context_of(request, _SAME_PRICE)
+
+    def lower(trial: Trial) -> float:
+        figure = figure_of_trial(objective, trial, context)
+        return inf if figure is None else objective.lower(figure)
+
+    valid = [trial for trial in trials if trial.round is not None and trial.verdict != "INVALID"]
+    mine = {trial.round: lower(trial) for trial in valid if trial.configuration == one}
+    theirs = {trial.round: lower(trial) for trial in valid if trial.configuration == other}
+    logs = [
+        log(theirs[nth] / mine[nth])
+        for nth in mine.keys() & theirs.keys()
+        if 0 < mine[nth] < inf and 0 < theirs[nth] < inf
+    ]
+    if not logs:
+        return None
+    interval = None
+    if len(logs) >= MIN_ROUNDS:
+        low, high = mean_interval(logs)
+        interval = (exp(low), exp(high))
+    return Ratio(
+        metric=objective.compared_by(context),
+        words=objective.times_better(context),
+        ratio=exp(fsum(logs) / len(logs)),
+        ci95=interval,
+        rounds=len(logs),
+    )

@@ -1,0 +1,118 @@
+"""What every figure promises, tried on tests and recommendations of every kind."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from copy import deepcopy
+from functools import cache
+from math import isfinite
+from typing import Any, ClassVar
+
+import pytest
+from tests.conformance.measured import Measured, measured
+
+from servefit.report.figure_columns import columns_for
+from servefit.report.table import markdown_lines, readable, write_csv
+from servefit.search.figures.contract import Figure
+from servefit.search.figures.outside import outside_figures, outside_values
+from servefit.search.figures.registry import BUILT_IN, FIGURES, figure_names
+from servefit.search.jobs.document import job_document
+from servefit.search.results.recommendation import Recommendation
+
+MAX_MEANING_CHARACTERS = 200
+"""Of the sentence that says what a figure is: two lines of a terminal."""
+
+
+@cache
+def listed_figures() -> list[dict[str, Any]]:
+    """Return what the command line says of all figures."""
+    command = [sys.executable, "-m", "servefit", "figures", "--format", "json"]
+    said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    figures: list[dict[str, Any]] = said["figures"]
+    return figures
+
+
+class FigureContract:
+    """Subclassed for each figure, with the ``name`` under which it is found."""
+
+    name: ClassVar[str]
+
+    @pytest.fixture
+    def figure(self) -> Figure:
+        found = FIGURES.imported(self.name)
+        assert isinstance(found, Figure)
+        return found
+
+    @pytest.fixture
+    def tested(self) -> Measured:
+        return measured()
+
+    def test_it_is_found_by_its_name_and_can_be_used(self, figure: Figure) -> None:
+        assert figure.name == self.name
+        assert figure_names().count(self.name) == 1
+        assert [one.problem for one in outside_figures() if one.name == self.name] in ([], [None])
+
+    def test_it_says_what_it_is_in_a_sentence(self, figure: Figure) -> None:
+        assert figure.meaning[0].isupper() or figure.meaning[0].isdigit()
+        assert figure.meaning.endswith(".")
+        assert len(figure.meaning) <= MAX_MEANING_CHARACTERS
+
+    def test_it_is_a_number_or_text_wherever_it_is_known_and_it_is_known_somewhere(
+        self, figure: Figure, tested: Measured
+    ) -> None:
+        known = [value for one in tested.subjects if (value := figure.of(one)) is not None]
+        assert known
+        for value in known:
+            if figure.digits is None:
+                assert isinstance(value, str)
+            else:
+                assert isinstance(value, (int, float))
+                assert not isinstance(value, bool)
+                assert isfinite(value * figure.scale)
+            assert json.loads(json.dumps(value)) == value
+
+    def test_reading_it_changes_nothing_and_gives_the_same_again(self, figure: Figure, tested: Measured) -> None:
+        for one in tested.subjects:
+            before = deepcopy(one)
+            first = figure.of(one)
+            assert figure.of(one) == first
+            assert one == before
+
+    def test_every_form_of_a_table_has_its_column(self, figure: Figure, tested: Measured) -> None:
+        subjects = [one for one in tested.subjects if isinstance(one, Recommendation)]
+        columns = columns_for((figure,) if self.name in BUILT_IN else (), subjects)
+        nth = [one.name for one in columns.figures].index(self.name)
+        table = columns.table("Recommendations", subjects)
+        assert [row[nth] for row in table.rows] == [figure.cell(one) for one in subjects]
+        written = io.StringIO()
+        write_csv(table, written)
+        head, *lines = csv.reader(io.StringIO(written.getvalue()))
+        assert head[nth] == columns.titles[nth]
+        for line, one in zip(lines, subjects, strict=True):
+            assert line[nth] == ("" if figure.cell(one) is None else str(figure.cell(one)))
+        assert len(list(markdown_lines(readable(table)))) == 2 + len(subjects)
+
+    def test_json_holds_it(self, figure: Figure, tested: Measured) -> None:
+        if self.name in BUILT_IN:
+            assert outside_values(tested.subjects[0]).keys().isdisjoint([self.name])
+            return
+        for job in tested.jobs:
+            documents = job_document(job)["recommendations"]
+            for one, document in zip(job.recommendations, documents, strict=True):
+                assert document["figures"][self.name] == figure.of(one)
+
+    def test_the_command_line_lists_it(self, figure: Figure) -> None:
+        [found] = [one for one in listed_figures() if one["name"] == self.name]
+        assert (found["column"], found["unit"], found["meaning"]) == (figure.title, figure.unit, figure.meaning)
+        assert found["problem"] is None
+
+
+@pytest.mark.parametrize("built_in", BUILT_IN)
+class TestBuiltIn(FigureContract):
+    @pytest.fixture(autouse=True)
+    def _named(self, built_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(self), "name", built_in, raising=False)

@@ -1,0 +1,202 @@
+"""What every objective promises, whoever wrote it.
+
+The suite runs against any objective that is found by its name, in this package or another: subclass it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, isnan
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.conformance.trials import trial
+
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.record.types import Configuration
+from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.proposer import Proposer
+from servefit.search.optimizer.service_time_survey import Survey, timed_as
+from servefit.search.queueing.service import BatchTimes, ServiceTimes
+from servefit.search.request.goals import OBJECTIVES, parse_goal
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla
+from servefit.search.request.space import Space
+from servefit.search.results.objectives.contract import Context, Objective, Prediction
+from servefit.search.results.objectives.guarded import figure_of_trial, learnt, predicted_figure
+from servefit.search.results.objectives.registry import objective
+from servefit.search.results.price import Price
+from servefit.search.results.ranking import recommend
+from servefit.search.results.ratios import ratio
+
+if TYPE_CHECKING:
+    from servefit.search.results.recommendation import Recommendation, Trial
+
+PROFILE = InstanceProfile(name="box", vcpus=2, memory_bytes=2**30, price_per_hour=0.1)
+
+TRIALS = st.builds(
+    trial,
+    gpu=st.sampled_from([None, 0]),
+    vcpus=st.integers(1, 64),
+    workers=st.integers(1, 64),
+    capacity_per_s=st.one_of(st.just(0.0), st.floats(1e-3, 1e9)),
+    at_rate_per_s=st.one_of(st.none(), st.just(0.0), st.floats(1e-3, 1e9)),
+    p95_ms=st.one_of(st.none(), st.floats(1e-6, 1e9)),
+    package_power_w=st.one_of(st.none(), st.floats(0, 1e4)),
+    gpu_power_w=st.one_of(st.none(), st.floats(0, 1e4)),
+    cpu_percent=st.one_of(st.none(), st.floats(0, 6400)),
+    instances=st.integers(1, 100),
+)
+"""What a machine may record, and what it may be unable to."""
+
+CONTEXTS = st.builds(
+    Context,
+    price=st.builds(Price.of, st.one_of(st.none(), st.floats(0, 1e3)), st.integers(1, 64)),
+    rate_per_s=st.one_of(st.none(), st.floats(1e-3, 1e9)),
+    cost_weight=st.floats(0, 1),
+)
+
+PREDICTIONS = st.builds(
+    Prediction,
+    configuration=st.builds(
+        Configuration, vcpus=st.integers(1, 64), backend=st.just("forest"), gpu=st.sampled_from([None, 0])
+    ),
+    capacity_per_s=st.one_of(st.just(0.0), st.floats(1e-3, 1e9)),
+    p95_ms=st.one_of(st.just(inf), st.floats(1e-6, 1e9)),
+    instances=st.integers(1, 100),
+)
+
+
+class ObjectiveContract:
+    """Subclassed for each objective: its ``name``, and two trials, of the backends "better" and "worse", of which the
+    first is the better one by it."""
+
+    name: ClassVar[str]
+    better: ClassVar[Trial]
+    worse: ClassVar[Trial]
+
+    @property
+    def objective(self) -> Objective:
+        return objective(self.name)
+
+    def asked(self, rate_per_s: float | None = 100.0) -> JobRequest:
+        return JobRequest(name="job", goal=self.name, sla=Sla(rate_per_s=rate_per_s), max_tests=20)
+
+    def ranked(self, *trials: Trial) -> tuple[Recommendation, ...]:
+        configurations = tuple(dict.fromkeys(one.configuration for one in trials))
+        profiles = tuple(
+            (replace(PROFILE, name=one.backend, vcpus=one.vcpus), frozenset([one])) for one in configurations
+        )
+        return recommend(Space(profiles=profiles, grid=configurations), trials, self.asked())
+
+    def test_it_is_found_by_its_name_and_may_be_asked_for(self) -> None:
+        assert self.name in OBJECTIVES.names()
+        assert parse_goal(self.name) == self.objective.name == self.name
+
+    def test_its_words_are_short_lines(self) -> None:
+        context = Context(price=Price.of(0.1, 2))
+        best = self.ranked(self.better)[0]
+        words = [self.objective.unit, self.objective.aim, self.objective.axis, self.objective.text(12.5)]
+        words += [self.objective.compared_by(context), self.objective.told(best, context)]
+        words.append(self.objective.times_better(context))
+        for one in words:
+            assert one.strip() == one
+            assert 0 < len(one) < 60
+            assert "\n" not in one
+
+    def test_whatever_was_recorded_has_a_figure_that_can_be_ranked_or_none(self) -> None:
+        @given(one=TRIALS, context=CONTEXTS)
+        def holds(one: Trial, context: Context) -> None:
+            figure = figure_of_trial(self.objective, one, context)
+            assert figure is None or (not isnan(figure) and figure >= 0)
+            assert figure_of_trial(self.objective, one, context) == figure
+
+        holds()
+
+    def test_whatever_is_expected_has_a_figure_that_can_be_ranked_or_none(self) -> None:
+        @given(before=st.lists(TRIALS, max_size=4), prediction=PREDICTIONS, context=CONTEXTS)
+        def holds(before: list[Trial], prediction: Prediction, context: Context) -> None:
+            known = replace(context, learnt=learnt(self.objective, before))
+            figure = predicted_figure(self.objective, prediction, known)
+            assert figure is None or (not isnan(figure) and figure >= 0)
+            assert predicted_figure(self.objective, prediction, known) == figure
+
+        holds()
+
+    def test_the_better_of_two_is_recommended_first(self) -> None:
+        for trials in ((self.better, self.worse), (self.worse, self.better)):
+            assert [one.trial.configuration.backend for one in self.ranked(*trials)] == ["better", "worse"]
+
+    def test_what_meets_the_sla_comes_before_what_is_better_and_does_not(self) -> None:
+        failed = replace(self.better, verdict="FAIL", violation=0.5)
+        assert [one.trial.configuration.backend for one in self.ranked(failed, self.worse)] == ["worse", "better"]
+
+    def test_in_turns_the_better_one_is_so_many_times_better(self) -> None:
+        rounds = [replace(one, round=nth) for nth in range(3) for one in (self.better, self.worse)]
+        better, worse = self.better.configuration, self.worse.configuration
+        found, back = ratio(rounds, better, worse, self.asked()), ratio(rounds, worse, better, self.asked())
+        assert found is not None
+        assert back is not None
+        assert found.ratio > 1
+        assert found.ratio == pytest.approx(1 / back.ratio)
+
+    @pytest.mark.parametrize("rate_per_s", [None, 100.0])
+    def test_a_search_by_it_tries_every_backend_and_ends(self, rate_per_s: float | None) -> None:
+        """Whether it can predict anything or not; each backend answers with its own trial."""
+        trials = {one.configuration.backend: one for one in (self.better, self.worse)}
+        grid = tuple(
+            replace(one.configuration, workers=workers, max_batch=batch)
+            for one in trials.values()
+            for workers in (1, 2)
+            for batch in (1, 8)
+        )
+        survey = Survey.of(grid)
+        for one in grid:
+            times = tuple(BatchTimes(requests=size, strata_ns=(1e6 * size,)) for size in (1, 8))
+            survey.known[timed_as(one, one.workers)] = ServiceTimes(batches=times, workers=one.workers)
+        request = self.asked(rate_per_s)
+        outlook = Outlook(Space(profiles=((PROFILE, frozenset(grid)),), grid=grid), survey, request)
+        proposer = Proposer(grid, request, outlook=outlook, exhaustive=False)
+        seen: list[Configuration] = []
+        while (proposal := proposer.next()) is not None:
+            assert proposer.rehearse(3) is not None
+            seen.append(proposal.configuration)
+            like = trials[proposal.configuration.backend]
+            at_rate = None if rate_per_s is None else like.at_rate
+            proposer.learn(replace(like, configuration=proposal.configuration, at_rate=at_rate))
+        assert len(seen) == len(set(seen)) <= len(grid)
+        assert seen
+        if not outlook.at_best(grid):
+            assert set(seen) == set(grid)
+
+
+class TestCost(ObjectiveContract):
+    name = "cost"
+    better = trial(backend="better", capacity_per_s=2000.0)
+    worse = trial(backend="worse", capacity_per_s=1000.0)
+
+
+class TestThroughput(ObjectiveContract):
+    name = "throughput"
+    better = trial(backend="better", capacity_per_s=2000.0)
+    worse = trial(backend="worse", capacity_per_s=1000.0)
+
+
+class TestLatency(ObjectiveContract):
+    name = "latency"
+    better = trial(backend="better", p95_ms=1.0)
+    worse = trial(backend="worse", p95_ms=2.0)
+
+
+class TestBalanced(ObjectiveContract):
+    name = "balanced"
+    better = trial(backend="better", capacity_per_s=2000.0, p95_ms=1.0)
+    worse = trial(backend="worse", capacity_per_s=1000.0, p95_ms=1.5)
+
+
+class TestEnergy(ObjectiveContract):
+    name = "energy"
+    better = trial(backend="better", package_power_w=40.0)
+    worse = trial(backend="worse", package_power_w=50.0)

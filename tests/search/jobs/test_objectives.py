@@ -1,0 +1,136 @@
+"""Jobs whose goal is an objective that has to be able to measure, or that fails, on real workers."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from functools import partial
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xgboost
+
+import servefit
+from servefit.errors import ObjectiveError, SpecError
+from servefit.profiler.drivers.inprocess import workers
+from servefit.profiler.machine.telemetry.watching import watching
+from servefit.report.sentences import headline
+from servefit.search.jobs.lifecycle import load_job, resume_job
+from servefit.search.optimizer.progress import Silent
+from servefit.search.results.energy import energy_j_per_million
+from servefit.search.results.objectives import energy
+from servefit.search.results.objectives.registry import objective
+from servefit.search.results.objectives.throughput import Throughput
+from servefit.search.storage.jobs import JobStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+QUICK: dict[str, Any] = {
+    "supported_instance_types": ["local-1c"],
+    "backends": ["xgboost"],
+    "max_tests": 2,
+    "batch_sizes": [1, 2],
+    "allow_noise": True,
+    "over_http": False,
+    "job_name": "job",
+}
+WATTS = 40
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.ubj"
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture
+def powered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose one processor package draws 40 W: its counter goes on every few milliseconds."""
+    package = tmp_path / "sys/class/powercap/intel-rapl:0"
+    package.mkdir(parents=True)
+    (package / "max_energy_range_uj").write_text("999999999999\n")
+    counter = (package / "energy_uj").open("w+")
+    ended = threading.Event()
+
+    def count() -> None:
+        begin = time.monotonic()
+        while True:
+            counter.seek(0)
+            counter.write(f"{round(1e6 * WATTS * (time.monotonic() - begin)):012}\n")
+            counter.flush()
+            if ended.wait(0.005):
+                return
+
+    counting = threading.Thread(target=count, name="energy counter")
+    counting.start()
+    monkeypatch.setattr(workers, "watching", partial(watching, sys=tmp_path / "sys"))
+    monkeypatch.setattr(objective("energy"), "_sys", tmp_path / "sys")
+    yield
+    ended.set()
+    counting.join()
+    counter.close()
+
+
+@pytest.mark.usefixtures("powered")
+def test_a_job_finds_what_takes_the_least_energy_and_knows_how_much(model: Path) -> None:
+    job = servefit.right_size(model, goal="energy", **{**QUICK, "max_tests": 4, "batch_sizes": [1, 2, 4]})
+    assert job.status == "COMPLETED"
+    assert job.best is not None
+    best = energy_j_per_million(job.best.trial)
+    assert best == pytest.approx(1e6 * WATTS / job.best.trial.judged.throughput_per_s, rel=0.2)
+    assert not any("no test shows" in one for one in job.warnings)
+    assert re.search(r"; [\d.,]+ J per million \(\d+ tests? in ", headline(job))
+    figures = [energy_j_per_million(one) for one in load_job("job").trials]
+    assert len(figures) > 1
+    assert all(one is not None for one in figures)
+
+
+def test_energy_is_refused_before_the_model_is_opened_where_nothing_tells_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objective("energy"), "_sys", tmp_path / "nothing")
+    monkeypatch.setattr(energy, "reports_power", lambda _: False)
+    with pytest.raises(SpecError, match="goal: 'energy' cannot be measured here"):
+        servefit.right_size(tmp_path / "no-model", goal="energy", **QUICK)
+
+
+@pytest.mark.usefixtures("powered")
+def test_what_is_of_the_whole_machine_is_not_measured_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="max_parallel_tests: 2 cannot be combined with the goal energy"):
+        servefit.right_size(tmp_path / "no-model", goal="energy", max_parallel_tests=2, **QUICK)
+
+
+def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_that_is_mended(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Throughput, "of_standing", lambda *_: nan)
+    with pytest.raises(ObjectiveError, match=r"goal 'throughput' of servefit failed: of_trial\(\) gave nan"):
+        servefit.right_size(model, goal="throughput", **QUICK)
+    with JobStore.open(None) as store:
+        (kept,) = store.overview()
+        assert kept.state is not None
+        assert kept.state.status == "STOPPED"
+        assert any("gave nan" in remark for remark in kept.state.remarks)
+        before = [one.number for one in store.job("job").steps() if one.kind == "load_test"]
+    assert before
+    # All that needs to be said of a ranking by it is said again to whoever reads the job.
+    with pytest.raises(ObjectiveError, match="throughput"):
+        load_job("job")
+    monkeypatch.delattr(Throughput, "of_standing")
+    job = resume_job("job", progress=Silent())
+    assert job.status == "COMPLETED"
+    assert job.best is not None
+    assert [one.number for one in job.steps if one.kind == "load_test"][: len(before)] == before

@@ -1,0 +1,22 @@
+"""How many instances share a rate."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servefit.search.results.instances import instance_counts, instances_for
+
+
+@pytest.mark.parametrize(("rate", "instances"), [(1.0, 1), (80.0, 1), (80.1, 2), (800.0, 10)])
+def test_no_instance_is_planned_above_four_fifths_of_its_capacity(rate: float, instances: int) -> None:
+    assert instances_for(rate, 100.0) == instances
+
+
+@given(st.floats(1e-3, 1e9), st.floats(1e-3, 1e9))
+def test_more_and_more_instances_are_tried_down_to_a_fifth_of_their_capacity(rate: float, capacity: float) -> None:
+    counts = instance_counts(rate, capacity)
+    assert counts == sorted(set(counts))
+    assert counts[0] == instances_for(rate, capacity)
+    assert rate / counts[-1] <= 0.2 * capacity * (1 + 1e-9)

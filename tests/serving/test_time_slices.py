@@ -1,0 +1,87 @@
+"""What has come waits for its turn, on a real event loop."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+
+from servefit.serving.time_slices import TimeSlices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STEP_S = 0.004
+STEPS = 6
+
+
+class Sender:
+    """Has sent what takes several steps, and goes on while its turn is not over, as a connection does."""
+
+    def __init__(self, name: str, slices: TimeSlices, done: list[str]) -> None:
+        self._name = name
+        self._slices = slices
+        self._done = done
+        self._left = STEPS
+
+    def send(self) -> None:
+        while self._left and not self._slices.is_over():
+            self._step()
+        if self._left:
+            self._slices.postpone(self._go_on)
+
+    def _go_on(self) -> None:
+        self._step()
+        if self._left:
+            self._slices.postpone(self._go_on)
+
+    def _step(self) -> None:
+        time.sleep(STEP_S)
+        self._left -= 1
+        self._done.append(self._name)
+
+
+@pytest.fixture
+def loop() -> Iterator[uvloop.Loop]:
+    created = uvloop.new_event_loop()
+    yield created
+    created.close()
+
+
+def test_the_loop_turns_between_and_senders_take_turns(loop: uvloop.Loop) -> None:
+    done: list[str] = []
+    slices = TimeSlices(loop)
+
+    def look() -> None:
+        """Somebody who sends little, and asks again and again."""
+        done.append("probe")
+        if done.count("a") + done.count("b") < 2 * STEPS:
+            loop.call_soon(look)
+        else:
+            loop.stop()
+
+    loop.call_soon(Sender("a", slices, done).send)
+    loop.call_soon(Sender("b", slices, done).send)
+    loop.call_soon(look)
+    loop.run_forever()
+    assert (done.count("a"), done.count("b")) == (STEPS, STEPS)
+    # The first turn is that of who came first; after that they alternate for as long as both have something left.
+    both = "".join(name for name in done if name != "probe").lstrip("a").rpartition("a")[0]
+    assert both
+    assert "aa" not in both
+    assert "bb" not in both
+    # A turn is ten milliseconds, and what began in it.
+    longest = max(len(steps) for steps in "".join("." if name == "probe" else "x" for name in done).split("."))
+    assert longest <= 4
+
+
+def test_a_turn_that_nobody_asked_about_costs_nothing(loop: uvloop.Loop) -> None:
+    slices = TimeSlices(loop)
+    assert not slices.is_over()
+    time.sleep(0.02)
+    assert slices.is_over()
+    loop.call_later(0.001, loop.stop)
+    loop.run_forever()
+    assert not slices.is_over()
