@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
 from servefit.showing import shown
+from servefit.stored import Stored, StoredMember
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +43,7 @@ MAX_USERS = 100_000
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
+class Phase(Stored, frozen=True, kw_only=True):
     """``initial_users`` users at once, then ``spawn_per_minute`` more a minute, for ``duration_s`` seconds."""
 
     initial_users: int
@@ -78,8 +78,7 @@ class Plateau:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedLoop:
+class ClosedLoop(StoredMember, frozen=True, kw_only=True):
     """Phases one after the other; users stay until the end.
 
     Figures come from plateaus, the times in which the number of users stays the same; those of the whole run from the
@@ -149,8 +148,7 @@ class ClosedLoop:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLoop:
+class OpenLoop(StoredMember, frozen=True, kw_only=True):
     """``rate_per_s`` arrivals a second on average, drawn from ``seed`` in the shape that ``arrivals`` spells, such as
     "poisson", "constant" or "sine:amplitude=0.5,period=4s".
 
