@@ -120,6 +120,8 @@ def _zip(file: Path) -> None:
     [
         (b"", "is empty"),
         (b" \n\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        ("\u2003".encode(), "is empty"),
         (b"PAR1\0\0", "looks like a Parquet file, which is no trace"),
         (gzip.compress(b"1\n2\n", mtime=0), "looks like a gzip file, which is no trace; unpack it first"),
         (_zip, "looks like a ZIP archive, which is no trace; unpack it first"),
