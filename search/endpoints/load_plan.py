@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.procedures.decided_runs import Decision
-    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.types import Run
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.load_request import LoadRequest

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.decided_runs import Decision
-    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.endpoint_runs import EndpointRuns
     from servefit.profiler.record.types import Run
     from servefit.search.request.load_request import LoadRequest
