@@ -64,7 +64,7 @@ def run_servefit(
 
 
 def passed_of_contract(suite: Path, packages: Path, folder: Path, *, fixtures: str = "tests.conftest") -> int:
-    """Run the contract suite of an example in an empty ``folder``, with servefit's ``fixtures``, and count what passes."""
+    """Run the contract suite of an example in an empty ``folder``, with the ``fixtures``, and count what passes."""
     shutil.copy(suite, folder)
     options = ("-p", "tests.conftest", "-p", fixtures, "-p", "no:cacheprovider", "-q")
     ended = subprocess.run(
