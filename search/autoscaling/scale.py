@@ -34,7 +34,7 @@ latency."""
 MIN_CAPACITY = 1
 """An endpoint with no instance loses requests until one has started."""
 
-PEAK = 2.0
+PEAK_FACTOR = 2.0
 """Where nobody says how high the rate may rise: so many times the rate asked. It bounds what a runaway client costs."""
 
 SCALE_IN_COOLDOWN_S = 300
@@ -81,14 +81,14 @@ def scale(
             print(plan.instances, "x", plan.recommendation.profile.name)
     """
     _check(rate_per_s, headroom, min_rate_per_s, max_rate_per_s)
-    most_per_s = PEAK * rate_per_s if max_rate_per_s is None else max_rate_per_s
+    most_per_s = PEAK_FACTOR * rate_per_s if max_rate_per_s is None else max_rate_per_s
     chosen = _chosen(job, recommendation_id)
     trial, request = chosen.trial, job.request
     curve = MeasuredCurve.of(trial, job.trials, request, job_folder(job.name))
     simulation = Simulation.of(
         trial.configuration,
         trial.capacity.throughput_per_s,
-        timed=Survey.kept(job.steps).service_times(trial.configuration),
+        timed=Survey.of_steps(job.steps).service_times(trial.configuration),
         closed=curve.closed,
         seed=request.seed,
         arrivals=request.arrivals,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.jobs.job import space_of, trials_of
 from servefit.search.jobs.warm_start import service_times_of
-from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.steps import TESTS
@@ -44,13 +44,13 @@ def expectations(job: RecommendationJob) -> tuple[Expectation, ...]:
     space = _of_profiles(space_of(job.header, trials_of(job.steps, TESTS)))
     survey = Survey.of(space.grid)
     survey.known.update(service_times_of(job.steps))
-    outlook = Outlook(space, survey, job.request)
+    surrogate = Surrogate(space, survey, job.request)
     found: dict[object, Expectation] = {}
     for step in job.steps:
         trial = step.result
         if step.kind != "load_test" or not isinstance(trial, Trial) or trial.configuration not in space.grid:
             continue
-        (estimate,) = outlook.capacities([trial.configuration])
+        (estimate,) = surrogate.capacities([trial.configuration])
         if estimate is not None and trial.configuration not in found and trial.capacity.throughput_per_s:
             found[trial.configuration] = Expectation(
                 step=step.number,
@@ -59,7 +59,7 @@ def expectations(job: RecommendationJob) -> tuple[Expectation, ...]:
                 low_per_s=exp(estimate.log_mean - 1.96 * estimate.sd),
                 high_per_s=exp(estimate.log_mean + 1.96 * estimate.sd),
             )
-        outlook.learn_capacity(trial)
+        surrogate.learn_capacity(trial)
     return tuple(found.values())
 
 

@@ -53,7 +53,7 @@ WORTH_SAYING_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
+class CompiledCandidates:
     """What came of it: ``skipped`` backends were left out, ``remarks`` say which were cut short."""
 
     artifacts: list[Artifact] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Compiled:
     remarks: list[str] = field(default_factory=list)
 
 
-def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Progress) -> Compiled:
+def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Progress) -> CompiledCandidates:
     """Compile the model of ``log``'s job with every backend that takes part, the reference first, each a step of the
     job.
 
@@ -77,8 +77,8 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
     # Backends of other packages answer while the first of ours is compiled.
     offered = ask_backends(request.backends or backend_names(), model, timeout_s=clock.share_s(MIN_S))
-    found, nothing_to_compare = Compiled(), ""
-    rules = _Rules(offered=offered, model=model, request=request, clock=clock, found=found)
+    found, nothing_to_compare = CompiledCandidates(), ""
+    rules = _CompilationRules(offered=offered, model=model, request=request, clock=clock, found=found)
     for name, target in rules.candidates(log.header.profiles, progress):
         if log.stop_requested():
             raise JobStopped
@@ -165,7 +165,7 @@ def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[Inst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rules:
+class _CompilationRules:
     """Which of the backends ``offered`` to the job are compiled, in which order, and how long that may take; ``found``
     is what came of it so far."""
 
@@ -173,7 +173,7 @@ class _Rules:
     model: Model
     request: JobRequest
     clock: Clock
-    found: Compiled
+    found: CompiledCandidates
 
     def candidates(self, profiles: Sequence[InstanceProfile], progress: Progress) -> Iterator[tuple[str, Target]]:
         """The reference first, then what is known to compile, or is ours, and of that what is compiled soonest: where

@@ -14,7 +14,7 @@ from servefit.search.results.recommendation import CompilationReport, Trial
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.search.jobs.job import RecommendationJob
-    from servefit.search.optimizer.importance import Against, Why
+    from servefit.search.optimizer.importance import Explanation, PairedComparison
     from servefit.search.request.sla import Sla
     from servefit.search.results.recommendation import Recommendation, Skipped
     from servefit.search.storage.steps import Step
@@ -134,7 +134,7 @@ def endpoint_document(trial: Trial, step: int | None) -> dict[str, Any]:
     }
 
 
-def why_document(why: Why) -> dict[str, Any]:
+def why_document(why: Explanation) -> dict[str, Any]:
     """Ratios say how many times better the first recommendation is, with their 95 % intervals."""
     return {
         "runner_up": against_document(why.runner_up),
@@ -144,7 +144,7 @@ def why_document(why: Why) -> dict[str, Any]:
     }
 
 
-def against_document(against: Against | None) -> dict[str, Any] | None:
+def against_document(against: PairedComparison | None) -> dict[str, Any] | None:
     if against is None:
         return None
     return {

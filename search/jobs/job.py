@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.errors import SpecError
 from servefit.search.figures.outside import outside_problems
 from servefit.search.jobs.notes import job_warnings, with_speedups
-from servefit.search.optimizer.importance import Why, why
+from servefit.search.optimizer.importance import Explanation, explain
 from servefit.search.request.space import Space, admits
 from servefit.search.results.pareto import pareto_front
 from servefit.search.results.ranking import recommend
@@ -48,7 +48,7 @@ class RecommendationJob:
     steps: tuple[Step, ...]
     recommendations: tuple[Recommendation, ...]
     pareto: tuple[Recommendation, ...]
-    why: Why
+    why: Explanation
     trials: tuple[Trial, ...]
     failed: tuple[FailedTrial, ...]
     compilation: tuple[CompilationReport, ...]
@@ -95,7 +95,7 @@ class RecommendationJob:
             steps=steps,
             recommendations=recommendations,
             pareto=pareto,
-            why=why(
+            why=explain(
                 recommendations[0] if recommendations else None,
                 trials,
                 request,

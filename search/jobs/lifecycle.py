@@ -31,8 +31,8 @@ from servefit.search.jobs.job import (
     measured_s,
     tests_in,
 )
-from servefit.search.jobs.runner import Work
-from servefit.search.jobs.tasks import FIRST_S
+from servefit.search.jobs.runner import JobRunner
+from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
 from servefit.search.request.arrivals import resolved
@@ -138,10 +138,10 @@ def run_job(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
-        work.skipped.extend(skipped)
+        runner = JobRunner(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+        runner.skipped.extend(skipped)
         with log.owned():
-            return _carry_out(work)
+            return _carry_out(runner)
 
 
 def resume_job(
@@ -157,12 +157,12 @@ def resume_job(
         log = store.job(name)
         spent_s = log.state_now().elapsed_s
         with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
-            work = _taken_up(log, store, progress, spent_s=spent_s)
-            with time_limit(lambda: work.clock.left_s):
-                return _carry_out(work)
+            runner = _resumed(log, store, progress, spent_s=spent_s)
+            with time_limit(lambda: runner.clock.left_s):
+                return _carry_out(runner)
 
 
-def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> Work:
+def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
     """The work on a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
     :func:`resume_job`."""
     from servefit.backends.payload import Payload
@@ -201,9 +201,9 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: floa
         tests=tests_in(steps),
         now=_working_s(store),
     )
-    work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
-    work.skipped.extend(one for one in state.skipped if one.kind == "instance_profile")
-    return work
+    runner = JobRunner(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+    runner.skipped.extend(one for one in state.skipped if one.kind == "instance_profile")
+    return runner
 
 
 def _working_s(store: JobStore) -> Callable[[], float]:
@@ -230,46 +230,46 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
         return True
 
 
-def _carry_out(work: Work) -> RecommendationJob:
+def _carry_out(runner: JobRunner) -> RecommendationJob:
     """Work on a job that this process owns, to its end. Raises ObjectiveError."""
-    _log.info("job %s: %s", work.request.name, work.request)
+    _log.info("job %s: %s", runner.request.name, runner.request)
     try:
-        return _to_its_end(work)
+        return _run_to_the_end(runner)
     except ObjectiveError as error:
         # What was measured is as good as before: with that package mended the job goes on where it was.
-        work.log.set_state(work.state_without_answer("STOPPED", str(error)))
+        runner.log.set_state(runner.state_without_answer("STOPPED", str(error)))
         raise
 
 
-def _to_its_end(work: Work) -> RecommendationJob:
+def _run_to_the_end(runner: JobRunner) -> RecommendationJob:
     """The job once it is over, for whatever reason."""
     try:
-        work.carry_out()
+        runner.carry_out()
     except JobStopped:
-        return _ended(work, "STOPPED")
+        return _finish(runner, "STOPPED")
     except KeyboardInterrupt as interruption:
-        raise JobInterrupted(_ended(work, "STOPPED")) from interruption
+        raise JobInterrupted(_finish(runner, "STOPPED")) from interruption
     except StorageError as error:
-        if not any(isinstance(step.result, Trial) for step in work.log.written.values()):
+        if not any(isinstance(step.result, Trial) for step in runner.log.written.values()):
             raise
-        work.remarks.append(f"the search broke off: {error}")
-        return _ended(work, "STOPPED")
-    return _ended(work, "COMPLETED" if work.search is not None and work.search.recommendations() else "FAILED")
+        runner.remarks.append(f"the search broke off: {error}")
+        return _finish(runner, "STOPPED")
+    return _finish(runner, "COMPLETED" if runner.search is not None and runner.search.recommendations() else "FAILED")
 
 
-def _ended(work: Work, status: Status) -> RecommendationJob:
+def _finish(runner: JobRunner, status: Status) -> RecommendationJob:
     """Write down how the job ended. An answer that took a minute to find is not lost to a database that is gone: it
     says so instead."""
-    state = work.state(status)
-    _log.info("job %s: %s after %.1f s", work.request.name, status, state.elapsed_s)
+    state = runner.state(status)
+    _log.info("job %s: %s after %.1f s", runner.request.name, status, state.elapsed_s)
     try:
-        work.log.set_state(state)
-        steps = work.log.steps()
+        runner.log.set_state(state)
+        steps = runner.log.steps()
     except StorageError as error:
         state = replace(state, remarks=(*state.remarks, f"that the job ended was not kept: {error}"))
-        known = {step.number: step for step in work.steps_before} | work.log.written
+        known = {step.number: step for step in runner.steps_before} | runner.log.written
         steps = tuple(known[number] for number in sorted(known))
-    return RecommendationJob.of(work.log.header, state, steps)
+    return RecommendationJob.of(runner.log.header, state, steps)
 
 
 def _job(log: JobLog) -> RecommendationJob:
@@ -356,7 +356,7 @@ def check_budget(request: JobRequest) -> None:
             "budget",
             f"{request.budget_s:g}s",
             f"is too little: on a fast and idle machine a single test takes {takes}, by what it consists of",
-            remedy=f"give {ceil(least_s + FIRST_S)}s or more: a model has to be opened, compiled and checked",
+            remedy=f"give {ceil(least_s + PREPARATION_S)}s or more: a model has to be opened, compiled and checked",
         )
 
 

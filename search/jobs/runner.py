@@ -18,11 +18,11 @@ from servefit.quantities import duration_text, given_duration_text
 from servefit.search.capacity.what_if import changes
 from servefit.search.jobs import measure_endpoint, tasks
 from servefit.search.jobs.compile_candidates import choices, compile_candidates
-from servefit.search.jobs.cpu_slots import ANYWHERE, Place, Places
+from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot, CpuSlots
 from servefit.search.jobs.job import JobStopped, crashed, trials_of
 from servefit.search.jobs.optuna_trials import StudyOfTrials
-from servefit.search.jobs.tasks import FIRST_S, MIN_TIMING_S, TIMES_USUAL
-from servefit.search.jobs.warm_start import remember, service_times_of
+from servefit.search.jobs.tasks import MIN_TIMING_S, PREPARATION_S, TIMES_USUAL
+from servefit.search.jobs.warm_start import results_of_earlier_jobs, service_times_of
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.search import Search
@@ -60,7 +60,7 @@ _STDERR_SHOWN = 400
 
 
 @dataclass(slots=True, kw_only=True)
-class Work:
+class JobRunner:
     """What a job knows while it runs. It is the bench of its search."""
 
     log: JobLog
@@ -74,14 +74,14 @@ class Work:
     steps_before: tuple[Step, ...] = ()
     artifacts: list[Artifact] = field(default_factory=list)
     search: Search | None = None
-    places: Places = field(init=False)
+    cpu_slots: CpuSlots = field(init=False)
     study: StudyOfTrials | None = None
-    taken_up_s: float = field(init=False)
+    resumed_at_s: float = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.places = Places(self.header.host)
-        self.taken_up_s = self.clock.elapsed_s
+        self.cpu_slots = CpuSlots(self.header.host)
+        self.resumed_at_s = self.clock.elapsed_s
 
     @property
     def header(self) -> JobHeader:
@@ -110,7 +110,7 @@ class Work:
         )
         if not space.grid:
             if self.clock.left_s < least_test_s(self.request):
-                self._say_that_it_was_too_little_time()
+                self._remark_too_little_time()
             return
         self.study = StudyOfTrials(self.log, space.grid, seed=self.request.seed)
         self.search = self._begin_search(space.only(self.study.holds))
@@ -118,14 +118,14 @@ class Work:
         ready_s = self.clock.elapsed_s
         self.search.carry_out()
         if not self.search.trials and self.clock.left_s < self.search.test_s:
-            self._say_that_it_was_too_little_time(ready_s)
+            self._remark_too_little_time(ready_s)
         if self.request.over_http:
             self._measure_over_http(self.search)
 
-    def _say_that_it_was_too_little_time(self, ready_s: float | None = None) -> None:
+    def _remark_too_little_time(self, ready_s: float | None = None) -> None:
         """Nothing was measured; the first test could begin after ``ready_s``, if ever."""
         if ready_s is None:
-            over_s, when, more_s = self.clock.elapsed_s, "before a backend was", FIRST_S
+            over_s, when, more_s = self.clock.elapsed_s, "before a backend was", PREPARATION_S
         else:
             over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * least_test_s(self.request)
         self.remarks.append(
@@ -138,9 +138,9 @@ class Work:
         """A search that begins with what earlier runs of this job know, and with what earlier jobs knew of the same
         model here."""
         steps = self.steps_before
-        memory = remember(self.store, self.header, self.artifacts, space.grid)
-        if memory.trials:
-            self.remarks.append(f"the search began with what {len(memory.trials)} tests of earlier jobs had measured")
+        earlier = results_of_earlier_jobs(self.store, self.header, self.artifacts, space.grid)
+        if earlier.trials:
+            self.remarks.append(f"the search began with what {len(earlier.trials)} tests of earlier jobs had measured")
         return Search(
             space=space,
             request=self.request,
@@ -148,9 +148,9 @@ class Work:
             clock=self.clock,
             bench=self,
             progress=self.progress,
-            service_times={**memory.service_times, **service_times_of(steps)},
-            earlier=memory.trials,
-            usual_s=memory.usual_s,
+            service_times={**earlier.service_times, **service_times_of(steps)},
+            earlier=earlier.trials,
+            usual_s=earlier.usual_s,
             trials=list(trials_of(steps, TESTS)),
             failed=crashed(steps, TESTS),
             confirmed={
@@ -198,7 +198,7 @@ class Work:
         )
 
     def _elapsed_s(self, status: Status) -> float:
-        return self.taken_up_s if status == "IN_PROGRESS" else self.clock.elapsed_s
+        return self.resumed_at_s if status == "IN_PROGRESS" else self.clock.elapsed_s
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._check_stopped()
@@ -223,17 +223,17 @@ class Work:
         self._check_stopped()
         if self.study is None:
             raise RuntimeError("there is no study before the search begins")
-        places = dict.fromkeys(batch, ANYWHERE)
+        slots = dict.fromkeys(batch, ANYWHERE)
         if len(batch) > 1:
-            side_by_side = self.places.side_by_side([one.vcpus for one in batch])
-            if side_by_side is None:
+            disjoint = self.cpu_slots.disjoint([one.vcpus for one in batch])
+            if disjoint is None:
                 raise RuntimeError(f"{len(batch)} tests have no CPUs of their own")
-            places.update(zip(batch, side_by_side, strict=True))
+            slots.update(zip(batch, disjoint, strict=True))
         results: dict[Configuration, Trial | None] = {}
         task = tasks.screening(self.request, limit_s=self._limit_of_a_test_s())
 
         def measure(configuration: Configuration) -> Trial | None:
-            results[configuration] = self._test(configuration, task, places[configuration])
+            results[configuration] = self._test(configuration, task, slots[configuration])
             return results[configuration]
 
         self.study.carry_out(batch, measure)
@@ -245,11 +245,11 @@ class Work:
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
         self._check_stopped()
-        kept_s = 0.0 if self.search is None else self.search.closing_least_s(configuration)
+        kept_s = 0.0 if self.search is None else self.search.min_closing_s(configuration)
         return self._test(configuration, tasks.confirmation(self.request, durations, kept_s=kept_s))
 
-    def at_once(self, vcpus: Sequence[int]) -> bool:
-        return self.places.at_once(vcpus)
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
+        return self.cpu_slots.fit_at_once(vcpus)
 
     def _measure_over_http(self, search: Search) -> None:
         """Measure the winner as the endpoint that it would be, unless an earlier run of the job has."""
@@ -262,7 +262,7 @@ class Work:
             self.remarks.append(f"the winner was not measured over HTTP: {reason}")
             return
         self._check_stopped()
-        search.time_left.look("closing")
+        search.time_left.update("closing")
         self.progress.stage("measuring the winner over HTTP", self.moment())
         endpoint = endpoint_for(
             configuration,
@@ -281,12 +281,12 @@ class Work:
         if isinstance(result, FailedTrial):
             self.remarks.append(f"the winner could not be measured over HTTP: {result.reason}")
 
-    def _test(self, configuration: Configuration, task: Task, place: Place = ANYWHERE) -> Trial | None:
+    def _test(self, configuration: Configuration, task: Task, slot: CpuSlot = ANYWHERE) -> Trial | None:
         """One load test, as a step; None if it could not be made. Raises OutOfTime."""
         with self._lock:
             self.clock.tests += 1
             at = self.moment()
-        workers = self._workers(configuration, self._memory_bytes(configuration), place)
+        workers = self._workers(configuration, self._memory_bytes(configuration), slot)
         result = self._carry_out(configuration, workers, task, begins=at)
         return result if isinstance(result, Trial) else None
 
@@ -359,7 +359,7 @@ class Work:
         self,
         configuration: Configuration,
         memory_bytes: int | None,
-        place: Place = ANYWHERE,
+        slot: CpuSlot = ANYWHERE,
     ) -> AbstractContextManager[Workers]:
         return workers_for(
             configuration,
@@ -368,8 +368,8 @@ class Work:
             host=self.header.host,
             memory_bytes=memory_bytes,
             rows_per_request=self.request.rows_per_request,
-            cpus=place.cpus,
-            outside=place.outside,
+            cpus=slot.cpus,
+            outside=slot.outside,
         )
 
     def _memory_bytes(self, configuration: Configuration) -> int | None:

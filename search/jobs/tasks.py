@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from servefit.search.results.measure_trial import Durations
     from servefit.search.storage.steps import Kind
 
-FIRST_S = 6.0
+PREPARATION_S = 6.0
 """What goes before the first test of a model that was never seen, on a small machine that has other work too; two to
 three seconds on an idle one."""
 

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 MAX_JOBS = 3
 """So many jobs with service times are remembered."""
 
-_LOOKED_THROUGH = 50
+_MAX_JOBS_READ = 50
 
 
 @dataclass(slots=True, kw_only=True)
-class Memory:
+class EarlierResults:
     """``service_times`` by what was timed, and the valid ``trials``, of jobs that are over; and how many seconds tests
     and rounds took in the last that put the same load on each."""
 
@@ -44,16 +44,16 @@ class Memory:
     usual_s: dict[Kind, float] = field(default_factory=dict)
 
 
-def remember(
+def results_of_earlier_jobs(
     store: JobStore, header: JobHeader, artifacts: Sequence[Artifact], grid: Iterable[Configuration]
-) -> Memory:
+) -> EarlierResults:
     """What the last jobs in ``store`` knew of the ``artifacts`` of the job with ``header`` and of its ``grid``."""
     grid = set(grid)
     largest = max((one.max_batch for one in grid), default=1)
     versions = {(one.backend, one.target): one.backend_version for one in artifacts}
-    found = Memory()
+    found = EarlierResults()
     jobs = 0
-    for past, steps in _alike(store, header):
+    for past, steps in _similar_jobs(store, header):
         usable = {
             (report.backend, report.target)
             for report in (one.result for one in steps)
@@ -110,10 +110,10 @@ def _service_times(steps: Sequence[Step], largest: int) -> Mapping[Configuration
     return service_times_of(one for one in timed if one.backend in whole)
 
 
-def _alike(store: JobStore, header: JobHeader) -> Iterator[tuple[JobHeader, tuple[Step, ...]]]:
+def _similar_jobs(store: JobStore, header: JobHeader) -> Iterator[tuple[JobHeader, tuple[Step, ...]]]:
     """The jobs that are over and share their subject with ``header``, the newest first. What cannot be read is no
     reason for a new job to fail."""
-    for one in store.overview()[:_LOOKED_THROUGH]:
+    for one in store.overview()[:_MAX_JOBS_READ]:
         past = one.header
         if past is None or one.state is None or one.name == header.request.name:
             continue

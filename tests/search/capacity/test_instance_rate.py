@@ -68,7 +68,7 @@ def closed_run(calls_ms: np.ndarray) -> Run:
 def simulation_of(
     configuration: Configuration, capacity_per_s: float, steps: Sequence[Step], closed: Run | None
 ) -> Simulation | None:
-    timed = Survey.kept(steps).service_times(configuration)
+    timed = Survey.of_steps(steps).service_times(configuration)
     return Simulation.of(configuration, capacity_per_s, timed=timed, closed=closed, seed=0)
 
 

@@ -13,7 +13,7 @@ import xgboost
 
 import servefit
 from servefit.errors import CorruptModel, SpecError
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.storage.steps import OUT_OF_TIME
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ HANG_IN_WORKERS = f"if 'servefit.profiler.drivers.driving.entering' in sys.modul
 Install = Callable[..., None]
 
 
-class Heard(Silent):
+class Heard(SilentProgress):
     """Keeps the stages of a job."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return install
 
 
-class Slow(Silent):
+class Slow(SilentProgress):
     """Takes its time when a stage begins."""
 
     def __init__(self, stage: str, seconds: float) -> None:
@@ -119,7 +119,7 @@ def job_on(
     budget_s: int,
     *,
     backends: Sequence[str] = ("xgboost",),
-    progress: Silent | None = None,
+    progress: SilentProgress | None = None,
     tests: int = 2,
 ) -> RecommendationJob:
     """A short job, whose time is kept."""

@@ -21,7 +21,7 @@ from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import JobInterrupted, RecommendationJob
 from servefit.search.jobs.lifecycle import resume_job
 from servefit.search.optimizer.clock import Clock
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 
@@ -63,7 +63,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def job(model: Path) -> RecommendationJob:
     """A job that is interrupted when its winner is about to be measured over HTTP, and taken up again."""
 
-    class Impatient(Silent):
+    class Impatient(SilentProgress):
         def stage(self, text: str, at: Moment | None = None) -> None:
             if text == "measuring the winner over HTTP":
                 raise KeyboardInterrupt
@@ -72,7 +72,7 @@ def job(model: Path) -> RecommendationJob:
         servefit.right_size(
             model, job_name="served", supported_instance_types=["local-1c"], progress=Impatient(), **ASKED
         )
-    return resume_job("served", progress=Silent())
+    return resume_job("served", progress=SilentProgress())
 
 
 def endpoint(job: RecommendationJob) -> Trial:

@@ -19,7 +19,7 @@ from servefit.profiler.drivers.inprocess import workers
 from servefit.profiler.machine.telemetry.watching import watching
 from servefit.report.sentences import headline
 from servefit.search.jobs.lifecycle import load_job, resume_job
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.objectives import energy
 from servefit.search.results.objectives.registry import objective
@@ -130,7 +130,7 @@ def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_th
     with pytest.raises(ObjectiveError, match="throughput"):
         load_job("job")
     monkeypatch.delattr(Throughput, "of_standing")
-    job = resume_job("job", progress=Silent())
+    job = resume_job("job", progress=SilentProgress())
     assert job.status == "COMPLETED"
     assert job.best is not None
     assert [one.number for one in job.steps if one.kind == "load_test"][: len(before)] == before

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.importance import importance, naive_default, why
+from servefit.search.optimizer.importance import explain, importance, naive_default
 from servefit.search.request.job_request import JobRequest
 from servefit.search.results.ranking import recommendation
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.optimizer.importance import Why
+    from servefit.search.optimizer.importance import Explanation
     from servefit.search.results.recommendation import Trial
 
 PROFILE = InstanceProfile(name="a", vcpus=4, memory_bytes=2**30)
@@ -54,9 +54,9 @@ def reasons(
     *,
     naive: Configuration | None = NAIVE,
     **asked: Any,
-) -> Why:
+) -> Explanation:
     request = JobRequest(name="job", **asked)
-    return why(recommendation(PROFILE, trial(winner)), trials, request, naive, {"workers": 0.5}, ("less",))
+    return explain(recommendation(PROFILE, trial(winner)), trials, request, naive, {"workers": 0.5}, ("less",))
 
 
 def test_the_winner_is_held_against_the_next_best_and_against_the_naive_default(trial: MakeTrial) -> None:
@@ -121,7 +121,7 @@ def test_a_balanced_goal_weighs_throughput_against_latency_as_asked(
 
 
 def test_without_an_answer_there_are_no_reasons_but_what_would_have_to_change() -> None:
-    found = why(None, [], JobRequest(name="job"), NAIVE, {}, ("less",))
+    found = explain(None, [], JobRequest(name="job"), NAIVE, {}, ("less",))
     assert (found.runner_up, found.naive, found.changes) == (None, None, ("less",))
 
 

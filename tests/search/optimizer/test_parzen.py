@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from servefit.backends.types import Settings, Target
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.parzen import Outcome, Proposals, choices, parameters
+from servefit.search.optimizer.parzen import Outcome, ParzenEstimator, choices, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def cost(one: Configuration) -> float:
 def measured(
     everything: Sequence[Configuration], tests: int, *, seed: int = 1, fail: bool = False
 ) -> list[Configuration]:
-    proposals = Proposals(everything, objectives=1, seed=seed)
+    proposals = ParzenEstimator(everything, objectives=1, seed=seed)
     left = dict.fromkeys(everything)
     seen: list[Configuration] = []
     while left and len(seen) < tests:
@@ -71,7 +71,7 @@ def test_every_configuration_that_is_left_is_proposed_in_the_end(fail: bool) -> 
 def test_only_what_is_left_is_proposed(numbers: set[int], seed: int) -> None:
     everything = grid()
     left = [everything[nth] for nth in sorted(numbers)]
-    assert Proposals(everything, objectives=1, seed=seed).next(left) in left
+    assert ParzenEstimator(everything, objectives=1, seed=seed).next(left) in left
 
 
 def test_the_same_seed_proposes_in_the_same_order_and_another_seed_does_not() -> None:
@@ -88,7 +88,7 @@ def test_the_best_point_is_found_sooner_than_by_chance() -> None:
 
 def test_what_is_learnt_need_not_have_been_proposed() -> None:
     everything = grid()
-    proposals = Proposals(everything, objectives=2, seed=0)
+    proposals = ParzenEstimator(everything, objectives=2, seed=0)
     for one in everything[:40]:
         outcome = Outcome(objectives=(cost(one), 1.0 / one.workers), violation=float(one.workers - 4))
         proposals.learn(one, None if one.max_batch == 1 else outcome)
@@ -101,7 +101,7 @@ def test_what_violates_the_limits_is_avoided() -> None:
 
     def violating(*, limited: bool) -> int:
         everything = grid(backends=6, sizes=(1, 2, 3, 4, 5, 6, 7, 8))
-        proposals = Proposals(everything, objectives=1, seed=0)
+        proposals = ParzenEstimator(everything, objectives=1, seed=0)
         left = dict.fromkeys(everything)
         for _ in range(40):
             one = proposals.next(left.keys())
@@ -115,7 +115,7 @@ def test_what_violates_the_limits_is_avoided() -> None:
 
 def test_optunas_own_verbosity_is_left_as_it_was() -> None:
     before = optuna.logging.get_verbosity()
-    Proposals(grid(), objectives=1, seed=0)
+    ParzenEstimator(grid(), objectives=1, seed=0)
     assert optuna.logging.get_verbosity() == before
 
 

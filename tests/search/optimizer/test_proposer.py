@@ -14,7 +14,7 @@ from servefit.backends.types import Settings, Target
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.proposer import Proposer, objectives
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
@@ -41,7 +41,7 @@ GRID = tuple(
 )
 
 
-def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Outlook:
+def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Surrogate:
     """What is expected where a call of n requests takes 1 + n / 10 ms at the slowest."""
     profiles = tuple(
         (
@@ -57,14 +57,14 @@ def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Out
         )
         one = Configuration(vcpus=4, backend=backend, workers=workers)
         survey.known[timed_as(one, workers)] = ServiceTimes(batches=batches, workers=workers)
-    return Outlook(Space(profiles=profiles, grid=tuple(grid)), survey, request)
+    return Surrogate(Space(profiles=profiles, grid=tuple(grid)), survey, request)
 
 
 def proposer_of(
     *, predicted: bool = True, exhaustive: bool = False, grid: Sequence[Configuration] = GRID, **asked: object
 ) -> Proposer:
     request = JobRequest(name="job", **asked)  # type: ignore[arg-type]
-    return Proposer(grid, request, outlook=outlook_of(request, grid) if predicted else None, exhaustive=exhaustive)
+    return Proposer(grid, request, surrogate=outlook_of(request, grid) if predicted else None, exhaustive=exhaustive)
 
 
 def truth(one: Configuration) -> float:
@@ -179,11 +179,11 @@ def test_several_are_out_at_once_and_fit_beside_each_other() -> None:
     beside: list[Configuration] = []
     asked: list[list[int]] = []
 
-    def at_once(vcpus: Sequence[int]) -> bool:
+    def fit_at_once(vcpus: Sequence[int]) -> bool:
         asked.append(list(vcpus))
         return sum(vcpus) <= 15
 
-    while (proposal := proposer.next(beside=beside, at_once=at_once)) is not None:
+    while (proposal := proposer.next(beside=beside, fit_at_once=fit_at_once)) is not None:
         beside.append(proposal.configuration)
     assert sum(one.vcpus for one in beside) == 15
     assert len(beside) == len(set(beside))
@@ -195,24 +195,26 @@ def test_beside_what_runs_on_a_gpu_only_what_does_not_is_proposed(exhaustive: bo
     on_gpu = tuple(replace(one, target=Target.CUDA, gpu=0) for one in GRID)
     proposer = proposer_of(predicted=False, exhaustive=exhaustive, grid=GRID + on_gpu)
     beside = [on_gpu[0]]
-    while (proposal := proposer.next(beside=beside, at_once=lambda _: True)) is not None and len(beside) < 10:
+    while (proposal := proposer.next(beside=beside, fit_at_once=lambda _: True)) is not None and len(beside) < 10:
         beside.append(proposal.configuration)
     assert len(beside) > 1
     assert all(one.gpu is None for one in beside[1:])
     assert (
         proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
-            beside=[on_gpu[0]], at_once=lambda _: True
+            beside=[on_gpu[0]], fit_at_once=lambda _: True
         )
         is None
     )
     assert (
-        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(beside=[GRID[0]], at_once=lambda _: True)
+        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
+            beside=[GRID[0]], fit_at_once=lambda _: True
+        )
         is not None
     )
 
 
 def test_the_first_is_proposed_even_where_it_would_fit_beside_nothing() -> None:
-    assert proposer_of().next(at_once=lambda _: False) is not None
+    assert proposer_of().next(fit_at_once=lambda _: False) is not None
 
 
 def test_what_was_measured_outside_the_grid_is_passed_over(trial: MakeTrial) -> None:

@@ -14,7 +14,7 @@ from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.clock import Clock
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.queueing.prediction import predict
@@ -136,7 +136,7 @@ class Table:
         self._spend(self._test_s(5.0, durations))
         return self._test("confirmation", configuration, self.request.sla, noise=0.0125)
 
-    def at_once(self, vcpus: Sequence[int]) -> bool:
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         return sum(vcpus) <= 4
 
     def of_kind(self, kind: Kind) -> list[Configuration]:
@@ -274,7 +274,7 @@ def search() -> Callable[..., Search]:
             reference="reference",
             clock=table.clock,
             bench=table,
-            progress=Silent(),
+            progress=SilentProgress(),
             **known,
         )
 

@@ -110,7 +110,7 @@ def test_a_percentile_that_takes_thousands_of_samples_can_be_searched_for(table:
     bench = table(request_of(sla=sla))
     found = search(bench)
     found.carry_out()
-    assert all((one := found.outlook.promise(each)) and one.feasible > 0.9 for each in bench.space.grid[:20])
+    assert all((one := found.surrogate.expected_score(each)) and one.feasible > 0.9 for each in bench.space.grid[:20])
     assert bench.regret(winner(found)) == 0
 
 

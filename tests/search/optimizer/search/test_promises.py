@@ -59,7 +59,7 @@ def test_a_job_that_ends_by_itself_is_not_promised_to_use_up_its_time(table: Mak
 def test_a_space_that_is_too_large_to_rehearse_is_expected_to_take_the_usual_tests(
     table: MakeTable, search: MakeSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time_left, "LOOKED_AT", 0)
+    monkeypatch.setattr(time_left, "MAX_REHEARSED_SPACE", 0)
     heard, took_s = promises(table, search)
     assert error(heard[0], took_s) <= 0.4
     assert error(heard[-1], took_s) <= 0.05
@@ -79,7 +79,7 @@ def test_before_calls_are_timed_a_search_knows_roughly_how_long_it_will_take(
 ) -> None:
     bench = table(JobRequest(name="job"), start_s=0.8)
     found = search(bench)
-    found.time_left.look("timing")
+    found.time_left.update("timing")
     left_s = found.moment().left_s
     assert left_s is not None
     assert 20 < left_s < 50
@@ -90,7 +90,7 @@ def test_looking_ahead_changes_nothing_that_is_measured(
 ) -> None:
     looking = table(JobRequest(name="job"))
     search(looking).carry_out()
-    monkeypatch.setattr(TimeLeft, "look", lambda *_, **__: None)
+    monkeypatch.setattr(TimeLeft, "update", lambda *_, **__: None)
     blind = table(JobRequest(name="job"))
     search(blind).carry_out()
     assert looking.measured == blind.measured

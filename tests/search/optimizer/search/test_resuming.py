@@ -53,7 +53,7 @@ def resume(bench: Table, interrupted: Search, search: MakeSearch) -> Search:
 def off(found: Search, measured: list[Configuration]) -> float:
     """How far from the truth what it expects of the capacity of ``measured`` is, as a mean of logarithms."""
     bench = cast("Table", found.bench)
-    expected = zip(found.outlook.capacities(measured), map(bench.capacity_per_s, measured), strict=True)
+    expected = zip(found.surrogate.capacities(measured), map(bench.capacity_per_s, measured), strict=True)
     return mean(abs(one.log_mean - log(truth)) for one, truth in expected if one is not None)
 
 

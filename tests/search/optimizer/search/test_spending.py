@@ -100,7 +100,7 @@ def test_tests_run_at_once_where_they_fit_and_are_counted_one_by_one(table: Make
     found = search(bench)
     found.carry_out()
     assert max(map(len, bench.batches)) > 1
-    assert all(bench.at_once([one.vcpus for one in batch]) for batch in bench.batches)
+    assert all(bench.fit_at_once([one.vcpus for one in batch]) for batch in bench.batches)
     tested = bench.of_kind("load test")
     assert len(tested) == len(set(tested))
     assert bench.clock.tests <= 21
