@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuSlot:
-    """Where a test runs: ``cpus`` for the workers and ``outside`` for servefit itself. None leaves both to servefit."""
+    """The CPUs of a test: ``cpus`` for the workers and ``outside`` for servefit itself. None leaves both to
+    servefit."""
 
     cpus: tuple[int, ...] | None = None
     outside: tuple[int, ...] | None = None
@@ -30,8 +31,8 @@ class CpuSlots:
         self._cpus = host.cpus
 
     def disjoint(self, vcpus: Sequence[int]) -> tuple[CpuSlot, ...] | None:
-        """A place of each of these sizes, in their order, which share no core with any other; ``outside`` is what none
-        of them has. None where there are too few CPUs. Raises SpecError for a size below one."""
+        """Return a slot of each of these sizes, in their order, which share no core with any other; ``outside`` is what
+        none of them has. None where there are too few CPUs. Raises SpecError for a size below one."""
         taken: set[int] = set()
         chosen: dict[int, tuple[int, ...]] = {}
         for nth in sorted(range(len(vcpus)), key=lambda nth: -vcpus[nth]):
@@ -44,5 +45,5 @@ class CpuSlots:
         return tuple(CpuSlot(cpus=chosen[nth], outside=outside) for nth in range(len(vcpus)))
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
-        """Whether there are places of these sizes at the same time."""
+        """Return whether there are slots of these sizes at the same time."""
         return self.disjoint(vcpus) is not None

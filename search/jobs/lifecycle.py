@@ -1,6 +1,6 @@
 """Jobs as they are begun, taken up again, read and stopped.
 
-What a job does is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
+The work of a job is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
 measured: the storage, the names, the model, the payload.
 """
 
@@ -163,7 +163,7 @@ def resume_job(
 
 
 def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
-    """The work on a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
+    """Return the runner of a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
     :func:`resume_job`."""
     from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import describe_host
@@ -202,17 +202,18 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
         now=_working_s(store),
     )
     runner = JobRunner(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
-    runner.skipped.extend(one for one in state.skipped if one.kind == "instance_profile")
+    runner.skipped.extend(skipped for skipped in state.skipped if skipped.kind == "instance_profile")
     return runner
 
 
 def _working_s(store: JobStore) -> Callable[[], float]:
-    """Seconds that advance while there is a database: a job's time is not used up by waiting for it."""
+    """Return a clock, in seconds, that advances while there is a database: a job's time is not used up by waiting for
+    it."""
     return lambda: time.monotonic() - store.waited_s
 
 
 def load_job(name: str, *, storage: str | None = None) -> RecommendationJob:
-    """The job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
+    """Read the job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
     with JobStore.open(storage) as store:
         return _job(store.job(name))
 
@@ -231,7 +232,7 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
 
 
 def _carry_out(runner: JobRunner) -> RecommendationJob:
-    """Work on a job that this process owns, to its end. Raises ObjectiveError."""
+    """Carry out a job that this process owns, to its end. Raises ObjectiveError."""
     _log.info("job %s: %s", runner.request.name, runner.request)
     try:
         return _run_to_the_end(runner)
@@ -242,7 +243,7 @@ def _carry_out(runner: JobRunner) -> RecommendationJob:
 
 
 def _run_to_the_end(runner: JobRunner) -> RecommendationJob:
-    """The job once it is over, for whatever reason."""
+    """Run the job, and return it once it is over, for whatever reason."""
     try:
         runner.carry_out()
     except JobStopped:
@@ -258,8 +259,8 @@ def _run_to_the_end(runner: JobRunner) -> RecommendationJob:
 
 
 def _finish(runner: JobRunner, status: Status) -> RecommendationJob:
-    """Write down how the job ended. An answer that took a minute to find is not lost to a database that is gone: it
-    says so instead."""
+    """Keep how the job ended, and return it. An answer that took a minute to find is not lost to a database that is
+    gone: it says so instead."""
     state = runner.state(status)
     _log.info("job %s: %s after %.1f s", runner.request.name, status, state.elapsed_s)
     try:
@@ -273,6 +274,7 @@ def _finish(runner: JobRunner, status: Status) -> RecommendationJob:
 
 
 def _job(log: JobLog) -> RecommendationJob:
+    """Return the job that ``log`` keeps."""
     owner, state = log.owner(), log.state_now()
     return RecommendationJob.of(log.header, state, log.steps(), owner=owner if state.status == "IN_PROGRESS" else None)
 
@@ -316,6 +318,7 @@ def _check_joining(request: JobRequest, model: Model) -> None:
 
 
 def _facts(payload: Payload) -> PayloadFacts:
+    """Return what a job keeps of its payload beside the rows."""
     return PayloadFacts(
         source=payload.source,
         rows=len(payload.rows),
@@ -327,17 +330,19 @@ def _facts(payload: Payload) -> PayloadFacts:
 
 
 def _npy(rows: np.ndarray) -> bytes:
+    """Return ``rows`` as an NPY file."""
     content = io.BytesIO()
     np.save(content, rows, allow_pickle=False)
     return content.getvalue()
 
 
 def _digest(rows: np.ndarray) -> str:
+    """Return the SHA-256 of the values of ``rows``."""
     return sha256(rows.tobytes()).hexdigest()
 
 
 def _payload_rows(path: Path, digest: str) -> np.ndarray:
-    """The payload that a job began with. Raises SpecError where it is not there any more."""
+    """Read the payload that a job began with. Raises SpecError where it is not there any more."""
     try:
         rows: np.ndarray = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -348,29 +353,29 @@ def _payload_rows(path: Path, digest: str) -> np.ndarray:
 
 
 def check_budget(request: JobRequest) -> None:
-    """Raise SpecError for a time in which nothing can be measured, wherever that is."""
-    least_s = least_test_s(request) + FINISHING_S
-    if request.budget_s is not None and request.budget_s < least_s:
-        takes = duration_text(least_s, digits=2)
+    """Raise SpecError for a time in which nothing can be measured, on any machine."""
+    min_s = least_test_s(request) + FINISHING_S
+    if request.budget_s is not None and request.budget_s < min_s:
+        takes = duration_text(min_s, digits=2)
         raise SpecError(
             "budget",
             f"{request.budget_s:g}s",
             f"is too little: on a fast and idle machine a single test takes {takes}, by what it consists of",
-            remedy=f"give {ceil(least_s + PREPARATION_S)}s or more: a model has to be opened, compiled and checked",
+            remedy=f"give {ceil(min_s + PREPARATION_S)}s or more: a model has to be opened, compiled and checked",
         )
 
 
 def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[InstanceProfile, ...], list[Skipped]]:
-    """The profiles asked for, or all, that this host can be; and the others with the reason. Raises SpecError for an
-    unknown name."""
+    """Return the profiles asked for, or all, that this host can be; and the others with the reason. Raises SpecError
+    for an unknown name."""
     from servefit.profiler.machine.profiles import all_profiles, find_profile, why_not_measurable
 
     named = [find_profile(name, host) for name in request.profiles]
-    for one in request.environment:
-        named_in_range = [find_profile(name, host) for name in one.profiles]
+    for variable_range in request.environment:
+        named_in_range = [find_profile(name, host) for name in variable_range.profiles]
         if outside := [profile.name for profile in named_in_range if named and profile not in named]:
             raise SpecError(
-                "env", one.variable, f"is to vary on {outside[0]}, which is not among the profiles asked for"
+                "env", variable_range.variable, f"is to vary on {outside[0]}, which is not among the profiles asked for"
             )
     measurable, skipped = [], []
     for profile in named or all_profiles(host):

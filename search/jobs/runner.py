@@ -1,7 +1,7 @@
 """A job at work: compiles, measures on real workers, and keeps every step as it begins and as it ends.
 
 So an interruption loses nothing but the step that ran, and a job that is taken up again begins with all that its steps
-know. What is measured, and in which order, is decided in ``optimizer.search``.
+know. ``optimizer.search`` decides what is measured, and in which order.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ if TYPE_CHECKING:
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step
 
-_STDERR_SHOWN = 400
+_MAX_STDERR_SHOWN = 400
+"""Characters of what a crashed worker said, from its end: a few lines, where the reason mostly is. Chosen, not
+measured."""
 
 
 @dataclass(slots=True, kw_only=True)
 class JobRunner:
-    """What a job knows while it runs. It is the bench of its search."""
+    """A job at work, and what it knows while it runs. It is the bench of its search."""
 
     log: JobLog
     store: JobStore
@@ -85,10 +87,12 @@ class JobRunner:
 
     @property
     def header(self) -> JobHeader:
+        """The header of the job."""
         return self.log.header
 
     @property
     def request(self) -> JobRequest:
+        """The request that the job was begun with."""
         return self.header.request
 
     def carry_out(self) -> None:
@@ -123,7 +127,7 @@ class JobRunner:
             self._measure_over_http(self.search)
 
     def _remark_too_little_time(self, ready_s: float | None = None) -> None:
-        """Nothing was measured; the first test could begin after ``ready_s``, if ever."""
+        """Add a remark that nothing was measured; the first test could begin after ``ready_s``, if ever."""
         if ready_s is None:
             over_s, when, more_s = self.clock.elapsed_s, "before a backend was", PREPARATION_S
         else:
@@ -135,8 +139,8 @@ class JobRunner:
         )
 
     def _begin_search(self, space: Space) -> Search:
-        """A search that begins with what earlier runs of this job know, and with what earlier jobs knew of the same
-        model here."""
+        """Return a search that begins with what earlier runs of this job know, and with what earlier jobs knew of the
+        same model here."""
         steps = self.steps_before
         earlier = results_of_earlier_jobs(self.store, self.header, self.artifacts, space.grid)
         if earlier.trials:
@@ -154,19 +158,19 @@ class JobRunner:
             trials=list(trials_of(steps, TESTS)),
             failed=crashed(steps, TESTS),
             confirmed={
-                one.configuration
-                for one in steps
-                if one.kind == "confirmation"
-                and one.configuration is not None
-                and isinstance(one.result, Trial)
-                and one.result.round is None
+                step.configuration
+                for step in steps
+                if step.kind == "confirmation"
+                and step.configuration is not None
+                and isinstance(step.result, Trial)
+                and step.result.round is None
             },
             closing_s=lambda winner: measure_endpoint.closing_s(winner, self.header.host, self.request),
-            untimeable={replace(one, max_batch=1) for one in crashed(steps, ("service_time",))},
+            untimeable={replace(subject, max_batch=1) for subject in crashed(steps, ("service_time",))},
         )
 
     def state(self, status: Status) -> JobState:
-        """How far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
+        """Return how far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
         search = self.search
         if search is None:
             return self.state_without_answer(status)
@@ -189,7 +193,7 @@ class JobRunner:
         )
 
     def state_without_answer(self, status: Status, *remarks: str) -> JobState:
-        """The same where nothing can be said of what was measured, with ``remarks`` that say why."""
+        """Return the state where nothing can be said of what was measured, with ``remarks`` that say why."""
         return JobState(
             status=status,
             elapsed_s=self._elapsed_s(status),
@@ -198,11 +202,13 @@ class JobRunner:
         )
 
     def _elapsed_s(self, status: Status) -> float:
+        """Return the seconds to keep: those before the job was resumed, for as long as it goes on."""
         return self.resumed_at_s if status == "IN_PROGRESS" else self.clock.elapsed_s
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
+        """Time calls of ``subject``, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
-        memory_bytes = max(one.memory_bytes for one in self.header.profiles if one.vcpus >= subject.vcpus)
+        memory_bytes = max(profile.memory_bytes for profile in self.header.profiles if profile.vcpus >= subject.vcpus)
         limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
         with (
             self.log.step("service_time", subject.backend, subject) as step,
@@ -220,12 +226,13 @@ class JobRunner:
         return found
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
+        """Put ``batch`` under load, each as a step and a trial of the study; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         if self.study is None:
             raise RuntimeError("there is no study before the search begins")
         slots = dict.fromkeys(batch, ANYWHERE)
         if len(batch) > 1:
-            disjoint = self.cpu_slots.disjoint([one.vcpus for one in batch])
+            disjoint = self.cpu_slots.disjoint([configuration.vcpus for configuration in batch])
             if disjoint is None:
                 raise RuntimeError(f"{len(batch)} tests have no CPUs of their own")
             slots.update(zip(batch, disjoint, strict=True))
@@ -240,21 +247,24 @@ class JobRunner:
         return results
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
+        """Put a finalist under a short load, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         return self._test(configuration, tasks.turn(self.request, nth_round, instances))
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+        """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         kept_s = 0.0 if self.search is None else self.search.min_closing_s(configuration)
         return self._test(configuration, tasks.confirmation(self.request, durations, kept_s=kept_s))
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
+        """Return whether envelopes of these sizes can be measured at the same time."""
         return self.cpu_slots.fit_at_once(vcpus)
 
     def _measure_over_http(self, search: Search) -> None:
         """Measure the winner as the endpoint that it would be, unless an earlier run of the job has."""
         best = next(iter(search.recommendations()), None)
-        done = {one.configuration for one in trials_of(self.steps_before, ("endpoint",))}
+        done = {trial.configuration for trial in trials_of(self.steps_before, ("endpoint",))}
         if best is None or best.trial.verdict == "INVALID" or best.trial.configuration in done:
             return
         configuration, host = best.trial.configuration, self.header.host
@@ -282,7 +292,7 @@ class JobRunner:
             self.remarks.append(f"the winner could not be measured over HTTP: {result.reason}")
 
     def _test(self, configuration: Configuration, task: Task, slot: CpuSlot = ANYWHERE) -> Trial | None:
-        """One load test, as a step; None if it could not be made. Raises OutOfTime."""
+        """Make a load test, as a step, and return it; None if it could not be made. Raises OutOfTime."""
         with self._lock:
             self.clock.tests += 1
             at = self.moment()
@@ -298,16 +308,16 @@ class JobRunner:
         *,
         begins: Moment | None = None,
     ) -> Trial | FailedTrial:
-        """Put what is ``starting`` under load, as a step, which is told of as it ``begins``, and when it ends. Raises
+        """Put what is ``starting`` under load, as a step, which is reported as it ``begins``, and when it ends. Raises
         OutOfTime."""
-        host, most_s = self.header.host, min(task.limit_s, self.clock.left_s - task.kept_s)
+        host, max_s = self.header.host, min(task.limit_s, self.clock.left_s - task.kept_s)
         with self.log.step(task.kind, configuration.backend, configuration) as step:
             if begins is not None:
                 self.progress.testing(configuration, replace(begins, step=step.number))
             try:
                 with (
                     counting_down(self.progress, f"step {step.number}", self.moment, task.limit_s),
-                    self._at_most(most_s),
+                    self._at_most(max_s),
                     starting as driver,
                 ):
                     trial = run_test(
@@ -330,12 +340,13 @@ class JobRunner:
         return result
 
     def _at_most(self, seconds: float) -> AbstractContextManager[None]:
-        """Within the block nothing takes longer."""
+        """Return a context in which nothing takes longer than ``seconds``."""
         ends_s = self.clock.elapsed_s + seconds
         return time_limit(lambda: ends_s - self.clock.elapsed_s)
 
     def _limit_of_a_test_s(self) -> float:
-        """How long a test of the search may take: the first as long as there is, without it there is no answer."""
+        """Return how long a test of the search may take: the first as long as there is, since without it there is no
+        answer."""
         if self.search is None or not self.search.trials:
             return self.clock.left_s
         return self.clock.share_s(TIMES_USUAL * self.search.test_s)
@@ -349,7 +360,7 @@ class JobRunner:
             raise OutOfTime(called) from error
 
     def _give_up_if_it_hangs(self, configuration: Configuration, error: MeasurementError | BackendError) -> None:
-        """Others of the same backend would not answer either where one worker does not answer one request."""
+        """Give up the backend where one worker of it does not answer one request: others would not answer either."""
         simple = (configuration.workers, configuration.settings.threads, configuration.max_batch) == (1, 1, 1)
         if simple and isinstance(error, TimedOut) and self.search is not None:
             self.search.give_up(configuration)
@@ -361,6 +372,7 @@ class JobRunner:
         memory_bytes: int | None,
         slot: CpuSlot = ANYWHERE,
     ) -> AbstractContextManager[Workers]:
+        """Return the workers of ``configuration``, to be started, in ``slot``."""
         return workers_for(
             configuration,
             self._artifact(configuration),
@@ -373,9 +385,11 @@ class JobRunner:
         )
 
     def _memory_bytes(self, configuration: Configuration) -> int | None:
+        """Return the memory of the envelope of ``configuration``, None before the search."""
         return None if self.search is None else self.search.space.memory_bytes(configuration)
 
     def _keep(self, measurement: Measurement, step: Step) -> str | None:
+        """Keep raw samples, and return where, None where that is not possible."""
         try:
             return keep_measurement(measurement, self.folder, step.number)
         except StateError as error:  # a full disk is no reason to lose the answer
@@ -383,22 +397,23 @@ class JobRunner:
             return None
 
     def moment(self, ended: Trial | FailedTrial | None = None) -> Moment:
-        """Where the job stands, now that a test has ``ended``."""
+        """Return the progress of the job, now that a test has ``ended``."""
         if self.search is None:
             return before_search(self.clock)
         return self.search.moment(ended if isinstance(ended, Trial) and ended.driver == "inprocess" else None)
 
     def _check_stopped(self) -> None:
-        """Raises JobStopped."""
+        """Raise JobStopped where the job was asked to stop."""
         if self.log.stop_requested():
             raise JobStopped
 
     def _artifact(self, configuration: Configuration) -> Artifact:
+        """Return the artifact that ``configuration`` serves."""
         wanted = configuration.backend, configuration.target
-        return next(one for one in self.artifacts if (one.backend, one.target) == wanted)
+        return next(artifact for artifact in self.artifacts if (artifact.backend, artifact.target) == wanted)
 
 
 def _reason(error: MeasurementError | BackendError) -> str:
-    """The error in words, with the tail of what a crashed worker said."""
+    """Return the error in words, with the tail of what a crashed worker said."""
     stderr = str(getattr(error, "stderr", "") or "").strip()
-    return f"{error} (it said: {stderr[-_STDERR_SHOWN:]})" if stderr else str(error)
+    return f"{error} (it said: {stderr[-_MAX_STDERR_SHOWN:]})" if stderr else str(error)

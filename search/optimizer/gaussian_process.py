@@ -112,10 +112,12 @@ class CorrectedPredictions:
         return self._solved
 
     def _sd(self, configuration: Configuration) -> float:
+        """Return the error of the prediction of ``configuration``, before anything was measured."""
         predicted = self._predict(configuration)
         return _GUESSED if predicted is not None and predicted[1] else _PRIOR
 
     def _covariance(self, rows: Sequence[Configuration], columns: Sequence[Configuration]) -> np.ndarray:
+        """Return the covariances of errors, rows x columns, before anything was measured."""
         sd_rows = np.array([self._sd(row) for row in rows])
         sd_columns = np.array([self._sd(column) for column in columns])
         covariance: np.ndarray = similarity(rows, columns) * sd_rows[:, None] * sd_columns[None, :]

@@ -299,8 +299,8 @@ class Search(SearchState):
         return self.clock.left_s >= self.min_confirmation_s(self.round_test_s) and self.clock.tests_left >= 1
 
 
-def _same_backend(one: Configuration, other: Configuration) -> bool:
-    return (one.backend, one.target) == (other.backend, other.target)
+def _same_backend(first: Configuration, second: Configuration) -> bool:
+    return (first.backend, first.target) == (second.backend, second.target)
 
 
 def _tell(proposer: Proposer, configuration: Configuration, trial: Trial | None) -> None:
