@@ -136,6 +136,7 @@ def dynamic_scaling_configuration(target: TargetTracking) -> dict[str, Any]:
 
 
 def _point_document(point: CurvePoint) -> dict[str, Any]:
+    """Return a point of the curve."""
     return {
         "rate_per_s": point.rate_per_s,
         "loop": point.loop,

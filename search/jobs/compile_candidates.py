@@ -242,13 +242,16 @@ class _CompilationRules:
         return f"{spent} of the job's {whole} were over before it could be compiled; {self._remedy(name)}"
 
     def _remedy(self, name: str) -> str:
+        """Return, in words, what would have ``name`` compiled."""
         more = "give the job more time" if self._is_asked_for(name) else f"ask for it with --backend {name}"
         return f"{more}, or compile it once with servefit compile"
 
     def _is_asked_for(self, name: str) -> bool:
+        """Return whether the job was given the backend by name."""
         return name in self.request.backends
 
     def _has_answered(self, name: str) -> bool:
+        """Return whether the backend has said what it can do."""
         from servefit.backends.capabilities import has_answered
 
         return has_answered(self.offered[name], self.model)

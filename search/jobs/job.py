@@ -245,6 +245,7 @@ def crashed(steps: Iterable[Step], kinds: Iterable[Kind]) -> set[Configuration]:
 
 
 def _crashed(step: Step) -> bool:
+    """Return whether ``step`` failed by itself, and was not cut short."""
     return step.status == "FAILED" and step.reason not in CUT_SHORT
 
 

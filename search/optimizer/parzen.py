@@ -110,6 +110,7 @@ def choices(points: Sequence[dict[str, KnobValue]]) -> dict[str, list[KnobValue 
 
 
 def _nearest(value: KnobValue | None, offered: set[KnobValue | None]) -> KnobValue | None:
+    """Return ``value`` if it is ``offered``, else the nearest number, else any that is."""
     if value in offered:
         return value
     numbers = [number for number in offered if isinstance(number, int)]
@@ -119,6 +120,7 @@ def _nearest(value: KnobValue | None, offered: set[KnobValue | None]) -> KnobVal
 
 
 def _create_study(objectives: int, seed: int) -> Study:
+    """Return a new study in memory, which minimises so many ``objectives``."""
     with quiet():
         import optuna
 

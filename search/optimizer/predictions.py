@@ -182,6 +182,7 @@ class Surrogate:
 
     @property
     def _latency_matters(self) -> bool:
+        """Whether latency is looked at: the objective asks, or there are limits."""
         return self._objective.needs_latency or bool(self._request.sla.thresholds)
 
     def _expected_score(
@@ -275,6 +276,7 @@ class Surrogate:
         return found
 
     def _keeps_limits(self, figures: dict[str, tuple[float, bool]]) -> bool:
+        """Return whether percentiles in ms are within all limits."""
         return all(figures[threshold.percentile][0] <= threshold.limit_ms for threshold in self._request.sla.thresholds)
 
     def _percentiles(self, configuration: Configuration, instances: int | None) -> dict[str, tuple[float, bool]] | None:
@@ -289,6 +291,7 @@ class Surrogate:
         return self._latencies[key]
 
     def _by_name(self, prediction: Prediction, guessed: bool) -> dict[str, tuple[float, bool]]:
+        """Return the percentiles of ``prediction`` in ms, by the names in the request."""
         figures = {}
         for name, rank in self._ranks.items():
             value = prediction.latency_ms[f"p{rank:g}"]

@@ -213,6 +213,7 @@ class Proposer:
         return tuple(_UNKNOWN if figure is None else min(figure, _UNKNOWN) for figure in figures)
 
     def _by_the_parzen_estimator(self, left: Sequence[Configuration]) -> Proposal:
+        """Return what the Parzen estimator would try next of ``left``."""
         return Proposal(configuration=self._parzen.next(frozenset(left)), source="parzen")
 
     def _left(self) -> list[Configuration]:

@@ -121,10 +121,12 @@ class Search(SearchState):
         return importance({configuration: log(figure) for configuration, figure in figures.items() if 0 < figure < inf})
 
     def _begin(self, stage: Stage, text: str) -> None:
+        """Report that ``stage`` begins, with the time that is left."""
         self.time_left.update(stage)
         self.progress.stage(text, self.moment())
 
     def _time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
+        """Have the bench time calls of ``subject``; None where that failed."""
         self.time_left.update()
         self.progress.timing(subject, self.moment())
         with self.time_left.recording("timing", subject, beside_s=len(sizes) * TIMING_A_SIZE_S):
@@ -137,6 +139,7 @@ class Search(SearchState):
         return len(set(self.space.grid) - tried) <= min(tests_in_time, self.clock.tests_left)
 
     def _may_time_more(self) -> bool:
+        """Return whether there is time to time more calls."""
         return self.clock.elapsed_s < self.timing_until_s()
 
     def _try_configurations(self) -> None:
@@ -200,6 +203,7 @@ class Search(SearchState):
         return batch
 
     def _keep(self, configuration: Configuration, result: Trial | None) -> None:
+        """Add a trial to the state, or a failure where there is none."""
         if result is None:
             self.failed.add(configuration)
         else:
@@ -300,6 +304,7 @@ class Search(SearchState):
 
 
 def _same_backend(first: Configuration, second: Configuration) -> bool:
+    """Return whether both are of the same backend on the same target."""
     return (first.backend, first.target) == (second.backend, second.target)
 
 

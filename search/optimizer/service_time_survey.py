@@ -143,6 +143,7 @@ class Survey:
         return [subject for subject in self.subjects if subject not in self.known]
 
     def _time(self, subject: Configuration, sizes: Sequence[int], time: Time) -> None:
+        """Time ``subject``, and keep its service times, or that it failed."""
         # The workers' largest batch is what they allocate for.
         found = time(replace(subject, max_batch=sizes[-1]), sizes)
         if found is None:

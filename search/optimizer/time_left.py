@@ -158,6 +158,7 @@ class TimeLeft:
     def _play_rounds(
         self, projection: Projection, begun: Sequence[Configuration], winner: Configuration | None
     ) -> None:
+        """Have ``projection`` carry out the rounds that are still to come."""
         search = self._search
         within = self._stage == "rounds" and bool(begun)
         if within:
@@ -186,6 +187,7 @@ class TimeLeft:
         return [Challenger(gap=gap, each_s=usual_s) for gap in gaps]
 
     def _challenger(self, leader: Configuration, other: Configuration) -> Challenger:
+        """Return ``other`` as a challenger of ``leader``, by the rounds of both so far."""
         request, each_s, gap = self._search.request, self._pace.round_s(other), self._gap(leader, other)
         measured = ratio(self._search.trials, leader, other, request)
         if measured is None:

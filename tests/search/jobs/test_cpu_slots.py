@@ -29,11 +29,11 @@ def places_on(cores: int, *, siblings: int = 1, nodes: int = 1) -> CpuSlots:
 def test_tests_that_run_at_the_same_time_have_cpus_of_their_own_and_leave_the_same_ones_alone() -> None:
     found = places_on(8).disjoint([1, 4, 2])
     assert found is not None
-    cpus = [one.cpus or () for one in found]
-    inside = {cpu for one in cpus for cpu in one}
-    assert [len(one) for one in cpus] == [1, 4, 2]
+    cpus = [slot.cpus or () for slot in found]
+    inside = {cpu for slot in cpus for cpu in slot}
+    assert [len(slot) for slot in cpus] == [1, 4, 2]
     assert len(inside) == 7
-    assert {one.outside for one in found} == {tuple({*range(8)} - inside)}
+    assert {slot.outside for slot in found} == {tuple({*range(8)} - inside)}
 
 
 def test_siblings_of_a_core_are_never_parted_between_two_tests() -> None:
@@ -47,13 +47,13 @@ def test_siblings_of_a_core_are_never_parted_between_two_tests() -> None:
 def test_large_tests_keep_to_one_node_although_small_ones_come_first() -> None:
     found = places_on(6, nodes=2).disjoint([1, 1, 2, 2])
     assert found is not None
-    assert all(len({cpu // 3 for cpu in one.cpus or ()}) == 1 for one in found)
+    assert all(len({cpu // 3 for cpu in slot.cpus or ()}) == 1 for slot in found)
 
 
 def test_on_a_host_that_is_full_there_is_nothing_left_outside() -> None:
     found = places_on(2).disjoint([1, 1])
     assert found is not None
-    assert [one.outside for one in found] == [(), ()]
+    assert [slot.outside for slot in found] == [(), ()]
 
 
 def test_more_than_the_host_has_does_not_fit() -> None:
@@ -85,8 +85,8 @@ def test_no_two_places_share_a_core_and_nobody_is_outside_in_one(
         needed = sum(-(-count // siblings) for count in vcpus)
         assert needed > cores
         return
-    cores_of = [{cpu % cores for cpu in one.cpus or ()} for one in found]
-    assert [len(one.cpus or ()) for one in found] == vcpus
+    cores_of = [{cpu % cores for cpu in slot.cpus or ()} for slot in found]
+    assert [len(slot.cpus or ()) for slot in found] == vcpus
     assert sum(map(len, cores_of)) == len(set().union(*cores_of))
     for one in found:
         assert not {cpu % cores for cpu in one.outside or ()} & set().union(*cores_of)

@@ -295,7 +295,7 @@ def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Pa
 
 @pytest.mark.alone
 def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: Path) -> None:
-    largest = max(local_profiles(describe_host()), key=lambda one: one.vcpus)
+    largest = max(local_profiles(describe_host()), key=lambda profile: profile.vcpus)
     job = servefit.right_size(
         model, **{**QUICK, "supported_instance_types": [largest.name], "max_tests": 4, "max_parallel_tests": 2}
     )
@@ -333,8 +333,10 @@ def test_a_job_whose_end_cannot_be_kept_hands_its_answer_over_all_the_same(
 def test_when_much_of_the_time_is_over_only_the_first_backend_is_compiled(model: Path) -> None:
     slow = Listener("compiling with xgboost", lambda: time.sleep(6))
     job = servefit.right_size(model, progress=slow, **{**QUICK, "backends": None, "job_duration_in_seconds": 12})
-    assert [one.backend for one in job.compilation] == ["xgboost"]
-    assert any(one.name == "onnxruntime" and "of the job's 12 s were over" in one.reason for one in job.skipped)
+    assert [report.backend for report in job.compilation] == ["xgboost"]
+    assert any(
+        skipped.name == "onnxruntime" and "of the job's 12 s were over" in skipped.reason for skipped in job.skipped
+    )
 
 
 def test_traffic_in_phases_may_come_with_a_rate_which_then_decides(model: Path) -> None:

@@ -84,7 +84,7 @@ def endpoint(job: RecommendationJob) -> Trial:
 def served_as(job: RecommendationJob, **found: Any) -> RecommendationJob:
     """The job, had the measurement over HTTP found something else."""
     steps = [
-        replace(one, result=replace(endpoint(job), **found)) if one.kind == "endpoint" else one for one in job.steps
+        replace(step, result=replace(endpoint(job), **found)) if step.kind == "endpoint" else step for step in job.steps
     ]
     return RecommendationJob.of(job.header, job.state, steps)
 
@@ -124,7 +124,7 @@ def test_a_winner_that_needs_every_cpu_is_not_measured_and_the_job_says_why(mode
     job = servefit.right_size(model, supported_instance_types=[largest.name], **ASKED)
     assert job.best is not None
     assert job.best.endpoint is None
-    assert any("not measured over HTTP" in one and "load client" in one for one in job.warnings)
+    assert any("not measured over HTTP" in warning and "load client" in warning for warning in job.warnings)
 
 
 def test_time_is_only_left_for_it_where_it_can_be_measured() -> None:
@@ -149,7 +149,7 @@ def test_an_sla_that_only_the_model_alone_meets_is_not_met(job: RecommendationJo
 
 def test_what_else_http_changes_is_said(job: RecommendationJob) -> None:
     def new_warnings(**found: Any) -> list[str]:
-        return [one for one in served_as(job, **found).warnings if one not in job.warnings]
+        return [warning for warning in served_as(job, **found).warnings if warning not in job.warnings]
 
     assert new_warnings(instance_count=3)[0].startswith("over HTTP it takes 3 instances where the model alone takes 1:")
     (disturbed,) = new_warnings(verdict="INVALID", reason="a neighbour")

@@ -31,13 +31,17 @@ CONFIGURATIONS = st.builds(
 )
 
 
-def predict(one: Configuration) -> tuple[float, bool] | None:
+def predict(configuration: Configuration) -> tuple[float, bool] | None:
     """100 a worker; nothing is known of the backend "unknown", and little of "guessed"."""
-    return None if one.backend == "unknown" else (100.0 * one.workers, one.backend == "guessed")
+    return (
+        None
+        if configuration.backend == "unknown"
+        else (100.0 * configuration.workers, configuration.backend == "guessed")
+    )
 
 
-def estimate(corrected: CorrectedPredictions, one: Configuration) -> Estimate:
-    (found,) = corrected.estimates([one])
+def estimate(corrected: CorrectedPredictions, configuration: Configuration) -> Estimate:
+    (found,) = corrected.estimates([configuration])
     assert found is not None
     return found
 
@@ -53,12 +57,13 @@ def test_a_measurement_corrects_itself_most_then_neighbours_and_strangers_hardly
     corrected = CorrectedPredictions(predict)
     corrected.learn(ONE, 260.0)
     errors = [
-        estimate(corrected, one).log_mean - log(100 * one.workers) for one in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)
+        estimate(corrected, configuration).log_mean - log(100 * configuration.workers)
+        for configuration in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)
     ]
     assert errors[0] > errors[1] > errors[2] > errors[3]
     assert errors[0] == pytest.approx(log(1.3), rel=0.15)
     assert 0 < errors[-1] < errors[0] / 10
-    sds = [estimate(corrected, one).sd for one in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)]
+    sds = [estimate(corrected, configuration).sd for configuration in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)]
     assert sds == sorted(sds)
 
 

@@ -46,13 +46,13 @@ def test_a_promise_is_kept_within_a_tenth(
 ) -> None:
     heard, took_s = promises(table, search, seed=seed, **asked)
     assert len(heard) >= 3
-    assert max(error(one, took_s) for one in heard) <= 0.1
+    assert max(error(moment, took_s) for moment in heard) <= 0.1
 
 
 def test_a_job_that_ends_by_itself_is_not_promised_to_use_up_its_time(table: MakeTable, search: MakeSearch) -> None:
     heard, took_s = promises(table, search, budget_s=400.0)
     assert took_s < 100
-    assert max(error(one, took_s) for one in heard) <= 0.4
+    assert max(error(moment, took_s) for moment in heard) <= 0.4
     assert error(heard[-1], took_s) <= 0.05
 
 
@@ -67,10 +67,10 @@ def test_a_space_that_is_too_large_to_rehearse_is_expected_to_take_the_usual_tes
 
 def test_the_tests_and_the_best_so_far_are_told(table: MakeTable, search: MakeSearch) -> None:
     heard, _ = promises(table, search, max_tests=10)
-    assert {one.most_tests for one in heard} == {10}
-    assert [one.tests for one in heard] == list(range(10))[: len(heard)]
+    assert {moment.most_tests for moment in heard} == {10}
+    assert [moment.tests for moment in heard] == list(range(10))[: len(heard)]
     assert heard[0].best is None
-    assert all(one.best is not None for one in heard[1:])
+    assert all(moment.best is not None for moment in heard[1:])
     assert not heard[0].asked
 
 
