@@ -1,4 +1,4 @@
-"""What a traffic shape has to offer. One is a frozen dataclass in a file of its own, whose fields are its parameters.
+"""The interface of a traffic shape. Each is a frozen dataclass in a file of its own, whose fields are its parameters.
 
 A shape says how a mean rate is spread over time, and not what the rate is: the same shape serves every rate, so that
 the highest one can be searched for, and a rate be shared out over instances. Its times on the clock stay what they are:
@@ -74,12 +74,12 @@ class Arrivals(ABC):
 
     @property
     def cycle_s(self) -> float:
-        """How long a run takes to show all that the shape does; 0 where any run does. Raises as ``own_rate_per_s``."""
+        """The time that a run takes to show all that the shape does; 0 where any does. Raises as ``own_rate_per_s``."""
         return 0.0
 
     @property
     def longest_s(self) -> float:
-        """How long the shape goes on. Raises as ``own_rate_per_s``."""
+        """The time for which the shape goes on. Raises as ``own_rate_per_s``."""
         return inf
 
     def __str__(self) -> str:

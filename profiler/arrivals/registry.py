@@ -40,7 +40,7 @@ SHAPES = PlugIns(field=FIELD, group="servefit.arrivals", built_in=BUILT_IN)
 
 
 def shape_names() -> tuple[str, ...]:
-    """The names of all shapes: the built-in ones first, then those of other packages in alphabetical order."""
+    """Return the names of all shapes: the built-in ones first, then those of other packages in alphabetical order."""
     return SHAPES.names()
 
 

@@ -86,7 +86,7 @@ class Replay(Arrivals):
 
 
 def over_too_soon(shape: Arrivals, duration_s: float) -> SpecError:
-    """The error for a run that takes longer than its arrivals go on."""
+    """Make the error for a run that takes longer than its arrivals go on."""
     lasts = given_duration_text(shape.longest_s)
     return SpecError(
         "arrivals",
@@ -98,7 +98,8 @@ def over_too_soon(shape: Arrivals, duration_s: float) -> SpecError:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, column: str | None, _version: tuple[int, int]) -> Trace:
-    """The trace in ``path``, for as long as that has the same time of its last change and the same size."""
+    """Read the trace in ``path``; keep it for as long as that has the same time of its last change and the same
+    size."""
     return read_trace(path, column=column)
 
 

@@ -48,7 +48,7 @@ def _bad(shape: Arrivals, problem: str) -> SpecError:
 
 
 def _problem(times_ns: object, *, expected: float, end_ns: float) -> str | None:
-    """What is wrong with ``times_ns``, as the end of a sentence on arrivals."""
+    """Return what is wrong with ``times_ns``, as the end of a sentence on arrivals."""
     if not isinstance(times_ns, np.ndarray) or times_ns.ndim != 1:
         return "are no array of times, of shape (n,)"
     if len(times_ns) > MAX_ARRIVALS:

@@ -34,6 +34,8 @@ MAX_LOG_DISORDER_S = 300
 stand behind later ones. Few requests take longer than five minutes; a log that goes back further is two logs."""
 
 _HEAD_BYTES = 65_536
+"""What a format is told by: hundreds of lines of a log."""
+
 _MAX_LINE = 1_000_000
 """Longer lines are no lines of a trace, and may be all of a large file."""
 
@@ -73,7 +75,7 @@ class Trace:
 
     @property
     def span_ns(self) -> float:
-        """How long the trace takes, the gap after its last entry included, so that it can begin anew."""
+        """The time that the trace takes, the gap after its last entry included, so that it can begin anew."""
         last = float(self.offsets_ns[-1])
         return last + (self.resolution_ns or last / (len(self.offsets_ns) - 1))
 
@@ -120,7 +122,10 @@ def _too_many(path: Path) -> SpecError:
 
 
 def _parsed(path: Path, text: IO[str], head: bytes, column: str | None) -> Trace:
-    first = head.decode("utf-8-sig", errors="replace").lstrip().splitlines()[0]
+    # Nothing but a byte order mark, or spaces that are none in ASCII, is no line either.
+    first = next(iter(head.decode("utf-8-sig", errors="replace").lstrip().splitlines()), None)
+    if first is None:
+        raise _problem(path, "is empty", remedy=_REMEDY)
     log = _LOG.match(first)
     if log is not None:
         times = _log_times(path, _lines(path, text))
@@ -144,7 +149,7 @@ def _lines(path: Path, text: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def _trace(path: Path, of_format: TraceFormat, times: Iterator[tuple[int, int]]) -> Trace:
-    """The trace of ``times``: pairs of the number of a line and nanoseconds."""
+    """Make the trace of ``times``: pairs of the number of a line and nanoseconds."""
     is_log = of_format in ("common log", "combined log")
     found: list[int] = []
     latest = None
@@ -241,7 +246,7 @@ def _csv_times(
 
 
 def _column(path: Path, names: list[str], asked: str | None) -> str:
-    """The one of ``names`` that holds times."""
+    """Find the one of ``names`` that holds times."""
     if asked is not None:
         if asked not in names:
             raise SpecError.unknown(f"{FIELD}.column", asked, names)
@@ -282,7 +287,7 @@ class _Parser:
         self._dates: bool | None = None
 
     def ns(self, line: int, text: str) -> int:
-        """The nanoseconds of ``text`` in ``line``. Raises SpecError."""
+        """Read the nanoseconds of ``text`` in ``line``. Raises SpecError."""
         if self._dates is None:
             self._dates = not _is_number(text)
         try:

@@ -17,13 +17,13 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.showing import shown
+from servefit.stored import Stored, StoredMember
 
 MAX_STRATA = 100
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchTimes:
+class BatchTimes(Stored, frozen=True, kw_only=True):
     """Times of calls that join ``requests`` requests, made by one worker alone.
 
     ``strata_ns`` are the means of equal shares of the sorted times, ascending, at most a hundred. Raises SpecError.
@@ -79,8 +79,7 @@ class DrawnTimes:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceTimes:
+class ServiceTimes(StoredMember, frozen=True, kw_only=True):
     """What is known of the service times of a configuration's predictor.
 
     ``batches`` has the measured batch sizes, ascending. With ``workers`` workers busy at once a call takes
