@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from servefit.report.table import Table
 
 SCHEMA = 1
-"""Version of the JSON document; it is raised when a field is renamed or removed, so that readers notice."""
+"""Version of the layout of the JSON document, by which a reader can tell whether it knows the fields."""
 
 
 def to_json(report: Report) -> str:
