@@ -35,7 +35,7 @@ from servefit.search.jobs.runner import Work
 from servefit.search.jobs.tasks import FIRST_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
-from servefit.search.request.arrivals import resolved
+from servefit.search.request.arrivals import resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import least_test_s
 from servefit.search.results.objectives.registry import objective_of
@@ -89,7 +89,7 @@ def run_job(
     from servefit.profiler.machine.host import describe_host
     from servefit.version import __version__
 
-    request = resolved(request)
+    request = resolve_arrivals(request)
     check_known(request.environment)
     _check_calls(request)
     check_budget(request)

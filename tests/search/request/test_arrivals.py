@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servefit.errors import SpecError
-from servefit.search.request.arrivals import cycle_s, resolved
+from servefit.search.request.arrivals import cycle_s, resolve_arrivals
 from servefit.search.request.config_file import config_text, parse_config, read_config
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.load_request import LoadRequest
@@ -23,13 +23,13 @@ NO_RATE = Sla(thresholds=parse_sla("p95=10ms"))
 
 
 def asked(arrivals: str, sla: Sla = AT_50, **more: Any) -> JobRequest:
-    return resolved(JobRequest(name="job", sla=sla, arrivals=arrivals, **more))
+    return resolve_arrivals(JobRequest(name="job", sla=sla, arrivals=arrivals, **more))
 
 
 def test_the_text_of_arrivals_is_kept_in_full() -> None:
     assert asked("sine").arrivals == "sine:amplitude=0.5,period=4s"
     assert asked("poisson") == JobRequest(name="job", sla=AT_50)
-    assert resolved(asked("sine")) == asked("sine")
+    assert resolve_arrivals(asked("sine")) == asked("sine")
 
 
 def test_arrivals_with_a_rate_of_their_own_come_at_that_unless_another_is_asked_for(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_load_comes_in_any_shape_at_a_rate_or_looks_for_the_highest_one() -> N
     assert at_a_rate.open_loop().duration_s == 8
     own = LoadRequest(arrivals="steps:rates=1/s+5/s,each=1s")
     assert own.open_loop().rate_per_s == 3
-    assert own.most_s == 4
+    assert own.max_duration_s == 4
     search = LoadRequest(sla=NO_RATE, arrivals="sine:period=1s")
     assert search.searches
     assert search.sla.rate_per_s is None
