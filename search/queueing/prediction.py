@@ -17,7 +17,7 @@ import numpy as np
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.registry import arrivals_named
-from servefit.profiler.arrivals.schedule import drawn_ns
+from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.evidence.rate_fit import settled
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import NS_PER_S
@@ -238,7 +238,7 @@ class _ShapedRuns:
 
     def _due_ns(self, rate_per_s: float, duration_s: float) -> np.ndarray:
         shape = self._shape
-        return drawn_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=self._seed).astype(np.float64)
+        return draw_arrivals_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=self._seed).astype(np.float64)
 
     def kept(self, run: SimulatedRun) -> np.ndarray:
         """Return the response times that count: where the rate varies the beginning is a part of a cycle as any
