@@ -1,4 +1,4 @@
-"""What a job gives back. The JSON form of it is in ``jobs.document``."""
+"""The results of a job: trials and recommendations. Their JSON form is in ``jobs.document``."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ class Recommendation:
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompilationReport:
-    """How one backend's compilation went. ``version`` is that of the backend's library. ``speedup`` is how many times
-    faster than the reference it answers one request on one thread, None where the two were not both measured."""
+    """The outcome of one backend's compilation. ``version`` is that of the backend's library. ``speedup`` is how many
+    times faster than the reference it answers one request on one thread, None where the two were not both measured."""
 
     backend: str
     target: Target

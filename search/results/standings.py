@@ -1,4 +1,4 @@
-"""How configurations stand after all measurements of each.
+"""The standings of configurations after all measurements of each.
 
 The best of many single measurements is partly the luckiest. So every measurement of a configuration counts. How sure
 the difference between two of them is, is for ``ratios`` to say.
@@ -35,31 +35,31 @@ class Standing:
 
 
 def standings(trials: Iterable[Trial]) -> tuple[Standing, ...]:
-    """The standing of every configuration that was held against the SLA, in the order in which they were first
+    """Return the standing of every configuration that was held against the SLA, in the order in which they were first
     measured. Those that were only measured in rounds, which ask for less, are left out. Invalid measurements count only
     where there is nothing else."""
     by_configuration: dict[Configuration, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_configuration[trial.configuration].append(trial)
-    return tuple(_standing(alike) for alike in by_configuration.values() if any(one.round is None for one in alike))
+    return tuple(_standing(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike))
 
 
 def _standing(trials: Sequence[Trial]) -> Standing:
-    last = _valid([one for one in trials if one.round is None])[-1]
+    last = _valid([trial for trial in trials if trial.round is None])[-1]
     counted = _valid(trials)
-    alike = [one for one in counted if _load(one) == _load(last)] or [last]
+    alike = [trial for trial in counted if _load(trial) == _load(last)] or [last]
     return Standing(
         trial=last,
-        capacity_per_s=_geometric_mean([one.capacity.throughput_per_s for one in counted], empty=0.0),
-        p95_ms=_geometric_mean([latency_ms(one) for one in alike], empty=inf),
+        capacity_per_s=_geometric_mean([trial.capacity.throughput_per_s for trial in counted], empty=0.0),
+        p95_ms=_geometric_mean([latency_ms(trial) for trial in alike], empty=inf),
         measurements=len(counted),
         alike=tuple(alike),
     )
 
 
 def _valid(trials: Sequence[Trial]) -> Sequence[Trial]:
-    """All, where none is valid."""
-    return [one for one in trials if one.verdict != "INVALID"] or trials
+    """Return the valid ones of ``trials``, or all where none is valid."""
+    return [trial for trial in trials if trial.verdict != "INVALID"] or trials
 
 
 def _load(trial: Trial) -> tuple[str, int]:
@@ -67,12 +67,12 @@ def _load(trial: Trial) -> tuple[str, int]:
 
 
 def latency_ms(trial: Trial) -> float:
-    """The p95 that the SLA is held against, infinite where there are too few samples to know it."""
+    """Return the p95 that the SLA is held against, infinite where there are too few samples to know it."""
     p95 = trial.judged.latency_ms["p95"]
     return inf if p95 is None else p95
 
 
 def _geometric_mean(values: Iterable[float], *, empty: float) -> float:
-    """Of the values that are finite and above zero; ``empty`` where there are none."""
+    """Return the geometric mean of the values that are finite and above zero; ``empty`` where there are none."""
     known = [value for value in values if 0 < value < inf]
     return exp(fsum(map(log, known)) / len(known)) if known else empty

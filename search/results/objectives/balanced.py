@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Recommendation
 
 _ALONE = {0.0: Latency(), 1.0: Cost()}
-"""By the weight of cost, where one of the two is all that counts."""
+"""The objectives at the weights of cost where one of the two is all that counts."""
 
 
 class Balanced(PerformanceObjective):

@@ -58,7 +58,7 @@ def explored(objective: Objective, trial: Trial, context: Context) -> tuple[floa
     if len(figures) != objective.explored_by:
         problem = f"explored() gave {len(figures)} figures, and explored_by says {objective.explored_by}"
         raise ObjectiveError(objective.name, _package(objective), problem)
-    return tuple(_rankable(objective, "explored", one) for one in figures)
+    return tuple(_rankable(objective, "explored", figure) for figure in figures)
 
 
 def _rankable(objective: Objective, method: str, found: Any) -> float | None:
@@ -89,7 +89,7 @@ def _failed(objective: Objective, method: str, error: Exception) -> ServefitErro
 
 
 def _package(objective: Objective) -> str:
-    """The package that offers it; where none does, as in a test of its own, the module that it is from."""
+    """Return the package that offers it; where none does, as in a test of its own, the module that it is from."""
     try:
         return OBJECTIVES.package_of(objective.name)
     except SpecError:

@@ -40,11 +40,11 @@ class PerformanceObjective(Objective):
         return self.figure(prediction.capacity_per_s, prediction.p95_ms, context)
 
     def evidence(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
-        """Nothing: the figure follows from what the sentence says anyway."""
+        """Return nothing: the figure follows from what the sentence says anyway."""
         return ""
 
     def explored(self, trial: Trial, context: Context) -> tuple[float | None, ...]:  # noqa: ARG002
-        """Both, each by itself: vCPU-seconds an inference, since prices differ between profiles of one size, and
+        """Return both, each by itself: vCPU-seconds an inference, since prices differ between profiles of one size, and
         p95 in ms."""
         throughput = trial.capacity.throughput_per_s
         return (trial.configuration.vcpus / throughput if throughput else None), latency_ms(trial)

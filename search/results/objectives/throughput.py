@@ -1,4 +1,4 @@
-"""``--goal throughput``: how many inferences an instance answers at full load, whatever it costs."""
+"""``--goal throughput``: the inferences that an instance answers at full load, whatever it costs."""
 
 from __future__ import annotations
 
