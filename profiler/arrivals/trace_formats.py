@@ -123,7 +123,10 @@ def _too_many(path: Path) -> SpecError:
 
 
 def _parse(path: Path, text: IO[str], head: bytes, column: str | None) -> Trace:
-    first = head.decode("utf-8-sig", errors="replace").lstrip().splitlines()[0]
+    # Nothing but a byte order mark, or spaces that are none in ASCII, is no line either.
+    first = next(iter(head.decode("utf-8-sig", errors="replace").lstrip().splitlines()), None)
+    if first is None:
+        raise _problem(path, "is empty", remedy=_REMEDY)
     log = _LOG.match(first)
     if log is not None:
         times = _log_times(path, _lines(path, text))

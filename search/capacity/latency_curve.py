@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from servefit.errors import UnreadableMeasurement
-from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, together
+from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
 from servefit.profiler.procedures.decided_runs import MIN_TO_KNOW_HOW_BUSY, UNHURRIED
@@ -154,7 +154,7 @@ def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> 
     known = int(unanswered[0]) if len(unanswered) else len(ended)
     scheduled, started, ended = scheduled[:known], started[:known], ended[:known]
     unhurried = known >= MIN_TO_KNOW_HOW_BUSY and _busy(scheduled, started, ended) < UNHURRIED * workers
-    verdict = together(
+    verdict = combined_verdict(
         [
             SequentialTest(percentile=one.rank, limit_ns=one.limit_ns).update(ended - scheduled, unhurried=unhurried)
             for one in thresholds

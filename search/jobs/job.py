@@ -16,6 +16,7 @@ from servefit.search.figures.outside import outside_problems
 from servefit.search.jobs.notes import job_warnings, with_speedups
 from servefit.search.optimizer.importance import Why, why
 from servefit.search.request.space import Space, admits
+from servefit.search.results.ids import former_id
 from servefit.search.results.pareto import pareto_front
 from servefit.search.results.ranking import recommend
 from servefit.search.results.recommendation import CompilationReport, FailedTrial, Trial
@@ -161,16 +162,18 @@ class RecommendationJob:
         return self.recommendations[0] if self.recommendations else None
 
     def recommendation(self, recommendation_id: str | None = None) -> Recommendation:
-        """The recommendation of that ID, also of those on the Pareto front, or the first one. Raises SpecError where
-        there is none."""
+        """The recommendation of that ID, which may be one that an earlier servefit gave, also of those on the Pareto
+        front, or the first one. Raises SpecError where there is none."""
         if self.best is None:
             raise SpecError("job", self.name, "has no recommendation: nothing was measured")
         if recommendation_id is None:
             return self.best
         known = {one.id: one for one in (*self.pareto, *self.recommendations)}
-        if recommendation_id not in known:
+        former = {former_id(one.profile.name, one.trial.configuration): one for one in known.values()}
+        found = known.get(recommendation_id) or former.get(recommendation_id)
+        if found is None:
             raise SpecError.unknown("recommendation", recommendation_id, list(known))
-        return known[recommendation_id]
+        return found
 
     def __repr__(self) -> str:
         """The job on a line: all that it holds is more than anybody reads."""

@@ -273,8 +273,10 @@ def _ended(work: Work, status: Status) -> RecommendationJob:
 
 
 def _job(log: JobLog) -> RecommendationJob:
-    owner, state = log.owner(), log.state_now()
-    return RecommendationJob.of(log.header, state, log.steps(), owner=owner if state.status == "IN_PROGRESS" else None)
+    owner, state, steps = log.owner(), log.state_now(), log.steps()
+    if (left_out := log.remark()) is not None:
+        state = replace(state, remarks=(*state.remarks, left_out))
+    return RecommendationJob.of(log.header, state, steps, owner=owner if state.status == "IN_PROGRESS" else None)
 
 
 def _check_calls(request: JobRequest) -> None:

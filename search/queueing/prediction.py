@@ -18,7 +18,7 @@ from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.arrivals.schedule import draw_arrivals_ns
-from servefit.profiler.evidence.rate_fit import settled
+from servefit.profiler.evidence.rate_fit import after_warm_up
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.search.queueing.closed_loop import serve_users
@@ -202,7 +202,7 @@ class _PoissonRuns:
     @staticmethod
     def kept(run: SimulatedRun) -> np.ndarray:
         """Return the response times that count: without the first tenth, in which the queue fills up."""
-        return settled(run.response_ns)
+        return after_warm_up(run.response_ns)
 
 
 class _ShapedRuns:
@@ -243,7 +243,7 @@ class _ShapedRuns:
     def kept(self, run: SimulatedRun) -> np.ndarray:
         """Return the response times that count: where the rate varies the beginning is a part of a cycle as any
         other."""
-        return settled(run.response_ns) if self._steady else run.response_ns
+        return after_warm_up(run.response_ns) if self._steady else run.response_ns
 
 
 def _runs(

@@ -17,14 +17,14 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.showing import shown
+from servefit.stored import Stored, StoredMember
 
 MAX_STRATA = 100
 """A stratum is a percent, so that a p99 has its own. Chosen, not measured."""
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchTimes:
+class BatchTimes(Stored, frozen=True, kw_only=True):
     """Times of calls that join ``requests`` requests, made by one worker alone.
 
     ``strata_ns`` are the means of equal shares of the sorted times, ascending, at most a hundred. Raises SpecError.
@@ -80,8 +80,7 @@ class DrawnTimes:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceTimes:
+class ServiceTimes(StoredMember, frozen=True, kw_only=True):
     """The service times of a configuration's predictor, as far as they are known.
 
     ``batches`` has the measured batch sizes, ascending. With ``workers`` workers busy at once a call takes

@@ -6,8 +6,10 @@ import itertools
 import os
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
+
+import msgspec
 
 from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
 from servefit.errors import SpecError
@@ -17,6 +19,7 @@ from servefit.quantities import given_duration_text, parse_delay_us
 from servefit.search.request.goals import OBJECTIVES
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
+from servefit.stored import Stored
 
 Goal: TypeAlias = str
 """The name of an objective, as in ``goals``: that of another package may be gone when a job is read again."""
@@ -38,8 +41,7 @@ WORKERS_VARIABLE = "MODEL_SERVER_WORKERS"
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentRange:
+class EnvironmentRange(Stored, frozen=True, kw_only=True):
     """Values to try of one environment variable, on the profiles named (none named: on all). Those of a variable that
     looks like a secret are hidden."""
 
@@ -59,7 +61,7 @@ class EnvironmentRange:
         if len({int(value) if self.counts else value for value in self.values}) < len(self.values):
             raise SpecError("env", self.variable, "is given a value twice")
         if not self.holds_secrets and any(is_secret(self.variable, value) for value in self.values):
-            object.__setattr__(self, "values", hidden(self.values))
+            msgspec.structs.force_setattr(self, "values", hidden(self.values))
 
     @property
     def holds_secrets(self) -> bool:
@@ -140,8 +142,7 @@ def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[Environmen
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest:
+class JobRequest(Stored, frozen=True, kw_only=True):
     """A validated request. ``profiles`` and ``backends`` empty mean all that can be measured here.
 
     ``budget_s`` bounds the whole job and ``max_tests`` its load tests; what None means is in ``time_limit_s`` and
@@ -181,7 +182,7 @@ class JobRequest:
         self._check_numbers()
         self._check_lists()
         self._check_traffic()
-        object.__setattr__(self, "environment", _numbered_together(self.environment))
+        msgspec.structs.force_setattr(self, "environment", _numbered_together(self.environment))
 
     def _check_numbers(self) -> None:
         for field, value in (

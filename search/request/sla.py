@@ -9,17 +9,16 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from dataclasses import dataclass
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.quantities import given_text, parse_duration_ms
 from servefit.showing import shown
+from servefit.stored import Stored
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sla:
+class Sla(Stored, frozen=True, kw_only=True):
     """All ``thresholds`` hold while requests arrive at ``rate_per_s`` over all instances (None: no rate was asked)."""
 
     thresholds: tuple[LatencyThreshold, ...] = ()

@@ -7,10 +7,10 @@ that have one when cost is the goal. A tie goes to the cheaper, then to the simp
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from servefit.search.results.ids import recommendation_id
 from servefit.search.results.objectives.guarded import figure_of_standing, figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
@@ -134,7 +134,7 @@ def recommendation(profile: InstanceProfile, trial: Trial) -> Recommendation:
     max_invocations = 60 * trial.capacity.throughput_per_s * trial.instance_count
     cost_per_hour = None if profile.price_per_hour is None else profile.price_per_hour * trial.instance_count
     return Recommendation(
-        id=hashlib.sha256(repr((profile.name, trial.configuration)).encode()).hexdigest()[:8],
+        id=recommendation_id(profile.name, trial.configuration),
         profile=profile,
         trial=trial,
         cost_per_hour=cost_per_hour,

@@ -11,6 +11,7 @@ from servefit.profiler.evidence.validity import Problem
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration, DriverName, Measurement
 from servefit.showing import shown
+from servefit.stored import Stored, StoredMember
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -21,8 +22,7 @@ Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 
 
 @shown("configuration", "verdict", "reason", "instance_count", "judged")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(StoredMember, frozen=True, kw_only=True):
     """One configuration, measured.
 
     ``capacity`` sums up the closed loop that finds how many requests the configuration can answer, or of traffic in
@@ -100,8 +100,7 @@ class Recommendation:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompilationReport:
+class CompilationReport(StoredMember, frozen=True, kw_only=True):
     """The outcome of one backend's compilation. ``version`` is that of the backend's library. ``speedup`` is how many
     times faster than the reference it answers one request on one thread, None where the two were not both measured."""
 
@@ -116,8 +115,7 @@ class CompilationReport:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
+class Skipped(Stored, frozen=True, kw_only=True):
     """A profile or a backend that was left out, and why."""
 
     kind: Literal["instance_profile", "backend"]

@@ -13,7 +13,7 @@ from servefit.profiler.record.types import Configuration, Measurement
 from servefit.search.results.recommendation import Trial, Verdict
 
 MakeSummary = Callable[..., Summary]
-MakeEvidence = Callable[[sequential_test.Verdict], Evidence]
+MakeEvidence = Callable[[sequential_test.ThresholdVerdict], Evidence]
 MakeTrial = Callable[..., Trial]
 
 
@@ -54,7 +54,7 @@ def summary() -> MakeSummary:
 def evidence() -> MakeEvidence:
     """What a sequential test of 100 requests, 7 of them too slow, might have said."""
 
-    def make(verdict: sequential_test.Verdict) -> Evidence:
+    def make(verdict: sequential_test.ThresholdVerdict) -> Evidence:
         return Evidence(
             verdict=verdict, samples=100, violations=7, autocorrelation_time=1.0, log_e_pass=0.0, log_e_fail=0.0
         )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SERVES = (
     "__init__.py", "py.typed", "errors.py", "isolated.py", "isolation.py", "plug_ins.py", "processes.py",
-    "quantities.py", "showing.py", "state.py", "time_limit.py", "version.py", "backends", "serving",
+    "quantities.py", "showing.py", "state.py", "stored.py", "time_limit.py", "version.py", "backends", "serving",
 )  # fmt: skip
 """The parts of servefit that an endpoint is made of. The layers above, which compile, measure and search, stay here."""
 
