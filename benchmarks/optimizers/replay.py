@@ -108,7 +108,7 @@ class Table:
         self._spend(figures.start_s + _closed_s(figures, durations) + open_s)
         return None if figures.failed else trial_of(configuration, figures)
 
-    def at_once(self, vcpus: Sequence[int]) -> bool:
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         return len(vcpus) == 1
 
     def _spend(self, seconds: float) -> None:

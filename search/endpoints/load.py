@@ -19,7 +19,7 @@ from servefit.profiler.procedures.open_loops import remarks_on
 from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.search.endpoints.load_plan import measure
 from servefit.search.endpoints.load_result import LoadTest, SeenServer
-from servefit.search.optimizer.progress import Moment, Progress, Silent
+from servefit.search.optimizer.progress import Moment, Progress, SilentProgress
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
@@ -136,7 +136,7 @@ def load_endpoint(
         model=model,
         allow_remote=allow_remote,
         wait_s=wait_s,
-        progress=progress or Silent(),
+        progress=progress or SilentProgress(),
     )
 
 
@@ -190,7 +190,7 @@ def run_load(
     return _load_test(target, host, placement, request, found, elapsed_s=time.monotonic() - begin)
 
 
-class _Timed(Silent):
+class _Timed(SilentProgress):
     """Progress that adds to every stage of the load how long all of it still takes."""
 
     def __init__(self, progress: Progress, request: LoadRequest, began_s: float) -> None:

@@ -35,10 +35,10 @@ _BAR = 24
 @contextmanager
 def job_progress(*, quiet: bool) -> Iterator[Progress]:
     """A listener for a job that shows what it is told, or, if ``quiet``, one that does not."""
-    from servefit.search.optimizer.progress import Silent
+    from servefit.search.optimizer.progress import SilentProgress
 
     if quiet:
-        yield Silent()
+        yield SilentProgress()
     elif _can_draw():
         with _drawn() as lines:
             yield lines

@@ -57,7 +57,7 @@ def job(
     status: Status = "COMPLETED",
 ) -> RecommendationJob:
     """A job of ``trials``, the last of which stands for its configuration; calls of it were timed as ``service``."""
-    results: list[tuple[Kind, Configuration, Result]] = [("load_test", one.configuration, one) for one in trials]
+    results: list[tuple[Kind, Configuration, Result]] = [("load_test", trial.configuration, trial) for trial in trials]
     if service is not None:
         results.append(("service_time", ONE, service))
     header = JobHeader(
