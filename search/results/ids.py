@@ -1,8 +1,8 @@
 """The names of recommendations: hashes of what is recommended, the same wherever and whenever they are computed.
 
-A hash is that of a canonical JSON text, with sorted keys and without fields that have their defaults, so that a field that
-is added later changes no name. While jobs were of schema 2 it was that of how Python showed a configuration then. Those
-names are in people's scripts, and still find what they name.
+A hash is that of a canonical JSON text, with sorted keys and without fields that have their defaults, so that a field
+that is added later changes no name. While jobs were of schema 2 it was that of how Python showed a configuration then.
+Those names are in people's scripts, and still find what they name.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def _shown_configuration(configuration: Configuration) -> str:
 
 
 def _written_fields(held: Iterable[tuple[str, Any, Any]], room: int) -> list[tuple[str, str]]:
-    """Return the fields that differ from their defaults, with what was written of them on a line of ``room`` letters."""
+    """Return the fields that differ from their defaults, with what was written of them on a line of ``room``
+    letters."""
     limit = min(_VALUE_LETTERS, room // 3)
     return [(name, _cut(_text(value, limit), limit)) for name, value, default in held if value != default]
 
