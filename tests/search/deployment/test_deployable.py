@@ -203,14 +203,14 @@ def test_what_differs_from_what_was_measured_or_asked_is_said(model: Model, tria
 
 
 def test_a_recommendation_of_no_job_has_no_model_to_serve(model: Model, trial: MakeTrial) -> None:
-    best = Job.holding(job(model, trial(TWO))).best
+    best = Job.from_results(job(model, trial(TWO))).best
     assert best is not None
     with pytest.raises(SpecError, match="is of no job"):
         replace(best, model=None).serve()
 
 
 def test_a_host_that_cannot_be_the_profile_does_not_serve(model: Model, trial: MakeTrial) -> None:
-    best = Job.holding(job(model, trial(TWO))).best
+    best = Job.from_results(job(model, trial(TWO))).best
     assert best is not None
     with pytest.raises(SpecError, match="cannot be had here: it needs 5000 vCPUs"):
         replace(best, profile=replace(PROFILE, vcpus=5000)).serve()
