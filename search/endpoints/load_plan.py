@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Run
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 Clients: TypeAlias = "Callable[[], AbstractContextManager[EndpointDriver]]"
 """Starts load clients for as long as a block lasts."""
@@ -56,7 +56,7 @@ class LoadOutcome:
     ended: str | None = None
     decision: Decision | None = None
     highest: HighestRate | None = None
-    verdict: Verdict | None = None
+    verdict: TrialVerdict | None = None
     reason: str | None = None
 
 
@@ -163,7 +163,7 @@ def _load_at_rate(
     progress.stage(f"{given_text(loop.rate_per_s)} requests/s")
     decision = run_until_decided(driver, loop, thresholds, allow_noise=request.allow_noise)
     summary = summarize(decision.run, percentiles=[threshold.percentile for threshold in thresholds])
-    verdict: Verdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
+    verdict: TrialVerdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
     reason = decision.reason
     if not thresholds and summary.failed > MAX_FAILED * summary.samples:
         verdict, reason = "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.endpoint_runs import EndpointRuns
     from servefit.profiler.record.types import Run
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 
 SCHEMA = 1
@@ -76,7 +76,7 @@ class LoadTest:
     decision: Decision | None
     highest: HighestRate | None
     max_invocations: int | None
-    verdict: Verdict | None
+    verdict: TrialVerdict | None
     reason: str | None
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]

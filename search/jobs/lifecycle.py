@@ -37,7 +37,7 @@ from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
 from servefit.search.request.arrivals import resolve_arrivals
 from servefit.search.request.job_request import check_known
-from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Skipped, Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
@@ -356,7 +356,7 @@ def _payload_rows(path: Path, digest: str) -> np.ndarray:
 
 def check_budget(request: JobRequest) -> None:
     """Raise SpecError for a time in which nothing can be measured, on any machine."""
-    min_s = least_test_s(request) + FINISHING_S
+    min_s = min_test_s(request) + FINISHING_S
     if request.budget_s is not None and request.budget_s < min_s:
         takes = duration_text(min_s, digits=2)
         raise SpecError(

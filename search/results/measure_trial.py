@@ -55,37 +55,37 @@ measured."""
 class Durations:
     """The seconds of the closed loop, and the fewest and the most of the open loop.
 
-    The open loop goes on while its limits are undecided, up to ``at_rate_most_s``.
+    The open loop goes on while its limits are undecided, up to ``at_rate_max_s``.
     """
 
     capacity_s: float
     at_rate_s: float
-    at_rate_most_s: float
+    at_rate_max_s: float
 
-    def showing(self, cycle_s: float) -> Durations:
+    def covering_cycle(self, cycle_s: float) -> Durations:
         """Return the same with an open loop of ``cycle_s`` at least, so that all that its arrivals do is seen."""
-        return replace(self, at_rate_s=max(self.at_rate_s, cycle_s), at_rate_most_s=max(self.at_rate_most_s, cycle_s))
+        return replace(self, at_rate_s=max(self.at_rate_s, cycle_s), at_rate_max_s=max(self.at_rate_max_s, cycle_s))
 
 
 USUAL_START_S = 0.6
 """Seconds from nothing to fresh processes that are ready, before any start of this job was timed."""
 
-SCREENING = Durations(capacity_s=0.4, at_rate_s=0.5, at_rate_most_s=3.0)
+SCREENING = Durations(capacity_s=0.4, at_rate_s=0.5, at_rate_max_s=3.0)
 """A test of the search: short, so that the usual time of a job has room for many. Chosen, not measured."""
 
-ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_most_s=1.0)
+ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_max_s=1.0)
 """A turn of a finalist: as long for each, since they are compared, and its limits need no decision. Chosen, not
 measured."""
 
-CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_most_s=10.0)
+CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_max_s=10.0)
 """The last test of the winner, whose figures people are shown: long enough for limits that are nearly met. Chosen, not
 measured."""
 
 
-def least_test_s(request: JobRequest) -> float:
+def min_test_s(request: JobRequest) -> float:
     """Return how long a test of the search takes at least: fresh processes are started, and put under load."""
     capacity_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
-    durations = SCREENING.showing(cycle_s(request))
+    durations = SCREENING.covering_cycle(cycle_s(request))
     at_rate_s = 0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s
     return USUAL_START_S + BETWEEN_S + capacity_s + at_rate_s
 
@@ -101,7 +101,7 @@ def run_test(
 ) -> Trial:
     """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
     says where it put it. Raises MeasurementError."""
-    durations = durations.showing(cycle_s(request))
+    durations = durations.covering_cycle(cycle_s(request))
     with reserving(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
@@ -235,7 +235,7 @@ def _run_at_rate(driver: MeasuredDriver, request: JobRequest, rate_per_s: float,
     """Run an open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration.
     One whose rate varies takes whole cycles."""
     thresholds = request.sla.thresholds
-    max_s = min(durations.at_rate_most_s, time_left_s() - BETWEEN_S)
+    max_s = min(durations.at_rate_max_s, time_left_s() - BETWEEN_S)
     duration_s = max(durations.at_rate_s, max_s) if thresholds else durations.at_rate_s
     traffic = OpenLoop(
         rate_per_s=rate_per_s,

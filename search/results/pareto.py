@@ -6,16 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommendation
-from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servefit.search.request.space import Space
+    from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Recommendation, Trial
-    from servefit.search.results.standings import Standing
 
 Point = tuple[float, float, float]
 
@@ -24,7 +24,7 @@ Point = tuple[float, float, float]
 class Candidate:
     """A configuration as it was measured, with the cheapest profile that has the memory for it."""
 
-    standing: Standing
+    pooled: PooledTrials
     price: Price
     recommendation: Recommendation
 
@@ -33,18 +33,18 @@ def candidates(space: Space, trials: Sequence[Trial]) -> tuple[Candidate, ...]:
     """Return every configuration that was held against the SLA and that some profile of ``space`` has the memory
     for."""
     found: list[Candidate] = []
-    for standing in standings(trials):
-        needed_bytes = standing.trial.measurement.peak_memory_bytes
+    for pooled in pool_trials(trials):
+        needed_bytes = pooled.trial.measurement.peak_memory_bytes
         fitting = [
             profile
             for profile, members in space.profiles
-            if standing.configuration in members and needed_bytes <= profile.memory_bytes
+            if pooled.configuration in members and needed_bytes <= profile.memory_bytes
         ]
         if fitting:
             prices = [(Price.of(profile.price_per_hour, profile.vcpus), profile) for profile in fitting]
             price, profile = min(prices, key=lambda pair: (pair[0].unpriced, pair[0].per_hour))
-            chosen = recommendation(profile, standing.trial)
-            found.append(Candidate(standing=standing, price=price, recommendation=chosen))
+            chosen = recommendation(profile, pooled.trial)
+            found.append(Candidate(pooled=pooled, price=price, recommendation=chosen))
     return tuple(found)
 
 
@@ -53,9 +53,9 @@ def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation,
     cheapest first. Each configuration stands for the cheapest profile that has the memory for it; profiles without a
     price are compared by vCPUs, and only with each other."""
     points = [
-        (candidate.price.unpriced, _point(candidate.standing, candidate.price), candidate.recommendation)
+        (candidate.price.unpriced, _point(candidate.pooled, candidate.price), candidate.recommendation)
         for candidate in candidates(space, trials)
-        if candidate.standing.trial.verdict == "PASS" and candidate.standing.capacity_per_s
+        if candidate.pooled.trial.verdict == "PASS" and candidate.pooled.capacity_per_s
     ]
     front = [
         (unpriced, point, found)
@@ -65,8 +65,8 @@ def pareto_front(space: Space, trials: Sequence[Trial]) -> tuple[Recommendation,
     return tuple(found for _, _, found in sorted(front, key=lambda member: member[:2]))
 
 
-def _point(standing: Standing, price: Price) -> Point:
-    return price.per_hour / standing.capacity_per_s, standing.p95_ms, -standing.capacity_per_s
+def _point(pooled: PooledTrials, price: Price) -> Point:
+    return price.per_hour / pooled.capacity_per_s, pooled.p95_ms, -pooled.capacity_per_s
 
 
 def _beats(point: Point, other: Point) -> bool:

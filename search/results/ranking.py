@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
-from servefit.search.results.objectives.guarded import figure_of_standing, figure_of_trial
+from servefit.search.results.objectives.guarded import figure_of_pooled_trials, figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
+from servefit.search.results.pooled_trials import PooledTrials, pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ratios import ratio
 from servefit.search.results.recommendation import Recommendation
-from servefit.search.results.standings import Standing, standings
 
 if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -39,43 +39,43 @@ _VERDICT_ORDER = {"PASS": 0, "UNDECIDED": 1, "INVALID": 2, "FAIL": 3}  # best fi
 def recommend(space: Space, trials: Sequence[Trial], request: JobRequest) -> tuple[Recommendation, ...]:
     """Return the best configuration of every profile that has any measured, best profile first; ``trials`` are all
     tests."""
-    ranked = standings(trials)
+    ranked = pool_trials(trials)
     chosen = []
     for profile, fitting in space.profiles:
-        members = [standing for standing in ranked if standing.configuration in fitting]
+        members = [pooled for pooled in ranked if pooled.configuration in fitting]
         if (best := best_for(profile, members, request, trials)) is not None:
             chosen.append((profile, best))
-    chosen.sort(key=lambda pair: order(pair[1], pair[0], request))
-    return tuple(recommendation(profile, standing.trial) for profile, standing in _break_ties(chosen, request))
+    chosen.sort(key=lambda pair: ranking_key(pair[1], pair[0], request))
+    return tuple(recommendation(profile, pooled.trial) for profile, pooled in _break_ties(chosen, request))
 
 
 def best_for(
-    profile: InstanceProfile, standing: Iterable[Standing], request: JobRequest, trials: Sequence[Trial]
-) -> Standing | None:
+    profile: InstanceProfile, pooled: Iterable[PooledTrials], request: JobRequest, trials: Sequence[Trial]
+) -> PooledTrials | None:
     """Return what serves ``profile`` best, the simplest of those that tie; None if nothing fits its memory. Rounds
     among ``trials`` may tell apart what is close."""
-    rivals = [rival for rival in standing if rival.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
+    rivals = [rival for rival in pooled if rival.trial.measurement.peak_memory_bytes <= profile.memory_bytes]
     if not rivals:
         return None
-    best = min(rivals, key=lambda rival: order(rival, profile, request))
+    best = min(rivals, key=lambda rival: ranking_key(rival, profile, request))
     ties = [
         rival
         for rival in rivals
-        if _is_tie(order(best, profile, request), order(rival, profile, request))
-        and not told_apart(best.configuration, rival.configuration, request, trials)
+        if _is_tie(ranking_key(best, profile, request), ranking_key(rival, profile, request))
+        and not is_surely_better(best.configuration, rival.configuration, request, trials)
     ]
-    return min(ties, key=lambda rival: (simplicity(rival.configuration), order(rival, profile, request)))
+    return min(ties, key=lambda rival: (simplicity(rival.configuration), ranking_key(rival, profile, request)))
 
 
-def order(standing: Standing, profile: InstanceProfile, request: JobRequest) -> tuple[int, Score]:
+def ranking_key(pooled: PooledTrials, profile: InstanceProfile, request: JobRequest) -> tuple[int, Score]:
     """Return what to sort by, best first: the verdict, then the score."""
-    trial = standing.trial
+    trial = pooled.trial
     verdict = _VERDICT_ORDER[trial.verdict]
     if trial.verdict == "FAIL":
         return verdict, Score(unpriced=False, per_hour=0.0, figure=trial.violation)
     objective = objective_of(request)
     context = context_of(request, Price.of(profile.price_per_hour, profile.vcpus))
-    figure = figure_of_standing(objective, standing, context)
+    figure = figure_of_pooled_trials(objective, pooled, context)
     return verdict, score_of_figure(objective, figure, context, instances=trial.instance_count)
 
 
@@ -93,25 +93,25 @@ def _is_tie(best: tuple[int, Score], other: tuple[int, Score]) -> bool:
     return same and theirs.figure <= mine.figure + abs(mine.figure) * TIE
 
 
-def told_apart(better: Configuration, worse: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
+def is_surely_better(better: Configuration, worse: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
     """Return whether rounds among ``trials`` show for certain that ``better`` is better than ``worse``."""
     found = ratio(trials, better, worse, request)
     return found is not None and found.ci95 is not None and found.ci95[0] > 1 + MIN_DIFFERENCE
 
 
 def _break_ties(
-    chosen: list[tuple[InstanceProfile, Standing]], request: JobRequest
-) -> list[tuple[InstanceProfile, Standing]]:
+    chosen: list[tuple[InstanceProfile, PooledTrials]], request: JobRequest
+) -> list[tuple[InstanceProfile, PooledTrials]]:
     """Put the cheapest of the profiles that tie with the first at the top, and of those the simplest."""
     if not chosen:
         return chosen
-    best = order(chosen[0][1], chosen[0][0], request)
-    tied = [pair for pair in chosen if _is_tie(best, order(pair[1], pair[0], request))]
+    best = ranking_key(chosen[0][1], chosen[0][0], request)
+    tied = [pair for pair in chosen if _is_tie(best, ranking_key(pair[1], pair[0], request))]
 
-    def preference(pair: tuple[InstanceProfile, Standing]) -> tuple[bool, float, tuple[int, ...]]:
-        profile, standing = pair
+    def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float, tuple[int, ...]]:
+        profile, pooled = pair
         price = Price.of(profile.price_per_hour, profile.vcpus)
-        return price.unpriced, price.per_hour * standing.trial.instance_count, simplicity(standing.configuration)
+        return price.unpriced, price.per_hour * pooled.trial.instance_count, simplicity(pooled.configuration)
 
     tied.sort(key=preference)
     return [*tied, *(pair for pair in chosen if pair not in tied)]

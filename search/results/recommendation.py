@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.profiler.machine.host import Host
 
-Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
+TrialVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 """INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
 
 
@@ -39,7 +39,7 @@ class Trial(StoredMember, frozen=True, kw_only=True):
     capacity: Summary
     at_rate: Summary | None
     instance_count: int
-    verdict: Verdict
+    verdict: TrialVerdict
     reason: str | None
     violation: float
     stopped: str | None = None

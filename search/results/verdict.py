@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.summary import Summary
     from servefit.search.request.sla import Sla
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Judgement:
     """A verdict with its reason. ``violation`` is by which part the worst limit is exceeded, negative where all leave
     room: what the search pushes below zero."""
 
-    verdict: Verdict
+    verdict: TrialVerdict
     reason: str | None
     violation: float
 

@@ -43,5 +43,5 @@ class Balanced(PerformanceObjective):
         alone = _ALONE.get(context.cost_weight)
         return "times as good by throughput and p95 together" if alone is None else alone.times_better(context)
 
-    def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+    def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return f"{price_or_rate(best)}, {p95(best)}"

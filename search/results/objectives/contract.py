@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration
+    from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.price import Price
     from servefit.search.results.recommendation import Recommendation, Trial
-    from servefit.search.results.standings import Standing
 
 Direction: TypeAlias = Literal["min", "max"]
 
@@ -110,10 +110,10 @@ class Objective(ABC):
             plain configuration of every backend, then what Optuna's Parzen estimator proposes.
         """
 
-    def of_standing(self, standing: Standing, context: Context) -> float | None:
+    def of_pooled_trials(self, pooled: PooledTrials, context: Context) -> float | None:
         """Return the figure that all measurements of a configuration amount to: unless an objective knows better, the
         geometric mean over those under the load that counts."""
-        figures = (self.of_trial(trial, context) for trial in standing.alike)
+        figures = (self.of_trial(trial, context) for trial in pooled.alike)
         known = [figure for figure in figures if figure is not None]
         if not known or not all(0 < figure < inf for figure in known):
             return max(known, key=self.lower, default=None)
@@ -146,9 +146,9 @@ class Objective(ABC):
     def evidence(self, best: Recommendation, context: Context) -> str:
         """Return what the sentence on a recommendation says beside its latency, capacity and price; empty for
         nothing."""
-        return self.told(best, context)
+        return self.figure_text(best, context)
 
-    def told(self, best: Recommendation, context: Context) -> str:
+    def figure_text(self, best: Recommendation, context: Context) -> str:
         """Return the figure of a recommendation for a person who waits for the job: "27 J per million"."""
         figure = self.of_trial(best.trial, context)
         return f"{self.name} not known" if figure is None else self.text(figure)

@@ -43,7 +43,7 @@ class Cost(PerformanceObjective):
     def times_better(self, context: Context) -> str:  # noqa: ARG002
         return "times the throughput"
 
-    def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+    def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return price_or_rate(best)
 
     def text(self, figure: float) -> str:

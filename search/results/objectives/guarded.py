@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from servefit.search.results.objectives.contract import Context, Objective, Prediction
+    from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Trial
-    from servefit.search.results.standings import Standing
 
 
 def figure_of_trial(objective: Objective, trial: Trial, context: Context) -> float | None:
@@ -28,10 +28,10 @@ def figure_of_trial(objective: Objective, trial: Trial, context: Context) -> flo
     return _rankable(objective, "of_trial", found)
 
 
-def figure_of_standing(objective: Objective, standing: Standing, context: Context) -> float | None:
+def figure_of_pooled_trials(objective: Objective, pooled: PooledTrials, context: Context) -> float | None:
     """Return the figure that all measurements of a configuration amount to. Raises ObjectiveError."""
     with _named(objective, "of_trial"):
-        found = objective.of_standing(standing, context)
+        found = objective.of_pooled_trials(pooled, context)
     return _rankable(objective, "of_trial", found)
 
 

@@ -13,7 +13,7 @@ from servefit.search.request.config_file import config_text, parse_config, read_
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla, parse_sla
-from servefit.search.results.measure_trial import CONFIRMING, SCREENING, least_test_s
+from servefit.search.results.measure_trial import CONFIRMING, SCREENING, min_test_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,14 +66,14 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(arrivals: str, wo
 def test_with_more_time_longer_cycles_fit() -> None:
     request = asked("sine:period=6s", budget_s=48)
     assert cycle_s(request) == 6
-    assert least_test_s(request) == pytest.approx(least_test_s(replace(request, arrivals="poisson")) + 5.5)
+    assert min_test_s(request) == pytest.approx(min_test_s(replace(request, arrivals="poisson")) + 5.5)
 
 
 def test_tests_take_a_cycle_at_least() -> None:
-    assert SCREENING.showing(0) == SCREENING
-    shown = CONFIRMING.showing(4.0)
-    assert (shown.at_rate_s, shown.at_rate_most_s, shown.capacity_s) == (4.0, 10.0, CONFIRMING.capacity_s)
-    assert SCREENING.showing(4.0).at_rate_most_s == 4.0
+    assert SCREENING.covering_cycle(0) == SCREENING
+    shown = CONFIRMING.covering_cycle(4.0)
+    assert (shown.at_rate_s, shown.at_rate_max_s, shown.capacity_s) == (4.0, 10.0, CONFIRMING.capacity_s)
+    assert SCREENING.covering_cycle(4.0).at_rate_max_s == 4.0
 
 
 def test_a_job_whose_package_or_trace_is_gone_can_be_read() -> None:

@@ -1,4 +1,4 @@
-"""The standings of configurations after all measurements of each.
+"""The trials of each configuration, pooled.
 
 The best of many single measurements is partly the luckiest. So every measurement of a configuration counts. How sure
 the difference between two of them is, is for ``ratios`` to say.
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One configuration: the ``trial`` that stands for it, which is the last valid one that was held against the SLA,
-    and what all valid ones amount to: geometric means of capacity, and of p95 in ms (infinite where it is not known) by
-    those with the same load on an instance, which are ``alike``."""
+class PooledTrials:
+    """The trials of one configuration: ``trial`` stands for them, the last valid one that was held against the SLA.
+    Geometric means of all valid ones are the capacity, and p95 in ms (infinite where it is not known) of those with the
+    same load on an instance, which are ``alike``."""
 
     trial: Trial
     capacity_per_s: float
@@ -34,21 +34,21 @@ class Standing:
         return self.trial.configuration
 
 
-def standings(trials: Iterable[Trial]) -> tuple[Standing, ...]:
-    """Return the standing of every configuration that was held against the SLA, in the order in which they were first
+def pool_trials(trials: Iterable[Trial]) -> tuple[PooledTrials, ...]:
+    """Return the trials of every configuration that was held against the SLA, in the order in which they were first
     measured. Those that were only measured in rounds, which ask for less, are left out. Invalid measurements count only
     where there is nothing else."""
     by_configuration: dict[Configuration, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_configuration[trial.configuration].append(trial)
-    return tuple(_standing(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike))
+    return tuple(_pool(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike))
 
 
-def _standing(trials: Sequence[Trial]) -> Standing:
+def _pool(trials: Sequence[Trial]) -> PooledTrials:
     last = _valid([trial for trial in trials if trial.round is None])[-1]
     counted = _valid(trials)
     alike = [trial for trial in counted if _load(trial) == _load(last)] or [last]
-    return Standing(
+    return PooledTrials(
         trial=last,
         capacity_per_s=_geometric_mean([trial.capacity.throughput_per_s for trial in counted], empty=0.0),
         p95_ms=_geometric_mean([latency_ms(trial) for trial in alike], empty=inf),
