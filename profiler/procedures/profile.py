@@ -73,6 +73,7 @@ class Profiled:
 
 def profile(
     model: Any,
+    deployment: Deployment | None = None,
     *,
     payload: Any = None,
     backend: str | None = None,
@@ -98,6 +99,7 @@ def profile(
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
     wait_s: float | None = None,
+    on_prepared: Callable[[], None] = lambda: None,
 ) -> Profiled:
     """Measure one configuration of ``model``, a Model or anything that Model.load takes.
 
@@ -113,6 +115,7 @@ def profile(
 
     Args:
         model: What ``Model.load`` takes, or a Model.
+        deployment: The configuration, in place of ``backend`` to ``target``.
         payload: A path, or an array of shape (rows, features). Drawn from the model where there is none.
         backend: The name of a backend; the model's own library where None.
         profile: The name of an instance profile; the largest that this host can be where None.
@@ -137,6 +140,7 @@ def profile(
         allow_noise: Judge runs that the machine got in the way of all the same.
         driver: "inprocess", or "http" for a real endpoint.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        on_prepared: Called when the model is compiled, and all that is left to do is to measure it.
 
     Returns:
         The measurement with its figures, and the verdict where there are ``thresholds``.
@@ -153,58 +157,23 @@ def profile(
             measured = sf.profile("model.ubj", payload="payload.csv", rate=100.0, duration_s=1)
             print(measured.summary.latency_ms["p95"])
     """
-    return profile_deployment(
-        model,
-        Deployment(
-            backend=backend,
-            profile=profile,
-            threads=threads,
-            workers=workers,
-            batch=batch,
-            batch_delay_us=batch_delay_us,
-            allow_batch_dependence=allow_batch_dependence,
-            environment=environment or {},
-            secret_env=secret_env,
-            options=options or {},
-            target=target,
-        ),
-        payload=payload,
-        rate=rate,
-        arrivals=arrivals,
-        users=users,
-        traffic=traffic,
-        thresholds=thresholds,
-        duration_s=duration_s,
-        rows_per_request=rows_per_request,
-        seed=seed,
-        trust_pickle=trust_pickle,
-        allow_noise=allow_noise,
-        driver=driver,
-        wait_s=wait_s,
+    described = Deployment(
+        backend=backend,
+        profile=profile,
+        threads=threads,
+        workers=workers,
+        batch=batch,
+        batch_delay_us=batch_delay_us,
+        allow_batch_dependence=allow_batch_dependence,
+        environment=environment or {},
+        secret_env=secret_env,
+        options=options or {},
+        target=target,
     )
-
-
-def profile_deployment(
-    model: Any,
-    deployment: Deployment,
-    *,
-    payload: Any = None,
-    rate: float | None = None,
-    arrivals: str = "poisson",
-    users: int | None = None,
-    traffic: ClosedLoop | None = None,
-    thresholds: Sequence[LatencyThreshold] = (),
-    duration_s: float | None = None,
-    rows_per_request: int = 1,
-    seed: int = 0,
-    trust_pickle: bool = False,
-    allow_noise: bool = False,
-    driver: DriverName = "inprocess",
-    wait_s: float | None = None,
-    on_prepared: Callable[[], None] = lambda: None,
-) -> Profiled:
-    """Do what :func:`profile` does, of a deployment that is described already. ``on_prepared`` is called when the model
-    is compiled, and all that is left to do is to measure it."""
+    if deployment is None:
+        deployment = described
+    elif described != Deployment():
+        raise SpecError("deployment", None, "cannot be combined with its own fields", remedy="give either")
     requested = _TrafficRequest(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )

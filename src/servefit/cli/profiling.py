@@ -184,9 +184,10 @@ def profile(
     from servefit.cli import profiling_output
     from servefit.cli.phases import parse_against, parse_traffic
     from servefit.profiler.machine.slot.holding import measuring_slot
+    from servefit.profiler.procedures import profile as procedure
     from servefit.profiler.procedures.compare_deployments import BUDGET_S, compare_deployments
     from servefit.profiler.procedures.prepare import Deployment, check_there
-    from servefit.profiler.procedures.profile import DURATION_S, SEARCH_S, profile_deployment
+    from servefit.profiler.procedures.profile import DURATION_S, SEARCH_S
     from servefit.quantities import parse_delay_us, parse_duration_s, parse_rate_per_s
     from servefit.search.request.sla import Sla, parse_sla
 
@@ -248,7 +249,7 @@ def profile(
         takes_s = traffic.duration_s
 
     with showing_stage(f"compiling {model.name}", quiet=quiet) as show_stage:
-        found = profile_deployment(
+        found = procedure.profile(
             model,
             deployment,
             rate=rate_per_s,

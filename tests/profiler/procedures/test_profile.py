@@ -13,6 +13,7 @@ from servefit.backends.compilation import compile_model
 from servefit.errors import PayloadMismatch, SpecError
 from servefit.profiler.drivers.start_driver import workers_for
 from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.procedures.prepare import Deployment
 from servefit.profiler.procedures.profile import Profiled, profile
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
@@ -232,3 +233,8 @@ def test_a_rate_with_a_limit_is_decided_through_a_real_endpoint(small_model: Pat
 def test_a_driver_that_nobody_knows_is_refused(small_model: Path) -> None:
     with pytest.raises(SpecError, match="driver"):
         profiled(small_model, driver="grpc")
+
+
+def test_a_deployment_and_its_own_fields_are_not_given_at_once() -> None:
+    with pytest.raises(SpecError, match="deployment cannot be combined with its own fields"):
+        profile("model.ubj", Deployment(backend="xgboost"), threads=2)
