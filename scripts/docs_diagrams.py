@@ -1,8 +1,8 @@
-"""Has the site draw the diagrams of its pages (mkdocs.yml names this file as a hook).
+"""A hook of mkdocs that puts the script which draws diagrams into the site (mkdocs.yml names this file).
 
-Mermaid draws them, in the browser. The theme would fetch it from elsewhere each time that a page is read, so it is put
-into the site: fetched once by npm, in the version that is named here, and used only if it is what it was when that was
-written down. It is kept beside the environment that runs mkdocs, and never in the repository.
+Mermaid draws the diagrams in the browser. The theme would fetch it from another server whenever a page is read, so it
+is a file of the site: npm fetches the version that is named here once, and it is used only if its digest is the one
+that is written here. It is kept beside the environment that runs mkdocs, and never in the repository.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 VERSION = "11.12.0"
 SHA256 = "8da4c2f4896c8480739c247b7b6268df8cd1d162099be49cc003b2a2ec503975"
-"""Of the script in the package of that version, behind its licence, which has to be where it is."""
+"""Digest of the file that the site gets: the licence in a comment, and the script of the package of that version."""
 
 _FETCH_S = 300
-"""The package has 20 MB."""
+"""Time for npm to fetch the package of 20 MB: enough at 1 Mbit/s and more. Chosen, not measured."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -38,12 +38,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def mermaid(kept_in: Path) -> bytes:
-    """The script, from the folder ``kept_in`` or from npm. Raises PluginError where there is none, or another."""
+    """Return the script, from the folder ``kept_in`` or from npm. Raises PluginError where there is none, or where its
+    digest is another one."""
     kept = kept_in / f"mermaid-{VERSION}.min.js"
-    if kept.is_file() and _is_it(content := kept.read_bytes()):
+    if kept.is_file() and _has_known_digest(content := kept.read_bytes()):
         return content
     content = _fetched()
-    if not _is_it(content):
+    if not _has_known_digest(content):
         raise PluginError(f"npm gave another Mermaid {VERSION} than the one that scripts/docs_diagrams.py knows")
     kept_in.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=kept_in, delete=False) as written:
@@ -52,7 +53,7 @@ def mermaid(kept_in: Path) -> bytes:
     return content
 
 
-def _is_it(content: bytes) -> bool:
+def _has_known_digest(content: bytes) -> bool:
     return hashlib.sha256(content).hexdigest() == SHA256
 
 

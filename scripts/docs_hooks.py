@@ -1,7 +1,7 @@
-"""What mkdocs does beyond its own configuration (mkdocs.yml names this file as a hook).
+"""Hooks of mkdocs, for what its configuration cannot do (mkdocs.yml names this file).
 
-Pages from outside of docs/ are added, and links that lead out of docs/ are pointed at them, or become plain text where
-what they lead to is no page. The options of every command are read from the command line itself.
+Pages from outside of docs/ are added, and links out of docs/ are rewritten to them, or become plain text where their
+target is no page. The options of every command are read from the command line itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ADDED = {
 """Pages of the site that are kept elsewhere in the repository."""
 
 COMMANDS = "<!-- commands -->"
-"""Stands in a page where all commands are to be described."""
+"""The mark in a page that is replaced by the descriptions of all commands."""
 
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
 _FENCE = re.compile(r"^(```|~~~)", re.MULTILINE)
@@ -91,27 +91,30 @@ def _pointed(match: re.Match[str], uri: str, kept_in: Path) -> str:
 
 
 def _commands() -> Iterator[str]:
-    """Every command of the command line: what it does, and its arguments and options."""
+    """Yield the description of every command in Markdown: its purpose, its arguments and its options."""
     from typer.main import get_command
 
     from servefit.cli.commands import app
+    from servefit.cli.help_panels import help_record
 
     group: Any = get_command(app)
     for name, command in group.commands.items():
         context = command.context_class(command, info_name=name)
         # An example is in --help; those of these pages are run by a test.
-        paragraphs = [one for one in (command.help or "").split("\n\n") if not one.startswith("Example:")]
-        usage = " ".join(one.metavar or one.name.upper() for one in command.params if one.param_type_name == "argument")
+        paragraphs = [text for text in (command.help or "").split("\n\n") if not text.startswith("Example:")]
+        arguments = (parameter for parameter in command.params if parameter.param_type_name == "argument")
+        usage = " ".join(argument.metavar or argument.name.upper() for argument in arguments)
         yield f"## servefit {name}\n\n{_one_line(paragraphs[0])}\n"
         yield f"```text\nservefit {name} {usage}{' ' if usage else ''}[OPTIONS]\n```\n"
-        yield from (f"{_one_line(one)}\n" for one in paragraphs[1:])
+        yield from (f"{_one_line(text)}\n" for text in paragraphs[1:])
         yield "| argument or option | meaning |\n|---|---|"
-        yield from (_row(*record) for one in command.params if (record := one.get_help_record(context)))
+        records = (help_record(parameter, context) for parameter in command.params)
+        yield from (_row(*record) for record in records if record is not None)
         yield ""
 
 
 def _row(names: str, meaning: str) -> str:
-    return "| `{}` | {} |".format(*(_one_line(one).replace("|", "\\|") for one in (names, meaning)))
+    return "| `{}` | {} |".format(*(_one_line(text).replace("|", "\\|") for text in (names, meaning)))
 
 
 def _one_line(text: str) -> str:
@@ -119,13 +122,13 @@ def _one_line(text: str) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Docstrings name other things as Sphinx writes them, and announce blocks by two colons."""
+    """Replace what docstrings write for Sphinx: roles before names, and two colons before blocks."""
     return _ROLE.sub(r"<code>\1</code>", html).replace("<p>::</p>", "").replace("::</p>", ":</p>")
 
 
 @event_priority(-100)  # after the search has written its index
 def on_post_build(config: MkDocsConfig) -> None:
-    """Have the index of the search as a script too, which the theme looks for in pages that are opened as files."""
+    """Write the index of the search as a script too, which the theme loads in pages that are opened as files."""
     search = Path(config.site_dir) / "search"
     index = (search / "search_index.json").read_text(encoding="utf-8")
     (search / "search_index.js").write_text(f"var __index = {index}", encoding="utf-8")

@@ -25,8 +25,8 @@ _PAIR = re.compile(r"\s*([a-z][a-z_]*)\s*=(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of values that a parameter takes: ``parse`` is given the field for errors and a text, and ``spell`` writes
-    a value so that it reads back the same. ``admits`` says which values there are, and ``what`` what others are not."""
+    """The kind of a parameter's values: ``parse`` is given the field for errors and a text, and ``spell`` writes a
+    value so that it reads back the same. ``admits`` says which values there are, and ``what`` names them in errors."""
 
     parse: Callable[[str, str], Any]
     spell: Callable[[Any], str]
@@ -38,7 +38,7 @@ def parameter(kind: Kind, *, default: Any = MISSING, alone: bool = False) -> Any
     """Declare a parameter of a shape.
 
     Args:
-        kind: What values it takes.
+        kind: The kind of its values.
         default: Its value where none is given; None is spelled by leaving it out.
         alone: It is typed first and without its name, as FILE in "replay:FILE,speed=2".
 
@@ -60,26 +60,27 @@ def check_parameters(shape: Any) -> None:
         if value is None and declared.default is None:
             continue
         if not kind.admits(value):
-            raise SpecError(f"{FIELD}.{_typed(declared)}", value, f"is not {kind.what}")
+            raise SpecError(f"{FIELD}.{_typed_name(declared)}", value, f"is not {kind.what}")
 
 
-def spelled_parameters(shape: Any) -> str:
+def spell_parameters(shape: Any) -> str:
     """Return the parameters of ``shape`` as they are typed, all but those that are None."""
     parts = []
     for declared in fields(shape):
         value = getattr(shape, declared.name)
         if value is not None:
             text = _kind(declared).spell(value)
-            parts.append(text if declared.metadata.get(_ALONE) else f"{_typed(declared)}={text}")
+            parts.append(text if declared.metadata.get(_ALONE) else f"{_typed_name(declared)}={text}")
     return ",".join(parts)
 
 
-def parsed_parameters(shape: type[Any], name: str, text: str, folder: Path | None) -> dict[str, Any]:
-    """Return what the fields of ``shape``, called ``name``, are by ``text``; paths are relative to ``folder``.
+def parse_parameters(shape: type[Any], name: str, text: str, folder: Path | None) -> dict[str, Any]:
+    """Return the values of the fields of ``shape``, called ``name``, that ``text`` gives; paths are relative to
+    ``folder``.
 
     Raises SpecError for what is unknown, given twice, missing, or no value of its kind.
     """
-    known = {_typed(declared): declared for declared in fields(shape)}
+    known = {_typed_name(declared): declared for declared in fields(shape)}
     given = _given_texts(known, name, text)
     for typed, declared in known.items():
         if typed not in given and declared.default is MISSING:
@@ -96,21 +97,21 @@ def parsed_parameters(shape: type[Any], name: str, text: str, folder: Path | Non
 
 
 def _given_texts(known: dict[str, Field[Any]], name: str, text: str) -> dict[str, str]:
-    """Return what ``text`` gives for each of the ``known`` parameters that it names. Raises SpecError."""
+    """Return the text of the value of each of the ``known`` parameters that ``text`` names. Raises SpecError."""
     alone = next((typed for typed, declared in known.items() if declared.metadata.get(_ALONE)), None)
     parts = text.split(",") if text.strip() else []
     given: dict[str, str] = {}
     if alone is not None:
         # A path may have commas: it ends where a parameter begins, known or misspelt.
-        is_named = [_named(part) is not None for part in parts]
+        is_named = [_name_in(part) is not None for part in parts]
         ends = (
-            0 if parts and _named(parts[0]) in known else is_named.index(True, 1) if any(is_named[1:]) else len(parts)
+            0 if parts and _name_in(parts[0]) in known else is_named.index(True, 1) if any(is_named[1:]) else len(parts)
         )
         if ends:
             given[alone] = ",".join(parts[:ends])
             parts = parts[ends:]
     for part in parts:
-        typed = _named(part)
+        typed = _name_in(part)
         if not known:
             raise SpecError(FIELD, f"{name}:{text}", f"has parameters, and {name} takes none")
         if typed is None:
@@ -124,7 +125,7 @@ def _given_texts(known: dict[str, Field[Any]], name: str, text: str) -> dict[str
     return given
 
 
-def _named(part: str) -> str | None:
+def _name_in(part: str) -> str | None:
     """Return the name before the equals sign; None where there is none."""
     pair = _PAIR.fullmatch(part)
     return None if pair is None else pair[1]
@@ -137,13 +138,13 @@ def _kind(declared: Field[Any]) -> Kind:
     return kind
 
 
-def _typed(declared: Field[Any]) -> str:
+def _typed_name(declared: Field[Any]) -> str:
     """Return the name of a field as it is typed: without its unit."""
     return re.sub(r"(_per)?_s$", "", declared.name)
 
 
 def _digits(number: float) -> str:
-    """Write a number so that it reads back the same, without an exponent."""
+    """Return ``number`` as text that reads back the same, without an exponent."""
     text = f"{Decimal(repr(float(number))):f}"
     return text.removesuffix(".0")
 

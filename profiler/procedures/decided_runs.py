@@ -18,8 +18,9 @@ from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
-from servefit.profiler.procedures.highest_rate import SHORTEST_S, OpenRun, highest_rate
+from servefit.profiler.procedures.highest_rate import SHORTEST_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
+from servefit.profiler.procedures.tried_rates import OpenRun
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.showing import shown
 from servefit.time_limit import time_left_s
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.stopping import StoppingConditions
     from servefit.profiler.evidence.validity import Problem
-    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.traffic import Traffic
     from servefit.profiler.record.types import Run
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
-    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.types import DriverName, Measurement, Run
 
 DURATION_S, SEARCH_S = 5.0, 30.0

@@ -185,10 +185,10 @@ class OpenLoop(StoredMember, frozen=True, kw_only=True):
         """Return arrival times within the duration, int64 nanoseconds from the start, ascending. Raises SpecError for a
         shape that is not known, or cannot be drawn."""
         from servefit.profiler.arrivals.registry import arrivals_named
-        from servefit.profiler.arrivals.schedule import drawn_ns
+        from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 
         shape = arrivals_named(self.arrivals)
-        return drawn_ns(shape, rate_per_s=self.rate_per_s, duration_s=self.duration_s, seed=self.seed)
+        return draw_arrivals_ns(shape, rate_per_s=self.rate_per_s, duration_s=self.duration_s, seed=self.seed)
 
 
 def _check_above_zero(field: str, value: float) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.record.types import Run
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.results.recommendation import Trial, Verdict
+    from servefit.search.results.recommendation import Trial, TrialVerdict
 
 
 @shown()
@@ -50,10 +50,10 @@ class CurvePoint:
     latency_ms: Mapping[str, float | None]
     latency_ms_ci95: Mapping[str, tuple[float, float]]
     samples: int | None
-    verdict: Verdict | None
+    verdict: TrialVerdict | None
 
     @classmethod
-    def measured(cls, summary: Summary, *, rate_per_s: float, verdict: Verdict | None) -> CurvePoint:
+    def measured(cls, summary: Summary, *, rate_per_s: float, verdict: TrialVerdict | None) -> CurvePoint:
         """Return the point that was measured with this ``summary``."""
         return cls(
             rate_per_s=rate_per_s,
@@ -136,7 +136,7 @@ def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:
     return request.sla.rate_per_s / trial.instance_count
 
 
-def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> Verdict:
+def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> TrialVerdict:
     """Return the verdict of ``trial`` as it would have been, had it been judged by ``run``."""
     thresholds, measurement = request.sla.thresholds, trial.measurement
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
@@ -146,7 +146,7 @@ def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> V
     return "FAIL" if summary.saturated else _decided(run, thresholds, trial.configuration.workers)
 
 
-def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> Verdict:
+def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> TrialVerdict:
     """Return the sequential test on all requests up to the first without an answer, with the caution of
     ``profiler.procedures.decided_runs``: a PASS takes workers that had time to spare, or a run so long that a growing
     queue shows."""

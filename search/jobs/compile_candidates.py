@@ -20,7 +20,7 @@ from servefit.quantities import duration_text, given_duration_text, span_text
 from servefit.search.jobs.job import JobStopped
 from servefit.search.optimizer.clock import SHARE
 from servefit.search.optimizer.progress import before_search, counting_down
-from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.recommendation import CompilationReport, Skipped
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class _CompilationRules:
 
         if is_cached(self.model, name, target):
             return self.clock.left_s
-        left_s = self.clock.left_s - least_test_s(self.request)
+        left_s = self.clock.left_s - min_test_s(self.request)
         if name == self.model.reference:
             return left_s
         ample_s, share_s = max(MIN_S, TIMES_ESTIMATE * self._expected_s(name)), self.clock.share_s(MIN_S)

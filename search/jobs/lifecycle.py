@@ -35,9 +35,9 @@ from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
-from servefit.search.request.arrivals import resolved
+from servefit.search.request.arrivals import resolve_arrivals
 from servefit.search.request.job_request import check_known
-from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Skipped, Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
@@ -89,7 +89,7 @@ def run_job(
     from servefit.profiler.machine.host import describe_host
     from servefit.version import __version__
 
-    request = resolved(request)
+    request = resolve_arrivals(request)
     check_known(request.environment)
     _check_calls(request)
     check_budget(request)
@@ -356,7 +356,7 @@ def _payload_rows(path: Path, digest: str) -> np.ndarray:
 
 def check_budget(request: JobRequest) -> None:
     """Raise SpecError for a time in which nothing can be measured, on any machine."""
-    min_s = least_test_s(request) + FINISHING_S
+    min_s = min_test_s(request) + FINISHING_S
     if request.budget_s is not None and request.budget_s < min_s:
         takes = duration_text(min_s, digits=2)
         raise SpecError(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.clock import Clock
     from servefit.search.request.job_request import JobRequest
 
-DURATIONS = Durations(capacity_s=1.0, at_rate_s=1.0, at_rate_most_s=4.0)
+DURATIONS = Durations(capacity_s=1.0, at_rate_s=1.0, at_rate_max_s=4.0)
 """Loads of the closing measurement: short ones, since nothing is searched with them, and longer where a second does not
 decide whether the limits hold. Chosen, not measured."""
 
@@ -35,7 +35,7 @@ def closing_s(winner: Configuration, host: Host, request: JobRequest) -> float:
 def min_duration_s(request: JobRequest) -> float:
     """Return how long the measurement takes at least."""
     loaded_s = DURATIONS.capacity_s if request.phases is None else request.phases.duration_s
-    at_rate_s = 0.0 if request.sla.rate_per_s is None else DURATIONS.showing(cycle_s(request)).at_rate_s
+    at_rate_s = 0.0 if request.sla.rate_per_s is None else DURATIONS.covering_cycle(cycle_s(request)).at_rate_s
     return _START_S + loaded_s + at_rate_s
 
 

@@ -13,8 +13,8 @@ from servefit.profiler.arrivals.contract import STEADY
 from servefit.quantities import size_text
 from servefit.search.results.objectives.guarded import figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
-from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -172,13 +172,13 @@ def _measured_speedups(trials: Sequence[Trial], reference: str) -> dict[tuple[st
     """Return the capacity of each backend over that of the reference, both with one worker of one thread and one
     request a call and the best of their own knobs, in the largest envelope in which both were measured so."""
     per_s: dict[tuple[str, Target], dict[_Shape, float]] = defaultdict(dict)
-    for standing in standings(trial for trial in trials if trial.verdict != "INVALID"):
-        configuration = standing.configuration
+    for pooled in pool_trials(trial for trial in trials if trial.verdict != "INVALID"):
+        configuration = pooled.configuration
         plainest = (configuration.workers, configuration.settings.threads, configuration.max_batch) == (1, 1, 1)
-        if plainest and standing.capacity_per_s:
+        if plainest and pooled.capacity_per_s:
             found = per_s[configuration.backend, configuration.target]
             shape = configuration.vcpus, configuration.environment
-            found[shape] = max(found.get(shape, 0.0), standing.capacity_per_s)
+            found[shape] = max(found.get(shape, 0.0), pooled.capacity_per_s)
     plain = per_s[reference, Target.CPU]
     shared = {backend: found.keys() & plain.keys() for backend, found in per_s.items()}
     largest = {backend: max(shapes) for backend, shapes in shared.items() if shapes}

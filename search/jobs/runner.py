@@ -28,7 +28,7 @@ from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import time_service
 from servefit.search.request.space import Batching, Space
-from servefit.search.results.measure_trial import least_test_s, run_test
+from servefit.search.results.measure_trial import min_test_s, run_test
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.header import JobState
 from servefit.search.storage.job_folder import keep_measurement
@@ -113,7 +113,7 @@ class JobRunner:
             Batching.of(self.request, batch_dependent=self.header.model.batch_dependent),
         )
         if not space.grid:
-            if self.clock.left_s < least_test_s(self.request):
+            if self.clock.left_s < min_test_s(self.request):
                 self._remark_too_little_time()
             return
         self.study = StudyOfTrials(self.log, space.grid, seed=self.request.seed)
@@ -131,7 +131,7 @@ class JobRunner:
         if ready_s is None:
             over_s, when, more_s = self.clock.elapsed_s, "before a backend was", PREPARATION_S
         else:
-            over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * least_test_s(self.request)
+            over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * min_test_s(self.request)
         self.remarks.append(
             f"nothing was measured in the {given_duration_text(self.clock.limit_s)} asked for: "
             f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.search.results.ranking import order, told_apart
+from servefit.search.results.pooled_trials import pool_trials
+from servefit.search.results.ranking import is_surely_better, ranking_key
 from servefit.search.results.ratios import ratio
-from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,17 +39,16 @@ def finalists(
     fitting = dict(space.profiles)[profile]
     ranked = sorted(
         (
-            (order(standing, profile, request), standing)
-            for standing in standings(trials)
-            if standing.configuration in fitting
-            and standing.trial.measurement.peak_memory_bytes <= profile.memory_bytes
+            (ranking_key(pooled, profile, request), pooled)
+            for pooled in pool_trials(trials)
+            if pooled.configuration in fitting and pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
         ),
         key=lambda pair: pair[0],
     )
     (verdict, best), _ = ranked[0]
     alike = [
-        (score.figure, standing.configuration)
-        for (rank, score), standing in ranked
+        (score.figure, pooled.configuration)
+        for (rank, score), pooled in ranked
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
     ]
     close = [configuration for figure, configuration in alike if figure <= best.figure + abs(best.figure) * MAX_GAP]
@@ -78,6 +77,6 @@ def remaining_finalists(
             leader = finalist
 
     rivals = [finalist for finalist in alive if finalist != leader]
-    left = [leader, *(rival for rival in rivals if not told_apart(leader, rival, request, trials))]
-    naive_is_out = naive is None or naive in failed or told_apart(leader, naive, request, trials)
+    left = [leader, *(rival for rival in rivals if not is_surely_better(leader, rival, request, trials))]
+    naive_is_out = naive is None or naive in failed or is_surely_better(leader, naive, request, trials)
     return left, None if naive_is_out else naive

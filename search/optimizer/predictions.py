@@ -22,8 +22,8 @@ from servefit.search.results.objectives.contract import Prediction as Expected
 from servefit.search.results.objectives.guarded import learnt, predicted_figure
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import score_of_figure
+from servefit.search.results.pooled_trials import latency_ms
 from servefit.search.results.price import Price, cheapest
-from servefit.search.results.standings import latency_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,9 +21,9 @@ from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
 from servefit.search.results.objectives.guarded import explored
 from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.pooled_trials import latency_ms
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import score_of
-from servefit.search.results.standings import latency_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

@@ -22,13 +22,13 @@ from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, MIN_TESTS_FOR_ROUNDS, SearchState
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
-from servefit.search.results.measure_trial import least_test_s
-from servefit.search.results.objectives.guarded import figure_of_standing
+from servefit.search.results.measure_trial import min_test_s
+from servefit.search.results.objectives.guarded import figure_of_pooled_trials
 from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
 from servefit.search.results.ratios import ratio
-from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -113,11 +113,11 @@ class Search(SearchState):
         figures = self.surrogate.figures(self.space.grid)
         # What is expected at the least latency does not compare with what was measured.
         if not (objective.needs_latency and figures):
-            for standing in standings(self.trials):
-                context = context_of(self.request, Price.in_vcpus(standing.configuration.vcpus))
-                measured = figure_of_standing(objective, standing, context)
+            for pooled in pool_trials(self.trials):
+                context = context_of(self.request, Price.in_vcpus(pooled.configuration.vcpus))
+                measured = figure_of_pooled_trials(objective, pooled, context)
                 if measured is not None:
-                    figures.setdefault(standing.configuration, objective.lower(measured))
+                    figures.setdefault(pooled.configuration, objective.lower(measured))
         return importance({configuration: log(figure) for configuration, figure in figures.items() if 0 < figure < inf})
 
     def _begin(self, stage: Stage, text: str) -> None:
@@ -178,7 +178,7 @@ class Search(SearchState):
         """Return how many tests may be made next. While nothing was measured it is one if there is any time for
         that."""
         if not self.trials:
-            return self.clock.tests_left if least_test_s(self.request) <= self.clock.left_s else 0
+            return self.clock.tests_left if min_test_s(self.request) <= self.clock.left_s else 0
         in_time = self.clock.elapsed_s < self.trying_until_s() and self.test_s <= self.clock.left_s
         return (self.clock.tests_left if self.exhaustive else self.clock.tests_to_search) if in_time else 0
 
@@ -296,7 +296,7 @@ class Search(SearchState):
     def _confirming(self) -> Durations:
         """Return how long the confirmation may take: as long as it needs, within the time that is left."""
         max_s = self.max_confirming_s(self.clock.left_s, self.best())
-        return replace(self.confirming, at_rate_most_s=max_s)
+        return replace(self.confirming, at_rate_max_s=max_s)
 
     def _confirmation_fits(self) -> bool:
         """Return whether tests and time are left to measure once more."""

@@ -114,12 +114,12 @@ class SearchState:
         left_s -= self.round_test_s + CONFIRMING.capacity_s + self.min_closing_s(winner)
         if not self.request.allow_noise:
             left_s /= 2  # a disturbed run is made again
-        return min(self.confirming.at_rate_most_s, max(self.confirming.at_rate_s, left_s))
+        return min(self.confirming.at_rate_max_s, max(self.confirming.at_rate_s, left_s))
 
     @property
     def confirming(self) -> Durations:
         """The durations of the confirmation: a cycle of the arrivals at least."""
-        return CONFIRMING.showing(cycle_s(self.request))
+        return CONFIRMING.covering_cycle(cycle_s(self.request))
 
     def min_closing_s(self, winner: Configuration | None) -> float:
         """Return the seconds to leave for what follows on the search, zero where nothing wins."""

@@ -21,9 +21,9 @@ from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import BETWEEN_S, CONFIRMING, ROUND, SCREENING
 from servefit.search.results.objectives.registry import objective_of
-from servefit.search.results.ranking import order
+from servefit.search.results.pooled_trials import pool_trials
+from servefit.search.results.ranking import ranking_key
 from servefit.search.results.ratios import ratio
-from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -69,8 +69,8 @@ class TimeLeft:
             {"test": search.test_s, "round": search.round_test_s},
             {
                 "timing": len(search.survey.sizes) * TIMING_A_SIZE_S / 2,
-                "test": _loads_s(loaded_s, SCREENING.showing(cycle).at_rate_s if at_rate else 0.0),
-                "round": _loads_s(ROUND.capacity_s, ROUND.showing(cycle).at_rate_s if rounds_at_rate else 0.0),
+                "test": _loads_s(loaded_s, SCREENING.covering_cycle(cycle).at_rate_s if at_rate else 0.0),
+                "round": _loads_s(ROUND.capacity_s, ROUND.covering_cycle(cycle).at_rate_s if rounds_at_rate else 0.0),
             },
         )
         self.proposer: Proposer | None = None
@@ -201,9 +201,9 @@ class TimeLeft:
         best = next(iter(search.recommendations()), None)
         if best is not None:
             fitting = dict(search.space.profiles)[best.profile]
-            for standing in standings(search.trials):
-                if standing.configuration in fitting:
-                    verdict, score = order(standing, best.profile, search.request)
+            for pooled in pool_trials(search.trials):
+                if pooled.configuration in fitting:
+                    verdict, score = ranking_key(pooled, best.profile, search.request)
                     ranked.append(((verdict, score.unpriced, score.per_hour), score.figure))
         for expected_score in self._rehearsed:
             if expected_score is not None:
@@ -253,7 +253,7 @@ class TimeLeft:
             return start_s + CONFIRMING.capacity_s * (1 + disturbed)
         tests_of_winner = (trial for trial in search.trials if trial.configuration == winner)
         decided_s = max(map(at_rate_s, tests_of_winner), default=0.0)
-        if decided_s >= _NEARLY * SCREENING.at_rate_most_s:
+        if decided_s >= _NEARLY * SCREENING.at_rate_max_s:
             decided_s = search.max_confirming_s(projection.left_s, winner)
         return start_s + (CONFIRMING.capacity_s + max(search.confirming.at_rate_s, decided_s)) * (1 + disturbed)
 

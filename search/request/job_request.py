@@ -1,4 +1,4 @@
-"""What a job is asked to do, validated once, here, whether it comes from the command line or from Python."""
+"""The request for a job, validated once, here, whether it comes from the command line or from Python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ Goal: TypeAlias = str
 GOALS: tuple[Goal, ...] = tuple(OBJECTIVES.built_in)
 
 FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
-"""Whether traffic of users in phases ends once more of them are not answered more often [SageMaker IR]."""
+"""The end of traffic of users in phases: once more of them are not answered more often ("Stop"), or with the last phase
+[SageMaker IR]."""
 
 DEFAULT_BUDGET_S = 42.0
 """Seconds of a job that gives neither a budget nor its own phases: an answer within a minute."""
@@ -64,12 +65,12 @@ class EnvironmentRange(Stored, frozen=True, kw_only=True):
 
     @property
     def holds_secrets(self) -> bool:
-        """Whether its values are hidden."""
+        """True if its values are hidden."""
         return all(map(is_hidden, self.values))
 
     @property
     def counts(self) -> bool:
-        """Whether the variable is one of servefit's own two, which count workers or threads."""
+        """True if the variable is one of servefit's own two, which count workers or threads."""
         return self.variable in (THREADS_VARIABLE, WORKERS_VARIABLE)
 
     @classmethod
@@ -88,37 +89,40 @@ def split_range(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def plain_name(variable: str) -> str:
-    """SageMaker's containers read SAGEMAKER_MODEL_SERVER_WORKERS and the like; the plain name means the same."""
+    """Return the plain name of ``variable``, which means the same: SageMaker's containers read
+    SAGEMAKER_MODEL_SERVER_WORKERS and the like."""
     plain = variable.removeprefix("SAGEMAKER_")
     return plain if plain in (THREADS_VARIABLE, WORKERS_VARIABLE) else variable
 
 
 def shown_variable(text: str) -> str:
-    """A variable as somebody wrote it, as far as it may be shown: without its value where that looks like a secret."""
+    """Return a variable as somebody wrote it, as far as it may be shown: without its value where that looks like a
+    secret."""
     name = re.split(r"\W", text, maxsplit=1)[0]
     begin, value = text[: len(name) + 1], text[len(name) + 1 :]
     return f"{begin}***" if value and is_secret(name, value) else text
 
 
 def with_secrets(ranges: Collection[EnvironmentRange], names: Collection[str]) -> tuple[EnvironmentRange, ...]:
-    """``ranges`` with the values of those variables hidden that are among ``names``, whose values are those that this
-    process has where none are given. Raises SpecError for one that has none."""
-    missing = [name for name in dict.fromkeys(names) if not any(one.variable == name for one in ranges)]
+    """Return ``ranges`` with the values of those variables hidden that are among ``names``, whose values are those that
+    this process has where none are given. Raises SpecError for one that has none."""
+    variables = {given.variable for given in ranges}
+    missing = [name for name in dict.fromkeys(names) if name not in variables]
     return (
-        *(replace(one, values=hidden(one.values)) if one.variable in names else one for one in ranges),
+        *(replace(given, values=hidden(given.values)) if given.variable in names else given for given in ranges),
         *(EnvironmentRange(variable=name, values=hidden([own_value(name)])) for name in missing),
     )
 
 
 def check_known(ranges: Iterable[EnvironmentRange]) -> None:
     """Raise SpecError for a secret among ``ranges`` whose value is not known here."""
-    for one in ranges:
-        if one.holds_secrets and not all(isinstance(value, Secret) for value in one.values):
-            raise unknown(one.variable)
+    for given in ranges:
+        if given.holds_secrets and not all(isinstance(value, Secret) for value in given.values):
+            raise unknown(given.variable)
 
 
 def own_value(variable: str) -> str:
-    """The value that a secret variable has in this process. Raises SpecError where it has none."""
+    """Return the value that a secret variable has in this process. Raises SpecError where it has none."""
     if value := os.environ.get(variable):
         return value
     raise SpecError(
@@ -127,10 +131,10 @@ def own_value(variable: str) -> str:
 
 
 def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[EnvironmentRange, ...]:
-    """``ranges`` with the secrets of one variable told apart over all the profiles that it is given for."""
+    """Return ``ranges`` with the secrets of one variable told apart over all the profiles that it is given for."""
     found = list(ranges)
-    for variable in {one.variable for one in ranges if one.holds_secrets}:
-        nths = [nth for nth, one in enumerate(ranges) if one.variable == variable]
+    for variable in {given.variable for given in ranges if given.holds_secrets}:
+        nths = [nth for nth, given in enumerate(ranges) if given.variable == variable]
         together = iter(hidden([value for nth in nths for value in ranges[nth].values]))
         for nth in nths:
             found[nth] = replace(ranges[nth], values=tuple(itertools.islice(together, len(ranges[nth].values))))
@@ -238,14 +242,14 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     @property
     def time_limit_s(self) -> float | None:
-        """How long the job may take; where nobody says, DEFAULT_BUDGET_S, or None for a job with phases."""
+        """The seconds that the job may take; where nobody says, DEFAULT_BUDGET_S, or None for a job with phases."""
         if self.budget_s is None and self.phases is None:
             return DEFAULT_BUDGET_S
         return self.budget_s
 
     @property
     def test_limit(self) -> int | None:
-        """How many load tests the job may make; where nobody says, None, or for a job with phases and without a budget
+        """The load tests that the job may make; where nobody says, None, or for a job with phases and without a budget
         DEFAULT_TESTS_WITH_PHASES."""
         if self.max_tests is None and self.phases is not None and self.budget_s is None:
             return DEFAULT_TESTS_WITH_PHASES
@@ -253,10 +257,10 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
 
 def parse_flat_invocations(text: str) -> FlatInvocations:
-    """Raises SpecError."""
-    for one in get_args(FlatInvocations):
-        if one.lower() == text.lower():
-            known: FlatInvocations = one
+    """Parse "stop" or "continue", in any case. Raises SpecError."""
+    for name in get_args(FlatInvocations):
+        if name.lower() == text.lower():
+            known: FlatInvocations = name
             return known
     raise SpecError.unknown("flat_invocations", text, ["stop", "continue"])
 

@@ -28,7 +28,7 @@ class Sla(Stored, frozen=True, kw_only=True):
         names = [threshold.percentile for threshold in self.thresholds]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise SpecError("sla", ", ".join(sorted(repeated)), "is limited twice")
-        for lower, higher in itertools.pairwise(sorted(self.thresholds, key=lambda one: one.rank)):
+        for lower, higher in itertools.pairwise(sorted(self.thresholds, key=lambda threshold: threshold.rank)):
             if higher.limit_ms < lower.limit_ms:
                 raise SpecError(
                     "sla",
@@ -41,6 +41,7 @@ class Sla(Stored, frozen=True, kw_only=True):
 
     @property
     def asks_nothing(self) -> bool:
+        """True if there are neither limits nor a rate."""
         return not self.thresholds and self.rate_per_s is None
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
-"""What a recommendation is called: a hash of what is recommended, the same wherever and whenever it is computed.
+"""The names of recommendations: hashes of what is recommended, the same wherever and whenever they are computed.
 
-It is that of a canonical JSON text, with sorted keys and without fields that have their defaults, so that a field that
-is added later changes no name. While jobs were of schema 2 it was that of how Python showed a configuration then. Those
-names are in people's scripts, and still find what they name.
+A hash is that of a canonical JSON text, with sorted keys and without fields that have their defaults, so that a field
+that is added later changes no name. While jobs were of schema 2 it was that of how Python showed a configuration then.
+Those names are in people's scripts, and still find what they name.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ _DIGITS = 8
 _LINE_LETTERS = 500
 _VALUE_LETTERS = 160
 _MAX_MEMBERS = 8
-"""How much of a configuration, of a value in it and of a list was shown when names were made of that."""
+"""The letters of a configuration and of a value in it, and the members of a list, that were shown when names were made
+of that."""
 
 
 def recommendation_id(profile: str, configuration: Configuration) -> str:
-    """Return what the recommendation of ``configuration`` for the profile of that name is called."""
+    """Return the name of the recommendation of ``configuration`` for the profile of that name."""
     document = {"profile": profile, "configuration": canonical(configuration)}
     return _hash(json.dumps(document, sort_keys=True, separators=(",", ":")))
 
 
 def former_id(profile: str, configuration: Configuration) -> str:
-    """Return what it was called while jobs were of schema 2."""
+    """Return the name that it had while jobs were of schema 2."""
     return _hash(f"({profile!r}, {_shown_configuration(configuration)})")
 
 
@@ -54,10 +55,10 @@ def _hash(text: str) -> str:
 
 
 def _shown_configuration(configuration: Configuration) -> str:
-    """``repr`` as it was, of the fields that there were, which are these for good."""
+    """Return ``repr`` as it was, of the fields that there were, which are these for good."""
     settings = configuration.settings
     inner = [("threads", settings.threads, 1), ("options", settings.options, ())]
-    shown_settings = _line("Settings", _told(inner, _VALUE_LETTERS), _VALUE_LETTERS)
+    shown_settings = _line("Settings", _written_fields(inner, _VALUE_LETTERS), _VALUE_LETTERS)
     held = [
         ("vcpus", configuration.vcpus, None),
         ("backend", configuration.backend, None),
@@ -69,23 +70,24 @@ def _shown_configuration(configuration: Configuration) -> str:
         ("environment", configuration.environment, ()),
         ("gpu", configuration.gpu, None),
     ]
-    told = dict(_told(held, _LINE_LETTERS))
-    if "settings" in told:
+    written = dict(_written_fields(held, _LINE_LETTERS))
+    if "settings" in written:
         # It was a line of its own, not a text.
-        told["settings"] = shown_settings
-    return _line("Configuration", list(told.items()), _LINE_LETTERS)
+        written["settings"] = shown_settings
+    return _line("Configuration", list(written.items()), _LINE_LETTERS)
 
 
-def _told(held: Iterable[tuple[str, Any, Any]], room: int) -> list[tuple[str, str]]:
-    """The fields that differ from their defaults, with what was written of them on a line of ``room`` letters."""
+def _written_fields(held: Iterable[tuple[str, Any, Any]], room: int) -> list[tuple[str, str]]:
+    """Return the fields that differ from their defaults, with what was written of them on a line of ``room``
+    letters."""
     limit = min(_VALUE_LETTERS, room // 3)
     return [(name, _cut(_text(value, limit), limit)) for name, value, default in held if value != default]
 
 
-def _line(kind: str, told: Sequence[tuple[str, str]], room: int) -> str:
+def _line(kind: str, written: Sequence[tuple[str, str]], room: int) -> str:
     parts: list[str] = []
     left = room - len(f"{kind}(, ...)")
-    for name, text in told:
+    for name, text in written:
         part = f"{name}={text}"
         left -= len(part) + 2
         if left < 0:

@@ -1,4 +1,4 @@
-"""What a job gives back. The JSON form of it is in ``jobs.document``."""
+"""The results of a job: trials and recommendations. Their JSON form is in ``jobs.document``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.profiler.machine.host import Host
 
-Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
+TrialVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 """INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
 
 
@@ -39,7 +39,7 @@ class Trial(StoredMember, frozen=True, kw_only=True):
     capacity: Summary
     at_rate: Summary | None
     instance_count: int
-    verdict: Verdict
+    verdict: TrialVerdict
     reason: str | None
     violation: float
     stopped: str | None = None
@@ -101,8 +101,8 @@ class Recommendation:
 
 @shown()
 class CompilationReport(StoredMember, frozen=True, kw_only=True):
-    """How one backend's compilation went. ``version`` is that of the backend's library. ``speedup`` is how many times
-    faster than the reference it answers one request on one thread, None where the two were not both measured."""
+    """The outcome of one backend's compilation. ``version`` is that of the backend's library. ``speedup`` is how many
+    times faster than the reference it answers one request on one thread, None where the two were not both measured."""
 
     backend: str
     target: Target

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def test_printed_it_is_its_name_its_status_and_the_answer(trial: MakeTrial) -> None:
-    one = Job.holding(job(trial(ONE)))
+    one = Job.from_results(job(trial(ONE)))
     assert repr(one) == str(one)
     assert repr(one) == "<Job fraud, COMPLETED: Deploy small with treelite, 1 worker x 1 thread>"
 
 
 def test_one_that_has_no_answer_is_printed_on_a_line_too() -> None:
-    assert repr(Job.holding(job(status="FAILED"))) == (
+    assert repr(Job.from_results(job(status="FAILED"))) == (
         "<Job fraud, FAILED: Nothing could be measured (0 tests in 0 s)>"
     )

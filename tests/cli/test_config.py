@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.cli.job_options import asked
+from servefit.cli.job_options import config_with_options
 from servefit.cli.recommend import recommend
 from servefit.errors import SpecError
 from servefit.profiler.record.traffic import ClosedLoop
@@ -133,7 +133,7 @@ FILE = parse_config(
 
 
 def both(config: JobConfig, *given: str) -> JobRequest:
-    return asked(config, TYPED, given, no_wait=False).request("job")
+    return config_with_options(config, TYPED, given, no_wait=False).request("job")
 
 
 def test_every_option_that_is_given_wins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,14 @@ import xgboost
 from tests.onnx_models import quantised
 
 from servefit.backends.secret import revealed
-from servefit.cli.deployments import Asked
+from servefit.cli.deployments import DeploymentOptions
 from servefit.errors import CorruptModel, ServefitError, SpecError
 from servefit.profiler.procedures.prepare import Deployment
 
 
-def asked(**options: Any) -> Asked:
-    nothing: dict[str, Any] = dict.fromkeys(Asked.__dataclass_fields__)
-    return Asked(**nothing | {"trust_pickle": False, "allow_batch_dependence": False} | options)
+def options_for(**options: Any) -> DeploymentOptions:
+    nothing: dict[str, Any] = dict.fromkeys(DeploymentOptions.__dataclass_fields__)
+    return DeploymentOptions(**nothing | {"trust_pickle": False, "allow_batch_dependence": False} | options)
 
 
 @pytest.fixture(scope="module")
@@ -62,23 +62,23 @@ def test_options_that_make_no_sense_are_refused_by_name(
 ) -> None:
     model_too = {} if not options or "job" in options else {"model": model}
     with pytest.raises(SpecError, match=said) as raised:
-        asked(**model_too | options).deployable(quiet=True)
+        options_for(**model_too | options).deployable(quiet=True)
     assert raised.value.field == field
     assert len(str(raised.value).splitlines()) == 1
 
 
 def test_a_model_that_is_not_there_is_refused() -> None:
     with pytest.raises(CorruptModel, match="there is no such file"):
-        asked(model=Path("/no/model.ubj")).deployable(quiet=True)
+        options_for(model=Path("/no/model.ubj")).deployable(quiet=True)
 
 
 def test_an_unknown_job_is_refused() -> None:
     with pytest.raises(ServefitError, match="'x' is not known"):
-        asked(job="x").deployable(quiet=True)
+        options_for(job="x").deployable(quiet=True)
 
 
 def test_what_is_said_of_a_model_is_what_is_deployed(model: Path) -> None:
-    found = asked(
+    found = options_for(
         model=model,
         backend="xgboost",
         profile="local-1c",
@@ -100,7 +100,7 @@ def test_what_is_said_of_a_model_is_what_is_deployed(model: Path) -> None:
 @pytest.mark.parametrize("options", [{"job": "x", "env": ["API_TOKEN=hunter2"]}, {"env": ["API_TOKEN hunter2"]}])
 def test_what_is_wrong_with_a_secret_is_said_without_it(model: Path, options: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as raised:
-        asked(**{} if "job" in options else {"model": model}, **options).deployable(quiet=True)
+        options_for(**{} if "job" in options else {"model": model}, **options).deployable(quiet=True)
     assert "API_TOKEN" in str(raised.value)
     assert "hunter2" not in str(raised.value)
 
@@ -108,7 +108,7 @@ def test_what_is_wrong_with_a_secret_is_said_without_it(model: Path, options: di
 def test_secrets_are_given_marked_or_left_to_the_environment(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "of the environment")
     given = ["API_TOKEN=given", "COLOUR=marked", "PLAIN=shown"]
-    deployable = asked(model=model, env=given, secret_env=["COLOUR", "MINE"]).deployable(quiet=True)
+    deployable = options_for(model=model, env=given, secret_env=["COLOUR", "MINE"]).deployable(quiet=True)
     environment = dict(deployable.configuration.environment)
     assert environment == {"API_TOKEN": "***", "COLOUR": "***", "MINE": "***", "PLAIN": "shown"}
     assert revealed(environment) == {
@@ -128,5 +128,8 @@ def test_a_deployment_does_not_show_its_secrets() -> None:
 def test_requests_that_change_each_others_predictions_are_joined_where_that_is_said(tmp_path: Path) -> None:
     network = quantised(tmp_path / "model.onnx")
     with pytest.raises(SpecError, match="allow that with --allow-batch-dependence"):
-        asked(model=network, batch=8).deployable(quiet=True)
-    assert asked(model=network, batch=8, allow_batch_dependence=True).deployable(quiet=True).endpoint().max_batch == 8
+        options_for(model=network, batch=8).deployable(quiet=True)
+    assert (
+        options_for(model=network, batch=8, allow_batch_dependence=True).deployable(quiet=True).endpoint().max_batch
+        == 8
+    )

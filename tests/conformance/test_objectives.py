@@ -99,7 +99,7 @@ class ObjectiveContract:
         context = Context(price=Price.of(0.1, 2))
         best = self.ranked(self.better)[0]
         words = [self.objective.unit, self.objective.aim, self.objective.axis, self.objective.text(12.5)]
-        words += [self.objective.compared_by(context), self.objective.told(best, context)]
+        words += [self.objective.compared_by(context), self.objective.figure_text(best, context)]
         words.append(self.objective.times_better(context))
         for one in words:
             assert one.strip() == one

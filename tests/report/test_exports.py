@@ -153,7 +153,7 @@ def test_a_name_that_says_no_form_is_refused_in_one_line(reports: Reports, tmp_p
 
 
 def test_a_job_writes_the_report_that_the_command_line_writes(reports: Reports, tmp_path: Path) -> None:
-    job = Job.holding(reports.job("unmeasurable"))
+    job = Job.from_results(reports.job("unmeasurable"))
     with reports.at_home():
         job.report(tmp_path / "own.md")
     ended = _servefit(reports, "report", "unmeasurable", "-o", str(tmp_path / "command.md"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("kind", ["measured", "unmet", "unmeasurable", "without-prices"])
 def test_it_is_the_answer_with_a_table_of_the_recommendations(reports: Reports, kind: str) -> None:
-    job = Job.holding(reports.job(kind))
+    job = Job.from_results(reports.job(kind))
     shown = job._repr_html_()
     assert shown.startswith("<div>")
     assert shown.count("<table") == (1 if job.recommendations else 0)
@@ -29,7 +29,7 @@ def test_it_is_the_answer_with_a_table_of_the_recommendations(reports: Reports, 
 
 
 def test_it_is_a_glance_and_not_a_report(reports: Reports) -> None:
-    job = Job.holding(reports.job("measured"))
+    job = Job.from_results(reports.job("measured"))
     many = replace(job, recommendations=job.recommendations * 500, warnings=("x" * 100_000,) * 1000)
     shown = many._repr_html_()
     assert len(shown) < 100_000
@@ -39,4 +39,4 @@ def test_it_is_a_glance_and_not_a_report(reports: Reports) -> None:
 
 
 def test_what_comes_from_a_job_is_text(reports: Reports) -> None:
-    assert "<script" not in Job.holding(reports.job("with-failures"))._repr_html_()
+    assert "<script" not in Job.from_results(reports.job("with-failures"))._repr_html_()

@@ -10,7 +10,7 @@ from servefit.profiler.evidence import sequential_test
 from servefit.profiler.evidence.sequential_test import Evidence
 from servefit.profiler.evidence.summary import Summary
 from servefit.profiler.record.types import Configuration, Measurement
-from servefit.search.results.recommendation import Trial, Verdict
+from servefit.search.results.recommendation import Trial, TrialVerdict
 
 MakeSummary = Callable[..., Summary]
 MakeEvidence = Callable[[sequential_test.ThresholdVerdict], Evidence]
@@ -71,7 +71,7 @@ def trial(summary: MakeSummary) -> MakeTrial:
         *,
         throughput_per_s: float = 1000.0,
         p95_ms: float | None = 1.0,
-        verdict: Verdict = "PASS",
+        verdict: TrialVerdict = "PASS",
         violation: float = -0.5,
         instances: int = 1,
         memory_bytes: int = 2**20,

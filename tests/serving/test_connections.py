@@ -154,11 +154,13 @@ def test_what_unfinished_heads_take_is_bounded_and_given_back(start: Start) -> N
         for _ in range(20):
             endpoint.ask("GET", "/ping")
         before_bytes = endpoint.resident_bytes()
-        for kind in (b"Cookie: " + b"a" * 62_000, b"".join(b"A%d: %b\r\n" % (line, b"a" * 650) for line in range(95))):
+        kinds = (b"Cookie: " + b"a" * 62_000, b"".join(b"A%d: %b\r\n" % (line, b"a" * 650) for line in range(95)))
+        # 100 MB in all. What is refused is gone a moment later, so the first look may find some of it.
+        for kind in 4 * kinds:
             for _ in range(200):
                 crowd.join(BEGUN + kind)
         assert endpoint.ask("GET", "/ping").status == 200
-        assert endpoint.resident_bytes() - before_bytes < 14 * 2**20
+        assert eventually(lambda: endpoint.resident_bytes() - before_bytes < 14 * 2**20)
         stack.close()
         assert eventually(lambda: endpoint.metric("servefit_connections") == 1)
         assert eventually(lambda: endpoint.resident_bytes() - before_bytes < 8 * 2**20)

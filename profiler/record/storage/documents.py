@@ -4,7 +4,7 @@ Known are Structs, dataclasses, tuples, mappings from str, unions, Literals, enu
 and bytes that hold int64. What does not fit its annotation raises Misfit, and so does a field that is missing. A field
 with a default may be missing: an earlier version did not know it. A field that is foreign is one of a later version: it
 is left out, and named for whoever is to be told. A value that was read equals the one that was written. Fields that a
-record works out itself (``derived``, ``init=False``) are not written, and worked out again.
+record works out itself (those of a dataclass are ``init=False``) are not written, and worked out again.
 
 msgspec reads and writes no numbers that are infinite, no arrays beside, and does not say what it leaves out.
 

@@ -1,4 +1,4 @@
-"""What a Python user holds: jobs that show, report and serve themselves, and the functions that make them.
+"""The interface for Python users: jobs that show, report and serve themselves, and the functions that make them.
 
-The layers below give plain results. ``job`` adds what a person does with them.
+The layers below return plain results. ``job`` adds the methods that a person calls.
 """

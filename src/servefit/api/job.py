@@ -1,6 +1,6 @@
-"""A job as a Python user holds it: it shows, reports and serves itself.
+"""Jobs and recommendations for Python users, with methods that show, report and serve them.
 
-What a job found is in ``search.jobs.job``; this adds what a person does with it.
+The results of a job are in ``search.jobs.job``; this module adds the methods that a person calls.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ class Recommendation(recommendation.Recommendation):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Job(RecommendationJob):
-    """What a job found, to be looked at, reported and served."""
+    """The results of a job, with methods that show, report and serve them."""
 
     recommendations: tuple[Recommendation, ...]
     pareto: tuple[Recommendation, ...]
 
     @classmethod
-    def holding(cls, job: RecommendationJob) -> Self:
-        """The same job, for a person."""
-        held = {field.name: getattr(job, field.name) for field in fields(job)}
-        held["recommendations"] = tuple(map(_held, job.recommendations))
-        held["pareto"] = tuple(map(_held, job.pareto))
-        return cls(**held)
+    def from_results(cls, job: RecommendationJob) -> Self:
+        """Return ``job`` with the methods of this class."""
+        values = {field.name: getattr(job, field.name) for field in fields(job)}
+        values["recommendations"] = tuple(map(_servable, job.recommendations))
+        values["pareto"] = tuple(map(_servable, job.pareto))
+        return cls(**values)
 
     @property
     def best(self) -> Recommendation | None:
@@ -78,12 +78,12 @@ class Job(RecommendationJob):
         return self.recommendations[0] if self.recommendations else None
 
     def recommendation(self, recommendation_id: str | None = None) -> Recommendation:
-        """The recommendation of that ID, also of those on the Pareto front, or the first one. Raises SpecError where
-        there is none."""
-        return _held(RecommendationJob.recommendation(self, recommendation_id))
+        """Return the recommendation of that ID, also of those on the Pareto front, or the first one. Raises SpecError
+        where there is none."""
+        return _servable(RecommendationJob.recommendation(self, recommendation_id))
 
     def __repr__(self) -> str:
-        """The answer on a line: all that a job holds is more than anybody reads."""
+        """Return the answer on one line, in place of all fields."""
         from servefit.report.sentences import headline
 
         answer = headline(self).partition("\n")[0].removesuffix(".")
@@ -146,13 +146,13 @@ class Job(RecommendationJob):
         return {plot.name: plot for section in report_of(self).sections for plot in section.plots if plot.has_points}
 
     def _repr_html_(self) -> str:
-        """How a notebook shows the job: the answer, and the recommendations as a table."""
+        """Return the HTML of the job in a notebook: the answer, and the recommendations as a table."""
         from servefit.report.notebook import notebook_html
 
         return notebook_html(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document that ``servefit recommend --format json`` prints."""
+        """Return the JSON document that ``servefit recommend --format json`` prints."""
         from servefit.search.jobs.document import job_document
 
         return job_document(self)
@@ -174,7 +174,7 @@ class Job(RecommendationJob):
 
 
 def load_job(name: str, *, storage: str | None = None) -> Job:
-    """Read a job, as far as it is.
+    """Read a job, with its results so far.
 
     Args:
         name: The name of the job; ``servefit jobs`` lists them.
@@ -195,10 +195,10 @@ def load_job(name: str, *, storage: str | None = None) -> Job:
     """
     from servefit.search.jobs import lifecycle
 
-    return Job.holding(lifecycle.load_job(name, storage=storage))
+    return Job.from_results(lifecycle.load_job(name, storage=storage))
 
 
-def _held(found: recommendation.Recommendation) -> Recommendation:
+def _servable(found: recommendation.Recommendation) -> Recommendation:
     if isinstance(found, Recommendation):
         return found
     return Recommendation(**{field.name: getattr(found, field.name) for field in fields(found)})

@@ -30,8 +30,8 @@ def in_notebook() -> bool:
 
 
 class NotebookProgress:
-    """Shows what a job does below the cell that runs it. Pass it as ``progress`` to have it where servefit cannot tell
-    that it runs in a notebook.
+    """A listener that shows what a job does below the cell that runs it. Pass it as ``progress`` where servefit cannot
+    tell that it runs in a notebook.
 
     Example:
         ::

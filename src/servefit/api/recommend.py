@@ -17,7 +17,7 @@ from servefit.api.notebook_progress import default_progress
 from servefit.errors import SpecError
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
-from servefit.search.request.config_problems import explained
+from servefit.search.request.config_problems import config_error
 from servefit.search.request.config_schema import JobConfig
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class JobOptions(TypedDict, total=False):
-    """The options of a job, for type checkers. What each means, and what it is by default, is in ``JobConfig``."""
+    """The options of a job, for type checkers. Their meanings and defaults are in ``JobConfig``."""
 
     rows_per_request: int
     sla: str | Sequence[str] | Mapping[str, str]
@@ -64,19 +64,19 @@ def recommend(
     progress: Progress | None = None,
     **options: Unpack[JobOptions],
 ) -> Job:
-    """Find what to deploy ``model`` on, by measuring it with every backend in every instance profile of this host.
+    """Find the best deployment for ``model`` by measuring it with every backend in every instance profile of this host.
 
-    Blocks until the job is done. That nothing meets the SLA is a result, not an error.
+    Blocks until the job is done. A job in which nothing meets the SLA returns a result and raises no error.
 
     Args:
         model: A path, a live xgboost, LightGBM or scikit-learn object, or a :class:`servefit.Model`.
         payload: Rows that are sent: a path, or an array of shape (rows, features). Drawn from the model where there
             is none.
-        request: All that is asked, in place of options.
+        request: The whole request, in place of options.
         storage: The database that keeps the job, such as "postgresql://user@server/jobs". By default one in the state
             folder.
         trust_pickle: Unpickle ``model``. Unpickling runs code: do it if you know who made it.
-        progress: Told of everything as it happens. By default a line under the cell of a notebook, and nothing
+        progress: A listener that is told of every event. By default a line under the cell of a notebook, and nothing
             elsewhere.
         **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``arrivals="bursts"``,
             ``goal="latency"``, ``profile=["local-1c"]``, ``env={"OMP_NUM_THREADS": [1, 2]}``, ``budget="60s"``,
@@ -86,7 +86,7 @@ def recommend(
         The job, with recommendations best first. It is kept, and can be had again with :func:`servefit.load_job`.
 
     Raises:
-        SpecError: What is asked makes no sense, or nothing by that name is known.
+        SpecError: An option contradicts another or has an impossible value, or a name is not known.
         ModelError: The model or the payload cannot be read.
         StateError: The state folder cannot be written.
         StorageError: The database cannot be reached, or goes away.
@@ -115,13 +115,13 @@ def recommend(
             wait_s=asked.wait_s,
         )
     except JobInterrupted as interrupted:
-        interrupted.job = Job.holding(interrupted.job)
+        interrupted.job = Job.from_results(interrupted.job)
         raise
-    return Job.holding(job)
+    return Job.from_results(job)
 
 
 def job_config(options: Mapping[str, Any]) -> JobConfig:
-    """Return what ``options`` ask for, where lists may be any sequences.
+    """Return ``options`` as a config, where lists may be any sequences.
 
     Raises:
         SpecError: An option is not known, or its value is none that it can have.
@@ -132,21 +132,21 @@ def job_config(options: Mapping[str, Any]) -> JobConfig:
     try:
         return msgspec.convert(document, JobConfig)
     except msgspec.ValidationError as error:
-        wrong = explained(document, str(error))
+        wrong = config_error(document, str(error))
         raise SpecError(wrong.field or "option", wrong.value, wrong.problem, remedy=wrong.remedy) from error
 
 
 def _plain(value: Any) -> Any:
-    """``value`` with any mapping or sequence in it as a dictionary or a list."""
+    """Return ``value`` with any mapping or sequence in it as a dictionary or a list."""
     if isinstance(value, Mapping):
-        return {key: _plain(held) for key, held in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(held) for held in value]
+        return [_plain(item) for item in value]
     return value
 
 
 def _with_options(signature: inspect.Signature) -> inspect.Signature:
-    """``signature`` with the options by name, and what each is by default, for ``help()`` and notebooks."""
+    """Return ``signature`` with the options by name and with their defaults, for ``help()`` and notebooks."""
     hints = JobOptions.__annotations__
     named = [
         inspect.Parameter(

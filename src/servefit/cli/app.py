@@ -10,8 +10,8 @@ from servefit.cli.status import INTERRUPTED
 
 
 def main() -> None:
-    """Run the command line. The subcommands are imported here, where Ctrl-C meanwhile is caught. They find in their
-    context when this began."""
+    """Run the command line. The subcommands are imported inside, so that Ctrl-C is caught meanwhile. The time at which
+    the command began is in their context."""
     began_s = time.monotonic()
     if "_SERVEFIT_COMPLETE" in os.environ:
         # With rich typer folds long lines of help, and a shell would take the second half for a completion of its own.

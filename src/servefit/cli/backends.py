@@ -24,21 +24,21 @@ def backends(
     from servefit.backends.model import Model
 
     opened = None if model is None else Model.load(model, trust_pickle=trust_pickle)
-    found = _describe(opened)
+    found = _backend_documents(opened)
     columns = ["backend", "version", "CPU", "CUDA"] + ([] if opened is None else ["takes MODEL", "compile s"])
-    rows = [[one[column] for column in columns] for one in map(_cells, found)]
+    rows = [[cells[column] for column in columns] for cells in map(_cells, found)]
     emit(Table(columns=tuple(columns), rows=rows), {"schema": 1, "backends": found}, form)
 
 
-def _describe(model: Any) -> list[dict[str, Any]]:
+def _backend_documents(model: Any) -> list[dict[str, Any]]:
     from servefit.backends.capabilities import ask_backends
     from servefit.backends.registry import backend_names
     from servefit.backends.types import Target
 
     described = []
-    for name, one in ask_backends(backend_names(), model).items():
-        on_cpu, on_cuda = one.probe(Target.CPU), one.probe(Target.CUDA)
-        takes = None if model is None else one.supports(model)
+    for name, backend in ask_backends(backend_names(), model).items():
+        on_cpu, on_cuda = backend.probe(Target.CPU), backend.probe(Target.CUDA)
+        takes = None if model is None else backend.supports(model)
         described.append(
             {
                 "name": name,
@@ -56,26 +56,26 @@ def _describe(model: Any) -> list[dict[str, Any]]:
                 else {"available": takes.available, "reason": takes.reason, "remedy": takes.remedy},
                 "compile_estimate_s": None
                 if takes is None or not takes.available
-                else round(one.compile_estimate_s(model), 1),
+                else round(backend.compile_estimate_s(model), 1),
             }
         )
     return described
 
 
-def _cells(one: dict[str, Any]) -> dict[str, Any]:
+def _cells(document: dict[str, Any]) -> dict[str, Any]:
     return {
-        "backend": one["name"],
-        "version": one["version"],
-        "CPU": _answer(one["targets"]["cpu"]),
-        "CUDA": _answer(one["targets"]["cuda"]),
-        "takes MODEL": _answer(one["takes_model"]),
-        "compile s": one["compile_estimate_s"],
+        "backend": document["name"],
+        "version": document["version"],
+        "CPU": _availability_text(document["targets"]["cpu"]),
+        "CUDA": _availability_text(document["targets"]["cuda"]),
+        "takes MODEL": _availability_text(document["takes_model"]),
+        "compile s": document["compile_estimate_s"],
     }
 
 
-def _answer(found: dict[str, Any] | None) -> str | None:
-    if found is None:
+def _availability_text(availability: dict[str, Any] | None) -> str | None:
+    if availability is None:
         return None
-    if found["available"]:
+    if availability["available"]:
         return "yes"
-    return "no: " + "; ".join(part for part in (found["reason"], found["remedy"]) if part)
+    return "no: " + "; ".join(part for part in (availability["reason"], availability["remedy"]) if part)

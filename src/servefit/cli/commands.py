@@ -1,7 +1,7 @@
-"""The subcommands of ``servefit``, and what an error or an interruption becomes.
+"""The subcommands of ``servefit``, and the handling of errors and interruptions.
 
-Only here are errors caught: one line on stderr, and an exit status. A subcommand is imported when it is run, or when
-its own help is asked for.
+Errors are caught here alone: each becomes one line on stderr, and an exit status. A subcommand is imported when it is
+run, or when its own help is asked for.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from the function, so that ``servefit --help`` imports none of them."""
 
 
 class _Command(TyperCommand):
-    """Shows its options in panels."""
+    """A subcommand whose help has its options in panels."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         format_panels(self, ctx, formatter)
@@ -89,7 +89,7 @@ def _command(name: str) -> Any:
 
 
 class _Group(TyperGroup):
-    """Turns what subcommands raise into exit statuses, before typer does it its own way."""
+    """The command group, which turns errors of subcommands into exit statuses before typer handles them."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

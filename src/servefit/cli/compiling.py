@@ -8,25 +8,42 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import backend_names, one_of
+from servefit.cli.help_panels import OUTPUT, SEARCH
 from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, TrustOption
 from servefit.cli.output import Format, FormatOption, emit, warn
-from servefit.cli.progress import saying
+from servefit.cli.progress import showing_stage
 from servefit.report.table import Table
 
 CHECKS_S = 2.0
-"""What comparing predictions takes, roughly."""
+"""Time that comparing predictions takes, for the progress alone. A rough estimate, not measured for this model."""
 
 
 def compile_(
     model: ModelArgument,
     backend: Annotated[
         str,
-        typer.Option("--backend", "-b", metavar="NAME", autocompletion=backend_names, help="Backend to compile with."),
+        typer.Option(
+            "--backend",
+            "-b",
+            metavar="NAME",
+            autocompletion=backend_names,
+            help="Backend to compile with.",
+            rich_help_panel=SEARCH,
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.", rich_help_panel=OUTPUT),
+    ],
     payload: PayloadOption = None,
     target: Annotated[
-        str, typer.Option(metavar="cpu|cuda", autocompletion=one_of("cpu", "cuda"), help="Processor: cpu or cuda.")
+        str,
+        typer.Option(
+            metavar="cpu|cuda",
+            autocompletion=one_of("cpu", "cuda"),
+            help="Processor: cpu or cuda.",
+            rich_help_panel=SEARCH,
+        ),
     ] = "cpu",
     trust_pickle: TrustOption = False,
     form: FormatOption = Format.TABLE,
@@ -46,13 +63,13 @@ def compile_(
 
     find_backend(backend)
     processor = Target.named(target)
-    with saying(f"compiling with {backend}", quiet=quiet) as stage:
+    with showing_stage(f"compiling with {backend}", quiet=quiet) as show_stage:
         opened = Model.load(model, trust_pickle=trust_pickle)
         sample = None if payload is None else payload_for(opened, payload)
         if sample is not None:
             opened = check_batch_dependence(opened, sample)
         cached = is_cached(opened, backend, processor)
-        stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
+        show_stage(f"compiling with {backend}", takes_s=None if cached else CHECKS_S + estimate_s(opened, backend))
         compiled = compile_model(opened, backend, payload=sample, target=processor)
         export(compiled.artifact, output)
     for line in () if sample is None else unused_warning(sample.source, sample.unused_columns):

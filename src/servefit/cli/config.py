@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from servefit.cli.help_panels import OUTPUT
 from servefit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -18,26 +19,29 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE.yaml",
-        help="Read what is not said here from FILE.yaml, which servefit schema describes. Paths in it are relative to "
-        "its folder.",
+        help="Read options that are not given here from FILE.yaml, which servefit schema describes. Paths in it are "
+        "relative to its folder.",
     ),
 ]
 SaveConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--save-config", metavar="FILE.yaml", help="First write all that is asked to FILE.yaml, for --config."
+        "--save-config",
+        metavar="FILE.yaml",
+        help="First write all that is asked to FILE.yaml, for --config.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
 
 def given_options(context: typer.Context) -> frozenset[str]:
-    """The names of the parameters that are on the command line, whatever their values."""
+    """Return the names of the parameters that are on the command line, whatever their values."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
 def sources(config: JobConfig, model: Path | None, payload: Path | None) -> tuple[Path, Path | None]:
-    """Model and payload, those of ``config`` where none are given. Raises SpecError where no model is named."""
+    """Return model and payload, those of ``config`` where none are given. Raises SpecError where no model is named."""
     if model is None and config.model:
         model = Path(config.model)
     if payload is None and config.payload:
@@ -56,9 +60,11 @@ def write_config(
 
     folder = path.absolute().parent
 
-    def seen(place: Path) -> str:
-        absolute = place.absolute()
+    def relative(path: Path) -> str:
+        absolute = path.absolute()
         return str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute)
 
-    text = config_text(request, model=seen(model), payload=None if payload is None else seen(payload), wait_s=wait_s)
+    text = config_text(
+        request, model=relative(model), payload=None if payload is None else relative(payload), wait_s=wait_s
+    )
     write_atomically(path, text.encode(), variable=None)

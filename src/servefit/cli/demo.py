@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from servefit.cli.help_panels import SEARCH
 from servefit.cli.options import (
     NoiseOption,
     NoWaitOption,
@@ -18,11 +19,16 @@ from servefit.cli.options import (
 from servefit.cli.output import Format, FormatOption
 
 RATE_PER_S = 500.0
+"""Rate of the use case. Chosen, not measured: one that any machine of two cores can be expected to serve."""
+
 LIMIT_MS = 100.0
+"""Limit on the p95 of the use case. Chosen, not measured: a tenth of a second is a delay that people hardly notice."""
 
 
 def demo(
-    budget: Annotated[str, typer.Option(metavar="42s", help="Time for the job, once the model is there.")] = "42s",
+    budget: Annotated[
+        str, typer.Option(metavar="42s", help="Time for the job, once the model is there.", rich_help_panel=SEARCH)
+    ] = "42s",
     storage: StorageOption = None,
     seed: SeedOption = 0,
     allow_noise: NoiseOption = False,
@@ -38,7 +44,7 @@ def demo(
     Example: servefit demo
     """
     from servefit.cli.job_output import run_and_print
-    from servefit.cli.progress import saying
+    from servefit.cli.progress import showing_stage
     from servefit.demo import fraud_model, fraud_payload
     from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.machine.slot.holding import measuring_slot
@@ -56,7 +62,7 @@ def demo(
     )
     wait_s = parse_wait_s(wait, no_wait)
     with measuring_slot("servefit demo", wait_s=wait_s):
-        with saying("making the fraud model (the first time takes half a minute)", quiet=quiet):
+        with showing_stage("making the fraud model (the first time takes half a minute)", quiet=quiet):
             model, payload = fraud_model(), fraud_payload()
         run_and_print(
             model, payload, request, trust_pickle=False, storage=storage, wait_s=wait_s, form=form, quiet=quiet

@@ -1,4 +1,4 @@
-"""What ``serve`` and ``export`` are told to deploy: a recommendation of a job, or a model with a configuration."""
+"""The deployment that ``serve`` and ``export`` take: a recommendation of a job, or a model with a configuration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from servefit.cli.completion import backend_names, job_names, one_of, profile_names
+from servefit.cli.help_panels import OUTPUT, SEARCH
 from servefit.cli.options import BatchDependenceOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import warn
-from servefit.cli.progress import saying
+from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 
@@ -30,7 +31,13 @@ DeployedJob = Annotated[
     ),
 ]
 DeployedModel = Annotated[
-    Path | None, typer.Option("--model", metavar="MODEL", help="A file, a folder or a .tar.gz, in place of a job.")
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="A file, a folder or a .tar.gz, in place of a job.",
+        rich_help_panel=SEARCH,
+    ),
 ]
 BackendOption = Annotated[
     str | None,
@@ -40,6 +47,7 @@ BackendOption = Annotated[
         metavar="NAME",
         autocompletion=backend_names,
         help="With --model. Default: the library of the model.",
+        rich_help_panel=SEARCH,
     ),
 ]
 ProfileOption = Annotated[
@@ -49,30 +57,56 @@ ProfileOption = Annotated[
         metavar="NAME",
         autocompletion=profile_names,
         help="With --model: instance profile. Default: all of this host.",
+        rich_help_panel=SEARCH,
     ),
 ]
-WorkersOption = Annotated[int | None, typer.Option(metavar="N", help="With --model: worker processes. Default 1.")]
-ThreadsOption = Annotated[int | None, typer.Option(metavar="N", help="With --model: threads a worker. Default 1.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="With --model: worker processes. Default 1.", rich_help_panel=SEARCH),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="With --model: threads a worker. Default 1.", rich_help_panel=SEARCH),
+]
 BatchOption = Annotated[
-    int | None, typer.Option(metavar="N", help="With --model: most requests joined into one call. Default 1.")
+    int | None,
+    typer.Option(
+        metavar="N", help="With --model: most requests joined into one call. Default 1.", rich_help_panel=SEARCH
+    ),
 ]
 DelayOption = Annotated[
     str | None,
-    typer.Option(metavar="500us", help="With --model: how long the first request of a batch waits for others."),
+    typer.Option(
+        metavar="500us",
+        help="With --model: how long the first request of a batch waits for others.",
+        rich_help_panel=SEARCH,
+    ),
 ]
 EnvOption = Annotated[
     list[str] | None,
-    typer.Option("--env", metavar="NAME=VALUE", help="With --model: a variable for the workers. Repeatable."),
+    typer.Option(
+        "--env",
+        metavar="NAME=VALUE",
+        help="With --model: a variable for the workers. Repeatable.",
+        rich_help_panel=SEARCH,
+    ),
 ]
 TargetOption = Annotated[
     str | None,
     typer.Option(
-        metavar="cpu|cuda", autocompletion=one_of("cpu", "cuda"), help="With --model: cpu or cuda. Default cpu."
+        metavar="cpu|cuda",
+        autocompletion=one_of("cpu", "cuda"),
+        help="With --model: cpu or cuda. Default cpu.",
+        rich_help_panel=SEARCH,
     ),
 ]
 NameOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="What the model is called in URLs. Default: like its file, without the suffix."),
+    typer.Option(
+        metavar="NAME",
+        help="Name of the model in URLs. Default: like its file, without the suffix.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
@@ -80,12 +114,12 @@ _OF_MODELS = (
     "model", "backend", "profile", "workers", "threads", "batch", "batch_delay", "env", "secret_env",
     "target", "allow_batch_dependence",
 )  # fmt: skip
-"""Options that are for a model, and are said by a job already."""
+"""Options that are for a model alone: a job has their values already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the options say, None where they say nothing. Each field is an option of the commands."""
+class DeploymentOptions:
+    """The options of what is deployed, None where they are not given. Each field is an option of the commands."""
 
     job: DeployedJob = None
     model: DeployedModel = None
@@ -103,8 +137,8 @@ class Asked:
     trust_pickle: TrustOption = False
 
     def deployable(self, *, quiet: bool) -> Deployable:
-        """What is meant, compiled. Raises SpecError for options that contradict each other, and whatever else may be
-        wrong with a job or a model."""
+        """Return the deployment that the options ask for, compiled. Raises SpecError for options that contradict each
+        other, and the errors of reading a job or compiling a model."""
         found = self._of_model(quiet=quiet) if self.job is None else self._of_job(self.job, quiet=quiet)
         for note in found.notes:
             warn(note)
@@ -123,7 +157,7 @@ class Asked:
                     f"cannot be said of job {job}, whose recommendation says it already",
                     remedy="give a model with --model in place of the job to choose for yourself",
                 )
-        with saying(f"reading job {job}", quiet=quiet):
+        with showing_stage(f"reading job {job}", quiet=quiet):
             return deployable_of_job(job, storage=self.storage)
 
     def _of_model(self, *, quiet: bool) -> Deployable:
@@ -147,31 +181,31 @@ class Asked:
             target=self.target or "cpu",
             allow_batch_dependence=self.allow_batch_dependence,
         )
-        with saying(f"compiling {self.model.name}", quiet=quiet):
+        with showing_stage(f"compiling {self.model.name}", quiet=quiet):
             return deployable_of_model(self.model, deployment, trust_pickle=self.trust_pickle)
 
 
 def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command`` the options of what is deployed, in place of its ``asked``, which is made of them."""
-    names = [field.name for field in fields(Asked)]
+    """Give ``command`` the options of what is deployed, in place of its ``deployment``, which is made of them."""
+    names = [field.name for field in fields(DeploymentOptions)]
 
     @functools.wraps(command)
     def run(**options: Any) -> None:
-        asked = Asked(**{name: options.pop(name) for name in names})
-        command(asked=asked, **options)
+        deployment = DeploymentOptions(**{name: options.pop(name) for name in names})
+        command(deployment=deployment, **options)
 
-    hints = get_type_hints(Asked, include_extras=True)
+    hints = get_type_hints(DeploymentOptions, include_extras=True)
     parameters = [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
-        for field in fields(Asked)
+        for field in fields(DeploymentOptions)
     ]
-    return with_parameters(run, command, added=parameters, in_place_of="asked")
+    return with_parameters(run, command, added=parameters, in_place_of="deployment")
 
 
 def _environment(texts: Sequence[str], secret: Sequence[str]) -> dict[str, str]:
-    """The variables that ``texts`` set, and those that are only named as ``secret`` as they are here."""
+    """Return the variables that ``texts`` set, and those that are only named as ``secret`` with their values here."""
     from servefit.search.request.job_request import own_value
 
     given = dict(map(_variable, texts))
@@ -191,8 +225,8 @@ def _variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise SpecError("env", shown_variable(text), "does not look like NAME=VALUE")
-    one = EnvironmentRange(variable=plain_name(name.strip()), values=(value,))
-    if one.counts:
-        option = {THREADS_VARIABLE: "--threads", WORKERS_VARIABLE: "--workers"}[one.variable]
+    checked = EnvironmentRange(variable=plain_name(name.strip()), values=(value,))
+    if checked.counts:
+        option = {THREADS_VARIABLE: "--threads", WORKERS_VARIABLE: "--workers"}[checked.variable]
         raise SpecError("env", text, "has an option of its own", remedy=f"say {option} {value}")
-    return one.variable, value
+    return checked.variable, value

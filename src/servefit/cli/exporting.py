@@ -7,21 +7,30 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.deployments import Asked, NameOption, with_deployment
+from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
+from servefit.cli.help_panels import OUTPUT
 from servefit.cli.options import QuietOption
 from servefit.cli.output import Format, FormatOption, emit, warn
-from servefit.cli.progress import saying
+from servefit.cli.progress import showing_stage
 from servefit.report.table import Table
 
 
 @with_deployment
 def export(
     *,
-    asked: Asked,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.")],
+    deployment: DeploymentOptions,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to write; new or empty.", rich_help_panel=OUTPUT),
+    ],
     name: NameOption = None,
     wheels: Annotated[
-        bool, typer.Option("--wheels", help="Download the Python packages too: the bundle then needs no network.")
+        bool,
+        typer.Option(
+            "--wheels",
+            help="Download the Python packages too: the bundle then needs no network.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -35,8 +44,8 @@ def export(
     from servefit.search.deployment.bundle.writing import check_free, write_bundle
 
     check_free(output)
-    deployable = asked.deployable(quiet=quiet)
-    with saying(f"writing {output}" + (", and downloading packages" if wheels else ""), quiet=quiet):
+    deployable = deployment.deployable(quiet=quiet)
+    with showing_stage(f"writing {output}" + (", and downloading packages" if wheels else ""), quiet=quiet):
         bundle = write_bundle(deployable, output, name=name, wheels=wheels)
     if bundle.lock.reason is not None:
         warn(f"requirements.lock has no digests: {bundle.lock.reason}; {REMEDY}")

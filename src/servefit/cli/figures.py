@@ -1,4 +1,4 @@
-"""``servefit figures``: what the columns of all tables mean, and where JSON documents hold them."""
+"""``servefit figures``: the meaning of the columns of all tables, and their places in JSON documents."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def figures(form: FormatOption = Format.TABLE) -> None:
 
     outside = outside_figures()
     documents = [
-        *(_document(one, one.name) for one in built_in_figures()),
-        *(_document(one.declared or one.figure, one.name, one.package, one.problem) for one in outside),
+        *(_document(figure, figure.name) for figure in built_in_figures()),
+        *(_document(found.declared or found.figure, found.name, found.package, found.problem) for found in outside),
     ]
     shown = ["name", "column", "unit", "digits", "meaning", *(["package"] if outside else [])]
-    rows = [[one[name] for name in shown] for one in documents]
+    rows = [[document[name] for name in shown] for document in documents]
     emit(Table(columns=tuple(shown), rows=rows), {"schema": 1, "figures": documents}, form)
-    for one in outside:
-        if one.problem is not None:
-            warn(one.problem)
+    for found in outside:
+        if found.problem is not None:
+            warn(found.problem)
 
 
 def _document(figure: Figure, name: str, package: str | None = None, problem: str | None = None) -> dict[str, Any]:

@@ -8,12 +8,21 @@ TRAFFIC, SEARCH, MACHINE, OUTPUT = "Traffic", "Search", "Machine", "Output"
 """The subjects of options. What has none stands under "Options"."""
 
 
+def help_record(parameter: Any, context: Any) -> tuple[str, str] | None:
+    """Return the name of an argument or an option as it is typed, and its help; None for a hidden one. Arguments have
+    their name alone, without the type that typer would write behind it."""
+    record: tuple[str, str] | None = parameter.get_help_record(context)
+    if record is None or parameter.param_type_name != "argument":
+        return record
+    return parameter.metavar or parameter.name.upper(), record[1]
+
+
 def format_panels(command: Any, context: Any, formatter: Any) -> None:
     """Write the arguments and the options of ``command`` to ``formatter``, both as click has them."""
     panels: dict[str, list[tuple[str, str]]] = {"Arguments": []}
     panels |= {subject: [] for subject in (TRAFFIC, SEARCH, MACHINE, OUTPUT)}
     for parameter in command.get_params(context):
-        if (record := parameter.get_help_record(context)) is None:
+        if (record := help_record(parameter, context)) is None:
             continue
         subject = "Arguments" if parameter.param_type_name == "argument" else parameter.rich_help_panel or "Options"
         panels.setdefault(subject, []).append(record)

@@ -1,4 +1,4 @@
-"""``servefit host``: what this machine is, what it can contain, and how quiet it is."""
+"""``servefit host``: the facts of this machine, its means of holding workers to a profile, and its noise."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from servefit.cli.help_panels import MACHINE
 from servefit.cli.options import NoWaitOption, QuietOption, WaitOption, parse_wait_s
 from servefit.cli.output import Format, FormatOption, emit
-from servefit.cli.progress import saying
+from servefit.cli.progress import showing_stage
 from servefit.quantities import given_text, number_text, percent_text, size_text
 from servefit.report.table import Table, cell_text
 
@@ -29,7 +30,12 @@ UNREADABLE = "not readable"
 
 def host(
     facts: Annotated[
-        bool, typer.Option("--facts", help="Only what can be read at once: do not measure how quiet it is.")
+        bool,
+        typer.Option(
+            "--facts",
+            help="Only what can be read at once: do not measure how quiet it is.",
+            rich_help_panel=MACHINE,
+        ),
     ] = False,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
@@ -49,7 +55,7 @@ def host(
     with nullcontext() if facts else measuring_slot("servefit host", wait_s=wait_s):
         described = describe_host()
         methods = available_methods()
-        with saying("listening, then timing the same work again and again", quiet=quiet or facts):
+        with showing_stage("listening, then timing the same work again and again", quiet=quiet or facts):
             noise = preflight(described, measuring=not facts)
     slot = slot_state()
     contained = any(method != "affinity" and availability.available for method, availability in methods)
@@ -65,11 +71,11 @@ def host(
         },
         **dataclasses.asdict(noise),
     }
-    rows = [*_what_it_is(described), *_what_it_contains(methods), _slot(slot), *_how_quiet_it_is(described, noise)]
+    rows = [*_fact_rows(described), *_envelope_rows(methods), _slot_row(slot), *_noise_rows(described, noise)]
     emit(Table(columns=("property", "value"), rows=rows), document, form)
 
 
-def _what_it_is(described: Host) -> Rows:
+def _fact_rows(described: Host) -> Rows:
     cgroups = described.cgroups
     groups = "none mounted" if cgroups.kind is None else f"{cgroups.kind}, {'' if cgroups.writable else 'not '}writable"
     gpus = ", ".join(f"{gpu.model} ({size_text(gpu.memory_bytes)})" for gpu in described.gpus)
@@ -81,7 +87,10 @@ def _what_it_is(described: Host) -> Rows:
             f"{described.numa_nodes} NUMA {'node' if described.numa_nodes == 1 else 'nodes'}",
         ],
         ["SMT", "siblings share cores" if described.smt else "no"],
-        ["caches", ", ".join(f"L{one.level} {one.kind} {one.size_bytes // 1024:,} KiB" for one in described.caches)],
+        [
+            "caches",
+            ", ".join(f"L{cache.level} {cache.kind} {cache.size_bytes // 1024:,} KiB" for cache in described.caches),
+        ],
         ["memory", size_text(described.memory_bytes)],
         ["GPUs", gpus or f"none: {described.no_gpu_reason}"],
         ["operating system", f"{described.operating_system}, kernel {described.kernel}"],
@@ -93,7 +102,7 @@ def _what_it_is(described: Host) -> Rows:
     ]
 
 
-def _what_it_contains(methods: Methods) -> Rows:
+def _envelope_rows(methods: Methods) -> Rows:
     rows = []
     for method, availability in methods:
         remedy = f"; {availability.remedy}" if availability.remedy else ""
@@ -102,13 +111,13 @@ def _what_it_contains(methods: Methods) -> Rows:
     return rows
 
 
-def _slot(slot: SlotState) -> list[str]:
+def _slot_row(slot: SlotState) -> list[str]:
     scope = "of this host" if slot.scope == "host" else "of this user alone, who may not write in /run/lock"
     held = "free" if slot.holder is None else f"held by {slot.holder}"
     return ["measuring slot", f"{slot.path}, {scope}: {held}"]
 
 
-def _how_quiet_it_is(described: Host, noise: Preflight) -> Rows:
+def _noise_rows(described: Host, noise: Preflight) -> Rows:
     tuning, activity, floor = noise.tuning, noise.activity, noise.noise_floor
     rows = [
         ["load average", ", ".join(f"{load:.2f}" for load in described.load_average)],
@@ -121,7 +130,7 @@ def _how_quiet_it_is(described: Host, noise: Preflight) -> Rows:
         ],
     ]
     if activity is not None:
-        busiest = ", ".join(f"{one.name} {number_text(one.cpu_percent)} %" for one in activity.competitors)
+        busiest = ", ".join(f"{process.name} {number_text(process.cpu_percent)} %" for process in activity.competitors)
         rows += [
             ["other load now", _percent(activity.foreign_percent, "of a CPU") + (f": {busiest}" if busiest else "")],
             ["steal now", _percent(activity.steal_percent, "of CPU time")],
@@ -130,7 +139,7 @@ def _how_quiet_it_is(described: Host, noise: Preflight) -> Rows:
         ]
     if floor is not None:
         rows.append(["smallest difference that shows", f"{percent_text(floor.resolvable)} (A/A run)"])
-    rows += [[f"warning: {one.subject}", f"{one.warning}; {one.remedy}"] for one in noise.findings]
+    rows += [[f"warning: {finding.subject}", f"{finding.warning}; {finding.remedy}"] for finding in noise.findings]
     return rows
 
 

@@ -1,7 +1,7 @@
 """The options of a job on the command line, made from the keys of a config file, and their values from what is typed.
 
-What a key means, what it is by default and how it is described is declared once, in ``JobConfig``. Here is only how a
-shell spells the values that YAML spells otherwise.
+The meaning, the default and the description of a key are declared once, in ``JobConfig``. This module only parses the
+values that a shell spells in another way than YAML.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _SPELLED: Mapping[str, Callable[[Any], Any]] = {
     "stairs": lambda text: parse_stairs(text),
     "flat_invocations": lambda text: text.lower(),
 }
-"""How a shell spells what is no text, number or list of texts."""
+"""Parsers of the values that a shell spells in another way than YAML: those that are no text, number or list of
+texts."""
 
 
 def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -43,9 +44,11 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_parameters(command, command, added=_parameters(), in_place_of="job")
 
 
-def asked(config: JobConfig, job: Mapping[str, Any], given: Collection[str], *, no_wait: bool) -> JobConfig:
-    """Return ``config`` with those options of ``job`` in place that are ``given``, and what ``no_wait`` says. Raise
-    SpecError for a value that cannot be read."""
+def config_with_options(
+    config: JobConfig, job: Mapping[str, Any], given: Collection[str], *, no_wait: bool
+) -> JobConfig:
+    """Return ``config`` with those options of ``job`` that are ``given``, and with ``no_wait``. Raises SpecError for a
+    value that cannot be read."""
     changes = {key: _SPELLED.get(key, lambda value: value)(job[key]) for key in job if key in given}
     if "secret_env" in changes:
         changes["secret_env"] = [*(config.secret_env or ()), *changes["secret_env"]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from servefit.cli.output import Format, emit, say, warn
+from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.job_tables import compilation_table, recommendations_table
 from servefit.report.sentences import headline, hindrances, reasons
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Skipped
 
-_FEW = 3
+_MAX_NAMED = 3
+"""Profiles that are left out with their reasons. Chosen: more would be longer than the answer."""
 
 
 def run_and_print(
@@ -37,10 +38,10 @@ def run_and_print(
     quiet: bool,
     spent_s: float = 0.0,
 ) -> None:
-    """Run the job, print what it found, and leave with its exit status. ``spent_s`` of its time were over before."""
+    """Run the job, print its result, and exit with its status. ``spent_s`` seconds of its time were spent before."""
     from servefit.search.jobs.lifecycle import run_job
 
-    print_and_leave(
+    print_and_exit(
         lambda progress: run_job(
             model,
             payload,
@@ -56,8 +57,8 @@ def run_and_print(
     )
 
 
-def print_and_leave(run: Callable[[Progress], RecommendationJob], *, form: Format, quiet: bool) -> None:
-    """Do what ``run`` does with its progress shown, print the job that it gives, and leave with its exit status."""
+def print_and_exit(run: Callable[[Progress], RecommendationJob], *, form: Format, quiet: bool) -> None:
+    """Call ``run`` with its progress shown, print the job that it returns, and exit with its status."""
     from servefit.cli.progress import job_progress
     from servefit.search.jobs.job import JobInterrupted
 
@@ -72,9 +73,9 @@ def print_and_leave(run: Callable[[Progress], RecommendationJob], *, form: Forma
 
 
 def exit_status(job: RecommendationJob) -> int:
-    """0 when the SLA is met or nothing was asked, 3 when it is not, be it only over HTTP, or that is not sure, 4 when
-    nothing could be measured, 5 when the machine got in the way of measuring the best answer, 130 when the job was
-    stopped."""
+    """Return the exit status of a job: 0 when the SLA is met or nothing was asked; 3 when the SLA is not met, also when
+    only the endpoint over HTTP does not meet it, or when that is not sure; 4 when nothing could be measured; 5 when the
+    machine was too noisy to measure the best answer; 130 when the job was stopped."""
     if job.status == "STOPPED":
         return INTERRUPTED
     if job.best is None:
@@ -86,7 +87,7 @@ def exit_status(job: RecommendationJob) -> int:
 
 
 def print_job(job: RecommendationJob, form: Format) -> None:
-    """The recommendation as a sentence and tables, or in the form asked for."""
+    """Print the recommendation as a sentence and tables, or in the form asked for."""
     from servefit.search.jobs.document import job_document
 
     if form is not Format.TABLE:
@@ -94,24 +95,24 @@ def print_job(job: RecommendationJob, form: Format) -> None:
         if job.best is None:
             warn(f"nothing could be measured: {'; '.join(hindrances(job)) or 'the job was cut short'}")
     else:
-        say(f"\n{headline(job)}\n")
+        print_line(f"\n{headline(job)}\n")
         if job.recommendations:
             emit(recommendations_table(job), job_document(job), form)
         for line in reasons(job):
-            say(line)
+            print_line(line)
         if job.compilation:
             emit(compilation_table(job), {}, form)
-        if left_out := [[one.name, one.reason] for one in job.skipped if one.kind == "backend"]:
+        if left_out := [[skipped.name, skipped.reason] for skipped in job.skipped if skipped.kind == "backend"]:
             emit(Table(title="Backends left out", columns=("backend", "reason"), rows=left_out), {}, form)
-        if too_big := [one for one in job.skipped if one.kind == "instance_profile"]:
-            say(f"Not measurable on this host: {_too_big(too_big)}")
+        if too_big := [skipped for skipped in job.skipped if skipped.kind == "instance_profile"]:
+            print_line(f"Not measurable on this host: {_profiles_text(too_big)}")
     for warning in job.warnings:
         warn(warning)
 
 
-def _too_big(profiles: Sequence[Skipped]) -> str:
-    """The profiles that were left out: a few with the reason, of many the first."""
-    if len(profiles) <= _FEW:
-        return "; ".join(f"{one.name} {one.reason}" for one in profiles)
-    names = ", ".join(one.name for one in profiles[:_FEW])
-    return f"{names} and {len(profiles) - _FEW} more; servefit profiles --all says why"
+def _profiles_text(profiles: Sequence[Skipped]) -> str:
+    """Return the names of the profiles that were left out: a few with their reasons, of many the first names."""
+    if len(profiles) <= _MAX_NAMED:
+        return "; ".join(f"{profile.name} {profile.reason}" for profile in profiles)
+    names = ", ".join(profile.name for profile in profiles[:_MAX_NAMED])
+    return f"{names} and {len(profiles) - _MAX_NAMED} more; servefit profiles --all says why"

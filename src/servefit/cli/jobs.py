@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servefit.cli.completion import backend_names, one_of
+from servefit.cli.help_panels import OUTPUT
 from servefit.cli.options import (
     JobArgument,
     NoWaitOption,
@@ -15,7 +16,7 @@ from servefit.cli.options import (
     WaitOption,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption, emit, say, tell, warn
+from servefit.cli.output import Format, FormatOption, emit, print_line, print_note, warn
 from servefit.errors import SpecError
 from servefit.report.table import Table
 
@@ -32,12 +33,16 @@ def jobs(
             metavar="STATUS",
             autocompletion=one_of("in_progress", "completed", "failed", "stopped"),
             help="Only these: in_progress, completed, failed or stopped.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only those on a model whose source or digest holds TEXT.")
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Only those on a model whose source or digest holds TEXT.", rich_help_panel=OUTPUT
+        ),
     ] = None,
-    most: Annotated[int, typer.Option("--most", metavar="N", help="The newest N.", min=1)] = 50,
+    most: Annotated[int, typer.Option("--most", metavar="N", help="The newest N.", min=1, rich_help_panel=OUTPUT)] = 50,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -47,13 +52,13 @@ def jobs(
     """
     from servefit.search.storage.jobs import JobStore
 
-    wanted = None if status is None else _known("status", status, _STATUSES)
+    wanted = None if status is None else _checked_word("status", status, _STATUSES)
     with JobStore.open(storage) as store:
-        found = [one for one in store.overview() if _shown(one, wanted, model)][:most]
-    for one in found:
-        if one.problem is not None:
-            warn(f"job {one.name} cannot be read: {one.problem}")
-    rows = [_job_document(one, one.header, one.state) for one in found if one.header and one.state]
+        found = [job for job in store.overview() if _is_wanted(job, wanted, model)][:most]
+    for job in found:
+        if job.problem is not None:
+            warn(f"job {job.name} cannot be read: {job.problem}")
+    rows = [_job_document(job, job.header, job.state) for job in found if job.header and job.state]
     table = Table(
         columns=("job", "type", "status", "model", "created", "seconds", "worked on by"),
         rows=[
@@ -71,38 +76,38 @@ def jobs(
     )
     emit(table, {"schema": 1, "jobs": rows}, form)
     if not found:
-        tell("no job is like that" if status or model else "there are no jobs yet; servefit recommend begins one")
+        print_note("no job is like that" if status or model else "there are no jobs yet; servefit recommend begins one")
 
 
 _STATUSES = ("IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED")
 
 
-def _shown(one: JobOverview, status: str | None, model: str | None) -> bool:
-    if one.header is None or one.state is None:
+def _is_wanted(job: JobOverview, status: str | None, model: str | None) -> bool:
+    if job.header is None or job.state is None:
         return status is None and model is None
-    source, digest = one.header.model.source, one.header.model.digest
-    return status in (None, one.state.status) and (model is None or model in source or model in digest)
+    source, digest = job.header.model.source, job.header.model.digest
+    return status in (None, job.state.status) and (model is None or model in source or model in digest)
 
 
-def _job_document(one: JobOverview, header: JobHeader, state: JobState) -> dict[str, Any]:
+def _job_document(job: JobOverview, header: JobHeader, state: JobState) -> dict[str, Any]:
     from servefit.search.jobs.document import iso_time
 
     return {
-        "job": one.name,
+        "job": job.name,
         "job_type": header.request.job_type,
         "status": state.status,
         "model": header.model.source,
         "model_digest": header.model.digest,
         "host_fingerprint": header.host.fingerprint,
         "created_at": iso_time(header.created_at),
-        "elapsed_s": round(one.elapsed_s, 3),
-        "owner": None if one.owner is None else str(one.owner),
+        "elapsed_s": round(job.elapsed_s, 3),
+        "owner": None if job.owner is None else str(job.owner),
     }
 
 
-def _known(field: str, text: str, known: tuple[str, ...]) -> str:
+def _checked_word(field: str, text: str, known: tuple[str, ...]) -> str:
     if text.upper() not in known:
-        raise SpecError.unknown(field, text, [one.lower() for one in known])
+        raise SpecError.unknown(field, text, [word.lower() for word in known])
     return text.upper()
 
 
@@ -117,7 +122,7 @@ def show(job: JobArgument, storage: StorageOption = None, form: FormatOption = F
     print_job(load_job(job, storage=storage), form)
 
 
-_BEFORE = (
+_LEFT_COLUMNS = (
     "step", "kind", "status", "backend", "vCPUs", "workers", "threads", "batch", "delay us", "seconds",
 )  # fmt: skip
 _OF_A_TEST = ("max_invocations", "model_latency_ms.p95", "verdict")
@@ -131,6 +136,7 @@ def steps(
             metavar="STATUS",
             autocompletion=one_of("running", "completed", "failed"),
             help="Only these: running, completed or failed.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     kind: Annotated[
@@ -139,12 +145,18 @@ def steps(
             metavar="KIND",
             autocompletion=one_of("compilation", "service_time", "load_test", "confirmation"),
             help="Only these: compilation, service_time, load_test or confirmation.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     backend: Annotated[
         str | None,
         typer.Option(
-            "--backend", "-b", metavar="NAME", autocompletion=backend_names, help="Only those about this backend."
+            "--backend",
+            "-b",
+            metavar="NAME",
+            autocompletion=backend_names,
+            help="Only those about this backend.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     storage: StorageOption = None,
@@ -157,21 +169,21 @@ def steps(
     from servefit.search.jobs.document import step_document
     from servefit.search.storage.jobs import JobStore
 
-    wanted_status = None if status is None else _known("status", status, ("RUNNING", "COMPLETED", "FAILED"))
+    wanted_status = None if status is None else _checked_word("status", status, ("RUNNING", "COMPLETED", "FAILED"))
     kinds = ("COMPILATION", "SERVICE_TIME", "LOAD_TEST", "CONFIRMATION")
-    wanted_kind = None if kind is None else _known("kind", kind, kinds).lower()
+    wanted_kind = None if kind is None else _checked_word("kind", kind, kinds).lower()
     with JobStore.open(storage) as store:
         found = [
-            one
-            for one in store.job(job).steps()
-            if wanted_status in (None, one.status)
-            and wanted_kind in (None, one.kind)
-            and backend in (None, one.backend)
+            step
+            for step in store.job(job).steps()
+            if wanted_status in (None, step.status)
+            and wanted_kind in (None, step.kind)
+            and backend in (None, step.backend)
         ]
-    documents = [step_document(one) for one in found]
+    documents = [step_document(step) for step in found]
     emit(_steps_table(found, documents), {"schema": 1, "job": job, "steps": documents}, form)
     if not found:
-        tell(f"job {job} has no step like that")
+        print_note(f"job {job} has no step like that")
 
 
 def _steps_table(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
@@ -183,22 +195,21 @@ def _steps_table(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
         figures(_OF_A_TEST),
         [
             (
-                _before(step, document),
+                _left_cells(step, document),
                 step.result if isinstance(step.result, Trial) else None,
                 (document["began_at"], step.reason or (document["metrics"] or {}).get("reason")),
             )
             for step, document in zip(steps, documents, strict=True)
         ],
-        before=_BEFORE,
+        before=_LEFT_COLUMNS,
         after=("began", "reason"),
     )
 
 
-def _before(step: Step, document: dict[str, Any]) -> tuple[Any, ...]:
-    one = step.configuration
+def _left_cells(step: Step, document: dict[str, Any]) -> tuple[Any, ...]:
     shape: tuple[int | None, ...] = (None,) * 5
-    if one is not None:
-        shape = (one.vcpus, one.workers, one.settings.threads, one.max_batch, one.batch_delay_us)
+    if (asked := step.configuration) is not None:
+        shape = (asked.vcpus, asked.workers, asked.settings.threads, asked.max_batch, asked.batch_delay_us)
     return step.number, step.kind, step.status, step.backend, *shape, document["seconds"]
 
 
@@ -210,9 +221,9 @@ def stop(job: JobArgument, storage: StorageOption = None) -> None:
     from servefit.search.jobs.lifecycle import stop_job
 
     if stop_job(job, storage=storage):
-        say(f"job {job} stops after the step that runs")
+        print_line(f"job {job} stops after the step that runs")
     else:
-        say(f"nobody works on job {job}")
+        print_line(f"nobody works on job {job}")
 
 
 def resume(
@@ -227,10 +238,10 @@ def resume(
 
     Example: servefit resume fraud-20261124-120000
     """
-    from servefit.cli.job_output import print_and_leave
+    from servefit.cli.job_output import print_and_exit
     from servefit.search.jobs.lifecycle import resume_job
 
     wait_s = parse_wait_s(wait, no_wait)
-    print_and_leave(
+    print_and_exit(
         lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s), form=form, quiet=quiet
     )

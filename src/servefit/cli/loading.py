@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.files import check_files
+from servefit.cli.help_panels import MACHINE, OUTPUT, TRAFFIC
 from servefit.cli.options import (
     ArrivalsOption,
     ConstantOption,
+    HistogramOption,
     NoiseOption,
     NoWaitOption,
     PayloadOption,
     PhaseOption,
     QuietOption,
+    RateOption,
     RowsOption,
     SeedOption,
+    StairsOption,
     WaitOption,
-    going,
+    deprecations,
     parse_arrivals,
     parse_wait_s,
 )
@@ -47,22 +51,25 @@ def load(
     protocol: Annotated[
         ProtocolChoice,
         typer.Option(
-            help="How rows are sent; auto asks the server. json is a plain POST of rows, or of the JSON objects of the "
-            "payload as they stand."
+            metavar="PROTOCOL",
+            help="How rows are sent: open-inference, open-inference-binary, sagemaker-csv, sagemaker-json or json; "
+            "auto asks the server. json is a plain POST of rows, or of the JSON objects of the payload as they stand.",
+            rich_help_panel=TRAFFIC,
         ),
     ] = ProtocolChoice.AUTO,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="The model, where the server has several.")] = None,
-    rate: Annotated[
-        str | None, typer.Option("--rate", metavar="500/s", help="Open loop: arrivals at this mean rate.")
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The model, where the server has several.", rich_help_panel=TRAFFIC),
     ] = None,
+    rate: RateOption = None,
     arrivals: ArrivalsOption = None,
     constant: ConstantOption = False,
-    users: Annotated[int | None, typer.Option(help="Closed loop: users who take turns.")] = None,
-    phase: PhaseOption = None,
-    stairs: Annotated[
-        str | None,
-        typer.Option(metavar="steps=4,users=2,duration=30s", help="Closed loop: so many more users every step."),
+    users: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Closed loop: users who take turns.", rich_help_panel=TRAFFIC),
     ] = None,
+    phase: PhaseOption = None,
+    stairs: StairsOption = None,
     sla: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,29 +77,42 @@ def load(
             metavar="p95=10ms",
             help="Limit on the response time at the client. Decide whether it holds at --rate, or in phases; without, "
             "find the highest rate at which it does.",
+            rich_help_panel=TRAFFIC,
         ),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option(metavar="5s", help="How long: 5s; 20s for the most requests, 30s for the highest rate."),
+        typer.Option(
+            metavar="5s",
+            help="How long: 5s; 20s for the most requests, 30s for the highest rate.",
+            rich_help_panel=TRAFFIC,
+        ),
     ] = None,
     rows_per_request: RowsOption = 1,
     timeout: Annotated[
-        str, typer.Option(metavar="10s", help="A request without an answer by then has failed.")
+        str,
+        typer.Option(metavar="10s", help="A request without an answer by then has failed.", rich_help_panel=TRAFFIC),
     ] = "10s",
     connections: Annotated[
-        int | None, typer.Option(metavar="N", help="Most connections of an open loop. Default 256.")
+        int | None,
+        typer.Option(metavar="N", help="Most connections of an open loop. Default 256.", rich_help_panel=TRAFFIC),
     ] = None,
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Send load to another machine, whose owner knows of it.")
+        bool,
+        typer.Option(
+            "--allow-remote",
+            help="Send load to another machine, whose owner knows of it.",
+            rich_help_panel=MACHINE,
+        ),
     ] = False,
     allow_noise: NoiseOption = False,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
-    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the raw samples in FILE.")] = None,
-    histogram: Annotated[
-        Path | None, typer.Option(metavar="FILE.hlog", help="Export an HdrHistogram: .hlog or .hgrm.")
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the raw samples in FILE.", rich_help_panel=OUTPUT),
     ] = None,
+    histogram: HistogramOption = None,
     seed: SeedOption = 0,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -123,7 +143,9 @@ def load(
             arrivals=parse_arrivals(arrivals, constant=constant),
             users=users,
             traffic=parse_traffic(phase or (), stairs),
-            thresholds=Sla(thresholds=tuple(one for text in sla or () for one in parse_sla(text))).thresholds,
+            thresholds=Sla(
+                thresholds=tuple(threshold for text in sla or () for threshold in parse_sla(text))
+            ).thresholds,
             duration_s=None if duration is None else parse_duration_s("duration", duration),
             rows_per_request=rows_per_request,
             connections=connections,
@@ -137,14 +159,14 @@ def load(
     emit(loading_output.load_table(found), found.to_dict(), form)
     if found.steps and form is Format.TABLE:
         emit(loading_output.steps_table(found), {}, form)
-    _keep(found, save, histogram)
-    for caution in (*found.warnings, *going(constant=constant)):
+    _save(found, save, histogram)
+    for caution in (*found.warnings, *deprecations(constant=constant)):
         warn(caution)
     if status := _exit_status(found):
         raise typer.Exit(status)
 
 
-def _keep(found: LoadTest, save: Path | None, histogram: Path | None) -> None:
+def _save(found: LoadTest, save: Path | None, histogram: Path | None) -> None:
     from servefit.profiler.evidence.hdr_export import save_histogram
     from servefit.profiler.record.storage.measurements import save_measurement
 
@@ -155,7 +177,7 @@ def _keep(found: LoadTest, save: Path | None, histogram: Path | None) -> None:
 
 
 def _exit_status(found: LoadTest) -> int:
-    """0 when what was asked holds, or nothing was asked."""
+    """Return the exit status: 0 when the SLA and the rate were kept, or none was asked."""
     if found.verdict == "INVALID":
         return TOO_NOISY
     return 0 if found.verdict in (None, "PASS") else SLA_UNMET

@@ -1,4 +1,4 @@
-"""What ``servefit load`` prints: the figures of an endpoint, and of the numbers of users that were tried."""
+"""The tables of ``servefit load``: the figures of an endpoint, and of the numbers of users that were tried."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def load_table(found: LoadTest) -> Table:
         ["protocol", found.protocol],
         ["payload", found.payload],
         *_verdict_rows(found),
-        *_most_rows(found),
+        *_highest_rows(found),
         ["figures below are of", _traffic(found)],
         ["throughput per s", summary.throughput_per_s],
         ["samples", summary.samples],
     ]
-    rows += [*latency_rows("response time", summary), *_apart_rows(summary)]
+    rows += [*latency_rows("response time", summary), *_server_time_rows(summary)]
     rows += [*_failure_rows(summary), *_client_rows(found)]
     return Table(columns=("figure", "value"), rows=rows)
 
@@ -56,8 +56,8 @@ def _verdict_rows(found: LoadTest) -> list[list[Any]]:
     return [["verdict", found.verdict + ("" if found.reason is None else f": {found.reason}")]]
 
 
-def _most_rows(found: LoadTest) -> list[list[Any]]:
-    """The most invocations, and how they were found, where they were looked for."""
+def _highest_rows(found: LoadTest) -> list[list[Any]]:
+    """Return the rows of the most invocations, and of the search for them, where there was one."""
     rows: list[list[Any]] = []
     if found.max_invocations is not None or found.highest is not None:
         rows.append(["max invocations per min", found.max_invocations])
@@ -71,7 +71,7 @@ def _most_rows(found: LoadTest) -> list[list[Any]]:
 
 
 def _traffic(found: LoadTest) -> str:
-    """What the figures are of."""
+    """Return the name of the traffic that the figures are of."""
     if found.summary.offered_per_s is not None:
         return f"an open loop, {number_text(found.summary.offered_per_s)} requests/s"
     if found.request.phases is not None:
@@ -80,15 +80,15 @@ def _traffic(found: LoadTest) -> str:
     return f"a closed loop, {users} user" + ("" if users == 1 else "s")
 
 
-def _apart_rows(summary: Summary) -> list[list[Any]]:
-    """Times inside the server and outside of it, where it tells them."""
+def _server_time_rows(summary: Summary) -> list[list[Any]]:
+    """Return the rows of the times inside the server and outside of it, where the server tells them."""
     rows: list[list[Any]] = []
-    apart: tuple[tuple[str, Mapping[str, float | None] | None], ...] = (
+    times: tuple[tuple[str, Mapping[str, float | None] | None], ...] = (
         ("model latency", summary.model_latency_ms),
         ("overhead", summary.overhead_ms),
     )
-    for called, percentiles in apart:
-        rows += [[f"{called} {name} ms", value] for name, value in (percentiles or {}).items()]
+    for label, percentiles in times:
+        rows += [[f"{label} {name} ms", value] for name, value in (percentiles or {}).items()]
     return rows
 
 
@@ -100,7 +100,7 @@ def _failure_rows(summary: Summary) -> list[list[Any]]:
 
 
 def _client_rows(found: LoadTest) -> list[list[Any]]:
-    """Where the client ran, and where the server does."""
+    """Return the rows of the processes and CPUs of the client and of the server."""
     client = found.run.client
     if client is None:
         return []

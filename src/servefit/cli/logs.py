@@ -1,4 +1,4 @@
-"""``--log-level``, an option of every command: what servefit logs while it works, on stderr.
+"""``--log-level``, an option of every command: the level of what servefit logs on stderr while it works.
 
 Code logs under names below ``servefit``, as Python's own logging has it. Only the command line says where that goes: a
 program that uses servefit configures logging itself.
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from servefit.cli.completion import one_of
+from servefit.cli.help_panels import OUTPUT
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 
@@ -30,6 +31,7 @@ LogLevelOption = Annotated[
         metavar="LEVEL",
         autocompletion=one_of(*LEVELS),
         help=f"What is logged on stderr: {', '.join(LEVELS)}. Default {DEFAULT}.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
@@ -39,14 +41,14 @@ def log_to_stderr(level: str) -> None:
     if level.lower() not in LEVELS:
         raise SpecError.unknown("log-level", level, LEVELS)
     logger = logging.getLogger("servefit")
-    for earlier in [one for one in logger.handlers if isinstance(one, _Stderr)]:
+    for earlier in [handler for handler in logger.handlers if isinstance(handler, _Stderr)]:
         logger.removeHandler(earlier)
     logger.addHandler(_Stderr())
     logger.setLevel(level.upper())
 
 
 def with_log_level(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` with the option added, which is seen to before anything else."""
+    """Return ``command`` with the option added, which takes effect before anything else."""
 
     @functools.wraps(command)
     def run(*arguments: Any, log_level: str | None = None, **options: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import job_names, shape_names
-from servefit.cli.help_panels import MACHINE, OUTPUT, TRAFFIC
+from servefit.cli.help_panels import MACHINE, OUTPUT, SEARCH, TRAFFIC
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import TYPED
 
@@ -34,6 +34,22 @@ SeedOption = Annotated[
         metavar="NUMBER", help="Seed of everything random: traffic, synthetic rows, search.", rich_help_panel=MACHINE
     ),
 ]
+RateOption = Annotated[
+    str | None,
+    typer.Option("--rate", metavar="500/s", help="Open loop: arrivals at this mean rate.", rich_help_panel=TRAFFIC),
+]
+StairsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="steps=4,users=2,duration=30s",
+        help="Closed loop: so many more users every step.",
+        rich_help_panel=TRAFFIC,
+    ),
+]
+HistogramOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.hlog", help="Export an HdrHistogram: .hlog or .hgrm.", rich_help_panel=OUTPUT),
+]
 TrustOption = Annotated[
     bool, typer.Option("--trust-pickle", help="Unpickle MODEL. Unpickling runs code: do it if you know who made it.")
 ]
@@ -44,6 +60,7 @@ SecretOption = Annotated[
         metavar="NAME",
         help="A variable whose value is shown to nobody, as with names that look like it (API_TOKEN). Without --env it "
         "has the value that it has here. Repeatable.",
+        rich_help_panel=SEARCH,
     ),
 ]
 PhaseOption = Annotated[
@@ -69,7 +86,7 @@ ConstantOption = Annotated[
     bool,
     typer.Option(
         "--constant",
-        help="The same as --arrivals constant, which to say instead: this will go.",
+        help="The same as --arrivals constant. Deprecated: use that instead.",
         rich_help_panel=TRAFFIC,
     ),
 ]
@@ -83,7 +100,11 @@ NoiseOption = Annotated[
 ]
 BatchDependenceOption = Annotated[
     bool,
-    typer.Option("--allow-batch-dependence", help="Join requests even where that changes their predictions."),
+    typer.Option(
+        "--allow-batch-dependence",
+        help="Join requests even where that changes their predictions.",
+        rich_help_panel=SEARCH,
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.", rich_help_panel=OUTPUT)]
 WaitOption = Annotated[
@@ -116,7 +137,7 @@ JobArgument = Annotated[
 
 
 def parse_arrivals(arrivals: str | None, *, constant: bool = False) -> str:
-    """Return what the two options come to: the text of a shape. Raises SpecError where both are given."""
+    """Return the text of the shape that the two options name. Raises SpecError where both are given."""
     if not constant:
         return "poisson" if arrivals is None else arrivals
     if arrivals is not None:
@@ -124,13 +145,13 @@ def parse_arrivals(arrivals: str | None, *, constant: bool = False) -> str:
     return "constant"
 
 
-def going(*, constant: bool) -> tuple[str, ...]:
-    """Return what to warn of where an option is used that will go."""
+def deprecations(*, constant: bool) -> tuple[str, ...]:
+    """Return the warnings about options that are used and will be removed."""
     return ("--constant will go; say --arrivals constant",) if constant else ()
 
 
 def parse_wait_s(wait: str | None, no_wait: bool) -> float | None:
-    """What the two options come to, in seconds; None where neither is given. Raises SpecError."""
+    """Return the longest wait that the two options allow, in seconds; None where neither is given. Raises SpecError."""
     from servefit.quantities import parse_duration_s
 
     if wait is None:

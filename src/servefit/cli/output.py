@@ -1,6 +1,6 @@
-"""What a command prints: the same figures as a table, JSON, CSV or Markdown.
+"""The output of commands: the same figures as a table, JSON, CSV or Markdown.
 
-Results go to stdout and nothing else does; whatever is said along the way goes to stderr.
+Results go to stdout, and nothing else does; notes and warnings go to stderr.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from servefit.cli.help_panels import OUTPUT
 from servefit.errors import StateError
 from servefit.report.table import Table, is_number, markdown_lines, readable, write_csv
 
+_PIPE_WIDTH = 240
+"""Columns of a table in a pipe, which has no width to fit into: so wide that nothing is folded."""
+
 
 class Format(StrEnum):
     TABLE = "table"
@@ -40,7 +43,7 @@ def emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format
 
 @contextmanager
 def _printing() -> Iterator[None]:
-    """Print the block's output now, and say a full disk or a closed stdout in one line.
+    """Flush the block's output at its end, and turn a full disk or a closed stdout into StateError.
 
     A reader that has seen enough (``| head``) is left to typer, which ends the command quietly.
     """
@@ -87,28 +90,27 @@ def _print_table(table: Table) -> None:
         drawn.add_row(*row)
     console = Console(file=sys.stdout, highlight=False, markup=False)
     if not console.is_terminal:
-        # A pipe has no width to fit into: wide enough that nothing is folded.
-        console.width = 240
+        console.width = _PIPE_WIDTH
     console.print(drawn)
 
 
-def say(line: str) -> None:
-    """A line of text that belongs to the result, printed to stdout. Raises StateError as ``emit`` does."""
+def print_line(line: str) -> None:
+    """Print a line of text that belongs to the result, to stdout. Raises StateError as ``emit`` does."""
     with _printing():
         sys.stdout.write(line + "\n")
 
 
-def write(text: str) -> None:
-    """Text that is the result, as it is, to stdout. Raises StateError as ``emit`` does."""
+def print_text(text: str) -> None:
+    """Print text that is the result, unchanged, to stdout. Raises StateError as ``emit`` does."""
     with _printing():
         sys.stdout.write(text)
 
 
-def tell(line: str) -> None:
-    """A line for the person, not for a program: to stderr."""
+def print_note(line: str) -> None:
+    """Print a line for the person, not for a program, to stderr."""
     sys.stderr.write(f"{line}\n")
 
 
 def warn(line: str) -> None:
-    """The same, of what the person should know."""
-    tell(f"warning: {line}")
+    """Print a warning to stderr."""
+    print_note(f"warning: {line}")

@@ -55,7 +55,7 @@ def parse_stairs(text: str) -> StairsConfig:
 
 
 def parse_against(text: str) -> dict[str, Any]:
-    """Parse ``--against``: what is different about the deployment to compare with. A word by itself is a backend.
+    """Parse ``--against``: the differences of the deployment to compare with. A word by itself is a backend.
     Raises SpecError."""
     if "=" not in text:
         return {"backend": text.strip()}
@@ -66,7 +66,8 @@ def parse_against(text: str) -> dict[str, Any]:
 
 
 def _fields(field: str, text: str, form: str, known: Sequence[str], *, needed: Sequence[str] = ()) -> dict[str, str]:
-    """The name=value pairs of ``text``, which are of ``known`` names, each once, and include those ``needed``."""
+    """Parse the name=value pairs of ``text``. Raises SpecError for a name that is not ``known``, for one that is there
+    twice, and where one that is ``needed`` is missing."""
     fields: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))

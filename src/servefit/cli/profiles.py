@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from servefit.cli.help_panels import OUTPUT
 from servefit.cli.output import Format, FormatOption, emit
 from servefit.report.table import Table
 
 
 def profiles(
     every: Annotated[
-        bool, typer.Option("--all", help="Also those that cannot be measured here, with the reason.")
+        bool,
+        typer.Option("--all", help="Also those that cannot be measured here, with the reason.", rich_help_panel=OUTPUT),
     ] = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -25,28 +27,28 @@ def profiles(
     from servefit.profiler.machine.profiles import all_profiles, why_not_measurable
 
     described = describe_host()
-    judged = [(one, why_not_measurable(one, described)) for one in all_profiles(described)]
-    shown = [(one, reason) for one, reason in judged if every or reason is None]
+    judged = [(profile, why_not_measurable(profile, described)) for profile in all_profiles(described)]
+    shown = [(profile, reason) for profile, reason in judged if every or reason is None]
     table = Table(
         columns=("profile", "vCPUs", "memory GiB", "GPUs", "$/hour", "price source", "measurable here"),
         rows=[
             [
-                one.name,
-                one.vcpus,
-                one.memory_bytes / 2**30,
-                f"{one.gpus} x {one.gpu_model}" if one.gpus else None,
-                one.price_per_hour,
-                one.price_source,
+                profile.name,
+                profile.vcpus,
+                profile.memory_bytes / 2**30,
+                f"{profile.gpus} x {profile.gpu_model}" if profile.gpus else None,
+                profile.price_per_hour,
+                profile.price_source,
                 "yes" if reason is None else f"no: {reason}",
             ]
-            for one, reason in shown
+            for profile, reason in shown
         ],
     )
     document = {
         "schema": 1,
         "host_fingerprint": described.fingerprint,
         "profiles": [
-            {**dataclasses.asdict(one), "measurable": reason is None, "reason": reason} for one, reason in shown
+            {**dataclasses.asdict(profile), "measurable": reason is None, "reason": reason} for profile, reason in shown
         ],
     }
     emit(table, document, form)

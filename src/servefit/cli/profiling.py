@@ -10,26 +10,30 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
+from servefit.cli.help_panels import OUTPUT, SEARCH, TRAFFIC
 from servefit.cli.options import (
     ArrivalsOption,
     BatchDependenceOption,
     ConstantOption,
+    HistogramOption,
     ModelArgument,
     NoiseOption,
     NoWaitOption,
     PayloadOption,
     PhaseOption,
     QuietOption,
+    RateOption,
     RowsOption,
     SeedOption,
+    StairsOption,
     TrustOption,
     WaitOption,
-    going,
+    deprecations,
     parse_arrivals,
     parse_wait_s,
 )
 from servefit.cli.output import Format, FormatOption, emit, warn
-from servefit.cli.progress import saying
+from servefit.cli.progress import showing_stage
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.errors import SpecError
 
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     from servefit.profiler.procedures.profile import Profiled
 
     class Requests(TypedDict):
-        """What requests are made of."""
+        """The parameters of the requests."""
 
         payload: Path | None
         rows_per_request: int
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
 
 
 _START_S = 1.0
-"""From nothing to processes that are ready, roughly."""
+"""Time until the worker processes are ready, for the progress alone. A rough estimate."""
 
 
 class DriverChoice(StrEnum):
@@ -61,17 +65,37 @@ def profile(
     rows_per_request: RowsOption = 1,
     backend: Annotated[
         str | None,
-        typer.Option("--backend", "-b", autocompletion=backend_names, help="Default: the library of the model."),
+        typer.Option(
+            "--backend",
+            "-b",
+            metavar="NAME",
+            autocompletion=backend_names,
+            help="Default: the library of the model.",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option("--profile", autocompletion=profile_names, help="Instance profile. Default: all of this host."),
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            autocompletion=profile_names,
+            help="Instance profile. Default: all of this host.",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads a worker.")] = 1,
-    workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
-    batch: Annotated[int, typer.Option(help="Most requests joined into one call.")] = 1,
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads a worker.", rich_help_panel=SEARCH)] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", help="Worker processes.", rich_help_panel=SEARCH)] = 1,
+    batch: Annotated[
+        int, typer.Option(metavar="N", help="Most requests joined into one call.", rich_help_panel=SEARCH)
+    ] = 1,
     batch_delay: Annotated[
-        str | None, typer.Option(metavar="500us", help="How long the first request of a batch waits for others.")
+        str | None,
+        typer.Option(
+            metavar="500us",
+            help="How long the first request of a batch waits for others.",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     sla: Annotated[
         list[str] | None,
@@ -79,24 +103,29 @@ def profile(
             "--sla",
             metavar="p95=10ms",
             help="Decide whether this holds at --rate; without --rate, find the highest rate at which it does.",
+            rich_help_panel=TRAFFIC,
         ),
     ] = None,
-    rate: Annotated[
-        str | None, typer.Option("--rate", metavar="500/s", help="Open loop: arrivals at this mean rate.")
-    ] = None,
+    rate: RateOption = None,
     arrivals: ArrivalsOption = None,
     constant: ConstantOption = False,
     users: Annotated[
-        int | None, typer.Option(help="Closed loop: users. Default: workers x batch; more over http.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Closed loop: users. Default: workers x batch; more over http.",
+            rich_help_panel=TRAFFIC,
+        ),
     ] = None,
     phase: PhaseOption = None,
-    stairs: Annotated[
-        str | None,
-        typer.Option(metavar="steps=4,users=2,duration=30s", help="Closed loop: so many more users every step."),
-    ] = None,
+    stairs: StairsOption = None,
     duration: Annotated[
         str | None,
-        typer.Option(metavar="5s", help="How long to measure: 5s; 30s for the highest rate, 60s to compare."),
+        typer.Option(
+            metavar="5s",
+            help="How long to measure: 5s; 30s for the highest rate, 60s to compare.",
+            rich_help_panel=TRAFFIC,
+        ),
     ] = None,
     against: Annotated[
         str | None,
@@ -104,23 +133,37 @@ def profile(
             metavar="backend=onnxruntime,threads=2",
             help="Compare with one that differs in model, backend, profile, target, threads, workers or batch. "
             "Takes a minute, longer at low rates.",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     service_time: Annotated[
-        bool, typer.Option("--service-time", help="Time calls alone, in fresh processes: no queue, no traffic.")
+        bool,
+        typer.Option(
+            "--service-time",
+            help="Time calls alone, in fresh processes: no queue, no traffic.",
+            rich_help_panel=TRAFFIC,
+        ),
     ] = False,
     save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the raw samples and telemetry in FILE.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the raw samples and telemetry in FILE.", rich_help_panel=OUTPUT),
     ] = None,
-    histogram: Annotated[
-        Path | None, typer.Option(metavar="FILE.hlog", help="Export an HdrHistogram: .hlog or .hgrm.")
-    ] = None,
-    target: Annotated[str, typer.Option(autocompletion=one_of("cpu", "cuda"), help="Processor: cpu or cuda.")] = "cpu",
+    histogram: HistogramOption = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda",
+            autocompletion=one_of("cpu", "cuda"),
+            help="Processor: cpu or cuda.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = "cpu",
     driver: Annotated[
         DriverChoice,
         typer.Option(
             help="inprocess calls the model alone; http sends requests to a real endpoint, from CPUs that the profile "
-            "leaves (without --profile: all but one)."
+            "leaves (without --profile: all but one).",
+            rich_help_panel=TRAFFIC,
         ),
     ] = DriverChoice.INPROCESS,
     seed: SeedOption = 0,
@@ -183,7 +226,7 @@ def profile(
         return
     if against is not None:
         budget_s = BUDGET_S if duration_s is None else duration_s
-        with saying(f"compiling {model.name}", quiet=quiet) as say:
+        with showing_stage(f"compiling {model.name}", quiet=quiet) as show_stage:
             compared = compare_deployments(
                 model,
                 deployment,
@@ -192,7 +235,7 @@ def profile(
                 users=users,
                 budget_s=budget_s,
                 wait_s=wait_s,
-                on_prepared=lambda: say("comparing", takes_s=budget_s),
+                on_prepared=lambda: show_stage("comparing", takes_s=budget_s),
                 **requests,
             )
         emit(profiling_output.comparison_table(compared), profiling_output.comparison_document(compared), form)
@@ -204,7 +247,7 @@ def profile(
     if traffic is not None:
         takes_s = traffic.duration_s
 
-    with saying(f"compiling {model.name}", quiet=quiet) as say:
+    with showing_stage(f"compiling {model.name}", quiet=quiet) as show_stage:
         found = profile_deployment(
             model,
             deployment,
@@ -218,14 +261,14 @@ def profile(
             driver=driver.value,
             wait_s=wait_s,
             # Limits at a rate are decided as soon as they can be.
-            on_prepared=lambda: say("measuring", takes_s=_START_S + takes_s, at_most=bool(thresholds)),
+            on_prepared=lambda: show_stage("measuring", takes_s=_START_S + takes_s, at_most=bool(thresholds)),
             **requests,
         )
     emit(profiling_output.profiled_table(found), profiling_output.profiled_document(found), form)
     if found.steps and form is Format.TABLE:
         emit(profiling_output.steps_table(found), {}, form)
-    _keep(found, save, histogram)
-    for caution in (*found.warnings, *going(constant=constant)):
+    _save(found, save, histogram)
+    for caution in (*found.warnings, *deprecations(constant=constant)):
         warn(caution)
     if status := _exit_status(found, allow_noise=allow_noise):
         raise typer.Exit(status)
@@ -247,7 +290,7 @@ def _print_service_time(
     from servefit.profiler.procedures.microbenchmark.service_time import PUBLISHED_PROCESSES, measure_service_time
     from servefit.profiler.procedures.prepare import prepare
 
-    with saying("timing calls", quiet=quiet):
+    with showing_stage("timing calls", quiet=quiet):
         prepared = prepare(model, deployment, **requests)
         found = measure_service_time(
             prepared.configuration,
@@ -262,7 +305,7 @@ def _print_service_time(
     emit(service_time_table(prepared, found), service_time_document(prepared, found), form)
 
 
-def _keep(found: Profiled, save: Path | None, histogram: Path | None) -> None:
+def _save(found: Profiled, save: Path | None, histogram: Path | None) -> None:
     from servefit.profiler.evidence.hdr_export import save_histogram
     from servefit.profiler.record.storage.measurements import save_measurement
 
@@ -273,7 +316,7 @@ def _keep(found: Profiled, save: Path | None, histogram: Path | None) -> None:
 
 
 def _exit_status(found: Profiled, *, allow_noise: bool) -> int:
-    """0 when what was asked holds, or nothing was asked."""
+    """Return the exit status: 0 when the SLA holds, or none was asked."""
     if found.problems and not allow_noise:
         return TOO_NOISY
     if found.decision is not None and found.decision.verdict != "PASS":

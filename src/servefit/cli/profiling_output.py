@@ -1,4 +1,4 @@
-"""What ``servefit profile`` prints: figures of one configuration, of its steps, or a comparison of two."""
+"""The tables of ``servefit profile``: figures of one configuration, of its steps, or a comparison of two."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from servefit.search.figures.registry import figure
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.compare_deployments import Compared
-    from servefit.profiler.procedures.highest_rate import HighestRate
     from servefit.profiler.procedures.microbenchmark.service_time import ServiceTime
     from servefit.profiler.procedures.prepare import Prepared
     from servefit.profiler.procedures.profile import Profiled
+    from servefit.profiler.procedures.tried_rates import HighestRate
 
 
 def profiled_table(found: Profiled) -> Table:
@@ -55,13 +55,14 @@ def _figure_row(name: str, summary: Summary) -> list[Any]:
 
 
 def _client_rows(found: Profiled) -> list[list[Any]]:
-    """What only a run over HTTP has: times inside the server and outside of it, failures, and the client itself."""
+    """Return the rows that only a run over HTTP has: times inside the server and outside of it, failures, and the
+    client itself."""
     summary, client = found.summary, found.run.client
     if client is None:
         return []
     rows: list[list[Any]] = []
-    for called, percentiles in (("model latency", summary.model_latency_ms), ("overhead", summary.overhead_ms)):
-        rows += [[f"{called} {name} ms", value] for name, value in (percentiles or {}).items()]
+    for label, percentiles in (("model latency", summary.model_latency_ms), ("overhead", summary.overhead_ms)):
+        rows += [[f"{label} {name} ms", value] for name, value in (percentiles or {}).items()]
     if client.errors:
         rows.append(["failed", ", ".join(f"{count:,} x {kind}" for kind, count in client.errors.items())])
     return [
@@ -73,7 +74,7 @@ def _client_rows(found: Profiled) -> list[list[Any]]:
 
 
 def _answer_rows(found: Profiled) -> list[list[Any]]:
-    """The verdict, or the highest rate, where one was asked for."""
+    """Return the row of the verdict, or the rows of the highest rate, where it was asked for."""
     if found.decision is not None:
         reason = found.decision.reason
         return [["verdict", found.decision.verdict + ("" if reason is None else f": {reason}")]]
@@ -88,7 +89,7 @@ def _answer_rows(found: Profiled) -> list[list[Any]]:
 
 
 def highest_rows(highest: HighestRate) -> list[list[Any]]:
-    """The highest rate within limits, and how it was found."""
+    """Return the rows of the highest rate within limits, and of the search for it."""
     root_per_s = highest.root_per_s
     return [
         ["confirmed rate per s", highest.rate_per_s],
@@ -100,11 +101,11 @@ def highest_rows(highest: HighestRate) -> list[list[Any]]:
     ]
 
 
-def latency_rows(called: str, summary: Summary) -> list[list[Any]]:
-    """The percentiles of ``summary`` with their intervals."""
+def latency_rows(label: str, summary: Summary) -> list[list[Any]]:
+    """Return the rows of the percentiles of ``summary`` with their intervals, named after ``label``."""
     return [
         [
-            f"{called} {name} ms",
+            f"{label} {name} ms",
             None if value is None else Estimate(value=value, interval=summary.latency_ms_ci95.get(name)),
         ]
         for name, value in summary.latency_ms.items()

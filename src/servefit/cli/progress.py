@@ -1,4 +1,4 @@
-"""Progress on stderr: three live lines in a terminal, plain lines elsewhere. What they say is worded in ``moments``."""
+"""Progress on stderr: three live lines in a terminal, plain lines elsewhere. Their words are those of ``moments``."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import FailedTrial, Trial
 
 DRAWN_PER_S = 2
-"""Drawing takes CPU time beside what is measured."""
+"""Drawings a second. Chosen low: drawing takes CPU time beside what is measured."""
 
 BURST = 8
-"""So many plain lines may follow each other at once; what merely begins is left out when there are more of them than
-one a second."""
+"""Plain lines that may follow each other at once. Beyond them, lines about what merely begins are left out as long as
+there is more than one line a second. Chosen: a log stays readable."""
 
-_BAR = 24
+_BAR_WIDTH = 24
+"""Columns of the bar. Chosen: with the words beside it, it fits a terminal of 80 columns."""
 
 
 @contextmanager
 def job_progress(*, quiet: bool) -> Iterator[Progress]:
-    """A listener for a job that shows what it is told, or, if ``quiet``, one that does not."""
+    """Yield a listener that shows the progress of a job, or, if ``quiet``, one that shows nothing."""
     from servefit.search.optimizer.progress import SilentProgress
 
     if quiet:
@@ -46,31 +47,33 @@ def job_progress(*, quiet: bool) -> Iterator[Progress]:
         yield PlainLines(lambda line: sys.stderr.write(f"{line}\n"))
 
 
-class Say(Protocol):
-    """Says what goes on from now on, and how long it takes, or takes ``at_most``, where that is known."""
+class ShowStage(Protocol):
+    """Shows the stage that begins, and the time that it takes, or takes ``at_most``, where that is known."""
 
     def __call__(self, text: str, *, takes_s: float | None = None, at_most: bool = False) -> None: ...
 
 
 @contextmanager
-def saying(text: str, *, quiet: bool, takes_s: float | None = None, at_most: bool = False) -> Iterator[Say]:
-    """Say on stderr what goes on while the block runs; what is given is called to say something else."""
+def showing_stage(
+    text: str, *, quiet: bool, takes_s: float | None = None, at_most: bool = False
+) -> Iterator[ShowStage]:
+    """Show ``text`` on stderr while the block runs. Yields a function that shows another stage."""
     from servefit.search.optimizer.progress import Moment
 
     began_s = time.monotonic()
 
-    def say(text: str, *, takes_s: float | None = None, at_most: bool = False) -> None:
+    def show_stage(text: str, *, takes_s: float | None = None, at_most: bool = False) -> None:
         elapsed_s = time.monotonic() - began_s
         at = None if takes_s is None else Moment(elapsed_s=elapsed_s, left_s=takes_s, at_most=at_most)
         progress.stage(text, at)
 
     with job_progress(quiet=quiet) as progress:
-        say(text, takes_s=takes_s, at_most=at_most)
-        yield say
+        show_stage(text, takes_s=takes_s, at_most=at_most)
+        yield show_stage
 
 
 def _can_draw() -> bool:
-    """Whether stderr is a terminal that can move its cursor."""
+    """Return whether stderr is a terminal that can move its cursor."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
 
 
@@ -120,18 +123,18 @@ def _times(at: Moment) -> str:
 
 
 class LiveLines:
-    """What is measured, the best so far, and a bar with the time. Drawn by rich whenever it likes."""
+    """Three lines that rich draws: the stage or the test, the best so far, and a bar with the time."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._heard_s = now()
+        self._updated_s = now()
         self._stage = "starting"
         self._doing = ""
         self._at: Moment | None = None
 
     def stage(self, text: str, at: Moment | None = None) -> None:
         self._stage, self._doing = text, ""
-        self._hear(at)
+        self._update(at)
 
     def timing(self, configuration: Configuration, at: Moment) -> None:
         self.testing(configuration, at)
@@ -139,14 +142,14 @@ class LiveLines:
     def testing(self, configuration: Configuration, at: Moment) -> None:
         step = "" if at.step is None else f"step {at.step}, "
         self._doing = f"{step}{shape_in_envelope(configuration)}"
-        self._hear(at)
+        self._update(at)
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:  # noqa: ARG002
-        self._hear(at)
+        self._update(at)
 
-    def _hear(self, at: Moment | None) -> None:
+    def _update(self, at: Moment | None) -> None:
         if at is not None or self._at is None:
-            self._at, self._heard_s = at, self._now()
+            self._at, self._updated_s = at, self._now()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
@@ -155,7 +158,7 @@ class LiveLines:
         yield Text(fitted(f"{self._stage}: {self._doing}" if self._doing else self._stage, width), no_wrap=True)
         if at is not None and (best := best_so_far(at)):
             yield Text(fitted(f"best so far: {best}", width), style="green", no_wrap=True)
-        passed_s = self._now() - self._heard_s
+        passed_s = self._now() - self._updated_s
         yield self._bar(at, passed_s, width, plain=options.ascii_only)
 
     def _bar(self, at: Moment | None, passed_s: float, width: int, *, plain: bool) -> Text:
@@ -167,7 +170,7 @@ class LiveLines:
         left_s = None if at.left_s is None else max(0.0, at.left_s - passed_s)
         parts = (tests_begun(at), span_text(elapsed_s), time_left(left_s, at_most=at.at_most))
         words = fitted(", ".join(part for part in parts if part), width)
-        room = min(_BAR, width - len(words) - 1)
+        room = min(_BAR_WIDTH, width - len(words) - 1)
         if left_s is None or room < len("bar"):
             return Text(words)
         done = round(room * elapsed_s / (elapsed_s + left_s)) if elapsed_s + left_s > 0 else 0
@@ -176,7 +179,7 @@ class LiveLines:
 
 
 def fitted(text: str, width: int) -> str:
-    """``text`` in one line of a terminal."""
+    """Return ``text`` as one line that fits a terminal of ``width`` columns."""
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: max(0, width - 3)]}..."[:width]
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from servefit.cli.help_panels import OUTPUT
 from servefit.cli.options import JobArgument, StorageOption
-from servefit.cli.output import write
+from servefit.cli.output import print_text
 from servefit.errors import SpecError
 
 
@@ -24,9 +25,18 @@ def report(
     job: JobArgument,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The file: .html, .json, .csv or .md. Or stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The file: .html, .json, .csv or .md. Or stdout.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    form: Annotated[Form | None, typer.Option("--format", help="The form, if not the one that FILE ends in.")] = None,
+    form: Annotated[
+        Form | None,
+        typer.Option("--format", help="The form, if not the one that FILE ends in.", rich_help_panel=OUTPUT),
+    ] = None,
     storage: StorageOption = None,
 ) -> None:
     """Write all that a job found: the answer, its evidence, every test, the machine, and how to repeat it.
@@ -41,7 +51,7 @@ def report(
     if output is None:
         if form is None:
             raise SpecError("output", None, "is missing", remedy="say -o report.html, or --format markdown for stdout")
-        write(report_text(load_job(job, storage=storage), form))
+        print_text(report_text(load_job(job, storage=storage), form))
     else:
         # What is wrong with the name is said before anything is read.
         chosen = form or form_of(output)

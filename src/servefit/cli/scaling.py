@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servefit.cli.completion import job_names
+from servefit.cli.help_panels import TRAFFIC
 from servefit.cli.options import StorageOption
-from servefit.cli.output import Format, FormatOption, emit, say, warn
+from servefit.cli.output import Format, FormatOption, emit, print_line, warn
 from servefit.quantities import dollars_text, given_text, number_text, percent_text
 from servefit.report.table import Table
 
@@ -21,15 +22,25 @@ def scale(
         str,
         typer.Argument(metavar="JOB[/ID]", autocompletion=job_names, help="A job, and one of its recommendations."),
     ],
-    rate: Annotated[str, typer.Option("--rate", metavar="500/s", help="Rate to plan for: 500/s or 30000/min.")],
+    rate: Annotated[
+        str,
+        typer.Option("--rate", metavar="500/s", help="Rate to plan for: 500/s or 30000/min.", rich_help_panel=TRAFFIC),
+    ],
     headroom: Annotated[
-        str, typer.Option(metavar="20%", help="Part of the highest rate of an instance to keep free.")
+        str,
+        typer.Option(
+            metavar="20%", help="Part of the highest rate of an instance to keep free.", rich_help_panel=TRAFFIC
+        ),
     ] = "20%",
     min_rate: Annotated[
-        str | None, typer.Option(metavar="50/s", help="Lowest rate expected. Default: one instance at least.")
+        str | None,
+        typer.Option(
+            metavar="50/s", help="Lowest rate expected. Default: one instance at least.", rich_help_panel=TRAFFIC
+        ),
     ] = None,
     max_rate: Annotated[
-        str | None, typer.Option(metavar="2000/s", help="Highest rate expected. Default: twice --rate.")
+        str | None,
+        typer.Option(metavar="2000/s", help="Highest rate expected. Default: twice --rate.", rich_help_panel=TRAFFIC),
     ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
@@ -59,11 +70,11 @@ def scale(
 
 def _print_plan(plan: ScalingPlan, form: Format) -> None:
     if form is Format.TABLE:
-        say(f"\n{headline(plan)}\n")
+        print_line(f"\n{headline(plan)}\n")
         emit(policy_table(plan), {}, form)
         emit(curve_table(plan), {}, form)
         for note in plan.notes:
-            say(f"Note: {note}.")
+            print_line(f"Note: {note}.")
     else:
         emit(policy_table(plan), plan.to_dict(), form)
         for note in plan.notes:
@@ -71,7 +82,7 @@ def _print_plan(plan: ScalingPlan, form: Format) -> None:
 
 
 def headline(plan: ScalingPlan) -> str:
-    """The answer in a sentence."""
+    """Return the answer in a sentence."""
     profile = plan.recommendation.profile.name
     cost = plan.cost_per_hour(plan.instances)
     price = "" if cost is None else f", {dollars_text(cost)} an hour"

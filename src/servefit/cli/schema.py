@@ -1,10 +1,10 @@
-"""``servefit schema``: what a file for ``--config`` may say, for editors that check while one types."""
+"""``servefit schema``: the JSON Schema of files for ``--config``, for editors that check while somebody types."""
 
 from __future__ import annotations
 
 import json
 
-from servefit.cli.output import say
+from servefit.cli.output import print_line
 
 
 def schema() -> None:
@@ -14,4 +14,4 @@ def schema() -> None:
     """
     from servefit.search.request.config_schema import config_schema
 
-    say(json.dumps(config_schema(), indent=2))
+    print_line(json.dumps(config_schema(), indent=2))

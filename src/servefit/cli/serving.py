@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.deployments import Asked, NameOption, with_deployment
+from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
+from servefit.cli.help_panels import MACHINE, TRAFFIC
 from servefit.cli.options import QuietOption
-from servefit.cli.output import say, warn
-from servefit.cli.progress import saying
+from servefit.cli.output import print_line, warn
+from servefit.cli.progress import showing_stage
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
 from servefit.quantities import size_text
 
@@ -25,25 +26,44 @@ if TYPE_CHECKING:
     from servefit.search.deployment.deployable import Deployable
     from servefit.serving.config import Limits
 
-_MEBIBYTE = 2**20
+_BYTES_PER_MIB = 2**20
 
 
 @with_deployment
 def serve(
     *,
-    asked: Asked,
+    deployment: DeploymentOptions,
     name: NameOption = None,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on.", rich_help_panel=MACHINE)
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 is any that is free.")
+        int,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Port to listen on; 0 is any that is free.",
+            rich_help_panel=MACHINE,
+        ),
     ] = 8080,
-    max_body: Annotated[int | None, typer.Option(metavar="MIB", min=1, help="Largest body taken. Default 25.")] = None,
+    max_body: Annotated[
+        int | None,
+        typer.Option(metavar="MIB", min=1, help="Largest body taken. Default 25.", rich_help_panel=TRAFFIC),
+    ] = None,
     max_queue: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Most requests that wait for a worker. Default 256.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Most requests that wait for a worker. Default 256.", rich_help_panel=TRAFFIC
+        ),
     ] = None,
     call_timeout: Annotated[
         str | None,
-        typer.Option(metavar="30s", help="A worker whose call takes longer is killed and replaced. Default 30s."),
+        typer.Option(
+            metavar="30s",
+            help="A worker whose call takes longer is killed and replaced. Default 30s.",
+            rich_help_panel=TRAFFIC,
+        ),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -66,34 +86,34 @@ def serve(
         warn(f"{host} can be reached from other machines, and there is neither authentication nor TLS")
     if (warning := allow_descriptors(limits.connections)[1]) is not None:
         warn(warning)
-    deployable = asked.deployable(quiet=quiet)
+    deployable = deployment.deployable(quiet=quiet)
     signals.check()
     config = deployable.endpoint(name=name, host=host, port=port, limits=limits)
     with ExitStack() as stack:
-        with saying(f"loading {config.name}", quiet=quiet):
+        with showing_stage(f"loading {config.name}", quiet=quiet):
             hosted = stack.enter_context(hosting(deployable, config))
         signals.pass_on(hosted)
-        say(_headline(deployable, config.name, hosted))
+        print_line(_headline(deployable, config.name, hosted))
         status = _until_ended(hosted, signals)
     if status:
         raise typer.Exit(INTERRUPTED if signals.count > 1 else NOTHING_MEASURED)
 
 
 class _Signals:
-    """SIGTERM, SIGINT and SIGHUP from when it is made: they interrupt what goes on, and once there is an endpoint they
-    are passed on to it.
+    """Handlers of SIGTERM, SIGINT and SIGHUP: they interrupt the command, or, once there is an endpoint, tell it to
+    stop.
 
-    ``count`` says how many have come. SIGHUP is none where nohup has it ignored, nor beside another one, since some
-    send both.
+    ``count`` is the number of signals that have come. SIGHUP does not count where nohup has it ignored, nor beside
+    another signal, since some programs send both.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self._told = 0
+        self._without_hangups = 0
         self._hosted: Hosted | None = None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._hear)
+                signal.signal(number, self._handle)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal has come already. It may have come while Python was where exceptions are
@@ -106,9 +126,9 @@ class _Signals:
         if self.count:
             hosted.tell_to_stop()
 
-    def _hear(self, number: int, _: FrameType | None) -> None:
-        self._told += number != signal.SIGHUP
-        before, self.count = self.count, max(1, self._told)
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self._without_hangups += number != signal.SIGHUP
+        before, self.count = self.count, max(1, self._without_hangups)
         if self.count == before:
             return
         if self._hosted is None:
@@ -122,7 +142,7 @@ def _limits(max_body_mib: int | None, max_queue: int | None, call_timeout: str |
 
     limits = Limits()
     if max_body_mib is not None:
-        limits = replace(limits, body_bytes=max_body_mib * _MEBIBYTE)
+        limits = replace(limits, body_bytes=max_body_mib * _BYTES_PER_MIB)
         limits = replace(limits, buffered_bytes=max(limits.buffered_bytes, limits.body_bytes))
     if call_timeout is not None:
         limits = replace(limits, call_timeout_s=parse_duration_s("call_timeout", call_timeout))
@@ -130,8 +150,8 @@ def _limits(max_body_mib: int | None, max_queue: int | None, call_timeout: str |
 
 
 def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
-    """Where it listens, what it serves, and what holds it."""
-    from servefit.search.deployment.deployable import cpu_ranges, shape
+    """Return the line about an endpoint that is ready: its URL, its configuration, and the envelope of its workers."""
+    from servefit.search.deployment.deployable import configuration_text, cpu_ranges
 
     envelope = hosted.envelope
     limit = "no memory limit"
@@ -139,14 +159,14 @@ def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
         limit = size_text(envelope.memory_limit_bytes)
     held = envelope.method if envelope.containment == "cgroup" else "uncontained: affinity alone"
     return (
-        f"{name} is served at {hosted.url} by {shape(deployable.configuration)}, as {deployable.profile.name} "
-        f"(CPU {cpu_ranges(envelope.cpus)}, {limit}, {held})"
+        f"{name} is served at {hosted.url} by {configuration_text(deployable.configuration)}, "
+        f"as {deployable.profile.name} (CPU {cpu_ranges(envelope.cpus)}, {limit}, {held})"
     )
 
 
 def _until_ended(hosted: Hosted, signals: _Signals) -> int:
-    """Pass on what it prints, until it has ended; give its exit status. Raises the error for one that nobody had told
-    to end."""
+    """Copy the endpoint's stderr to this one until it has ended, and return its exit status. Raises the error of an
+    endpoint that ended without a signal."""
     hosted.pass_on(partial(os.write, sys.stderr.fileno()))
     status = hosted.wait() or 0
     if status and not signals.count:

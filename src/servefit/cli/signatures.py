@@ -1,4 +1,4 @@
-"""Options that commands share, put where typer looks for them: into the signature of a command."""
+"""Options that commands share, added to the signature of a command, where typer looks for them."""
 
 from __future__ import annotations
 

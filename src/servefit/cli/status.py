@@ -1,4 +1,5 @@
-"""Exit statuses."""
+"""Exit statuses. 2 is the status of a wrong use in click, and 130 that of Ctrl-C in shells (128 + SIGINT); 3, 4 and 5
+are servefit's own, and a part of its interface."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ INTERRUPTED = 130
 
 
 def status_of(error: ServefitError) -> int:
-    """2 for what was asked or given, 4 where that was fine and nothing could be measured."""
+    """Return the exit status of ``error``: 2 where the options or files are wrong, 4 where nothing could be measured
+    all the same."""
     fine = (BackendError, MeasurementError, ObjectiveError, StateError, StorageError)
     return NOTHING_MEASURED if isinstance(error, fine) else USAGE

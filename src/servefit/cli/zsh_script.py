@@ -1,7 +1,7 @@
-"""Mends the completion script that typer has for zsh, in which two things go wrong.
+"""Corrections of the completion script that typer has for zsh, in which two things go wrong.
 
-zsh loads the installed script at the first Tab. Typer's only registers a function then, so that Tab completes nothing.
-And it asks a ``servefit`` on the path, also where another was called by its path.
+zsh loads the installed script at the first Tab. Typer's script only registers a function then, so that this Tab
+completes nothing. And it asks the ``servefit`` on the path, also where another one is called by its path.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ fi
 
 
 def mend_zsh_script() -> None:
-    """Have --install-completion and --show-completion give a mended script, for as long as this process lives.
+    """Let --install-completion and --show-completion give a corrected script, in this process.
 
     Typer has no public place for a script. Where it has it elsewhere, or words it differently, its own is left.
     """

@@ -1,4 +1,4 @@
-"""The fraud model, its sample payload and what is known about both: made together on first use, then kept.
+"""The fraud model, its sample payload and the facts about both: made together on first use, then kept.
 
 They live in one folder of the state folder, named after the recipe below, so a changed recipe makes a new folder.
 """
@@ -39,12 +39,13 @@ _RECIPE: dict[str, Any] = {
     },
 }
 _TRAINING_LIMIT_S = 600.0
+"""Time limit of the training, which takes about 20 s: thirty times that, for slow and busy machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FraudFacts:
-    """What is known about the model. ``auc`` and ``median_score`` are those of the ``held_out_rows``, which it was
-    not trained on and which the payload is drawn from."""
+    """The facts about the model. ``auc`` and ``median_score`` are those of the ``held_out_rows``, which it was not
+    trained on and which the payload is drawn from."""
 
     rows: int
     frauds: int
@@ -59,21 +60,22 @@ class FraudFacts:
 
 
 def fraud_model(progress: Callable[[str], None] | None = None) -> Path:
-    """An XGBoost binary classifier of about 10 MB, as UBJSON. ``progress`` hears when it has to be trained first.
+    """Return the path of an XGBoost binary classifier of about 10 MB, as UBJSON. ``progress`` is called with a sentence
+    when the model has to be trained first.
 
-    Raises StateError, and what a child process may die of: TimedOut, OutOfMemory, WorkerCrashed.
+    Raises StateError, and the errors of a child process: TimedOut, OutOfMemory, WorkerCrashed.
     """
     return _folder(progress) / "fraud.ubj"
 
 
 def fraud_payload(progress: Callable[[str], None] | None = None) -> Path:
-    """A CSV file with a header: held-out transactions drawn at random, frauds at their natural rate. Raises as
-    ``fraud_model`` does."""
+    """Return the path of a CSV file with a header: held-out transactions drawn at random, frauds at their natural rate.
+    Raises as ``fraud_model`` does."""
     return _folder(progress) / "payload.csv"
 
 
 def fraud_facts(progress: Callable[[str], None] | None = None) -> FraudFacts:
-    """What was found when the model was trained. Raises as ``fraud_model`` does."""
+    """Return the facts about the model. Raises as ``fraud_model`` does."""
     return FraudFacts(**json.loads((_folder(progress) / "facts.json").read_text()))
 
 
@@ -98,7 +100,7 @@ def _folder(progress: Callable[[str], None] | None) -> Path:
 
 
 def train_fraud_model() -> tuple[bytes, str, FraudFacts]:
-    """Draw the transactions and train: the model as UBJSON, the payload as CSV, the facts.
+    """Draw the transactions and train. Returns the model as UBJSON, the payload as CSV, and the facts.
 
     All frauds are trained on and a sample of the legitimate rows, weighted so that scores keep the natural rate.
     Loads xgboost, so it runs in a child process.
@@ -141,7 +143,8 @@ def train_fraud_model() -> tuple[bytes, str, FraudFacts]:
 
 
 def area_under_curve(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative, a tie counting half [Mann-Whitney]."""
+    """Return the area under the ROC curve: the share of pairs in which the positive scores above the negative, where
+    ties count half [Mann-Whitney]."""
     import numpy as np
 
     negatives = np.sort(scores[labels == 0])

@@ -1,1 +1,1 @@
-"""All that a job found, for people: sentences, tables and plots, as one page or in forms that others read."""
+"""The result of a job for people: sentences, tables and plots, as one page or in forms that others read."""

@@ -1,4 +1,4 @@
-"""What a report says, in its order: sentences, tables and plots, whatever form they will take.
+"""The contents of a report in their order: sentences, tables and plots, whatever form they will take.
 
 Figures are made into a page by ``page`` and into other forms by ``exports``; all of them hold the same tables.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from servefit.report.plot import Plot
     from servefit.report.table import Table
     from servefit.search.jobs.job import RecommendationJob
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Report:
     """
 
     job: str
-    verdict: Verdict | None
+    verdict: TrialVerdict | None
     answer: str
     key_figures: tuple[tuple[str, str], ...]
     reasons: tuple[str, ...]
@@ -73,19 +73,19 @@ class Report:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """All of them, in their order, each once."""
+        """All tables of the report, in their order, each once."""
         return (
             *(
                 table
                 for section in self.sections
                 for table in (*(plot.table for plot in section.plots), *section.tables)
             ),
-            *(one.table for one in self.timelines),
+            *(timeline.table for timeline in self.timelines),
         )
 
 
 def report_of(job: RecommendationJob) -> Report:
-    """The report of a job, whether it is over or not. Raw samples are read from its folder, if that is here."""
+    """Return the report of a job, whether it is over or not. Raw samples are read from its folder, if that is here."""
     times = timelines(job, job_folder(job.name))
     return Report(
         job=job.name,
@@ -94,10 +94,13 @@ def report_of(job: RecommendationJob) -> Report:
         key_figures=_key_figures(job),
         reasons=tuple(reasons(job)) if job.best is not None else tuple(map(printable, hindrances(job))),
         warnings=tuple(map(printable, job.warnings)),
-        sections=tuple(_with_something(one) for one in _sections(job, times) if _says_something(one)),
+        sections=tuple(_without_empty(section) for section in _sections(job, times) if _has_content(section)),
         timelines=times,
         shown_step=_shown_step(job, times),
-        limits_ms=tuple((f"SLA {one.percentile} {one.limit_text}", one.limit_ms) for one in job.request.sla.thresholds),
+        limits_ms=tuple(
+            (f"SLA {threshold.percentile} {threshold.limit_text}", threshold.limit_ms)
+            for threshold in job.request.sla.thresholds
+        ),
         document=job_document(job),
     )
 
@@ -128,7 +131,7 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
         ),
         Section(name="pareto", title="Cost and latency", plots=pareto_plots(job)),
         Section(name="latency", title="Latency and throughput", plots=(latency_plot(job),)),
-        Section(name="timeline", title="Load tests over time", text=_about_times(job, times)),
+        Section(name="timeline", title="Load tests over time", text=_timeline_text(job, times)),
         Section(name="compilation", title="Compilation", plots=(compilation_plot(job),)),
         Section(
             name="search",
@@ -148,20 +151,21 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
 
 
 def _config(job: RecommendationJob) -> str:
-    """The job as a config file for this host: with the rows that the job keeps, or to draw synthetic ones again."""
+    """Return the job as a config file for this host: with the rows that the job keeps, or to draw synthetic ones
+    again."""
     rows = job_folder(job.name) / PAYLOAD_FILE
     given = str(rows) if rows.exists() else job.payload.source
-    places = (Path(job.model.source).absolute(), job.model.file)
+    paths = (Path(job.model.source).absolute(), job.model.file)
     return config_text(
         job.request,
-        model=next((str(one) for one in places if one.exists()), job.model.source),
+        model=next((str(path) for path in paths if path.exists()), job.model.source),
         payload=None if job.payload.synthetic else given,
     )
 
 
-def _about_times(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[str, ...]:
-    """What there is to say of the load tests over time; nothing where there were no tests."""
-    tests = [one.result for one in job.steps if isinstance(one.result, Trial)]
+def _timeline_text(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[str, ...]:
+    """Return the sentences about the load tests over time; none where there were no tests."""
+    tests = [step.result for step in job.steps if isinstance(step.result, Trial)]
     missing = len(tests) - len(times)
     if not tests:
         return ()
@@ -173,33 +177,29 @@ def _about_times(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[s
 
 
 def _shown_step(job: RecommendationJob, times: tuple[Timeline, ...]) -> int | None:
-    """The test that the recommendation stands on, over HTTP where there was one."""
+    """Return the number of the test that the recommendation is based on: the one over HTTP where there was one."""
     if not times:
         return None
-    here = {one.step for one in times}
+    here = {timeline.step for timeline in times}
     wanted = () if job.best is None else (job.best.endpoint_step, job.best.step)
     return next((step for step in wanted if step in here), times[-1].step)
 
 
-def _says_something(section: Section) -> bool:
-    tables = (*(one.table for one in section.plots), *section.tables)
-    return bool(section.text or section.code or any(one.rows for one in tables))
+def _has_content(section: Section) -> bool:
+    tables = (*(plot.table for plot in section.plots), *section.tables)
+    return bool(section.text or section.code or any(table.rows for table in tables))
 
 
-def _with_something(section: Section) -> Section:
-    """``section`` without plots that have no points and tables that have no rows."""
-    plots = tuple(one for one in section.plots if one.has_points)
+def _without_empty(section: Section) -> Section:
+    """Return ``section`` without plots that have no points and tables that have no rows."""
+    plots = tuple(plot for plot in section.plots if plot.has_points)
     # Figures that cannot be drawn are still figures.
-    undrawn = tuple(one.table for one in section.plots if not one.has_points and one.table.rows)
+    undrawn = tuple(plot.table for plot in section.plots if not plot.has_points and plot.table.rows)
     return Section(
         name=section.name,
         title=section.title,
         text=section.text,
         plots=plots,
-        tables=(*undrawn, *_filled(section)),
+        tables=(*undrawn, *(table for table in section.tables if table.rows)),
         code=section.code,
     )
-
-
-def _filled(section: Section) -> tuple[Table, ...]:
-    return tuple(one for one in section.tables if one.rows)

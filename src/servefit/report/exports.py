@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from servefit.report.table import Table
 
 SCHEMA = 1
+"""Version of the layout of the JSON document, by which a reader can tell whether it knows the fields."""
 
 
 def to_json(report: Report) -> str:
-    """The job's own document under ``job``, and every table of the report by its name."""
+    """Return the report as JSON: the job's own document under ``job``, and every table by its name."""
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "job": report.document,
         "answer": report.answer,
         "reasons": list(report.reasons),
         "warnings": list(report.warnings),
-        "tables": {table_name(one): _records(one) for one in report.tables},
+        "tables": {table_name(table): _records(table) for table in report.tables},
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def to_csv(report: Report) -> str:
-    """One line a figure, since tables differ in their columns: the table, the number of the row, the column, the
-    value."""
+    """Return the tables as CSV with one line a figure, since tables differ in their columns: the table, the number of
+    the row, the column, the value."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(("table", "row", "column", "value"))
@@ -45,16 +46,17 @@ def to_csv(report: Report) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """The page as text, with all its tables; of the load tests over time, that of the recommendation alone."""
+    """Return the page as Markdown, with all its tables; of the load tests over time, that of the recommendation
+    alone."""
     lines = [f"# servefit: {report.job}", "", *_paragraphs((report.answer, *report.reasons))]
     if report.warnings:
-        lines += ["## Warnings", "", *(f"- {markdown_text(one)}" for one in report.warnings), ""]
+        lines += ["## Warnings", "", *(f"- {markdown_text(warning)}" for warning in report.warnings), ""]
     for section in report.sections:
         lines += [f"## {section.title}", "", *_section_lines(section)]
         if section.name == "timeline":
-            for one in report.timelines:
-                if one.step == report.shown_step:
-                    lines += _table_lines(one.table)
+            for timeline in report.timelines:
+                if timeline.step == report.shown_step:
+                    lines += _table_lines(timeline.table)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -78,7 +80,7 @@ def _paragraphs(texts: tuple[str, ...]) -> list[str]:
 
 
 def table_name(table: Table) -> str:
-    """The title of a table as a program spells it."""
+    """Return the title of a table as a program spells it."""
     return re.sub(r"[^a-z0-9]+", "_", (table.title or "").lower()).strip("_")
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial
 
 _ROOM_OF_A_NAME = 24
-"""Of the name of a figure in a title that a number is added to: both are within the room of a title."""
+"""Letters of a figure's name in a title that a number is added to. Chosen so that name and number are no longer than
+titles may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +35,12 @@ class Columns:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """Return the heads of the columns."""
+        """The heads of the columns."""
         return tuple(figure.title for figure in self.figures)
 
     @property
     def digits(self) -> tuple[int, ...]:
-        """Return how many significant digits each column is shown with."""
+        """The number of significant digits that each column is shown with."""
         return tuple(DIGITS if figure.digits is None else figure.digits for figure in self.figures)
 
     def cells(self, subject: Subject | None) -> tuple[Value, ...]:
@@ -127,7 +128,8 @@ def _is_known(figure: Figure, subjects: Sequence[Subject]) -> bool:
 
 
 def _titled_apart(figures: Iterable[Figure], taken: set[str]) -> Iterator[Figure]:
-    """Give ``figures``; one whose title is taken gets its name as title, and where that is taken too, a number."""
+    """Yield ``figures``, where a figure whose title is taken has its name as title, and where that is taken too, a
+    number behind it."""
     for figure in figures:
         numbered = (f"{figure.name[:_ROOM_OF_A_NAME]} {number}" for number in count(2))
         title = next(title for title in chain((figure.title, figure.name), numbered) if title not in taken)

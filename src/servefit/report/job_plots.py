@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
-    """What a million inferences cost against p95: of what was tested, and of what nothing beats. Where profiles have no
-    price there is a second one with all of them, in vCPU-seconds."""
+    """Return the plots of the cost of a million inferences against p95, with the Pareto front. Where profiles have no
+    price there is a second plot with all of them, in vCPU-seconds."""
     found = candidates(space_of(job.header, job.trials), job.trials)
-    priced = [one for one in found if not one.price.unpriced]
+    priced = [candidate for candidate in found if not candidate.price.unpriced]
     plots = [_pareto_plot(job, priced, "$/million", _dollars)] if priced else []
     if len(priced) < len(found):
         plots.append(_pareto_plot(job, found, "vCPU-s per million", _vcpu_seconds))
@@ -39,16 +39,16 @@ def _pareto_plot(
     job: RecommendationJob, found: Sequence[Candidate], unit: str, cost: Callable[[Candidate], float | None]
 ) -> Plot:
     best = None if job.best is None else job.best.trial.configuration
-    on_front = _unbeaten(found, cost)
+    on_front = _pareto_front(found, cost)
 
-    def series(name: str, points: Sequence[Candidate], **looks: Any) -> Series:
+    def series(name: str, points: Sequence[Candidate], **style: Any) -> Series:
         return series_of(
             name,
             points,
-            x=lambda one: finite(one.standing.p95_ms),
+            x=lambda candidate: finite(candidate.pooled.p95_ms),
             y=cost,
-            label=lambda one: f"{shape(one.standing.configuration)}, {one.recommendation.profile.name}",
-            **looks,
+            label=lambda candidate: f"{shape(candidate.pooled.configuration)}, {candidate.recommendation.profile.name}",
+            **style,
         )
 
     line = series("nothing is better", on_front, drawn_as="line", colour="line")
@@ -63,47 +63,50 @@ def _pareto_plot(
         y=Axis(title=unit, log=True),
         series=(
             *([line] if len(line.x) > 1 else []),
-            *by_backend(found, lambda one: one.standing.configuration.backend, series),
+            *by_backend(found, lambda candidate: candidate.pooled.configuration.backend, series),
             series(
                 "recommended",
-                [one for one in found if one.standing.configuration == best],
+                [candidate for candidate in found if candidate.pooled.configuration == best],
                 symbol="star",
                 colour="best",
             ),
         ),
-        table=configurations_table(found, frozenset(one.standing.configuration for one in on_front), unit, cost),
+        table=configurations_table(
+            found, frozenset(candidate.pooled.configuration for candidate in on_front), unit, cost
+        ),
         guides=limits(job, "x"),
     )
 
 
-def _dollars(one: Candidate) -> float | None:
-    per_s = one.standing.capacity_per_s
-    return one.price.per_hour / per_s * 1e6 / 3600 if per_s else None
+def _dollars(candidate: Candidate) -> float | None:
+    per_s = candidate.pooled.capacity_per_s
+    return candidate.price.per_hour / per_s * 1e6 / 3600 if per_s else None
 
 
-def _vcpu_seconds(one: Candidate) -> float | None:
-    per_s = one.standing.capacity_per_s
-    return one.standing.configuration.vcpus / per_s * 1e6 if per_s else None
+def _vcpu_seconds(candidate: Candidate) -> float | None:
+    per_s = candidate.pooled.capacity_per_s
+    return candidate.pooled.configuration.vcpus / per_s * 1e6 if per_s else None
 
 
-def _unbeaten(found: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:
-    """Of what keeps the SLA, by ascending p95, all that costs less than everything before it."""
+def _pareto_front(found: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:
+    """Return the candidates that keep the SLA, by ascending p95, each cheaper than all before it."""
     points = [
-        (one.standing.p95_ms, figure, one)
-        for one in found
-        if one.standing.trial.verdict == "PASS" and (figure := cost(one)) is not None
+        (candidate.pooled.p95_ms, figure, candidate)
+        for candidate in found
+        if candidate.pooled.trial.verdict == "PASS" and (figure := cost(candidate)) is not None
     ]
-    unbeaten: list[Candidate] = []
-    least = inf
-    for _, figure, one in sorted(points, key=lambda point: point[:2]):
-        if figure < least:
-            least = figure
-            unbeaten.append(one)
-    return unbeaten
+    front: list[Candidate] = []
+    lowest = inf
+    for _, figure, candidate in sorted(points, key=lambda point: point[:2]):
+        if figure < lowest:
+            lowest = figure
+            front.append(candidate)
+    return front
 
 
 def latency_plot(job: RecommendationJob) -> Plot:
-    """p95 against what was answered, of every test: closed loops at full load, open loops at the rate asked."""
+    """Return the plot of p95 against throughput, of every test: closed loops at full load, open loops at the rate
+    asked."""
     points = [
         (step, step.result, figures)
         for step in job.steps
@@ -113,19 +116,19 @@ def latency_plot(job: RecommendationJob) -> Plot:
     ]
     best = None if job.best is None else job.best.trial
 
-    def series(name: str, some: Sequence[tuple[Step, Trial, Summary]], **looks: Any) -> Series:
+    def series(name: str, some: Sequence[tuple[Step, Trial, Summary]], **style: Any) -> Series:
         return series_of(
             name,
             some,
-            x=lambda one: one[2].throughput_per_s,
-            y=lambda one: one[2].latency_ms["p95"],
-            label=lambda one: f"step {one[0].number}: {shape(one[1].configuration)}",
-            interval=lambda one: one[2].latency_ms_ci95.get("p95"),
-            **looks,
+            x=lambda point: point[2].throughput_per_s,
+            y=lambda point: point[2].latency_ms["p95"],
+            label=lambda point: f"step {point[0].number}: {shape(point[1].configuration)}",
+            interval=lambda point: point[2].latency_ms_ci95.get("p95"),
+            **style,
         )
 
     def of_loop(loop: str) -> list[tuple[Step, Trial, Summary]]:
-        return [one for one in points if one[2].loop == loop]
+        return [point for point in points if point[2].loop == loop]
 
     return Plot(
         name="latency-throughput",
@@ -137,15 +140,16 @@ def latency_plot(job: RecommendationJob) -> Plot:
         x=Axis(title="requests answered per s", log=True),
         y=Axis(title="p95 ms", log=True),
         series=(
-            *by_backend(of_loop("open"), lambda one: one[1].configuration.backend, series),
+            *by_backend(of_loop("open"), lambda point: point[1].configuration.backend, series),
             *by_backend(
                 of_loop("closed"),
-                lambda one: one[1].configuration.backend,
+                lambda point: point[1].configuration.backend,
                 lambda name, some: series(f"{name}, closed loop", some, symbol="hollow", colour=name),
             ),
             series(
-                "recommended", [one for one in points if one[1] is best and one[2] is one[1].judged], symbol="star",
-                colour="best",
+                "recommended", [(step, trial, figures) for step, trial, figures in points
+                                if trial is best and figures is trial.judged],
+                symbol="star", colour="best",
             ),
         ),
         table=Table(
@@ -155,13 +159,13 @@ def latency_plot(job: RecommendationJob) -> Plot:
                 (
                     step.number,
                     shape(trial.configuration),
-                    one.loop,
-                    one.throughput_per_s,
-                    one.latency_ms["p95"],
-                    *one.latency_ms_ci95.get("p95", (None, None)),
-                    one.samples,
+                    figures.loop,
+                    figures.throughput_per_s,
+                    figures.latency_ms["p95"],
+                    *figures.latency_ms_ci95.get("p95", (None, None)),
+                    figures.samples,
                 )
-                for step, trial, one in points
+                for step, trial, figures in points
             ],
         ),
         guides=limits(job, "y"),
@@ -169,9 +173,10 @@ def latency_plot(job: RecommendationJob) -> Plot:
 
 
 def compilation_plot(job: RecommendationJob) -> Plot:
-    """How much faster each backend answers one request on one thread than the model's own library."""
-    timed = [one for one in job.compilation if one.speedup is not None]
-    done = [one for one in job.compilation if one.status == "COMPLETED"]
+    """Return the plot of the speed of each backend, for one request on one thread, relative to the model's own
+    library."""
+    timed = [compiled for compiled in job.compilation if compiled.speedup is not None]
+    done = [compiled for compiled in job.compilation if compiled.status == "COMPLETED"]
     shown = timed or done
     return Plot(
         name="compilation-speedup" if timed else "compilation-seconds",
@@ -183,9 +188,9 @@ def compilation_plot(job: RecommendationJob) -> Plot:
         series=(
             Series(
                 name="backends",
-                x=[one.speedup if timed else one.seconds for one in shown],
-                y=[_target(one.backend, one.target.value) for one in shown],
-                labels=[f"compiled in {duration_text(one.seconds)}" for one in shown],
+                x=[compiled.speedup if timed else compiled.seconds for compiled in shown],
+                y=[_target(compiled.backend, compiled.target.value) for compiled in shown],
+                labels=[f"compiled in {duration_text(compiled.seconds)}" for compiled in shown],
                 drawn_as="bars",
             ),
         ),

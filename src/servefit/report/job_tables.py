@@ -22,7 +22,7 @@ RECOMMENDED = (
 
 
 def recommendations_table(job: RecommendationJob) -> Table:
-    """SageMaker IR's columns, and to their right what else is known."""
+    """Return the table of the recommendations: SageMaker IR's columns, and to their right the other known figures."""
     return columns_for(figures(RECOMMENDED), job.recommendations, hidden=unasked(job)).table(
         "Recommendations, best first", job.recommendations
     )
@@ -37,5 +37,8 @@ def compilation_table(job: RecommendationJob) -> Table:
     return Table(
         title="Compilation",
         columns=("backend", "status", "seconds", "cached", "speedup", "note"),
-        rows=[[one.backend, one.status, one.seconds, one.cached, one.speedup, one.reason] for one in job.compilation],
+        rows=[
+            [compiled.backend, compiled.status, compiled.seconds, compiled.cached, compiled.speedup, compiled.reason]
+            for compiled in job.compilation
+        ],
     )

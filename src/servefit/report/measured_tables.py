@@ -32,7 +32,8 @@ _INSTANCES = (
 
 
 def instances_table(job: RecommendationJob) -> Table:
-    """What SageMaker IR says of each instance, and the rest of what a deployment is made of."""
+    """Return the table of the recommendations with all figures that SageMaker IR has of an instance, and the rest of
+    what a deployment is made of."""
     return columns_for(_with_instances(_INSTANCES), job.recommendations, hidden=unasked(job)).table(
         "Recommendations, best first", job.recommendations
     )
@@ -40,7 +41,7 @@ def instances_table(job: RecommendationJob) -> Table:
 
 def _with_instances(names: Sequence[str]) -> tuple[Figure, ...]:
     """Return these figures for a report, where there is room to say what is counted."""
-    return tuple(one.titled("instances") if one.name == "instance_count" else one for one in figures(names))
+    return tuple(column.titled("instances") if column.name == "instance_count" else column for column in figures(names))
 
 
 _PERCENTILES = ("p50", "p95", "p99")
@@ -51,18 +52,18 @@ _OVER_HTTP = (
 
 
 def endpoint_table(job: RecommendationJob) -> Table:
-    """The winner measured over HTTP, beside the same without a network."""
+    """Return the table of the winner measured over HTTP, beside the same without a network."""
     response = Columns(
         figures=tuple(figure(f"model_latency_ms.{name}").titled(f"response {name} ms") for name in _PERCENTILES)
     )
     others = Columns(figures=figures(_OVER_HTTP))
     rows: list[tuple[object, ...]] = []
-    for one in job.recommendations:
-        if one.endpoint is None:
+    for found in job.recommendations:
+        if found.endpoint is None:
             continue
-        for driver, trial in (("in process", one.trial), ("over HTTP", one.endpoint)):
+        for driver, trial in (("in process", found.trial), ("over HTTP", found.endpoint)):
             inside = trial.judged.latency_ms if driver == "in process" else trial.judged.model_latency_ms or {}
-            rows.append((one.profile.name, driver, *response.cells(trial), inside.get("p50"), *others.cells(trial)))
+            rows.append((found.profile.name, driver, *response.cells(trial), inside.get("p50"), *others.cells(trial)))
     return Table(
         title="The winner as an endpoint",
         columns=("profile", "measured", *response.titles, "model p50 ms", *others.titles),
@@ -73,23 +74,24 @@ def endpoint_table(job: RecommendationJob) -> Table:
 def configurations_table(
     found: Sequence[Candidate], front: Set[Configuration], unit: str, cost: Callable[[Candidate], float | None]
 ) -> Table:
-    """Configurations by what all their measurements amount to, and what a million inferences ``cost`` in ``unit``."""
+    """Return the table of the configurations, each by all its measurements together, with the ``cost`` of a million
+    inferences in ``unit``."""
     return Table(
         title=f"Configurations by {unit}",
         columns=("configuration", "vCPUs", "profile", unit, "p95 ms", "max a minute", "tests", "on the front", "SLA"),
         rows=[
             (
-                shape(one.standing.configuration),
-                one.standing.configuration.vcpus,
-                one.recommendation.profile.name,
-                cost(one),
-                finite(one.standing.p95_ms),
-                round(60 * one.standing.capacity_per_s * one.standing.trial.instance_count),
-                one.standing.measurements,
-                one.standing.configuration in front,
-                one.standing.trial.verdict,
+                shape(candidate.pooled.configuration),
+                candidate.pooled.configuration.vcpus,
+                candidate.recommendation.profile.name,
+                cost(candidate),
+                finite(candidate.pooled.p95_ms),
+                round(60 * candidate.pooled.capacity_per_s * candidate.pooled.trial.instance_count),
+                candidate.pooled.measurements,
+                candidate.pooled.configuration in front,
+                candidate.pooled.trial.verdict,
             )
-            for one in found
+            for candidate in found
         ],
     )
 
@@ -101,13 +103,13 @@ _OF_A_TEST = (
 
 
 def tests_table(job: RecommendationJob) -> Table:
-    """Every load test in the order in which they were made."""
+    """Return the table of all load tests in the order in which they were made."""
     return table_of_tests(
         _with_instances(_OF_A_TEST),
         [
-            (_about(one, one.result), one.result, _ending(one, one.result))
-            for one in job.steps
-            if isinstance(one.result, Trial)
+            (_left_cells(step, step.result), step.result, _right_cells(step, step.result))
+            for step in job.steps
+            if isinstance(step.result, Trial)
         ],
         title="All tests",
         before=("step", "SLA", "kind", "round", "configuration", "vCPUs"),
@@ -115,7 +117,7 @@ def tests_table(job: RecommendationJob) -> Table:
     )
 
 
-def _about(step: Step, trial: Trial) -> tuple[object, ...]:
+def _left_cells(step: Step, trial: Trial) -> tuple[object, ...]:
     return (
         step.number,
         trial.verdict if trial.round is None else None,
@@ -126,26 +128,26 @@ def _about(step: Step, trial: Trial) -> tuple[object, ...]:
     )
 
 
-def _ending(step: Step, trial: Trial) -> tuple[object, ...]:
+def _right_cells(step: Step, trial: Trial) -> tuple[object, ...]:
     seconds = None if step.ended_at is None else step.ended_at - step.began_at
     return seconds, trial.reason or trial.stopped
 
 
 def failures_table(job: RecommendationJob) -> Table:
-    """What was tried and could not be done."""
+    """Return the table of the steps that failed."""
     return Table(
         title="What failed",
         columns=("step", "backend", "reason", "kind", "configuration"),
         rows=[
             (
-                one.number,
-                one.backend,
-                one.reason,
-                one.kind.replace("_", " "),
-                None if one.configuration is None else shape(one.configuration),
+                step.number,
+                step.backend,
+                step.reason,
+                step.kind.replace("_", " "),
+                None if step.configuration is None else shape(step.configuration),
             )
-            for one in job.steps
-            if one.status == "FAILED"
+            for step in job.steps
+            if step.status == "FAILED"
         ],
     )
 
@@ -154,23 +156,26 @@ def skipped_table(job: RecommendationJob) -> Table:
     return Table(
         title="What was left out",
         columns=("kind", "name", "reason"),
-        rows=[(one.kind.replace("_", " "), one.name, one.reason) for one in job.skipped],
+        rows=[(skipped.kind.replace("_", " "), skipped.name, skipped.reason) for skipped in job.skipped],
     )
 
 
 def host_table(job: RecommendationJob) -> Table:
-    """Where it was measured, and what held the workers to their profile."""
+    """Return the table of the host that measured, with what held the workers to their profile."""
     host = job.host
     envelopes = dict.fromkeys(
-        f"{one.measurement.envelope} ({one.measurement.containment})" for one in (*job.trials, *_endpoints(job))
+        f"{trial.measurement.envelope} ({trial.measurement.containment})" for trial in (*job.trials, *_endpoints(job))
     )
-    gpus = ", ".join(f"{one.model} ({size_text(one.memory_bytes)})" for one in host.gpus)
+    gpus = ", ".join(f"{gpu.model} ({size_text(gpu.memory_bytes)})" for gpu in host.gpus)
     rows: list[tuple[object, ...]] = [
         ("processor", f"{host.cpu_model} ({host.architecture})"),
         ("logical CPUs", host.logical_cpus),
         ("cores", host.physical_cores),
         ("NUMA nodes", host.numa_nodes),
-        ("caches", ", ".join(f"L{one.level} {one.kind} {one.size_bytes // 1024:,} KiB" for one in host.caches)),
+        (
+            "caches",
+            ", ".join(f"L{cache.level} {cache.kind} {cache.size_bytes // 1024:,} KiB" for cache in host.caches),
+        ),
         ("memory GiB", host.memory_bytes / GIB),
         ("GPUs", gpus or f"none: {host.no_gpu_reason}"),
         ("operating system", f"{host.operating_system}, kernel {host.kernel}"),
@@ -187,7 +192,7 @@ def host_table(job: RecommendationJob) -> Table:
 
 
 def noise_table(job: RecommendationJob) -> Table:
-    """How far the machine was in the way: what was seen in every test."""
+    """Return the table of the noise that was seen in every test."""
     return Table(
         title="Noise",
         columns=("step", "late p50 us", "late p99 us", "stolen %", "problems", "remedy"),
@@ -197,16 +202,16 @@ def noise_table(job: RecommendationJob) -> Table:
                 _micro(trial.judged.lag_ms.get("p50")),
                 _micro(trial.judged.lag_ms.get("p99")),
                 trial.judged.steal_percent,
-                "; ".join(f"{one.kind}: {one.reason}" for one in trial.problems) or None,
-                "; ".join(dict.fromkeys(one.remedy for one in trial.problems)) or None,
+                "; ".join(f"{problem.kind}: {problem.reason}" for problem in trial.problems) or None,
+                "; ".join(dict.fromkeys(problem.remedy for problem in trial.problems)) or None,
             )
-            for step, trial in ((one, one.result) for one in job.steps if isinstance(one.result, Trial))
+            for step, trial in ((step, step.result) for step in job.steps if isinstance(step.result, Trial))
         ],
     )
 
 
 def subject_table(job: RecommendationJob) -> Table:
-    """What was measured, so that somebody else can measure the same."""
+    """Return the table of the model, the payload and the request, so that somebody else can measure the same."""
     request, model, payload = job.request, job.model, job.payload
     rows: list[tuple[object, ...]] = [
         ("job", job.name),
@@ -224,17 +229,21 @@ def subject_table(job: RecommendationJob) -> Table:
         ("SLA", None if request.sla.asks_nothing else str(request.sla)),
         ("goal", request.goal),
         ("seed", request.seed),
-        *((f"compiled with {one.backend}", one.version) for one in job.compilation if one.version is not None),
+        *(
+            (f"compiled with {compiled.backend}", compiled.version)
+            for compiled in job.compilation
+            if compiled.version is not None
+        ),
     ]
     return Table(title="What was measured", columns=("property", "value"), rows=rows)
 
 
 def _endpoints(job: RecommendationJob) -> Iterator[Trial]:
-    return (one.endpoint for one in job.recommendations if one.endpoint is not None)
+    return (found.endpoint for found in job.recommendations if found.endpoint is not None)
 
 
 def finite(value: float) -> float | None:
-    """None for what is not known, which the search counts as infinite."""
+    """Return ``value``, or None for infinity, by which the search means that it is not known."""
     return value if value < float("inf") else None
 
 

@@ -21,7 +21,7 @@ _VERDICTS = {
 
 
 def result(trial: Trial | FailedTrial) -> str:
-    """What came out of one test."""
+    """Return the outcome of one test in a line."""
     from servefit.search.results.recommendation import FailedTrial
 
     if isinstance(trial, FailedTrial):
@@ -32,12 +32,12 @@ def result(trial: Trial | FailedTrial) -> str:
 
 
 def is_endpoint(trial: Trial | FailedTrial) -> bool:
-    """Whether it is the winner as an endpoint, which is none of the tests."""
+    """Return whether ``trial`` is of the winner as an endpoint, which is none of the tests."""
     return getattr(trial, "driver", None) == "http"
 
 
 def best_so_far(at: Moment) -> str:
-    """What would be recommended now, with the figure that the job is about; empty where there is nothing yet."""
+    """Return the recommendation so far, with the figure that the job optimises; empty where there is nothing yet."""
     if at.best is None:
         return ""
     verdict = at.best.trial.verdict
@@ -51,16 +51,16 @@ def _figure(best: Recommendation, goal: Goal) -> str:
     from servefit.search.results.price import Price
 
     price = Price.of(best.profile.price_per_hour, best.profile.vcpus)
-    return objective(goal).told(best, Context(price=price))
+    return objective(goal).figure_text(best, Context(price=price))
 
 
 def step_number(at: Moment) -> str:
-    """The job step that is told of, by the number that it has everywhere."""
+    """Return the job step that ``at`` is about, by the number that it has everywhere."""
     return "a test" if at.step is None else f"step {at.step}"
 
 
 def tests_begun(at: Moment) -> str:
-    """How many tests have begun, of how many; empty before the first."""
+    """Return the number of tests that have begun, of how many; empty before the first."""
     if not at.tests:
         return ""
     if at.most_tests is not None:
@@ -69,7 +69,7 @@ def tests_begun(at: Moment) -> str:
 
 
 def time_left(left_s: float | None, *, at_most: bool) -> str:
-    """How long it will still take; empty where nobody can tell."""
+    """Return the time that the job will still take; empty where that is not known."""
     if left_s is None:
         return ""
     return f"{'at most' if at_most else 'about'} {span_text(max(1.0, left_s))} left"

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
 
 MAX_ROWS = 20
-"""Of the table, and of the warnings: a cell's output is for a glance, and reports have all of them."""
+"""Rows of the table, and warnings. Chosen so that a cell's output is about one screen; reports have all of them."""
 
 _MAX_LETTERS = 500
-"""Of a line."""
+"""Letters of a line. Chosen to be longer than every sentence of an ordinary job, and a few lines of a notebook."""
 
 _TEMPLATE = """
 <div>
@@ -43,7 +43,8 @@ _TEMPLATE = """
 
 
 def notebook_html(job: RecommendationJob) -> str:
-    """The answer, its reasons, SageMaker IR's table and the warnings, in the colours of the notebook."""
+    """Return the HTML of a job in a notebook, without colours of its own: the answer, its reasons, SageMaker IR's table
+    and the warnings."""
     from jinja2 import Environment
 
     table = recommendations_table(job)

@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from servefit.report.table import Table
 
 _DIGITS = 5
-"""Of a figure in a plot; tables have them all."""
+"""Significant digits of a figure in a plot: finer than a screen can show. Tables have all digits."""
 
 _LONG = 48
-"""Letters of a cell that are still one line."""
+"""Letters of a cell that is still kept on one line. Chosen, not measured: longer ones would make a table too wide."""
 
 
 def to_html(report: Report) -> str:
-    """The page."""
+    """Return the report as one HTML page."""
     from plotly.offline import get_plotlyjs
 
     from servefit.version import __version__
 
     # What surrounds these is a style or a script, where there is nothing to escape but its end.
-    css, js, plotly = (_inside_tag(text) for text in (_own("page.css"), _own("page.js"), get_plotlyjs()))
+    css, js, plotly = (_inside_tag(text) for text in (_resource("page.css"), _resource("page.js"), get_plotlyjs()))
     page: str = (
         _environment()
-        .from_string(_own("page.html.j2"))
+        .from_string(_resource("page.html.j2"))
         .render(
             report=report,
-            shown=next((one for one in report.timelines if one.step == report.shown_step), None),
+            shown=next((timeline for timeline in report.timelines if timeline.step == report.shown_step), None),
             version=__version__,
             css=css,
             js=js,
@@ -62,7 +62,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _own(name: str) -> str:
+def _resource(name: str) -> str:
     return files(__package__).joinpath(name).read_text()
 
 
@@ -71,13 +71,14 @@ def _inside_tag(text: str) -> str:
 
 
 def _numeric_columns(table: Table) -> list[bool]:
-    """Of each column, whether all that is known in it are numbers."""
+    """Return for each column whether all its known cells are numbers."""
     columns = [[row[nth] for row in table.rows if row[nth] is not None] for nth in range(len(table.columns))]
     return [bool(known) and all(map(is_number, known)) for known in columns]
 
 
 def _attributes(cell: object, numeric: bool) -> Markup:
-    """Numbers sort by their value, not by how they are written; long texts take several lines."""
+    """Return the HTML attributes of a cell: numbers sort by their value and not by their text; long texts take several
+    lines."""
     from markupsafe import Markup
 
     value = Markup(' data-value="{}"').format(cell) if is_number(cell) else Markup("")
@@ -88,8 +89,10 @@ def _attributes(cell: object, numeric: bool) -> Markup:
 
 def _plots(report: Report) -> dict[str, Any]:
     plots = [plot for section in report.sections for plot in section.plots]
-    coloured = dict.fromkeys(one.colour for plot in plots for one in plot.series if one.colour not in (None, *_NAMED))
-    return {"colours": list(coloured), "plots": [_plot(one) for one in plots]}
+    coloured = dict.fromkeys(
+        series.colour for plot in plots for series in plot.series if series.colour not in (None, *_NAMED)
+    )
+    return {"colours": list(coloured), "plots": [_plot(plot) for plot in plots]}
 
 
 _NAMED = ("line", "quiet", "best")
@@ -102,21 +105,21 @@ def _plot(plot: Plot) -> dict[str, Any]:
         "x": dataclasses.asdict(plot.x),
         "y": dataclasses.asdict(plot.y),
         "horizontal": plot.horizontal,
-        "guides": [dataclasses.asdict(one) for one in plot.guides],
+        "guides": [dataclasses.asdict(guide) for guide in plot.guides],
         "series": [
             {
-                "name": one.name,
-                "x": [_short(value) for value in one.x],
-                "y": [_short(value) for value in one.y],
-                "low": [_short(value) for value in one.low],
-                "high": [_short(value) for value in one.high],
-                "labels": list(one.labels),
-                "drawn_as": one.drawn_as,
-                "symbol": one.symbol,
-                "colour": one.colour,
+                "name": series.name,
+                "x": [_rounded(value) for value in series.x],
+                "y": [_rounded(value) for value in series.y],
+                "low": [_rounded(value) for value in series.low],
+                "high": [_rounded(value) for value in series.high],
+                "labels": list(series.labels),
+                "drawn_as": series.drawn_as,
+                "symbol": series.symbol,
+                "colour": series.colour,
             }
-            for one in plot.series
-            if len(one.x)
+            for series in plot.series
+            if len(series.x)
         ],
     }
 
@@ -127,14 +130,14 @@ def _timelines(report: Report) -> dict[str, Any]:
         "limits_ms": [{"ms": limit_ms, "label": label} for label, limit_ms in report.limits_ms],
         "tests": [
             {
-                "table_title": one.table.title,
-                "runs": [{"at_s": run.at_s, "label": run.label} for run in one.runs],
-                "rows": [list(row) for row in one.table.rows],
+                "table_title": timeline.table.title,
+                "runs": [{"at_s": run.at_s, "label": run.label} for run in timeline.runs],
+                "rows": [list(row) for row in timeline.table.rows],
             }
-            for one in report.timelines
+            for timeline in report.timelines
         ],
     }
 
 
-def _short(value: object) -> object:
+def _rounded(value: object) -> object:
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

@@ -17,7 +17,7 @@ Value: TypeAlias = float | int | str | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """What is along an axis: on a logarithmic one there is no zero, on a ``whole`` one nothing between two numbers."""
+    """An axis with its title: a logarithmic one has no zero, and a ``whole`` one has ticks at whole numbers alone."""
 
     title: str
     log: bool = False
@@ -68,4 +68,4 @@ class Plot:
 
     @property
     def has_points(self) -> bool:
-        return any(len(one.x) > 0 for one in self.series)
+        return any(len(series.x) > 0 for series in self.series)

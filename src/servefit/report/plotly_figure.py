@@ -58,7 +58,7 @@ def _trace(series: Series, colour: str, *, horizontal: bool) -> Any:
 
 
 def _intervals(series: Series) -> dict[str, Any]:
-    """The ends of the intervals, as distances from the values."""
+    """Return the ends of the intervals, as distances from the values."""
     ends = list(zip(series.y, series.low, series.high, strict=True))
     return {
         "type": "data",

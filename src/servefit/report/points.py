@@ -16,9 +16,10 @@ _Point = TypeVar("_Point")
 def by_backend(
     points: Sequence[_Point], backend: Callable[[_Point], str], series: Callable[[str, Sequence[_Point]], Series]
 ) -> tuple[Series, ...]:
-    """A series for each backend, in the order in which they come."""
+    """Return a series for each backend, in the order in which they come."""
     return tuple(
-        series(name, [one for one in points if backend(one) == name]) for name in dict.fromkeys(map(backend, points))
+        series(name, [point for point in points if backend(point) == name])
+        for name in dict.fromkeys(map(backend, points))
     )
 
 
@@ -34,16 +35,17 @@ def series_of(
     symbol: Literal["filled", "hollow", "star"] = "filled",
     colour: str | None = None,
 ) -> Series:
-    """Those of ``points`` that are known. Colours go by name."""
-    shown = [one for one in points if _is_known(x(one)) and _is_known(y(one))]
-    intervals = [None if interval is None else interval(one) for one in shown]
+    """Return the series of those ``points`` that have both coordinates. Its colour is that of ``name`` where none is
+    given."""
+    shown = [point for point in points if _is_known(x(point)) and _is_known(y(point))]
+    intervals = [None if interval is None else interval(point) for point in shown]
     return Series(
         name=name,
-        x=[x(one) for one in shown],
-        y=[y(one) for one in shown],
-        labels=[label(one) for one in shown],
-        low=[None if one is None else one[0] for one in intervals] if any(intervals) else (),
-        high=[None if one is None else one[1] for one in intervals] if any(intervals) else (),
+        x=[x(point) for point in shown],
+        y=[y(point) for point in shown],
+        labels=[label(point) for point in shown],
+        low=[None if ends is None else ends[0] for ends in intervals] if any(intervals) else (),
+        high=[None if ends is None else ends[1] for ends in intervals] if any(intervals) else (),
         drawn_as=drawn_as,
         symbol=symbol,
         colour=colour or name,
@@ -51,15 +53,19 @@ def series_of(
 
 
 def _is_known(value: Value) -> bool:
-    """A logarithmic axis has no place for zero."""
+    """Return whether ``value`` can be drawn: a logarithmic axis has no place for zero."""
     return value is not None and (isinstance(value, str) or value > 0)
 
 
 def limits(job: RecommendationJob, along: str) -> tuple[Guide, ...]:
-    """The SLA's limits on p95, or, where there are none, on other percentiles, which say what they are of."""
+    """Return lines at the SLA's limits on p95, or, where there are none, on other percentiles, with their labels."""
     thresholds = job.request.sla.thresholds
-    of_p95 = [one for one in thresholds if one.percentile == "p95"] or thresholds
+    drawn = [threshold for threshold in thresholds if threshold.percentile == "p95"] or thresholds
     return tuple(
-        Guide(along="x" if along == "x" else "y", at=one.limit_ms, label=f"SLA {one.percentile} {one.limit_text}")
-        for one in of_p95
+        Guide(
+            along="x" if along == "x" else "y",
+            at=threshold.limit_ms,
+            label=f"SLA {threshold.percentile} {threshold.limit_text}",
+        )
+        for threshold in drawn
     )

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 def order_plot(job: RecommendationJob) -> Plot:
-    """What the search tried, test after test, and the best that it had by then."""
+    """Return the plot of the tests in their order, with the best result by then."""
     tests = [(step, step.result) for step in job.steps if step.kind in TESTS and isinstance(step.result, Trial)]
     figure, objective = _figure(job), objective_of(job.request)
     title = objective.axis
-    tried = [one for one in tests if one[1].round is None]
+    tried = [(step, trial) for step, trial in tests if trial.round is None]
 
-    def series(name: str, some: Sequence[tuple[Step, Trial]], **looks: Any) -> Series:
+    def series(name: str, some: Sequence[tuple[Step, Trial]], **style: Any) -> Series:
         return series_of(
             name,
             some,
-            x=lambda one: one[0].number,
-            y=lambda one: figure(one[1]),
-            label=lambda one: f"step {one[0].number}: {shape(one[1].configuration)}",
-            **looks,
+            x=lambda test: test[0].number,
+            y=lambda test: figure(test[1]),
+            label=lambda test: f"step {test[0].number}: {shape(test[1].configuration)}",
+            **style,
         )
 
     so_far = dict(_best_so_far(tried, figure, objective.lower))
@@ -54,8 +54,8 @@ def order_plot(job: RecommendationJob) -> Plot:
                 drawn_as="steps",
                 colour="line",
             ),
-            *by_backend(tried, lambda one: one[1].configuration.backend, series),
-            series("in turns", [one for one in tests if one[1].round is not None], symbol="hollow", colour="quiet"),
+            *by_backend(tried, lambda test: test[1].configuration.backend, series),
+            series("in turns", [test for test in tests if test[1].round is not None], symbol="hollow", colour="quiet"),
         ),
         table=Table(
             title="Tests in their order",
@@ -75,7 +75,8 @@ def order_plot(job: RecommendationJob) -> Plot:
 
 
 def expectation_plot(job: RecommendationJob) -> Plot:
-    """What the search expected of a configuration before its first test, against what it measured."""
+    """Return the plot of the throughput that the search expected of a configuration before its first test, against the
+    measured one."""
     found = expectations(job)
     return Plot(
         name="search-expected",
@@ -88,14 +89,14 @@ def expectation_plot(job: RecommendationJob) -> Plot:
         y=Axis(title="expected per s", log=True),
         series=by_backend(
             found,
-            lambda one: one.trial.configuration.backend,
+            lambda expectation: expectation.trial.configuration.backend,
             lambda name, some: series_of(
                 name,
                 some,
-                x=lambda one: one.measured_per_s,
-                y=lambda one: one.expected_per_s,
-                label=lambda one: f"step {one.step}: {shape(one.trial.configuration)}",
-                interval=lambda one: (one.low_per_s, one.high_per_s),
+                x=lambda expectation: expectation.measured_per_s,
+                y=lambda expectation: expectation.expected_per_s,
+                label=lambda expectation: f"step {expectation.step}: {shape(expectation.trial.configuration)}",
+                interval=lambda expectation: (expectation.low_per_s, expectation.high_per_s),
             ),
         ),
         table=Table(
@@ -103,15 +104,15 @@ def expectation_plot(job: RecommendationJob) -> Plot:
             columns=("step", "configuration", "expected per s", "from", "to", "measured per s", "measured / expected"),
             rows=[
                 (
-                    one.step,
-                    shape(one.trial.configuration),
-                    one.expected_per_s,
-                    one.low_per_s,
-                    one.high_per_s,
-                    one.measured_per_s,
-                    one.measured_per_s / one.expected_per_s,
+                    expectation.step,
+                    shape(expectation.trial.configuration),
+                    expectation.expected_per_s,
+                    expectation.low_per_s,
+                    expectation.high_per_s,
+                    expectation.measured_per_s,
+                    expectation.measured_per_s / expectation.expected_per_s,
                 )
-                for one in found
+                for expectation in found
             ],
         ),
         guides=(Guide(along="diagonal", at=1.0, label="as expected"),),
@@ -119,7 +120,7 @@ def expectation_plot(job: RecommendationJob) -> Plot:
 
 
 def importance_plot(job: RecommendationJob) -> Plot:
-    """Which parameters the differences between configurations come from."""
+    """Return the plot of the parameters that the differences between configurations come from."""
     shares = list(job.why.importance.items())
     return Plot(
         name="search-importance",
@@ -143,7 +144,7 @@ def importance_plot(job: RecommendationJob) -> Plot:
 
 
 def _figure(job: RecommendationJob) -> Callable[[Trial], float | None]:
-    """What the job is about, of one test, with vCPUs in place of prices."""
+    """Return the function that reads from a test the figure that the job optimises, with vCPUs in place of prices."""
     objective = objective_of(job.request)
 
     def figure(trial: Trial) -> float | None:
@@ -159,7 +160,7 @@ def _best_so_far(
     figure: Callable[[Trial], float | None],
     lower: Callable[[float], float],
 ) -> Iterator[tuple[int, float]]:
-    """Numbers of steps, each with the best by then."""
+    """Yield the numbers of steps, each with the best figure by then."""
     best: float | None = None
     for step, trial in tried:
         value = figure(trial)

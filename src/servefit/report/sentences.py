@@ -1,4 +1,4 @@
-"""What a job found, in sentences: the answer, its evidence, and why it is the answer."""
+"""The result of a job in sentences: the answer, its evidence, and the reasons for it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def hindrances(job: RecommendationJob) -> list[str]:
-    """Why there is no recommendation: the backends that could not be used, or, where no backend was tried, the profiles
-    that this host cannot be."""
-    backends = [f"{one.name}: {one.reason}" for one in job.skipped if one.kind == "backend"]
-    backends += [f"{one.backend}: {one.reason}" for one in job.compilation if one.status == "FAILED"]
-    profiles = [f"{one.name} {one.reason}" for one in job.skipped if one.kind == "instance_profile"]
+    """Return the reasons why there is no recommendation: the backends that could not be used, or, where no backend was
+    tried, the profiles that this host cannot be."""
+    backends = [f"{skipped.name}: {skipped.reason}" for skipped in job.skipped if skipped.kind == "backend"]
+    backends += [f"{failed.backend}: {failed.reason}" for failed in job.compilation if failed.status == "FAILED"]
+    profiles = [f"{skipped.name} {skipped.reason}" for skipped in job.skipped if skipped.kind == "instance_profile"]
     return backends or ([] if job.compilation else profiles)
 
 
 def headline(job: RecommendationJob) -> str:
-    """The answer in a sentence or two, with its evidence."""
+    """Return the answer in a sentence or two, with its evidence."""
     spent = f"{_count(job.tests, 'test')} in {span_text(job.elapsed_s)}{_unfinished(job)}"
     best = job.best
     if best is None:
@@ -54,14 +54,14 @@ def headline(job: RecommendationJob) -> str:
 
 
 def _unfinished(job: RecommendationJob) -> str:
-    """What there is to say of a job that is not over."""
+    """Return the end of the sentence about a job that is not over, empty for one that is."""
     if job.status == "IN_PROGRESS":
         return ", and goes on" if job.owner is not None else f", then cut off: servefit resume {job.name} goes on"
     return ", then stopped" if job.status == "STOPPED" else ""
 
 
 def evidence(best: Recommendation) -> str:
-    """What was measured of the recommendation."""
+    """Return the figures that were measured of the recommendation, as a sentence without its full stop."""
     judged = best.trial.judged
     parts = [
         f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
@@ -76,7 +76,7 @@ def evidence(best: Recommendation) -> str:
 
 
 def over_http(endpoint: Trial) -> str:
-    """What was measured of the recommendation's endpoint."""
+    """Return the figures that were measured of the recommendation's endpoint, as a sentence."""
     judged = endpoint.judged
     kinds = (("response", judged.latency_ms), ("model", judged.model_latency_ms), ("overhead", judged.overhead_ms))
     parts = [
@@ -92,7 +92,7 @@ def over_http(endpoint: Trial) -> str:
 
 
 def reasons(job: RecommendationJob) -> Iterator[str]:
-    """What else is known of the first recommendation, and why it is the first, a line each."""
+    """Yield the reasons why the first recommendation is the first, and what else is known of it, a line each."""
     if job.best is not None and job.best.endpoint is not None:
         yield over_http(job.best.endpoint)
     for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
@@ -108,17 +108,20 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
 
 
 _WORTH_NAMING = 0.01
+"""Share of the variance from which on a parameter is named: shares are written in whole per cent."""
 
 
-def shape(one: Configuration) -> str:
-    """A configuration without its envelope: workers x threads of each, and the batch with its delay."""
-    target = "" if one.target.value == "cpu" else f" on {one.target.value}"
-    delay = f" and {given_duration_text(one.batch_delay_us / 1e6)}" if one.batch_delay_us else ""
-    return f"{one.backend}{target} {one.workers} x {one.settings.threads}, batch {one.max_batch}{delay}"
+def shape(configuration: Configuration) -> str:
+    """Return a configuration without its envelope as text: workers x threads of each, and the batch with its delay."""
+    target = "" if configuration.target.value == "cpu" else f" on {configuration.target.value}"
+    delay_us = configuration.batch_delay_us
+    delay = f" and {given_duration_text(delay_us / 1e6)}" if delay_us else ""
+    workers = f"{configuration.workers} x {configuration.settings.threads}"
+    return f"{configuration.backend}{target} {workers}, batch {configuration.max_batch}{delay}"
 
 
-def shape_in_envelope(one: Configuration) -> str:
-    return f"{one.vcpus} vCPU, {shape(one)}"
+def shape_in_envelope(configuration: Configuration) -> str:
+    return f"{configuration.vcpus} vCPU, {shape(configuration)}"
 
 
 def _ratio(ratio: Ratio) -> str:

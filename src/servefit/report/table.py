@@ -1,6 +1,6 @@
-"""Rows of figures under names: what people, spreadsheets and programs read alike.
+"""Tables: rows of figures under names, for people, spreadsheets and programs alike.
 
-What a table is about is for those who make one; where it goes, for those who print or draw it.
+The modules that make tables decide what is in them; those that print or draw them decide where they go.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Estimate:
 
 
 def readable(table: Table) -> Table:
-    """``table`` in words, with latencies in the unit that fits: one for all columns of milliseconds, by most of what is
-    in them, and in a list of figures one for each."""
+    """Return ``table`` with texts as cells, and latencies in the unit that fits: all columns of milliseconds share the
+    unit that fits most of their cells, and in a list of figures each has its own."""
     if table.columns[:1] == ("figure",):
-        return replace(table, rows=[_figure(*row) for row in table.rows])
+        return replace(table, rows=[_figure_row(*row) for row in table.rows])
     times = [nth for nth, name in enumerate(table.columns) if name.endswith(" ms")]
-    unit, scale = _fitting([row[nth] for row in table.rows for nth in times])
+    unit, scale = _fitting_unit([row[nth] for row in table.rows for nth in times])
     return replace(
         table,
         columns=tuple(
@@ -69,9 +69,9 @@ def readable(table: Table) -> Table:
     )
 
 
-def _fitting(times_ms: Sequence[Any]) -> tuple[str, float]:
-    """The unit in which most of ``times_ms`` are from one to a thousand, and what they are multiplied by."""
-    known = [one for one in times_ms if is_number(one)]
+def _fitting_unit(times_ms: Sequence[Any]) -> tuple[str, float]:
+    """Return the unit in which most of ``times_ms`` are from one to a thousand, and the factor to multiply them by."""
+    known = [time_ms for time_ms in times_ms if is_number(time_ms)]
     middle = median(known) if known else 1.0
     if middle < 1:
         return "us", 1000.0
@@ -82,26 +82,26 @@ def _scaled(cell: Any, by: float) -> Any:
     return cell * by if is_number(cell) and by != 1 else cell
 
 
-def _figure(name: str, value: Any, *more: Any) -> tuple[str, ...]:
-    """A row of a list of figures. A time has its unit beside it, not in its name."""
+def _figure_row(name: str, value: Any, *more: Any) -> tuple[str, ...]:
+    """Return a row of a list of figures as texts. A time has its unit beside it, not in its name."""
     plain, _, unit = name.rpartition(" ")
     unit_s = {"ms": 1e-3, "us": 1e-6}.get(unit)
     parts = value.numbers if isinstance(value, Estimate) else (value,)
     if unit_s is None:
-        texts = [cell_text(one) for one in parts]
+        texts = [cell_text(part) for part in parts]
     else:
-        name, texts = plain, [duration_text(one * unit_s) if is_number(one) else cell_text(one) for one in parts]
+        name, texts = plain, [duration_text(part * unit_s) if is_number(part) else cell_text(part) for part in parts]
     shown = texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
     return (name, shown, *map(cell_text, more))
 
 
 def is_number(cell: Any) -> bool:
-    """Whether a cell is a number, and no yes or no."""
+    """Return whether a cell is a number, which a bool is not."""
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
 
 
 def cell_text(cell: Any, digits: int = DIGITS) -> str:
-    """A cell as a person reads it: a number in ``digits``, yes and no, a dash for what is not known."""
+    """Return a cell as a person reads it: a number in ``digits``, yes and no, a dash for what is not known."""
     if cell is None:
         return "-"
     if isinstance(cell, bool):
@@ -110,25 +110,26 @@ def cell_text(cell: Any, digits: int = DIGITS) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without what moves a terminal's cursor or changes its colours, and without other control characters."""
+    """Return ``text`` without control characters, and without the sequences that move a terminal's cursor or change
+    its colours."""
     return _UNPRINTABLE.sub("", text)
 
 
 def write_csv(table: Table, to: TextIO) -> None:
-    """Every digit; what is not known is empty."""
+    """Write ``table`` as CSV with every digit; unknown cells are empty."""
     writer = csv.writer(to, lineterminator="\n")
     writer.writerow(table.columns)
     writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
 
 
 def markdown_lines(table: Table) -> Iterator[str]:
-    """The lines of a table in GitHub's Markdown, without its title."""
+    """Yield the lines of a table in GitHub's Markdown, without its title."""
     for line in (table.columns, ["---"] * len(table.columns), *table.rows):
         texts = (table.text(cell, nth) for nth, cell in enumerate(line))
         yield "| " + " | ".join(markdown_text(text).replace("|", "\\|") for text in texts) + " |"
 
 
 def markdown_text(text: str) -> str:
-    """One line in which nothing is taken for HTML, or for a picture."""
+    """Return ``text`` as one line of Markdown in which nothing is taken for HTML, or for a picture."""
     plain = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(printable(text).split("\n")))
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain).replace("![", "!\\[")

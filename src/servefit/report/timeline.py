@@ -31,19 +31,23 @@ COLUMNS = (
 )  # fmt: skip
 
 MAX_INTERVALS = 60
+"""Points of a test at most. Chosen, not measured: a minute has one a second, and a plot shows them apart."""
+
 MIN_INTERVALS = 12
+"""Points of a test even where they hold few requests. Chosen, not measured: fewer show no course of time."""
+
 _MAX_ROWS = 3600
-"""Of all tests together: what a page can hold."""
+"""Rows of all tests together, 60 tests of MAX_INTERVALS: chosen to bound the size of the page."""
 
 _SAMPLES = samples_needed(95)
-"""An interval has so many requests on average, unless there would be too few intervals to see anything."""
+"""Requests of an interval on average, unless there would be fewer than MIN_INTERVALS: a p95 needs so many."""
 
-_PER_MIB = 2**20
+_BYTES_PER_MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOfTest:
-    """What was sent from ``at_s`` on: a closed loop with its users, or an open one with its rate."""
+    """The traffic from ``at_s`` on: a closed loop with its users, or an open one with its rate."""
 
     at_s: float
     label: str
@@ -62,7 +66,7 @@ class Timeline:
 
 
 def timelines(job: RecommendationJob, folder: Path) -> tuple[Timeline, ...]:
-    """Those of all tests whose raw samples are in the job's ``folder``."""
+    """Return the timelines of all tests whose raw samples are in the job's ``folder``."""
     tests = [(step, step.result) for step in job.steps if isinstance(step.result, Trial)]
     intervals = min(MAX_INTERVALS, max(MIN_INTERVALS, _MAX_ROWS // max(1, len(tests))))
     found = []
@@ -92,7 +96,7 @@ def _traffic(run: Run) -> str:
 
 
 def _rows(runs: Sequence[Run], intervals: int) -> list[tuple[object, ...]]:
-    """The intervals of all runs, shared out by how long each took."""
+    """Return the rows of all runs; each run has a number of intervals in proportion to its length."""
     lengths = [max(1, _end_ns(run) - _begin_ns(run)) for run in runs]
     origin_ns = min(map(_begin_ns, runs))
     rows: list[tuple[object, ...]] = []
@@ -128,35 +132,37 @@ def _intervals(run: Run, count: int, origin_ns: int) -> Iterator[tuple[object, .
 
 
 def _grouped(scheduled_ns: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
-    """The positions of the requests that were due in each interval."""
+    """Return for each interval the positions of the requests that were due in it."""
     interval = np.clip(np.searchsorted(edges, scheduled_ns, side="right") - 1, 0, len(edges) - 2)
     order = np.argsort(interval, kind="stable")
     return np.split(order, np.searchsorted(interval[order], np.arange(1, len(edges) - 1)))
 
 
 def _overhead_ms(run: Run, response_ms: np.ndarray) -> np.ndarray | None:
-    """What a response took beyond the server's own time; NaN where the server did not say that."""
+    """Return the response times less the server's own time, in ms; NaN where the server did not tell its time, None
+    where it never did."""
     queued, predicted = run.samples.queued_ns(), run.samples.predicted_ns()
     if queued is None or predicted is None:
         return None
-    told: np.ndarray = np.where(predicted >= 0, response_ms - (queued + predicted) / NS_PER_MS, np.nan)
-    return np.where(np.isfinite(told), told, np.nan)
+    overhead_ms: np.ndarray = np.where(predicted >= 0, response_ms - (queued + predicted) / NS_PER_MS, np.nan)
+    return np.where(np.isfinite(overhead_ms), overhead_ms, np.nan)
 
 
 def _median(values: np.ndarray) -> float | None:
-    said = values[~np.isnan(values)]
-    return percentiles_of(said, ("p50",))["p50"]
+    known = values[~np.isnan(values)]
+    return percentiles_of(known, ("p50",))["p50"]
 
 
 def _telemetry(run: Run, begin_ns: float, end_ns: float) -> tuple[float | None, ...]:
-    """CPU, memory and GPU: means over the looks that overlap the interval."""
-    points = [one for one in run.telemetry if one.at_ns > begin_ns and one.at_ns - one.over_ns < end_ns]
+    """Return CPU in %, memory in MiB and GPU in %, of the points of telemetry that overlap the interval: means, and
+    the largest memory."""
+    points = [point for point in run.telemetry if point.at_ns > begin_ns and point.at_ns - point.over_ns < end_ns]
     if not points:
         return None, None, None
-    gpu = [one.gpu_percent for one in points if one.gpu_percent is not None]
+    gpu = [point.gpu_percent for point in points if point.gpu_percent is not None]
     return (
-        _rounded(sum(one.cpu_percent for one in points) / len(points)),
-        _rounded(max(one.memory_bytes for one in points) / _PER_MIB),
+        _rounded(sum(point.cpu_percent for point in points) / len(points)),
+        _rounded(max(point.memory_bytes for point in points) / _BYTES_PER_MIB),
         _rounded(sum(gpu) / len(gpu)) if gpu else None,
     )
 
@@ -172,5 +178,5 @@ def _end_ns(run: Run) -> int:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Four digits: a page holds thousands of these."""
+    """Return ``value`` in four digits: a page holds thousands of these."""
     return None if value is None else float(f"{value:.4g}")

@@ -26,7 +26,7 @@ _ENDINGS = {".html": "html", ".htm": "html", ".json": "json", ".csv": "csv", ".m
 
 
 def form_of(path: Path) -> str:
-    """The form that the name of a file asks for. Raises SpecError."""
+    """Return the form that the name of a file asks for. Raises SpecError."""
     form = _ENDINGS.get(path.suffix.lower())
     if form is None:
         raise SpecError(
@@ -36,7 +36,7 @@ def form_of(path: Path) -> str:
 
 
 def report_text(job: RecommendationJob, form: str) -> str:
-    """The report of ``job`` in one of FORMS. Raises SpecError."""
+    """Return the report of ``job`` in one of FORMS. Raises SpecError."""
     if form not in FORMS:
         raise SpecError.unknown("form", form, list(FORMS))
     return FORMS[form](report_of(job))

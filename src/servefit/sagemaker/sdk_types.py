@@ -1,6 +1,6 @@
-"""Traffic, limits and ranges as the SageMaker Python SDK writes them, and what they are called here.
+"""Traffic, limits and ranges as the SageMaker Python SDK writes them, and their translation into servefit's types.
 
-What is wrong with one raises SpecError with the name of the SDK.
+A wrong value raises SpecError with the parameter's name in the SDK.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class ModelLatencyThreshold:
 
 
 def traffic_from_sdk(phases: Sequence[Phase] | None, stairs: Stairs | None) -> ClosedLoop | None:
-    """The traffic that phases or stairs describe, None where neither is given. Raises SpecError, also for both."""
+    """Return the traffic that phases or stairs describe, None where neither is given. Raises SpecError, also for
+    both."""
     if stairs is None:
         return phases_from_sdk(phases)
     if phases is not None:
@@ -76,7 +77,7 @@ def traffic_from_sdk(phases: Sequence[Phase] | None, stairs: Stairs | None) -> C
 
 
 def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:
-    """The traffic that SDK-style phases describe, None where none are given. Raises SpecError."""
+    """Return the traffic that SDK-style phases describe, None where none are given. Raises SpecError."""
     if phases is None:
         return None
     return ClosedLoop(
@@ -92,7 +93,7 @@ def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:
 
 
 def thresholds_from_sdk(thresholds: Sequence[ModelLatencyThreshold] | None) -> tuple[LatencyThreshold, ...]:
-    """Raises SpecError."""
+    """Return the limits that SDK-style thresholds describe, none for None. Raises SpecError."""
     return tuple(
         LatencyThreshold(
             percentile=str(threshold.percentile).lower(),
@@ -103,20 +104,22 @@ def thresholds_from_sdk(thresholds: Sequence[ModelLatencyThreshold] | None) -> t
 
 
 def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[EnvironmentRange, ...]:
-    """Ranges as the SDK writes them: dictionaries of variable to CategoricalParameter, with "instance_types" naming
-    the profiles that one holds for. Raises SpecError."""
+    """Return the ranges that the SDK writes as dictionaries of variable to CategoricalParameter, where "instance_types"
+    names the profiles that a dictionary is for. Raises SpecError."""
     given = listed("hyperparameter_ranges", ranges, Mapping)
-    for one in given:
-        if not one.keys() - {"instance_types"}:
-            raise SpecError("hyperparameter_ranges", one, "is empty: it names no variable", remedy=_NOT_EMPTY)
+    for parameters in given:
+        if not parameters.keys() - {"instance_types"}:
+            raise SpecError("hyperparameter_ranges", parameters, "is empty: it names no variable", remedy=_NOT_EMPTY)
     return tuple(
         EnvironmentRange(
             variable=plain_name(variable),
             values=tuple(str(value) for value in _values(variable, parameter)),
-            profiles=tuple(_values("instance_types", one["instance_types"])) if "instance_types" in one else (),
+            profiles=tuple(_values("instance_types", parameters["instance_types"]))
+            if "instance_types" in parameters
+            else (),
         )
-        for one in given
-        for variable, parameter in one.items()
+        for parameters in given
+        for variable, parameter in parameters.items()
         if variable != "instance_types"
     )
 
@@ -132,7 +135,7 @@ def _values(variable: str, parameter: object) -> Sequence[str]:
 
 
 def listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, ...]:
-    """``values`` as a tuple, empty for None alone. A lone value, text above all, is not taken for a list of them.
+    """Return ``values`` as a tuple, empty for None alone. A single value, text in particular, is not taken for a list.
     Raises SpecError."""
     if values is None:
         return ()
@@ -148,14 +151,14 @@ def listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, .
 
 
 def number(field: str, value: object) -> float:
-    """Raises SpecError."""
+    """Return ``value`` as a float. Raises SpecError where it is no number."""
     if not isinstance(value, Real):
         raise SpecError(field, value, "is not a number")
     return float(value)
 
 
 def whole(field: str, value: object) -> int:
-    """Raises SpecError."""
+    """Return ``value`` as an int. Raises SpecError where it is no whole number."""
     if not isinstance(value, Integral):
         raise SpecError(field, value, "is not a whole number")
     return int(value)

@@ -1,7 +1,7 @@
 """``right_size``, with the parameter names of the SageMaker Python SDK.
 
-What is asked is translated into a JobRequest here, or, for an endpoint that runs already, into a LoadRequest; the jobs
-themselves are the search's business. The shapes of the SDK are in ``sdk_types``.
+The parameters are translated into a JobRequest here, or, for an endpoint that runs already, into a LoadRequest; the
+search carries the jobs out. The types of the SDK are in ``sdk_types``.
 """
 
 from __future__ import annotations
@@ -126,31 +126,31 @@ def right_size(
     progress: Progress | None = None,
     allow_remote: bool = False,
 ) -> Job | LoadTest:
-    """Find what to deploy ``model`` on, by measuring, or what an ``endpoint`` that runs already does; blocks until the
+    """Find the best deployment for ``model``, or load an ``endpoint`` that runs already, by measuring. Blocks until the
     job is done.
 
     ``model`` is a path, a live xgboost, LightGBM or scikit-learn object, or a :class:`~servefit.backends.model.Model`;
     ``sample_payload`` a path or an array of shape (rows, features), drawn from the model where there is none.
     ``max_invocations`` is the rate to be served, per minute. With ``flat_invocations`` "Stop" traffic in ``phases`` or
     ``stairs`` ends once more users are not served more; "Continue" lets it go on. ``hyperparameter_ranges`` are
-    dictionaries of environment variable to :class:`CategoricalParameter`, with "instance_types" naming the profiles
-    that one holds for. Values of variables that look like secrets, or are named in ``secret_env``, are shown and kept
-    as "***"; one that no range names has the value that it has here. With neither phases, thresholds, ranges nor limits
-    the job is a Default one, else Advanced. With ``allow_noise`` measurements that the machine got in the way of are
+    dictionaries of environment variable to :class:`CategoricalParameter`, in which "instance_types" names the profiles
+    that the dictionary is for. Values of variables that look like secrets, or are named in ``secret_env``, are shown
+    and kept as "***"; a secret that no range names has the value of this process. With neither phases, thresholds,
+    ranges nor limits the type of the job is Default, else Advanced. With ``allow_noise`` disturbed measurements are
     judged all the same. With ``allow_batch_dependence`` requests are joined also where they change each other's
     predictions. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a client.
-    ``cost_weight`` is what cost counts against latency where ``goal`` is "balanced". The job is kept in the database at
-    ``storage``, else in the state folder. Where something else measures on this machine it waits, for ``wait_s`` at
-    most (None: until that is done).
+    ``cost_weight`` is the weight of cost against latency where ``goal`` is "balanced". The job is kept in the database
+    at ``storage``, else in the state folder. While something else measures on this machine the job waits, for
+    ``wait_s`` at most (None: without limit).
 
     ``endpoint`` is the URL of a server that speaks SageMaker's container contract or the Open Inference Protocol, or
-    takes JSON, on this machine unless ``allow_remote``. Its answer is a
-    :class:`~servefit.search.endpoints.load_result.LoadTest`: the most invocations, by traffic in phases or else by ever
-    more users, and whether ``model_latency_thresholds``, which are held against the response time at the client, hold
-    at ``max_invocations``; without a rate, the highest one at which they do. What only makes
-    sense for a model is refused.
+    takes JSON, on this machine unless ``allow_remote``. The result is a
+    :class:`~servefit.search.endpoints.load_result.LoadTest`: the most invocations, found with traffic in phases or with
+    more and more users, and whether ``model_latency_thresholds``, which apply to the response time at the client, hold
+    at ``max_invocations``; without a rate, the highest rate at which they hold. Parameters that are for a model alone
+    are refused.
 
-    That nothing meets the limits is a result, and not an error.
+    A job in which nothing meets the limits returns a result and raises no error.
 
     Args:
         model: A path, a live object, or a Model; None where ``endpoint`` is given.
@@ -182,14 +182,14 @@ def right_size(
         allow_batch_dependence: Join requests even where that changes their predictions.
         over_http: Measure the winner over HTTP too.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
-        progress: Told of everything as it happens; by default a line under the cell of a notebook.
+        progress: A listener that is told of every event; by default a line under the cell of a notebook.
         allow_remote: Load an endpoint on another machine.
 
     Returns:
         The job, or for an endpoint the load test.
 
     Raises:
-        SpecError: What is asked makes no sense.
+        SpecError: A parameter contradicts another, has an impossible value, or names something that is not known.
         ModelError: The model or the payload cannot be read.
         StateError: The state folder cannot be written.
         StorageError: The database cannot be reached, or goes away.
@@ -235,7 +235,7 @@ def right_size(
             finds_most=True,
             duration_s=duration_s,
             rows_per_request=whole("rows_per_request", rows_per_request),
-            timeout_s=max([TIMEOUT_S, *(2 * one.limit_ms / 1000 for one in sla.thresholds)]),
+            timeout_s=max([TIMEOUT_S, *(2 * threshold.limit_ms / 1000 for threshold in sla.thresholds)]),
             seed=whole("seed", seed),
             allow_noise=allow_noise,
         )
@@ -257,9 +257,9 @@ def right_size(
         profiles=listed("supported_instance_types", supported_instance_types, str),
         backends=listed("backends", backends, str),
         environment=with_secrets(ranges_from_sdk(hyperparameter_ranges), listed("secret_env", secret_env, str)),
-        batch_sizes=tuple(whole("batch_sizes", one) for one in listed("batch_sizes", batch_sizes, object)),
+        batch_sizes=tuple(whole("batch_sizes", size) for size in listed("batch_sizes", batch_sizes, object)),
         batch_delays_us=tuple(
-            whole("batch_delays_us", one) for one in listed("batch_delays_us", batch_delays_us, object)
+            whole("batch_delays_us", delay) for delay in listed("batch_delays_us", batch_delays_us, object)
         ),
         phases=traffic,
         flat_invocations=parse_flat_invocations(flat_invocations),
@@ -286,14 +286,14 @@ def right_size(
             wait_s=wait_s,
         )
     except JobInterrupted as interrupted:
-        interrupted.job = Job.holding(interrupted.job)
+        interrupted.job = Job.from_results(interrupted.job)
         raise
-    return Job.holding(job)
+    return Job.from_results(job)
 
 
 def refuse_for_endpoints(**given: tuple[object, object]) -> None:
-    """Raise SpecError for a parameter that only makes sense for a model; each comes with what it is where nobody says
-    so."""
+    """Raise SpecError for a parameter that is for a model alone and differs from its default; each is given with its
+    default."""
     for field, (value, default) in given.items():
         if value is not default and value != default:
             raise SpecError(field, value, "cannot be combined with an endpoint, which is as it is")

@@ -11,7 +11,8 @@ import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.procedures.highest_rate import HighestRate, OpenRun, Stop, highest_rate
+from servefit.profiler.procedures.highest_rate import highest_rate
+from servefit.profiler.procedures.tried_rates import HighestRate, OpenRun, Stop
 from servefit.profiler.record.traffic import MIN_PLATEAU_S
 
 if TYPE_CHECKING:

@@ -120,14 +120,14 @@ def test_a_job_is_kept_and_read_back_as_it_was(finished: RecommendationJob) -> N
     assert job.status == "COMPLETED"
     assert job.best is not None
     again = servefit.load_job("job")
-    assert again == Job.holding(job)
+    assert again == Job.from_results(job)
     assert job_document(again) == job_document(job)
     assert [step.kind for step in job.steps].count("load_test") >= 1
     assert all(step.status == "COMPLETED" and step.ended_at is not None for step in job.steps)
 
 
 def test_the_recommendations_of_a_job_are_a_table_for_pandas(finished: RecommendationJob) -> None:
-    table = Job.holding(finished).to_dataframe()
+    table = Job.from_results(finished).to_dataframe()
     assert list(table["instance_profile"]) == ["local-1c"]
     assert table["environment.OMP_NUM_THREADS"][0] == "1"
     assert table["model_latency_ms.p50"][0] > 0

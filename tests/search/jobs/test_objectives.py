@@ -116,7 +116,7 @@ def test_what_is_of_the_whole_machine_is_not_measured_at_once(tmp_path: Path) ->
 def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_that_is_mended(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Throughput, "of_standing", lambda *_: nan)
+    monkeypatch.setattr(Throughput, "of_pooled_trials", lambda *_: nan)
     with pytest.raises(ObjectiveError, match=r"goal 'throughput' of servefit failed: of_trial\(\) gave nan"):
         servefit.right_size(model, goal="throughput", **QUICK)
     with JobStore.open(None) as store:
@@ -129,7 +129,7 @@ def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_th
     # All that needs to be said of a ranking by it is said again to whoever reads the job.
     with pytest.raises(ObjectiveError, match="throughput"):
         load_job("job")
-    monkeypatch.delattr(Throughput, "of_standing")
+    monkeypatch.delattr(Throughput, "of_pooled_trials")
     job = resume_job("job", progress=SilentProgress())
     assert job.status == "COMPLETED"
     assert job.best is not None
