@@ -8,13 +8,16 @@ that of parity, and timing them that of the profiler.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import msgspec
+
 from servefit.errors import SpecError
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,8 +70,7 @@ class Knob:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Stored, frozen=True, kw_only=True):
     """The settings with which a worker loads an artifact. ``options`` holds the backend's own knobs as sorted (name,
     value) pairs."""
 
@@ -80,8 +82,7 @@ class Settings:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
+class Artifact(Stored, frozen=True, kw_only=True):
     """The result of compiling: files in ``folder``, which is read-only from then on and may be opened at any time.
 
     ``facts`` are the backend's own notes for ``load`` and for the compilation report; JSON values only.
@@ -92,7 +93,7 @@ class Artifact:
     model_digest: str
     target: Target
     folder: Path
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Predictor(Protocol):

@@ -5,20 +5,19 @@ How one is opened is in ``loading``, which only those import who open one: worke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from servefit.backends.model.types import Format, Library, Signature, TreeStructure
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from servefit.backends.model.loading import OpenedFile
 
 
 @shown("source", "format", "size_bytes", "digest")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class Model(Stored, frozen=True, kw_only=True):
     """An opened model.
 
     ``source`` is what the user named. ``file`` is what every backend reads, a copy in the state folder: the same bytes

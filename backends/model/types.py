@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 from servefit.showing import shown
+from servefit.stored import Stored
 
 
 class Library(StrEnum):
@@ -50,8 +50,7 @@ class Task(StrEnum):
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class Input(Stored, frozen=True, kw_only=True):
     """One input of a model: the columns [``start``, ``stop``) of a row, as an array of ``datatype`` (NumPy's name) and
     of the shape (rows, *``shape``).
 
@@ -79,8 +78,7 @@ class Input:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(Stored, frozen=True, kw_only=True):
     """The inputs of a model and its outputs.
 
     ``outputs`` is the number of values a row gives; predictions are (n,) where it is 1 and (n, outputs) otherwise:
@@ -143,8 +141,7 @@ _WITHIN_FLOAT32 = frozenset({"float32", "float16", "int8", "int16", "uint8", "ui
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeStructure:
+class TreeStructure(Stored, frozen=True, kw_only=True):
     """The shape of a tree ensemble, for estimates and for backends that take some ensembles and not others.
 
     ``objective`` is the library's own name for it; ``booster`` is "gbtree", "dart", "random forest" and the like.

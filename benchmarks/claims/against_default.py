@@ -35,7 +35,7 @@ from servefit.profiler.procedures.decided_runs import find_highest_rate
 from servefit.search.jobs.job import default_name
 from servefit.search.jobs.lifecycle import run_job
 from servefit.search.optimizer.importance import naive_default
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.storage.job_folder import job_folder
@@ -71,7 +71,7 @@ def recommended(batch_sizes: tuple[int, ...], limit: LatencyThreshold) -> Recomm
                 fraud_payload(),
                 request,
                 trust_pickle=False,
-                progress=Silent(),
+                progress=SilentProgress(),
                 storage=f"sqlite:///{folder}/jobs.db",
             )
         finally:

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.record.types import Configuration, Measurement
     from servefit.search.request.space import Space
-    from servefit.search.results.recommendation import Trial, Verdict
+    from servefit.search.results.recommendation import Trial, TrialVerdict
 
-DURATIONS = Durations(capacity_s=0.4, at_rate_s=1.0, at_rate_most_s=3.0)
+DURATIONS = Durations(capacity_s=0.4, at_rate_s=1.0, at_rate_max_s=3.0)
 """As a search screens, but a second at the rate, without which p99 would not be known."""
 
 MAX_ATTEMPTS = 3
@@ -183,7 +183,7 @@ def put_under_load(fraud: Fraud, space: Space, configuration: Configuration, *, 
     )
 
 
-def verdict_of(trial: Trial) -> Verdict:
+def verdict_of(trial: Trial) -> TrialVerdict:
     """The trial's own, or what its figures say where it is INVALID."""
     if trial.verdict != "INVALID":
         return trial.verdict

@@ -31,7 +31,7 @@ from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.jobs.lifecycle import run_job
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 
@@ -59,7 +59,7 @@ KINDS: dict[str, dict[str, Any]] = {
 MEASURED = ("jobs", "jobs.db*")
 
 
-class Listener(Silent):
+class Listener(SilentProgress):
     """Writes every promise down, and forgets those made before the tests began."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SERVEFIT_HOME"] = folder
         # Makes and trains the model, and compiles it with whatever there is time for.
-        run_job(fraud_model(), fraud_payload(), JobRequest(name="first"), trust_pickle=False, progress=Silent())
+        run_job(fraud_model(), fraud_payload(), JobRequest(name="first"), trust_pickle=False, progress=SilentProgress())
         for seed in range(options.repeats):
             for kind, results in found.items():
                 if not kind.endswith("warm"):

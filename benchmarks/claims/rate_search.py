@@ -32,7 +32,8 @@ from benchmarks.queues import (
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.rate_fit import WARM_UP
 from servefit.profiler.machine.host import describe_host
-from servefit.profiler.procedures.highest_rate import HighestRate, OpenRun, Probe, Stop, highest_rate
+from servefit.profiler.procedures.highest_rate import highest_rate
+from servefit.profiler.procedures.tried_rates import HighestRate, OpenRun, Probe, Stop
 
 PERCENTILE = 95.0
 SATURATION_REQUESTS = 2000

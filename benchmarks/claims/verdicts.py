@@ -22,7 +22,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.queues import lognormal_services, md1_quantile, mmc_quantile, poisson_arrivals, simulate
-from servefit.profiler.evidence.sequential_test import ALPHA, Evidence, SequentialTest, Verdict, log_e_fail, log_e_pass
+from servefit.profiler.evidence.sequential_test import (
+    ALPHA,
+    Evidence,
+    SequentialTest,
+    ThresholdVerdict,
+    log_e_fail,
+    log_e_pass,
+)
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.profiler.machine.host import describe_host
 
@@ -108,7 +115,7 @@ def decide(response_ns: np.ndarray, limit_ns: float, plan: Plan) -> Evidence:
     return test.evidence
 
 
-def decide_raw(response_ns: np.ndarray, limit_ns: float, plan: Plan) -> Verdict:
+def decide_raw(response_ns: np.ndarray, limit_ns: float, plan: Plan) -> ThresholdVerdict:
     """What the same e-values say of the same looks if every request counts as independent."""
     samples = np.arange(plan.step, plan.budget + 1, plan.step)
     samples = samples[samples >= samples_needed(plan.percentile)]
@@ -122,8 +129,8 @@ def decide_raw(response_ns: np.ndarray, limit_ns: float, plan: Plan) -> Verdict:
 
 def at_the_boundary(queue: Queue, plan: Plan) -> dict[str, Any]:
     limit_ns = queue.quantile_ns(plan.percentile)
-    verdicts: list[Verdict] = []
-    raw: list[Verdict] = []
+    verdicts: list[ThresholdVerdict] = []
+    raw: list[ThresholdVerdict] = []
     violated: list[float] = []
     for seed in range(plan.runs):
         response_ns = queue.response_ns(plan.budget, seed)
@@ -145,8 +152,8 @@ def where_it_is_clear(queue: Queue, plan: Plan, violation_share: float) -> dict[
     found = [decide(queue.response_ns(plan.budget, seed), limit_ns, plan) for seed in range(plan.runs)]
     samples = [evidence.samples for evidence in found]
     verdicts = [evidence.verdict for evidence in found]
-    right: Verdict = "PASS" if violation_share < 1 - plan.percentile / 100 else "FAIL"
-    wrong: Verdict = "FAIL" if right == "PASS" else "PASS"
+    right: ThresholdVerdict = "PASS" if violation_share < 1 - plan.percentile / 100 else "FAIL"
+    wrong: ThresholdVerdict = "FAIL" if right == "PASS" else "PASS"
     return {
         "queue": queue.name,
         "violations": violation_share,

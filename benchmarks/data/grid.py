@@ -21,12 +21,12 @@ from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.space import Space
 
 if TYPE_CHECKING:
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 STORED = Path(__file__).with_name("demo_grid.json")
 SCHEMA = 1
 
-_WORST_LAST: tuple[Verdict, ...] = ("PASS", "UNDECIDED", "INVALID", "FAIL")
+_WORST_LAST: tuple[TrialVerdict, ...] = ("PASS", "UNDECIDED", "INVALID", "FAIL")
 _MAD_TO_SD = 1.4826
 
 Row = list[Any]
@@ -48,7 +48,7 @@ class Figures:
     p95_ms: float | None
     p99_ms: float | None
     instances: int
-    verdict: Verdict
+    verdict: TrialVerdict
     violation: float
     memory_bytes: int
     seconds: float

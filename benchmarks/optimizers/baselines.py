@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from benchmarks.optimizers.replay import Rank, best_choice
 from servefit.search.optimizer.parzen import choices, parameters
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def servefit(table: Table) -> Choice | None:
         reference="xgboost",
         clock=table.clock,
         bench=table,
-        progress=Silent(),
+        progress=SilentProgress(),
     )
     search.carry_out()
     best = next(iter(search.recommendations()), None)

@@ -22,9 +22,9 @@ from servefit.profiler.record.types import Configuration, Measurement
 from servefit.search.optimizer.clock import Clock
 from servefit.search.results.measure_trial import ROUND, SCREENING
 from servefit.search.results.objectives.registry import objective_of
-from servefit.search.results.ranking import order
+from servefit.search.results.pooled_trials import pool_trials
+from servefit.search.results.ranking import ranking_key
 from servefit.search.results.recommendation import Trial
-from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.search.queueing.service import ServiceTimes
@@ -104,11 +104,11 @@ class Table:
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
         figures = self._drawn(configuration)
-        open_s = min(max(durations.at_rate_s, figures.open_s), durations.at_rate_most_s)
+        open_s = min(max(durations.at_rate_s, figures.open_s), durations.at_rate_max_s)
         self._spend(figures.start_s + _closed_s(figures, durations) + open_s)
         return None if figures.failed else trial_of(configuration, figures)
 
-    def at_once(self, vcpus: Sequence[int]) -> bool:
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         return len(vcpus) == 1
 
     def _spend(self, seconds: float) -> None:
@@ -194,9 +194,9 @@ def _summary(loop: Literal["open", "closed"], figures: Figures, latency_ms: Mapp
 
 def best_choice(space: Space, trial: Trial, request: JobRequest) -> tuple[Rank, Choice]:
     """How good ``trial`` is, and on which profile it is best."""
-    (standing,) = standings([trial])
+    (pooled,) = pool_trials([trial])
     fitting = [profile for profile, members in space.profiles if trial.configuration in members]
-    ranked = [(order(standing, profile, request), (profile, trial.configuration)) for profile in fitting]
+    ranked = [(ranking_key(pooled, profile, request), (profile, trial.configuration)) for profile in fitting]
     return min(ranked, key=lambda one: one[0])
 
 
@@ -211,8 +211,8 @@ class Truth:
             for one in space.grid:
                 figures = grid.truth(one)
                 if one in members and figures.failed is None and figures.memory_bytes <= profile.memory_bytes:
-                    (standing,) = standings([trial_of(one, figures)])
-                    self._ranks[profile, one] = order(standing, profile, request)
+                    (pooled,) = pool_trials([trial_of(one, figures)])
+                    self._ranks[profile, one] = ranking_key(pooled, profile, request)
         self.best: Choice = min(self._ranks, key=lambda one: self._ranks[one])
 
     def knows(self, choice: Choice) -> bool:

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from servefit.profiler.evidence.comparing.intervals import mean_interval
 
 Side: TypeAlias = Literal["old", "new"]
-Verdict: TypeAlias = Literal["within", "beyond", "undecided"]
+RatioVerdict: TypeAlias = Literal["within", "beyond", "undecided"]
 
 LIMIT = 0.03
 """What a figure may move by before it counts."""
@@ -38,7 +38,7 @@ class Ratio:
     ci95: tuple[float, float] | None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> RatioVerdict:
         """Where the whole interval lies: within 3 % of one, beyond that, or neither."""
         if self.ci95 is None:
             return "undecided"

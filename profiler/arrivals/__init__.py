@@ -1,5 +1,5 @@
-"""When requests arrive: traffic shapes, each a file of its own, found by name.
+"""The arrivals of requests: traffic shapes, each a file of its own, found by name.
 
-``contract`` says what a shape is, ``registry`` finds one by its text ("sine:period=10s"), ``schedule`` draws arrival
-times from it and checks them. What carries them out, and what is made of the answers, is on the floors above.
+``contract`` has their base class, ``registry`` finds one by its text ("sine:period=10s"), ``schedule`` draws arrival
+times from it and checks them. They are carried out, and answers are judged, on the floors above.
 """

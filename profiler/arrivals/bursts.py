@@ -16,10 +16,12 @@ from servefit.profiler.arrivals.parameters import DURATION, FACTOR, parameter
 from servefit.quantities import given_duration_text, given_text
 
 BURSTS_IN_A_RUN = 10
-"""A run shows what bursts do when there were about so many. The chance that it has none at all is e^-10 at most."""
+"""A run shows what bursts do when there were about so many. The chance that it has none at all is e^-10 at most.
+Chosen, not measured."""
 
 _DEVIATIONS = 6
-"""So many standard deviations more changes are drawn than are expected."""
+"""So many standard deviations more changes are drawn than are expected: that they do not suffice is rare, and then more
+are drawn. As in ``poisson``."""
 
 
 @dataclass(frozen=True, kw_only=True)

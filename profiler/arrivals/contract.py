@@ -1,4 +1,4 @@
-"""What a traffic shape has to offer. One is a frozen dataclass in a file of its own, whose fields are its parameters.
+"""The base class of traffic shapes. One is a frozen dataclass in a file of its own, whose fields are its parameters.
 
 A shape says how a mean rate is spread over time, and not what the rate is: the same shape serves every rate, so that
 the highest one can be searched for, and a rate be shared out over instances. Its times on the clock stay what they are:
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
-from servefit.profiler.arrivals.parameters import check_parameters, spelled_parameters
+from servefit.profiler.arrivals.parameters import check_parameters, spell_parameters
 
 if TYPE_CHECKING:
     import numpy as np
 
-NS_PER_S = 1_000_000_000
+NS_PER_S = 1_000_000_000  # of the clock, which counts whole nanoseconds
 
 STEADY = ("poisson", "constant")
 """The shapes whose rate is the same at all times, as they are spelled. Any other one is taken for one that varies:
@@ -30,7 +30,7 @@ measured on one host comes near them."""
 
 @dataclass(frozen=True, kw_only=True)
 class Arrivals(ABC):
-    """A traffic shape. ``name`` is what it is found by; ``str`` gives its text, from which an equal one can be parsed.
+    """A traffic shape, found by its ``name``; ``str`` gives its text, from which an equal one can be parsed.
 
     Example:
         >>> from servefit.profiler.arrivals.registry import arrivals_named
@@ -50,8 +50,8 @@ class Arrivals(ABC):
 
         Args:
             rate_per_s: The mean rate, over many cycles and many seeds.
-            duration_s: How long the run is.
-            seed: Of everything random: the same one gives the same arrivals.
+            duration_s: The length of the run.
+            seed: The seed of everything random: the same one gives the same arrivals.
 
         Returns:
             Times within the run in nanoseconds from its start, int64, ascending.
@@ -74,14 +74,15 @@ class Arrivals(ABC):
 
     @property
     def cycle_s(self) -> float:
-        """How long a run takes to show all that the shape does; 0 where any run does. Raises as ``own_rate_per_s``."""
+        """The seconds that a run takes to show all that the shape does; 0 where any run does. Raises as
+        ``own_rate_per_s``."""
         return 0.0
 
     @property
     def longest_s(self) -> float:
-        """How long the shape goes on. Raises as ``own_rate_per_s``."""
+        """The seconds that the shape goes on for. Raises as ``own_rate_per_s``."""
         return inf
 
     def __str__(self) -> str:
-        parameters = spelled_parameters(self)
+        parameters = spell_parameters(self)
         return f"{self.name}:{parameters}" if parameters else self.name

@@ -25,8 +25,8 @@ _PAIR = re.compile(r"\s*([a-z][a-z_]*)\s*=(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What values a parameter takes: ``parse`` is given the field for errors and a text, and ``spell`` writes a value
-    so that it reads back the same. ``admits`` says which values there are, and ``what`` what others are not."""
+    """The kind of a parameter's values: ``parse`` is given the field for errors and a text, and ``spell`` writes a
+    value so that it reads back the same. ``admits`` says which values there are, and ``what`` names them in errors."""
 
     parse: Callable[[str, str], Any]
     spell: Callable[[Any], str]
@@ -38,7 +38,7 @@ def parameter(kind: Kind, *, default: Any = MISSING, alone: bool = False) -> Any
     """Declare a parameter of a shape.
 
     Args:
-        kind: What values it takes.
+        kind: The kind of its values.
         default: Its value where none is given; None is spelled by leaving it out.
         alone: It is typed first and without its name, as FILE in "replay:FILE,speed=2".
 
@@ -55,62 +55,63 @@ def parameter(kind: Kind, *, default: Any = MISSING, alone: bool = False) -> Any
 
 def check_parameters(shape: Any) -> None:
     """Raise SpecError for a parameter of ``shape`` that its kind does not admit."""
-    for one in fields(shape):
-        value, kind = getattr(shape, one.name), _kind(one)
-        if value is None and one.default is None:
+    for declared in fields(shape):
+        value, kind = getattr(shape, declared.name), _kind(declared)
+        if value is None and declared.default is None:
             continue
         if not kind.admits(value):
-            raise SpecError(f"{FIELD}.{_typed(one)}", value, f"is not {kind.what}")
+            raise SpecError(f"{FIELD}.{_typed_name(declared)}", value, f"is not {kind.what}")
 
 
-def spelled_parameters(shape: Any) -> str:
-    """The parameters of ``shape`` as they are typed, all but those that are None."""
+def spell_parameters(shape: Any) -> str:
+    """Return the parameters of ``shape`` as they are typed, all but those that are None."""
     parts = []
-    for one in fields(shape):
-        value = getattr(shape, one.name)
+    for declared in fields(shape):
+        value = getattr(shape, declared.name)
         if value is not None:
-            text = _kind(one).spell(value)
-            parts.append(text if one.metadata.get(_ALONE) else f"{_typed(one)}={text}")
+            text = _kind(declared).spell(value)
+            parts.append(text if declared.metadata.get(_ALONE) else f"{_typed_name(declared)}={text}")
     return ",".join(parts)
 
 
-def parsed_parameters(shape: type[Any], name: str, text: str, folder: Path | None) -> dict[str, Any]:
-    """What the fields of ``shape``, called ``name``, are by ``text``; paths are relative to ``folder``.
+def parse_parameters(shape: type[Any], name: str, text: str, folder: Path | None) -> dict[str, Any]:
+    """Return the values of the fields of ``shape``, called ``name``, that ``text`` gives; paths are relative to
+    ``folder``.
 
     Raises SpecError for what is unknown, given twice, missing, or no value of its kind.
     """
-    known = {_typed(one): one for one in fields(shape)}
+    known = {_typed_name(declared): declared for declared in fields(shape)}
     given = _given_texts(known, name, text)
-    for typed, one in known.items():
-        if typed not in given and one.default is MISSING:
-            like = f"{name}:{typed.upper()}" if one.metadata.get(_ALONE) else f"{name}:{typed}=..."
+    for typed, declared in known.items():
+        if typed not in given and declared.default is MISSING:
+            like = f"{name}:{typed.upper()}" if declared.metadata.get(_ALONE) else f"{name}:{typed}=..."
             raise SpecError(FIELD, name if not text else f"{name}:{text}", f"lacks {typed}", remedy=f"say {like}")
     found = {}
     for typed, value in given.items():
-        one = known[typed]
-        kind = _kind(one)
-        found[one.name] = kind.parse(f"{FIELD}.{typed}", value)
+        declared = known[typed]
+        kind = _kind(declared)
+        found[declared.name] = kind.parse(f"{FIELD}.{typed}", value)
         if kind is FILE and folder is not None:
-            found[one.name] = str(folder.absolute() / found[one.name])
+            found[declared.name] = str(folder.absolute() / found[declared.name])
     return found
 
 
 def _given_texts(known: dict[str, Field[Any]], name: str, text: str) -> dict[str, str]:
-    """What ``text`` gives for each of the ``known`` parameters that it names. Raises SpecError."""
-    alone = next((typed for typed, one in known.items() if one.metadata.get(_ALONE)), None)
+    """Return the text of the value of each of the ``known`` parameters that ``text`` names. Raises SpecError."""
+    alone = next((typed for typed, declared in known.items() if declared.metadata.get(_ALONE)), None)
     parts = text.split(",") if text.strip() else []
     given: dict[str, str] = {}
     if alone is not None:
         # A path may have commas: it ends where a parameter begins, known or misspelt.
-        is_named = [_named(part) is not None for part in parts]
+        is_named = [_name_in(part) is not None for part in parts]
         ends = (
-            0 if parts and _named(parts[0]) in known else is_named.index(True, 1) if any(is_named[1:]) else len(parts)
+            0 if parts and _name_in(parts[0]) in known else is_named.index(True, 1) if any(is_named[1:]) else len(parts)
         )
         if ends:
             given[alone] = ",".join(parts[:ends])
             parts = parts[ends:]
     for part in parts:
-        typed = _named(part)
+        typed = _name_in(part)
         if not known:
             raise SpecError(FIELD, f"{name}:{text}", f"has parameters, and {name} takes none")
         if typed is None:
@@ -124,26 +125,26 @@ def _given_texts(known: dict[str, Field[Any]], name: str, text: str) -> dict[str
     return given
 
 
-def _named(part: str) -> str | None:
-    """The name before the equals sign; None where there is none."""
+def _name_in(part: str) -> str | None:
+    """Return the name before the equals sign; None where there is none."""
     pair = _PAIR.fullmatch(part)
     return None if pair is None else pair[1]
 
 
-def _kind(one: Field[Any]) -> Kind:
-    if _KIND not in one.metadata:
-        raise TypeError(f"the field {one.name} is not declared with parameter()")
-    kind: Kind = one.metadata[_KIND]
+def _kind(declared: Field[Any]) -> Kind:
+    if _KIND not in declared.metadata:
+        raise TypeError(f"the field {declared.name} is not declared with parameter()")
+    kind: Kind = declared.metadata[_KIND]
     return kind
 
 
-def _typed(one: Field[Any]) -> str:
-    """The name of a field as it is typed: without its unit."""
-    return re.sub(r"(_per)?_s$", "", one.name)
+def _typed_name(declared: Field[Any]) -> str:
+    """Return the name of a field as it is typed: without its unit."""
+    return re.sub(r"(_per)?_s$", "", declared.name)
 
 
 def _digits(number: float) -> str:
-    """A number that reads back the same, without an exponent."""
+    """Return ``number`` as text that reads back the same, without an exponent."""
     text = f"{Decimal(repr(float(number))):f}"
     return text.removesuffix(".0")
 

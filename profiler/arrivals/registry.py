@@ -1,4 +1,4 @@
-"""Finds traffic shapes by their text: "poisson", "sine:amplitude=50%,period=2s", "replay:access.log,speed=10".
+"""Traffic shapes by their text: "poisson", "sine:amplitude=50%,period=2s", "replay:access.log,speed=10".
 
 servefit's own are in the table below. A package adds one by pointing an entry point of the group ``servefit.arrivals``
 at a class that derives from :class:`~servefit.profiler.arrivals.contract.Arrivals`, which is imported once somebody
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
 from servefit.plug_ins import PlugIns
-from servefit.profiler.arrivals.parameters import FIELD, parsed_parameters
+from servefit.profiler.arrivals.parameters import FIELD, parse_parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,13 +34,13 @@ TYPED = (
     "sine:amplitude=50%,period=4s, bursts:factor=4,burst=100ms,quiet=300ms or replay:FILE,speed=1,loop=yes. Without a "
     "rate those that name rates come at their own."
 )
-"""What may be typed, for the help of every command that sends requests at a rate."""
+"""The texts that may be typed, for the help of every command that sends requests at a rate."""
 
 SHAPES = PlugIns(field=FIELD, group="servefit.arrivals", built_in=BUILT_IN)
 
 
 def shape_names() -> tuple[str, ...]:
-    """The names of all shapes: the built-in ones first, then those of other packages in alphabetical order."""
+    """Return the names of all shapes: the built-in ones first, then those of other packages in alphabetical order."""
     return SHAPES.names()
 
 
@@ -49,7 +49,7 @@ def arrivals_named(text: str, *, folder: Path | None = None) -> Arrivals:
 
     Args:
         text: A name, and after a colon its parameters: "sine:amplitude=50%,period=2s".
-        folder: What paths in it are relative to; the current folder if None.
+        folder: The folder that paths in it are relative to; the current one if None.
 
     Returns:
         The shape. Files that it names are not opened.
@@ -65,11 +65,11 @@ def arrivals_named(text: str, *, folder: Path | None = None) -> Arrivals:
 
     if not isinstance(text, str):
         raise SpecError(FIELD, text, "is no text such as poisson or sine:period=2s")
-    return _found(text, folder or Path.cwd())
+    return _make_shape(text, folder or Path.cwd())
 
 
 @lru_cache(maxsize=64)
-def _found(text: str, folder: Path) -> Arrivals:
+def _make_shape(text: str, folder: Path) -> Arrivals:
     from servefit.profiler.arrivals.contract import Arrivals
 
     name, _, parameters = text.strip().partition(":")
@@ -79,7 +79,7 @@ def _found(text: str, folder: Path) -> Arrivals:
     if shape.name != name:
         raise SpecError(FIELD, name, f"leads to a class that calls itself {shape.name}")
     try:
-        return shape(**parsed_parameters(shape, name, parameters, folder))
+        return shape(**parse_parameters(shape, name, parameters, folder))
     except TypeError as error:
         raise SpecError(
             FIELD, name, f"cannot be made: {error}", remedy="mend the class that its package offers"

@@ -21,7 +21,8 @@ from servefit.profiler.arrivals.trace_formats import Trace, read_trace
 from servefit.quantities import given_duration_text, given_text
 
 _SAME_RATE = 1e-9
-"""Rates that differ by less are the same but for rounding: the entries are sent as they are."""
+"""Rates that differ by less are the same but for rounding, which is below 1e-15 a step: the entries are sent as they
+are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Replay(Arrivals):
     def times_ns(self, *, rate_per_s: float, duration_s: float, seed: int) -> np.ndarray:
         trace, random = self._trace(), np.random.default_rng(seed)
         if duration_s > self.longest_s:
-            raise over_too_soon(self, duration_s)
+            raise too_short(self, duration_s)
         duration_ns = duration_s * NS_PER_S
         span_ns = trace.span_ns / self.speed
         rounds = ceil(duration_ns / span_ns)
@@ -68,7 +69,7 @@ class Replay(Arrivals):
             times_ns.sort()
         each = rate_per_s / self.own_rate_per_s
         if abs(each - 1) > _SAME_RATE:
-            times_ns = _at_rate(times_ns, each, max(duration_ns, rounds * span_ns), random)
+            times_ns = _resample(times_ns, each, max(duration_ns, rounds * span_ns), random)
         times_ns = np.floor(times_ns).astype(np.int64)
         return times_ns[times_ns < duration_ns]
 
@@ -85,8 +86,8 @@ class Replay(Arrivals):
         return _read(path, self.column, (seen.st_mtime_ns, seen.st_size))
 
 
-def over_too_soon(shape: Arrivals, duration_s: float) -> SpecError:
-    """The error for a run that takes longer than its arrivals go on."""
+def too_short(shape: Arrivals, duration_s: float) -> SpecError:
+    """Return the error for arrivals that are over before a run is."""
     lasts = given_duration_text(shape.longest_s)
     return SpecError(
         "arrivals",
@@ -98,12 +99,13 @@ def over_too_soon(shape: Arrivals, duration_s: float) -> SpecError:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, column: str | None, _version: tuple[int, int]) -> Trace:
-    """The trace in ``path``, for as long as that has the same time of its last change and the same size."""
+    """Read the trace in ``path``, once for as long as that has the same time of its last change and the same size."""
     return read_trace(path, column=column)
 
 
-def _at_rate(times_ns: np.ndarray, each: float, end_ns: float, random: np.random.Generator) -> np.ndarray:
-    """As many requests as ``each`` entry stands for on average: the first at its time, others up to the next entry."""
+def _resample(times_ns: np.ndarray, each: float, end_ns: float, random: np.random.Generator) -> np.ndarray:
+    """Draw as many requests as ``each`` entry stands for on average: the first at its time, others up to the next
+    entry."""
     if each * len(times_ns) > 2 * MAX_ARRIVALS:
         raise SpecError(
             "arrivals", given_text(each), f"times the rate of a trace makes more than {MAX_ARRIVALS:,} requests"

@@ -18,7 +18,7 @@ MIN_EXPECTED = 20
 _REMEDY = "mend the shape, or choose another"
 
 
-def drawn_ns(shape: Arrivals, *, rate_per_s: float, duration_s: float, seed: int) -> np.ndarray:
+def draw_arrivals_ns(shape: Arrivals, *, rate_per_s: float, duration_s: float, seed: int) -> np.ndarray:
     """Draw the arrivals of a run from ``shape``, as its ``times_ns`` does, and check them.
 
     Returns:
@@ -35,20 +35,20 @@ def drawn_ns(shape: Arrivals, *, rate_per_s: float, duration_s: float, seed: int
     except (ServefitError, MemoryError):
         raise
     except Exception as error:
-        raise _bad(shape, f"cannot be drawn: {type(error).__name__}: {error}") from error
+        raise _shape_error(shape, f"cannot be drawn: {type(error).__name__}: {error}") from error
     # A part of a cycle may be one in which nothing comes.
     expected = rate_per_s * duration_s if duration_s >= shape.cycle_s else 0.0
     if problem := _problem(times_ns, expected=expected, end_ns=duration_s * NS_PER_S):
-        raise _bad(shape, problem)
+        raise _shape_error(shape, problem)
     return times_ns
 
 
-def _bad(shape: Arrivals, problem: str) -> SpecError:
+def _shape_error(shape: Arrivals, problem: str) -> SpecError:
     return SpecError("arrivals", str(shape), problem, remedy=_REMEDY)
 
 
 def _problem(times_ns: object, *, expected: float, end_ns: float) -> str | None:
-    """What is wrong with ``times_ns``, as the end of a sentence on arrivals."""
+    """Return what is wrong with ``times_ns``, as the end of a sentence on arrivals; None where nothing is."""
     if not isinstance(times_ns, np.ndarray) or times_ns.ndim != 1:
         return "are no array of times, of shape (n,)"
     if len(times_ns) > MAX_ARRIVALS:

@@ -34,11 +34,14 @@ MAX_LOG_DISORDER_S = 300
 stand behind later ones. Few requests take longer than five minutes; a log that goes back further is two logs."""
 
 _HEAD_BYTES = 65_536
+"""The beginning of a file, by which its format is told: some hundred lines. Chosen, not measured."""
+
 _MAX_LINE = 1_000_000
-"""Longer lines are no lines of a trace, and may be all of a large file."""
+"""Characters. Longer lines are no lines of a trace, and may be all of a large file. Chosen, not measured."""
 
 _SURELY_TOO_MANY = 2
-"""A file that would have so many times the entries that are allowed, by its first lines, is not read at all."""
+"""A file that would have so many times the entries that are allowed, by its first lines, is not read at all. Its other
+lines may be longer: hence twice. Chosen, not measured."""
 
 _REMEDY = "give a CSV or JSON Lines file with timestamps, or a common or combined access log"
 _NAMES = (
@@ -64,8 +67,8 @@ _NOT_A_TIME = "holds no time: neither a number nor a date such as 2026-03-01T12:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trace:
-    """``offsets_ns`` of entries from the first one, int64, ascending. ``resolution_ns`` is how coarse the clock was: a
-    second where all times are whole seconds and some the same, else 0."""
+    """Timestamps of requests: ``offsets_ns`` of entries from the first one, int64, ascending. ``resolution_ns`` is how
+    coarse the clock was: a second where all times are whole seconds and some the same, else 0."""
 
     format: TraceFormat
     offsets_ns: np.ndarray
@@ -73,7 +76,7 @@ class Trace:
 
     @property
     def span_ns(self) -> float:
-        """How long the trace takes, the gap after its last entry included, so that it can begin anew."""
+        """The length of the trace, the gap after its last entry included, so that it can begin anew."""
         last = float(self.offsets_ns[-1])
         return last + (self.resolution_ns or last / (len(self.offsets_ns) - 1))
 
@@ -89,7 +92,7 @@ def read_trace(path: Path, *, column: str | None = None) -> Trace:
             head = file.read(_HEAD_BYTES)
         _check_head(path, head, path.stat().st_size)
         with path.open(encoding="utf-8-sig", newline="") as text:
-            return _parsed(path, text, head, column)
+            return _parse(path, text, head, column)
     except OSError as error:
         raise _problem(path, f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -119,8 +122,11 @@ def _too_many(path: Path) -> SpecError:
     return _problem(path, f"has more than {MAX_ENTRIES:,} entries", remedy="give a part of it")
 
 
-def _parsed(path: Path, text: IO[str], head: bytes, column: str | None) -> Trace:
-    first = head.decode("utf-8-sig", errors="replace").lstrip().splitlines()[0]
+def _parse(path: Path, text: IO[str], head: bytes, column: str | None) -> Trace:
+    # Nothing but a byte order mark, or spaces that are none in ASCII, is no line either.
+    first = next(iter(head.decode("utf-8-sig", errors="replace").lstrip().splitlines()), None)
+    if first is None:
+        raise _problem(path, "is empty", remedy=_REMEDY)
     log = _LOG.match(first)
     if log is not None:
         times = _log_times(path, _lines(path, text))
@@ -135,7 +141,7 @@ def _parsed(path: Path, text: IO[str], head: bytes, column: str | None) -> Trace
 
 
 def _lines(path: Path, text: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Lines that hold something, with their numbers."""
+    """Iterate over the lines that hold something, with their numbers."""
     for number, line in enumerate(text, start=1):
         if len(line) > _MAX_LINE:
             raise _problem(path, f"has a line of more than {_MAX_LINE:,} characters: {number}", remedy=_REMEDY)
@@ -144,7 +150,7 @@ def _lines(path: Path, text: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def _trace(path: Path, of_format: TraceFormat, times: Iterator[tuple[int, int]]) -> Trace:
-    """The trace of ``times``: pairs of the number of a line and nanoseconds."""
+    """Make the trace of ``times``: pairs of the number of a line and nanoseconds."""
     is_log = of_format in ("common log", "combined log")
     found: list[int] = []
     latest = None
@@ -184,7 +190,7 @@ def _log_times(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[i
 
 
 def _log_ns(path: Path, line: int, text: str) -> int:
-    """Of "10/Oct/2000:13:55:36 -0700". Not by strptime, whose months are those of the locale."""
+    """Return the nanoseconds of "10/Oct/2000:13:55:36 -0700". Not by strptime, whose months are those of the locale."""
     try:
         zone = timezone(timedelta(hours=int(text[21:24]), minutes=int(text[21] + text[24:26])))
         at = datetime(
@@ -225,23 +231,24 @@ def _csv_times(
             numbers.append(number)
             yield line
 
-    place, parse = 0, _Parser(path, "")
+    position, parse = 0, _Parser(path, "")
     try:
         for nth, row in enumerate(csv.reader(texts(), delimiter=delimiter)):
             line = numbers[-1]
             numbers.clear()
             if nth == 0 and (column is not None or not _is_time(row[0])):
                 names = [name.strip() for name in row]
-                place = names.index(_column(path, names, column))
-                parse = _Parser(path, names[place])
+                position = names.index(_column(path, names, column))
+                parse = _Parser(path, names[position])
                 continue
-            yield line, parse.ns(line, row[place].strip() if place < len(row) else "")
+            yield line, parse.ns(line, row[position].strip() if position < len(row) else "")
     except csv.Error as error:
         raise _problem(path, f"is no CSV: {error}", remedy=_REMEDY) from error
 
 
 def _column(path: Path, names: list[str], asked: str | None) -> str:
-    """The one of ``names`` that holds times."""
+    """Return the one of ``names`` that holds times: the one ``asked`` for, else the first that is known to. Raises
+    SpecError."""
     if asked is not None:
         if asked not in names:
             raise SpecError.unknown(f"{FIELD}.column", asked, names)
@@ -273,7 +280,7 @@ def _is_time(text: str) -> bool:
 
 
 class _Parser:
-    """Parses the times of one column. All are of the kind of the first: numbers in one unit, or dates."""
+    """A parser of the times of one column. All are of the kind of the first: numbers in one unit, or dates."""
 
     def __init__(self, path: Path, column: str) -> None:
         self._path = path
@@ -282,7 +289,7 @@ class _Parser:
         self._dates: bool | None = None
 
     def ns(self, line: int, text: str) -> int:
-        """The nanoseconds of ``text`` in ``line``. Raises SpecError."""
+        """Return the nanoseconds of ``text`` in ``line``. Raises SpecError."""
         if self._dates is None:
             self._dates = not _is_number(text)
         try:

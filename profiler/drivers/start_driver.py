@@ -93,10 +93,10 @@ def endpoint_for(
     from servefit.profiler.drivers.http.destination import Destination
     from servefit.profiler.drivers.http.hosted_driver import HostedDriver
     from servefit.profiler.drivers.http.servers import HostedServer
-    from servefit.profiler.drivers.inprocess.workers import check
+    from servefit.profiler.drivers.inprocess.workers import check_configuration
     from servefit.serving.protocols.metadata import inputs_of
 
-    check(configuration, rows_per_request)
+    check_configuration(configuration, rows_per_request)
     cpus = _envelope_cpus(configuration, host, cpus)
     outside = client_cpus(host.cpus, cpus) if outside is None else outside
     clients = min(len(outside or cpus), MAX_CLIENTS, -(-len(cpus) // _SERVER_CPUS_PER_CLIENT))

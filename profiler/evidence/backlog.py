@@ -1,4 +1,4 @@
-"""Whether more was asked than could be served, told from what waited when a run ended.
+"""The backlog of a run at its end, which tells whether more was asked than could be served.
 
 Where the rate of arrivals is the same at all times, a large backlog says so by itself. Where it varies, a peak brings a
 backlog together that drains in the trough behind it, and a run may end amid one. Then what counts is whether requests
@@ -12,7 +12,7 @@ from math import sqrt
 import numpy as np
 
 MAX_WAITING = 0.05
-"""Of what was due, that may wait at the end of a run."""
+"""Of what was due, that may wait at the end of a run. Chosen, not measured."""
 
 
 def is_large(backlog: int, *, offered: int, workers: int) -> bool:
@@ -22,7 +22,7 @@ def is_large(backlog: int, *, offered: int, workers: int) -> bool:
 
 
 def cannot_drain(due_ns: np.ndarray, started_ns: np.ndarray, *, begin_ns: float, end_ns: float) -> bool:
-    """Whether requests arrived faster, over the whole run, than they were served while they waited at its end.
+    """Return whether requests arrived faster, over the whole run, than they were served while they waited at its end.
 
     Args:
         due_ns: When requests were due, shape (n,), ascending.

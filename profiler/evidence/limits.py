@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.summary import NS_PER_MS, percentile_name, rank_of
 from servefit.quantities import given_duration_text
 from servefit.showing import shown
+from servefit.stored import Stored
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyThreshold:
+class LatencyThreshold(Stored, frozen=True, kw_only=True):
     """``percentile`` ("p95", "p99.9") of the response time is to be at most ``limit_ms``. Raises SpecError."""
 
     percentile: str
     limit_ms: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "percentile", percentile_name(self.percentile, field="sla"))
+        msgspec.structs.force_setattr(self, "percentile", percentile_name(self.percentile, field="sla"))
         if not (self.limit_ms > 0 and math.isfinite(self.limit_ms)):
             raise SpecError("sla", self.limit_ms, "is not a latency above zero")
 

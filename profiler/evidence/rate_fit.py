@@ -41,7 +41,7 @@ _TAIL_PERCENT = 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class FitPoint:
     """A run as the fit sees it. ``relative`` holds percentiles divided by their limits, shape (k,) for k thresholds.
 
     ``resampled``, shape (k, 200), holds what else they might have been; ``weight`` is a number of requests. For a run
@@ -54,7 +54,7 @@ class Point:
     resampled: np.ndarray
 
 
-def settled(response_ns: np.ndarray) -> np.ndarray:
+def after_warm_up(response_ns: np.ndarray) -> np.ndarray:
     """Return response times, in order of arrival, without the first tenth, in which the queue fills up."""
     return response_ns[int(WARM_UP * len(response_ns)) :]
 
@@ -66,14 +66,14 @@ def measured_point(
     random: np.random.Generator,
     *,
     warms_up: bool = True,
-) -> Point:
-    """The point of a run with ``response_ns``, in order of arrival, at least MIN_RESPONSES of them. Where the run
-    ``warms_up``, its first tenth is left out.
+) -> FitPoint:
+    """Return the point of a run with ``response_ns``, in order of arrival, at least MIN_RESPONSES of them. Where the
+    run ``warms_up``, its first tenth is left out.
 
     ``thresholds`` are pairs of a percentile and its limit in nanoseconds. Resampled by a block bootstrap [Kuensch
     1989]: six blocks of consecutive requests are drawn again, because neighbours in a queue share their fate.
     """
-    kept = settled(response_ns) if warms_up else response_ns
+    kept = after_warm_up(response_ns) if warms_up else response_ns
     order = np.argsort(kept)
     ascending, block = kept[order], (order * _BLOCKS) // len(kept)
     percentiles, limits = (np.array(column) for column in zip(*thresholds, strict=True))
@@ -83,12 +83,12 @@ def measured_point(
         below = np.cumsum(times_drawn[block])
         resampled[:, resample] = ascending[np.searchsorted(below, percentiles / 100 * below[-1])] / limits
     relative = np.percentile(kept, percentiles) / limits
-    return Point(rate_per_s=rate_per_s, weight=len(response_ns), relative=relative, resampled=resampled)
+    return FitPoint(rate_per_s=rate_per_s, weight=len(response_ns), relative=relative, resampled=resampled)
 
 
-def saturated_point(rate_per_s: float, requests: int, thresholds: Sequence[tuple[float, float]]) -> Point:
+def saturated_point(rate_per_s: float, requests: int, thresholds: Sequence[tuple[float, float]]) -> FitPoint:
     """Return the point of a run that was asked for ``requests`` and saturated."""
-    return Point(
+    return FitPoint(
         rate_per_s=rate_per_s,
         weight=requests,
         relative=np.full(len(thresholds), np.inf),
@@ -150,12 +150,12 @@ def _weighted_lines(rates: np.ndarray, inverse: np.ndarray, weights: np.ndarray)
     return Lines(at_zero=level + slope * middle, slope=slope)
 
 
-def fit_points(points: Sequence[Point], capacity_per_s: float) -> Lines:
+def fit_points(points: Sequence[FitPoint], capacity_per_s: float) -> Lines:
     """Fit one line for each threshold."""
     return fit(_rates(points), np.column_stack([point.relative for point in points]), _weights(points), capacity_per_s)
 
 
-def root_interval(points: Sequence[Point], capacity_per_s: float) -> tuple[float, float]:
+def root_interval(points: Sequence[FitPoint], capacity_per_s: float) -> tuple[float, float]:
     """Return a 95 % interval of the lowest root of all thresholds, from lines through the resampled points.
 
     Drawing from so few blocks understates the spread, by a known factor, which is made up for. Blocks not much longer
@@ -171,9 +171,9 @@ def root_interval(points: Sequence[Point], capacity_per_s: float) -> tuple[float
     return max(0.0, float(low)), min(capacity_per_s, float(high))
 
 
-def _rates(points: Sequence[Point]) -> np.ndarray:
+def _rates(points: Sequence[FitPoint]) -> np.ndarray:
     return np.array([point.rate_per_s for point in points])
 
 
-def _weights(points: Sequence[Point]) -> np.ndarray:
+def _weights(points: Sequence[FitPoint]) -> np.ndarray:
     return np.array([point.weight for point in points], dtype=float)

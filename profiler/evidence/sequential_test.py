@@ -36,7 +36,7 @@ from servefit.errors import SpecError
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.showing import shown
 
-Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
+ThresholdVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED"]
 
 ALPHA = 0.05
 """The probability of a false PASS, and that of a false FAIL: the usual 5 %."""
@@ -85,7 +85,7 @@ class Evidence:
     logarithms of the e-values for and against; a verdict takes log(1/alpha), 3.0 at 5 %.
     """
 
-    verdict: Verdict
+    verdict: ThresholdVerdict
     samples: int
     violations: int
     autocorrelation_time: float | None
@@ -121,7 +121,7 @@ class SequentialTest:
         """The evidence as of the last update, or of the one that brought the verdict."""
         return self._evidence
 
-    def update(self, response_ns: np.ndarray, *, unhurried: bool = False) -> Verdict:
+    def update(self, response_ns: np.ndarray, *, unhurried: bool = False) -> ThresholdVerdict:
         """Look at ``response_ns``: the response times of all requests so far, in order of arrival, shape (n,).
 
         ``unhurried`` says that the servers were seen to be idle part of the time, so that the queue does not grow.
@@ -158,7 +158,7 @@ class SequentialTest:
                 margins = [self._log_e_margin(response_ns, correlated, margin) for margin in _MARGINS]
                 for_pass = float(np.logaddexp.reduce([for_pass, *margins])) - log(1 + len(margins))
             for_fail = float(log_e_fail(*_deflated(samples, violations, correlated), self._boundary))
-        verdict: Verdict = "UNDECIDED"
+        verdict: ThresholdVerdict = "UNDECIDED"
         if for_pass >= self._threshold:
             verdict = "PASS"
         elif for_fail >= self._threshold:
@@ -180,7 +180,7 @@ class SequentialTest:
         return float(log_e_pass(*_deflated(len(violated), violations, cautious), self._boundary ** (1 / margin)))
 
 
-def together(verdicts: Sequence[Verdict]) -> Verdict:
+def combined_verdict(verdicts: Sequence[ThresholdVerdict]) -> ThresholdVerdict:
     """Return the verdict on several thresholds: all have to pass, and one that fails is enough. None at all is a
     PASS."""
     if "FAIL" in verdicts:

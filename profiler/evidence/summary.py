@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, log
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 
 from servefit.errors import SpecError
@@ -19,6 +20,7 @@ from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.power import gpu_power_w, package_power_w
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +74,7 @@ def samples_needed(percentile: float) -> int:
 
 
 @shown("loop", "throughput_per_s", "samples", "latency_ms", "failed")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Stored, frozen=True, kw_only=True):
     """The figures of a run, on its plateau.
 
     ``throughput_per_s`` counts answers, ``offered_per_s`` arrivals (None in a closed loop, where the answers make the
@@ -115,7 +116,7 @@ class Summary:
     model_latency_ms: Mapping[str, float | None] | None = None
     overhead_ms: Mapping[str, float | None] | None = None
     failed: int = 0
-    errors: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = msgspec.field(default_factory=dict)
     client_cpu_percent: float | None = None
     package_power_w: float | None = None
 

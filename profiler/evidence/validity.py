@@ -9,7 +9,6 @@ offered arrives by definition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -20,6 +19,7 @@ from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.quantities import ms_text, number_text, percent_text, share_text
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,8 +88,7 @@ _MIN_SENT = 0.99
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Stored, frozen=True, kw_only=True):
     """A reason not to believe a run: one line with the figures, and what to do about it."""
 
     kind: Kind
@@ -97,7 +96,7 @@ class Problem:
     remedy: str
 
     @property
-    def may_pass(self) -> bool:
+    def is_transient(self) -> bool:
         """True where another attempt may be spared it."""
         return self.kind != "client on the server's CPUs"
 

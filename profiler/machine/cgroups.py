@@ -6,10 +6,10 @@ Groups are made in ``envelope``.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,7 @@ _NO_LIMIT_BYTES = 1 << 60
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlGroups:
+class ControlGroups(Stored, frozen=True, kw_only=True):
     """``kind`` is "v2", "v1", "hybrid" (v1 controllers beside a v2 mount), or None where none are mounted.
 
     ``writable`` says whether this process can make groups with a cpuset and a memory limit under its own.

@@ -7,19 +7,18 @@ same envelope; CPUs of two NUMA nodes see memory at two speeds, so an envelope s
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogicalCpu:
+class LogicalCpu(Stored, frozen=True, kw_only=True):
     """A CPU as the kernel numbers it; ``core`` is the lowest-numbered sibling on the same core."""
 
     cpu: int

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
+class Gpu(Stored, frozen=True, kw_only=True):
     """One GPU. ``index`` is NVML's number, which CUDA shares when CUDA_DEVICE_ORDER is PCI_BUS_ID."""
 
     index: int

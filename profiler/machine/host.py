@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import platform
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
+
+import msgspec
 
 from servefit.profiler.machine.cgroups import ControlGroups, describe_cgroups
 from servefit.profiler.machine.cpus import LogicalCpu  # noqa: TC001 - documents looks annotations up when it runs
@@ -20,6 +22,7 @@ from servefit.profiler.machine.gpu import Gpu, describe_gpus
 from servefit.profiler.machine.telemetry import stolen_time
 from servefit.profiler.machine.topology import Cache, read_caches, read_topology
 from servefit.showing import shown
+from servefit.stored import Stored
 
 _HYPERVISOR_OF_MAKER = {
     "qemu": "kvm",
@@ -34,8 +37,7 @@ _HYPERVISOR_OF_MAKER = {
 
 
 @shown("cpu_model", "architecture", "memory_bytes", "fingerprint")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Stored, frozen=True, kw_only=True):
     """One machine, as seen by this process.
 
     ``cpus`` are those that this process may use (its affinity mask), and ``memory_bytes`` what it may use of the
@@ -63,7 +65,9 @@ class Host:
     steal_percent: float | None
     gpus: tuple[Gpu, ...]
     no_gpu_reason: str | None
-    fingerprint: str = field(init=False)
+    fingerprint: str = ""
+
+    derived: ClassVar[frozenset[str]] = frozenset({"fingerprint"})
 
     def __post_init__(self) -> None:
         facts = [
@@ -76,7 +80,7 @@ class Host:
             [(gpu.model, gpu.memory_bytes) for gpu in self.gpus],
         ]
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-        object.__setattr__(self, "fingerprint", digest[:12])
+        msgspec.structs.force_setattr(self, "fingerprint", digest[:12])
 
     @property
     def logical_cpus(self) -> int:

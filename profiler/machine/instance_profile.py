@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from servefit.showing import shown
+from servefit.stored import Stored
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceProfile:
+class InstanceProfile(Stored, frozen=True, kw_only=True):
     """The shape and price of an instance. ``price_per_hour`` is in US dollars, None where nobody stated one."""
 
     name: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.cpus import LogicalCpu
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cache:
+class Cache(Stored, frozen=True, kw_only=True):
     """``count`` caches of this kind ("data", "instruction" or "unified"), ``size_bytes`` each."""
 
     level: int

@@ -15,11 +15,12 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
-from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, together
+from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
-from servefit.profiler.procedures.highest_rate import SHORTEST_S, OpenRun, highest_rate
+from servefit.profiler.procedures.highest_rate import SHORTEST_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
+from servefit.profiler.procedures.tried_rates import OpenRun
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.showing import shown
 from servefit.time_limit import time_left_s
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.stopping import StoppingConditions
     from servefit.profiler.evidence.validity import Problem
-    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.traffic import Traffic
     from servefit.profiler.record.types import Run
 
@@ -117,7 +118,7 @@ def run_until_decided(
 
     run, found = _repeated_once(driver, carry_out, limit_ms=limit_ms, allow_noise=allow_noise)
     evidence = tests.evidence(run)
-    verdict: RateVerdict = together([one.verdict for one in evidence])
+    verdict: RateVerdict = combined_verdict([each.verdict for each in evidence])
     if found and not allow_noise:
         verdict = "INVALID"
     elif summarize(run).saturated:
@@ -145,7 +146,7 @@ def find_highest_rate(
     if not budget_s >= MIN_SEARCH_S:
         raise SpecError("duration", budget_s, f"is too short for a search: {MIN_SEARCH_S:g} s at least")
     cycle_s = check_search(arrivals, budget_s)
-    limit_ms = min(one.limit_ms for one in thresholds)
+    limit_ms = min(threshold.limit_ms for threshold in thresholds)
     users = driver.usual_users
     capacity_s = CAPACITY_SHARE * budget_s
     closed, found = run_valid(
@@ -196,8 +197,8 @@ def _repeated_once(
     began_s = time.monotonic()
     run = carry_out()
     found = _problems(driver, run, limit_ms)
-    may_pass = any(problem.may_pass for problem in found)
-    if may_pass and not allow_noise and time.monotonic() - began_s <= time_left_s():
+    transient = any(problem.is_transient for problem in found)
+    if transient and not allow_noise and time.monotonic() - began_s <= time_left_s():
         _log.info("the run is made again: %s", "; ".join(problem.reason for problem in found))
         run = carry_out()
         found = _problems(driver, run, limit_ms)
@@ -225,7 +226,9 @@ class _Tests:
 
     def begin(self) -> None:
         """Forget what was seen of an earlier run."""
-        self._tests = [SequentialTest(percentile=one.rank, limit_ns=one.limit_ns) for one in self._thresholds]
+        self._tests = [
+            SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns) for threshold in self._thresholds
+        ]
         self._unhurried = False
 
     def enough(self, response_ns: np.ndarray, busy: float) -> bool:
@@ -236,7 +239,7 @@ class _Tests:
         if not self._unhurried and elapsed_s < self._growth_seen_s:
             return False
         verdicts = [test.update(response_ns, unhurried=self._unhurried) for test in self._tests]
-        return elapsed_s >= self._least_s and together(verdicts) != "UNDECIDED"
+        return elapsed_s >= self._least_s and combined_verdict(verdicts) != "UNDECIDED"
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
         """Return what stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a

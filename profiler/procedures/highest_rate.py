@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,119 +17,82 @@ from servefit.errors import SpecError
 from servefit.profiler.evidence.budget import Budget
 from servefit.profiler.evidence.rate_fit import (
     MIN_RESPONSES,
+    FitPoint,
     Lines,
-    Point,
+    after_warm_up,
     fit_points,
     measured_point,
     root_interval,
     saturated_point,
-    settled,
 )
 from servefit.profiler.evidence.sequential_test import (
     ALPHA,
     GROWTH_SEEN,
     SequentialTest,
-    Verdict,
+    ThresholdVerdict,
     autocorrelation_time,
-    together,
+    combined_verdict,
 )
+from servefit.profiler.procedures.tried_rates import HighestRate, Probe, ThresholdTest, TriedRate
 from servefit.quantities import number_text, percent_text
-from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.limits import LatencyThreshold
 
-Stop: TypeAlias = Callable[[np.ndarray], bool]
-"""Is shown the response times so far (ns, in order of arrival), now and then, and says whether that is enough."""
-
 APPROACH_SHARE = 0.5
-"""The share of the budget for finding the root; the rest is for confirming."""
+"""The share of the budget for finding the root; the rest is for confirming. Chosen, not measured."""
+
 STEP = 0.97
-"""The first rate to be confirmed is this much of the root, and the next this much of one that fails."""
+"""The first rate to be confirmed is this much of the root, and the next this much of one that fails. Chosen: to tell a
+rate that is nearer to the limit from the limit takes over 60,000 requests (benchmarks/README.md)."""
 
-# Of the approach: shares of the budget for the first run and each of the next, and where runs may lie, of saturation.
 _FIRST_SHARE, _NEXT_SHARE = 0.05, 0.09
+"""Of the budget, for the first run of the approach and each of the next: six of them make up the approach's half."""
+
 _JITTER = 0.05
+"""Runs lie within this of the root as known: nearer together they say nothing of a slope. Chosen, not measured."""
+
 _CLOSE_ENOUGH = 0.03
+"""The width of the interval, in parts of the root, that is as much as a step."""
+
 _RUNS_BEFORE_CLOSE = 3
+"""A line goes through any two."""
+
 _FLOOR, _CEILING = 0.05, 0.98
+"""Of saturation: where runs may lie. Below, an answer is of little use; above, no percentile comes to rest. Chosen."""
+
 _MIN_REQUESTS, _MIN_BEYOND = 200, 20
+"""A run has so many, and as many as bring so many beyond the highest percentile: 400 for p95, 2,000 for p99."""
+
 _MIN_DECIDED = 100
+"""Little more than a p95 takes, which is 90 (``samples_needed``)."""
+
 SHORTEST_S = 0.02
-"""At high rates a run has this long, which is more than so many requests."""
+"""At high rates a run has this long, which is more than so many requests. Chosen, not measured."""
+
 _NEAR_CAPACITY = 0.95
+"""Only a queue that has some 5 % too many arrivals grows unseen (see ``GROWTH_SEEN``)."""
+
 _MAX_DISTURBED = 3
+"""Of a search of some ten runs: a machine that is in the way so often will be again. Chosen, not measured."""
+
 _GOT_IN_THE_WAY = "the machine got in the way of one run after the other"
-# Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that.
+
 _PLANNED_SHARE, _TRANCHE = 0.5, 0.6
+"""Of the confirmation: a rate is planned to need half of what is left, and may use a little more than that."""
+
 _WORTHWHILE = 1.01
+"""Times a rate that passed: nobody changes anything for less than 1 % more."""
+
 _LOWEST_CONFIRMED = 0.25
-# What the sequential test asks for beyond the information itself, roughly: it only decides where to begin.
+"""Of the root: a promise of less is worth little, so a higher one is tried although it is likely to stay undecided."""
+
 _TEST_CAUTION, _TEST_PRIOR_NATS = 2.5, 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRun:
-    """What a run in an open loop gave: response times in ns in order of arrival, shape (n,), and how long it took.
-
-    There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited. A
-    ``disturbed`` run says nothing, and is made again unless there are too many of them.
-    """
-
-    response_ns: np.ndarray
-    elapsed_s: float
-    saturated: bool = False
-    disturbed: bool = False
-
-
-class Probe(Protocol):
-    """Carries out one run: ``requests`` arrivals at ``rate_per_s``, fewer if ``stop`` says so."""
-
-    def __call__(self, rate_per_s: float, requests: int, stop: Stop) -> OpenRun: ...
-
-
-class Test(Protocol):
-    """Decides on one threshold from the response times of all requests so far, as SequentialTest does."""
-
-    def update(self, response_ns: np.ndarray) -> Verdict: ...
-
-
-@shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """One run of the search. ``percentiles_ns``, one a threshold, leave out the first tenth of the requests; None when
-    no request was answered."""
-
-    rate_per_s: float
-    requests: int
-    percentiles_ns: tuple[float, ...] | None
-    verdict: Verdict | Literal["SATURATED", "INVALID"]
-    purpose: Literal["approach", "confirm"]
-
-
-@shown("rate_per_s", "root_per_s", "interval_per_s", "ended")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HighestRate:
-    """``rate_per_s`` passed the sequential test for every threshold; None when no rate did. It is the claim to make.
-
-    ``root_per_s`` is the best estimate of where the first threshold is reached, from all runs, with its 95 % interval:
-    about half of the time it is too high, so it is no claim. The 95 % is nominal: at small budgets the interval holds
-    the truth less often, as benchmarks/claims/rate_search.py measures. ``elapsed_s`` is the time of running, without
-    warm-ups. ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason.
-    """
-
-    rate_per_s: float | None
-    root_per_s: float | None
-    interval_per_s: tuple[float, float] | None
-    tried: tuple[Tried, ...]
-    requests: int
-    elapsed_s: float
-    ended: str
-    disturbed: bool
+"""The sequential test's own caution, and what its mixture costs, roughly: they only decide where to begin."""
 
 
 def sequential_test(threshold: LatencyThreshold) -> SequentialTest:
-    """The test that confirms unless another is given."""
+    """Make the test that confirms unless another is given."""
     return SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns)
 
 
@@ -141,7 +103,7 @@ def highest_rate(
     thresholds: Sequence[LatencyThreshold],
     budget_requests: int | None = None,
     budget_s: float | None = None,
-    new_test: Callable[[LatencyThreshold], Test] = sequential_test,
+    new_test: Callable[[LatencyThreshold], ThresholdTest] = sequential_test,
     seed: int = 0,
     shortest_s: float = SHORTEST_S,
     steady: bool = True,
@@ -187,7 +149,7 @@ class _Search:
         saturation_per_s: float,
         thresholds: tuple[LatencyThreshold, ...],
         budget: Budget,
-        new_test: Callable[[LatencyThreshold], Test],
+        new_test: Callable[[LatencyThreshold], ThresholdTest],
         seed: int,
         *,
         shortest_s: float,
@@ -196,15 +158,15 @@ class _Search:
         self._probe = probe
         self._saturation_per_s = saturation_per_s
         self._thresholds = thresholds
-        self._limits = [(one.rank, one.limit_ns) for one in thresholds]
+        self._limits = [(threshold.rank, threshold.limit_ns) for threshold in thresholds]
         self._budget = budget
         self._new_test = new_test
         self._shortest_s = shortest_s
         self._steady = steady
         self._random = np.random.default_rng(seed)
-        self._points: list[Point] = []
+        self._points: list[FitPoint] = []
         self._correlations: list[float] = []
-        self._tried: list[Tried] = []
+        self._tried: list[TriedRate] = []
         rarest = min(1 - threshold.rank / 100 for threshold in thresholds)
         self._least = max(_MIN_REQUESTS, math.ceil(_MIN_BEYOND / rarest))
 
@@ -233,8 +195,8 @@ class _Search:
             if self._close_enough():
                 break
             jitter = self._random.uniform(1 - _JITTER, 1 + _JITTER)
-            aim = self._root() if self._any_served() else self._capacity() / 2
-            rate, share = float(np.clip(aim * jitter, floor, ceiling)), _NEXT_SHARE
+            target = self._root() if self._any_served() else self._capacity() / 2
+            rate, share = float(np.clip(target * jitter, floor, ceiling)), _NEXT_SHARE
         if self._any_served():
             return None
         return f"the budget ended before a run did: one at {number_text(rate)} requests/s takes {requests:,} requests"
@@ -265,7 +227,7 @@ class _Search:
             else:
                 highest = STEP * rate
         if not passed and self._root() <= _FLOOR * self._saturation_per_s:
-            lowest = min(one.rate_per_s for one in self._tried)
+            lowest = min(run.rate_per_s for run in self._tried)
             return f"the SLA is not met at {number_text(lowest)} requests/s, the lowest rate that was tried"
         return "confirmed" if passed else "the budget was spent before a rate was confirmed"
 
@@ -291,21 +253,20 @@ class _Search:
 
     def _run(
         self, rate: float, requests: int, purpose: Literal["approach", "confirm"], *, stop_when_decided: bool
-    ) -> Verdict | Literal["SATURATED", "INVALID"]:
+    ) -> ThresholdVerdict | Literal["SATURATED", "INVALID"]:
         tests = [self._new_test(threshold) for threshold in self._thresholds]
-
-        least = self._to_see_growth(rate)
+        least = self._requests_to_see_growth(rate)
 
         def stop(response_ns: np.ndarray) -> bool:
             if not stop_when_decided or not self._steady or len(response_ns) < least:
                 return False
-            return together([test.update(response_ns) for test in tests]) != "UNDECIDED"
+            return combined_verdict([test.update(response_ns) for test in tests]) != "UNDECIDED"
 
         run = self._probe(rate, requests, stop)
         self._budget.spend(len(run.response_ns), run.elapsed_s)
-        verdict: Verdict | Literal["SATURATED", "INVALID"] = "INVALID" if run.disturbed else "SATURATED"
+        verdict: ThresholdVerdict | Literal["SATURATED", "INVALID"] = "INVALID" if run.disturbed else "SATURATED"
         if not run.disturbed and not run.saturated:
-            verdict = together([test.update(run.response_ns) for test in tests])
+            verdict = combined_verdict([test.update(run.response_ns) for test in tests])
             if verdict == "PASS" and len(run.response_ns) < least:
                 verdict = "UNDECIDED"
         if verdict == "SATURATED":
@@ -316,12 +277,12 @@ class _Search:
             )
             self._note_correlation(rate, run.response_ns)
         kept = self._kept(run.response_ns)
-        percentiles = np.percentile(kept, [one.rank for one in self._thresholds]) if len(kept) else None
+        percentiles = np.percentile(kept, [threshold.rank for threshold in self._thresholds]) if len(kept) else None
         self._tried.append(
-            Tried(
+            TriedRate(
                 rate_per_s=rate,
                 requests=len(run.response_ns),
-                percentiles_ns=None if percentiles is None else tuple(float(one) for one in percentiles),
+                percentiles_ns=None if percentiles is None else tuple(map(float, percentiles)),
                 verdict=verdict,
                 purpose=purpose,
             )
@@ -329,29 +290,29 @@ class _Search:
         return verdict
 
     def _kept(self, response_ns: np.ndarray) -> np.ndarray:
-        """What percentiles are of: all but the beginning, unless that is a part of a cycle as any other."""
-        return settled(response_ns) if self._steady else response_ns
+        """Return what percentiles are of: all but the beginning, unless that is a part of a cycle as any other."""
+        return after_warm_up(response_ns) if self._steady else response_ns
 
     def _least_run(self, rate_per_s: float) -> int:
-        """The fewest requests that a run can decide anything with. At high rates that is a time more than a number."""
+        """Return the fewest requests that a run can decide anything with; at high rates, those of a shortest time."""
         return max(_MIN_DECIDED, math.ceil(self._shortest_s * rate_per_s))
 
-    def _to_see_growth(self, rate: float) -> float:
-        """How many requests it takes for a queue that grows by 5 % of what arrives to reach the limits. Only close to
-        capacity can it grow at all."""
+    def _requests_to_see_growth(self, rate: float) -> float:
+        """Return how many requests it takes for a queue that grows by 5 % of what arrives to reach the limits. Only
+        close to capacity can it grow at all."""
         if rate < _NEAR_CAPACITY * self._capacity():
             return 0
-        return rate * GROWTH_SEEN * max(one.limit_ns for one in self._thresholds) / 1e9
+        return rate * GROWTH_SEEN * max(threshold.limit_ns for threshold in self._thresholds) / 1e9
 
     def _disturbed(self) -> bool:
-        """Whether there is no point in trying further on this machine."""
+        """Return whether there is no point in trying further on this machine."""
         return sum(run.verdict == "INVALID" for run in self._tried) >= _MAX_DISTURBED
 
     def _any_served(self) -> bool:
         return any(np.isfinite(point.relative).all() for point in self._points)
 
     def _capacity(self) -> float:
-        """The rate at which nothing is served in time. One saturated run may be a hiccup, two are believed."""
+        """Return the rate at which nothing is served in time. One saturated run may be a hiccup, two are believed."""
         saturated = sorted(run.rate_per_s for run in self._tried if run.verdict == "SATURATED")
         return min([self._saturation_per_s, *saturated[1:2]])
 
@@ -371,7 +332,8 @@ class _Search:
         return high - low < _CLOSE_ENOUGH * self._root()
 
     def _rate_to_confirm(self, highest: float) -> float:
-        """The highest step below the root, and not above ``highest``, that is likely to pass within the budget."""
+        """Return the highest step below the root, and not above ``highest``, that is likely to pass within the
+        budget."""
         floor, lines = _FLOOR * self._saturation_per_s, self._lines()
         rate = max(floor, min(highest, STEP * float(lines.roots(self._capacity()).min())))
         lowest = max(floor, _LOWEST_CONFIRMED * rate)
@@ -383,12 +345,12 @@ class _Search:
         return planned
 
     def _requests_to_pass(self, rate: float, lines: Lines) -> float:
-        """Roughly how many requests the sequential test takes to pass, the fitted lines being true.
+        """Return roughly how many requests the sequential test takes to pass, the fitted lines being true.
 
         The autocorrelation time rises with the square of 1 / capacity left, as in heavy traffic.
         """
         margins = lines.at(np.array([rate]))[:, 0].tolist()
-        independent = max(_independent_to_pass(*one) for one in zip(self._thresholds, margins, strict=True))
+        independent = max(map(_independent_to_pass, self._thresholds, margins))
         left = 1 - rate / self._capacity()
         correlated = float(np.median(self._correlations)) / left**2 if self._correlations and left > 0 else 1.0
         return max(1.0, correlated) * independent
@@ -401,18 +363,18 @@ class _Search:
             self._correlations.append(time * (1 - rate / self._saturation_per_s) ** 2)
 
     def _confirmed(self) -> float | None:
-        """The highest rate that passed a test of its own."""
-        tested = [one for one in self._tried if one.purpose == "confirm" and one.verdict == "PASS"]
-        return max((one.rate_per_s for one in tested), default=None)
+        """Return the highest rate that passed a test of its own."""
+        tested = [run for run in self._tried if run.purpose == "confirm" and run.verdict == "PASS"]
+        return max((run.rate_per_s for run in tested), default=None)
 
     def _passed_below(self, interval: tuple[float, float] | None) -> float | None:
-        """The highest rate that passed of those that the interval lies above."""
-        passed = [one.rate_per_s for one in self._tried if one.verdict == "PASS"]
+        """Return the highest rate that passed of those that the interval lies above."""
+        passed = [run.rate_per_s for run in self._tried if run.verdict == "PASS"]
         return max((rate for rate in passed if interval and rate <= interval[0]), default=None)
 
 
 def _independent_to_pass(threshold: LatencyThreshold, margin: float) -> float:
-    """How many independent requests the test takes to pass where the percentile is 1 / ``margin`` of its limit.
+    """Return how many independent requests the test takes to pass where the percentile is 1 / ``margin`` of its limit.
 
     Response times beyond the percentile are taken to fall off exponentially, as they do in most queues.
     """

@@ -1,4 +1,4 @@
-"""How long open loops take whose rate of arrivals varies: whole cycles, so that nothing that they do is left out.
+"""The length of open loops whose rate of arrivals varies: whole cycles, so that nothing that they do is left out.
 
 What the shapes are is in ``profiler.arrivals``; how runs are decided, and rates searched for, in ``decided_runs`` and
 ``highest_rate``.
@@ -98,5 +98,5 @@ def check_search(arrivals: str, budget_s: float) -> float:
 
 
 def whole_cycles_s(seconds: float, cycle_s: float) -> float:
-    """So much of ``seconds`` as holds whole cycles, and one at least; all of it where there is no cycle."""
+    """Return so much of ``seconds`` as holds whole cycles, and one at least; all of it where there is no cycle."""
     return max(1, int(seconds / cycle_s + _ROUNDING)) * cycle_s if cycle_s else seconds

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.backends.secret import hidden_environment
 from servefit.backends.types import KnobValue, Settings, Target
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
-from servefit.profiler.drivers.inprocess.workers import check
+from servefit.profiler.drivers.inprocess.workers import check_configuration
 from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.record.types import Configuration
@@ -144,7 +144,7 @@ def prepare(
         environment=tuple(sorted(deployment.environment.items())),
         gpu=gpu_for(instance, host.gpus) if target is Target.CUDA else None,
     )
-    check(configuration, rows_per_request)
+    check_configuration(configuration, rows_per_request)
     return Prepared(
         model=opened,
         compilation=compile_model(opened, configuration.backend, payload=sample, target=target),

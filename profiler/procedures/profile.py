@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
-    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.types import DriverName, Measurement, Run
 
-DURATION_S = 5.0
-SEARCH_S = 30.0
-"""How long a measurement takes, and the search for the highest rate, where nobody says so."""
+DURATION_S, SEARCH_S = 5.0, 30.0
+"""The length of a measurement, and of the search for the highest rate, where nobody says so. Chosen: short enough to be
+waited for; a percentile or a verdict that takes more says so."""
 
 
 @shown("profile", "summary", "decision", "highest", "problems")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profiled:
-    """What ``profile`` found out: the measurement, its figures, and what to bear in mind when reading them.
+    """The result of ``profile``: the measurement, its figures, and what to bear in mind when reading them.
 
     ``run`` is the one of the measurement's that ``summary`` is of: the only one, or that at the highest rate, or the
     one nearest to where it must be. ``steps`` are the plateaus of a closed loop that has several. ``decision`` is there
@@ -203,13 +203,13 @@ def profile_deployment(
     wait_s: float | None = None,
     on_prepared: Callable[[], None] = lambda: None,
 ) -> Profiled:
-    """What :func:`profile` does, of a deployment that is described already. ``on_prepared`` is called when the model is
-    compiled, and all that is left to do is to measure it."""
-    asked = _Asked(
+    """Do what :func:`profile` does, of a deployment that is described already. ``on_prepared`` is called when the model
+    is compiled, and all that is left to do is to measure it."""
+    requested = _TrafficRequest(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )
     # What makes no sense is refused before anything is compiled; how many users are usual is known later.
-    asked.loop(1, seed)
+    requested.loop(1, seed)
     check_there(model, payload)
     decision, highest = None, None
     # Compiling takes all CPUs: it would spoil what others measure.
@@ -225,24 +225,24 @@ def profile_deployment(
         )
         on_prepared()
         with prepared.driver(driver) as started:
-            loop = asked.loop(started.usual_users, seed)
+            loop = requested.loop(started.usual_users, seed)
             if loop is None:
                 highest, runs, problems = find_highest_rate(
                     started,
-                    asked.thresholds,
+                    requested.thresholds,
                     budget_s=duration_s or SEARCH_S,
                     seed=seed,
                     allow_noise=allow_noise,
-                    arrivals=asked.arrivals,
+                    arrivals=requested.arrivals,
                 )
             elif isinstance(loop, OpenLoop):
-                decision = run_until_decided(started, loop, asked.thresholds, allow_noise=allow_noise)
+                decision = run_until_decided(started, loop, requested.thresholds, allow_noise=allow_noise)
                 runs, problems = (decision.run,), decision.problems
             else:
                 runs, problems = _closed(started, loop, allow_noise=allow_noise)
             measurement = assemble(started, runs, prepared.host)
     run = runs[-1] if highest is None else nearest_run(runs, highest)
-    percentiles = [threshold.percentile for threshold in asked.thresholds]
+    percentiles = [threshold.percentile for threshold in requested.thresholds]
     summary = summarize(run, memory_bytes=prepared.profile.memory_bytes, percentiles=percentiles)
     return Profiled(
         model=prepared.model,
@@ -254,7 +254,7 @@ def profile_deployment(
         run=run,
         summary=summary,
         steps=steps_of(run, percentiles=percentiles),
-        decision=decision if asked.thresholds else None,
+        decision=decision if requested.thresholds else None,
         highest=highest,
         problems=problems,
         warnings=(
@@ -273,8 +273,8 @@ def _closed(driver: Driver, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """The traffic asked for."""
+class _TrafficRequest:
+    """The traffic that is asked for, or the search for the highest rate."""
 
     rate: float | None
     arrivals: str
@@ -284,7 +284,7 @@ class _Asked:
     duration_s: float | None
 
     def loop(self, usual_users: int, seed: int) -> Traffic | None:
-        """The one run that is asked for; None where the highest rate is. Raises SpecError."""
+        """Return the traffic of the run that is asked for; None where the highest rate is. Raises SpecError."""
         given = self._check()
         duration_s = DURATION_S if self.duration_s is None else self.duration_s
         rate = self._rate(given)
@@ -333,7 +333,7 @@ class _Asked:
 
 
 def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:
-    """What somebody who reads the figures of ``measurement`` has to know."""
+    """Return what somebody who reads the figures of ``measurement`` has to know."""
     configuration = measurement.configuration
     wanted = configuration.workers * configuration.settings.threads
     found = []

@@ -15,11 +15,11 @@ import numpy as np
 
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.drivers.http.address import Address
-from servefit.profiler.drivers.http.asking import get, send_request
 from servefit.profiler.drivers.http.destination import Destination
 from servefit.profiler.drivers.http.detection import detect
 from servefit.profiler.drivers.http.documents import Documents
 from servefit.profiler.drivers.http.resolution import resolve_address
+from servefit.profiler.drivers.http.single_requests import get, send_request
 from servefit.serving.protocols.datatypes import DTYPES
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
-"""What a measurement recorded, and how it is kept: raw facts, and no statistics.
+"""The record of a measurement, and how it is kept: raw facts, and no statistics.
 
-``traffic`` says which requests arrive when, ``types`` what a run of one recorded, ``endpoint_runs`` the same of an
+``traffic`` says when requests arrive, ``types`` what a run of it recorded, ``endpoint_runs`` the same of an
 endpoint that is not ours; ``storage/`` keeps them in files. What they mean is in ``evidence``.
 """

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from servefit.profiler.record.types import Run  # noqa: TC001 - documents looks annotations up when it runs
 from servefit.showing import shown
+from servefit.stored import Stored
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointRuns:
+class EndpointRuns(Stored, frozen=True, kw_only=True):
     """``runs`` of the endpoint at ``url``, which was sent requests in ``form``, by clients on the host of that
     fingerprint."""
 

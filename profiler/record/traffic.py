@@ -1,4 +1,4 @@
-"""Which requests arrive when. A traffic is data; the drivers carry it out.
+"""Traffic: when requests arrive. It is data; the drivers carry it out.
 
 In a closed loop each user sends a request, waits for its answer, and sends the next one at once. In an open loop
 requests arrive on a schedule that does not care how the server is doing.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
 from servefit.showing import shown
+from servefit.stored import Stored, StoredMember
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,14 +36,14 @@ MIN_STEP_S = 1.0
 """Shorter times between two users who join are part of a ramp."""
 
 _ROUNDING_S = 1e-6
+"""Sums of times such as 0.1 s are off by less."""
 
 MAX_USERS = 100_000
 """What still fits in memory; nothing that is measured on one host comes near it."""
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
+class Phase(Stored, frozen=True, kw_only=True):
     """``initial_users`` users at once, then ``spawn_per_minute`` more a minute, for ``duration_s`` seconds."""
 
     initial_users: int
@@ -72,13 +73,12 @@ class Plateau:
 
     @property
     def is_step(self) -> bool:
-        """Whether it lasts for ``MIN_STEP_S`` or more."""
+        """True where it lasts for ``MIN_STEP_S`` or more."""
         return self.end_s - self.begin_s >= MIN_STEP_S - _ROUNDING_S
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedLoop:
+class ClosedLoop(StoredMember, frozen=True, kw_only=True):
     """Phases one after the other; users stay until the end.
 
     Figures come from plateaus, the times in which the number of users stays the same; those of the whole run from the
@@ -93,7 +93,7 @@ class ClosedLoop:
 
     @classmethod
     def stairs(cls, *, steps: int, users_per_step: int, step_duration_s: float) -> ClosedLoop:
-        """``users_per_step`` more users at the beginning of each step, as in SageMaker IR's stairs."""
+        """Make a loop of ``users_per_step`` more users at the beginning of each step, as in SageMaker IR's stairs."""
         if steps < 1:
             raise SpecError("steps", steps, "is not above zero")
         if users_per_step < 1:
@@ -118,8 +118,8 @@ class ClosedLoop:
             )
 
     def joins_s(self) -> tuple[float, ...]:
-        """When each user joins, in seconds from the start, in order. Phase by phase, as SageMaker IR spawns them:
-        a phase's initial users at its beginning, the others at even intervals within it."""
+        """Return when each user joins, in seconds from the start, in order. Phase by phase, as SageMaker IR spawns
+        them: a phase's initial users at its beginning, the others at even intervals within it."""
         joins: list[float] = []
         begin = 0.0
         for phase in self.phases:
@@ -130,13 +130,13 @@ class ClosedLoop:
         return tuple(join for join in joins if join < begin)
 
     def plateaus(self, *, until_s: float | None = None) -> tuple[Plateau, ...]:
-        """The times in which the number of users stays the same for ``MIN_STEP_S`` or more, in order. The last one is
-        always among them, unless the loop was stopped, ``until_s`` seconds after it began."""
+        """Return the times in which the number of users stays the same for ``MIN_STEP_S`` or more, in order. The last
+        one is always among them, unless the loop was stopped, ``until_s`` seconds after it began."""
         joins = self.joins_s()
         end_s = self.duration_s if until_s is None else min(until_s, self.duration_s)
         edges = sorted({*(join for join in joins if join < end_s), end_s})
         found = [Plateau(users=bisect_right(joins, begin), begin_s=begin, end_s=end) for begin, end in pairwise(edges)]
-        return tuple(one for one in found if one.is_step or (until_s is None and one is found[-1]))
+        return tuple(plateau for plateau in found if plateau.is_step or (until_s is None and plateau is found[-1]))
 
     @property
     def users(self) -> int:
@@ -148,8 +148,7 @@ class ClosedLoop:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLoop:
+class OpenLoop(StoredMember, frozen=True, kw_only=True):
     """``rate_per_s`` arrivals a second on average, drawn from ``seed`` in the shape that ``arrivals`` spells, such as
     "poisson", "constant" or "sine:amplitude=0.5,period=4s".
 
@@ -179,17 +178,17 @@ class OpenLoop:
 
     @property
     def is_steady(self) -> bool:
-        """Whether the rate is the same at all times."""
+        """True where the rate is the same at all times."""
         return self.arrivals in STEADY
 
     def arrivals_ns(self) -> np.ndarray:
-        """Arrival times within the duration, int64 nanoseconds from the start, ascending. Raises SpecError for a shape
-        that is not known, or cannot be drawn."""
+        """Return arrival times within the duration, int64 nanoseconds from the start, ascending. Raises SpecError for a
+        shape that is not known, or cannot be drawn."""
         from servefit.profiler.arrivals.registry import arrivals_named
-        from servefit.profiler.arrivals.schedule import drawn_ns
+        from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 
         shape = arrivals_named(self.arrivals)
-        return drawn_ns(shape, rate_per_s=self.rate_per_s, duration_s=self.duration_s, seed=self.seed)
+        return draw_arrivals_ns(shape, rate_per_s=self.rate_per_s, duration_s=self.duration_s, seed=self.seed)
 
 
 def _check_above_zero(field: str, value: float) -> None:

@@ -1,9 +1,8 @@
-"""What is measured, and what a measurement holds. Raw facts only: figures of them are in ``evidence.summary``."""
+"""A configuration, and what a measurement of it holds. Raw facts only: figures of them are in ``evidence.summary``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.backends.types import Settings, Target
@@ -11,6 +10,7 @@ from servefit.profiler.machine import telemetry
 from servefit.profiler.machine.envelope.types import Containment, EnvelopeMethod
 from servefit.profiler.record import traffic
 from servefit.showing import shown
+from servefit.stored import Stored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +22,7 @@ Stopped: TypeAlias = Literal["backlog", "verdict", "flat", "rate", "latency"]
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
+class Configuration(Stored, frozen=True, kw_only=True):
     """Everything about a deployment that changes its speed: what a measurement is a measurement of.
 
     ``vcpus`` is the size of the envelope; profiles of the same size share measurements. ``environment`` holds the
@@ -44,8 +43,7 @@ class Configuration:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
+class Samples(Stored, frozen=True, kw_only=True):
     """One entry a request: int64 nanoseconds of one monotonic clock, as bytes.
 
     ``scheduled`` is when the request was due to arrive, ``started`` when a worker began to serve it (over HTTP: when it
@@ -93,9 +91,8 @@ def _int64(content: bytes) -> np.ndarray:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientRecord:
-    """What the load client of a run was busy with.
+class ClientRecord(Stored, frozen=True, kw_only=True):
+    """The load client of a run, and what it was busy with.
 
     It had ``processes`` processes on ``cpus``. ``cpu_percent`` is the CPU time on the plateau of the busiest of them,
     without what it spent waiting for arrivals, and None where the plateau was too short to tell. ``waited_percent`` is
@@ -120,9 +117,8 @@ class ClientRecord:
 
 
 @shown("driver", "traffic", "offered", "backlog", "stopped")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What one run of one traffic recorded. ``plateau_ns`` is the interval that figures are taken from.
+class Run(Stored, frozen=True, kw_only=True):
+    """The record of one run of one traffic. ``plateau_ns`` is the interval that figures are taken from.
 
     ``offered`` counts the requests that were due within the plateau, completed or not; ``backlog`` those of them
     that nobody had begun to serve by its end. ``stopped`` says what ended the run before its time: in an open loop a
@@ -159,8 +155,7 @@ class Run:
 
 
 @shown("configuration", "envelope", "cpus", "runs", "load_s")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class Measurement(Stored, frozen=True, kw_only=True):
     """Runs of one configuration, on one host, made by the same workers one after the other.
 
     ``envelope`` is what held the workers to ``cpus``, and to ``memory_limit_bytes`` (None: nothing did).

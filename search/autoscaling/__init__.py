@@ -1,2 +1,2 @@
-"""How many instances a rate takes, and the policy that adds and removes them: ``scale`` makes the ``plan``, and what to
-know of it is in ``notes``."""
+"""The instances that a rate takes, and the policy that adds and removes them: ``scale`` makes the ``plan``, and
+``notes`` say what to know of it."""

@@ -1,4 +1,5 @@
-"""What to know before relying on a scaling plan: what it was not measured for, and where its defaults come from."""
+"""Notes on a scaling plan, to be read before relying on it: what it was not measured for, and the sources of its
+defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def scaling_notes(
     *,
     peak_given: bool,
 ) -> Iterator[str]:
-    """``curve`` and ``simulation`` are what ``plan`` rests on. ``peak_given``: its highest rate is no default."""
+    """Yield the notes on ``plan``, which rests on ``curve`` and ``simulation``. ``peak_given``: its highest rate is no
+    default."""
     trial, sla = plan.recommendation.trial, plan.sla
     yield "all figures are of the model in its workers: HTTP and the network in front of them come on top"
     if job.status != "COMPLETED":
@@ -56,7 +58,7 @@ def scaling_notes(
 def _evidence(
     plan: ScalingPlan, job: RecommendationJob, curve: MeasuredCurve, simulation: Simulation | None
 ) -> Iterator[str]:
-    """How much of the plan was measured."""
+    """Yield how much of the plan was measured."""
     if curve.without_samples:
         yield f"tests whose raw samples are not on this host: {curve.without_samples}; their summaries were used"
     if job.request.phases is not None:

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Recommendation
 
 SCHEMA = 1
+"""It rises when a name in the document changes."""
 
 METRIC = "SageMakerVariantInvocationsPerInstance"
-"""What Application Auto Scaling calls the invocations per instance and minute."""
+"""The name of the invocations per instance and minute in Application Auto Scaling."""
 
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetTracking:
-    """Keep every instance at ``rate_per_s``, with ``min_capacity`` to ``max_capacity`` instances."""
+    """A policy that keeps every instance at ``rate_per_s``, with ``min_capacity`` to ``max_capacity`` instances."""
 
     rate_per_s: float
     min_capacity: int
@@ -40,7 +41,8 @@ class TargetTracking:
 @shown("instances", "rate_per_s", "target", "headroom")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingPlan:
-    """``instances`` serve ``rate_per_s`` within the ``sla``, each with ``headroom`` to what ``rate`` says it can take.
+    """A scaling plan: ``instances`` serve ``rate_per_s`` within the ``sla``, each with ``headroom`` to what ``rate``
+    says it can take.
 
     ``min_rate_per_s`` and ``max_rate_per_s`` are the rates that the bounds of the policy are for, the first None where
     it was not asked. ``curve`` has the points that were measured, and those that were simulated at the target and at
@@ -61,17 +63,18 @@ class ScalingPlan:
     notes: tuple[str, ...]
 
     def cost_per_hour(self, instances: int) -> float | None:
-        """In US dollars, None where the profile has no price."""
+        """Return the price of ``instances`` in US dollars, None where the profile has none."""
         price = self.recommendation.profile.price_per_hour
         return None if price is None else price * instances
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document that ``servefit scale --format json`` prints."""
+        """Return the JSON document that ``servefit scale --format json`` prints."""
         return scaling_document(self)
 
 
 def scaling_document(plan: ScalingPlan) -> dict[str, Any]:
-    """The whole plan. Rates and the target are of one instance where their name or place says so, else of all."""
+    """Return the whole plan. Rates and the target are of one instance where their name or place says so, else of
+    all."""
     chosen, target = plan.recommendation, plan.target
     return {
         "schema": SCHEMA,
@@ -115,7 +118,7 @@ def scaling_document(plan: ScalingPlan) -> dict[str, Any]:
 
 
 def dynamic_scaling_configuration(target: TargetTracking) -> dict[str, Any]:
-    """As in SageMaker's answer to GetScalingConfigurationRecommendation."""
+    """Return the policy as in SageMaker's answer to GetScalingConfigurationRecommendation."""
     return {
         "MinCapacity": target.min_capacity,
         "MaxCapacity": target.max_capacity,
@@ -133,6 +136,7 @@ def dynamic_scaling_configuration(target: TargetTracking) -> dict[str, Any]:
 
 
 def _point_document(point: CurvePoint) -> dict[str, Any]:
+    """Return a point of the curve."""
     return {
         "rate_per_s": point.rate_per_s,
         "loop": point.loop,

@@ -1,8 +1,8 @@
-"""How many instances a rate takes, and the target-tracking policy that adds and removes them.
+"""The instances that a rate takes, and the target-tracking policy that adds and removes them.
 
 The policy is the one that SageMaker's GetScalingConfigurationRecommendation gives: so many invocations a minute on each
-instance, with bounds and cooldowns, from what a job measured of one recommendation. How much an instance can take is
-in ``capacity.instance_rate``; the plan and its JSON form are in ``plan``.
+instance, with bounds and cooldowns, from what a job measured of one recommendation. The highest rate of an instance is
+found in ``capacity.instance_rate``; the plan and its JSON form are in ``plan``.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ latency."""
 MIN_CAPACITY = 1
 """An endpoint with no instance loses requests until one has started."""
 
-PEAK = 2.0
-"""Where nobody says how high the rate may rise: so many times the rate asked. It bounds what a runaway client costs."""
+PEAK_FACTOR = 2.0
+"""Where the highest rate is not given: so many times the rate asked. It bounds what a runaway client costs."""
 
 SCALE_IN_COOLDOWN_S = 300
 """The default of Application Auto Scaling for SageMaker endpoint variants: an instance too many costs little."""
@@ -45,7 +45,10 @@ METRIC_PERIOD_S = 60
 and a whole minute has been counted with it: that is the cooldown. By default it would be 300 s too."""
 
 _MAX_RATE_PER_S = 1e12
+"""Far above any traffic: it keeps out infinity, and numbers of instances of a hundred digits."""
+
 _ROUNDING = 1e-9
+"""A rate that is the target times a whole number takes that many instances, though division may give a little more."""
 
 
 def scale(
@@ -62,7 +65,7 @@ def scale(
     Args:
         job: The job that made the recommendation.
         rate_per_s: Requests a second, over all instances.
-        recommendation_id: Which recommendation; the best where None.
+        recommendation_id: The ID of the recommendation; the best where None.
         headroom: The part of an instance's highest rate that is kept free.
         min_rate_per_s: The least that traffic comes down to, as SageMaker's MinInvocationsPerMinute. Without, at least
             one instance runs.
@@ -81,14 +84,14 @@ def scale(
             print(plan.instances, "x", plan.recommendation.profile.name)
     """
     _check(rate_per_s, headroom, min_rate_per_s, max_rate_per_s)
-    most_per_s = PEAK * rate_per_s if max_rate_per_s is None else max_rate_per_s
+    peak_per_s = PEAK_FACTOR * rate_per_s if max_rate_per_s is None else max_rate_per_s
     chosen = _chosen(job, recommendation_id)
     trial, request = chosen.trial, job.request
     curve = MeasuredCurve.of(trial, job.trials, request, job_folder(job.name))
     simulation = Simulation.of(
         trial.configuration,
         trial.capacity.throughput_per_s,
-        timed=Survey.kept(job.steps).service_times(trial.configuration),
+        timed=Survey.of_steps(job.steps).service_times(trial.configuration),
         closed=curve.closed,
         seed=request.seed,
         arrivals=request.arrivals,
@@ -106,12 +109,12 @@ def scale(
         target=TargetTracking(
             rate_per_s=target_per_s,
             min_capacity=MIN_CAPACITY if min_rate_per_s is None else _instances(min_rate_per_s, target_per_s),
-            max_capacity=_instances(most_per_s, target_per_s),
+            max_capacity=_instances(peak_per_s, target_per_s),
             scale_in_cooldown_s=SCALE_IN_COOLDOWN_S,
             scale_out_cooldown_s=METRIC_PERIOD_S + ceil(trial.measurement.load_s),
         ),
         min_rate_per_s=min_rate_per_s,
-        max_rate_per_s=most_per_s,
+        max_rate_per_s=peak_per_s,
         curve=_with_estimates(curve, chosen, job, simulation, {target_per_s, rate.highest_per_s}),
         notes=(),
     )
@@ -120,6 +123,7 @@ def scale(
 
 
 def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max_rate_per_s: float | None) -> None:
+    """Raise SpecError for rates or a headroom that make no sense."""
     for field, value in (("rate", rate_per_s), ("min_rate", min_rate_per_s), ("max_rate", max_rate_per_s)):
         if value is not None and not 0 < value <= _MAX_RATE_PER_S:
             raise SpecError(field, value, "is not a rate above zero that can be planned for")
@@ -140,7 +144,7 @@ def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max
 
 
 def _chosen(job: RecommendationJob, recommendation_id: str | None) -> Recommendation:
-    """The recommendation that was asked for, if there is anything to be planned with it. Raises SpecError."""
+    """Return the recommendation that was asked for. Raises SpecError where there is nothing to be planned with it."""
     chosen = job.recommendation(recommendation_id)
     trial = chosen.trial
     because = "" if trial.reason is None else f": {trial.reason}"
@@ -152,7 +156,7 @@ def _chosen(job: RecommendationJob, recommendation_id: str | None) -> Recommenda
             remedy="run the job again on a quieter machine, or with --allow-noise",
         )
     if trial.verdict == "FAIL":
-        kept = [one.id for one in job.recommendations if one.trial.verdict == "PASS"]
+        kept = [other.id for other in job.recommendations if other.trial.verdict == "PASS"]
         raise SpecError(
             "recommendation",
             chosen.id,
@@ -167,6 +171,7 @@ def _chosen(job: RecommendationJob, recommendation_id: str | None) -> Recommenda
 def _rate(
     chosen: Recommendation, job: RecommendationJob, curve: MeasuredCurve, simulation: Simulation | None
 ) -> InstanceRate:
+    """Return the highest rate of an instance. Raises SpecError where it is zero."""
     sla = job.request.sla
     simulated_per_s = None if sla.thresholds else inf
     if simulation is not None:
@@ -188,7 +193,7 @@ def _rate(
 
 
 def _instances(rate_per_s: float, target_per_s: float) -> int:
-    """As many as it takes for none to get more than its target."""
+    """Return as many instances as it takes for none to get more than its target."""
     return max(1, ceil(rate_per_s / target_per_s * (1 - _ROUNDING)))
 
 
@@ -199,13 +204,13 @@ def _with_estimates(
     simulation: Simulation | None,
     rates_per_s: set[float],
 ) -> tuple[CurvePoint, ...]:
-    """The points of ``curve`` and the capacity, all measured, and simulated ones at those of ``rates_per_s`` that were
-    not."""
+    """Return the points of ``curve`` and the capacity, all measured, and simulated ones at those of ``rates_per_s``
+    that were not."""
     capacity = chosen.trial.capacity
     points = [*curve.points, CurvePoint.measured(capacity, rate_per_s=capacity.throughput_per_s, verdict=None)]
     if simulation is not None:
         ranks = [rank_of(name) for name in percentiles_of(job.request)]
-        unknown = rates_per_s - {one.rate_per_s for one in points}
+        unknown = rates_per_s - {point.rate_per_s for point in points}
         estimated = (simulation.point(rate_per_s, ranks) for rate_per_s in unknown)
-        points += [one for one in estimated if one is not None]
-    return tuple(sorted(points, key=lambda one: one.rate_per_s))
+        points += [point for point in estimated if point is not None]
+    return tuple(sorted(points, key=lambda point: point.rate_per_s))

@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration, Run
 
 Basis: TypeAlias = Literal["measured", "simulated", "utilisation"]
-"""What a highest rate is: one that was measured, the one where the simulation reaches a limit, or the planned part of
-the measured capacity."""
+"""The basis of a highest rate: one that was measured, the one where the simulation reaches a limit, or the planned part
+of the measured capacity."""
 
 _REQUESTS = 20_000
+"""The requests of a simulation: the slowest 1 % are 200 then. Chosen, not measured."""
 
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRate:
-    """``highest_per_s`` requests a second, on one instance that answered ``capacity_per_s`` in the closed loop.
+    """The highest rate of an instance: ``highest_per_s`` requests a second, on one instance that answered
+    ``capacity_per_s`` in the closed loop.
 
     ``simulated_per_s`` is where the simulation reaches a limit, None where there is no limit or no simulation.
     """
@@ -46,6 +48,7 @@ class InstanceRate:
 
     @property
     def source(self) -> Literal["measured", "estimated"]:
+        """Measured, or estimated by simulation or from the capacity."""
         return "measured" if self.basis == "measured" else "estimated"
 
 
@@ -74,9 +77,9 @@ class Simulation:
         seed: int,
         arrivals: str = "poisson",
     ) -> Self | None:
-        """From the service times that were ``timed`` alone, with whether they are the configuration's own or guessed
-        from another's; else from the calls of ``closed``, a closed loop of the configuration. None where there is
-        neither."""
+        """Return the simulation from the service times that were ``timed`` alone, with whether they are the
+        configuration's own or guessed from another's; else from the calls of ``closed``, a closed loop of the
+        configuration. None where there is neither."""
         origin: Literal["microbenchmark", "guess", "load test"] = "load test"
         service = None if closed is None else _calls_under_load(closed, configuration)
         if timed is not None and (timed[1] or service is None):
@@ -87,11 +90,12 @@ class Simulation:
         return simulation.with_capacity(capacity_per_s)
 
     def with_capacity(self, capacity_per_s: float) -> Self:
-        """The same with service times stretched so that it has this capacity."""
+        """Return the simulation with service times stretched so that it has this capacity."""
         return replace(self, service=stretched(self.service, self._capacity_per_s() / capacity_per_s))
 
     def highest_rate_per_s(self, thresholds: Sequence[LatencyThreshold]) -> float:
-        """The highest rate at which all ``thresholds`` hold, infinite where there are none, 0.0 if they never do."""
+        """Return the highest rate at which all ``thresholds`` hold, infinite where there are none, 0.0 if they never
+        do."""
         if not thresholds:
             return inf
         return highest_rate_per_s(
@@ -99,14 +103,14 @@ class Simulation:
             workers=self.configuration.workers,
             max_batch=self.configuration.max_batch,
             batch_delay_us=self.configuration.batch_delay_us,
-            limits=[(one.rank, one.limit_ms) for one in thresholds],
+            limits=[(threshold.rank, threshold.limit_ms) for threshold in thresholds],
             requests=_REQUESTS,
             seed=self.seed,
             arrivals=self.arrivals,
         )
 
     def point(self, rate_per_s: float, ranks: Sequence[float]) -> CurvePoint | None:
-        """The percentiles at a rate; None for one that cannot be served."""
+        """Return the percentiles at a rate; None for a rate that cannot be served."""
         found = predict(
             self.service,
             workers=self.configuration.workers,
@@ -131,6 +135,7 @@ class Simulation:
         )
 
     def _capacity_per_s(self) -> float:
+        """Return the requests a second that are answered in a closed loop."""
         return predict(
             self.service,
             workers=self.configuration.workers,
@@ -142,18 +147,19 @@ class Simulation:
 
 
 def stretched(service: ServiceTimes, slower: float) -> ServiceTimes:
-    """``service`` with calls that take ``slower`` times as long."""
+    """Return ``service`` with calls that take ``slower`` times as long."""
     return replace(
         service,
         batches=tuple(
-            replace(one, strata_ns=tuple(slower * value for value in one.strata_ns)) for one in service.batches
+            replace(times, strata_ns=tuple(slower * value for value in times.strata_ns)) for times in service.batches
         ),
     )
 
 
 def _calls_under_load(closed: Run, configuration: Configuration) -> ServiceTimes | None:
-    """The calls that the workers made in a closed loop. One of fewer requests than a full batch is taken to last as
-    long as a full one, and a lone worker to be as slow as all at once: both err on the safe side."""
+    """Return the calls that the workers made in a closed loop, None where there are none. A call of fewer requests than
+    a full batch is taken to last as long as that of a full batch, and a lone worker to be as slow as all at once: both
+    err on the safe side."""
     started, ended = closed.samples.started_ns(), closed.samples.ended_ns()
     calls = np.unique(np.stack([started, ended]), axis=1)
     calls_ns = calls[1] - calls[0]
@@ -168,7 +174,7 @@ def _calls_under_load(closed: Run, configuration: Configuration) -> ServiceTimes
 def instance_rate(
     points: Iterable[CurvePoint], *, capacity_per_s: float, simulated_per_s: float | None, asked_per_s: float | None
 ) -> InstanceRate:
-    """What the ``points`` that were measured, the capacity and the simulation amount to.
+    """Return the highest rate by the ``points`` that were measured, the capacity and the simulation.
 
     ``simulated_per_s`` is infinite where nothing limits latency, and None where nothing could be simulated: then only a
     rate that passed counts, or, if none was measured, the planned part of the capacity. ``asked_per_s`` is the rate
@@ -177,8 +183,10 @@ def instance_rate(
     verdict of the recommendation.
     """
     points, asked = list(points), asked_per_s or 0.0
-    failed = min((one.rate_per_s for one in points if one.verdict == "FAIL" and one.rate_per_s > asked), default=inf)
-    passed = max((one.rate_per_s for one in points if one.verdict == "PASS" and one.rate_per_s < failed), default=0.0)
+    rates_failed = [point.rate_per_s for point in points if point.verdict == "FAIL"]
+    failed = min((rate_per_s for rate_per_s in rates_failed if rate_per_s > asked), default=inf)
+    rates_passed = [point.rate_per_s for point in points if point.verdict == "PASS"]
+    passed = max((rate_per_s for rate_per_s in rates_passed if rate_per_s < failed), default=0.0)
     planned = PLANNED_UTILISATION * capacity_per_s
     expected = min(planned, inf if simulated_per_s is None else simulated_per_s)
     tried = max(passed, asked)

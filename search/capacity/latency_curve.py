@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from servefit.errors import UnreadableMeasurement
-from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, together
+from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
 from servefit.profiler.procedures.decided_runs import MIN_TO_KNOW_HOW_BUSY, UNHURRIED
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.record.types import Run
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.results.recommendation import Trial, Verdict
+    from servefit.search.results.recommendation import Trial, TrialVerdict
 
 
 @shown()
@@ -50,10 +50,11 @@ class CurvePoint:
     latency_ms: Mapping[str, float | None]
     latency_ms_ci95: Mapping[str, tuple[float, float]]
     samples: int | None
-    verdict: Verdict | None
+    verdict: TrialVerdict | None
 
     @classmethod
-    def measured(cls, summary: Summary, *, rate_per_s: float, verdict: Verdict | None) -> CurvePoint:
+    def measured(cls, summary: Summary, *, rate_per_s: float, verdict: TrialVerdict | None) -> CurvePoint:
+        """Return the point that was measured with this ``summary``."""
         return cls(
             rate_per_s=rate_per_s,
             loop=summary.loop,
@@ -67,9 +68,9 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredCurve:
-    """``points`` are all open loops that a job made of a configuration, by ascending rate. ``closed`` is the closed
-    loop of the test that stands for it, None where its raw samples are not here; ``without_samples`` counts all tests
-    of which they are not."""
+    """The latency of a configuration by rate. ``points`` are all open loops that a job made of a configuration, by
+    ascending rate. ``closed`` is the closed loop of the test that stands for it, None where its raw samples are not
+    here; ``without_samples`` counts all tests of which they are not."""
 
     points: tuple[CurvePoint, ...]
     closed: Run | None
@@ -77,17 +78,17 @@ class MeasuredCurve:
 
     @classmethod
     def of(cls, trial: Trial, trials: Iterable[Trial], request: JobRequest, folder: Path) -> Self:
-        """The curve of the configuration of ``trial``, from all ``trials`` of the job and what they left in its
+        """Return the curve of the configuration of ``trial``, from all ``trials`` of the job and what they left in its
         ``folder``."""
         points: list[CurvePoint] = []
         closed, without_samples = None, 0
-        for one in trials:
-            if one.configuration != trial.configuration:
+        for other in trials:
+            if other.configuration != trial.configuration:
                 continue
-            runs = kept_runs(one, folder)
+            runs = kept_runs(other, folder)
             without_samples += not runs
-            points.extend(measured_points(one, runs, request))
-            if one == trial:
+            points.extend(measured_points(other, runs, request))
+            if other == trial:
                 closed = next((run for run in runs if not isinstance(run.traffic, OpenLoop)), None)
         return cls(
             points=tuple(sorted(points, key=lambda point: point.rate_per_s)),
@@ -98,11 +99,12 @@ class MeasuredCurve:
     @property
     def passed_per_s(self) -> float:
         """The highest rate that was measured and passed, 0.0 if none."""
-        return max((one.rate_per_s for one in self.points if one.verdict == "PASS"), default=0.0)
+        return max((point.rate_per_s for point in self.points if point.verdict == "PASS"), default=0.0)
 
 
 def kept_runs(trial: Trial, folder: Path) -> tuple[Run, ...]:
-    """What ``trial`` recorded, from the job's ``folder``; empty where that is not on this host, or of another trial."""
+    """Return what ``trial`` recorded, from the job's ``folder``; empty where that is not on this host, or of another
+    trial."""
     if trial.kept_in is None:
         return ()
     try:
@@ -114,7 +116,7 @@ def kept_runs(trial: Trial, folder: Path) -> tuple[Run, ...]:
 
 
 def measured_points(trial: Trial, runs: Sequence[Run], request: JobRequest) -> Iterator[CurvePoint]:
-    """The open loops of ``trial``: of its ``runs``, or, where there are none, of what the trial says of them."""
+    """Yield the open loops of ``trial``: of its ``runs``, or, where there are none, of what the trial says of them."""
     asked_per_s = rate_of_an_instance(trial, request)
     if not runs and trial.at_rate is not None and asked_per_s is not None:
         yield CurvePoint.measured(trial.at_rate, rate_per_s=asked_per_s, verdict=trial.verdict)
@@ -127,25 +129,25 @@ def measured_points(trial: Trial, runs: Sequence[Run], request: JobRequest) -> I
 
 
 def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:
-    """The rate that the verdict of ``trial`` is about; None for a verdict on a closed loop, and for rounds, in which
-    nothing is held against the limits."""
+    """Return the rate that the verdict of ``trial`` is about; None for a verdict on a closed loop, and for rounds, in
+    which nothing is held against the limits."""
     if request.sla.rate_per_s is None or trial.at_rate is None or trial.round is not None:
         return None
     return request.sla.rate_per_s / trial.instance_count
 
 
-def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> Verdict:
-    """As it would have been, had ``run`` been the one that the trial was judged by."""
+def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> TrialVerdict:
+    """Return the verdict of ``trial`` as it would have been, had it been judged by ``run``."""
     thresholds, measurement = request.sla.thresholds, trial.measurement
-    limit_ms = min((one.limit_ms for one in thresholds), default=None)
+    limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
     disturbed = problems(run, limit_ms=limit_ms, cpus=measurement.cpus, containment=measurement.containment)
     if disturbed and not request.allow_noise:
         return "INVALID"
     return "FAIL" if summary.saturated else _decided(run, thresholds, trial.configuration.workers)
 
 
-def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> Verdict:
-    """The sequential test on all requests up to the first without an answer, with the caution of
+def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> TrialVerdict:
+    """Return the sequential test on all requests up to the first without an answer, with the caution of
     ``profiler.procedures.decided_runs``: a PASS takes workers that had time to spare, or a run so long that a growing
     queue shows."""
     samples = run.samples
@@ -154,18 +156,20 @@ def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> 
     known = int(unanswered[0]) if len(unanswered) else len(ended)
     scheduled, started, ended = scheduled[:known], started[:known], ended[:known]
     unhurried = known >= MIN_TO_KNOW_HOW_BUSY and _busy(scheduled, started, ended) < UNHURRIED * workers
-    verdict = together(
+    verdict = combined_verdict(
         [
-            SequentialTest(percentile=one.rank, limit_ns=one.limit_ns).update(ended - scheduled, unhurried=unhurried)
-            for one in thresholds
+            SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns).update(
+                ended - scheduled, unhurried=unhurried
+            )
+            for threshold in thresholds
         ]
     )
-    growth_ns = GROWTH_SEEN * max((one.limit_ns for one in thresholds), default=0.0)
+    growth_ns = GROWTH_SEEN * max((threshold.limit_ns for threshold in thresholds), default=0.0)
     long_enough = run.plateau_ns[1] - run.plateau_ns[0] >= growth_ns
     return verdict if verdict != "PASS" or unhurried or long_enough else "UNDECIDED"
 
 
 def _busy(scheduled: np.ndarray, started: np.ndarray, ended: np.ndarray) -> float:
-    """How many workers were serving on average. Requests of one call follow each other."""
+    """Return how many workers were serving on average. Requests of one call follow each other."""
     calls = np.flatnonzero(np.diff(started, prepend=0))
     return float((ended[calls] - started[calls]).sum() / (ended.max() - scheduled[0]))

@@ -1,6 +1,7 @@
-"""What would have to change where nothing meets the SLA: the limits, the rate, or the number of instances.
+"""Changes by which the SLA would be met, where nothing meets it: of the limits, the rate, or the number of instances.
 
-Computed by the simulation of ``instance_rate`` on service times that were measured, and said to be an estimate.
+They are computed by the simulation of ``instance_rate`` on service times that were measured, and said to be an
+estimate.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def changes(best: Recommendation, service: ServiceTimes | None, request: JobRequest) -> tuple[str, ...]:
-    """What would make ``best``, which does not meet the SLA, meet it; ``service`` are its service times if known. Each
-    sentence is enough alone."""
+    """Return sentences that each say what would make ``best``, which does not meet the SLA, meet it; ``service`` are
+    its service times if known."""
     trial, sla = best.trial, request.sla
     found = _other_limits(trial, sla.thresholds)
     capacity_per_s = trial.capacity.throughput_per_s
@@ -51,14 +52,14 @@ def changes(best: Recommendation, service: ServiceTimes | None, request: JobRequ
 
 
 def _other_limits(trial: Trial, thresholds: tuple[LatencyThreshold, ...]) -> tuple[str, ...]:
-    """One sentence, since all limits that were broken have to change. Nothing where the queue only grew: how long
-    requests waited then depends on how long was measured."""
+    """Return one sentence, since all limits that were broken have to change. Nothing where the queue only grew: how
+    long requests waited then depends on how long was measured."""
     if trial.judged.saturated:
         return ()
     broken = [
-        f"{ms_text(_rounded_up(value_ms))} on {one.percentile} instead of {one.limit_text}"
-        for one in thresholds
-        if (value_ms := trial.judged.latency_ms.get(one.percentile)) is not None and value_ms > one.limit_ms
+        f"{ms_text(_rounded_up(value_ms))} on {threshold.percentile} instead of {threshold.limit_text}"
+        for threshold in thresholds
+        if (value_ms := trial.judged.latency_ms.get(threshold.percentile)) is not None and value_ms > threshold.limit_ms
     ]
     if not broken:
         return ()
@@ -67,13 +68,14 @@ def _other_limits(trial: Trial, thresholds: tuple[LatencyThreshold, ...]) -> tup
 
 
 def _other_model(service: ServiceTimes, thresholds: tuple[LatencyThreshold, ...]) -> str:
-    if service.mean_ns(1) / 1e6 > min(one.limit_ms for one in thresholds):
+    """Return a sentence for a configuration that keeps the limits at no rate."""
+    if service.mean_ns(1) / 1e6 > min(threshold.limit_ms for threshold in thresholds):
         return "a faster model: one request takes longer than the limit even when nothing else is served"
     return "a faster model or another batching: with this batching no rate keeps the limits (estimated)"
 
 
 def _rounded_up(value_ms: float) -> float:
-    """To two digits, upwards: a limit that was kept."""
+    """Return the value rounded up to two digits: a limit that was kept."""
     step = 10.0 ** (floor(log10(value_ms)) - 1)
     # 1.1 / 0.1 is a little more than 11.
     return ceil(value_ms / step - 1e-9) * step

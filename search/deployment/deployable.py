@@ -1,7 +1,7 @@
-"""From what somebody names to what is deployed: a recommendation of a job, or a model in a configuration of their own,
-with its artifact compiled.
+"""The way from what somebody names to what is deployed: a recommendation of a job, or a model in a configuration of
+their own, with its artifact compiled.
 
-What is then done with it is in ``served`` (an endpoint on this host) and in ``bundle`` (a folder for other machines).
+``served`` makes an endpoint on this host of it, and ``bundle`` a folder for other machines.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ class Deployable:
 
     @property
     def name(self) -> str:
-        """What the model is called in URLs unless somebody says otherwise: like its file."""
+        """The name of the model in URLs unless somebody gives another: that of its file."""
         return name_after(self.model.source.removeprefix("a live "), keep="_")
 
     def endpoint(
         self, *, name: str | None = None, host: str = "127.0.0.1", port: int = 8080, limits: Limits | None = None
     ) -> EndpointConfig:
-        """The endpoint that serves it, with exactly this configuration. Raises SpecError for a name that is none."""
+        """Return the endpoint that serves it, with exactly this configuration. Raises SpecError for a name that is
+        none."""
         from servefit.profiler.drivers.hosted_endpoint import endpoint_config
 
         config = endpoint_config(self.configuration, self.artifact, self.model.signature, name=name or self.name)
@@ -58,17 +59,17 @@ class Deployable:
 
 
 def deployable_of_job(address: str, *, storage: str | None = None) -> Deployable:
-    """What "JOB/ID" recommends, and "JOB" recommends first. Raises SpecError for an unknown job, StorageError, and as
-    :func:`recommended`."""
+    """Return the recommendation "JOB/ID", or the first one of "JOB", as a deployable. Raises SpecError for an unknown
+    job, StorageError, and as :func:`deployable_of_recommendation`."""
     from servefit.search.jobs.lifecycle import load_job
 
     name, slash, chosen = address.partition("/")
-    return recommended(load_job(name, storage=storage), chosen if slash else None)
+    return deployable_of_recommendation(load_job(name, storage=storage), chosen if slash else None)
 
 
-def recommended(job: RecommendationJob, recommendation_id: str | None = None) -> Deployable:
-    """The recommendation of that ID, or the first one, with what there is to say of it. It is compiled unless it is
-    cached.
+def deployable_of_recommendation(job: RecommendationJob, recommendation_id: str | None = None) -> Deployable:
+    """Return the recommendation of that ID, or the first one, as a deployable with its notes. It is compiled unless it
+    is cached.
 
     Raises SpecError, naming what is known, for an unknown ID and for a job without recommendations, and as
     :func:`deployable`.
@@ -79,8 +80,8 @@ def recommended(job: RecommendationJob, recommendation_id: str | None = None) ->
 
 
 def deployable(recommendation: Recommendation, model: Model, host: Host) -> Deployable:
-    """``recommendation``, measured on ``host``, with its artifact. Raises CorruptModel where the model's file is gone,
-    or has changed, and what ``compile_model`` raises."""
+    """Return ``recommendation``, measured on ``host``, with its artifact. Raises CorruptModel where the model's file is
+    gone, or has changed, and what ``compile_model`` raises."""
     from servefit.backends.compilation import compile_model
     from servefit.backends.model.kept import as_kept
 
@@ -102,7 +103,8 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
 
 
 def deployable_of_model(model: Any, deployment: Deployment, *, trust_pickle: bool = False) -> Deployable:
-    """``model``, a Model or anything that Model.load takes, served as ``deployment`` says. Raises as ``prepare``."""
+    """Return ``model``, a Model or anything that Model.load takes, to be served as ``deployment`` says. Raises as
+    ``prepare``."""
     from servefit.profiler.procedures.prepare import prepare
 
     prepared = prepare(model, deployment, trust_pickle=trust_pickle)
@@ -136,15 +138,15 @@ def _notes(job: RecommendationJob, chosen: Recommendation, artifact: Artifact) -
     return notes
 
 
-def shape(configuration: Configuration) -> str:
-    """A configuration as a person says it: "onnxruntime, 2 workers x 1 thread, up to 8 requests a call"."""
-    one = configuration
-    said = f"{one.backend}, {_count(one.workers, 'worker')} x {_count(one.settings.threads, 'thread')}"
-    if one.max_batch > 1:
-        said += f", up to {one.max_batch} requests a call"
-    if one.batch_delay_us:
-        said += f" that wait up to {given_duration_text(one.batch_delay_us / 1e6)} for each other"
-    return said
+def configuration_text(configuration: Configuration) -> str:
+    """Return a configuration as a person says it: "onnxruntime, 2 workers x 1 thread, up to 8 requests a call"."""
+    workers, threads = _count(configuration.workers, "worker"), _count(configuration.settings.threads, "thread")
+    text = f"{configuration.backend}, {workers} x {threads}"
+    if configuration.max_batch > 1:
+        text += f", up to {configuration.max_batch} requests a call"
+    if configuration.batch_delay_us:
+        text += f" that wait up to {given_duration_text(configuration.batch_delay_us / 1e6)} for each other"
+    return text
 
 
 def _count(number: int, noun: str) -> str:
@@ -152,11 +154,11 @@ def _count(number: int, noun: str) -> str:
 
 
 def cpu_ranges(cpus: Sequence[int]) -> str:
-    """CPUs as systemd and the kernel write them: "0-3,8"."""
+    """Return CPUs as systemd and the kernel write them: "0-3,8"."""
     ranges: list[list[int]] = []
     for cpu in sorted(cpus):
         if ranges and cpu == ranges[-1][-1] + 1:
             ranges[-1][1:] = [cpu]
         else:
             ranges.append([cpu])
-    return ",".join("-".join(map(str, one)) for one in ranges)
+    return ",".join("-".join(map(str, ends)) for ends in ranges)

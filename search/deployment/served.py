@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Self
 from servefit.errors import SpecError
 from servefit.profiler.drivers.hosted_endpoint import Hosted, hosted_endpoint
 from servefit.profiler.machine.cpus import choose_cpus
-from servefit.search.deployment.deployable import shape
+from servefit.search.deployment.deployable import configuration_text
 
 if TYPE_CHECKING:
     from servefit.search.deployment.deployable import Deployable
     from servefit.serving.config import EndpointConfig
 
 LOAD_TIMEOUT_S = 600.0
-"""The largest models take minutes to load, and whoever waits can interrupt."""
+"""The largest models take minutes to load, and whoever waits can interrupt. Chosen, not measured."""
 
 
 @contextmanager
@@ -47,19 +47,19 @@ def hosting(deployable: Deployable, config: EndpointConfig) -> Iterator[Hosted]:
 
 
 def check_address(host: str, port: int) -> bool:
-    """Whether only this machine reaches ``host``. Raises SpecError for an address that cannot be listened on; said
-    before anything is loaded, it is not one of many reasons why an endpoint does not come up."""
+    """Return whether only this machine reaches ``host``. Raises SpecError for an address that cannot be listened on;
+    said before anything is loaded, it is not one of many reasons why an endpoint does not come up."""
     from servefit.serving.listening import bind, is_reachable
 
     bound = bind(host, port)
     reachable = any(map(is_reachable, bound))
-    for one in bound:
-        one.close()
+    for listening in bound:
+        listening.close()
     return not reachable
 
 
 class ServedEndpoint:
-    """An endpoint that serves, made by ``serve``: ``url`` is where, ``name`` what the model is called there.
+    """An endpoint that serves, made by ``serve``, at ``url``, with the model under ``name``.
 
     It serves until :meth:`stop`, the end of a ``with`` block, or the end of the thread that started it; also when
     nothing refers to it any more.
@@ -71,14 +71,14 @@ class ServedEndpoint:
             self._close = weakref.finalize(self, stack.pop_all().close)
         self._hosted = hosted
         self._grace_s = config.limits.grace_s
-        self._shape = shape(deployable.configuration)
+        self._shape = configuration_text(deployable.configuration)
         self.name = config.name
         self.url = hosted.url
         self.load_s = hosted.load_s
 
     @property
     def containment(self) -> str:
-        """What holds it to its CPUs and its memory: "cgroup", or "uncontained" where nothing does."""
+        """The means that holds it to its CPUs and its memory: "cgroup", or "uncontained" where nothing does."""
         return self._hosted.envelope.containment
 
     @property
@@ -114,7 +114,7 @@ class ServedEndpoint:
 
 
 _PATIENCE_S = 5.0
-"""How much longer than its grace an endpoint may take to end, before it is killed."""
+"""An endpoint may take so much longer than its grace to end, before it is killed. Chosen, not measured."""
 
 
 def serve(deployable: Deployable, *, name: str | None = None, host: str = "127.0.0.1", port: int = 0) -> ServedEndpoint:

@@ -19,7 +19,7 @@ from servefit.profiler.procedures.open_loops import remarks_on
 from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.search.endpoints.load_plan import measure
 from servefit.search.endpoints.load_result import LoadTest, SeenServer
-from servefit.search.optimizer.progress import Moment, Progress, Silent
+from servefit.search.optimizer.progress import Moment, Progress, SilentProgress
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.target_endpoint import LoadTarget
     from servefit.profiler.record.traffic import ClosedLoop
-    from servefit.search.endpoints.load_plan import Found
+    from servefit.search.endpoints.load_plan import LoadOutcome
 
 _S_PER_MIN = 60
 
@@ -74,7 +74,7 @@ def load_endpoint(
     result.
 
     Args:
-        url: Where the endpoint is.
+        url: The address of the endpoint.
         payload: A path, or an array of shape (rows, features); random rows where the endpoint says how wide they are.
         protocol: "auto", or what the endpoint speaks.
         model: The name of the model, where there are several.
@@ -90,7 +90,7 @@ def load_endpoint(
         seed: Seed of traffic and drawn rows.
         allow_remote: Load another machine.
         allow_noise: Judge runs that the machine got in the way of all the same.
-        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        wait_s: Seconds to wait while something else measures on this machine; None: until that is done.
         progress: Told of everything as it happens.
 
     Returns:
@@ -136,7 +136,7 @@ def load_endpoint(
         model=model,
         allow_remote=allow_remote,
         wait_s=wait_s,
-        progress=progress or Silent(),
+        progress=progress or SilentProgress(),
     )
 
 
@@ -151,12 +151,12 @@ def run_load(
     wait_s: float | None = None,
     progress: Progress,
 ) -> LoadTest:
-    """What :func:`load_endpoint` does, of a request that is validated."""
+    """Carry out :func:`load_endpoint` for a request that is validated."""
     from servefit.profiler.machine.host import describe_host
 
     begin = time.monotonic()
     progress.stage("asking what the endpoint speaks")
-    aimed = resolve_target(
+    target = resolve_target(
         url,
         payload=payload,
         protocol=protocol,
@@ -167,15 +167,15 @@ def run_load(
         allow_remote=allow_remote,
     )
     # What is wrong with the endpoint or the payload has been found out by now, before anybody waits.
-    with measuring_slot(f"load on {aimed.destination.address.authority}", wait_s=wait_s) as slot:
+    with measuring_slot(f"load on {target.destination.address.authority}", wait_s=wait_s) as slot:
         begin += slot.waited_s
         host = describe_host()
-        placement = place_clients(aimed, host)
+        placement = place_clients(target, host)
         progress.stage("looking at what else runs here")
         busy = competing_load(placement, host)
         clients = partial(
             clients_at,
-            aimed,
+            target,
             placement,
             rows_per_request=request.rows_per_request,
             connections=request.connections,
@@ -184,20 +184,20 @@ def run_load(
         found = measure(clients, request, _Timed(progress, request, begin))
     if not found.summary.throughput_per_s and not any((run.samples.ended_ns() > 0).any() for run in found.runs):
         kinds = ", ".join(found.summary.errors) or "no answer"
-        raise MeasurementError(f"{aimed.destination.address.url} answered nothing: {kinds}", remedy="see what it logs")
+        raise MeasurementError(f"{target.destination.address.url} answered nothing: {kinds}", remedy="see what it logs")
     if busy is not None:
         found = replace(found, problems=(*found.problems, busy))
-    return _load_test(aimed, host, placement, request, found, elapsed_s=time.monotonic() - begin)
+    return _load_test(target, host, placement, request, found, elapsed_s=time.monotonic() - begin)
 
 
-class _Timed(Silent):
-    """Adds to every stage of the load how long all of it still takes."""
+class _Timed(SilentProgress):
+    """Progress that adds to every stage of the load how long all of it still takes."""
 
     def __init__(self, progress: Progress, request: LoadRequest, began_s: float) -> None:
         self._progress = progress
         self._request = request
         self._began_s = began_s
-        self._ends_s = time.monotonic() + request.most_s
+        self._ends_s = time.monotonic() + request.max_duration_s
 
     def stage(self, text: str, at: Moment | None = None) -> None:
         now_s, at_most = time.monotonic(), self._request.may_end_early
@@ -206,17 +206,17 @@ class _Timed(Silent):
 
 
 def _load_test(
-    aimed: LoadTarget, host: Host, placement: Placement, request: LoadRequest, found: Found, *, elapsed_s: float
+    target: LoadTarget, host: Host, placement: Placement, request: LoadRequest, found: LoadOutcome, *, elapsed_s: float
 ) -> LoadTest:
-    problems = tuple(_of_an_endpoint(one, placement) for one in found.problems)
+    problems = tuple(_with_own_remedy(problem, placement) for problem in found.problems)
     invalid = bool(problems) and not request.allow_noise
     server = placement.server
     return LoadTest(
-        endpoint=aimed.destination.address.url,
-        protocol=aimed.destination.form,
-        model=aimed.destination.model,
-        payload=aimed.payload,
-        synthetic=aimed.synthetic,
+        endpoint=target.destination.address.url,
+        protocol=target.destination.form,
+        model=target.destination.model,
+        payload=target.payload,
+        synthetic=target.synthetic,
         request=request,
         host=host,
         is_here=placement.is_here,
@@ -236,13 +236,13 @@ def _load_test(
         verdict="INVALID" if invalid else found.verdict,
         reason=problems[0].reason if invalid else found.reason,
         problems=problems,
-        warnings=tuple(_warnings(aimed, placement, found, problems)),
+        warnings=tuple(_warnings(target, placement, found, problems)),
         elapsed_s=elapsed_s,
     )
 
 
-def _of_an_endpoint(problem: Problem, placement: Placement) -> Problem:
-    """The same, with a remedy for whoever has an endpoint and not a model."""
+def _with_own_remedy(problem: Problem, placement: Placement) -> Problem:
+    """Return ``problem`` with a remedy for whoever has an endpoint and not a model."""
     match problem.kind:
         case "client on the server's CPUs":
             cpus = ",".join(map(str, placement.own_cpus)) or "LIST"
@@ -256,13 +256,14 @@ def _of_an_endpoint(problem: Problem, placement: Placement) -> Problem:
     return problem
 
 
-def _warnings(aimed: LoadTarget, placement: Placement, found: Found, problems: Sequence[Problem]) -> list[str]:
-    lines = [f"{problem.reason}; {problem.remedy}" for problem in {one.kind: one for one in problems}.values()]
-    if aimed.synthetic:
+def _warnings(target: LoadTarget, placement: Placement, found: LoadOutcome, problems: Sequence[Problem]) -> list[str]:
+    kinds = {problem.kind: problem for problem in problems}
+    lines = [f"{problem.reason}; {problem.remedy}" for problem in kinds.values()]
+    if target.synthetic:
         lines.append("synthetic payload: rows are random numbers, not your traffic; give one with --payload")
-    if aimed.truncated_from is not None:
-        lines.append(f"the first {len(aimed.rows):,} of {aimed.truncated_from:,} rows of the payload are used")
-    lines += unused_warning(aimed.payload, aimed.unused_columns)
+    if target.truncated_from is not None:
+        lines.append(f"the first {len(target.rows):,} of {target.truncated_from:,} rows of the payload are used")
+    lines += unused_warning(target.payload, target.unused_columns)
     if placement.caution is not None:
         lines.append(placement.caution)
     lines += [line for run in found.runs for line in remarks_on(run.traffic)]

@@ -1,4 +1,4 @@
-"""What an endpoint is loaded with, step by step: ever more users, users in phases, a rate, the highest one."""
+"""The steps of a load on an endpoint: ever more users, users in phases, a rate, the highest one."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.procedures.decided_runs import Decision
-    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.types import Run
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 Clients: TypeAlias = "Callable[[], AbstractContextManager[EndpointDriver]]"
 """Starts load clients for as long as a block lasts."""
 
 _USERS_SHARE = 0.2
-"""Of the time for the highest rate: to find how many users keep the endpoint busy."""
+"""Part of the time for the highest rate that is for finding how many users keep the endpoint busy. Chosen, not
+measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What came out: as in ``LoadTest``, and the most requests a second that there were."""
+class LoadOutcome:
+    """The outcome of a load: as in ``LoadTest``, and the most requests a second that there were."""
 
     runs: tuple[Run, ...]
     summary: Summary
@@ -55,38 +56,38 @@ class Found:
     ended: str | None = None
     decision: Decision | None = None
     highest: HighestRate | None = None
-    verdict: Verdict | None = None
+    verdict: TrialVerdict | None = None
     reason: str | None = None
 
 
-def measure(clients: Clients, request: LoadRequest, progress: Progress) -> Found:
+def measure(clients: Clients, request: LoadRequest, progress: Progress) -> LoadOutcome:
     """Carry out what is asked for: a search, or users, and then a rate, each with fresh load clients.
 
     Raises as ``Driver.run``, and what ``clients`` raises.
     """
     rate_per_s = request.sla.rate_per_s
-    before: Found | None = None
+    before: LoadOutcome | None = None
     if rate_per_s is None or request.searches or request.users is not None or request.phases is not None:
         with clients() as driver:
-            before = _before_a_rate(driver, request, progress)
+            before = _measure_before_rate(driver, request, progress)
     if rate_per_s is None and before is not None:
         return before
     with clients() as driver:
-        return _at_rate(driver, request, before, progress)
+        return _load_at_rate(driver, request, before, progress)
 
 
-def _before_a_rate(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> Found:
+def _measure_before_rate(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> LoadOutcome:
     if not request.searches:
-        return _users(driver, request, progress)
+        return _load_users(driver, request, progress)
     if request.sla.thresholds and request.sla.rate_per_s is None:
-        return _highest(driver, request, progress)
-    return _most(driver, request, progress)
+        return _find_highest(driver, request, progress)
+    return _find_saturation(driver, request, progress)
 
 
-def _users(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> Found:
-    """Users who take turns: a constant number, or in phases."""
+def _load_users(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> LoadOutcome:
+    """Load the endpoint with users who take turns: a constant number, or in phases."""
     allow_noise, thresholds = request.allow_noise, request.sla.thresholds
-    limit_ms = min((one.limit_ms for one in thresholds), default=None)
+    limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
     if request.users is not None:
         progress.stage(f"{request.users} users")
         run, problems = run_valid(driver, request.constant_users(request.users), allow_noise=allow_noise)
@@ -97,23 +98,23 @@ def _users(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> 
     summary = best_plateau(run, request.sla)
     judgement = judge(Sla(thresholds=thresholds), capacity=summary, at_rate=None, instances=1)
     asked = bool(thresholds)
-    return Found(
+    return LoadOutcome(
         runs=(run,),
         summary=summary,
         problems=problems,
         most_per_s=None if request.users is not None or judgement.verdict == "FAIL" else summary.throughput_per_s,
-        steps=steps_of(run, percentiles=[one.percentile for one in thresholds]),
+        steps=steps_of(run, percentiles=[threshold.percentile for threshold in thresholds]),
         verdict=judgement.verdict if asked else None,
         reason=judgement.reason if asked else None,
     )
 
 
-def _most(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> Found:
-    """The most requests that are answered."""
+def _find_saturation(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> LoadOutcome:
+    """Find the most requests that are answered."""
     progress.stage("more and more users, until more are not served more")
     found = find_saturation(driver, budget_s=request.search_s, allow_noise=request.allow_noise)
     summary = summarize(found.run)
-    return Found(
+    return LoadOutcome(
         runs=(found.run,),
         summary=summary,
         problems=found.problems,
@@ -125,8 +126,8 @@ def _most(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> F
     )
 
 
-def _highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> Found:
-    """The highest rate at which the limits hold. How many users keep the endpoint busy is found out before it."""
+def _find_highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -> LoadOutcome:
+    """Find the highest rate at which the limits hold, and before it how many users keep the endpoint busy."""
     thresholds = request.sla.thresholds
     progress.stage("more and more users, until more are not served more")
     tried = try_users(driver, budget_s=_USERS_SHARE * request.search_s)
@@ -141,9 +142,9 @@ def _highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -
     )
     run = nearest_run(runs, highest)
     held = highest.rate_per_s is not None
-    return Found(
+    return LoadOutcome(
         runs=(run,),
-        summary=summarize(run, percentiles=[one.percentile for one in thresholds]),
+        summary=summarize(run, percentiles=[threshold.percentile for threshold in thresholds]),
         problems=problems,
         most_per_s=highest.rate_per_s,
         users=None,
@@ -154,17 +155,19 @@ def _highest(driver: EndpointDriver, request: LoadRequest, progress: Progress) -
     )
 
 
-def _at_rate(driver: EndpointDriver, request: LoadRequest, before: Found | None, progress: Progress) -> Found:
-    """The load at a rate, after whatever came before it."""
+def _load_at_rate(
+    driver: EndpointDriver, request: LoadRequest, before: LoadOutcome | None, progress: Progress
+) -> LoadOutcome:
+    """Load the endpoint at a rate, after whatever came before it."""
     loop, thresholds = request.open_loop(), request.sla.thresholds
     progress.stage(f"{given_text(loop.rate_per_s)} requests/s")
     decision = run_until_decided(driver, loop, thresholds, allow_noise=request.allow_noise)
-    summary = summarize(decision.run, percentiles=[one.percentile for one in thresholds])
-    verdict: Verdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
+    summary = summarize(decision.run, percentiles=[threshold.percentile for threshold in thresholds])
+    verdict: TrialVerdict = "FAIL" if decision.verdict == "SATURATED" else decision.verdict
     reason = decision.reason
     if not thresholds and summary.failed > MAX_FAILED * summary.samples:
         verdict, reason = "FAIL", f"{summary.failed:,} of {summary.samples:,} requests failed"
-    found = Found(
+    found = LoadOutcome(
         runs=(decision.run,),
         summary=summary,
         problems=decision.problems,

@@ -1,4 +1,5 @@
-"""What loading an endpoint gives, and its JSON form, whose names are a contract: ``schema`` rises when one changes."""
+"""The result of a load on an endpoint, and its JSON form, whose names are a contract: ``schema`` rises when one
+changes."""
 
 from __future__ import annotations
 
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.decided_runs import Decision
-    from servefit.profiler.procedures.highest_rate import HighestRate
+    from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.endpoint_runs import EndpointRuns
     from servefit.profiler.record.types import Run
     from servefit.search.request.load_request import LoadRequest
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 
 SCHEMA = 1
+"""The first form: no name has changed yet."""
 
 
 @shown()
@@ -74,7 +76,7 @@ class LoadTest:
     decision: Decision | None
     highest: HighestRate | None
     max_invocations: int | None
-    verdict: Verdict | None
+    verdict: TrialVerdict | None
     reason: str | None
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
@@ -101,7 +103,7 @@ class LoadTest:
         return self.summary.overhead_ms
 
     def recorded(self) -> EndpointRuns:
-        """Everything that was recorded, as ``save_measurement`` keeps it."""
+        """Return everything that was recorded, as ``save_measurement`` keeps it."""
         from servefit.profiler.record.endpoint_runs import EndpointRuns
 
         return EndpointRuns(
@@ -109,12 +111,12 @@ class LoadTest:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document that ``servefit load --format json`` prints."""
+        """Return the JSON document that ``servefit load --format json`` prints."""
         return load_document(self)
 
 
 def load_document(test: LoadTest) -> dict[str, Any]:
-    """All of a load test but its samples."""
+    """Return the JSON form of a load test: all of it but its samples."""
     summary, run, request = test.summary, test.run, test.request
     return {
         "schema": SCHEMA,
@@ -170,10 +172,14 @@ def decision_document(decision: Decision | None) -> dict[str, Any] | None:
     }
 
 
-def _evidence_document(one: Evidence) -> dict[str, Any]:
-    """JSON has no infinity, which is the autocorrelation time of a run that is too short to tell."""
-    known = one.autocorrelation_time is not None and isfinite(one.autocorrelation_time)
-    return {**dataclasses.asdict(one), "autocorrelation_time": one.autocorrelation_time if known else None}
+def _evidence_document(evidence: Evidence) -> dict[str, Any]:
+    """Return the JSON form of ``evidence``, without the infinity that JSON has none of: the autocorrelation time of a
+    run that is too short to tell."""
+    time = evidence.autocorrelation_time
+    return {
+        **dataclasses.asdict(evidence),
+        "autocorrelation_time": None if time is None or not isfinite(time) else time,
+    }
 
 
 def _plain(percentiles: Any) -> dict[str, float | None] | None:

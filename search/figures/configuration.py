@@ -1,4 +1,4 @@
-"""What was tested: the instance, the backend, and the settings that a deployment has."""
+"""Figures of what was tested: the instance, the backend, and the settings that a deployment has."""
 
 from __future__ import annotations
 

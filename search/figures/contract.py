@@ -1,4 +1,4 @@
-"""What a figure is: a column of every table, and a field of every document, declared in one place.
+"""The declaration of a figure: a column of every table, and a field of every document, in one place.
 
 A figure is a pure function of what was measured. How it is written is for tables and documents, which read what is
 declared here.
@@ -18,19 +18,19 @@ from servefit.quantities import DIGITS
 from servefit.search.results.recommendation import Recommendation, Trial
 
 Value: TypeAlias = float | str | None
-"""Of a figure: a number, text, or None for what is not known."""
+"""The value of a figure: a number, text, or None for what is not known."""
 
 Subject: TypeAlias = Summary | Trial | Recommendation
-"""What a figure is read from."""
+"""The results that a figure is read from."""
 
 MAX_TITLE_CHARACTERS = 32
-"""Of a title: a table has twenty columns, and a terminal some two hundred characters."""
+"""The longest title: a table has twenty columns, and a terminal some two hundred characters. Chosen, not measured."""
 
 MAX_DIGITS = 17
 """So many significant digits tell every float from every other [IEEE 754]."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*([.\[][A-Za-z0-9_]+\]?)*")
-"""Where a JSON document holds the figure: ``samples``, ``model_latency_ms.p95``, ``model_latency_ms_ci95.p95[0]``."""
+"""The place of a figure in a JSON document: ``samples``, ``model_latency_ms.p95``, ``model_latency_ms_ci95.p95[0]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +38,12 @@ class Figure:
     """One figure, and how it is read. Exactly one of the last three fields is given.
 
     Args:
-        name: Where JSON documents of a recommendation hold it, and what ``servefit figures`` calls it.
+        name: Its place in JSON documents of a recommendation, and its name in ``servefit figures``.
         title: The head of its column. One that ends in " ms" is shown in the unit that fits its values.
-        unit: What its values are in, None where they have no unit.
+        unit: The unit of its values, None where they have none.
         meaning: One sentence for people who read the table.
-        digits: How many significant digits people are shown; whole numbers are shown in full. None: it is text.
-        scale: What values are multiplied by in tables, where these have another unit than JSON.
+        digits: The significant digits that people are shown; whole numbers are shown in full. None: it is text.
+        scale: The factor of values in tables, where these have another unit than JSON.
         only_where_known: No column is made of it where nothing in the table has a value of it.
         of_summary: Reads it from the figures that the SLA was held against.
         of_trial: Reads it from a whole test.
@@ -93,7 +93,7 @@ class Figure:
 
     @property
     def reads_trials(self) -> bool:
-        """Whether a single test has this figure; else it takes a recommendation."""
+        """True if a single test has this figure; else it takes a recommendation."""
         return self.of_recommendation is None
 
     def of(self, subject: Subject) -> Value:
@@ -131,5 +131,5 @@ class Figure:
 
 
 def _is_line(text: Any) -> bool:
-    """Whether ``text`` is a line of printable characters."""
+    """Return whether ``text`` is a line of printable characters."""
     return isinstance(text, str) and bool(text.strip()) and text.isprintable()

@@ -1,4 +1,4 @@
-"""What a deployment costs."""
+"""Figures of what a deployment costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a result rests on: its verdict, the load and the samples behind it, and what held the workers to the profile."""
+"""Figures that a result rests on: its verdict, the load and the samples behind it, and what held the workers to the
+profile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast answers are: percentiles of the response time, and how certain they are."""
+"""Figures of latency: percentiles of the response time, and how certain they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine was busy with: CPUs, memory, GPU, and the energy that it took."""
+"""Figures of the machine: how busy CPUs, memory and GPU were, and the energy that it took."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ from servefit.search.figures.registry import BUILT_IN, FIGURES, figure_names
 from servefit.showing import cut
 
 MAX_TEXT_CHARACTERS = 200
-"""Of a text that is a figure, and of what an error says: a cell or a line, and no report."""
+"""The longest text that is a figure, or that is repeated of an error: a cell or a line, and no report. Chosen, not
+measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class OutsideFigure:
 def outside_figures() -> tuple[OutsideFigure, ...]:
     """Return the figures that other packages offer, in alphabetical order. Whatever is wrong with one is its
     ``problem``."""
-    return _found(tuple(sys.path))
+    return _load_all(tuple(sys.path))
 
 
 def outside_values(subject: Subject) -> dict[str, Value]:
@@ -73,29 +74,29 @@ def _first_problem(outside: OutsideFigure, subjects: tuple[Subject, ...]) -> str
 
 # What is installed does not change while a process runs, but for the path that it is looked up on.
 @lru_cache(maxsize=1)
-def _found(_path: tuple[str, ...]) -> tuple[OutsideFigure, ...]:
-    return tuple(_opened(name) for name in figure_names() if name not in BUILT_IN)
+def _load_all(_path: tuple[str, ...]) -> tuple[OutsideFigure, ...]:
+    return tuple(_load(name) for name in figure_names() if name not in BUILT_IN)
 
 
-def _opened(name: str) -> OutsideFigure:
+def _load(name: str) -> OutsideFigure:
     try:
         package = Package.of(FIGURES.entry_point(name).dist)
     except SpecError as error:
         return _unusable(name, error)
     try:
-        found = _imported(name, package)
+        found = _import(name, package)
         _check(found, name, package)
     except SpecError as error:
         return _unusable(name, error, package)
     guards = {
-        field: None if reader is None else _guarded(found, str(package))
+        field: None if reader is None else _guarded_reader(found, str(package))
         for field in ("of_summary", "of_trial", "of_recommendation")
         for reader in (getattr(found, field),)
     }
     return OutsideFigure(name=name, package=str(package), declared=found, figure=replace(found, **guards))
 
 
-def _imported(name: str, package: Package) -> Any:
+def _import(name: str, package: Package) -> Any:
     try:
         return FIGURES.imported(name)
     except SystemExit as error:
@@ -113,7 +114,7 @@ def _check(found: Any, name: str, package: Package) -> None:
 
 
 def _unusable(name: str, error: SpecError, package: Package | None = None) -> OutsideFigure:
-    """A figure that stands where the one that cannot be used would."""
+    """Return a figure that stands where the one that cannot be used would."""
     title = "".join(filter(str.isprintable, name))[:MAX_TITLE_CHARACTERS].strip() or "unnamed"
     unknown = Figure(name="unknown", title=title, unit=None, meaning="Cannot be used.", of_summary=lambda _: None)
     problem = str(error)
@@ -122,7 +123,7 @@ def _unusable(name: str, error: SpecError, package: Package | None = None) -> Ou
     )
 
 
-def _guarded(figure: Figure, package: str) -> Callable[[Any], Value]:
+def _guarded_reader(figure: Figure, package: str) -> Callable[[Any], Value]:
     def read(subject: Subject) -> Value:
         try:
             return _read(figure, package, subject)
@@ -141,27 +142,27 @@ def _read(figure: Figure, package: str, subject: Subject) -> Value:
         return _plain(value, figure)
     except (Exception, SystemExit) as error:
         # An error of another package may be one that cannot even be written.
-        said = cut(format_exception_only(error)[-1].strip(), MAX_TEXT_CHARACTERS)
-        problem = str(error) if isinstance(error, _Nonsense) else f"raised {said}"
+        error_text = cut(format_exception_only(error)[-1].strip(), MAX_TEXT_CHARACTERS)
+        problem = str(error) if isinstance(error, _InvalidValue) else f"raised {error_text}"
         raise SpecError("figure", figure.name, f"of {package} is unknown: it {problem}", remedy=remedy) from error
 
 
-class _Nonsense(Exception):
-    """What a figure gave is no value."""
+class _InvalidValue(Exception):
+    """A figure gave what is no value."""
 
 
 def _plain(value: Any, figure: Figure) -> Value:
-    """``value`` as Python's own number or text: NumPy's do not go into JSON."""
+    """Return ``value`` as Python's own number or text: NumPy's do not go into JSON. Raises _InvalidValue."""
     if value is None:
         return None
     if figure.digits is None:
         if not isinstance(value, str) or len(value) > MAX_TEXT_CHARACTERS:
-            raise _Nonsense(f"gave {_shown(value)}, which is no text of {MAX_TEXT_CHARACTERS} characters or less")
+            raise _InvalidValue(f"gave {_shown(value)}, which is no text of {MAX_TEXT_CHARACTERS} characters or less")
         return str(value)
     if not isinstance(value, Real) or isinstance(value, bool):
-        raise _Nonsense(f"gave {_shown(value)}, which is no number")
+        raise _InvalidValue(f"gave {_shown(value)}, which is no number")
     if not isfinite(float(value) * figure.scale):
-        raise _Nonsense(f"gave {_shown(value)}, which is not finite")
+        raise _InvalidValue(f"gave {_shown(value)}, which is not finite")
     return int(value) if isinstance(value, Integral) else float(value)
 
 

@@ -1,4 +1,4 @@
-"""Finds figures by name: servefit's own, and those that other packages offer under an entry point.
+"""Figures by name: servefit's own, and those that other packages offer under an entry point.
 
 A package adds a figure by pointing an entry point of the group ``servefit.figures`` at a
 :class:`~servefit.search.figures.contract.Figure`. What is done about one that is broken is in ``outside``.
@@ -54,7 +54,7 @@ BUILT_IN = {
     "containment": f"{_HERE}.evidence:CONTAINMENT",
     "step": f"{_HERE}.evidence:STEP",
 }
-"""Servefit's own, in the order in which they are listed."""
+"""Servefit's own figures, in the order in which they are listed."""
 
 FIGURES = PlugIns(field="figure", group=ENTRY_POINT_GROUP, built_in=BUILT_IN)
 

@@ -1,10 +1,11 @@
-"""How much is answered: at most, and while the latency was measured."""
+"""Figures of throughput: at most, and while the latency was measured."""
 
 from __future__ import annotations
 
 from servefit.search.figures.contract import Figure
 
 SECONDS_PER_MINUTE = 60
+"""Invocations are told by the minute, as in SageMaker IR."""
 
 MAX_INVOCATIONS = Figure(
     name="max_invocations",

@@ -1,4 +1,4 @@
-"""Which backends take part in a job, and their artifacts.
+"""The choice of the backends that take part in a job, and their artifacts.
 
 A backend that cannot run here, does not take the model, fails to compile or predicts something else than the reference
 is reported and left out; so is one whose compilation would eat the job's budget, unless it was asked for by name or
@@ -20,7 +20,7 @@ from servefit.quantities import duration_text, given_duration_text, span_text
 from servefit.search.jobs.job import JobStopped
 from servefit.search.optimizer.clock import SHARE
 from servefit.search.optimizer.progress import before_search, counting_down
-from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.recommendation import CompilationReport, Skipped
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 COMPILING_SHARE = 0.4
 COMPILED_SHARE = 0.5
 """When the first part of the job's budget is over, nothing more is compiled unasked, and when the second is, what was
-begun is ended: the rest is for measuring."""
+begun is ended: the rest is for measuring. Chosen, not measured."""
 
 MIN_S = 3.0
 QUICK_S = 2.0
@@ -50,18 +50,20 @@ TIMES_ESTIMATE = 10
 time, or more than that where it was asked for by name."""
 
 WORTH_SAYING_S = 5.0
+"""An estimate below that is not reported: the compilation is over before anybody wonders. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
-    """What came of it: ``skipped`` backends were left out, ``remarks`` say which were cut short."""
+class CompiledCandidates:
+    """What came of compiling: ``artifacts``. ``skipped`` backends were left out, ``remarks`` say which were cut
+    short."""
 
     artifacts: list[Artifact] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
-def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Progress) -> Compiled:
+def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Progress) -> CompiledCandidates:
     """Compile the model of ``log``'s job with every backend that takes part, the reference first, each a step of the
     job.
 
@@ -74,11 +76,11 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     from servefit.backends.verification import NoReference
 
     model, request = log.header.model, log.header.request
-    before = {(one.backend, one.target): one for one in map(_report, log.steps()) if one is not None}
+    before = {(report.backend, report.target): report for report in map(_report, log.steps()) if report is not None}
     # Backends of other packages answer while the first of ours is compiled.
     offered = ask_backends(request.backends or backend_names(), model, timeout_s=clock.share_s(MIN_S))
-    found, nothing_to_compare = Compiled(), ""
-    rules = _Rules(offered=offered, model=model, request=request, clock=clock, found=found)
+    found, nothing_to_compare = CompiledCandidates(), ""
+    rules = _CompilationRules(offered=offered, model=model, request=request, clock=clock, found=found)
     for name, target in rules.candidates(log.header.profiles, progress):
         if log.stop_requested():
             raise JobStopped
@@ -111,7 +113,7 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
 
 
 def _estimate(model: Model, name: str, target: Target) -> str:
-    """How long compiling takes, where it is long."""
+    """Return how long compiling takes, in words; empty where it is short."""
     from servefit.backends.compilation import estimate_s, is_cached
 
     seconds = estimate_s(model, name)
@@ -119,13 +121,14 @@ def _estimate(model: Model, name: str, target: Target) -> str:
 
 
 def _report(step: Step) -> CompilationReport | None:
+    """Return the report of a compilation, None for another step."""
     return step.result if isinstance(step.result, CompilationReport) else None
 
 
 def _compile(
     model: Model, name: str, target: Target, payload: Payload, limit_s: float
 ) -> tuple[CompilationReport, Artifact | ServefitError]:
-    """What came of it, and the artifact, or why there is none. Raises StateError."""
+    """Compile, and return what came of it, and the artifact, or why there is none. Raises StateError."""
     from servefit.backends.compilation import compile_model
 
     began = time.monotonic()
@@ -149,7 +152,7 @@ def _compile(
 
 
 def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[InstanceProfile]) -> tuple[Choice, ...]:
-    """The artifacts with their knobs in every size of envelope that ``profiles`` have."""
+    """Return the artifacts with their knobs in every size of envelope that ``profiles`` have."""
     from servefit.backends.capabilities import backend
     from servefit.search.request.space import Choice
 
@@ -165,20 +168,20 @@ def choices(model: Model, artifacts: Sequence[Artifact], profiles: Sequence[Inst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rules:
-    """Which of the backends ``offered`` to the job are compiled, in which order, and how long that may take; ``found``
-    is what came of it so far."""
+class _CompilationRules:
+    """The rules by which backends ``offered`` to the job are compiled: which, in which order, and for how long;
+    ``found`` is what came of it so far."""
 
     offered: Mapping[str, Capabilities]
     model: Model
     request: JobRequest
     clock: Clock
-    found: Compiled
+    found: CompiledCandidates
 
     def candidates(self, profiles: Sequence[InstanceProfile], progress: Progress) -> Iterator[tuple[str, Target]]:
-        """The reference first, then what is known to compile, or is ours, and of that what is compiled soonest: where
-        time runs out, most backends have had their turn. One that does not say what it can do is waited for when there
-        is nothing else to do."""
+        """Yield what may be compiled, the reference first, then what is known to compile, or is ours, and of that what
+        is compiled soonest: where time runs out, most backends have had their turn. A backend that does not say what it
+        can do is waited for when there is nothing else to do."""
         targets = [Target.CPU, Target.CUDA] if any(profile.gpus for profile in profiles) else [Target.CPU]
         waiting = list(self.offered)
         while waiting:
@@ -193,31 +196,32 @@ class _Rules:
                 yield chosen, target
 
     def why_not(self, name: str, target: Target) -> str | None:
-        """Why a backend is left out, None where it is not."""
+        """Return why a backend is left out, None where it is not."""
         from servefit.backends.compilation import is_cached
 
-        one, budget_s = self.offered[name], self.request.time_limit_s
+        capabilities, budget_s = self.offered[name], self.request.time_limit_s
         if self._is_late(name) and not self._has_answered(name):
             return self._too_late(name)
-        for availability in (one.probe(target), one.supports(self.model)):
+        for availability in (capabilities.probe(target), capabilities.supports(self.model)):
             if not availability.available:
                 return "; ".join(part for part in (availability.reason, availability.remedy) if part)
         if budget_s is None or is_cached(self.model, name, target):
             return None
-        estimate_s = one.compile_estimate_s(self.model)
+        estimate_s = capabilities.compile_estimate_s(self.model)
         if not self._is_asked_for(name) and estimate_s > SHARE * budget_s:
             expected, whole = span_text(estimate_s), given_duration_text(budget_s)
             return f"compiling is estimated at {expected}, too much of the job's {whole}; {self._remedy(name)}"
         return self._too_late(name) if self._is_late(name) or self.limit_s(name, target) <= 0 else None
 
     def limit_s(self, name: str, target: Target) -> float:
-        """How long compiling and checking may take. Without the reference there is nothing to measure; of the others
-        each has its share, and what was asked for by name as long as it may need. The time for a test is left."""
+        """Return how long compiling and checking may take. Without the reference there is nothing to measure; of the
+        others each has its share, and what was asked for by name as long as it may need. The time for a test is
+        left."""
         from servefit.backends.compilation import is_cached
 
         if is_cached(self.model, name, target):
             return self.clock.left_s
-        left_s = self.clock.left_s - least_test_s(self.request)
+        left_s = self.clock.left_s - min_test_s(self.request)
         if name == self.model.reference:
             return left_s
         ample_s, share_s = max(MIN_S, TIMES_ESTIMATE * self._expected_s(name)), self.clock.share_s(MIN_S)
@@ -226,29 +230,34 @@ class _Rules:
         return min(left_s, ample_s, share_s, COMPILED_SHARE * self.clock.limit_s - self.clock.elapsed_s)
 
     def _is_late(self, name: str) -> bool:
-        """Whether it is too late to compile what nobody asked for, and nobody has to."""
+        """Return whether it is too late to compile ``name``, which was not asked for, and need not be compiled."""
         if self._is_asked_for(name) or not self.found.artifacts:
             return False
         whole_s, spent_s = self.clock.limit_s, self.clock.elapsed_s
         return spent_s > min(COMPILING_SHARE * whole_s, COMPILED_SHARE * whole_s - QUICK_S)
 
     def _too_late(self, name: str) -> str:
+        """Return that it was too late to compile ``name``, in words."""
         spent, whole = span_text(self.clock.elapsed_s), given_duration_text(self.clock.limit_s)
         return f"{spent} of the job's {whole} were over before it could be compiled; {self._remedy(name)}"
 
     def _remedy(self, name: str) -> str:
+        """Return, in words, what would have ``name`` compiled."""
         more = "give the job more time" if self._is_asked_for(name) else f"ask for it with --backend {name}"
         return f"{more}, or compile it once with servefit compile"
 
     def _is_asked_for(self, name: str) -> bool:
+        """Return whether the job was given the backend by name."""
         return name in self.request.backends
 
     def _has_answered(self, name: str) -> bool:
+        """Return whether the backend has said what it can do."""
         from servefit.backends.capabilities import has_answered
 
         return has_answered(self.offered[name], self.model)
 
     def _order(self, name: str) -> tuple[bool, bool, float]:
+        """Return the key to sort backends by, the first to compile first."""
         from servefit.backends.compilation import is_cached
         from servefit.backends.registry import BUILT_IN
 
@@ -256,11 +265,11 @@ class _Rules:
         return name != self.model.reference, not certain, self._expected_s(name)
 
     def _expected_s(self, name: str) -> float:
-        """How long compiling is expected to take; for ever, with a backend that does not take the model."""
-        one = self.offered[name]
-        return one.compile_estimate_s(self.model) if one.supports(self.model).available else inf
+        """Return how long compiling is expected to take; infinite for a backend that does not take the model."""
+        capabilities = self.offered[name]
+        return capabilities.compile_estimate_s(self.model) if capabilities.supports(self.model).available else inf
 
 
 def _timed_out(error: BaseException | None) -> bool:
-    """Whether ``error`` goes back to something that did not end in time."""
+    """Return whether ``error`` goes back to something that did not end in time."""
     return error is not None and (isinstance(error, TimedOut) or _timed_out(error.__cause__))

@@ -13,25 +13,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a test runs: ``cpus`` for the workers and ``outside`` for servefit itself. None leaves both to servefit."""
+class CpuSlot:
+    """The CPUs of a test: ``cpus`` for the workers and ``outside`` for servefit itself. None leaves both to
+    servefit."""
 
     cpus: tuple[int, ...] | None = None
     outside: tuple[int, ...] | None = None
 
 
-ANYWHERE = Place()
+ANYWHERE = CpuSlot()
 
 
-class Places:
+class CpuSlots:
     """The CPUs of ``host``, for tests side by side."""
 
     def __init__(self, host: Host) -> None:
         self._cpus = host.cpus
 
-    def side_by_side(self, vcpus: Sequence[int]) -> tuple[Place, ...] | None:
-        """A place of each of these sizes, in their order, which share no core with any other; ``outside`` is what none
-        of them has. None where there are too few CPUs. Raises SpecError for a size below one."""
+    def disjoint(self, vcpus: Sequence[int]) -> tuple[CpuSlot, ...] | None:
+        """Return a slot of each of these sizes, in their order, which share no core with any other; ``outside`` is what
+        none of them has. None where there are too few CPUs. Raises SpecError for a size below one."""
         taken: set[int] = set()
         chosen: dict[int, tuple[int, ...]] = {}
         for nth in sorted(range(len(vcpus)), key=lambda nth: -vcpus[nth]):
@@ -41,8 +42,8 @@ class Places:
             taken |= set(cpus)
             chosen[nth] = cpus
         outside = client_cpus(self._cpus, taken)
-        return tuple(Place(cpus=chosen[nth], outside=outside) for nth in range(len(vcpus)))
+        return tuple(CpuSlot(cpus=chosen[nth], outside=outside) for nth in range(len(vcpus)))
 
-    def at_once(self, vcpus: Sequence[int]) -> bool:
-        """Whether there are places of these sizes at the same time."""
-        return self.side_by_side(vcpus) is not None
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
+        """Return whether there are slots of these sizes at the same time."""
+        return self.disjoint(vcpus) is not None

@@ -14,19 +14,20 @@ from servefit.search.results.recommendation import CompilationReport, Trial
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.search.jobs.job import RecommendationJob
-    from servefit.search.optimizer.importance import Against, Why
+    from servefit.search.optimizer.importance import Explanation, PairedComparison
     from servefit.search.request.sla import Sla
     from servefit.search.results.recommendation import Recommendation, Skipped
     from servefit.search.storage.steps import Step
 
 SCHEMA = 1
+"""It rises when a name in the document changes."""
 
 _ENERGY = ("energy_j_per_million", "package_power_w", "gpu_power_w")
-"""Known where the machine has counters of them that this user may read."""
+"""Figures of energy, known where the machine has counters of them that this user may read."""
 
 
 def job_document(job: RecommendationJob) -> dict[str, Any]:
-    """The whole job."""
+    """Return the whole job."""
     return {
         "schema": SCHEMA,
         "job": job.name,
@@ -46,21 +47,21 @@ def job_document(job: RecommendationJob) -> dict[str, Any]:
         "goal": job.goal,
         "elapsed_s": round(job.elapsed_s, 3),
         "tests": job.tests,
-        "recommendations": [recommendation_document(one) for one in job.recommendations],
-        "pareto": [recommendation_document(one) for one in job.pareto],
+        "recommendations": [recommendation_document(recommendation) for recommendation in job.recommendations],
+        "pareto": [recommendation_document(recommendation) for recommendation in job.pareto],
         "why": why_document(job.why),
-        "compilation": [compilation_document(one) for one in job.compilation],
-        "skipped": [skipped_document(one) for one in job.skipped],
+        "compilation": [compilation_document(report) for report in job.compilation],
+        "skipped": [skipped_document(skipped) for skipped in job.skipped],
         "failed_tests": [
-            {"step": one.step, "configuration": dataclasses.asdict(one.configuration), "reason": one.reason}
-            for one in job.failed
+            {"step": failed.step, "configuration": dataclasses.asdict(failed.configuration), "reason": failed.reason}
+            for failed in job.failed
         ],
         "warnings": list(job.warnings),
     }
 
 
 def model_document(model: Model) -> dict[str, Any]:
-    """What the model is, without where its files lie."""
+    """Return what is known of the model, without the path of its files."""
     return {
         "source": model.source,
         "format": model.format.value,
@@ -74,46 +75,51 @@ def model_document(model: Model) -> dict[str, Any]:
 
 
 def sla_document(sla: Sla) -> dict[str, Any]:
+    """Return the limits of an SLA, and the rate that they are to hold at."""
     return {
-        "thresholds": [{"percentile": one.percentile, "limit_ms": one.limit_ms} for one in sla.thresholds],
+        "thresholds": [
+            {"percentile": threshold.percentile, "limit_ms": threshold.limit_ms} for threshold in sla.thresholds
+        ],
         "rate_per_s": sla.rate_per_s,
     }
 
 
-def recommendation_document(one: Recommendation) -> dict[str, Any]:
-    """One row of the answer: the columns of SageMaker IR, and what stands behind them."""
-    trial, configuration, judged = one.trial, one.trial.configuration, one.trial.judged
+def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
+    """Return a row of the answer: the columns of SageMaker IR, and what stands behind them."""
+    trial, endpoint = recommendation.trial, recommendation.endpoint
+    configuration, judged = trial.configuration, trial.judged
     return {
-        **values(one, "id", "instance_profile", "instance_count", "backend"),
+        **values(recommendation, "id", "instance_profile", "instance_count", "backend"),
         "target": configuration.target.value,
-        "environment": one.environment,
+        "environment": recommendation.environment,
         "settings": {
             "max_batch": configuration.max_batch,
             "batch_delay_us": configuration.batch_delay_us,
             **dict(configuration.settings.options),
         },
-        **values(one, "cost_per_hour", "cost_per_inference", "max_invocations"),
+        **values(recommendation, "cost_per_hour", "cost_per_inference", "max_invocations"),
         "model_latency_ms": dict(judged.latency_ms),
         "model_latency_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
-        "overhead_latency_ms": None if one.endpoint is None else one.endpoint.judged.overhead_ms,
-        **values(one, "cpu_utilization", "memory_utilization", "gpu_utilization", *_ENERGY, "containment"),
+        "overhead_latency_ms": None if endpoint is None else endpoint.judged.overhead_ms,
+        **values(recommendation, "cpu_utilization", "memory_utilization", "gpu_utilization", *_ENERGY, "containment"),
         "envelope": trial.measurement.envelope,
         "memory_limit_bytes": trial.measurement.memory_limit_bytes,
-        **values(one, "verdict"),
+        **values(recommendation, "verdict"),
         "reason": trial.reason,
         "stopped": trial.stopped,
         "problems": [dataclasses.asdict(problem) for problem in trial.problems],
-        **values(one, "samples", "measured_rate_per_s", "loop"),
+        **values(recommendation, "samples", "measured_rate_per_s", "loop"),
         "driver": trial.driver,
-        **values(one, "step"),
+        **values(recommendation, "step"),
         "measurement": trial.kept_in,
-        "endpoint": None if one.endpoint is None else endpoint_document(one.endpoint, one.endpoint_step),
-        "figures": outside_values(one),
+        "endpoint": None if endpoint is None else endpoint_document(endpoint, recommendation.endpoint_step),
+        "figures": outside_values(recommendation),
     }
 
 
 def endpoint_document(trial: Trial, step: int | None) -> dict[str, Any]:
-    """The winner measured over HTTP, all latencies apart: what the client saw, what the model took, and the rest."""
+    """Return the winner measured over HTTP, all latencies apart: what the client saw, what the model took, and the
+    rest."""
     judged, capacity = trial.judged, trial.capacity
     return {
         **values(trial, "verdict"),
@@ -134,8 +140,9 @@ def endpoint_document(trial: Trial, step: int | None) -> dict[str, Any]:
     }
 
 
-def why_document(why: Why) -> dict[str, Any]:
-    """Ratios say how many times better the first recommendation is, with their 95 % intervals."""
+def why_document(why: Explanation) -> dict[str, Any]:
+    """Return the reasons for the first recommendation. Ratios say how many times better it is, with their 95 %
+    intervals."""
     return {
         "runner_up": against_document(why.runner_up),
         "naive_default": against_document(why.naive),
@@ -144,7 +151,8 @@ def why_document(why: Why) -> dict[str, Any]:
     }
 
 
-def against_document(against: Against | None) -> dict[str, Any] | None:
+def against_document(against: PairedComparison | None) -> dict[str, Any] | None:
+    """Return a comparison of the first recommendation with another configuration, None where there is none."""
     if against is None:
         return None
     return {
@@ -157,7 +165,7 @@ def against_document(against: Against | None) -> dict[str, Any] | None:
 
 
 def step_document(step: Step) -> dict[str, Any]:
-    """One step, with the metrics of what was measured."""
+    """Return a step, with the metrics of what was measured."""
     return {
         "step": step.number,
         "kind": step.kind,
@@ -174,6 +182,7 @@ def step_document(step: Step) -> dict[str, Any]:
 
 
 def _metrics(step: Step) -> dict[str, Any] | None:
+    """Return what was measured in ``step``, None where nothing was."""
     result = step.result
     if isinstance(result, Trial):
         return {
@@ -187,28 +196,30 @@ def _metrics(step: Step) -> dict[str, Any] | None:
             "measurement": result.kept_in,
         }
     if isinstance(result, ServiceTimes):
-        return {"mean_ms_by_requests": {one.requests: one.mean_ns / 1e6 for one in result.batches}}
+        return {"mean_ms_by_requests": {batch.requests: batch.mean_ns / 1e6 for batch in result.batches}}
     if isinstance(result, CompilationReport):
         return {"seconds": round(result.seconds, 3), "cached": result.cached}
     return None
 
 
 def iso_time(seconds: float) -> str:
-    """Seconds since 1970 as local time with its offset, in the form of ISO 8601."""
+    """Return seconds since 1970 as local time with its offset, in the form of ISO 8601."""
     return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
 
 
-def compilation_document(one: CompilationReport) -> dict[str, Any]:
+def compilation_document(report: CompilationReport) -> dict[str, Any]:
+    """Return how the compilation with a backend turned out."""
     return {
-        "backend": one.backend,
-        "target": one.target.value,
-        "status": one.status,
-        "seconds": round(one.seconds, 3),
-        "cached": one.cached,
-        "speedup": one.speedup,
-        "reason": one.reason,
+        "backend": report.backend,
+        "target": report.target.value,
+        "status": report.status,
+        "seconds": round(report.seconds, 3),
+        "cached": report.cached,
+        "speedup": report.speedup,
+        "reason": report.reason,
     }
 
 
-def skipped_document(one: Skipped) -> dict[str, Any]:
-    return {one.kind: one.name, "reason": one.reason}
+def skipped_document(skipped: Skipped) -> dict[str, Any]:
+    """Return what was left out, under its kind, and why."""
+    return {skipped.kind: skipped.name, "reason": skipped.reason}

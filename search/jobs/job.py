@@ -1,6 +1,6 @@
-"""A job as it is read: what its header, its state and its steps add up to, whether it is over or not.
+"""A job as it is read: the sum of its header, its state and its steps, whether it is over or not.
 
-How one runs is in ``lifecycle``, where one is kept in ``storage``, and its JSON form in ``document``.
+Jobs are run by ``lifecycle`` and kept by ``storage``; their JSON form is in ``document``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from servefit.errors import SpecError
 from servefit.search.figures.outside import outside_problems
 from servefit.search.jobs.notes import job_warnings, with_speedups
-from servefit.search.optimizer.importance import Why, why
+from servefit.search.optimizer.importance import Explanation, explain
 from servefit.search.request.space import Space, admits
+from servefit.search.results.ids import former_id
 from servefit.search.results.pareto import pareto_front
 from servefit.search.results.ranking import recommend
 from servefit.search.results.recommendation import CompilationReport, FailedTrial, Trial
@@ -34,9 +35,13 @@ if TYPE_CHECKING:
     from servefit.search.storage.steps import Kind, Step
 
 
+MAX_NAME = 40
+"""Letters of a model's name in that of its job, which is part of paths, and is typed. Chosen, not measured."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendationJob:
-    """What a job found. ``recommendations`` come best first, one per instance profile that could be measured.
+    """A job, and what it found. ``recommendations`` come best first, one per instance profile that could be measured.
 
     ``pareto`` is the front of price, latency and throughput; ``why`` the reasons for the first recommendation.
     ``trials`` are all load tests that were measured, confirmations included, and ``failed`` those that could not be.
@@ -48,7 +53,7 @@ class RecommendationJob:
     steps: tuple[Step, ...]
     recommendations: tuple[Recommendation, ...]
     pareto: tuple[Recommendation, ...]
-    why: Why
+    why: Explanation
     trials: tuple[Trial, ...]
     failed: tuple[FailedTrial, ...]
     compilation: tuple[CompilationReport, ...]
@@ -59,33 +64,33 @@ class RecommendationJob:
     def of(
         cls, header: JobHeader, state: JobState, steps: Iterable[Step], *, owner: Owner | None = None
     ) -> RecommendationJob:
-        """The job that these are of: a pure function of what is kept, and of what is wrong with figures of other
+        """Return the job that these are of: a pure function of what is kept, and of what is wrong with figures of other
         packages."""
         steps = tuple(steps)
         request, reference = header.request, header.model.reference
         trials = trials_of(steps, TESTS)
         failed = tuple(
-            FailedTrial(configuration=one.configuration, reason=one.reason or "it failed", step=one.number)
-            for one in steps
-            if one.kind in TESTS and one.configuration is not None and _crashed(one)
+            FailedTrial(configuration=step.configuration, reason=step.reason or "it failed", step=step.number)
+            for step in steps
+            if step.kind in TESTS and step.configuration is not None and _crashed(step)
         )
-        reports = tuple(one.result for one in steps if isinstance(one.result, CompilationReport))
+        reports = tuple(step.result for step in steps if isinstance(step.result, CompilationReport))
         space = space_of(header, trials)
         unreliable = crashed(steps, TESTS)
-        reliable = tuple(one for one in trials if one.configuration not in unreliable)
-        numbers = {id(one.result): one.number for one in steps}
-        served = {one.configuration: one for one in trials_of(steps, ("endpoint",))}
+        reliable = tuple(trial for trial in trials if trial.configuration not in unreliable)
+        numbers = {id(step.result): step.number for step in steps}
+        served = {trial.configuration: trial for trial in trials_of(steps, ("endpoint",))}
         recommendations, pareto = (
             tuple(
                 replace(
-                    one,
-                    endpoint=(endpoint := served.get(one.trial.configuration)),
-                    step=numbers.get(id(one.trial)),
+                    recommendation,
+                    endpoint=(endpoint := served.get(recommendation.trial.configuration)),
+                    step=numbers.get(id(recommendation.trial)),
                     endpoint_step=None if endpoint is None else numbers[id(endpoint)],
                     model=header.model,
                     measured_on=header.host,
                 )
-                for one in chosen
+                for recommendation in chosen
             )
             for chosen in (recommend(space, reliable, request), pareto_front(space, reliable))
         )
@@ -95,7 +100,7 @@ class RecommendationJob:
             steps=steps,
             recommendations=recommendations,
             pareto=pareto,
-            why=why(
+            why=explain(
                 recommendations[0] if recommendations else None,
                 trials,
                 request,
@@ -116,43 +121,52 @@ class RecommendationJob:
 
     @property
     def request(self) -> JobRequest:
+        """The request that the job was begun with."""
         return self.header.request
 
     @property
     def name(self) -> str:
+        """The name of the job."""
         return self.request.name
 
     @property
     def goal(self) -> Goal:
+        """The goal by which configurations are ranked."""
         return self.request.goal
 
     @property
     def status(self) -> Status:
+        """The status of the job: whether it is over, and how it ended."""
         return self.state.status
 
     @property
     def model(self) -> Model:
+        """The model that the job is about."""
         return self.header.model
 
     @property
     def payload(self) -> PayloadFacts:
+        """The facts of the payload."""
         return self.header.payload
 
     @property
     def host(self) -> Host:
+        """The host that the job measures on."""
         return self.header.host
 
     @property
     def elapsed_s(self) -> float:
+        """The seconds that the job has taken so far."""
         return self.state.elapsed_s
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
+        """The backends and profiles that were left out, and why."""
         return self.state.skipped
 
     @property
     def tests(self) -> int:
-        """How many load tests there were, confirmations and failures included, and interrupted ones left out."""
+        """The number of load tests, confirmations and failures included, and interrupted ones left out."""
         return tests_in(self.steps)
 
     @property
@@ -161,19 +175,24 @@ class RecommendationJob:
         return self.recommendations[0] if self.recommendations else None
 
     def recommendation(self, recommendation_id: str | None = None) -> Recommendation:
-        """The recommendation of that ID, also of those on the Pareto front, or the first one. Raises SpecError where
-        there is none."""
+        """Return the recommendation of that ID, which may be one that an earlier servefit gave, also of those on the
+        Pareto front, or the first where no ID is given. Raises SpecError where there is none."""
         if self.best is None:
             raise SpecError("job", self.name, "has no recommendation: nothing was measured")
         if recommendation_id is None:
             return self.best
-        known = {one.id: one for one in (*self.pareto, *self.recommendations)}
-        if recommendation_id not in known:
+        known = {recommendation.id: recommendation for recommendation in (*self.pareto, *self.recommendations)}
+        former = {
+            former_id(recommendation.profile.name, recommendation.trial.configuration): recommendation
+            for recommendation in known.values()
+        }
+        found = known.get(recommendation_id) or former.get(recommendation_id)
+        if found is None:
             raise SpecError.unknown("recommendation", recommendation_id, list(known))
-        return known[recommendation_id]
+        return found
 
     def __repr__(self) -> str:
-        """The job on a line: all that it holds is more than anybody reads."""
+        """Return the job on a line: all that it holds is more than anybody reads."""
         return f"<{type(self).__name__} {self.name}, {self.status}>"
 
 
@@ -186,16 +205,16 @@ class JobInterrupted(KeyboardInterrupt):
 
 
 class JobStopped(Exception):
-    """Somebody asked for the job to stop."""
+    """The job was asked to stop."""
 
 
 def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
-    """The part of the space that was measured: which profiles may have each configuration."""
+    """Return the part of the space that was measured: the configurations, by the profiles that admit them."""
     measured = tuple(dict.fromkeys(trial.configuration for trial in trials))
     ranges, gpus = header.request.environment, header.host.gpus
     return Space(
         profiles=tuple(
-            (profile, frozenset(one for one in measured if admits(profile, one, ranges, gpus)))
+            (profile, frozenset(point for point in measured if admits(profile, point, ranges, gpus)))
             for profile in header.profiles
         ),
         grid=measured,
@@ -203,52 +222,55 @@ def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
 
 
 def trials_of(steps: Iterable[Step], kinds: Iterable[Kind]) -> tuple[Trial, ...]:
-    """What steps of these kinds have measured, in their order."""
+    """Return what steps of these kinds have measured, in their order."""
     kinds = tuple(kinds)
-    return tuple(one.result for one in steps if one.kind in kinds and isinstance(one.result, Trial))
+    return tuple(step.result for step in steps if step.kind in kinds and isinstance(step.result, Trial))
 
 
 def tests_in(steps: Iterable[Step]) -> int:
-    """How many load tests ``steps`` are. What was cut short is made again, and does not count."""
-    return sum(one.kind in TESTS and one.reason not in CUT_SHORT for one in steps)
+    """Return how many load tests ``steps`` are. What was cut short is made again, and does not count."""
+    return sum(step.kind in TESTS and step.reason not in CUT_SHORT for step in steps)
 
 
 def measured_s(steps: Iterable[Step]) -> float:
-    """For how many seconds at least one of ``steps`` was being carried out."""
+    """Return for how many seconds at least one of ``steps`` was being carried out."""
     total, until = 0.0, 0.0
-    for one in sorted(steps, key=lambda one: one.began_at):
-        if one.ended_at is not None and one.ended_at > until:
-            total += one.ended_at - max(one.began_at, until)
-            until = one.ended_at
+    for step in sorted(steps, key=lambda step: step.began_at):
+        if step.ended_at is not None and step.ended_at > until:
+            total += step.ended_at - max(step.began_at, until)
+            until = step.ended_at
     return total
 
 
 def crashed(steps: Iterable[Step], kinds: Iterable[Kind]) -> set[Configuration]:
-    """What could not be measured in a step of these kinds. One that was cut short says nothing about its
+    """Return what could not be measured in a step of these kinds. A step that was cut short says nothing about its
     configuration."""
     kinds = tuple(kinds)
-    return {one.configuration for one in steps if one.kind in kinds and one.configuration is not None and _crashed(one)}
+    failed = [step for step in steps if step.kind in kinds and _crashed(step)]
+    return {step.configuration for step in failed if step.configuration is not None}
 
 
 def _crashed(step: Step) -> bool:
+    """Return whether ``step`` failed by itself, and was not cut short."""
     return step.status == "FAILED" and step.reason not in CUT_SHORT
 
 
 def default_name(source: Any) -> str:
-    """A name for a job on ``source``: what the model is called, and the time."""
+    """Return a name for a job on ``source``: that of the model, and the time."""
     return f"{name_after(source)}-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
 def name_after(source: Any, *, keep: str = "") -> str:
-    """What a model from ``source`` is called: like its file, 40 letters, digits, dashes and ``keep`` at most."""
+    """Return the name of a model from ``source``: that of its file, ``MAX_NAME`` letters, digits, dashes and ``keep``
+    at most."""
     stem = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
     plain = re.sub(rf"[^A-Za-z0-9{keep}]+", "-", stem.partition(".")[0]).strip(f"-{keep}")
-    return plain[:40].strip(f"-{keep}") or "model"
+    return plain[:MAX_NAME].strip(f"-{keep}") or "model"
 
 
 def check_unchanged(model: Model) -> None:
-    """Make sure that the model's file is what it was when it was opened, or put it back. Raises CorruptModel where
-    nobody has it any more, and StateError."""
+    """Check that the model's file is what it was when it was opened, or put it back. Raises CorruptModel where it is
+    gone everywhere, and StateError."""
     from servefit.backends.model.kept import check_kept
 
     check_kept(model)

@@ -1,6 +1,6 @@
 """Jobs as they are begun, taken up again, read and stopped.
 
-What a job does is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
+The work of a job is in ``runner``. Everything that can be wrong with a request is found out here, before anything is
 measured: the storage, the names, the model, the payload.
 """
 
@@ -31,13 +31,13 @@ from servefit.search.jobs.job import (
     measured_s,
     tests_in,
 )
-from servefit.search.jobs.runner import Work
-from servefit.search.jobs.tasks import FIRST_S
+from servefit.search.jobs.runner import JobRunner
+from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
-from servefit.search.request.arrivals import resolved
+from servefit.search.request.arrivals import resolve_arrivals
 from servefit.search.request.job_request import check_known
-from servefit.search.results.measure_trial import least_test_s
+from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Skipped, Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
@@ -89,7 +89,7 @@ def run_job(
     from servefit.profiler.machine.host import describe_host
     from servefit.version import __version__
 
-    request = resolved(request)
+    request = resolve_arrivals(request)
     check_known(request.environment)
     _check_calls(request)
     check_budget(request)
@@ -138,10 +138,10 @@ def run_job(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
-        work.skipped.extend(skipped)
+        runner = JobRunner(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+        runner.skipped.extend(skipped)
         with log.owned():
-            return _carry_out(work)
+            return _carry_out(runner)
 
 
 def resume_job(
@@ -157,13 +157,13 @@ def resume_job(
         log = store.job(name)
         spent_s = log.state_now().elapsed_s
         with log.owned(), measuring_slot(f"job {name}", wait_s=wait_s):
-            work = _taken_up(log, store, progress, spent_s=spent_s)
-            with time_limit(lambda: work.clock.left_s):
-                return _carry_out(work)
+            runner = _resumed(log, store, progress, spent_s=spent_s)
+            with time_limit(lambda: runner.clock.left_s):
+                return _carry_out(runner)
 
 
-def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> Work:
-    """The work on a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
+def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
+    """Return the runner of a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
     :func:`resume_job`."""
     from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import describe_host
@@ -201,18 +201,19 @@ def _taken_up(log: JobLog, store: JobStore, progress: Progress, *, spent_s: floa
         tests=tests_in(steps),
         now=_working_s(store),
     )
-    work = Work(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
-    work.skipped.extend(one for one in state.skipped if one.kind == "instance_profile")
-    return work
+    runner = JobRunner(log=log, store=store, payload=payload, folder=folder, clock=clock, progress=progress)
+    runner.skipped.extend(skipped for skipped in state.skipped if skipped.kind == "instance_profile")
+    return runner
 
 
 def _working_s(store: JobStore) -> Callable[[], float]:
-    """Seconds that advance while there is a database: a job's time is not used up by waiting for it."""
+    """Return a clock, in seconds, that advances while there is a database: a job's time is not used up by waiting for
+    it."""
     return lambda: time.monotonic() - store.waited_s
 
 
 def load_job(name: str, *, storage: str | None = None) -> RecommendationJob:
-    """The job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
+    """Read the job of that name, as far as it is. Raises SpecError for an unknown one, StorageError, StateError."""
     with JobStore.open(storage) as store:
         return _job(store.job(name))
 
@@ -230,51 +231,54 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
         return True
 
 
-def _carry_out(work: Work) -> RecommendationJob:
-    """Work on a job that this process owns, to its end. Raises ObjectiveError."""
-    _log.info("job %s: %s", work.request.name, work.request)
+def _carry_out(runner: JobRunner) -> RecommendationJob:
+    """Carry out a job that this process owns, to its end. Raises ObjectiveError."""
+    _log.info("job %s: %s", runner.request.name, runner.request)
     try:
-        return _to_its_end(work)
+        return _run_to_the_end(runner)
     except ObjectiveError as error:
         # What was measured is as good as before: with that package mended the job goes on where it was.
-        work.log.set_state(work.state_without_answer("STOPPED", str(error)))
+        runner.log.set_state(runner.state_without_answer("STOPPED", str(error)))
         raise
 
 
-def _to_its_end(work: Work) -> RecommendationJob:
-    """The job once it is over, for whatever reason."""
+def _run_to_the_end(runner: JobRunner) -> RecommendationJob:
+    """Run the job, and return it once it is over, for whatever reason."""
     try:
-        work.carry_out()
+        runner.carry_out()
     except JobStopped:
-        return _ended(work, "STOPPED")
+        return _finish(runner, "STOPPED")
     except KeyboardInterrupt as interruption:
-        raise JobInterrupted(_ended(work, "STOPPED")) from interruption
+        raise JobInterrupted(_finish(runner, "STOPPED")) from interruption
     except StorageError as error:
-        if not any(isinstance(step.result, Trial) for step in work.log.written.values()):
+        if not any(isinstance(step.result, Trial) for step in runner.log.written.values()):
             raise
-        work.remarks.append(f"the search broke off: {error}")
-        return _ended(work, "STOPPED")
-    return _ended(work, "COMPLETED" if work.search is not None and work.search.recommendations() else "FAILED")
+        runner.remarks.append(f"the search broke off: {error}")
+        return _finish(runner, "STOPPED")
+    return _finish(runner, "COMPLETED" if runner.search is not None and runner.search.recommendations() else "FAILED")
 
 
-def _ended(work: Work, status: Status) -> RecommendationJob:
-    """Write down how the job ended. An answer that took a minute to find is not lost to a database that is gone: it
-    says so instead."""
-    state = work.state(status)
-    _log.info("job %s: %s after %.1f s", work.request.name, status, state.elapsed_s)
+def _finish(runner: JobRunner, status: Status) -> RecommendationJob:
+    """Keep how the job ended, and return it. An answer that took a minute to find is not lost to a database that is
+    gone: it says so instead."""
+    state = runner.state(status)
+    _log.info("job %s: %s after %.1f s", runner.request.name, status, state.elapsed_s)
     try:
-        work.log.set_state(state)
-        steps = work.log.steps()
+        runner.log.set_state(state)
+        steps = runner.log.steps()
     except StorageError as error:
         state = replace(state, remarks=(*state.remarks, f"that the job ended was not kept: {error}"))
-        known = {step.number: step for step in work.steps_before} | work.log.written
+        known = {step.number: step for step in runner.steps_before} | runner.log.written
         steps = tuple(known[number] for number in sorted(known))
-    return RecommendationJob.of(work.log.header, state, steps)
+    return RecommendationJob.of(runner.log.header, state, steps)
 
 
 def _job(log: JobLog) -> RecommendationJob:
-    owner, state = log.owner(), log.state_now()
-    return RecommendationJob.of(log.header, state, log.steps(), owner=owner if state.status == "IN_PROGRESS" else None)
+    """Return the job that ``log`` keeps."""
+    owner, state, steps = log.owner(), log.state_now(), log.steps()
+    if (left_out := log.remark()) is not None:
+        state = replace(state, remarks=(*state.remarks, left_out))
+    return RecommendationJob.of(log.header, state, steps, owner=owner if state.status == "IN_PROGRESS" else None)
 
 
 def _check_calls(request: JobRequest) -> None:
@@ -316,6 +320,7 @@ def _check_joining(request: JobRequest, model: Model) -> None:
 
 
 def _facts(payload: Payload) -> PayloadFacts:
+    """Return what a job keeps of its payload beside the rows."""
     return PayloadFacts(
         source=payload.source,
         rows=len(payload.rows),
@@ -327,17 +332,19 @@ def _facts(payload: Payload) -> PayloadFacts:
 
 
 def _npy(rows: np.ndarray) -> bytes:
+    """Return ``rows`` as an NPY file."""
     content = io.BytesIO()
     np.save(content, rows, allow_pickle=False)
     return content.getvalue()
 
 
 def _digest(rows: np.ndarray) -> str:
+    """Return the SHA-256 of the values of ``rows``."""
     return sha256(rows.tobytes()).hexdigest()
 
 
 def _payload_rows(path: Path, digest: str) -> np.ndarray:
-    """The payload that a job began with. Raises SpecError where it is not there any more."""
+    """Read the payload that a job began with. Raises SpecError where it is not there any more."""
     try:
         rows: np.ndarray = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -348,29 +355,29 @@ def _payload_rows(path: Path, digest: str) -> np.ndarray:
 
 
 def check_budget(request: JobRequest) -> None:
-    """Raise SpecError for a time in which nothing can be measured, wherever that is."""
-    least_s = least_test_s(request) + FINISHING_S
-    if request.budget_s is not None and request.budget_s < least_s:
-        takes = duration_text(least_s, digits=2)
+    """Raise SpecError for a time in which nothing can be measured, on any machine."""
+    min_s = min_test_s(request) + FINISHING_S
+    if request.budget_s is not None and request.budget_s < min_s:
+        takes = duration_text(min_s, digits=2)
         raise SpecError(
             "budget",
             f"{request.budget_s:g}s",
             f"is too little: on a fast and idle machine a single test takes {takes}, by what it consists of",
-            remedy=f"give {ceil(least_s + FIRST_S)}s or more: a model has to be opened, compiled and checked",
+            remedy=f"give {ceil(min_s + PREPARATION_S)}s or more: a model has to be opened, compiled and checked",
         )
 
 
 def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[InstanceProfile, ...], list[Skipped]]:
-    """The profiles asked for, or all, that this host can be; and the others with the reason. Raises SpecError for an
-    unknown name."""
+    """Return the profiles asked for, or all, that this host can be; and the others with the reason. Raises SpecError
+    for an unknown name."""
     from servefit.profiler.machine.profiles import all_profiles, find_profile, why_not_measurable
 
     named = [find_profile(name, host) for name in request.profiles]
-    for one in request.environment:
-        named_in_range = [find_profile(name, host) for name in one.profiles]
+    for variable_range in request.environment:
+        named_in_range = [find_profile(name, host) for name in variable_range.profiles]
         if outside := [profile.name for profile in named_in_range if named and profile not in named]:
             raise SpecError(
-                "env", one.variable, f"is to vary on {outside[0]}, which is not among the profiles asked for"
+                "env", variable_range.variable, f"is to vary on {outside[0]}, which is not among the profiles asked for"
             )
     measurable, skipped = [], []
     for profile in named or all_profiles(host):

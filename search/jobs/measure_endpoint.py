@@ -1,4 +1,5 @@
-"""The winner as it would be deployed: an endpoint in its envelope, loaded over HTTP from CPUs of the client's own.
+"""The measurement of the winner as it would be deployed: an endpoint in its envelope, loaded over HTTP from CPUs of the
+client's own.
 
 What the search compares is measured without a network. This says what HTTP adds to it, how much an instance answers
 then, and whether the SLA still holds.
@@ -18,33 +19,35 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.clock import Clock
     from servefit.search.request.job_request import JobRequest
 
-DURATIONS = Durations(capacity_s=1.0, at_rate_s=1.0, at_rate_most_s=4.0)
+DURATIONS = Durations(capacity_s=1.0, at_rate_s=1.0, at_rate_max_s=4.0)
+"""Loads of the closing measurement: short ones, since nothing is searched with them, and longer where a second does not
+decide whether the limits hold. Chosen, not measured."""
 
 _START_S = 2.0
-"""From the first process of an endpoint and of its client to a warm pair of them."""
+"""From the first process of an endpoint and of its client to a warm pair of them, roughly, on an idle machine."""
 
 
 def closing_s(winner: Configuration, host: Host, request: JobRequest) -> float:
-    """The time to leave for it after a search that ``winner`` wins."""
-    return takes_s(request) if request.over_http and has_client_cpu(winner, host) else 0.0
+    """Return the time to leave for the measurement after a search that ``winner`` wins."""
+    return min_duration_s(request) if request.over_http and has_client_cpu(winner, host) else 0.0
 
 
-def takes_s(request: JobRequest) -> float:
-    """How long it takes at least."""
+def min_duration_s(request: JobRequest) -> float:
+    """Return how long the measurement takes at least."""
     loaded_s = DURATIONS.capacity_s if request.phases is None else request.phases.duration_s
-    at_rate_s = 0.0 if request.sla.rate_per_s is None else DURATIONS.showing(cycle_s(request)).at_rate_s
+    at_rate_s = 0.0 if request.sla.rate_per_s is None else DURATIONS.covering_cycle(cycle_s(request)).at_rate_s
     return _START_S + loaded_s + at_rate_s
 
 
 def has_client_cpu(configuration: Configuration, host: Host) -> bool:
-    """Whether a CPU is left for the client beside the envelope of ``configuration``."""
+    """Return whether a CPU is left for the client beside the envelope of ``configuration``."""
     return bool(client_cpus(host.cpus, choose_cpus(host.cpus, configuration.vcpus)))
 
 
 def why_not(configuration: Configuration, host: Host, request: JobRequest, clock: Clock) -> str | None:
-    """Why ``configuration`` is not measured over HTTP; None where it can be."""
+    """Return why ``configuration`` is not measured over HTTP; None where it can be."""
     if not has_client_cpu(configuration, host):
         return f"its {configuration.vcpus} vCPUs leave none of this host's {len(host.cpus)} CPUs to a load client"
-    if clock.left_s < takes_s(request):
+    if clock.left_s < min_duration_s(request):
         return "the time asked for ran out"
     return None

@@ -1,4 +1,4 @@
-"""What has to be said beside a recommendation: warnings, and how every compilation turned out."""
+"""The notes on a recommendation: warnings, and the speed-up of every compilation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from servefit.profiler.arrivals.contract import STEADY
 from servefit.quantities import size_text
 from servefit.search.results.objectives.guarded import figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
-from servefit.search.results.standings import standings
 
 if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -36,8 +36,8 @@ def job_warnings(
     recommendations: Sequence[Recommendation],
     space: Space,
 ) -> tuple[str, ...]:
-    """Everything a reader of the job must know, in the order of importance. ``space`` says which profiles may have what
-    was measured."""
+    """Return everything that a reader of the job must know, the most important first. ``space`` says which profiles may
+    have what was measured."""
     return tuple(_warnings(header, trials, failed, recommendations, space))
 
 
@@ -48,6 +48,7 @@ def _warnings(
     recommendations: Sequence[Recommendation],
     space: Space,
 ) -> Iterator[str]:
+    """Yield the warnings, the most important first."""
     payload, sla = header.payload, header.request.sla
     yield from header.model.warnings
     if payload.synthetic:
@@ -62,21 +63,21 @@ def _warnings(
         )
     if any(trial.threads_outside for trial in trials):
         yield "some threads were allowed on CPUs outside their profile, so their profile's figures may be too good"
-    if any(one.profile.price_source for one in recommendations):
+    if any(recommendation.profile.price_source for recommendation in recommendations):
         yield "named instance types give a shape and a price; every figure was measured on this host's processors"
     yield from _noise(trials)
-    for profile, least_bytes in _too_small(space, trials):
+    for profile, min_bytes in _too_small(space, trials):
         yield (
             f"{profile.name} is not recommended: all that was measured for it took more than its "
-            f"{size_text(profile.memory_bytes)} of memory, {size_text(least_bytes)} at least"
+            f"{size_text(profile.memory_bytes)} of memory, {size_text(min_bytes)} at least"
         )
     yield from _unknown_figure(recommendations, header.request)
     if trials:
         yield from _of_traffic(header.request)
     yield from _over_http(recommendations, sla)
-    for one in _crowded(trials):
+    for crowded in _crowded(trials):
         yield (
-            f"{one.workers} workers of {one.settings.threads} threads were asked for on {one.vcpus} vCPUs: "
+            f"{crowded.workers} workers of {crowded.settings.threads} threads were asked for on {crowded.vcpus} vCPUs: "
             f"they take turns, and latency suffers"
         )
     for reason, times in Counter(failure.reason for failure in failed).items():
@@ -84,7 +85,7 @@ def _warnings(
 
 
 def _of_traffic(request: JobRequest) -> Iterator[str]:
-    """What the traffic leaves open, and what cannot be said of it."""
+    """Yield what the traffic leaves open, and what cannot be said of it."""
     if request.sla.thresholds and request.sla.rate_per_s is None:
         yield "latency was measured in a closed loop; give --rate to have it measured at a rate of arrivals"
     if request.arrivals not in STEADY:
@@ -92,7 +93,7 @@ def _of_traffic(request: JobRequest) -> Iterator[str]:
 
 
 def _unknown_figure(recommendations: Sequence[Recommendation], request: JobRequest) -> Iterator[str]:
-    """Where what comes first has no figure, and so nothing has."""
+    """Yield a warning where the first recommendation has no figure, and so nothing has."""
     for best in recommendations[:1]:
         objective = objective_of(request)
         context = context_of(request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
@@ -101,8 +102,9 @@ def _unknown_figure(recommendations: Sequence[Recommendation], request: JobReque
 
 
 def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[str]:
-    """Where an endpoint does not keep what the measurement without a network promised."""
-    for trial, endpoint in ((one.trial, one.endpoint) for one in recommendations):
+    """Yield warnings where an endpoint does not keep what the measurement without a network promised."""
+    for recommendation in recommendations:
+        trial, endpoint = recommendation.trial, recommendation.endpoint
         if endpoint is None:
             continue
         because = "" if endpoint.reason is None else f": {endpoint.reason}"
@@ -121,30 +123,34 @@ def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[
 
 
 def _noise(trials: Sequence[Trial]) -> Iterator[str]:
-    """What got in the way of measurements, one example of each kind."""
+    """Yield what got in the way of measurements, with an example of each kind."""
     disturbed = [trial for trial in trials if trial.problems]
     if not disturbed:
         return
     times = Counter(problem.kind for trial in disturbed for problem in trial.problems)
     examples = {problem.kind: problem for trial in disturbed for problem in trial.problems}
     for kind, count in times.most_common():
-        one = examples[kind]
-        yield f"the machine got in the way of {count} of {len(trials)} tests ({kind}): {one.reason}; {one.remedy}"
+        example = f"{examples[kind].reason}; {examples[kind].remedy}"
+        yield f"the machine got in the way of {count} of {len(trials)} tests ({kind}): {example}"
 
 
 def _too_small(space: Space, trials: Sequence[Trial]) -> Iterator[tuple[InstanceProfile, int]]:
-    """The profiles that have less memory than everything took that was measured for them, and the least it took."""
+    """Yield the profiles that have less memory than everything took that was measured for them, and the least it took,
+    in bytes."""
     for profile, fitting in space.profiles:
-        mine = [one for one in trials if one.configuration in fitting and one.round is None]
-        peaks = [one.measurement.peak_memory_bytes for one in mine]
+        tests = [trial for trial in trials if trial.configuration in fitting and trial.round is None]
+        peaks = [trial.measurement.peak_memory_bytes for trial in tests]
         if peaks and min(peaks) > profile.memory_bytes:
             yield profile, min(peaks)
 
 
 def _crowded(trials: Sequence[Trial]) -> list[Configuration]:
-    """One example for every size of envelope of configurations with more threads than vCPUs."""
+    """Return an example for every size of envelope of configurations with more threads than vCPUs."""
+    tested = [trial.configuration for trial in trials]
     crowded = {
-        one.vcpus: one for one in (t.configuration for t in trials) if one.workers * one.settings.threads > one.vcpus
+        configuration.vcpus: configuration
+        for configuration in tested
+        if configuration.workers * configuration.settings.threads > configuration.vcpus
     }
     return list(crowded.values())
 
@@ -155,22 +161,24 @@ def with_speedups(
     reference: str,
     trials: Sequence[Trial],
 ) -> tuple[CompilationReport, ...]:
-    """The reports with each backend's speed over the reference's: of calls timed alone, where there are any, else of
-    ``trials`` in the same shape. A compilation that did not pay says so."""
+    """Return the reports with each backend's speed over the reference's: of calls timed alone, where there are any,
+    else of ``trials`` in the same shape. A compilation that did not pay says so."""
     known = _measured_speedups(trials, reference)
     known.update({(backend, target): speedup for backend, target, speedup in speedups})
     return tuple(_with_speedup(report, known.get((report.backend, report.target)), reference) for report in reports)
 
 
 def _measured_speedups(trials: Sequence[Trial], reference: str) -> dict[tuple[str, Target], float]:
-    """The capacity of each backend over that of the reference, both with one worker of one thread and one request a
-    call and the best of their own knobs, in the largest envelope in which both were measured so."""
+    """Return the capacity of each backend over that of the reference, both with one worker of one thread and one
+    request a call and the best of their own knobs, in the largest envelope in which both were measured so."""
     per_s: dict[tuple[str, Target], dict[_Shape, float]] = defaultdict(dict)
-    for standing in standings(one for one in trials if one.verdict != "INVALID"):
-        one = standing.configuration
-        if (one.workers, one.settings.threads, one.max_batch) == (1, 1, 1) and standing.capacity_per_s:
-            found, shape = per_s[one.backend, one.target], (one.vcpus, one.environment)
-            found[shape] = max(found.get(shape, 0.0), standing.capacity_per_s)
+    for pooled in pool_trials(trial for trial in trials if trial.verdict != "INVALID"):
+        configuration = pooled.configuration
+        plainest = (configuration.workers, configuration.settings.threads, configuration.max_batch) == (1, 1, 1)
+        if plainest and pooled.capacity_per_s:
+            found = per_s[configuration.backend, configuration.target]
+            shape = configuration.vcpus, configuration.environment
+            found[shape] = max(found.get(shape, 0.0), pooled.capacity_per_s)
     plain = per_s[reference, Target.CPU]
     shared = {backend: found.keys() & plain.keys() for backend, found in per_s.items()}
     largest = {backend: max(shapes) for backend, shapes in shared.items() if shapes}
@@ -178,6 +186,7 @@ def _measured_speedups(trials: Sequence[Trial], reference: str) -> dict[tuple[st
 
 
 def _with_speedup(report: CompilationReport, speedup: float | None, reference: str) -> CompilationReport:
+    """Return ``report`` with its ``speedup``, None where it was not timed; the reference has none."""
     if report.status == "FAILED" or (report.backend, report.target) == (reference, Target.CPU):
         return report
     if speedup is None:

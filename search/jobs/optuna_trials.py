@@ -1,6 +1,6 @@
 """The job's Optuna study: every load test of the search is a trial in it, for Optuna's own tools and dashboards.
 
-What is tried is decided in ``optimizer.proposer``; here a proposal is enqueued and carried out by ``study.optimize``,
+``optimizer.proposer`` decides what is tried; here a proposal is enqueued and carried out by ``study.optimize``,
 whose heartbeats tell a killed search from a slow one.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _NotMeasured(Exception):
-    """Tells Optuna that a trial failed."""
+    """A trial failed: raised to Optuna alone."""
 
 
 class StudyOfTrials:
@@ -43,13 +43,14 @@ class StudyOfTrials:
         with log.reporting(), quiet():
             known = log.choices()
             # Optuna keeps the values of a parameter that a study began with.
-            self._choices: dict[str, list[KnobValue | None]] = known or choices([parameters(one) for one in grid])
+            self._choices: dict[str, list[KnobValue | None]] = known or choices(list(map(parameters, grid)))
             if known is None:
                 self._study.set_user_attr(CHOICES, self._choices)
             self._study.set_metric_names(["vcpu_seconds_per_inference", "p95_ms"])
 
     def holds(self, configuration: Configuration) -> bool:
-        """Whether ``configuration`` was in the space that the job began with; a backend that came later is not."""
+        """Return whether ``configuration`` was in the space that the job began with; a backend that came later is
+        not."""
         point = parameters(configuration)
         return point.keys() <= self._choices.keys() and all(
             any(type(value) is type(point.get(name)) and value == point.get(name) for value in values)
@@ -70,12 +71,13 @@ class StudyOfTrials:
                 self._carry_out(configurations[0], measure)
                 return
             with ThreadPoolExecutor(len(configurations)) as pool:
-                running = [pool.submit(self._carry_out, one, measure) for one in configurations]
+                running = [pool.submit(self._carry_out, configuration, measure) for configuration in configurations]
                 # Within the pool, which waits for the others whatever happens here.
-                for one in running:
-                    one.result()
+                for trial in running:
+                    trial.result()
 
     def _carry_out(self, configuration: Configuration, measure: Callable[[Configuration], Trial | None]) -> None:
+        """Make ``configuration`` a trial of its own."""
         with ExitStack() as claiming:
             # SQLite locks no rows, so two threads might claim the same trial.
             claiming.enter_context(self._claim)

@@ -1,7 +1,7 @@
 """A job at work: compiles, measures on real workers, and keeps every step as it begins and as it ends.
 
 So an interruption loses nothing but the step that ran, and a job that is taken up again begins with all that its steps
-know. What is measured, and in which order, is decided in ``optimizer.search``.
+know. ``optimizer.search`` decides what is measured, and in which order.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from servefit.quantities import duration_text, given_duration_text
 from servefit.search.capacity.what_if import changes
 from servefit.search.jobs import measure_endpoint, tasks
 from servefit.search.jobs.compile_candidates import choices, compile_candidates
-from servefit.search.jobs.cpu_slots import ANYWHERE, Place, Places
+from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot, CpuSlots
 from servefit.search.jobs.job import JobStopped, crashed, trials_of
 from servefit.search.jobs.optuna_trials import StudyOfTrials
-from servefit.search.jobs.tasks import FIRST_S, MIN_TIMING_S, TIMES_USUAL
-from servefit.search.jobs.warm_start import remember, service_times_of
+from servefit.search.jobs.tasks import MIN_TIMING_S, PREPARATION_S, TIMES_USUAL
+from servefit.search.jobs.warm_start import results_of_earlier_jobs, service_times_of
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import time_service
 from servefit.search.request.space import Batching, Space
-from servefit.search.results.measure_trial import least_test_s, run_test
+from servefit.search.results.measure_trial import min_test_s, run_test
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.header import JobState
 from servefit.search.storage.job_folder import keep_measurement
@@ -56,12 +56,14 @@ if TYPE_CHECKING:
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step
 
-_STDERR_SHOWN = 400
+_MAX_STDERR_SHOWN = 400
+"""Characters of what a crashed worker said, from its end: a few lines, where the reason mostly is. Chosen, not
+measured."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Work:
-    """What a job knows while it runs. It is the bench of its search."""
+class JobRunner:
+    """A job at work, and what it knows while it runs. It is the bench of its search."""
 
     log: JobLog
     store: JobStore
@@ -74,21 +76,23 @@ class Work:
     steps_before: tuple[Step, ...] = ()
     artifacts: list[Artifact] = field(default_factory=list)
     search: Search | None = None
-    places: Places = field(init=False)
+    cpu_slots: CpuSlots = field(init=False)
     study: StudyOfTrials | None = None
-    taken_up_s: float = field(init=False)
+    resumed_at_s: float = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.places = Places(self.header.host)
-        self.taken_up_s = self.clock.elapsed_s
+        self.cpu_slots = CpuSlots(self.header.host)
+        self.resumed_at_s = self.clock.elapsed_s
 
     @property
     def header(self) -> JobHeader:
+        """The header of the job."""
         return self.log.header
 
     @property
     def request(self) -> JobRequest:
+        """The request that the job was begun with."""
         return self.header.request
 
     def carry_out(self) -> None:
@@ -109,8 +113,8 @@ class Work:
             Batching.of(self.request, batch_dependent=self.header.model.batch_dependent),
         )
         if not space.grid:
-            if self.clock.left_s < least_test_s(self.request):
-                self._say_that_it_was_too_little_time()
+            if self.clock.left_s < min_test_s(self.request):
+                self._remark_too_little_time()
             return
         self.study = StudyOfTrials(self.log, space.grid, seed=self.request.seed)
         self.search = self._begin_search(space.only(self.study.holds))
@@ -118,16 +122,16 @@ class Work:
         ready_s = self.clock.elapsed_s
         self.search.carry_out()
         if not self.search.trials and self.clock.left_s < self.search.test_s:
-            self._say_that_it_was_too_little_time(ready_s)
+            self._remark_too_little_time(ready_s)
         if self.request.over_http:
             self._measure_over_http(self.search)
 
-    def _say_that_it_was_too_little_time(self, ready_s: float | None = None) -> None:
-        """Nothing was measured; the first test could begin after ``ready_s``, if ever."""
+    def _remark_too_little_time(self, ready_s: float | None = None) -> None:
+        """Add a remark that nothing was measured; the first test could begin after ``ready_s``, if ever."""
         if ready_s is None:
-            over_s, when, more_s = self.clock.elapsed_s, "before a backend was", FIRST_S
+            over_s, when, more_s = self.clock.elapsed_s, "before a backend was", PREPARATION_S
         else:
-            over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * least_test_s(self.request)
+            over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * min_test_s(self.request)
         self.remarks.append(
             f"nothing was measured in the {given_duration_text(self.clock.limit_s)} asked for: "
             f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "
@@ -135,12 +139,12 @@ class Work:
         )
 
     def _begin_search(self, space: Space) -> Search:
-        """A search that begins with what earlier runs of this job know, and with what earlier jobs knew of the same
-        model here."""
+        """Return a search that begins with what earlier runs of this job know, and with what earlier jobs knew of the
+        same model here."""
         steps = self.steps_before
-        memory = remember(self.store, self.header, self.artifacts, space.grid)
-        if memory.trials:
-            self.remarks.append(f"the search began with what {len(memory.trials)} tests of earlier jobs had measured")
+        earlier = results_of_earlier_jobs(self.store, self.header, self.artifacts, space.grid)
+        if earlier.trials:
+            self.remarks.append(f"the search began with what {len(earlier.trials)} tests of earlier jobs had measured")
         return Search(
             space=space,
             request=self.request,
@@ -148,25 +152,25 @@ class Work:
             clock=self.clock,
             bench=self,
             progress=self.progress,
-            service_times={**memory.service_times, **service_times_of(steps)},
-            earlier=memory.trials,
-            usual_s=memory.usual_s,
+            service_times={**earlier.service_times, **service_times_of(steps)},
+            earlier=earlier.trials,
+            usual_s=earlier.usual_s,
             trials=list(trials_of(steps, TESTS)),
             failed=crashed(steps, TESTS),
             confirmed={
-                one.configuration
-                for one in steps
-                if one.kind == "confirmation"
-                and one.configuration is not None
-                and isinstance(one.result, Trial)
-                and one.result.round is None
+                step.configuration
+                for step in steps
+                if step.kind == "confirmation"
+                and step.configuration is not None
+                and isinstance(step.result, Trial)
+                and step.result.round is None
             },
             closing_s=lambda winner: measure_endpoint.closing_s(winner, self.header.host, self.request),
-            untimeable={replace(one, max_batch=1) for one in crashed(steps, ("service_time",))},
+            untimeable={replace(subject, max_batch=1) for subject in crashed(steps, ("service_time",))},
         )
 
     def state(self, status: Status) -> JobState:
-        """How far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
+        """Return how far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
         search = self.search
         if search is None:
             return self.state_without_answer(status)
@@ -189,7 +193,7 @@ class Work:
         )
 
     def state_without_answer(self, status: Status, *remarks: str) -> JobState:
-        """The same where nothing can be said of what was measured, with ``remarks`` that say why."""
+        """Return the state where nothing can be said of what was measured, with ``remarks`` that say why."""
         return JobState(
             status=status,
             elapsed_s=self._elapsed_s(status),
@@ -198,11 +202,13 @@ class Work:
         )
 
     def _elapsed_s(self, status: Status) -> float:
-        return self.taken_up_s if status == "IN_PROGRESS" else self.clock.elapsed_s
+        """Return the seconds to keep: those before the job was resumed, for as long as it goes on."""
+        return self.resumed_at_s if status == "IN_PROGRESS" else self.clock.elapsed_s
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
+        """Time calls of ``subject``, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
-        memory_bytes = max(one.memory_bytes for one in self.header.profiles if one.vcpus >= subject.vcpus)
+        memory_bytes = max(profile.memory_bytes for profile in self.header.profiles if profile.vcpus >= subject.vcpus)
         limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
         with (
             self.log.step("service_time", subject.backend, subject) as step,
@@ -220,41 +226,45 @@ class Work:
         return found
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
+        """Put ``batch`` under load, each as a step and a trial of the study; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         if self.study is None:
             raise RuntimeError("there is no study before the search begins")
-        places = dict.fromkeys(batch, ANYWHERE)
+        slots = dict.fromkeys(batch, ANYWHERE)
         if len(batch) > 1:
-            side_by_side = self.places.side_by_side([one.vcpus for one in batch])
-            if side_by_side is None:
+            disjoint = self.cpu_slots.disjoint([configuration.vcpus for configuration in batch])
+            if disjoint is None:
                 raise RuntimeError(f"{len(batch)} tests have no CPUs of their own")
-            places.update(zip(batch, side_by_side, strict=True))
+            slots.update(zip(batch, disjoint, strict=True))
         results: dict[Configuration, Trial | None] = {}
         task = tasks.screening(self.request, limit_s=self._limit_of_a_test_s())
 
         def measure(configuration: Configuration) -> Trial | None:
-            results[configuration] = self._test(configuration, task, places[configuration])
+            results[configuration] = self._test(configuration, task, slots[configuration])
             return results[configuration]
 
         self.study.carry_out(batch, measure)
         return results
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
+        """Put a finalist under a short load, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         return self._test(configuration, tasks.turn(self.request, nth_round, instances))
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+        """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
-        kept_s = 0.0 if self.search is None else self.search.closing_least_s(configuration)
+        kept_s = 0.0 if self.search is None else self.search.min_closing_s(configuration)
         return self._test(configuration, tasks.confirmation(self.request, durations, kept_s=kept_s))
 
-    def at_once(self, vcpus: Sequence[int]) -> bool:
-        return self.places.at_once(vcpus)
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
+        """Return whether envelopes of these sizes can be measured at the same time."""
+        return self.cpu_slots.fit_at_once(vcpus)
 
     def _measure_over_http(self, search: Search) -> None:
         """Measure the winner as the endpoint that it would be, unless an earlier run of the job has."""
         best = next(iter(search.recommendations()), None)
-        done = {one.configuration for one in trials_of(self.steps_before, ("endpoint",))}
+        done = {trial.configuration for trial in trials_of(self.steps_before, ("endpoint",))}
         if best is None or best.trial.verdict == "INVALID" or best.trial.configuration in done:
             return
         configuration, host = best.trial.configuration, self.header.host
@@ -262,7 +272,7 @@ class Work:
             self.remarks.append(f"the winner was not measured over HTTP: {reason}")
             return
         self._check_stopped()
-        search.time_left.look("closing")
+        search.time_left.update("closing")
         self.progress.stage("measuring the winner over HTTP", self.moment())
         endpoint = endpoint_for(
             configuration,
@@ -281,12 +291,12 @@ class Work:
         if isinstance(result, FailedTrial):
             self.remarks.append(f"the winner could not be measured over HTTP: {result.reason}")
 
-    def _test(self, configuration: Configuration, task: Task, place: Place = ANYWHERE) -> Trial | None:
-        """One load test, as a step; None if it could not be made. Raises OutOfTime."""
+    def _test(self, configuration: Configuration, task: Task, slot: CpuSlot = ANYWHERE) -> Trial | None:
+        """Make a load test, as a step, and return it; None if it could not be made. Raises OutOfTime."""
         with self._lock:
             self.clock.tests += 1
             at = self.moment()
-        workers = self._workers(configuration, self._memory_bytes(configuration), place)
+        workers = self._workers(configuration, self._memory_bytes(configuration), slot)
         result = self._carry_out(configuration, workers, task, begins=at)
         return result if isinstance(result, Trial) else None
 
@@ -298,16 +308,16 @@ class Work:
         *,
         begins: Moment | None = None,
     ) -> Trial | FailedTrial:
-        """Put what is ``starting`` under load, as a step, which is told of as it ``begins``, and when it ends. Raises
+        """Put what is ``starting`` under load, as a step, which is reported as it ``begins``, and when it ends. Raises
         OutOfTime."""
-        host, most_s = self.header.host, min(task.limit_s, self.clock.left_s - task.kept_s)
+        host, max_s = self.header.host, min(task.limit_s, self.clock.left_s - task.kept_s)
         with self.log.step(task.kind, configuration.backend, configuration) as step:
             if begins is not None:
                 self.progress.testing(configuration, replace(begins, step=step.number))
             try:
                 with (
                     counting_down(self.progress, f"step {step.number}", self.moment, task.limit_s),
-                    self._at_most(most_s),
+                    self._at_most(max_s),
                     starting as driver,
                 ):
                     trial = run_test(
@@ -330,12 +340,13 @@ class Work:
         return result
 
     def _at_most(self, seconds: float) -> AbstractContextManager[None]:
-        """Within the block nothing takes longer."""
+        """Return a context in which nothing takes longer than ``seconds``."""
         ends_s = self.clock.elapsed_s + seconds
         return time_limit(lambda: ends_s - self.clock.elapsed_s)
 
     def _limit_of_a_test_s(self) -> float:
-        """How long a test of the search may take: the first as long as there is, without it there is no answer."""
+        """Return how long a test of the search may take: the first as long as there is, since without it there is no
+        answer."""
         if self.search is None or not self.search.trials:
             return self.clock.left_s
         return self.clock.share_s(TIMES_USUAL * self.search.test_s)
@@ -349,7 +360,7 @@ class Work:
             raise OutOfTime(called) from error
 
     def _give_up_if_it_hangs(self, configuration: Configuration, error: MeasurementError | BackendError) -> None:
-        """Others of the same backend would not answer either where one worker does not answer one request."""
+        """Give up the backend where one worker of it does not answer one request: others would not answer either."""
         simple = (configuration.workers, configuration.settings.threads, configuration.max_batch) == (1, 1, 1)
         if simple and isinstance(error, TimedOut) and self.search is not None:
             self.search.give_up(configuration)
@@ -359,8 +370,9 @@ class Work:
         self,
         configuration: Configuration,
         memory_bytes: int | None,
-        place: Place = ANYWHERE,
+        slot: CpuSlot = ANYWHERE,
     ) -> AbstractContextManager[Workers]:
+        """Return the workers of ``configuration``, to be started, in ``slot``."""
         return workers_for(
             configuration,
             self._artifact(configuration),
@@ -368,14 +380,16 @@ class Work:
             host=self.header.host,
             memory_bytes=memory_bytes,
             rows_per_request=self.request.rows_per_request,
-            cpus=place.cpus,
-            outside=place.outside,
+            cpus=slot.cpus,
+            outside=slot.outside,
         )
 
     def _memory_bytes(self, configuration: Configuration) -> int | None:
+        """Return the memory of the envelope of ``configuration``, None before the search."""
         return None if self.search is None else self.search.space.memory_bytes(configuration)
 
     def _keep(self, measurement: Measurement, step: Step) -> str | None:
+        """Keep raw samples, and return where, None where that is not possible."""
         try:
             return keep_measurement(measurement, self.folder, step.number)
         except StateError as error:  # a full disk is no reason to lose the answer
@@ -383,22 +397,23 @@ class Work:
             return None
 
     def moment(self, ended: Trial | FailedTrial | None = None) -> Moment:
-        """Where the job stands, now that a test has ``ended``."""
+        """Return the progress of the job, now that a test has ``ended``."""
         if self.search is None:
             return before_search(self.clock)
         return self.search.moment(ended if isinstance(ended, Trial) and ended.driver == "inprocess" else None)
 
     def _check_stopped(self) -> None:
-        """Raises JobStopped."""
+        """Raise JobStopped where the job was asked to stop."""
         if self.log.stop_requested():
             raise JobStopped
 
     def _artifact(self, configuration: Configuration) -> Artifact:
+        """Return the artifact that ``configuration`` serves."""
         wanted = configuration.backend, configuration.target
-        return next(one for one in self.artifacts if (one.backend, one.target) == wanted)
+        return next(artifact for artifact in self.artifacts if (artifact.backend, artifact.target) == wanted)
 
 
 def _reason(error: MeasurementError | BackendError) -> str:
-    """The error in words, with the tail of what a crashed worker said."""
+    """Return the error in words, with the tail of what a crashed worker said."""
     stderr = str(getattr(error, "stderr", "") or "").strip()
-    return f"{error} (it said: {stderr[-_STDERR_SHOWN:]})" if stderr else str(error)
+    return f"{error} (it said: {stderr[-_MAX_STDERR_SHOWN:]})" if stderr else str(error)

@@ -1,4 +1,4 @@
-"""What a job puts a configuration under, as a step, and how much of its time that may take."""
+"""The tasks of a job, each a load on a configuration, as a step, and the time that they may take."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from servefit.search.results.measure_trial import Durations
     from servefit.search.storage.steps import Kind
 
-FIRST_S = 6.0
-"""What goes before the first test of a model that was never seen, on a small machine that has other work too; two to
+PREPARATION_S = 6.0
+"""Seconds before the first test of a model that was never seen, on a small machine that has other work too; two to
 three seconds on an idle one."""
 
 MIN_TIMING_S = 3.0
 """Timing the calls of one shape has no less, where there is as much: on an idle machine it takes one second."""
 
 TIMES_USUAL = 3
-"""A test of the search may take so many times what such tests take, if that is more than its share of the time."""
+"""A test of the search may take so many times what such tests take, if that is more than its share of the time. Chosen,
+not measured: a test that the machine got in the way of is made again, and takes twice as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +43,13 @@ class Task:
 
 
 def screening(request: JobRequest, *, limit_s: float) -> Task:
-    """A test of the search."""
+    """Return the task of a test of the search."""
     return Task(kind="load_test", called="the last test", request=request, durations=SCREENING, limit_s=limit_s)
 
 
 def turn(request: JobRequest, nth_round: int, instances: int) -> Task:
-    """What is asked of finalists in turns: how much they answer, and, where what the job is about depends on it, at
-    their share of the rate."""
+    """Return the task of a finalist in a round: how much they answer, and, where what the job is about depends on it,
+    at their share of the rate."""
     rate_per_s = request.sla.rate_per_s if objective_of(request).needs_rate else None
     return Task(
         kind="confirmation",
@@ -60,6 +61,7 @@ def turn(request: JobRequest, nth_round: int, instances: int) -> Task:
 
 
 def confirmation(request: JobRequest, durations: Durations, *, kept_s: float) -> Task:
+    """Return the task of measuring the winner again, which leaves ``kept_s`` of the job's time."""
     return Task(
         kind="confirmation",
         called="the second measurement of the winner",
@@ -70,4 +72,5 @@ def confirmation(request: JobRequest, durations: Durations, *, kept_s: float) ->
 
 
 def over_http(request: JobRequest) -> Task:
+    """Return the task of measuring the winner over HTTP."""
     return Task(kind="endpoint", called="the measurement over HTTP", request=request, durations=DURATIONS)

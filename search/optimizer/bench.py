@@ -17,7 +17,8 @@ class OutOfTime(Exception):
 
 
 class Bench(Protocol):
-    """Measures. What cannot be measured is None; ``clock.tests`` counts every load test. All of it raises OutOfTime."""
+    """Whatever measures for a search. What cannot be measured is None; ``clock.tests`` counts every load test. All
+    methods raise OutOfTime."""
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         """Time calls of ``subject`` alone, with each number of requests."""
@@ -35,6 +36,6 @@ class Bench(Protocol):
         """Put the winner under load again."""
         ...
 
-    def at_once(self, vcpus: Sequence[int]) -> bool:
-        """Whether envelopes of these sizes can be measured at the same time."""
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
+        """Return whether envelopes of these sizes can be measured at the same time."""
         ...

@@ -12,19 +12,22 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
 
 FINISHING_S = 0.3
-"""From the last measurement to the answer, on an idle machine."""
+"""Seconds from the last measurement to the answer, on an idle machine."""
 
 SHARE = 0.25
-"""No compilation, no timing of calls and no test of the search takes a larger part of the job's time, unless it is the
-first of its kind: one that hangs leaves the others their turn."""
+"""A quarter, chosen and not measured. No compilation, no timing of calls and no test of the search takes a larger part
+of the job's time, unless it is the first of its kind: one that hangs leaves the others their turn."""
 
 CONFIRMATION_TESTS = 3
-"""Tests of a limited number that are kept for measuring the finalists again: a third at most, and one at least."""
+"""Tests of a limited number that are kept for measuring the finalists again: a third at most, and one at least. Three
+are a round of as many finalists; chosen, not measured."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Clock:
-    """``elapsed_before_s`` is what the job took before it was interrupted, ``tests`` how many tests it has begun.
+    """The time and the tests of a job that are spent, and those that are left.
+
+    ``elapsed_before_s`` is what the job took before it was interrupted, ``tests`` how many tests it has begun.
     ``finishing_s`` are kept for what follows on the last measurement. ``now`` gives seconds that only ever advance."""
 
     limit_s: float
@@ -48,6 +51,7 @@ class Clock:
         finishing_s: float = FINISHING_S,
         now: Callable[[], float] = time.monotonic,
     ) -> Clock:
+        """Return the clock of a job by ``request``, begun now; without limits where that has none."""
         return cls(
             limit_s=inf if request.time_limit_s is None else request.time_limit_s,
             test_limit=inf if request.test_limit is None else request.test_limit,
@@ -63,19 +67,21 @@ class Clock:
 
     @property
     def elapsed_s(self) -> float:
+        """The seconds that the job has taken so far."""
         return self.elapsed_before_s + self.now() - self.began_s
 
     @property
     def left_s(self) -> float:
-        """How long the job may still compile and measure."""
+        """The seconds that the job may still compile and measure."""
         return self.limit_s - self.finishing_s - self.elapsed_s
 
-    def share_s(self, least_s: float) -> float:
-        """How long one of several things may take: ``least_s`` at least, if there is as much."""
-        return min(self.left_s, max(least_s, SHARE * self.limit_s))
+    def share_s(self, min_s: float) -> float:
+        """Return how long one of several things may take: ``min_s`` at least, if there is as much."""
+        return min(self.left_s, max(min_s, SHARE * self.limit_s))
 
     @property
     def tests_left(self) -> float:
+        """The tests that the job may still make, those for the finalists included."""
         return self.test_limit - self.tests
 
     @property

@@ -1,4 +1,4 @@
-"""What every configuration is expected to do, before and after some of them were measured.
+"""Estimates of one quantity for every configuration, before and after some of them were measured.
 
 A queueing simulation on measured service times predicts capacity and latency. Where it is wrong it is wrong in the
 same way for configurations that are alike, so the logarithms of measured over predicted are taken for a Gaussian
@@ -20,17 +20,22 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
 
 _PRIOR = 0.12
-"""How far a prediction is off, as a standard deviation of logarithms: 12 %."""
+"""The error of a prediction, as a standard deviation of logarithms: 12 %. Chosen; benchmarks/claims/simulation.py
+measures how far predictions really are off."""
 
 _GUESSED = 0.4
-"""The same where service times were guessed from those of fewer threads or workers."""
+"""The same where service times were guessed from those of fewer threads or workers. Chosen, not measured."""
 
 _NOISE = 0.04
-"""How far two measurements of one configuration are apart, as a standard deviation of logarithms."""
+"""The noise of a measurement, as a standard deviation of logarithms: two of one configuration differ by about as much.
+Chosen, not measured."""
 
 _UNLIKE_BACKEND, _UNLIKE_SHAPE, _BATCH_LENGTH, _UNLIKE_DELAY, _UNLIKE_ENVELOPE = 0.15, 0.5, 2.0, 0.8, 0.8
-"""How much of an error configurations share that differ in the backend, in threads or workers or knobs, by so many
-doublings of the batch (a factor 1/e), in the delay, and in the envelope."""
+"""The part of an error that configurations share which differ in the backend, in threads or workers or knobs, by so
+many doublings of the batch (a factor 1/e), in the delay, and in the envelope. Chosen, not measured."""
+
+_MIN_VARIANCE = 1e-8
+"""Rounding can make the variance of what was measured zero or less: this is a standard deviation of 0.01 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +47,11 @@ class Estimate:
 
     @property
     def value(self) -> float:
+        """The median of the quantity."""
         return exp(self.log_mean)
 
 
-class Corrected:
+class CorrectedPredictions:
     """Predictions of one positive quantity, corrected by what was measured.
 
     ``predict`` gives the prediction of a configuration and whether it rests on a guess; None where there is none.
@@ -58,17 +64,17 @@ class Corrected:
         self._noise: list[float] = []
         self._solved: tuple[np.ndarray, np.ndarray] | None = None
 
-    def copy(self, predict: Callable[[Configuration], tuple[float, bool] | None]) -> Corrected:
-        """Another that has learnt the same, with the same predictions from elsewhere."""
-        other = Corrected(predict)
+    def copy(self, predict: Callable[[Configuration], tuple[float, bool] | None]) -> CorrectedPredictions:
+        """Return a copy that has learnt the same, and takes the same predictions from ``predict``."""
+        other = CorrectedPredictions(predict)
         other._measured, other._errors, other._noise = [*self._measured], [*self._errors], [*self._noise]
         other._solved = self._solved
         return other
 
     def learn(self, configuration: Configuration, value: float, *, noise: float = _NOISE) -> None:
-        """``value`` was measured; measuring it again would give something else by ``noise`` (of logarithms).
+        """Take ``value`` into account, which was measured, with a standard deviation of ``noise`` (of logarithms).
 
-        What is zero or infinite was not measured.
+        A value of zero or infinity is no measurement, and is left out.
         """
         predicted = self._predict(configuration)
         if predicted is None or not 0 < value < inf:
@@ -79,24 +85,26 @@ class Corrected:
         self._solved = None
 
     def estimates(self, configurations: Sequence[Configuration]) -> list[Estimate | None]:
-        """What each of ``configurations`` is expected to do, None where nothing is known of it."""
-        known = [(nth, found) for nth, one in enumerate(configurations) if (found := self._predict(one)) is not None]
+        """Return the estimate for each of ``configurations``, None where there is no prediction."""
+        predictions = map(self._predict, configurations)
+        known = [(nth, prediction) for nth, prediction in enumerate(predictions) if prediction is not None]
         estimates: list[Estimate | None] = [None] * len(configurations)
         if not known:
             return estimates
         asked = [configurations[nth] for nth, _ in known]
-        own = np.array([self._sd(one) ** 2 for one in asked])
+        own = np.array([self._sd(configuration) ** 2 for configuration in asked])
         mean, variance = np.zeros(len(known)), own
         if self._measured:
             inverse, weights = self._solve()
             shared = self._covariance(asked, self._measured)
             mean = shared @ weights
-            variance = np.maximum(own - np.einsum("ij,jk,ik->i", shared, inverse, shared), 1e-8)
+            variance = np.maximum(own - np.einsum("ij,jk,ik->i", shared, inverse, shared), _MIN_VARIANCE)
         for (nth, prediction), error, spread in zip(known, mean.tolist(), variance.tolist(), strict=True):
             estimates[nth] = Estimate(log_mean=log(prediction[0]) + error, sd=spread**0.5)
         return estimates
 
     def _solve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inverse of the covariance of what was measured, n x n, and the weights of its errors, n."""
         if self._solved is None:
             covariance = self._covariance(self._measured, self._measured) + np.diag(np.square(self._noise))
             inverse: np.ndarray = np.linalg.inv(covariance)
@@ -104,35 +112,37 @@ class Corrected:
         return self._solved
 
     def _sd(self, configuration: Configuration) -> float:
+        """Return the error of the prediction of ``configuration``, before anything was measured."""
         predicted = self._predict(configuration)
         return _GUESSED if predicted is not None and predicted[1] else _PRIOR
 
     def _covariance(self, rows: Sequence[Configuration], columns: Sequence[Configuration]) -> np.ndarray:
-        sd_rows = np.array([self._sd(one) for one in rows])
-        sd_columns = np.array([self._sd(one) for one in columns])
+        """Return the covariances of errors, rows x columns, before anything was measured."""
+        sd_rows = np.array([self._sd(row) for row in rows])
+        sd_columns = np.array([self._sd(column) for column in columns])
         covariance: np.ndarray = similarity(rows, columns) * sd_rows[:, None] * sd_columns[None, :]
         return covariance
 
 
 def similarity(rows: Sequence[Configuration], columns: Sequence[Configuration]) -> np.ndarray:
-    """How much of its error each of ``rows`` shares with each of ``columns``, 0 to 1: a product of kernels, for the
-    backend, for threads, workers, knobs and variables, for the batch size, the delay and the envelope."""
+    """Return the part of its error that each of ``rows`` shares with each of ``columns``, 0 to 1: a product of kernels,
+    for the backend, for threads, workers, knobs and variables, for the batch size, the delay and the envelope."""
 
     def unlike(feature: Callable[[Configuration], object], factor: float) -> np.ndarray:
-        names = {name: nth for nth, name in enumerate({feature(one) for one in (*rows, *columns)})}
-        left = np.array([names[feature(one)] for one in rows])
-        right = np.array([names[feature(one)] for one in columns])
+        names = {name: nth for nth, name in enumerate({feature(point) for point in (*rows, *columns)})}
+        left = np.array([names[feature(row)] for row in rows])
+        right = np.array([names[feature(column)] for column in columns])
         return np.where(left[:, None] == right[None, :], 1.0, factor)
 
     batches = np.abs(
-        np.array([log2(one.max_batch) for one in rows])[:, None]
-        - np.array([log2(one.max_batch) for one in columns])[None, :]
+        np.array([log2(row.max_batch) for row in rows])[:, None]
+        - np.array([log2(column.max_batch) for column in columns])[None, :]
     )
     shaped: np.ndarray = (
-        unlike(lambda one: (one.backend, one.target, one.gpu), _UNLIKE_BACKEND)
-        * unlike(lambda one: (one.settings, one.workers, one.environment), _UNLIKE_SHAPE)
+        unlike(lambda point: (point.backend, point.target, point.gpu), _UNLIKE_BACKEND)
+        * unlike(lambda point: (point.settings, point.workers, point.environment), _UNLIKE_SHAPE)
         * np.exp(-batches / _BATCH_LENGTH)
-        * unlike(lambda one: one.batch_delay_us, _UNLIKE_DELAY)
-        * unlike(lambda one: one.vcpus, _UNLIKE_ENVELOPE)
+        * unlike(lambda point: point.batch_delay_us, _UNLIKE_DELAY)
+        * unlike(lambda point: point.vcpus, _UNLIKE_ENVELOPE)
     )
     return shaped

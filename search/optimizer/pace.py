@@ -1,4 +1,4 @@
-"""How long things take, and how many of them there will be: what the time left is reckoned from.
+"""The time that things take, and the number of them to come, from which the time left is reckoned.
 
 Whatever a job does is expected to take as long as its like took so far. Rounds are expected to go on until the interval
 of what was measured, as it narrows with more rounds, tells the best apart.
@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.profiler.evidence.comparing.intervals import t_quantile
-from servefit.search.optimizer.finalists import MAX_FINALISTS, WITHIN
+from servefit.search.optimizer.finalists import MAX_FINALISTS, MAX_GAP
 from servefit.search.results.measure_trial import USUAL_START_S
 from servefit.search.results.ranking import MIN_DIFFERENCE
 from servefit.search.results.ratios import MIN_ROUNDS
@@ -25,25 +25,29 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["timing", "test", "round"]
 
 ROUND_SD = 0.04
-"""How far ratios of two configurations in a round are apart (of logarithms) before anything is known of it."""
+"""The standard deviation of the ratio of two configurations in a round (of logarithms) before anything is known of it.
+Chosen, not measured; benchmarks/claims/progress.py measures how well the time left is foretold with it."""
 
 GAP_SD = 0.06
-"""How far a gap turns out from what is expected of it before anything is known of it (of logarithms)."""
+"""The standard deviation of a gap from what is expected of it (of logarithms), before anything is known of it. Chosen,
+not measured."""
 
 QUARTERS = (-1.15, -0.32, 0.32, 1.15)
-"""In the middle of each quarter of what may happen: quantiles of a standard normal distribution."""
+"""The middle of each quarter of what may happen: the 0.125, 0.375, 0.625 and 0.875 quantiles of a standard normal
+distribution."""
 
 _QUICKEST = 2
-"""So many starts of fresh processes say what the next will take."""
+"""So many starts of fresh processes, the quickest seen, say what the next will take. Chosen, not measured."""
 
 _MIN_S = 1e-3
+"""Nothing is taken to be over in less than a millisecond: expected times are divided by."""
 
 
 class Pace:
-    """How long each kind of thing took in this job, and what is expected of the next.
+    """The seconds that each kind of thing took in this job, and those expected of the next.
 
-    At first it is what ``usual_s`` says of earlier jobs, else ``under_load_s`` with the start of fresh processes as it
-    was seen so far. Before one was seen it is no less than ``typical_s``.
+    At first the latter are what ``usual_s`` says of earlier jobs, else ``under_load_s`` with the start of fresh
+    processes as it was seen so far. Before one was seen it is no less than ``typical_s``.
     """
 
     def __init__(
@@ -56,8 +60,9 @@ class Pace:
         self._starts_s: list[float] = []
         self._rounds_s: dict[Configuration, float] = {}
 
-    def took(self, kind: Kind, seconds: float, configuration: Configuration, *, beside_s: float = 0.0) -> None:
-        """``beside_s`` is what it took beside the start of fresh processes, where that is known."""
+    def record(self, kind: Kind, seconds: float, configuration: Configuration, *, beside_s: float = 0.0) -> None:
+        """Take into account that something took ``seconds``, of which ``beside_s`` went beside the start of fresh
+        processes, where that is known."""
         self._seen_s.setdefault(kind, []).append(max(seconds, _MIN_S))
         if kind == "round":
             self._rounds_s[configuration] = seconds
@@ -65,7 +70,7 @@ class Pace:
             self._starts_s.append(max(0.0, seconds - beside_s))
 
     def expected_s(self, kind: Kind) -> float:
-        """The mean of those seen."""
+        """Return the seconds that the next of its kind is expected to take: the mean of those seen."""
         if seen := self._seen_s.get(kind):
             return fmean(seen)
         if kind == "round" and (tests := self._seen_s.get("test")):
@@ -79,15 +84,15 @@ class Pace:
         return max(self._typical_s.get(kind, 0.0), USUAL_START_S + self._under_load_s[kind])
 
     def round_s(self, configuration: Configuration) -> float:
-        """What the part of ``configuration`` in a round is expected to take."""
+        """Return the seconds that the part of ``configuration`` in a round is expected to take."""
         return self._rounds_s.get(configuration, self.expected_s("round"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contestant:
-    """Somebody whom the leader of rounds is expected to be exp(``gap``) times better than, give or take ``gap_sd`` (of
-    logarithms). A part in a round takes ``each_s``. Both took part in so many ``rounds``, in which their ratios were
-    ``sd`` apart."""
+class Challenger:
+    """A configuration in rounds that the leader is expected to be exp(``gap``) times better than, give or take
+    ``gap_sd`` (of logarithms). A part in a round takes ``each_s``. Both took part in so many ``rounds``, in which their
+    ratios were ``sd`` apart."""
 
     gap: float
     each_s: float
@@ -96,8 +101,9 @@ class Contestant:
     rounds: int = 0
 
     @classmethod
-    def of(cls, measured: Ratio, expected_gap: float, each_s: float) -> Contestant:
-        """One that the leader is ``measured.ratio`` times better than. What was expected before counts as a round."""
+    def of(cls, measured: Ratio, expected_gap: float, each_s: float) -> Challenger:
+        """Return a challenger that the leader is ``measured.ratio`` times better than. What was expected before counts
+        as a round."""
         sd = ROUND_SD
         if measured.ci95 is not None and min(measured.ci95) > 0:
             half = (log(measured.ci95[1]) - log(measured.ci95[0])) / 2
@@ -105,52 +111,54 @@ class Contestant:
         gap = (measured.rounds * log(measured.ratio) + expected_gap) / (measured.rounds + 1)
         return cls(gap=gap, each_s=each_s, gap_sd=sd / sqrt(measured.rounds), sd=sd, rounds=measured.rounds)
 
-    def turning_out(self, sds: float) -> Contestant:
-        """The same where the gap turns out so many standard deviations wider. The better one is the leader."""
+    def with_wider_gap(self, sds: float) -> Challenger:
+        """Return the challenger whose gap turns out so many standard deviations wider. The better of the two is the
+        leader."""
         return replace(self, gap=abs(self.gap + sds * self.gap_sd), gap_sd=0.0)
 
-    def more_rounds(self, most: int) -> int:
-        """How many more rounds it is expected to take part in, ``most`` where they do not tell it apart."""
-        for more in range(most):
+    def more_rounds(self, max_rounds: int) -> int:
+        """Return how many more rounds it is expected to take part in, ``max_rounds`` where they do not tell it
+        apart."""
+        for more in range(max_rounds):
             rounds = self.rounds + more
             if rounds < MIN_ROUNDS:
                 continue
             half = t_quantile(0.975, rounds - 1) * self.sd / sqrt(rounds)
             if self.gap - half > log(1 + MIN_DIFFERENCE):
                 return more
-        return most
+        return max_rounds
 
 
 def expected_gaps(figures: Sequence[float]) -> list[float]:
-    """How far behind the best those are expected to be that take part in the rounds beside it: of ``figures``, to be
-    minimised, of all that will have been measured, the nearest."""
-    ranked = sorted(one for one in figures if one > 0 and isfinite(one))
-    gaps = [log(one / ranked[0]) for one in ranked[1:]]
-    near = [gap for gap in gaps if exp(gap) <= 1 + WITHIN][: MAX_FINALISTS - 1]
+    """Return the expected gaps (of logarithms) between the best and those that take part in the rounds beside it: the
+    nearest of ``figures``, which are to be minimised, and of all that will have been measured."""
+    ranked = sorted(figure for figure in figures if figure > 0 and isfinite(figure))
+    gaps = [log(figure / ranked[0]) for figure in ranked[1:]]
+    near = [gap for gap in gaps if exp(gap) <= 1 + MAX_GAP][: MAX_FINALISTS - 1]
     return near or gaps[:1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """A round to come: how many tests, and how long they, and the longest of them, take."""
+    """A round to come: its number of tests, and the seconds that they, and the longest of them, take."""
 
     tests: int
     seconds: float
     longest_s: float
 
 
-def expected_rounds(leader_s: float, contestants: Sequence[Contestant], most: int) -> list[Round]:
-    """The rounds to come, up to ``most``, in which the leader takes ``leader_s`` each."""
-    ends = [(one, one.more_rounds(most)) for one in contestants]
-    turns = [[one for one, end in ends if end > nth] for nth in range(most)]
-    each_s = [[leader_s, *(one.each_s for one in turn)] for turn in turns if turn]
-    return [Round(tests=len(one), seconds=fsum(one), longest_s=max(one)) for one in each_s]
+def expected_rounds(leader_s: float, challengers: Sequence[Challenger], max_rounds: int) -> list[Round]:
+    """Return the rounds to come, up to ``max_rounds``, in which the leader takes ``leader_s`` each."""
+    ends = [(challenger, challenger.more_rounds(max_rounds)) for challenger in challengers]
+    turns = [[challenger for challenger, end in ends if end > nth] for nth in range(max_rounds)]
+    rounds_s = [[leader_s, *(challenger.each_s for challenger in turn)] for turn in turns if turn]
+    return [Round(tests=len(tests_s), seconds=fsum(tests_s), longest_s=max(tests_s)) for tests_s in rounds_s]
 
 
 @dataclass(slots=True, kw_only=True)
-class Future:
-    """The rest of a job, played forward: ``now_s`` and ``tests_left`` change as it goes, and ``round_test_s``, which is
-    the longest test of the last round, or what one is taken for before the first."""
+class Projection:
+    """The rest of a job, played forward: ``now_s`` and ``tests_left`` change as it goes, and ``round_test_s``, the
+    seconds of the longest test of the last round, which before the first are assumed."""
 
     now_s: float
     limit_s: float
@@ -159,9 +167,11 @@ class Future:
 
     @property
     def left_s(self) -> float:
+        """The seconds up to the limit."""
         return self.limit_s - self.now_s
 
-    def go_on(self, seconds: float, *, tests: float = 0) -> None:
+    def advance(self, seconds: float, *, tests: float = 0) -> None:
+        """Let ``seconds`` pass, and ``tests`` be made."""
         self.now_s += seconds
         self.tests_left -= tests
 
@@ -169,30 +179,34 @@ class Future:
         """Time calls of so many ``subjects``, none of which begins after ``until_s``."""
         if self.now_s < until_s:
             in_time = ceil((until_s - self.now_s) / each_s) if isfinite(until_s) else subjects
-            self.go_on(min(subjects, in_time) * each_s)
+            self.advance(min(subjects, in_time) * each_s)
 
-    def try_out(self, tests: int, each_s: float, *, at_once: int, until_s: float, kept: float) -> None:
+    def make_tests(self, tests: int, each_s: float, *, at_once: int, until_s: float, kept: float) -> None:
         """Make so many ``tests``, none of which begins after ``until_s``, and keep as many as ``kept``."""
         while tests > 0 and self.tests_left > kept and self.now_s < until_s and each_s <= self.left_s:
             made = min(tests, at_once, int(min(self.tests_left - kept, tests)))
-            self.go_on(each_s, tests=made)
+            self.advance(each_s, tests=made)
             tests -= made
 
-    def take_turns_of(self, leader_s: float, contestants: Sequence[Contestant], most: int, *, after_s: float) -> None:
-        """Carry out up to ``most`` rounds, in which the leader takes ``leader_s`` each: the mean of what may happen."""
-        futures = [replace(self) for _ in QUARTERS]
-        for future, sds in zip(futures, QUARTERS, strict=True):
-            rounds = expected_rounds(leader_s, [one.turning_out(sds) for one in contestants], most)
-            future.take_turns(rounds, after_s=after_s)
-        self.now_s = fmean(one.now_s for one in futures)
-        self.tests_left = fmean(one.tests_left for one in futures)
-        self.round_test_s = max(one.round_test_s for one in futures)
+    def run_expected_rounds(
+        self, leader_s: float, challengers: Sequence[Challenger], max_rounds: int, *, after_s: float
+    ) -> None:
+        """Carry out up to ``max_rounds`` rounds, in which the leader takes ``leader_s`` each: the mean of what may
+        happen."""
+        projections = [replace(self) for _ in QUARTERS]
+        for projection, sds in zip(projections, QUARTERS, strict=True):
+            turned_out = [challenger.with_wider_gap(sds) for challenger in challengers]
+            rounds = expected_rounds(leader_s, turned_out, max_rounds)
+            projection.run_rounds(rounds, after_s=after_s)
+        self.now_s = fmean(projection.now_s for projection in projections)
+        self.tests_left = fmean(projection.tests_left for projection in projections)
+        self.round_test_s = max(projection.round_test_s for projection in projections)
 
-    def take_turns(self, rounds: Sequence[Round], *, after_s: float) -> None:
+    def run_rounds(self, rounds: Sequence[Round], *, after_s: float) -> None:
         """Carry out ``rounds``, while there is room for the next, one more test and ``after_s`` behind it, were all of
         them as long as the longest of the round before."""
-        for one in rounds:
-            if self.left_s < (one.tests + 1) * self.round_test_s + after_s or self.tests_left <= one.tests:
+        for round_ in rounds:
+            if self.left_s < (round_.tests + 1) * self.round_test_s + after_s or self.tests_left <= round_.tests:
                 return
-            self.go_on(one.seconds, tests=one.tests)
-            self.round_test_s = one.longest_s
+            self.advance(round_.seconds, tests=round_.tests)
+            self.round_test_s = round_.longest_s

@@ -1,7 +1,7 @@
-"""The space as Optuna sees it, and what its tree-structured Parzen estimator would try next.
+"""The space as Optuna sees it, and the proposals of its tree-structured Parzen estimator.
 
 The estimator is multivariate and constrained [Bergstra et al. 2011, Watanabe 2023]. Its proposals are fitted into the
-space, since not every combination of parameters is a configuration. When it is asked, is for ``proposer`` to say.
+space, since not every combination of parameters is a configuration. ``proposer`` decides when it is asked.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
 
 MAX_REPEATS = 30
-"""Proposals in a row that were all measured already, before an unmeasured configuration is drawn at random."""
+"""Proposals in a row that were all measured already, before an unmeasured configuration is drawn at random. Chosen, not
+measured: a proposal takes milliseconds, a test seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a test told the study. ``objectives`` are minimised; ``violation`` is zero or below where the SLA holds."""
+    """The result of a test, for the study. ``objectives`` are minimised; ``violation`` is zero or below where the SLA
+    holds."""
 
     objectives: tuple[float, ...]
     violation: float
 
 
 def parameters(configuration: Configuration) -> dict[str, KnobValue]:
-    """The configuration as the study sees it, from what matters most to what matters least."""
+    """Return the configuration as the study sees it, from what matters most to what matters least."""
     return {
         "vcpus": configuration.vcpus,
         "backend": f"{configuration.backend}/{configuration.target.value}",
@@ -46,17 +48,17 @@ def parameters(configuration: Configuration) -> dict[str, KnobValue]:
     }
 
 
-class Proposals:
-    """What Optuna's Parzen estimator would try next of ``grid``, given what it was told."""
+class ParzenEstimator:
+    """Optuna's Parzen estimator over ``grid``; it learns from every test, and proposes what to try next."""
 
     def __init__(self, grid: Sequence[Configuration], *, objectives: int, seed: int) -> None:
-        self._parameters = {one: parameters(one) for one in grid}
+        self._parameters = {configuration: parameters(configuration) for configuration in grid}
         self._choices = choices(list(self._parameters.values()))
         self._study = _create_study(objectives, seed)
         self._random = random.Random(seed)
 
     def next(self, left: Collection[Configuration]) -> Configuration:
-        """One of the configurations that are ``left``, of which there is one at least."""
+        """Propose one of the configurations that are ``left``, of which there is one at least."""
         from optuna.trial import TrialState
 
         for _ in range(MAX_REPEATS):
@@ -66,10 +68,10 @@ class Proposals:
             self._study.tell(trial, state=TrialState.FAIL)
             if proposed in left:
                 return proposed
-        return self._random.choice([one for one in self._parameters if one in left])
+        return self._random.choice([configuration for configuration in self._parameters if configuration in left])
 
     def learn(self, configuration: Configuration, outcome: Outcome | None) -> None:
-        """``configuration`` was measured; None where it could not be."""
+        """Take the ``outcome`` of measuring ``configuration`` into account, None where it could not be measured."""
         from optuna.trial import TrialState
 
         known = self._parameters[configuration]
@@ -87,17 +89,19 @@ class Proposals:
         """Let the trial choose parameter after parameter, each time among what the space still holds."""
         remaining = list(self._parameters)
         for name, choices in self._choices.items():
-            offered = {self._parameters[one].get(name) for one in remaining}
+            offered = {self._parameters[configuration].get(name) for configuration in remaining}
             if offered == {None}:
                 continue
             suggested = cast("KnobValue | None", trial.suggest_categorical(name, choices))
             value = _nearest(suggested, offered)
-            remaining = [one for one in remaining if self._parameters[one].get(name) == value]
+            remaining = [
+                configuration for configuration in remaining if self._parameters[configuration].get(name) == value
+            ]
         return remaining[0]
 
 
 def choices(points: Sequence[dict[str, KnobValue]]) -> dict[str, list[KnobValue | None]]:
-    """Every parameter's values. Names keep their order of importance, options and variables of any backend last.
+    """Return every parameter's values. Names keep their order of importance, options and variables of any backend last.
 
     What a point leaves alone, as a variable that only some profiles vary, is None there.
     """
@@ -106,15 +110,17 @@ def choices(points: Sequence[dict[str, KnobValue]]) -> dict[str, list[KnobValue 
 
 
 def _nearest(value: KnobValue | None, offered: set[KnobValue | None]) -> KnobValue | None:
+    """Return ``value`` if it is ``offered``, else the nearest number, else any that is."""
     if value in offered:
         return value
-    numbers = [one for one in offered if isinstance(one, int)]
+    numbers = [number for number in offered if isinstance(number, int)]
     if isinstance(value, int) and numbers:
-        return min(numbers, key=lambda one: (abs(one - value), one))
+        return min(numbers, key=lambda number: (abs(number - value), number))
     return min(offered, key=str)
 
 
 def _create_study(objectives: int, seed: int) -> Study:
+    """Return a new study in memory, which minimises so many ``objectives``."""
     with quiet():
         import optuna
 

@@ -1,4 +1,5 @@
-"""What a job says while it runs, as facts, which the command line words. A program may pass a listener of its own."""
+"""The progress of a job while it runs, as facts, which the command line words. A program may pass a listener of its
+own."""
 
 from __future__ import annotations
 
@@ -21,18 +22,19 @@ if TYPE_CHECKING:
 
 MIN_BETWEEN_S = 2.0
 MAX_COUNTED = 10
-"""What is ended after a time says so every two seconds, or ten times if that is less often."""
+"""What is ended after a time says so every two seconds, or ten times if that is less often: a line in a log should say
+something new. Chosen, not measured."""
 
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Where a job stands.
+    """A snapshot of a job's progress.
 
-    ``elapsed_s`` have passed, and it is expected to take ``left_s`` more: None where nobody can tell, and no more than
-    that where it is ``at_most``. ``tests`` load tests have begun, of ``most_tests`` where their number is limited.
-    ``step`` is the number of the job step that is told of, None where it is none. ``best`` is what would be recommended
-    now, by ``goal``; ``asked`` says whether there is an SLA for it to meet.
+    ``elapsed_s`` have passed, and it is expected to take ``left_s`` more: None where that is not known, and no more
+    than that where it is ``at_most``. ``tests`` load tests have begun, of ``most_tests`` where their number is limited.
+    ``step`` is the number of the job step that is reported, None where it is none. ``best`` is what would be
+    recommended now, by ``goal``; ``asked`` says whether there is an SLA for it to meet.
     """
 
     elapsed_s: float
@@ -47,15 +49,16 @@ class Moment:
 
 
 def before_search(clock: Clock) -> Moment:
-    """Where a job stands that does not know yet what it searches: what its time limit leaves it, if anything."""
+    """Return the progress of a job that does not know yet what it searches: what its time limit leaves it, if
+    anything."""
     left_s = clock.left_s if isfinite(clock.limit_s) and clock.left_s > 0 else None
     return Moment(elapsed_s=clock.elapsed_s, left_s=left_s, at_most=True)
 
 
 @contextmanager
 def counting_down(progress: Progress, doing: str, moment: Callable[[], Moment], limit_s: float) -> Iterator[None]:
-    """While the block lasts, which is ended after ``limit_s``, say now and then how long that is still to come.
-    ``moment`` says where the job stands."""
+    """Report now and then, while the block lasts, which is ended after ``limit_s``, how long that is still to come.
+    ``moment`` gives the progress of the job."""
     over = threading.Event()
     ends_s = time.monotonic() + limit_s
 
@@ -76,27 +79,28 @@ def counting_down(progress: Progress, doing: str, moment: Callable[[], Moment], 
 
 
 class Progress(Protocol):
-    """Told of everything as it happens: in the thread that runs the job, or in that of a test beside others."""
+    """A listener to a job: called for everything as it happens, in the thread that runs the job, or in that of a test
+    beside others."""
 
     def stage(self, text: str, at: Moment | None = None) -> None:
-        """A new stage began: "compiling with treelite"."""
+        """Take note that a new stage began: "compiling with treelite"."""
         ...
 
     def timing(self, configuration: Configuration, at: Moment) -> None:
-        """Calls of ``configuration`` are timed alone now."""
+        """Take note that calls of ``configuration`` are timed alone now."""
         ...
 
     def testing(self, configuration: Configuration, at: Moment) -> None:
-        """A test of ``configuration`` begins, which is the step of ``at``."""
+        """Take note that a test of ``configuration`` begins, which is the step of ``at``."""
         ...
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
-        """The test that is the step of ``at`` finished."""
+        """Take note that the test finished that is the step of ``at``."""
         ...
 
 
-class Silent:
-    """Says nothing."""
+class SilentProgress:
+    """A listener that says nothing."""
 
     def stage(self, text: str, at: Moment | None = None) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Which configuration is measured next: where measuring is expected to pay most, then what Optuna would try.
+"""The choice of the configuration to measure next: where measuring is expected to pay most, then what Optuna would try.
 
 Predictions come first. Every envelope size gets its best configuration measured, then whatever is expected to improve
 most on the best so far, or, while nothing keeps the limits, whatever may, or may come closest. When nothing is expected
@@ -17,20 +17,20 @@ from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.optimizer.expected_improvement import improvement
-from servefit.search.optimizer.parzen import Outcome, Proposals
+from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
 from servefit.search.results.objectives.guarded import explored
 from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.pooled_trials import latency_ms
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import score_of
-from servefit.search.results.standings import latency_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from servefit.profiler.record.types import Configuration
-    from servefit.search.optimizer.expected_improvement import Promise
-    from servefit.search.optimizer.predictions import Outlook
+    from servefit.search.optimizer.expected_improvement import ExpectedScore
+    from servefit.search.optimizer.predictions import Surrogate
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.objectives.score import Score
     from servefit.search.results.recommendation import Trial
@@ -38,26 +38,28 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 WORTH_MEASURING = 0.003
-"""An expected improvement below 0.3 % is not worth a test."""
+"""An expected improvement below 0.3 % is not worth a test: it is small beside the 4 % by which two measurements of one
+configuration differ (``gaussian_process``). Chosen, not measured."""
 
 PARZEN_EVERY = 5
-"""One test in so many is left to the Parzen estimator, once predictions promise nothing more."""
+"""One test in so many is left to the Parzen estimator, once predictions promise nothing more. Chosen, not measured."""
 
 _LIKELY = 0.5
+"""What keeps its limits with a higher probability is taken to keep them: it is more likely than not."""
 
 _UNKNOWN = 1e9
-"""What the estimator is told for a figure that is not known: it takes no infinite ones, and nothing is as bad."""
+"""The figure that the estimator gets for one that is not known: it takes no infinite ones, and nothing is as bad."""
 
 Source: TypeAlias = Literal["grid", "prediction", "parzen"]
 
-AtOnce: TypeAlias = "Callable[[Sequence[int]], bool]"
-"""Whether envelopes of so many vCPUs fit onto the host side by side."""
+FitAtOnce: TypeAlias = "Callable[[Sequence[int]], bool]"
+"""Returns whether envelopes of so many vCPUs fit onto the host side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What to measure, whose idea it was, and by which part that is expected to improve on the best, if anybody knows:
-    infinitely where nothing of that size was measured yet."""
+    """A configuration to measure, the ``source`` of the proposal, and the ``gain``: the part by which it is expected to
+    improve on the best, None where that is not known, infinite where nothing of its size was measured yet."""
 
     configuration: Configuration
     source: Source
@@ -65,83 +67,85 @@ class Proposal:
 
 
 class Proposer:
-    """Proposes configurations of ``grid``; told of every trial and every failure.
+    """A proposer of configurations of ``grid``, which learns from every trial and every failure.
 
-    ``outlook`` is None where nothing was timed beforehand: then every backend is tried in its plainest form, and the
+    ``surrogate`` is None where nothing was timed beforehand: then every backend is tried in its plainest form, and the
     Parzen estimator proposes the rest.
     """
 
     def __init__(
-        self, grid: Sequence[Configuration], request: JobRequest, *, outlook: Outlook | None, exhaustive: bool
+        self, grid: Sequence[Configuration], request: JobRequest, *, surrogate: Surrogate | None, exhaustive: bool
     ) -> None:
         self._grid = dict.fromkeys(grid)
         self._plainest = starting_points(grid)
         self._request = request
-        self._outlook = outlook
+        self._surrogate = surrogate
         self._exhaustive = exhaustive
         self._objective = objective_of(request)
-        self._parzen = Proposals(grid, objectives=self._objective.explored_by, seed=request.seed)
+        self._parzen = ParzenEstimator(grid, objectives=self._objective.explored_by, seed=request.seed)
         self._settled: dict[Configuration, Trial | None] = {}
         self._running: set[Configuration] = set()
         self._left_out: set[Configuration] = set()
         self._by_parzen = 0
         self._assumed: list[Score] = []
 
-    def rehearse(self, most: int) -> list[Promise | None]:
-        """What would be proposed from now on, up to ``most``, if all of it, and what is running, turned out as
-        expected: its promises, None for what nothing is expected of, or whose promise makes no difference. Nothing is
-        decided by that."""
+    def rehearse(self, max_proposals: int) -> list[ExpectedScore | None]:
+        """Return what would be proposed from now on, up to ``max_proposals``, if all of it, and what is running, turned
+        out as expected: the expected scores, None for what nothing is expected of, or whose score makes no difference.
+        Nothing is decided by that."""
         if self._exhaustive:
-            return [None] * min(most, len(self._left()))
+            return [None] * min(max_proposals, len(self._left()))
         other = copy(self)
         other._settled, other._running, other._assumed = dict(self._settled), set(self._running), []
-        if self._outlook is not None:
-            other._outlook = self._outlook.copy()
-        for one in self._running:
-            other._assume(one)
-        found: list[Promise | None] = []
-        while len(found) < most and (proposed := other._rehearsed()) is not None:
+        if self._surrogate is not None:
+            other._surrogate = self._surrogate.copy()
+        for running in self._running:
+            other._assume(running)
+        found: list[ExpectedScore | None] = []
+        while len(found) < max_proposals and (proposed := other._rehearsed()) is not None:
             found.append(other._assume(proposed))
         return found
 
-    def _assume(self, configuration: Configuration) -> Promise | None:
-        """Take it for measured, with the figures that are expected of it, which are what it promised."""
+    def _assume(self, configuration: Configuration) -> ExpectedScore | None:
+        """Take ``configuration`` for measured, with the figures that are expected of it, and return its expected
+        score."""
         self._settle(configuration, None)
-        if self._outlook is None:
+        if self._surrogate is None:
             return None
-        promise = self._outlook.promise(configuration)
-        self._outlook.assume(configuration)
-        if promise is not None and promise.feasible > _LIKELY:
-            self._assumed.append(promise.score)
-        return promise
+        expected_score = self._surrogate.expected_score(configuration)
+        self._surrogate.assume(configuration)
+        if expected_score is not None and expected_score.feasible > _LIKELY:
+            self._assumed.append(expected_score.score)
+        return expected_score
 
     def _rehearsed(self) -> Configuration | None:
+        """Return what ``next`` would propose, without a change to the Parzen estimator; None where it is nothing."""
         left = self._left()
-        if not left or self._outlook is None:
+        if not left or self._surrogate is None:
             return left[0] if left else None
-        promises, unforeseen = self._outlook.foreseen(left)
-        if (plain := self._plainest_of(unforeseen)) is not None:
+        expected_scores, unpredictable = self._surrogate.split_by_predictability(left)
+        if (plain := self._plainest_of(unpredictable)) is not None:
             return plain
-        if (found := self._predicted(self._outlook, promises)) is not None:
+        if (found := self._predicted(self._surrogate, expected_scores)) is not None:
             return found[0]
-        if self._by_parzen * PARZEN_EVERY >= len(self._taken()) and not (unforeseen and not promises):
+        if self._by_parzen * PARZEN_EVERY >= len(self._taken()) and not (unpredictable and not expected_scores):
             return None
         # Asking the estimator would change what it says next.
         self._by_parzen += 1
         return left[0]
 
-    def next(self, *, beside: Sequence[Configuration] = (), at_once: AtOnce | None = None) -> Proposal | None:
-        """What to measure next, None when nothing is worth it or nothing is left. Every proposal is answered by
+    def next(self, *, beside: Sequence[Configuration] = (), fit_at_once: FitAtOnce | None = None) -> Proposal | None:
+        """Propose what to measure next, None when nothing is worth it or nothing is left. Every proposal is answered by
         ``learn`` or ``fail``; others may be asked for meanwhile, to be measured ``beside`` those: then only what can be
-        measured ``at_once`` with them is proposed, and nothing that would share a GPU's time with another."""
+        measured ``fit_at_once`` with them is proposed, and nothing that would share a GPU's time with another."""
         left = self._left()
-        if beside and at_once is not None:
-            fitting = {
-                vcpus for vcpus in {one.vcpus for one in left} if at_once([*(one.vcpus for one in beside), vcpus])
-            }
-            left = [one for one in left if one.vcpus in fitting]
-        if any(one.gpu is not None for one in beside):
-            left = [one for one in left if one.gpu is None]
+        if beside and fit_at_once is not None:
+            vcpus_beside = [configuration.vcpus for configuration in beside]
+            sizes = {configuration.vcpus for configuration in left}
+            fitting = {vcpus for vcpus in sizes if fit_at_once([*vcpus_beside, vcpus])}
+            left = [configuration for configuration in left if configuration.vcpus in fitting]
+        if any(configuration.gpu is not None for configuration in beside):
+            left = [configuration for configuration in left if configuration.gpu is None]
         if not left:
             return None
         proposal = self._propose(left)
@@ -154,16 +158,17 @@ class Proposer:
         return proposal
 
     def learn(self, trial: Trial) -> None:
-        """``trial`` was measured, and the machine did not get in the way. One outside the grid tells nothing."""
+        """Take ``trial`` into account, in which the machine did not get in the way. Outside the grid it tells
+        nothing."""
         if trial.configuration not in self._grid:
             return
         self._settle(trial.configuration, trial)
         self._parzen.learn(trial.configuration, Outcome(objectives=self._explored(trial), violation=trial.violation))
-        if self._outlook is not None:
-            self._outlook.learn(trial)
+        if self._surrogate is not None:
+            self._surrogate.learn(trial)
 
     def fail(self, configuration: Configuration) -> None:
-        """``configuration`` could not be measured."""
+        """Take into account that ``configuration`` could not be measured."""
         if configuration not in self._grid:
             return
         self._settle(configuration, None)
@@ -174,97 +179,110 @@ class Proposer:
         self._left_out.update(configurations)
 
     def _settle(self, configuration: Configuration, trial: Trial | None) -> None:
+        """Keep the outcome for ``configuration``, which is not proposed again."""
         self._running.discard(configuration)
         self._settled[configuration] = trial
 
     def _propose(self, left: Sequence[Configuration]) -> Proposal | None:
+        """Choose one of ``left``, which is not empty; None where nothing is worth a test."""
         if self._exhaustive:
             return Proposal(configuration=self._most_promising(left), source="grid")
-        promises: Sequence[Promise] = ()
-        unforeseen = left
-        if self._outlook is not None:
-            promises, unforeseen = self._outlook.foreseen(left)
-        if (plain := self._plainest_of(unforeseen)) is not None:
+        expected_scores: Sequence[ExpectedScore] = ()
+        unpredictable = left
+        if self._surrogate is not None:
+            expected_scores, unpredictable = self._surrogate.split_by_predictability(left)
+        if (plain := self._plainest_of(unpredictable)) is not None:
             return Proposal(configuration=plain, source="grid")
-        if self._outlook is not None and (found := self._predicted(self._outlook, promises)) is not None:
+        if self._surrogate is not None and (found := self._predicted(self._surrogate, expected_scores)) is not None:
             return Proposal(configuration=found[0], source="prediction", gain=found[1])
-        if self._by_parzen * PARZEN_EVERY < len(self._taken()) or (unforeseen and not promises):
+        if self._by_parzen * PARZEN_EVERY < len(self._taken()) or (unpredictable and not expected_scores):
             return self._by_the_parzen_estimator(left)
         return None
 
-    def _plainest_of(self, unforeseen: Sequence[Configuration]) -> Configuration | None:
-        """What to begin with among those whose figure nobody can tell; None once each backend was tried."""
-        if not unforeseen:
+    def _plainest_of(self, unpredictable: Sequence[Configuration]) -> Configuration | None:
+        """Return what to begin with among those whose figure cannot be predicted; None once each backend was tried."""
+        if not unpredictable:
             return None
-        among = set(unforeseen)
-        return next((one for one in self._plainest if one in among), None)
+        among = set(unpredictable)
+        return next((plain for plain in self._plainest if plain in among), None)
 
     def _explored(self, trial: Trial) -> tuple[float, ...]:
+        """Return the figures of ``trial`` that the Parzen estimator minimises."""
         context = context_of(self._request, Price.in_vcpus(trial.configuration.vcpus))
         figures = explored(self._objective, trial, context)
-        return tuple(_UNKNOWN if one is None else min(one, _UNKNOWN) for one in figures)
+        return tuple(_UNKNOWN if figure is None else min(figure, _UNKNOWN) for figure in figures)
 
     def _by_the_parzen_estimator(self, left: Sequence[Configuration]) -> Proposal:
+        """Return what the Parzen estimator would try next of ``left``."""
         return Proposal(configuration=self._parzen.next(frozenset(left)), source="parzen")
 
     def _left(self) -> list[Configuration]:
+        """Return the configurations that may still be proposed."""
         gone = self._settled.keys() | self._running | self._left_out
-        return [one for one in self._grid if one not in gone]
+        return [configuration for configuration in self._grid if configuration not in gone]
 
     def _taken(self) -> Collection[Configuration]:
+        """Return the configurations that were measured, or are being."""
         return self._settled.keys() | self._running
 
     def _most_promising(self, left: Sequence[Configuration]) -> Configuration:
-        """In an exhaustive search the order only matters to whoever interrupts it."""
-        promises = [] if self._outlook is None else self._outlook.at_best(left)
-        if promises:
-            return min(promises, key=lambda one: one.score).configuration
-        return next((one for one in self._plainest if one in left), left[0])
+        """Return what is expected to be best at its best. In an exhaustive search the order only matters to whoever
+        interrupts it."""
+        expected_scores = [] if self._surrogate is None else self._surrogate.optimistic_scores(left)
+        if expected_scores:
+            return min(expected_scores, key=lambda expected: expected.score).configuration
+        return next((plain for plain in self._plainest if plain in left), left[0])
 
-    def _predicted(self, outlook: Outlook, promises: Sequence[Promise]) -> tuple[Configuration, float] | None:
-        """What predictions say, and by how much it is expected to improve; None when they promise nothing more.
-        ``promises`` are what could be had at best."""
-        promises = sorted(promises, key=lambda one: one.score)
-        if (first := self._first_of_its_size(promises)) is not None:
+    def _predicted(
+        self, surrogate: Surrogate, expected_scores: Sequence[ExpectedScore]
+    ) -> tuple[Configuration, float] | None:
+        """Return the configuration from which predictions expect most, and the expected improvement; None when they
+        promise nothing more. ``expected_scores`` are the optimistic ones."""
+        expected_scores = sorted(expected_scores, key=lambda expected: expected.score)
+        if (first := self._first_of_its_size(expected_scores)) is not None:
             return first, inf
         best, nearest = self.best_score(), self._nearest()
-        chosen, most = None, WORTH_MEASURING
-        for optimistic in promises:
+        chosen, largest_gain = None, WORTH_MEASURING
+        for optimistic in expected_scores:
             # Limits and latency can only make it less, and take a simulation to know.
-            if improvement(optimistic, best) <= most:
+            if improvement(optimistic, best) <= largest_gain:
                 continue
-            promise = outlook.promise(optimistic.configuration)
-            if promise is not None and (gain := improvement(promise, best, nearest)) > most:
-                chosen, most = promise.configuration, gain
-        return None if chosen is None else (chosen, most)
+            expected_score = surrogate.expected_score(optimistic.configuration)
+            if expected_score is not None and (gain := improvement(expected_score, best, nearest)) > largest_gain:
+                chosen, largest_gain = expected_score.configuration, gain
+        return None if chosen is None else (chosen, largest_gain)
 
-    def _first_of_its_size(self, promises: Sequence[Promise]) -> Configuration | None:
-        """The best of an envelope size of which nothing was tried, the largest first: every profile gets an answer."""
-        tried = {one.vcpus for one in self._taken()}
-        missing = sorted({one.configuration.vcpus for one in promises} - tried, reverse=True)
+    def _first_of_its_size(self, expected_scores: Sequence[ExpectedScore]) -> Configuration | None:
+        """Return the best of an envelope size of which nothing was tried, the largest size first: every profile gets an
+        answer. None where all were tried."""
+        tried = {configuration.vcpus for configuration in self._taken()}
+        sizes = {expected.configuration.vcpus for expected in expected_scores}
+        missing = sorted(sizes - tried, reverse=True)
         if not missing:
             return None
-        return next(one.configuration for one in promises if one.configuration.vcpus == missing[0])
+        return next(
+            expected.configuration for expected in expected_scores if expected.configuration.vcpus == missing[0]
+        )
 
     def best_score(self) -> Score | None:
-        """The best score of what keeps the limits; None while nothing does."""
-        if self._outlook is None:
+        """Return the best score of what keeps the limits; None while nothing does."""
+        if self._surrogate is None:
             return None
         measured = [
-            score_of(trial, self._outlook.price(trial.configuration), self._request)
+            score_of(trial, self._surrogate.price(trial.configuration), self._request)
             for trial in self._settled.values()
             if trial is not None and trial.verdict == "PASS"
         ]
         return min([*measured, *self._assumed], default=None)
 
     def _nearest(self) -> float | None:
-        """By how many times the limits were exceeded at least, None where nothing exceeded them."""
-        trials = [one for one in self._settled.values() if one is not None and one.verdict == "FAIL"]
-        return min((1 + one.violation for one in trials), default=None)
+        """Return by how many times the limits were exceeded at least, None where nothing exceeded them."""
+        failed = [trial for trial in self._settled.values() if trial is not None and trial.verdict == "FAIL"]
+        return min((1 + trial.violation for trial in failed), default=None)
 
 
 def objectives(trial: Trial) -> tuple[float, float]:
-    """What the study that is kept minimises, whatever the job is about: vCPU-seconds an inference, since prices differ
-    between profiles of one size, and p95 in ms."""
+    """Return what the study that is kept minimises, whatever the job is about: vCPU-seconds an inference, since prices
+    differ between profiles of one size, and p95 in ms."""
     throughput = trial.capacity.throughput_per_s
     return (trial.configuration.vcpus / throughput if throughput else _UNKNOWN), min(latency_ms(trial), _UNKNOWN)

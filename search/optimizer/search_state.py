@@ -1,4 +1,4 @@
-"""What a search knows, and what follows from that for its time: until when each stage goes on, and what is kept back
+"""The state of a search, and what follows from it for its time: until when each stage goes on, and what is kept back
 for those after it.
 
 ``search`` adds to it, stage by stage; ``time_left`` looks ahead from it. Nothing is measured here.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.importance import naive_default
-from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import CONFIRMING
@@ -31,19 +31,21 @@ TIMING_SHARE = 0.45
 SEARCH_SHARE = 0.55
 EXHAUSTIVE_SHARE = 0.88
 """When this part of the job's time is over no more calls are timed alone, and nothing new is tried, unless the whole
-grid is: the rest is for measuring the finalists in turns and confirming the winner."""
+grid is: the rest is for measuring the finalists in turns and confirming the winner. Chosen, not measured."""
 
 MIN_TESTS_FOR_ROUNDS = 9
-"""A job that may make fewer tests spends them on configurations."""
+"""A job that may make fewer tests spends them on configurations: three rounds, which an interval takes, of the best and
+the naive default alone are six tests."""
 
 TYPICAL_TEST_S = 2.0
 TYPICAL_ROUND_TEST_S = 1.2
-"""What a test takes with its fresh processes, before anything is known of it."""
+"""What a test takes with its fresh processes, before anything is known of it: a guess, which the first tests
+replace."""
 
 
 @dataclass(slots=True, kw_only=True)
 class SearchState:
-    """``reference`` is the backend of the model's own library.
+    """Everything that a search knows. ``reference`` is the backend of the model's own library.
 
     ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
     is what was ``untimeable``. ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time
@@ -65,7 +67,7 @@ class SearchState:
     given_up: set[Configuration] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
     survey: Survey = field(init=False)
-    outlook: Outlook = field(init=False)
+    surrogate: Surrogate = field(init=False)
     exhaustive: bool = False
     test_s: float = 0.0
     round_test_s: float = 0.0
@@ -77,50 +79,54 @@ class SearchState:
         self.survey = Survey.of(self.space.grid)
         self.survey.known.update(self.service_times)
         self.survey.failed.update(self.untimeable)
-        self.outlook = Outlook(self.space, self.survey, self.request)
+        self.surrogate = Surrogate(self.space, self.survey, self.request)
 
     def recommendations(self) -> tuple[Recommendation, ...]:
-        """What to deploy, by what is known so far. What crashed once may crash again."""
-        return recommend(self.space, [one for one in self.trials if one.configuration not in self.failed], self.request)
+        """Return what to deploy, by what is known so far. What crashed once may crash again."""
+        reliable = [trial for trial in self.trials if trial.configuration not in self.failed]
+        return recommend(self.space, reliable, self.request)
 
     def best(self) -> Configuration | None:
-        """The first of the recommendations."""
+        """Return the configuration of the first recommendation, None where there is none."""
         best = next(iter(self.recommendations()), None)
         return None if best is None else best.trial.configuration
 
     def naive(self, vcpus: int) -> Configuration | None:
-        """What one would deploy in an envelope of ``vcpus`` without measuring, if the space has it."""
+        """Return the naive default in an envelope of ``vcpus``, None where the space does not have it."""
         return naive_default(self.space.grid, vcpus, self.reference)
 
     def timing_until_s(self) -> float:
-        """Timing calls takes its share of the time; where only the tests are limited, of the time that they take."""
+        """Return when timing calls has had its share of the time; where only the tests are limited, of the time that
+        they take."""
         return TIMING_SHARE * min(self.clock.limit_s, self.clock.test_limit * self.test_s)
 
     def trying_until_s(self) -> float:
-        """No configuration is tried after that, but the first."""
+        """Return when no configuration is tried any more, but the first."""
         return (EXHAUSTIVE_SHARE if self.exhaustive else SEARCH_SHARE) * self.clock.limit_s
 
     def takes_turns(self) -> bool:
-        """Whether there is to be a comparison of the best in turns."""
+        """Return whether the best are to be compared in turns."""
         return self.request.phases is None and self.clock.test_limit >= MIN_TESTS_FOR_ROUNDS
 
-    def confirming_most_s(self, left_s: float, winner: Configuration | None) -> float:
-        """How long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are left."""
-        left_s -= self.round_test_s + CONFIRMING.capacity_s + self.closing_least_s(winner)
+    def max_confirming_s(self, left_s: float, winner: Configuration | None) -> float:
+        """Return how long the open loop of a confirmation of ``winner`` may take that begins when ``left_s`` are
+        left."""
+        left_s -= self.round_test_s + CONFIRMING.capacity_s + self.min_closing_s(winner)
         if not self.request.allow_noise:
             left_s /= 2  # a disturbed run is made again
-        return min(self.confirming.at_rate_most_s, max(self.confirming.at_rate_s, left_s))
+        return min(self.confirming.at_rate_max_s, max(self.confirming.at_rate_s, left_s))
 
     @property
     def confirming(self) -> Durations:
-        """How long the confirmation takes: a cycle of the arrivals at least."""
-        return CONFIRMING.showing(cycle_s(self.request))
+        """The durations of the confirmation: a cycle of the arrivals at least."""
+        return CONFIRMING.covering_cycle(cycle_s(self.request))
 
-    def closing_least_s(self, winner: Configuration | None) -> float:
+    def min_closing_s(self, winner: Configuration | None) -> float:
+        """Return the seconds to leave for what follows on the search, zero where nothing wins."""
         return 0.0 if winner is None else self.closing_s(winner)
 
-    def confirmation_least_s(self, round_test_s: float) -> float:
-        """How long the confirmation takes at least where a test in a round takes ``round_test_s``."""
+    def min_confirmation_s(self, round_test_s: float) -> float:
+        """Return how long the confirmation takes at least where a test in a round takes ``round_test_s``."""
         phases = self.request.phases
         expected_s = round_test_s + (CONFIRMING.capacity_s if phases is None else phases.duration_s)
         return expected_s + (0.0 if self.request.sla.rate_per_s is None else self.confirming.at_rate_s)

@@ -1,6 +1,6 @@
 """Service times of everything in the space, for little: each backend's calls are timed alone before any load test.
 
-How long a call takes depends on the backend, its threads and knobs, the requests in the call and how many workers are
+The time of a call depends on the backend, its threads and knobs, the requests in the call and how many workers are
 busy, and on nothing else, so a few short microbenchmarks speak for many configurations. Every backend is timed with
 one worker first. What is far behind at every batch size is not looked at any further: more threads or workers cannot
 gain more than their number. What service times mean for capacity and latency is computed in ``queueing``.
@@ -25,16 +25,29 @@ if TYPE_CHECKING:
 
 PROMISING = 0.6
 """A backend that serves fewer than this part of the requests that the best one serves on the same kind of processor, at
-every batch size, is not timed with more threads or workers."""
+every batch size, is not timed with more threads or workers. Chosen, not measured."""
 
-SIZES_LOOKED_AT_AGAIN = 4
+MAX_SIZES_TIMED_AGAIN = 4
+"""Batch sizes that are timed with more threads or workers: those between are interpolated. Chosen, not measured."""
 
 _DURATION_S = 0.04
+"""Calls of a size are made for so long, and as long before to warm up. Chosen, not measured."""
+
+_MIN_CALLS = 5
+"""Calls of a size at least, however long they are. Chosen, not measured."""
+
 TIMING_A_SIZE_S = 2 * _DURATION_S
 """What timing calls of one size takes, with its warm-up."""
 
 _LONG_CALL_NS = 5e6
+"""Once a call takes 5 ms, what a call costs beside its rows is small. Chosen, not measured."""
+
 _STILL_GAINS = 1.1
+"""A larger call gains where it serves 10 % more requests a second. Chosen, not measured."""
+
+_THREADS_EXPONENT = 0.585
+"""The logarithm of 1.5 to the base of 2: twice the threads take a call 1.5 times as fast. An assumption, for what was
+not timed."""
 
 Time: TypeAlias = "Callable[[Configuration, Sequence[int]], ServiceTimes | None]"
 """Times calls of a configuration with each number of requests, all its workers at once; None if that failed."""
@@ -52,14 +65,14 @@ def time_service(workers: Workers, sizes: Sequence[int]) -> ServiceTimes:
 
     batches: list[BatchTimes] = []
     for size in sizes:
-        order = TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=5)
+        order = TimeCalls(requests_per_call=size, duration_s=_DURATION_S, warm_up_s=_DURATION_S, least_calls=_MIN_CALLS)
         try:
             recorded = workers.time_calls(order)
         except TimedOut:
             if not batches:
                 raise
             break
-        times_ns = np.concatenate([one.durations_ns() / one.calls_per_duration for one in recorded])
+        times_ns = np.concatenate([calls.durations_ns() / calls.calls_per_duration for calls in recorded])
         batches.append(BatchTimes.of(size, times_ns))
         if len(batches) > 1 and batches[-1].mean_ns > _LONG_CALL_NS and not _gains(*batches[-2:]):
             break
@@ -67,12 +80,14 @@ def time_service(workers: Workers, sizes: Sequence[int]) -> ServiceTimes:
 
 
 def _gains(smaller: BatchTimes, larger: BatchTimes) -> bool:
+    """Return whether calls of the ``larger`` batch serve notably more requests a second."""
     return larger.requests / larger.mean_ns > _STILL_GAINS * smaller.requests / smaller.mean_ns
 
 
 def timed_as(configuration: Configuration, workers: int) -> Configuration:
-    """What is timed to know the calls of ``configuration`` when ``workers`` are busy: the same for all envelopes that
-    are large enough, for all batch sizes and delays. With one thread the knobs of waiting threads have no effect."""
+    """Return what is timed to know the calls of ``configuration`` when ``workers`` are busy: the same for all envelopes
+    that are large enough, for all batch sizes and delays. With one thread the knobs of waiting threads have no
+    effect."""
     settings = configuration.settings
     needed = workers * settings.threads
     return replace(
@@ -87,8 +102,8 @@ def timed_as(configuration: Configuration, workers: int) -> Configuration:
 
 @dataclass(slots=True, kw_only=True)
 class Survey:
-    """What has been timed, by ``timed_as``; ``sizes`` are the batch sizes of the space, ascending, and ``subjects``
-    what has to be timed to know all of it."""
+    """The service times that have been timed, by ``timed_as``; ``sizes`` are the batch sizes of the space, ascending,
+    and ``subjects`` what has to be timed to know all of it."""
 
     sizes: tuple[int, ...]
     subjects: tuple[Configuration, ...] = ()
@@ -97,11 +112,13 @@ class Survey:
 
     @classmethod
     def of(cls, grid: Sequence[Configuration]) -> Survey:
-        return cls(sizes=tuple(sorted({one.max_batch for one in grid})), subjects=tuple(_subjects(grid)))
+        """Return the survey of ``grid``, with nothing timed yet."""
+        sizes = {configuration.max_batch for configuration in grid}
+        return cls(sizes=tuple(sorted(sizes)), subjects=tuple(_subjects(grid)))
 
     @classmethod
-    def kept(cls, steps: Iterable[Step]) -> Survey:
-        """What ``steps`` of a job timed."""
+    def of_steps(cls, steps: Iterable[Step]) -> Survey:
+        """Return a survey of what ``steps`` of a job timed."""
         known = {
             replace(step.configuration, max_batch=1): step.result
             for step in steps
@@ -112,20 +129,21 @@ class Survey:
     def carry_out(self, time: Time, in_time: Callable[[], bool]) -> None:
         """Time the subjects, the most promising first, for as long as ``in_time`` says."""
         waiting = self.untimed()
-        for simple in [one for one in waiting if one.workers == 1 and one.settings.threads == 1]:
+        for simple in [subject for subject in waiting if (subject.workers, subject.settings.threads) == (1, 1)]:
             if simple not in self.failed and in_time():
                 self._time(simple, self.sizes, time)
-        rest = [one for one in waiting if one not in self.known and one not in self.failed]
-        for one in sorted(rest, key=lambda one: (-self._promise(one), one.workers, one.settings.threads)):
-            sizes = self._sizes_worth_it(one)
-            if one not in self.failed and sizes and in_time():
-                self._time(one, sizes, time)
+        rest = [subject for subject in waiting if subject not in self.known and subject not in self.failed]
+        for subject in sorted(rest, key=self._order):
+            sizes = self._sizes_worth_it(subject)
+            if subject not in self.failed and sizes and in_time():
+                self._time(subject, sizes, time)
 
     def untimed(self) -> list[Configuration]:
-        """The subjects that were not timed yet."""
-        return [one for one in self.subjects if one not in self.known]
+        """Return the subjects that were not timed yet."""
+        return [subject for subject in self.subjects if subject not in self.known]
 
     def _time(self, subject: Configuration, sizes: Sequence[int], time: Time) -> None:
+        """Time ``subject``, and keep its service times, or that it failed."""
         # The workers' largest batch is what they allocate for.
         found = time(replace(subject, max_batch=sizes[-1]), sizes)
         if found is None:
@@ -134,39 +152,41 @@ class Survey:
             self.known[subject] = found
 
     def _sizes_worth_it(self, subject: Configuration) -> tuple[int, ...]:
-        """Some of the batch sizes at which one worker of the backend is not far behind the best, the smallest and the
-        largest among them; all sizes where no such worker was timed."""
+        """Return some of the batch sizes at which one worker of the backend is not far behind the best, the smallest
+        and the largest among them; all sizes where no such worker was timed."""
         simple = self._simple(subject)
         if simple is None:
             return self.sizes
-        worth_it = [size for size in self.sizes if self._behind(simple, size) >= PROMISING]
-        steps = min(len(worth_it), SIZES_LOOKED_AT_AGAIN) - 1
+        worth_it = [size for size in self.sizes if self._relative_speed(simple, size) >= PROMISING]
+        steps = min(len(worth_it), MAX_SIZES_TIMED_AGAIN) - 1
         if steps < 1:
             return tuple(worth_it)
         return tuple(worth_it[round(nth * (len(worth_it) - 1) / steps)] for nth in range(steps + 1))
 
-    def _promise(self, subject: Configuration) -> float:
+    def _order(self, subject: Configuration) -> tuple[float, int, int]:
+        """Return the key to sort subjects by, the most promising first."""
         simple = self._simple(subject)
-        return 1.0 if simple is None else max(self._behind(simple, size) for size in self.sizes)
+        speed = 1.0 if simple is None else max(self._relative_speed(simple, size) for size in self.sizes)
+        return -speed, subject.workers, subject.settings.threads
 
-    def _behind(self, simple: Configuration, size: int) -> float:
-        """How many requests are served in calls of ``size``, over how many the best backend serves on the same kind of
-        processor."""
+    def _relative_speed(self, simple: Configuration, size: int) -> float:
+        """Return how many requests are served in calls of ``size``, over how many the best backend serves on the same
+        kind of processor."""
         fastest_ns = min(
-            one.mean_ns(size)
-            for key, one in self.known.items()
+            service.mean_ns(size)
+            for key, service in self.known.items()
             if (key.workers, key.settings.threads, key.gpu) == (1, 1, simple.gpu)
         )
         return fastest_ns / self.known[simple].mean_ns(size)
 
     def _simple(self, subject: Configuration) -> Configuration | None:
-        """One single-threaded worker of the same backend, if it was timed."""
-        one = timed_as(replace(subject, settings=replace(subject.settings, threads=1)), 1)
-        return one if one in self.known else None
+        """Return what a single-threaded worker of the same backend was timed as, None where it was not."""
+        simple = timed_as(replace(subject, settings=replace(subject.settings, threads=1)), 1)
+        return simple if simple in self.known else None
 
     def service_times(self, configuration: Configuration) -> tuple[ServiceTimes, bool] | None:
-        """The service times of ``configuration``, and whether they were timed or only guessed from those of another
-        number of threads or workers. None where nothing of its backend was timed with as few threads."""
+        """Return the service times of ``configuration``, and whether they were timed or only guessed from those of
+        another number of threads or workers. None where nothing of its backend was timed with as few threads."""
         alone, timed = self._alone(configuration)
         if alone is None:
             return None
@@ -178,18 +198,18 @@ class Survey:
             return replace(alone, workers=workers), False
         whole = contention(alone, crowded)
         share = min(1.0, (workers - 1) / (crowded.workers - 1))
-        seen = {one.requests: one for one in alone.batches}
+        seen = {times.requests: times for times in alone.batches}
         if workers == crowded.workers:
-            seen |= {one.requests: _scaled(one, 1 / whole) for one in crowded.batches}
+            seen |= {times.requests: _scaled(times, 1 / whole) for times in crowded.batches}
         batches = tuple(seen[size] for size in sorted(seen))
         return ServiceTimes(batches=batches, workers=workers, contention=1 + (whole - 1) * share), timed
 
     def _alone(self, configuration: Configuration) -> tuple[ServiceTimes | None, bool]:
-        """Calls of one worker. Where those of so many threads were not timed, the nearest fewer threads that were stand
-        in, as if twice the threads took a call 1.5 times as fast."""
+        """Return the calls of one worker, and whether they were timed. Where those of so many threads were not timed,
+        the nearest fewer threads that were stand in, as if twice the threads took a call 1.5 times as fast."""
         threads = configuration.settings.threads
         if found := self.known.get(timed_as(configuration, 1)):
-            return self._continued(found, configuration), True
+            return self._extended(found, configuration), True
         nearest: ServiceTimes | None = None
         nearest_threads = 0
         for key, service in self.known.items():
@@ -204,23 +224,24 @@ class Survey:
                 nearest, nearest_threads = service, key.settings.threads
         if nearest is None:
             return None, False
-        speed = (threads / nearest_threads) ** 0.585
-        return replace(nearest, batches=tuple(_scaled(one, 1 / speed) for one in nearest.batches)), False
+        speed = (threads / nearest_threads) ** _THREADS_EXPONENT
+        return replace(nearest, batches=tuple(_scaled(times, 1 / speed) for times in nearest.batches)), False
 
-    def _continued(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
-        """``found`` with sizes beyond those that were timed. They take what a single-threaded worker takes, times what
-        more threads made of it at the last size that both were timed at: a library that spreads two rows over two
-        threads at no cost does not go on like that."""
+    def _extended(self, found: ServiceTimes, configuration: Configuration) -> ServiceTimes:
+        """Return ``found`` with sizes beyond those that were timed. They take what a single-threaded worker takes,
+        times what more threads made of it at the last size that both were timed at: a library that spreads two rows
+        over two threads at no cost does not go on like that."""
         simple = self._simple(configuration)
         if simple is None:
             return found
         plain, last = self.known[simple], found.batches[-1]
         factor = max(last.mean_ns / plain.mean_ns(last.requests), 1 / configuration.settings.threads)
-        beyond = tuple(_scaled(one, factor) for one in plain.batches if one.requests > last.requests)
+        beyond = tuple(_scaled(times, factor) for times in plain.batches if times.requests > last.requests)
         return replace(found, batches=(*found.batches, *beyond))
 
     def _crowded(self, configuration: Configuration) -> ServiceTimes | None:
-        """Calls of the fewest workers that were timed at once and are no fewer, else of the most."""
+        """Return the calls of the fewest workers that were timed at once and are no fewer, else of the most; None where
+        none were."""
         if found := self.known.get(timed_as(configuration, configuration.workers)):
             return found
         settings = timed_as(configuration, 1).settings
@@ -237,13 +258,14 @@ class Survey:
                 settings,
             )
         ]
-        enough = [one for one in alike if one.workers >= configuration.workers]
+        enough = [service for service in alike if service.workers >= configuration.workers]
         if enough:
-            return min(enough, key=lambda one: one.workers)
-        return max(alike, key=lambda one: one.workers, default=None)
+            return min(enough, key=lambda service: service.workers)
+        return max(alike, key=lambda service: service.workers, default=None)
 
     def speedups(self, reference: str) -> Iterator[tuple[str, Target, float]]:
-        """How many times faster than ``reference`` each backend, on each target, answers one request on one thread."""
+        """Yield each backend and target, and how many times faster than ``reference`` it answers one request on one
+        thread."""
         times_ns = {
             (key.backend, key.target): service.mean_ns(1)
             for key, service in self.known.items()
@@ -255,23 +277,26 @@ class Survey:
 
 
 def contention(alone: ServiceTimes, crowded: ServiceTimes) -> float:
-    """How many times longer calls take in a crowd: the geometric mean over the batch sizes timed in the crowd."""
-    ratios = [one.mean_ns / alone.mean_ns(one.requests) for one in crowded.batches]
+    """Return how many times longer calls take in a crowd: the geometric mean over the batch sizes timed in the
+    crowd."""
+    ratios = [times.mean_ns / alone.mean_ns(times.requests) for times in crowded.batches]
     return exp(fsum(map(log, ratios)) / len(ratios))
 
 
-def _scaled(one: BatchTimes, factor: float) -> BatchTimes:
-    return replace(one, strata_ns=tuple(factor * value for value in one.strata_ns))
+def _scaled(times: BatchTimes, factor: float) -> BatchTimes:
+    """Return ``times`` that are all ``factor`` times as long."""
+    return replace(times, strata_ns=tuple(factor * value for value in times.strata_ns))
 
 
 def _subjects(grid: Sequence[Configuration]) -> Iterator[Configuration]:
-    """What has to be timed: of every backend with its threads and knobs one worker, and the most there may be."""
-    most: dict[Configuration, int] = defaultdict(int)
-    for one in grid:
-        key = timed_as(one, 1)
-        most[key] = max(most[key], one.workers)
-    largest = {timed_as(one, 1): one for one in sorted(grid, key=lambda one: (one.workers, one.vcpus))}
-    for key, workers in most.items():
+    """Yield what has to be timed: of every backend with its threads and knobs one worker, and the most there may be."""
+    max_workers: dict[Configuration, int] = defaultdict(int)
+    for configuration in grid:
+        key = timed_as(configuration, 1)
+        max_workers[key] = max(max_workers[key], configuration.workers)
+    by_size = sorted(grid, key=lambda configuration: (configuration.workers, configuration.vcpus))
+    largest = {timed_as(configuration, 1): configuration for configuration in by_size}
+    for key, workers in max_workers.items():
         yield key
         if workers > 1:
             yield timed_as(largest[key], workers)

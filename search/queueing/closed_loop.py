@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.search.queueing.discipline import Discipline, Served
+from servefit.search.queueing.discipline import Discipline, ServedRequests
 
 if TYPE_CHECKING:
     from servefit.search.queueing.service import DrawnTimes
 
 LOOK_EVERY_NS = 100_000
-"""How often an idle worker looks for users, as in the driver."""
+"""An idle worker looks for users so often, as in ``profiler.drivers.inprocess.closed_loop``."""
 
 
 def serve_users(
     joins_ns: list[float], drawn: DrawnTimes, discipline: Discipline, *, end_ns: float, most_answers: float = inf
-) -> tuple[Served, float]:
+) -> tuple[ServedRequests, float]:
     """Serve users who join at ``joins_ns``, ascending, until ``end_ns``, and then those who were waiting by then.
 
     The end comes earlier once ``most_answers`` have been given since the last user joined; it is returned too. Drawn
@@ -77,4 +77,4 @@ def serve_users(
                 end_ns,
             )
             heappush(looks, now + LOOK_EVERY_NS * max(1, ceil((soonest - now) / LOOK_EVERY_NS)))
-    return Served.of_calls(np.array(scheduled), starts=starts, ends=ends, sizes=sizes), end_ns
+    return ServedRequests.of_calls(np.array(scheduled), starts=starts, ends=ends, sizes=sizes), end_ns

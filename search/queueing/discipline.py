@@ -1,4 +1,4 @@
-"""How requests queue for workers, in the simulation as in the in-process driver: one queue, first come, first served.
+"""The queue of requests for workers, in the simulation as in the in-process driver: first come, first served.
 
 A worker that is free claims what is due, up to ``max_batch`` requests. When that is fewer, the first of them waits up
 to ``batch_delay_us`` for others; a full batch leaves when its last request is there.
@@ -16,8 +16,8 @@ from servefit.errors import SpecError
 
 CALL_OVERHEAD_NS = 500.0
 REQUEST_OVERHEAD_NS = 150.0
-"""What the driver's loops take from the end of a call until the worker is free for the next: claiming, joining rows and
-reading the clock for each call, writing down three times for each request.
+"""The time of the driver's loops from the end of a call until the worker is free for the next: claiming, joining rows
+and reading the clock for each call, writing down three times for each request.
 
 Measured with a predictor that does nothing: 0.4 to 0.7 us with one request a call (benchmarks/README.md), 2 us with 8
 and 5.4 us with 32.
@@ -50,13 +50,13 @@ class Discipline:
         return 1000 * self.batch_delay_us
 
     def overhead_ns(self, requests: int) -> float:
-        """What passes after a call of so many requests until the worker is free."""
+        """Return the nanoseconds from the end of a call of so many requests until the worker is free."""
         return self.call_overhead_ns + self.request_overhead_ns * requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Served:
-    """What became of each request, in the order in which they were begun: float64 nanoseconds from the start, (n,).
+class ServedRequests:
+    """The times of each request, in the order in which they were begun: float64 nanoseconds from the start, (n,).
 
     ``batches`` (int64) has the number of requests of each call, in the same order.
     """
@@ -68,7 +68,8 @@ class Served:
 
     @classmethod
     def of_calls(cls, scheduled_ns: np.ndarray, *, starts: list[float], ends: list[float], sizes: list[int]) -> Self:
-        """From the requests in order, and what the calls share that took them."""
+        """Make it from the times at which requests were due, in order, and the times and sizes of the calls that took
+        them."""
         batches = np.array(sizes, dtype=np.int64)
         return cls(
             scheduled_ns=scheduled_ns,

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.search.queueing.discipline import Discipline, Served
+from servefit.search.queueing.discipline import Discipline, ServedRequests
 
 if TYPE_CHECKING:
     from servefit.search.queueing.service import DrawnTimes
 
 
-def serve_arrivals(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> Served:
+def serve_arrivals(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> ServedRequests:
     """Serve what is due at ``due_ns`` (n,), ascending. ``drawn`` has times for n calls or more."""
     if discipline.workers == 1 and discipline.max_batch == 1:
         return _serve_singly(due_ns, drawn, discipline)
     return _serve_batches(due_ns, drawn, discipline)
 
 
-def _serve_singly(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> Served:
-    """One worker, one request a call: Lindley's recursion, start(n) = max(due(n), free(n - 1)), by a running maximum.
+def _serve_singly(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> ServedRequests:
+    """Serve with one worker and one request a call, by Lindley's recursion: start(n) = max(due(n), free(n - 1)), as a
+    running maximum.
 
     [Lindley 1952, The theory of queues with a single server]
     """
@@ -35,7 +36,7 @@ def _serve_singly(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline)
     before_ns = np.cumsum(occupied_ns) - occupied_ns
     # Rounding must not let a request begin before it is due.
     started_ns = np.maximum(np.maximum.accumulate(due_ns - before_ns) + before_ns, due_ns)
-    return Served(
+    return ServedRequests(
         scheduled_ns=due_ns.astype(np.float64),
         started_ns=started_ns,
         ended_ns=started_ns + service_ns,
@@ -43,7 +44,7 @@ def _serve_singly(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline)
     )
 
 
-def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> Served:
+def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> ServedRequests:
     workers, most, delay_ns = discipline.workers, discipline.max_batch, discipline.delay_ns
     overheads_ns = [discipline.overhead_ns(requests) for requests in range(most + 1)]
     means_ns, shapes, slowdowns = drawn.means_ns, drawn.shapes, drawn.slowdowns
@@ -72,4 +73,4 @@ def _serve_batches(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline
         sizes.append(size)
         first = last
         call += 1
-    return Served.of_calls(due_ns.astype(np.float64), starts=starts, ends=ends, sizes=sizes)
+    return ServedRequests.of_calls(due_ns.astype(np.float64), starts=starts, ends=ends, sizes=sizes)

@@ -1,5 +1,5 @@
-"""What a search asks of the simulation: the capacity of a configuration, its latency at a rate, what so many users get
-of it, and the highest rate at which limits on latency hold.
+"""The figures that a search asks of the simulation: the capacity of a configuration, its latency at a rate, the figures
+of so many users, and the highest rate at which limits on latency hold.
 
 Arrivals at a rate are a Poisson process, or whatever else is asked for. The same random numbers serve every rate, so
 that rates differ by what they do to the queue alone.
@@ -17,31 +17,34 @@ import numpy as np
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.registry import arrivals_named
-from servefit.profiler.arrivals.schedule import drawn_ns
-from servefit.profiler.evidence.rate_fit import settled
+from servefit.profiler.arrivals.schedule import draw_arrivals_ns
+from servefit.profiler.evidence.rate_fit import after_warm_up
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.search.queueing.closed_loop import serve_users
 from servefit.search.queueing.discipline import Discipline
-from servefit.search.queueing.simulation import Simulated, simulate_arrivals
+from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
 
 if TYPE_CHECKING:
     from servefit.search.queueing.service import ServiceTimes
 
 _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**halved for halved in range(1, 8)))
-"""Parts of the capacity at which the highest rate is first looked for, from above."""
+"""Parts of the capacity at which the highest rate is first looked for, from above: down to a thousandth, below which no
+rate is worth anything. Chosen, not measured."""
 
 _PRECISION = 0.005
+"""The highest rate is known to half a percent, which is less than what measurements differ by. Chosen, not measured."""
 
 _CALLS = 2000
 _MAX_ANSWERS = 20_000
-"""How much of a closed loop is simulated: so many calls, but no more answers than that."""
+"""The part of a closed loop that is simulated: so many calls, but no more answers than that. A call is a few
+microseconds of Python. Chosen, not measured."""
 
 _MAX_IN_A_CYCLE = 50_000
 """Of a cycle of arrivals that has more, only the beginning is simulated: it takes about 0.1 s."""
 
 _MIN_TURNS = 4
-"""Every user is answered so many times, however many there are."""
+"""Every user is answered so many times, however many there are, and all but the first count. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,8 @@ def predict(
     seed: int = 0,
     arrivals: str = "poisson",
 ) -> Prediction:
-    """The capacity of a configuration, and ``percentiles`` (0..100, exclusive) of its response time at ``rate_per_s``.
+    """Predict the capacity of a configuration, and ``percentiles`` (0..100, exclusive) of its response time at
+    ``rate_per_s``.
 
     Those are of ``requests`` simulated requests, without the first tenth, in which the queue fills up. Where the rate
     of ``arrivals`` varies they are of all requests of whole cycles, of one at least. Raises SpecError.
@@ -110,8 +114,8 @@ def predict_users(
     percentiles: Sequence[float],
     seed: int = 0,
 ) -> Prediction:
-    """What a closed loop of ``users`` users comes to, who may be too few to fill the batches, or so many that they
-    queue; and ``percentiles`` (0..100, exclusive) of its response time.
+    """Predict the throughput of a closed loop of ``users`` users, who may be too few to fill the batches, or so many
+    that they queue; and ``percentiles`` (0..100, exclusive) of its response time.
 
     Exact where users meet the same worker every time, else simulated. Throughput is users over the mean response time
     [Little 1961, A proof for the queuing formula L = lambda W]. Raises SpecError.
@@ -144,8 +148,9 @@ def highest_rate_per_s(
     seed: int = 0,
     arrivals: str = "poisson",
 ) -> float:
-    """The highest mean rate of ``arrivals`` at which all ``limits`` hold: pairs of a percentile (0..100, exclusive) and
-    what the response time may be there, in ms. 0.0 where they hold at no rate worth a thousandth of the capacity.
+    """Predict the highest mean rate of ``arrivals`` at which all ``limits`` hold: pairs of a percentile (0..100,
+    exclusive) and the most that the response time may be there, in ms. 0.0 where they hold at no rate worth a
+    thousandth of the capacity.
 
     Looks from the capacity downwards, since with a batch delay a rate may be too low as well, and bisects where it
     finds one that passes. Raises SpecError.
@@ -154,7 +159,7 @@ def highest_rate_per_s(
         _check_rank(rank)
         _check_above_zero("limit", limit_ms)
     discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
-    if any(limit_ms < _least_percentile_ms(service, discipline, rank) for rank, limit_ms in limits):
+    if any(limit_ms < _min_percentile_ms(service, discipline, rank) for rank, limit_ms in limits):
         return 0.0
     runs = _runs(service, discipline, requests=requests, seed=seed, arrivals=arrivals)
 
@@ -190,14 +195,14 @@ class _PoissonRuns:
         )
         self._discipline = discipline
 
-    def at(self, rate_per_s: float) -> Simulated:
+    def at(self, rate_per_s: float) -> SimulatedRun:
         due_ns = self._arrivals_ns * (NS_PER_S / rate_per_s)
         return simulate_arrivals(due_ns[:-1], self._drawn, self._discipline, end_ns=float(due_ns[-1]))
 
     @staticmethod
-    def kept(run: Simulated) -> np.ndarray:
-        """The response times that count: without the first tenth, in which the queue fills up."""
-        return settled(run.response_ns)
+    def kept(run: SimulatedRun) -> np.ndarray:
+        """Return the response times that count: without the first tenth, in which the queue fills up."""
+        return after_warm_up(run.response_ns)
 
 
 class _ShapedRuns:
@@ -214,7 +219,7 @@ class _ShapedRuns:
         self._service, self._discipline = service, discipline
         self._requests, self._seed = requests, seed
 
-    def at(self, rate_per_s: float) -> Simulated:
+    def at(self, rate_per_s: float) -> SimulatedRun:
         duration_s = whole_s = self._requests / rate_per_s
         if self._cycle_s:
             whole_s = max(1, round(duration_s / self._cycle_s)) * self._cycle_s
@@ -233,11 +238,12 @@ class _ShapedRuns:
 
     def _due_ns(self, rate_per_s: float, duration_s: float) -> np.ndarray:
         shape = self._shape
-        return drawn_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=self._seed).astype(np.float64)
+        return draw_arrivals_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=self._seed).astype(np.float64)
 
-    def kept(self, run: Simulated) -> np.ndarray:
-        """The response times that count: where the rate varies the beginning is a part of a cycle as any other."""
-        return settled(run.response_ns) if self._steady else run.response_ns
+    def kept(self, run: SimulatedRun) -> np.ndarray:
+        """Return the response times that count: where the rate varies the beginning is a part of a cycle as any
+        other."""
+        return after_warm_up(run.response_ns) if self._steady else run.response_ns
 
 
 def _runs(
@@ -249,7 +255,7 @@ def _runs(
 
 
 def _capacity_per_s(service: ServiceTimes, discipline: Discipline) -> float:
-    """What a closed loop of as many users as fill the batches of all workers comes to.
+    """Return the throughput of a closed loop of as many users as fill the batches of all workers.
 
     Exact: every worker that has answered a full batch serves the same users again at once.
     """
@@ -259,13 +265,13 @@ def _capacity_per_s(service: ServiceTimes, discipline: Discipline) -> float:
 
 
 def _own_users_ns(service: ServiceTimes, discipline: Discipline, users: int) -> np.ndarray:
-    """Response times where every worker is busy with ``users`` of its own, who wait for nothing but the call and the
-    driver: float64, equally likely."""
+    """Return response times where every worker is busy with ``users`` of its own, who wait for nothing but the call and
+    the driver: float64, equally likely."""
     return service.strata_ns(users, discipline.workers) + discipline.overhead_ns(users)
 
 
 def _users_ns(service: ServiceTimes, discipline: Discipline, users: int, random: np.random.Generator) -> np.ndarray:
-    """Simulated response times of a closed loop, float64, without the first of every user, who all come at once."""
+    """Simulate the response times of a closed loop, float64, without the first of every user, who all come at once."""
     joined = min(users, discipline.max_batch)
     answers = max(min(_CALLS * joined, _MAX_ANSWERS), _MIN_TURNS * users)
     drawn = service.draw(
@@ -276,11 +282,11 @@ def _users_ns(service: ServiceTimes, discipline: Discipline, users: int, random:
     return response_ns
 
 
-def _least_percentile_ms(service: ServiceTimes, discipline: Discipline, rank: float) -> float:
-    """What the percentile of the response time exceeds at any rate: calls of the quickest size, of the narrowest shape,
-    without a queue."""
+def _min_percentile_ms(service: ServiceTimes, discipline: Discipline, rank: float) -> float:
+    """Return a bound that the percentile of the response time exceeds at any rate: calls of the quickest size, of the
+    narrowest shape, without a queue."""
     means_ns = [service.mean_ns(requests) for requests in range(1, discipline.max_batch + 1)]
-    shapes = [np.percentile(one.strata_ns, rank, method="inverted_cdf") / one.mean_ns for one in service.batches]
+    shapes = [np.percentile(batch.strata_ns, rank, method="inverted_cdf") / batch.mean_ns for batch in service.batches]
     return float(min(means_ns) * min(shapes) * min(1.0, service.slowdown(discipline.workers)) / NS_PER_MS)
 
 

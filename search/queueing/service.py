@@ -1,4 +1,4 @@
-"""How long calls of a predictor take: what was measured of them, and times drawn from that for a simulation.
+"""Service times of a predictor: those of calls that were measured, and times drawn from them for a simulation.
 
 Distributions are kept as the means of equal shares of the sorted times, which is short enough to be stored and keeps
 the mean exactly. Measuring is left to the profiler.
@@ -17,13 +17,14 @@ import numpy as np
 
 from servefit.errors import SpecError
 from servefit.showing import shown
+from servefit.stored import Stored, StoredMember
 
 MAX_STRATA = 100
+"""A stratum is a percent, so that a p99 has its own. Chosen, not measured."""
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchTimes:
+class BatchTimes(Stored, frozen=True, kw_only=True):
     """Times of calls that join ``requests`` requests, made by one worker alone.
 
     ``strata_ns`` are the means of equal shares of the sorted times, ascending, at most a hundred. Raises SpecError.
@@ -46,7 +47,7 @@ class BatchTimes:
 
     @classmethod
     def of(cls, requests: int, times_ns: np.ndarray) -> Self:
-        """What ``times_ns`` (n,) of calls amount to: a hundred strata, or as many as there are values if fewer.
+        """Summarize ``times_ns`` (n,) of calls as a hundred strata, or as many as there are values if fewer.
 
         Their mean is that of the times: one that lies between two shares belongs to both in part. Raises SpecError.
         """
@@ -79,9 +80,8 @@ class DrawnTimes:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceTimes:
-    """What is known of the service times of a configuration's predictor.
+class ServiceTimes(StoredMember, frozen=True, kw_only=True):
+    """The service times of a configuration's predictor, as far as they are known.
 
     ``batches`` has the measured batch sizes, ascending. With ``workers`` workers busy at once a call takes
     ``contention`` times as long as alone, on average. Raises SpecError.
@@ -103,7 +103,8 @@ class ServiceTimes:
             raise SpecError("contention", self.contention, "is not 1, and one worker has none to contend with")
 
     def mean_ns(self, requests: int, busy: int = 1) -> float:
-        """The mean time of a call of ``requests`` requests while ``busy`` workers are in a call, this one included.
+        """Return the mean time of a call of ``requests`` requests while ``busy`` workers are in a call, this one
+        included.
 
         Linear in the number of requests between sizes that were measured. Beyond the last one the last segment goes on,
         where it does not fall; below the first one the first segment does, where it stays between the first mean and
@@ -114,7 +115,7 @@ class ServiceTimes:
         return self._mean_alone_ns(requests) * self.slowdown(busy)
 
     def slowdown(self, busy: int) -> float:
-        """How many times longer a call takes with ``busy`` workers busy than with one.
+        """Return how many times longer a call takes with ``busy`` workers busy than with one.
 
         Linear from 1 to ``contention`` at ``workers``, and beyond; where it falls, it falls no further than that.
         """
@@ -126,13 +127,13 @@ class ServiceTimes:
         return max(grown, min(self.contention, 1.0))
 
     def strata_ns(self, requests: int, busy: int = 1) -> np.ndarray:
-        """The distribution behind :meth:`mean_ns`: float64, equally likely, ascending. Its shape is that of the nearest
-        size that was measured."""
+        """Return the distribution behind :meth:`mean_ns`: float64, equally likely, ascending. Its shape is that of the
+        nearest size that was measured."""
         shape = self._nearest(requests)
         return np.array(shape.strata_ns) * (self.mean_ns(requests, busy) / shape.mean_ns)
 
     def draw(self, calls: int, *, most_requests: int, workers: int, random: np.random.Generator) -> DrawnTimes:
-        """Times for ``calls`` calls of up to ``most_requests`` requests, with up to ``workers`` workers busy.
+        """Draw times for ``calls`` calls of up to ``most_requests`` requests, with up to ``workers`` workers busy.
 
         The strata come in random order, and all of them equally often (but for a remainder): the means of two
         simulations differ by less than those of independent draws, so that shorter ones will do.

@@ -1,4 +1,4 @@
-"""What a traffic does to a configuration, simulated with service times that were measured.
+"""Simulated runs of a traffic on a configuration, with service times that were measured.
 
 The queues are those of the in-process driver (``open_loop``, ``closed_loop``); figures mean what they mean in
 ``profiler.evidence.summary``. What the driver or the machine lose now and then (late wake-ups, other processes) is left
@@ -18,18 +18,19 @@ from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.summary import NS_PER_MS
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
 from servefit.search.queueing.closed_loop import serve_users
-from servefit.search.queueing.discipline import CALL_OVERHEAD_NS, REQUEST_OVERHEAD_NS, Discipline, Served
+from servefit.search.queueing.discipline import CALL_OVERHEAD_NS, REQUEST_OVERHEAD_NS, Discipline, ServedRequests
 from servefit.search.queueing.open_loop import serve_arrivals
 
 if TYPE_CHECKING:
     from servefit.search.queueing.service import DrawnTimes, ServiceTimes
 
 _MAX_DRAWS = 50_000
-"""Different service times in a closed loop, whose calls cannot be counted before."""
+"""Different service times in a closed loop, whose calls cannot be counted before: after so many they come again, each
+stratum having come 500 times. Chosen, not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Simulated:
+class SimulatedRun:
     """A simulated run. Requests are in the order in which they were begun, times float64 nanoseconds from the start.
 
     ``batches`` (int64) has the number of requests of each call, in the same order. Figures are of ``plateau_ns``.
@@ -50,20 +51,20 @@ class Simulated:
 
     @property
     def response_ns(self) -> np.ndarray:
-        """Of all requests, on the plateau or not."""
+        """Response times of all requests, on the plateau or not."""
         response_ns: np.ndarray = self.ended_ns - self.scheduled_ns
         return response_ns
 
     @property
     def throughput_per_s(self) -> float:
-        """Answers on the plateau."""
+        """Answers a second on the plateau."""
         begin, end = self.plateau_ns
         answered = np.count_nonzero((self.ended_ns >= begin) & (self.ended_ns < end))
         return float(answered / (end - begin) * NS_PER_S)
 
     def percentile_ms(self, rank: float) -> float:
-        """The percentile (0..100) of the response time of what was due on the plateau, a value that occurred; NaN where
-        nothing was due."""
+        """Return the percentile (0..100) of the response time of what was due on the plateau, a value that occurred;
+        NaN where nothing was due."""
         begin, end = self.plateau_ns
         due = (self.scheduled_ns >= begin) & (self.scheduled_ns < end)
         if not due.any():
@@ -72,7 +73,7 @@ class Simulated:
 
     @property
     def utilisation(self) -> float:
-        """For which part of the plateau workers were in a call, on average (at most 1)."""
+        """The part of the plateau in which workers were in a call, on average (at most 1)."""
         begin, end = self.plateau_ns
         firsts = np.cumsum(self.batches) - self.batches
         within = np.minimum(self.ended_ns[firsts], end) - np.maximum(self.started_ns[firsts], begin)
@@ -90,7 +91,7 @@ def simulate(
     overhead_per_request_ns: float = REQUEST_OVERHEAD_NS,
     most_requests: int | None = None,
     seed: int = 0,
-) -> Simulated:
+) -> SimulatedRun:
     """Carry out ``traffic``, which has its own seed for arrivals; ``seed`` is that of the service times.
 
     ``overhead_ns`` a call and ``overhead_per_request_ns`` pass after a call until its worker is free. The run ends
@@ -125,7 +126,7 @@ def simulate_arrivals(
     end_ns: float,
     backlog_cap: int | None = None,
     steady: bool = True,
-) -> Simulated:
+) -> SimulatedRun:
     """Serve arrivals at ``due_ns`` (n,), ascending and before ``end_ns``, with ``drawn`` times for n calls.
 
     More than ``backlog_cap`` waiting requests are saturation, but do not end the run. ``steady`` says that they arrive
@@ -136,7 +137,9 @@ def simulate_arrivals(
     return _simulated(served, discipline, (0.0, end_ns), saturated=saturated)
 
 
-def _saturated(served: Served, discipline: Discipline, end_ns: float, backlog_cap: int | None, *, steady: bool) -> bool:
+def _saturated(
+    served: ServedRequests, discipline: Discipline, end_ns: float, backlog_cap: int | None, *, steady: bool
+) -> bool:
     due_ns, started_ns = served.scheduled_ns, served.started_ns
     if backlog_cap is not None and np.any(due_ns[backlog_cap:] <= started_ns[: max(len(due_ns) - backlog_cap, 0)]):
         return True
@@ -153,7 +156,7 @@ def _simulate_users(
     discipline: Discipline,
     most_answers: float,
     random: np.random.Generator,
-) -> Simulated:
+) -> SimulatedRun:
     joins_ns = [join_s * NS_PER_S for join_s in traffic.joins_s()]
     shortest_ns = min(batch.strata_ns[0] for batch in service.batches)
     most_calls = discipline.workers * traffic.duration_s * NS_PER_S / shortest_ns
@@ -170,9 +173,9 @@ def _simulate_users(
 
 
 def _simulated(
-    served: Served, discipline: Discipline, plateau_ns: tuple[float, float], *, saturated: bool
-) -> Simulated:
-    return Simulated(
+    served: ServedRequests, discipline: Discipline, plateau_ns: tuple[float, float], *, saturated: bool
+) -> SimulatedRun:
+    return SimulatedRun(
         scheduled_ns=served.scheduled_ns,
         started_ns=served.started_ns,
         ended_ns=served.ended_ns,

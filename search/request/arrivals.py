@@ -1,4 +1,4 @@
-"""What is asked of arrivals: which shape, at which rate, and whether there is time to see all that it does.
+"""The arrivals that are asked for: their shape, their rate, and whether there is time to see all that they do.
 
 A shape is checked here, once, before anything is measured. What is kept is its text, which is not looked at again until
 arrivals are drawn: a job can be read where a package or a trace is gone.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from servefit.search.request.sla import Sla
 
 
-def spelled(text: str, *, folder: Path | None = None) -> str:
+def canonical_text(text: str, *, folder: Path | None = None) -> str:
     """Return ``text`` as it is kept: with all parameters, and with absolute paths, which are relative to ``folder``.
 
     Raises SpecError for a shape that is not known, or parameters that make no sense.
@@ -29,8 +29,8 @@ def spelled(text: str, *, folder: Path | None = None) -> str:
     return str(arrivals_named(text, folder=folder))
 
 
-def at_a_rate(text: str, sla: Sla) -> tuple[str, Sla]:
-    """Return how ``text`` is kept, and ``sla`` at the rate that the arrivals have by themselves where it has none.
+def with_own_rate(text: str, sla: Sla) -> tuple[str, Sla]:
+    """Return ``text`` as it is kept, and ``sla`` at the rate that the arrivals have by themselves where it has none.
 
     Raises SpecError for arrivals that are not known or cannot be read, and where nothing says at which rate they come.
     """
@@ -50,20 +50,20 @@ def rate_of(shape: Arrivals) -> float:
     return own_per_s
 
 
-def resolved(request: JobRequest) -> JobRequest:
+def resolve_arrivals(request: JobRequest) -> JobRequest:
     """Return ``request`` with its arrivals checked, at the rate that is asked or else their own.
 
     Raises SpecError for arrivals that are not known or cannot be read, have no rate, or take too long for the job's
     time.
     """
-    arrivals, sla = at_a_rate(request.arrivals, request.sla)
+    arrivals, sla = with_own_rate(request.arrivals, request.sla)
     if request.time_limit_s is not None:
         check_search(arrivals, request.time_limit_s)
     return replace(request, arrivals=arrivals, sla=sla)
 
 
 def cycle_s(request: JobRequest) -> float:
-    """How long a run at the rate asked takes to show all that its arrivals do; 0 where any run does.
+    """Return how long a run at the rate asked takes to show all that its arrivals do; 0 where any run does.
 
     Raises SpecError where what says so cannot be read.
     """

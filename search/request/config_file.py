@@ -1,6 +1,6 @@
 """Config files: a job as YAML, read for ``--config`` and written for ``--save-config`` and reports.
 
-What may be in one is in ``config_schema``, what is said of mistakes in ``config_problems``. Whatever is wrong with a
+Their keys are in ``config_schema``, what is said of mistakes in ``config_problems``. Whatever is wrong with a
 file is a SpecError with its name and the path within it.
 """
 
@@ -15,8 +15,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from servefit.errors import SpecError
-from servefit.search.request.arrivals import spelled
-from servefit.search.request.config_problems import explained
+from servefit.search.request.arrivals import canonical_text
+from servefit.search.request.config_problems import config_error
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request.plain_yaml import flow_yaml, load_yaml
 
@@ -29,8 +29,8 @@ MAX_BYTES = 50_000
 
 
 def read_config(path: Path) -> JobConfig:
-    """The job in the file at ``path``, which makes a valid request. Paths in it, which are relative to its folder, are
-    made such that they can be opened from here. Raises SpecError."""
+    """Return the job in the file at ``path``, which makes a valid request. Paths in it, which are relative to its
+    folder, are made such that they can be opened from here. Raises SpecError."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -42,14 +42,14 @@ def read_config(path: Path) -> JobConfig:
     places = {"model": config.model, "payload": config.payload}
     found = {name: str(path.parent / place) for name, place in places.items() if place is not UNSET}
     try:
-        found["arrivals"] = spelled(config.arrivals, folder=path.parent)
+        found["arrivals"] = canonical_text(config.arrivals, folder=path.parent)
     except SpecError as error:
-        raise _of_file(str(path), error) from error
+        raise _in_file(str(path), error) from error
     return msgspec.structs.replace(config, **found)
 
 
 def parse_config(content: bytes, source: str) -> JobConfig:
-    """The job in ``content``, which makes a valid request; ``source`` names it in errors. Raises SpecError."""
+    """Return the job in ``content``, which makes a valid request; ``source`` names it in errors. Raises SpecError."""
     try:
         document = load_yaml(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -57,7 +57,7 @@ def parse_config(content: bytes, source: str) -> JobConfig:
     except ValueError as error:
         raise SpecError("config", source, f"cannot be read as YAML: {error}") from error
     except SpecError as error:
-        raise _of_file(source, error) from error
+        raise _in_file(source, error) from error
     if document is None:
         raise SpecError("config", source, "is empty", remedy="say at least what to measure, as in model: model.ubj")
     if not isinstance(document, dict):
@@ -66,13 +66,13 @@ def parse_config(content: bytes, source: str) -> JobConfig:
         config = msgspec.convert(document, JobConfig)
         config.request("job")
     except msgspec.ValidationError as error:
-        raise _of_file(source, explained(document, str(error))) from error
+        raise _in_file(source, config_error(document, str(error))) from error
     except SpecError as error:
-        raise _of_file(source, error) from error
+        raise _in_file(source, error) from error
     return config
 
 
-def _of_file(source: str, error: SpecError) -> SpecError:
+def _in_file(source: str, error: SpecError) -> SpecError:
     field = f"{source}: {error.field}" if error.field else source
     return SpecError(field, error.value, error.problem, remedy=error.remedy)
 
@@ -80,9 +80,11 @@ def _of_file(source: str, error: SpecError) -> SpecError:
 def config_text(
     request: JobRequest, *, model: str | None, payload: str | None = None, wait_s: float | None = None
 ) -> str:
-    """``request`` as a config file with comments, which reads back the same but for the name: that can be used once.
+    """Return ``request`` as a config file with comments, which reads back the same but for the name: that can be used
+    once.
 
-    What is as it is by default is left out. ``model`` and ``payload`` are paths, absolute or from the file's folder.
+    Options that have their defaults are left out. ``model`` and ``payload`` are paths, absolute or from the file's
+    folder.
     """
     about = msgspec.json.schema(JobConfig)["$defs"]["JobConfig"]["properties"]
     lines = [
@@ -96,7 +98,7 @@ def config_text(
         sentence, *_ = re.split(r"(?<=\.) ", about[key]["description"])
         lines += ["", f"# {sentence}"]
         if isinstance(value, list) and isinstance(value[0], dict):
-            lines += [f"{key}:", *(f"  - {flow_yaml(one)}" for one in value)]
+            lines += [f"{key}:", *(f"  - {flow_yaml(item)}" for item in value)]
         else:
             lines.append(f"{key}: {flow_yaml(value)}")
     return "\n".join(lines) + "\n"
@@ -109,13 +111,13 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None, wait
         model=UNSET if model is None else model,
         payload=UNSET if payload is None else payload,
         rows_per_request=request.rows_per_request,
-        sla={one.percentile: f"{_digits(one.limit_ms)}ms" for one in sla.thresholds} or UNSET,
+        sla={limit.percentile: f"{_digits(limit.limit_ms)}ms" for limit in sla.thresholds} or UNSET,
         rate=UNSET if sla.rate_per_s is None else f"{_digits(sla.rate_per_s)}/s",
         arrivals=request.arrivals,
         profile=list(request.profiles) or UNSET,
         backend=list(request.backends) or UNSET,
-        env=_env([one for one in request.environment if not _is_elsewhere(one)]) or UNSET,
-        secret_env=[one.variable for one in request.environment if _is_elsewhere(one)] or UNSET,
+        env=_env([values for values in request.environment if not _is_left_out(values)]) or UNSET,
+        secret_env=[values.variable for values in request.environment if _is_left_out(values)] or UNSET,
         batch=list(request.batch_sizes) or UNSET,
         batch_delay=[f"{delay_us}us" if delay_us else 0 for delay_us in request.batch_delays_us] or UNSET,
         goal=request.goal,
@@ -134,29 +136,29 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None, wait
     )
 
 
-def _is_elsewhere(one: EnvironmentRange) -> bool:
-    """Whether a secret is left for the environment of whoever runs the file to say. Of several there are none to be had
-    there: what stands for them is written, which nobody can run until it is replaced."""
-    return one.holds_secrets and len(one.values) == 1 and not one.profiles
+def _is_left_out(values: EnvironmentRange) -> bool:
+    """Return whether ``values`` is one secret, which the environment of whoever runs the file has to hold. Of several
+    there are none to be had there: what stands for them is written, which nobody can run until it is replaced."""
+    return values.holds_secrets and len(values.values) == 1 and not values.profiles
 
 
 def _env(ranges: Sequence[EnvironmentRange]) -> Any:
-    if not any(one.profiles for one in ranges):
-        return {one.variable: _values(one.values) for one in ranges}
+    if not any(values.profiles for values in ranges):
+        return {values.variable: _values(values.values) for values in ranges}
     return [
-        RangeConfig(variable=one.variable, values=_values(one.values), profile=list(one.profiles) or UNSET)
-        for one in ranges
+        RangeConfig(variable=values.variable, values=_values(values.values), profile=list(values.profiles) or UNSET)
+        for values in ranges
     ]
 
 
 def _values(texts: tuple[str, ...]) -> list[str | int]:
-    """Whole numbers as such where they read back as the same text."""
+    """Return ``texts``, whole numbers as such where they read back as the same text."""
     return [int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,15}", text) else str(text) for text in texts]
 
 
 def _stairs(traffic: ClosedLoop) -> StairsConfig | UnsetType:
     first, *others = traffic.phases
-    if not others or first.spawn_per_minute or any(one != first for one in others):
+    if not others or first.spawn_per_minute or any(other != first for other in others):
         return UNSET
     return StairsConfig(steps=len(traffic.phases), users=first.initial_users, duration=f"{_digits(first.duration_s)}s")
 
@@ -164,14 +166,14 @@ def _stairs(traffic: ClosedLoop) -> StairsConfig | UnsetType:
 def _phases(traffic: ClosedLoop) -> list[PhaseConfig]:
     return [
         PhaseConfig(
-            users=one.initial_users,
-            spawn=f"{_digits(one.spawn_per_minute)}/min" if one.spawn_per_minute else 0,
-            duration=f"{_digits(one.duration_s)}s",
+            users=phase.initial_users,
+            spawn=f"{_digits(phase.spawn_per_minute)}/min" if phase.spawn_per_minute else 0,
+            duration=f"{_digits(phase.duration_s)}s",
         )
-        for one in traffic.phases
+        for phase in traffic.phases
     ]
 
 
 def _digits(number: float) -> str:
-    """A number that reads back the same."""
+    """Return ``number`` as text that reads back the same: without a point where it is whole, and a float64 exactly."""
     return str(int(number)) if float(number).is_integer() and number < 1e15 else repr(float(number))

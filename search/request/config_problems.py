@@ -1,4 +1,4 @@
-"""What is wrong with a config file, as a person reads it: the path within the file, the value, and a remedy.
+"""Errors of a config file, as a person reads them: the path within the file, the value, and a remedy.
 
 msgspec says what it expected; here that becomes words, and a hint at what was probably meant.
 """
@@ -17,7 +17,7 @@ from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeC
 from servefit.search.request.goals import OBJECTIVES
 
 _COMMAND_LINE_ALONE = ("trust_pickle", "storage", "format", "quiet", "log_level")
-"""What is for whoever runs a job to say, and not for whoever wrote the file."""
+"""Options for whoever runs a job to give, and not for whoever wrote the file."""
 
 _FORMS = {
     "sla": "p95: 10ms",
@@ -46,11 +46,12 @@ _TYPES = {
 _PLACE = re.compile(r" - at (`key` in )?`\$[^`]*`$")
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<nth>[0-9]+)\]|\[\.\.\.\]")
 _LIMIT_WITHOUT_PERCENTILE = re.compile(r"sla(\[[0-9]+\])?")
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 60
+"""Characters of a value that an error repeats, so that it stays on a line. Chosen, not measured."""
 
 
-def explained(document: Mapping[str, Any], message: str) -> SpecError:
-    """The error for ``document``, of which msgspec says ``message``."""
+def config_error(document: Mapping[str, Any], message: str) -> SpecError:
+    """Return the error for ``document``, of which msgspec says ``message``."""
     problem, _, place = message.rpartition(" - at ") if _PLACE.search(message) else (message, "", "")
     place, of_key = place.strip("`"), place.startswith("`key`")
     path = ""
@@ -59,13 +60,13 @@ def explained(document: Mapping[str, Any], message: str) -> SpecError:
         if step["nth"]:
             path, value = f"{path}[{step['nth']}]", value[int(step["nth"])]
         else:
-            name = step["name"] or _culprit(path, value)
+            name = step["name"] or _wrong_key(path, value)
             path, value = f"{path}.{name}".lstrip("."), value[name]
-    return _problem(problem, path, path.partition(".")[2] if of_key else value, secret=_of_secret(document, path))
+    return _problem(problem, path, path.partition(".")[2] if of_key else value, secret=_is_secret_value(document, path))
 
 
-def _of_secret(document: Mapping[str, Any], path: str) -> bool:
-    """Whether what is at ``path`` is a value of a variable that nobody is to read."""
+def _is_secret_value(document: Mapping[str, Any], path: str) -> bool:
+    """Return whether the value at ``path`` is that of a variable that nobody is to read."""
     place = re.match(r"env(?:\.(?P<name>[^.\[]+)|\[(?P<nth>[0-9]+)\]\.values)", path)
     if place is None:
         return False
@@ -73,8 +74,9 @@ def _of_secret(document: Mapping[str, Any], path: str) -> bool:
     return is_secret(name) or name in (document.get("secret_env") or ())
 
 
-def _culprit(field: str, mapping: Mapping[str, Any]) -> str:
-    """The first key of the mapping at ``field`` that is wrong, or has a value that is: msgspec does not say which."""
+def _wrong_key(field: str, mapping: Mapping[str, Any]) -> str:
+    """Return the first key of the mapping at ``field`` that is wrong, or has a value that is: msgspec does not say
+    which."""
     for key, value in mapping.items():
         try:
             msgspec.convert({field: {key: value}}, JobConfig)
@@ -90,7 +92,7 @@ def _problem(problem: str, path: str, value: Any, *, secret: bool) -> SpecError:
         return SpecError(path, None, "has no value", remedy="give it one, or leave it out")
     first, *others = re.findall(r"[^.\[\]]+", path)
     kind = others[-1] if others and first in ("phase", "stairs") else first
-    shown = value if len(repr(value)) <= _LONGEST_SHOWN and not secret else None
+    shown = value if len(repr(value)) <= _MAX_SHOWN and not secret else None
     if key := re.fullmatch(r"Object missing required field `(.*)`", problem):
         return SpecError(path, shown, f"has no {key[1]}")
     if kind in _CHOICES:
@@ -99,11 +101,11 @@ def _problem(problem: str, path: str, value: Any, *, secret: bool) -> SpecError:
         return SpecError(path, value, "has no unit", remedy=f"write {value}{_UNITS[kind]}")
     if "matching regex" in problem:
         return SpecError(path, shown, f"does not look like {_FORMS[kind]}")
-    return _of_kind(problem, path, shown)
+    return _type_error(problem, path, shown)
 
 
-def _of_kind(problem: str, path: str, shown: Any) -> SpecError:
-    """The error for a value of the wrong type or size."""
+def _type_error(problem: str, path: str, shown: Any) -> SpecError:
+    """Return the error for a value of the wrong type or size."""
     if "of length >= 1" in problem:
         return SpecError(path, shown, "is empty", remedy="leave it out, or name at least one")
     if bound := re.fullmatch(r"Expected `\w+` (>=|<=) (\S+)", problem):

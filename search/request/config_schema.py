@@ -1,7 +1,7 @@
-"""What a config file may say: the options of ``servefit recommend``, with values of YAML's own types.
+"""The keys of a config file: the options of ``servefit recommend``, with values of YAML's own types.
 
-The JSON Schema for editors is made from the same class that files are held against. How a file is read and written is
-in ``config_file``; what its values mean is for the parsers of options to say, here as on the command line.
+The JSON Schema for editors is made from the same class that files are held against. Files are read and written in
+``config_file``; what their values mean is for the parsers of options to say, here as on the command line.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ TRAFFIC, SEARCH, MACHINE, OUTPUT = "Traffic", "Search", "Machine", "Output"
 """The subjects of options, as the help of the command line groups them."""
 
 _USUAL = JobRequest(name="usual")
-"""Whose fields are what an option is by default."""
+"""A request whose fields are the defaults of the options."""
 
 
 def _option(description: str, panel: str, form: str | None = None, *, typed: str | None = None) -> Meta:
@@ -230,7 +230,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = _USUAL.allow_batch_dependence
 
     def request(self, name: str) -> JobRequest:
-        """The request for a job called ``name``. Raises SpecError with the path of what is wrong."""
+        """Return the request for a job called ``name``. Raises SpecError with the path of what is wrong."""
         return JobRequest(
             name=name,
             sla=Sla(
@@ -240,7 +240,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             backends=_listed(self.backend),
             environment=self._environment(),
             batch_sizes=_listed(self.batch),
-            batch_delays_us=tuple(one for delay in _listed(self.batch_delay) for one in parse_delays_us(str(delay))),
+            batch_delays_us=tuple(us for text in _listed(self.batch_delay) for us in parse_delays_us(str(text))),
             phases=closed_loop(self.phase, self.stairs),
             flat_invocations=parse_flat_invocations(self.flat_invocations),
             goal=parse_goal(self.goal),
@@ -258,7 +258,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def wait_s(self) -> float | None:
-        """How long to wait, in seconds; None for as long as it takes."""
+        """The seconds to wait; None for as long as it takes."""
         if self.wait is UNSET:
             return None
         return parse_duration_s("wait", self.wait) if isinstance(self.wait, str) else 0.0
@@ -274,14 +274,14 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if isinstance(self.env, dict):
             ranges = tuple(_range(variable, values) for variable, values in self.env.items())
         elif self.env is not UNSET:
-            ranges = tuple(_range(one.variable, one.values, _listed(one.profile)) for one in self.env)
+            ranges = tuple(_range(item.variable, item.values, _listed(item.profile)) for item in self.env)
         ranges = with_secrets(ranges, _listed(self.secret_env))
         check_known(ranges)
         return ranges
 
 
 def closed_loop(phases: list[PhaseConfig] | UnsetType, stairs: StairsConfig | UnsetType) -> ClosedLoop | None:
-    """The traffic that either describes, None for neither. Raises SpecError, also for both."""
+    """Return the traffic that either describes, None for neither. Raises SpecError, also for both."""
     if stairs is not UNSET:
         if phases is not UNSET:
             raise SpecError("stairs", None, "cannot be combined with phases", remedy="give one of them")
@@ -308,8 +308,9 @@ def closed_loop(phases: list[PhaseConfig] | UnsetType, stairs: StairsConfig | Un
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema of config files. As goals it admits what is installed here, servefit's own and those of other
-    packages: so an editor finds a misspelt one, and whoever has an objective of a package prints the schema there."""
+    """Return the JSON Schema of config files. As goals it admits what is installed here, servefit's own and those of
+    other packages: so an editor finds a misspelt one, and whoever has an objective of a package prints the schema
+    there."""
     definitions = msgspec.json.schema(JobConfig)["$defs"]
     job = definitions.pop("JobConfig")
     goal = job["properties"]["goal"]
@@ -319,7 +320,7 @@ def config_schema() -> dict[str, Any]:
 
 
 def _listed(given: Any) -> tuple[Any, ...]:
-    """A list or a lone value as a tuple, empty where nothing was given."""
+    """Return a list or a lone value as a tuple, empty where nothing was given."""
     if given is UNSET:
         return ()
     return tuple(given) if isinstance(given, list) else (given,)

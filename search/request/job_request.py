@@ -1,4 +1,4 @@
-"""What a job is asked to do, validated once, here, whether it comes from the command line or from Python."""
+"""The request for a job, validated once, here, whether it comes from the command line or from Python."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import itertools
 import os
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
+
+import msgspec
 
 from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
 from servefit.errors import SpecError
@@ -17,6 +19,7 @@ from servefit.quantities import given_duration_text, parse_delay_us
 from servefit.search.request.goals import OBJECTIVES
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
+from servefit.stored import Stored
 
 Goal: TypeAlias = str
 """The name of an objective, as in ``goals``: that of another package may be gone when a job is read again."""
@@ -24,7 +27,8 @@ Goal: TypeAlias = str
 GOALS: tuple[Goal, ...] = tuple(OBJECTIVES.built_in)
 
 FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
-"""Whether traffic of users in phases ends once more of them are not answered more often [SageMaker IR]."""
+"""The end of traffic of users in phases: once more of them are not answered more often ("Stop"), or with the last phase
+[SageMaker IR]."""
 
 DEFAULT_BUDGET_S = 42.0
 """Seconds of a job that gives neither a budget nor its own phases: an answer within a minute."""
@@ -37,8 +41,7 @@ WORKERS_VARIABLE = "MODEL_SERVER_WORKERS"
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentRange:
+class EnvironmentRange(Stored, frozen=True, kw_only=True):
     """Values to try of one environment variable, on the profiles named (none named: on all). Those of a variable that
     looks like a secret are hidden."""
 
@@ -58,16 +61,16 @@ class EnvironmentRange:
         if len({int(value) if self.counts else value for value in self.values}) < len(self.values):
             raise SpecError("env", self.variable, "is given a value twice")
         if not self.holds_secrets and any(is_secret(self.variable, value) for value in self.values):
-            object.__setattr__(self, "values", hidden(self.values))
+            msgspec.structs.force_setattr(self, "values", hidden(self.values))
 
     @property
     def holds_secrets(self) -> bool:
-        """Whether its values are hidden."""
+        """True if its values are hidden."""
         return all(map(is_hidden, self.values))
 
     @property
     def counts(self) -> bool:
-        """Whether the variable is one of servefit's own two, which count workers or threads."""
+        """True if the variable is one of servefit's own two, which count workers or threads."""
         return self.variable in (THREADS_VARIABLE, WORKERS_VARIABLE)
 
     @classmethod
@@ -86,37 +89,40 @@ def split_range(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def plain_name(variable: str) -> str:
-    """SageMaker's containers read SAGEMAKER_MODEL_SERVER_WORKERS and the like; the plain name means the same."""
+    """Return the plain name of ``variable``, which means the same: SageMaker's containers read
+    SAGEMAKER_MODEL_SERVER_WORKERS and the like."""
     plain = variable.removeprefix("SAGEMAKER_")
     return plain if plain in (THREADS_VARIABLE, WORKERS_VARIABLE) else variable
 
 
 def shown_variable(text: str) -> str:
-    """A variable as somebody wrote it, as far as it may be shown: without its value where that looks like a secret."""
+    """Return a variable as somebody wrote it, as far as it may be shown: without its value where that looks like a
+    secret."""
     name = re.split(r"\W", text, maxsplit=1)[0]
     begin, value = text[: len(name) + 1], text[len(name) + 1 :]
     return f"{begin}***" if value and is_secret(name, value) else text
 
 
 def with_secrets(ranges: Collection[EnvironmentRange], names: Collection[str]) -> tuple[EnvironmentRange, ...]:
-    """``ranges`` with the values of those variables hidden that are among ``names``, whose values are those that this
-    process has where none are given. Raises SpecError for one that has none."""
-    missing = [name for name in dict.fromkeys(names) if not any(one.variable == name for one in ranges)]
+    """Return ``ranges`` with the values of those variables hidden that are among ``names``, whose values are those that
+    this process has where none are given. Raises SpecError for one that has none."""
+    variables = {given.variable for given in ranges}
+    missing = [name for name in dict.fromkeys(names) if name not in variables]
     return (
-        *(replace(one, values=hidden(one.values)) if one.variable in names else one for one in ranges),
+        *(replace(given, values=hidden(given.values)) if given.variable in names else given for given in ranges),
         *(EnvironmentRange(variable=name, values=hidden([own_value(name)])) for name in missing),
     )
 
 
 def check_known(ranges: Iterable[EnvironmentRange]) -> None:
     """Raise SpecError for a secret among ``ranges`` whose value is not known here."""
-    for one in ranges:
-        if one.holds_secrets and not all(isinstance(value, Secret) for value in one.values):
-            raise unknown(one.variable)
+    for given in ranges:
+        if given.holds_secrets and not all(isinstance(value, Secret) for value in given.values):
+            raise unknown(given.variable)
 
 
 def own_value(variable: str) -> str:
-    """The value that a secret variable has in this process. Raises SpecError where it has none."""
+    """Return the value that a secret variable has in this process. Raises SpecError where it has none."""
     if value := os.environ.get(variable):
         return value
     raise SpecError(
@@ -125,10 +131,10 @@ def own_value(variable: str) -> str:
 
 
 def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[EnvironmentRange, ...]:
-    """``ranges`` with the secrets of one variable told apart over all the profiles that it is given for."""
+    """Return ``ranges`` with the secrets of one variable told apart over all the profiles that it is given for."""
     found = list(ranges)
-    for variable in {one.variable for one in ranges if one.holds_secrets}:
-        nths = [nth for nth, one in enumerate(ranges) if one.variable == variable]
+    for variable in {given.variable for given in ranges if given.holds_secrets}:
+        nths = [nth for nth, given in enumerate(ranges) if given.variable == variable]
         together = iter(hidden([value for nth in nths for value in ranges[nth].values]))
         for nth in nths:
             found[nth] = replace(ranges[nth], values=tuple(itertools.islice(together, len(ranges[nth].values))))
@@ -136,8 +142,7 @@ def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[Environmen
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest:
+class JobRequest(Stored, frozen=True, kw_only=True):
     """A validated request. ``profiles`` and ``backends`` empty mean all that can be measured here.
 
     ``budget_s`` bounds the whole job and ``max_tests`` its load tests; what None means is in ``time_limit_s`` and
@@ -177,7 +182,7 @@ class JobRequest:
         self._check_numbers()
         self._check_lists()
         self._check_traffic()
-        object.__setattr__(self, "environment", _numbered_together(self.environment))
+        msgspec.structs.force_setattr(self, "environment", _numbered_together(self.environment))
 
     def _check_numbers(self) -> None:
         for field, value in (
@@ -237,14 +242,14 @@ class JobRequest:
 
     @property
     def time_limit_s(self) -> float | None:
-        """How long the job may take; where nobody says, DEFAULT_BUDGET_S, or None for a job with phases."""
+        """The seconds that the job may take; where nobody says, DEFAULT_BUDGET_S, or None for a job with phases."""
         if self.budget_s is None and self.phases is None:
             return DEFAULT_BUDGET_S
         return self.budget_s
 
     @property
     def test_limit(self) -> int | None:
-        """How many load tests the job may make; where nobody says, None, or for a job with phases and without a budget
+        """The load tests that the job may make; where nobody says, None, or for a job with phases and without a budget
         DEFAULT_TESTS_WITH_PHASES."""
         if self.max_tests is None and self.phases is not None and self.budget_s is None:
             return DEFAULT_TESTS_WITH_PHASES
@@ -252,10 +257,10 @@ class JobRequest:
 
 
 def parse_flat_invocations(text: str) -> FlatInvocations:
-    """Raises SpecError."""
-    for one in get_args(FlatInvocations):
-        if one.lower() == text.lower():
-            known: FlatInvocations = one
+    """Parse "stop" or "continue", in any case. Raises SpecError."""
+    for name in get_args(FlatInvocations):
+        if name.lower() == text.lower():
+            known: FlatInvocations = name
             return known
     raise SpecError.unknown("flat_invocations", text, ["stop", "continue"])
 

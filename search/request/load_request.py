@@ -1,4 +1,4 @@
-"""What an endpoint is to be loaded with, validated once, here, whether it is typed or comes from Python."""
+"""The request for a load on an endpoint, validated once, here, whether it is typed or comes from Python."""
 
 from __future__ import annotations
 
@@ -23,21 +23,28 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import FlatInvocations
 
 TIMEOUT_S = 10.0
+"""Seconds that an answer is waited for where nobody says so. Chosen, not measured."""
 
 DURATION_S = 5.0
-"""How long a constant load takes where nobody says so."""
+"""Seconds of a constant load where nobody says so. Chosen, not measured."""
 
 CONFIRMING_S = 10.0
-"""How long at most limits at a rate are decided that follow on a search."""
+"""Seconds that limits at a rate are decided for, at most, where that follows on a search: most are decided before.
+Chosen, not measured."""
 
 _TIMES_THE_LIMIT = 1.25 * GROWTH_SEEN
-"""How long they may be decided at all, at least: a PASS may need nearly as much where a server is never idle."""
+"""Limits may be decided for so many times the largest of them, at least: a PASS may take GROWTH_SEEN of them where a
+server is never idle. The quarter more is chosen, not measured."""
 
-HIGHEST_S = 30.0
-"""How long the highest rate within limits is looked for."""
+HIGHEST_RATE_S = 30.0
+"""Seconds that the highest rate within limits is looked for where nobody says so. Chosen, not measured."""
 
 _SEARCH_SHARE = 0.6
-_LONGEST_S = 120.0
+"""Part of the duration that the search for the most requests takes before a load at a rate, which gets the rest.
+Chosen, not measured."""
+
+_MAX_DECIDING_S = 120.0
+"""Seconds that _TIMES_THE_LIMIT may ask for: limits above 4.8 s are decided in less. Chosen, not measured."""
 
 
 @shown()
@@ -111,22 +118,22 @@ class LoadRequest:
 
     @property
     def searches(self) -> bool:
-        """Whether more and more users are tried."""
+        """True if more and more users are tried."""
         given = self.users is not None or self.phases is not None
         return not given and (self.finds_most or self.sla.rate_per_s is None)
 
     @property
     def search_s(self) -> float:
-        """How long a search takes: for the most requests, or for the highest rate within limits."""
+        """The seconds of a search: for the most requests, or for the highest rate within limits."""
         if self.sla.rate_per_s is not None:
             return BUDGET_S if self.duration_s is None else min(BUDGET_S, _SEARCH_SHARE * self.duration_s)
         if self.duration_s is not None:
             return self.duration_s
-        return HIGHEST_S if self.sla.thresholds else BUDGET_S
+        return HIGHEST_RATE_S if self.sla.thresholds else BUDGET_S
 
     @property
-    def most_s(self) -> float:
-        """How long all of the load takes at most, unless a run is made again."""
+    def max_duration_s(self) -> float:
+        """The seconds that all of the load takes at most, unless a run is made again."""
         before_s = 0.0
         if self.users is not None:
             before_s = self.constant_users(self.users).duration_s
@@ -138,11 +145,11 @@ class LoadRequest:
 
     @property
     def may_end_early(self) -> bool:
-        """Whether it may take less: where something is decided or looked for."""
+        """True if it may take less: where something is decided or looked for."""
         return self.searches or self.phases is not None or bool(self.sla.thresholds)
 
     def stopping(self) -> StoppingConditions:
-        """What ends traffic in phases before its time."""
+        """Return the conditions that end traffic in phases before its time."""
         return StoppingConditions(
             flat=self.flat_invocations == "Stop", most_per_s=self.sla.rate_per_s, thresholds=self.sla.thresholds
         )
@@ -151,12 +158,12 @@ class LoadRequest:
         return ClosedLoop.constant(users=users, duration_s=DURATION_S if self.duration_s is None else self.duration_s)
 
     def open_loop(self) -> OpenLoop:
-        """The load at the rate that is asked for, for what is left of the duration."""
+        """Return the load at the rate that is asked for, for what is left of the duration."""
         before_s = self.search_s if self.searches else 0.0 if self.phases is None else self.phases.duration_s
         if self.duration_s is None:
-            limit_s = max((one.limit_ms for one in self.sla.thresholds), default=0.0) / 1000
+            limit_s = max((threshold.limit_ms for threshold in self.sla.thresholds), default=0.0) / 1000
             usual_s = CONFIRMING_S if before_s and limit_s else DURATION_S
-            duration_s = max(usual_s, min(_TIMES_THE_LIMIT * limit_s, _LONGEST_S))
+            duration_s = max(usual_s, min(_TIMES_THE_LIMIT * limit_s, _MAX_DECIDING_S))
         else:
             duration_s = max(MIN_SEARCH_S, self.duration_s - before_s) if before_s else self.duration_s
         return open_loop(

@@ -15,6 +15,7 @@ import yaml
 from servefit.errors import SpecError
 
 MAX_LEVELS = 20
+"""A job has five at most, and with far more the parser would run out of stack. Chosen, not measured."""
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE")
@@ -51,7 +52,7 @@ class _Loader(yaml.BaseLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """The one document in ``text``, None where there is none.
+    """Read the one document in ``text``, None where there is none.
 
     Raises ValueError, in one line, for what cannot be read, and SpecError with the path and the line of a value that is
     refused.
@@ -68,9 +69,9 @@ def load_yaml(text: str) -> Any:
 
 
 def flow_yaml(value: Any) -> str:
-    """Mappings, lists, texts, numbers, true and false on one line of YAML, which reads back the same."""
+    """Write mappings, lists, texts, numbers, true and false on one line of YAML, which reads back the same."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{flow_yaml(key)}: {flow_yaml(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{flow_yaml(key)}: {flow_yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(flow_yaml, value)) + "]"
     if isinstance(value, bool):
@@ -89,7 +90,7 @@ def _value(node: yaml.Node, path: str) -> Any:
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path)
     if isinstance(node, yaml.SequenceNode):
-        return [_value(one, f"{path}[{nth}]") for nth, one in enumerate(node.value)]
+        return [_value(item, f"{path}[{nth}]") for nth, item in enumerate(node.value)]
     return _scalar(node)
 
 

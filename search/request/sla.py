@@ -9,17 +9,16 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from dataclasses import dataclass
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.quantities import given_text, parse_duration_ms
 from servefit.showing import shown
+from servefit.stored import Stored
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sla:
+class Sla(Stored, frozen=True, kw_only=True):
     """All ``thresholds`` hold while requests arrive at ``rate_per_s`` over all instances (None: no rate was asked)."""
 
     thresholds: tuple[LatencyThreshold, ...] = ()
@@ -29,7 +28,7 @@ class Sla:
         names = [threshold.percentile for threshold in self.thresholds]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise SpecError("sla", ", ".join(sorted(repeated)), "is limited twice")
-        for lower, higher in itertools.pairwise(sorted(self.thresholds, key=lambda one: one.rank)):
+        for lower, higher in itertools.pairwise(sorted(self.thresholds, key=lambda threshold: threshold.rank)):
             if higher.limit_ms < lower.limit_ms:
                 raise SpecError(
                     "sla",
@@ -42,6 +41,7 @@ class Sla:
 
     @property
     def asks_nothing(self) -> bool:
+        """True if there are neither limits nor a rate."""
         return not self.thresholds and self.rate_per_s is None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""One test of one configuration, by whichever driver: find what it can do, and hold it to the SLA.
+"""One test of one configuration, by whichever driver: find its capacity, and hold it to the SLA.
 
 A closed loop that keeps every worker busy, or the user's own phases, gives the capacity. Where a rate is asked, an open
 loop at that rate, shared out over as many instances as it takes, gives the latency; a closed loop never stands in for
@@ -38,46 +38,54 @@ if TYPE_CHECKING:
 
 MIN_CALLS = 10
 """Calls that the closed loop gives every worker time for. Throughput counts whole calls, so it may be too low by one
-part in so many."""
+part in so many. Chosen, not measured."""
 
 MAX_CAPACITY_S = 10.0
-"""The closed loop takes no longer, however slow a call is."""
+"""The closed loop takes no longer, however slow a call is: one second a call of MIN_CALLS."""
 
 BETWEEN_S = 0.15
-"""What a load takes beside itself: warm-up, telemetry, keeping the samples."""
+"""Seconds that a load takes beside itself: warm-up, telemetry, keeping the samples."""
 
 _NEAR = 0.5
-"""What is undecided below this part of its limit lacks requests; more instances would have fewer still."""
+"""What is undecided below this part of its limit lacks requests; more instances would have fewer still. Chosen, not
+measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """How long the closed loop takes, and how long the open loop takes at least and at most.
+    """The seconds of the closed loop, and the fewest and the most of the open loop.
 
-    The open loop goes on while its limits are undecided, up to ``at_rate_most_s``.
+    The open loop goes on while its limits are undecided, up to ``at_rate_max_s``.
     """
 
     capacity_s: float
     at_rate_s: float
-    at_rate_most_s: float
+    at_rate_max_s: float
 
-    def showing(self, cycle_s: float) -> Durations:
-        """The same with an open loop that takes ``cycle_s`` at least, so that all that its arrivals do is seen."""
-        return replace(self, at_rate_s=max(self.at_rate_s, cycle_s), at_rate_most_s=max(self.at_rate_most_s, cycle_s))
+    def covering_cycle(self, cycle_s: float) -> Durations:
+        """Return the same with an open loop of ``cycle_s`` at least, so that all that its arrivals do is seen."""
+        return replace(self, at_rate_s=max(self.at_rate_s, cycle_s), at_rate_max_s=max(self.at_rate_max_s, cycle_s))
 
 
 USUAL_START_S = 0.6
-"""From nothing to fresh processes that are ready, before anything is known of it."""
+"""Seconds from nothing to fresh processes that are ready, before any start of this job was timed."""
 
-SCREENING = Durations(capacity_s=0.4, at_rate_s=0.5, at_rate_most_s=3.0)
-ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_most_s=1.0)
-CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_most_s=10.0)
+SCREENING = Durations(capacity_s=0.4, at_rate_s=0.5, at_rate_max_s=3.0)
+"""A test of the search: short, so that the usual time of a job has room for many. Chosen, not measured."""
+
+ROUND = Durations(capacity_s=0.5, at_rate_s=1.0, at_rate_max_s=1.0)
+"""A turn of a finalist: as long for each, since they are compared, and its limits need no decision. Chosen, not
+measured."""
+
+CONFIRMING = Durations(capacity_s=1.5, at_rate_s=2.0, at_rate_max_s=10.0)
+"""The last test of the winner, whose figures people are shown: long enough for limits that are nearly met. Chosen, not
+measured."""
 
 
-def least_test_s(request: JobRequest) -> float:
-    """How long a test of the search takes at least: fresh processes are started, and put under load."""
+def min_test_s(request: JobRequest) -> float:
+    """Return how long a test of the search takes at least: fresh processes are started, and put under load."""
     capacity_s = SCREENING.capacity_s if request.phases is None else request.phases.duration_s
-    durations = SCREENING.showing(cycle_s(request))
+    durations = SCREENING.covering_cycle(cycle_s(request))
     at_rate_s = 0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s
     return USUAL_START_S + BETWEEN_S + capacity_s + at_rate_s
 
@@ -93,12 +101,12 @@ def run_test(
 ) -> Trial:
     """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
     says where it put it. Raises MeasurementError."""
-    durations = durations.showing(cycle_s(request))
+    durations = durations.covering_cycle(cycle_s(request))
     with reserving(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
-    attempts = _at_rate(driver, request, capacity, durations)
-    runs = [closed, *(one.decision.run for one in attempts)]
+    attempts = _try_instances(driver, request, capacity, durations)
+    runs = [closed, *(attempt.decision.run for attempt in attempts)]
     measurement = assemble(driver, runs, host)
     final = min(attempts, key=_nearness, default=None)
     if final is None:
@@ -125,7 +133,7 @@ def run_test(
 
 
 def _run_closed(driver: MeasuredDriver, request: JobRequest, durations: Durations) -> tuple[Run, tuple[Problem, ...]]:
-    """The user's own phases, or as many users as keep every worker busy, for as long as a slow predictor takes to
+    """Run the user's own phases, or as many users as keep every worker busy, for as long as a slow predictor takes to
     answer a countable number of calls."""
     allow_noise = request.allow_noise
     if request.phases is not None:
@@ -152,36 +160,38 @@ def _run_closed(driver: MeasuredDriver, request: JobRequest, durations: Duration
 
 
 def best_plateau(run: Run, sla: Sla) -> Summary:
-    """The figures of the plateau with the most answers among those within the limits of ``sla``, or, where there is
-    none, of the one that is nearest to them."""
-    names = [one.percentile for one in sla.thresholds]
+    """Return the figures of the plateau with the most answers among those within the limits of ``sla``, or, where there
+    is none, of the one that is nearest to them."""
+    names = [threshold.percentile for threshold in sla.thresholds]
     plateaus = [summarize(on_plateau(run, edges), percentiles=names) for edges in plateaus_of(run)]
     thresholds_only = replace(sla, rate_per_s=None)
-    judged = [(judge(thresholds_only, capacity=one, at_rate=None, instances=1), one) for one in plateaus]
-    within = [one for judgement, one in judged if judgement.verdict != "FAIL"]
+    judged = [(judge(thresholds_only, capacity=plateau, at_rate=None, instances=1), plateau) for plateau in plateaus]
+    within = [plateau for judgement, plateau in judged if judgement.verdict != "FAIL"]
     if within:
-        return max(within, key=lambda one: one.throughput_per_s)
-    return min(judged, key=lambda one: one[0].violation)[1]
+        return max(within, key=lambda plateau: plateau.throughput_per_s)
+    return min(judged, key=lambda pair: pair[0].violation)[1]
 
 
 def percentiles_of(request: JobRequest) -> tuple[str, ...]:
-    """The usual percentiles and those that the SLA limits."""
-    return tuple(dict.fromkeys([*PERCENTILES, *(one.percentile for one in request.sla.thresholds)]))
+    """Return the usual percentiles and those that the SLA limits."""
+    return tuple(dict.fromkeys([*PERCENTILES, *(threshold.percentile for threshold in request.sla.thresholds)]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
+    """An open loop at the share of the rate that so many instances leave for one."""
+
     instances: int
     decision: Decision
     summary: Summary
     judgement: Judgement
 
 
-def _at_rate(
+def _try_instances(
     driver: MeasuredDriver, request: JobRequest, capacity: Summary, durations: Durations
 ) -> Sequence[_Attempt]:
-    """Open loops at the rate asked, shared out over more and more instances until the limits hold; empty where no rate
-    was asked, or where the closed loop answered nothing."""
+    """Run open loops at the rate asked, shared out over more and more instances until the limits hold; none where no
+    rate was asked, or where the closed loop answered nothing."""
     rate_per_s = request.sla.rate_per_s
     if rate_per_s is None or not capacity.throughput_per_s:
         return ()
@@ -200,13 +210,15 @@ def _at_rate(
 
 
 def _nearness(attempt: _Attempt) -> tuple[int, float, int]:
-    """What meets the SLA comes first, then what may, then what is nearest to it; the fewest instances of those."""
+    """Return a key to sort attempts by: those that meet the SLA come first, then those that may, then those that are
+    nearest to it; the fewest instances of those."""
     order = ("PASS", "UNDECIDED", "FAIL").index(attempt.judgement.verdict)
     return order, attempt.judgement.violation if order == 2 else 0.0, attempt.instances
 
 
 def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) -> bool:
-    """Whether it is for queueing that the limits are broken, or nearly so: calls alone take no longer than they."""
+    """Return whether it is for queueing that the limits are broken, or nearly so: calls alone take no longer than
+    they."""
     if judgement.verdict == "PASS":
         return False
     for threshold in request.sla.thresholds:
@@ -220,11 +232,11 @@ def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) 
 
 
 def _run_at_rate(driver: MeasuredDriver, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:
-    """An open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration. One
-    whose rate varies takes whole cycles."""
+    """Run an open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration.
+    One whose rate varies takes whole cycles."""
     thresholds = request.sla.thresholds
-    most_s = min(durations.at_rate_most_s, time_left_s() - BETWEEN_S)
-    duration_s = max(durations.at_rate_s, most_s) if thresholds else durations.at_rate_s
+    max_s = min(durations.at_rate_max_s, time_left_s() - BETWEEN_S)
+    duration_s = max(durations.at_rate_s, max_s) if thresholds else durations.at_rate_s
     traffic = OpenLoop(
         rate_per_s=rate_per_s,
         duration_s=whole_cycles_s(duration_s, cycle_s(request)),

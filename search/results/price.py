@@ -1,4 +1,4 @@
-"""The price of an instance, and what stands for it where nobody stated one."""
+"""The price of an instance, and its vCPUs where nobody stated one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Of one instance, by the hour: in US dollars, or, where nobody stated one, in vCPUs, which stand for it.
+    """The price of one instance, by the hour: in US dollars, or, where nobody stated one, in vCPUs, which stand for it.
 
     What has no price is ranked behind what has.
     """
@@ -26,15 +26,15 @@ class Price:
 
     @classmethod
     def in_vcpus(cls, vcpus: int) -> Price:
-        """Return what stands for the price of ``vcpus``, whatever anybody asks for them."""
+        """Return the price that ``vcpus`` stand for, whatever anybody asks for them."""
         return cls.of(None, vcpus)
 
 
 def cheapest(space: Space, configuration: Configuration) -> Price:
-    """The lowest price of a profile that may have ``configuration``."""
+    """Return the lowest price of a profile that may have ``configuration``."""
     prices = [
         Price.of(profile.price_per_hour, profile.vcpus)
         for profile, fitting in space.profiles
         if configuration in fitting
     ]
-    return min(prices, key=lambda one: (one.unpriced, one.per_hour))
+    return min(prices, key=lambda price: (price.unpriced, price.per_hour))

@@ -1,4 +1,4 @@
-"""How sure the difference between two configurations is.
+"""Ratios of two configurations, and how sure they are.
 
 The finalists are measured again in rounds, one after the other in an order drawn anew, so that what the machine does
 meanwhile happens to all of them. Ratios and their intervals come from those rounds alone.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial
 
 MIN_ROUNDS = 3
-"""Rounds that an interval takes."""
+"""Rounds that an interval takes: of two it would be far too wide to tell anything. Chosen, not measured."""
 
 _SAME_PRICE = Price(unpriced=False, per_hour=1.0)
 """Both are compared on the same instance, so that what it costs makes no difference."""
@@ -32,8 +32,8 @@ _SAME_PRICE = Price(unpriced=False, per_hour=1.0)
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times better one configuration is than another by ``metric``: above 1, the first is the better one.
-    ``words`` are what stands behind the ratio: "times the throughput".
+    """The times that one configuration is better than another by ``metric``: above 1, the first is the better one.
+    ``words`` stand behind the ratio: "times the throughput".
 
     ``ci95`` is the 95 % interval over the ``rounds`` in which both were measured in turns, None for fewer than three.
     """
@@ -45,8 +45,8 @@ class Ratio:
     words: str = "times as good"
 
 
-def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, request: JobRequest) -> Ratio | None:
-    """How much better ``one`` is than ``other`` in the rounds among ``trials``, None if no round has both.
+def ratio(trials: Iterable[Trial], first: Configuration, second: Configuration, request: JobRequest) -> Ratio | None:
+    """Return how much better ``first`` is than ``second`` in the rounds among ``trials``, None if no round has both.
 
     By the figure that ``request`` is about, on an instance of the same price. Invalid measurements are left out with
     their round. Raises ObjectiveError.
@@ -58,8 +58,8 @@ def ratio(trials: Iterable[Trial], one: Configuration, other: Configuration, req
         return inf if figure is None else objective.lower(figure)
 
     valid = [trial for trial in trials if trial.round is not None and trial.verdict != "INVALID"]
-    mine = {trial.round: lower(trial) for trial in valid if trial.configuration == one}
-    theirs = {trial.round: lower(trial) for trial in valid if trial.configuration == other}
+    mine = {trial.round: lower(trial) for trial in valid if trial.configuration == first}
+    theirs = {trial.round: lower(trial) for trial in valid if trial.configuration == second}
     logs = [
         log(theirs[nth] / mine[nth])
         for nth in mine.keys() & theirs.keys()

@@ -1,4 +1,4 @@
-"""What a job gives back. The JSON form of it is in ``jobs.document``."""
+"""The results of a job: trials and recommendations. Their JSON form is in ``jobs.document``."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from servefit.profiler.evidence.validity import Problem
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration, DriverName, Measurement
 from servefit.showing import shown
+from servefit.stored import Stored, StoredMember
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.profiler.machine.host import Host
 
-Verdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
+TrialVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 """INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
 
 
 @shown("configuration", "verdict", "reason", "instance_count", "judged")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(StoredMember, frozen=True, kw_only=True):
     """One configuration, measured.
 
     ``capacity`` sums up the closed loop that finds how many requests the configuration can answer, or of traffic in
@@ -39,7 +39,7 @@ class Trial:
     capacity: Summary
     at_rate: Summary | None
     instance_count: int
-    verdict: Verdict
+    verdict: TrialVerdict
     reason: str | None
     violation: float
     stopped: str | None = None
@@ -100,10 +100,9 @@ class Recommendation:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompilationReport:
-    """How one backend's compilation went. ``version`` is that of the backend's library. ``speedup`` is how many times
-    faster than the reference it answers one request on one thread, None where the two were not both measured."""
+class CompilationReport(StoredMember, frozen=True, kw_only=True):
+    """The outcome of one backend's compilation. ``version`` is that of the backend's library. ``speedup`` is how many
+    times faster than the reference it answers one request on one thread, None where the two were not both measured."""
 
     backend: str
     target: Target
@@ -116,8 +115,7 @@ class CompilationReport:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
+class Skipped(Stored, frozen=True, kw_only=True):
     """A profile or a backend that was left out, and why."""
 
     kind: Literal["instance_profile", "backend"]

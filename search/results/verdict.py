@@ -1,4 +1,4 @@
-"""Whether a measurement meets the SLA.
+"""The verdict on a measurement: whether it meets the SLA.
 
 At a rate, the sequential test has decided on every limit. In a closed loop a limit holds when the whole 95 % interval
 of its percentile is below it, is broken when the whole interval is above, and is undecided in between, or with too few
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from servefit.profiler.evidence.sequential_test import Evidence
     from servefit.profiler.evidence.summary import Summary
     from servefit.search.request.sla import Sla
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """``violation`` is by which part the worst limit is exceeded, negative where all leave room: what the search
-    pushes below zero."""
+    """A verdict with its reason. ``violation`` is by which part the worst limit is exceeded, negative where all leave
+    room: what the search pushes below zero."""
 
-    verdict: Verdict
+    verdict: TrialVerdict
     reason: str | None
     violation: float
 
@@ -45,7 +45,8 @@ def judge(
         findings = [_judge_interval(threshold, capacity) for threshold in sla.thresholds]
     else:
         findings = [
-            _judge_evidence(threshold, at_rate, one) for threshold, one in zip(sla.thresholds, evidence, strict=True)
+            _judge_evidence(threshold, at_rate, found)
+            for threshold, found in zip(sla.thresholds, evidence, strict=True)
         ]
     if sla.rate_per_s is not None:
         findings.append(_judge_rate(sla.rate_per_s / instances, capacity, at_rate))

@@ -1,1 +1,1 @@
-"""Where jobs are kept: one Optuna study each, in SQLite or on a database server, with every step as it ends."""
+"""Where jobs are kept: in SQLite or on a database server, every step as it ends, beside an Optuna study of tests."""

@@ -1,7 +1,7 @@
 """The database of jobs: connects to it and runs transactions. Whatever goes wrong with it is a StorageError.
 
-The database is that of an ``optuna.storages.RDBStorage``, so that Optuna's own tools open it. What servefit writes into
-it is for ``attributes`` to say.
+The database is that of an ``optuna.storages.RDBStorage``, so that Optuna's own tools open it. Beside Optuna's tables
+are those of jobs, which ``tables`` describes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
+from servefit.search.storage import tables
 from servefit.search.storage.locks import FileLocked
 from servefit.search.storage.optuna_storage import Damaged, patient_storage
 from servefit.search.storage.outages import Outages
@@ -155,13 +156,16 @@ def _make_tables(address: Address) -> None:
 
     # Without a pool, no connection is left open where this fails.
     options = {**address.engine_options, "poolclass": NullPool}
+    engine = create_engine(address.text, **options)
     # What fails here would fail again.
-    with create_engine(address.text, **options).connect():
+    with engine.connect():
         pass
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with quiet():
                 RDBStorage(_template(address), dict(options))
+            with engine.begin() as connection:
+                tables.make(connection)
         except RuntimeError as error:
             # Made by another version of Optuna, which says what to do
             raise address.error(str(error)) from error

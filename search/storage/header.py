@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from servefit.backends.model import Model
@@ -13,6 +12,7 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.request.job_request import JobRequest
 from servefit.search.results.recommendation import Skipped
 from servefit.showing import shown
+from servefit.stored import Stored
 
 Status: TypeAlias = Literal["IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED"]
 """COMPLETED: there is an answer, even "nothing meets the SLA". FAILED: nothing could be measured. STOPPED: somebody
@@ -20,8 +20,7 @@ stopped it, and it can be resumed. IN_PROGRESS: it runs, or was killed; who owns
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayloadFacts:
+class PayloadFacts(Stored, frozen=True, kw_only=True):
     """The sample payload without its rows. ``digest`` is the SHA-256 of them, ``unused_columns`` are those that the
     model does not have."""
 
@@ -34,8 +33,7 @@ class PayloadFacts:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobHeader:
+class JobHeader(Stored, frozen=True, kw_only=True):
     """``profiles`` are those asked for that this host can be. ``created_at`` is in seconds since 1970, ``servefit`` the
     version that began the job."""
 
@@ -49,8 +47,7 @@ class JobHeader:
 
 
 @shown()
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobState:
+class JobState(Stored, frozen=True, kw_only=True):
     """How far a job is. ``elapsed_s`` counts the time that it ran, breaks between a stop and a resumption left out.
     What is kept of a job IN_PROGRESS ends when its owner took it up; ``JobLog.state_now`` counts on from there.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from servefit.errors import SpecError, StorageError
-from servefit.search.storage import attributes, records
+from servefit.search.storage import earlier, records, tables
 from servefit.search.storage.addresses import own_address, parse_address
 from servefit.search.storage.database import Database, quiet
 from servefit.search.storage.header import JobHeader, JobState
@@ -49,6 +49,11 @@ class JobStore:
         StateError for the state folder.
         """
         store = cls(Database(own_address() if url is None else parse_address(url), patience_s))
+        try:
+            earlier.take_over(store._database)
+        except BaseException:
+            store.close()
+            raise
         _log.info("jobs are kept in %s", store.url)
         return store
 
@@ -93,20 +98,28 @@ class JobStore:
         except DuplicatedStudyError:
             raise self._name_in_use(name) from None
         try:
+            if self._rows(name):
+                # Its study was deleted.
+                raise self._name_in_use(name)
             with self._database.transaction() as connection:
-                attributes.add(connection, study, texts)
+                number = tables.add_job(connection, name, texts)
         except BaseException:
             with suppress(StorageError), self._database.reporting():
                 storage.delete_study(study)
             raise
-        return JobLog(self._database, name=name, study=study, header=texts[HEADER])
+        return JobLog(self._database, name=name, number=number, header=texts[HEADER])
 
     def job(self, name: str) -> JobLog:
         """Raises SpecError for a name that no job has."""
-        rows = []
         # What a shell makes of a name may be no text, which no database takes.
-        if records.is_whole(name):
-            rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER], name=name))
+        rows = self._rows(name) if records.is_whole(name) else []
+        if rows:
+            number, _, copied, *_ = rows[0]
+            if copied:
+                earlier.copy_again(self._database, number, name)
+                rows = self._rows(name)
+        elif records.is_whole(name) and earlier.find(self._database, name):
+            rows = self._rows(name)
         if rows:
             return self._log(rows[0])
         known = [job.name for job in self.jobs()]
@@ -116,20 +129,23 @@ class JobStore:
 
     def jobs(self) -> tuple[JobLog, ...]:
         """All jobs, the newest first, read in one query."""
-        rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER]))
+        rows = self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER]))
         return tuple(map(self._log, rows))
 
     def overview(self) -> tuple[JobOverview, ...]:
         """The same with state and owner, in one query too."""
-        rows = self._database.run(lambda connection: attributes.rows_of_all(connection, [HEADER, STATE, OWNER]))
+        rows = self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER, STATE, OWNER]))
         kept: dict[int, tuple[str, dict[str, Any]]] = {}
-        for study, name, key, text in rows:
-            kept.setdefault(study, (name, {}))[1][key] = text
+        for number, name, _, key, text in rows:
+            kept.setdefault(number, (name, {}))[1][key] = text
         return tuple(_overview(name, texts) for name, texts in kept.values() if HEADER in texts)
 
-    def _log(self, row: attributes.Row) -> JobLog:
-        study, name, _, header = row
-        return JobLog(self._database, name=name, study=study, header=header)
+    def _rows(self, name: str) -> list[tables.Row]:
+        return self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER], name=name))
+
+    def _log(self, row: tables.Row) -> JobLog:
+        number, name, copied, _, header = row
+        return JobLog(self._database, name=name, number=number, header=header, copied=copied)
 
     def _name_in_use(self, name: str) -> SpecError:
         if name in (job.name for job in self.jobs()):
@@ -139,7 +155,7 @@ class JobStore:
 
 def _overview(name: str, texts: Mapping[str, Any]) -> JobOverview:
     try:
-        header = records.read_header(texts[HEADER])
+        header, _ = records.read_header(texts[HEADER])
         state: JobState = records.read(texts.get(STATE), JobState, STATE)
         owner: Owner | None = records.read(texts.get(OWNER), Owner | None, OWNER)
     except Unreadable as error:

@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import JobInUse, StorageError
-from servefit.search.storage import attributes, records
+from servefit.profiler.record.storage.schema import remark
+from servefit.search.storage import earlier, records, tables
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.ownership import RENEW_S, Owner
 from servefit.search.storage.records import CHOICES, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
@@ -45,16 +47,20 @@ class JobLog:
     did not take that any more: a job can be put together from them when the database is gone.
     """
 
-    def __init__(self, database: Database, *, name: str, study: int, header: str) -> None:
-        """``study`` is the number of the job's study, ``header`` the text that is kept of its header."""
+    def __init__(self, database: Database, *, name: str, number: int, header: str, copied: bool = False) -> None:
+        """``header`` is the text that is kept of its header. ``copied`` says that nothing of the job was written here
+        yet: an earlier servefit keeps it in a study."""
         self.name = name
         self._database = database
-        self._study = study
+        self._number = number
         self._header = header
+        self._copied = copied
         self._lock = threading.Lock()
         self._claim: Owner | None = None
         self._fingerprint = ""
         self._running: set[int] = set()
+        self._writer = ""
+        self._left_out: list[str] = []
         self.written: dict[int, Step] = {}
 
     @cached_property
@@ -62,7 +68,13 @@ class JobLog:
         """With the secrets of the job where this host has them. Raises StorageError, also where a newer servefit wrote
         the job, and StateError."""
         with self._readable():
-            return header_with_secrets(records.read_header(self._header))
+            header, self._writer = records.read_header(self._header, self._left_out)
+            return header_with_secrets(header)
+
+    def remark(self) -> str | None:
+        """Say what a newer servefit kept of the job, of all that was read so far, that this one does not know."""
+        names = (re.sub(rf"^{records.PREFIX}|(?<=step):\d+", "", name) for name in self._left_out)
+        return remark(names, self._writer)
 
     @cached_property
     def _secrets(self) -> SecretsOf:
@@ -88,10 +100,10 @@ class JobLog:
     def steps(self) -> tuple[Step, ...]:
         """All steps in the order in which they began."""
         secrets = self._secrets
-        texts = self._database.run(lambda connection: attributes.read_all(connection, self._study, STEPS))
+        texts = self._database.run(lambda connection: tables.read_all(connection, self._number, STEPS))
         with self._readable():
             keys = sorted(texts, key=records.step_number)
-            return tuple(secrets.in_step(records.read(texts[key], Step, key)) for key in keys)
+            return tuple(secrets.in_step(records.read(texts[key], Step, key, self._left_out)) for key in keys)
 
     @contextmanager
     def step(self, kind: Kind, backend: str, configuration: Configuration | None) -> Iterator[Step]:
@@ -112,8 +124,8 @@ class JobLog:
         made: list[Step] = []
 
         def add(connection: Connection) -> Step:
-            last = attributes.last_key(connection, self._study, STEPS)
-            known = None if last is None else attributes.read(connection, self._study, last)
+            last = tables.last_key(connection, self._number, STEPS)
+            known = None if last is None else tables.read(connection, self._number, last)
             if made and known == records.write(made[-1], Step):
                 # The server went away when this was done.
                 return made[-1]
@@ -130,7 +142,7 @@ class JobLog:
                     began_at=time.time(),
                 )
             )
-            attributes.add(connection, self._study, {records.step_key(number): records.write(made[-1], Step)})
+            tables.add(connection, self._number, {records.step_key(number): records.write(made[-1], Step)})
             return made[-1]
 
         step = self._write(add, owned=True)
@@ -151,12 +163,12 @@ class JobLog:
 
     def choices(self) -> dict[str, list[KnobValue | None]] | None:
         """The values of parameters that the study of the job began with; None before that."""
-        text = self._database.run(lambda connection: attributes.read(connection, self._study, CHOICES))
-        with self._readable():
-            return None if text is None else records.read_choices(text)
+        with self.reporting(), self._readable():
+            attributes = self._database.storage.get_study_user_attrs(self._study_id())
+            return records.checked_choices(attributes[CHOICES]) if CHOICES in attributes else None
 
     def study(self, sampler: BaseSampler | None = None) -> Study:
-        """The Optuna study that the job is; its trials belong to whoever searches."""
+        """The Optuna study of the job's load tests; its trials belong to whoever searches."""
         import optuna
 
         with self.reporting(), self._readable():
@@ -168,12 +180,22 @@ class JobLog:
                 raise Unreadable(f"its study is damaged: it has {len(study.directions)} objectives")
             return study
 
+    def _study_id(self) -> int:
+        """Raises Unreadable, and what Optuna does."""
+        try:
+            return self._database.storage.get_study_id_from_name(self.name)
+        except KeyError as error:
+            raise records.missing("its study") from error
+
     def reporting(self) -> AbstractContextManager[None]:
         """Turns what Optuna raises in the block for want of the database, or of a whole one, into StorageError."""
         return self._database.reporting(job=self.name)
 
     def request_stop(self) -> None:
         """Ask whoever works on the job to end it. The next owner will not know of it."""
+        if self._copied and self.owner() is not None:
+            earlier.ask_to_stop(self._database, self.name, time.time())
+            return
         text = records.write(time.time(), float)
         self._write(lambda connection: self._replace(connection, STOP, text))
 
@@ -235,10 +257,11 @@ class JobLog:
         from optuna.trial import TrialState
 
         study, storage = self.study(), self._database.storage
-        with self.reporting():
+        with self.reporting(), self._readable():
+            number = self._study_id()
             for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
                 # Study.tell refuses one that nobody began.
-                trial_id = storage.get_trial_id_from_study_id_trial_number(self._study, trial.number)
+                trial_id = storage.get_trial_id_from_study_id_trial_number(number, trial.number)
                 storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _take(self) -> None:
@@ -247,6 +270,7 @@ class JobLog:
             while not self._try_to_take(claim):
                 pass
             self._claim = claim
+            self._copied = False
             self._running.clear()
 
     def _try_to_take(self, claim: Owner) -> bool:
@@ -254,16 +278,17 @@ class JobLog:
         finds what it saw."""
 
         def take(connection: Connection) -> bool:
-            seen = attributes.read(connection, self._study, OWNER)
+            seen = tables.read(connection, self._number, OWNER)
             owner: Owner | None = records.read(seen, Owner | None, OWNER)
             if owner is not None and owner.token == claim.token:
                 # The server went away when this was done.
                 return True
             if owner is not None and owner.lives:
                 raise _in_use(self.name, owner)
-            taken = attributes.replace(connection, self._study, OWNER, records.write(claim, Owner), seen=seen)
+            taken = tables.replace(connection, self._number, OWNER, records.write(claim, Owner), seen=seen)
             if taken:
                 self._replace(connection, STOP, NOTHING)
+                self._own(connection)
             return taken
 
         with self._readable():
@@ -276,7 +301,7 @@ class JobLog:
             if claim is not None:
                 token = claim.token
                 self._database.run(
-                    lambda connection: attributes.replace(connection, self._study, OWNER, NOTHING, containing=token)
+                    lambda connection: tables.replace(connection, self._number, OWNER, NOTHING, containing=token)
                 )
 
     def _renew_until(self, ended: threading.Event) -> None:
@@ -294,17 +319,25 @@ class JobLog:
         def as_owner(connection: Connection) -> _T:
             if self._claim is not None:
                 claim = records.write(self._claim.renewed(), Owner)
-                if not attributes.replace(connection, self._study, OWNER, claim, containing=self._claim.token):
+                if not tables.replace(connection, self._number, OWNER, claim, containing=self._claim.token):
                     raise self._lost(connection)
+            self._own(connection)
             return statements(connection)
 
         with self._lock:
             if owned and self._claim is None:
                 raise RuntimeError(f"job {self.name} is written to by its owner alone")
-            return self._database.run(as_owner)
+            written = self._database.run(as_owner)
+            self._copied = False
+            return written
+
+    def _own(self, connection: Connection) -> None:
+        """What an earlier servefit writes of the job from here on does not count."""
+        if self._copied:
+            tables.own(connection, self._number)
 
     def _lost(self, connection: Connection) -> JobInUse | StorageError:
-        text = attributes.read(connection, self._study, OWNER)
+        text = tables.read(connection, self._number, OWNER)
         with self._readable():
             owner: Owner | None = records.read(text, Owner | None, OWNER)
         if owner is None:
@@ -313,13 +346,13 @@ class JobLog:
 
     def _read(self, key: str, kind: Any) -> Any:
         _ = self.header
-        text = self._database.run(lambda connection: attributes.read(connection, self._study, key))
+        text = self._database.run(lambda connection: tables.read(connection, self._number, key))
         with self._readable():
-            return records.read(text, kind, key)
+            return records.read(text, kind, key, self._left_out)
 
     def _replace(self, connection: Connection, key: str, text: str) -> None:
         with self._readable():
-            if not attributes.replace(connection, self._study, key, text):
+            if not tables.replace(connection, self._number, key, text):
                 raise records.missing(key)
 
     @contextmanager

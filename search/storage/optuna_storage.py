@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from servefit.search.storage.outages import Outages
 
 _REPEATED = (
-    *("get_study_id_from_name", "get_study_name_from_id", "get_study_directions"),
+    *("get_study_id_from_name", "get_study_name_from_id", "get_study_directions", "get_all_studies"),
     *("get_study_user_attrs", "get_study_system_attrs", "set_study_user_attr", "set_study_system_attr"),
     *("get_trial", "get_trial_id_from_study_id_trial_number", "_get_trials", "_get_stale_trial_ids"),
     *("set_trial_param", "_set_trial_param", "set_trial_user_attr", "set_trial_system_attr"),
 )
 """What reads, or says the same a second time. Optuna's cache calls those that begin with an underscore."""
+
+
+_LOOKING = ("get_study_id_from_name", "get_study_name_from_id")
+"""What says with a KeyError that there is no such study."""
 
 
 class Damaged(Exception):
@@ -93,7 +97,7 @@ def _telling_damage(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return method(*arguments, **options)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            if isinstance(error, KeyError) and method.__name__ == "get_study_id_from_name":
+            if isinstance(error, KeyError) and method.__name__ in _LOOKING:
                 raise  # there is no such study
             raise Damaged(f"its study is damaged: {type(error).__name__}: {error}") from error
 

@@ -11,11 +11,12 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from servefit.processes import process_start
 from servefit.showing import shown
+from servefit.stored import Stored
 
 RENEW_S = 60.0
 LEASE_S = 5 * RENEW_S
@@ -23,8 +24,7 @@ LEASE_S = 5 * RENEW_S
 
 
 @shown("host", "pid", "since", "renewed_at")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
+class Owner(Stored, frozen=True, kw_only=True):
     """A process that works on a job, since ``since``; times are in seconds since 1970.
 
     ``token`` tells one claim from every other. ``machine`` is where process numbers mean the same: one boot of one

@@ -1,27 +1,29 @@
 """What is kept of a job, as texts of JSON, and how old and damaged texts are told apart.
 
 Texts are documents of :mod:`servefit.profiler.record.storage.documents`. The header's has a ``schema``, which is that
-of all texts of the job. Keys begin with ``servefit:``; an Optuna study that has a header is a job.
+of all texts of the job. Keys begin with ``servefit:``.
 """
 
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import ServefitError, SpecError
 from servefit.profiler.record.storage.documents import Misfit, from_document, to_document
+from servefit.profiler.record.storage.schema import OtherSchema, Schema, unchanged
 from servefit.search.storage.header import JobHeader
+from servefit.version import __version__
 
 if TYPE_CHECKING:
     from servefit.backends.types import KnobValue
 
-SCHEMA = 2
-"""Goes up with every change of the fields of what is kept, new ones with defaults left out, or of how they are
-written."""
+SCHEMA = Schema(number=3, upgrades=(unchanged,))
+"""Of schema 2 are jobs that are kept in the attributes of an Optuna study, where readers refuse fields that they do not
+know. From 3 on they are left out, and jobs are in tables of their own; the documents are the same."""
 
+PREFIX = "servefit:"
 HEADER = "servefit:header"
 STATE = "servefit:state"
 OWNER = "servefit:owner"
@@ -70,35 +72,41 @@ def write(value: Any, kind: Any) -> str:
     return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
 
-def read(text: str | None, kind: Any, key: str) -> Any:
-    """What :func:`write` made ``text`` of; None stands for nothing under ``key``. Raises Unreadable."""
+def read(text: str | None, kind: Any, key: str, left_out: list[str] | None = None) -> Any:
+    """What :func:`write` made ``text`` of; None stands for nothing under ``key``. Fields that only a newer servefit
+    knows are appended to ``left_out``. Raises Unreadable."""
     if text is None:
         raise missing(key)
-    return _from_document(_parse(text, key), kind, key)
+    return _from_document(_parse(text, key), kind, key, [] if left_out is None else left_out)
 
 
 def write_header(header: JobHeader) -> str:
-    document = {"schema": SCHEMA, "servefit": version("servefit"), "header": json.loads(write(header, JobHeader))}
+    document = {"schema": SCHEMA.number, "servefit": __version__, "header": json.loads(write(header, JobHeader))}
     return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
 
-def read_header(text: str) -> JobHeader:
-    """Raises Unreadable, also for a header of another schema."""
+def read_header(text: str, left_out: list[str] | None = None) -> tuple[JobHeader, str]:
+    """The header, and the version that wrote it; otherwise as :func:`read`. Raises Unreadable, also for a header of a
+    schema that is not read here."""
     document = _parse(text, HEADER)
-    if not isinstance(document, dict) or document.keys() != {"schema", "servefit", "header"}:
+    if not isinstance(document, dict) or not document.keys() >= {"schema", "servefit"}:
         raise Unreadable(f"{HEADER} is damaged")
-    if document["schema"] != SCHEMA:
-        raise Unreadable(
-            f"it has schema {document['schema']!r:.40}, and this servefit reads {SCHEMA}",
-            remedy=f"read it with the servefit that wrote it, {document['servefit']!r:.40}",
-        )
-    header: JobHeader = _from_document(document["header"], JobHeader, HEADER)
-    return header
+    writer = document["servefit"]
+    try:
+        SCHEMA.check(document["schema"], writer)
+    except OtherSchema as error:
+        raise Unreadable(error.message, remedy=error.remedy) from error
+    if "header" not in document or not isinstance(writer, str):
+        raise Unreadable(f"{HEADER} is damaged")
+    left_out = [] if left_out is None else left_out
+    left_out.extend(f"{HEADER}.{name}" for name in sorted(document.keys() - {"schema", "servefit", "header"}))
+    kept = SCHEMA.current(document["header"], document["schema"], writer)
+    header: JobHeader = _from_document(kept, JobHeader, HEADER, left_out)
+    return header, writer
 
 
-def read_choices(text: Any) -> dict[str, list[KnobValue | None]]:
-    """The values of every parameter that a study has. Raises Unreadable."""
-    document = _parse(text, CHOICES)
+def checked_choices(document: Any) -> dict[str, list[KnobValue | None]]:
+    """The values of every parameter that a study has, as its attribute says. Raises Unreadable."""
     values = document.values() if isinstance(document, dict) else [None]
     if all(isinstance(one, list) and all(isinstance(each, str | int | None) for each in one) for one in values):
         choices: dict[str, list[KnobValue | None]] = document
@@ -132,9 +140,9 @@ def _finite(number: str) -> float:
     return value
 
 
-def _from_document(document: Any, kind: Any, key: str) -> Any:
+def _from_document(document: Any, kind: Any, key: str, left_out: list[str]) -> Any:
     try:
-        value = from_document(document, kind, (), key)
+        value = from_document(document, kind, (), key, left_out)
     except (Misfit, SpecError, ValueError, OverflowError) as error:
         raise Unreadable(f"{key} is damaged: {error}") from error
     for name in _TIMES:

@@ -6,13 +6,13 @@ is for ``storage`` to say, what they add up to for ``jobs.job``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from servefit.profiler.record.types import Configuration
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.showing import shown
+from servefit.stored import Stored
 
 Kind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation", "endpoint"]
 """What was done: a backend compiled the model, calls were timed alone, a configuration was put under load, one was put
@@ -36,8 +36,7 @@ Result: TypeAlias = CompilationReport | ServiceTimes | Trial
 
 
 @shown("number", "kind", "status", "configuration", "reason", "result")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Stored, frozen=True, kw_only=True):
     """One step. Times are seconds since 1970; ``ended_at`` is None while it runs, and where its owner was killed.
 
     ``configuration`` is what was measured, None for a compilation, ``backend`` the backend that it is about. ``reason``

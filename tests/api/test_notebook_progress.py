@@ -13,7 +13,7 @@ import pytest
 import xgboost
 
 from servefit.api.notebook_progress import default_progress
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 
 CODE = """
 import servefit as sf
@@ -73,4 +73,4 @@ def test_progress_is_one_line_under_the_cell_and_the_answer_a_table(folder: Path
 
 
 def test_a_program_that_is_no_notebook_is_told_nothing() -> None:
-    assert isinstance(default_progress(), Silent)
+    assert isinstance(default_progress(), SilentProgress)

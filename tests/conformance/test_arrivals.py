@@ -15,7 +15,7 @@ import pytest
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import Arrivals
 from servefit.profiler.arrivals.registry import BUILT_IN, arrivals_named, shape_names
-from servefit.profiler.arrivals.schedule import drawn_ns
+from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
@@ -78,28 +78,30 @@ class ArrivalsContract:
     def test_arrivals_are_whole_nanoseconds_in_order_within_any_run(
         self, shape: Arrivals, rate_per_s: float, duration_s: float
     ) -> None:
-        times_ns = drawn_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=0)
+        times_ns = draw_arrivals_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=0)
         assert times_ns.dtype == np.int64
         assert (np.diff(times_ns) >= 0).all()
         assert ((times_ns >= 0) & (times_ns < duration_s * 1e9)).all()
 
     def test_the_same_seed_gives_the_same_arrivals_whatever_else_was_drawn(self, shape: Arrivals) -> None:
-        first = drawn_ns(shape, rate_per_s=RATE_PER_S, duration_s=1.0, seed=3)
-        drawn_ns(shape, rate_per_s=RATE_PER_S, duration_s=1.0, seed=4)
-        np.testing.assert_array_equal(first, drawn_ns(shape, rate_per_s=RATE_PER_S, duration_s=1.0, seed=3))
+        first = draw_arrivals_ns(shape, rate_per_s=RATE_PER_S, duration_s=1.0, seed=3)
+        draw_arrivals_ns(shape, rate_per_s=RATE_PER_S, duration_s=1.0, seed=4)
+        np.testing.assert_array_equal(first, draw_arrivals_ns(shape, rate_per_s=RATE_PER_S, duration_s=1.0, seed=3))
 
     def test_the_random_numbers_of_others_are_left_alone(self, shape: Arrivals) -> None:
         np.random.seed(1)  # noqa: NPY002
         expected = np.random.random(5)  # noqa: NPY002
         np.random.seed(1)  # noqa: NPY002
-        drawn_ns(shape, rate_per_s=RATE_PER_S, duration_s=1.0, seed=0)
+        draw_arrivals_ns(shape, rate_per_s=RATE_PER_S, duration_s=1.0, seed=0)
         np.testing.assert_array_equal(np.random.random(5), expected)  # noqa: NPY002
 
     @pytest.mark.parametrize("times", [1.0, 3.0])
     def test_over_whole_cycles_the_mean_rate_is_what_was_asked_for(self, shape: Arrivals, times: float) -> None:
         duration_s = CYCLES * (shape.cycle_s or 1.0)
         rate_per_s = times * RATE_PER_S
-        drawn = [len(drawn_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=seed)) for seed in SEEDS]
+        drawn = [
+            len(draw_arrivals_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=seed)) for seed in SEEDS
+        ]
         assert np.mean(drawn) / duration_s == pytest.approx(rate_per_s, rel=0.05)
 
     def test_the_simulation_takes_it(self, shape: Arrivals) -> None:
@@ -111,7 +113,7 @@ class ArrivalsContract:
     def test_a_run_carries_its_text_and_draws_from_it(self, shape: Arrivals) -> None:
         loop = OpenLoop(rate_per_s=RATE_PER_S, duration_s=2.0, arrivals=str(shape), seed=5)
         np.testing.assert_array_equal(
-            loop.arrivals_ns(), drawn_ns(shape, rate_per_s=RATE_PER_S, duration_s=2.0, seed=5)
+            loop.arrivals_ns(), draw_arrivals_ns(shape, rate_per_s=RATE_PER_S, duration_s=2.0, seed=5)
         )
 
 

@@ -16,7 +16,7 @@ from tests.conformance.trials import trial
 
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
@@ -99,7 +99,7 @@ class ObjectiveContract:
         context = Context(price=Price.of(0.1, 2))
         best = self.ranked(self.better)[0]
         words = [self.objective.unit, self.objective.aim, self.objective.axis, self.objective.text(12.5)]
-        words += [self.objective.compared_by(context), self.objective.told(best, context)]
+        words += [self.objective.compared_by(context), self.objective.figure_text(best, context)]
         words.append(self.objective.times_better(context))
         for one in words:
             assert one.strip() == one
@@ -157,8 +157,8 @@ class ObjectiveContract:
             times = tuple(BatchTimes(requests=size, strata_ns=(1e6 * size,)) for size in (1, 8))
             survey.known[timed_as(one, one.workers)] = ServiceTimes(batches=times, workers=one.workers)
         request = self.asked(rate_per_s)
-        outlook = Outlook(Space(profiles=((PROFILE, frozenset(grid)),), grid=grid), survey, request)
-        proposer = Proposer(grid, request, outlook=outlook, exhaustive=False)
+        surrogate = Surrogate(Space(profiles=((PROFILE, frozenset(grid)),), grid=grid), survey, request)
+        proposer = Proposer(grid, request, surrogate=surrogate, exhaustive=False)
         seen: list[Configuration] = []
         while (proposal := proposer.next()) is not None:
             assert proposer.rehearse(3) is not None
@@ -168,7 +168,7 @@ class ObjectiveContract:
             proposer.learn(replace(like, configuration=proposal.configuration, at_rate=at_rate))
         assert len(seen) == len(set(seen)) <= len(grid)
         assert seen
-        if not outlook.at_best(grid):
+        if not surrogate.optimistic_scores(grid):
             assert set(seen) == set(grid)
 
 

@@ -11,7 +11,7 @@ from servefit.search.results.recommendation import Trial
 if TYPE_CHECKING:
     from typing import Literal
 
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 
 def trial(
@@ -27,7 +27,7 @@ def trial(
     gpu_power_w: float | None = None,
     cpu_percent: float | None = 50.0,
     instances: int = 1,
-    verdict: Verdict = "PASS",
+    verdict: TrialVerdict = "PASS",
     nth_round: int | None = None,
 ) -> Trial:
     """Return a test of what answers ``capacity_per_s`` at most, and ``at_rate_per_s`` at the rate asked, with that p95

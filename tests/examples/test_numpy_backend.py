@@ -3,56 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-import xgboost
+from tests.examples.conftest import EXAMPLES, ROOT, passed_of_contract, run_servefit
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "numpy-backend"
+if TYPE_CHECKING:
+    from tests.examples.conftest import Installed
+
+EXAMPLE = EXAMPLES / "numpy-backend"
 QUICK = ("--max-tests", "1", "--profile", "local-1c", "--no-http", "--allow-noise", "--budget", "20s", "--quiet")
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the plug-in, installed from a copy: building leaves files beside the source."""
-    copy, target = tmp_path_factory.mktemp("example") / "numpy-backend", tmp_path_factory.mktemp("installed")
-    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    offline = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target))
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *offline, str(copy)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return target
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    generator = np.random.default_rng(0)
-    rows = generator.standard_normal((300, 6), dtype=np.float32)
-    matrix = xgboost.DMatrix(rows, rows[:, 0] * rows[:, 1] > 0)
-    path = tmp_path_factory.mktemp("model") / "model.ubj"
-    xgboost.train({"objective": "binary:logistic", "max_depth": 4, "nthread": 1}, matrix, 20).save_model(path)
-    return path
+def installed(installed_example: Installed) -> Path:
+    return installed_example("numpy-backend")
 
 
 def servefit(home: Path, plugins: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run servefit with what is installed in ``plugins``."""
-    return subprocess.run(
-        [sys.executable, "-m", "servefit", *map(str, arguments), "--format", "json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "SERVEFIT_HOME": str(home), "PYTHONPATH": str(plugins)},
-    )
+    return run_servefit(home, plugins, *arguments, "--format", "json")
 
 
 def document(ended: subprocess.CompletedProcess[str]) -> Any:
@@ -77,20 +51,10 @@ def test_the_plug_in_is_recommended(installed: Path, model: Path, tmp_path: Path
 
 
 def test_the_plug_in_keeps_the_promises_of_a_backend(installed: Path, tmp_path: Path) -> None:
-    shutil.copy(EXAMPLE / "test_contract.py", tmp_path)
-    suite = ("-p", "tests.conftest", "-p", "tests.conformance.conftest", "-p", "no:cacheprovider", "-q")
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *suite, "test_contract.py"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"},
+    assert (
+        passed_of_contract(EXAMPLE / "test_contract.py", installed, tmp_path, fixtures="tests.conformance.conftest")
+        > 60
     )
-    assert ended.returncode == 0, ended.stdout
-    [passed] = re.findall(r"(\d+) passed", ended.stdout)
-    assert int(passed) > 60
-    assert "skipped" not in ended.stdout
 
 
 def test_a_plug_in_that_predicts_something_else_is_found_out(installed: Path, model: Path, tmp_path: Path) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-import xgboost
+from tests.examples.conftest import EXAMPLES, ROOT, passed_of_contract, run_servefit
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "p95-per-watt"
+if TYPE_CHECKING:
+    from tests.examples.conftest import Installed
+
+EXAMPLE = EXAMPLES / "p95-per-watt"
 QUICK = ("--max-tests", "2", "--profile", "local-1c", "--backend", "xgboost", "--no-http", "--allow-noise", "--quiet")
 
 POWERED = '''
@@ -55,46 +54,18 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the plug-in, installed from a copy: building leaves files beside the source."""
-    copy, target = tmp_path_factory.mktemp("example") / "p95-per-watt", tmp_path_factory.mktemp("installed")
-    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    offline = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target))
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *offline, str(copy)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return target
+def installed(installed_example: Installed) -> Path:
+    return installed_example("p95-per-watt")
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    generator = np.random.default_rng(0)
-    rows = generator.standard_normal((300, 6), dtype=np.float32)
-    matrix = xgboost.DMatrix(rows, rows[:, 0] * rows[:, 1] > 0)
-    path = tmp_path_factory.mktemp("model") / "model.ubj"
-    xgboost.train({"objective": "binary:logistic", "max_depth": 4, "nthread": 1}, matrix, 20).save_model(path)
-    return path
-
-
-def servefit(
-    folder: Path, plugins: Path, *arguments: str | Path, program: tuple[str | Path, ...] = ("-m", "servefit")
-) -> subprocess.CompletedProcess[str]:
-    """Run servefit with what is installed in ``plugins``, and its state in ``folder``."""
-    return subprocess.run(
-        [sys.executable, *map(str, program), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "SERVEFIT_HOME": str(folder / "home"), "PYTHONPATH": str(plugins)},
-    )
+def servefit(folder: Path, plugins: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return run_servefit(folder / "home", plugins, *arguments)
 
 
 def powered(folder: Path, plugins: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     program = folder / "powered.py"
     program.write_text(POWERED)
-    return servefit(folder, plugins, *arguments, program=(program, folder / "sys"))
+    return run_servefit(folder / "home", plugins, *arguments, program=(program, folder / "sys"))
 
 
 def document(ended: subprocess.CompletedProcess[str]) -> Any:
@@ -123,20 +94,7 @@ def test_the_plug_in_is_completed_and_part_of_the_schema(installed: Path, tmp_pa
 
 
 def test_the_plug_in_keeps_the_promises_of_an_objective(installed: Path, tmp_path: Path) -> None:
-    shutil.copy(EXAMPLE / "test_objective.py", tmp_path)
-    suite = ("-p", "tests.conftest", "-p", "no:cacheprovider", "-q")
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *suite, "test_objective.py"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"},
-    )
-    assert ended.returncode == 0, ended.stdout
-    [passed] = re.findall(r"(\d+) passed", ended.stdout)
-    assert int(passed) >= 9
-    assert "skipped" not in ended.stdout
+    assert passed_of_contract(EXAMPLE / "test_objective.py", installed, tmp_path) >= 9
 
 
 @pytest.mark.parametrize(

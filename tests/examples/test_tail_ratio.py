@@ -5,34 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.examples.conftest import EXAMPLES, ROOT, passed_of_contract, run_servefit
 from tests.report.jobs import KINDS
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "tail-ratio"
+if TYPE_CHECKING:
+    from tests.examples.conftest import Installed
+
+EXAMPLE = EXAMPLES / "tail-ratio"
 
 Run = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the plug-in, installed from a copy: building leaves files beside the source."""
-    copy, target = tmp_path_factory.mktemp("example") / "tail-ratio", tmp_path_factory.mktemp("installed")
-    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    offline = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target))
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *offline, str(copy)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return target
+@pytest.fixture(scope="session")
+def installed(installed_example: Installed) -> Path:
+    return installed_example("tail-ratio")
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +37,7 @@ def run(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         KINDS["over-http"]("over-http")
 
     def run(*arguments: str, plug_ins: Path = installed) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "servefit", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env={**os.environ, "SERVEFIT_HOME": str(home), "PYTHONPATH": str(plug_ins)},
-        )
+        ended = run_servefit(home, plug_ins, *arguments)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout + "".join(f"\n{line}" for line in ended.stderr.splitlines() if "tail_ratio" in line)
 
@@ -89,28 +75,7 @@ def test_the_report_has_it(run: Run) -> None:
 
 
 def test_the_plug_in_keeps_the_promises_of_a_figure(installed: Path, tmp_path: Path) -> None:
-    shutil.copy(EXAMPLE / "test_figure_contract.py", tmp_path)
-    ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "tests.conftest",
-            "-p",
-            "no:cacheprovider",
-            "-q",
-            "test_figure_contract.py",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"},
-    )
-    assert ended.returncode == 0, ended.stdout
-    assert re.search(r"^[7-9] passed", ended.stdout, re.MULTILINE)
-    assert "skipped" not in ended.stdout
+    assert passed_of_contract(EXAMPLE / "test_figure_contract.py", installed, tmp_path) >= 7
 
 
 @pytest.mark.parametrize(

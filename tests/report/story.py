@@ -23,7 +23,7 @@ from servefit.search.jobs.measure_endpoint import DURATIONS
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.results.measure_trial import CONFIRMING, ROUND, SCREENING, run_test
 from servefit.search.results.recommendation import CompilationReport, Trial
-from servefit.search.storage import attributes, records
+from servefit.search.storage import records, tables
 from servefit.search.storage.addresses import own_address
 from servefit.search.storage.database import Database
 from servefit.search.storage.header import JobHeader, JobState, PayloadFacts
@@ -178,10 +178,10 @@ class Story:
             store.create(self.header).set_state(JobState(status=status, **state))
         database = Database(own_address())
         try:
-            study = database.storage.get_study_id_from_name(name)
             with database.transaction() as connection:
-                attributes.add(
-                    connection, study, {records.step_key(one.number): records.write(one, Step) for one in self.steps}
+                number, *_ = tables.rows_of_all(connection, [records.HEADER], name=name)[0]
+                tables.add(
+                    connection, number, {records.step_key(one.number): records.write(one, Step) for one in self.steps}
                 )
         finally:
             database.close()

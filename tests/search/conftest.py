@@ -10,10 +10,10 @@ from servefit.profiler.evidence import sequential_test
 from servefit.profiler.evidence.sequential_test import Evidence
 from servefit.profiler.evidence.summary import Summary
 from servefit.profiler.record.types import Configuration, Measurement
-from servefit.search.results.recommendation import Trial, Verdict
+from servefit.search.results.recommendation import Trial, TrialVerdict
 
 MakeSummary = Callable[..., Summary]
-MakeEvidence = Callable[[sequential_test.Verdict], Evidence]
+MakeEvidence = Callable[[sequential_test.ThresholdVerdict], Evidence]
 MakeTrial = Callable[..., Trial]
 
 
@@ -54,7 +54,7 @@ def summary() -> MakeSummary:
 def evidence() -> MakeEvidence:
     """What a sequential test of 100 requests, 7 of them too slow, might have said."""
 
-    def make(verdict: sequential_test.Verdict) -> Evidence:
+    def make(verdict: sequential_test.ThresholdVerdict) -> Evidence:
         return Evidence(
             verdict=verdict, samples=100, violations=7, autocorrelation_time=1.0, log_e_pass=0.0, log_e_fail=0.0
         )
@@ -71,7 +71,7 @@ def trial(summary: MakeSummary) -> MakeTrial:
         *,
         throughput_per_s: float = 1000.0,
         p95_ms: float | None = 1.0,
-        verdict: Verdict = "PASS",
+        verdict: TrialVerdict = "PASS",
         violation: float = -0.5,
         instances: int = 1,
         memory_bytes: int = 2**20,

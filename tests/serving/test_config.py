@@ -12,6 +12,7 @@ from tests.serving.conftest import described
 from servefit.backends.model.types import Input
 from servefit.errors import SpecError
 from servefit.serving.config import EndpointConfig
+from servefit.version import __version__
 
 
 @pytest.fixture
@@ -47,6 +48,23 @@ def test_the_folder_of_an_artifact_lies_beside_the_description_unless_it_is_abso
     assert config.opened().folder == file.parent / "artifact"
     file.write_bytes(replace(config, artifact=replace(config.artifact, folder="/elsewhere")).document())
     assert EndpointConfig.read(file).opened().folder == Path("/elsewhere")
+
+
+def test_what_a_newer_servefit_wrote_is_left_out_and_named(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = EndpointConfig.read(file)
+    assert caplog.messages == []
+    document = json.loads(file.read_bytes())
+    document["colour"] = "red"
+    document["limits"]["streams"] = 4
+    file.write_text(json.dumps(document))
+    assert EndpointConfig.read(file) == config
+    assert caplog.messages == [f"{file}: left out limits.streams, colour, which servefit {__version__} does not know"]
+
+
+def test_a_newer_schema_is_told_before_what_it_changed(file: Path) -> None:
+    file.write_text(json.dumps({"schema": 7, "models": []}))
+    with pytest.raises(SpecError, match=rf"schema: 7 is not the 1 .*; update servefit: this is {__version__}"):
+        EndpointConfig.read(file)
 
 
 @pytest.mark.parametrize(

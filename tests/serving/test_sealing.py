@@ -231,9 +231,9 @@ def test_where_memory_cannot_be_sealed_private_files_are_served_and_that_is_said
 
 def test_folders_of_processes_that_were_killed_are_swept_and_those_of_others_stay(artifact: Path, folder: Path) -> None:
     abandoned, taken = folder / f"{FOLDERS_BEGIN}abandoned", folder / f"{FOLDERS_BEGIN}taken"
-    for folder in (abandoned, taken):
-        folder.mkdir()
-        (folder / "link").symlink_to("/proc/self/fd/1000")
+    for left in (abandoned, taken):
+        left.mkdir()
+        (left / "link").symlink_to("/proc/self/fd/1000")
     program = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", program, taken], stdin=subprocess.PIPE, stdout=subprocess.PIPE

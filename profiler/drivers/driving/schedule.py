@@ -20,8 +20,13 @@ NEXT, LIMIT, DRAIN_NS, _SIZE, _STOPPED_NS = range(5)
 when to stop serving what waits."""
 
 _NEVER = 2**63 - 1
+"""The largest time that there is: int64."""
+
 _LOCK_PATIENCE_S = 1.0
+"""The lock is held for a microsecond: who has it for so long is dead, or stopped."""
+
 _DRAIN_NS = 5_000_000_000
+"""Time to serve what waits at the end: half a second's arrivals, at a tenth of their rate. Chosen, not measured."""
 
 
 class ArrivalSchedule:
@@ -84,12 +89,12 @@ class ArrivalSchedule:
 
     @property
     def stopped_ns(self) -> int | None:
-        """When the run was ended before its time, or None."""
+        """The moment at which the run was ended before its time, or None."""
         return self.header[_STOPPED_NS] or None
 
     def answered(self) -> np.ndarray:
-        """Response times in ns, in order of arrival, up to the first arrival that has no answer yet. Those that failed
-        have FAILED_NS."""
+        """Return response times in ns, in order of arrival, up to the first arrival that has no answer yet. Those that
+        failed have FAILED_NS."""
         claimed = min(self.header[NEXT], self.header[LIMIT])
         ended = np.frombuffer(self.ended[:claimed], dtype=np.int64)
         unanswered = np.flatnonzero(ended == 0)
@@ -98,8 +103,8 @@ class ArrivalSchedule:
         return np.where(ended[:known] < 0, FAILED_NS, response_ns)
 
     def busy(self, known: int) -> float:
-        """For which part of the time workers were serving, from the first arrival to the ``known``-th: 2.0 is two of
-        them. Requests of one batch, which are served at the same time, follow each other."""
+        """Return for which part of the time workers were serving, from the first arrival to the ``known``-th: 2.0 is
+        two of them. Requests of one batch, which are served at the same time, follow each other."""
         if known < 2:
             return 0.0
         started = np.frombuffer(self.started[:known], dtype=np.int64)
@@ -108,7 +113,7 @@ class ArrivalSchedule:
         return float((ended[calls] - started[calls]).sum() / (ended.max() - self.due[0]))
 
     def records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Copies of due, started and ended of all arrivals up to the end of the run."""
+        """Return copies of due, started and ended of all arrivals up to the end of the run."""
         size = self.size
         if (stopped := self.stopped_ns) is not None:
             size = int(np.searchsorted(np.frombuffer(self.due, dtype=np.int64), stopped, side="right"))

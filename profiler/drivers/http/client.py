@@ -17,7 +17,7 @@ from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import read_setup
 from servefit.profiler.drivers.driving.waiting import sleep_punctually
 from servefit.profiler.drivers.http.closed_loop import ClosedLoop
-from servefit.profiler.drivers.http.ending import SharedEnd
+from servefit.profiler.drivers.http.closed_loop_memory import ClosedLoopMemory
 from servefit.profiler.drivers.http.messages import BeginClosed, BeginOpen, Prepare, Ready, Record, Started
 from servefit.profiler.drivers.http.open_loop import OpenLoop
 from servefit.profiler.drivers.http.pool import Pool
@@ -118,7 +118,7 @@ class _Run:
 
     async def closed(self, words: SharedWords, begin: BeginClosed) -> Record:
         joins_ns = begin.joins_ns[self._number :: self._clients].tolist()
-        with SharedEnd(words) as shared:
+        with ClosedLoopMemory(words) as shared:
             progress = Progress(shared, self._number, limits_ns=begin.limits_ns, end_ns=begin.end_ns)
             part = ClosedLoop(
                 self._loop, self._pool, self._connections, self._requests, progress, joins_ns, first=self._first

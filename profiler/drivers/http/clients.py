@@ -22,7 +22,7 @@ from servefit.profiler.drivers.driving.schedule import ArrivalSchedule
 from servefit.profiler.drivers.driving.setup import write_setup
 from servefit.profiler.drivers.http.assembling import Conditions, closed_run, open_run
 from servefit.profiler.drivers.http.client_load import ClientLoad
-from servefit.profiler.drivers.http.ending import SharedEnd
+from servefit.profiler.drivers.http.closed_loop_memory import ClosedLoopMemory
 from servefit.profiler.drivers.http.messages import BeginClosed, BeginOpen, Prepare, Ready, Record, Setup, Started
 from servefit.profiler.machine.envelope.affinity import open_affinity
 from servefit.profiler.machine.slot.holding import measuring_slot
@@ -208,7 +208,7 @@ class HttpDriver:
             return open_run(traffic, schedule, records, conditions, (start_ns, end_ns), decided=end.decided)
 
     def _run_closed(self, traffic: ClosedLoop, stopping: StoppingConditions | None) -> Run:
-        with SharedEnd.write(self._memory_fd, clients=len(self._processes.pids)) as shared:
+        with ClosedLoopMemory.write(self._memory_fd, clients=len(self._processes.pids)) as shared:
             with self._watching(shared.words) as watched:
                 start_ns = time.monotonic_ns() + _LEAD_NS
                 joins_ns = np.array([round(join * NS_PER_S) for join in traffic.joins_s()], dtype=np.int64) + start_ns

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.pool import Pool
 
 _NS_PER_S = 1_000_000_000
-_FIRST_PAUSE_S = 0.001
-_LONGEST_PAUSE_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 1.0
 """Doubled with every failure: a server that restarts is found soon, and one that is gone is not hammered. Chosen."""
 
 _clock = time.monotonic_ns

@@ -7,9 +7,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
-from servefit.profiler.drivers.http.asking import get, post, send_request
 from servefit.profiler.drivers.http.bodies import Tensor
 from servefit.profiler.drivers.http.destination import Destination
+from servefit.profiler.drivers.http.single_requests import get, post, send_request
 from servefit.serving.protocols.datatypes import DTYPES
 
 if TYPE_CHECKING:

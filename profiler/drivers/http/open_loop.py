@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.02
 """For what no event tells of, such as time-outs, which are of seconds; as often as a closed loop reports."""
 
-_FIRST_PAUSE_NS = 1_000_000
-_LONGEST_PAUSE_NS = 1_000_000_000
+_FIRST_PAUSE_NS, _LONGEST_PAUSE_NS = 1_000_000, 1_000_000_000
 """As in ``closed_loop``."""
 
 _LONGEST_SPIN_NS = 100_000

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.telemetry import Telemetry
     from servefit.profiler.record.types import Configuration
 
-MAX_USERS_BESIDE = 128
-MIN_USERS_BESIDE = 7
+MIN_USERS_BESIDE, MAX_USERS_BESIDE = 7, 128
 """Users in a closed loop beside those in a call, a worker: while their requests and answers are under way the worker
 has others to serve. More of them would only wait, and an endpoint lets no more than so many wait."""
 

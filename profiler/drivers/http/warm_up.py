@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.http.connection import Connection
     from servefit.profiler.drivers.http.pool import Pool
 
-_BLOCK_S = 0.05
-_LONGEST_S = 0.5
-_ALIKE = 0.1
+_BLOCK_S, _LONGEST_S, _ALIKE = 0.05, 0.5, 0.1
 """See :class:`WarmUp`. As in process, with blocks that hold answers of slower servers. Chosen, not measured."""
 
 

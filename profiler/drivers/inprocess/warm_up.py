@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.inprocess.requests import Requests
 
-_WARM_UP_NS = 500_000_000
-_WARM_UP_BLOCK_NS = 5_000_000
+_WARM_UP_NS, _WARM_UP_BLOCK_NS = 500_000_000, 5_000_000
 """Most predictors are warm after their first calls; a block holds many calls of a quick one, and four of a slow one.
 Chosen, not measured."""
 

@@ -58,11 +58,11 @@ _log = logging.getLogger(__name__)
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 """The function that opens an artifact in a worker. Tests name another, to run predictors with known behaviour."""
 
-MAX_WORKERS = 1024
-MAX_THREADS = 1024
-MAX_ROWS_A_CALL = 1_000_000
-MAX_BATCH_DELAY_US = 10_000_000
+MAX_WORKERS, MAX_THREADS = 1024, 1024
 """A typing error must not take the machine down."""
+
+MAX_ROWS_A_CALL, MAX_BATCH_DELAY_US = 1_000_000, 10_000_000
+"""Nor make a call that takes all memory, or a run that waits for ten seconds and more."""
 
 _SERVE = "servefit.profiler.drivers.inprocess.serving:serve"
 _SPIN_NS = 200_000
@@ -97,7 +97,7 @@ def start_workers(
     Raises what the loader raises if that is a ServefitError, else WorkerCrashed, OutOfMemory or TimedOut; SpecError for
     nonsense in the configuration; MeasurementError if ``method`` does not work here.
     """
-    check(configuration, rows_per_request)
+    check_configuration(configuration, rows_per_request)
     # Facts may be any mapping, and not every one can be pickled.
     setup = Setup(
         import_path=tuple(sys.path),
@@ -127,7 +127,7 @@ def start_workers(
         yield Workers(configuration, processes, memory_fd=memory_fd, outside=outside, load_s=load_s, grace_s=grace_s)
 
 
-def check(configuration: Configuration, rows_per_request: int) -> None:
+def check_configuration(configuration: Configuration, rows_per_request: int) -> None:
     """Raise SpecError, naming the field, for a configuration that workers could never have."""
     _check_count("workers", configuration.workers, MAX_WORKERS)
     _check_count("threads", configuration.settings.threads, MAX_THREADS)

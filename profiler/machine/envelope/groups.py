@@ -46,13 +46,13 @@ class GroupEnvelope:
         return [*self.prefix, *argv]
 
     def oom_kills(self) -> int:
-        return field(self.counts, "oom_kill")
+        return read_number(self.counts, "oom_kill")
 
     def kill(self) -> None:
         kill(self.folders)
 
 
-def claim(parents: Sequence[Path]) -> tuple[Path, ...]:
+def make_groups(parents: Sequence[Path]) -> tuple[Path, ...]:
     """Make one new group of the same name in each of ``parents``. Raises MeasurementError where that is not allowed."""
     name = envelope_name()
     folders = tuple(parent / name for parent in parents)
@@ -63,7 +63,7 @@ def claim(parents: Sequence[Path]) -> tuple[Path, ...]:
             made.append(folder)
     except OSError as error:
         for folder in made:
-            remove(folder)
+            remove_group(folder)
         raise MeasurementError(
             f"no group can be made in {Path(error.filename).parent}: {error.strerror}",
             remedy="run as root, or as a user to whom the group was delegated",
@@ -71,17 +71,17 @@ def claim(parents: Sequence[Path]) -> tuple[Path, ...]:
     return folders
 
 
-def sweep(parents: Iterable[Path]) -> None:
+def sweep_groups(parents: Iterable[Path]) -> None:
     """End and remove the groups in ``parents`` that were left by a servefit that is dead."""
     for parent in parents:
-        end([folder for folder in parent.glob("servefit-*") if is_abandoned(folder.name)])
+        end_groups([folder for folder in parent.glob("servefit-*") if is_abandoned(folder.name)])
 
 
-def end(folders: Sequence[Path]) -> None:
+def end_groups(folders: Sequence[Path]) -> None:
     """Kill whatever is in these groups and remove them. Raises MeasurementError if that fails."""
     kill(folders)
     for folder in folders:
-        remove(folder)
+        remove_group(folder)
 
 
 def kill(folders: Sequence[Path]) -> None:
@@ -90,7 +90,7 @@ def kill(folders: Sequence[Path]) -> None:
         # All at once, where the kernel can (version 2, Linux 5.14): nothing can fork itself out of it.
         if (folder / "cgroup.kill").exists():
             try:
-                put(folder / "cgroup.kill", "1")
+                write_setting(folder / "cgroup.kill", "1")
             except MeasurementError:
                 # Another servefit may have swept it in between.
                 if folder.exists():
@@ -111,7 +111,7 @@ def members(folder: Path) -> set[int]:
     return found - {0}
 
 
-def remove(folder: Path) -> None:
+def remove_group(folder: Path) -> None:
     """Remove an empty group and the groups under it. Raises MeasurementError if something stays in it."""
     deadline = time.monotonic() + WAIT_S
     for group, _, _ in os.walk(folder, topdown=False):
@@ -129,7 +129,7 @@ def remove(folder: Path) -> None:
                 break
 
 
-def put(path: Path, value: str) -> None:
+def write_setting(path: Path, value: str) -> None:
     """Write one setting. Raises MeasurementError with the kernel's reason."""
     try:
         path.write_text(value)
@@ -137,7 +137,7 @@ def put(path: Path, value: str) -> None:
         raise MeasurementError(f"{path} does not take {value!r}: {error.strerror}") from error
 
 
-def get(path: Path) -> str:
+def read_setting(path: Path) -> str:
     """Read one setting. Raises MeasurementError with the kernel's reason."""
     try:
         return path.read_text().strip()
@@ -145,16 +145,16 @@ def get(path: Path) -> str:
         raise MeasurementError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def field(path: Path, name: str) -> int:
+def read_number(path: Path, name: str) -> int:
     """Return the number behind ``name`` in a file of names and numbers. Raises MeasurementError if it is not there."""
-    for line in get(path).splitlines():
+    for line in read_setting(path).splitlines():
         key, _, value = line.partition(" ")
         if key == name:
             return int(value)
     raise MeasurementError(f"{path} does not say {name}")
 
 
-def check(what: str, *, wanted: object, got: object) -> None:
+def check_enforced(what: str, *, wanted: object, got: object) -> None:
     """Raise MeasurementError unless the kernel enforces what was written."""
     if wanted != got:
         raise MeasurementError(f"the kernel enforces {got} instead of {wanted} as {what}")

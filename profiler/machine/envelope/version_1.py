@@ -13,15 +13,15 @@ from servefit.profiler.machine.envelope.groups import (
     CONTROLLERS,
     PROC,
     GroupEnvelope,
-    check,
-    claim,
+    check_enforced,
     cpu_list,
-    end,
-    field,
-    get,
-    put,
-    sweep,
+    end_groups,
+    make_groups,
+    read_number,
+    read_setting,
+    sweep_groups,
     whole_pages,
+    write_setting,
 )
 from servefit.profiler.machine.topology import read_cpu_list
 
@@ -42,8 +42,8 @@ def open_version_1(
                 remedy="machines with version 2 need none",
             )
     parents = [existing_group(cgroups / name, own.get(name, "/")) for name in CONTROLLERS]
-    sweep(parents)
-    cpuset, memory = claim(parents)
+    sweep_groups(parents)
+    cpuset, memory = make_groups(parents)
     try:
         _limit_cpus(cpuset, cpus)
         limit_bytes = None if memory_bytes is None else _limit_memory(memory, memory_bytes)
@@ -55,32 +55,32 @@ def open_version_1(
             counts=memory / "memory.oom_control",
         )
     finally:
-        end((cpuset, memory))
+        end_groups((cpuset, memory))
 
 
 def _limit_cpus(folder: Path, cpus: tuple[int, ...]) -> None:
     # A new cpuset of version 1 is empty, and takes no process before it has both. Memory may come from every node: the
     # kernel takes it from the nearest first, and a full node must not look like a full envelope.
-    put(folder / "cpuset.mems", get(folder.parent / "cpuset.mems"))
-    put(folder / "cpuset.cpus", cpu_list(cpus))
+    write_setting(folder / "cpuset.mems", read_setting(folder.parent / "cpuset.mems"))
+    write_setting(folder / "cpuset.cpus", cpu_list(cpus))
     effective = folder / "cpuset.effective_cpus"
-    check("CPUs", wanted=cpus, got=read_cpu_list(effective if effective.exists() else folder / "cpuset.cpus"))
+    check_enforced("CPUs", wanted=cpus, got=read_cpu_list(effective if effective.exists() else folder / "cpuset.cpus"))
 
 
 def _limit_memory(folder: Path, memory_bytes: int) -> int:
-    put(folder / "memory.limit_in_bytes", str(memory_bytes))
-    limit_bytes = int(get(folder / "memory.limit_in_bytes"))
-    check("memory limit", wanted=whole_pages(memory_bytes), got=limit_bytes)
-    check(
+    write_setting(folder / "memory.limit_in_bytes", str(memory_bytes))
+    limit_bytes = int(read_setting(folder / "memory.limit_in_bytes"))
+    check_enforced("memory limit", wanted=whole_pages(memory_bytes), got=limit_bytes)
+    check_enforced(
         "memory limit (with those of the groups around)",
         wanted=limit_bytes,
-        got=field(folder / "memory.stat", "hierarchical_memory_limit"),
+        got=read_number(folder / "memory.stat", "hierarchical_memory_limit"),
     )
-    put(folder / "memory.swappiness", "0")
-    check("swappiness", wanted="0", got=get(folder / "memory.swappiness"))
+    write_setting(folder / "memory.swappiness", "0")
+    check_enforced("swappiness", wanted="0", got=read_setting(folder / "memory.swappiness"))
     # Memory and swap together; kernels without accounting of swap have no such file, and swappiness 0 holds alone.
     together = folder / "memory.memsw.limit_in_bytes"
     if together.exists():
-        put(together, str(limit_bytes))
-        check("limit of memory and swap", wanted=limit_bytes, got=int(get(together)))
+        write_setting(together, str(limit_bytes))
+        check_enforced("limit of memory and swap", wanted=limit_bytes, got=int(read_setting(together)))
     return limit_bytes

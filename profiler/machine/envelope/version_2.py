@@ -15,16 +15,16 @@ from servefit.profiler.machine.envelope.groups import (
     CONTROLLERS,
     PROC,
     GroupEnvelope,
-    check,
-    claim,
+    check_enforced,
     cpu_list,
-    end,
-    get,
+    end_groups,
+    make_groups,
     members,
-    put,
-    remove,
-    sweep,
+    read_setting,
+    remove_group,
+    sweep_groups,
     whole_pages,
+    write_setting,
 )
 from servefit.profiler.machine.envelope.owners import is_own
 from servefit.profiler.machine.topology import read_cpu_list
@@ -43,16 +43,16 @@ def open_version_2(
         with _locked(own):
             stack.callback(_give_room_back, own)
             _make_room(own)
-            sweep([own])
-            (folder,) = claim([own])
-            stack.callback(end, [folder])
-        put(folder / "cpuset.cpus", cpu_list(cpus))
+            sweep_groups([own])
+            (folder,) = make_groups([own])
+            stack.callback(end_groups, [folder])
+        write_setting(folder / "cpuset.cpus", cpu_list(cpus))
         if memory_bytes is not None:
-            put(folder / "memory.max", str(memory_bytes))
+            write_setting(folder / "memory.max", str(memory_bytes))
             if (folder / "memory.swap.max").exists():
-                put(folder / "memory.swap.max", "0")
+                write_setting(folder / "memory.swap.max", "0")
         # The kernel is to kill the one process that is too big, and the others are to tell of it.
-        put(folder / "memory.oom.group", "0")
+        write_setting(folder / "memory.oom.group", "0")
         limit_bytes = verify(folder, cpus, memory_bytes, proc=proc)
         yield GroupEnvelope(
             method="cgroup-v2",
@@ -65,19 +65,19 @@ def open_version_2(
 
 def verify(folder: Path, cpus: tuple[int, ...], memory_bytes: int | None, *, proc: Path = PROC) -> int | None:
     """Return the memory limit that a group enforces. Raises MeasurementError if it or the CPUs are not as asked for."""
-    check("CPUs", wanted=cpus, got=read_cpu_list(folder / "cpuset.cpus.effective"))
+    check_enforced("CPUs", wanted=cpus, got=read_cpu_list(folder / "cpuset.cpus.effective"))
     if memory_bytes is None:
         return None
-    limit = get(folder / "memory.max")
-    check("memory limit", wanted=str(whole_pages(memory_bytes)), got=limit)
+    limit = read_setting(folder / "memory.max")
+    check_enforced("memory limit", wanted=str(whole_pages(memory_bytes)), got=limit)
     for outer in folder.parents:
         # The root of the hierarchy has no limit, and above it there are no groups.
         if not (outer / "memory.max").exists():
             break
-        if (around := get(outer / "memory.max")) != "max" and int(around) < int(limit):
+        if (around := read_setting(outer / "memory.max")) != "max" and int(around) < int(limit):
             raise MeasurementError(f"the group {outer} allows only {around} bytes of memory, {limit} were asked for")
     if (folder / "memory.swap.max").exists():
-        check("limit of swap", wanted="0", got=get(folder / "memory.swap.max"))
+        check_enforced("limit of swap", wanted="0", got=read_setting(folder / "memory.swap.max"))
     elif len((proc / "swaps").read_text().splitlines()) > 1:
         raise MeasurementError("this kernel cannot keep a group out of swap", remedy="turn swap off")
     return int(limit)
@@ -90,7 +90,7 @@ def _own_group(cgroups: Path, proc: Path) -> Path:
         raise MeasurementError(f"no version 2 control groups are mounted at {cgroups}")
     group = Path(own_groups(proc).get("", "/"))
     own = existing_group(mount, str(group.parent if is_own(group.name) else group))
-    offered = get(own / "cgroup.controllers").split()
+    offered = read_setting(own / "cgroup.controllers").split()
     if missing := [controller for controller in CONTROLLERS if controller not in offered]:
         raise MeasurementError(
             f"the version 2 group {own} lacks the controllers {' and '.join(missing)} "
@@ -117,28 +117,28 @@ def _make_room(own: Path) -> None:
     Version 2 forbids that to a group with processes in it, unless it is the root of the hierarchy. Where servefit is
     alone in its group it moves to a leaf, until its last envelope is closed; processes of others it leaves alone.
     """
-    enabled = get(own / "cgroup.subtree_control").split()
+    enabled = read_setting(own / "cgroup.subtree_control").split()
     missing = [controller for controller in CONTROLLERS if controller not in enabled]
     if not missing or _leaf(own) is not None:
         return
     if (own / "cgroup.events").exists():
         _step_aside(own)
     # The root stays as it is then: another servefit may be using it by the time this one ends.
-    put(own / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in missing))
+    write_setting(own / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in missing))
 
 
 def _step_aside(own: Path) -> None:
-    if others := len(set(get(own / "cgroup.procs").split()) - {str(os.getpid())}):
+    if others := len(set(read_setting(own / "cgroup.procs").split()) - {str(os.getpid())}):
         raise MeasurementError(
             f"version 2 gives no limits to groups under one with processes in it, "
             f"and {others} others share {own} with servefit",
             remedy="start servefit in a group of its own: systemd-run --user --scope -p Delegate=yes servefit ...",
         )
-    (leaf,) = claim([own])
+    (leaf,) = make_groups([own])
     try:
-        put(leaf / "cgroup.procs", str(os.getpid()))
+        write_setting(leaf / "cgroup.procs", str(os.getpid()))
     except MeasurementError:
-        remove(leaf)
+        remove_group(leaf)
         raise
 
 
@@ -148,10 +148,10 @@ def _give_room_back(own: Path) -> None:
         leaf = _leaf(own)
         if leaf is None or len(_own_folders(own)) > 1:
             return
-        put(own / "cgroup.subtree_control", " ".join(f"-{controller}" for controller in CONTROLLERS))
+        write_setting(own / "cgroup.subtree_control", " ".join(f"-{controller}" for controller in CONTROLLERS))
         for pid in members(leaf):
-            put(own / "cgroup.procs", str(pid))
-        remove(leaf)
+            write_setting(own / "cgroup.procs", str(pid))
+        remove_group(leaf)
 
 
 def _leaf(own: Path) -> Path | None:

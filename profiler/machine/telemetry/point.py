@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from servefit.showing import shown
+from servefit.stored import Stored
 
 
 @shown("at_ns", "cpu_percent", "memory_bytes")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelemetryPoint:
+class TelemetryPoint(Stored, frozen=True, kw_only=True):
     """The ``over_ns`` nanoseconds before ``at_ns`` (of ``time.monotonic_ns``), as seen from outside.
 
     None is what could not be read, or was not asked for, and never zero. Per cents are of one CPU's time and summed

@@ -1,9 +1,12 @@
-"""Frozen dataclasses as JSON documents and back, led by their annotations; arrays of int64 are kept beside them.
+"""Structs and frozen dataclasses as JSON documents and back, led by their annotations; arrays of int64 are kept beside.
 
-Known are dataclasses, tuples, mappings from str, unions, Literals, enums, str, int, float, bool, None, paths, and bytes
-that hold int64. Strict both ways: what does not fit its annotation, and fields that are missing or foreign, raise
-Misfit. A field with a default may be missing: an earlier version did not know it. A value that was read equals the one
-that was written. Fields that a dataclass works out itself (``init=False``) are not written, and worked out again.
+Known are Structs, dataclasses, tuples, mappings from str, unions, Literals, enums, str, int, float, bool, None, paths,
+and bytes that hold int64. What does not fit its annotation raises Misfit, and so does a field that is missing. A field
+with a default may be missing: an earlier version did not know it. A field that is foreign is one of a later version: it
+is left out, and named for whoever is to be told. A value that was read equals the one that was written. Fields that a
+record works out itself (those of a dataclass are ``init=False``) are not written, and worked out again.
+
+msgspec reads and writes no numbers that are infinite, no arrays beside, and does not say what it leaves out.
 
 Annotations are looked up in their module when a document is made, so a module with dataclasses that are stored imports
 their types for run time too. Paths and enums are written as what they hold: a union with str is told apart by nothing,
@@ -21,15 +24,14 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_TYPE = "@type"
-"""Names the dataclass in a document. No field can be called so."""
+from servefit.stored import TAG, Stored
 
 _ARRAY = "@array"
 _FLOAT = "@float"
 _MAPPING = "@mapping"
 """Holds the object that a mapping becomes, whose keys may be called anything."""
 
-_BYTES_PER_VALUE = 8
+_BYTES_PER_VALUE = 8  # int64
 
 
 class Misfit(TypeError):
@@ -42,18 +44,18 @@ def to_document(value: Any, kind: Any, arrays: list[bytes], where: str = "") -> 
     if kind is bytes:
         return _kept_beside(value, arrays, where)
     if _is_record(kind):
-        document = {_TYPE: kind.__name__}
+        document = {TAG: _tag(kind)}
         for name, annotation in _annotations(kind).items():
             document[name] = to_document(getattr(value, name), annotation, arrays, f"{where}.{name}")
         return document
     if _is_tuple(kind):
         kinds = _kinds_in_tuple(kind, len(value), where)
-        return [to_document(one, kinds[nth], arrays, f"{where}[{nth}]") for nth, one in enumerate(value)]
+        return [to_document(item, kinds[nth], arrays, f"{where}[{nth}]") for nth, item in enumerate(value)]
     if _is_mapping(kind):
         if odd := [key for key in value if type(key) is not str]:
             raise Misfit(f"{where} has the key {odd[0]!r:.80}, which is no str")
         of = get_args(kind)[1]
-        return {_MAPPING: {key: to_document(one, of, arrays, f"{where}[{key!r}]") for key, one in value.items()}}
+        return {_MAPPING: {key: to_document(item, of, arrays, f"{where}[{key!r}]") for key, item in value.items()}}
     if isinstance(value, Enum):
         return value.value
     if kind is Path:
@@ -63,10 +65,13 @@ def to_document(value: Any, kind: Any, arrays: list[bytes], where: str = "") -> 
     return value
 
 
-def from_document(document: Any, kind: Any, arrays: Sequence[bytes], where: str = "") -> Any:
+def from_document(
+    document: Any, kind: Any, arrays: Sequence[bytes], where: str = "", left_out: list[str] | None = None
+) -> Any:
     """The value of the annotation ``kind`` that became ``document`` and ``arrays``.
 
-    Raises Misfit, and what a dataclass itself raises when it is given values that it does not allow.
+    Fields that nobody here knows are appended to ``left_out``; without one they are a Misfit. Raises Misfit, and what a
+    record itself raises when it is given values that it does not allow.
     """
     kind = _member(kind, lambda member: _reads_as(document, member), document, where)
     if kind is bytes:
@@ -77,19 +82,30 @@ def from_document(document: Any, kind: Any, arrays: Sequence[bytes], where: str 
     if _is_record(kind):
         known = _annotations(kind)
         lacking = known.keys() - document.keys() - _optional(kind)
-        foreign = document.keys() - known.keys() - {_TYPE}
+        foreign = document.keys() - known.keys() - {TAG}
+        if left_out is not None:
+            left_out.extend(f"{where}.{name}" for name in sorted(foreign))
+            foreign = set()
         if odd := sorted(lacking | foreign):
             raise Misfit(f"{where} lacks, or should not have, {', '.join(map(repr, odd))}")
         there = {name: of for name, of in known.items() if name in document}
         return kind(
-            **{name: from_document(document[name], of, arrays, f"{where}.{name}") for name, of in there.items()}
+            **{
+                name: from_document(document[name], of, arrays, f"{where}.{name}", left_out)
+                for name, of in there.items()
+            }
         )
     if _is_tuple(kind):
         kinds = _kinds_in_tuple(kind, len(document), where)
-        return tuple(from_document(one, kinds[nth], arrays, f"{where}[{nth}]") for nth, one in enumerate(document))
+        return tuple(
+            from_document(item, kinds[nth], arrays, f"{where}[{nth}]", left_out) for nth, item in enumerate(document)
+        )
     if _is_mapping(kind):
         of = get_args(kind)[1]
-        return {key: from_document(one, of, arrays, f"{where}[{key!r}]") for key, one in document[_MAPPING].items()}
+        return {
+            key: from_document(item, of, arrays, f"{where}[{key!r}]", left_out)
+            for key, item in document[_MAPPING].items()
+        }
     if _is_enum(kind) or kind is Path:
         return kind(document)
     return float(document[_FLOAT]) if isinstance(document, dict) else document
@@ -107,6 +123,13 @@ def _annotations(kind: Any) -> Mapping[str, Any]:
     """The fields that are written, with their annotations."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind) if field.init}
+
+
+@cache
+def _tag(kind: Any) -> str:
+    """The name of a record in documents."""
+    tag = kind.__struct_config__.tag if issubclass(kind, Stored) else None
+    return kind.__name__ if tag is None else str(tag)
 
 
 @cache
@@ -140,7 +163,7 @@ def _kinds_in_tuple(kind: Any, length: int, where: str) -> Sequence[Any]:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """Whether ``value`` is one of ``kind``; what it contains is not looked at."""
+    """Return whether ``value`` is one of ``kind``; what it contains is not looked at."""
     if _is_tuple(kind):
         return isinstance(value, tuple)
     if _is_mapping(kind):
@@ -151,7 +174,7 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _reads_as(document: Any, kind: Any) -> bool:
-    """Whether ``document`` was made from a value of ``kind``; what it contains is not looked at."""
+    """Return whether ``document`` was made from a value of ``kind``; what it contains is not looked at."""
     if isinstance(document, list):
         return _is_tuple(kind)
     if isinstance(document, dict):
@@ -161,7 +184,7 @@ def _reads_as(document: Any, kind: Any) -> bool:
             return document in ({_FLOAT: "inf"}, {_FLOAT: "-inf"}, {_FLOAT: "nan"})
         if _is_mapping(kind):
             return document.keys() == {_MAPPING} and isinstance(document[_MAPPING], dict)
-        return _is_record(kind) and bool(document.get(_TYPE) == kind.__name__)
+        return _is_record(kind) and bool(document.get(TAG) == _tag(kind))
     if _is_enum(kind):
         return any(_same(document, member.value) for member in kind)
     return isinstance(document, str) if kind is Path else _is_plain(document, kind)
@@ -183,8 +206,8 @@ def _literals(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and one == other
+def _same(first: Any, second: Any) -> bool:
+    return type(first) is type(second) and first == second
 
 
 @cache

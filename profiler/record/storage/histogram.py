@@ -20,6 +20,8 @@ SIGNIFICANT_DIGITS = 3
 """Values up to 2047 have buckets of their own, and above the buckets are at most 0.1 % of their values wide."""
 
 SUB_BUCKETS = 2048
+"""The power of two from 2 x 10^3 on, which three digits take [HdrHistogram]."""
+
 _HALF = SUB_BUCKETS // 2
 _HALF_BITS = _HALF.bit_length() - 1
 _BUCKET_BEGINS = np.int64(SUB_BUCKETS) << np.arange(52, dtype=np.int64)
@@ -28,8 +30,9 @@ _BUCKET_BEGINS = np.int64(SUB_BUCKETS) << np.arange(52, dtype=np.int64)
 _MIN_RANGE = 3_600_000_000_000
 """Histograms of different runs, up to an hour in nanoseconds, have the same range, so that any tool can add them."""
 
-_COOKIE = 0x1C849303 | 0x10
-_COMPRESSED_COOKIE = 0x1C849304 | 0x10
+_COOKIE, _COMPRESSED_COOKIE = 0x1C849303 | 0x10, 0x1C849304 | 0x10
+"""Of version 2 of its encoding; 0x10 stands for counts as ZigZag LEB128 [HdrHistogram]."""
+
 _HEADER = struct.Struct(">iiiiqqd")
 _OUTER_HEADER = struct.Struct(">ii")
 
@@ -59,7 +62,7 @@ class Histogram:
 
     @property
     def buckets(self) -> int:
-        """How many times the width of a bucket may double within the range, and one."""
+        """One more than the times that the width of a bucket may double within the range."""
         return 1 + int(np.searchsorted(_BUCKET_BEGINS, self._range, side="right"))
 
     @property
@@ -116,7 +119,7 @@ class Histogram:
 
 
 def _width(index: int) -> int:
-    """How many values fall into bucket ``index``."""
+    """Return how many values fall into bucket ``index``."""
     return 1 << max(0, (index >> _HALF_BITS) - 1)
 
 

@@ -10,6 +10,7 @@ file is ever run, and gzip's checksum guards all of it.
 from __future__ import annotations
 
 import json
+import logging
 import zlib
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +20,16 @@ from servefit.errors import SpecError, UnreadableMeasurement
 from servefit.profiler.record.endpoint_runs import EndpointRuns
 from servefit.profiler.record.storage.arrays import LEVEL, pack, unpack
 from servefit.profiler.record.storage.documents import Misfit, from_document, to_document
+from servefit.profiler.record.storage.schema import OtherSchema, Schema, remark, unchanged
 from servefit.profiler.record.types import Measurement
 from servefit.state import write_atomically
 
 FORMAT = "servefit measurement"
 
-SCHEMA = 3
-"""Goes up with every change of the fields of a measurement, or of how they are written."""
+SCHEMA = Schema(number=4, upgrades=(unchanged,))
+"""Readers of 3 refuse fields that they do not know. From 4 on they are left out; the documents are the same."""
+
+_log = logging.getLogger(__name__)
 
 _Kept = TypeVar("_Kept", Measurement, EndpointRuns)
 
@@ -58,7 +62,7 @@ def save_measurement(measurement: Measurement | EndpointRuns, path: str | Path, 
     descriptions, content = pack(arrays)
     header = {
         "format": FORMAT,
-        "schema": SCHEMA,
+        "schema": SCHEMA.number,
         "servefit": version("servefit"),
         "measurement": document,
         "arrays": descriptions,
@@ -121,12 +125,18 @@ def _load(path: Path, kind: type[_Kept]) -> _Kept:
         raise UnreadableMeasurement(path, "it does not begin with a line of JSON") from error
     if not newline or not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UnreadableMeasurement(path, "it holds something else")
-    if header.get("schema") != SCHEMA:
-        raise _other_schema(path, header)
     try:
-        return _measurement(header, arrays, kind)
+        SCHEMA.check(header.get("schema"), header.get("servefit"))
+    except OtherSchema as error:
+        raise UnreadableMeasurement(path, error.message, remedy=error.remedy) from error
+    left_out: list[str] = []
+    try:
+        measurement = _measurement(header, arrays, kind, left_out)
     except (Misfit, SpecError, ValueError, OverflowError) as error:
         raise UnreadableMeasurement(path, str(error)) from error
+    if said := remark(left_out, str(header["servefit"])):
+        _log.warning("%s was %s", path, said)
+    return measurement
 
 
 def _decompress(content: bytes, path: Path) -> bytes:
@@ -142,20 +152,14 @@ def _decompress(content: bytes, path: Path) -> bytes:
     return whole
 
 
-def _other_schema(path: Path, header: dict[str, Any]) -> UnreadableMeasurement:
-    return UnreadableMeasurement(
-        path,
-        f"it has schema {header.get('schema')!r:.40}, and this servefit reads {SCHEMA}",
-        remedy=f"read it with the servefit that wrote it, {header.get('servefit')!r:.40}",
-    )
-
-
-def _measurement(header: dict[str, Any], content: bytes, kind: type[_Kept]) -> _Kept:
+def _measurement(header: dict[str, Any], content: bytes, kind: type[_Kept], left_out: list[str]) -> _Kept:
     expected = {"format", "schema", "servefit", "measurement", "arrays"}
-    if odd := sorted(header.keys() ^ expected):
-        raise Misfit(f"the header lacks, or should not have, {', '.join(map(repr, odd))}")
+    if lacking := sorted(expected - header.keys()):
+        raise Misfit(f"the header lacks {', '.join(map(repr, lacking))}")
+    left_out.extend(sorted(header.keys() - expected))
     if not isinstance(header["arrays"], list):
         raise Misfit("the header does not list its arrays")
     arrays = unpack(header["arrays"], content)
-    measurement: _Kept = from_document(header["measurement"], kind, arrays, "measurement")
+    document = SCHEMA.current(header["measurement"], header["schema"], header["servefit"])
+    measurement: _Kept = from_document(document, kind, arrays, "measurement", left_out)
     return measurement

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from servefit.search.deployment.bundle.contents import Contents
 
 USER = 10001
-"""Anybody but root."""
+"""The user and the group of the container: anybody but root. Chosen, not measured."""
 
 _NEED_OPENMP = frozenset({"lightgbm", "tl2cgen"})
 """Backends whose libraries bring no OpenMP of their own."""
@@ -57,7 +57,7 @@ _IGNORED = """\
 
 
 def dockerfile(contents: Contents, *, with_wheels: bool) -> str:
-    """The text of Dockerfile."""
+    """Return the text of Dockerfile."""
     backend = contents.config.artifact.backend
     # A folder among several sources would be copied without its name.
     files = "run requirements.lock"
@@ -76,7 +76,7 @@ def dockerfile(contents: Contents, *, with_wheels: bool) -> str:
 
 
 def docker_run(contents: Contents) -> str:
-    """The command that runs the image in the envelope of the profile."""
+    """Return the command that runs the image in the envelope of the profile."""
     gpus = " --gpus 1" if contents.on_gpu else ""
     memory = f"--memory {contents.memory_mib}m --memory-swap {contents.memory_mib}m"
     # By name alone: Docker takes the values from its own environment.
@@ -86,4 +86,5 @@ def docker_run(contents: Contents) -> str:
 
 
 def dockerignore() -> str:
+    """Return the text of .dockerignore."""
     return _IGNORED.format(venv=VENV, variables=VARIABLES, manifest=MANIFEST)

@@ -1,4 +1,4 @@
-"""What the files of a bundle are made of: one deployable, as one endpoint, with the names that it has outside."""
+"""The contents of a bundle's files: one deployable, as one endpoint, with the names that it has outside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ PORT = 8080
 """SageMaker's, and the usual one of model servers."""
 
 GRACE_MARGIN_S = 10
-"""What is added to the time that an endpoint may take to finish what is in flight, before it is killed."""
+"""Seconds that are added to the time that an endpoint may take to finish what is in flight, before it is killed.
+Chosen, not measured."""
 
 GPU_ORDER = "CUDA_DEVICE_ORDER"
 _MEBIBYTE = 2**20
@@ -48,7 +49,7 @@ class Contents:
 
     @property
     def secret(self) -> str:
-        """What the secrets are called in Kubernetes."""
+        """The name of the secrets in Kubernetes."""
         return f"{self.label}-env"
 
     @property
@@ -58,7 +59,7 @@ class Contents:
 
     @property
     def folder(self) -> str:
-        """Where the unit of systemd and the image have the bundle."""
+        """The folder in which the unit of systemd and the image have the bundle."""
         return f"/opt/servefit/{self.label}"
 
     @property
@@ -71,7 +72,7 @@ class Contents:
 
     @property
     def stop_s(self) -> int:
-        """How long to wait between SIGTERM and SIGKILL."""
+        """The seconds between SIGTERM and SIGKILL."""
         return round(self.config.limits.grace_s) + GRACE_MARGIN_S
 
     @property
@@ -82,6 +83,6 @@ class Contents:
 
     @property
     def gpu_environment(self) -> dict[str, str]:
-        """Which GPU is meant, on this host. Containers are given theirs, and number them anew."""
+        """The variables that choose the GPU, on this host. Containers are given theirs, and number them anew."""
         gpu = self.deployable.configuration.gpu
         return {} if gpu is None else {GPU_ORDER: "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)}

@@ -1,8 +1,8 @@
 """The manifests of a bundle: KServe's InferenceService, and a plain Deployment with its Service.
 
-The memory that is requested is what was measured, and some more; the limit is the profile's. A kubelet with the static
-CPU policy gives CPUs of their own, the envelope that was measured, only to pods that request all they are limited to
-(class Guaranteed): the manifests say which line to change for that.
+The memory that is requested is that which was measured, and some more; the limit is the profile's. A kubelet with the
+static CPU policy gives CPUs of their own, the envelope that was measured, only to pods that request all they are
+limited to (class Guaranteed): the manifests say which line to change for that.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ securityContext:
 """
 
 _COMMENT_WIDTH = 100
+"""With what the container is indented by, comments stay within 120 characters."""
 
 _REFERENCE = """\
   - name: {name}
@@ -128,18 +129,21 @@ livenessProbe:
 
 
 def kserve(contents: Contents) -> str:
-    """The text of kserve.yaml."""
+    """Return the text of kserve.yaml."""
     # This is how KServe is told which protocol a container of one's own speaks.
-    return _filled(_KSERVE, contents, {"PROTOCOL": "v2"}, security=4, container=8)
+    return _fill_template(_KSERVE, contents, {"PROTOCOL": "v2"}, security=4, container=8)
 
 
 def plain(contents: Contents) -> str:
-    """The text of kubernetes.yaml."""
-    return _filled(_PLAIN, contents, {}, security=6, container=10)
+    """Return the text of kubernetes.yaml."""
+    return _fill_template(_PLAIN, contents, {}, security=6, container=10)
 
 
-def _filled(template: str, contents: Contents, environment: dict[str, str], *, security: int, container: int) -> str:
-    """``template`` with everything put in; ``security`` and ``container`` are how far their parts are indented."""
+def _fill_template(
+    template: str, contents: Contents, environment: dict[str, str], *, security: int, container: int
+) -> str:
+    """Return ``template`` with everything put in; ``security`` and ``container`` are the spaces that their parts are
+    indented by."""
     return template.format(
         secret=f"-f {MANIFEST} " if contents.secrets else "",
         label=contents.label,
@@ -181,7 +185,7 @@ def _mapping(quantities: Mapping[str, str]) -> str:
 
 
 def _text(value: str) -> str:
-    """A string, quoted: YAML reads JSON's strings, and takes others for numbers, dates and truths."""
+    """Return a string, quoted: YAML reads JSON's strings, and takes others for numbers, dates and truths."""
     return json.dumps(value)
 
 

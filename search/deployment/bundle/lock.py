@@ -34,7 +34,7 @@ class Lock:
 
     @classmethod
     def of_indexes(cls, pins: tuple[str, ...]) -> Self:
-        """With the digests of every file of these versions, for any platform, that pip would find."""
+        """Make a lock with the digests of every file of these versions, for any platform, that pip would find."""
         try:
             settings = PipSettings.read()
             if not settings.indexes and not settings.links:
@@ -48,7 +48,7 @@ class Lock:
 
     @classmethod
     def of_wheels(cls, pins: tuple[str, ...], folder: Path) -> Self:
-        """With the digests of the files in ``folder``, which has those that a bundle brings along."""
+        """Make a lock with the digests of the files in ``folder``, which has those that a bundle brings along."""
         index = PackageIndex(PipSettings(indexes=(), links=(str(folder),)))
         return cls._of_files(pins, [list(index.linked_files())] * len(pins))
 
@@ -69,7 +69,8 @@ class Lock:
         if self.reason is not None:
             header.append(f"# No digests, so pip takes what its index has: {self.reason}. For digests {REMEDY}.")
         lines = (
-            " \\\n    ".join([pin, *(f"--hash=sha256:{one}" for one in self.hashes.get(pin, ()))]) for pin in self.pins
+            " \\\n    ".join([pin, *(f"--hash=sha256:{digest}" for digest in self.hashes.get(pin, ()))])
+            for pin in self.pins
         )
         return "\n".join([*header, *lines, ""])
 
@@ -79,12 +80,12 @@ def _digests(pin: str, files: Iterable[PackageFile]) -> tuple[str, ...]:
 
     name, _, version = pin.partition("==")
     wanted = SpecifierSet(f"=={version}")
-    digests = {one.sha256 for one in files if one.sha256 and _is_of(one.name, name, wanted)}
+    digests = {file.sha256 for file in files if file.sha256 and _is_distribution(file.name, name, wanted)}
     return tuple(sorted(digest for digest in digests if _SHA256.fullmatch(digest)))
 
 
-def _is_of(file: str, name: str, wanted: SpecifierSet) -> bool:
-    """Whether a file is a wheel or a source distribution of one of the versions that are ``wanted``."""
+def _is_distribution(file: str, name: str, wanted: SpecifierSet) -> bool:
+    """Return whether a file is a wheel or a source distribution of one of the versions that are ``wanted``."""
     from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
     try:

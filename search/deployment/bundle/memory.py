@@ -1,4 +1,4 @@
-"""How much memory a pod requests: what was measured, and some more."""
+"""The memory that a pod requests: as much as was measured, and some more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from servefit.search.deployment.bundle.contents import Contents
 
 HEADROOM = 1.5
-"""A few minutes of load do not show all that hours of it take."""
+"""A few minutes of load do not show all that hours of it take. Chosen, not measured."""
 
 MIN_HEADROOM_MIB = 64
 """A supervisor is a Python of 20 MiB, which workers that are measured without HTTP do not have; and the buffers of a
@@ -19,7 +19,7 @@ _MEBIBYTE = 2**20
 
 
 def requested_mib(contents: Contents) -> int:
-    """The memory that is set aside for the endpoint, in MiB: no more than the profile has."""
+    """Return the memory that is set aside for the endpoint, in MiB: no more than the profile has."""
     used_bytes = contents.deployable.used_bytes
     if used_bytes is None:
         return contents.memory_mib
@@ -28,7 +28,7 @@ def requested_mib(contents: Contents) -> int:
 
 
 def own_cpus(contents: Contents) -> str:
-    """What it takes to get CPUs that no other pod uses, in a sentence."""
+    """Return in a sentence what it takes to get CPUs that no other pod uses."""
     own = "a pod gets CPUs of its own, from a kubelet with the static CPU manager policy"
     if requested_mib(contents) == contents.memory_mib:
         return f"Since it requests all that it is limited to, {own}"
@@ -36,7 +36,7 @@ def own_cpus(contents: Contents) -> str:
 
 
 def why_requested(contents: Contents) -> str:
-    """Where that comes from, in a sentence."""
+    """Return in a sentence where the requested memory comes from."""
     used_bytes = contents.deployable.used_bytes
     if used_bytes is None:
         return f"A pod requests the memory of {contents.deployable.profile.name}, since nothing was measured"

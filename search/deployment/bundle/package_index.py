@@ -1,5 +1,5 @@
-"""The files that there are of a package, with their SHA-256, by the simple repository API [PEP 503, PEP 691]: at an
-index, on a page of links, or in a folder."""
+"""The files of a package, with their SHA-256, by the simple repository API [PEP 503, PEP 691]: at an index, on a page
+of links, or in a folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 _JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPTED = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _TIMEOUT_S = 10.0
-_LONGEST_PAGE_BYTES = 256 << 20
+"""Chosen, not measured. An export goes on without digests then."""
+
+_MAX_PAGE_BYTES = 256 << 20
+"""Far more than the page of any package, and no burden to a machine that measures. Chosen, not measured."""
 
 
 class IndexUnreachable(ServefitError):
@@ -36,62 +39,61 @@ class IndexUnreachable(ServefitError):
 
 
 class PackageFile(NamedTuple):
-    """``sha256`` is None where the index does not say it."""
+    """A file of a package. ``sha256`` is None where the index does not say it."""
 
     name: str
     sha256: str | None
 
 
 class PackageIndex:
-    """Asks where ``settings`` say, as pip does: only over TLS but for hosts that are trusted, with the password of the
-    URL or of ~/.netrc. Raises IndexUnreachable for certificates that cannot be read."""
+    """The package indexes of ``settings``, asked as pip does: only over TLS but for hosts that are trusted, with the
+    password of the URL or of ~/.netrc. Raises IndexUnreachable for certificates that cannot be read."""
 
     def __init__(self, settings: PipSettings) -> None:
         self._settings = settings
         self._certificates = ssl.create_default_context()
         if settings.certificates is not None:
-            place = Path(settings.certificates)
+            path = Path(settings.certificates)
             try:
-                cafile, capath = (None, place) if place.is_dir() else (place, None)
+                cafile, capath = (None, path) if path.is_dir() else (path, None)
                 self._certificates.load_verify_locations(cafile=cafile, capath=capath)
             except OSError as error:
                 raise IndexUnreachable(f"the certificates of pip cannot be read: {error.strerror}") from error
 
     def files(self, project: str) -> Iterator[PackageFile]:
-        """Those of ``project``, a canonical name, of all versions; no more than its name is sent. Raises
-        IndexUnreachable."""
+        """Iterate over the files of ``project``, a canonical name, of all versions; no more than its name is sent.
+        Raises IndexUnreachable."""
         for index in self._settings.indexes:
             yield from self._page(f"{index}/{project}/")
 
     def linked_files(self) -> Iterator[PackageFile]:
-        """Those on pages of links and in folders, of all projects. Raises IndexUnreachable."""
+        """Iterate over the files on pages of links and in folders, of all projects. Raises IndexUnreachable."""
         for link in self._settings.links:
             folder = Path(unquote(urlsplit(link).path) if link.startswith("file:") else link).expanduser()
             if folder.is_dir():
-                yield from map(_of_file, sorted(path for path in folder.iterdir() if path.is_file()))
+                yield from map(_local_file, sorted(path for path in folder.iterdir() if path.is_file()))
             elif folder.is_file():
                 yield from _anchors(folder.read_text(encoding="utf-8", errors="replace"))
             elif "://" in link:
                 yield from self._page(link)
 
     def _page(self, url: str) -> list[PackageFile]:
-        """The files on a page, none where there is no such page."""
+        """Return the files on a page, none where there is no such page."""
         try:
             parts = urlsplit(url)
             with self._opener(parts).open(_request(parts), timeout=_TIMEOUT_S) as answer:
-                kind, content = answer.headers.get_content_type(), answer.read(_LONGEST_PAGE_BYTES)
+                kind, content = answer.headers.get_content_type(), answer.read(_MAX_PAGE_BYTES)
             if kind == _JSON:
-                return [
-                    PackageFile(one["filename"], one["hashes"].get("sha256")) for one in json.loads(content)["files"]
-                ]
+                files = json.loads(content)["files"]
+                return [PackageFile(file["filename"], file["hashes"].get("sha256")) for file in files]
         except urllib.error.HTTPError as error:
             if error.code == HTTPStatus.NOT_FOUND:
                 return []
             raise IndexUnreachable(f"a package index answers with status {error.code}") from error
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            said = getattr(reason, "strerror", None) or getattr(reason, "verify_message", None) or type(reason).__name__
-            raise IndexUnreachable(f"a package index cannot be reached: {said}") from error
+            text = getattr(reason, "strerror", None) or getattr(reason, "verify_message", None) or type(reason).__name__
+            raise IndexUnreachable(f"a package index cannot be reached: {text}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IndexUnreachable("a package index answers what no index would") from error
         return list(_anchors(content.decode(errors="replace")))
@@ -108,7 +110,7 @@ class PackageIndex:
 
 
 def _request(parts: SplitResult) -> urllib.request.Request:
-    """What asks for a page. The password is for its host alone, and does not follow a redirect."""
+    """Return the request for a page. The password is for its host alone, and does not follow a redirect."""
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     request = urllib.request.Request(bare, headers={"Accept": _ACCEPTED, "User-Agent": "servefit"})  # noqa: S310 - see _opener
     if user := _user(parts):
@@ -138,7 +140,7 @@ def _is_loopback(host: str | None) -> bool:
     return host == "localhost"
 
 
-def _of_file(path: Path) -> PackageFile:
+def _local_file(path: Path) -> PackageFile:
     with path.open("rb") as stream:
         return PackageFile(path.name, file_digest(stream, "sha256").hexdigest())
 
@@ -150,7 +152,7 @@ def _anchors(page: str) -> list[PackageFile]:
 
 
 class _Anchors(HTMLParser):
-    """Collects what the links of a page lead to; the digest is in the fragment of the URL."""
+    """A parser that collects the files that the links of a page lead to; the digest is in the fragment of the URL."""
 
     def __init__(self) -> None:
         super().__init__()

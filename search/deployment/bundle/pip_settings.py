@@ -1,4 +1,4 @@
-"""Where the pip of this environment looks for packages: what its files, its variables and its own defaults say."""
+"""The places where the pip of this environment looks for packages, by its files, its variables and its own defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULT_INDEX = re.compile(r"--index-url <url>.*?\(default\s+(?P<url>\S+)\)", r
 
 
 class PipUnknown(ServefitError):
-    """What pip is told cannot be found out."""
+    """The settings of pip cannot be found out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +39,23 @@ class PipSettings:
 
     @classmethod
     def read(cls) -> Self:
-        """Raises PipUnknown."""
-        told = _told(_pip("config", "list"))
+        """Ask pip for its settings. Raises PipUnknown."""
+        options = _install_options(_run_pip("config", "list"))
         indexes: tuple[str, ...] = ()
-        if told.get("no-index", "").lower() not in _TRUE:
-            indexes = (told.get("index-url") or _default_index(), *told.get("extra-index-url", "").split())
+        if options.get("no-index", "").lower() not in _TRUE:
+            indexes = (options.get("index-url") or _default_index(), *options.get("extra-index-url", "").split())
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         return cls(
             indexes=tuple(dict.fromkeys(url.rstrip("/") for url in indexes)),
-            links=tuple(told.get("find-links", "").split()),
-            trusted=frozenset(told.get("trusted-host", "").split()),
-            certificates=told.get("cert") or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE"),
-            proxy=told.get("proxy"),
+            links=tuple(options.get("find-links", "").split()),
+            trusted=frozenset(options.get("trusted-host", "").split()),
+            certificates=options.get("cert") or bundle,
+            proxy=options.get("proxy"),
         )
 
 
-def _told(listing: str) -> Mapping[str, str]:
+def _install_options(listing: str) -> Mapping[str, str]:
+    """Return the options that hold for ``pip install``, by name, from the output of ``pip config list``."""
     found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     for section, name, value in _lines(listing):
         found.setdefault(section, {})[name] = value
@@ -70,18 +72,18 @@ def _lines(listing: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _default_index() -> str:
-    match = _DEFAULT_INDEX.search(_pip("install", "--help"))
+    match = _DEFAULT_INDEX.search(_run_pip("install", "--help"))
     if match is None:
         raise PipUnknown("pip install --help does not say which index it asks")
     return match["url"]
 
 
-def _pip(*arguments: str) -> str:
+def _run_pip(*arguments: str) -> str:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     # Help is folded at the width of a terminal.
     environment = {**os.environ, "COLUMNS": "1000", "NO_COLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=environment)
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise PipUnknown(f"pip cannot be asked: {said[-1] if said else 'it said nothing'}")
+        lines = done.stderr.strip().splitlines()
+        raise PipUnknown(f"pip cannot be asked: {lines[-1] if lines else 'it said nothing'}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""The bundle's README.md: what is in the folder, and how to start it in each of the ways."""
+"""The bundle's README.md: the contents of the folder, and the ways to start it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from servefit.search.deployment.bundle.container import docker_run
 from servefit.search.deployment.bundle.contents import PORT
 from servefit.search.deployment.bundle.memory import own_cpus, why_requested
 from servefit.search.deployment.bundle.requirements import platform_name, python_version
-from servefit.search.deployment.deployable import cpu_ranges, shape
+from servefit.search.deployment.deployable import configuration_text, cpu_ranges
 
 if TYPE_CHECKING:
     from servefit.search.deployment.bundle.contents import Contents
@@ -78,7 +78,7 @@ Push the image, and name it in the manifest as your registry does.
 
 
 def readme(contents: Contents, *, with_wheels: bool) -> str:
-    """The text of README.md."""
+    """Return the text of README.md."""
     config = contents.config
     return _README.format(
         name=config.name,
@@ -108,7 +108,11 @@ def readme(contents: Contents, *, with_wheels: bool) -> str:
 
 
 _MAX_SHOWN = 40
+"""Features of a row that is written out: with two characters each the command stays on a line."""
+
 _WIDTH = 120
+"""Characters of a line, as in the text above."""
+
 _SECRETS_ROW = "\n| `secrets.env`, `secret.yaml` | {names}: secrets, for you alone (mode 0600) |"
 
 
@@ -121,9 +125,10 @@ def _memory(contents: Contents) -> str:
 
 
 def _summary(contents: Contents) -> str:
-    one, signature = contents.deployable, contents.config.signature
+    deployable, signature = contents.deployable, contents.config.signature
+    profile = deployable.profile
     return fill(
-        f"Served by {shape(one.configuration)}, in an instance of {one.profile.vcpus} vCPU and "
-        f"{contents.memory_mib:,} MiB ({one.profile.name}). {signature.features} features, {signature.task.value}.",
+        f"Served by {configuration_text(deployable.configuration)}, in an instance of {profile.vcpus} vCPU and "
+        f"{contents.memory_mib:,} MiB ({profile.name}). {signature.features} features, {signature.task.value}.",
         width=_WIDTH,
     )

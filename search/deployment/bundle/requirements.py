@@ -20,7 +20,7 @@ from servefit.errors import BackendUnavailable, UnsupportedModel
 from servefit.plug_ins import Package
 
 SERVING = ("httptools", "msgspec", "numpy", "prometheus-client", "uvloop")
-"""What servefit.serving imports, whatever it serves."""
+"""The distributions that servefit.serving imports, whatever it serves."""
 
 _LOADED = {
     "xgboost": ("xgboost",),
@@ -43,23 +43,23 @@ _EXTRAS_ON_CUDA = ("cuda", "cudnn")
 
 
 def python_version() -> str:
-    """The Python that the versions hold for, such as "3.11"."""
+    """Return the Python that the versions hold for, such as "3.11"."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def platform_name() -> str:
-    """The platform that they hold for, such as "Linux x86_64"."""
+    """Return the platform that they hold for, such as "Linux x86_64"."""
     return f"{platform.system()} {platform.machine()}"
 
 
 def requirements(artifact: Artifact) -> tuple[str, ...]:
-    """The pins, "numpy==2.4.6", in alphabetical order.
+    """Return the pins, "numpy==2.4.6", in alphabetical order.
 
     Raises BackendUnavailable where something is not installed, and UnsupportedModel for a pickle that refers to modules
     which no installed distribution brings.
     """
     alone = artifact.backend in _LIBRARY_ALONE and artifact.target is Target.CPU
-    of_backend = set(_of_backend(artifact))
+    of_backend = set(_backend_distributions(artifact))
     pinned: dict[str, str] = {}
     waiting = [*SERVING, *sorted(of_backend)]
     while waiting:
@@ -75,8 +75,8 @@ def requirements(artifact: Artifact) -> tuple[str, ...]:
     return tuple(f"{name}=={version}" for name, version in sorted(pinned.items()))
 
 
-def _of_backend(artifact: Artifact) -> Iterator[str]:
-    """The distributions that the backend itself loads."""
+def _backend_distributions(artifact: Artifact) -> Iterator[str]:
+    """Iterate over the distributions that the backend itself loads."""
     name = artifact.backend
     if name not in BUILT_IN:
         yield Package.of(entry_point(name).dist).name
@@ -105,7 +105,8 @@ def _installed(name: str, backend: str) -> metadata.Distribution:
 
 
 def _needed_by(distribution: metadata.Distribution, target: Target) -> Iterator[str]:
-    """What a distribution depends on here, without its extras but for those of CUDA."""
+    """Iterate over the distributions that ``distribution`` depends on here, without its extras but for those of
+    CUDA."""
     from packaging.requirements import Requirement
 
     for requirement in map(Requirement, distribution.requires or ()):
@@ -124,7 +125,8 @@ def _canonical(name: str) -> str:
 
 
 def modules_of_pickle(path: Path) -> set[str]:
-    """The top-level modules whose names a pickle refers to, found without importing or running anything of theirs."""
+    """Return the top-level modules whose names a pickle refers to, found without importing or running anything of
+    theirs."""
     found: set[str] = set()
 
     class Reader(pickle.Unpickler):
@@ -138,7 +140,7 @@ def modules_of_pickle(path: Path) -> set[str]:
 
 
 class _Anything:
-    """Stands for whatever a pickle would call, make or fill."""
+    """A stand-in for whatever a pickle would call, make or fill."""
 
     def __new__(cls, *_arguments: Any, **_options: Any) -> _Anything:
         return object.__new__(cls)
@@ -152,10 +154,10 @@ class _Anything:
 
     def __setitem__(self, _key: Any, _value: Any) -> None: ...
 
-    def append(self, _one: Any) -> None: ...
+    def append(self, _item: Any) -> None: ...
 
-    def extend(self, _several: Iterable[Any]) -> None: ...
+    def extend(self, _items: Iterable[Any]) -> None: ...
 
-    def add(self, _one: Any) -> None: ...
+    def add(self, _item: Any) -> None: ...
 
-    def update(self, _several: Mapping[Any, Any]) -> None: ...
+    def update(self, _items: Mapping[Any, Any]) -> None: ...

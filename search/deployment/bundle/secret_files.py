@@ -38,22 +38,25 @@ def check_names(secrets: Mapping[str, str]) -> None:
 
 
 def variables_file(secrets: Mapping[str, str]) -> str:
-    """The text of secrets.env."""
+    """Return the text of secrets.env."""
     return _HEADER + "".join(f"{name}={_quoted(value)}\n" for name, value in secrets.items())
 
 
 def _quoted(value: str) -> str:
-    """A value in the quotes that a shell and systemd both read: single ones, in which everything stands for itself,
-    and double ones around what systemd once took for an escape within single ones."""
+    """Return a value in the quotes that a shell and systemd both read: single ones, in which everything stands for
+    itself, and double ones around what systemd once took for an escape within single ones."""
     parts = _QUOTED_APART.split(value)
-    return "".join(_apart(part) if _QUOTED_APART.fullmatch(part) else f"'{part}'" for part in parts if part) or "''"
+    return (
+        "".join(_double_quoted(part) if _QUOTED_APART.fullmatch(part) else f"'{part}'" for part in parts if part)
+        or "''"
+    )
 
 
-def _apart(character: str) -> str:
+def _double_quoted(character: str) -> str:
     return '"\\\\"' if character == "\\" else f'"{character}"'
 
 
 def secret_manifest(secrets: Mapping[str, str], name: str) -> str:
-    """The text of secret.yaml, for a Secret called ``name``."""
+    """Return the text of secret.yaml, for a Secret called ``name``."""
     data = "".join(f"  {key}: {b64encode(value.encode()).decode()}\n" for key, value in secrets.items())
     return _MANIFEST.format(file=MANIFEST, name=name, data=data)

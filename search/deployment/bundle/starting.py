@@ -164,7 +164,7 @@ exec "$python" -P -m servefit.serving "$here/endpoint.json" "$@"
 
 
 def run_script(secrets: Iterable[str]) -> str:
-    """The script, for the Python that is running, and an endpoint that needs ``secrets``, variables by name."""
+    """Return the script, for the Python that is running, and an endpoint that needs ``secrets``, variables by name."""
     names = list(secrets)
     text = _RUN.replace("@PYTHON@", python_version()).replace("@VENV@", VENV).replace("@VARIABLES@", VARIABLES)
     return text.replace("@NAMES@", " ".join(names)).replace("@SECRETS@", ", ".join(names) or "there are none")

@@ -12,7 +12,7 @@ CHECKED = ("artifact", "lib", "model")
 
 
 def sums(folder: Path) -> str:
-    """The text of SHA256SUMS for the bundle in ``folder``."""
+    """Return the text of SHA256SUMS for the bundle in ``folder``."""
     files = sorted(path for part in CHECKED for path in (folder / part).rglob("*") if path.is_file())
     return "".join(_line(path, path.relative_to(folder).as_posix()) for path in files)
 

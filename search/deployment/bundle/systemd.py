@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.deployment.bundle.contents import PORT
 from servefit.search.deployment.bundle.secret_files import VARIABLES
-from servefit.search.deployment.deployable import cpu_ranges, shape
+from servefit.search.deployment.deployable import configuration_text, cpu_ranges
 
 if TYPE_CHECKING:
     from servefit.search.deployment.bundle.contents import Contents
@@ -69,12 +69,12 @@ WantedBy=multi-user.target
 
 
 def unit(contents: Contents) -> str:
-    """The text of LABEL.service."""
+    """Return the text of LABEL.service."""
     configuration, profile = contents.deployable.configuration, contents.deployable.profile
     return _UNIT.format(
         what=f"{contents.config.name} as it was measured on {profile.name}",
         name=contents.config.name,
-        shape=shape(configuration),
+        shape=configuration_text(configuration),
         folder=contents.folder,
         port=PORT,
         environment="".join(
@@ -92,6 +92,7 @@ def unit(contents: Contents) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A word as systemd reads it: % begins a specifier, and within quotes a backslash begins an escape."""
+    """Return ``text`` as a word that systemd reads: % begins a specifier, and within quotes a backslash begins an
+    escape."""
     escaped = text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

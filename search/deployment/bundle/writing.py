@@ -1,4 +1,4 @@
-"""Puts a bundle together in a folder: whole, or not at all, and the same for the same deployable."""
+"""A bundle, put together in a folder: whole, or not at all, and the same for the same deployable."""
 
 from __future__ import annotations
 
@@ -41,13 +41,14 @@ if TYPE_CHECKING:
 
 SERVES = (
     "__init__.py", "py.typed", "errors.py", "isolated.py", "isolation.py", "plug_ins.py", "processes.py",
-    "quantities.py", "showing.py", "state.py", "time_limit.py", "version.py", "backends", "serving",
+    "quantities.py", "showing.py", "state.py", "stored.py", "time_limit.py", "version.py", "backends", "serving",
 )  # fmt: skip
 """The parts of servefit that an endpoint is made of. The layers above, which compile, measure and search, stay here."""
 
 _DESCRIPTION = "endpoint.json"
 _EXECUTABLE = frozenset({"run"})
 _READABLE, _RUNNABLE, _OWN = 0o644, 0o755, 0o600
+"""The usual modes of files for everybody, of programs and folders, and of secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class Bundle:
 def write_bundle(deployable: Deployable, folder: Path, *, name: str | None = None, wheels: bool = False) -> Bundle:
     """Write everything that serving ``deployable`` takes into ``folder``, which is new or empty.
 
-    ``name`` is what the model is called in URLs. With ``wheels`` the packages are downloaded into the bundle, which
+    ``name`` is that of the model in URLs. With ``wheels`` the packages are downloaded into the bundle, which
     then starts without a network on a machine like this one. Without, the package indexes of pip are asked for the
     digests of what the first start will install; ``lock`` says where they do not answer.
 
@@ -76,7 +77,7 @@ def write_bundle(deployable: Deployable, folder: Path, *, name: str | None = Non
     check_unchanged(deployable.model)
     contents = _contents(deployable, name)
     with _appearing_whole(folder) as unfinished:
-        lock = _fill(contents, unfinished, wheels=wheels)
+        lock = _write_files(contents, unfinished, wheels=wheels)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return Bundle(
         folder=folder,
@@ -138,7 +139,7 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _fill(contents: Contents, folder: Path, *, wheels: bool) -> Lock:
+def _write_files(contents: Contents, folder: Path, *, wheels: bool) -> Lock:
     deployable = contents.deployable
     if wheels:
         _download(contents, folder / "wheels")
@@ -198,9 +199,9 @@ def _download(contents: Contents, folder: Path) -> None:
     command += ["--only-binary", ":all:", "--dest", str(folder), *contents.pins]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines()
+        lines = done.stderr.strip().splitlines()
         raise BackendUnavailable(
             contents.config.artifact.backend,
-            f"pip cannot download the packages that it needs: {said[-1] if said else 'it said nothing'}",
+            f"pip cannot download the packages that it needs: {lines[-1] if lines else 'it said nothing'}",
             remedy="export without wheels, and let the first start install them",
         )

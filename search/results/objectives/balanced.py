@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Recommendation
 
 _ALONE = {0.0: Latency(), 1.0: Cost()}
-"""By the weight of cost, where one of the two is all that counts."""
+"""The objectives at the weights of cost where one of the two is all that counts."""
 
 
 class Balanced(PerformanceObjective):
@@ -43,5 +43,5 @@ class Balanced(PerformanceObjective):
         alone = _ALONE.get(context.cost_weight)
         return "times as good by throughput and p95 together" if alone is None else alone.times_better(context)
 
-    def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+    def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return f"{price_or_rate(best)}, {p95(best)}"

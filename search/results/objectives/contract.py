@@ -1,4 +1,4 @@
-"""What an objective is: the figure that a job is about, of what was measured and of what is predicted.
+"""The base class of objectives: the figure that a job is about, of what was measured and of what is predicted.
 
 An objective of another package is a class that derives from :class:`Objective`, offered under an entry point of the
 group ``servefit.objectives`` (docs/adding-an-objective.md). It is imported into the process of the command, so it
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from servefit.profiler.machine.host import Host
     from servefit.profiler.record.types import Configuration
+    from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.price import Price
     from servefit.search.results.recommendation import Recommendation, Trial
-    from servefit.search.results.standings import Standing
 
 Direction: TypeAlias = Literal["min", "max"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a figure may depend on beside a trial.
+    """The facts that a figure may depend on beside a trial.
 
     ``price`` is that of one instance, ``rate_per_s`` the rate asked of all of them, None where none was, and
     ``cost_weight`` what cost counts against latency, 0 to 1. ``learnt`` is what the objective's own
@@ -43,7 +43,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What is expected of ``configuration`` before it is measured.
+    """The performance that is expected of ``configuration`` before it is measured.
 
     ``capacity_per_s`` is how many requests an instance answers at most. ``p95_ms`` is the latency at the rate asked, or
     of the closed loop where none was; infinite where it is not known. Where many configurations are looked through, it
@@ -60,17 +60,17 @@ class Objective(ABC):
     """A figure that a job makes as small or as large as it can. Figures are zero or above; see :meth:`of_trial`.
 
     Attributes:
-        name: What ``--goal`` calls it: lower-case letters, digits and dashes.
+        name: Its name for ``--goal``: lower-case letters, digits and dashes.
         unit: The unit of its figures, as it stands behind a number: "ms".
         direction: "min" if less is better, else "max".
-        aim: What is looked for, for sentences: "the least energy".
-        needs_rate: Whether figures depend on the load at the rate asked. Then the best are measured at their share of
+        aim: The best, for sentences: "the least energy".
+        needs_rate: True if figures depend on the load at the rate asked. Then the best are measured at their share of
             it, too, when they are compared in turns.
-        needs_latency: Whether predictions depend on ``p95_ms``, which takes a simulation each.
-        priced: Whether figures depend on the price. Then what has none ranks behind what has.
-        paid_by_the_hour: Whether, where a rate is asked, the price of all instances comes before the figure.
-        whole_machine: Whether figures are of the whole machine, so that no test may run beside another.
-        explored_by: How many figures :meth:`explored` gives.
+        needs_latency: True if predictions depend on ``p95_ms``, which takes a simulation each.
+        priced: True if figures depend on the price. Then what has none ranks behind what has.
+        paid_by_the_hour: True if, where a rate is asked, the price of all instances comes before the figure.
+        whole_machine: True if figures are of the whole machine, so that no test may run beside another.
+        explored_by: The number of figures that :meth:`explored` gives.
     """
 
     name: ClassVar[str]
@@ -110,11 +110,12 @@ class Objective(ABC):
             plain configuration of every backend, then what Optuna's Parzen estimator proposes.
         """
 
-    def of_standing(self, standing: Standing, context: Context) -> float | None:
+    def of_pooled_trials(self, pooled: PooledTrials, context: Context) -> float | None:
         """Return the figure that all measurements of a configuration amount to: unless an objective knows better, the
         geometric mean over those under the load that counts."""
-        known = [one for one in (self.of_trial(trial, context) for trial in standing.alike) if one is not None]
-        if not known or not all(0 < one < inf for one in known):
+        figures = (self.of_trial(trial, context) for trial in pooled.alike)
+        known = [figure for figure in figures if figure is not None]
+        if not known or not all(0 < figure < inf for figure in known):
             return max(known, key=self.lower, default=None)
         return exp(fsum(map(log, known)) / len(known))
 
@@ -145,9 +146,9 @@ class Objective(ABC):
     def evidence(self, best: Recommendation, context: Context) -> str:
         """Return what the sentence on a recommendation says beside its latency, capacity and price; empty for
         nothing."""
-        return self.told(best, context)
+        return self.figure_text(best, context)
 
-    def told(self, best: Recommendation, context: Context) -> str:
+    def figure_text(self, best: Recommendation, context: Context) -> str:
         """Return the figure of a recommendation for a person who waits for the job: "27 J per million"."""
         figure = self.of_trial(best.trial, context)
         return f"{self.name} not known" if figure is None else self.text(figure)
@@ -158,7 +159,7 @@ class Objective(ABC):
 
     @property
     def axis(self) -> str:
-        """What the axis of a plot of its figures is called, in which vCPUs stand for prices."""
+        """The name of the axis of a plot of its figures, in which vCPUs stand for prices."""
         return f"{self.name}, {self.unit}"
 
     def lower(self, figure: float) -> float:

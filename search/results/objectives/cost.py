@@ -1,7 +1,7 @@
 """``--goal cost``: the price of an inference, and where a rate is asked the price of all instances before that.
 
-What is paid is the price of all instances that a rate takes; the price of an inference at full load decides among those
-that cost the same. Where nobody stated a price, vCPUs stand for it.
+All instances that a rate takes are paid for; the price of an inference at full load decides among those that cost the
+same. Where nobody stated a price, vCPUs stand for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context
     from servefit.search.results.recommendation import Recommendation
 
-S_PER_HOUR = 3600
+S_PER_HOUR = 3600  # prices are by the hour, and capacities by the second
 
 
 class Cost(PerformanceObjective):
@@ -43,7 +43,7 @@ class Cost(PerformanceObjective):
     def times_better(self, context: Context) -> str:  # noqa: ARG002
         return "times the throughput"
 
-    def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+    def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return price_or_rate(best)
 
     def text(self, figure: float) -> str:

@@ -1,6 +1,6 @@
 """``--goal energy``: the joules that a million inferences take, by the counters of the processor packages and the GPU.
 
-What was measured is told by :mod:`servefit.search.results.energy`. What was not is predicted from the power that was
+Measured energy is in :mod:`servefit.search.results.energy`. Where there is none it is predicted from the power that was
 seen so far: a straight line through busy CPUs and watts, whose foot is what the machine draws when it is idle.
 """
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerModel:
-    """What the packages are expected to draw with so many busy CPUs, and the GPU, in watts; None is what no trial has
-    shown."""
+    """The power in watts that the packages are expected to draw with so many busy CPUs, and the GPU; None is what no
+    trial has shown."""
 
     idle_w: float | None
     per_busy_cpu_w: float
@@ -121,8 +121,8 @@ def check_power(goal: str, host: Host, *, sys: Path = Path("/sys")) -> None:
 
 
 def _line(seen: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The foot and the slope of the line through busy CPUs and watts, neither below zero: by least squares where CPUs
-    were not all as busy, else level."""
+    """Return the foot and the slope of the line through busy CPUs and watts, neither below zero: by least squares where
+    CPUs were not all as busy, else level."""
     mean_busy, mean_w = fmean(busy for busy, _ in seen), fmean(watts for _, watts in seen)
     spread = fsum((busy - mean_busy) ** 2 for busy, _ in seen)
     if not spread:

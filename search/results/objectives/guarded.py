@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from servefit.search.results.objectives.contract import Context, Objective, Prediction
+    from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Trial
-    from servefit.search.results.standings import Standing
 
 
 def figure_of_trial(objective: Objective, trial: Trial, context: Context) -> float | None:
@@ -28,10 +28,10 @@ def figure_of_trial(objective: Objective, trial: Trial, context: Context) -> flo
     return _rankable(objective, "of_trial", found)
 
 
-def figure_of_standing(objective: Objective, standing: Standing, context: Context) -> float | None:
+def figure_of_pooled_trials(objective: Objective, pooled: PooledTrials, context: Context) -> float | None:
     """Return the figure that all measurements of a configuration amount to. Raises ObjectiveError."""
     with _named(objective, "of_trial"):
-        found = objective.of_standing(standing, context)
+        found = objective.of_pooled_trials(pooled, context)
     return _rankable(objective, "of_trial", found)
 
 
@@ -58,7 +58,7 @@ def explored(objective: Objective, trial: Trial, context: Context) -> tuple[floa
     if len(figures) != objective.explored_by:
         problem = f"explored() gave {len(figures)} figures, and explored_by says {objective.explored_by}"
         raise ObjectiveError(objective.name, _package(objective), problem)
-    return tuple(_rankable(objective, "explored", one) for one in figures)
+    return tuple(_rankable(objective, "explored", figure) for figure in figures)
 
 
 def _rankable(objective: Objective, method: str, found: Any) -> float | None:
@@ -89,7 +89,7 @@ def _failed(objective: Objective, method: str, error: Exception) -> ServefitErro
 
 
 def _package(objective: Objective) -> str:
-    """The package that offers it; where none does, as in a test of its own, the module that it is from."""
+    """Return the package that offers it; where none does, as in a test of its own, the module that it is from."""
     try:
         return OBJECTIVES.package_of(objective.name)
     except SpecError:

@@ -35,7 +35,7 @@ class Latency(PerformanceObjective):
     def times_better(self, context: Context) -> str:  # noqa: ARG002
         return "times as fast by p95"
 
-    def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+    def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return p95(best)
 
     def text(self, figure: float) -> str:

@@ -10,12 +10,12 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from servefit.search.results.objectives.contract import Objective
-from servefit.search.results.standings import latency_ms
+from servefit.search.results.pooled_trials import latency_ms
 
 if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context, Prediction
+    from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Recommendation, Trial
-    from servefit.search.results.standings import Standing
 
 INFERENCES = 1_000_000
 """Costs are told for a million inferences: a single one costs a fraction of a cent that nobody reads."""
@@ -33,18 +33,18 @@ class PerformanceObjective(Objective):
     def of_trial(self, trial: Trial, context: Context) -> float:
         return self.figure(trial.capacity.throughput_per_s, latency_ms(trial), context)
 
-    def of_standing(self, standing: Standing, context: Context) -> float:
-        return self.figure(standing.capacity_per_s, standing.p95_ms, context)
+    def of_pooled_trials(self, pooled: PooledTrials, context: Context) -> float:
+        return self.figure(pooled.capacity_per_s, pooled.p95_ms, context)
 
     def predicted(self, prediction: Prediction, context: Context) -> float:
         return self.figure(prediction.capacity_per_s, prediction.p95_ms, context)
 
     def evidence(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
-        """Nothing: the figure follows from what the sentence says anyway."""
+        """Return nothing: the figure follows from what the sentence says anyway."""
         return ""
 
     def explored(self, trial: Trial, context: Context) -> tuple[float | None, ...]:  # noqa: ARG002
-        """Both, each by itself: vCPU-seconds an inference, since prices differ between profiles of one size, and
+        """Return both, each by itself: vCPU-seconds an inference, since prices differ between profiles of one size, and
         p95 in ms."""
         throughput = trial.capacity.throughput_per_s
         return (trial.configuration.vcpus / throughput if throughput else None), latency_ms(trial)

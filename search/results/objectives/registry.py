@@ -1,4 +1,4 @@
-"""Finds objectives by name: the built-in ones, and those that other packages offer under ``servefit.objectives``."""
+"""Objectives by name: the built-in ones, and those that other packages offer under ``servefit.objectives``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is compared in the end: whether there is a price, what all instances cost, and the figure of the objective."""
+"""Scores, which are compared in the end: whether there is a price, what all instances cost, and the figure of the
+objective."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Score:
-    """What is compared, in this order; ``figure`` is what the search tries to improve within the ranks before it. Less
-    is better."""
+    """A score, compared field by field in this order; ``figure`` is what the search tries to improve within the ranks
+    before it. Less is better."""
 
     unpriced: bool
     per_hour: float

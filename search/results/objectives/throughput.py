@@ -1,4 +1,4 @@
-"""``--goal throughput``: how many inferences an instance answers at full load, whatever it costs."""
+"""``--goal throughput``: the inferences that an instance answers at full load, whatever it costs."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ class Throughput(PerformanceObjective):
     def times_better(self, context: Context) -> str:  # noqa: ARG002
         return "times the throughput"
 
-    def told(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+    def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return rate(best)

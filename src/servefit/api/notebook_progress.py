@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.quantities import span_text
 from servefit.report.moments import best_so_far, result, tests_begun, time_left
 from servefit.report.sentences import shape_in_envelope
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def default_progress() -> Progress:
     """Return the listener of a job that nobody gave one: a line in a notebook, and elsewhere nothing."""
-    return NotebookProgress() if in_notebook() else Silent()
+    return NotebookProgress() if in_notebook() else SilentProgress()
 
 
 def in_notebook() -> bool:

@@ -17,7 +17,7 @@ from servefit.api.notebook_progress import default_progress
 from servefit.errors import SpecError
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
-from servefit.search.request.config_problems import explained
+from servefit.search.request.config_problems import config_error
 from servefit.search.request.config_schema import JobConfig
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def job_config(options: Mapping[str, Any]) -> JobConfig:
     try:
         return msgspec.convert(document, JobConfig)
     except msgspec.ValidationError as error:
-        wrong = explained(document, str(error))
+        wrong = config_error(document, str(error))
         raise SpecError(wrong.field or "option", wrong.value, wrong.problem, remedy=wrong.remedy) from error
 
 

@@ -12,10 +12,10 @@ from servefit.search.figures.registry import figure
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.compare_deployments import Compared
-    from servefit.profiler.procedures.highest_rate import HighestRate
     from servefit.profiler.procedures.microbenchmark.service_time import ServiceTime
     from servefit.profiler.procedures.prepare import Prepared
     from servefit.profiler.procedures.profile import Profiled
+    from servefit.profiler.procedures.tried_rates import HighestRate
 
 
 def profiled_table(found: Profiled) -> Table:

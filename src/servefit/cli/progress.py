@@ -36,10 +36,10 @@ _BAR_WIDTH = 24
 @contextmanager
 def job_progress(*, quiet: bool) -> Iterator[Progress]:
     """Yield a listener that shows the progress of a job, or, if ``quiet``, one that shows nothing."""
-    from servefit.search.optimizer.progress import Silent
+    from servefit.search.optimizer.progress import SilentProgress
 
     if quiet:
-        yield Silent()
+        yield SilentProgress()
     elif _can_draw():
         with _drawn() as lines:
             yield lines

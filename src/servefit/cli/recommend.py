@@ -40,14 +40,14 @@ def recommend(
     """
     from servefit.cli.job_output import run_and_print
     from servefit.search.jobs.job import default_name
-    from servefit.search.request.arrivals import resolved
+    from servefit.search.request.arrivals import resolve_arrivals
     from servefit.search.request.config_file import read_config
     from servefit.search.request.config_schema import JobConfig
 
     from_file = JobConfig() if config is None else read_config(config)
     model, payload = sources(from_file, model, payload)
     wanted = config_with_options(from_file, job, given_options(context), no_wait=no_wait)
-    request = resolved(wanted.request(wanted.name or default_name(model)))
+    request = resolve_arrivals(wanted.request(wanted.name or default_name(model)))
     if save_config is not None:
         write_config(request, model, payload, save_config, wait_s=wanted.wait_s)
     run_and_print(

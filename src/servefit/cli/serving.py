@@ -151,7 +151,7 @@ def _limits(max_body_mib: int | None, max_queue: int | None, call_timeout: str |
 
 def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
     """Return the line about an endpoint that is ready: its URL, its configuration, and the envelope of its workers."""
-    from servefit.search.deployment.deployable import cpu_ranges, shape
+    from servefit.search.deployment.deployable import configuration_text, cpu_ranges
 
     envelope = hosted.envelope
     limit = "no memory limit"
@@ -159,8 +159,8 @@ def _headline(deployable: Deployable, name: str, hosted: Hosted) -> str:
         limit = size_text(envelope.memory_limit_bytes)
     held = envelope.method if envelope.containment == "cgroup" else "uncontained: affinity alone"
     return (
-        f"{name} is served at {hosted.url} by {shape(deployable.configuration)}, as {deployable.profile.name} "
-        f"(CPU {cpu_ranges(envelope.cpus)}, {limit}, {held})"
+        f"{name} is served at {hosted.url} by {configuration_text(deployable.configuration)}, "
+        f"as {deployable.profile.name} (CPU {cpu_ranges(envelope.cpus)}, {limit}, {held})"
     )
 
 

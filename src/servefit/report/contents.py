@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from servefit.report.plot import Plot
     from servefit.report.table import Table
     from servefit.search.jobs.job import RecommendationJob
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Report:
     """
 
     job: str
-    verdict: Verdict | None
+    verdict: TrialVerdict | None
     answer: str
     key_figures: tuple[tuple[str, str], ...]
     reasons: tuple[str, ...]

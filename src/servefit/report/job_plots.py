@@ -45,11 +45,9 @@ def _pareto_plot(
         return series_of(
             name,
             points,
-            x=lambda candidate: finite(candidate.standing.p95_ms),
+            x=lambda candidate: finite(candidate.pooled.p95_ms),
             y=cost,
-            label=lambda candidate: (
-                f"{shape(candidate.standing.configuration)}, {candidate.recommendation.profile.name}"
-            ),
+            label=lambda candidate: f"{shape(candidate.pooled.configuration)}, {candidate.recommendation.profile.name}",
             **style,
         )
 
@@ -65,37 +63,37 @@ def _pareto_plot(
         y=Axis(title=unit, log=True),
         series=(
             *([line] if len(line.x) > 1 else []),
-            *by_backend(found, lambda candidate: candidate.standing.configuration.backend, series),
+            *by_backend(found, lambda candidate: candidate.pooled.configuration.backend, series),
             series(
                 "recommended",
-                [candidate for candidate in found if candidate.standing.configuration == best],
+                [candidate for candidate in found if candidate.pooled.configuration == best],
                 symbol="star",
                 colour="best",
             ),
         ),
         table=configurations_table(
-            found, frozenset(candidate.standing.configuration for candidate in on_front), unit, cost
+            found, frozenset(candidate.pooled.configuration for candidate in on_front), unit, cost
         ),
         guides=limits(job, "x"),
     )
 
 
 def _dollars(candidate: Candidate) -> float | None:
-    per_s = candidate.standing.capacity_per_s
+    per_s = candidate.pooled.capacity_per_s
     return candidate.price.per_hour / per_s * 1e6 / 3600 if per_s else None
 
 
 def _vcpu_seconds(candidate: Candidate) -> float | None:
-    per_s = candidate.standing.capacity_per_s
-    return candidate.standing.configuration.vcpus / per_s * 1e6 if per_s else None
+    per_s = candidate.pooled.capacity_per_s
+    return candidate.pooled.configuration.vcpus / per_s * 1e6 if per_s else None
 
 
 def _pareto_front(found: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:
     """Return the candidates that keep the SLA, by ascending p95, each cheaper than all before it."""
     points = [
-        (candidate.standing.p95_ms, figure, candidate)
+        (candidate.pooled.p95_ms, figure, candidate)
         for candidate in found
-        if candidate.standing.trial.verdict == "PASS" and (figure := cost(candidate)) is not None
+        if candidate.pooled.trial.verdict == "PASS" and (figure := cost(candidate)) is not None
     ]
     front: list[Candidate] = []
     lowest = inf

@@ -81,15 +81,15 @@ def configurations_table(
         columns=("configuration", "vCPUs", "profile", unit, "p95 ms", "max a minute", "tests", "on the front", "SLA"),
         rows=[
             (
-                shape(candidate.standing.configuration),
-                candidate.standing.configuration.vcpus,
+                shape(candidate.pooled.configuration),
+                candidate.pooled.configuration.vcpus,
                 candidate.recommendation.profile.name,
                 cost(candidate),
-                finite(candidate.standing.p95_ms),
-                round(60 * candidate.standing.capacity_per_s * candidate.standing.trial.instance_count),
-                candidate.standing.measurements,
-                candidate.standing.configuration in front,
-                candidate.standing.trial.verdict,
+                finite(candidate.pooled.p95_ms),
+                round(60 * candidate.pooled.capacity_per_s * candidate.pooled.trial.instance_count),
+                candidate.pooled.measurements,
+                candidate.pooled.configuration in front,
+                candidate.pooled.trial.verdict,
             )
             for candidate in found
         ],

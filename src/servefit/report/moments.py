@@ -51,7 +51,7 @@ def _figure(best: Recommendation, goal: Goal) -> str:
     from servefit.search.results.price import Price
 
     price = Price.of(best.profile.price_per_hour, best.profile.vcpus)
-    return objective(goal).told(best, Context(price=price))
+    return objective(goal).figure_text(best, Context(price=price))
 
 
 def step_number(at: Moment) -> str:

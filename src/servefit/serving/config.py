@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,19 +13,22 @@ import msgspec
 from servefit.backends.model.types import Signature
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import SpecError
+from servefit.stored import Stored, left_out
+from servefit.version import __version__
 
 SCHEMA = 1
 """It rises when a newer file cannot be read by an older servefit any more."""
 
 BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 
+_log = logging.getLogger(__name__)
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Stored, frozen=True, kw_only=True):
     """The limits beyond which an endpoint refuses requests, each per worker.
 
     A request whose body is longer, or has more rows, gets 413; a call joins no more rows than one request may have.
@@ -54,8 +58,7 @@ class Limits:
     unfinished_heads_bytes: _Count = 16 * 2**20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactFacts:
+class ArtifactFacts(Stored, frozen=True, kw_only=True):
     """The artifact to serve; ``folder`` is absolute, or lies beside the file that says so."""
 
     backend: str
@@ -66,8 +69,7 @@ class ArtifactFacts:
     facts: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointConfig:
+class EndpointConfig(Stored, frozen=True, kw_only=True):
     """One endpoint. ``name`` is that of the model in URLs. ``port`` 0 takes any free one.
 
     ``workers`` processes have one predictor each, of ``settings``. A call joins up to ``max_batch`` requests, and the
@@ -92,7 +94,7 @@ class EndpointConfig:
         if not _NAME.fullmatch(self.name):
             raise SpecError("name", self.name, "is not a name of letters, digits, dots and dashes (64 at most)")
         if self.schema != SCHEMA:
-            raise SpecError("schema", self.schema, f"is not the {SCHEMA} that this servefit reads")
+            raise _newer(self.schema)
 
     @classmethod
     def read(cls, path: Path) -> EndpointConfig:
@@ -102,9 +104,15 @@ class EndpointConfig:
         except OSError as error:
             raise SpecError("endpoint", str(path), f"cannot be read: {error.strerror}") from error
         try:
-            config = msgspec.json.decode(content, type=cls)
+            document = msgspec.json.decode(content)
+            schema = document.get("schema", SCHEMA) if isinstance(document, dict) else SCHEMA
+            if type(schema) is int and schema > SCHEMA:
+                raise _newer(schema)
+            config = msgspec.convert(document, cls)
         except msgspec.DecodeError as error:
             raise SpecError("endpoint", str(path), f"is not the description of an endpoint: {error}") from error
+        if unknown := list(left_out(document, msgspec.to_builtins(config))):
+            _log.warning("%s: left out %s, which servefit %s does not know", path, ", ".join(unknown), __version__)
         folder = str((path.parent / config.artifact.folder).resolve())
         return replace(config, artifact=replace(config.artifact, folder=folder))
 
@@ -123,3 +131,8 @@ class EndpointConfig:
             folder=Path(facts.folder),
             facts=facts.facts,
         )
+
+
+def _newer(schema: int) -> SpecError:
+    problem = f"is not the {SCHEMA} that this servefit reads"
+    return SpecError("schema", schema, problem, remedy=f"update servefit: this is {__version__}")

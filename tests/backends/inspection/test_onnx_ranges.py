@@ -152,8 +152,8 @@ def test_numbers_of_which_nothing_but_nan_comes_are_not_drawn(tmp_path: Path) ->
 def test_a_number_of_turns_does_not_go_on_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import onnx
 
-    monkeypatch.setattr(onnx_trying, "_LONGEST_CALL_S", 0.2)
-    monkeypatch.setattr(onnx_trying, "_LONGEST_S", 0.5)
+    monkeypatch.setattr(onnx_trying, "_MAX_CALL_S", 0.2)
+    monkeypatch.setattr(onnx_trying, "_MAX_TRIALS_S", 0.5)
     graph = onnx.helper.make_graph(
         [node("Identity", ["go_on"], ["goes_on"]), node("Add", ["sum", "step"], ["sums"])],
         "turn",

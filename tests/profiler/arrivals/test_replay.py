@@ -11,7 +11,7 @@ import pytest
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.arrivals.replay import Replay
-from servefit.profiler.arrivals.schedule import drawn_ns
+from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def recorded(folder: Path, *times: float, name: str = "trace.csv") -> str:
 
 def sent(shape: Replay, *, rate_per_s: float | None = None, duration_s: float, seed: int = 0) -> list[float]:
     rate_per_s = shape.own_rate_per_s if rate_per_s is None else rate_per_s
-    return [float(at) / 1e9 for at in drawn_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=seed)]
+    return [float(at) / 1e9 for at in draw_arrivals_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=seed)]
 
 
 def test_at_its_own_rate_requests_come_as_they_were_recorded(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.constant import Constant
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, Arrivals
-from servefit.profiler.arrivals.schedule import drawn_ns
+from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +57,21 @@ def test_what_is_wrong_with_arrivals_is_said_with_the_name_of_their_shape(
 ) -> None:
     monkeypatch.setattr(Broken, "gives", gives)
     with pytest.raises(SpecError) as caught:
-        drawn_ns(Broken(), rate_per_s=100, duration_s=1, seed=0)
+        draw_arrivals_ns(Broken(), rate_per_s=100, duration_s=1, seed=0)
     assert f"arrivals: 'broken' {problem}" in str(caught.value)
     assert caught.value.remedy == "mend the shape, or choose another"
 
 
 def test_too_many_are_refused_before_they_are_drawn() -> None:
     with pytest.raises(SpecError, match=r"^rate: .* makes more than 50,000,000 arrivals in 1000 s"):
-        drawn_ns(Constant(), rate_per_s=1e5, duration_s=1000, seed=0)
+        draw_arrivals_ns(Constant(), rate_per_s=1e5, duration_s=1000, seed=0)
 
 
 def test_a_short_run_may_have_none() -> None:
-    assert len(drawn_ns(Constant(), rate_per_s=1, duration_s=0.5, seed=0)) == 0
+    assert len(draw_arrivals_ns(Constant(), rate_per_s=1, duration_s=0.5, seed=0)) == 0
 
 
 def test_a_shape_may_refuse_a_run_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Broken, "gives", SpecError("arrivals", "broken", "are on holiday"))
     with pytest.raises(SpecError, match="are on holiday"):
-        drawn_ns(Broken(), rate_per_s=100, duration_s=1, seed=0)
+        draw_arrivals_ns(Broken(), rate_per_s=100, duration_s=1, seed=0)

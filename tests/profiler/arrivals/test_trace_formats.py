@@ -120,8 +120,10 @@ def _zip(file: Path) -> None:
     [
         (b"", "is empty"),
         (b" \n\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        ("\u2003".encode(), "is empty"),
         (b"PAR1\0\0", "looks like a Parquet file, which is no trace"),
-        (gzip.compress(b"1\n2\n"), "looks like a gzip file, which is no trace; unpack it first"),
+        (gzip.compress(b"1\n2\n", mtime=0), "looks like a gzip file, which is no trace; unpack it first"),
         (_zip, "looks like a ZIP archive, which is no trace; unpack it first"),
         (b"\x93NUMPY\x01\0", "looks like a NumPy array"),
         (b"<!doctype html><p>1", "looks like an HTML or XML document"),

@@ -41,7 +41,7 @@ def start_on(tmp_path: Path, payload_rows: np.ndarray) -> StartOn:
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: synthetic\nVersion: 1\n")
     (package / "entry_points.txt").write_text("[servefit.backends]\nsynthetic = synthetic_predictors:Backend\n")
-    path = f"{package.parent}:{Path(__file__).parent}"
+    path = f"{package.parent}:{Path(__file__).parents[1]}"
     host = describe_host()
 
     def start(cpus: tuple[int, ...] | None, *, vcpus: int = 1, **facts: Any) -> AbstractContextManager[Workers]:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from servefit.errors import SpecError
 from servefit.profiler.evidence.sequential_test import (
     SequentialTest,
-    Verdict,
+    ThresholdVerdict,
     autocorrelation_time,
+    combined_verdict,
     log_e_fail,
     log_e_pass,
-    together,
 )
 
 LogEValue = Callable[[np.ndarray | float, np.ndarray | float, float], np.ndarray]
@@ -57,7 +57,7 @@ def single_server(utilisation: float, samples: int, seed: int) -> np.ndarray:
     return response[settle:] * MEAN_NS * (1 - utilisation)
 
 
-def share_of(verdict: Verdict, found: list[SequentialTest]) -> float:
+def share_of(verdict: ThresholdVerdict, found: list[SequentialTest]) -> float:
     return [test.evidence.verdict for test in found].count(verdict) / len(found)
 
 
@@ -181,9 +181,9 @@ def test_integers_and_floats_give_the_same_verdict() -> None:
 
 
 def test_one_fail_decides_and_a_pass_takes_all() -> None:
-    assert together(["PASS", "FAIL", "UNDECIDED"]) == "FAIL"
-    assert together(["PASS", "UNDECIDED"]) == "UNDECIDED"
-    assert together(["PASS", "PASS"]) == "PASS"
+    assert combined_verdict(["PASS", "FAIL", "UNDECIDED"]) == "FAIL"
+    assert combined_verdict(["PASS", "UNDECIDED"]) == "UNDECIDED"
+    assert combined_verdict(["PASS", "PASS"]) == "PASS"
 
 
 @pytest.mark.parametrize("evidence_for", [log_e_pass, log_e_fail])

@@ -11,11 +11,12 @@ import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
-from servefit.profiler.procedures.highest_rate import HighestRate, OpenRun, Stop, highest_rate
+from servefit.profiler.procedures.highest_rate import highest_rate
+from servefit.profiler.procedures.tried_rates import HighestRate, OpenRun, Stop
 from servefit.profiler.record.traffic import MIN_PLATEAU_S
 
 if TYPE_CHECKING:
-    from servefit.profiler.evidence.sequential_test import Verdict
+    from servefit.profiler.evidence.sequential_test import ThresholdVerdict
 
 MS = 1e6
 CAPACITY_PER_S = 1000.0
@@ -178,7 +179,7 @@ def test_a_budget_too_small_for_one_run_is_a_result_that_says_so() -> None:
 
 def test_a_rate_that_fails_is_followed_by_one_three_percent_lower() -> None:
     class Fails:
-        def update(self, response_ns: np.ndarray) -> Verdict:
+        def update(self, response_ns: np.ndarray) -> ThresholdVerdict:
             return "FAIL"
 
     found = highest_rate(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.results.recommendation import Trial, Verdict
+    from servefit.search.results.recommendation import Trial, TrialVerdict
     from servefit.search.storage.header import Status
 
 ONE = Configuration(vcpus=1, backend="treelite")
@@ -57,7 +57,7 @@ def job(
     status: Status = "COMPLETED",
 ) -> RecommendationJob:
     """A job of ``trials``, the last of which stands for its configuration; calls of it were timed as ``service``."""
-    results: list[tuple[Kind, Configuration, Result]] = [("load_test", one.configuration, one) for one in trials]
+    results: list[tuple[Kind, Configuration, Result]] = [("load_test", trial.configuration, trial) for trial in trials]
     if service is not None:
         results.append(("service_time", ONE, service))
     header = JobHeader(
@@ -181,7 +181,7 @@ def test_doubts_about_the_recommendation_are_said(trial: MakeTrial) -> None:
 
 @pytest.mark.parametrize(("verdict", "words"), [("FAIL", "does not meet p95 <= 10 ms"), ("INVALID", "no valid")])
 def test_a_recommendation_that_does_not_meet_the_sla_gives_no_policy(
-    trial: MakeTrial, verdict: Verdict, words: str
+    trial: MakeTrial, verdict: TrialVerdict, words: str
 ) -> None:
     tested = replace(trial(ONE, verdict=verdict), reason="p95 is 12 ms")
     with pytest.raises(SpecError, match=words) as caught:

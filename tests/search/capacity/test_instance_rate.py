@@ -23,7 +23,7 @@ from servefit.search.storage.steps import Step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from servefit.search.results.recommendation import Verdict
+    from servefit.search.results.recommendation import TrialVerdict
 
 ONE = Configuration(vcpus=1, backend="treelite")
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
@@ -68,7 +68,7 @@ def closed_run(calls_ms: np.ndarray) -> Run:
 def simulation_of(
     configuration: Configuration, capacity_per_s: float, steps: Sequence[Step], closed: Run | None
 ) -> Simulation | None:
-    timed = Survey.kept(steps).service_times(configuration)
+    timed = Survey.of_steps(steps).service_times(configuration)
     return Simulation.of(configuration, capacity_per_s, timed=timed, closed=closed, seed=0)
 
 
@@ -125,7 +125,7 @@ def test_small_batches_are_taken_to_last_as_long_as_full_ones_where_only_those_w
     assert lonely.latency_ms["p95"] == pytest.approx(1.0, rel=0.05)
 
 
-def at(rate_per_s: float, verdict: Verdict) -> CurvePoint:
+def at(rate_per_s: float, verdict: TrialVerdict) -> CurvePoint:
     return CurvePoint(
         rate_per_s=rate_per_s,
         loop="open",
@@ -190,8 +190,10 @@ def test_the_rate_lies_below_every_fail_above_the_recommendation_and_is_no_lower
 ) -> None:
     points.append(at(asked_per_s, "PASS"))
     found = rate(*points, simulated_per_s=simulated_per_s, asked_per_s=asked_per_s)
-    failed = [one.rate_per_s for one in points if one.verdict == "FAIL" and one.rate_per_s > asked_per_s]
-    passed = [one.rate_per_s for one in points if one.verdict == "PASS" and one.rate_per_s < min(failed, default=inf)]
-    assert all(found.highest_per_s < one for one in failed)
+    failed = [point.rate_per_s for point in points if point.verdict == "FAIL" and point.rate_per_s > asked_per_s]
+    passed = [
+        point.rate_per_s for point in points if point.verdict == "PASS" and point.rate_per_s < min(failed, default=inf)
+    ]
+    assert all(found.highest_per_s < rate_per_s for rate_per_s in failed)
     assert found.highest_per_s >= min(max(passed), 800.0)
     assert found.highest_per_s <= 800.0

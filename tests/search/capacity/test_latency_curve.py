@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.results.recommendation import Trial, Verdict
+    from servefit.search.results.recommendation import Trial, TrialVerdict
 
 ONE = Configuration(vcpus=1, backend="treelite")
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
@@ -66,7 +66,7 @@ def keep(folder: Path, trial: Trial, *runs: Run, name: str = "0001.servefit") ->
     return replace(trial, kept_in=name)
 
 
-def verdicts(curve: MeasuredCurve) -> dict[float, Verdict | None]:
+def verdicts(curve: MeasuredCurve) -> dict[float, TrialVerdict | None]:
     assert [point.rate_per_s for point in curve.points] == sorted(point.rate_per_s for point in curve.points)
     return {point.rate_per_s: point.verdict for point in curve.points}
 

@@ -20,7 +20,12 @@ from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.deployment.deployable import Deployable, cpu_ranges, recommended, shape
+from servefit.search.deployment.deployable import (
+    Deployable,
+    configuration_text,
+    cpu_ranges,
+    deployable_of_recommendation,
+)
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import EnvironmentRange, JobRequest
 from servefit.search.request.sla import Sla
@@ -112,7 +117,7 @@ def job(
 
 
 def test_exactly_the_recommended_configuration_is_deployed(model: Model, trial: MakeTrial) -> None:
-    found = recommended(job(model, trial(TWO, instances=3)))
+    found = deployable_of_recommendation(job(model, trial(TWO, instances=3)))
     config = found.endpoint(port=0)
     assert (found.name, config.name) == ("fraud_v2", "fraud_v2")
     assert (config.workers, config.settings, config.max_batch, config.batch_delay_us) == (2, TWO.settings, 8, 250)
@@ -127,15 +132,15 @@ def test_one_of_several_recommendations_is_chosen_by_its_id(model: Model, trial:
     slow = replace(TWO, workers=1)
     found = job(model, trial(TWO, p95_ms=1.0), trial(slow, p95_ms=0.5, throughput_per_s=500.0))
     ids = {one.trial.configuration: one.id for one in found.pareto}
-    assert recommended(found).configuration == TWO
-    assert recommended(found, ids[slow]).configuration == slow
+    assert deployable_of_recommendation(found).configuration == TWO
+    assert deployable_of_recommendation(found, ids[slow]).configuration == slow
     with pytest.raises(SpecError, match=f"'nothing' is not known.*{ids[slow]}"):
-        recommended(found, "nothing")
+        deployable_of_recommendation(found, "nothing")
 
 
 def test_a_job_in_which_nothing_was_measured_deploys_nothing(model: Model) -> None:
     with pytest.raises(SpecError, match="has no recommendation: nothing was measured"):
-        recommended(job(model))
+        deployable_of_recommendation(job(model))
 
 
 def test_a_network_whose_inputs_an_earlier_servefit_did_not_know_is_described_anew(
@@ -143,14 +148,14 @@ def test_a_network_whose_inputs_an_earlier_servefit_did_not_know_is_described_an
 ) -> None:
     now = Model.load(encoder(tmp_path / "encoder.onnx"))
     before = replace(now, signature=replace(now.signature, inputs=()))
-    found = recommended(job(before, trial(replace(TWO, backend="onnxruntime"))))
+    found = deployable_of_recommendation(job(before, trial(replace(TWO, backend="onnxruntime"))))
     assert [one.name for one in found.endpoint().signature.inputs] == ["input_ids", "attention_mask", "token_type_ids"]
     assert found.name == "encoder"
 
 
 def test_a_model_that_is_not_what_was_measured_is_not_deployed(model: Model, trial: MakeTrial) -> None:
     with pytest.raises(CorruptModel, match="it is gone, or not what it was when it was measured"):
-        recommended(job(replace(model, digest="0" * 64), trial(TWO)))
+        deployable_of_recommendation(job(replace(model, digest="0" * 64), trial(TWO)))
 
 
 def damage(file: Path) -> None:
@@ -164,7 +169,7 @@ def test_a_kept_model_that_is_damaged_is_put_back_from_where_it_came(
 ) -> None:
     content = model.file.read_bytes()
     harm(model.file)
-    assert recommended(job(model, trial(TWO))).model == model
+    assert deployable_of_recommendation(job(model, trial(TWO))).model == model
     assert model.file.read_bytes() == content
 
 
@@ -177,19 +182,19 @@ def test_a_model_that_an_earlier_servefit_used_where_it_lay_is_kept_and_deployed
     splits.write_bytes(b"of another model")
     model.file.unlink()
     once = replace(model, file=file, splits=splits, source=str(file))
-    assert recommended(job(once, trial(TWO))).model == replace(model, source=str(file))
+    assert deployable_of_recommendation(job(once, trial(TWO))).model == replace(model, source=str(file))
     assert model.file.read_bytes() == file.read_bytes()
     file.unlink()
-    assert recommended(job(once, trial(TWO))).model == replace(model, source=str(file))
+    assert deployable_of_recommendation(job(once, trial(TWO))).model == replace(model, source=str(file))
 
 
 def test_what_was_measured_and_is_deployed_as_it_was_needs_no_word(model: Model, trial: MakeTrial) -> None:
-    assert recommended(job(model, trial(TWO), sla=P95_10_MS)).notes == ()
+    assert deployable_of_recommendation(job(model, trial(TWO), sla=P95_10_MS)).notes == ()
 
 
 def test_what_differs_from_what_was_measured_or_asked_is_said(model: Model, trial: MakeTrial) -> None:
     def notes(found: RecommendationJob) -> str:
-        return "; ".join(recommended(found).notes)
+        return "; ".join(deployable_of_recommendation(found).notes)
 
     assert "job fraud is not over" in notes(job(model, trial(TWO), status="IN_PROGRESS"))
     assert "is not known to meet p95 <= 10 ms (FAIL)" in notes(job(model, trial(TWO, verdict="FAIL"), sla=P95_10_MS))
@@ -213,7 +218,7 @@ def test_a_host_that_cannot_be_the_profile_does_not_serve(model: Model, trial: M
 
 def test_models_are_called_like_their_files(model: Model, trial: MakeTrial) -> None:
     def name(source: str) -> str:
-        found: Deployable = recommended(job(model, trial(TWO)))
+        found: Deployable = deployable_of_recommendation(job(model, trial(TWO)))
         return replace(found, model=replace(model, source=source)).name
 
     assert name("/models/Fraud 2024.tar.gz") == "Fraud-2024"
@@ -230,7 +235,7 @@ def test_cpus_are_written_as_ranges(cpus: tuple[int, ...], text: str) -> None:
 
 
 def test_a_configuration_is_said_in_words() -> None:
-    assert shape(TWO) == (
+    assert configuration_text(TWO) == (
         "xgboost, 2 workers x 3 threads, up to 8 requests a call that wait up to 250 us for each other"
     )
-    assert shape(Configuration(vcpus=1, backend="treelite")) == "treelite, 1 worker x 1 thread"
+    assert configuration_text(Configuration(vcpus=1, backend="treelite")) == "treelite, 1 worker x 1 thread"

@@ -13,7 +13,7 @@ import xgboost
 
 import servefit
 from servefit.errors import CorruptModel, SpecError
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.storage.steps import OUT_OF_TIME
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ HANG_IN_WORKERS = f"if 'servefit.profiler.drivers.driving.entering' in sys.modul
 Install = Callable[..., None]
 
 
-class Heard(Silent):
+class Heard(SilentProgress):
     """Keeps the stages of a job."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return install
 
 
-class Slow(Silent):
+class Slow(SilentProgress):
     """Takes its time when a stage begins."""
 
     def __init__(self, stage: str, seconds: float) -> None:
@@ -119,7 +119,7 @@ def job_on(
     budget_s: int,
     *,
     backends: Sequence[str] = ("xgboost",),
-    progress: Silent | None = None,
+    progress: SilentProgress | None = None,
     tests: int = 2,
 ) -> RecommendationJob:
     """A short job, whose time is kept."""
@@ -150,17 +150,19 @@ def test_backends_that_hang_before_they_are_measured_are_ended_and_the_others_ar
     heard = Heard()
     job = job_on(model, 20, backends=("importing", "compiling", "checking", "treelite", "xgboost"), progress=heard)
     # What is quick and certain comes first.
-    assert [one.backend for one in job.compilation] == ["xgboost", "treelite", "compiling", "checking"]
+    assert [report.backend for report in job.compilation] == ["xgboost", "treelite", "compiling", "checking"]
     assert job.best is not None
-    (skipped,) = (one.reason for one in job.skipped if one.name == "importing")
+    (skipped,) = (skipped.reason for skipped in job.skipped if skipped.name == "importing")
     assert "it did not say within 5 s what it can do (package importing 1.0)" in skipped
-    failed = {one.backend: one for one in job.compilation if one.status == "FAILED"}
+    failed = {report.backend: report for report in job.compilation if report.status == "FAILED"}
     assert failed.keys() == {"compiling", "checking"}
     assert re.fullmatch(r"compiling: compiling did not finish within (4\.[0-9]|5) s", failed["compiling"].reason or "")
     for name in failed:
-        assert any(f"{name} was not compiled and checked within the 5 s that it had" in one for one in job.warnings)
+        assert any(
+            f"{name} was not compiled and checked within the 5 s that it had" in warning for warning in job.warnings
+        )
         assert failed[name].seconds < 7
-        counted = [one for one in heard.stages if one.startswith(f"compiling with {name}: ")]
+        counted = [stage for stage in heard.stages if stage.startswith(f"compiling with {name}: ")]
         assert counted == [f"compiling with {name}: {left} s more at most" for left in ("3", "1")]
 
 
@@ -169,11 +171,11 @@ def test_a_backend_that_hangs_when_it_is_measured_is_given_up(install: Install, 
     heard = Heard()
     job = job_on(model, 24, backends=("stalling", "xgboost"), tests=3, progress=heard)
     assert job.best is not None
-    assert {one.configuration.backend for one in job.trials} == {"xgboost"}
-    (timed_out,) = (one for one in job.steps if one.backend == "stalling" and one.kind != "compilation")
+    assert {trial.configuration.backend for trial in job.trials} == {"xgboost"}
+    (timed_out,) = (step for step in job.steps if step.backend == "stalling" and step.kind != "compilation")
     assert timed_out.status == "FAILED"
-    assert any("stalling was given up: " in one and "did not finish within" in one for one in job.warnings)
-    counted = [one.rpartition(": ")[2] for one in heard.stages if one.startswith(f"step {timed_out.number}: ")]
+    assert any("stalling was given up: " in warning and "did not finish within" in warning for warning in job.warnings)
+    counted = [stage.rpartition(": ")[2] for stage in heard.stages if stage.startswith(f"step {timed_out.number}: ")]
     assert counted[:2] == ["4 s more at most", "2 s more at most"]
 
 
@@ -227,7 +229,7 @@ def test_a_model_whose_calls_never_end_is_given_up_within_the_time(tmp_path: Pat
     assert job.trials == ()
     (compilation,) = job.compilation
     assert (compilation.backend, compilation.status) == ("onnxruntime", "FAILED")
-    assert any("predicting with the model's own library did not finish within" in one for one in job.warnings)
+    assert any("predicting with the model's own library did not finish within" in warning for warning in job.warnings)
 
 
 @pytest.mark.usefixtures("install")
@@ -250,5 +252,7 @@ def test_a_time_that_turns_out_too_little_is_kept_and_the_job_says_what_is_enoug
     job = job_on(model, 6, progress=Slow("compiling", 4.0))
     assert job.trials == ()
     assert job.status == "FAILED"
-    assert any("nothing was measured in the 6 s asked for" in one and "s or more" in one for one in job.warnings)
-    assert not [one for one in job.steps if one.reason == OUT_OF_TIME and one.kind == "compilation"]
+    assert any(
+        "nothing was measured in the 6 s asked for" in warning and "s or more" in warning for warning in job.warnings
+    )
+    assert not [step for step in job.steps if step.reason == OUT_OF_TIME and step.kind == "compilation"]

@@ -21,7 +21,7 @@ from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import JobInterrupted, RecommendationJob
 from servefit.search.jobs.lifecycle import resume_job
 from servefit.search.optimizer.clock import Clock
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 
@@ -63,7 +63,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def job(model: Path) -> RecommendationJob:
     """A job that is interrupted when its winner is about to be measured over HTTP, and taken up again."""
 
-    class Impatient(Silent):
+    class Impatient(SilentProgress):
         def stage(self, text: str, at: Moment | None = None) -> None:
             if text == "measuring the winner over HTTP":
                 raise KeyboardInterrupt
@@ -72,7 +72,7 @@ def job(model: Path) -> RecommendationJob:
         servefit.right_size(
             model, job_name="served", supported_instance_types=["local-1c"], progress=Impatient(), **ASKED
         )
-    return resume_job("served", progress=Silent())
+    return resume_job("served", progress=SilentProgress())
 
 
 def endpoint(job: RecommendationJob) -> Trial:
@@ -84,7 +84,7 @@ def endpoint(job: RecommendationJob) -> Trial:
 def served_as(job: RecommendationJob, **found: Any) -> RecommendationJob:
     """The job, had the measurement over HTTP found something else."""
     steps = [
-        replace(one, result=replace(endpoint(job), **found)) if one.kind == "endpoint" else one for one in job.steps
+        replace(step, result=replace(endpoint(job), **found)) if step.kind == "endpoint" else step for step in job.steps
     ]
     return RecommendationJob.of(job.header, job.state, steps)
 
@@ -124,17 +124,17 @@ def test_a_winner_that_needs_every_cpu_is_not_measured_and_the_job_says_why(mode
     job = servefit.right_size(model, supported_instance_types=[largest.name], **ASKED)
     assert job.best is not None
     assert job.best.endpoint is None
-    assert any("not measured over HTTP" in one and "load client" in one for one in job.warnings)
+    assert any("not measured over HTTP" in warning and "load client" in warning for warning in job.warnings)
 
 
 def test_time_is_only_left_for_it_where_it_can_be_measured() -> None:
     host = replace(describe_host(), cpus=tuple(LogicalCpu(cpu=cpu, core=cpu) for cpu in range(2)))
     small, large = Configuration(vcpus=1, backend="b"), Configuration(vcpus=2, backend="b")
     asked = JobRequest(name="j", sla=Sla(rate_per_s=10))
-    assert measure_endpoint.closing_s(small, host, asked) == measure_endpoint.takes_s(asked) > 0
+    assert measure_endpoint.closing_s(small, host, asked) == measure_endpoint.min_duration_s(asked) > 0
     assert measure_endpoint.closing_s(large, host, asked) == 0
     assert measure_endpoint.closing_s(small, host, replace(asked, over_http=False)) == 0
-    hurried = Clock(limit_s=measure_endpoint.takes_s(asked) / 2, test_limit=inf)
+    hurried = Clock(limit_s=measure_endpoint.min_duration_s(asked) / 2, test_limit=inf)
     assert measure_endpoint.why_not(small, host, asked, hurried) == "the time asked for ran out"
     assert measure_endpoint.why_not(small, host, asked, Clock(limit_s=inf, test_limit=inf)) is None
 
@@ -149,7 +149,7 @@ def test_an_sla_that_only_the_model_alone_meets_is_not_met(job: RecommendationJo
 
 def test_what_else_http_changes_is_said(job: RecommendationJob) -> None:
     def new_warnings(**found: Any) -> list[str]:
-        return [one for one in served_as(job, **found).warnings if one not in job.warnings]
+        return [warning for warning in served_as(job, **found).warnings if warning not in job.warnings]
 
     assert new_warnings(instance_count=3)[0].startswith("over HTTP it takes 3 instances where the model alone takes 1:")
     (disturbed,) = new_warnings(verdict="INVALID", reason="a neighbour")

@@ -75,7 +75,7 @@ def test_a_job_by_a_figure_that_no_test_shows_says_that_nothing_was_chosen_by_it
     first = recommendation(InstanceProfile(name="box", vcpus=2, memory_bytes=2**30), trial(configuration("quick")))
     for goal, said in (("energy", True), ("cost", False)):
         warnings = job_warnings(header_of(JobRequest(name="job", goal=goal)), (), (), [first], space)
-        assert any("no test shows the least energy per inference" in one for one in warnings) == said
+        assert any("no test shows the least energy per inference" in warning for warning in warnings) == said
 
 
 def test_calls_timed_alone_say_how_much_faster_a_backend_is_whatever_was_measured_later(trial: MakeTrial) -> None:

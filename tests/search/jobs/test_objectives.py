@@ -19,7 +19,7 @@ from servefit.profiler.drivers.inprocess import workers
 from servefit.profiler.machine.telemetry.watching import watching
 from servefit.report.sentences import headline
 from servefit.search.jobs.lifecycle import load_job, resume_job
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.objectives import energy
 from servefit.search.results.objectives.registry import objective
@@ -91,11 +91,11 @@ def test_a_job_finds_what_takes_the_least_energy_and_knows_how_much(model: Path)
     assert job.best is not None
     best = energy_j_per_million(job.best.trial)
     assert best == pytest.approx(1e6 * WATTS / job.best.trial.judged.throughput_per_s, rel=0.2)
-    assert not any("no test shows" in one for one in job.warnings)
+    assert not any("no test shows" in warning for warning in job.warnings)
     assert re.search(r"; [\d.,]+ J per million \(\d+ tests? in ", headline(job))
-    figures = [energy_j_per_million(one) for one in load_job("job").trials]
+    figures = [energy_j_per_million(trial) for trial in load_job("job").trials]
     assert len(figures) > 1
-    assert all(one is not None for one in figures)
+    assert all(figure is not None for figure in figures)
 
 
 def test_energy_is_refused_before_the_model_is_opened_where_nothing_tells_it(
@@ -116,7 +116,7 @@ def test_what_is_of_the_whole_machine_is_not_measured_at_once(tmp_path: Path) ->
 def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_that_is_mended(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Throughput, "of_standing", lambda *_: nan)
+    monkeypatch.setattr(Throughput, "of_pooled_trials", lambda *_: nan)
     with pytest.raises(ObjectiveError, match=r"goal 'throughput' of servefit failed: of_trial\(\) gave nan"):
         servefit.right_size(model, goal="throughput", **QUICK)
     with JobStore.open(None) as store:
@@ -124,13 +124,13 @@ def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_th
         assert kept.state is not None
         assert kept.state.status == "STOPPED"
         assert any("gave nan" in remark for remark in kept.state.remarks)
-        before = [one.number for one in store.job("job").steps() if one.kind == "load_test"]
+        before = [step.number for step in store.job("job").steps() if step.kind == "load_test"]
     assert before
     # All that needs to be said of a ranking by it is said again to whoever reads the job.
     with pytest.raises(ObjectiveError, match="throughput"):
         load_job("job")
-    monkeypatch.delattr(Throughput, "of_standing")
-    job = resume_job("job", progress=Silent())
+    monkeypatch.delattr(Throughput, "of_pooled_trials")
+    job = resume_job("job", progress=SilentProgress())
     assert job.status == "COMPLETED"
     assert job.best is not None
-    assert [one.number for one in job.steps if one.kind == "load_test"][: len(before)] == before
+    assert [step.number for step in job.steps if step.kind == "load_test"][: len(before)] == before

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.finalists import finalists, still_in
+from servefit.search.optimizer.finalists import finalists, remaining_finalists
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.space import Space
 from servefit.search.results.ranking import recommend
@@ -45,7 +45,7 @@ def rounds(trial: MakeTrial, figures: dict[Configuration, list[float]]) -> list[
 def remaining(
     trials: list[Trial], *, naive: Configuration | None = NAIVE, failed: tuple[Configuration, ...] = ()
 ) -> tuple[list[Configuration], Configuration | None]:
-    return still_in([A, B, C], naive, trials, JobRequest(name="job"), set(failed))
+    return remaining_finalists([A, B, C], naive, trials, JobRequest(name="job"), set(failed))
 
 
 def test_finalists_are_what_is_close_to_the_best_of_the_first_profile(trial: MakeTrial) -> None:
@@ -113,5 +113,5 @@ def test_a_balance_is_not_lost_on_throughput_alone(trial: MakeTrial) -> None:
         for nth in range(3)
         for one, per_s, p95_ms in ((A, 1000.0, 10.0), (B, 900.0, 5.0))
     ]
-    left, _ = still_in([A, B], None, trials, JobRequest(name="job", goal="balanced"), set())
+    left, _ = remaining_finalists([A, B], None, trials, JobRequest(name="job", goal="balanced"), set())
     assert left == [B]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from servefit.backends.types import Settings
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.gaussian_process import Corrected, Estimate, similarity
+from servefit.search.optimizer.gaussian_process import CorrectedPredictions, Estimate, similarity
 
 ONE = Configuration(vcpus=4, backend="a", workers=2, max_batch=8)
 NEIGHBOUR = replace(ONE, max_batch=16)
@@ -31,39 +31,44 @@ CONFIGURATIONS = st.builds(
 )
 
 
-def predict(one: Configuration) -> tuple[float, bool] | None:
+def predict(configuration: Configuration) -> tuple[float, bool] | None:
     """100 a worker; nothing is known of the backend "unknown", and little of "guessed"."""
-    return None if one.backend == "unknown" else (100.0 * one.workers, one.backend == "guessed")
+    return (
+        None
+        if configuration.backend == "unknown"
+        else (100.0 * configuration.workers, configuration.backend == "guessed")
+    )
 
 
-def estimate(corrected: Corrected, one: Configuration) -> Estimate:
-    (found,) = corrected.estimates([one])
+def estimate(corrected: CorrectedPredictions, configuration: Configuration) -> Estimate:
+    (found,) = corrected.estimates([configuration])
     assert found is not None
     return found
 
 
 def test_before_anything_is_measured_the_prediction_stands_with_what_it_is_usually_off_by() -> None:
-    corrected = Corrected(predict)
+    corrected = CorrectedPredictions(predict)
     assert estimate(corrected, ONE).value == pytest.approx(200.0)
     assert estimate(corrected, ONE).sd == pytest.approx(0.12)
     assert estimate(corrected, GUESSED).sd == pytest.approx(0.4)
 
 
 def test_a_measurement_corrects_itself_most_then_neighbours_and_strangers_hardly() -> None:
-    corrected = Corrected(predict)
+    corrected = CorrectedPredictions(predict)
     corrected.learn(ONE, 260.0)
     errors = [
-        estimate(corrected, one).log_mean - log(100 * one.workers) for one in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)
+        estimate(corrected, configuration).log_mean - log(100 * configuration.workers)
+        for configuration in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)
     ]
     assert errors[0] > errors[1] > errors[2] > errors[3]
     assert errors[0] == pytest.approx(log(1.3), rel=0.15)
     assert 0 < errors[-1] < errors[0] / 10
-    sds = [estimate(corrected, one).sd for one in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)]
+    sds = [estimate(corrected, configuration).sd for configuration in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)]
     assert sds == sorted(sds)
 
 
 def test_measuring_again_makes_surer_and_the_mean_of_all_counts() -> None:
-    corrected = Corrected(predict)
+    corrected = CorrectedPredictions(predict)
     sds = []
     for value in (200.0, 230.0, 200.0, 230.0, 200.0, 230.0):
         corrected.learn(ONE, value)
@@ -73,21 +78,21 @@ def test_measuring_again_makes_surer_and_the_mean_of_all_counts() -> None:
 
 
 def test_a_noisy_measurement_corrects_less() -> None:
-    precise, noisy = Corrected(predict), Corrected(predict)
+    precise, noisy = CorrectedPredictions(predict), CorrectedPredictions(predict)
     precise.learn(ONE, 260.0)
     noisy.learn(ONE, 260.0, noise=0.3)
     assert 200 < estimate(noisy, ONE).value < 210 < 250 < estimate(precise, ONE).value
 
 
 def test_what_rests_on_a_guess_is_corrected_further() -> None:
-    known, guessed = Corrected(predict), Corrected(predict)
+    known, guessed = CorrectedPredictions(predict), CorrectedPredictions(predict)
     known.learn(ONE, 600.0, noise=0.2)
     guessed.learn(GUESSED, 600.0, noise=0.2)
     assert estimate(guessed, GUESSED).value > estimate(known, ONE).value + 100
 
 
 def test_nothing_is_estimated_or_learnt_where_there_is_no_prediction() -> None:
-    corrected = Corrected(predict)
+    corrected = CorrectedPredictions(predict)
     unknown = replace(ONE, backend="unknown")
     corrected.learn(unknown, 1e6)
     assert corrected.estimates([unknown, ONE]) == [None, Estimate(log_mean=log(200.0), sd=0.12)]
@@ -97,7 +102,7 @@ def test_nothing_is_estimated_or_learnt_where_there_is_no_prediction() -> None:
 
 @pytest.mark.parametrize("value", [0.0, -1.0, inf, nan])
 def test_what_is_no_measurement_is_not_learnt(value: float) -> None:
-    corrected = Corrected(predict)
+    corrected = CorrectedPredictions(predict)
     corrected.learn(ONE, value)
     assert estimate(corrected, ONE) == Estimate(log_mean=log(200.0), sd=0.12)
 
@@ -106,7 +111,7 @@ def test_what_is_no_measurement_is_not_learnt(value: float) -> None:
 def test_one_measurement_moves_its_own_estimate_towards_it_and_makes_nothing_less_sure(
     configurations: list[Configuration], factor: float, noise: float
 ) -> None:
-    corrected = Corrected(predict)
+    corrected = CorrectedPredictions(predict)
     before = corrected.estimates(configurations)
     measured = configurations[0]
     corrected.learn(measured, 100 * measured.workers * factor, noise=noise)
@@ -125,7 +130,7 @@ def test_one_measurement_moves_its_own_estimate_towards_it_and_makes_nothing_les
 def test_what_was_measured_counts_the_same_in_any_order(
     measured: list[tuple[Configuration, float]],
 ) -> None:
-    forth, back = Corrected(predict), Corrected(predict)
+    forth, back = CorrectedPredictions(predict), CorrectedPredictions(predict)
     for one, factor in measured:
         forth.learn(one, factor * 100)
         assert estimate(forth, one).sd <= 0.4 + 1e-9

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.importance import importance, naive_default, why
+from servefit.search.optimizer.importance import explain, importance, naive_default
 from servefit.search.request.job_request import JobRequest
 from servefit.search.results.ranking import recommendation
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.optimizer.importance import Why
+    from servefit.search.optimizer.importance import Explanation
     from servefit.search.results.recommendation import Trial
 
 PROFILE = InstanceProfile(name="a", vcpus=4, memory_bytes=2**30)
@@ -54,9 +54,9 @@ def reasons(
     *,
     naive: Configuration | None = NAIVE,
     **asked: Any,
-) -> Why:
+) -> Explanation:
     request = JobRequest(name="job", **asked)
-    return why(recommendation(PROFILE, trial(winner)), trials, request, naive, {"workers": 0.5}, ("less",))
+    return explain(recommendation(PROFILE, trial(winner)), trials, request, naive, {"workers": 0.5}, ("less",))
 
 
 def test_the_winner_is_held_against_the_next_best_and_against_the_naive_default(trial: MakeTrial) -> None:
@@ -121,7 +121,7 @@ def test_a_balanced_goal_weighs_throughput_against_latency_as_asked(
 
 
 def test_without_an_answer_there_are_no_reasons_but_what_would_have_to_change() -> None:
-    found = why(None, [], JobRequest(name="job"), NAIVE, {}, ("less",))
+    found = explain(None, [], JobRequest(name="job"), NAIVE, {}, ("less",))
     assert (found.runner_up, found.naive, found.changes) == (None, None, ("less",))
 
 
@@ -155,11 +155,13 @@ def test_parts_of_a_sum_explain_just_what_they_vary_and_all_of_it_together(
 ) -> None:
     def spread(values: list[float]) -> float:
         mean = sum(values) / len(values)
-        return sum((one - mean) ** 2 for one in values) / len(values)
+        return sum((value - mean) ** 2 for value in values) / len(values)
 
     figures = {
-        one: backends["abc".index(one.backend)] + workers[(1, 2, 4).index(one.workers)] + batches[one.max_batch > 1]
-        for one in GRID
+        configuration: backends["abc".index(configuration.backend)]
+        + workers[(1, 2, 4).index(configuration.workers)]
+        + batches[configuration.max_batch > 1]
+        for configuration in GRID
     }
     total = spread(list(figures.values()))
     found = importance(figures)
@@ -181,7 +183,7 @@ def test_what_only_matters_in_combination_explains_nothing_by_itself() -> None:
 
 @given(st.dictionaries(st.sampled_from(GRID), st.floats(-20, 20), max_size=18))
 def test_every_part_lies_between_nothing_and_all(figures: dict[Configuration, float]) -> None:
-    assert all(-1e-9 <= one <= 1 + 1e-9 for one in importance(figures).values())
+    assert all(-1e-9 <= figure <= 1 + 1e-9 for figure in importance(figures).values())
 
 
 def test_where_nothing_differs_nothing_is_important() -> None:
@@ -192,4 +194,8 @@ def test_where_nothing_differs_nothing_is_important() -> None:
 
 
 def test_a_parameter_that_never_varies_is_not_named() -> None:
-    assert set(importance({one: float(one.workers) for one in GRID})) == {"backend", "workers", "max_batch"}
+    assert set(importance({configuration: float(configuration.workers) for configuration in GRID})) == {
+        "backend",
+        "workers",
+        "max_batch",
+    }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from servefit.backends.types import Settings, Target
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.parzen import Outcome, Proposals, choices, parameters
+from servefit.search.optimizer.parzen import Outcome, ParzenEstimator, choices, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,22 +31,26 @@ def grid(backends: int = 3, sizes: tuple[int, ...] = (1, 2, 4, 8)) -> list[Confi
     ]
 
 
-def cost(one: Configuration) -> float:
+def cost(configuration: Configuration) -> float:
     """One best point: backend1, 4 workers, batch 2."""
-    return abs(one.workers - 4) + abs(one.max_batch - 2) + (0 if one.backend == "backend1" else 5)
+    return (
+        abs(configuration.workers - 4)
+        + abs(configuration.max_batch - 2)
+        + (0 if configuration.backend == "backend1" else 5)
+    )
 
 
 def measured(
     everything: Sequence[Configuration], tests: int, *, seed: int = 1, fail: bool = False
 ) -> list[Configuration]:
-    proposals = Proposals(everything, objectives=1, seed=seed)
+    estimator = ParzenEstimator(everything, objectives=1, seed=seed)
     left = dict.fromkeys(everything)
     seen: list[Configuration] = []
     while left and len(seen) < tests:
-        one = proposals.next(left.keys())
+        one = estimator.next(left.keys())
         del left[one]
         seen.append(one)
-        proposals.learn(one, None if fail else Outcome(objectives=(cost(one),), violation=0.0))
+        estimator.learn(one, None if fail else Outcome(objectives=(cost(one),), violation=0.0))
     return seen
 
 
@@ -71,7 +75,7 @@ def test_every_configuration_that_is_left_is_proposed_in_the_end(fail: bool) -> 
 def test_only_what_is_left_is_proposed(numbers: set[int], seed: int) -> None:
     everything = grid()
     left = [everything[nth] for nth in sorted(numbers)]
-    assert Proposals(everything, objectives=1, seed=seed).next(left) in left
+    assert ParzenEstimator(everything, objectives=1, seed=seed).next(left) in left
 
 
 def test_the_same_seed_proposes_in_the_same_order_and_another_seed_does_not() -> None:
@@ -88,12 +92,12 @@ def test_the_best_point_is_found_sooner_than_by_chance() -> None:
 
 def test_what_is_learnt_need_not_have_been_proposed() -> None:
     everything = grid()
-    proposals = Proposals(everything, objectives=2, seed=0)
+    estimator = ParzenEstimator(everything, objectives=2, seed=0)
     for one in everything[:40]:
         outcome = Outcome(objectives=(cost(one), 1.0 / one.workers), violation=float(one.workers - 4))
-        proposals.learn(one, None if one.max_batch == 1 else outcome)
-        proposals.learn(one, outcome)
-    assert proposals.next(everything[40:]) in everything[40:]
+        estimator.learn(one, None if one.max_batch == 1 else outcome)
+        estimator.learn(one, outcome)
+    assert estimator.next(everything[40:]) in everything[40:]
 
 
 def test_what_violates_the_limits_is_avoided() -> None:
@@ -101,21 +105,21 @@ def test_what_violates_the_limits_is_avoided() -> None:
 
     def violating(*, limited: bool) -> int:
         everything = grid(backends=6, sizes=(1, 2, 3, 4, 5, 6, 7, 8))
-        proposals = Proposals(everything, objectives=1, seed=0)
+        estimator = ParzenEstimator(everything, objectives=1, seed=0)
         left = dict.fromkeys(everything)
         for _ in range(40):
-            one = proposals.next(left.keys())
+            one = estimator.next(left.keys())
             del left[one]
             violation = float(one.workers - 4) if limited else 0.0
-            proposals.learn(one, Outcome(objectives=(1.0 / one.workers,), violation=violation))
-        return sum(one.workers > 4 for one in everything if one not in left)
+            estimator.learn(one, Outcome(objectives=(1.0 / one.workers,), violation=violation))
+        return sum(configuration.workers > 4 for configuration in everything if configuration not in left)
 
     assert violating(limited=True) < 0.7 * violating(limited=False)
 
 
 def test_optunas_own_verbosity_is_left_as_it_was() -> None:
     before = optuna.logging.get_verbosity()
-    Proposals(grid(), objectives=1, seed=0)
+    ParzenEstimator(grid(), objectives=1, seed=0)
     assert optuna.logging.get_verbosity() == before
 
 
@@ -126,7 +130,7 @@ def test_parameters_tell_all_configurations_apart_and_come_in_the_order_of_impor
         Configuration(vcpus=8, backend="backend1", batch_delay_us=1000, max_batch=2),
         Configuration(vcpus=8, backend="backend1", environment=(("FLAG", "on"),)),
     ]
-    points = [parameters(one) for one in everything]
+    points = [parameters(configuration) for configuration in everything]
     assert len({tuple(sorted(map(repr, point.items()))) for point in points}) == len(everything)
     names = list(choices(points))
     assert names[:3] == ["vcpus", "backend", "threads"]

@@ -12,7 +12,7 @@ from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.queueing.prediction import predict, predict_users
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
@@ -23,7 +23,7 @@ from servefit.search.request.space import Space
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.optimizer.expected_improvement import Promise
+    from servefit.search.optimizer.expected_improvement import ExpectedScore
 
 ONE = Configuration(vcpus=1, backend="a")
 BATCHED = replace(ONE, max_batch=16)
@@ -44,7 +44,7 @@ SERVICE = ServiceTimes(
 )
 
 
-def outlook_of(**asked: Any) -> Outlook:
+def surrogate_of(**asked: Any) -> Surrogate:
     space = Space(
         profiles=(
             (SMALL, frozenset([ONE, BATCHED, UNKNOWN])),
@@ -56,30 +56,30 @@ def outlook_of(**asked: Any) -> Outlook:
     survey = Survey.of(GRID)
     survey.known[timed_as(ONE, 1)] = SERVICE
     survey.known[timed_as(TWO_WORKERS, 2)] = replace(SERVICE, workers=2)
-    return Outlook(space, survey, JobRequest(name="job", **asked))
+    return Surrogate(space, survey, JobRequest(name="job", **asked))
 
 
 def limit(limit_ms: float, percentile: str = "p95", *, rate_per_s: float | None = None) -> Sla:
     return Sla(thresholds=(LatencyThreshold(percentile=percentile, limit_ms=limit_ms),), rate_per_s=rate_per_s)
 
 
-def promised(outlook: Outlook, one: Configuration) -> Promise:
-    found = outlook.promise(one)
+def expected(surrogate: Surrogate, configuration: Configuration) -> ExpectedScore:
+    found = surrogate.expected_score(configuration)
     assert found is not None
     return found
 
 
-def capacity_of(outlook: Outlook, one: Configuration) -> float:
-    (found,) = outlook.capacities([one])
+def capacity_of(surrogate: Surrogate, configuration: Configuration) -> float:
+    (found,) = surrogate.capacities([configuration])
     assert found is not None
     return found.value
 
 
 def test_capacities_are_those_of_the_simulation() -> None:
-    outlook = outlook_of()
+    surrogate = surrogate_of()
     for one in (ONE, BATCHED, TWO_WORKERS):
         simulated = predict(SERVICE, workers=one.workers, max_batch=one.max_batch, rate_per_s=None, percentiles=(95.0,))
-        assert capacity_of(outlook, one) == pytest.approx(simulated.capacity_per_s, rel=0.01)
+        assert capacity_of(surrogate, one) == pytest.approx(simulated.capacity_per_s, rel=0.01)
 
 
 def of_users(users: int) -> ClosedLoop:
@@ -87,19 +87,19 @@ def of_users(users: int) -> ClosedLoop:
 
 
 def test_of_traffic_in_phases_capacity_and_latency_are_those_of_its_users_at_their_most() -> None:
-    outlook = outlook_of(phases=of_users(2), goal="latency")
+    surrogate = surrogate_of(phases=of_users(2), goal="latency")
     loop = predict_users(SERVICE, workers=1, max_batch=16, users=2, percentiles=(95.0,))
-    assert capacity_of(outlook, BATCHED) == pytest.approx(loop.capacity_per_s)
-    assert promised(outlook, BATCHED).score.figure == pytest.approx(loop.latency_ms["p95"])
-    assert capacity_of(outlook_of(), BATCHED) > 2 * loop.capacity_per_s
+    assert capacity_of(surrogate, BATCHED) == pytest.approx(loop.capacity_per_s)
+    assert expected(surrogate, BATCHED).score.figure == pytest.approx(loop.latency_ms["p95"])
+    assert capacity_of(surrogate_of(), BATCHED) > 2 * loop.capacity_per_s
 
 
 def test_phases_do_not_change_what_latency_is_expected_at_a_rate() -> None:
     with_phases, without = (
-        outlook_of(sla=Sla(rate_per_s=50.0), goal="latency", phases=one) for one in (of_users(2), None)
+        surrogate_of(sla=Sla(rate_per_s=50.0), goal="latency", phases=one) for one in (of_users(2), None)
     )
     for one in (ONE, BATCHED):
-        assert promised(with_phases, one).score.figure == promised(without, one).score.figure
+        assert expected(with_phases, one).score.figure == expected(without, one).score.figure
     assert capacity_of(with_phases, BATCHED) < capacity_of(without, BATCHED)
 
 
@@ -116,8 +116,8 @@ def test_few_users_make_a_backend_that_is_quick_by_itself_better_than_one_that_i
     space = Space(profiles=((SMALL, frozenset([quick, bulky])),), grid=(quick, bulky))
 
     def best(phases: ClosedLoop | None) -> Configuration:
-        outlook = Outlook(space, survey, JobRequest(name="job", phases=phases))
-        return min(outlook.at_best(space.grid), key=lambda one: one.score).configuration
+        surrogate = Surrogate(space, survey, JobRequest(name="job", phases=phases))
+        return min(surrogate.optimistic_scores(space.grid), key=lambda expected: expected.score).configuration
 
     assert best(None) == bulky
     assert best(of_users(2)) == quick
@@ -125,67 +125,71 @@ def test_few_users_make_a_backend_that_is_quick_by_itself_better_than_one_that_i
 
 
 def test_of_what_was_not_timed_nothing_is_promised() -> None:
-    outlook = outlook_of()
-    assert outlook.capacities([UNKNOWN]) == [None]
-    assert outlook.promise(UNKNOWN) is None
-    assert [one.configuration for one in outlook.at_best(GRID)] == [ONE, BATCHED, TWO_WORKERS]
+    surrogate = surrogate_of()
+    assert surrogate.capacities([UNKNOWN]) == [None]
+    assert surrogate.expected_score(UNKNOWN) is None
+    assert [configuration.configuration for configuration in surrogate.optimistic_scores(GRID)] == [
+        ONE,
+        BATCHED,
+        TWO_WORKERS,
+    ]
 
 
 def test_the_price_is_that_of_the_cheapest_profile_and_what_has_none_is_counted_in_vcpus_behind() -> None:
-    outlook = outlook_of()
-    assert (outlook.price(ONE).unpriced, outlook.price(ONE).per_hour) == (False, 0.1)
-    assert (outlook.price(TWO_WORKERS).unpriced, outlook.price(TWO_WORKERS).per_hour) == (True, 2)
-    by_score = sorted(outlook.at_best(GRID), key=lambda one: one.score)
-    assert [one.configuration for one in by_score] == [BATCHED, ONE, TWO_WORKERS]
+    surrogate = surrogate_of()
+    assert (surrogate.price(ONE).unpriced, surrogate.price(ONE).per_hour) == (False, 0.1)
+    assert (surrogate.price(TWO_WORKERS).unpriced, surrogate.price(TWO_WORKERS).per_hour) == (True, 2)
+    by_score = sorted(surrogate.optimistic_scores(GRID), key=lambda expected: expected.score)
+    assert [expected.configuration for expected in by_score] == [BATCHED, ONE, TWO_WORKERS]
 
 
 def test_a_measurement_moves_what_is_expected_of_it_and_of_its_neighbours(trial: MakeTrial) -> None:
-    outlook = outlook_of()
-    before = capacity_of(outlook, BATCHED)
-    outlook.learn(trial(ONE, throughput_per_s=1.3 * capacity_of(outlook, ONE)))
-    assert before < capacity_of(outlook, BATCHED) < 1.3 * before
+    surrogate = surrogate_of()
+    before = capacity_of(surrogate, BATCHED)
+    surrogate.learn(trial(ONE, throughput_per_s=1.3 * capacity_of(surrogate, ONE)))
+    assert before < capacity_of(surrogate, BATCHED) < 1.3 * before
 
 
 def test_a_trial_of_an_earlier_job_counts_less_and_for_its_capacity_alone(trial: MakeTrial) -> None:
-    today, earlier = outlook_of(sla=limit(10.0)), outlook_of(sla=limit(10.0))
+    today, earlier = surrogate_of(sla=limit(10.0)), surrogate_of(sla=limit(10.0))
     measured = trial(ONE, throughput_per_s=2000.0, p95_ms=100.0, at_rate=False)
     today.learn(measured)
     earlier.learn(measured, earlier=True)
     assert 1000 < capacity_of(earlier, ONE) < capacity_of(today, ONE) < 2000
-    assert promised(today, ONE).feasible < 0.01
-    assert promised(earlier, ONE).feasible > 0.99
+    assert expected(today, ONE).feasible < 0.01
+    assert expected(earlier, ONE).feasible > 0.99
 
 
 def test_a_trial_of_what_is_not_in_the_space_is_passed_over(trial: MakeTrial) -> None:
-    outlook = outlook_of()
-    before = capacity_of(outlook, ONE)
-    outlook.learn(trial(replace(ONE, workers=7), throughput_per_s=1e6))
-    assert capacity_of(outlook, ONE) == before
+    surrogate = surrogate_of()
+    before = capacity_of(surrogate, ONE)
+    surrogate.learn(trial(replace(ONE, workers=7), throughput_per_s=1e6))
+    assert capacity_of(surrogate, ONE) == before
 
 
 def test_a_trial_that_answered_nothing_teaches_nothing(trial: MakeTrial) -> None:
-    outlook = outlook_of()
-    before = capacity_of(outlook, ONE)
-    outlook.learn(trial(ONE, throughput_per_s=0.0, p95_ms=None))
-    assert capacity_of(outlook, ONE) == before
+    surrogate = surrogate_of()
+    before = capacity_of(surrogate, ONE)
+    surrogate.learn(trial(ONE, throughput_per_s=0.0, p95_ms=None))
+    assert capacity_of(surrogate, ONE) == before
 
 
 def test_without_limits_everything_is_feasible_and_no_latency_is_looked_at() -> None:
-    found = promised(outlook_of(sla=Sla(rate_per_s=100.0)), ONE)
+    found = expected(surrogate_of(sla=Sla(rate_per_s=100.0)), ONE)
     assert (found.feasible, found.excess) == (1.0, None)
 
 
 @pytest.mark.parametrize(("limit_ms", "feasible"), [(0.5, 0.0), (5.0, 1.0)])
 def test_limits_are_feasible_as_latency_is_below_or_above_them(limit_ms: float, feasible: float) -> None:
-    assert promised(outlook_of(sla=limit(limit_ms)), ONE).feasible == pytest.approx(feasible, abs=0.01)
+    assert expected(surrogate_of(sla=limit(limit_ms)), ONE).feasible == pytest.approx(feasible, abs=0.01)
 
 
 def test_the_worst_of_several_limits_decides() -> None:
     loose, tight = limit(50.0), limit(0.5, "p99")
     both = Sla(thresholds=(LatencyThreshold(percentile="p50", limit_ms=0.4), *loose.thresholds))
-    assert promised(outlook_of(sla=loose), ONE).feasible > 0.99
-    assert promised(outlook_of(sla=tight), ONE).feasible < 0.01
-    assert promised(outlook_of(sla=both), ONE).feasible < 0.01
+    assert expected(surrogate_of(sla=loose), ONE).feasible > 0.99
+    assert expected(surrogate_of(sla=tight), ONE).feasible < 0.01
+    assert expected(surrogate_of(sla=both), ONE).feasible < 0.01
 
 
 @pytest.mark.timeout(60)
@@ -194,66 +198,66 @@ def test_any_percentile_can_be_limited(percentile: str) -> None:
     """As far as it can be known from a few thousand requests: a search has seconds."""
     for rate_per_s in (None, 50.0):
         for one in (ONE, BATCHED):
-            assert promised(outlook_of(sla=limit(50.0, percentile, rate_per_s=rate_per_s)), one).feasible > 0.99
-            assert promised(outlook_of(sla=limit(0.1, percentile, rate_per_s=rate_per_s)), one).feasible < 0.01
+            assert expected(surrogate_of(sla=limit(50.0, percentile, rate_per_s=rate_per_s)), one).feasible > 0.99
+            assert expected(surrogate_of(sla=limit(0.1, percentile, rate_per_s=rate_per_s)), one).feasible < 0.01
 
 
 def test_measured_latency_is_taken_for_the_error_of_other_percentiles_too(trial: MakeTrial) -> None:
-    outlook = outlook_of(sla=limit(2.0, "p99"))
-    assert promised(outlook, ONE).feasible > 0.99
-    outlook.learn(trial(ONE, p95_ms=3.0, at_rate=False))
-    assert promised(outlook, ONE).feasible < 0.01
+    surrogate = surrogate_of(sla=limit(2.0, "p99"))
+    assert expected(surrogate, ONE).feasible > 0.99
+    surrogate.learn(trial(ONE, p95_ms=3.0, at_rate=False))
+    assert expected(surrogate, ONE).feasible < 0.01
 
 
 def test_a_rate_takes_as_many_instances_as_have_capacity_for_it_and_a_reserve() -> None:
-    outlook = outlook_of(sla=Sla(rate_per_s=10_000.0))
-    found = promised(outlook, ONE)
-    instances = 10_000 / (0.8 * capacity_of(outlook, ONE))
+    surrogate = surrogate_of(sla=Sla(rate_per_s=10_000.0))
+    found = expected(surrogate, ONE)
+    instances = 10_000 / (0.8 * capacity_of(surrogate, ONE))
     assert found.score.per_hour == pytest.approx(0.1 * -(-instances // 1))
     assert found.per_hour == pytest.approx(0.1 * instances)
-    assert found.least_per_hour == pytest.approx(0.1)
+    assert found.min_per_hour == pytest.approx(0.1)
 
 
 def test_a_tight_limit_takes_more_instances_than_capacity_does(trial: MakeTrial) -> None:
-    roomy, tight = (promised(outlook_of(sla=limit(ms, rate_per_s=10_000.0)), ONE) for ms in (50.0, 1.3))
-    assert roomy.least_per_hour == pytest.approx(0.1)
-    assert tight.score.per_hour == tight.least_per_hour > roomy.score.per_hour
+    roomy, tight = (expected(surrogate_of(sla=limit(ms, rate_per_s=10_000.0)), ONE) for ms in (50.0, 1.3))
+    assert roomy.min_per_hour == pytest.approx(0.1)
+    assert tight.score.per_hour == tight.min_per_hour > roomy.score.per_hour
     assert tight.per_hour == roomy.per_hour
 
 
 def test_a_capacity_that_turns_out_better_takes_fewer_instances(trial: MakeTrial) -> None:
-    outlook = outlook_of(sla=limit(50.0, rate_per_s=10_000.0))
-    before = promised(outlook, BATCHED).score.per_hour
-    outlook.learn(trial(ONE, throughput_per_s=2 * capacity_of(outlook, ONE), p95_ms=None))
-    assert promised(outlook, BATCHED).score.per_hour < before
+    surrogate = surrogate_of(sla=limit(50.0, rate_per_s=10_000.0))
+    before = expected(surrogate, BATCHED).score.per_hour
+    surrogate.learn(trial(ONE, throughput_per_s=2 * capacity_of(surrogate, ONE), p95_ms=None))
+    assert expected(surrogate, BATCHED).score.per_hour < before
 
 
 def test_a_rate_beyond_all_measure_costs_but_does_not_crash() -> None:
-    found = promised(outlook_of(sla=limit(50.0, rate_per_s=1e12)), ONE)
+    found = expected(surrogate_of(sla=limit(50.0, rate_per_s=1e12)), ONE)
     assert found.score.per_hour > 1e6
 
 
 def test_a_rate_that_cannot_be_served_keeps_no_limit(trial: MakeTrial) -> None:
-    outlook = outlook_of(sla=limit(50.0, rate_per_s=5000.0))
+    surrogate = surrogate_of(sla=limit(50.0, rate_per_s=5000.0))
     # It was measured with one instance, which has a fifth of the capacity as far as service times tell.
-    outlook.learn(trial(ONE, p95_ms=None, throughput_per_s=1000.0))
-    outlook.learn(trial(ONE, p95_ms=1.0, throughput_per_s=1000.0, instances=1))
-    assert promised(outlook, ONE).feasible == 0.0
+    surrogate.learn(trial(ONE, p95_ms=None, throughput_per_s=1000.0))
+    surrogate.learn(trial(ONE, p95_ms=1.0, throughput_per_s=1000.0, instances=1))
+    assert expected(surrogate, ONE).feasible == 0.0
 
 
 def test_at_best_latency_is_that_of_a_call_and_the_promise_is_no_better() -> None:
     for goal in ("latency", "balanced"):
-        outlook = outlook_of(goal=goal)
-        for optimistic in outlook.at_best([ONE, BATCHED, TWO_WORKERS]):
-            assert optimistic.score <= promised(outlook, optimistic.configuration).score
+        surrogate = surrogate_of(goal=goal)
+        for optimistic in surrogate.optimistic_scores([ONE, BATCHED, TWO_WORKERS]):
+            assert optimistic.score <= expected(surrogate, optimistic.configuration).score
 
 
 def test_at_best_of_nothing_is_nothing() -> None:
-    assert outlook_of().at_best([]) == []
+    assert surrogate_of().optimistic_scores([]) == []
 
 
 def test_a_limit_that_no_number_of_instances_keeps_makes_latency_the_least_there_is() -> None:
-    found = promised(outlook_of(sla=limit(0.01, rate_per_s=100.0)), ONE)
+    found = expected(surrogate_of(sla=limit(0.01, rate_per_s=100.0)), ONE)
     assert found.feasible == 0.0
     assert found.excess is not None
     assert 100 < found.excess.value < 200

@@ -14,7 +14,7 @@ from servefit.backends.types import Settings, Target
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.predictions import Outlook
+from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.proposer import Proposer, objectives
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
@@ -41,12 +41,12 @@ GRID = tuple(
 )
 
 
-def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Outlook:
+def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Surrogate:
     """What is expected where a call of n requests takes 1 + n / 10 ms at the slowest."""
     profiles = tuple(
         (
             InstanceProfile(name=f"{vcpus}c", vcpus=vcpus, memory_bytes=2**30),
-            frozenset(one for one in grid if one.vcpus == vcpus),
+            frozenset(configuration for configuration in grid if configuration.vcpus == vcpus),
         )
         for vcpus in (1, 2, 4)
     )
@@ -57,19 +57,25 @@ def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Out
         )
         one = Configuration(vcpus=4, backend=backend, workers=workers)
         survey.known[timed_as(one, workers)] = ServiceTimes(batches=batches, workers=workers)
-    return Outlook(Space(profiles=profiles, grid=tuple(grid)), survey, request)
+    return Surrogate(Space(profiles=profiles, grid=tuple(grid)), survey, request)
 
 
 def proposer_of(
     *, predicted: bool = True, exhaustive: bool = False, grid: Sequence[Configuration] = GRID, **asked: object
 ) -> Proposer:
     request = JobRequest(name="job", **asked)  # type: ignore[arg-type]
-    return Proposer(grid, request, outlook=outlook_of(request, grid) if predicted else None, exhaustive=exhaustive)
+    return Proposer(grid, request, surrogate=outlook_of(request, grid) if predicted else None, exhaustive=exhaustive)
 
 
-def truth(one: Configuration) -> float:
+def truth(configuration: Configuration) -> float:
     """Requests a second, as predicted."""
-    return one.workers * one.max_batch / (1 + one.max_batch / 10) * 1000 * SPEEDS[one.backend]
+    return (
+        configuration.workers
+        * configuration.max_batch
+        / (1 + configuration.max_batch / 10)
+        * 1000
+        * SPEEDS[configuration.backend]
+    )
 
 
 def searched(
@@ -83,20 +89,26 @@ def searched(
     return seen
 
 
-def answer(proposer: Proposer, trial: MakeTrial, one: Configuration, capacity_per_s: float) -> None:
+def answer(proposer: Proposer, trial: MakeTrial, configuration: Configuration, capacity_per_s: float) -> None:
     if capacity_per_s:
-        proposer.learn(trial(one, throughput_per_s=capacity_per_s, at_rate=False))
+        proposer.learn(trial(configuration, throughput_per_s=capacity_per_s, at_rate=False))
     else:
-        proposer.fail(one)
+        proposer.fail(configuration)
 
 
 def test_every_envelope_size_gets_its_best_prediction_measured_first_the_largest_before_the_others(
     trial: MakeTrial,
 ) -> None:
     seen = searched(proposer_of(), trial)
-    assert [(one.configuration.vcpus, one.configuration.workers) for one in seen[:3]] == [(4, 4), (2, 2), (1, 1)]
-    assert all((one.configuration.backend, one.configuration.max_batch) == ("fast", 8) for one in seen[:3])
-    assert all(one.source == "prediction" for one in seen[:3])
+    assert [(proposal.configuration.vcpus, proposal.configuration.workers) for proposal in seen[:3]] == [
+        (4, 4),
+        (2, 2),
+        (1, 1),
+    ]
+    assert all(
+        (proposal.configuration.backend, proposal.configuration.max_batch) == ("fast", 8) for proposal in seen[:3]
+    )
+    assert all(proposal.source == "prediction" for proposal in seen[:3])
 
 
 def test_where_predictions_hold_the_search_is_soon_over(trial: MakeTrial) -> None:
@@ -106,12 +118,12 @@ def test_where_predictions_hold_the_search_is_soon_over(trial: MakeTrial) -> Non
 
 
 def test_a_backend_that_measures_worse_than_predicted_gives_way(trial: MakeTrial) -> None:
-    def overrated(one: Configuration) -> float:
-        return truth(one) * (0.6 if one.backend == "fast" else 1.0)
+    def overrated(configuration: Configuration) -> float:
+        return truth(configuration) * (0.6 if configuration.backend == "fast" else 1.0)
 
     seen = searched(proposer_of(goal="throughput"), trial, overrated)
     best = max(GRID, key=overrated)
-    assert best in {one.configuration for one in seen}
+    assert best in {proposal.configuration for proposal in seen}
     assert len(seen) < len(GRID) / 2
 
 
@@ -120,7 +132,7 @@ def test_the_parzen_estimator_gets_one_test_in_five_once_predictions_promise_no_
     for one in sorted(GRID, key=truth, reverse=True)[:20]:
         answer(proposer, trial, one, truth(one))
     seen = searched(proposer, trial)
-    assert {one.source for one in seen} == {"parzen"}
+    assert {proposal.source for proposal in seen} == {"parzen"}
     assert len(seen) == 5
 
 
@@ -128,11 +140,13 @@ def test_without_predictions_the_plainest_of_every_backend_and_size_come_before_
     trial: MakeTrial,
 ) -> None:
     seen = searched(proposer_of(predicted=False), trial)
-    assert len({one.configuration for one in seen}) == len(seen) == len(GRID)
-    assert [one.source for one in seen] == ["grid"] * 9 + ["parzen"] * (len(GRID) - 9)
-    assert {(one.configuration.vcpus, one.configuration.backend) for one in seen[:9]} == set(product((1, 2, 4), SPEEDS))
-    assert all(one.configuration.workers == one.configuration.vcpus for one in seen[:9])
-    assert all(one.configuration.max_batch == 1 for one in seen[:9])
+    assert len({proposal.configuration for proposal in seen}) == len(seen) == len(GRID)
+    assert [proposal.source for proposal in seen] == ["grid"] * 9 + ["parzen"] * (len(GRID) - 9)
+    assert {(proposal.configuration.vcpus, proposal.configuration.backend) for proposal in seen[:9]} == set(
+        product((1, 2, 4), SPEEDS)
+    )
+    assert all(proposal.configuration.workers == proposal.configuration.vcpus for proposal in seen[:9])
+    assert all(proposal.configuration.max_batch == 1 for proposal in seen[:9])
 
 
 @pytest.mark.parametrize("predicted", [True, False])
@@ -171,7 +185,7 @@ def test_a_seed_reproduces_the_order_and_another_seed_has_another(trial: MakeTri
 
 def test_what_failed_counts_as_tried(trial: MakeTrial) -> None:
     seen = searched(proposer_of(), trial, lambda one: 0.0 if one.vcpus == 4 else truth(one))
-    assert [one.configuration.vcpus for one in seen[:3]] == [4, 2, 1]
+    assert [proposal.configuration.vcpus for proposal in seen[:3]] == [4, 2, 1]
 
 
 def test_several_are_out_at_once_and_fit_beside_each_other() -> None:
@@ -179,11 +193,11 @@ def test_several_are_out_at_once_and_fit_beside_each_other() -> None:
     beside: list[Configuration] = []
     asked: list[list[int]] = []
 
-    def at_once(vcpus: Sequence[int]) -> bool:
+    def fit_at_once(vcpus: Sequence[int]) -> bool:
         asked.append(list(vcpus))
         return sum(vcpus) <= 15
 
-    while (proposal := proposer.next(beside=beside, at_once=at_once)) is not None:
+    while (proposal := proposer.next(beside=beside, fit_at_once=fit_at_once)) is not None:
         beside.append(proposal.configuration)
     assert sum(one.vcpus for one in beside) == 15
     assert len(beside) == len(set(beside))
@@ -192,27 +206,29 @@ def test_several_are_out_at_once_and_fit_beside_each_other() -> None:
 
 @pytest.mark.parametrize("exhaustive", [True, False])
 def test_beside_what_runs_on_a_gpu_only_what_does_not_is_proposed(exhaustive: bool) -> None:
-    on_gpu = tuple(replace(one, target=Target.CUDA, gpu=0) for one in GRID)
+    on_gpu = tuple(replace(configuration, target=Target.CUDA, gpu=0) for configuration in GRID)
     proposer = proposer_of(predicted=False, exhaustive=exhaustive, grid=GRID + on_gpu)
     beside = [on_gpu[0]]
-    while (proposal := proposer.next(beside=beside, at_once=lambda _: True)) is not None and len(beside) < 10:
+    while (proposal := proposer.next(beside=beside, fit_at_once=lambda _: True)) is not None and len(beside) < 10:
         beside.append(proposal.configuration)
     assert len(beside) > 1
     assert all(one.gpu is None for one in beside[1:])
     assert (
         proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
-            beside=[on_gpu[0]], at_once=lambda _: True
+            beside=[on_gpu[0]], fit_at_once=lambda _: True
         )
         is None
     )
     assert (
-        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(beside=[GRID[0]], at_once=lambda _: True)
+        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
+            beside=[GRID[0]], fit_at_once=lambda _: True
+        )
         is not None
     )
 
 
 def test_the_first_is_proposed_even_where_it_would_fit_beside_nothing() -> None:
-    assert proposer_of().next(at_once=lambda _: False) is not None
+    assert proposer_of().next(fit_at_once=lambda _: False) is not None
 
 
 def test_what_was_measured_outside_the_grid_is_passed_over(trial: MakeTrial) -> None:
@@ -248,14 +264,16 @@ def test_a_goal_of_latency_goes_on_where_the_best_has_too_few_samples_for_one(tr
 def test_while_nothing_keeps_the_limits_what_comes_closer_is_looked_for(trial: MakeTrial) -> None:
     limit = LatencyThreshold(percentile="p95", limit_ms=0.2)
     proposer = proposer_of(sla=Sla(thresholds=(limit,)))
-    least_ms = {one: (1 + one.max_batch / 10) / SPEEDS[one.backend] for one in GRID}
+    least_ms = {
+        configuration: (1 + configuration.max_batch / 10) / SPEEDS[configuration.backend] for configuration in GRID
+    }
     seen = []
     while (proposal := proposer.next()) is not None:
         one = proposal.configuration
         seen.append(one)
         excess = least_ms[one] / limit.limit_ms - 1
         proposer.learn(trial(one, p95_ms=least_ms[one], at_rate=False, verdict="FAIL", violation=excess))
-    assert min(least_ms.values()) in {least_ms[one] for one in seen}
+    assert min(least_ms.values()) in {least_ms[proposal] for proposal in seen}
     assert len(seen) < len(GRID)
 
 
@@ -289,7 +307,7 @@ def test_where_predictions_hold_a_rehearsal_names_what_will_be_proposed(trial: M
     seen = searched(proposer, trial)
     assert abs(len(expected) - len(seen)) <= 1
     named = [one.configuration for one in expected if one is not None]
-    assert named[:3] == [one.configuration for one in seen[:3]]
+    assert named[:3] == [proposal.configuration for proposal in seen[:3]]
 
 
 def test_a_rehearsal_is_no_longer_than_asked_and_ends_with_the_grid() -> None:
@@ -298,10 +316,12 @@ def test_a_rehearsal_is_no_longer_than_asked_and_ends_with_the_grid() -> None:
     assert proposer_of(predicted=False).rehearse(3) == [None] * 3
 
 
-def drawing(trial: MakeTrial, one: Configuration, watts: float | None) -> Trial:
+def drawing(trial: MakeTrial, configuration: Configuration, watts: float | None) -> Trial:
     """A test of ``one`` that answers what was predicted, and draws so much."""
-    tested = trial(one, throughput_per_s=truth(one), at_rate=False)
-    return replace(tested, capacity=replace(tested.capacity, package_power_w=watts, cpu_percent=100.0 * one.workers))
+    tested = trial(configuration, throughput_per_s=truth(configuration), at_rate=False)
+    return replace(
+        tested, capacity=replace(tested.capacity, package_power_w=watts, cpu_percent=100.0 * configuration.workers)
+    )
 
 
 def searched_by_energy(trial: MakeTrial, watts: Callable[[Configuration], float | None]) -> list[Proposal]:
@@ -319,9 +339,11 @@ def test_where_nobody_can_tell_the_figure_every_backend_is_tried_plainly_and_the
 ) -> None:
     seen = searched_by_energy(trial, lambda _: None)
     plain = starting_points(GRID)
-    assert [(one.configuration, one.source) for one in seen[: len(plain)]] == [(one, "grid") for one in plain]
-    assert {one.source for one in seen[len(plain) :]} == {"parzen"}
-    assert {one.configuration for one in seen} == set(GRID)
+    assert [(proposal.configuration, proposal.source) for proposal in seen[: len(plain)]] == [
+        (one, "grid") for one in plain
+    ]
+    assert {proposal.source for proposal in seen[len(plain) :]} == {"parzen"}
+    assert {proposal.configuration for proposal in seen} == set(GRID)
 
 
 def test_energy_is_predicted_as_soon_as_one_test_has_shown_what_is_drawn(trial: MakeTrial) -> None:
@@ -330,7 +352,7 @@ def test_energy_is_predicted_as_soon_as_one_test_has_shown_what_is_drawn(trial: 
     assert seen[1].source == "prediction"
     assert len(seen) < len(GRID)
     best = max(GRID, key=lambda one: truth(one) / (30 + 10 * one.workers))
-    assert best in [one.configuration for one in seen[:5]]
+    assert best in [proposal.configuration for proposal in seen[:5]]
 
 
 def test_the_parzen_estimator_is_told_the_figure_of_the_goal_where_predictions_have_none(

@@ -164,10 +164,12 @@ def test_what_cannot_be_timed_is_passed_over_and_tried_once() -> None:
 
 
 def test_a_space_whose_every_timing_fails_leaves_nothing_known() -> None:
-    stopwatch = Stopwatch({"a": 1.0, "b": 1.0}, failing=[timed_as(one, one.workers) for one in GRID])
+    stopwatch = Stopwatch(
+        {"a": 1.0, "b": 1.0}, failing=[timed_as(configuration, configuration.workers) for configuration in GRID]
+    )
     survey = carried_out(stopwatch)
     assert survey.known == {}
-    assert all(survey.service_times(one) is None for one in GRID)
+    assert all(survey.service_times(configuration) is None for configuration in GRID)
 
 
 def test_an_empty_space_has_nothing_to_time() -> None:
@@ -305,8 +307,8 @@ def known(alone: ServiceTimes, together: ServiceTimes, *, workers: int) -> Surve
     )
 
 
-def expected(survey: Survey, one: Configuration) -> tuple[ServiceTimes, bool]:
-    found = survey.service_times(one)
+def expected(survey: Survey, configuration: Configuration) -> tuple[ServiceTimes, bool]:
+    found = survey.service_times(configuration)
     assert found is not None
     return found
 

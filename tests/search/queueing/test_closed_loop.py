@@ -7,14 +7,14 @@ import pytest
 
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
-from servefit.search.queueing.simulation import Simulated, simulate
+from servefit.search.queueing.simulation import SimulatedRun, simulate
 
 MS = 1e6
 
 
 def run(
     service: ServiceTimes, *, users: int, duration_s: float = 1.0, overhead_ns: float = 0.0, **options: int
-) -> Simulated:
+) -> SimulatedRun:
     traffic = ClosedLoop.constant(users=users, duration_s=duration_s)
     return simulate(service, traffic, overhead_ns=overhead_ns, overhead_per_request_ns=0.0, **options)
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import queues
 from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.service import BatchTimes, DrawnTimes, ServiceTimes
-from servefit.search.queueing.simulation import Simulated, simulate_arrivals
+from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
 
 US = 1000
 
@@ -26,7 +26,7 @@ def drawn(service: ServiceTimes, calls: int, discipline: Discipline) -> DrawnTim
     return service.draw(calls, most_requests=discipline.max_batch, workers=discipline.workers, random=random)
 
 
-def serve_drawn(due_ns: np.ndarray, times: DrawnTimes, discipline: Discipline) -> Simulated:
+def serve_drawn(due_ns: np.ndarray, times: DrawnTimes, discipline: Discipline) -> SimulatedRun:
     return simulate_arrivals(due_ns, times, discipline, end_ns=float(due_ns[-1]) + 1)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Phase
 from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
-from servefit.search.queueing.simulation import Simulated, simulate, simulate_arrivals
+from servefit.search.queueing.simulation import SimulatedRun, simulate, simulate_arrivals
 
 ROUNDING_NS = 1e-3
 
@@ -126,7 +126,7 @@ def test_another_seed_draws_other_service_times(exponential_ms: ServiceTimes) ->
     assert one.percentile_ms(95) != pytest.approx(other.percentile_ms(95), rel=1e-6)
 
 
-def serve(service: ServiceTimes, discipline: Discipline, due_ns: np.ndarray, seed: int) -> Simulated:
+def serve(service: ServiceTimes, discipline: Discipline, due_ns: np.ndarray, seed: int) -> SimulatedRun:
     drawn = service.draw(
         len(due_ns),
         most_requests=discipline.max_batch,
@@ -136,7 +136,7 @@ def serve(service: ServiceTimes, discipline: Discipline, due_ns: np.ndarray, see
     return simulate_arrivals(due_ns, drawn, discipline, end_ns=float(due_ns[-1]) + 1)
 
 
-def check_queue(run: Simulated, discipline: Discipline) -> None:
+def check_queue(run: SimulatedRun, discipline: Discipline) -> None:
     """Requests are served once they are there, in the order they came, by no more workers than there are."""
     assert run.calls == len(run.batches)
     assert run.batches.sum() == len(run.scheduled_ns) == len(run.started_ns) == len(run.ended_ns)
@@ -148,7 +148,7 @@ def check_queue(run: Simulated, discipline: Discipline) -> None:
     assert np.all(busy_after(starts, starts, ends) <= discipline.workers)
 
 
-def check_nobody_waits_for_an_idle_worker(run: Simulated, workers: int) -> None:
+def check_nobody_waits_for_an_idle_worker(run: SimulatedRun, workers: int) -> None:
     """While a request waits, every worker is in a call."""
     starts, ends = calls_of(run)
     for due, started in zip(run.scheduled_ns.tolist(), run.started_ns.tolist(), strict=True):
@@ -157,7 +157,7 @@ def check_nobody_waits_for_an_idle_worker(run: Simulated, workers: int) -> None:
             assert np.all(busy_after(np.append(changes, due), starts, ends) == workers)
 
 
-def calls_of(run: Simulated) -> tuple[np.ndarray, np.ndarray]:
+def calls_of(run: SimulatedRun) -> tuple[np.ndarray, np.ndarray]:
     """When each call began and ended."""
     firsts = np.cumsum(run.batches) - run.batches
     return run.started_ns[firsts], run.ended_ns[firsts]

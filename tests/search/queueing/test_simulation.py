@@ -13,7 +13,7 @@ from servefit.errors import SpecError
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.profiler.record.types import Run, Samples
-from servefit.search.queueing.simulation import Simulated, simulate
+from servefit.search.queueing.simulation import SimulatedRun, simulate
 
 if TYPE_CHECKING:
     from servefit.search.queueing.service import ServiceTimes
@@ -23,7 +23,7 @@ def poisson(rate_per_s: float, duration_s: float) -> OpenLoop:
     return OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, seed=3)
 
 
-def without_overhead(service: ServiceTimes, traffic: Traffic, **options: int) -> Simulated:
+def without_overhead(service: ServiceTimes, traffic: Traffic, **options: int) -> SimulatedRun:
     return simulate(service, traffic, overhead_ns=0.0, overhead_per_request_ns=0.0, **options)
 
 
@@ -93,7 +93,7 @@ def test_figures_are_those_of_a_measured_run_with_the_same_records(
         assert found.percentile_ms(rank) == pytest.approx(summary.latency_ms[name], rel=1e-3)
 
 
-def as_measured(found: Simulated, traffic: Traffic, delay_us: int) -> Run:
+def as_measured(found: SimulatedRun, traffic: Traffic, delay_us: int) -> Run:
     """The record of a run in which exactly that has happened, from one second on the clock on."""
     begin, end = (round(1e9 + edge) for edge in found.plateau_ns)
     due, started, ended = (

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servefit.errors import SpecError
-from servefit.search.request.arrivals import cycle_s, resolved
+from servefit.search.request.arrivals import cycle_s, resolve_arrivals
 from servefit.search.request.config_file import config_text, parse_config, read_config
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla, parse_sla
-from servefit.search.results.measure_trial import CONFIRMING, SCREENING, least_test_s
+from servefit.search.results.measure_trial import CONFIRMING, SCREENING, min_test_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,13 +23,13 @@ NO_RATE = Sla(thresholds=parse_sla("p95=10ms"))
 
 
 def asked(arrivals: str, sla: Sla = AT_50, **more: Any) -> JobRequest:
-    return resolved(JobRequest(name="job", sla=sla, arrivals=arrivals, **more))
+    return resolve_arrivals(JobRequest(name="job", sla=sla, arrivals=arrivals, **more))
 
 
 def test_the_text_of_arrivals_is_kept_in_full() -> None:
     assert asked("sine").arrivals == "sine:amplitude=0.5,period=4s"
     assert asked("poisson") == JobRequest(name="job", sla=AT_50)
-    assert resolved(asked("sine")) == asked("sine")
+    assert resolve_arrivals(asked("sine")) == asked("sine")
 
 
 def test_arrivals_with_a_rate_of_their_own_come_at_that_unless_another_is_asked_for(tmp_path: Path) -> None:
@@ -66,14 +66,14 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(arrivals: str, wo
 def test_with_more_time_longer_cycles_fit() -> None:
     request = asked("sine:period=6s", budget_s=48)
     assert cycle_s(request) == 6
-    assert least_test_s(request) == pytest.approx(least_test_s(replace(request, arrivals="poisson")) + 5.5)
+    assert min_test_s(request) == pytest.approx(min_test_s(replace(request, arrivals="poisson")) + 5.5)
 
 
 def test_tests_take_a_cycle_at_least() -> None:
-    assert SCREENING.showing(0) == SCREENING
-    shown = CONFIRMING.showing(4.0)
-    assert (shown.at_rate_s, shown.at_rate_most_s, shown.capacity_s) == (4.0, 10.0, CONFIRMING.capacity_s)
-    assert SCREENING.showing(4.0).at_rate_most_s == 4.0
+    assert SCREENING.covering_cycle(0) == SCREENING
+    shown = CONFIRMING.covering_cycle(4.0)
+    assert (shown.at_rate_s, shown.at_rate_max_s, shown.capacity_s) == (4.0, 10.0, CONFIRMING.capacity_s)
+    assert SCREENING.covering_cycle(4.0).at_rate_max_s == 4.0
 
 
 def test_a_job_whose_package_or_trace_is_gone_can_be_read() -> None:
@@ -113,7 +113,7 @@ def test_a_load_comes_in_any_shape_at_a_rate_or_looks_for_the_highest_one() -> N
     assert at_a_rate.open_loop().duration_s == 8
     own = LoadRequest(arrivals="steps:rates=1/s+5/s,each=1s")
     assert own.open_loop().rate_per_s == 3
-    assert own.most_s == 4
+    assert own.max_duration_s == 4
     search = LoadRequest(sla=NO_RATE, arrivals="sine:period=1s")
     assert search.searches
     assert search.sla.rate_per_s is None

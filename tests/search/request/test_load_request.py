@@ -29,5 +29,5 @@ LIMITS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 )
 def test_a_load_takes_as_long_as_its_parts(asked: dict[str, Any], seconds: float, may_end_early: bool) -> None:
     request = LoadRequest(**asked)
-    assert request.most_s == seconds
+    assert request.max_duration_s == seconds
     assert request.may_end_early is may_end_early

@@ -14,15 +14,23 @@ from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
 from servefit.search.results.objectives.score import Score
+from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
-from servefit.search.results.ranking import best_for, order, recommend, recommendation, score_of, simplicity, told_apart
-from servefit.search.results.standings import standings
+from servefit.search.results.ranking import (
+    best_for,
+    is_surely_better,
+    ranking_key,
+    recommend,
+    recommendation,
+    score_of,
+    simplicity,
+)
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
     from servefit.search.request.job_request import Goal
-    from servefit.search.results.recommendation import Trial, Verdict
+    from servefit.search.results.recommendation import Trial, TrialVerdict
 
 FAST = Configuration(vcpus=2, backend="fast", workers=2)
 SLOW = Configuration(vcpus=2, backend="slow", workers=2)
@@ -47,7 +55,7 @@ def names(
 
 
 def best(trials: list[Trial], request: JobRequest | None = None) -> Configuration | None:
-    found = best_for(profile("a"), standings(trials), request or request_of(), trials)
+    found = best_for(profile("a"), pool_trials(trials), request or request_of(), trials)
     return None if found is None else found.configuration
 
 
@@ -94,10 +102,10 @@ def test_when_nothing_meets_the_sla_the_nearest_comes_first(trial: MakeTrial) ->
 
 
 def test_what_was_measured_badly_comes_after_what_is_undecided_and_before_what_fails(trial: MakeTrial) -> None:
-    verdicts: list[Verdict] = ["FAIL", "INVALID", "UNDECIDED", "PASS"]
+    verdicts: list[TrialVerdict] = ["FAIL", "INVALID", "UNDECIDED", "PASS"]
     ranked = sorted(
-        (one for verdict in verdicts for one in standings([trial(FAST, verdict=verdict)])),
-        key=lambda one: order(one, profile("a"), request_of()),
+        (one for verdict in verdicts for one in pool_trials([trial(FAST, verdict=verdict)])),
+        key=lambda one: ranking_key(one, profile("a"), request_of()),
     )
     assert [one.trial.verdict for one in ranked] == verdicts[::-1]
 
@@ -127,8 +135,8 @@ def test_what_rounds_told_apart_is_no_tie(trial: MakeTrial) -> None:
     plain = in_turns(trial, FAST, factors)
     slightly_better = in_turns(trial, BATCHED, tuple(1.015 * one for one in factors))
     assert best([*plain, *slightly_better]) == BATCHED
-    assert told_apart(BATCHED, FAST, request_of(), [*plain, *slightly_better])
-    assert not told_apart(FAST, BATCHED, request_of(), [*plain, *slightly_better])
+    assert is_surely_better(BATCHED, FAST, request_of(), [*plain, *slightly_better])
+    assert not is_surely_better(FAST, BATCHED, request_of(), [*plain, *slightly_better])
 
 
 def test_a_difference_that_nobody_would_deploy_for_stays_a_tie_however_sure_it_is(trial: MakeTrial) -> None:

@@ -11,7 +11,7 @@ from servefit.search.results.verdict import judge
 if TYPE_CHECKING:
     from tests.search.conftest import MakeEvidence, MakeSummary
 
-    from servefit.profiler.evidence.sequential_test import Verdict
+    from servefit.profiler.evidence.sequential_test import ThresholdVerdict
 
 LIMIT = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=10.0),))
 LIMIT_AT_RATE = Sla(thresholds=LIMIT.thresholds, rate_per_s=100.0)
@@ -56,7 +56,7 @@ def test_a_rate_is_not_met_by_what_answered_nothing(summary: MakeSummary) -> Non
 
 @pytest.mark.parametrize(("verdict", "p95_ms"), [("PASS", 1.0), ("FAIL", 50.0), ("UNDECIDED", 9.9)])
 def test_latency_at_a_rate_is_what_the_sequential_test_says(
-    summary: MakeSummary, evidence: MakeEvidence, verdict: Verdict, p95_ms: float
+    summary: MakeSummary, evidence: MakeEvidence, verdict: ThresholdVerdict, p95_ms: float
 ) -> None:
     at_rate = summary(p95_ms=p95_ms)
     busy = summary(p95_ms=500.0, interval=(450.0, 550.0))

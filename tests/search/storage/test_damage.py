@@ -24,8 +24,10 @@ from servefit.report.sentences import headline
 from servefit.search.jobs.document import job_document, step_document
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.jobs.optuna_trials import StudyOfTrials
+from servefit.search.storage import tables
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
+from servefit.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +69,10 @@ def test_a_damaged_document_is_told_with_the_name_of_the_job(
         job = store.create(header("fraud"))
         if key == "servefit:stop" and damage == 7:
             damage = True
-        job.study().set_user_attr(key, damage)
+        if key == "servefit:step:0001":
+            with job.owned():
+                job.begin("compilation", "treelite", None)
+        _put(store, key, damage)
         with pytest.raises(StorageError, match=f"cannot use job 'fraud' in .*: {key} is damaged") as caught:
             READ[key](store.job("fraud"))
         assert caught.value.job == "fraud"
@@ -92,27 +97,34 @@ def test_a_state_that_was_taken_out_is_told(store: JobStore, job: JobLog, plain_
 def test_a_job_that_was_deleted_while_it_ran_is_told(job: JobLog, plain_storage: RDBStorage) -> None:
     with job.owned():
         step = job.begin("compilation", "treelite", None)
+        with plain_storage.engine.begin() as connection:
+            for table in ("servefit_documents", "servefit_jobs"):
+                connection.exec_driver_sql(f"DELETE FROM {table}")
         plain_storage.delete_study(plain_storage.get_study_id_from_name("fraud"))
         for use in (lambda: job.finish(step, status="FAILED"), lambda: job.begin("compilation", "a", None), job.study):
             with pytest.raises(StorageError, match=r"'fraud'.* is gone; was the job deleted"):
                 use()
 
 
-def test_a_key_that_is_no_steps_is_told(job: JobLog) -> None:
-    job.study().set_user_attr("servefit:step:first", {})
+def test_a_key_that_is_no_steps_is_told(store: JobStore, job: JobLog) -> None:
+    with job.owned():
+        job.begin("compilation", "treelite", None)
+    _set(store, "servefit_documents", "key", "'servefit:step:first'", "key = 'servefit:step:0001'")
     with pytest.raises(StorageError, match="'servefit:step:first' is not the key of a step"):
         job.steps()
 
 
 def test_a_job_of_a_newer_servefit_is_listed_and_left_alone(store: JobStore, job: JobLog, header: MakeHeader) -> None:
-    study = job.study()
-    newer = {"schema": 3, "servefit": "9.1", "header": {"what": "nobody knows yet"}}
-    study.set_user_attr("servefit:header", newer)
-    study.set_user_attr("servefit:state", {"also": "unknown"})
+    newer = {"schema": 4, "servefit": "9.1", "header": {"what": "nobody knows yet"}}
+    _put(store, "servefit:header", newer)
+    _put(store, "servefit:state", {"also": "unknown"})
     store.create(header("own"))
     assert [one.name for one in store.jobs()] == ["own", "fraud"]
     assert [(one.name, one.header is None) for one in store.overview()] == [("own", False), ("fraud", True)]
-    told = "it has schema 3, and this servefit reads 2; read it with the servefit that wrote it, '9.1'"
+    told = (
+        f"it was written by servefit 9.1, in schema 4; this is servefit {__version__}, which reads up to 3; "
+        "update servefit to 9.1 or later"
+    )
     assert store.overview()[1].problem == told
     read = store.job("fraud")
     for use in (
@@ -127,8 +139,7 @@ def test_a_job_of_a_newer_servefit_is_listed_and_left_alone(store: JobStore, job
     ):
         with pytest.raises(StorageError, match=re.escape(told)):
             use()
-    attributes = store.job("fraud").study().user_attrs
-    assert (attributes["servefit:header"], attributes["servefit:state"]) == (newer, {"also": "unknown"})
+    assert (_get(store, "servefit:header"), _get(store, "servefit:state")) == (newer, {"also": "unknown"})
 
 
 @pytest.mark.parametrize("key", READ)
@@ -138,7 +149,7 @@ def test_what_is_no_text_is_damage_of_one_job_and_others_go_on(sqlite_url: str, 
         with job.owned():
             job.begin("compilation", "treelite", None)
         for damage in ("CAST(x'7bfffe7d' AS TEXT)", "CAST(x'22ff22' AS TEXT)", "x'7b7d'", "NULL"):
-            _set(store, "study_user_attributes", "value_json", damage, f"key = '{key}' AND study_id = 1")
+            _set(store, "servefit_documents", "text", damage, f"key = '{key}' AND job = 1")
             with pytest.raises(StorageError, match=f"cannot use job 'fraud' in .*: {key} is (damaged|gone)") as caught:
                 READ[key](store.job("fraud"))
             assert caught.value.job == "fraud"
@@ -216,13 +227,13 @@ def test_whatever_becomes_of_the_bytes_of_a_job_no_command_ends_in_a_traceback(
 ) -> None:
     with closing(sqlite3.connect(kept)) as connection:
         connection.text_factory = bytes
-        texts = dict(connection.execute("SELECT key, value_json FROM study_user_attributes WHERE study_id = 1"))
+        texts = dict(connection.execute("SELECT key, text FROM servefit_documents WHERE job = 1"))
         key = data.draw(st.sampled_from(sorted(texts)))
         where = data.draw(st.integers(0, len(texts[key]) - 1))
         replaced = data.draw(st.integers(0, 20))
         by = data.draw(st.binary(max_size=4) | st.sampled_from([b"", b"9", b"-", b"e", b",", b'"', b"null", b"{"]))
         damaged = texts[key][:where] + by + texts[key][where + replaced :]
-        update = "UPDATE study_user_attributes SET value_json = CAST(? AS TEXT) WHERE study_id = 1 AND key = ?"
+        update = "UPDATE servefit_documents SET text = CAST(? AS TEXT) WHERE job = 1 AND key = ?"
         connection.execute(update, (damaged, key))
         connection.commit()
         told = None
@@ -277,13 +288,24 @@ def _set(store: JobStore, table: str, column: str, value: str, where: str) -> No
         connection.exec_driver_sql(f"UPDATE {table} SET {column} = {value} WHERE {where}")
 
 
+def _put(store: JobStore, key: str, document: Any) -> None:
+    """Put ``document`` in the place of another of the job that was made first."""
+    with store._database.transaction() as connection:
+        assert tables.replace(connection, 1, key, json.dumps(document))
+
+
+def _get(store: JobStore, key: str) -> Any:
+    with store._database.transaction() as connection:
+        return json.loads(tables.read(connection, 1, key))
+
+
 def _overwrite(storage: RDBStorage, key: str, text: str | None) -> None:
     """Put ``text`` in the place of a document of the only study there is, or take it out."""
     from sqlalchemy import text as sql
 
     with storage.engine.begin() as connection:
         if text is None:
-            connection.execute(sql("DELETE FROM study_user_attributes WHERE key = :key"), {"key": key})
+            connection.execute(sql("DELETE FROM servefit_documents WHERE key = :key"), {"key": key})
         else:
-            statement = sql("UPDATE study_user_attributes SET value_json = :text WHERE key = :key")
+            statement = sql("UPDATE servefit_documents SET text = :text WHERE key = :key")
             connection.execute(statement, {"key": key, "text": text})

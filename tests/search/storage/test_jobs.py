@@ -120,7 +120,7 @@ def test_many_jobs_are_read_in_one_query(
 
 def test_a_job_that_could_not_be_written_whole_leaves_its_name_free(store: JobStore, header: MakeHeader) -> None:
     def refuse(connection: object, cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("INSERT INTO study_user_attributes"):
+        if statement.startswith("INSERT INTO servefit_documents"):
             raise OperationalError(statement, None, Exception("disk full"))
 
     event.listen(Engine, "before_cursor_execute", refuse)
@@ -140,8 +140,7 @@ def test_a_finished_job_is_a_study_that_optuna_opens(job: JobLog, plain_storage:
     study = optuna.load_study(study_name="fraud", storage=plain_storage)
     assert study.directions == [optuna.study.StudyDirection.MINIMIZE] * 2
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 2
-    assert study.user_attrs["servefit:header"]["schema"] == 2
-    assert study.user_attrs["servefit:state"]["status"] == "COMPLETED"
+    assert study.user_attrs == {}
     (summary,) = optuna.get_all_study_summaries(plain_storage)
     assert (summary.study_name, summary.n_trials) == ("fraud", 2)
 

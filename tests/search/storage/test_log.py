@@ -90,11 +90,15 @@ def test_threads_begin_and_finish_steps_at_once(job: JobLog, configuration: Conf
     assert job.steps() == tuple(sorted(written, key=lambda step: step.number))
 
 
-def test_beyond_9999_steps_the_order_is_still_theirs(job: JobLog) -> None:
+def test_beyond_9999_steps_the_order_is_still_theirs(job: JobLog, plain_storage: RDBStorage) -> None:
     with job.owned():
         job.begin("compilation", "treelite", None)
-        study = job.study()
-        study.set_user_attr("servefit:step:9999", study.user_attrs["servefit:step:0001"] | {"number": 9999})
+        with plain_storage.engine.begin() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO servefit_documents (job, key, text) SELECT job, 'servefit:step:9999',"
+                """ replace(text, '"number":1,', '"number":9999,') FROM servefit_documents"""
+                " WHERE key = 'servefit:step:0001'"
+            )
         job.begin("compilation", "treelite", None)
         job.begin("compilation", "treelite", None)
     assert [step.number for step in job.steps()] == [1, 9999, 10000, 10001]
@@ -253,7 +257,7 @@ def test_steps_are_remembered_as_they_ended_where_the_database_is_gone(
             job.finish(job.begin("compilation", "treelite", None), status="FAILED", reason="no gcc")
             with job.step("service_time", "treelite", configuration) as step:
                 with plain_storage.engine.begin() as connection:
-                    connection.execute(text("ALTER TABLE study_user_attributes RENAME TO gone"))
+                    connection.execute(text("ALTER TABLE servefit_documents RENAME TO gone"))
                 job.finish(step, status="COMPLETED", result=TIMES)
 
     with pytest.raises(StorageError):

@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 import servefit
 from servefit.errors import StorageError
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.storage import outages
 from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.jobs import JobStore
@@ -168,7 +168,7 @@ def test_a_trial_that_the_server_took_with_it_is_kept_once(
         ]
 
 
-class Restarting(Silent):
+class Restarting(SilentProgress):
     """Restarts the server when a test begins, and takes it away for a while when one has ended."""
 
     def __init__(self, server: Server) -> None:

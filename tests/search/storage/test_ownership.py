@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from servefit.errors import JobInUse, StorageError
 from servefit.profiler.record.storage.documents import to_document
+from servefit.search.storage import tables
 from servefit.search.storage.header import JobState
 from servefit.search.storage.ownership import LEASE_S, Owner
 
@@ -191,7 +193,9 @@ def test_an_owner_whose_job_was_worked_on_meanwhile_is_told_so(job: JobLog) -> N
 
 
 def _put_owner(job: JobLog, owner: Owner | None) -> None:
-    job.study().set_user_attr("servefit:owner", to_document(owner, Owner | None, []))
+    text = json.dumps(to_document(owner, Owner | None, []))
+    with job._database.transaction() as connection:
+        assert tables.replace(connection, job._number, "servefit:owner", text)
 
 
 def _line(process: subprocess.Popen[str]) -> list[str]:

@@ -101,7 +101,7 @@ def test_jobs_from_before_there_were_secrets_show_them_no_more(
     (job_folder("fraud") / FILE).unlink()
     with sqlite3.connect(tmp_path / "jobs.db") as database:
         for shown, value in (("***1", "hunter-one"), ("***2", "hunter-two")):
-            database.execute("UPDATE study_user_attributes SET value_json = replace(value_json, ?, ?)", (shown, value))
+            database.execute("UPDATE servefit_documents SET text = replace(text, ?, ?)", (shown, value))
     database.close()
     assert values_in(sqlite_url) == [{"API_TOKEN": "hunter-two"}] * 4
     with JobStore.open(sqlite_url) as store:

@@ -15,8 +15,8 @@ from tritonclient.http import InferenceServerClient, InferenceServerException, I
 from servefit.backends.compilation import compile_model
 from servefit.backends.model import Model
 from servefit.profiler.drivers.hosted_endpoint import endpoint_config, hosted_endpoint
-from servefit.profiler.drivers.http.asking import send_request
 from servefit.profiler.drivers.http.bodies import Tensor
+from servefit.profiler.drivers.http.single_requests import send_request
 from servefit.profiler.procedures.target_endpoint import resolve_target
 from servefit.profiler.record.types import Configuration
 

@@ -12,7 +12,7 @@ import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.drivers.http.address import Address
-from servefit.profiler.drivers.http.asking import get
+from servefit.profiler.drivers.http.single_requests import get
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.procedures.load_clients import clients_at, place_clients
 from servefit.profiler.procedures.target_endpoint import resolve_target

@@ -20,6 +20,7 @@ from servefit.errors import StateError, UnreadableMeasurement
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.record.storage.measurements import load_measurement, save_measurement
 from servefit.profiler.record.types import Measurement
+from servefit.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,7 @@ def test_a_file_is_a_third_of_what_it_holds(path: Path, measurement: Measurement
 
 def test_the_first_line_tells_a_stranger_what_a_file_holds(path: Path) -> None:
     header = json.loads(gzip.decompress(path.read_bytes()).partition(b"\n")[0])
-    assert (header["format"], header["schema"]) == ("servefit measurement", 3)
+    assert (header["format"], header["schema"]) == ("servefit measurement", 4)
     assert header["measurement"]["configuration"]["backend"] == "onnxruntime"
     assert header["measurement"]["runs"][0]["traffic"]["@type"] == "OpenLoop"
     assert [array["length"] for array in header["arrays"]] == [10_000, 10_000, 10_000, 5000, 100, 100, 100, 50]
@@ -140,14 +141,41 @@ def test_more_after_the_end_is_refused(path: Path) -> None:
 
 def test_another_schema_is_refused_with_the_version_that_reads_it(path: Path) -> None:
     rewrite(path, lambda header: header.update(schema=7, servefit="9.9", news=True))
-    with pytest.raises(UnreadableMeasurement, match=r"has schema 7, and this servefit reads 3; .* '9\.9'"):
+    told = r"written by servefit 9\.9, in schema 7; this is servefit .*, which reads up to 4; update servefit to 9\.9"
+    with pytest.raises(UnreadableMeasurement, match=told):
         load_measurement(path)
+    rewrite(path, lambda header: header.update(schema=2, servefit="0.0.3"))
+    with pytest.raises(UnreadableMeasurement, match=r"in schema 2; .* reads 3 to 4; read it with servefit 0\.0\.3"):
+        load_measurement(path)
+
+
+def test_a_file_of_the_schema_before_is_read_as_it_was(path: Path, measurement: Measurement) -> None:
+    rewrite(path, lambda header: header.update(schema=3))
+    assert load_measurement(path) == measurement
+
+
+def test_fields_of_a_newer_servefit_are_left_out_and_named(
+    path: Path, measurement: Measurement, caplog: pytest.LogCaptureFixture
+) -> None:
+    def add(header: dict[str, Any]) -> None:
+        header.update(servefit="9.9", colour="red")
+        header["measurement"].update(altitude_m=400)
+        header["measurement"]["configuration"]["settings"].update(pinned=True)
+        for run in header["measurement"]["runs"]:
+            run["samples"].update(size_bytes=[1, 2])
+
+    rewrite(path, add)
+    assert load_measurement(path) == measurement
+    assert [record.message for record in caplog.records] == [
+        f"{path} was written by servefit 9.9: left out colour, measurement.altitude_m, "
+        "measurement.configuration.settings.pinned, measurement.runs.samples.size_bytes, "
+        f"which servefit {__version__} does not know"
+    ]
 
 
 CHANGES: dict[str, Change] = {
     "measurement lacks, or should not have, 'cpus'": lambda header: header["measurement"].pop("cpus"),
-    "measurement lacks, or should not have, 'colour'": lambda header: header["measurement"].update(colour="red"),
-    "header lacks, or should not have, 'colour'": lambda header: header.update(colour="red"),
+    "the header lacks 'arrays'": lambda header: header.pop("arrays"),
     "measurement.load_s is '1', not": lambda header: header["measurement"].update(load_s="1"),
     "measurement.load_s is True, not": lambda header: header["measurement"].update(load_s=True),
     r"measurement.cpus\[0\] is 0.5, not": lambda header: header["measurement"].update(cpus=[0.5]),

@@ -14,7 +14,7 @@ from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.clock import Clock
-from servefit.search.optimizer.progress import Silent
+from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.queueing.prediction import predict
@@ -64,7 +64,7 @@ def space_of(sizes: Sequence[int], vcpus: Sequence[int]) -> Space:
         profiles.append((InstanceProfile(name=f"{count}c", vcpus=count, memory_bytes=2**30), fitting))
     return Space(
         profiles=tuple((profile, frozenset(fitting)) for profile, fitting in profiles),
-        grid=tuple(one for _, fitting in profiles for one in fitting),
+        grid=tuple(configuration for _, fitting in profiles for configuration in fitting),
     )
 
 
@@ -105,7 +105,10 @@ class Table:
         truth = np.random.default_rng([self.seed, 0])
         self._speed = {backend: exp(truth.normal(0, 0.25)) for backend in BACKENDS}
         of_backend = {backend: truth.normal(0, 0.05) for backend in BACKENDS}
-        self._error = {one: exp(of_backend[one.backend] + truth.normal(0, 0.03)) for one in self.space.grid}
+        self._error = {
+            configuration: exp(of_backend[configuration.backend] + truth.normal(0, 0.03))
+            for configuration in self.space.grid
+        }
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._spend(0.4 if self.start_s is None else self.start_s + len(sizes) * TIMING_A_SIZE_S)
@@ -124,7 +127,7 @@ class Table:
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
         self._spend(self._test_s(2.0, SCREENING))
         self.batches.append(tuple(batch))
-        return {one: self._test("load test", one, self.request.sla) for one in batch}
+        return {configuration: self._test("load test", configuration, self.request.sla) for configuration in batch}
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
         self._spend(1.2 if self.start_s is None else self.start_s + BETWEEN_S + ROUND.capacity_s)
@@ -136,32 +139,32 @@ class Table:
         self._spend(self._test_s(5.0, durations))
         return self._test("confirmation", configuration, self.request.sla, noise=0.0125)
 
-    def at_once(self, vcpus: Sequence[int]) -> bool:
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         return sum(vcpus) <= 4
 
     def of_kind(self, kind: Kind) -> list[Configuration]:
         """What was measured as ``kind``, in order."""
         return [one for other, one in self.measured if other == kind]
 
-    def capacity_per_s(self, one: Configuration) -> float:
+    def capacity_per_s(self, configuration: Configuration) -> float:
         """The truth."""
-        return self._predicted(one, None)[0] * self._error[one]
+        return self._predicted(configuration, None)[0] * self._error[configuration]
 
-    def p95_ms(self, one: Configuration, rate_per_s: float | None) -> float:
+    def p95_ms(self, configuration: Configuration, rate_per_s: float | None) -> float:
         """The truth at an instance's share of a rate, or in the closed loop."""
-        share = None if rate_per_s is None else rate_per_s / self._error[one]
-        return self._predicted(one, share)[1] / self._error[one]
+        share = None if rate_per_s is None else rate_per_s / self._error[configuration]
+        return self._predicted(configuration, share)[1] / self._error[configuration]
 
-    def figure(self, one: Configuration) -> float:
+    def figure(self, configuration: Configuration) -> float:
         """What the request minimises, in truth: latency, or vCPUs for the rate or for what is answered; infinite where
         a limit does not hold."""
-        capacity_per_s, sla = self.capacity_per_s(one), self.request.sla
+        capacity_per_s, sla = self.capacity_per_s(configuration), self.request.sla
         for instances in [1] if sla.rate_per_s is None else instance_counts(sla.rate_per_s, capacity_per_s):
-            p95_ms = self.p95_ms(one, None if sla.rate_per_s is None else sla.rate_per_s / instances)
+            p95_ms = self.p95_ms(configuration, None if sla.rate_per_s is None else sla.rate_per_s / instances)
             if all(p95_ms <= limit.limit_ms for limit in sla.thresholds):
                 if self.request.goal == "latency":
                     return p95_ms
-                vcpus = 1 if self.request.goal == "throughput" else one.vcpus
+                vcpus = 1 if self.request.goal == "throughput" else configuration.vcpus
                 return vcpus / capacity_per_s if sla.rate_per_s is None else vcpus * instances
         return inf
 
@@ -169,26 +172,26 @@ class Table:
         """By which part ``chosen`` is worse than the best."""
         return self.figure(chosen) / min(map(self.figure, self.space.grid)) - 1
 
-    def _test(self, kind: Kind, one: Configuration, sla: Sla, *, noise: float = 0.025) -> Trial | None:
-        times = sum(one == other for _, other in self.measured)
+    def _test(self, kind: Kind, configuration: Configuration, sla: Sla, *, noise: float = 0.025) -> Trial | None:
+        times = sum(configuration == other for _, other in self.measured)
         self.clock.tests += 1
-        self.measured.append((kind, one))
-        if self.failing(one):
+        self.measured.append((kind, configuration))
+        if self.failing(configuration):
             return None
-        luck = self.luck.get(one, ())
+        luck = self.luck.get(configuration, ())
         factor = self._off(noise) * (luck[times] if times < len(luck) else 1.0)
-        capacity_per_s = self.capacity_per_s(one) * factor
+        capacity_per_s = self.capacity_per_s(configuration) * factor
         for instances in [1] if sla.rate_per_s is None else instance_counts(sla.rate_per_s, capacity_per_s):
             share = None if sla.rate_per_s is None else sla.rate_per_s / instances
-            p95_ms = self.p95_ms(one, share) * self._off(noise) / factor
+            p95_ms = self.p95_ms(configuration, share) * self._off(noise) / factor
             violation = max((p95_ms / limit.limit_ms - 1 for limit in sla.thresholds), default=0.0)
             if violation <= 0:
                 break
         measured = self.make_trial(
-            one,
+            configuration,
             throughput_per_s=capacity_per_s,
             p95_ms=p95_ms,
-            verdict="INVALID" if self.disturbed(one) else "PASS" if violation <= 0 else "FAIL",
+            verdict="INVALID" if self.disturbed(configuration) else "PASS" if violation <= 0 else "FAIL",
             violation=violation,
             instances=instances,
             at_rate=sla.rate_per_s is not None,
@@ -213,27 +216,27 @@ class Table:
     def _off(self, sd: float) -> float:
         return exp(self._noise.normal(0, sd))
 
-    def _service(self, one: Configuration) -> ServiceTimes:
-        of_call, of_request, power = BACKENDS[one.backend]
-        shape = self._speed[one.backend] * _SPREAD / _SPREAD.mean()
+    def _service(self, configuration: Configuration) -> ServiceTimes:
+        of_call, of_request, power = BACKENDS[configuration.backend]
+        shape = self._speed[configuration.backend] * _SPREAD / _SPREAD.mean()
         return ServiceTimes(
             batches=tuple(
                 BatchTimes(
                     requests=size,
-                    strata_ns=_floats((of_call + of_request * size / one.settings.threads**power) * shape),
+                    strata_ns=_floats((of_call + of_request * size / configuration.settings.threads**power) * shape),
                 )
                 for size in SIZES
             ),
-            workers=one.workers,
-            contention=1 + 0.05 * (one.workers - 1),
+            workers=configuration.workers,
+            contention=1 + 0.05 * (configuration.workers - 1),
         )
 
-    def _predicted(self, one: Configuration, rate_per_s: float | None) -> tuple[float, float]:
+    def _predicted(self, configuration: Configuration, rate_per_s: float | None) -> tuple[float, float]:
         found = predict(
-            self._service(one),
-            workers=one.workers,
-            max_batch=one.max_batch,
-            batch_delay_us=one.batch_delay_us,
+            self._service(configuration),
+            workers=configuration.workers,
+            max_batch=configuration.max_batch,
+            batch_delay_us=configuration.batch_delay_us,
             rate_per_s=rate_per_s,
             percentiles=(95.0,),
             requests=1000,
@@ -274,7 +277,7 @@ def search() -> Callable[..., Search]:
             reference="reference",
             clock=table.clock,
             bench=table,
-            progress=Silent(),
+            progress=SilentProgress(),
             **known,
         )
 

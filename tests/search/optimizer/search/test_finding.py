@@ -101,7 +101,7 @@ def test_where_nothing_can_keep_the_limits_the_nearest_is_looked_for(table: Make
         found.carry_out()
         (best, *_) = found.recommendations()
         assert best.trial.verdict == "FAIL"
-        nearest_ms = min(bench.p95_ms(one, None) for one in bench.space.grid)
+        nearest_ms = min(bench.p95_ms(configuration, None) for configuration in bench.space.grid)
         assert bench.p95_ms(best.trial.configuration, None) < 1.1 * nearest_ms
 
 
@@ -110,7 +110,7 @@ def test_a_percentile_that_takes_thousands_of_samples_can_be_searched_for(table:
     bench = table(request_of(sla=sla))
     found = search(bench)
     found.carry_out()
-    assert all((one := found.outlook.promise(each)) and one.feasible > 0.9 for each in bench.space.grid[:20])
+    assert all((one := found.surrogate.expected_score(each)) and one.feasible > 0.9 for each in bench.space.grid[:20])
     assert bench.regret(winner(found)) == 0
 
 
@@ -157,11 +157,14 @@ def test_finalists_are_measured_in_rounds_together_with_what_one_would_deploy_wi
     bench = table(request_of())
     found = search(bench)
     found.carry_out()
-    rounds = [one for one in found.trials if one.round is not None]
-    first = {one.configuration for one in rounds if one.round == 0}
+    rounds = [trial for trial in found.trials if trial.round is not None]
+    first = {trial.configuration for trial in rounds if trial.round == 0}
     assert winner(found) in first
-    assert any((one.backend, one.workers, one.max_batch) == ("reference", 1, 1) for one in first)
-    assert [one.round for one in rounds] == sorted(one.round or 0 for one in rounds)
+    assert any(
+        (configuration.backend, configuration.workers, configuration.max_batch) == ("reference", 1, 1)
+        for configuration in first
+    )
+    assert [trial.round for trial in rounds] == sorted(trial.round or 0 for trial in rounds)
 
 
 def test_the_importance_of_parameters_is_that_of_the_whole_space(table: MakeTable, search: MakeSearch) -> None:

@@ -46,20 +46,20 @@ def test_a_promise_is_kept_within_a_tenth(
 ) -> None:
     heard, took_s = promises(table, search, seed=seed, **asked)
     assert len(heard) >= 3
-    assert max(error(one, took_s) for one in heard) <= 0.1
+    assert max(error(moment, took_s) for moment in heard) <= 0.1
 
 
 def test_a_job_that_ends_by_itself_is_not_promised_to_use_up_its_time(table: MakeTable, search: MakeSearch) -> None:
     heard, took_s = promises(table, search, budget_s=400.0)
     assert took_s < 100
-    assert max(error(one, took_s) for one in heard) <= 0.4
+    assert max(error(moment, took_s) for moment in heard) <= 0.4
     assert error(heard[-1], took_s) <= 0.05
 
 
 def test_a_space_that_is_too_large_to_rehearse_is_expected_to_take_the_usual_tests(
     table: MakeTable, search: MakeSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time_left, "LOOKED_AT", 0)
+    monkeypatch.setattr(time_left, "MAX_REHEARSED_SPACE", 0)
     heard, took_s = promises(table, search)
     assert error(heard[0], took_s) <= 0.4
     assert error(heard[-1], took_s) <= 0.05
@@ -67,10 +67,10 @@ def test_a_space_that_is_too_large_to_rehearse_is_expected_to_take_the_usual_tes
 
 def test_the_tests_and_the_best_so_far_are_told(table: MakeTable, search: MakeSearch) -> None:
     heard, _ = promises(table, search, max_tests=10)
-    assert {one.most_tests for one in heard} == {10}
-    assert [one.tests for one in heard] == list(range(10))[: len(heard)]
+    assert {moment.most_tests for moment in heard} == {10}
+    assert [moment.tests for moment in heard] == list(range(10))[: len(heard)]
     assert heard[0].best is None
-    assert all(one.best is not None for one in heard[1:])
+    assert all(moment.best is not None for moment in heard[1:])
     assert not heard[0].asked
 
 
@@ -79,7 +79,7 @@ def test_before_calls_are_timed_a_search_knows_roughly_how_long_it_will_take(
 ) -> None:
     bench = table(JobRequest(name="job"), start_s=0.8)
     found = search(bench)
-    found.time_left.look("timing")
+    found.time_left.update("timing")
     left_s = found.moment().left_s
     assert left_s is not None
     assert 20 < left_s < 50
@@ -90,7 +90,7 @@ def test_looking_ahead_changes_nothing_that_is_measured(
 ) -> None:
     looking = table(JobRequest(name="job"))
     search(looking).carry_out()
-    monkeypatch.setattr(TimeLeft, "look", lambda *_, **__: None)
+    monkeypatch.setattr(TimeLeft, "update", lambda *_, **__: None)
     blind = table(JobRequest(name="job"))
     search(blind).carry_out()
     assert looking.measured == blind.measured

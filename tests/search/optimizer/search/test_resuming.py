@@ -53,7 +53,7 @@ def resume(bench: Table, interrupted: Search, search: MakeSearch) -> Search:
 def off(found: Search, measured: list[Configuration]) -> float:
     """How far from the truth what it expects of the capacity of ``measured`` is, as a mean of logarithms."""
     bench = cast("Table", found.bench)
-    expected = zip(found.outlook.capacities(measured), map(bench.capacity_per_s, measured), strict=True)
+    expected = zip(found.surrogate.capacities(measured), map(bench.capacity_per_s, measured), strict=True)
     return mean(abs(one.log_mean - log(truth)) for one, truth in expected if one is not None)
 
 
@@ -78,16 +78,18 @@ def test_rounds_go_on_with_the_next_one(table: MakeTable, search: MakeSearch) ->
     until_rounds = len(bench.timed) + len(bench.of_kind("load test"))
     again = table(REQUEST)
     interrupted = interrupt(again, search, after=until_rounds + 4)
-    before = [one.round for one in interrupted.trials if one.round is not None]
+    before = [trial.round for trial in interrupted.trials if trial.round is not None]
     assert before
     resumed = resume(again, interrupted, search)
-    after = [one.round for one in resumed.trials[len(interrupted.trials) :] if one.round is not None]
+    after = [trial.round for trial in resumed.trials[len(interrupted.trials) :] if trial.round is not None]
     assert after
     assert min(after) == max(before) + 1
 
 
 def test_what_failed_is_not_tried_again(table: MakeTable, search: MakeSearch) -> None:
-    bench: Table = table(REQUEST, failing=lambda one: one.backend == "batching" and bool(bench.measured))
+    bench: Table = table(
+        REQUEST, failing=lambda configuration: configuration.backend == "batching" and bool(bench.measured)
+    )
     interrupted = interrupt(bench, search, after=25)
     assert interrupted.failed
     resume(bench, interrupted, search)
@@ -107,12 +109,12 @@ def test_a_new_job_finds_as_much_in_fewer_tests_with_the_trials_of_an_earlier_on
     warm.carry_out()
     cold = search(table(few), service_times=earlier.survey.known)
     cold.carry_out()
-    measured = [one.configuration for one in earlier.trials]
+    measured = [trial.configuration for trial in earlier.trials]
     assert off(warm, measured) < 0.7 * off(cold, measured)
     assert bench.timed == []
     assert bench.regret(warm.recommendations()[0].trial.configuration) < 0.03
     # What others measured helps to predict; what is recommended was measured by the job itself.
-    assert all(one.trial in warm.trials for one in warm.recommendations())
+    assert all(recommendation.trial in warm.trials for recommendation in warm.recommendations())
 
 
 def test_trials_of_backends_that_the_space_lost_do_no_harm(table: MakeTable, search: MakeSearch) -> None:
@@ -120,4 +122,4 @@ def test_trials_of_backends_that_the_space_lost_do_no_harm(table: MakeTable, sea
     interrupted = interrupt(bench, search, after=30)
     smaller = table(REQUEST, vcpus=(1, 2))
     resumed = resume(smaller, interrupted, search)
-    assert {one.profile.name for one in resumed.recommendations()} == {"1c", "2c"}
+    assert {recommendation.profile.name for recommendation in resumed.recommendations()} == {"1c", "2c"}

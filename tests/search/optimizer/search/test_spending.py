@@ -84,7 +84,7 @@ def test_every_profile_is_tried(table: MakeTable, search: MakeSearch) -> None:
     bench = table(request_of(max_tests=6))
     found = search(bench)
     found.carry_out()
-    assert {one.profile.name for one in found.recommendations()} == {"1c", "2c", "4c"}
+    assert {recommendation.profile.name for recommendation in found.recommendations()} == {"1c", "2c", "4c"}
     assert list(found.untried()) == []
 
 
@@ -100,7 +100,7 @@ def test_tests_run_at_once_where_they_fit_and_are_counted_one_by_one(table: Make
     found = search(bench)
     found.carry_out()
     assert max(map(len, bench.batches)) > 1
-    assert all(bench.at_once([one.vcpus for one in batch]) for batch in bench.batches)
+    assert all(bench.fit_at_once([configuration.vcpus for configuration in batch]) for batch in bench.batches)
     tested = bench.of_kind("load test")
     assert len(tested) == len(set(tested))
     assert bench.clock.tests <= 21
@@ -120,15 +120,15 @@ def test_a_job_of_which_every_test_fails_ends_without_an_answer(table: MakeTable
 def test_a_backend_that_fails_under_load_is_given_up_for_one_that_does_not(
     table: MakeTable, search: MakeSearch
 ) -> None:
-    def batching(one: Configuration) -> bool:
-        return one.backend == "batching"
+    def batching(configuration: Configuration) -> bool:
+        return configuration.backend == "batching"
 
     bench = table(request_of(max_tests=60, goal="throughput"), failing=batching)
     found = search(bench)
     found.carry_out()
     best = found.recommendations()[0].trial.configuration
     assert best.backend == "reference"
-    rest = [one for one in bench.space.grid if not batching(one)]
+    rest = [configuration for configuration in bench.space.grid if not batching(configuration)]
     assert bench.figure(best) <= 1.03 * min(map(bench.figure, rest))
 
 
@@ -136,7 +136,7 @@ def test_where_every_test_is_disturbed_the_answer_says_so(table: MakeTable, sear
     bench = table(request_of(max_tests=20), disturbed=lambda _: True)
     found = search(bench)
     found.carry_out()
-    assert {one.trial.verdict for one in found.recommendations()} == {"INVALID"}
+    assert {recommendation.trial.verdict for recommendation in found.recommendations()} == {"INVALID"}
     tested = bench.of_kind("load test")
     assert len(tested) == len(set(tested))
 
@@ -144,7 +144,7 @@ def test_where_every_test_is_disturbed_the_answer_says_so(table: MakeTable, sear
 def test_a_disturbed_measurement_does_not_win_over_a_good_one(table: MakeTable, search: MakeSearch) -> None:
     quiet = table(request_of(max_tests=21))
     ranked = sorted(quiet.space.grid, key=quiet.figure)
-    bench = table(request_of(max_tests=21), disturbed=lambda one: one == ranked[0])
+    bench = table(request_of(max_tests=21), disturbed=lambda configuration: configuration == ranked[0])
     found = search(bench)
     found.carry_out()
     best = found.recommendations()[0].trial
@@ -156,7 +156,9 @@ def test_a_winner_that_fails_when_it_is_confirmed_gives_way(table: MakeTable, se
     calm = table(request_of())
     search(calm).carry_out()
     fragile = calm.measured[-1][1]
-    bench: Table = table(request_of(), failing=lambda one: one == fragile and fragile in bench.of_kind("round"))
+    bench: Table = table(
+        request_of(), failing=lambda configuration: configuration == fragile and fragile in bench.of_kind("round")
+    )
     found = search(bench)
     found.carry_out()
     assert found.recommendations()[0].trial.configuration != fragile
@@ -184,7 +186,7 @@ def test_a_confirmation_in_phases_that_would_outlast_the_time_is_not_begun(
 def test_a_backend_that_hangs_is_given_up_and_none_of_its_configurations_is_tried(
     table: MakeTable, search: MakeSearch
 ) -> None:
-    bench: Table = table(request_of(budget_s=60.0), failing=lambda one: one.backend == "quick")
+    bench: Table = table(request_of(budget_s=60.0), failing=lambda configuration: configuration.backend == "quick")
     found = search(bench)
 
     def give_up() -> None:
@@ -193,7 +195,7 @@ def test_a_backend_that_hangs_is_given_up_and_none_of_its_configurations_is_trie
 
     bench.before = give_up
     found.carry_out()
-    assert [one.backend for one in bench.timed].count("quick") == 1
+    assert [configuration.backend for configuration in bench.timed].count("quick") == 1
     assert "quick" not in {one.backend for _, one in bench.measured}
     assert found.recommendations()
 
@@ -202,7 +204,7 @@ def test_a_backend_that_hangs_is_not_given_up_where_there_is_no_other(table: Mak
     bench = table(request_of(max_tests=6))
     found = search(bench)
     for backend in ("reference", "batching", "quick"):
-        found.give_up(next(one for one in bench.space.grid if one.backend == backend))
+        found.give_up(next(configuration for configuration in bench.space.grid if configuration.backend == backend))
     found.carry_out()
     assert {one.backend for _, one in bench.measured} == {"quick"}
 

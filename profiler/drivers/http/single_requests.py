@@ -1,4 +1,4 @@
-"""Asks a server one thing, before anything is measured: what it says of a model, and what it says to a request.
+"""Single requests, before anything is measured: what a server says of a model, and what it says to a request.
 
 Nothing is followed elsewhere: no redirects, and no proxies.
 """

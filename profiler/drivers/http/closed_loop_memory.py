@@ -11,7 +11,7 @@ _STOPPED_NS = 0
 """The header word that says when the run was stopped."""
 
 
-class SharedEnd:
+class ClosedLoopMemory:
     """A view of ``words``, as ``Progress`` and ``ClosedLoopEnd`` use it. Every client has users of its own."""
 
     def __init__(self, words: SharedWords) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from servefit.errors import MeasurementError
 from servefit.profiler.drivers.http.address import Address
-from servefit.profiler.drivers.http.asking import Answer, get, send_request
 from servefit.profiler.drivers.http.destination import Destination
+from servefit.profiler.drivers.http.single_requests import Answer, get, send_request
 
 if TYPE_CHECKING:
     import numpy as np

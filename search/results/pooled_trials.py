@@ -1,4 +1,4 @@
-"""How configurations stand after all measurements of each.
+"""The trials of each configuration, pooled.
 
 The best of many single measurements is partly the luckiest. So every measurement of a configuration counts. How sure
 the difference between two of them is, is for ``ratios`` to say.
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One configuration: the ``trial`` that stands for it, which is the last valid one that was held against the SLA,
-    and what all valid ones amount to: geometric means of capacity, and of p95 in ms (infinite where it is not known) by
-    those with the same load on an instance, which are ``alike``."""
+class PooledTrials:
+    """The trials of one configuration: ``trial`` stands for them, the last valid one that was held against the SLA.
+    Geometric means of all valid ones are the capacity, and p95 in ms (infinite where it is not known) of those with the
+    same load on an instance, which are ``alike``."""
 
     trial: Trial
     capacity_per_s: float
@@ -34,32 +34,32 @@ class Standing:
         return self.trial.configuration
 
 
-def standings(trials: Iterable[Trial]) -> tuple[Standing, ...]:
-    """The standing of every configuration that was held against the SLA, in the order in which they were first
+def pool_trials(trials: Iterable[Trial]) -> tuple[PooledTrials, ...]:
+    """Return the trials of every configuration that was held against the SLA, in the order in which they were first
     measured. Those that were only measured in rounds, which ask for less, are left out. Invalid measurements count only
     where there is nothing else."""
     by_configuration: dict[Configuration, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_configuration[trial.configuration].append(trial)
-    return tuple(_standing(alike) for alike in by_configuration.values() if any(one.round is None for one in alike))
+    return tuple(_pool(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike))
 
 
-def _standing(trials: Sequence[Trial]) -> Standing:
-    last = _valid([one for one in trials if one.round is None])[-1]
+def _pool(trials: Sequence[Trial]) -> PooledTrials:
+    last = _valid([trial for trial in trials if trial.round is None])[-1]
     counted = _valid(trials)
-    alike = [one for one in counted if _load(one) == _load(last)] or [last]
-    return Standing(
+    alike = [trial for trial in counted if _load(trial) == _load(last)] or [last]
+    return PooledTrials(
         trial=last,
-        capacity_per_s=_geometric_mean([one.capacity.throughput_per_s for one in counted], empty=0.0),
-        p95_ms=_geometric_mean([latency_ms(one) for one in alike], empty=inf),
+        capacity_per_s=_geometric_mean([trial.capacity.throughput_per_s for trial in counted], empty=0.0),
+        p95_ms=_geometric_mean([latency_ms(trial) for trial in alike], empty=inf),
         measurements=len(counted),
         alike=tuple(alike),
     )
 
 
 def _valid(trials: Sequence[Trial]) -> Sequence[Trial]:
-    """All, where none is valid."""
-    return [one for one in trials if one.verdict != "INVALID"] or trials
+    """Return the valid ones of ``trials``, or all where none is valid."""
+    return [trial for trial in trials if trial.verdict != "INVALID"] or trials
 
 
 def _load(trial: Trial) -> tuple[str, int]:
@@ -67,12 +67,12 @@ def _load(trial: Trial) -> tuple[str, int]:
 
 
 def latency_ms(trial: Trial) -> float:
-    """The p95 that the SLA is held against, infinite where there are too few samples to know it."""
+    """Return the p95 that the SLA is held against, infinite where there are too few samples to know it."""
     p95 = trial.judged.latency_ms["p95"]
     return inf if p95 is None else p95
 
 
 def _geometric_mean(values: Iterable[float], *, empty: float) -> float:
-    """Of the values that are finite and above zero; ``empty`` where there are none."""
+    """Return the geometric mean of the values that are finite and above zero; ``empty`` where there are none."""
     known = [value for value in values if 0 < value < inf]
     return exp(fsum(map(log, known)) / len(known)) if known else empty

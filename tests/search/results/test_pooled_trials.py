@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from servefit.profiler.record.types import Configuration
-from servefit.search.results.standings import standings
+from servefit.search.results.pooled_trials import pool_trials
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
+    from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Trial
-    from servefit.search.results.standings import Standing
 
 ONE = Configuration(vcpus=1, backend="one")
 OTHER = Configuration(vcpus=1, backend="other")
 
 
-def standing(*trials: Trial) -> Standing:
-    (found,) = standings(trials)
+def pooled(*trials: Trial) -> PooledTrials:
+    (found,) = pool_trials(trials)
     return found
 
 
 def test_all_measurements_of_a_configuration_count_together(trial: MakeTrial) -> None:
-    found = standing(
+    found = pooled(
         trial(ONE, throughput_per_s=100.0, p95_ms=1.0),
         trial(ONE, throughput_per_s=400.0, p95_ms=4.0),
         trial(ONE, throughput_per_s=200.0, p95_ms=2.0, nth_round=0),
@@ -37,38 +37,38 @@ def test_all_measurements_of_a_configuration_count_together(trial: MakeTrial) ->
 
 
 def test_configurations_stand_in_the_order_in_which_they_were_first_measured(trial: MakeTrial) -> None:
-    found = standings([trial(OTHER), trial(ONE), trial(OTHER)])
+    found = pool_trials([trial(OTHER), trial(ONE), trial(OTHER)])
     assert [one.configuration for one in found] == [OTHER, ONE]
-    assert standings([]) == ()
+    assert pool_trials([]) == ()
 
 
 def test_the_last_measurement_that_was_held_against_the_sla_stands_for_the_configuration(trial: MakeTrial) -> None:
     screened, confirmed = trial(ONE, verdict="PASS"), trial(ONE, verdict="FAIL")
     in_turn = trial(ONE, verdict="PASS", nth_round=3)
-    assert standing(screened, confirmed, in_turn).trial is confirmed
-    assert standing(screened, in_turn).trial is screened
+    assert pooled(screened, confirmed, in_turn).trial is confirmed
+    assert pooled(screened, in_turn).trial is screened
 
 
 def test_what_was_only_measured_in_rounds_does_not_stand_since_they_hold_nothing_against_the_sla(
     trial: MakeTrial,
 ) -> None:
-    assert standings([trial(ONE, verdict="PASS", nth_round=nth) for nth in range(3)]) == ()
+    assert pool_trials([trial(ONE, verdict="PASS", nth_round=nth) for nth in range(3)]) == ()
 
 
 def test_an_invalid_measurement_counts_only_where_there_is_nothing_else(trial: MakeTrial) -> None:
     disturbed = trial(ONE, throughput_per_s=1.0, verdict="INVALID")
     good = trial(ONE, throughput_per_s=100.0)
     for trials in ([disturbed, good], [good, disturbed]):
-        found = standing(*trials)
+        found = pooled(*trials)
         assert (found.trial, found.measurements) == (good, 1)
         assert found.capacity_per_s == pytest.approx(100.0)
-    assert standing(disturbed).trial is disturbed
-    assert standing(disturbed).capacity_per_s == pytest.approx(1.0)
+    assert pooled(disturbed).trial is disturbed
+    assert pooled(disturbed).capacity_per_s == pytest.approx(1.0)
 
 
 def test_good_rounds_do_not_make_an_invalid_verdict_a_pass(trial: MakeTrial) -> None:
     disturbed = trial(ONE, throughput_per_s=1.0, verdict="INVALID")
-    found = standing(disturbed, trial(ONE, throughput_per_s=100.0, nth_round=0))
+    found = pooled(disturbed, trial(ONE, throughput_per_s=100.0, nth_round=0))
     assert found.trial is disturbed
     assert found.capacity_per_s == pytest.approx(100.0)
 
@@ -77,13 +77,13 @@ def test_latency_is_only_averaged_over_the_same_load(trial: MakeTrial) -> None:
     judged = trial(ONE, p95_ms=2.0, instances=3)
     closed = trial(ONE, p95_ms=50.0, at_rate=False, nth_round=0)
     busier = trial(ONE, p95_ms=90.0, instances=1, nth_round=1)
-    assert standing(judged, closed, busier).p95_ms == pytest.approx(2.0)
+    assert pooled(judged, closed, busier).p95_ms == pytest.approx(2.0)
 
 
 def test_a_latency_that_is_not_known_is_left_out_and_infinite_where_none_is(trial: MakeTrial) -> None:
-    assert standing(trial(ONE, p95_ms=None), trial(ONE, p95_ms=3.0)).p95_ms == pytest.approx(3.0)
-    assert standing(trial(ONE, p95_ms=None)).p95_ms == inf
+    assert pooled(trial(ONE, p95_ms=None), trial(ONE, p95_ms=3.0)).p95_ms == pytest.approx(3.0)
+    assert pooled(trial(ONE, p95_ms=None)).p95_ms == inf
 
 
 def test_what_answered_nothing_has_no_capacity(trial: MakeTrial) -> None:
-    assert standing(trial(ONE, throughput_per_s=0.0)).capacity_per_s == 0.0
+    assert pooled(trial(ONE, throughput_per_s=0.0)).capacity_per_s == 0.0

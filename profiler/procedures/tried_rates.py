@@ -1,0 +1,77 @@
+"""The runs of a search for the highest rate, and its answer. How one is searched is in ``highest_rate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from servefit.profiler.evidence.sequential_test import ThresholdVerdict
+
+Stop: TypeAlias = "Callable[[np.ndarray], bool]"
+"""Called now and then with the response times so far (ns, in order of arrival); True ends the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """The outcome of a run in an open loop: response times in ns in order of arrival, shape (n,), and how long it took.
+
+    There are fewer than asked for if the run was stopped, or ``saturated``: ended because too many requests waited. A
+    ``disturbed`` run says nothing, and is made again unless there are too many of them.
+    """
+
+    response_ns: np.ndarray
+    elapsed_s: float
+    saturated: bool = False
+    disturbed: bool = False
+
+
+class Probe(Protocol):
+    """Carries out one run: ``requests`` arrivals at ``rate_per_s``, fewer if ``stop`` says so."""
+
+    def __call__(self, rate_per_s: float, requests: int, stop: Stop) -> OpenRun: ...
+
+
+class ThresholdTest(Protocol):
+    """Decides on one threshold from the response times of all requests so far, as SequentialTest does."""
+
+    def update(self, response_ns: np.ndarray) -> ThresholdVerdict: ...
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedRate:
+    """One run of the search. ``percentiles_ns``, one a threshold, leave out the first tenth of the requests; None when
+    no request was answered."""
+
+    rate_per_s: float
+    requests: int
+    percentiles_ns: tuple[float, ...] | None
+    verdict: ThresholdVerdict | Literal["SATURATED", "INVALID"]
+    purpose: Literal["approach", "confirm"]
+
+
+@shown("rate_per_s", "root_per_s", "interval_per_s", "ended")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighestRate:
+    """``rate_per_s`` passed the sequential test for every threshold; None when no rate did. It is the claim to make.
+
+    ``root_per_s`` is the best estimate of where the first threshold is reached, from all runs, with its 95 % interval:
+    about half of the time it is too high, so it is no claim. The 95 % is nominal: at small budgets the interval holds
+    the truth less often, as benchmarks/claims/rate_search.py measures. ``elapsed_s`` is the time of running, without
+    warm-ups. ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason.
+    """
+
+    rate_per_s: float | None
+    root_per_s: float | None
+    interval_per_s: tuple[float, float] | None
+    tried: tuple[TriedRate, ...]
+    requests: int
+    elapsed_s: float
+    ended: str
+    disturbed: bool

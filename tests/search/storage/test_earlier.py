@@ -1,0 +1,212 @@
+"""Jobs that an earlier servefit kept in the attributes of Optuna studies, and one that it still works on."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from servefit.errors import JobInUse, SpecError, StorageError
+from servefit.search.optimizer.parzen import choices, parameters
+from servefit.search.storage import records
+from servefit.search.storage.header import JobHeader, JobState
+from servefit.search.storage.jobs import JobStore
+from servefit.search.storage.ownership import Owner
+from servefit.search.storage.steps import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from servefit.profiler.record.types import Configuration
+
+MakeHeader = Callable[[str], JobHeader]
+
+STEP = Step(
+    number=1,
+    kind="compilation",
+    status="FAILED",
+    backend="treelite",
+    configuration=None,
+    host_fingerprint="0f",
+    began_at=1e9,
+    ended_at=1e9 + 2,
+    reason="no gcc",
+)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[RDBStorage]:
+    storage = RDBStorage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def document(value: Any, kind: Any) -> Any:
+    return json.loads(records.write(value, kind))
+
+
+def keep(
+    url: str, header: JobHeader, attributes: Mapping[str, Any] = MappingProxyType({}), *, owner: Owner | None = None
+) -> None:
+    """Keep a job as servefit did while its documents had schema 2. ``attributes`` come in the place of its own."""
+    with opened(url) as storage:
+        study = optuna.create_study(
+            storage=storage, study_name=header.request.name, directions=["minimize", "minimize"]
+        )
+        kept = {
+            "servefit:header": {"schema": 2, "servefit": "0.1", "header": document(header, JobHeader)},
+            "servefit:state": document(JobState(status="STOPPED", elapsed_s=2.5), JobState),
+            "servefit:owner": document(owner, Owner | None),
+            "servefit:stop": None,
+            "servefit:step:0001": document(STEP, Step),
+        }
+        for key, value in {**kept, **attributes}.items():
+            study.set_user_attr(key, value)
+
+
+def attribute(url: str, name: str, key: str) -> Any:
+    with opened(url) as storage:
+        return optuna.load_study(study_name=name, storage=storage).user_attrs.get(key)
+
+
+def test_they_are_listed_and_read_beside_new_ones(url: str, header: MakeHeader) -> None:
+    old, older = header("old"), header("older")
+    keep(url, older)
+    keep(url, old)
+    for _ in range(2):
+        with JobStore.open(url) as store:
+            if "new" not in [job.name for job in store.jobs()]:
+                store.create(header("new"))
+            assert [one.name for one in store.overview()] == ["new", "old", "older"]
+            assert store.overview()[1].state == JobState(status="STOPPED", elapsed_s=2.5)
+            job = store.job("old")
+            assert (job.header, job.steps(), job.owner()) == (old, (STEP,), None)
+            with pytest.raises(SpecError, match="in use by an earlier job"):
+                store.create(header("old"))
+
+
+def test_they_are_gone_on_with_here_and_their_studies_stay_as_they_were(
+    url: str, header: MakeHeader, configuration: Configuration
+) -> None:
+    values = choices([parameters(configuration)])
+    keep(url, header("old"), {"servefit:choices": values})
+    with JobStore.open(url) as store:
+        job = store.job("old")
+        with job.owned():
+            assert job.abandon_running_steps() == ()
+            assert job.choices() == values
+            second = job.finish(job.begin("compilation", "tl2cgen", None), status="FAILED", reason="no")
+            job.study().optimize(lambda _: (1.0, 2.0), n_trials=1)
+        job.set_state(JobState(status="COMPLETED"))
+    with JobStore.open(url) as store:
+        job = store.job("old")
+        assert (job.steps(), job.state) == ((STEP, second), JobState(status="COMPLETED"))
+        assert len(job.study().trials) == 1
+    assert attribute(url, "old", "servefit:state")["status"] == "STOPPED"
+    assert attribute(url, "old", "servefit:step:0002") is None
+
+
+def test_one_that_an_earlier_servefit_works_on_is_followed_and_can_be_stopped(url: str, header: MakeHeader) -> None:
+    keep(url, header("old"), owner=Owner.this_process())
+    with JobStore.open(url) as store:
+        job = store.job("old")
+        with pytest.raises(JobInUse):
+            job.owned().__enter__()
+        job.request_stop()
+    assert 0 < time.time() - attribute(url, "old", "servefit:stop") < 60
+    with opened(url) as storage:
+        study = optuna.load_study(study_name="old", storage=storage)
+        study.set_user_attr("servefit:step:0002", document(replace(STEP, number=2), Step))
+        study.set_user_attr("servefit:owner", None)
+    with JobStore.open(url) as store:
+        assert [one.owner for one in store.overview()] == [None]
+        assert len(store.job("old").steps()) == 2
+
+
+def test_one_that_it_has_begun_since_is_found_by_its_name(url: str, header: MakeHeader) -> None:
+    JobStore.open(url).close()
+    keep(url, header("late"))
+    with JobStore.open(url) as store:
+        assert store.jobs() == ()
+        assert store.job("late").steps() == (STEP,)
+        assert [one.name for one in store.jobs()] == ["late"]
+
+
+def test_a_damaged_study_is_left_out_and_the_others_are_read(
+    sqlite_url: str, header: MakeHeader, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one", "two", "three"):
+        keep(sqlite_url, header(name))
+    with opened(sqlite_url) as storage, storage.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE study_user_attributes SET value_json = '{' WHERE key = 'servefit:state' AND study_id = 2"
+        )
+    with JobStore.open(sqlite_url) as store:
+        assert [one.name for one in store.overview()] == ["three", "one"]
+    assert any("study 2, which may be a job of an earlier servefit, cannot be read" in one for one in caplog.messages)
+
+
+def test_tables_of_a_newer_servefit_are_told(sqlite_url: str) -> None:
+    JobStore.open(sqlite_url).close()
+    with opened(sqlite_url) as storage, storage.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE servefit_layout SET number = 9")
+    with pytest.raises(StorageError, match="of a newer servefit, in layout 9, and this one reads 1; update servefit"):
+        JobStore.open(sqlite_url)
+
+
+def test_fields_of_a_newer_servefit_are_left_out_with_a_remark(url: str, header: MakeHeader) -> None:
+    told = header("old")
+    newer = document(told, JobHeader) | {"altitude_m": 400}
+    newer["request"] |= {"colour": "red"}
+    keep(
+        url,
+        told,
+        {
+            "servefit:header": {"schema": 3, "servefit": "9.9", "header": newer},
+            "servefit:step:0001": document(STEP, Step) | {"weather": "fair"},
+            "servefit:step:0002": document(replace(STEP, number=2), Step) | {"weather": "foul"},
+        },
+    )
+    with JobStore.open(url) as store:
+        job = store.job("old")
+        assert job.header == told
+        assert len(job.steps()) == 2
+        assert re.sub(r"servefit [\d.]+ does", "this does", job.remark() or "") == (
+            "written by servefit 9.9: left out header.altitude_m, header.request.colour, step.weather, "
+            "which this does not know"
+        )
+
+
+def test_what_lacks_a_field_that_came_later_has_its_default(url: str, header: MakeHeader) -> None:
+    told = header("old")
+    older = document(told, JobHeader)
+    del older["payload"]["unused_columns"], older["request"]["seed"]
+    keep(url, told, {"servefit:header": {"schema": 2, "servefit": "0.0.9", "header": older}})
+    with JobStore.open(url) as store:
+        job = store.job("old")
+        assert (job.header, job.remark()) == (told, None)
+
+
+def test_a_major_version_of_optuna_is_not_admitted_unseen() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    (bound,) = (Requirement(one) for one in project["dependencies"] if one.startswith("optuna"))
+    major = Version(optuna.__version__).major
+    assert optuna.__version__ in bound.specifier
+    assert f"{major}.99" in bound.specifier
+    assert f"{major + 1}.0" not in bound.specifier
