@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.endpoints.load_plan import LoadOutcome
 
-_S_PER_MIN = 60
+_S_PER_MIN = 60  # invocations are told by the minute, as in SageMaker IR
 
 
 def load_endpoint(

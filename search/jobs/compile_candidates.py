@@ -55,7 +55,7 @@ WORTH_SAYING_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledCandidates:
-    """What came of compiling: ``artifacts``. ``skipped`` backends were left out, ``remarks`` say which were cut
+    """The outcome of compiling: ``artifacts``. ``skipped`` backends were left out, ``remarks`` say which were cut
     short."""
 
     artifacts: list[Artifact] = field(default_factory=list)

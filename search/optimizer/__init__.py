@@ -1,4 +1,4 @@
-"""What is measured next, and when it is enough.
+"""The choice of what is measured next, and of when it is enough.
 
 ``search`` is the whole of it, on a ``bench`` that measures; what it knows is its ``search_state``.
 ``service_time_survey`` has calls timed alone, ``predictions`` and ``gaussian_process`` foretell the rest,

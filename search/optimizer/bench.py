@@ -1,4 +1,4 @@
-"""What a search asks of whoever measures for it: real workers, or a table of figures that were measured before."""
+"""The bench of a search, which measures for it: real workers, or a table of figures that were measured before."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Why the winner is the winner: the comparison with the runner-up and with the naive default, and the parameters that
-mattered."""
+"""The reasons why the winner is the winner: the comparison with the runner-up and with the naive default, and the
+parameters that mattered."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Pace:
     """The seconds that each kind of thing took in this job, and those expected of the next.
 
     At first the latter are what ``usual_s`` says of earlier jobs, else ``under_load_s`` with the start of fresh
-    processes as it was seen so far. Before one was seen it is no less than ``typical_s``.
+    processes as it was seen so far. Before one was seen they are no less than ``typical_s``.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Pace:
         self._rounds_s: dict[Configuration, float] = {}
 
     def record(self, kind: Kind, seconds: float, configuration: Configuration, *, beside_s: float = 0.0) -> None:
-        """Take into account that something took ``seconds``, of which ``beside_s`` went beside the start of fresh
+        """Take into account that something took ``seconds``, of which ``beside_s`` passed beside the start of fresh
         processes, where that is known."""
         self._seen_s.setdefault(kind, []).append(max(seconds, _MIN_S))
         if kind == "round":

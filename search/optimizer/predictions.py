@@ -182,7 +182,7 @@ class Surrogate:
 
     @property
     def _latency_matters(self) -> bool:
-        """Whether latency is looked at: the objective asks, or there are limits."""
+        """True where the objective asks for latency, or there are limits on it."""
         return self._objective.needs_latency or bool(self._request.sla.thresholds)
 
     def _expected_score(
