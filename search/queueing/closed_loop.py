@@ -44,13 +44,17 @@ def serve_users(
     looks = [0.0] * discipline.workers  # when idle workers look next
     calls: list[tuple[float, float, int]] = []  # of busy workers: when they are free, when it ended, how many users
     answers = call = 0
+    last_ended = 0.0
     while calls or looks:
         if calls and not (looks and looks[0] < calls[0][0]):
             now, ended, count = heappop(calls)
+            last_ended = max(last_ended, ended)
             if ended >= all_joined_ns:
                 answers += count
                 if answers >= most_answers:
-                    end_ns = min(end_ns, nextafter(ended, inf))  # the answer itself still belongs to the run
+                    # All answers so far belong to the run. This one need not be the last of them: calls come here when
+                    # their worker is free, and a larger one keeps it for longer after its end.
+                    end_ns = min(end_ns, nextafter(last_ended, inf))
             if ended < end_ns:
                 while joins and joins[0] < ended:
                     waiting.append(joins.popleft())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from servefit.profiler.record.traffic import ClosedLoop
+from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import SimulatedRun, simulate
 
@@ -90,3 +90,25 @@ def test_a_run_ends_after_the_most_requests_of_its_plateau(constant_ms: ServiceT
     found = run(constant_ms, users=2, workers=2, duration_s=1000, most_requests=50)
     assert found.plateau_ns == pytest.approx((0, 25 * MS))
     assert found.throughput_per_s == pytest.approx(50 / 0.025)
+
+
+def test_a_run_that_has_its_answers_ends_after_the_last_of_them_whichever_worker_is_free_first() -> None:
+    """A large call that ended earlier may keep its worker for longer than a small one that ended later."""
+    service = ServiceTimes(
+        batches=tuple(BatchTimes(requests=size, strata_ns=(50_000.0,)) for size in (1, 2, 3)),
+        workers=3,
+        contention=2.72,
+    )
+    phase = Phase(initial_users=5, spawn_per_minute=0, duration_s=0.015)
+    found = simulate(
+        service,
+        ClosedLoop(phases=(phase, phase)),
+        workers=3,
+        max_batch=4,
+        batch_delay_us=0,
+        overhead_ns=0.0,
+        overhead_per_request_ns=90.0,
+        most_requests=200,
+        seed=0,
+    )
+    assert np.all(found.scheduled_ns < found.plateau_ns[1])
