@@ -97,7 +97,7 @@ def test_a_run_that_has_its_answers_ends_after_the_last_of_them_whichever_worker
     service = ServiceTimes(
         batches=tuple(BatchTimes(requests=size, strata_ns=(50_000.0,)) for size in (1, 2, 3)),
         workers=3,
-        contention=2.72,
+        contention=2.723998785177366,
     )
     phase = Phase(initial_users=5, spawn_per_minute=0, duration_s=0.015)
     found = simulate(
