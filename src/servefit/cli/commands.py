@@ -46,8 +46,8 @@ COMMANDS = {
     "demo": ("demo:demo", "See it all on a model that is trained for it."),
     "schema": ("schema:schema", "Print the JSON Schema of job files."),
 }
-"""Where each subcommand is, as "module:function" below this package, and what it does. The line is here and not taken
-from the function, so that ``servefit --help`` imports none of them."""
+"""The place of each subcommand, as "module:function" below this package, and a line about it. The line is here and not
+taken from the function, so that ``servefit --help`` imports none of them."""
 
 
 class _Command(TyperCommand):

@@ -1,4 +1,4 @@
-"""Where a job stands, in words: what is measured, the best so far, and how long it will still take."""
+"""The progress of a job in words: the current measurement, the best so far, and the time that is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a report goes: a file, in the form that its name ends in or that was asked for."""
+"""The writing of reports: into a file, in the form that its name ends in or that was asked for."""
 
 from __future__ import annotations
 
