@@ -64,7 +64,7 @@ def recommend(
     progress: Progress | None = None,
     **options: Unpack[JobOptions],
 ) -> Job:
-    """Find the best deployment for ``model`` by measuring it with every backend in every instance profile of this host.
+    """Find what to deploy ``model`` on, by measuring it with every backend in every instance profile of this host.
 
     Blocks until the job is done. A job in which nothing meets the SLA returns a result and raises no error.
 
