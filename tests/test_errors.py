@@ -12,6 +12,7 @@ ONE_OF_EACH = (
     ServefitError("it failed", remedy="try again"),
     errors.SpecError("--sla", "p95<10", "is not understood", remedy="write p95=10ms"),
     errors.JobInUse("fraud", host="rack-1", pid=4711, since=1.7e9),
+    errors.ObjectiveError("p95-per-watt", "watts 1.0", "of_trial() gave nan"),
     errors.StorageError("sqlite:////state/jobs.db", "disk I/O error", job="fraud", remedy="restore it"),
     errors.StateError(Path("/state/jobs"), "No space left on device", variable="TMPDIR"),
     errors.ModelError("the model is the problem"),

@@ -32,8 +32,8 @@ except servefit.errors.SpecError:
 """,
     "proposals are made": """
 from servefit.profiler.record.types import Configuration
-from servefit.search.optimizer.parzen import Proposals
-Proposals([Configuration(vcpus=1, backend="treelite")], objectives=1, seed=0)
+from servefit.search.optimizer.parzen import ParzenEstimator
+ParzenEstimator([Configuration(vcpus=1, backend="treelite")], objectives=1, seed=0)
 """,
 }
 
