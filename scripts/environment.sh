@@ -165,6 +165,11 @@ install_clang() {
     find_fuzzing_clang >/dev/null || install_packages "fuzz the loader of artifacts" clang libclang-rt-dev
 }
 
+# install_zsh: make sure that there is a zsh to type into.
+install_zsh() {
+    command -v zsh >/dev/null || install_packages "have zsh complete commands" zsh
+}
+
 # install_packages PURPOSE PACKAGE...: install what the tests need of Debian, or say how to.
 install_packages() {
     local purpose=$1

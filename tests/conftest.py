@@ -22,7 +22,7 @@ NOT_PURE_PATHS = (
     "api/test_notebook_progress.py",
 )
 """Tests that start programs of others, install packages, or are about this repository."""
-NOT_PURE_FIXTURES = {"browser", "postgresql"}
+NOT_PURE_FIXTURES = {"browser", "postgresql", "zsh"}
 """What takes a program that no Python package brings."""
 
 Respond = Callable[[str, bytes], tuple[int, bytes, Mapping[str, str]]]
