@@ -1,4 +1,4 @@
-"""What to deploy a model on, from Python: an XGBoost model fresh from training, and a sample of its rows.
+"""Find what to deploy a model on, from Python: an XGBoost model fresh from training, and a sample of its rows.
 
 python examples/recommend.py
 """

@@ -63,7 +63,7 @@ class Address:
 
     @property
     def engine_options(self) -> dict[str, Any]:
-        """What ``sqlalchemy.create_engine`` is told besides the URL, whose own options come first."""
+        """Return the arguments of ``sqlalchemy.create_engine`` besides the URL, whose own options come first."""
         from sqlalchemy.pool import NullPool
 
         if self.is_file:
@@ -142,7 +142,10 @@ def _shown(url: URL) -> str:
 def _secrets(url: URL) -> tuple[str, ...]:
     """The password, and those among the options, plain and as URLs write them, longest first."""
     options = [value for name, value in url.query.items() if "pass" in name.lower()]
-    plain = {str(url.password or ""), *(part for one in options for part in ((one,) if isinstance(one, str) else one))}
+    plain = {
+        str(url.password or ""),
+        *(part for option in options for part in ((option,) if isinstance(option, str) else option)),
+    }
     forms = {form for secret in plain for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret))}
     return tuple(sorted(forms - {""}, key=lambda form: (-len(form), form)))
 

@@ -68,8 +68,8 @@ class Database:
                 connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
     def run(self, statements: Callable[[Connection], _T]) -> _T:
-        """What ``statements`` give in a transaction. It is begun again where the server goes away meanwhile, and may
-        then find that it did happen. Raises StorageError."""
+        """Return the result of ``statements`` in a transaction. It is begun again where the server goes away meanwhile,
+        and may then find that it did happen. Raises StorageError."""
 
         def carry_out() -> _T:
             with self.storage.engine.begin() as connection:
@@ -106,7 +106,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What the driver raised."""
+    """Return the error that the driver raised."""
     while error.__cause__ is not None and not isinstance(error, FileLocked):
         error = error.__cause__
     return error

@@ -116,7 +116,7 @@ def _studies(database: Database) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """What of the attributes of a study is a job's, as texts."""
+    """Return those attributes of a study that are a job's, as texts."""
     kept = {key: value for key, value in attributes.items() if key.startswith(PREFIX) and key != CHOICES}
     texts = {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in kept.items()}
     # What is no UTF-8 no database takes. It is damaged either way.

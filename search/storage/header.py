@@ -1,4 +1,4 @@
-"""What a job is about, written down before anything is measured: enough to take it up again."""
+"""The subject of a job, written down before anything is measured: enough to take it up again."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class JobHeader(Stored, frozen=True, kw_only=True):
 
 @shown()
 class JobState(Stored, frozen=True, kw_only=True):
-    """How far a job is. ``elapsed_s`` counts the time that it ran, breaks between a stop and a resumption left out.
+    """The state of a job. ``elapsed_s`` counts the time that it ran, breaks between a stop and a resumption left out.
     What is kept of a job IN_PROGRESS ends when its owner took it up; ``JobLog.state_now`` counts on from there.
 
     ``skipped`` are profiles and backends that were left out, ``remarks`` what else there is to say of the search.

@@ -19,7 +19,7 @@ PAYLOAD_FILE = "payload.npy"
 
 
 def job_folder(name: str) -> Path:
-    """Where the payload and the raw samples of a job are, on the host that measures. Raises StateError."""
+    """Return the folder of the payload and the raw samples of a job, on the host that measures. Raises StateError."""
     return state_folder("jobs") / name
 
 

@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOverview:
-    """What a list of jobs shows. ``elapsed_s`` is how long it has run by now, ``owner`` the one that lives. ``problem``
-    says why there is neither header nor state, None where they could be read."""
+    """The row of a job in a list of jobs. ``elapsed_s`` is how long it has run by now, ``owner`` the one that lives.
+    ``problem`` says why there is neither header nor state, None where they could be read."""
 
     name: str
     header: JobHeader | None = None
@@ -64,7 +64,7 @@ class JobStore:
 
     @property
     def waited_s(self) -> float:
-        """How long its server was waited for so far."""
+        """The seconds that its server was waited for so far."""
         return self._database.outages.waited_s
 
     def close(self) -> None:

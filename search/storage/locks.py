@@ -38,14 +38,14 @@ class FileLocked(sqlite3.OperationalError):
 
 
 class Patience:
-    """How long statements on the file at ``path`` wait for it."""
+    """The time that statements on the file at ``path`` wait for it."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._limit_s = LOCKED_S
 
     def with_it(self, statement: Callable[[], _T]) -> _T:
-        """What ``statement`` gives, as soon as the file is free. Raises FileLocked."""
+        """Return the result of ``statement``, as soon as the file is free. Raises FileLocked."""
         began_s, told = time.monotonic(), False
         while True:
             tried_s = time.monotonic()
@@ -102,7 +102,8 @@ class PatientConnection(sqlite3.Connection):
 
 
 def holder_of(path: Path) -> str:
-    """Who holds a lock on the file at ``path``, or else has it open, besides this process: "process 1234 (python3)"."""
+    """Return the process that holds a lock on the file at ``path``, or else has it open, besides this one: "process
+    1234 (python3)"."""
     with suppress(OSError):
         status = path.stat()
         others = {pid for pid in _locking(status) if pid != os.getpid()}
@@ -124,7 +125,7 @@ def _locking(status: os.stat_result) -> Iterator[int]:
 
 
 def _has_open(pid: int, status: os.stat_result) -> bool:
-    """Whether a process has the file open, as far as this user may see."""
+    """Return whether a process has the file open, as far as this user may see."""
     with suppress(OSError):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):

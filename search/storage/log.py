@@ -203,7 +203,7 @@ class JobLog:
         return self._read(STOP, float | None) is not None
 
     def owner(self) -> Owner | None:
-        """Who works on the job. None where nobody does, or a process that is dead."""
+        """Return the process that works on the job. None where nobody does, or a process that is dead."""
         owner: Owner | None = self._read(OWNER, Owner | None)
         return owner if owner is not None and owner.lives else None
 
@@ -312,8 +312,8 @@ class JobLog:
                 self._write(lambda _: None)
 
     def _write(self, statements: Callable[[Connection], _T], *, owned: bool = False) -> _T:
-        """What ``statements`` give in a transaction that fails where this process owned the job and lost it. As in
-        ``Database.run`` they may be begun twice."""
+        """Return the result of ``statements`` in a transaction that fails where this process owned the job and lost it.
+        As in ``Database.run`` they may be begun twice."""
         _ = self.header
 
         def as_owner(connection: Connection) -> _T:
@@ -332,7 +332,7 @@ class JobLog:
             return written
 
     def _own(self, connection: Connection) -> None:
-        """What an earlier servefit writes of the job from here on does not count."""
+        """Take the job over: nothing counts that an earlier servefit writes of it from here on."""
         if self._copied:
             tables.own(connection, self._number)
 
@@ -364,7 +364,8 @@ class JobLog:
 
 
 def elapsed_s(state: JobState, owner: Owner | None) -> float:
-    """How long a job has run of which ``state`` is kept, and whose last ``owner``, dead or alive, that is."""
+    """Return the seconds that a job has run of which ``state`` is kept, and whose last ``owner``, dead or alive, that
+    is."""
     if state.status != "IN_PROGRESS" or owner is None:
         return state.elapsed_s
     return state.elapsed_s + owner.worked_s

@@ -32,7 +32,7 @@ _LOOKING = ("get_study_id_from_name", "get_study_name_from_id")
 
 
 class Damaged(Exception):
-    """What Optuna keeps of a study cannot be read; the message says how."""
+    """A study that Optuna keeps cannot be read; the message says why."""
 
 
 def patient_storage(outages: Outages) -> type[RDBStorage]:
@@ -77,9 +77,9 @@ def _made_once(storage: RDBStorage, study_id: int, make: Callable[[], FrozenTria
 
     made = outages.repeated(make, lambda: next(iter(new()), None))
     # Optuna itself tries again, and does not look.
-    for one in new():
-        if one._trial_id != made._trial_id:
-            storage.set_trial_state_values(one._trial_id, TrialState.FAIL)
+    for trial in new():
+        if trial._trial_id != made._trial_id:
+            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
     return made
 
 

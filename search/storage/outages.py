@@ -48,13 +48,13 @@ class Outages:
 
     @property
     def waited_s(self) -> float:
-        """How long anybody has waited so far, by the clock on the wall."""
+        """The seconds that anybody has waited so far, by the clock on the wall."""
         since_s = self._since_s
         return self._waited_s + (0.0 if since_s is None else time.monotonic() - since_s)
 
     @property
     def are_waited_out(self) -> bool:
-        """Whether anybody waits at all."""
+        """Return whether outages are waited out at all."""
         return self._patience_s > 0
 
     def watch(self, engine: Engine) -> None:
@@ -65,8 +65,8 @@ class Outages:
             event.listen(engine, "do_connect", self._connect)
 
     def repeated(self, statements: Callable[[], _T], done: Callable[[], _T | None] = lambda: None) -> _T:
-        """What ``statements`` give. They are begun again where their connection breaks, unless ``done`` gives by then
-        what they would have given. The next connection waits for the server."""
+        """Return the result of ``statements``. They are begun again where their connection breaks, unless ``done``
+        gives by then what they would have given. The next connection waits for the server."""
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import DBAPIError
 

@@ -1,4 +1,4 @@
-"""Who works on a job, and whether they still live.
+"""The owner of a job: the process that works on it, and whether it still lives.
 
 On one machine a process is known by its number and by when it was started, which tells it from a later one with the
 same number, so that a job is free at once when its owner was killed. Of processes elsewhere nothing can be seen but

@@ -1,4 +1,4 @@
-"""What is kept of a job, as texts of JSON, and how old and damaged texts are told apart.
+"""The texts of JSON that are kept of a job, and how old and damaged ones are told apart.
 
 Texts are documents of :mod:`servefit.profiler.record.storage.documents`. The header's has a ``schema``, which is that
 of all texts of the job. Keys begin with ``servefit:``.
@@ -73,8 +73,8 @@ def write(value: Any, kind: Any) -> str:
 
 
 def read(text: str | None, kind: Any, key: str, left_out: list[str] | None = None) -> Any:
-    """What :func:`write` made ``text`` of; None stands for nothing under ``key``. Fields that only a newer servefit
-    knows are appended to ``left_out``. Raises Unreadable."""
+    """Return the value that :func:`write` made ``text`` of; None stands for nothing under ``key``. Fields that only a
+    newer servefit knows are appended to ``left_out``. Raises Unreadable."""
     if text is None:
         raise missing(key)
     return _from_document(_parse(text, key), kind, key, [] if left_out is None else left_out)
@@ -108,7 +108,7 @@ def read_header(text: str, left_out: list[str] | None = None) -> tuple[JobHeader
 def checked_choices(document: Any) -> dict[str, list[KnobValue | None]]:
     """The values of every parameter that a study has, as its attribute says. Raises Unreadable."""
     values = document.values() if isinstance(document, dict) else [None]
-    if all(isinstance(one, list) and all(isinstance(each, str | int | None) for each in one) for one in values):
+    if all(isinstance(row, list) and all(isinstance(each, str | int | None) for each in row) for row in values):
         choices: dict[str, list[KnobValue | None]] = document
         return choices
     raise Unreadable(f"{CHOICES} is damaged: it holds no lists of values by name")
@@ -125,7 +125,7 @@ def _parse(text: Any, key: str) -> Any:
 
 
 def is_whole(text: Any) -> bool:
-    """Whether ``text`` is one, and all of it UTF-8."""
+    """Return whether ``text`` is a text, and all of it UTF-8."""
     try:
         return isinstance(text, str) and bool(text.encode() or True)
     except UnicodeEncodeError:
@@ -133,7 +133,7 @@ def is_whole(text: Any) -> bool:
 
 
 def _finite(number: str) -> float:
-    """What is infinite or no number is written otherwise. Raises ValueError."""
+    """Refuse a number that is infinite or none: those are written otherwise. Raises ValueError."""
     value = float(number)
     if not isfinite(value):
         raise ValueError(f"{number} is not finite")

@@ -31,22 +31,22 @@ FILE = "secrets.json"
 def keep_secrets(ranges: Iterable[EnvironmentRange], folder: Path) -> None:
     """Write the secrets among ``ranges`` into the ``folder`` of their job. Raises StateError."""
     values: dict[str, dict[str, str]] = {}
-    for one in ranges:
-        for value in one.values:
+    for varied in ranges:
+        for value in varied.values:
             if isinstance(value, Secret):
-                values.setdefault(one.variable, {})[str(value)] = value.value
+                values.setdefault(varied.variable, {})[str(value)] = value.value
     if values:
         write_atomically(folder / FILE, msgspec.json.encode(values))
 
 
 def header_with_secrets(header: JobHeader) -> JobHeader:
     """``header`` as it was before it was kept, where this host has the secrets. Raises StateError."""
-    if not any(one.holds_secrets for one in header.request.environment):
+    if not any(varied.holds_secrets for varied in header.request.environment):
         return header
     known = _kept(job_folder(header.request.name) / FILE)
     ranges = tuple(
-        replace(one, values=tuple(_known(known.get(one.variable, {}), value) for value in one.values))
-        for one in header.request.environment
+        replace(varied, values=tuple(_known(known.get(varied.variable, {}), value) for value in varied.values))
+        for varied in header.request.environment
     )
     return replace(header, request=replace(header.request, environment=ranges))
 
@@ -68,9 +68,9 @@ class SecretsOf:
 
     def __init__(self, request: JobRequest) -> None:
         self._secrets = {
-            (one.variable, text): value
-            for one in request.environment
-            for value in one.values
+            (varied.variable, text): value
+            for varied in request.environment
+            for value in varied.values
             if isinstance(value, Secret)
             # Jobs from before there were secrets have the values themselves.
             for text in (str(value), value.value)

@@ -114,8 +114,8 @@ def own(connection: Connection, job: int) -> None:
 def rows_of_all(
     connection: Connection, keys: Iterable[str], *, name: str | None = None, copied: bool | None = None
 ) -> list[Row]:
-    """What every job, or the one called ``name``, or those that are copied or are not, keeps under ``keys``; the newest
-    job first."""
+    """Return what every job, or the one called ``name``, or those that are copied or are not, keeps under ``keys``; the
+    newest job first."""
     from sqlalchemy import select
 
     jobs, documents = _tables().jobs, _tables().documents
@@ -147,7 +147,7 @@ def read(connection: Connection, job: int, key: str) -> Any:
 
 
 def read_all(connection: Connection, job: int, prefix: str) -> dict[str, Any]:
-    """What is kept under keys that begin with ``prefix``."""
+    """Return what is kept under keys that begin with ``prefix``."""
     from sqlalchemy import select
 
     documents = _tables().documents

@@ -1,4 +1,4 @@
-"""What is kept for later versions: frozen msgspec Structs, whose fields may become more.
+"""The types that are kept for later versions: frozen msgspec Structs, whose fields may become more.
 
 A field that is added has a default, so that a document from before reads as it did; what a newer version added is left
 out with a remark, which ``profiler.record.storage.documents`` collects. Names and meanings of fields stay. What cannot
