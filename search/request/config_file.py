@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from servefit.errors import SpecError
 from servefit.search.request.arrivals import canonical_text
-from servefit.search.request.config_problems import config_error
+from servefit.search.request.config_problems import checked_config
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request.plain_yaml import flow_yaml, load_yaml
 
@@ -63,10 +63,8 @@ def parse_config(content: bytes, source: str) -> JobConfig:
     if not isinstance(document, dict):
         raise SpecError("config", source, "is no mapping", remedy="write keys and values, as in model: model.ubj")
     try:
-        config = msgspec.convert(document, JobConfig)
+        config = checked_config(document)
         config.request("job")
-    except msgspec.ValidationError as error:
-        raise _in_file(source, config_error(document, str(error))) from error
     except SpecError as error:
         raise _in_file(source, error) from error
     return config

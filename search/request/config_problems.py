@@ -1,6 +1,8 @@
-"""Errors of a config file, as a person reads them: the path within the file, the value, and a remedy.
+"""The check of a job's options, wherever they come from, and the words for what is wrong with them.
 
-msgspec says what it expected; here that becomes words, and a hint at what was probably meant.
+A job file, the command line and Python hand over the same document, so the same mistake reads the same in all three:
+the path within the document, the value, and a remedy. msgspec says what it expected; here that becomes words. A text
+that does not have the form of its option is given to the option's own parser, which knows best what is wrong with it.
 """
 
 from __future__ import annotations
@@ -13,24 +15,47 @@ import msgspec
 
 from servefit.backends.secret import is_secret
 from servefit.errors import SpecError
+from servefit.profiler.evidence.summary import percentile_name
+from servefit.quantities import (
+    parse_delay_us,
+    parse_duration_ms,
+    parse_duration_s,
+    parse_rate_per_min,
+    parse_rate_per_s,
+)
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request.goals import OBJECTIVES
+from servefit.search.request.job_request import check_name, check_variable
 
 _COMMAND_LINE_ALONE = ("trust_pickle", "storage", "format", "quiet", "log_level")
 """Options for whoever runs a job to give, and not for whoever wrote the file."""
 
 _FORMS = {
-    "sla": "p95: 10ms",
+    "percentile": "p95",
+    "sla": "10ms or 1s",
     "rate": "500/s or 30000/min",
     "budget": "60s or 2m",
+    "wait": "60s or 2m",
     "duration": "120s or 2m",
     "spawn": "2/min",
     "batch_delay": "500us or 1ms",
-    "name": "fraud-2: letters, digits, dots and dashes, 63 at most",
-    "env": "OMP_NUM_THREADS",
-    "variable": "OMP_NUM_THREADS",
 }
-_UNITS = {"sla": "ms", "rate": "/s", "budget": "s", "duration": "s", "spawn": "/min", "batch_delay": "ms"}
+"""What a text looks like that both the schema and the parser of its option take."""
+
+_PARSERS: Mapping[str, Callable[[str, str], object]] = {
+    "percentile": lambda path, text: percentile_name(text, field=path),
+    "sla": parse_duration_ms,
+    "rate": lambda path, text: parse_rate_per_s(text, field=path),
+    "budget": parse_duration_s,
+    "wait": parse_duration_s,
+    "duration": parse_duration_s,
+    "spawn": parse_rate_per_min,
+    "batch_delay": parse_delay_us,
+    "name": check_name,
+    "env": check_variable,
+    "secret_env": check_variable,
+    "variable": check_variable,
+}
 _CHOICES: dict[str, Callable[[], Sequence[str]]] = {
     "goal": OBJECTIVES.names,
     "flat_invocations": lambda: ("stop", "continue"),
@@ -45,12 +70,21 @@ _TYPES = {
 }
 _PLACE = re.compile(r" - at (`key` in )?`\$[^`]*`$")
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<nth>[0-9]+)\]|\[\.\.\.\]")
-_LIMIT_WITHOUT_PERCENTILE = re.compile(r"sla(\[[0-9]+\])?")
+_LIMITS_WITHOUT_PERCENTILE = re.compile(r"sla(\[[0-9]+\])?")
 _MAX_SHOWN = 60
 """Characters of a value that an error repeats, so that it stays on a line. Chosen, not measured."""
 
 
-def config_error(document: Mapping[str, Any], message: str) -> SpecError:
+def checked_config(document: Mapping[str, Any]) -> JobConfig:
+    """Return ``document`` as a config. Raises SpecError for an option that is not known, or that cannot have its
+    value."""
+    try:
+        return msgspec.convert(document, JobConfig)
+    except msgspec.ValidationError as error:
+        raise _config_error(document, str(error)) from error
+
+
+def _config_error(document: Mapping[str, Any], message: str) -> SpecError:
     """Return the error for ``document``, of which msgspec says ``message``."""
     problem, _, place = message.rpartition(" - at ") if _PLACE.search(message) else (message, "", "")
     place, of_key = place.strip("`"), place.startswith("`key`")
@@ -62,7 +96,11 @@ def config_error(document: Mapping[str, Any], message: str) -> SpecError:
         else:
             name = step["name"] or _wrong_key(path, value)
             path, value = f"{path}.{name}".lstrip("."), value[name]
-    return _problem(problem, path, path.partition(".")[2] if of_key else value, secret=_is_secret_value(document, path))
+    if of_key:
+        key = path.partition(".")[2]
+        kind = "percentile" if path.startswith("sla.") else "variable"
+        return _parser_error(kind, path, key) or SpecError(path, key, f"does not look like {_FORMS[kind]}")
+    return _problem(problem, path, value, secret=_is_secret_value(document, path))
 
 
 def _is_secret_value(document: Mapping[str, Any], path: str) -> bool:
@@ -97,25 +135,41 @@ def _problem(problem: str, path: str, value: Any, *, secret: bool) -> SpecError:
         return SpecError(path, shown, f"has no {key[1]}")
     if kind in _CHOICES:
         return SpecError.unknown(path, str(value), _CHOICES[kind]())
-    if kind in _UNITS and type(value) in (int, float) and not _LIMIT_WITHOUT_PERCENTILE.fullmatch(path):
-        return SpecError(path, value, "has no unit", remedy=f"write {value}{_UNITS[kind]}")
-    if "matching regex" in problem:
-        return SpecError(path, shown, f"does not look like {_FORMS[kind]}")
+    lacks_unit = type(value) in (int, float) and kind in _FORMS and not _LIMITS_WITHOUT_PERCENTILE.fullmatch(path)
+    if lacks_unit or "matching regex" in problem:
+        return _parser_error(kind, path, value) or SpecError(path, shown, f"does not look like {_FORMS[kind]}")
     return _type_error(problem, path, shown)
+
+
+def _parser_error(kind: str, path: str, value: Any) -> SpecError | None:
+    """Return what the parser of ``kind`` says of ``value``, None where it takes it."""
+    try:
+        _PARSERS[kind](path, str(value))
+    except SpecError as error:
+        return SpecError(path, value, error.problem, remedy=error.remedy)
+    return None
 
 
 def _type_error(problem: str, path: str, shown: Any) -> SpecError:
     """Return the error for a value of the wrong type or size."""
     if "of length >= 1" in problem:
-        return SpecError(path, shown, "is empty", remedy="leave it out, or name at least one")
+        given = "give it a value" if "`str`" in problem else "name at least one"
+        return SpecError(path, shown, "is empty", remedy=f"leave it out, or {given}")
+    if shown != shown:  # NaN, which is neither within bounds nor beyond
+        return SpecError(path, shown, "is not a number")
     if bound := re.fullmatch(r"Expected `\w+` (>=|<=) (\S+)", problem):
-        return SpecError(path, shown, f"is {'below' if bound[1] == '>=' else 'above'} {bound[2].removesuffix('.0')}")
+        return SpecError(path, shown, _out_of_bounds(bound[1], bound[2].removesuffix(".0")))
     if types := re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem):
         wanted = " or ".join(_TYPES[name] for name in types[1].split(" | "))
-        given = "a boolean" if types[2] == "bool" else _TYPES[types[2]]
         quotes = "str" in types[1] and types[2] in ("int", "float", "bool")
-        return SpecError(path, shown, f"is {given}, not {wanted}", remedy="write it in quotes" if quotes else None)
+        return SpecError(path, shown, f"is not {wanted}", remedy="write it in quotes" if quotes else None)
     return SpecError(path, shown, f"is not understood: {problem}")
+
+
+def _out_of_bounds(sign: str, bound: str) -> str:
+    if sign == ">=":
+        return {"0": "is below zero", "1": "is not above zero"}.get(bound, f"is below {bound}")
+    return f"is above {bound}"
 
 
 def _unknown(path: str, key: str) -> SpecError:

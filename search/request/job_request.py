@@ -50,8 +50,7 @@ class EnvironmentRange(Stored, frozen=True, kw_only=True):
     profiles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.variable):
-            raise SpecError("env", self.variable, "is not the name of an environment variable")
+        check_variable("env", self.variable)
         if not self.values or "" in self.values:
             raise SpecError("env", self.variable, "has no values to try")
         if self.counts:
@@ -86,6 +85,18 @@ def split_range(text: str) -> tuple[str, tuple[str, ...]]:
     if not equals:
         raise SpecError("env", shown_variable(text), "does not look like OMP_NUM_THREADS=1,2")
     return variable.strip(), tuple(value.strip() for value in values.split(","))
+
+
+def check_variable(field: str, variable: str) -> None:
+    """Raise SpecError for ``field`` if ``variable`` cannot be the name of an environment variable."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+        raise SpecError(field, variable, "is not the name of an environment variable")
+
+
+def check_name(field: str, name: str) -> None:
+    """Raise SpecError for ``field`` if ``name`` cannot be the name of a job."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        raise SpecError(field, name, "is not a name of letters, digits, dots and dashes (63 at most)")
 
 
 def plain_name(variable: str) -> str:
@@ -177,8 +188,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     arrivals: str = "poisson"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", self.name):
-            raise SpecError("name", self.name, "is not a name of letters, digits, dots and dashes (63 at most)")
+        check_name("name", self.name)
         self._check_numbers()
         self._check_lists()
         self._check_traffic()
@@ -194,8 +204,10 @@ class JobRequest(Stored, frozen=True, kw_only=True):
         ):
             if value is not None and not value > 0:
                 raise SpecError(field, value, "is not above zero")
-        if not 0 <= self.cost_weight <= 1:
-            raise SpecError("cost_weight", self.cost_weight, "is not between 0 and 1")
+        if not self.cost_weight >= 0:
+            raise SpecError("cost_weight", self.cost_weight, "is below zero")
+        if self.cost_weight > 1:
+            raise SpecError("cost_weight", self.cost_weight, "is above 1")
         for delay_us in self.batch_delays_us:
             if delay_us < 0:
                 raise SpecError("batch_delay", delay_us, "is below zero")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.summary import percentile_name
 from servefit.quantities import given_text, parse_duration_ms
 from servefit.showing import shown
 from servefit.stored import Stored
@@ -57,6 +57,7 @@ def parse_sla(text: str) -> tuple[LatencyThreshold, ...]:
 
 def _parse_threshold(part: str, text: str) -> LatencyThreshold:
     name, equals, limit = part.replace("<=", "=").partition("=")
-    if not equals or not re.fullmatch(r"p[0-9.]+", name.strip(), re.IGNORECASE):
+    if not equals:
         raise SpecError("sla", text, "does not look like p95=100ms")
-    return LatencyThreshold(percentile=name.strip().lower(), limit_ms=parse_duration_ms("sla", limit.strip()))
+    percentile = percentile_name(name.strip(), field="sla")
+    return LatencyThreshold(percentile=percentile, limit_ms=parse_duration_ms("sla", limit.strip()))

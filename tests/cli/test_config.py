@@ -168,7 +168,7 @@ def test_a_file_and_options_that_contradict_each_other_are_refused() -> None:
         (None, "config: 'job.yaml' cannot be read: No such file or directory"),
         ("", "config: 'job.yaml' is empty"),
         ("modle: model.ubj", "job.yaml: 'modle' is not known; did you mean 'model'?"),
-        ("rate: 500", "job.yaml: rate: 500 has no unit; write 500/s"),
+        ("rate: 500", "job.yaml: rate: 500 has no unit; say 500/s or 500/min"),
         ("budget: 60s", "model is missing; name one, or a file that names it with --config"),
         ("model: gone.ubj", "gone.ubj"),
     ],

@@ -17,7 +17,7 @@ from servefit.api.notebook_progress import default_progress
 from servefit.errors import SpecError
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
-from servefit.search.request.config_problems import config_error
+from servefit.search.request.config_problems import checked_config
 from servefit.search.request.config_schema import JobConfig
 
 if TYPE_CHECKING:
@@ -130,10 +130,9 @@ def job_config(options: Mapping[str, Any]) -> JobConfig:
     if reserved := document.keys() & {"$schema", "model", "payload"}:
         raise SpecError(min(reserved), None, "is no option of a job")
     try:
-        return msgspec.convert(document, JobConfig)
-    except msgspec.ValidationError as error:
-        wrong = config_error(document, str(error))
-        raise SpecError(wrong.field or "option", wrong.value, wrong.problem, remedy=wrong.remedy) from error
+        return checked_config(document)
+    except SpecError as error:
+        raise SpecError(error.field or "option", error.value, error.problem, remedy=error.remedy) from error
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from servefit.cli.help_panels import format_panels
 from servefit.cli.logs import DEFAULT, LogLevelOption, log_to_stderr, with_log_level
+from servefit.cli.numbers import with_parsed_numbers
 from servefit.cli.status import INTERRUPTED, status_of
 from servefit.errors import ServefitError
 
@@ -84,7 +85,8 @@ class _Commands(MutableMapping[str, Any]):
 def _command(name: str) -> Any:
     module, _, function = COMMANDS[name][0].partition(":")
     alone = typer.Typer(add_completion=False, **_SETTINGS)
-    alone.command(name, cls=_Command)(with_log_level(getattr(import_module(f"servefit.cli.{module}"), function)))
+    given = getattr(import_module(f"servefit.cli.{module}"), function)
+    alone.command(name, cls=_Command)(with_parsed_numbers(with_log_level(given)))
     return typer.main.get_command(alone)
 
 

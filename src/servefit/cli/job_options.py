@@ -1,7 +1,7 @@
 """The options of a job on the command line, made from the keys of a config file, and their values from what is typed.
 
 The meaning, the default and the description of a key are declared once, in ``JobConfig``. This module only parses the
-values that a shell spells in another way than YAML.
+values that a shell spells in another way than YAML; what they are then is checked where those of a file are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import typer
 from msgspec import UNSET, Meta
 
 from servefit.cli.completion import backend_names, goal_names, one_of, profile_names, shape_names
-from servefit.cli.phases import parse_phase, parse_stairs
+from servefit.cli.phases import parse_phase, parse_stairs, zero_or_text
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
-from servefit.search.request.config_schema import JobConfig, RangeConfig
+from servefit.search.request.config_problems import checked_config
+from servefit.search.request.config_schema import JobConfig
 from servefit.search.request.job_request import parse_batch_sizes, split_range
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _SPELLED: Mapping[str, Callable[[Any], Any]] = {
     "phase": lambda texts: [parse_phase(text) for text in texts],
     "stairs": lambda text: parse_stairs(text),
     "flat_invocations": lambda text: text.lower(),
+    "wait": zero_or_text,
 }
 """Parsers of the values that a shell spells in another way than YAML: those that are no text, number or list of
 texts."""
@@ -48,8 +50,10 @@ def config_with_options(
     config: JobConfig, job: Mapping[str, Any], given: Collection[str], *, no_wait: bool
 ) -> JobConfig:
     """Return ``config`` with those options of ``job`` that are ``given``, and with ``no_wait``. Raises SpecError for a
-    value that cannot be read."""
-    changes = {key: _SPELLED.get(key, lambda value: value)(job[key]) for key in job if key in given}
+    value that an option cannot have, in the words of job files."""
+    typed = {key: _SPELLED.get(key, lambda value: value)(job[key]) for key in job if key in given}
+    checked = checked_config(msgspec.to_builtins(typed))
+    changes: dict[str, Any] = {key: getattr(checked, key) for key in typed}
     if "secret_env" in changes:
         changes["secret_env"] = [*(config.secret_env or ()), *changes["secret_env"]]
     if "phase" in changes and "stairs" not in changes:
@@ -92,6 +96,6 @@ def _parameters() -> Iterator[inspect.Parameter]:
         )
 
 
-def _range(text: str) -> RangeConfig:
+def _range(text: str) -> dict[str, Any]:
     variable, values = split_range(text)
-    return RangeConfig(variable=variable, values=list(values))
+    return {"variable": variable, "values": list(values)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from servefit.errors import SpecError
 
@@ -36,7 +36,7 @@ def parse_phase(text: str) -> PhaseConfig:
     fields = _fields("phase", text, _PHASE, ("users", "spawn", "duration"), needed=("duration",))
     return PhaseConfig(
         users=_count("phase", text, fields.get("users", "0"), _PHASE),
-        spawn=fields.get("spawn", "0"),
+        spawn=zero_or_text(fields.get("spawn", "0")),
         duration=fields["duration"],
     )
 
@@ -63,6 +63,11 @@ def parse_against(text: str) -> dict[str, Any]:
     return {
         name: _count("against", text, value, _AGAINST) if name in _COUNTS else value for name, value in fields.items()
     }
+
+
+def zero_or_text(text: str) -> str | Literal[0]:
+    """Return the number 0 for "0", which needs no unit, and any other text as it is."""
+    return 0 if text.strip() == "0" else text
 
 
 def _fields(field: str, text: str, form: str, known: Sequence[str], *, needed: Sequence[str] = ()) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.search.request.config_file import MAX_BYTES, config_text, parse_config, read_config
+from servefit.search.request.config_problems import checked_config
 from servefit.search.request.job_request import GOALS, EnvironmentRange, JobRequest, plain_name
 from servefit.search.request.plain_yaml import load_yaml
 from servefit.search.request.sla import Sla
@@ -257,39 +259,48 @@ def test_a_file_that_is_no_plain_mapping_is_refused(content: bytes, words: str) 
         ("max-tests: 3", "did you mean 'max_tests'?"),
         ("phase: [{users: 1, duration: 1s}, {usrs: 1, duration: 1s}]", "phase[1]: 'usrs' is not known; did you mean"),
         ("trust_pickle: true", "'trust_pickle' is for the command line alone; say --trust-pickle there"),
-        ("rate: 500", "rate: 500 has no unit; write 500/s"),
-        ("rate: '500'", "rate: '500' does not look like 500/s"),
+        ("rate: 500", "rate: 500 has no unit; say 500/s or 500/min"),
+        ("rate: '500'", "rate: '500' has no unit; say 500/s or 500/min"),
         ("rate:", "rate has no value"),
-        ("budget: 60", "budget: 60 has no unit; write 60s"),
-        ("sla: {p95: 10}", "sla.p95: 10 has no unit; write 10ms"),
-        ("sla: {median: 10ms}", "sla.median: 'median' does not look like p95: 10ms"),
+        ("budget: 60", "budget: 60 has no unit; say 60ms, 60s or 60m"),
+        ("sla: {p95: 10}", "sla.p95: 10 has no unit; say 10ms, 10s or 10m"),
+        ("sla: {median: 10ms}", "sla.median: 'median' is no percentile between 0 and 100"),
         ("sla: p95", "sla: 'p95' does not look like p95=100ms"),
         ("sla: {p95: 2ms, p99: 1ms}", "contradicts"),
-        ("batch_delay: [0, 5]", "batch_delay[1]: 5 has no unit; write 5ms"),
-        ("batch: [1, 0]", "batch[1]: 0 is below 1"),
+        ("batch_delay: [0, 5]", "batch_delay[1]: 5 has no unit; say 5ms, 5s or 5m"),
+        ("batch: [1, 0]", "batch[1]: 0 is not above zero"),
         ("phase: [{users: 1, duration: 1s}, {users: 1}]", "phase[1]: {'users': 1} has no duration"),
-        ("phase: [{users: 1, spawn: 2, duration: 60s}]", "phase[0].spawn: 2 has no unit; write 2/min"),
-        ("phase: [{users: 1, duration: 60}]", "phase[0].duration: 60 has no unit; write 60s"),
+        ("phase: [{users: 1, spawn: 2, duration: 60s}]", "phase[0].spawn: 2 has no unit; say 2/s or 2/min"),
+        ("phase: [{users: 1, duration: 60}]", "phase[0].duration: 60 has no unit; say 60ms, 60s or 60m"),
         ("phase: [{users: 200000, duration: 60s}]", "phase[0].users: 200000 makes more than 100000 users"),
         ("phase: [{users: 1, duration: 60s}]\nbudget: 30s", "budget: 30.0 is less than the 60 s"),
         ("stairs: {steps: 1, users: 1, duration: 1s}\nphase: [{users: 1, duration: 1s}]", "stairs cannot be"),
-        ("env: {A: [1, 0.5]}", "env.A[1]: 0.5 is a number, not a whole number or text; write it in quotes"),
+        ("env: {A: [1, 0.5]}", "env.A[1]: 0.5 is not a whole number or text; write it in quotes"),
         ("env: {OMP_NUM_THREADS: [0]}", "env: 'OMP_NUM_THREADS=0' is not a whole number above zero"),
-        ("env: {B-C: 1}", "env.B-C: 'B-C' does not look like OMP_NUM_THREADS"),
+        ("env: {B-C: 1}", "env.B-C: 'B-C' is not the name of an environment variable"),
         ("goal: latencey", "goal: 'latencey' is not known; did you mean 'latency'?"),
-        ("http: yes", "http: 'yes' is text, not true or false"),
+        ("http: yes", "http: 'yes' is not true or false"),
         ("profile: []", "profile: [] is empty; leave it out"),
-        ("profile: 5", "profile: 5 is a whole number, not text or a list; write it in quotes"),
-        ("seed: -1", "seed: -1 is below 0"),
+        ("profile: 5", "profile: 5 is not text or a list; write it in quotes"),
+        ("seed: -1", "seed: -1 is below zero"),
         ("cost_weight: 2", "cost_weight: 2 is above 1"),
-        ("max_tests: 1.5", "max_tests: 1.5 is a number, not a whole number"),
+        ("cost_weight: .nan", "cost_weight: '.nan' is not a number"),
+        ("wait: 5", "wait: 5 has no unit; say 5ms, 5s or 5m"),
+        ("rate: +5/s", "rate: '+5/s' does not look like 500/s or 30000/min"),
+        ("sla: ''", "sla: '' is empty; leave it out, or give it a value"),
+        ("max_tests: 1.5", "max_tests: 1.5 is not a whole number"),
         ("max_tests: 1\nmax_parallel_tests: 2", "max_parallel_tests: 2 is more than"),
-        ("name: a b", "name: 'a b' does not look like"),
-        ("model: {file: m}", "model: {'file': 'm'} is a mapping, not text"),
+        ("name: a b", "name: 'a b' is not a name of letters"),
+        ("model: {file: m}", "model: {'file': 'm'} is not text"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_with_its_path(text: str, words: str) -> None:
     assert words in str(refused(text.encode()))
+
+
+def test_a_number_that_is_none_is_neither_above_nor_below_a_bound() -> None:
+    with pytest.raises(SpecError, match=r"^cost_weight: nan is not a number$"):
+        checked_config({"cost_weight": math.nan})
 
 
 keys = st.sampled_from(["sla", "env", "phase", "rate", "goal", "users", "values", "p95", "A", "x.y", "a - at `$.rate`"])
