@@ -8,14 +8,16 @@ OLD and NEW are folders with a ``.venv`` each that has the folder's servefit. Me
 - endpoint: requests a second and p50 of ``servefit serve``, as wrk sees them; needs wrk, taskset and two CPUs,
 - forest: a call with one row,
 - help: CPU time of ``servefit --help``,
-- job: wall time of a small ``servefit recommend``, and CPU time of its own process, which does not measure.
+- job: wall time of a small ``servefit recommend``, and CPU time of its own process, which does not measure,
+- demo: the same of ``servefit demo``.
 
 All of that is done once a turn, in fresh processes, and turns are old new new old or new old old new by the toss of a
 coin. A figure has moved where the whole 95 % interval of new over old, over the rounds, lies beyond 3 % of one. Three
 rounds or more give an interval, the more the narrower.
 
 Exit status: 0 where nothing has moved for certain, 1 where something has, in whatever direction, 2 where something
-could not be measured. The measuring slot is held throughout. A round takes about a minute and a half.
+could not be measured. The measuring slot is held throughout. A round takes about four minutes, of which the demo takes
+more than half.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.slot.holding import measuring_slot
 
 MOVED, NOT_MEASURED = 1, 2
-WITHOUT_MODEL = {"overhead", "help"}
+WITHOUT_MODEL = {"overhead", "help", "demo"}
 
 Turn = tuple[Side, Mapping[str, float]]
 

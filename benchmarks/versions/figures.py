@@ -104,15 +104,20 @@ def command_help(checkout: Checkout, _subject: Subject) -> Figures:
 def job(checkout: Checkout, subject: Subject) -> Figures:
     """Return the wall time of a small job that knows of no other, and the CPU time of the command's own process, which
     is what searching, storing and printing take: workers and compilers are others."""
-    store = checkout.state / "jobs-of-this-turn.db"
-    store.unlink(missing_ok=True)
     asked = ("--sla", "p95=100ms", "--rate", "500/s", "--profile", "local-1c", "--batch", "1,8")
     limits = ("--max-tests", MAX_TESTS, "--budget", f"{BUDGET_S}s", "--no-http", "--allow-noise")
     backends = ("--backend", "forest", "--backend", "xgboost")
-    kept = ("--name", f"turn-{next(_TURNS)}", "--storage", f"sqlite:///{store}")
+    kept = ("--name", f"turn-{next(_TURNS)}", "--storage", _empty_storage(checkout))
     command = ("recommend", subject.model, "--payload", subject.payload, *asked, *limits, *backends, *kept)
     own_cpu_s, ended = checkout.probe("command", *command, "--format", "json", "--quiet", statuses=JUDGED)
     return {"a job, wall (s)": ended.wall_s, "a job, CPU of its own process (s)": own_cpu_s}
+
+
+def demo(checkout: Checkout, _subject: Subject) -> Figures:
+    """Return the same two times of ``servefit demo``. Its model is trained in the turn that counts for nothing."""
+    command = ("demo", "--allow-noise", "--storage", _empty_storage(checkout), "--format", "json", "--quiet")
+    own_cpu_s, ended = checkout.probe("command", *command, statuses=JUDGED)
+    return {"the demo, wall (s)": ended.wall_s, "the demo, CPU of its own process (s)": own_cpu_s}
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -121,7 +126,16 @@ MEASURES: Mapping[str, Measure] = {
     "forest": forest,
     "help": command_help,
     "job": job,
+    "demo": demo,
 }
+
+
+def _empty_storage(checkout: Checkout) -> str:
+    """Return the URL of a database that has no jobs: earlier ones would be made use of."""
+    file = checkout.state / "jobs-of-this-turn.db"
+    file.unlink(missing_ok=True)
+    return f"sqlite:///{file}"
+
 
 _PORTS: Iterator[int] = free_ports()
 _TURNS: Iterator[int] = iter(range(1_000_000))
