@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-import xgboost
 from tests.onnx_models import encoder
+from tests.tiny_model import tiny_model
 
 import servefit
 from servefit.api.job import Job
@@ -59,10 +59,7 @@ class Once:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.ubj"
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
-    return path
+    return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
 
 
 @pytest.fixture(autouse=True)
