@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.process_limits import NOBODY, as_user, no_room_beyond
 
 from servefit.errors import StateError
 from servefit.processes import own_mark
@@ -27,32 +27,7 @@ from servefit.state import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-NOBODY = 65534
 MEBIBYTE = 2**20
-
-
-@contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Root may write anywhere, so the tests of permissions give that right up for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.setresuid(NOBODY, NOBODY, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-
-
-@contextmanager
-def no_room_beyond(size_bytes: int) -> Iterator[None]:
-    """Writing a file beyond ``size_bytes`` fails, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
@@ -103,7 +78,7 @@ def test_a_folder_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_folder_without_permission_to_write_is_told(read_only_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(read_only_folder))
-    with ordinary_user():
+    with as_user():
         with pytest.raises(StateError, match="permission denied"):
             state_folder()
         with pytest.raises(StateError, match="Permission denied"):

@@ -22,7 +22,8 @@ from servefit.backends.payload.json_rows import read_json
 from servefit.backends.payload.synthetic import synthetic_payload
 from servefit.backends.payload.table import MAX_ROWS, Table, rows_for, unused_columns
 from servefit.backends.payload.types import Payload
-from servefit.errors import CorruptModel, PayloadMismatch, SpecError
+from servefit.checks import check_whole
+from servefit.errors import CorruptModel, PayloadMismatch
 from servefit.state import temporary_folder
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def payload_for(model: Model, source: Any = None, seed: int = 0) -> Payload:
 
 def check_seed(seed: int) -> None:
     """Raise SpecError for a seed out of range."""
-    if not 0 <= seed < 2**32:
-        raise SpecError("seed", seed, "is not between 0 and 4294967295")
+    check_whole("seed", seed, least=0, most=2**32 - 1)
 
 
 def payload_of(source: Any, signature: Signature | None = None) -> Payload:

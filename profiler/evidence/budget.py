@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 
 
@@ -14,8 +15,8 @@ class Budget:
         if requests is None and seconds is None:
             raise SpecError("budget", None, "is missing", remedy="give a number of requests or of seconds")
         for given in (requests, seconds):
-            if given is not None and not given > 0:
-                raise SpecError("budget", given, "is not above zero")
+            if given is not None:
+                check_above_zero("budget", given)
         self._requests = math.inf if requests is None else requests
         self._seconds = math.inf if seconds is None else seconds
         self.requests_spent = 0

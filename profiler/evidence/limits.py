@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
-from servefit.errors import SpecError
+from servefit.checks import check_above_zero
 from servefit.profiler.evidence.summary import NS_PER_MS, percentile_name, rank_of
 from servefit.quantities import given_duration_text
 from servefit.showing import shown
@@ -22,8 +20,7 @@ class LatencyThreshold(Stored, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "percentile", percentile_name(self.percentile, field="sla"))
-        if not (self.limit_ms > 0 and math.isfinite(self.limit_ms)):
-            raise SpecError("sla", self.limit_ms, "is not a latency above zero")
+        check_above_zero("sla", self.limit_ms)
 
     @property
     def rank(self) -> float:

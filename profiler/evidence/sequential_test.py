@@ -27,12 +27,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, log
+from math import inf, log
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from servefit.errors import SpecError
+from servefit.checks import check_above_zero, check_between
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.showing import shown
 
@@ -102,12 +102,9 @@ class SequentialTest:
     """
 
     def __init__(self, *, percentile: float, limit_ns: float, alpha: float = ALPHA) -> None:
-        if not 0 < percentile < 100:
-            raise SpecError("percentile", percentile, "is not between 0 and 100")
-        if not (limit_ns > 0 and isfinite(limit_ns)):
-            raise SpecError("limit", limit_ns, "is not a time above zero")
-        if not 0 < alpha < 1:
-            raise SpecError("alpha", alpha, "is not between 0 and 1")
+        check_between("percentile", percentile, 0, 100)
+        check_above_zero("limit", limit_ns)
+        check_between("alpha", alpha, 0, 1)
         self._limit_ns = limit_ns
         self._boundary = 1 - percentile / 100
         self._threshold = log(1 / alpha)

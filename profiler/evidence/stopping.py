@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.evidence.comparing.intervals import t_quantile
 from servefit.profiler.evidence.summary import CONFIDENCE, samples_needed
@@ -62,8 +63,8 @@ class StoppingConditions:
     thresholds: tuple[LatencyThreshold, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.most_per_s is not None and not (self.most_per_s > 0 and isfinite(self.most_per_s)):
-            raise SpecError("max invocations", self.most_per_s, "is not a rate above zero")
+        if self.most_per_s is not None:
+            check_above_zero("max invocations", self.most_per_s)
         if len(self.thresholds) > MAX_THRESHOLDS:
             limits = ", ".join(map(str, self.thresholds))
             raise SpecError("sla", limits, f"are more limits than the {MAX_THRESHOLDS} that are watched")

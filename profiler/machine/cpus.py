@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from servefit.checks import check_whole
 from servefit.errors import SpecError
 from servefit.showing import shown
 from servefit.stored import Stored
@@ -38,8 +39,7 @@ def choose_cpus(topology: Iterable[LogicalCpu], vcpus: int) -> tuple[int, ...]:
         node: _cores(cpus) for node, cpus in _grouped(topology, lambda cpu: cpu.node).items()
     }
     room = {node: sum(map(len, cores)) for node, cores in nodes.items()}
-    if vcpus < 1:
-        raise SpecError("vcpus", vcpus, "is not above zero")
+    check_whole("vcpus", vcpus, least=1)
     if vcpus > sum(room.values()):
         raise SpecError("vcpus", vcpus, f"is more than this host has ({sum(room.values())})")
     fitting = [node for node in nodes if room[node] >= vcpus]

@@ -21,17 +21,18 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.quantities import size_text
 from servefit.state import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from servefit.profiler.machine.gpu import Gpu
@@ -44,27 +45,29 @@ HIDDEN_MEMORY = 0.1
 """Firmware and kernel keep part of the memory that a machine is sold with; up to this part may be missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    kind: type[int] | type[float] | type[str]
-    may_be_zero: bool = False
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise SpecError(field, value, "is not a text")
 
 
-_PROFILE_FIELDS = {
-    "vcpus": _Field(int),
-    "memory_gib": _Field(float),
-    "gpus": _Field(int, may_be_zero=True),
-    "gpu_model": _Field(str),
-    "price_per_hour": _Field(float, may_be_zero=True),
-    "price_source": _Field(str),
+_check_not_negative = partial(check_at_least, least=0)
+
+_PROFILE_FIELDS: Mapping[str, Callable[[str, Any], None]] = {
+    "vcpus": partial(check_whole, least=1),
+    "memory_gib": check_above_zero,
+    "gpus": partial(check_whole, least=0),
+    "gpu_model": _check_text,
+    "price_per_hour": _check_not_negative,
+    "price_source": _check_text,
 }
-_LOCAL_FIELDS = {
-    "price_per_hour": _Field(float, may_be_zero=True),
-    "purchase_price": _Field(float, may_be_zero=True),
-    "lifetime_hours": _Field(float),
-    "watts": _Field(float, may_be_zero=True),
-    "price_per_kwh": _Field(float, may_be_zero=True),
+_LOCAL_FIELDS: Mapping[str, Callable[[str, Any], None]] = {
+    "price_per_hour": _check_not_negative,
+    "purchase_price": _check_not_negative,
+    "lifetime_hours": check_above_zero,
+    "watts": _check_not_negative,
+    "price_per_kwh": _check_not_negative,
 }
+"""The fields of the user's file, each with its check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,23 +234,12 @@ def _check_keys(path: Path, where: str, table: Mapping[str, Any], known: tuple[s
             raise SpecError.unknown(f"{path}: {where or 'top level'}", key, known)
 
 
-def _check_fields(path: Path, where: str, value: object, fields: Mapping[str, _Field]) -> Mapping[str, Any]:
-    """Return the table ``value`` if it has no keys but ``fields``, with values of their types and ranges."""
+def _check_fields(
+    path: Path, where: str, value: object, fields: Mapping[str, Callable[[str, Any], None]]
+) -> Mapping[str, Any]:
+    """Return the table ``value`` if it has no keys but ``fields``, with values that their checks accept."""
     table = _table(path, where, value)
     _check_keys(path, where, table, tuple(fields))
     for key, given in table.items():
-        if problem := _problem(given, fields[key]):
-            raise SpecError(f"{path}: {where}.{key}", given, problem)
+        fields[key](f"{path}: {where}.{key}", given)
     return table
-
-
-def _problem(given: object, field: _Field) -> str | None:
-    if field.kind is str:
-        return None if isinstance(given, str) else "is not a text"
-    if isinstance(given, bool) or not isinstance(given, int if field.kind is int else (int, float)):
-        return "is not a whole number" if field.kind is int else "is not a number"
-    if not isfinite(given):
-        return "is not a finite number"
-    if given < 0 or (given == 0 and not field.may_be_zero):
-        return "is below zero" if field.may_be_zero else "is not above zero"
-    return None

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from servefit.checks import check_above_zero
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, Comparison, Figure, compare
 from servefit.profiler.evidence.summary import summarize
@@ -105,8 +106,7 @@ def compare_deployments(
     """
     if rate is not None and users is not None:
         raise SpecError("users", users, "cannot be combined with a rate", remedy="give one of them")
-    if not budget_s > 0:
-        raise SpecError("budget", budget_s, "is not above zero")
+    check_above_zero("budget", budget_s)
     traffic = _traffic(rate, users, budget_s, seed)
     from servefit.backends.model import Model
 

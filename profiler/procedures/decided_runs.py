@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, combined_verdict
@@ -126,6 +127,13 @@ def run_until_decided(
     return Decision(run=run, verdict=verdict, evidence=evidence, problems=found)
 
 
+def check_search_time(budget_s: float) -> None:
+    """Raise SpecError for one that is too short to search in."""
+    check_above_zero("duration", budget_s)
+    if budget_s < MIN_SEARCH_S:
+        raise SpecError("duration", budget_s, "is too short to search in", remedy=f"give {MIN_SEARCH_S:g} s at least")
+
+
 def find_highest_rate(
     driver: Driver,
     thresholds: Sequence[LatencyThreshold],
@@ -143,8 +151,7 @@ def find_highest_rate(
     """
     if not thresholds:
         raise SpecError("sla", (), "limits nothing", remedy="limit at least one percentile")
-    if not budget_s >= MIN_SEARCH_S:
-        raise SpecError("duration", budget_s, f"is too short for a search: {MIN_SEARCH_S:g} s at least")
+    check_search_time(budget_s)
     cycle_s = check_search(arrivals, budget_s)
     limit_ms = min(threshold.limit_ms for threshold in thresholds)
     users = driver.usual_users

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.evidence.budget import Budget
 from servefit.profiler.evidence.rate_fit import (
@@ -122,8 +123,7 @@ def highest_rate(
 
     Raises SpecError on a rate, budget or thresholds that make no sense.
     """
-    if not (saturation_per_s > 0 and math.isfinite(saturation_per_s)):
-        raise SpecError("saturation", saturation_per_s, "is not a rate above zero")
+    check_above_zero("saturation", saturation_per_s)
     if not thresholds:
         raise SpecError("thresholds", thresholds, "are missing", remedy="limit at least one percentile")
     search = _Search(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from servefit.errors import SpecError
+from servefit.checks import check_above_zero, check_whole
 from servefit.profiler.drivers.http.clients import MAX_CONNECTIONS, start_clients
 from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
 from servefit.profiler.drivers.http.local_server import LocalServer, local_server
@@ -131,13 +131,10 @@ def clients_at(
 def check_numbers(*, rows_per_request: int, connections: int | None, timeout_s: float) -> None:
     """Raise SpecError for those that are not above zero, or too large to be meant."""
     # A greater number is a typing error; an address has no more than 65,536 ports to connect from.
-    for field, value, most in (
-        ("rows_per_request", rows_per_request, 1_000_000),
-        ("connections", connections, 65_536),
-        ("timeout", timeout_s, 3600),
-    ):
-        if value is not None and not 0 < value <= most:
-            raise SpecError(field, value, "is not above zero" if not value > 0 else f"is more than {most}")
+    check_whole("rows_per_request", rows_per_request, least=1, most=1_000_000)
+    if connections is not None:
+        check_whole("connections", connections, least=1, most=65_536)
+    check_above_zero("timeout", timeout_s, most=3600)
 
 
 def _placed(

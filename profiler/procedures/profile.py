@@ -15,8 +15,8 @@ from servefit.profiler.evidence.plateaus import Step, steps_of
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import (
-    MIN_SEARCH_S,
     Decision,
+    check_search_time,
     find_highest_rate,
     nearest_run,
     run_until_decided,
@@ -281,9 +281,8 @@ class _TrafficRequest:
             raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
         if self.traffic is not None and self.duration_s is not None:
             raise SpecError("duration", self.duration_s, "is said by the phases already")
-        if self.thresholds and not given and self.duration_s is not None and not self.duration_s >= MIN_SEARCH_S:
-            problem = "is not above zero" if self.duration_s <= 0 else "is too short to search in"
-            raise SpecError("duration", self.duration_s, problem, remedy=f"give {MIN_SEARCH_S:g} s at least")
+        if self.thresholds and not given and self.duration_s is not None:
+            check_search_time(self.duration_s)
         return given[0] if given else None
 
     def _rate(self, given: str | None) -> float | None:

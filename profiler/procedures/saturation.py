@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.evidence.plateaus import Step
 from servefit.profiler.evidence.summary import summarize
@@ -88,9 +89,9 @@ def find_saturation(driver: Driver, *, budget_s: float = BUDGET_S, allow_noise: 
 
 def check_budget(budget_s: float) -> float:
     """Raise SpecError for one that is too short to search in."""
-    if not budget_s >= MIN_BUDGET_S:
-        problem = "is not above zero" if budget_s <= 0 else "is too short to search in"
-        raise SpecError("duration", budget_s, problem, remedy=f"give {MIN_BUDGET_S:g} s at least")
+    check_above_zero("duration", budget_s)
+    if budget_s < MIN_BUDGET_S:
+        raise SpecError("duration", budget_s, "is too short to search in", remedy=f"give {MIN_BUDGET_S:g} s at least")
     return budget_s
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
-from numbers import Real
 from typing import TYPE_CHECKING, TypeAlias
 
+from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
 from servefit.showing import shown
@@ -51,13 +50,9 @@ class Phase(Stored, frozen=True, kw_only=True):
     duration_s: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.initial_users, int):
-            raise SpecError("users", self.initial_users, "is not a whole number")
-        if self.initial_users < 0:
-            raise SpecError("users", self.initial_users, "is below zero")
-        if not (self.spawn_per_minute >= 0 and isfinite(self.spawn_per_minute)):
-            raise SpecError("spawn", self.spawn_per_minute, "is not a number of users, zero or more")
-        _check_above_zero("duration", self.duration_s)
+        check_whole("users", self.initial_users, least=0)
+        check_at_least("spawn", self.spawn_per_minute, 0)
+        check_above_zero("duration", self.duration_s)
         if self.initial_users + self.spawn_per_minute * self.duration_s / 60 > MAX_USERS:
             raise SpecError("users", self.initial_users, f"makes more than {MAX_USERS} users")
 
@@ -94,10 +89,8 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
     @classmethod
     def stairs(cls, *, steps: int, users_per_step: int, step_duration_s: float) -> ClosedLoop:
         """Make a loop of ``users_per_step`` more users at the beginning of each step, as in SageMaker IR's stairs."""
-        if steps < 1:
-            raise SpecError("steps", steps, "is not above zero")
-        if users_per_step < 1:
-            raise SpecError("users", users_per_step, "is not above zero")
+        check_whole("steps", steps, least=1)
+        check_whole("users", users_per_step, least=1)
         if steps * users_per_step > MAX_USERS:
             raise SpecError("users", users_per_step, f"makes more than {MAX_USERS} users")
         step = Phase(initial_users=users_per_step, spawn_per_minute=0, duration_s=step_duration_s)
@@ -167,12 +160,12 @@ class OpenLoop(StoredMember, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not isinstance(self.arrivals, str) or not self.arrivals:
             raise SpecError("arrivals", self.arrivals, "is no text such as poisson or sine:period=2s")
-        _check_above_zero("rate", self.rate_per_s)
-        _check_above_zero("duration", self.duration_s)
+        check_above_zero("rate", self.rate_per_s)
+        check_above_zero("duration", self.duration_s)
         if not MIN_PLATEAU_S <= self.duration_s <= MAX_DURATION_S:
             raise SpecError("duration", self.duration_s, f"is not between {MIN_PLATEAU_S:g} s and a day")
-        if self.backlog_cap is not None and self.backlog_cap < 1:
-            raise SpecError("backlog", self.backlog_cap, "is not above zero")
+        if self.backlog_cap is not None:
+            check_whole("backlog", self.backlog_cap, least=1)
         if self.rate_per_s * self.duration_s > MAX_ARRIVALS:
             raise SpecError("rate", self.rate_per_s, f"makes more than {MAX_ARRIVALS} arrivals in {self.duration_s} s")
 
@@ -189,13 +182,6 @@ class OpenLoop(StoredMember, frozen=True, kw_only=True):
 
         shape = arrivals_named(self.arrivals)
         return draw_arrivals_ns(shape, rate_per_s=self.rate_per_s, duration_s=self.duration_s, seed=self.seed)
-
-
-def _check_above_zero(field: str, value: float) -> None:
-    if not isinstance(value, Real):
-        raise SpecError(field, value, "is not a number")
-    if not (value > 0 and isfinite(value)):
-        raise SpecError(field, value, "is not above zero" if value <= 0 else "is not a finite number")
 
 
 Traffic: TypeAlias = ClosedLoop | OpenLoop

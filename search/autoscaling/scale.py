@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
+from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.evidence.summary import rank_of
 from servefit.quantities import given_text
@@ -44,8 +45,8 @@ METRIC_PERIOD_S = 60
 """Invocations are counted by the minute. A scale-out has taken effect once the worker has loaded, which was measured,
 and a whole minute has been counted with it: that is the cooldown. By default it would be 300 s too."""
 
-_MAX_RATE_PER_S = 1e12
-"""Far above any traffic: it keeps out infinity, and numbers of instances of a hundred digits."""
+_MAX_RATE_PER_S = 10**12
+"""Far above any traffic: it keeps out numbers of instances of a hundred digits."""
 
 _ROUNDING = 1e-9
 """A rate that is the target times a whole number takes that many instances, though division may give a little more."""
@@ -125,8 +126,8 @@ def scale(
 def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max_rate_per_s: float | None) -> None:
     """Raise SpecError for rates or a headroom that make no sense."""
     for field, value in (("rate", rate_per_s), ("min_rate", min_rate_per_s), ("max_rate", max_rate_per_s)):
-        if value is not None and not 0 < value <= _MAX_RATE_PER_S:
-            raise SpecError(field, value, "is not a rate above zero that can be planned for")
+        if value is not None:
+            check_above_zero(field, value, most=_MAX_RATE_PER_S)
     if not 0 <= headroom < 1:
         raise SpecError("headroom", headroom, "is not a part of an instance", remedy="say 20%, or 0.2")
     if min_rate_per_s is not None and max_rate_per_s is not None and min_rate_per_s > max_rate_per_s:

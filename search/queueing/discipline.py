@@ -7,12 +7,11 @@ to ``batch_delay_us`` for others; a full batch leaves when its last request is t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Self
 
 import numpy as np
 
-from servefit.errors import SpecError
+from servefit.checks import check_at_least, check_whole
 
 CALL_OVERHEAD_NS = 500.0
 REQUEST_OVERHEAD_NS = 150.0
@@ -35,15 +34,11 @@ class Discipline:
     request_overhead_ns: float = REQUEST_OVERHEAD_NS
 
     def __post_init__(self) -> None:
-        for field, value, least in (
-            ("workers", self.workers, 1),
-            ("batch", self.max_batch, 1),
-            ("delay", self.batch_delay_us, 0),
-            ("overhead", self.call_overhead_ns, 0),
-            ("overhead", self.request_overhead_ns, 0),
-        ):
-            if not (value >= least and isfinite(value)):
-                raise SpecError(field, value, f"is not a number, {least} or more")
+        check_whole("workers", self.workers, least=1)
+        check_whole("batch", self.max_batch, least=1)
+        check_whole("delay", self.batch_delay_us, least=0)
+        check_at_least("overhead", self.call_overhead_ns, 0)
+        check_at_least("overhead", self.request_overhead_ns, 0)
 
     @property
     def delay_ns(self) -> int:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, inf, isfinite
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.errors import SpecError
+from servefit.checks import check_above_zero, check_between, check_whole
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.arrivals.schedule import draw_arrivals_ns
@@ -81,11 +81,11 @@ def predict(
     of ``arrivals`` varies they are of all requests of whole cycles, of one at least. Raises SpecError.
     """
     for rank in percentiles:
-        _check_rank(rank)
+        check_between("percentile", rank, 0, 100)
     discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
     capacity_per_s = _capacity_per_s(service, discipline)
     if rate_per_s is not None:
-        _check_above_zero("rate", rate_per_s)
+        check_above_zero("rate", rate_per_s)
         if rate_per_s < capacity_per_s:
             runs = _runs(service, discipline, requests=requests, seed=seed, arrivals=arrivals)
             run = runs.at(rate_per_s)
@@ -121,9 +121,8 @@ def predict_users(
     [Little 1961, A proof for the queuing formula L = lambda W]. Raises SpecError.
     """
     for rank in percentiles:
-        _check_rank(rank)
-    if users < 1:
-        raise SpecError("users", users, "is not above zero")
+        check_between("percentile", rank, 0, 100)
+    check_whole("users", users, least=1)
     discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
     if users == workers * max_batch or (workers == 1 and users < max_batch and not batch_delay_us):
         response_ns = _own_users_ns(service, discipline, users // workers)
@@ -156,8 +155,8 @@ def highest_rate_per_s(
     finds one that passes. Raises SpecError.
     """
     for rank, limit_ms in limits:
-        _check_rank(rank)
-        _check_above_zero("limit", limit_ms)
+        check_between("percentile", rank, 0, 100)
+        check_above_zero("limit", limit_ms)
     discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
     if any(limit_ms < _min_percentile_ms(service, discipline, rank) for rank, limit_ms in limits):
         return 0.0
@@ -185,8 +184,7 @@ class _PoissonRuns:
     """Simulations of ``requests`` Poisson arrivals at any rate, with the same random numbers."""
 
     def __init__(self, service: ServiceTimes, discipline: Discipline, *, requests: int, seed: int) -> None:
-        if requests < 1:
-            raise SpecError("requests", requests, "is not above zero")
+        check_whole("requests", requests, least=1)
         random = np.random.default_rng(seed)
         # At a rate of one a nanosecond; the run ends with one more arrival.
         self._arrivals_ns = np.cumsum(random.exponential(1.0, requests + 1))
@@ -211,8 +209,7 @@ class _ShapedRuns:
     def __init__(
         self, service: ServiceTimes, discipline: Discipline, *, requests: int, seed: int, arrivals: str
     ) -> None:
-        if requests < 1:
-            raise SpecError("requests", requests, "is not above zero")
+        check_whole("requests", requests, least=1)
         self._shape = arrivals_named(arrivals)
         self._cycle_s = self._shape.cycle_s
         self._steady = arrivals in STEADY
@@ -305,13 +302,3 @@ def _percentiles_ms(response_ns: np.ndarray, percentiles: Sequence[float]) -> di
 
 def _name(rank: float) -> str:
     return f"p{rank:g}"
-
-
-def _check_rank(rank: float) -> None:
-    if not 0 < rank < 100:
-        raise SpecError("percentile", rank, "is not between 0 and 100")
-
-
-def _check_above_zero(field: str, value: float) -> None:
-    if not (value > 0 and isfinite(value)):
-        raise SpecError(field, value, "is not a finite number above zero")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
 from statistics import fmean
 from typing import Self
 
 import numpy as np
 
+from servefit.checks import check_above_zero, check_whole
 from servefit.errors import SpecError
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
@@ -34,15 +34,15 @@ class BatchTimes(Stored, frozen=True, kw_only=True):
     strata_ns: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if self.requests < 1:
-            raise SpecError("requests", self.requests, "is not above zero")
+        check_whole("requests", self.requests, least=1)
         if not self.strata_ns:
             raise SpecError("strata_ns", self.strata_ns, "is empty")
         if len(self.strata_ns) > MAX_STRATA:
             raise SpecError("strata_ns", len(self.strata_ns), f"is more than {MAX_STRATA} values")
-        for stratum_ns in self.strata_ns:
-            _check_above_zero("strata_ns", stratum_ns)
-        if any(high < low for low, high in pairwise(self.strata_ns)):
+        # Those between are between them where all are ascending, which they are not beside a NaN.
+        check_above_zero("strata_ns", self.strata_ns[0])
+        check_above_zero("strata_ns", self.strata_ns[-1])
+        if not all(low <= high for low, high in pairwise(self.strata_ns)):
             raise SpecError("strata_ns", self.strata_ns, "is not ascending")
 
     @classmethod
@@ -96,9 +96,8 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
             raise SpecError("batches", self.batches, "is empty")
         if any(high.requests <= low.requests for low, high in pairwise(self.batches)):
             raise SpecError("batches", [batch.requests for batch in self.batches], "is not ascending")
-        if self.workers < 1:
-            raise SpecError("workers", self.workers, "is not above zero")
-        _check_above_zero("contention", self.contention)
+        check_whole("workers", self.workers, least=1)
+        check_above_zero("contention", self.contention)
         if self.workers == 1 and self.contention != 1:
             raise SpecError("contention", self.contention, "is not 1, and one worker has none to contend with")
 
@@ -168,8 +167,3 @@ class ServiceTimes(StoredMember, frozen=True, kw_only=True):
         if requests < first.requests:
             return min(max(mean_ns, first.mean_ns * requests / first.requests), first.mean_ns)
         return mean_ns
-
-
-def _check_above_zero(field: str, value: float) -> None:
-    if not (value > 0 and isfinite(value)):
-        raise SpecError(field, value, "is not a finite number above zero")

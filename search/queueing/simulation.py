@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.errors import SpecError
+from servefit.checks import check_whole
 from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.summary import NS_PER_MS
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
@@ -104,8 +104,8 @@ def simulate(
         call_overhead_ns=overhead_ns,
         request_overhead_ns=overhead_per_request_ns,
     )
-    if most_requests is not None and most_requests < 1:
-        raise SpecError("requests", most_requests, "is not above zero")
+    if most_requests is not None:
+        check_whole("requests", most_requests, least=1)
     random = np.random.default_rng(seed)
     if isinstance(traffic, OpenLoop):
         due_ns, end_ns = traffic.arrivals_ns(), traffic.duration_s * NS_PER_S

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -155,8 +156,8 @@ def _type_error(problem: str, path: str, shown: Any) -> SpecError:
     if "of length >= 1" in problem:
         given = "give it a value" if "`str`" in problem else "name at least one"
         return SpecError(path, shown, "is empty", remedy=f"leave it out, or {given}")
-    if shown != shown:  # NaN, which is neither within bounds nor beyond
-        return SpecError(path, shown, "is not a number")
+    if isinstance(shown, float) and not isfinite(shown):
+        return SpecError(path, shown, "is not finite")
     if bound := re.fullmatch(r"Expected `\w+` (>=|<=) (\S+)", problem):
         return SpecError(path, shown, _out_of_bounds(bound[1], bound[2].removesuffix(".0")))
     if types := re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem):

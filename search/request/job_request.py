@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
+from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.record.traffic import ClosedLoop
@@ -195,22 +196,17 @@ class JobRequest(Stored, frozen=True, kw_only=True):
         msgspec.structs.force_setattr(self, "environment", _numbered_together(self.environment))
 
     def _check_numbers(self) -> None:
-        for field, value in (
-            ("max_tests", self.max_tests),
-            ("max_parallel_tests", self.max_parallel_tests),
-            ("budget", self.budget_s),
-            ("rows_per_request", self.rows_per_request),
-            *(("batch", size) for size in self.batch_sizes),
-        ):
-            if value is not None and not value > 0:
-                raise SpecError(field, value, "is not above zero")
-        if not self.cost_weight >= 0:
-            raise SpecError("cost_weight", self.cost_weight, "is below zero")
-        if self.cost_weight > 1:
-            raise SpecError("cost_weight", self.cost_weight, "is above 1")
+        if self.max_tests is not None:
+            check_whole("max_tests", self.max_tests, least=1)
+        check_whole("max_parallel_tests", self.max_parallel_tests, least=1)
+        if self.budget_s is not None:
+            check_above_zero("budget", self.budget_s)
+        check_whole("rows_per_request", self.rows_per_request, least=1)
+        for size in self.batch_sizes:
+            check_whole("batch", size, least=1)
+        check_at_least("cost_weight", self.cost_weight, 0, most=1)
         for delay_us in self.batch_delays_us:
-            if delay_us < 0:
-                raise SpecError("batch_delay", delay_us, "is below zero")
+            check_whole("batch_delay", delay_us, least=0)
         if self.max_tests is not None and self.max_parallel_tests > self.max_tests:
             raise SpecError(
                 "max_parallel_tests", self.max_parallel_tests, f"is more than the {self.max_tests} tests in all"

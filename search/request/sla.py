@@ -7,8 +7,8 @@ How people type limits ("p95=100ms") is known here too. Whether a measurement me
 from __future__ import annotations
 
 import itertools
-import math
 
+from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.summary import percentile_name
@@ -36,8 +36,8 @@ class Sla(Stored, frozen=True, kw_only=True):
                     f"contradicts {higher}, which already demands less of more requests",
                     remedy="give the higher percentile the higher limit, or leave one out",
                 )
-        if self.rate_per_s is not None and not (self.rate_per_s > 0 and math.isfinite(self.rate_per_s)):
-            raise SpecError("rate", self.rate_per_s, "is not a rate above zero")
+        if self.rate_per_s is not None:
+            check_above_zero("rate", self.rate_per_s)
 
     @property
     def asks_nothing(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.delegating_backends import delegating_backend
 from tests.onnx_models import FLOAT, encoder, hashed, node, quantised, save
 
 from servefit.backends.compilation import compile_model, load_predictor
@@ -23,36 +24,6 @@ if TYPE_CHECKING:
 
 SAID = "its predictions depend on what else is in the call"
 ROWS = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)
-
-WRONG_ALONE = """
-    from servefit.backends.registry import imported
-    from servefit.backends.types import Availability
-
-    class Wrong:
-        name = "wrong_alone"
-        def probe(self, target):
-            return Availability.yes("1.0")
-        def supports(self, model):
-            return Availability.yes()
-        def knobs(self, model, vcpus, target):
-            return ()
-        def compile_estimate_s(self, model):
-            return 1.0
-        def cache_key(self):
-            return ""
-        def compile(self, model, target, workdir):
-            return imported("onnxruntime").compile(model, target, workdir)
-        def load(self, artifact, settings):
-            return Predictor(imported("onnxruntime").load(artifact, settings))
-
-    class Predictor:
-        def __init__(self, right):
-            self.right = right
-        def predict(self, rows):
-            return self.right.predict(rows) * (1.1 if len(rows) == 1 else 1)
-        def close(self):
-            self.right.close()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +55,9 @@ def test_it_is_not_refused_against_itself(dynamic: Model) -> None:
 def test_a_backend_that_is_wrong_about_rows_alone_is_still_found_out(
     dynamic: Model, install: Callable[[str, str, str], None]
 ) -> None:
-    install("wrong_alone", "wrong_alone_backend:Wrong", WRONG_ALONE)
+    predicting = "return self.right.predict(rows) * (1.1 if len(rows) == 1 else 1)"
+    source = delegating_backend("wrong_alone", to="onnxruntime", predicting=predicting)
+    install("wrong_alone", "wrong_alone_backend:Backend", source)
     with pytest.raises(OutputMismatch, match="drawn rows, one at a time"):
         compile_model(dynamic, "wrong_alone")
 

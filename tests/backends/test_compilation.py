@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.delegating_backends import delegating_backend
 
 from servefit.backends import verification
 from servefit.backends.compilation import compile_model, estimate_s, export, is_cached, load_predictor
@@ -22,40 +23,9 @@ if TYPE_CHECKING:
 
 Install = Callable[[str, str, str], None]
 
-WRONG_BACKEND = """
-    from servefit.backends.registry import imported
-    from servefit.backends.types import Availability
 
-    class Wrong:
-        name = "wrong"
-        def probe(self, target):
-            return Availability.yes("1.0")
-        def supports(self, model):
-            return Availability.yes()
-        def knobs(self, model, vcpus, target):
-            return ()
-        def compile_estimate_s(self, model):
-            return 0.1
-        def cache_key(self):
-            return ""
-        def compile(self, model, target, workdir):
-            {compiling}
-            return imported("xgboost").compile(model, target, workdir)
-        def load(self, artifact, settings):
-            return Predictor(imported("xgboost").load(artifact, settings))
-
-    class Predictor:
-        def __init__(self, right):
-            self.right = right
-        def predict(self, rows):
-            {predicting}
-        def close(self):
-            self.right.close()
-"""
-
-
-def wrong(install: Install, *, compiling: str = "", predicting: str = "return self.right.predict(rows)") -> None:
-    install("wrong", "wrong_backend:Wrong", WRONG_BACKEND.format(compiling=compiling, predicting=predicting))
+def wrong(install: Install, *, compiling: str = "", predicting: str = "") -> None:
+    install("wrong", "wrong_backend:Backend", delegating_backend("wrong", compiling=compiling, predicting=predicting))
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import xgboost
 from tests.onnx_models import quantised
+from tests.tiny_model import tiny_model
 
 from servefit.backends.secret import revealed
 from servefit.cli.deployments import DeploymentOptions
@@ -24,10 +23,7 @@ def options_for(**options: Any) -> DeploymentOptions:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.ubj"
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
-    return path
+    return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
 
 
 @pytest.fixture(autouse=True)

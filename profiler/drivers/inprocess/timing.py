@@ -16,7 +16,7 @@ from statistics import median
 
 import numpy as np
 
-from servefit.errors import SpecError
+from servefit.checks import check_above_zero, check_whole
 from servefit.profiler.drivers.inprocess.steady_state import MIN_VALUES, why_unsteady
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.showing import shown
@@ -44,14 +44,10 @@ class TimeCalls:
     least_calls: int = 7
 
     def __post_init__(self) -> None:
-        for field, value in (
-            ("requests_per_call", self.requests_per_call),
-            ("duration_s", self.duration_s),
-            ("warm_up_s", self.warm_up_s),
-            ("least_calls", self.least_calls),
-        ):
-            if not value > 0:
-                raise SpecError(field, value, "is not above zero")
+        check_whole("requests_per_call", self.requests_per_call, least=1)
+        check_above_zero("duration_s", self.duration_s)
+        check_above_zero("warm_up_s", self.warm_up_s)
+        check_whole("least_calls", self.least_calls, least=1)
 
 
 @shown()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.backends.environment import worker_environment
+from servefit.checks import check_whole
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS
 from servefit.profiler.drivers.driving.ending import ClosedLoopEnd, OpenLoopEnd
@@ -129,8 +130,8 @@ def start_workers(
 
 def check_configuration(configuration: Configuration, rows_per_request: int) -> None:
     """Raise SpecError, naming the field, for a configuration that workers could never have."""
-    _check_count("workers", configuration.workers, MAX_WORKERS)
-    _check_count("threads", configuration.settings.threads, MAX_THREADS)
+    check_whole("workers", configuration.workers, least=1, most=MAX_WORKERS)
+    check_whole("threads", configuration.settings.threads, least=1, most=MAX_THREADS)
     delay_us = configuration.batch_delay_us
     check_calls(rows_per_request, configuration.max_batch, delay_us)
     if delay_us and configuration.max_batch == 1:
@@ -142,19 +143,9 @@ def check_configuration(configuration: Configuration, rows_per_request: int) -> 
 
 def check_calls(rows_per_request: int, max_batch: int = 1, batch_delay_us: int = 0) -> None:
     """Raise SpecError, naming the field, for calls that workers would never make."""
-    _check_count("rows_per_request", rows_per_request, MAX_ROWS_A_CALL)
-    _check_count("batch", max_batch, MAX_ROWS_A_CALL // rows_per_request)
-    if not isinstance(batch_delay_us, int) or not 0 <= batch_delay_us <= MAX_BATCH_DELAY_US:
-        raise SpecError("batch_delay_us", batch_delay_us, f"is not a whole number from 0 to {MAX_BATCH_DELAY_US}")
-
-
-def _check_count(field: str, value: int, most: int) -> None:
-    if not isinstance(value, int):
-        raise SpecError(field, value, "is not a whole number")
-    if value < 1:
-        raise SpecError(field, value, "is not above zero")
-    if value > most:
-        raise SpecError(field, value, f"is above {most}")
+    check_whole("rows_per_request", rows_per_request, least=1, most=MAX_ROWS_A_CALL)
+    check_whole("batch", max_batch, least=1, most=MAX_ROWS_A_CALL // rows_per_request)
+    check_whole("batch_delay_us", batch_delay_us, least=0, most=MAX_BATCH_DELAY_US)
 
 
 class Workers:
@@ -205,8 +196,7 @@ class Workers:
     def time_calls(self, order: TimeCalls) -> tuple[CallTimes, ...]:
         """Have every worker time its predictor by itself, all at the same time. Raises as :func:`start_workers` does,
         and SpecError for calls of more requests than the configuration's batches hold."""
-        if order.requests_per_call > self.configuration.max_batch:
-            raise SpecError("batch", order.requests_per_call, f"is above {self.configuration.max_batch}")
+        check_whole("batch", order.requests_per_call, least=1, most=self.configuration.max_batch)
         self._processes.send(order)
         limit_s = order.warm_up_s + order.duration_s + self._grace_s
         return tuple(self._processes.answers(CallTimes, "timing calls", limit_s))

@@ -15,7 +15,8 @@ from random import Random
 from statistics import fmean, median
 from typing import Literal, TypeAlias
 
-from servefit.errors import HostMismatch, MeasurementError, SpecError
+from servefit.checks import check_whole
+from servefit.errors import HostMismatch, MeasurementError
 from servefit.profiler.evidence.comparing.intervals import mean_interval
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.showing import shown
@@ -158,8 +159,7 @@ def _in_blocks(
     Looking at an interval again and again until it pleases makes it wrong. So there are few interim analyses, each
     after twice as many blocks as the one before, and the error rate is shared out among them [Bonferroni].
     """
-    if blocks < MIN_BLOCKS:
-        raise SpecError("blocks", blocks, f"is below {MIN_BLOCKS}")
+    check_whole("blocks", blocks, least=MIN_BLOCKS)
     analyses = _interim_analyses(blocks)
     confidence = 1 - _ERROR_RATE / len(analyses)
     coin = Random(seed)

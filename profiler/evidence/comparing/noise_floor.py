@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 
+from servefit.checks import check_above_zero
 from servefit.errors import MeasurementError, SpecError, TimedOut, WorkerCrashed
 from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, NoiseFloor, compare_with_itself
 from servefit.profiler.machine.slot.holding import Slot, measuring_slot
@@ -36,8 +37,7 @@ def noise_floor(cpus: tuple[int, ...], *, seconds: float = 4.0, seed: int = 0) -
     """
     if not cpus:
         raise SpecError("cpus", cpus, "names no CPU")
-    if not seconds > 0:
-        raise SpecError("seconds", seconds, "is not above zero")
+    check_above_zero("seconds", seconds)
     with measuring_slot("noise floor") as slot:
         began = time.monotonic()
         _walks_ns(cpus, _SHORTEST_WALK_MS, slot)

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from typing import TYPE_CHECKING
 
 from servefit.backends.types import Availability
+from servefit.checks import check_whole
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.machine.envelope.affinity import open_affinity
 from servefit.profiler.machine.envelope.scope import open_scope
@@ -57,8 +58,8 @@ def open_envelope(
     wanted = tuple(sorted(set(cpus)))
     if not wanted:
         raise SpecError("cpus", wanted, "is empty")
-    if memory_bytes is not None and memory_bytes <= 0:
-        raise SpecError("memory", memory_bytes, "is not above zero")
+    if memory_bytes is not None:
+        check_whole("memory", memory_bytes, least=1)
     with ExitStack() as stack:
         for name, opener in _BEST_FIRST:
             if method not in (None, name):

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from servefit.errors import SlotTaken, SpecError
+from servefit.checks import check_at_least
+from servefit.errors import SlotTaken
 from servefit.profiler.machine.envelope.opening import sweep_envelopes
 from servefit.profiler.machine.slot.holder import Holder, read_holder, write_holder, write_nobody
 from servefit.profiler.machine.slot.place import Scope, SlotFile, open_slot_file
@@ -51,8 +52,8 @@ def measuring_slot(job: str, *, wait_s: float | None = None) -> Iterator[Slot]:
     Raises SlotTaken after ``wait_s``, SpecError for less than nothing, StateError and MeasurementError where there is
     no file to lock.
     """
-    if wait_s is not None and not wait_s >= 0:
-        raise SpecError("wait", wait_s, "is below zero")
+    if wait_s is not None:
+        check_at_least("wait", wait_s, 0)
     waiting = _SlotWait(inf if wait_s is None else wait_s)
     while (descriptor := _OWN_HOLD.enter(job, waiting.pause)) is None:
         pass

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servefit.errors import SpecError
+from servefit.checks import check_whole
 from servefit.profiler.drivers.inprocess.steady_state import why_unsteady
 from servefit.profiler.drivers.inprocess.timing import TimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
@@ -106,8 +106,7 @@ def measure_service_time(
 
     Raises SpecError for fewer than three processes, and as ``start_workers`` does.
     """
-    if processes < MIN_PROCESSES:
-        raise SpecError("processes", processes, f"is below {MIN_PROCESSES}")
+    check_whole("processes", processes, least=MIN_PROCESSES)
     order = TimeCalls(requests_per_call=configuration.max_batch, duration_s=duration_s, warm_up_s=warm_up_s)
     recorded: list[CallTimes] = []
     with measuring_slot(f"service time of {configuration.backend}"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, get_args
 
 from typer.models import OptionInfo
 
+from servefit.checks import check_at_least, check_finite
 from servefit.errors import SpecError
 
 _NAMES: dict[type[int] | type[float], str] = {int: "a whole number", float: "a number"}
@@ -29,12 +29,11 @@ def parse_number(field: str, kind: type[int] | type[float], least: float | None,
     """Return ``given`` as a number of ``kind``; ``least`` is the smallest allowed. Raises SpecError for ``field``."""
     try:
         number = kind(given)
-    except ValueError:
-        number = math.nan
-    if math.isnan(number):
-        raise SpecError(field, given, f"is not {_NAMES[kind]}")
-    if least is not None and number < least:
-        raise SpecError(field, number, "is not above zero" if least == 1 else f"is below {least:g}")
+    except ValueError as error:
+        raise SpecError(field, given, f"is not {_NAMES[kind]}") from error
+    check_finite(field, number)
+    if least is not None:
+        check_at_least(field, number, least)
     return number
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from servefit.backends.secret import is_secret
+from servefit.checks import check_finite
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop
@@ -150,15 +151,14 @@ def listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, .
     return found
 
 
-def number(field: str, value: object) -> float:
-    """Return ``value`` as a float. Raises SpecError where it is no number."""
-    if not isinstance(value, Real):
-        raise SpecError(field, value, "is not a number")
+def number(field: str, value: Any) -> float:
+    """Return ``value`` as a float. Raises SpecError where it is no finite number."""
+    check_finite(field, value)
     return float(value)
 
 
 def whole(field: str, value: object) -> int:
     """Return ``value`` as an int. Raises SpecError where it is no whole number."""
-    if not isinstance(value, Integral):
+    if not isinstance(value, Integral) or isinstance(value, bool):
         raise SpecError(field, value, "is not a whole number")
     return int(value)

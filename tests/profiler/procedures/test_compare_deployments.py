@@ -75,6 +75,7 @@ def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
         ({}, {}, "against"),
         ({"threads": 2}, {"rate": 5.0, "users": 1}, "users"),
         ({"threads": 2}, {"budget_s": 0}, "budget"),
+        ({"threads": 2}, {"budget_s": float("inf")}, "budget"),
         ({"threads": 2}, {"rate": -1.0}, "rate"),
         ({"threads": 2}, {"rate": 0.0}, "rate"),
         ({"threads": 2}, {"rate": 1.0}, "rate"),

@@ -124,9 +124,9 @@ def test_a_limit_below_the_service_time_has_no_highest_rate(start_synthetic: Sta
     assert highest.elapsed_s < 10
 
 
-@pytest.mark.parametrize("budget_s", [0, -1])
-def test_a_search_without_time_is_refused(start_synthetic: StartSynthetic, budget_s: float) -> None:
-    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers, pytest.raises(SpecError):
+@pytest.mark.parametrize("budget_s", [0, -1, 0.5, float("inf")])
+def test_a_search_without_time_or_end_is_refused(start_synthetic: StartSynthetic, budget_s: float) -> None:
+    with start_synthetic({"act": "nothing"}, cpus=ONE_CPU) as workers, pytest.raises(SpecError, match=r"^duration: "):
         find_highest_rate(workers, p95_within(1), budget_s=budget_s)
 
 

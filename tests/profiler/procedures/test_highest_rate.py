@@ -199,8 +199,9 @@ def test_a_search_without_budget_thresholds_or_capacity_is_refused() -> None:
     threshold = p95_within(10)
     with pytest.raises(SpecError, match=r"^budget is missing"):
         highest_rate(SimulatedQueue(), saturation_per_s=1000, thresholds=[threshold])
-    with pytest.raises(SpecError, match=r"^budget: "):
-        highest_rate(SimulatedQueue(), saturation_per_s=1000, thresholds=[threshold], budget_s=0)
+    for budget_s in (0, math.inf, math.nan):
+        with pytest.raises(SpecError, match=r"^budget: "):
+            highest_rate(SimulatedQueue(), saturation_per_s=1000, thresholds=[threshold], budget_s=budget_s)
     with pytest.raises(SpecError, match=r"^thresholds: "):
         highest_rate(SimulatedQueue(), saturation_per_s=1000, thresholds=[], budget_s=1)
     with pytest.raises(SpecError, match=r"^saturation: "):

@@ -128,6 +128,7 @@ def test_an_endpoint_is_kept_busy_by_the_usual_users_or_more(host_small: HostSma
         ("rows_per_request", {"rows_per_request": 0}),
         ("rows_per_request", {"rows_per_request": 2_000_000}),
         ("connections", {"connections": 0}),
+        ("connections", {"connections": 1.5}),
         ("connections", {"connections": 100_000}),
         ("timeout", {"timeout_s": 0}),
         ("timeout", {"timeout_s": float("nan")}),

@@ -160,6 +160,7 @@ def test_an_opened_model_and_its_own_rows_will_do(small_model: Path) -> None:
         ({"arrivals": "constant"}, "arrivals"),
         ({"thresholds": ["p95=1ms"]}, "thresholds"),
         ({"thresholds": [LatencyThreshold(percentile="p95", limit_ms=1)], "duration_s": 0.1}, "duration"),
+        ({"thresholds": [LatencyThreshold(percentile="p95", limit_ms=1)], "duration_s": float("inf")}, "duration"),
         ({"thresholds": [LatencyThreshold(percentile="p95", limit_ms=1)], "users": 1}, "sla"),
         ({"traffic": ClosedLoop.constant(users=1, duration_s=1), "users": 1}, "phases"),
         ({"environment": {"A": 1}}, "environment"),

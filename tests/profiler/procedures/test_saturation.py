@@ -127,7 +127,7 @@ def test_slow_answers_are_given_time_to_be_counted() -> None:
     assert others[-1] == pytest.approx(3)
 
 
-@pytest.mark.parametrize("budget_s", [0, -1, 0.5, float("nan")])
+@pytest.mark.parametrize("budget_s", [0, -1, 0.5, float("nan"), float("inf")])
 def test_a_search_needs_time(budget_s: float) -> None:
     with pytest.raises(SpecError, match=r"^duration: "):
         find_saturation(SimulatedEndpoint(service_ms=1), budget_s=budget_s)

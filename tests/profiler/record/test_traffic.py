@@ -62,7 +62,7 @@ def test_users_who_spawn_until_the_very_end_leave_nothing_to_measure() -> None:
         ClosedLoop(phases=(Phase(initial_users=1, spawn_per_minute=60_000, duration_s=0.5),))
 
 
-@pytest.mark.parametrize("users", [0, -1, 10**9])
+@pytest.mark.parametrize("users", [0, -1, 10**9, True])
 def test_an_impossible_number_of_users_is_refused(users: int) -> None:
     with pytest.raises(SpecError, match=r"^users: "):
         ClosedLoop.constant(users=users, duration_s=1)

@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import xgboost
 from tests.onnx_models import encoder
+from tests.tiny_model import tiny_model
 
 from servefit.api.job import Job
 from servefit.backends.model import Model
@@ -69,8 +68,7 @@ def _state(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def model(state: Path) -> Model:
     path = state / "fraud_v2.ubj"
     if not path.exists():
-        rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-        xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
+        tiny_model(path)
     return Model.load(path)
 
 

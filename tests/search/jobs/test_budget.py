@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import xgboost
+from tests.tiny_model import ROWS, tiny_booster
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.payload import Payload
@@ -23,13 +22,12 @@ def test_a_confirmation_that_would_outlast_the_budget_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    booster = xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2)
+    booster = tiny_booster()
     # What was compiled and checked before takes no time.
-    compile_model(booster, "xgboost", payload=Payload(rows=rows, source="rows"))
+    compile_model(booster, "xgboost", payload=Payload(rows=ROWS, source="rows"))
     job = right_size(
         booster,
-        sample_payload=rows,
+        sample_payload=ROWS,
         supported_instance_types=["local-1c"],
         backends=["xgboost"],
         phases=[Phase(duration_in_seconds=4, initial_number_of_users=1, spawn_rate=0)],

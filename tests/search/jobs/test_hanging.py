@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import xgboost
+from tests.delegating_backends import delegating_backend
+from tests.tiny_model import tiny_model
 
 import servefit
 from servefit.errors import CorruptModel, SpecError
@@ -23,41 +23,6 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment
 
 pytestmark = pytest.mark.alone
-
-HANGING = """
-import sys
-import time
-{importing}
-from servefit.backends.registry import imported
-from servefit.backends.types import Availability
-
-class Backend:
-    name = {name!r}
-    def probe(self, target):
-        return Availability.yes("1.0")
-    def supports(self, model):
-        return Availability.yes()
-    def knobs(self, model, vcpus, target):
-        return ()
-    def compile_estimate_s(self, model):
-        return 0.1
-    def cache_key(self):
-        return ""
-    def compile(self, model, target, workdir):
-        {compiling}
-        return imported("xgboost").compile(model, target, workdir)
-    def load(self, artifact, settings):
-        return Predictor(imported("xgboost").load(artifact, settings))
-
-class Predictor:
-    def __init__(self, right):
-        self.right = right
-    def predict(self, rows):
-        {predicting}
-        return self.right.predict(rows)
-    def close(self):
-        self.right.close()
-"""
 
 HANG = "time.sleep(3600)"
 HANG_IN_WORKERS = f"if 'servefit.profiler.drivers.driving.entering' in sys.modules: {HANG}"
@@ -77,10 +42,7 @@ class Heard(SilentProgress):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.ubj"
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
-    return path
+    return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
 
 
 @pytest.fixture
@@ -96,8 +58,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         described.mkdir(parents=True)
         (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (described / "entry_points.txt").write_text(f"[servefit.backends]\n{name} = {name}_backend:Backend\n")
-        parts = {"name": name, "importing": importing, "compiling": compiling, "predicting": predicting}
-        (folder / f"{name}_backend.py").write_text(HANGING.format(**parts))
+        source = delegating_backend(name, importing=importing, compiling=compiling, predicting=predicting)
+        (folder / f"{name}_backend.py").write_text(source)
 
     return install
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-import xgboost
+from tests.tiny_model import tiny_model
 
 import servefit
 from servefit.cli.job_output import exit_status
@@ -46,10 +45,7 @@ ASKED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.ubj"
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
-    return path
+    return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -298,9 +298,10 @@ def test_a_value_that_makes_no_sense_is_refused_with_its_path(text: str, words: 
     assert words in str(refused(text.encode()))
 
 
-def test_a_number_that_is_none_is_neither_above_nor_below_a_bound() -> None:
-    with pytest.raises(SpecError, match=r"^cost_weight: nan is not a number$"):
-        checked_config({"cost_weight": math.nan})
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_number_without_end_is_neither_above_nor_below_a_bound(number: float) -> None:
+    with pytest.raises(SpecError, match=rf"^cost_weight: {number} is not finite$"):
+        checked_config({"cost_weight": number})
 
 
 keys = st.sampled_from(["sla", "env", "phase", "rate", "goal", "users", "values", "p95", "A", "x.y", "a - at `$.rate`"])

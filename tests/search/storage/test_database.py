@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import socket
 import sqlite3
 import subprocess
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from tests.process_limits import as_user, no_room_beyond
 
 from servefit.errors import StateError, StorageError
 from servefit.search.storage.header import JobHeader, JobState
@@ -38,8 +37,6 @@ class Server(Protocol):
     def stop(self) -> None: ...
 
 
-NOBODY = 65534
-
 OPEN = """
 import sys
 from servefit.search.storage.jobs import JobStore
@@ -49,30 +46,6 @@ sys.stdin.readline()
 with JobStore.open(sys.argv[1]) as store:
     print(len(store.jobs()), flush=True)
 """
-
-
-@contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Root may write anywhere, so the tests of permissions give that right up for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.setresuid(NOBODY, NOBODY, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-
-
-@contextmanager
-def no_room() -> Iterator[None]:
-    """Writing to a file fails, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager
@@ -117,7 +90,7 @@ def test_a_file_that_cannot_be_opened_is_told(path: str) -> None:
 def test_a_read_only_folder_is_told() -> None:
     with tempfile.TemporaryDirectory(prefix="servefit-read-only-") as folder:
         Path(folder).chmod(0o555)
-        with ordinary_user(), within(10), pytest.raises(StorageError, match="unable to open database file"):
+        with as_user(), within(10), pytest.raises(StorageError, match="unable to open database file"):
             JobStore.open(f"sqlite:///{folder}/jobs.db")
 
 
@@ -212,7 +185,7 @@ def test_a_full_disk_is_told_and_what_was_there_is_kept(sqlite_url: str, header:
         job = store.create(header("fraud"))
         with job.owned():
             step = job.begin("compilation", "treelite", None)
-            with no_room():
+            with no_room_beyond(0):
                 for write in (
                     lambda: job.finish(step, status="FAILED"),
                     lambda: job.begin("compilation", "tl2cgen", None),

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import pytest
-import xgboost
 from sqlalchemy import event
+from tests.tiny_model import tiny_booster
 
 import servefit
 from servefit.errors import StorageError
@@ -190,11 +189,10 @@ def test_a_restart_of_the_server_does_not_end_a_job(
     postgresql: Server, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
     restarting = Restarting(postgresql)
     began = time.monotonic()
     job = servefit.right_size(
-        xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2),
+        tiny_booster(),
         storage=postgresql_url,
         supported_instance_types=["local-1c"],
         backends=["xgboost"],

@@ -180,8 +180,8 @@ def test_one_that_ends_with_an_error_is_free(is_free: IsFree) -> None:
     assert is_free()
 
 
-@pytest.mark.parametrize("wait_s", [-1, float("nan")])
-def test_less_than_nothing_is_no_time_to_wait(wait_s: float) -> None:
+@pytest.mark.parametrize("wait_s", [-1, float("nan"), float("inf")])
+def test_neither_less_than_nothing_nor_forever_is_a_time_to_wait(wait_s: float) -> None:
     with pytest.raises(SpecError, match="wait"), measuring_slot("one", wait_s=wait_s):
         pass
 

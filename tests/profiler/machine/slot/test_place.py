@@ -7,11 +7,11 @@ import shutil
 import stat
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.process_limits import NOBODY, as_user
 
 from servefit.errors import MeasurementError, StateError
 from servefit.profiler.machine.slot.place import SlotFile, open_slot_file
@@ -19,21 +19,7 @@ from servefit.profiler.machine.slot.place import SlotFile, open_slot_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NOBODY = 65534
 SOMEBODY = 65533
-
-
-@contextmanager
-def user(number: int) -> Iterator[None]:
-    """Acts as another user, where this one is root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.setresuid(number, number, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
 
 
 @pytest.fixture
@@ -55,7 +41,7 @@ def opened() -> SlotFile:
 def test_every_user_may_use_a_file_that_another_has_made_whatever_the_umask(own_slot: Path) -> None:
     before = os.umask(0o077)
     try:
-        with user(SOMEBODY):
+        with as_user(SOMEBODY):
             made = opened()
     finally:
         os.umask(before)
@@ -63,13 +49,13 @@ def test_every_user_may_use_a_file_that_another_has_made_whatever_the_umask(own_
     found = made.path.stat()
     assert stat.S_IMODE(found.st_mode) == 0o666
     assert found.st_uid == (SOMEBODY if os.geteuid() == 0 else os.geteuid())
-    with user(NOBODY):
+    with as_user(NOBODY):
         assert opened().path.stat().st_ino == found.st_ino
 
 
 def test_a_file_that_root_has_made_is_everybodys(own_slot: Path) -> None:
     made = opened().path.stat().st_ino
-    with user(NOBODY):
+    with as_user(NOBODY):
         assert opened().path.stat().st_ino == made
 
 
@@ -110,7 +96,7 @@ def test_a_file_that_another_user_keeps_to_themselves_is_told_and_not_passed_ove
     path = own_slot / "servefit-measuring"
     path.touch()
     path.chmod(0o600 if os.geteuid() == 0 else 0o000)
-    with user(NOBODY), pytest.raises(MeasurementError, match="this user may not open it"):
+    with as_user(NOBODY), pytest.raises(MeasurementError, match="this user may not open it"):
         open_slot_file()
 
 
@@ -124,7 +110,7 @@ def test_a_file_that_becomes_everybodys_in_a_moment_is_waited_for(own_slot: Path
         path.chmod(0o666)
         os._exit(0)
     try:
-        with user(NOBODY):
+        with as_user(NOBODY):
             assert opened().path == path
     finally:
         os.waitpid(fork, 0)

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-import xgboost
+from tests.tiny_model import tiny_model
 
 from servefit.backends import steps
 from servefit.backends.types import Artifact, Target
@@ -48,9 +47,7 @@ def nobody_is_asked() -> Iterator[None]:
 def deployable(tmp_path_factory: pytest.TempPathFactory) -> Deployable:
     """A regression with xgboost in one vCPU: two workers, batches of four that wait half a millisecond."""
     folder = tmp_path_factory.mktemp("deployable")
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    booster = xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2)
-    booster.save_model(folder / "Fraud_v2.ubj")
+    model = tiny_model(folder / "Fraud_v2.ubj")
     deployment = Deployment(
         backend="xgboost",
         profile="local-1c",
@@ -61,7 +58,7 @@ def deployable(tmp_path_factory: pytest.TempPathFactory) -> Deployable:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERVEFIT_HOME", str(folder / "state"))
-        return deployable_of_model(folder / "Fraud_v2.ubj", deployment)
+        return deployable_of_model(model, deployment)
 
 
 @pytest.fixture
