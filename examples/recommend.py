@@ -1,4 +1,4 @@
-"""Find what to deploy a model on, from Python: an XGBoost model fresh from training, and a sample of its rows.
+"""Find a deployment for a model from Python: a newly trained XGBoost model, and a sample of its rows.
 
 python examples/recommend.py
 """
@@ -13,7 +13,7 @@ rows = random.standard_normal((2000, 12), dtype=np.float32)
 labels = rows[:, 0] * rows[:, 1] + rows[:, 2] > 0.3
 booster = xgboost.train({"objective": "binary:logistic", "max_depth": 6}, xgboost.DMatrix(rows, labels), 200)
 
-# One configuration first, to see what the model does in its own library.
+# First measure one configuration, with the model's own library.
 measured = sf.profile(booster, payload=rows, threads=1, users=1, duration_s=2)
 print(f"xgboost, one request after the other: {measured.summary.throughput_per_s:,.0f} requests/s")
 

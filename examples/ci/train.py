@@ -1,4 +1,4 @@
-"""Trains the model that the workflow measures, and a sample of what it will be asked. Put your own in its place."""
+"""Trains the model that the workflow measures, and writes a sample of its requests. Replace it by your own training."""
 
 import numpy as np
 import xgboost

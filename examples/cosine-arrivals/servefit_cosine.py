@@ -1,5 +1,5 @@
-"""A traffic shape for servefit: a rate that begins at its peak and follows a cosine. docs/adding-arrivals.md goes
-through this file.
+"""A traffic shape for servefit: a rate that begins at its peak and follows a cosine. docs/adding-arrivals.md
+explains this file.
 """
 
 from dataclasses import dataclass

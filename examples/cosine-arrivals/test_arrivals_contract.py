@@ -1,4 +1,4 @@
-"""The promises of a traffic shape.
+"""The contract suite of a traffic shape.
 
 From this folder, with servefit's repository at ../..:
 

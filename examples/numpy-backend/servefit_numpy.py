@@ -1,7 +1,7 @@
-"""A backend for servefit that walks XGBoost's trees with NumPy, all trees and many rows a step.
+"""A backend for servefit that walks XGBoost's trees with NumPy, all trees and many rows in each step.
 
 Every backend does three things: it says which models it serves, it turns such a model into files once, and it opens
-these files in every worker. docs/writing-a-backend.md goes through this module method by method.
+these files in every worker. docs/writing-a-backend.md explains this module method by method.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,10 +30,10 @@ FINISHES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "reg:squarederror": lambda sums: sums,
     "reg:tweedie": np.exp,
 }
-"""What makes predictions of the sums of leaves, by XGBoost's objective. A model with any other is refused."""
+"""The function from the sum of leaves to the prediction, by XGBoost's objective. Other objectives are refused."""
 
 _LEAF = 0  # Treelite's node type
-_ROWS_A_STEP = 64  # what a step makes has a value for every row in every tree
+_ROWS_A_STEP = 64  # the arrays of a step have a value for every row in every tree
 
 
 class NumPyBackend:
@@ -60,13 +60,13 @@ class NumPyBackend:
         return Availability.yes()
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
-        return ()  # no "threads" among them: NumPy indexes arrays on the thread that asks
+        return ()  # no "threads": NumPy indexes arrays on the calling thread
 
     def compile_estimate_s(self, model: Model) -> float:
         return 0.5 + model.size_bytes / 1e8
 
     def cache_key(self) -> str:
-        return ""  # the version that probe gives says all about the files
+        return ""  # the version that probe returns is enough to identify the files
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         import treelite
@@ -89,7 +89,7 @@ class NumPyBackend:
 
 
 class NumPyPredictor:
-    """Takes all rows through all trees, a level a step."""
+    """Predicts all rows with all trees, one level of the trees in each step."""
 
     def __init__(self, artifact: Artifact) -> None:
         def array(name: str) -> np.ndarray:
@@ -111,7 +111,7 @@ class NumPyPredictor:
 
     def _sums(self, rows: np.ndarray) -> np.ndarray:
         every_row = np.arange(len(rows))
-        node = np.repeat(self._roots[:, np.newaxis], len(rows), axis=1)  # (trees, rows): where each row is in each tree
+        node = np.repeat(self._roots[:, np.newaxis], len(rows), axis=1)  # (trees, rows): each row's node in each tree
         for _ in range(self._depth):
             values = rows[every_row, self._feature[node]]
             right = np.where(np.isnan(values), self._missing_right[node], values >= self._threshold[node])
@@ -124,8 +124,8 @@ class NumPyPredictor:
 
 
 def flat(trees: "treelite.Model") -> dict[str, np.ndarray]:
-    """The nodes of all trees as arrays, one tree after the other. A leaf is its own child, so a row that has reached
-    one stays there while others go deeper."""
+    """Return the nodes of all trees as arrays, one tree after the other. A leaf is its own child, so a row that has
+    reached a leaf stays there while others go deeper."""
     fields = [trees.get_tree_accessor(number).get_field for number in range(trees.num_tree)]
     sizes = np.array([len(field("node_type")) for field in fields])
     roots = np.cumsum(sizes) - sizes

@@ -1,4 +1,4 @@
-"""The promises of a backend, tried on every kind of model that servefit reads.
+"""The contract suite of a backend, for every kind of model that servefit reads.
 
 From this folder, with servefit's repository at ../..:
 

@@ -1,7 +1,7 @@
 """An objective for servefit: how fast the p95 is for each watt that the machine draws.
 
-An objective does two things: it says what the figure of a test is, and what is expected of a configuration that was not
-tested. docs/adding-an-objective.md goes through this module method by method.
+An objective does two things: it computes the figure of a test, and predicts that of a configuration that was not
+tested. docs/adding-an-objective.md explains this module.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ __version__ = "1.0"
 
 
 class P95PerWatt(Objective):
-    """The speed that 95 % of the answers have at least, 1 / p95, by the power of processors and GPU. By p95 / power
-    those would win that draw more."""
+    """The speed for each watt: 1 / p95, divided by the power of processors and GPU. With p95 / power, configurations
+    that draw more power would win."""
 
     name: ClassVar[str] = "p95-per-watt"
     unit: ClassVar[str] = "/s per W"

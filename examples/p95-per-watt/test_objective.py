@@ -1,4 +1,4 @@
-"""The promises of an objective, tried on whatever a test may have recorded.
+"""The contract suite of an objective, for tests with and without each optional measurement.
 
 From this folder, with servefit's repository at ../..:
 

@@ -1,6 +1,6 @@
-"""A figure for servefit: how much slower the slowest requests are than the usual ones.
+"""A figure for servefit: p99 divided by p50.
 
-A figure is one declaration. docs/adding-a-figure.md goes through this one line by line.
+A figure is one declaration. docs/adding-a-figure.md explains it.
 """
 
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ __version__ = "1.0"
 
 
 def tail_ratio(summary: "Summary") -> float | None:
-    """Return p99 over p50, None where the samples are too few for either."""
+    """Return p99 / p50, None if there are too few samples for either."""
     p50_ms, p99_ms = summary.latency_ms["p50"], summary.latency_ms["p99"]
     return None if p99_ms is None or not p50_ms else p99_ms / p50_ms
 

@@ -1,4 +1,4 @@
-"""The promises of a figure, tried on tests and recommendations of every kind.
+"""The contract suite of a figure, for tests and recommendations of every kind.
 
 From this folder, with servefit's repository at ../..:
 

@@ -10,7 +10,7 @@ from typing import Annotated, get_args
 
 from typer.models import OptionInfo
 
-from servefit.checks import check_at_least, check_finite
+from servefit.checks import check_finite, check_whole
 from servefit.errors import SpecError
 
 _NAMES: dict[type[int] | type[float], str] = {int: "a whole number", float: "a number"}
@@ -25,15 +25,16 @@ def with_parsed_numbers(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def parse_number(field: str, kind: type[int] | type[float], least: float | None, given: str | float) -> float:
-    """Return ``given`` as a number of ``kind``; ``least`` is the smallest allowed. Raises SpecError for ``field``."""
+def parse_number(field: str, kind: type[int] | type[float], least: int | None, given: str | float) -> float:
+    """Return ``given`` as a finite number of ``kind``; ``least`` is the smallest whole number allowed. Raises SpecError
+    for ``field``."""
     try:
         number = kind(given)
     except ValueError as error:
         raise SpecError(field, given, f"is not {_NAMES[kind]}") from error
     check_finite(field, number)
     if least is not None:
-        check_at_least(field, number, least)
+        check_whole(field, int(number), least=least)
     return number
 
 
@@ -43,5 +44,5 @@ def _with_parser(parameter: inspect.Parameter) -> inspect.Parameter:
     if kind is None or not metadata or not isinstance(metadata[0], OptionInfo):
         return parameter
     option = copy.copy(metadata[0])
-    option.parser = partial(parse_number, parameter.name, kind, option.min)
+    option.parser = partial(parse_number, parameter.name, kind, None if option.min is None else int(option.min))
     return parameter.replace(annotation=Annotated[kinds, option])

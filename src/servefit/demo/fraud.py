@@ -1,6 +1,7 @@
-"""The fraud model, its sample payload and the facts about both: made together on first use, then kept.
+"""The fraud model, its payload and the facts about both. They are made together on first use, and then kept.
 
-They live in one folder of the state folder, named after the recipe below, so a changed recipe makes a new folder.
+They are in a folder of the state folder that is named by the digest of the recipe below, so a changed recipe makes a
+new folder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from servefit.state import filling, state_folder, writing
 if TYPE_CHECKING:
     import numpy as np
 
-# Everything that the files depend on; "version" counts the changes to the code that draws the rows.
+# All inputs of the files. Raise "version" when the code that draws the rows changes.
 _RECIPE: dict[str, Any] = {
     "version": 1,
     "seed": 2013,
@@ -39,13 +40,13 @@ _RECIPE: dict[str, Any] = {
     },
 }
 _TRAINING_LIMIT_S = 600.0
-"""Time limit of the training, which takes about 20 s: thirty times that, for slow and busy machines."""
+"""Time limit of the training, for slow and busy machines: thirty times the 20 s that it usually takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FraudFacts:
-    """The facts about the model. ``auc`` and ``median_score`` are those of the ``held_out_rows``, which it was not
-    trained on and which the payload is drawn from."""
+    """The facts about the model. ``auc`` and ``median_score`` are those of the ``held_out_rows``, which the model was
+    not trained on, and from which the payload is drawn."""
 
     rows: int
     frauds: int
@@ -61,7 +62,7 @@ class FraudFacts:
 
 def fraud_model(progress: Callable[[str], None] | None = None) -> Path:
     """Return the path of an XGBoost binary classifier of about 10 MB, as UBJSON. ``progress`` is called with a sentence
-    when the model has to be trained first.
+    if the model has to be trained.
 
     Raises StateError, and the errors of a child process: TimedOut, OutOfMemory, WorkerCrashed.
     """
@@ -69,8 +70,8 @@ def fraud_model(progress: Callable[[str], None] | None = None) -> Path:
 
 
 def fraud_payload(progress: Callable[[str], None] | None = None) -> Path:
-    """Return the path of a CSV file with a header: held-out transactions drawn at random, frauds at their natural rate.
-    Raises as ``fraud_model`` does."""
+    """Return the path of a CSV file with a header: a random sample of held-out transactions, with the natural rate of
+    frauds. Raises as ``fraud_model`` does."""
     return _folder(progress) / "payload.csv"
 
 
@@ -86,7 +87,7 @@ def _folder(progress: Callable[[str], None] | None) -> Path:
         return folder
     if progress is not None:
         progress("Training the fraud model; this happens once and takes about 20 s")
-    # Idle OpenMP threads would spin, which is disastrous beside other work on a small machine.
+    # Idle OpenMP threads would spin, and slow down all other work on a small machine.
     model, payload, facts = call_isolated(
         "servefit.demo.fraud:train_fraud_model",
         timeout_s=_TRAINING_LIMIT_S,
@@ -100,10 +101,10 @@ def _folder(progress: Callable[[str], None] | None) -> Path:
 
 
 def train_fraud_model() -> tuple[bytes, str, FraudFacts]:
-    """Draw the transactions and train. Returns the model as UBJSON, the payload as CSV, and the facts.
+    """Draw the transactions and train the model. Return the model as UBJSON, the payload as CSV, and the facts.
 
-    All frauds are trained on and a sample of the legitimate rows, weighted so that scores keep the natural rate.
-    Loads xgboost, so it runs in a child process.
+    The model is trained on all frauds outside the held-out rows and on a sample of the legitimate rows, weighted so
+    that scores reflect the natural rate. Loads xgboost, so call it in a child process.
     """
     import numpy as np
     import xgboost
@@ -143,8 +144,8 @@ def train_fraud_model() -> tuple[bytes, str, FraudFacts]:
 
 
 def area_under_curve(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the area under the ROC curve: the share of pairs in which the positive scores above the negative, where
-    ties count half [Mann-Whitney]."""
+    """Return the area under the ROC curve: the share of (positive, negative) pairs in which the positive has the higher
+    score; ties count half [Mann-Whitney]."""
     import numpy as np
 
     negatives = np.sort(scores[labels == 0])

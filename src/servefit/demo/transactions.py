@@ -1,9 +1,9 @@
 """Synthetic credit-card transactions, in the shape of the well-known public data set of two days of European payments.
 
-That set has 284,807 rows: 28 anonymised components of decreasing variance, the seconds since the first transaction
-and the amount, and 492 frauds. Only its shape is used here: every row is drawn from a seed. Frauds move a dozen
-components together, each by its own degree, in one of two patterns; some frauds look like honest payments, and some
-honest payments look like frauds, so a classifier does well and not perfectly.
+That set has 284,807 rows, 492 of them frauds, with 28 anonymised components of decreasing variance, the seconds since
+the first transaction, and the amount. Only its shape is used: every row is drawn from a seed. A fraud shifts a dozen
+components together, by a random degree, in one of two patterns. Some frauds look like legitimate payments, and some
+legitimate payments look like frauds, so no classifier is perfect.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ import numpy as np
 # Components and rows are those of the public data set, which covers two days.
 COMPONENTS = 28
 FEATURE_NAMES = (*(f"V{nth}" for nth in range(1, COMPONENTS + 1)), "Time", "Amount")
-LEGITIMATE = 284_315  # with the frauds 284,807 rows, as many as the public data set has
-FRAUDULENT = 492  # as many as the public data set has
+LEGITIMATE = 284_315  # 284,807 rows with the frauds, as in the public data set
+FRAUDULENT = 492  # as in the public data set
 
 _HOURS = 48  # the two days of the public data set
 _SECONDS_PER_HOUR = 3600
 _TAIL_DEGREES_OF_FREEDOM = 4
-"""Degrees of freedom of the components. Chosen, not fitted: tails that are heavy and still have a variance."""
+"""Degrees of freedom of the components. Chosen, not fitted: heavy tails with a finite variance."""
 
 _UNDETECTABLE_FRAUDS = 0.05
-"""Share of the frauds that look like honest payments. Chosen, so that no classifier finds all."""
+"""Share of the frauds that look like legitimate payments. Chosen so that no classifier finds all frauds."""
 
 _SUSPICIOUS_PAYMENTS = 0.0008
-"""Share of the payments that look like fraud. Chosen: about half as many as there are frauds."""
+"""Share of the legitimate payments that look like fraud. Chosen: about half of the number of frauds."""
 
 _LARGEST_AMOUNT = 25_000.0
-"""Bound of the amounts. Chosen: about the largest of the public data set."""
+"""Largest amount. Chosen: about the largest of the public data set."""
 
-# How far a fraud of average degree moves each component, in standard deviations of the honest payments.
+# The shift of each component by a fraud of average degree, in standard deviations of the legitimate payments.
 _STOLEN_CARD = {2: 1.6, 3: -2.9, 4: 2.4, 7: -2.4, 9: -1.7, 10: -3.2, 11: 2.8, 12: -3.9, 14: -4.6, 16: -3.1, 17: -3.7}
 _CARD_TESTING = {1: -1.3, 4: 1.9, 5: 1.1, 8: 1.5, 11: 2.1, 12: -1.8, 14: -2.9, 18: -1.2, 19: 1.1, 21: 1.4, 27: 1.7}
 _SHARE_OF_CARD_TESTING = 0.3
-"""Share of the frauds by card testing, the rest being stolen cards. Chosen, not fitted."""
+"""Share of the frauds that are card testing; the others are stolen cards. Chosen, not fitted."""
 
 
 def fraud_rows(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw two days of transactions in order of time, the same for the same seed.
 
-    Gives rows, float32 of shape (284807, 30) with the columns of ``FEATURE_NAMES``, and labels, int8 of shape
+    Returns rows, float32 of shape (284807, 30) with the columns of ``FEATURE_NAMES``, and labels, int8 of shape
     (284807,), 1 for the 492 frauds.
     """
     random = np.random.default_rng(seed)
@@ -61,15 +61,15 @@ def fraud_rows(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _heavy_tailed(random: np.random.Generator, count: int) -> np.ndarray:
-    """Draw rows of a multivariate Student t: normal rows, each stretched as a whole, so that extremes come together."""
+    """Draw rows of a multivariate Student t: normal rows, each scaled as a whole, so that extremes occur together."""
     normal = random.standard_normal((count, COMPONENTS))
     stretch = np.sqrt(_TAIL_DEGREES_OF_FREEDOM / random.chisquare(_TAIL_DEGREES_OF_FREEDOM, (count, 1)))
     return np.asarray(normal * stretch)
 
 
 def _shifts(random: np.random.Generator, count: int, pattern: dict[int, float]) -> np.ndarray:
-    """Draw the shifts of ``count`` transactions: ``pattern``, to a degree of its own in each, with noise in every
-    component."""
+    """Draw the shifts of ``count`` transactions: ``pattern``, times a random degree for each transaction, with noise in
+    every component."""
     direction = np.zeros(COMPONENTS)
     for component, shift in pattern.items():
         direction[component - 1] = shift
@@ -87,7 +87,7 @@ def _times(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _amounts(random: np.random.Generator, testing: np.ndarray) -> np.ndarray:
-    """Draw amounts in cents' precision, with a median of 22, and with small amounts where card numbers are tested."""
+    """Draw amounts rounded to cents, with a median of 22, and small amounts for card testing."""
     amounts = random.lognormal(np.log(22), 1.6, testing.size)
     amounts[testing] = random.lognormal(0, 0.4, int(testing.sum()))
     return np.asarray(np.round(np.minimum(amounts, _LARGEST_AMOUNT), 2))

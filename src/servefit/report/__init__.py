@@ -1,1 +1,1 @@
-"""The result of a job for people: sentences, tables and plots, as one page or in forms that others read."""
+"""The result of a job for people: sentences, tables and plots, as an HTML page, Markdown, JSON or CSV."""

@@ -1,6 +1,6 @@
-"""The contents of a report in their order: sentences, tables and plots, whatever form they will take.
+"""The contents of a report in their order: sentences, tables and plots, independent of the form.
 
-Figures are made into a page by ``page`` and into other forms by ``exports``; all of them hold the same tables.
+``page`` makes a page of them, and ``exports`` the other forms; all forms hold the same tables.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """``name`` identifies it. Plots, with a table each, come before ``tables``. ``code`` is a file to copy."""
+    """A section, identified by ``name``. Plots, each with its table, come before ``tables``. ``code`` is a file to
+    copy."""
 
     name: str
     title: str
@@ -52,11 +53,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """``answer`` is the recommendation in a sentence with its evidence, ``reasons`` what else is known of it, and
-    ``key_figures`` are those that are looked for first. ``limits_ms`` are the SLA's, under names.
+    """The contents of a report.
 
-    ``timelines`` are of the tests whose raw samples are on this host, ``shown_step`` the one to begin with.
-    ``document`` is the job as programs read it.
+    ``answer`` is the recommendation in a sentence with its evidence, ``reasons`` are further sentences about it, and
+    ``key_figures`` the figures that readers look for first. ``limits_ms`` are the limits of the SLA, by name.
+
+    ``timelines`` are of the tests whose raw samples are on this host, and ``shown_step`` is the test that is shown
+    first. ``document`` is the job in its JSON form.
     """
 
     job: str
@@ -73,7 +76,7 @@ class Report:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """All tables of the report, in their order, each once."""
+        """All tables of the report, in their order, without repetitions."""
         return (
             *(
                 table
@@ -85,7 +88,7 @@ class Report:
 
 
 def report_of(job: RecommendationJob) -> Report:
-    """Return the report of a job, whether it is over or not. Raw samples are read from its folder, if that is here."""
+    """Return the report of a job, finished or not. Raw samples are read from its folder, if that is on this host."""
     times = timelines(job, job_folder(job.name))
     return Report(
         job=job.name,
@@ -151,8 +154,8 @@ def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Sect
 
 
 def _config(job: RecommendationJob) -> str:
-    """Return the job as a config file for this host: with the rows that the job keeps, or to draw synthetic ones
-    again."""
+    """Return the job as a config file for this host. Its payload is the stored rows, or none if these were
+    synthetic."""
     rows = job_folder(job.name) / PAYLOAD_FILE
     given = str(rows) if rows.exists() else job.payload.source
     paths = (Path(job.model.source).absolute(), job.model.file)
@@ -164,7 +167,7 @@ def _config(job: RecommendationJob) -> str:
 
 
 def _timeline_text(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[str, ...]:
-    """Return the sentences about the load tests over time; none where there were no tests."""
+    """Return the sentences about the load tests over time; none if there were no tests."""
     tests = [step.result for step in job.steps if isinstance(step.result, Trial)]
     missing = len(tests) - len(times)
     if not tests:
@@ -177,7 +180,7 @@ def _timeline_text(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple
 
 
 def _shown_step(job: RecommendationJob, times: tuple[Timeline, ...]) -> int | None:
-    """Return the number of the test that the recommendation is based on: the one over HTTP where there was one."""
+    """Return the number of the test that the recommendation is based on: the test over HTTP, if there was one."""
     if not times:
         return None
     here = {timeline.step for timeline in times}
@@ -193,7 +196,7 @@ def _has_content(section: Section) -> bool:
 def _without_empty(section: Section) -> Section:
     """Return ``section`` without plots that have no points and tables that have no rows."""
     plots = tuple(plot for plot in section.plots if plot.has_points)
-    # Figures that cannot be drawn are still figures.
+    # Tables are kept: figures that cannot be drawn can still be read.
     undrawn = tuple(plot.table for plot in section.plots if not plot.has_points and plot.table.rows)
     return Section(
         name=section.name,

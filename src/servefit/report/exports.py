@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from servefit.report.table import Table
 
 SCHEMA = 1
-"""Version of the layout of the JSON document, by which a reader can tell whether it knows the fields."""
+"""Version of the layout of the JSON document, for programs that read it."""
 
 
 def to_json(report: Report) -> str:
@@ -32,8 +32,8 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """Return the tables as CSV with one line a figure, since tables differ in their columns: the table, the number of
-    the row, the column, the value."""
+    """Return the tables as CSV with one line for each figure, since tables differ in their columns: the table, the
+    number of the row, the column, the value."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(("table", "row", "column", "value"))
@@ -46,8 +46,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """Return the page as Markdown, with all its tables; of the load tests over time, that of the recommendation
-    alone."""
+    """Return the page as Markdown, with all its tables, but only the timeline of the recommendation's test."""
     lines = [f"# servefit: {report.job}", "", *_paragraphs((report.answer, *report.reasons))]
     if report.warnings:
         lines += ["## Warnings", "", *(f"- {markdown_text(warning)}" for warning in report.warnings), ""]
@@ -80,7 +79,7 @@ def _paragraphs(texts: tuple[str, ...]) -> list[str]:
 
 
 def table_name(table: Table) -> str:
-    """Return the title of a table as a program spells it."""
+    """Return the title of a table as a name for programs."""
     return re.sub(r"[^a-z0-9]+", "_", (table.title or "").lower()).strip("_")
 
 

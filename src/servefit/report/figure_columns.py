@@ -1,7 +1,7 @@
-"""Figures as the columns of tables: those that a table always has, and to their right those that are known here, and
-those of other packages.
+"""Figures as the columns of tables: first the figures that a table always has, then those that are only shown where
+they are known, then those of other packages.
 
-What a figure is, and how it is read, is declared in ``search.figures``; this only lays them side by side.
+``search.figures`` declares the figures and how they are read; this module only arranges them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial
 
 _ROOM_OF_A_NAME = 24
-"""Letters of a figure's name in a title that a number is added to. Chosen so that name and number are no longer than
-titles may be."""
+"""Letters of a figure's name in a title that a number is added to. Chosen so that the title does not exceed the
+maximum length of titles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Figures side by side; ``hidden`` are the names of those that are not known in this table, whatever was
-    measured."""
+    """Figures side by side. ``hidden`` are the names of the figures that are shown as unknown in this table, even if
+    they were measured."""
 
     figures: tuple[Figure, ...]
     hidden: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ class Columns:
         return tuple(DIGITS if figure.digits is None else figure.digits for figure in self.figures)
 
     def cells(self, subject: Subject | None) -> tuple[Value, ...]:
-        """Return the row of ``subject``; one of unknown figures where there is none."""
+        """Return the row of ``subject``; if it is None, a row of unknown figures."""
         return tuple(
             None if subject is None or figure.name in self.hidden else figure.cell(subject) for figure in self.figures
         )
@@ -58,12 +58,12 @@ def columns_for(usual: Sequence[Figure], subjects: Sequence[Subject], *, hidden:
     """Return the columns of a table about ``subjects``.
 
     Args:
-        usual: The figures that it always has, in their order.
-        subjects: What its rows are about.
-        hidden: Names of figures that are not known in this table, whatever was measured.
+        usual: The figures that the table always has, in their order.
+        subjects: The tests or recommendations of its rows.
+        hidden: Names of figures that are shown as unknown, even if they were measured.
 
     Returns:
-        The usual figures, and those to their right.
+        The usual figures, and the figures to their right.
 
     Example:
         ``columns_for(figures(["id", "samples"]), job.recommendations).table("Samples", job.recommendations)``
@@ -80,16 +80,16 @@ def table_of_tests(
     after: tuple[str, ...],
     title: str | None = None,
 ) -> Table:
-    """Return a table of single tests, with columns of its own on both sides of the usual figures. What else is known is
-    to the right of all.
+    """Return a table of single tests, with other columns on both sides of the usual figures. Figures that are only
+    shown where they are known are to the right of all others.
 
     Args:
-        usual: The figures that it always has, in their order.
-        rows: For each row the cells of the columns ``before``, the test (None: it is about something else, and has no
-            figures), and the cells of the columns ``after``.
+        usual: The figures that the table always has, in their order.
+        rows: For each row the cells of the columns ``before``, the test (None if the row is not about a test, and has
+            no figures), and the cells of the columns ``after``.
         before: The heads of the columns to the left of the usual figures.
-        after: The heads of those to their right.
-        title: What is written above it.
+        after: The heads of the columns to the right of the usual figures.
+        title: The title of the table.
     """
     shown, trials = Columns(figures=tuple(usual)), [trial for _, trial, _ in rows if trial is not None]
     added = added_columns(usual, trials, beside=(*before, *shown.titles, *after), of_trials=True)
@@ -104,14 +104,14 @@ def table_of_tests(
 def added_columns(
     usual: Collection[Figure], subjects: Sequence[Subject], *, beside: Collection[str], of_trials: bool = False
 ) -> Columns:
-    """Return the columns to the right of the ``usual`` ones: figures of servefit that are shown where they are known,
-    and are, then those of other packages.
+    """Return the columns to the right of the ``usual`` columns: known figures of servefit that are
+    ``only_where_known``, then the figures of other packages.
 
     Args:
         usual: The figures that the table always has.
-        subjects: What its rows are about.
+        subjects: The tests or recommendations of its rows.
         beside: The titles of all columns that it always has.
-        of_trials: Its rows are single tests, so figures that take a recommendation are left out.
+        of_trials: Whether the rows are single tests; figures that take a recommendation are then left out.
     """
     shown = {figure.name for figure in usual}
     offered = (
@@ -128,8 +128,8 @@ def _is_known(figure: Figure, subjects: Sequence[Subject]) -> bool:
 
 
 def _titled_apart(figures: Iterable[Figure], taken: set[str]) -> Iterator[Figure]:
-    """Yield ``figures``, where a figure whose title is taken has its name as title, and where that is taken too, a
-    number behind it."""
+    """Yield ``figures`` with unique titles: if a title is taken, the figure's name is its title, with a number if the
+    name is taken too."""
     for figure in figures:
         numbered = (f"{figure.name[:_ROOM_OF_A_NAME]} {number}" for number in count(2))
         title = next(title for title in chain((figure.title, figure.name), numbered) if title not in taken)

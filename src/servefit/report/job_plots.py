@@ -1,4 +1,4 @@
-"""The plots of what was measured: cost, latency and throughput of configurations, and what compiling gained."""
+"""The plots of measurements: cost, latency and throughput of configurations, and the speed gained by compiling."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
-    """Return the plots of the cost of a million inferences against p95, with the Pareto front. Where profiles have no
-    price there is a second plot with all of them, in vCPU-seconds."""
+    """Return the plots of the cost of a million inferences against p95, with the Pareto front. If a profile has no
+    price, a second plot shows all profiles, in vCPU-seconds."""
     found = candidates(space_of(job.header, job.trials), job.trials)
     priced = [candidate for candidate in found if not candidate.price.unpriced]
     plots = [_pareto_plot(job, priced, "$/million", _dollars)] if priced else []
@@ -89,7 +89,8 @@ def _vcpu_seconds(candidate: Candidate) -> float | None:
 
 
 def _pareto_front(found: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:
-    """Return the candidates that keep the SLA, by ascending p95, each cheaper than all before it."""
+    """Return the candidates of the Pareto front, by ascending p95: each keeps the SLA and is cheaper than all
+    before."""
     points = [
         (candidate.pooled.p95_ms, figure, candidate)
         for candidate in found

@@ -1,4 +1,4 @@
-"""The tables of a job: what is recommended, what was measured, and what stood in the way."""
+"""The tables of a job that every output has: its recommendations, and the results of compiling."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ RECOMMENDED = (
     "cost_per_inference", "max_invocations", "model_latency_ms.p50", "model_latency_ms.p95", "model_latency_ms.p99",
     "cpu_utilization", "memory_utilization", "verdict", "step",
 )  # fmt: skip
-"""SageMaker IR's columns, and what a deployment is made of."""
+"""SageMaker IR's columns, and the parameters of a deployment."""
 
 
 def recommendations_table(job: RecommendationJob) -> Table:
-    """Return the table of the recommendations: SageMaker IR's columns, and to their right the other known figures."""
+    """Return the table of the recommendations: SageMaker IR's columns, and to their right other known figures."""
     return columns_for(figures(RECOMMENDED), job.recommendations, hidden=unasked(job)).table(
         "Recommendations, best first", job.recommendations
     )
 
 
 def unasked(job: RecommendationJob) -> tuple[str, ...]:
-    """Return the names of the figures that mean nothing in ``job``: a verdict where nothing was asked."""
+    """Return the names of the figures that are meaningless in ``job``: the verdict, if there is no SLA."""
     return ("verdict",) if job.request.sla.asks_nothing else ()
 
 

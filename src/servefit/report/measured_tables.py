@@ -1,4 +1,4 @@
-"""The tables of a report beside its answer: everything that was measured, on which machine, and what went wrong."""
+"""The tables of a report beside its answer: all measurements, failures, the host and its noise."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _INSTANCES = (
 
 
 def instances_table(job: RecommendationJob) -> Table:
-    """Return the table of the recommendations with all figures that SageMaker IR has of an instance, and the rest of
-    what a deployment is made of."""
+    """Return the table of the recommendations with all figures that SageMaker IR has of an instance, and the other
+    parameters of the deployment."""
     return columns_for(_with_instances(_INSTANCES), job.recommendations, hidden=unasked(job)).table(
         "Recommendations, best first", job.recommendations
     )
 
 
 def _with_instances(names: Sequence[str]) -> tuple[Figure, ...]:
-    """Return these figures for a report, where there is room to say what is counted."""
+    """Return these figures for a report, which has room for a longer title of the count."""
     return tuple(column.titled("instances") if column.name == "instance_count" else column for column in figures(names))
 
 
@@ -52,7 +52,7 @@ _OVER_HTTP = (
 
 
 def endpoint_table(job: RecommendationJob) -> Table:
-    """Return the table of the winner measured over HTTP, beside the same without a network."""
+    """Return the table of the winner, measured over HTTP and without a network."""
     response = Columns(
         figures=tuple(figure(f"model_latency_ms.{name}").titled(f"response {name} ms") for name in _PERCENTILES)
     )
@@ -74,7 +74,7 @@ def endpoint_table(job: RecommendationJob) -> Table:
 def configurations_table(
     found: Sequence[Candidate], front: Set[Configuration], unit: str, cost: Callable[[Candidate], float | None]
 ) -> Table:
-    """Return the table of the configurations, each by all its measurements together, with the ``cost`` of a million
+    """Return the table of the configurations, each with its pooled measurements, with the ``cost`` of a million
     inferences in ``unit``."""
     return Table(
         title=f"Configurations by {unit}",
@@ -161,7 +161,7 @@ def skipped_table(job: RecommendationJob) -> Table:
 
 
 def host_table(job: RecommendationJob) -> Table:
-    """Return the table of the host that measured, with what held the workers to their profile."""
+    """Return the table of the host that measured, and of how it limited workers to their profile."""
     host = job.host
     envelopes = dict.fromkeys(
         f"{trial.measurement.envelope} ({trial.measurement.containment})" for trial in (*job.trials, *_endpoints(job))
@@ -192,7 +192,7 @@ def host_table(job: RecommendationJob) -> Table:
 
 
 def noise_table(job: RecommendationJob) -> Table:
-    """Return the table of the noise that was seen in every test."""
+    """Return the table of the noise in every test."""
     return Table(
         title="Noise",
         columns=("step", "late p50 us", "late p99 us", "stolen %", "problems", "remedy"),
@@ -211,7 +211,7 @@ def noise_table(job: RecommendationJob) -> Table:
 
 
 def subject_table(job: RecommendationJob) -> Table:
-    """Return the table of the model, the payload and the request, so that somebody else can measure the same."""
+    """Return the table of the model, the payload and the request, for a repetition of the job."""
     request, model, payload = job.request, job.model, job.payload
     rows: list[tuple[object, ...]] = [
         ("job", job.name),
@@ -243,7 +243,7 @@ def _endpoints(job: RecommendationJob) -> Iterator[Trial]:
 
 
 def finite(value: float) -> float | None:
-    """Return ``value``, or None for infinity, by which the search means that it is not known."""
+    """Return ``value``, or None for infinity, which is an unknown value of the search."""
     return value if value < float("inf") else None
 
 

@@ -32,12 +32,12 @@ def result(trial: Trial | FailedTrial) -> str:
 
 
 def is_endpoint(trial: Trial | FailedTrial) -> bool:
-    """Return whether ``trial`` is of the winner as an endpoint, which is none of the tests."""
+    """Return whether ``trial`` measured the winner as an endpoint, which is not counted as a test."""
     return getattr(trial, "driver", None) == "http"
 
 
 def best_so_far(at: Moment) -> str:
-    """Return the recommendation so far, with the figure that the job optimises; empty where there is nothing yet."""
+    """Return the recommendation so far, with the figure that the job optimises; empty if there is none yet."""
     if at.best is None:
         return ""
     verdict = at.best.trial.verdict
@@ -55,12 +55,12 @@ def _figure(best: Recommendation, goal: Goal) -> str:
 
 
 def step_number(at: Moment) -> str:
-    """Return the job step that ``at`` is about, by the number that it has everywhere."""
+    """Return the number of the job step that ``at`` is about, as text."""
     return "a test" if at.step is None else f"step {at.step}"
 
 
 def tests_begun(at: Moment) -> str:
-    """Return the number of tests that have begun, of how many; empty before the first."""
+    """Return the number of tests that have begun, and of how many; empty before the first test."""
     if not at.tests:
         return ""
     if at.most_tests is not None:
@@ -69,7 +69,7 @@ def tests_begun(at: Moment) -> str:
 
 
 def time_left(left_s: float | None, *, at_most: bool) -> str:
-    """Return the time that the job will still take; empty where that is not known."""
+    """Return the remaining time of the job; empty if it is not known."""
     if left_s is None:
         return ""
     return f"{'at most' if at_most else 'about'} {span_text(max(1.0, left_s))} left"

@@ -1,4 +1,4 @@
-"""A job as a notebook shows it."""
+"""The representation of a job in notebooks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
 
 MAX_ROWS = 20
-"""Rows of the table, and warnings. Chosen so that a cell's output is about one screen; reports have all of them."""
+"""Maximum rows of the table, and warnings. Chosen so that a cell's output is about one screen; reports have all."""
 
 _MAX_LETTERS = 500
-"""Letters of a line. Chosen to be longer than every sentence of an ordinary job, and a few lines of a notebook."""
+"""Maximum letters of a line. Chosen: longer than every sentence of an ordinary job, and a few lines of a notebook."""
 
 _TEMPLATE = """
 <div>

@@ -1,7 +1,7 @@
-"""A report as one HTML file that needs nothing else: styles, figures, and the library that draws them are inside.
+"""A report as one HTML file that fetches nothing: it has its styles, its figures and plotly.js.
 
-Plots are drawn by plotly.js from the figures in the page; what the page looks like is in ``page.html.j2``, ``page.css``
-and ``page.js``. Whatever comes from a job is text: the template escapes it, and figures are in scripts as JSON.
+plotly.js draws the plots from the figures in the page. The layout is in ``page.html.j2``, ``page.css`` and ``page.js``.
+All content of a job is treated as text: the template escapes it, and figures are JSON in scripts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIGITS = 5
 """Significant digits of a figure in a plot: finer than a screen can show. Tables have all digits."""
 
 _LONG = 48
-"""Letters of a cell that is still kept on one line. Chosen, not measured: longer ones would make a table too wide."""
+"""Longest text of a cell that is not wrapped. Chosen, not measured: longer lines would make a table too wide."""
 
 
 def to_html(report: Report) -> str:
@@ -34,7 +34,7 @@ def to_html(report: Report) -> str:
 
     from servefit.version import __version__
 
-    # What surrounds these is a style or a script, where there is nothing to escape but its end.
+    # These are put into a style or a script, where only the closing tag has to be escaped.
     css, js, plotly = (_inside_tag(text) for text in (_resource("page.css"), _resource("page.js"), get_plotlyjs()))
     page: str = (
         _environment()
@@ -77,8 +77,8 @@ def _numeric_columns(table: Table) -> list[bool]:
 
 
 def _attributes(cell: object, numeric: bool) -> Markup:
-    """Return the HTML attributes of a cell: numbers sort by their value and not by their text; long texts take several
-    lines."""
+    """Return the HTML attributes of a cell: the value of a number, for sorting, and a class for long texts, which are
+    wrapped."""
     from markupsafe import Markup
 
     value = Markup(' data-value="{}"').format(cell) if is_number(cell) else Markup("")
@@ -96,7 +96,7 @@ def _plots(report: Report) -> dict[str, Any]:
 
 
 _NAMED = ("line", "quiet", "best")
-"""Colours that are no backend's."""
+"""Colours that are not those of a backend."""
 
 
 def _plot(plot: Plot) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""A plot as figures under names, however it will be drawn.
+"""A plot as data, independent of the library that draws it.
 
-Every plot comes with the table of its figures, for those who cannot see it and for those who want the digits.
+Every plot has the table of its figures, for readers who cannot see it or need the digits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Value: TypeAlias = float | int | str | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """An axis with its title: a logarithmic one has no zero, and a ``whole`` one has ticks at whole numbers alone."""
+    """An axis with its title. A logarithmic axis has no zero, and a ``whole`` axis has ticks only at whole numbers."""
 
     title: str
     log: bool = False
@@ -26,10 +26,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Points that belong together, under one ``name`` in the legend; ``labels`` say what each is.
+    """Points with a common ``name`` in the legend, and a label for each in ``labels``.
 
-    ``low`` and ``high`` are the ends of the intervals of ``y``, None where there are none. ``symbol`` tells kinds of
-    points apart where colours do not; series with the same ``colour`` share one.
+    ``low`` and ``high`` are the ends of the intervals of ``y``, None for points without an interval. ``symbol``
+    distinguishes kinds of points of the same colour; series with the same ``colour`` share a colour.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guide:
-    """A straight line that points are seen against: at one value of an axis, or where both axes say the same."""
+    """A straight reference line: at a value of an axis, or through the points with equal values on both axes."""
 
     along: Literal["x", "y", "diagonal"]
     at: float
@@ -54,7 +54,7 @@ class Guide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """``name`` identifies it in the page, ``caption`` says what there is to see."""
+    """A plot: ``name`` identifies it in the page, and ``caption`` explains it."""
 
     name: str
     title: str

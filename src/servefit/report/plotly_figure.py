@@ -1,4 +1,4 @@
-"""A plot of a report as a figure of plotly, for notebooks. The page of a report draws the same plots by itself."""
+"""A plot of a report as a figure of plotly, for notebooks. The script of a report's page draws the same plots."""
 
 from __future__ import annotations
 

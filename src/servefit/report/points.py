@@ -1,4 +1,4 @@
-"""Series of points for plots: what is known of them, under the names of backends."""
+"""Series of points for plots, one for each backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Point = TypeVar("_Point")
 def by_backend(
     points: Sequence[_Point], backend: Callable[[_Point], str], series: Callable[[str, Sequence[_Point]], Series]
 ) -> tuple[Series, ...]:
-    """Return a series for each backend, in the order in which they come."""
+    """Return a series for each backend, in the order of their first points."""
     return tuple(
         series(name, [point for point in points if backend(point) == name])
         for name in dict.fromkeys(map(backend, points))
@@ -35,8 +35,8 @@ def series_of(
     symbol: Literal["filled", "hollow", "star"] = "filled",
     colour: str | None = None,
 ) -> Series:
-    """Return the series of those ``points`` that have both coordinates. Its colour is that of ``name`` where none is
-    given."""
+    """Return the series of the ``points`` that have both coordinates. Without ``colour``, its colour is that of
+    ``name``."""
     shown = [point for point in points if _is_known(x(point)) and _is_known(y(point))]
     intervals = [None if interval is None else interval(point) for point in shown]
     return Series(
@@ -53,12 +53,12 @@ def series_of(
 
 
 def _is_known(value: Value) -> bool:
-    """Return whether ``value`` can be drawn: a logarithmic axis has no place for zero."""
+    """Return whether ``value`` can be drawn: a logarithmic axis cannot show zero."""
     return value is not None and (isinstance(value, str) or value > 0)
 
 
 def limits(job: RecommendationJob, along: str) -> tuple[Guide, ...]:
-    """Return lines at the SLA's limits on p95, or, where there are none, on other percentiles, with their labels."""
+    """Return lines at the SLA's limits on p95, or, if there are none, on other percentiles, with their labels."""
     thresholds = job.request.sla.thresholds
     drawn = [threshold for threshold in thresholds if threshold.percentile == "p95"] or thresholds
     return tuple(

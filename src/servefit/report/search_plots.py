@@ -1,4 +1,4 @@
-"""The plots of a search: what was tried in which order, what had been expected of it, and what matters."""
+"""The plots of a search: the tests in their order, the predictions before them, and the importance of parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def order_plot(job: RecommendationJob) -> Plot:
-    """Return the plot of the tests in their order, with the best result by then."""
+    """Return the plot of the tests in their order, with the best result so far at each."""
     tests = [(step, step.result) for step in job.steps if step.kind in TESTS and isinstance(step.result, Trial)]
     figure, objective = _figure(job), objective_of(job.request)
     title = objective.axis
@@ -75,8 +75,8 @@ def order_plot(job: RecommendationJob) -> Plot:
 
 
 def expectation_plot(job: RecommendationJob) -> Plot:
-    """Return the plot of the throughput that the search expected of a configuration before its first test, against the
-    measured one."""
+    """Return the plot of the throughput that was predicted for each configuration before its first test, against the
+    measured throughput."""
     found = expectations(job)
     return Plot(
         name="search-expected",
@@ -120,7 +120,7 @@ def expectation_plot(job: RecommendationJob) -> Plot:
 
 
 def importance_plot(job: RecommendationJob) -> Plot:
-    """Return the plot of the parameters that the differences between configurations come from."""
+    """Return the plot of the part that each parameter explains of the differences between configurations."""
     shares = list(job.why.importance.items())
     return Plot(
         name="search-importance",
@@ -160,7 +160,7 @@ def _best_so_far(
     figure: Callable[[Trial], float | None],
     lower: Callable[[float], float],
 ) -> Iterator[tuple[int, float]]:
-    """Yield the numbers of steps, each with the best figure by then."""
+    """Yield the numbers of steps, each with the best figure so far."""
     best: float | None = None
     for step, trial in tried:
         value = figure(trial)

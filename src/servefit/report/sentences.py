@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def hindrances(job: RecommendationJob) -> list[str]:
-    """Return the reasons why there is no recommendation: the backends that could not be used, or, where no backend was
-    tried, the profiles that this host cannot be."""
+    """Return the reasons why there is no recommendation: the backends that could not be used, or, if no backend was
+    tried, the profiles that this host cannot emulate."""
     backends = [f"{skipped.name}: {skipped.reason}" for skipped in job.skipped if skipped.kind == "backend"]
     backends += [f"{failed.backend}: {failed.reason}" for failed in job.compilation if failed.status == "FAILED"]
     profiles = [f"{skipped.name} {skipped.reason}" for skipped in job.skipped if skipped.kind == "instance_profile"]
@@ -54,14 +54,14 @@ def headline(job: RecommendationJob) -> str:
 
 
 def _unfinished(job: RecommendationJob) -> str:
-    """Return the end of the sentence about a job that is not over, empty for one that is."""
+    """Return the end of the sentence about an unfinished job; empty for a finished job."""
     if job.status == "IN_PROGRESS":
         return ", and goes on" if job.owner is not None else f", then cut off: servefit resume {job.name} goes on"
     return ", then stopped" if job.status == "STOPPED" else ""
 
 
 def evidence(best: Recommendation) -> str:
-    """Return the figures that were measured of the recommendation, as a sentence without its full stop."""
+    """Return the measured figures of the recommendation, as a sentence without its full stop."""
     judged = best.trial.judged
     parts = [
         f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
@@ -76,7 +76,7 @@ def evidence(best: Recommendation) -> str:
 
 
 def over_http(endpoint: Trial) -> str:
-    """Return the figures that were measured of the recommendation's endpoint, as a sentence."""
+    """Return the measured figures of the recommendation's endpoint, as a sentence."""
     judged = endpoint.judged
     kinds = (("response", judged.latency_ms), ("model", judged.model_latency_ms), ("overhead", judged.overhead_ms))
     parts = [
@@ -92,7 +92,7 @@ def over_http(endpoint: Trial) -> str:
 
 
 def reasons(job: RecommendationJob) -> Iterator[str]:
-    """Yield the reasons why the first recommendation is the first, and what else is known of it, a line each."""
+    """Yield the reasons for the first recommendation and further findings, a line each."""
     if job.best is not None and job.best.endpoint is not None:
         yield over_http(job.best.endpoint)
     for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
@@ -108,7 +108,7 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
 
 
 _WORTH_NAMING = 0.01
-"""Share of the variance from which on a parameter is named: shares are written in whole per cent."""
+"""Smallest share of the variance for which a parameter is named: shares are written in whole per cent."""
 
 
 def shape(configuration: Configuration) -> str:

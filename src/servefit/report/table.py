@@ -1,6 +1,6 @@
-"""Tables: rows of figures under names, for people, spreadsheets and programs alike.
+"""Tables: rows of figures under named columns, for people, spreadsheets and programs.
 
-The modules that make tables decide what is in them; those that print or draw them decide where they go.
+Other modules fill tables, and print or draw them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, TextIO
 from servefit.quantities import DIGITS, duration_text, number_text
 
 _UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control sequences of terminals [ECMA-48], and the characters that are no text."""
+"""Control sequences of terminals [ECMA-48], and characters that are not text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of cells under ``columns``. A cell is a value, not text: CSV keeps its digits, people see it rounded, to the
-    significant ``digits`` of its column (empty: three in all). Where the first column is called "figure", it says what
-    its row is."""
+    """Rows of cells under ``columns``. A cell is a value, not text: CSV has all its digits, people see it rounded to
+    the significant ``digits`` of its column (empty: three in all columns). If the first column is called "figure", it
+    names the figure of its row."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
@@ -30,13 +30,13 @@ class Table:
     digits: tuple[int, ...] = ()
 
     def text(self, cell: Any, column: int) -> str:
-        """Return ``cell``, which stands in that column, as a person reads it."""
+        """Return ``cell``, of the column with number ``column``, as text for people."""
         return cell_text(cell, digits=self.digits[column]) if self.digits else cell_text(cell)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A cell: a figure with its 95 % interval, None where that is not known. Text of it has four digits."""
+    """A cell: a figure with its 95 % interval, None if that is not known. Its text has four digits."""
 
     value: float
     interval: tuple[float, float] | None = None
@@ -51,8 +51,8 @@ class Estimate:
 
 
 def readable(table: Table) -> Table:
-    """Return ``table`` with texts as cells, and latencies in the unit that fits: all columns of milliseconds share the
-    unit that fits most of their cells, and in a list of figures each has its own."""
+    """Return ``table`` with texts as cells, and latencies in a unit that fits: all columns of milliseconds share the
+    unit that fits most of their cells; in a list of figures, each figure has its own unit."""
     if table.columns[:1] == ("figure",):
         return replace(table, rows=[_figure_row(*row) for row in table.rows])
     times = [nth for nth, name in enumerate(table.columns) if name.endswith(" ms")]
@@ -83,7 +83,7 @@ def _scaled(cell: Any, by: float) -> Any:
 
 
 def _figure_row(name: str, value: Any, *more: Any) -> tuple[str, ...]:
-    """Return a row of a list of figures as texts. A time has its unit beside it, not in its name."""
+    """Return a row of a list of figures as texts. The unit of a time is in its value, not in its name."""
     plain, _, unit = name.rpartition(" ")
     unit_s = {"ms": 1e-3, "us": 1e-6}.get(unit)
     parts = value.numbers if isinstance(value, Estimate) else (value,)
@@ -101,7 +101,7 @@ def is_number(cell: Any) -> bool:
 
 
 def cell_text(cell: Any, digits: int = DIGITS) -> str:
-    """Return a cell as a person reads it: a number in ``digits``, yes and no, a dash for what is not known."""
+    """Return a cell as text for people: a number with ``digits``, yes or no, and a dash for an unknown value."""
     if cell is None:
         return "-"
     if isinstance(cell, bool):
@@ -110,13 +110,12 @@ def cell_text(cell: Any, digits: int = DIGITS) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without control characters, and without the sequences that move a terminal's cursor or change
-    its colours."""
+    """Return ``text`` without control characters and without the control sequences of terminals."""
     return _UNPRINTABLE.sub("", text)
 
 
 def write_csv(table: Table, to: TextIO) -> None:
-    """Write ``table`` as CSV with every digit; unknown cells are empty."""
+    """Write ``table`` as CSV with all digits; unknown cells are empty."""
     writer = csv.writer(to, lineterminator="\n")
     writer.writerow(table.columns)
     writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
@@ -130,6 +129,6 @@ def markdown_lines(table: Table) -> Iterator[str]:
 
 
 def markdown_text(text: str) -> str:
-    """Return ``text`` as one line of Markdown in which nothing is taken for HTML, or for a picture."""
+    """Return ``text`` as one line of Markdown, escaped so that it is not read as HTML or as a picture."""
     plain = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(printable(text).split("\n")))
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain).replace("![", "!\\[")

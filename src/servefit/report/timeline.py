@@ -1,6 +1,6 @@
-"""A load test over time: what was asked, what was answered, how fast, and what that took of the machine.
+"""A load test over time: load, answers, percentiles, CPU and memory.
 
-The figures are those of short intervals of a test's raw samples, as a monitoring service shows them of an endpoint.
+The figures are of short intervals of a test's raw samples, as in the monitoring of an endpoint.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ COLUMNS = (
 )  # fmt: skip
 
 MAX_INTERVALS = 60
-"""Points of a test at most. Chosen, not measured: a minute has one a second, and a plot shows them apart."""
+"""Most points of a test. Chosen, not measured: one a second for a minute, and a plot can show them apart."""
 
 MIN_INTERVALS = 12
-"""Points of a test even where they hold few requests. Chosen, not measured: fewer show no course of time."""
+"""Fewest points of a test, even if each has few requests. Chosen, not measured: fewer do not show a change over
+time."""
 
 _MAX_ROWS = 3600
 """Rows of all tests together, 60 tests of MAX_INTERVALS: chosen to bound the size of the page."""
 
 _SAMPLES = samples_needed(95)
-"""Requests of an interval on average, unless there would be fewer than MIN_INTERVALS: a p95 needs so many."""
+"""Requests of an interval on average, unless there would be fewer than MIN_INTERVALS: as many as a p95 needs."""
 
 _BYTES_PER_MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOfTest:
-    """The traffic from ``at_s`` on: a closed loop with its users, or an open one with its rate."""
+    """A run that begins at ``at_s``: a closed loop with its users, or an open loop with its rate."""
 
     at_s: float
     label: str
@@ -55,9 +56,9 @@ class RunOfTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """One test, of step number ``step``. A closed loop has ``users``, an open one a rate that is offered; percentiles
-    are of the requests that were due in the interval, and missing where these are too few. The overhead is what HTTP
-    adds, where the server says how long the request was inside."""
+    """The test with step number ``step``. A closed loop has ``users``, an open loop an offered rate. Percentiles are of
+    the requests that were due in the interval, and missing if these are too few. The overhead is the time that HTTP
+    adds, if the server reports its own time."""
 
     step: int
     title: str
@@ -96,7 +97,7 @@ def _traffic(run: Run) -> str:
 
 
 def _rows(runs: Sequence[Run], intervals: int) -> list[tuple[object, ...]]:
-    """Return the rows of all runs; each run has a number of intervals in proportion to its length."""
+    """Return the rows of all runs. The number of intervals of a run is proportional to its length."""
     lengths = [max(1, _end_ns(run) - _begin_ns(run)) for run in runs]
     origin_ns = min(map(_begin_ns, runs))
     rows: list[tuple[object, ...]] = []
@@ -139,8 +140,8 @@ def _grouped(scheduled_ns: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
 
 
 def _overhead_ms(run: Run, response_ms: np.ndarray) -> np.ndarray | None:
-    """Return the response times less the server's own time, in ms; NaN where the server did not tell its time, None
-    where it never did."""
+    """Return the response times minus the server's own time, in ms; NaN where the server did not report its time, None
+    if it never did."""
     queued, predicted = run.samples.queued_ns(), run.samples.predicted_ns()
     if queued is None or predicted is None:
         return None
@@ -154,8 +155,8 @@ def _median(values: np.ndarray) -> float | None:
 
 
 def _telemetry(run: Run, begin_ns: float, end_ns: float) -> tuple[float | None, ...]:
-    """Return CPU in %, memory in MiB and GPU in %, of the points of telemetry that overlap the interval: means, and
-    the largest memory."""
+    """Return the mean CPU in %, the largest memory in MiB and the mean GPU in %, of the points of telemetry that
+    overlap the interval."""
     points = [point for point in run.telemetry if point.at_ns > begin_ns and point.at_ns - point.over_ns < end_ns]
     if not points:
         return None, None, None
@@ -178,5 +179,5 @@ def _end_ns(run: Run) -> int:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Return ``value`` in four digits: a page holds thousands of these."""
+    """Return ``value`` in four digits, since a page has thousands of them."""
     return None if value is None else float(f"{value:.4g}")

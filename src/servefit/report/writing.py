@@ -1,4 +1,4 @@
-"""The writing of reports: into a file, in the form that its name ends in or that was asked for."""
+"""Writes reports to files, in the form of the file's suffix or in a given form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENDINGS = {".html": "html", ".htm": "html", ".json": "json", ".csv": "csv", ".m
 
 
 def form_of(path: Path) -> str:
-    """Return the form that the name of a file asks for. Raises SpecError."""
+    """Return the form for the suffix of ``path``. Raises SpecError."""
     form = _ENDINGS.get(path.suffix.lower())
     if form is None:
         raise SpecError(
@@ -43,7 +43,7 @@ def report_text(job: RecommendationJob, form: str) -> str:
 
 
 def write_report(job: RecommendationJob, path: Path, form: str | None = None) -> None:
-    """Write the report of ``job`` to ``path``, in ``form`` or in the one that its name asks for. Raises SpecError, and
-    StateError where the file cannot be written."""
+    """Write the report of ``job`` to ``path``, in ``form``, or in that of its suffix if ``form`` is None. Raises
+    SpecError, and StateError if the file cannot be written."""
     text = report_text(job, form or form_of(path))
     write_atomically(path, text.encode(), variable=None)

@@ -1,7 +1,7 @@
-"""servefit in the words of the SageMaker Python SDK: a notebook moves over.
+"""servefit with the names of the SageMaker Python SDK, so that a notebook needs few changes.
 
 ``right_size`` takes the SDK's parameters, and ``CategoricalParameter``, ``ModelLatencyThreshold``, ``Phase`` and
-``Stairs`` are its shapes. What they mean here is in :func:`servefit.recommend`'s own words.
+``Stairs`` are types like the SDK's. :func:`servefit.recommend` does the same with servefit's own names.
 """
 
 from servefit.sagemaker.sdk_types import CategoricalParameter, ModelLatencyThreshold, Phase, Stairs

@@ -1,6 +1,6 @@
-"""Traffic, limits and ranges as the SageMaker Python SDK writes them, and their translation into servefit's types.
+"""Traffic, limits and ranges with the names of the SageMaker Python SDK, and their translation into servefit's types.
 
-A wrong value raises SpecError with the parameter's name in the SDK.
+An invalid value raises SpecError with the parameter's name in the SDK.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Phase:
 @shown()
 @dataclass(frozen=True, slots=True)
 class Stairs:
-    """Closed-loop traffic in ``number_of_steps`` steps of ``duration_in_seconds``, each with ``users_per_step`` users
-    more."""
+    """Closed-loop traffic in ``number_of_steps`` steps of ``duration_in_seconds``; each step adds ``users_per_step``
+    users."""
 
     duration_in_seconds: float
     number_of_steps: int
@@ -62,8 +62,8 @@ class ModelLatencyThreshold:
 
 
 def traffic_from_sdk(phases: Sequence[Phase] | None, stairs: Stairs | None) -> ClosedLoop | None:
-    """Return the traffic that phases or stairs describe, None where neither is given. Raises SpecError, also for
-    both."""
+    """Return the traffic that phases or stairs describe, None if neither is given. Raises SpecError, also if both are
+    given."""
     if stairs is None:
         return phases_from_sdk(phases)
     if phases is not None:
@@ -78,7 +78,7 @@ def traffic_from_sdk(phases: Sequence[Phase] | None, stairs: Stairs | None) -> C
 
 
 def phases_from_sdk(phases: Sequence[Phase] | None) -> ClosedLoop | None:
-    """Return the traffic that SDK-style phases describe, None where none are given. Raises SpecError."""
+    """Return the traffic that SDK-style phases describe, None if none are given. Raises SpecError."""
     if phases is None:
         return None
     return ClosedLoop(
@@ -105,8 +105,8 @@ def thresholds_from_sdk(thresholds: Sequence[ModelLatencyThreshold] | None) -> t
 
 
 def ranges_from_sdk(ranges: Sequence[Mapping[str, Any]] | None) -> tuple[EnvironmentRange, ...]:
-    """Return the ranges that the SDK writes as dictionaries of variable to CategoricalParameter, where "instance_types"
-    names the profiles that a dictionary is for. Raises SpecError."""
+    """Return the ranges that the SDK writes as dictionaries from variable to CategoricalParameter. "instance_types" in
+    a dictionary names the profiles that it is for. Raises SpecError."""
     given = listed("hyperparameter_ranges", ranges, Mapping)
     for parameters in given:
         if not parameters.keys() - {"instance_types"}:
@@ -136,8 +136,8 @@ def _values(variable: str, parameter: object) -> Sequence[str]:
 
 
 def listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, ...]:
-    """Return ``values`` as a tuple, empty for None alone. A single value, text in particular, is not taken for a list.
-    Raises SpecError."""
+    """Return ``values`` as a tuple; None gives an empty tuple. A single value, such as a string, is not a list. Raises
+    SpecError."""
     if values is None:
         return ()
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
@@ -152,13 +152,13 @@ def listed(field: str, values: Iterable[Any] | None, kind: type) -> tuple[Any, .
 
 
 def number(field: str, value: Any) -> float:
-    """Return ``value`` as a float. Raises SpecError where it is no finite number."""
+    """Return ``value`` as a float. Raises SpecError if it is not a finite number."""
     check_finite(field, value)
     return float(value)
 
 
 def whole(field: str, value: object) -> int:
-    """Return ``value`` as an int. Raises SpecError where it is no whole number."""
+    """Return ``value`` as an int. Raises SpecError if it is not a whole number."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise SpecError(field, value, "is not a whole number")
     return int(value)

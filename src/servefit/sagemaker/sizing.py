@@ -1,7 +1,7 @@
 """``right_size``, with the parameter names of the SageMaker Python SDK.
 
-The parameters are translated into a JobRequest here, or, for an endpoint that runs already, into a LoadRequest; the
-search carries the jobs out. The types of the SDK are in ``sdk_types``.
+The parameters are translated into a JobRequest, or, for a running endpoint, into a LoadRequest, which ``search``
+carries out. The types of the SDK are in ``sdk_types``.
 """
 
 from __future__ import annotations
@@ -126,75 +126,76 @@ def right_size(
     progress: Progress | None = None,
     allow_remote: bool = False,
 ) -> Job | LoadTest:
-    """Find the best deployment for ``model``, or load an ``endpoint`` that runs already, by measuring. Blocks until the
-    job is done.
+    """Find the best deployment for ``model``, or load a running ``endpoint``, by measuring. Blocks until the job is
+    done.
 
     ``model`` is a path, a live xgboost, LightGBM or scikit-learn object, or a :class:`~servefit.backends.model.Model`;
-    ``sample_payload`` a path or an array of shape (rows, features), drawn from the model where there is none.
-    ``max_invocations`` is the rate to be served, per minute. With ``flat_invocations`` "Stop" traffic in ``phases`` or
-    ``stairs`` ends once more users are not served more; "Continue" lets it go on. ``hyperparameter_ranges`` are
-    dictionaries of environment variable to :class:`CategoricalParameter`, in which "instance_types" names the profiles
-    that the dictionary is for. Values of variables that look like secrets, or are named in ``secret_env``, are shown
-    and kept as "***"; a secret that no range names has the value of this process. With neither phases, thresholds,
-    ranges nor limits the type of the job is Default, else Advanced. With ``allow_noise`` disturbed measurements are
-    judged all the same. With ``allow_batch_dependence`` requests are joined also where they change each other's
-    predictions. With ``over_http`` the winner is measured once more as an endpoint, where a CPU is left for a client.
-    ``cost_weight`` is the weight of cost against latency where ``goal`` is "balanced". The job is kept in the database
-    at ``storage``, else in the state folder. While something else measures on this machine the job waits, for
-    ``wait_s`` at most (None: without limit).
+    ``sample_payload`` is a path or an array of shape (rows, features); without it, rows are drawn from the model.
+    ``max_invocations`` is the rate to be served, per minute. With ``flat_invocations`` "Stop", traffic in ``phases`` or
+    ``stairs`` ends when more users do not raise the throughput; "Continue" lets it go on. ``hyperparameter_ranges`` are
+    dictionaries from environment variable to :class:`CategoricalParameter`; "instance_types" in a dictionary names the
+    profiles that it is for. Values of variables that look like secrets, or are named in ``secret_env``, are shown and
+    stored as "***"; the value of a secret that no range names is taken from the environment of this process. Without
+    traffic, thresholds, ranges and limits the type of the job is Default, else Advanced. With ``allow_noise``,
+    disturbed measurements get a verdict too. With ``allow_batch_dependence``, requests are joined even if that changes
+    their predictions. With ``over_http``, the winner is measured once more as an endpoint, if a CPU is left for a
+    client. ``cost_weight`` is the weight of cost against latency if ``goal`` is "balanced". The job is stored in the
+    database at ``storage``, by default in the state folder. While something else measures on this machine, the job
+    waits, for at most ``wait_s`` (None: without limit).
 
-    ``endpoint`` is the URL of a server that speaks SageMaker's container contract or the Open Inference Protocol, or
-    takes JSON, on this machine unless ``allow_remote``. The result is a
+    ``endpoint`` is the URL of a server that has SageMaker's container contract or the Open Inference Protocol, or takes
+    JSON, on this machine unless ``allow_remote``. The result is a
     :class:`~servefit.search.endpoints.load_result.LoadTest`: the most invocations, found with traffic in phases or with
-    more and more users, and whether ``model_latency_thresholds``, which apply to the response time at the client, hold
-    at ``max_invocations``; without a rate, the highest rate at which they hold. Parameters that are for a model alone
-    are refused.
+    a growing number of users, and whether ``model_latency_thresholds``, which apply to the response time at the client,
+    hold at ``max_invocations``; without a rate, the highest rate at which they hold. Parameters that are only for a
+    model are refused.
 
-    A job in which nothing meets the limits returns a result and raises no error.
+    If nothing meets the limits, the job returns a result and raises no error.
 
     Args:
-        model: A path, a live object, or a Model; None where ``endpoint`` is given.
-        endpoint: The URL of an endpoint that runs already, in place of a model.
+        model: A path, a live object, or a Model; None if ``endpoint`` is given.
+        endpoint: The URL of a running endpoint, instead of a model.
         sample_payload: A path, or an array of shape (rows, features).
-        supported_instance_types: Names of instance profiles; all where None.
+        supported_instance_types: Names of instance profiles; None: all.
         job_name: A name for the job.
         job_duration_in_seconds: Seconds for the whole job.
         hyperparameter_ranges: Environment variables to vary.
-        secret_env: Variables whose values are shown to nobody.
+        secret_env: Variables whose values are never shown.
         phases: Closed-loop traffic in phases.
-        stairs: Closed-loop traffic with more users step by step.
+        stairs: Closed-loop traffic whose users grow step by step.
         max_invocations: The rate to be served, per minute.
         arrivals: How requests arrive at the rate, such as "poisson", "sine:period=4s" or "replay:access.log".
         flat_invocations: "Stop" or "Continue".
         model_latency_thresholds: Limits on percentiles of the latency.
         max_tests: Most load tests to run.
-        max_parallel_tests: Most load tests at once.
-        backends: Names of backends; all where None.
-        batch_sizes: Most requests joined into a call, to try.
-        batch_delays_us: How long the first of a batch may wait, to try, in microseconds.
+        max_parallel_tests: Most load tests at the same time.
+        backends: Names of backends; None: all.
+        batch_sizes: Values to try for the most requests in a call.
+        batch_delays_us: Values to try for how long the first request of a batch may wait, in microseconds.
         goal: What to optimise: "cost", "latency", "throughput", "balanced", "energy", or an objective of a package.
-        cost_weight: What cost counts against latency where ``goal`` is "balanced".
-        storage: The database that keeps the job.
+        cost_weight: The weight of cost against latency if ``goal`` is "balanced".
+        storage: The database that stores the job.
         rows_per_request: Rows of the payload in one request.
         seed: Seed of everything random.
         trust_pickle: Unpickle ``model``, which runs code.
-        allow_noise: Judge measurements that the machine got in the way of all the same.
-        allow_batch_dependence: Join requests even where that changes their predictions.
+        allow_noise: Give disturbed measurements a verdict too.
+        allow_batch_dependence: Join requests even if that changes their predictions.
         over_http: Measure the winner over HTTP too.
-        wait_s: How long to wait while something else measures on this machine; None: until that is done.
+        wait_s: How long to wait while something else measures on this machine; None: without limit.
         progress: A listener that is told of every event; by default a line under the cell of a notebook.
         allow_remote: Load an endpoint on another machine.
 
     Returns:
-        The job, or for an endpoint the load test.
+        The job, or, for an endpoint, the load test.
 
     Raises:
         SpecError: A parameter contradicts another, has an impossible value, or names something that is not known.
         ModelError: The model or the payload cannot be read.
         StateError: The state folder cannot be written.
         StorageError: The database cannot be reached, or goes away.
-        MeasurementError: The endpoint answers nothing, or SlotTaken after ``wait_s``.
-        JobInterrupted: Ctrl-C. It is a KeyboardInterrupt; its ``job`` is what was found until then.
+        MeasurementError: The endpoint answers nothing.
+        SlotTaken: Something else measured on this machine for longer than ``wait_s``.
+        JobInterrupted: Ctrl-C. It is a KeyboardInterrupt; its ``job`` has the results until then.
 
     Example:
         ::
@@ -292,8 +293,8 @@ def right_size(
 
 
 def refuse_for_endpoints(**given: tuple[object, object]) -> None:
-    """Raise SpecError for a parameter that is for a model alone and differs from its default; each is given with its
-    default."""
+    """Raise SpecError for a parameter that is only for a model and differs from its default. ``given`` has the value
+    and the default of each parameter."""
     for field, (value, default) in given.items():
         if value is not default and value != default:
             raise SpecError(field, value, "cannot be combined with an endpoint, which is as it is")
