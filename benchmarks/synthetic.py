@@ -136,4 +136,4 @@ def clock_us() -> float:
 
 
 def percentiles(values: np.ndarray, which: tuple[float, ...] = (50, 95, 99)) -> dict[str, float]:
-    return {f"p{one:g}": round(float(np.percentile(values, one)), 3) for one in which}
+    return {f"p{percentile:g}": round(float(np.percentile(values, percentile)), 3) for percentile in which}

@@ -156,8 +156,8 @@ def http_server() -> HttpServer:
             finally:
                 server.shutdown()
                 thread.join()
-                for one in list(open_connections):
+                for connection in list(open_connections):
                     with suppress(OSError):
-                        one.shutdown(socket.SHUT_RDWR)
+                        connection.shutdown(socket.SHUT_RDWR)
 
     return start

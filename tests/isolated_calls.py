@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def add(one: int, other: int) -> int:
-    return one + other
+def add(first: int, second: int) -> int:
+    return first + second
 
 
 def variable(name: str) -> str | None:
@@ -80,7 +80,7 @@ def note_processes_and_compute_for_ever(note: Path) -> None:
     while not (cc1 := psutil.Process(gcc.pid).children()):
         time.sleep(0.01)
     complete = note.with_suffix(".complete")
-    processes = (os.getpid(), started.pid, away.pid, source.pid, gcc.pid, *(one.pid for one in cc1))
+    processes = (os.getpid(), started.pid, away.pid, source.pid, gcc.pid, *(process.pid for process in cc1))
     complete.write_text(" ".join(map(str, processes)))
     complete.rename(note)
     sum(itertools.repeat(0))

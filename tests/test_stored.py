@@ -47,7 +47,7 @@ def kinds(of: type[Stored] = Stored) -> Iterator[type[Stored]]:
 def test_functions_of_dataclasses_take_them() -> None:
     kind: Any = Point
     assert dataclasses.is_dataclass(kind)
-    assert [one.name for one in dataclasses.fields(Point)] == ["x", "y", "notes"]
+    assert [field.name for field in dataclasses.fields(Point)] == ["x", "y", "notes"]
     assert dataclasses.replace(Point(x=1), y=2) == Point(x=1, y=2)
     circle = Circle(centre=Point(x=1, notes={"a": 1}))
     assert dataclasses.asdict(circle) == {"centre": {"x": 1, "y": 0, "notes": {"a": 1}}, "radius": 1.0}

@@ -139,7 +139,7 @@ def compared(
         "instance_profile": best.profile.name,
         "verdict": best.trial.verdict,
         "job_s": round(job.elapsed_s, 1),
-        "configurations": {side: row_of(one) for side, one in sides.items()},
+        "configurations": {side: row_of(configuration) for side, configuration in sides.items()},
         "root": ratio(found, "root"),
         "confirmed": ratio(found, "confirmed"),
         "rates_per_s": {

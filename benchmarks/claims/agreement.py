@@ -170,9 +170,9 @@ def compared(case: Case, *, sets: int, seed: int) -> dict[str, Any]:
             measured.append(in_turns(measures, order))
     result: dict[str, Any] = {"backend": case.artifact.backend, "rows_per_call": case.batch}
     for name in measured[0]:
-        result[f"{name}_us"] = round(exp(fmean(one[name] for one in measured)) / 1000, 2)
+        result[f"{name}_us"] = round(exp(fmean(times[name] for times in measured)) / 1000, 2)
     for name in ("microbenchmark", "driver"):
-        logs = [one[name] - one["hand_written"] for one in measured]
+        logs = [times[name] - times["hand_written"] for times in measured]
         low, high = map(exp, mean_interval(logs))
         result[name] = {
             "ratio": round(exp(fmean(logs)), 4),

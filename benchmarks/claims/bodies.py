@@ -157,8 +157,8 @@ def worst(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The longest of every format."""
     figures = ("request_ms", "probe_p95_ms", "probe_longest_ms")
     return {
-        name: {figure: max(one[figure] for one in found if one["format"] == name) for figure in figures}
-        for name in dict.fromkeys(one["format"] for one in found)
+        name: {figure: max(result[figure] for result in found if result["format"] == name) for figure in figures}
+        for name in dict.fromkeys(result["format"] for result in found)
     }
 
 

@@ -108,11 +108,11 @@ class Session:
     def tests(self, configuration: Configuration) -> tuple[Figures, ...]:
         """The repeats, in the order in which they were made."""
         found = (result for task, result in self._done.items() if task.configuration == configuration)
-        return tuple(one for one in found if isinstance(one, Figures))
+        return tuple(figures for figures in found if isinstance(figures, Figures))
 
     def timings(self, subject: Configuration) -> tuple[Timing, ...]:
         found = (result for task, result in self._done.items() if task.configuration == subject)
-        return tuple(one for one in found if isinstance(one, Timing))
+        return tuple(timing for timing in found if isinstance(timing, Timing))
 
     def remove(self) -> None:
         self._path.unlink()
@@ -212,14 +212,20 @@ def failed(reason: str, seconds: float) -> Figures:
 
 def subjects(grid: Sequence[Configuration]) -> tuple[Configuration, ...]:
     """Everything that a survey of ``grid`` may time: one worker of each kind, and all numbers of them."""
-    return tuple(dict.fromkeys(timed_as(one, workers) for one in grid for workers in {1, one.workers}))
+    return tuple(
+        dict.fromkeys(
+            timed_as(configuration, workers) for configuration in grid for workers in {1, configuration.workers}
+        )
+    )
 
 
 def tasks(grid: Sequence[Configuration], repeats: int, seed: int) -> Iterator[list[Task]]:
     """Those of each repeat, in an order of its own."""
     for repeat in range(repeats):
-        of_repeat = [Task(kind="test", configuration=one, repeat=repeat) for one in grid]
-        of_repeat += [Task(kind="timing", configuration=one, repeat=repeat) for one in subjects(grid)]
+        of_repeat = [Task(kind="test", configuration=configuration, repeat=repeat) for configuration in grid]
+        of_repeat += [
+            Task(kind="timing", configuration=configuration, repeat=repeat) for configuration in subjects(grid)
+        ]
         Random(f"{seed} {repeat}").shuffle(of_repeat)
         yield of_repeat
 
@@ -227,7 +233,7 @@ def tasks(grid: Sequence[Configuration], repeats: int, seed: int) -> Iterator[li
 def measure(
     fraud: Fraud, space: Space, session: Session, repeats: Iterable[Sequence[Task]], *, allow_noise: bool
 ) -> None:
-    waiting = [deque(one for one in of_repeat if not session.finished(one)) for of_repeat in repeats]
+    waiting = [deque(task for task in of_repeat if not session.finished(task)) for of_repeat in repeats]
     left = sum(map(len, waiting))
     say(f"{left} measurements to make, about {left * TYPICAL_TEST_S / 60:.0f} min")
     began, made = time.monotonic(), 0
@@ -254,10 +260,14 @@ def chosen(grid: Sequence[Configuration], only: str) -> tuple[Configuration, ...
     """The configurations that have all values of ``only``, such as "backend=xgboost,vcpus=1"."""
     wanted = dict(part.split("=", 1) for part in only.split(",") if part)
 
-    def value(one: Configuration, name: str) -> Any:
-        return one.settings.threads if name == "threads" else getattr(one, name)
+    def value(configuration: Configuration, name: str) -> Any:
+        return configuration.settings.threads if name == "threads" else getattr(configuration, name)
 
-    return tuple(one for one in grid if all(str(value(one, name)) == text for name, text in wanted.items()))
+    return tuple(
+        configuration
+        for configuration in grid
+        if all(str(value(configuration, name)) == text for name, text in wanted.items())
+    )
 
 
 def main() -> None:
@@ -286,20 +296,20 @@ def main() -> None:
         machine=fraud.machine(),
         model=fraud.model.digest,
         profiles=fraud.profiles,
-        tests={one: session.tests(one) for one in grid},
-        timings={one: session.timings(one) for one in subjects(grid)},
+        tests={configuration: session.tests(configuration) for configuration in grid},
+        timings={configuration: session.timings(configuration) for configuration in subjects(grid)},
     )
     found.write(options.output)
     session.remove()
-    tests = [one for repeats in found.tests.values() for one in repeats]
+    tests = [test for repeats in found.tests.values() for test in repeats]
     figures = {
         "machine": found.machine,
         "configurations": len(grid),
         "repeats": options.repeats,
         "minutes": round((time.monotonic() - began) / 60, 1),
         "seconds_to_measure_all_once": round(found.seconds, 1),
-        "invalid": sum(one.invalid for one in tests),
-        "failed": sum(one.failed is not None for one in tests),
+        "invalid": sum(test.invalid for test in tests),
+        "failed": sum(test.failed is not None for test in tests),
         "bytes": options.output.stat().st_size,
     }
     print(json.dumps(figures, indent=2))

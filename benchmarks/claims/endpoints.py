@@ -83,7 +83,7 @@ class Benchmark:
         self._random = Random(seed)
         cpus = sorted(os.sched_getaffinity(0))
         self.client_cpu, self.server_cpu = cpus[0], cpus[-1]
-        self.largest_errors = {one.name: 0.0 for one in contenders}
+        self.largest_errors = {contender.name: 0.0 for contender in contenders}
         self.start_s: dict[str, float] = {}
         self.failures: list[dict[str, Any]] = []
 
@@ -131,7 +131,11 @@ def measure(fraud: Fraud, folder: Path, options: argparse.Namespace) -> dict[str
     onnx = fraud.artifacts["onnxruntime"].folder / "model.onnx"
     ports = free_ports()
     contenders = (*others(model, onnx, ports), *servefit(fraud.model, fraud.artifacts, ports, folder, batches=BATCHES))
-    chosen = [one for one in contenders if not options.only or any(part in one.name for part in options.only)]
+    chosen = [
+        contender
+        for contender in contenders
+        if not options.only or any(part in contender.name for part in options.only)
+    ]
     benchmark = Benchmark(chosen, Payload(folder, model), seed=options.seed)
     began = time.monotonic()
     runs = [run for number in range(options.rounds) for run in benchmark.round(number)]
@@ -140,7 +144,7 @@ def measure(fraud: Fraud, folder: Path, options: argparse.Namespace) -> dict[str
         "rounds": options.rounds,
         "minutes": round((time.monotonic() - began) / 60, 1),
         "wrk": wrk.version(),
-        "packages": {one.name: dict(one.packages) for one in chosen},
+        "packages": {contender.name: dict(contender.packages) for contender in chosen},
         "seconds_to_first_answer": benchmark.start_s,
         "largest_errors": benchmark.largest_errors,
         "failures": benchmark.failures,

@@ -75,7 +75,7 @@ def ensemble_of(tree: Tree, trees: int, *, categorical: bool) -> Ensemble:
     children = children_of(tree)
     size = len(children[0])
     offset = np.repeat(np.arange(trees) * size, size)
-    left, right = (np.where(side < 0, -1, side + offset) for side in (np.tile(one, trees) for one in children))
+    left, right = (np.where(side < 0, -1, side + offset) for side in (np.tile(nodes, trees) for nodes in children))
     is_leaf = left < 0
     depth = np.zeros(size, dtype=np.int64)
     for node in range(size):
@@ -85,12 +85,12 @@ def ensemble_of(tree: Tree, trees: int, *, categorical: bool) -> Ensemble:
     feature = np.where(is_leaf, 0, generator.integers(0, FEATURES, len(left)))
     sets = tuple(
         CategorySet(
-            feature=one,
+            feature=feature,
             categories=tuple(sorted(generator.choice(CATEGORIES, CATEGORIES // 2, replace=False).tolist())),
             listed_right=True,
             missing_right=False,
         )
-        for one in range(FEATURES)
+        for feature in range(FEATURES)
     )
     return Ensemble(
         features=FEATURES,
@@ -213,7 +213,7 @@ def main() -> None:
         found = [{name: costs(shapes, name) for name in instruction_sets()} for _ in range(rounds)]
     result: dict[str, Any] = {"machine": machine(host), "rounds": rounds, "ns": {}}
     for name, parts in found[0].items():
-        result["ns"][name] = {part: round(median(one[name][part] for one in found), 2) for part in parts}
+        result["ns"][name] = {part: round(median(costs[name][part] for costs in found), 2) for part in parts}
     result["layouts"] = {name: shape.facts for name, shape in shapes.items()}
     print(json.dumps(result, indent=2))
 

@@ -83,8 +83,8 @@ class Listener(SilentProgress):
 
 def errors(promises: list[Moment], took_s: float) -> dict[str, float]:
     """Of a job that took ``took_s``, in per cent of that; above zero where too much was promised."""
-    share: list[float] = [100 * (one.elapsed_s + (one.left_s or 0.0) - took_s) / took_s for one in promises]
-    middle = next(error for one, error in zip(promises, share, strict=True) if one.elapsed_s >= took_s / 2)
+    share: list[float] = [100 * (promise.elapsed_s + (promise.left_s or 0.0) - took_s) / took_s for promise in promises]
+    middle = next(error for promise, error in zip(promises, share, strict=True) if promise.elapsed_s >= took_s / 2)
     largest = max(share[1:], key=fabs)
     return {
         "first": round(share[0], 1),
@@ -106,7 +106,7 @@ def play(kind: str, seed: int) -> dict[str, Any]:
         "promises": len(promises),
         "first_after_s": round(promises[0].elapsed_s, 1),
         **errors(promises, took_s),
-        "all": [(round(one.elapsed_s, 1), round(one.left_s or 0.0, 1)) for one in promises],
+        "all": [(round(promise.elapsed_s, 1), round(promise.left_s or 0.0, 1)) for promise in promises],
     }
 
 
@@ -130,7 +130,7 @@ def main() -> None:
         "kinds": {
             kind: {
                 "median_of_errors": {
-                    name: median(abs(one[name]) for one in results)
+                    name: median(abs(result[name]) for result in results)
                     for name in ("first", "middle", "largest_after_first")
                 },
                 "jobs": results,

@@ -173,16 +173,16 @@ def judge(queue: Queue, requests: int, seeds: int) -> dict[str, Any]:
     right, theory = truth(queue), theoretical(queue)
     chosen = range(FIRST_SEED, FIRST_SEED + seeds)
     found = [search(queue, requests, seed) for seed in chosen]
-    roots = [one.root_per_s / 1000 / right - 1 for one in found if one.root_per_s is not None]
-    intervals = [one.interval_per_s for one in found if one.interval_per_s is not None]
-    claims = [one.rate_per_s / 1000 / right - 1 for one in found if one.rate_per_s is not None]
+    roots = [result.root_per_s / 1000 / right - 1 for result in found if result.root_per_s is not None]
+    intervals = [result.interval_per_s for result in found if result.interval_per_s is not None]
+    claims = [result.rate_per_s / 1000 / right - 1 for result in found if result.rate_per_s is not None]
     bisected = [bisect(queue, requests, seed) / right - 1 for seed in chosen]
     return {
         "limit_in_service_times": queue.limit,
         "true_rate_per_service_time": round(right, 4),
         "by_theory": None if theory is None else round(theory, 4),
         "searches": seeds,
-        "requests_used": round(float(np.mean([one.requests for one in found])) + SATURATION_REQUESTS),
+        "requests_used": round(float(np.mean([result.requests for result in found])) + SATURATION_REQUESTS),
         "root": errors(roots),
         "interval_covers_truth": round(float(np.mean([low <= 1000 * right <= high for low, high in intervals])), 3),
         "interval_lower_end": errors([low / 1000 / right - 1 for low, _ in intervals]),

@@ -76,20 +76,20 @@ def play(path: Path, goal: Goal, name: str, seed: int, share: float) -> Outcome:
 
 def everything(table: Table) -> Choice:
     """The best of one measurement of every configuration."""
-    trials = [trial for one in table.space.grid if (trial := table.measure(one)) is not None]
-    return min((best_choice(table.space, trial, table.request) for trial in trials), key=lambda one: one[0])[1]
+    trials = [trial for configuration in table.space.grid if (trial := table.measure(configuration)) is not None]
+    return min((best_choice(table.space, trial, table.request) for trial in trials), key=lambda ranked: ranked[0])[1]
 
 
 def summed_up(outcomes: list[Outcome]) -> dict[str, Any]:
-    percent = 100 * np.array([one.regret for one in outcomes])
+    percent = 100 * np.array([outcome.regret for outcome in outcomes])
     return {
         "regret_median": round(float(np.median(percent)), 2),
         "regret_p95": round(float(np.percentile(percent, 95)), 2),
         "regret_mean": round(float(percent.mean()), 2),
         "right": round(float((percent == 0).mean()), 2),
-        "tests_median": float(np.median([one.tests for one in outcomes])),
-        "seconds_median": round(float(np.median([one.seconds for one in outcomes])), 1),
-        "thought_s_median": round(float(np.median([one.thought_s for one in outcomes])), 2),
+        "tests_median": float(np.median([outcome.tests for outcome in outcomes])),
+        "seconds_median": round(float(np.median([outcome.seconds for outcome in outcomes])), 1),
+        "thought_s_median": round(float(np.median([outcome.thought_s for outcome in outcomes])), 2),
     }
 
 
@@ -104,7 +104,7 @@ def main() -> None:
     names = (*SEARCHERS, "perfect")
     plan = [(goal, name, seed) for goal in GOALS for name in names for seed in range(options.seeds)]
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(play_planned, [(options.grid, *one, options.share) for one in plan], chunksize=5))
+        found = list(pool.map(play_planned, [(options.grid, *planned, options.share) for planned in plan], chunksize=5))
     outcomes: dict[tuple[str, str], list[Outcome]] = {}
     for (goal, name, _), outcome in zip(plan, found, strict=True):
         outcomes.setdefault((goal, name), []).append(outcome)

@@ -84,11 +84,11 @@ class Case:
 def drawn(fraud: Fraud, count: int, seed: int) -> list[Configuration]:
     """Configurations of the grid, without those that nobody would deploy."""
     alone = {name: timed(fraud, Configuration(vcpus=1, backend=name), BATCH_SIZES) for name in BACKENDS}
-    best_ns = {size: min(one.mean_ns(size) for one in alone.values()) for size in BATCH_SIZES}
+    best_ns = {size: min(times.mean_ns(size) for times in alone.values()) for size in BATCH_SIZES}
     worthwhile = [
-        one
-        for one in fraud.space().grid
-        if best_ns[one.max_batch] >= HOPELESS * alone[one.backend].mean_ns(one.max_batch)
+        configuration
+        for configuration in fraud.space().grid
+        if best_ns[configuration.max_batch] >= HOPELESS * alone[configuration.backend].mean_ns(configuration.max_batch)
     ]
     return Random(seed).sample(worthwhile, min(count, len(worthwhile)))
 
@@ -182,15 +182,15 @@ def compared(fraud: Fraud, configuration: Configuration, seed: int) -> Case | No
 
 
 def described(case: Case) -> dict[str, Any]:
-    one = case.configuration
+    configuration = case.configuration
     return {
-        "backend": one.backend,
-        "vcpus": one.vcpus,
-        "threads": one.settings.threads,
-        "options": dict(one.settings.options),
-        "workers": one.workers,
-        "max_batch": one.max_batch,
-        "batch_delay_us": one.batch_delay_us,
+        "backend": configuration.backend,
+        "vcpus": configuration.vcpus,
+        "threads": configuration.settings.threads,
+        "options": dict(configuration.settings.options),
+        "workers": configuration.workers,
+        "max_batch": configuration.max_batch,
+        "batch_delay_us": configuration.batch_delay_us,
         "capacity_per_s": round(case.capacity),
         "p95_ms": round(case.p95_ms, 3),
         "requests": case.requests,
@@ -200,7 +200,7 @@ def described(case: Case) -> dict[str, Any]:
 
 def errors(cases: Sequence[Case], name: str) -> dict[str, float]:
     """In per cent; ``bias`` is the median of the signed ones."""
-    percent = np.array([100 * (ratio - 1) for one in cases if (ratio := one.ratios[name]) is not None])
+    percent = np.array([100 * (ratio - 1) for case in cases if (ratio := case.ratios[name]) is not None])
     return {
         "median": round(float(np.median(np.abs(percent))), 1),
         "p90": round(float(np.percentile(np.abs(percent), 90)), 1),
@@ -218,7 +218,7 @@ def main() -> None:
     left_out: list[Configuration] = []
     for nth, configuration in enumerate(drawn(fraud, options.configurations, options.seed)):
         attempts = (compared(fraud, configuration, options.seed + nth) for _ in range(MAX_ATTEMPTS))
-        case = next((one for one in attempts if one is not None), None)
+        case = next((attempt for attempt in attempts if attempt is not None), None)
         if case is None:
             left_out.append(configuration)
         else:
@@ -228,7 +228,7 @@ def main() -> None:
         raise SystemExit("the machine got in the way of every measurement")
     figures = {
         "machine": fraud.machine(),
-        "configurations": [described(one) for one in cases],
+        "configurations": [described(case) for case in cases],
         "disturbed": len(left_out),
         "error_percent": {name: errors(cases, name) for name in cases[0].ratios},
     }

@@ -80,7 +80,7 @@ def against(grid: Grid, answer: dict[str, Any]) -> dict[str, float] | None:
     """How good ``answer`` is by the grid; None where it is not in there."""
     settings = answer["settings"]
     options = {name: value for name, value in settings.items() if name not in NOT_OPTIONS}
-    profile = next((one for one in grid.profiles if one.name == answer["instance_profile"]), None)
+    profile = next((profile for profile in grid.profiles if profile.name == answer["instance_profile"]), None)
     if profile is None:
         return None
     chosen = Configuration(
@@ -139,8 +139,8 @@ def main() -> None:
         "cold_store": cold,
         "warm_store": warm,
         "command_s_median": {
-            "cold_store": median(one["command_s"] for one in cold),
-            "warm_store": median(one["command_s"] for one in warm),
+            "cold_store": median(session["command_s"] for session in cold),
+            "warm_store": median(session["command_s"] for session in warm),
         },
     }
     json.dump(figures, sys.stdout, indent=2)

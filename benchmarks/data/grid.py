@@ -94,12 +94,14 @@ class Grid:
         return cls(
             machine=document["machine"],
             model=document["model"],
-            profiles=tuple(InstanceProfile(**one) for one in document["profiles"]),
+            profiles=tuple(InstanceProfile(**profile) for profile in document["profiles"]),
             tests={
-                configuration_of(row): tuple(figures_of(one) for one in repeats) for row, *repeats in document["tests"]
+                configuration_of(row): tuple(figures_of(repeat) for repeat in repeats)
+                for row, *repeats in document["tests"]
             },
             timings={
-                configuration_of(row): tuple(timing_of(one) for one in repeats) for row, *repeats in document["timings"]
+                configuration_of(row): tuple(timing_of(repeat) for repeat in repeats)
+                for row, *repeats in document["timings"]
             },
         )
 
@@ -111,16 +113,18 @@ class Grid:
                 "tests": "a configuration, then its repeats",
                 "timings": "what was timed, as a configuration, then its repeats",
                 "configuration": list(_CONFIGURATION),
-                "repeat of a test": [one.name for one in fields(Figures)],
+                "repeat of a test": [field.name for field in fields(Figures)],
                 "repeat of a timing": "seconds to start, then for each batch size: requests, seconds, means of equal "
                 "shares of the sorted times in us",
             },
             "machine": dict(self.machine),
             "model": self.model,
-            "profiles": [asdict(one) for one in self.profiles],
+            "profiles": [asdict(profile) for profile in self.profiles],
         }
-        tests = [[row_of(one), *map(figures_row, repeats)] for one, repeats in self.tests.items()]
-        timings = [[row_of(one), *map(timing_row, repeats)] for one, repeats in self.timings.items()]
+        tests = [[row_of(configuration), *map(figures_row, repeats)] for configuration, repeats in self.tests.items()]
+        timings = [
+            [row_of(configuration), *map(timing_row, repeats)] for configuration, repeats in self.timings.items()
+        ]
         lines = json.dumps(head, indent=1).removesuffix("\n}")
         for name, rows in (("tests", tests), ("timings", timings)):
             lines += f',\n "{name}": [\n' + ",\n".join(compact(row) for row in rows) + "\n ]"
@@ -130,31 +134,34 @@ class Grid:
     def space(self) -> Space:
         """The configurations and which profiles may have them."""
         grid = tuple(self.tests)
-        members = ((profile, frozenset(one for one in grid if one.vcpus == profile.vcpus)) for profile in self.profiles)
+        members = (
+            (profile, frozenset(configuration for configuration in grid if configuration.vcpus == profile.vcpus))
+            for profile in self.profiles
+        )
         return Space(profiles=tuple(members), grid=grid)
 
     @property
     def seconds(self) -> float:
         """What it takes to measure every configuration once."""
-        return fsum(fmean(one.seconds for one in repeats) for repeats in self.tests.values())
+        return fsum(fmean(repeat.seconds for repeat in repeats) for repeats in self.tests.values())
 
     def truth(self, configuration: Configuration) -> Figures:
         """The geometric means of the repeats, with the worst of their verdicts."""
         repeats = believed(self.tests[configuration])
-        worst = max(repeats, key=lambda one: (_WORST_LAST.index(one.verdict), one.instances))
+        worst = max(repeats, key=lambda repeat: (_WORST_LAST.index(repeat.verdict), repeat.instances))
         return replace(
             worst,
-            capacity_per_s=_geometric_mean([one.capacity_per_s for one in repeats]),
-            p50_ms=_geometric_mean([one.p50_ms for one in repeats]),
-            p95_ms=_geometric_mean([one.p95_ms for one in repeats]),
-            p99_ms=_geometric_mean([one.p99_ms for one in repeats]),
+            capacity_per_s=_geometric_mean([repeat.capacity_per_s for repeat in repeats]),
+            p50_ms=_geometric_mean([repeat.p50_ms for repeat in repeats]),
+            p95_ms=_geometric_mean([repeat.p95_ms for repeat in repeats]),
+            p99_ms=_geometric_mean([repeat.p99_ms for repeat in repeats]),
         )
 
 
 def believed(repeats: Sequence[Figures]) -> Sequence[Figures]:
     """The repeats that the machine did not get in the way of, or all where it always did; failures come last."""
-    made = [one for one in repeats if one.failed is None]
-    return [one for one in made if not one.invalid] or made or repeats
+    made = [repeat for repeat in repeats if repeat.failed is None]
+    return [repeat for repeat in made if not repeat.invalid] or made or repeats
 
 
 def scatter(groups: Sequence[Sequence[Item]], figure: Callable[[Item], float | None]) -> float:
@@ -162,7 +169,7 @@ def scatter(groups: Sequence[Sequence[Item]], figure: Callable[[Item], float | N
     distance to the mean of the repeats, so that a few disturbed ones do not count. 0 where nothing was repeated."""
     distances: list[float] = []
     for repeats in groups:
-        logs = [log(value) for one in repeats if (value := figure(one)) is not None and value > 0]
+        logs = [log(value) for repeat in repeats if (value := figure(repeat)) is not None and value > 0]
         if len(logs) > 1:
             # The mean lies nearer to the repeats that it is of than the truth does.
             distances.extend(abs(value - fmean(logs)) * sqrt(len(logs) / (len(logs) - 1)) for value in logs)
@@ -179,9 +186,17 @@ def _geometric_mean(values: Sequence[Any]) -> Any:
 _CONFIGURATION = ("vcpus", "backend", "threads", "workers", "max_batch", "batch_delay_us", "options")
 
 
-def row_of(one: Configuration) -> Row:
-    settings = one.settings
-    return [one.vcpus, one.backend, settings.threads, one.workers, one.max_batch, one.batch_delay_us, settings.options]
+def row_of(configuration: Configuration) -> Row:
+    settings = configuration.settings
+    return [
+        configuration.vcpus,
+        configuration.backend,
+        settings.threads,
+        configuration.workers,
+        configuration.max_batch,
+        configuration.batch_delay_us,
+        settings.options,
+    ]
 
 
 def configuration_of(row: Row) -> Configuration:
@@ -196,21 +211,21 @@ def configuration_of(row: Row) -> Configuration:
     )
 
 
-def figures_row(one: Figures) -> Row:
-    return [_short(value) for value in asdict(one).values()]
+def figures_row(figures: Figures) -> Row:
+    return [_short(value) for value in asdict(figures).values()]
 
 
 def figures_of(row: Row) -> Figures:
-    return Figures(**dict(zip((one.name for one in fields(Figures)), row, strict=True)))
+    return Figures(**dict(zip((field.name for field in fields(Figures)), row, strict=True)))
 
 
-def timing_row(one: Timing) -> Row:
-    seconds = dict(one.sizes_s)
+def timing_row(timing: Timing) -> Row:
+    seconds = dict(timing.sizes_s)
     sizes = [
         [batch.requests, _short(seconds[batch.requests]), [round(ns / 1000, 3) for ns in batch.strata_ns]]
-        for batch in one.service.batches
+        for batch in timing.service.batches
     ]
-    return [one.service.workers, _short(one.start_s), *sizes]
+    return [timing.service.workers, _short(timing.start_s), *sizes]
 
 
 def timing_of(row: Row) -> Timing:

@@ -124,8 +124,8 @@ def _compared_per_ns() -> float:
 
 def _bytes_per_ns(size: float) -> float:
     half = max(int(size) // 2, _LINE)
-    one, other = bytes(half), bytes(bytearray(half))
-    return 2 * half / _shortest_ns(lambda: one == other)
+    original, copy = bytes(half), bytes(bytearray(half))
+    return 2 * half / _shortest_ns(lambda: original == copy)
 
 
 def _shortest_ns(act: Callable[[], object]) -> float:

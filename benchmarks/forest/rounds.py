@@ -44,8 +44,8 @@ class Point:
 
     def us(self) -> dict[str, float]:
         """Medians over the rounds that a contestant took part in."""
-        names = {name: None for one in self.rounds for name in one}
-        return {name: median(one[name] for one in self.rounds if name in one) for name in names}
+        names = {name: None for times in self.rounds for name in times}
+        return {name: median(times[name] for times in self.rounds if name in times) for name in names}
 
     def sat_out(self) -> list[str]:
         return sorted(name for name in self.rounds[0] if name not in self.rounds[-1])
@@ -57,13 +57,13 @@ class Point:
 
     def ratio_to_best(self) -> Ratio | None:
         """To the best other backend of each round."""
-        return self._ratio([min((one[name] for name in backends(one)), default=0.0) for one in self.rounds])
+        return self._ratio([min((times[name] for name in backends(times)), default=0.0) for times in self.rounds])
 
     def ratio_to_lleaves(self) -> Ratio | None:
-        return self._ratio([one.get(LLEAVES, 0.0) for one in self.rounds])
+        return self._ratio([times.get(LLEAVES, 0.0) for times in self.rounds])
 
     def _ratio(self, others: list[float]) -> Ratio | None:
-        ratios = [us / one[OURS] for us, one in zip(others, self.rounds, strict=True) if us and OURS in one]
+        ratios = [us / times[OURS] for us, times in zip(others, self.rounds, strict=True) if us and OURS in times]
         return Ratio(median(ratios), min(ratios), max(ratios)) if ratios else None
 
 
@@ -91,9 +91,9 @@ class Field:
         with ExitStack() as stack:
             for name, artifact in artifacts.items():
                 loader = {"loader": loaders[name]} if name in loaders else {}
-                one = Contestant(artifact, rows_file=rows_file, cpus=cpus, threads=self._threads, **loader)
-                self._contestants[name] = stack.enter_context(one)
-                one.wait_until_loaded()
+                contestant = Contestant(artifact, rows_file=rows_file, cpus=cpus, threads=self._threads, **loader)
+                self._contestants[name] = stack.enter_context(contestant)
+                contestant.wait_until_loaded()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Field:
@@ -109,8 +109,8 @@ class Field:
         for number in range(rounds):
             order = self._random.sample(taking_part, len(taking_part))
             slices = {name: self._contestants[name].time_slice(rows) for name in order}
-            point.rounds.append({name: one.us for name, one in slices.items()})
-            point.cpu_share = min(point.cpu_share, *(one.cpu_share for one in slices.values()))
+            point.rounds.append({name: time_slice.us for name, time_slice in slices.items()})
+            point.cpu_share = min(point.cpu_share, *(time_slice.cpu_share for time_slice in slices.values()))
             if number == 0:
                 taking_part = [name for name in taking_part if not _hopeless(name, point.rounds[0])]
         return point
@@ -119,4 +119,4 @@ class Field:
 def _hopeless(name: str, us: Mapping[str, float]) -> bool:
     """Whether ``name`` is far behind the best other backend. forest and lleaves never are."""
     others = backends(us)
-    return name in others and us[name] > HOPELESS * min(us[other] for other in others)
+    return name in others and us[name] > HOPELESS * min(us[rival] for rival in others)

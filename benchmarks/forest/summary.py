@@ -36,7 +36,7 @@ def described(point: Point, floor: Floor) -> dict[str, Any]:
         "best_other_us": None if best is None else _rounded(us[best]),
         "ratio": _ratio(point.ratio_to_best()),
         "lleaves_ratio": _ratio(point.ratio_to_lleaves()),
-        "us": {name: _rounded(one) for name, one in sorted(us.items(), key=lambda item: item[1])},
+        "us": {name: _rounded(time_us) for name, time_us in sorted(us.items(), key=lambda item: item[1])},
         "sat_out": point.sat_out(),
         # With two threads one may wait for the other, and nothing is to be learnt from it.
         **({"least_cpu_share": _rounded(point.cpu_share)} if point.threads == 1 else {}),
@@ -85,13 +85,13 @@ def _table(ratios: Sequence[tuple[Point, float]], wanted: Callable[[int], float]
 
 
 def _mean_and_worst(ratios: Sequence[tuple[Point, float]]) -> dict[str, Any]:
-    point, worst = min(ratios, key=lambda one: one[1])
+    point, worst = min(ratios, key=lambda pair: pair[1])
     mean = exp(fmean(log(ratio) for _, ratio in ratios))
     return {"geometric_mean": _rounded(mean), "worst": _rounded(worst), "worst_model": point.model}
 
 
-def _listed(point: Point, ratio: float, other: str | None) -> dict[str, Any]:
-    us = {name: _rounded(one) for name, one in point.us().items() if name in (OURS, other)}
+def _listed(point: Point, ratio: float, rival: str | None) -> dict[str, Any]:
+    us = {name: _rounded(time_us) for name, time_us in point.us().items() if name in (OURS, rival)}
     return {**_where(point), "ratio": _rounded(ratio), "us": us}
 
 

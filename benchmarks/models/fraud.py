@@ -80,7 +80,7 @@ class Fraud:
 
     def workers(self, configuration: Configuration) -> AbstractContextManager[Workers]:
         """Fresh processes of ``configuration``. Raises as ``workers_for`` does."""
-        memory_bytes = max(one.memory_bytes for one in self.profiles if one.vcpus >= configuration.vcpus)
+        memory_bytes = max(profile.memory_bytes for profile in self.profiles if profile.vcpus >= configuration.vcpus)
         artifact = self.artifacts[configuration.backend]
         return workers_for(configuration, artifact, self.rows, host=self.host, memory_bytes=memory_bytes)
 

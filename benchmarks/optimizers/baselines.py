@@ -61,39 +61,39 @@ class Measured:
         left = len(self._known) < len(self._table.space.grid)
         return left and self._table.clock.left_s > 0
 
-    def knows(self, one: Configuration) -> bool:
-        return one in self._known
+    def knows(self, configuration: Configuration) -> bool:
+        return configuration in self._known
 
     def left(self) -> list[Configuration]:
-        return [one for one in self._table.space.grid if one not in self._known]
+        return [configuration for configuration in self._table.space.grid if configuration not in self._known]
 
-    def trial(self, one: Configuration) -> Trial | None:
+    def trial(self, configuration: Configuration) -> Trial | None:
         """As it was measured, or is measured now."""
-        if one not in self._trials:
+        if configuration not in self._trials:
             table = self._table
-            trial = self._trials[one] = table.measure(one)
-            self._known[one] = None if trial is None else best_choice(table.space, trial, table.request)
-        return self._trials[one]
+            trial = self._trials[configuration] = table.measure(configuration)
+            self._known[configuration] = None if trial is None else best_choice(table.space, trial, table.request)
+        return self._trials[configuration]
 
-    def rank(self, one: Configuration) -> Rank | None:
+    def rank(self, configuration: Configuration) -> Rank | None:
         """How good it is, None where it failed."""
-        self.trial(one)
-        known = self._known[one]
+        self.trial(configuration)
+        known = self._known[configuration]
         return None if known is None else known[0]
 
     def best(self) -> Choice | None:
         """The best of what was measured."""
         found = [known for known in self._known.values() if known is not None]
-        return min(found, key=lambda one: one[0])[1] if found else None
+        return min(found, key=lambda ranked: ranked[0])[1] if found else None
 
 
 def random_search(table: Table) -> Choice | None:
     """One configuration after the other, in random order."""
     measured = Measured(table)
-    for one in Random(table.request.seed).sample(table.space.grid, len(table.space.grid)):
+    for configuration in Random(table.request.seed).sample(table.space.grid, len(table.space.grid)):
         if not measured.in_time:
             break
-        measured.trial(one)
+        measured.trial(configuration)
     return measured.best()
 
 
@@ -107,7 +107,7 @@ def parzen(table: Table) -> Choice | None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    points = {one: parameters(one) for one in table.space.grid}
+    points = {configuration: parameters(configuration) for configuration in table.space.grid}
     offered = choices(list(points.values()))
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=table.request.seed))
     measured, drawn = Measured(table), Random(table.request.seed)
@@ -115,11 +115,14 @@ def parzen(table: Table) -> Choice | None:
     while measured.in_time:
         asked = study.ask()
         point = {name: asked.suggest_categorical(name, values) for name, values in offered.items()}
-        one = max(points, key=lambda one: [points[one].get(name) == value for name, value in point.items()])
-        repeats = repeats + 1 if measured.knows(one) else 0
+        configuration = max(
+            points,
+            key=lambda configuration: [points[configuration].get(name) == value for name, value in point.items()],
+        )
+        repeats = repeats + 1 if measured.knows(configuration) else 0
         if repeats > MAX_REPEATS:
-            one = drawn.choice(measured.left())
-        trial, rank = measured.trial(one), measured.rank(one)
+            configuration = drawn.choice(measured.left())
+        trial, rank = measured.trial(configuration), measured.rank(configuration)
         if trial is None or rank is None:
             study.tell(asked, state=optuna.trial.TrialState.FAIL)
             continue
@@ -136,13 +139,13 @@ def hill_climb(table: Table) -> Choice | None:
     """
     measured, drawn = Measured(table), Random(table.request.seed)
     axes = Axes(table.space.grid)
-    backends = drawn.sample(sorted({one.backend for one in table.space.grid}), k=len(axes.backends))
+    backends = drawn.sample(sorted({configuration.backend for configuration in table.space.grid}), k=len(axes.backends))
     for backend in backends:
         if measured.in_time:
             Climb(axes, measured, backend).carry_out(axes.smallest(backend))
     while measured.in_time:
-        one = drawn.choice(measured.left())
-        Climb(axes, measured, one.backend).carry_out(axes.of(one))
+        configuration = drawn.choice(measured.left())
+        Climb(axes, measured, configuration.backend).carry_out(axes.of(configuration))
     return measured.best()
 
 
@@ -150,13 +153,19 @@ class Axes:
     """The configurations of each backend by coordinates: doublings of what is counted, places of other values."""
 
     def __init__(self, grid: Sequence[Configuration]) -> None:
-        self._delays = sorted({one.batch_delay_us for one in grid})
-        self._options = sorted({one.settings.options for one in grid}, key=str)
-        self.backends = {name: {self.of(one): one for one in grid if one.backend == name} for name in _backends(grid)}
+        self._delays = sorted({configuration.batch_delay_us for configuration in grid})
+        self._options = sorted({configuration.settings.options for configuration in grid}, key=str)
+        self.backends = {
+            name: {self.of(configuration): configuration for configuration in grid if configuration.backend == name}
+            for name in _backends(grid)
+        }
 
-    def of(self, one: Configuration) -> Coordinate:
-        counts = (one.vcpus, one.settings.threads, one.workers, one.max_batch)
-        delay, options = self._delays.index(one.batch_delay_us), self._options.index(one.settings.options)
+    def of(self, configuration: Configuration) -> Coordinate:
+        counts = (configuration.vcpus, configuration.settings.threads, configuration.workers, configuration.max_batch)
+        delay, options = (
+            self._delays.index(configuration.batch_delay_us),
+            self._options.index(configuration.settings.options),
+        )
         return (*(round(log2(count)) for count in counts), delay, options)
 
     def smallest(self, backend: str) -> Coordinate:
@@ -164,7 +173,7 @@ class Axes:
 
 
 def _backends(grid: Sequence[Configuration]) -> list[str]:
-    return list(dict.fromkeys(one.backend for one in grid))
+    return list(dict.fromkeys(configuration.backend for configuration in grid))
 
 
 class Climb:
@@ -245,7 +254,7 @@ class Climb:
     def _uncovered(self, home: Coordinate, at: Coordinate) -> int:
         """How many coordinates of ``at`` no measured neighbour has."""
         seen = self._seen(home)
-        return sum(all(value != other[axis] for other in seen) for axis, value in enumerate(at))
+        return sum(all(value != neighbour[axis] for neighbour in seen) for axis, value in enumerate(at))
 
     def _uphill(self, home: Coordinate) -> Coordinate:
         mine = self._known(home)
@@ -268,10 +277,10 @@ def _passes(rank: Rank) -> bool:
     return rank[0] == 0
 
 
-def _gain(mine: Rank, other: Rank) -> float:
-    """By which part of their mean the figure of ``other`` is better, -2 to 2, and by all of that in another rank."""
-    (verdict, here), (other_verdict, there) = mine, other
-    rank, other_rank = (verdict, here.unpriced, here.per_hour), (other_verdict, there.unpriced, there.per_hour)
+def _gain(mine: Rank, theirs: Rank) -> float:
+    """By which part of their mean the figure of ``theirs`` is better, -2 to 2, and by all of that in another rank."""
+    (verdict, here), (their_verdict, there) = mine, theirs
+    rank, other_rank = (verdict, here.unpriced, here.per_hour), (their_verdict, there.unpriced, there.per_hour)
     if rank != other_rank:
         return 2.0 if other_rank < rank else -2.0
     # More is better, as of a throughput.

@@ -53,9 +53,9 @@ class Noise:
     def of(cls, grid: Grid) -> Noise:
         tests = [believed(repeats) for repeats in grid.tests.values()]
         return cls(
-            capacity=scatter(tests, lambda one: one.capacity_per_s),
-            latency=scatter(tests, lambda one: one.p95_ms),
-            timing=scatter(list(grid.timings.values()), lambda one: one.service.mean_ns(1)),
+            capacity=scatter(tests, lambda figures: figures.capacity_per_s),
+            latency=scatter(tests, lambda figures: figures.p95_ms),
+            timing=scatter(list(grid.timings.values()), lambda timing: timing.service.mean_ns(1)),
         )
 
 
@@ -86,14 +86,14 @@ class Table:
         error = self._error(self._noise.timing, len(repeats))
         batches = timing.service.batches
         # A size that is missing was beyond what is worth timing.
-        asked = [one for one in batches if one.requests in sizes] or batches[-1:]
+        asked = [times for times in batches if times.requests in sizes] or batches[-1:]
         return replace(
             timing.service,
-            batches=tuple(replace(one, strata_ns=tuple(error * ns for ns in one.strata_ns)) for one in asked),
+            batches=tuple(replace(times, strata_ns=tuple(error * ns for ns in times.strata_ns)) for times in asked),
         )
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
-        return {one: self.measure(one) for one in batch}
+        return {configuration: self.measure(configuration) for configuration in batch}
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:  # noqa: ARG002
         figures = self._drawn(configuration)
@@ -197,7 +197,7 @@ def best_choice(space: Space, trial: Trial, request: JobRequest) -> tuple[Rank, 
     (pooled,) = pool_trials([trial])
     fitting = [profile for profile, members in space.profiles if trial.configuration in members]
     ranked = [(ranking_key(pooled, profile, request), (profile, trial.configuration)) for profile in fitting]
-    return min(ranked, key=lambda one: one[0])
+    return min(ranked, key=lambda keyed: keyed[0])
 
 
 class Truth:
@@ -208,12 +208,12 @@ class Truth:
         self._grid = grid
         self._ranks: dict[Choice, Rank] = {}
         for profile, members in space.profiles:
-            for one in space.grid:
-                figures = grid.truth(one)
-                if one in members and figures.failed is None and figures.memory_bytes <= profile.memory_bytes:
-                    (pooled,) = pool_trials([trial_of(one, figures)])
-                    self._ranks[profile, one] = ranking_key(pooled, profile, request)
-        self.best: Choice = min(self._ranks, key=lambda one: self._ranks[one])
+            for configuration in space.grid:
+                figures = grid.truth(configuration)
+                if configuration in members and figures.failed is None and figures.memory_bytes <= profile.memory_bytes:
+                    (pooled,) = pool_trials([trial_of(configuration, figures)])
+                    self._ranks[profile, configuration] = ranking_key(pooled, profile, request)
+        self.best: Choice = min(self._ranks, key=lambda choice: self._ranks[choice])
 
     def knows(self, choice: Choice) -> bool:
         """Whether it could be measured, and fits."""
@@ -232,11 +232,11 @@ class Truth:
     def of_the_best(self, choice: Choice) -> float:
         """What ``choice`` serves, over the most that is served for the same cost per hour with the same verdict."""
 
-        def standing(one: Choice) -> tuple[int, bool, float]:
-            verdict, score = self._ranks[one]
+        def standing(candidate: Choice) -> tuple[int, bool, float]:
+            verdict, score = self._ranks[candidate]
             return verdict, score.unpriced, score.per_hour
 
-        equals = [one for one in self._ranks if standing(one) == standing(choice)]
+        equals = [candidate for candidate in self._ranks if standing(candidate) == standing(choice)]
         return self._capacity(choice) / max(map(self._capacity, equals))
 
     def _capacity(self, choice: Choice) -> float:

@@ -39,7 +39,7 @@ class Running:
 
     def cpu_s(self) -> float:
         """The CPU time that all its processes have used."""
-        return sum(sum(one.cpu_times()[:2]) for one in tree(self._process))
+        return sum(sum(process.cpu_times()[:2]) for process in tree(self._process))
 
     def answers(self, bodies: Sequence[str], *, connections: int) -> list[float]:
         """What it predicts for ``bodies``, asked on so many connections at once, in the order of ``bodies``."""
@@ -109,11 +109,11 @@ def stop(process: psutil.Process) -> None:
     """End ``process`` and all that it started: kindly first."""
     with contextlib.suppress(psutil.NoSuchProcess):
         all_of_it = tree(process)
-        for one in all_of_it:
+        for process in all_of_it:
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.terminate()
+                process.terminate()
         _, alive = psutil.wait_procs(all_of_it, timeout=_STOP_LIMIT_S)
-        for one in alive:
+        for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+                process.kill()
         psutil.wait_procs(alive, timeout=_STOP_LIMIT_S)

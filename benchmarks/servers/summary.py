@@ -88,12 +88,12 @@ def ratios(runs: Sequence[Run], server: str, against: Serves) -> dict[str, dict[
         for run in good:
             if run.serves == against and run.found.rate_per_s > _rate(best.get(run.round)):
                 best[run.round] = run
-        both = sorted(ours.keys() & best.keys())
-        of_rounds = [ours[one] / best[one].found.rate_per_s for one in both]
+        rounds = sorted(ours.keys() & best.keys())
+        of_rounds = [ours[number] / best[number].found.rate_per_s for number in rounds]
         found[str(connections)] = {
             "median": round(median(of_rounds), 2) if of_rounds else None,
             "rounds": [round(ratio, 2) for ratio in of_rounds],
-            "best": sorted({best[one].server for one in both}),
+            "best": sorted({best[number].server for number in rounds}),
         }
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.search.autoscaling.test_scale import ONE, job
+from tests.search.autoscaling.test_scale import CONFIGURATION, job
 
 from servefit.api.job import Job
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def test_printed_it_is_its_name_its_status_and_the_answer(trial: MakeTrial) -> None:
-    one = Job.from_results(job(trial(ONE)))
-    assert repr(one) == str(one)
-    assert repr(one) == "<Job fraud, COMPLETED: Deploy small with treelite, 1 worker x 1 thread>"
+    opened = Job.from_results(job(trial(CONFIGURATION)))
+    assert repr(opened) == str(opened)
+    assert repr(opened) == "<Job fraud, COMPLETED: Deploy small with treelite, 1 worker x 1 thread>"
 
 
 def test_one_that_has_no_answer_is_printed_on_a_line_too() -> None:

@@ -114,6 +114,6 @@ def test_a_mismatch_names_the_kinds_of_rows_that_are_wrong() -> None:
 
 
 def test_two_agreements_join_to_the_larger_errors() -> None:
-    one = Agreement(max_abs_error=1, max_rel_error=4, rows=10)
-    other = Agreement(max_abs_error=2, max_rel_error=3, rows=5)
-    assert one | other == Agreement(max_abs_error=2, max_rel_error=4, rows=15)
+    first = Agreement(max_abs_error=1, max_rel_error=4, rows=10)
+    second = Agreement(max_abs_error=2, max_rel_error=3, rows=5)
+    assert first | second == Agreement(max_abs_error=2, max_rel_error=4, rows=15)

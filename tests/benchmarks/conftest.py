@@ -64,19 +64,21 @@ def make_grid(*, sizes: tuple[int, ...] = BATCH_SIZES, spread: float = 0.04, bia
     ]
     biases: dict[tuple[str, int, int], float] = {}
     tests = {}
-    for one in grid:
-        off = biases.setdefault((one.backend, one.settings.threads, one.workers), random.gauss(0, bias))
-        tests[one] = tuple(figures(one, off + random.gauss(0, spread)) for _ in range(2))
+    for configuration in grid:
+        off = biases.setdefault(
+            (configuration.backend, configuration.settings.threads, configuration.workers), random.gauss(0, bias)
+        )
+        tests[configuration] = tuple(figures(configuration, off + random.gauss(0, spread)) for _ in range(2))
     timings = {
-        one: tuple(
+        configuration: tuple(
             Timing(
-                service=service_times(one, random.gauss(0, spread)),
+                service=service_times(configuration, random.gauss(0, spread)),
                 start_s=0.4,
                 sizes_s=tuple((size, 0.1) for size in BATCH_SIZES),
             )
             for _ in range(2)
         )
-        for one in subjects(grid)
+        for configuration in subjects(grid)
     }
     profiles = (
         InstanceProfile(name="local-1c", vcpus=1, memory_bytes=8 * GIB),
@@ -86,27 +88,29 @@ def make_grid(*, sizes: tuple[int, ...] = BATCH_SIZES, spread: float = 0.04, bia
     return Grid(machine={"cpu": "made up"}, model="0", profiles=profiles, tests=tests, timings=timings)
 
 
-def service_times(one: Configuration, log_factor: float) -> ServiceTimes:
+def service_times(configuration: Configuration, log_factor: float) -> ServiceTimes:
     """Two threads take a call 1.4 times as fast, two workers get in each other's way by 15 %."""
-    call_us, request_us = CALL_US[one.backend]
-    factor = np.exp(log_factor) * 1000 / one.settings.threads**0.5 * (1.15 if one.workers > 1 else 1.0)
+    call_us, request_us = CALL_US[configuration.backend]
+    factor = (
+        np.exp(log_factor) * 1000 / configuration.settings.threads**0.5 * (1.15 if configuration.workers > 1 else 1.0)
+    )
     shape = np.exp(0.1 * np.linspace(-2, 2, 20))
     batches = tuple(
         BatchTimes(requests=size, strata_ns=tuple((factor * shape * (call_us + request_us * size)).tolist()))
         for size in BATCH_SIZES
     )
-    return ServiceTimes(batches=batches, workers=one.workers)
+    return ServiceTimes(batches=batches, workers=configuration.workers)
 
 
-def figures(one: Configuration, log_factor: float) -> Figures:
-    service = replace(service_times(one, log_factor), workers=one.workers)
+def figures(configuration: Configuration, log_factor: float) -> Figures:
+    service = replace(service_times(configuration, log_factor), workers=configuration.workers)
 
     def predicted(rate_per_s: float | None) -> tuple[float, float | None, float | None]:
         found = predict(
             service,
-            workers=one.workers,
-            max_batch=one.max_batch,
-            batch_delay_us=one.batch_delay_us,
+            workers=configuration.workers,
+            max_batch=configuration.max_batch,
+            batch_delay_us=configuration.batch_delay_us,
             rate_per_s=rate_per_s,
             percentiles=(50.0, 95.0),
             requests=1000,

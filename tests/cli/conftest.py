@@ -65,7 +65,7 @@ def servefit(state: Path, forks: Path) -> Servefit:
     """Carries a command out; one whose variables may change what is imported, in a process of its own."""
 
     def run(*arguments: str | Path, **environment: str) -> Finished:
-        words = [str(one) for one in arguments]
+        words = [str(argument) for argument in arguments]
         variables = {**os.environ, "SERVEFIT_HOME": str(state), **environment}
         if environment.keys() <= {"SERVEFIT_HOME"}:
             return forked(forks, words, variables)

@@ -84,10 +84,10 @@ def test_what_is_said_of_a_model_is_what_is_deployed(model: Path) -> None:
         batch_delay="500us",
         env=["B=x=y", "A=1"],
     ).deployable(quiet=True)
-    one = found.configuration
-    assert (one.backend, one.workers, one.settings.threads) == ("xgboost", 3, 2)
-    assert (one.max_batch, one.batch_delay_us) == (8, 500)
-    assert one.environment == (("A", "1"), ("B", "x=y"))
+    configuration = found.configuration
+    assert (configuration.backend, configuration.workers, configuration.settings.threads) == ("xgboost", 3, 2)
+    assert (configuration.max_batch, configuration.batch_delay_us) == (8, 500)
+    assert configuration.environment == (("A", "1"), ("B", "x=y"))
     assert (found.profile.name, found.name) == ("local-1c", "model")
     config = found.endpoint(port=0)
     assert (config.workers, config.settings.threads, config.port) == (3, 2, 0)

@@ -90,8 +90,8 @@ def test_the_lock_has_digests_that_what_is_installed_has_to_have(
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
         return port
 
 
@@ -131,15 +131,17 @@ def test_run_serves_the_models_own_predictions_with_nothing_but_the_bundle_and_p
         answer = ask(port, "/invocations", sources.payload.read_bytes())
         predictions = [float(line) for line in answer.split()]
         children = psutil.Process(process.pid).children(recursive=True)
-        workers = [one for one in children if "servefit.serving.worker" in one.cmdline()]
-        environments = [one.environ() for one in workers]
-        mapped = [Path(one.path) for worker in workers for one in worker.memory_maps()]
+        workers = [child for child in children if "servefit.serving.worker" in child.cmdline()]
+        environments = [worker.environ() for worker in workers]
+        mapped = [Path(mapping.path) for worker in workers for mapping in worker.memory_maps()]
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
     assert predictions == pytest.approx(booster.predict(xgboost.DMatrix(rows)).tolist(), rel=1e-5)
     assert len(workers) == 2
-    assert all((one["GREETING"], one["OMP_NUM_THREADS"]) == ("hello", "1") for one in environments)
+    assert all(
+        (environment["GREETING"], environment["OMP_NUM_THREADS"]) == ("hello", "1") for environment in environments
+    )
     assert "making the Python environment" not in said, "that was done before"
     libraries = [path for path in mapped if "site-packages" in path.parts]
     assert libraries

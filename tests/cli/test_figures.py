@@ -64,10 +64,10 @@ def test_every_figure_is_listed_with_its_column_its_unit_and_what_it_means(run: 
     ended = run("--format", "json")
     assert (ended.returncode, ended.stderr) == (0, "")
     listed = json.loads(ended.stdout)["figures"]
-    assert [one["name"] for one in listed] == list(BUILT_IN)
-    [hourly] = [one for one in listed if one["name"] == "cost_per_hour"]
+    assert [figure["name"] for figure in listed] == list(BUILT_IN)
+    [hourly] = [figure for figure in listed if figure["name"] == "cost_per_hour"]
     assert (hourly["column"], hourly["unit"], hourly["digits"]) == ("$/hour", "US dollars", 3)
-    assert all(one["meaning"] and one["package"] is None and one["problem"] is None for one in listed)
+    assert all(figure["meaning"] and figure["package"] is None and figure["problem"] is None for figure in listed)
 
 
 def test_a_figure_of_another_package_comes_last_with_the_name_of_the_package(run: Run) -> None:
@@ -81,7 +81,7 @@ def test_a_figure_of_another_package_comes_last_with_the_name_of_the_package(run
 def test_those_that_cannot_be_used_are_named_with_the_reason(run: Run) -> None:
     ended = run("--format", "json", installed=("left", "right", "broken"))
     assert ended.returncode == 0
-    listed = {one["name"]: one["problem"] for one in json.loads(ended.stdout)["figures"] if one["problem"]}
+    listed = {figure["name"]: figure["problem"] for figure in json.loads(ended.stdout)["figures"] if figure["problem"]}
     assert listed == {
         "bad": "figure: 'bad' cannot be imported from broken 1.0: ZeroDivisionError: division by zero; "
         "update or uninstall broken",

@@ -25,11 +25,11 @@ ALONE = ("--backend", "xgboost", "--profile", "local-1c", "--no-http", "--allow-
 
 @pytest.mark.usefixtures("kept")
 def test_jobs_are_listed_and_can_be_filtered(servefit: Servefit) -> None:
-    (job,) = [one for one in servefit("jobs", "--format", "json").document["jobs"] if one["job"] == "listed"]
+    (job,) = [job for job in servefit("jobs", "--format", "json").document["jobs"] if job["job"] == "listed"]
     assert (job["status"], job["job_type"], job["owner"]) == ("COMPLETED", "Advanced", None)
 
     def names(*filters: str) -> list[str]:
-        return [one["job"] for one in servefit("jobs", *filters, "--format", "json").document["jobs"]]
+        return [job["job"] for job in servefit("jobs", *filters, "--format", "json").document["jobs"]]
 
     assert "listed" in names("--status", "completed", "--model", "booster")
     assert "listed" not in names("--status", "failed")
@@ -54,14 +54,16 @@ def test_a_kept_job_is_shown_as_it_was_printed(servefit: Servefit, kept: dict[st
 
 def test_steps_are_listed_with_what_came_of_them_and_can_be_filtered(servefit: Servefit, kept: dict[str, Any]) -> None:
     steps = servefit("steps", "listed", "--format", "json").document["steps"]
-    assert [one["step"] for one in steps] == list(range(1, len(steps) + 1))
-    assert {one["kind"] for one in steps} >= {"compilation", "load_test"}
-    for one in steps:
-        assert one["status"] == "COMPLETED"
-        assert one["began_at"] <= one["ended_at"]
+    assert [step["step"] for step in steps] == list(range(1, len(steps) + 1))
+    assert {step["kind"] for step in steps} >= {"compilation", "load_test"}
+    for step in steps:
+        assert step["status"] == "COMPLETED"
+        assert step["began_at"] <= step["ended_at"]
     tests = servefit("steps", "listed", "--kind", "load_test", "--format", "json").document["steps"]
-    assert all(one["metrics"]["max_invocations"] > 0 and one["configuration"]["backend"] == "xgboost" for one in tests)
-    assert len(tests) + sum(one["kind"] == "confirmation" for one in steps) == kept["tests"]
+    assert all(
+        test["metrics"]["max_invocations"] > 0 and test["configuration"]["backend"] == "xgboost" for test in tests
+    )
+    assert len(tests) + sum(step["kind"] == "confirmation" for step in steps) == kept["tests"]
     assert servefit("steps", "listed", "--status", "failed", "--format", "json").document["steps"] == []
     assert servefit("steps", "listed", "--backend", "onnxruntime", "--format", "json").document["steps"] == []
     assert "load_test" in servefit("steps", "listed").stdout
@@ -140,8 +142,8 @@ def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
         said += map(int, SAID.findall(process.communicate()[1]))
     before = servefit("steps", "killed", "--format", "json").document["steps"]
     cut_off = [servefit("show", "killed", "--format", "json").document for _ in range(2)]
-    assert [(one["status"], one["owner"]) for one in cut_off] == [("IN_PROGRESS", None)] * 2
-    assert cut_off[0]["elapsed_s"] == cut_off[1]["elapsed_s"] >= sum(one["seconds"] or 0 for one in before)
+    assert [(job["status"], job["owner"]) for job in cut_off] == [("IN_PROGRESS", None)] * 2
+    assert cut_off[0]["elapsed_s"] == cut_off[1]["elapsed_s"] >= sum(step["seconds"] or 0 for step in before)
     assert "then cut off: servefit resume killed goes on" in servefit("show", "killed").stdout
     with measuring_slot("another job"):
         assert servefit("resume", "killed", "--no-wait").status == 4
@@ -149,12 +151,14 @@ def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
     assert ended.status == 0, ended.stderr
     assert ended.document["status"] == "COMPLETED"
     after = servefit("steps", "killed", "--format", "json").document["steps"]
-    finished = [one for one in before if one["status"] == "COMPLETED"]
-    assert [one for one in after if one["step"] in {step["step"] for step in finished}] == finished
-    cut = [one for one in after if one["reason"] == "interrupted"]
+    finished = [step for step in before if step["status"] == "COMPLETED"]
+    assert [entry for entry in after if entry["step"] in {step["step"] for step in finished}] == finished
+    cut = [step for step in after if step["reason"] == "interrupted"]
     assert len(cut) <= 1
     measured = [
-        json.dumps(one["configuration"]) for one in after if one["kind"] == "load_test" and one["status"] == "COMPLETED"
+        json.dumps(step["configuration"])
+        for step in after
+        if step["kind"] == "load_test" and step["status"] == "COMPLETED"
     ]
     assert len(measured) == len(set(measured))
     said += map(int, SAID.findall(ended.stderr))
@@ -164,14 +168,20 @@ def test_a_killed_job_is_taken_up_again_and_measures_nothing_twice(
 def _check_numbers(servefit: Servefit, job: str, said: list[int]) -> None:
     """A test has one number: while it runs, among the steps, in the answer, in the report and in its file."""
     steps = servefit("steps", job, "--format", "json").document["steps"]
-    tests = [one for one in steps if one["kind"] in ("load_test", "confirmation") and one["reason"] != "interrupted"]
-    assert said == [one["step"] for one in tests]
+    tests = [
+        step for step in steps if step["kind"] in ("load_test", "confirmation") and step["reason"] != "interrupted"
+    ]
+    assert said == [test["step"] for test in tests]
     shown = servefit("show", job, "--format", "json").document
-    by_step = {one["step"]: one for one in steps}
-    for one in shown["recommendations"]:
-        step = by_step[one["step"]]
-        assert step["metrics"]["model_latency_ms"] == one["model_latency_ms"]
-        assert one["measurement"] == step["metrics"]["measurement"] == f"measurements/{one['step']:04}.servefit"
+    by_step = {step["step"]: step for step in steps}
+    for recommendation in shown["recommendations"]:
+        step = by_step[recommendation["step"]]
+        assert step["metrics"]["model_latency_ms"] == recommendation["model_latency_ms"]
+        assert (
+            recommendation["measurement"]
+            == step["metrics"]["measurement"]
+            == f"measurements/{recommendation['step']:04}.servefit"
+        )
     tables = json.loads(servefit("report", job, "--format", "json").stdout)["tables"]
     for name in ("all_tests", "tests_in_their_order"):
         assert [row["step"] for row in tables[name]] == said

@@ -158,14 +158,14 @@ REFUSED: list[tuple[list[str], int, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "status", "words"), REFUSED, ids=[" ".join(one[0]) for one in REFUSED])
+@pytest.mark.parametrize(("arguments", "status", "words"), REFUSED, ids=[" ".join(refused[0]) for refused in REFUSED])
 def test_what_cannot_be_done_is_told_in_one_line(
     servefit: Servefit, endpoint: str, plain: str, tmp_path: Path, arguments: list[str], status: int, words: list[str]
 ) -> None:
     narrow = tmp_path / "narrow.csv"
     narrow.write_text("1,2,3\n")
     places: dict[str, Any] = {"ENDPOINT": endpoint, "PLAIN": plain, "NARROW": str(narrow)}
-    filled = [re.sub("ENDPOINT|PLAIN|NARROW", lambda found: places[found[0]], one) for one in arguments]
+    filled = [re.sub("ENDPOINT|PLAIN|NARROW", lambda found: places[found[0]], argument) for argument in arguments]
     ended = servefit("load", *filled, "--quiet")
     assert ended.status == status, ended.stderr
     assert ended.stdout == ""

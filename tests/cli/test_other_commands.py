@@ -44,10 +44,10 @@ def test_host_describes_this_machine_at_once(servefit: Servefit) -> None:
     assert document["memory_bytes"] > 2**28
     assert document["gpus"] or document["no_gpu_reason"]
     assert len(document["fingerprint"]) == 12
-    methods = {one["method"]: one for one in document["methods"]}
+    methods = {method["method"]: method for method in document["methods"]}
     assert methods["affinity"]["available"]
-    assert all(one["available"] or one["reason"] for one in methods.values())
-    contained = any(one["available"] for name, one in methods.items() if name != "affinity")
+    assert all(method["available"] or method["reason"] for method in methods.values())
+    contained = any(method["available"] for name, method in methods.items() if name != "affinity")
     assert document["containment"] == ("cgroup" if contained else "uncontained")
     assert not {cpu["cpu"] for cpu in document["cpus"]} & set(document["tuning"]["shared_siblings"])
     assert (document["activity"], document["noise_floor"]) == (None, None)
@@ -64,9 +64,9 @@ def test_host_measures_how_quiet_this_machine_is(servefit: Servefit) -> None:
 def test_profiles_lists_what_fits_and_with_all_the_rest_and_why_not(servefit: Servefit) -> None:
     fitting = servefit("profiles", "--format", "json").document["profiles"]
     everything = servefit("profiles", "--all", "--format", "json").document["profiles"]
-    assert all(one["measurable"] for one in fitting)
-    assert {one["name"] for one in fitting} < {one["name"] for one in everything}
-    by_name = {one["name"]: one for one in everything}
+    assert all(profile["measurable"] for profile in fitting)
+    assert {profile["name"] for profile in fitting} < {profile["name"] for profile in everything}
+    by_name = {profile["name"]: profile for profile in everything}
     assert by_name["ml.m5.large"]["price_per_hour"] == 0.115
     assert by_name["local-1c"]["measurable"]
     assert "this host has" in by_name["ml.c7i.48xlarge"]["reason"]
@@ -76,7 +76,7 @@ def test_the_users_own_profiles_are_listed_and_mistakes_in_their_file_named(serv
     file = tmp_path / "profiles.toml"
     file.write_text("[profiles.mine]\nvcpus = 1\nmemory_gib = 1\nprice_per_hour = 0.01\n")
     listed = servefit("profiles", "--format", "json", SERVEFIT_HOME=str(tmp_path)).document["profiles"]
-    assert [one["price_per_hour"] for one in listed if one["name"] == "mine"] == [0.01]
+    assert [profile["price_per_hour"] for profile in listed if profile["name"] == "mine"] == [0.01]
     file.write_text("[profiles.mine]\nvcpu = 1\n")
     ended = servefit("profiles", SERVEFIT_HOME=str(tmp_path))
     assert ended.status == 2
@@ -86,13 +86,13 @@ def test_the_users_own_profiles_are_listed_and_mistakes_in_their_file_named(serv
 
 def test_backends_lists_them_all_and_says_which_take_a_model(servefit: Servefit, sources: Sources) -> None:
     listed = servefit("backends", sources.lightgbm, "--format", "json").document["backends"]
-    assert [one["name"] for one in listed] == list(backend_names())
-    takes = {one["name"]: one["takes_model"]["available"] for one in listed}
+    assert [backend["name"] for backend in listed] == list(backend_names())
+    takes = {backend["name"]: backend["takes_model"]["available"] for backend in listed}
     assert takes["lightgbm"]
     assert takes["onnxruntime"]
     assert not takes["xgboost"]
-    for one in listed:
-        for target in one["targets"].values():
+    for backend in listed:
+        for target in backend["targets"].values():
             assert target["available"] or target["reason"]
 
 

@@ -61,7 +61,7 @@ def test_every_broken_backend_is_a_line_that_says_what_is_wrong_and_whose_it_is(
     ended = run("backends", "--format", "json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
-    listed = {one["name"]: one["targets"]["cpu"] for one in json.loads(ended.stdout)["backends"]}
+    listed = {backend["name"]: backend["targets"]["cpu"] for backend in json.loads(ended.stdout)["backends"]}
     assert listed.keys() == {*BUILT_IN, *IMPORTS}
     assert listed["xgboost"]["available"]
     for name in IMPORTS:

@@ -233,6 +233,6 @@ def test_the_best_so_far_is_told_by_what_the_job_is_about(
     monkeypatch.setenv("SERVEFIT_HOME", str(state))
     best = load_job("listed").best
     assert best is not None
-    one = replace(best, cost_per_inference=price, trial=replace(best.trial, verdict="PASS"))
-    text = best_so_far(Moment(elapsed_s=1.0, best=one, goal=goal, asked=True))
+    recommendation = replace(best, cost_per_inference=price, trial=replace(best.trial, verdict="PASS"))
+    text = best_so_far(Moment(elapsed_s=1.0, best=recommendation, goal=goal, asked=True))
     assert re.search(said, text), text

@@ -86,5 +86,8 @@ def test_nor_does_what_is_said_of_it_later(servefit: Servefit, command: str, for
 
 def test_values_that_were_tried_are_told_apart(job: Path) -> None:
     document = json.loads((job / "stdout").read_text())
-    assert {one["environment"]["API_TOKEN"] for one in document["recommendations"]} <= {"***1", "***2"}
-    assert {one["environment"]["PLAIN"] for one in document["recommendations"]} == {"***"}
+    assert {recommendation["environment"]["API_TOKEN"] for recommendation in document["recommendations"]} <= {
+        "***1",
+        "***2",
+    }
+    assert {recommendation["environment"]["PLAIN"] for recommendation in document["recommendations"]} == {"***"}

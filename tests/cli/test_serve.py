@@ -199,7 +199,7 @@ def test_an_address_beyond_this_machine_is_warned_of_and_a_worker_that_dies_is_t
         assert endpoint.process.stderr.readline() == (
             "warning: 0.0.0.0 can be reached from other machines, and there is neither authentication nor TLS\n"
         )
-        [worker] = [one for one in endpoint.children if "servefit.serving.worker" in one.cmdline()]
+        [worker] = [child for child in endpoint.children if "servefit.serving.worker" in child.cmdline()]
         worker.kill()
         line = endpoint.process.stderr.readline()
         assert f"worker 1 (process {worker.pid})" in line
@@ -241,7 +241,7 @@ def test_what_is_cut_off_when_it_stops_is_said_and_is_its_status(
 ) -> None:
     options = ("--profile", "local-1c", "--batch", "2", "--batch-delay", "9s")
     with serving(state, "--model", sources.xgboost, *options) as endpoint:
-        [worker] = [one for one in endpoint.children if "servefit.serving.worker" in one.cmdline()]
+        [worker] = [child for child in endpoint.children if "servefit.serving.worker" in child.cmdline()]
         body = as_csv(rows[:1])
         with socket.create_connection(("127.0.0.1", int(endpoint.url.rpartition(":")[2]))) as client:
             head = f"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: text/csv\r\ncontent-length: {len(body)}"
@@ -301,7 +301,7 @@ def test_a_backend_that_does_not_take_the_model_ends_it_with_status_4(servefit: 
 def test_a_job_is_served_exactly_as_recommended(state: Path, kept: dict[str, Any], rows: np.ndarray) -> None:
     best = kept["recommendations"][0]
     with serving(state, f"listed/{best['id']}") as endpoint:
-        workers = [one for one in endpoint.children if "servefit.serving.worker" in one.cmdline()]
+        workers = [child for child in endpoint.children if "servefit.serving.worker" in child.cmdline()]
         assert len(endpoint.ask("/invocations", as_csv(rows)).split()) == 5
     assert f"by {best['backend']}, " in endpoint.line
     assert f"as {best['instance_profile']} (" in endpoint.line

@@ -155,7 +155,7 @@ def test_two_profiles_started_at_once_measure_one_after_the_other(
     servefit("profile", sources.xgboost, "--users", "1", "--duration", "0.1s")  # compiles it
     usual = ("--profile", "local-1c", "--users", "1", "--duration", "1s", "--allow-noise", "--quiet")
     files = [tmp_path / "one.servefit", tmp_path / "other.servefit"]
-    both = [
+    commands = [
         subprocess.Popen(
             [*COMMAND, "profile", str(sources.xgboost), *usual, "--save", str(file)],
             env={**os.environ, "SERVEFIT_HOME": str(state)},
@@ -165,8 +165,8 @@ def test_two_profiles_started_at_once_measure_one_after_the_other(
         )
         for file in files
     ]
-    said = [one.communicate(timeout=60)[1] for one in both]
-    assert [one.returncode for one in both] == [0, 0], said
+    said = [command.communicate(timeout=60)[1] for command in commands]
+    assert [command.returncode for command in commands] == [0, 0], said
     assert sum("waiting for profile of booster.ubj (process" in stderr for stderr in said) == 1
     first, second = sorted(load_measurement(file).runs[0].plateau_ns for file in files)
     assert first[1] < second[0]

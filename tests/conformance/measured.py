@@ -41,9 +41,9 @@ def measured() -> Measured:
         for kind in JOBS:
             KINDS[kind](kind)
         jobs = tuple(map(load_job, JOBS))
-    recommendations = [one for job in jobs for one in job.recommendations]
-    trials = [one for job in jobs for one in job.trials]
-    endpoints = [one.endpoint for one in recommendations if one.endpoint is not None]
+    recommendations = [recommendation for job in jobs for recommendation in job.recommendations]
+    trials = [trial for job in jobs for trial in job.trials]
+    endpoints = [recommendation.endpoint for recommendation in recommendations if recommendation.endpoint is not None]
     tests = (*trials, *endpoints)
     first = recommendations[0]
     return Measured(
@@ -51,8 +51,8 @@ def measured() -> Measured:
         subjects=(
             *recommendations,
             *tests,
-            *(one.judged for one in tests),
-            *(_with_every_figure(one) for one in recommendations),
+            *(trial.judged for trial in tests),
+            *(_with_every_figure(recommendation) for recommendation in recommendations),
             with_nothing_known(first),
             with_nothing_known(first).trial,
             with_nothing_known(first).trial.judged,

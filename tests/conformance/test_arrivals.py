@@ -146,5 +146,5 @@ class TestReplay(ArrivalsContract):
 
 
 def test_every_shape_of_servefit_keeps_the_contract() -> None:
-    tried = {one.__name__.removeprefix("Test").lower() for one in ArrivalsContract.__subclasses__()}
+    tried = {suite.__name__.removeprefix("Test").lower() for suite in ArrivalsContract.__subclasses__()}
     assert tried >= set(BUILT_IN)

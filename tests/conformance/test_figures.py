@@ -54,7 +54,7 @@ class FigureContract:
     def test_it_is_found_by_its_name_and_can_be_used(self, figure: Figure) -> None:
         assert figure.name == self.name
         assert figure_names().count(self.name) == 1
-        assert [one.problem for one in outside_figures() if one.name == self.name] in ([], [None])
+        assert [outside.problem for outside in outside_figures() if outside.name == self.name] in ([], [None])
 
     def test_it_says_what_it_is_in_a_sentence(self, figure: Figure) -> None:
         assert figure.meaning[0].isupper() or figure.meaning[0].isdigit()
@@ -64,7 +64,7 @@ class FigureContract:
     def test_it_is_a_number_or_text_wherever_it_is_known_and_it_is_known_somewhere(
         self, figure: Figure, tested: Measured
     ) -> None:
-        known = [value for one in tested.subjects if (value := figure.of(one)) is not None]
+        known = [value for subject in tested.subjects if (value := figure.of(subject)) is not None]
         assert known
         for value in known:
             if figure.digits is None:
@@ -76,24 +76,24 @@ class FigureContract:
             assert json.loads(json.dumps(value)) == value
 
     def test_reading_it_changes_nothing_and_gives_the_same_again(self, figure: Figure, tested: Measured) -> None:
-        for one in tested.subjects:
-            before = deepcopy(one)
-            first = figure.of(one)
-            assert figure.of(one) == first
-            assert one == before
+        for subject in tested.subjects:
+            before = deepcopy(subject)
+            first = figure.of(subject)
+            assert figure.of(subject) == first
+            assert subject == before
 
     def test_every_form_of_a_table_has_its_column(self, figure: Figure, tested: Measured) -> None:
-        subjects = [one for one in tested.subjects if isinstance(one, Recommendation)]
+        subjects = [subject for subject in tested.subjects if isinstance(subject, Recommendation)]
         columns = columns_for((figure,) if self.name in BUILT_IN else (), subjects)
-        nth = [one.name for one in columns.figures].index(self.name)
+        nth = [column.name for column in columns.figures].index(self.name)
         table = columns.table("Recommendations", subjects)
-        assert [row[nth] for row in table.rows] == [figure.cell(one) for one in subjects]
+        assert [row[nth] for row in table.rows] == [figure.cell(subject) for subject in subjects]
         written = io.StringIO()
         write_csv(table, written)
         head, *lines = csv.reader(io.StringIO(written.getvalue()))
         assert head[nth] == columns.titles[nth]
-        for line, one in zip(lines, subjects, strict=True):
-            assert line[nth] == ("" if figure.cell(one) is None else str(figure.cell(one)))
+        for line, subject in zip(lines, subjects, strict=True):
+            assert line[nth] == ("" if figure.cell(subject) is None else str(figure.cell(subject)))
         assert len(list(markdown_lines(readable(table)))) == 2 + len(subjects)
 
     def test_json_holds_it(self, figure: Figure, tested: Measured) -> None:
@@ -102,11 +102,11 @@ class FigureContract:
             return
         for job in tested.jobs:
             documents = job_document(job)["recommendations"]
-            for one, document in zip(job.recommendations, documents, strict=True):
-                assert document["figures"][self.name] == figure.of(one)
+            for recommendation, document in zip(job.recommendations, documents, strict=True):
+                assert document["figures"][self.name] == figure.of(recommendation)
 
     def test_the_command_line_lists_it(self, figure: Figure) -> None:
-        [found] = [one for one in listed_figures() if one["name"] == self.name]
+        [found] = [listed for listed in listed_figures() if listed["name"] == self.name]
         assert (found["column"], found["unit"], found["meaning"]) == (figure.title, figure.unit, figure.meaning)
         assert found["problem"] is None
 

@@ -85,9 +85,10 @@ class ObjectiveContract:
         return JobRequest(name="job", goal=self.name, sla=Sla(rate_per_s=rate_per_s), max_tests=20)
 
     def ranked(self, *trials: Trial) -> tuple[Recommendation, ...]:
-        configurations = tuple(dict.fromkeys(one.configuration for one in trials))
+        configurations = tuple(dict.fromkeys(trial.configuration for trial in trials))
         profiles = tuple(
-            (replace(PROFILE, name=one.backend, vcpus=one.vcpus), frozenset([one])) for one in configurations
+            (replace(PROFILE, name=configuration.backend, vcpus=configuration.vcpus), frozenset([configuration]))
+            for configuration in configurations
         )
         return recommend(Space(profiles=profiles, grid=configurations), trials, self.asked())
 
@@ -101,17 +102,17 @@ class ObjectiveContract:
         words = [self.objective.unit, self.objective.aim, self.objective.axis, self.objective.text(12.5)]
         words += [self.objective.compared_by(context), self.objective.figure_text(best, context)]
         words.append(self.objective.times_better(context))
-        for one in words:
-            assert one.strip() == one
-            assert 0 < len(one) < 60
-            assert "\n" not in one
+        for text in words:
+            assert text.strip() == text
+            assert 0 < len(text) < 60
+            assert "\n" not in text
 
     def test_whatever_was_recorded_has_a_figure_that_can_be_ranked_or_none(self) -> None:
-        @given(one=TRIALS, context=CONTEXTS)
-        def holds(one: Trial, context: Context) -> None:
-            figure = figure_of_trial(self.objective, one, context)
+        @given(trial=TRIALS, context=CONTEXTS)
+        def holds(trial: Trial, context: Context) -> None:
+            figure = figure_of_trial(self.objective, trial, context)
             assert figure is None or (not isnan(figure) and figure >= 0)
-            assert figure_of_trial(self.objective, one, context) == figure
+            assert figure_of_trial(self.objective, trial, context) == figure
 
         holds()
 
@@ -127,14 +128,20 @@ class ObjectiveContract:
 
     def test_the_better_of_two_is_recommended_first(self) -> None:
         for trials in ((self.better, self.worse), (self.worse, self.better)):
-            assert [one.trial.configuration.backend for one in self.ranked(*trials)] == ["better", "worse"]
+            assert [recommendation.trial.configuration.backend for recommendation in self.ranked(*trials)] == [
+                "better",
+                "worse",
+            ]
 
     def test_what_meets_the_sla_comes_before_what_is_better_and_does_not(self) -> None:
         failed = replace(self.better, verdict="FAIL", violation=0.5)
-        assert [one.trial.configuration.backend for one in self.ranked(failed, self.worse)] == ["worse", "better"]
+        assert [recommendation.trial.configuration.backend for recommendation in self.ranked(failed, self.worse)] == [
+            "worse",
+            "better",
+        ]
 
     def test_in_turns_the_better_one_is_so_many_times_better(self) -> None:
-        rounds = [replace(one, round=nth) for nth in range(3) for one in (self.better, self.worse)]
+        rounds = [replace(trial, round=nth) for nth in range(3) for trial in (self.better, self.worse)]
         better, worse = self.better.configuration, self.worse.configuration
         found, back = ratio(rounds, better, worse, self.asked()), ratio(rounds, worse, better, self.asked())
         assert found is not None
@@ -145,17 +152,19 @@ class ObjectiveContract:
     @pytest.mark.parametrize("rate_per_s", [None, 100.0])
     def test_a_search_by_it_tries_every_backend_and_ends(self, rate_per_s: float | None) -> None:
         """Whether it can predict anything or not; each backend answers with its own trial."""
-        trials = {one.configuration.backend: one for one in (self.better, self.worse)}
+        trials = {trial.configuration.backend: trial for trial in (self.better, self.worse)}
         grid = tuple(
-            replace(one.configuration, workers=workers, max_batch=batch)
-            for one in trials.values()
+            replace(trial.configuration, workers=workers, max_batch=batch)
+            for trial in trials.values()
             for workers in (1, 2)
             for batch in (1, 8)
         )
         survey = Survey.of(grid)
-        for one in grid:
+        for configuration in grid:
             times = tuple(BatchTimes(requests=size, strata_ns=(1e6 * size,)) for size in (1, 8))
-            survey.known[timed_as(one, one.workers)] = ServiceTimes(batches=times, workers=one.workers)
+            survey.known[timed_as(configuration, configuration.workers)] = ServiceTimes(
+                batches=times, workers=configuration.workers
+            )
         request = self.asked(rate_per_s)
         surrogate = Surrogate(Space(profiles=((PROFILE, frozenset(grid)),), grid=grid), survey, request)
         proposer = Proposer(grid, request, surrogate=surrogate, exhaustive=False)

@@ -50,7 +50,7 @@ def _blocks(page: str, lines: list[str]) -> Iterator[Block]:
             page=page,
             line=begin + 1,
             language=lines[begin].strip().removeprefix(FENCE),
-            text="".join(f"{one[indent:]}\n" for one in lines[begin + 1 : number]),
+            text="".join(f"{line[indent:]}\n" for line in lines[begin + 1 : number]),
         )
         begin = None
     assert begin is None, f"{page}:{(begin or 0) + 1} opens a block that is never closed"

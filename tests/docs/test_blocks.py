@@ -73,20 +73,20 @@ def test_every_block_is_fenced_and_says_what_it_holds(page: str) -> None:
     assert unfenced(page) == []
 
 
-@pytest.mark.parametrize("block", [one for one in BLOCKS if one.language == "sh"], ids=str)
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "sh"], ids=str)
 def test_what_is_not_run_cannot_be_run_here(block: Block) -> None:
     found = commands(block)
     assert found
-    assert [one for one in found if not any(re.fullmatch(pattern, one) for pattern in NOT_RUN)] == []
+    assert [command for command in found if not any(re.fullmatch(pattern, command) for pattern in NOT_RUN)] == []
 
 
-@pytest.mark.parametrize("block", [one for one in BLOCKS if READ.get(one.language)], ids=str)
+@pytest.mark.parametrize("block", [block for block in BLOCKS if READ.get(block.language)], ids=str)
 def test_what_is_shown_of_a_file_can_be_read(block: Block) -> None:
     read = READ[block.language]
     assert read is not None
     assert read(block.text)
 
 
-@pytest.mark.parametrize("block", [one for one in BLOCKS if _is_job(one)], ids=str)
+@pytest.mark.parametrize("block", [block for block in BLOCKS if _is_job(block)], ids=str)
 def test_jobs_that_are_shown_can_be_asked_for(block: Block) -> None:
     assert parse_config(block.text.encode(), str(block)).request("shown").name == "shown"

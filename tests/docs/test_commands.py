@@ -19,13 +19,13 @@ SAYS: dict[str, tuple[str, ...]] = {
 ON_TWO_CPUS = ("README.md", "docs/moving/sagemaker.md")
 """Pages that name an instance of two CPUs, and so want them for themselves."""
 
-RUN = {page: [one for one in blocks(page) if one.language in ("bash", "python")] for page in pages()}
+RUN = {page: [block for block in blocks(page) if block.language in ("bash", "python")] for page in pages()}
 
 
 def _is_run_elsewhere(page: str, of_page: list[Block]) -> bool:
     """Whether an earlier page has every block of this one, word for word."""
-    earlier = {one.text for other, found in RUN.items() if other < page for one in found}
-    return all(one.text in earlier for one in of_page)
+    earlier = {block.text for name, found in RUN.items() if name < page for block in found}
+    return all(block.text in earlier for block in of_page)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from servefit.search.figures.registry import built_in_figures
 def test_the_page_lists_every_figure_as_it_is_declared() -> None:
     declared = Table(
         columns=("name", "column", "unit", "digits", "meaning"),
-        rows=[(one.name, one.title, one.unit, one.digits, one.meaning) for one in built_in_figures()],
+        rows=[(figure.name, figure.title, figure.unit, figure.digits, figure.meaning) for figure in built_in_figures()],
     )
     page = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
     listed = [line for line in page.splitlines() if line.startswith("|")]

@@ -74,7 +74,7 @@ def _is_known(name: str, opening: Opening) -> bool:
 
 
 def test_there_are_openings_that_name_modules() -> None:
-    named = [name for one in OPENINGS for name in _QUOTED.findall(one.text)]
+    named = [name for opening in OPENINGS for name in _QUOTED.findall(opening.text)]
     assert len(named) > 300
 
 

@@ -61,7 +61,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
         found = _Fetched()
         found.feed(html)
         assert found.addresses
-        assert [one for one in found.addresses if re.match(r"(\w+:)?//", one)] == [], page
+        assert [address for address in found.addresses if re.match(r"(\w+:)?//", address)] == [], page
         assert 'class="mermaid"' not in html, "the theme would fetch what draws it"
     for style in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*[\"']?(\w+:)?//", style.read_text(encoding="utf-8")), style

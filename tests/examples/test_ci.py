@@ -132,7 +132,7 @@ def test_noise_is_given_a_second_chance_and_then_a_warning(
 ) -> None:
     (tmp_path / "train.py").write_text("")
     # Noise cannot be had on demand, so what stands for servefit ends with one status after the other.
-    (tmp_path / "statuses").write_text("".join(f"{one}\n" for one in statuses.split()))
+    (tmp_path / "statuses").write_text("".join(f"{status}\n" for status in statuses.split()))
     commands = tmp_path / "commands"
     commands.mkdir()
     (commands / "servefit").write_text(

@@ -36,7 +36,7 @@ def document(ended: subprocess.CompletedProcess[str]) -> Any:
 
 def test_the_plug_in_is_listed_and_takes_a_model(installed: Path, model: Path, tmp_path: Path) -> None:
     said = document(servefit(tmp_path, installed, "backends", model))
-    [listed] = [one for one in said["backends"] if one["name"] == "numpy"]
+    [listed] = [backend for backend in said["backends"] if backend["name"] == "numpy"]
     assert listed["version"] == "1.0"
     assert listed["targets"]["cpu"]["available"]
     assert listed["targets"]["cuda"]["reason"] == "NumPy computes on the CPU only"
@@ -78,13 +78,13 @@ def test_a_plug_in_that_cannot_be_imported_stops_nothing_else(model: Path, tmp_p
     (described / "entry_points.txt").write_text("[servefit.backends]\nbroken = servefit_broken:Backend\n")
     (tmp_path / "plugins" / "servefit_broken.py").write_text("import a_library_that_nobody_has\n")
     said = document(servefit(tmp_path / "home", tmp_path / "plugins", "backends", model))
-    [listed] = [one for one in said["backends"] if one["name"] == "broken"]
+    [listed] = [backend for backend in said["backends"] if backend["name"] == "broken"]
     assert not listed["targets"]["cpu"]["available"]
     assert "a_library_that_nobody_has" in listed["targets"]["cpu"]["reason"]
     asked = ("--backend", "xgboost", "--backend", "broken")
     said = document(servefit(tmp_path / "home", tmp_path / "plugins", "recommend", model, *asked, *QUICK))
-    assert [one["backend"] for one in said["recommendations"]] == ["xgboost"]
-    [reason] = [one["reason"] for one in said["skipped"] if one.get("backend") == "broken"]
+    assert [recommendation["backend"] for recommendation in said["recommendations"]] == ["xgboost"]
+    [reason] = [skipped["reason"] for skipped in said["skipped"] if skipped.get("backend") == "broken"]
     assert "a_library_that_nobody_has" in reason
 
 

@@ -80,7 +80,7 @@ def test_a_job_is_about_what_the_plug_in_says(installed: Path, model: Path, tmp_
     assert said["status"] == "COMPLETED"
     [recommended] = said["recommendations"]
     assert recommended["backend"] == "xgboost"
-    assert not any("no test shows" in one for one in said["warnings"])
+    assert not any("no test shows" in warning for warning in said["warnings"])
 
 
 def test_the_plug_in_is_completed_and_part_of_the_schema(installed: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_plug_in_that_fails_ends_the_job_with_its_name_and_its_package(
     assert re.search(rf"goal 'p95-per-watt' of servefit-p95-per-watt 1\.0 failed: .*{said}", ended.stderr)
     assert ended.stdout == ""
     listed = document(servefit(tmp_path, wrong, "jobs", "--format", "json"))
-    assert [one["status"] for one in listed["jobs"]] == ["STOPPED"]
+    assert [job["status"] for job in listed["jobs"]] == ["STOPPED"]
     mended = document(powered(tmp_path, installed, "resume", "wrong", "--format", "json"))
     assert mended["status"] == "COMPLETED"
 
@@ -130,7 +130,7 @@ def test_a_job_whose_plug_in_is_gone_is_listed_and_says_what_is_missing(
         )
     )
     listed = document(servefit(tmp_path, tmp_path, "jobs", "--format", "json"))
-    assert [one["status"] for one in listed["jobs"]] == ["COMPLETED"]
+    assert [job["status"] for job in listed["jobs"]] == ["COMPLETED"]
     shown = servefit(tmp_path, tmp_path, "show", "j")
     assert shown.returncode == 2
     assert "goal: 'p95-per-watt' is not known" in shown.stderr

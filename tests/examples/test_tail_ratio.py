@@ -46,16 +46,16 @@ def run(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_it_is_listed_with_its_package(run: Run) -> None:
     listed = json.loads(run("figures", "--format", "json"))["figures"]
-    [found] = [one for one in listed if one["name"] == "tail_ratio"]
+    [found] = [figure for figure in listed if figure["name"] == "tail_ratio"]
     assert (found["column"], found["digits"], found["package"]) == ("p99 / p50", 2, "servefit-tail-ratio 1.0")
     assert "servefit-tail-ratio 1.0" in run("figures")
 
 
 def test_json_csv_and_markdown_of_a_job_have_it(run: Run) -> None:
     document = json.loads(run("show", "over-http", "--format", "json"))
-    ratios = [one["figures"]["tail_ratio"] for one in document["recommendations"]]
-    for ratio, one in zip(ratios, document["recommendations"], strict=True):
-        latency_ms = one["model_latency_ms"]
+    ratios = [recommendation["figures"]["tail_ratio"] for recommendation in document["recommendations"]]
+    for ratio, recommendation in zip(ratios, document["recommendations"], strict=True):
+        latency_ms = recommendation["model_latency_ms"]
         known = latency_ms["p99"] is not None
         assert ratio == (latency_ms["p99"] / latency_ms["p50"] if known else None)
     assert any(ratio is not None for ratio in ratios)

@@ -64,11 +64,11 @@ def over_http(name: str) -> None:
     naive = configuration("xgboost", vcpus=2, threads=2)
     winner, runner_up = configuration("forest"), configuration("onnxruntime")
     _compile_and_time(story, "xgboost", "treelite", "onnxruntime", "forest")
-    for one in (naive, configuration("treelite"), runner_up, winner, configuration("forest", vcpus=2, workers=2)):
-        story.tests(one)
+    for tested in (naive, configuration("treelite"), runner_up, winner, configuration("forest", vcpus=2, workers=2)):
+        story.tests(tested)
     for nth_round in range(3):
-        for one in (winner, runner_up, naive):
-            story.tests(one, kind="confirmation", nth_round=nth_round, slower=1 + 0.02 * nth_round)
+        for tested in (winner, runner_up, naive):
+            story.tests(tested, kind="confirmation", nth_round=nth_round, slower=1 + 0.02 * nth_round)
     story.tests(winner, kind="confirmation")
     story.tests(winner, kind="endpoint", http_us=120.0)
     story.keep(
@@ -87,8 +87,8 @@ def unmet(name: str) -> None:
     """Nothing keeps the SLA."""
     story = Story.of(JobRequest(name=name, sla=Sla(thresholds=parse_sla("p95=0.1ms"), rate_per_s=500.0)))
     _compile_and_time(story, "xgboost", "treelite")
-    for one in (configuration("xgboost"), configuration("treelite"), configuration("treelite", vcpus=2, workers=2)):
-        story.tests(one)
+    for tested in (configuration("xgboost"), configuration("treelite"), configuration("treelite", vcpus=2, workers=2)):
+        story.tests(tested)
     story.keep(importance=_IMPORTANCE, changes=("a limit of p95=0.5 ms", "a model with a third of the trees"))
 
 
@@ -109,8 +109,8 @@ def with_failures(name: str) -> None:
     for backend in ("xgboost", "forest"):
         story.tests(configuration(backend, **environment))
     for threads in (1, 2):
-        one = configuration("forest", vcpus=2, threads=threads, **environment)
-        story.crashes(one, f"worker 1 was killed by SIGSEGV (it said: {HOSTILE})")
+        tested = configuration("forest", vcpus=2, threads=threads, **environment)
+        story.crashes(tested, f"worker 1 was killed by SIGSEGV (it said: {HOSTILE})")
     story.tests(configuration("forest", vcpus=2, workers=2, **environment), steal_percent=7.5)
     story.keep(skipped=(Skipped(kind="backend", name="treelite", reason=HOSTILE),), remarks=(HOSTILE,))
 
@@ -125,7 +125,7 @@ def with_one_profile(name: str) -> None:
 
 def without_prices(name: str) -> None:
     """And nothing is asked of it."""
-    profiles = tuple(replace(one, price_per_hour=None, price_source=None) for one in PROFILES)
+    profiles = tuple(replace(profile, price_per_hour=None, price_source=None) for profile in PROFILES)
     story = Story.of(JobRequest(name=name), profiles=profiles)
     _compile_and_time(story, "xgboost", "forest")
     for vcpus in (1, 2):
@@ -157,8 +157,8 @@ def in_phases(name: str) -> None:
     sla = Sla(thresholds=parse_sla("p95=2ms"))
     story = Story.of(JobRequest(name=name, sla=sla, phases=phases, flat_invocations="Continue"))
     _compile_and_time(story, "xgboost", "treelite")
-    for one in (configuration("xgboost"), configuration("treelite", vcpus=2, workers=2)):
-        story.tests(one)
+    for tested in (configuration("xgboost"), configuration("treelite", vcpus=2, workers=2)):
+        story.tests(tested)
     story.keep(importance=_IMPORTANCE)
 
 
@@ -181,8 +181,8 @@ def on_a_gpu(name: str) -> None:
     on_gpu = configuration("onnxruntime", vcpus=2, target=Target.CUDA, gpu=0)
     _compile_and_time(story, "xgboost", "onnxruntime")
     story.compiles("onnxruntime", target=Target.CUDA)
-    for one in (configuration("xgboost"), configuration("onnxruntime"), on_gpu):
-        story.tests(one)
+    for tested in (configuration("xgboost"), configuration("onnxruntime"), on_gpu):
+        story.tests(tested)
     story.keep(importance=_IMPORTANCE, speedups=(("onnxruntime", Target.CPU, 4.4), ("onnxruntime", Target.CUDA, 2.1)))
 
 
@@ -205,8 +205,8 @@ def large(name: str) -> None:
         for size in (2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384)
         for delay_us in (0, 1000)
     ]
-    for one in space[: MANY_TESTS - len(firsts)]:
-        story.repeats(firsts[one.backend], one, slower=float(random.uniform(1.0, 2.5)))
+    for tested in space[: MANY_TESTS - len(firsts)]:
+        story.repeats(firsts[tested.backend], tested, slower=float(random.uniform(1.0, 2.5)))
     story.keep(importance=_IMPORTANCE, speedups=_SPEEDUPS)
 
 

@@ -116,17 +116,19 @@ class Story:
 
     def times(self, *timed: Configuration) -> None:
         """Calls timed alone, of one to 64 requests."""
-        for one in timed:
-            call_ns = 1000 * SERVICE_US[one.backend]
+        for configuration in timed:
+            call_ns = 1000 * SERVICE_US[configuration.backend]
             spread = np.linspace(0.9, 1.3, 50)
             batches = tuple(
                 BatchTimes.of(requests, call_ns * (1 + 0.2 * (requests - 1)) * spread) for requests in (1, 8, 64)
             )
-            self._add("service_time", one.backend, one, seconds=0.6, result=ServiceTimes(batches=batches))
+            self._add(
+                "service_time", configuration.backend, configuration, seconds=0.6, result=ServiceTimes(batches=batches)
+            )
 
     def tests(
         self,
-        one: Configuration,
+        configuration: Configuration,
         *,
         kind: Kind = "load_test",
         nth_round: int | None = None,
@@ -134,7 +136,9 @@ class Story:
         **driver: Any,
     ) -> Trial:
         """Put a configuration under load, with calls that take ``slower`` times what is usual."""
-        simulated = SimulatedDriver(configuration=one, service_us=SERVICE_US[one.backend] * slower, **driver)
+        simulated = SimulatedDriver(
+            configuration=configuration, service_us=SERVICE_US[configuration.backend] * slower, **driver
+        )
         durations = SCREENING if kind == "load_test" else CONFIRMING if nth_round is None else ROUND
         trial = run_test(
             simulated,
@@ -144,32 +148,34 @@ class Story:
             nth_round=nth_round,
             keep=lambda measurement: keep_measurement(measurement, self.folder, self._number),
         )
-        self._add(kind, one.backend, one, seconds=2.0, result=trial)
+        self._add(kind, configuration.backend, configuration, seconds=2.0, result=trial)
         return trial
 
-    def repeats(self, trial: Trial, one: Configuration, *, slower: float) -> None:
-        """A load test of ``one`` in which all that ``trial`` did went on ``slower`` times as slowly."""
+    def repeats(self, trial: Trial, configuration: Configuration, *, slower: float) -> None:
+        """A load test of ``configuration`` in which all that ``trial`` did went on ``slower`` times as slowly."""
         if trial.kept_in is None:
             raise ValueError("the trial to repeat has no raw samples")
-        measurement = replace(_slowed(load_measurement(self.folder / trial.kept_in), slower), configuration=one)
+        measurement = replace(
+            _slowed(load_measurement(self.folder / trial.kept_in), slower), configuration=configuration
+        )
         name = f"measurements/{self._number:04}.servefit"
         save_measurement(measurement, self.folder / name)
         repeated = replace(
             trial,
-            configuration=one,
+            configuration=configuration,
             measurement=replace(measurement, runs=()),
             capacity=_summary_slowed(trial.capacity, slower),
             at_rate=None if trial.at_rate is None else _summary_slowed(trial.at_rate, slower),
             kept_in=name,
         )
-        self._add("load_test", one.backend, one, seconds=1.5, result=repeated)
+        self._add("load_test", configuration.backend, configuration, seconds=1.5, result=repeated)
 
-    def crashes(self, one: Configuration, reason: str, *, kind: Kind = "load_test") -> None:
-        self._add(kind, one.backend, one, seconds=0.8, status="FAILED", reason=reason)
+    def crashes(self, configuration: Configuration, reason: str, *, kind: Kind = "load_test") -> None:
+        self._add(kind, configuration.backend, configuration, seconds=0.8, status="FAILED", reason=reason)
 
-    def begins(self, one: Configuration, *, kind: Kind = "load_test") -> None:
+    def begins(self, configuration: Configuration, *, kind: Kind = "load_test") -> None:
         """A step that never ended."""
-        self._add(kind, one.backend, one, seconds=None, status="RUNNING")
+        self._add(kind, configuration.backend, configuration, seconds=None, status="RUNNING")
 
     def keep(self, status: Any = "COMPLETED", **state: Any) -> None:
         """Write the job down, with all steps that there were. ``state`` are facts of its state."""
@@ -181,7 +187,9 @@ class Story:
             with database.transaction() as connection:
                 number, *_ = tables.rows_of_all(connection, [records.HEADER], name=name)[0]
                 tables.add(
-                    connection, number, {records.step_key(one.number): records.write(one, Step) for one in self.steps}
+                    connection,
+                    number,
+                    {records.step_key(step.number): records.write(step, Step) for step in self.steps},
                 )
         finally:
             database.close()
@@ -195,7 +203,7 @@ class Story:
         self,
         kind: Kind,
         backend: str,
-        one: Configuration | None,
+        configuration: Configuration | None,
         *,
         seconds: float | None,
         result: Result | None = None,
@@ -209,7 +217,7 @@ class Story:
                 kind=kind,
                 status=status,
                 backend=backend,
-                configuration=one,
+                configuration=configuration,
                 host_fingerprint=self.header.host.fingerprint,
                 began_at=began_at,
                 ended_at=None if seconds is None else self._now,
@@ -227,9 +235,9 @@ def _slowed(measurement: Measurement, factor: float) -> Measurement:
         times = [run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()]
         came_later = isinstance(run.traffic, ClosedLoop)
         since = run.plateau_ns[0] if came_later else times[0]
-        slow = [(since + factor * (one - since)).astype(np.int64) for one in times]
+        slow = [(since + factor * (instants - since)).astype(np.int64) for instants in times]
         kept = slow[0] < run.plateau_ns[1]
-        scheduled, started, ended = (one[kept].tobytes() for one in slow)
+        scheduled, started, ended = (instants[kept].tobytes() for instants in slow)
         runs.append(replace(run, samples=Samples(scheduled=scheduled, started=started, ended=ended)))
     return replace(measurement, runs=tuple(runs))
 

@@ -79,7 +79,9 @@ def test_markdown_shows_the_same_as_the_page(page: Page, reports: Reports, kind:
 
 def test_the_figures_of_every_test_over_time_are_in_the_page(page: Page, reports: Reports, kind: str) -> None:
     kept, report = json.loads(page.documents["timelines"])["tests"], reports.report(kind)
-    assert [one["rows"] for one in kept] == [[list(row) for row in one.table.rows] for one in report.timelines]
+    assert [timeline["rows"] for timeline in kept] == [
+        [list(row) for row in timeline.table.rows] for timeline in report.timelines
+    ]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_single_test_without_raw_samples_is_counted(reports: Reports, step: st
             report = report_of(job)
     finally:
         gone.write_bytes(content)
-    (section,) = (one for one in report.sections if one.name == "timeline")
+    (section,) = (section for section in report.sections if section.name == "timeline")
     assert len(report.timelines) == len(files) - 1
     assert "The raw samples of 1 test are not here." in section.text
 

@@ -74,7 +74,9 @@ def test_every_plot_is_drawn_and_says_what_there_is_to_see(opened: Opened, kind:
 def test_every_plot_has_a_table_of_its_figures(opened: Opened) -> None:
     for plot in opened.page.evaluate(PLOTS):
         drawn = {number for trace in plot["traces"] for number in trace["numbers"]}
-        missing = {one for one in drawn if not any(one == pytest.approx(other, rel=1e-4) for other in plot["cells"])}
+        missing = {
+            value for value in drawn if not any(value == pytest.approx(cell, rel=1e-4) for cell in plot["cells"])
+        }
         assert drawn, plot["id"]
         assert not missing, plot["id"]
 
@@ -84,7 +86,7 @@ def test_every_load_test_can_be_seen_over_time(opened: Opened, kind: str) -> Non
     seen: set[str] = set()
     for step in chooser.locator("option").all():
         chooser.select_option(step.get_attribute("value"))
-        (plot,) = (one for one in opened.page.evaluate(PLOTS) if one["id"] == "timeline-plot")
+        (plot,) = (plot for plot in opened.page.evaluate(PLOTS) if plot["id"] == "timeline-plot")
         assert all(trace["numbers"] for trace in plot["traces"])
         assert figures.count() >= 10
         seen |= {trace["name"] for trace in plot["traces"]}
@@ -95,8 +97,8 @@ def test_a_load_test_that_is_chosen_again_is_written_as_it_was(opened: Opened, k
     chooser, figures = opened.page.locator("#timeline select"), opened.page.locator("#timeline tbody tr")
     if chooser.count():
         first, before = chooser.input_value(), figures.all_text_contents()
-        for one in ("0", first):
-            chooser.select_option(one)
+        for option in ("0", first):
+            chooser.select_option(option)
         assert figures.all_text_contents() == before
 
 

@@ -22,8 +22,8 @@ def test_it_is_the_answer_with_a_table_of_the_recommendations(reports: Reports, 
     shown = job._repr_html_()
     assert shown.startswith("<div>")
     assert shown.count("<table") == (1 if job.recommendations else 0)
-    for one in job.recommendations:
-        assert f"<td>{one.profile.name}</td>" in shown
+    for recommendation in job.recommendations:
+        assert f"<td>{recommendation.profile.name}</td>" in shown
     for warning in job.warnings:
         assert warning in unescape(shown)
 

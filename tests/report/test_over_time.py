@@ -28,8 +28,10 @@ def tests(request: pytest.FixtureRequest, reports: Reports) -> Tests:
     job = reports.job(kind)
     with reports.at_home():
         folder = job_folder(job.name)
-        kept = {one.number: one.result.kept_in for one in job.steps if isinstance(one.result, Trial)}
-        found = [(one, load_measurement(folder / str(kept[one.step])).runs) for one in timelines(job, folder)]
+        kept = {step.number: step.result.kept_in for step in job.steps if isinstance(step.result, Trial)}
+        found = [
+            (timeline, load_measurement(folder / str(kept[timeline.step])).runs) for timeline in timelines(job, folder)
+        ]
     assert found
     return found
 
@@ -37,15 +39,15 @@ def tests(request: pytest.FixtureRequest, reports: Reports) -> Tests:
 Tests: TypeAlias = list[tuple[Timeline, "tuple[Run, ...]"]]
 
 
-def rows_of(one: Timeline, nth: int) -> list[dict[str, Any]]:
-    return [dict(zip(one.table.columns, row, strict=True)) for row in one.table.rows if row[0] == nth]
+def rows_of(timeline: Timeline, nth: int) -> list[dict[str, Any]]:
+    return [dict(zip(timeline.table.columns, row, strict=True)) for row in timeline.table.rows if row[0] == nth]
 
 
 def runs_of(tests: Tests) -> Iterator[tuple[list[dict[str, Any]], Run, float]]:
     """The rows of every run, the run, and how many seconds an interval of it takes."""
-    for one, runs in tests:
+    for timeline, runs in tests:
         for nth, run in enumerate(runs, start=1):
-            rows = rows_of(one, nth)
+            rows = rows_of(timeline, nth)
             begin, end = run.samples.scheduled_ns().min(), run.samples.ended_ns().max()
             begin, end = min(begin, run.plateau_ns[0]), max(end, run.plateau_ns[1])
             yield rows, run, float(end - begin) / NS_PER_S / len(rows)
@@ -82,8 +84,8 @@ def test_percentiles_lie_within_the_response_times(tests: Tests) -> None:
 
 
 def test_a_page_is_not_flooded(tests: Tests) -> None:
-    for one, runs in tests:
-        assert len(runs) < len(one.table.rows) <= MAX_INTERVALS + len(runs)
-        seconds = [row[1] for row in one.table.rows]
+    for timeline, runs in tests:
+        assert len(runs) < len(timeline.table.rows) <= MAX_INTERVALS + len(runs)
+        seconds = [row[1] for row in timeline.table.rows]
         assert seconds[0] == 0
         assert len(set(seconds)) == len(seconds)

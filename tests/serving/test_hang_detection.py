@@ -64,8 +64,8 @@ def test_while_a_worker_gives_no_sign_of_life_it_does_not_count_as_serving_and_n
         victim = endpoint.pids[1]
         os.kill(victim, signal.SIGSTOP)
         try:
-            with endpoint.connect() as one, endpoint.connect() as two:
-                exchanges = [Exchange(socket=one), Exchange(socket=two)]
+            with endpoint.connect() as first, endpoint.connect() as second:
+                exchanges = [Exchange(socket=first), Exchange(socket=second)]
                 answering: list[Exchange] = []
                 for exchange in exchanges:
                     exchange.socket.settimeout(0.5)
@@ -75,12 +75,12 @@ def test_while_a_worker_gives_no_sign_of_life_it_does_not_count_as_serving_and_n
                         answering.append(exchange)
                     except TimeoutError:
                         pass
-                [other] = answering
-                other.socket.settimeout(5)
+                [answered] = answering
+                answered.socket.settimeout(5)
 
                 def workers() -> bytes:
-                    other.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
-                    return other.answer().body
+                    answered.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+                    return answered.answer().body
 
                 assert eventually(lambda: b"\nservefit_workers 1.0\n" in workers())
                 # It has fewer connections, and would be the next.

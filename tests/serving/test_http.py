@@ -340,10 +340,10 @@ def test_a_client_that_does_not_read_its_answers_is_let_go(endpoint: Running) ->
 
 def test_bodies_that_come_together_are_bounded_together(endpoint: Running) -> None:
     """Three bodies of 90 % of the limit are more than is held of all at once."""
-    with endpoint.connect() as one, endpoint.connect() as two, endpoint.connect() as three:
-        for connection in (one, two):
+    with endpoint.connect() as first, endpoint.connect() as second, endpoint.connect() as third:
+        for connection in (first, second):
             connection.sendall(POST + b"Content-Length: 99000\r\n\r\n" + b" " * 90_000)
-        exchange = Exchange(socket=three)
+        exchange = Exchange(socket=third)
         assert eventually(lambda: endpoint.ask("GET", "/ping").status == 200)
         exchange.send(POST + b"Content-Length: 99000\r\n\r\n" + b" " * 90_000)
         answer = exchange.answer()

@@ -93,7 +93,7 @@ def posted(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "one",
+    "message",
     [
         b"GET /metrics HTTP/1.1\r\nHost: endpoint\r\n\r\n",
         posted(b"[" + b"1e-310," * 79 + b"1e-310]"),
@@ -101,12 +101,12 @@ def posted(body: bytes) -> bytes:
     ],
     ids=["metrics", "numbers near the least", "refused"],
 )
-def test_probes_are_answered_while_many_requests_that_were_sent_ahead_are(one: bytes, start: Start) -> None:
+def test_probes_are_answered_while_many_requests_that_were_sent_ahead_are(message: bytes, start: Start) -> None:
     with start(limits={"queued_requests": 4 * CROWD}) as endpoint:
         with probing(endpoint) as probes, endpoint.connect(timeout_s=60) as connection:
             exchange = Exchange(socket=connection)
             with ThreadPoolExecutor(1) as pool:
-                sent = pool.submit(exchange.send, one * CROWD)
+                sent = pool.submit(exchange.send, message * CROWD)
                 statuses = {exchange.answer().status for _ in range(CROWD)}
                 sent.result()
         assert len(statuses) == 1

@@ -103,10 +103,10 @@ def test_bytes_mean_the_same_however_they_are_cut_and_whatever_was_read_before(
 
 def test_a_head_is_known_after_it_was_read_once() -> None:
     known: HeadCache = {}
-    one, other = _with_body(b"a", b"1"), _with_body(b"a", b"2")
-    read([one], known)
+    first, second = _with_body(b"a", b"1"), _with_body(b"a", b"2")
+    read([first], known)
     assert [head.body_bytes for head in known.values()] == [1]
-    assert read([other], known).taken[0][3] == b"2"
+    assert read([second], known).taken[0][3] == b"2"
     assert len(known) == 1
 
 

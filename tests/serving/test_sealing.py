@@ -240,8 +240,8 @@ def test_folders_of_processes_that_were_killed_are_swept_and_those_of_others_sta
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with copied(artifact) as copy, copied(artifact) as other:
-            assert set(folder.iterdir()) == {taken, copy.folder, other.folder}
+        with copied(artifact) as copy, copied(artifact) as second:
+            assert set(folder.iterdir()) == {taken, copy.folder, second.folder}
         holder.kill()
     with copied(artifact) as copy:
         assert set(folder.iterdir()) == {copy.folder}

@@ -169,8 +169,8 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(start: Start) -> Non
 
 
 def test_while_it_stops_it_is_alive_and_not_ready_and_says_that_connections_end(start: Start) -> None:
-    with start() as endpoint, endpoint.connect() as one, endpoint.connect() as two, endpoint.connect() as three:
-        kept = [Exchange(socket=connection) for connection in (one, two, three)]
+    with start() as endpoint, endpoint.connect() as first, endpoint.connect() as second, endpoint.connect() as third:
+        kept = [Exchange(socket=connection) for connection in (first, second, third)]
         for exchange in kept:
             exchange.send(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
             assert "connection" not in exchange.answer().headers
@@ -187,8 +187,8 @@ def test_while_it_stops_it_is_alive_and_not_ready_and_says_that_connections_end(
 
 
 def test_a_kept_connection_without_requests_is_closed_a_moment_after_the_signal(start: Start) -> None:
-    with start() as endpoint, endpoint.connect() as one, endpoint.connect() as two:
-        idle, late = Exchange(socket=one), Exchange(socket=two)
+    with start() as endpoint, endpoint.connect() as first, endpoint.connect() as second:
+        idle, late = Exchange(socket=first), Exchange(socket=second)
         for exchange in (idle, late):
             exchange.send(invocation(1.0))
             exchange.answer()

@@ -68,10 +68,10 @@ def test_the_loop_turns_between_and_senders_take_turns(loop: uvloop.Loop) -> Non
     loop.run_forever()
     assert (done.count("a"), done.count("b")) == (STEPS, STEPS)
     # The first turn is that of who came first; after that they alternate for as long as both have something left.
-    both = "".join(name for name in done if name != "probe").lstrip("a").rpartition("a")[0]
-    assert both
-    assert "aa" not in both
-    assert "bb" not in both
+    served = "".join(name for name in done if name != "probe").lstrip("a").rpartition("a")[0]
+    assert served
+    assert "aa" not in served
+    assert "bb" not in served
     # A turn is ten milliseconds, and what began in it.
     longest = max(len(steps) for steps in "".join("." if name == "probe" else "x" for name in done).split("."))
     assert longest <= 4

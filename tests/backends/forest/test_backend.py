@@ -51,14 +51,14 @@ def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def test_predictors_of_one_artifact_do_not_disturb_each_other(artifact: Artifact, training_rows: np.ndarray) -> None:
-    single, other = (imported("forest").load(artifact, Settings(threads=threads)) for threads in (1, 2))
+    single, double = (imported("forest").load(artifact, Settings(threads=threads)) for threads in (1, 2))
     expected = single.predict(training_rows)
     for begin in range(0, 400, 50):
         assert_close(single.predict(training_rows[begin : begin + 50]), expected[begin : begin + 50])
-        assert_close(other.predict(training_rows[: begin + 1]), expected[: begin + 1])
+        assert_close(double.predict(training_rows[: begin + 1]), expected[: begin + 1])
     single.close()
-    assert_close(other.predict(training_rows), expected)
-    other.close()
+    assert_close(double.predict(training_rows), expected)
+    double.close()
 
 
 def test_without_its_kernel_the_backend_is_unavailable_with_a_remedy(

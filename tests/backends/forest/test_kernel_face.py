@@ -126,11 +126,11 @@ def test_a_file_that_lies_across_cache_lines_is_refused(small_forest: bytes) -> 
 
 
 def test_two_forests_of_one_file_predict_side_by_side(mapped: mmap.mmap) -> None:
-    first, other = Forest(mapped), Forest(mapped, threads=2)
+    first, second = Forest(mapped), Forest(mapped, threads=2)
     expected = predictions(first, rows(200), OUTPUTS)
-    np.testing.assert_array_equal(predictions(other, rows(200), OUTPUTS), expected)
+    np.testing.assert_array_equal(predictions(second, rows(200), OUTPUTS), expected)
     first.close()
-    np.testing.assert_array_equal(predictions(other, rows(200), OUTPUTS), expected)
+    np.testing.assert_array_equal(predictions(second, rows(200), OUTPUTS), expected)
 
 
 def test_batches_of_any_size_leave_nothing_behind_for_the_next(mapped: mmap.mmap) -> None:

@@ -145,9 +145,9 @@ def test_missing_values_that_go_where_zeros_go_need_no_column_of_their_own(file:
     trees: list[Tree] = [[split(2, 1), None, None], [split(-2, 1), None, None]]
     columns = []
     for below_goes_left in (False, True):
-        other = trees[1][0]
-        assert other is not None
-        other.default_left = below_goes_left  # a zero is above -2
+        second = trees[1][0]
+        assert second is not None
+        second.default_left = below_goes_left  # a zero is above -2
         compiled(numbered_model(trees, features=1), file)
         content = ForestFile.read(file)
         columns.append((len(content.array("rank_columns")), content.array("rank_features")["missing_zero"].tolist()))

@@ -67,11 +67,11 @@ def test_files_of_an_archive_have_to_be_equally_wide(tmp_path: Path) -> None:
 
 
 def test_random_rows_are_the_same_for_the_same_seed() -> None:
-    one, again, other = (random_payload(5, rows=20, seed=seed) for seed in (1, 1, 2))
-    assert one.rows.shape == (20, 5)
-    assert np.array_equal(one.rows, again.rows)
-    assert not np.array_equal(one.rows, other.rows)
-    assert one.synthetic
+    first, again, reseeded = (random_payload(5, rows=20, seed=seed) for seed in (1, 1, 2))
+    assert first.rows.shape == (20, 5)
+    assert np.array_equal(first.rows, again.rows)
+    assert not np.array_equal(first.rows, reseeded.rows)
+    assert first.synthetic
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,11 @@ def test_what_is_invalid_is_measured_again_but_not_for_ever(small_grid: Grid, pa
         assert not session.finished(task)
         session.keep(task, replace(good, invalid=True))
     assert session.finished(task)
-    other = replace(task, repeat=1)
-    session.keep(other, replace(good, invalid=True))
-    session.keep(other, good)
-    assert session.finished(other)
-    assert [one.invalid for one in session.tests(task.configuration)] == [True, False]
+    second_repeat = replace(task, repeat=1)
+    session.keep(second_repeat, replace(good, invalid=True))
+    session.keep(second_repeat, good)
+    assert session.finished(second_repeat)
+    assert [figures.invalid for figures in session.tests(task.configuration)] == [True, False]
 
 
 def test_what_failed_is_not_tried_again(path: Path, task: Task) -> None:
@@ -74,22 +74,30 @@ def test_what_failed_is_not_tried_again(path: Path, task: Task) -> None:
 def test_every_repeat_has_everything_once_in_an_order_of_its_own(small_grid: Grid) -> None:
     grid = tuple(small_grid.tests)
     first, second = tasks(grid, 2, 0)
-    assert Counter(one.configuration for one in first if one.kind == "test") == Counter(grid)
-    assert {one.configuration for one in first if one.kind == "timing"} == set(subjects(grid))
-    assert [one.configuration for one in first] != [one.configuration for one in second]
-    assert {one.repeat for one in second} == {1}
+    assert Counter(task.configuration for task in first if task.kind == "test") == Counter(grid)
+    assert {task.configuration for task in first if task.kind == "timing"} == set(subjects(grid))
+    assert [task.configuration for task in first] != [task.configuration for task in second]
+    assert {task.repeat for task in second} == {1}
     assert [first, second] == list(tasks(grid, 2, 0))
 
 
 def test_a_survey_of_the_grid_finds_all_that_it_asks_for(small_grid: Grid) -> None:
     assert set(subjects(tuple(small_grid.tests))) == {
-        Configuration(vcpus=one.vcpus, backend=one.backend, settings=one.settings, workers=one.workers)
-        for one in small_grid.tests
-        if one.vcpus == one.workers * one.settings.threads
+        Configuration(
+            vcpus=configuration.vcpus,
+            backend=configuration.backend,
+            settings=configuration.settings,
+            workers=configuration.workers,
+        )
+        for configuration in small_grid.tests
+        if configuration.vcpus == configuration.workers * configuration.settings.threads
     }
 
 
 def test_a_part_of_the_grid_is_chosen_by_values(small_grid: Grid) -> None:
     grid = tuple(small_grid.tests)
     assert chosen(grid, "") == grid
-    assert {(one.backend, one.settings.threads) for one in chosen(grid, "backend=onedal,threads=2")} == {("onedal", 2)}
+    assert {
+        (configuration.backend, configuration.settings.threads)
+        for configuration in chosen(grid, "backend=onedal,threads=2")
+    } == {("onedal", 2)}

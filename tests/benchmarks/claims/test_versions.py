@@ -36,8 +36,8 @@ def checkout(tmp_path: Path) -> MakeCheckout:
 
 
 def test_a_tree_beside_itself_has_not_moved(checkout: MakeCheckout, capsys: pytest.CaptureFixture[str]) -> None:
-    both = checkout("same")
-    assert main([str(both), str(both), "--rounds", "1", *ALL_BUT_HELP]) == 0
+    same = checkout("same")
+    assert main([str(same), str(same), "--rounds", "1", *ALL_BUT_HELP]) == 0
     header, line = capsys.readouterr().out.splitlines()
     assert header.split()[:4] == ["figure", "old", "new", "new"]
     assert line.startswith("servefit --help, CPU (ms)")

@@ -24,12 +24,14 @@ def test_a_grid_reads_back_as_it_was_written(small_grid: Grid, tmp_path: Path) -
     found = Grid.read(path)
     assert list(found.tests) == list(small_grid.tests)
     assert (found.profiles, found.model, found.machine) == (small_grid.profiles, "0", {"cpu": "made up"})
-    for one in small_grid.tests:
-        assert found.truth(one).capacity_per_s == pytest.approx(small_grid.truth(one).capacity_per_s, rel=1e-4)
-    for one, repeats in small_grid.timings.items():
-        for before, after in zip(repeats, found.timings[one], strict=True):
+    for configuration in small_grid.tests:
+        assert found.truth(configuration).capacity_per_s == pytest.approx(
+            small_grid.truth(configuration).capacity_per_s, rel=1e-4
+        )
+    for configuration, repeats in small_grid.timings.items():
+        for before, after in zip(repeats, found.timings[configuration], strict=True):
             assert after.service.mean_ns(8) == pytest.approx(before.service.mean_ns(8), rel=1e-4)
-            assert (after.sizes_s, after.service.workers) == (before.sizes_s, one.workers)
+            assert (after.sizes_s, after.service.workers) == (before.sizes_s, configuration.workers)
     assert found.space() == small_grid.space()
 
 
@@ -53,46 +55,50 @@ def test_a_grid_of_another_schema_is_refused(small_grid: Grid, tmp_path: Path) -
 def test_scatter_is_what_repeats_were_drawn_with_whatever_a_few_disturbed_ones_say() -> None:
     random = Random(0)
     groups = [[random.lognormvariate(5 * random.random(), 0.0)] for _ in range(2000)]
-    groups = [[one[0] * random.lognormvariate(0, 0.05) for _ in range(2)] for one in groups]
+    groups = [[group[0] * random.lognormvariate(0, 0.05) for _ in range(2)] for group in groups]
     for disturbed in groups[:100]:
         disturbed[0] *= 3
-    assert scatter(groups, lambda one: one) == pytest.approx(0.05, rel=0.15)
+    assert scatter(groups, lambda value: value) == pytest.approx(0.05, rel=0.15)
 
 
 def test_nothing_repeated_has_no_scatter() -> None:
-    assert scatter([[1.0], [2.0]], lambda one: one) == 0.0
+    assert scatter([[1.0], [2.0]], lambda value: value) == 0.0
 
 
 @pytest.fixture
-def one(small_grid: Grid) -> Configuration:
+def configuration(small_grid: Grid) -> Configuration:
     return next(iter(small_grid.tests))
 
 
 @pytest.fixture
-def with_repeats(small_grid: Grid, one: Configuration) -> Callable[..., Grid]:
+def with_repeats(small_grid: Grid, configuration: Configuration) -> Callable[..., Grid]:
     """A grid in which one configuration has these repeats, made of changes to its first."""
 
     def make(*changes: dict[str, object]) -> Grid:
-        (first, *_) = small_grid.tests[one]
+        (first, *_) = small_grid.tests[configuration]
         repeats: tuple[Figures, ...] = tuple(replace(first, **change) for change in changes)  # type: ignore[arg-type]
-        return replace(small_grid, tests={**small_grid.tests, one: repeats})
+        return replace(small_grid, tests={**small_grid.tests, configuration: repeats})
 
     return make
 
 
 def test_the_truth_is_the_geometric_mean_and_the_worst_verdict(
-    with_repeats: Callable[..., Grid], one: Configuration
+    with_repeats: Callable[..., Grid], configuration: Configuration
 ) -> None:
-    truth = with_repeats({"capacity_per_s": 100.0}, {"capacity_per_s": 400.0, "verdict": "UNDECIDED"}).truth(one)
+    truth = with_repeats({"capacity_per_s": 100.0}, {"capacity_per_s": 400.0, "verdict": "UNDECIDED"}).truth(
+        configuration
+    )
     assert truth.capacity_per_s == pytest.approx(200.0)
     assert truth.verdict == "UNDECIDED"
 
 
 def test_the_truth_leaves_out_what_was_disturbed_or_failed(
-    with_repeats: Callable[..., Grid], one: Configuration
+    with_repeats: Callable[..., Grid], configuration: Configuration
 ) -> None:
     disturbed = {"capacity_per_s": 1.0, "invalid": True}
     failed = {"capacity_per_s": 0.0, "failed": "it crashed", "verdict": "FAIL"}
-    assert with_repeats({"capacity_per_s": 100.0}, disturbed, failed).truth(one).capacity_per_s == pytest.approx(100)
-    assert with_repeats(disturbed, failed).truth(one).capacity_per_s == pytest.approx(1)
-    assert with_repeats(failed, failed).truth(one).failed == "it crashed"
+    assert with_repeats({"capacity_per_s": 100.0}, disturbed, failed).truth(
+        configuration
+    ).capacity_per_s == pytest.approx(100)
+    assert with_repeats(disturbed, failed).truth(configuration).capacity_per_s == pytest.approx(1)
+    assert with_repeats(failed, failed).truth(configuration).failed == "it crashed"

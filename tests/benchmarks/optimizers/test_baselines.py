@@ -48,7 +48,14 @@ def test_a_search_keeps_to_its_time_and_chooses_what_it_measured(small_grid: Gri
 @pytest.mark.parametrize("name", ["tpe", "random", "hill_climb"])
 def test_with_time_for_everything_a_baseline_measures_all_of_it_once_and_finds_the_best(exact: Grid, name: str) -> None:
     # What the Parzen estimator takes grows with the square of the tests.
-    grid = replace(exact, tests={one: repeats for one, repeats in exact.tests.items() if one.max_batch in (1, 8, 64)})
+    grid = replace(
+        exact,
+        tests={
+            configuration: repeats
+            for configuration, repeats in exact.tests.items()
+            if configuration.max_batch in (1, 8, 64)
+        },
+    )
     table = table_of(grid)
     choice = SEARCHERS[name](table)
     assert choice is not None
@@ -64,7 +71,9 @@ def test_where_predictions_are_right_servefit_finds_a_configuration_that_ties_wi
 
 
 def test_a_hill_is_climbed_from_its_foot_to_its_top(exact: Grid) -> None:
-    alone = {one: repeats for one, repeats in exact.tests.items() if one.backend == "xgboost"}
+    alone = {
+        configuration: repeats for configuration, repeats in exact.tests.items() if configuration.backend == "xgboost"
+    }
     grid = replace(exact, tests=alone)
     table = table_of(grid)
     axes, measured = Axes(tuple(alone)), Measured(table)
@@ -88,6 +97,8 @@ def test_one_seed_plays_the_same_search_again(small_grid: Grid, tmp_path: Path) 
 def test_measuring_everything_is_seldom_far_from_the_best(small_grid: Grid, tmp_path: Path, goal: str) -> None:
     path = tmp_path / "grid.json"
     small_grid.write(path)
-    outcomes = [play(path, next(one for one in GOALS if one == goal), "perfect", seed, SHARE) for seed in range(20)]
-    assert all(one.tests == len(small_grid.tests) and one.regret >= 0 for one in outcomes)
-    assert sorted(one.regret for one in outcomes)[10] < 0.1
+    outcomes = [
+        play(path, next(known for known in GOALS if known == goal), "perfect", seed, SHARE) for seed in range(20)
+    ]
+    assert all(outcome.tests == len(small_grid.tests) and outcome.regret >= 0 for outcome in outcomes)
+    assert sorted(outcome.regret for outcome in outcomes)[10] < 0.1

@@ -24,25 +24,25 @@ def table_of(grid: Grid, *, goal: Goal = "cost", seed: int = 0) -> Table:
 
 
 def choice_of(grid: Grid, profile: str, configuration: Configuration) -> Choice:
-    return next(one for one in grid.profiles if one.name == profile), configuration
+    return next(known for known in grid.profiles if known.name == profile), configuration
 
 
 def test_measurements_of_one_configuration_differ_by_as_much_as_repeats(small_grid: Grid) -> None:
     table = table_of(small_grid)
     spreads, means = [], []
-    for one in small_grid.tests:
-        trials = [table.measure(one) for _ in range(100)]
+    for configuration in small_grid.tests:
+        trials = [table.measure(configuration) for _ in range(100)]
         logs = [log(trial.capacity.throughput_per_s) for trial in trials if trial is not None]
         spreads.append(stdev(logs) ** 2)
-        means.append(fmean(logs) - log(small_grid.truth(one).capacity_per_s))
+        means.append(fmean(logs) - log(small_grid.truth(configuration).capacity_per_s))
     assert fmean(spreads) ** 0.5 == pytest.approx(0.04, rel=0.25)
     assert fmean(means) == pytest.approx(0.0, abs=0.002)
 
 
 def test_one_seed_sees_the_same_figures_and_another_does_not(small_grid: Grid) -> None:
-    one = next(iter(small_grid.tests))
-    first, again, other = (table_of(small_grid, seed=seed).measure(one) for seed in (1, 1, 2))
-    assert first == again != other
+    configuration = next(iter(small_grid.tests))
+    first, again, reseeded = (table_of(small_grid, seed=seed).measure(configuration) for seed in (1, 1, 2))
+    assert first == again != reseeded
 
 
 def test_a_test_costs_what_it_took_and_counts(small_grid: Grid) -> None:
@@ -53,18 +53,18 @@ def test_a_test_costs_what_it_took_and_counts(small_grid: Grid) -> None:
 
 
 def test_a_round_is_shorter_than_a_test_and_a_confirmation_longer(small_grid: Grid) -> None:
-    one = next(iter(small_grid.tests))
+    configuration = next(iter(small_grid.tests))
     by_cost, by_latency = table_of(small_grid), table_of(small_grid, goal="latency")
     starting_s = 2.1 - 0.4 - 1.2
-    turn = by_cost.in_turn(one, 3, 1)
+    turn = by_cost.in_turn(configuration, 3, 1)
     assert turn is not None
     assert (turn.round, turn.at_rate, turn.verdict) == (3, None, "PASS")
     assert by_cost.now_s == pytest.approx(starting_s + ROUND.capacity_s)
-    turn = by_latency.in_turn(one, 0, 1)
+    turn = by_latency.in_turn(configuration, 0, 1)
     assert turn is not None
     assert turn.at_rate is not None
     assert by_latency.now_s == pytest.approx(starting_s + ROUND.capacity_s + ROUND.at_rate_s)
-    by_cost.confirm(one, CONFIRMING)
+    by_cost.confirm(configuration, CONFIRMING)
     assert by_cost.now_s == pytest.approx(2 * starting_s + ROUND.capacity_s + CONFIRMING.capacity_s + 2.0)
 
 
@@ -73,17 +73,21 @@ def test_timing_calls_costs_the_sizes_that_were_asked_for_and_is_no_test(small_g
     subject = next(iter(small_grid.timings))
     found = table.time(replace(subject, max_batch=8), (1, 8))
     assert found is not None
-    assert [one.requests for one in found.batches] == [1, 8]
+    assert [times.requests for times in found.batches] == [1, 8]
     assert table.now_s == pytest.approx(0.4 + 2 * 0.1)
     assert table.clock.tests == 0
     assert table.time(replace(subject, backend="unknown"), (1,)) is None
 
 
 def test_what_failed_gives_nothing_and_costs_all_the_same(small_grid: Grid) -> None:
-    one = next(iter(small_grid.tests))
-    failed = tuple(replace(repeat, failed="it crashed") for repeat in small_grid.tests[one])
-    table = table_of(replace(small_grid, tests={**small_grid.tests, one: failed}))
-    assert (table.measure(one), table.in_turn(one, 0, 1), table.confirm(one, CONFIRMING)) == (None, None, None)
+    configuration = next(iter(small_grid.tests))
+    failed = tuple(replace(repeat, failed="it crashed") for repeat in small_grid.tests[configuration])
+    table = table_of(replace(small_grid, tests={**small_grid.tests, configuration: failed}))
+    assert (
+        table.measure(configuration),
+        table.in_turn(configuration, 0, 1),
+        table.confirm(configuration, CONFIRMING),
+    ) == (None, None, None)
     assert (table.clock.tests, table.now_s > 3) == (3, True)
 
 
@@ -92,33 +96,39 @@ def test_the_best_has_no_regret_and_others_what_they_cost_more(small_grid: Grid)
     profile, best = truth.best
     assert (profile.name, truth.regret(truth.best)) == ("ml.m5.large", 0.0)
     capacity = small_grid.truth(best).capacity_per_s
-    for one in small_grid.tests:
-        if one.vcpus == 2 and small_grid.truth(one).instances == 1:
-            regret = capacity / small_grid.truth(one).capacity_per_s - 1
-            assert truth.regret((profile, one)) == pytest.approx(regret)
+    for configuration in small_grid.tests:
+        if configuration.vcpus == 2 and small_grid.truth(configuration).instances == 1:
+            regret = capacity / small_grid.truth(configuration).capacity_per_s - 1
+            assert truth.regret((profile, configuration)) == pytest.approx(regret)
 
 
 def test_regret_goes_by_the_cost_per_hour_where_that_differs(small_grid: Grid) -> None:
     best = Truth(small_grid, demo_request()).best[1]
-    other = next(one for one in small_grid.tests if one.vcpus == 2 and one != best)
-    three = tuple(replace(repeat, instances=3) for repeat in small_grid.tests[other])
-    grid = replace(small_grid, tests={**small_grid.tests, other: three})
-    assert Truth(grid, demo_request()).regret(choice_of(grid, "ml.m5.large", other)) == pytest.approx(2.0)
+    rival = next(
+        configuration for configuration in small_grid.tests if configuration.vcpus == 2 and configuration != best
+    )
+    three = tuple(replace(repeat, instances=3) for repeat in small_grid.tests[rival])
+    grid = replace(small_grid, tests={**small_grid.tests, rival: three})
+    assert Truth(grid, demo_request()).regret(choice_of(grid, "ml.m5.large", rival)) == pytest.approx(2.0)
 
 
 def test_what_has_no_price_or_breaks_the_sla_is_wrong(small_grid: Grid) -> None:
     best = Truth(small_grid, demo_request()).best[1]
-    other = next(one for one in small_grid.tests if one.vcpus == 2 and one != best)
-    broken = tuple(replace(repeat, verdict="FAIL", violation=0.1) for repeat in small_grid.tests[other])
-    grid = replace(small_grid, tests={**small_grid.tests, other: broken})
+    rival = next(
+        configuration for configuration in small_grid.tests if configuration.vcpus == 2 and configuration != best
+    )
+    broken = tuple(replace(repeat, verdict="FAIL", violation=0.1) for repeat in small_grid.tests[rival])
+    grid = replace(small_grid, tests={**small_grid.tests, rival: broken})
     truth = Truth(grid, demo_request())
     assert truth.regret(choice_of(grid, "local-2c", best)) >= WRONG
-    assert truth.regret(choice_of(grid, "ml.m5.large", other)) >= WRONG
+    assert truth.regret(choice_of(grid, "ml.m5.large", rival)) >= WRONG
 
 
 def test_of_the_best_compares_capacities_of_equal_rank(small_grid: Grid) -> None:
     truth = Truth(small_grid, demo_request())
     assert truth.of_the_best(truth.best) == 1.0
-    smaller = choice_of(small_grid, "local-1c", next(one for one in small_grid.tests if one.vcpus == 1))
+    smaller = choice_of(
+        small_grid, "local-1c", next(configuration for configuration in small_grid.tests if configuration.vcpus == 1)
+    )
     assert 0 < truth.of_the_best(smaller) <= 1
     assert not truth.knows(choice_of(small_grid, "local-1c", truth.best[1]))

@@ -183,4 +183,4 @@ def test_processes_are_ended_in_whatever_session_they_are() -> None:
     assert len(everything) > 1
     stop(process)
     started.wait()
-    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in everything)
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in everything)

@@ -71,9 +71,9 @@ def test_at_a_higher_rate_every_entry_stands_for_several_up_to_the_next(tmp_path
 def test_whole_seconds_are_spread_at_random(tmp_path: Path) -> None:
     shape = Replay(file=recorded(tmp_path, *([100] * 50), *([101] * 10)))
     assert shape.cycle_s == 2.0
-    first, other = (sent(shape, duration_s=2, seed=seed) for seed in (0, 1))
-    assert len(first) == len(other) == 60
-    assert first != other
+    first, second = (sent(shape, duration_s=2, seed=seed) for seed in (0, 1))
+    assert len(first) == len(second) == 60
+    assert first != second
     assert sum(time < 1 for time in first) == 50
     assert np.std(first[:50]) == pytest.approx(12**-0.5, rel=0.3)
 

@@ -63,7 +63,7 @@ def test_timestamps_of_json_lines(value: object, tmp_path: Path) -> None:
     file = tmp_path / "trace"
     later = "1970-01-01T00:00:04Z" if isinstance(value, str) and "T" in value else 4
     file.write_text(
-        lines(*(json.dumps({"path": "/", "timestamp": one, "more": {"time": 7}}) for one in (value, later)))
+        lines(*(json.dumps({"path": "/", "timestamp": timestamp, "more": {"time": 7}}) for timestamp in (value, later)))
     )
     assert offsets_s(file) == [0, 2.5]
     assert read_trace(file).format == "JSON Lines"

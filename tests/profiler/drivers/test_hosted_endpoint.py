@@ -47,7 +47,7 @@ def test_an_endpoint_and_what_it_starts_live_inside_the_envelope(host_small: Hos
         assert [os.sched_getaffinity(pid) for pid in hosted.pids] == [{LAST_CPU}] * 2
         assert hosted.envelope.cpus == (LAST_CPU,)
         started = [psutil.Process(pid) for pid in hosted.pids]
-    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in started)
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started)
 
 
 def test_an_endpoint_that_cannot_start_says_its_last_line(host_small: HostSmall) -> None:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.alone
 
 S = 1_000_000_000
 ALL_CPUS = tuple(sorted(os.sched_getaffinity(0)))
-ONE, OTHER = ALL_CPUS[0], ALL_CPUS[-1]
+FIRST_CPU, LAST_CPU = ALL_CPUS[0], ALL_CPUS[-1]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def start_on(tmp_path: Path, payload_rows: np.ndarray) -> StartOn:
 
 
 def test_workers_are_held_to_the_cpus_that_are_given(start_on: StartOn) -> None:
-    for cpu in (ONE, OTHER):
+    for cpu in (FIRST_CPU, LAST_CPU):
         with start_on((cpu,)) as workers:
             assert workers.envelope.cpus == (cpu,)
             assert os.sched_getaffinity(workers.pids[0]) == {cpu}
@@ -78,22 +78,22 @@ def test_cpus_that_do_not_fit_are_refused(start_on: StartOn, cpus: tuple[int, ..
 
 
 def test_two_tests_on_cpus_of_their_own_run_at_the_same_time(start_on: StartOn) -> None:
-    both = Barrier(2)
+    barrier = Barrier(2)
     before = os.sched_getaffinity(0)
 
     def test(cpu: int, traffic: Traffic, us: int) -> tuple[Run, int]:
         with start_on((cpu,), act="spin", us=us) as workers:
-            both.wait(60)
+            barrier.wait(60)
             run = workers.run(traffic)
-            both.wait(60)
+            barrier.wait(60)
             assert psutil.Process(workers.pids[0]).is_running()
             return run, workers.pids[0]
 
     with ThreadPoolExecutor(2) as threads:
-        idle = threads.submit(test, ONE, OpenLoop(rate_per_s=100, duration_s=1.5, arrivals="constant"), 100)
-        busy = threads.submit(test, OTHER, ClosedLoop.constant(users=1, duration_s=1.5), 1000)
-        (quiet, one), (full, other) = idle.result(), busy.result()
-    assert one != other
+        idle = threads.submit(test, FIRST_CPU, OpenLoop(rate_per_s=100, duration_s=1.5, arrivals="constant"), 100)
+        busy = threads.submit(test, LAST_CPU, ClosedLoop.constant(users=1, duration_s=1.5), 1000)
+        (quiet, quiet_pid), (full, full_pid) = idle.result(), busy.result()
+    assert quiet_pid != full_pid
     begins, ends = zip(quiet.plateau_ns, full.plateau_ns, strict=True)
     assert min(ends) - max(begins) > 0.3 * S, "they ran side by side"
     assert quiet.offered == 150
@@ -105,16 +105,16 @@ def test_two_tests_on_cpus_of_their_own_run_at_the_same_time(start_on: StartOn) 
 
 
 def test_a_crash_of_the_one_leaves_the_other_alone(start_on: StartOn) -> None:
-    both = Barrier(2)
+    barrier = Barrier(2)
 
     def crash() -> None:
-        with start_on((ONE,), act="segfault", calls=500) as workers:
-            both.wait(60)
+        with start_on((FIRST_CPU,), act="segfault", calls=500) as workers:
+            barrier.wait(60)
             workers.run(ClosedLoop.constant(users=1, duration_s=10))
 
     def serve() -> Run:
-        with start_on((OTHER,), act="sleep", us=1000) as workers:
-            both.wait(60)
+        with start_on((LAST_CPU,), act="sleep", us=1000) as workers:
+            barrier.wait(60)
             return workers.run(ClosedLoop.constant(users=1, duration_s=1.5))
 
     with ThreadPoolExecutor(2) as threads:

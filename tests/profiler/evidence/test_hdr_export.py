@@ -74,12 +74,16 @@ def test_a_log_has_one_interval_a_second_and_tells_its_units(tmp_path: Path, mak
     requests = [(9.5, 9.5, 9.6), (10.0, 10.0, 10.001), (11.9, 11.9, 14.9), (12.2, 12.3, 12.4), (12.5, 12.5, 12.6)]
     path = tmp_path / "times.hlog"
     save_histogram_log(run_of(make_run, requests, plateau_s=(10, 12.5)), path)
-    assert [(one.get_tag(), one.get_total_count()) for one in intervals(path)] == [
+    assert [(interval.get_tag(), interval.get_total_count()) for interval in intervals(path)] == [
         *((RESPONSE, 1), (SERVICE, 1)),
         *((RESPONSE, 1), (SERVICE, 1)),
         *((RESPONSE, 1), (SERVICE, 1)),
     ], "what was due before the plateau or after it is left out"
-    assert [one.get_end_time_stamp() - one.get_start_time_stamp() for one in intervals(path)][::2] == [1000, 1000, 500]
+    assert [interval.get_end_time_stamp() - interval.get_start_time_stamp() for interval in intervals(path)][::2] == [
+        1000,
+        1000,
+        500,
+    ]
     text = path.read_text()
     comments = [line for line in text.splitlines() if line.startswith("#")]
     assert "#[Histogram log format version 1.3]" in comments
@@ -137,7 +141,7 @@ def test_a_run_without_requests_is_exported_too(tmp_path: Path, make_run: MakeRu
     run = replace(make_run(0), plateau_ns=(0, 2 * S))
     save_histogram(run, tmp_path / "times.hlog")
     save_histogram(run, tmp_path / "times.hgrm")
-    assert [one.get_total_count() for one in intervals(tmp_path / "times.hlog")] == [0] * 4
+    assert [interval.get_total_count() for interval in intervals(tmp_path / "times.hlog")] == [0] * 4
     assert "TotalCount" in (tmp_path / "times.hgrm").read_text()
 
 

@@ -61,7 +61,7 @@ def make_run(traffic: ClosedLoop, *, until_s: float | None = None, **facts: Any)
 
 
 def edges(*seconds: float) -> tuple[int, ...]:
-    return tuple(BOOT_NS + round(one * S) for one in seconds)
+    return tuple(BOOT_NS + round(second * S) for second in seconds)
 
 
 def test_every_step_of_stairs_has_its_edges_users_and_figures() -> None:
@@ -114,7 +114,7 @@ def test_one_plateau_alone_is_no_step() -> None:
 def test_a_run_can_be_seen_on_another_of_its_plateaus() -> None:
     run = make_run(STAIRS, plateau_ns=edges(4, 6))
     assert on_plateau(run, run.plateau_ns) is run
-    first, second, _ = (on_plateau(run, one) for one in plateaus_of(run))
+    first, second, _ = (on_plateau(run, plateau) for plateau in plateaus_of(run))
     assert first.plateau_ns == edges(0, 2)
     assert (first.offered, first.backlog) == (200, 0)
     assert (second.offered, second.backlog) == (201, 1)

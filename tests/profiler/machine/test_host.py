@@ -134,7 +134,7 @@ def test_the_fingerprint_is_that_of_the_hardware(describe: Callable[..., Host], 
     )
     assert later.fingerprint == host.fingerprint
     others = [make_host(), make_host(cpus=4), make_host(memory_gib=64), make_host(gpus=("Tesla T4",))]
-    assert len({other.fingerprint for other in [host, *others]}) == 5
+    assert len({machine.fingerprint for machine in [host, *others]}) == 5
 
 
 def test_this_machine_is_described_as_others_see_it() -> None:

@@ -66,15 +66,16 @@ def test_gpu_profiles_name_their_gpus(make_host: MakeHost) -> None:
 )
 def test_local_profiles_double_up_to_all_cpus(make_host: MakeHost, cpus: int, names: list[str]) -> None:
     profiles = local_profiles(make_host(cpus=cpus, memory_gib=cpus * 4))
-    assert [one.name for one in profiles] == names
-    assert all(one.memory_bytes == one.vcpus * 4 * GIB for one in profiles)
-    assert all(one.price_per_hour is None for one in profiles)
+    assert [profile.name for profile in profiles] == names
+    assert all(profile.memory_bytes == profile.vcpus * 4 * GIB for profile in profiles)
+    assert all(profile.price_per_hour is None for profile in profiles)
     assert all_profiles(make_host(cpus=cpus, memory_gib=cpus * 4))[: len(names)] == profiles
 
 
 def test_every_gpu_makes_a_local_profile_with_its_share_of_the_cores(make_host: MakeHost) -> None:
     profiles = {
-        one.name: one for one in local_profiles(make_host(cpus=8, memory_gib=32, gpus=("Tesla T4", "Tesla T4")))
+        profile.name: profile
+        for profile in local_profiles(make_host(cpus=8, memory_gib=32, gpus=("Tesla T4", "Tesla T4")))
     }
     assert profiles["local-gpu1"] == InstanceProfile(
         name="local-gpu1", vcpus=4, memory_bytes=16 * GIB, gpus=1, gpu_model="Tesla T4"
@@ -83,7 +84,7 @@ def test_every_gpu_makes_a_local_profile_with_its_share_of_the_cores(make_host: 
 
 def test_a_cpu_quota_makes_the_host_smaller(make_host: MakeHost) -> None:
     quota = ControlGroups(kind="v2", writable=False, memory_limit_bytes=None, cpu_quota=2.5)
-    assert [one.name for one in local_profiles(make_host(cpus=8, cgroups=quota))] == ["local-1c", "local-2c"]
+    assert [profile.name for profile in local_profiles(make_host(cpus=8, cgroups=quota))] == ["local-1c", "local-2c"]
 
 
 def test_an_unknown_name_gets_the_closest_as_remedy(make_host: MakeHost) -> None:
@@ -113,7 +114,7 @@ def test_a_gpu_with_hyphens_in_its_name_makes_a_measurable_profile(make_host: Ma
 
 def test_a_profile_is_measured_on_a_gpu_of_its_model(make_host: MakeHost) -> None:
     host = make_host(cpus=8, gpus=("NVIDIA A100-SXM4-80GB", "Tesla T4", "Tesla T4"))
-    numbers = {one.name: gpu_for(one, host.gpus) for one in all_profiles(host)}
+    numbers = {profile.name: gpu_for(profile, host.gpus) for profile in all_profiles(host)}
     assert (numbers["local-gpu0"], numbers["local-gpu1"], numbers["local-gpu2"]) == (0, 1, 1)
     assert numbers["ml.g4dn.xlarge"] == 1
     assert numbers["local-8c"] is None
@@ -142,7 +143,7 @@ def test_an_a10_is_no_a10g(make_host: MakeHost) -> None:
 
 def test_every_local_profile_is_measurable(make_host: MakeHost) -> None:
     host = make_host(cpus=6, memory_gib=10, gpus=("NVIDIA GeForce RTX 4090", "Tesla T4"))
-    assert [why_not_measurable(one, host) for one in local_profiles(host)] == [None] * 6
+    assert [why_not_measurable(profile, host) for profile in local_profiles(host)] == [None] * 6
 
 
 def test_the_user_s_file_adds_profiles_and_replaces_single_fields(make_host: MakeHost, user_file: Path) -> None:
@@ -167,7 +168,10 @@ def test_the_user_s_file_adds_profiles_and_replaces_single_fields(make_host: Mak
 
 def test_the_price_of_the_host_is_shared_out_by_cores(make_host: MakeHost, user_file: Path) -> None:
     user_file.write_text("[local]\nprice_per_hour = 0.8\n")
-    prices = {one.name: one.price_per_hour for one in local_profiles(make_host(cpus=8, gpus=("Tesla T4", "Tesla T4")))}
+    prices = {
+        profile.name: profile.price_per_hour
+        for profile in local_profiles(make_host(cpus=8, gpus=("Tesla T4", "Tesla T4")))
+    }
     assert prices == pytest.approx(
         {"local-1c": 0.1, "local-2c": 0.2, "local-4c": 0.4, "local-8c": 0.8, "local-gpu0": 0.4, "local-gpu1": 0.4}
     )
@@ -226,4 +230,4 @@ def test_bytes_that_are_no_text_are_refused(make_host: MakeHost, user_file: Path
 def test_profiles_are_values(make_host: MakeHost) -> None:
     profile = find_profile("ml.m5.large", make_host())
     assert profile == dataclasses.replace(profile)
-    assert len({one.name for one in all_profiles(make_host())}) == len(all_profiles(make_host()))
+    assert len({profile.name for profile in all_profiles(make_host())}) == len(all_profiles(make_host()))

@@ -59,13 +59,13 @@ def test_two_models_answer_the_same_requests(timed: list[Any]) -> None:
     assert found.comparison.outcome == "no difference"
     assert found.one.model.digest != found.other.model.digest
     payloads = [rows for _, _, rows in timed]
-    assert all(np.array_equal(payloads[0], other) for other in payloads[1:])
+    assert all(np.array_equal(payloads[0], payload) for payload in payloads[1:])
 
 
 def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
-    other = {"backend": "onnxruntime"}
+    rival = {"backend": "onnxruntime"}
     with pytest.raises(MeasurementError, match="xgboost cannot be compared: it is saturated; ask for a lower rate"):
-        compare_deployments(booster(), Deployment(), other, payload=ROWS, rate=2_000_000.0, budget_s=1.0)
+        compare_deployments(booster(), Deployment(), rival, payload=ROWS, rate=2_000_000.0, budget_s=1.0)
 
 
 @pytest.mark.parametrize(

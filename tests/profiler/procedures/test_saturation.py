@@ -84,7 +84,7 @@ class SimulatedEndpoint:
 def test_users_double_until_more_are_not_served_more() -> None:
     endpoint = SimulatedEndpoint(service_ms=2, network_ms=2, servers=4)
     found = find_saturation(endpoint, budget_s=20)
-    assert [one.users for one in found.tried.levels] == [1, 2, 4, 8, 16, 32]
+    assert [level.users for level in found.tried.levels] == [1, 2, 4, 8, 16, 32]
     assert found.tried.ended == "more users are not served more"
     # Eight users keep four servers busy, half of whose requests are on the way.
     assert found.tried.users == 8
@@ -100,7 +100,7 @@ def test_one_user_may_be_all_that_is_served() -> None:
 
 def test_users_whose_requests_fail_are_too_many() -> None:
     found = find_saturation(SimulatedEndpoint(service_ms=1, servers=64, most_users=8), budget_s=20)
-    assert [one.users for one in found.tried.levels] == [1, 2, 4, 8, 16]
+    assert [level.users for level in found.tried.levels] == [1, 2, 4, 8, 16]
     assert found.tried.users == 8
     assert found.tried.ended.endswith("requests failed with 16 users")
     assert summarize(found.run).errors == {}

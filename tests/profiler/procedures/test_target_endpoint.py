@@ -42,7 +42,7 @@ def test_rows_are_sent_in_the_protocol_of_the_server_or_the_one_that_is_given(
         found = resolve_target(hosted.url, payload=ROWS, protocol=protocol)
     assert (found.destination.form, found.destination.address.path) == (form, path)
     if form.startswith("open-inference"):
-        assert [(one.name, one.datatype) for one in found.destination.tensors] == [("rows", "FP64")]
+        assert [(tensor.name, tensor.datatype) for tensor in found.destination.tensors] == [("rows", "FP64")]
     assert found.rows.tolist() == ROWS
     assert (found.payload, found.synthetic, found.is_here) == ("array", False, True)
 
@@ -81,7 +81,7 @@ def test_json_objects_are_sent_to_a_plain_server_as_they_stand(
     with host_small({"speaks": "nothing"}) as hosted:
         found = resolve_target(f"{hosted.url}/predict", payload=payload, protocol=protocol)
     requests = found.destination.requests(found.rows)
-    assert [body_of(one) for one in requests] == [{"amount": 3, "country": "DE"}] * len(requests)
+    assert [body_of(request) for request in requests] == [{"amount": 3, "country": "DE"}] * len(requests)
     assert b"POST /predict HTTP/1.1\r\n" in requests[0]
     assert found.payload == "payload.json"
 
@@ -137,13 +137,13 @@ def test_redirects_are_not_followed_and_proxies_not_used(
         reached.append(path)
         return ANSWER
 
-    with http_server(elsewhere) as other:
+    with http_server(elsewhere) as proxy:
         for variable in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
-            monkeypatch.setenv(variable, other)
+            monkeypatch.setenv(variable, proxy)
         monkeypatch.delenv("no_proxy", raising=False)
 
         def respond(path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
-            return (307, b"", {"location": f"{other}{path}"}) if path == "/moved" else ANSWER
+            return (307, b"", {"location": f"{proxy}{path}"}) if path == "/moved" else ANSWER
 
         with http_server(respond) as url:
             assert resolve_target(f"{url}/here", payload=ROWS).destination.address.url == f"{url}/here"

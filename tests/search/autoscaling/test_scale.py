@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial, TrialVerdict
     from servefit.search.storage.header import Status
 
-ONE = Configuration(vcpus=1, backend="treelite")
+CONFIGURATION = Configuration(vcpus=1, backend="treelite")
 SMALL = InstanceProfile(name="small", vcpus=1, memory_bytes=2**30, price_per_hour=0.1)
 LARGE = InstanceProfile(name="large", vcpus=2, memory_bytes=2**30, price_per_hour=0.3)
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
@@ -59,7 +59,7 @@ def job(
     """A job of ``trials``, the last of which stands for its configuration; calls of it were timed as ``service``."""
     results: list[tuple[Kind, Configuration, Result]] = [("load_test", trial.configuration, trial) for trial in trials]
     if service is not None:
-        results.append(("service_time", ONE, service))
+        results.append(("service_time", CONFIGURATION, service))
     header = JobHeader(
         request=JobRequest(name="fraud", sla=sla or Sla()),
         model=Model(
@@ -94,7 +94,7 @@ def job(
 
 
 def test_without_a_limit_an_instance_gets_a_part_of_its_capacity_less_the_headroom(trial: MakeTrial) -> None:
-    plan = scale(job(trial(ONE)), rate_per_s=2000, headroom=0.2)
+    plan = scale(job(trial(CONFIGURATION)), rate_per_s=2000, headroom=0.2)
     assert (plan.rate.highest_per_s, plan.rate.basis) == (800.0, "utilisation")
     assert plan.target.rate_per_s == pytest.approx(640)
     assert plan.target.invocations_per_minute == pytest.approx(38_400)
@@ -104,7 +104,7 @@ def test_without_a_limit_an_instance_gets_a_part_of_its_capacity_less_the_headro
 
 
 def test_bounds_are_one_instance_and_twice_the_rate_unless_rates_are_given(trial: MakeTrial) -> None:
-    found = job(trial(ONE))
+    found = job(trial(CONFIGURATION))
     default = scale(found, rate_per_s=2000)
     assert (default.target.min_capacity, default.target.max_capacity, default.max_rate_per_s) == (1, 7, 4000)
     assert any("--max-rate" in note for note in default.notes)
@@ -114,14 +114,14 @@ def test_bounds_are_one_instance_and_twice_the_rate_unless_rates_are_given(trial
 
 
 def test_cooldowns_are_a_minute_and_the_measured_load_time_and_the_default_of_sagemaker(trial: MakeTrial) -> None:
-    slow = trial(ONE)
+    slow = trial(CONFIGURATION)
     slow = replace(slow, measurement=replace(slow.measurement, load_s=2.3))
     target = scale(job(slow), rate_per_s=1).target
     assert (target.scale_in_cooldown_s, target.scale_out_cooldown_s) == (300, 63)
 
 
 def test_a_limit_is_kept_by_simulation_and_the_curve_shows_what_it_expects(trial: MakeTrial) -> None:
-    plan = scale(job(trial(ONE), sla=Sla(thresholds=P95_10_MS), service=EXPONENTIAL_1_MS), rate_per_s=100)
+    plan = scale(job(trial(CONFIGURATION), sla=Sla(thresholds=P95_10_MS), service=EXPONENTIAL_1_MS), rate_per_s=100)
     assert (plan.rate.basis, plan.rate.source) == ("simulated", "estimated")
     estimated = {point.rate_per_s: point for point in plan.curve if point.source == "estimated"}
     assert estimated.keys() == {plan.rate.highest_per_s, plan.target.rate_per_s}
@@ -132,7 +132,7 @@ def test_a_limit_is_kept_by_simulation_and_the_curve_shows_what_it_expects(trial
 
 
 def test_what_was_measured_at_a_rate_wins_over_the_simulation(trial: MakeTrial) -> None:
-    failed, passed = trial(ONE, verdict="FAIL", violation=0.2), trial(ONE, instances=2)
+    failed, passed = trial(CONFIGURATION, verdict="FAIL", violation=0.2), trial(CONFIGURATION, instances=2)
     plan = scale(job(failed, passed, sla=AT_600, service=EXPONENTIAL_1_MS), rate_per_s=600, headroom=0)
     assert (plan.rate.highest_per_s, plan.rate.basis) == (300.0, "measured")
     assert plan.instances == 2
@@ -141,14 +141,14 @@ def test_what_was_measured_at_a_rate_wins_over_the_simulation(trial: MakeTrial) 
 
 
 def test_what_nothing_was_measured_or_simulated_for_is_said(trial: MakeTrial) -> None:
-    plan = scale(job(trial(ONE), sla=Sla(thresholds=P95_10_MS)), rate_per_s=1)
+    plan = scale(job(trial(CONFIGURATION), sla=Sla(thresholds=P95_10_MS)), rate_per_s=1)
     assert plan.rate.basis == "utilisation"
     assert any("whether the limits hold at the target is not known" in note for note in plan.notes)
 
 
 def test_the_best_recommendation_is_planned_unless_another_is_named(trial: MakeTrial) -> None:
-    on_large = trial(replace(ONE, vcpus=2), throughput_per_s=1500.0)
-    found = job(trial(ONE), on_large, profiles=(SMALL, LARGE))
+    on_large = trial(replace(CONFIGURATION, vcpus=2), throughput_per_s=1500.0)
+    found = job(trial(CONFIGURATION), on_large, profiles=(SMALL, LARGE))
     best, second = found.recommendations
     assert scale(found, rate_per_s=1).recommendation == best
     named = scale(found, rate_per_s=1, recommendation_id=second.id)
@@ -158,12 +158,12 @@ def test_the_best_recommendation_is_planned_unless_another_is_named(trial: MakeT
 
 
 def test_a_profile_without_a_price_costs_nobody_knows_what(trial: MakeTrial) -> None:
-    plan = scale(job(trial(ONE), profiles=[replace(SMALL, price_per_hour=None)]), rate_per_s=1)
+    plan = scale(job(trial(CONFIGURATION), profiles=[replace(SMALL, price_per_hour=None)]), rate_per_s=1)
     assert plan.to_dict()["cost_per_hour"] == {"at_rate": None, "at_min": None, "at_max": None}
 
 
 def test_what_was_not_asked_for_is_said_in_notes_and_not_added(trial: MakeTrial) -> None:
-    found = job(trial(ONE), sla=AT_600, service=EXPONENTIAL_1_MS)
+    found = job(trial(CONFIGURATION), sla=AT_600, service=EXPONENTIAL_1_MS)
     single = scale(found, rate_per_s=100)
     assert single.instances == 1
     assert any("for availability, run two" in note for note in single.notes)
@@ -173,7 +173,7 @@ def test_what_was_not_asked_for_is_said_in_notes_and_not_added(trial: MakeTrial)
 
 
 def test_doubts_about_the_recommendation_are_said(trial: MakeTrial) -> None:
-    unsure = replace(trial(ONE, verdict="UNDECIDED"), reason="p95 is 9.9 ms")
+    unsure = replace(trial(CONFIGURATION, verdict="UNDECIDED"), reason="p95 is 9.9 ms")
     plan = scale(job(unsure, sla=AT_600, service=EXPONENTIAL_1_MS, status="STOPPED"), rate_per_s=100)
     assert any("whether the SLA is met is undecided: p95 is 9.9 ms" in note for note in plan.notes)
     assert any("the job is STOPPED" in note for note in plan.notes)
@@ -183,7 +183,7 @@ def test_doubts_about_the_recommendation_are_said(trial: MakeTrial) -> None:
 def test_a_recommendation_that_does_not_meet_the_sla_gives_no_policy(
     trial: MakeTrial, verdict: TrialVerdict, words: str
 ) -> None:
-    tested = replace(trial(ONE, verdict=verdict), reason="p95 is 12 ms")
+    tested = replace(trial(CONFIGURATION, verdict=verdict), reason="p95 is 12 ms")
     with pytest.raises(SpecError, match=words) as caught:
         scale(job(tested, sla=AT_600), rate_per_s=1)
     assert "p95 is 12 ms" in caught.value.message
@@ -193,11 +193,11 @@ def test_a_recommendation_that_does_not_meet_the_sla_gives_no_policy(
 def test_a_limit_that_no_rate_of_arrivals_keeps_gives_no_policy(trial: MakeTrial) -> None:
     tight = Sla(thresholds=(LatencyThreshold(percentile="p95", limit_ms=1.0),))
     with pytest.raises(SpecError, match="at any rate of arrivals"):
-        scale(job(trial(ONE), sla=tight, service=EXPONENTIAL_1_MS), rate_per_s=1)
+        scale(job(trial(CONFIGURATION), sla=tight, service=EXPONENTIAL_1_MS), rate_per_s=1)
 
 
 def test_an_unknown_recommendation_is_refused_with_the_closest(trial: MakeTrial) -> None:
-    found = job(trial(ONE))
+    found = job(trial(CONFIGURATION))
     known = found.recommendations[0].id
     with pytest.raises(SpecError) as caught:
         scale(found, rate_per_s=1, recommendation_id=known[:-1])
@@ -208,7 +208,7 @@ def test_a_job_that_measured_nothing_gives_no_policy(trial: MakeTrial) -> None:
     with pytest.raises(SpecError, match="nothing was measured"):
         scale(job(), rate_per_s=1)
     with pytest.raises(SpecError, match="answered no request"):
-        scale(job(trial(ONE, throughput_per_s=0.0)), rate_per_s=1)
+        scale(job(trial(CONFIGURATION, throughput_per_s=0.0)), rate_per_s=1)
 
 
 @pytest.mark.parametrize(
@@ -234,12 +234,12 @@ def test_rates_and_headrooms_that_make_no_sense_are_refused(
 ) -> None:
     wanted: dict[str, Any] = {"rate_per_s": 100.0, **asked}
     with pytest.raises(SpecError) as caught:
-        scale(job(trial(ONE)), **wanted)
+        scale(job(trial(CONFIGURATION)), **wanted)
     assert caught.value.field == field
 
 
 def test_the_document_holds_the_policy_under_the_names_of_sagemaker_too(trial: MakeTrial) -> None:
-    plan = scale(job(trial(ONE), sla=AT_600, service=EXPONENTIAL_1_MS), rate_per_s=600)
+    plan = scale(job(trial(CONFIGURATION), sla=AT_600, service=EXPONENTIAL_1_MS), rate_per_s=600)
     document = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
     target = plan.target
     assert document["DynamicScalingConfiguration"] == {
@@ -270,7 +270,7 @@ MANY = settings(max_examples=50, deadline=None, suppress_health_check=[HealthChe
 
 @pytest.fixture
 def limited(trial: MakeTrial) -> RecommendationJob:
-    return job(trial(ONE), sla=Sla(thresholds=P95_10_MS), service=EXPONENTIAL_1_MS)
+    return job(trial(CONFIGURATION), sla=Sla(thresholds=P95_10_MS), service=EXPONENTIAL_1_MS)
 
 
 @MANY

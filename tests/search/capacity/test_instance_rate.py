@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from servefit.search.results.recommendation import TrialVerdict
 
-ONE = Configuration(vcpus=1, backend="treelite")
+CONFIGURATION = Configuration(vcpus=1, backend="treelite")
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 EXPONENTIAL_MS = np.random.default_rng(0).exponential(1.0, 200_000)
 S = 1_000_000_000
 
 
-def timed(times_ms: np.ndarray, subject: Configuration = ONE) -> Step:
+def timed(times_ms: np.ndarray, subject: Configuration = CONFIGURATION) -> Step:
     return Step(
         number=0,
         kind="service_time",
@@ -75,7 +75,7 @@ def simulation_of(
 def simulation(
     *steps: Step, closed: Run | None = None, capacity_per_s: float = 1000.0, max_batch: int = 1
 ) -> Simulation:
-    found = simulation_of(replace(ONE, max_batch=max_batch), capacity_per_s, steps, closed)
+    found = simulation_of(replace(CONFIGURATION, max_batch=max_batch), capacity_per_s, steps, closed)
     assert found is not None
     return found
 
@@ -101,8 +101,8 @@ def test_nothing_limits_the_rate_where_nothing_limits_latency() -> None:
 
 
 def test_calls_of_the_load_test_stand_in_for_service_times_that_are_not_known() -> None:
-    other = timed(EXPONENTIAL_MS, replace(ONE, backend="xgboost"))
-    found = simulation(other, closed=closed_run(EXPONENTIAL_MS[:20_000]))
+    of_xgboost = timed(EXPONENTIAL_MS, replace(CONFIGURATION, backend="xgboost"))
+    found = simulation(of_xgboost, closed=closed_run(EXPONENTIAL_MS[:20_000]))
     assert found.origin == "load test"
     assert found.highest_rate_per_s(P95_10_MS) == pytest.approx(1000 - log(20) / 0.01, rel=0.05)
 
@@ -110,12 +110,12 @@ def test_calls_of_the_load_test_stand_in_for_service_times_that_are_not_known() 
 def test_service_times_that_were_timed_come_before_calls_of_the_load_test_and_these_before_a_guess() -> None:
     own, of_one_thread = timed(np.full(10, 1.0)), timed(np.full(10, 1.0))
     assert simulation(own, closed=closed_run(EXPONENTIAL_MS)).origin == "microbenchmark"
-    two_threads = replace(ONE, vcpus=2, settings=replace(ONE.settings, threads=2))
+    two_threads = replace(CONFIGURATION, vcpus=2, settings=replace(CONFIGURATION.settings, threads=2))
     for closed, origin in ((closed_run(EXPONENTIAL_MS), "load test"), (None, "guess")):
         found = simulation_of(two_threads, 1000.0, [of_one_thread], closed)
         assert found is not None
         assert found.origin == origin
-    assert simulation_of(ONE, 1000.0, [], None) is None
+    assert simulation_of(CONFIGURATION, 1000.0, [], None) is None
 
 
 def test_small_batches_are_taken_to_last_as_long_as_full_ones_where_only_those_were_seen() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from servefit.search.results.recommendation import Trial, TrialVerdict
 
-ONE = Configuration(vcpus=1, backend="treelite")
+CONFIGURATION = Configuration(vcpus=1, backend="treelite")
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 AT_400 = JobRequest(name="fraud", sla=Sla(thresholds=P95_10_MS, rate_per_s=400))
 S = 1_000_000_000
@@ -74,7 +74,7 @@ def verdicts(curve: MeasuredCurve) -> dict[float, TrialVerdict | None]:
 def test_every_open_loop_that_was_recorded_is_a_point_with_a_verdict(trial: MakeTrial, tmp_path: Path) -> None:
     tested = keep(
         tmp_path,
-        trial(ONE, instances=4),
+        trial(CONFIGURATION, instances=4),
         closed_run(),
         open_run(400, 20.0),
         open_run(200, 2.0),
@@ -102,7 +102,9 @@ def test_every_open_loop_that_was_recorded_is_a_point_with_a_verdict(trial: Make
 
 def test_the_verdict_of_the_test_stands_for_the_rate_that_it_was_held_to(trial: MakeTrial, tmp_path: Path) -> None:
     for verdict in ("PASS", "UNDECIDED", "INVALID"):
-        tested = keep(tmp_path, trial(ONE, verdict=verdict, instances=4), open_run(100, 20.0), open_run(400, 20.0))
+        tested = keep(
+            tmp_path, trial(CONFIGURATION, verdict=verdict, instances=4), open_run(100, 20.0), open_run(400, 20.0)
+        )
         assert verdicts(MeasuredCurve.of(tested, [tested], AT_400, tmp_path)) == {100: verdict, 400: "FAIL"}
 
 
@@ -112,29 +114,29 @@ def test_workers_without_time_to_spare_pass_only_in_a_run_long_enough_for_a_queu
     busy = {"short": open_run(950, 1.0, requests=180), "long": open_run(950, 1.0, requests=2000)}
     found = {}
     for name, run in busy.items():
-        tested = keep(tmp_path, trial(ONE), run)
+        tested = keep(tmp_path, trial(CONFIGURATION), run)
         found[name] = verdicts(MeasuredCurve.of(tested, [tested], AT_400, tmp_path))[950]
     assert found == {"short": "UNDECIDED", "long": "PASS"}
 
 
 def test_a_run_that_was_disturbed_counts_where_noise_was_allowed(trial: MakeTrial, tmp_path: Path) -> None:
-    tested = keep(tmp_path, trial(ONE), open_run(200, 20.0, telemetry=(DISTURBED,)))
+    tested = keep(tmp_path, trial(CONFIGURATION), open_run(200, 20.0, telemetry=(DISTURBED,)))
     assert verdicts(MeasuredCurve.of(tested, [tested], AT_400, tmp_path)) == {200: "INVALID"}
     allowed = replace(AT_400, allow_noise=True)
     assert verdicts(MeasuredCurve.of(tested, [tested], allowed, tmp_path)) == {200: "FAIL"}
 
 
 def test_all_tests_of_the_configuration_count_rounds_of_finalists_too(trial: MakeTrial, tmp_path: Path) -> None:
-    tested = keep(tmp_path, trial(ONE, instances=2), open_run(200, 2.0))
-    in_turn = keep(tmp_path, replace(trial(ONE), round=0), open_run(400, 20.0), name="0002.servefit")
-    other = trial(replace(ONE, backend="xgboost"), instances=8)
-    curve = MeasuredCurve.of(tested, [tested, in_turn, other], AT_400, tmp_path)
+    tested = keep(tmp_path, trial(CONFIGURATION, instances=2), open_run(200, 2.0))
+    in_turn = keep(tmp_path, replace(trial(CONFIGURATION), round=0), open_run(400, 20.0), name="0002.servefit")
+    of_xgboost = trial(replace(CONFIGURATION, backend="xgboost"), instances=8)
+    curve = MeasuredCurve.of(tested, [tested, in_turn, of_xgboost], AT_400, tmp_path)
     assert verdicts(curve) == {200: "PASS", 400: "FAIL"}
 
 
 @pytest.mark.parametrize("lost", ["missing", "cut short", "another test's", "never kept"])
 def test_summaries_stand_in_for_raw_samples_that_are_not_here(trial: MakeTrial, tmp_path: Path, lost: str) -> None:
-    tested = keep(tmp_path, trial(ONE, instances=2), closed_run(), open_run(200, 2.0), open_run(400, 20.0))
+    tested = keep(tmp_path, trial(CONFIGURATION, instances=2), closed_run(), open_run(200, 2.0), open_run(400, 20.0))
     path = tmp_path / "0001.servefit"
     if lost == "missing":
         path.unlink()
@@ -144,7 +146,7 @@ def test_summaries_stand_in_for_raw_samples_that_are_not_here(trial: MakeTrial, 
         keep(tmp_path, replace(tested, measurement=replace(tested.measurement, load_s=0.2)), open_run(200, 2.0))
     else:
         tested = replace(tested, kept_in=None)
-    in_turn = replace(trial(ONE), round=0)
+    in_turn = replace(trial(CONFIGURATION), round=0)
     curve = MeasuredCurve.of(tested, [tested, in_turn], AT_400, tmp_path)
     assert verdicts(curve) == {200: "PASS"}
     assert curve.points[0].latency_ms == tested.judged.latency_ms

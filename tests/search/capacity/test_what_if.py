@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from servefit.search.results.recommendation import Recommendation
 
-ONE = Configuration(vcpus=1, backend="a")
+CONFIGURATION = Configuration(vcpus=1, backend="a")
 PROFILE = InstanceProfile(name="a", vcpus=1, memory_bytes=2**30)
 MILLISECOND = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(0.8e6, 1e6, 1.2e6)),))
 
@@ -39,7 +39,7 @@ def failed(
     trial: MakeTrial, *, p95_ms: float | None, per_s: float = 1000.0, instances: int = 1, at_rate: bool = True
 ) -> Recommendation:
     measured = trial(
-        ONE,
+        CONFIGURATION,
         p95_ms=p95_ms,
         throughput_per_s=per_s,
         verdict="FAIL",
@@ -123,7 +123,7 @@ def test_a_limit_below_a_single_call_asks_for_a_faster_model(trial: MakeTrial) -
 
 
 def test_a_limit_that_a_single_call_keeps_and_batches_do_not_asks_for_another_batching(trial: MakeTrial) -> None:
-    waiting = replace(ONE, max_batch=8, batch_delay_us=20_000)
+    waiting = replace(CONFIGURATION, max_batch=8, batch_delay_us=20_000)
     best = recommendation(PROFILE, trial(waiting, p95_ms=25.0, throughput_per_s=1000.0, verdict="FAIL", violation=1.0))
     sentences = changes(best, MILLISECOND, limited(5.0, 100.0))
     assert sentences[-1] == (

@@ -96,7 +96,7 @@ def job(
         backend="xgboost", target=Target.CPU, status="COMPLETED", seconds=1.0, version=measured_with
     )
     results: list[tuple[Kind, Configuration | None, Result]] = [("compilation", None, report)]
-    results += [("load_test", one.configuration, one) for one in trials]
+    results += [("load_test", trial.configuration, trial) for trial in trials]
     steps = [
         Step(
             number=number,
@@ -129,7 +129,7 @@ def test_exactly_the_recommended_configuration_is_deployed(model: Model, trial: 
 def test_one_of_several_recommendations_is_chosen_by_its_id(model: Model, trial: MakeTrial) -> None:
     slow = replace(TWO, workers=1)
     found = job(model, trial(TWO, p95_ms=1.0), trial(slow, p95_ms=0.5, throughput_per_s=500.0))
-    ids = {one.trial.configuration: one.id for one in found.pareto}
+    ids = {recommendation.trial.configuration: recommendation.id for recommendation in found.pareto}
     assert deployable_of_recommendation(found).configuration == TWO
     assert deployable_of_recommendation(found, ids[slow]).configuration == slow
     with pytest.raises(SpecError, match=f"'nothing' is not known.*{ids[slow]}"):
@@ -147,7 +147,11 @@ def test_a_network_whose_inputs_an_earlier_servefit_did_not_know_is_described_an
     now = Model.load(encoder(tmp_path / "encoder.onnx"))
     before = replace(now, signature=replace(now.signature, inputs=()))
     found = deployable_of_recommendation(job(before, trial(replace(TWO, backend="onnxruntime"))))
-    assert [one.name for one in found.endpoint().signature.inputs] == ["input_ids", "attention_mask", "token_type_ids"]
+    assert [tensor.name for tensor in found.endpoint().signature.inputs] == [
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+    ]
     assert found.name == "encoder"
 
 

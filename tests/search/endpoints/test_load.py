@@ -178,7 +178,7 @@ def test_what_spoils_a_measurement_makes_it_invalid_and_is_said_with_a_remedy(ur
     found = load(url, rate=400, thresholds=limits, duration_s=0.25, allow_noise=False)
     assert found.verdict == "INVALID"
     assert found.reason == found.problems[0].reason
-    assert "schedule lag" in [one.kind for one in found.problems]
+    assert "schedule lag" in [problem.kind for problem in found.problems]
     assert load(url, rate=400, thresholds=limits, duration_s=0.25).verdict == "FAIL"
 
 
@@ -188,10 +188,10 @@ def test_users_who_take_turns_on_a_busy_machine_are_as_invalid_as_a_rate(url: st
         allowed = load(url, users=2)
     assert found.verdict == "INVALID"
     assert found.reason == found.problems[0].reason
-    assert "competing load" in [one.kind for one in found.problems]
+    assert "competing load" in [problem.kind for problem in found.problems]
     assert any("other processes used" in line and "before anything was sent" in line for line in found.warnings)
     assert allowed.verdict is None
-    assert "competing load" in [one.kind for one in allowed.problems]
+    assert "competing load" in [problem.kind for problem in allowed.problems]
 
 
 def test_an_endpoint_that_stops_answering_is_an_error(http_server: HttpServer) -> None:

@@ -30,10 +30,13 @@ def tested() -> Measured:
 def documents(tested: Measured) -> Iterator[tuple[Subject, Mapping[str, Any]]]:
     """What figures are read from, with the JSON that holds them."""
     for job in tested.jobs:
-        for one in job.recommendations:
-            yield one, {**recommendation_document(one), "endpoint": {}}
-            if one.endpoint is not None:
-                yield one.endpoint, {"endpoint": endpoint_document(one.endpoint, one.endpoint_step)}
+        for recommendation in job.recommendations:
+            yield recommendation, {**recommendation_document(recommendation), "endpoint": {}}
+            if recommendation.endpoint is not None:
+                yield (
+                    recommendation.endpoint,
+                    {"endpoint": endpoint_document(recommendation.endpoint, recommendation.endpoint_step)},
+                )
         for step in job.steps:
             if isinstance(step.result, Trial):
                 yield step.result, step_document(step)["metrics"]
@@ -68,7 +71,7 @@ def test_json_holds_every_figure_under_its_name(tested: Measured, name: str) -> 
 
 
 def test_titles_are_told_apart() -> None:
-    titles = [one.title for one in built_in_figures()]
+    titles = [figure.title for figure in built_in_figures()]
     assert len(set(titles)) == len(titles)
 
 
@@ -79,14 +82,14 @@ def test_energy_and_power_are_columns_where_they_are_known_and_nowhere_else(test
             assert table.columns[-2:] == ("J/million", "GPU W") if on_gpu else "GPU W" not in table.columns
             assert ("J/million" in table.columns) == on_gpu
             assert "package W" not in table.columns
-    [job] = [one for one in tested.jobs if one.name == "on-a-gpu"]
-    for one, row in zip(job.recommendations, recommendations_table(job).rows, strict=True):
+    [job] = [job for job in tested.jobs if job.name == "on-a-gpu"]
+    for recommendation, row in zip(job.recommendations, recommendations_table(job).rows, strict=True):
         energy, power = row[-2:]
-        if one.trial.configuration.gpu is None:
+        if recommendation.trial.configuration.gpu is None:
             assert (energy, power) == (None, None)
         else:
-            assert power == one.trial.judged.gpu_power_w
-            assert energy == pytest.approx(1e6 * power / one.trial.judged.throughput_per_s)
+            assert power == recommendation.trial.judged.gpu_power_w
+            assert energy == pytest.approx(1e6 * power / recommendation.trial.judged.throughput_per_s)
 
 
 def test_a_name_that_servefit_has_no_figure_of_is_a_mistake_of_ours() -> None:

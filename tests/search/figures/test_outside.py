@@ -70,13 +70,13 @@ def column(table: Table, title: str) -> list[object]:
 def test_a_figure_of_another_package_is_the_last_column_and_a_field_of_json(install: Install, tested: Measured) -> None:
     install("busy", "violation_points", declared("violation_points", "lambda trial: 100 * trial.violation"))
     job = read_again(tested.jobs[0])
-    expected = [100 * one.trial.violation for one in job.recommendations]
-    trials = [one.result for one in job.steps if isinstance(one.result, Trial)]
+    expected = [100 * recommendation.trial.violation for recommendation in job.recommendations]
+    trials = [step.result for step in job.steps if isinstance(step.result, Trial)]
     assert figure_names()[-1] == "violation_points"
     assert recommendations_table(job).columns[-1] == "violation points"
     assert column(recommendations_table(job), "violation points") == expected
-    assert column(table_of_tests(job), "violation points") == [100 * one.violation for one in trials]
-    found = [one["figures"] for one in job_document(job)["recommendations"]]
+    assert column(table_of_tests(job), "violation points") == [100 * trial.violation for trial in trials]
+    found = [recommendation["figures"] for recommendation in job_document(job)["recommendations"]]
     assert found == [{"violation_points": value} for value in expected]
     assert job.warnings == tested.jobs[0].warnings
 
@@ -115,7 +115,9 @@ def test_one_that_raises_or_gives_nonsense_is_unknown_and_a_warning_names_it_and
     assert warning.endswith("; update or uninstall broken")
     assert set(column(recommendations_table(job), "oddity")) == {None}
     document = json.loads(json.dumps(job_document(job), allow_nan=False))
-    assert [one["figures"] for one in document["recommendations"]] == [{"oddity": None}] * len(job.recommendations)
+    assert [recommendation["figures"] for recommendation in document["recommendations"]] == [{"oddity": None}] * len(
+        job.recommendations
+    )
 
 
 @pytest.mark.parametrize(

@@ -88,5 +88,5 @@ def test_no_two_places_share_a_core_and_nobody_is_outside_in_one(
     cores_of = [{cpu % cores for cpu in slot.cpus or ()} for slot in found]
     assert [len(slot.cpus or ()) for slot in found] == vcpus
     assert sum(map(len, cores_of)) == len(set().union(*cores_of))
-    for one in found:
-        assert not {cpu % cores for cpu in one.outside or ()} & set().union(*cores_of)
+    for slot in found:
+        assert not {cpu % cores for cpu in slot.outside or ()} & set().union(*cores_of)

@@ -275,10 +275,10 @@ def test_a_job_with_a_secret_goes_on_where_it_is_known_and_teaches_later_jobs_no
     assert job.best is not None
     assert job.best.environment["API_TOKEN"] == "***"
     assert revealed(job.best.environment)["API_TOKEN"] == "hunter2"
-    other = servefit.right_size(model, **asked("other", "another"))
-    assert other.best is not None
-    assert revealed(other.best.environment)["API_TOKEN"] == "another"
-    assert not any("earlier jobs" in warning for warning in other.warnings)
+    second = servefit.right_size(model, **asked("other", "another"))
+    assert second.best is not None
+    assert revealed(second.best.environment)["API_TOKEN"] == "another"
+    assert not any("earlier jobs" in warning for warning in second.warnings)
 
 
 @pytest.mark.alone
@@ -287,9 +287,9 @@ def test_tests_run_at_once_on_cpus_of_their_own_where_there_are_enough(model: Pa
     tests = [step for step in job.steps if step.kind == "load_test"]
     pairs = list(zip(tests[::2], tests[1::2], strict=False))
     assert pairs
-    for one, other in pairs:
-        assert one.ended_at is not None
-        assert other.began_at < one.ended_at, "they overlap"
+    for earlier, later in pairs:
+        assert earlier.ended_at is not None
+        assert later.began_at < earlier.ended_at, "they overlap"
     cpus = [trial.measurement.cpus for trial in job.trials[:2]]
     assert not set(cpus[0]) & set(cpus[1])
 
@@ -301,7 +301,9 @@ def test_tests_that_would_share_cpus_run_one_by_one_and_the_job_says_so(model: P
         model, **{**QUICK, "supported_instance_types": [largest.name], "max_tests": 4, "max_parallel_tests": 2}
     )
     tests = [step for step in job.steps if step.kind == "load_test"]
-    assert all(one.ended_at is not None and one.ended_at <= other.began_at for one, other in pairwise(tests))
+    assert all(
+        earlier.ended_at is not None and earlier.ended_at <= later.began_at for earlier, later in pairwise(tests)
+    )
     assert any("2 tests at once were asked for" in warning for warning in job.warnings)
 
 

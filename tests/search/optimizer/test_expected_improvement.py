@@ -82,9 +82,9 @@ def test_what_is_beyond_hope_promises_nothing() -> None:
 
 @pytest.mark.parametrize(("excess", "likely"), [(1.0, 0.5), (exp(0.1), 0.159), (exp(-0.2), 0.977), (0.1, 1.0)])
 def test_limits_are_kept_as_likely_as_latency_is_below_them(excess: float, likely: float) -> None:
-    one = expected_score(0.5, excess=times_the_limit(excess))
-    assert one.feasible == pytest.approx(likely, abs=0.001)
-    assert improvement(one, score(1.0)) == pytest.approx(
+    estimate = expected_score(0.5, excess=times_the_limit(excess))
+    assert estimate.feasible == pytest.approx(likely, abs=0.001)
+    assert improvement(estimate, score(1.0)) == pytest.approx(
         likely * improvement(expected_score(0.5), score(1.0)), rel=0.01
     )
 
@@ -126,14 +126,14 @@ def test_what_costs_less_by_the_hour_comes_before_any_figure() -> None:
 
 def test_what_may_turn_out_to_need_fewer_instances_promises_more_the_closer_it_is() -> None:
     best = score(1.0, per_hour=15.0)
-    close, far = (expected_score(9.0, per_hour=one, needed=one - 0.5, least=1.0) for one in (16.0, 30.0))
+    close, far = (expected_score(9.0, per_hour=per_hour, needed=per_hour - 0.5, least=1.0) for per_hour in (16.0, 30.0))
     assert improvement(close, best) > 0.02
     assert improvement(far, best) < 1e-6
 
 
 def test_instances_do_not_count_where_their_price_does_not() -> None:
-    one = expected_score(0.5, needed=3.0, least=3.0)
-    assert improvement(one, score(1.0)) == pytest.approx(0.5, abs=0.01)
+    estimate = expected_score(0.5, needed=3.0, least=3.0)
+    assert improvement(estimate, score(1.0)) == pytest.approx(0.5, abs=0.01)
 
 
 def test_what_has_no_price_promises_nothing_where_the_best_has_one() -> None:

@@ -36,8 +36,8 @@ def chosen(trials: list[Trial], goal: Goal = "throughput") -> list[Configuration
 def rounds(trial: MakeTrial, figures: dict[Configuration, list[float]]) -> list[Trial]:
     """Throughput, round by round."""
     return [
-        trial(one, throughput_per_s=per_s, nth_round=nth)
-        for one, values in figures.items()
+        trial(configuration, throughput_per_s=per_s, nth_round=nth)
+        for configuration, values in figures.items()
         for nth, per_s in enumerate(values)
     ]
 
@@ -49,17 +49,19 @@ def remaining(
 
 
 def test_finalists_are_what_is_close_to_the_best_of_the_first_profile(trial: MakeTrial) -> None:
-    trials = [trial(one, throughput_per_s=per_s) for one, per_s in ((A, 1000.0), (B, 1100.0), (C, 800.0))]
+    trials = [
+        trial(configuration, throughput_per_s=per_s) for configuration, per_s in ((A, 1000.0), (B, 1100.0), (C, 800.0))
+    ]
     assert chosen([*trials, trial(ELSEWHERE, throughput_per_s=1060.0)]) == [B, A]
 
 
 def test_there_are_three_at_most(trial: MakeTrial) -> None:
-    trials = [trial(one, throughput_per_s=1000.0 + nth) for nth, one in enumerate((A, B, C, D))]
+    trials = [trial(configuration, throughput_per_s=1000.0 + nth) for nth, configuration in enumerate((A, B, C, D))]
     assert len(chosen(trials)) == 3
 
 
 def test_the_one_that_is_recommended_for_being_simple_is_among_them(trial: MakeTrial) -> None:
-    trials = [trial(one, throughput_per_s=1015.0 + nth) for nth, one in enumerate((A, B, C, D))]
+    trials = [trial(configuration, throughput_per_s=1015.0 + nth) for nth, configuration in enumerate((A, B, C, D))]
     assert chosen([*trials, trial(PLAIN, throughput_per_s=1000.0)]) == [PLAIN, D, C]
 
 
@@ -109,9 +111,9 @@ def test_without_a_naive_default_there_is_none_later(trial: MakeTrial) -> None:
 
 def test_a_balance_is_not_lost_on_throughput_alone(trial: MakeTrial) -> None:
     trials = [
-        trial(one, throughput_per_s=per_s, p95_ms=p95_ms, nth_round=nth)
+        trial(configuration, throughput_per_s=per_s, p95_ms=p95_ms, nth_round=nth)
         for nth in range(3)
-        for one, per_s, p95_ms in ((A, 1000.0, 10.0), (B, 900.0, 5.0))
+        for configuration, per_s, p95_ms in ((A, 1000.0, 10.0), (B, 900.0, 5.0))
     ]
     left, _ = remaining_finalists([A, B], None, trials, JobRequest(name="job", goal="balanced"), set())
     assert left == [B]

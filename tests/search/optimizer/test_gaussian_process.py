@@ -14,11 +14,11 @@ from servefit.backends.types import Settings
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.gaussian_process import CorrectedPredictions, Estimate, similarity
 
-ONE = Configuration(vcpus=4, backend="a", workers=2, max_batch=8)
-NEIGHBOUR = replace(ONE, max_batch=16)
-OTHER_SHAPE = replace(ONE, workers=4)
-STRANGER = replace(ONE, backend="b", workers=1, max_batch=64)
-GUESSED = replace(ONE, backend="guessed")
+TESTED = Configuration(vcpus=4, backend="a", workers=2, max_batch=8)
+NEIGHBOUR = replace(TESTED, max_batch=16)
+OTHER_SHAPE = replace(TESTED, workers=4)
+STRANGER = replace(TESTED, backend="b", workers=1, max_batch=64)
+GUESSED = replace(TESTED, backend="guessed")
 
 CONFIGURATIONS = st.builds(
     Configuration,
@@ -48,22 +48,22 @@ def estimate(corrected: CorrectedPredictions, configuration: Configuration) -> E
 
 def test_before_anything_is_measured_the_prediction_stands_with_what_it_is_usually_off_by() -> None:
     corrected = CorrectedPredictions(predict)
-    assert estimate(corrected, ONE).value == pytest.approx(200.0)
-    assert estimate(corrected, ONE).sd == pytest.approx(0.12)
+    assert estimate(corrected, TESTED).value == pytest.approx(200.0)
+    assert estimate(corrected, TESTED).sd == pytest.approx(0.12)
     assert estimate(corrected, GUESSED).sd == pytest.approx(0.4)
 
 
 def test_a_measurement_corrects_itself_most_then_neighbours_and_strangers_hardly() -> None:
     corrected = CorrectedPredictions(predict)
-    corrected.learn(ONE, 260.0)
+    corrected.learn(TESTED, 260.0)
     errors = [
         estimate(corrected, configuration).log_mean - log(100 * configuration.workers)
-        for configuration in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)
+        for configuration in (TESTED, NEIGHBOUR, OTHER_SHAPE, STRANGER)
     ]
     assert errors[0] > errors[1] > errors[2] > errors[3]
     assert errors[0] == pytest.approx(log(1.3), rel=0.15)
     assert 0 < errors[-1] < errors[0] / 10
-    sds = [estimate(corrected, configuration).sd for configuration in (ONE, NEIGHBOUR, OTHER_SHAPE, STRANGER)]
+    sds = [estimate(corrected, configuration).sd for configuration in (TESTED, NEIGHBOUR, OTHER_SHAPE, STRANGER)]
     assert sds == sorted(sds)
 
 
@@ -71,31 +71,31 @@ def test_measuring_again_makes_surer_and_the_mean_of_all_counts() -> None:
     corrected = CorrectedPredictions(predict)
     sds = []
     for value in (200.0, 230.0, 200.0, 230.0, 200.0, 230.0):
-        corrected.learn(ONE, value)
-        sds.append(estimate(corrected, ONE).sd)
+        corrected.learn(TESTED, value)
+        sds.append(estimate(corrected, TESTED).sd)
     assert sds == sorted(sds, reverse=True)
-    assert estimate(corrected, ONE).value == pytest.approx((200 * 230) ** 0.5, rel=0.01)
+    assert estimate(corrected, TESTED).value == pytest.approx((200 * 230) ** 0.5, rel=0.01)
 
 
 def test_a_noisy_measurement_corrects_less() -> None:
     precise, noisy = CorrectedPredictions(predict), CorrectedPredictions(predict)
-    precise.learn(ONE, 260.0)
-    noisy.learn(ONE, 260.0, noise=0.3)
-    assert 200 < estimate(noisy, ONE).value < 210 < 250 < estimate(precise, ONE).value
+    precise.learn(TESTED, 260.0)
+    noisy.learn(TESTED, 260.0, noise=0.3)
+    assert 200 < estimate(noisy, TESTED).value < 210 < 250 < estimate(precise, TESTED).value
 
 
 def test_what_rests_on_a_guess_is_corrected_further() -> None:
     known, guessed = CorrectedPredictions(predict), CorrectedPredictions(predict)
-    known.learn(ONE, 600.0, noise=0.2)
+    known.learn(TESTED, 600.0, noise=0.2)
     guessed.learn(GUESSED, 600.0, noise=0.2)
-    assert estimate(guessed, GUESSED).value > estimate(known, ONE).value + 100
+    assert estimate(guessed, GUESSED).value > estimate(known, TESTED).value + 100
 
 
 def test_nothing_is_estimated_or_learnt_where_there_is_no_prediction() -> None:
     corrected = CorrectedPredictions(predict)
-    unknown = replace(ONE, backend="unknown")
+    unknown = replace(TESTED, backend="unknown")
     corrected.learn(unknown, 1e6)
-    assert corrected.estimates([unknown, ONE]) == [None, Estimate(log_mean=log(200.0), sd=0.12)]
+    assert corrected.estimates([unknown, TESTED]) == [None, Estimate(log_mean=log(200.0), sd=0.12)]
     assert corrected.estimates([]) == []
     assert corrected.estimates([unknown]) == [None]
 
@@ -103,8 +103,8 @@ def test_nothing_is_estimated_or_learnt_where_there_is_no_prediction() -> None:
 @pytest.mark.parametrize("value", [0.0, -1.0, inf, nan])
 def test_what_is_no_measurement_is_not_learnt(value: float) -> None:
     corrected = CorrectedPredictions(predict)
-    corrected.learn(ONE, value)
-    assert estimate(corrected, ONE) == Estimate(log_mean=log(200.0), sd=0.12)
+    corrected.learn(TESTED, value)
+    assert estimate(corrected, TESTED) == Estimate(log_mean=log(200.0), sd=0.12)
 
 
 @given(st.lists(CONFIGURATIONS, min_size=1, max_size=12, unique=True), st.floats(0.01, 100), st.floats(0.01, 1))
@@ -131,14 +131,16 @@ def test_what_was_measured_counts_the_same_in_any_order(
     measured: list[tuple[Configuration, float]],
 ) -> None:
     forth, back = CorrectedPredictions(predict), CorrectedPredictions(predict)
-    for one, factor in measured:
-        forth.learn(one, factor * 100)
-        assert estimate(forth, one).sd <= 0.4 + 1e-9
-    for one, factor in reversed(measured):
-        back.learn(one, factor * 100)
-    for one, _ in measured:
-        assert estimate(forth, one).log_mean == pytest.approx(estimate(back, one).log_mean, abs=1e-6)
-        assert estimate(forth, one).sd == pytest.approx(estimate(back, one).sd, rel=1e-6)
+    for configuration, factor in measured:
+        forth.learn(configuration, factor * 100)
+        assert estimate(forth, configuration).sd <= 0.4 + 1e-9
+    for configuration, factor in reversed(measured):
+        back.learn(configuration, factor * 100)
+    for configuration, _ in measured:
+        assert estimate(forth, configuration).log_mean == pytest.approx(
+            estimate(back, configuration).log_mean, abs=1e-6
+        )
+        assert estimate(forth, configuration).sd == pytest.approx(estimate(back, configuration).sd, rel=1e-6)
 
 
 @given(st.lists(CONFIGURATIONS, min_size=1, max_size=20))

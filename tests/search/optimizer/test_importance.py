@@ -80,8 +80,8 @@ def test_only_what_was_measured_in_turns_is_held_against_it(trial: MakeTrial) ->
 def test_a_winner_that_is_the_naive_default_leaves_its_rivals_what_they_are(trial: MakeTrial) -> None:
     fewer_threads = configuration(threads=2)
     trials = [
-        trial(one, throughput_per_s=per_s, nth_round=nth)
-        for one, per_s in ((NAIVE, 100.0), (fewer_threads, 50.0))
+        trial(configuration, throughput_per_s=per_s, nth_round=nth)
+        for configuration, per_s in ((NAIVE, 100.0), (fewer_threads, 50.0))
         for nth in range(3)
     ]
     found = reasons(trial, trials, winner=NAIVE)
@@ -95,8 +95,8 @@ def test_what_looks_like_a_naive_default_is_a_rival_like_others_where_the_space_
 ) -> None:
     fewer_threads = configuration(threads=2)
     trials = [
-        trial(one, throughput_per_s=per_s, nth_round=nth)
-        for one, per_s in ((WINNER, 100.0), (fewer_threads, 50.0))
+        trial(configuration, throughput_per_s=per_s, nth_round=nth)
+        for configuration, per_s in ((WINNER, 100.0), (fewer_threads, 50.0))
         for nth in range(3)
     ]
     for naive in (NAIVE, None):
@@ -111,8 +111,8 @@ def test_a_balanced_goal_weighs_throughput_against_latency_as_asked(
     trial: MakeTrial, cost_weight: float, ratio: float
 ) -> None:
     trials = [
-        trial(one, throughput_per_s=factor * 100, p95_ms=factor * 5.0, nth_round=nth)
-        for one, factor in ((WINNER, 2.0), (RUNNER_UP, 1.0))
+        trial(configuration, throughput_per_s=factor * 100, p95_ms=factor * 5.0, nth_round=nth)
+        for configuration, factor in ((WINNER, 2.0), (RUNNER_UP, 1.0))
         for nth in range(3)
     ]
     found = reasons(trial, trials, goal="balanced", cost_weight=cost_weight)
@@ -190,7 +190,7 @@ def test_where_nothing_differs_nothing_is_important() -> None:
     assert importance({}) == {}
     assert importance({GRID[0]: 1.0}) == {}
     assert importance(dict.fromkeys(GRID, log(0.1))) == {}
-    assert importance({one: 0.1 + 1e-15 * nth for nth, one in enumerate(GRID)}) == {}
+    assert importance({configuration: 0.1 + 1e-15 * nth for nth, configuration in enumerate(GRID)}) == {}
 
 
 def test_a_parameter_that_never_varies_is_not_named() -> None:

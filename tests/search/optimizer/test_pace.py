@@ -11,7 +11,7 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.pace import Challenger, Pace, Projection, Round, expected_gaps, expected_rounds
 from servefit.search.results.ratios import Ratio
 
-ONE, OTHER = (Configuration(vcpus=1, backend=name, settings=Settings(threads=1)) for name in ("one", "other"))
+FIRST, SECOND = (Configuration(vcpus=1, backend=name, settings=Settings(threads=1)) for name in ("first", "second"))
 
 
 def pace(**usual_s: float) -> Pace:
@@ -23,25 +23,25 @@ def pace(**usual_s: float) -> Pace:
 def test_a_thing_takes_as_long_as_its_like_took() -> None:
     known = pace()
     assert known.expected_s("test") == 2.0
-    known.record("test", 1.5, ONE)
-    known.record("test", 2.5, ONE)
+    known.record("test", 1.5, FIRST)
+    known.record("test", 2.5, FIRST)
     assert known.expected_s("test") == 2.0
     assert known.expected_s("round") == pytest.approx(2.0 - 0.6 + 0.7)
-    known.record("round", 0.9, ONE)
-    assert (known.round_s(ONE), known.round_s(OTHER)) == (0.9, 0.9)
+    known.record("round", 0.9, FIRST)
+    assert (known.round_s(FIRST), known.round_s(SECOND)) == (0.9, 0.9)
 
 
 def test_what_earlier_jobs_took_counts_until_something_is_seen() -> None:
     known = pace(test=3.0)
     assert known.expected_s("test") == 3.0
-    known.record("test", 1.0, ONE)
+    known.record("test", 1.0, FIRST)
     assert known.expected_s("test") == 1.0
 
 
 def test_processes_that_start_slowly_are_noticed_while_calls_are_timed() -> None:
     known = pace()
     for seconds in (5.3, 5.5, 5.4):
-        known.record("timing", seconds, ONE, beside_s=0.4)
+        known.record("timing", seconds, FIRST, beside_s=0.4)
     assert known.expected_s("test") == pytest.approx(4.95 + 0.6)
 
 
@@ -107,8 +107,8 @@ def test_the_first_round_needs_room_for_what_one_takes_before_anything_is_known(
 def test_what_nobody_knows_yet_is_the_mean_of_what_may_happen() -> None:
     def takes_s(gap: float, gap_sd: float) -> float:
         projection = Projection(now_s=0.0, limit_s=inf, tests_left=inf)
-        other = Challenger(gap=gap, each_s=1.0, gap_sd=gap_sd)
-        projection.run_expected_rounds(1.0, [other], 6, after_s=0.0)
+        challenger = Challenger(gap=gap, each_s=1.0, gap_sd=gap_sd)
+        projection.run_expected_rounds(1.0, [challenger], 6, after_s=0.0)
         return projection.now_s
 
     assert takes_s(3.0, 0.08) == 6.0

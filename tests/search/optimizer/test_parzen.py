@@ -47,10 +47,10 @@ def measured(
     left = dict.fromkeys(everything)
     seen: list[Configuration] = []
     while left and len(seen) < tests:
-        one = estimator.next(left.keys())
-        del left[one]
-        seen.append(one)
-        estimator.learn(one, None if fail else Outcome(objectives=(cost(one),), violation=0.0))
+        configuration = estimator.next(left.keys())
+        del left[configuration]
+        seen.append(configuration)
+        estimator.learn(configuration, None if fail else Outcome(objectives=(cost(configuration),), violation=0.0))
     return seen
 
 
@@ -93,10 +93,12 @@ def test_the_best_point_is_found_sooner_than_by_chance() -> None:
 def test_what_is_learnt_need_not_have_been_proposed() -> None:
     everything = grid()
     estimator = ParzenEstimator(everything, objectives=2, seed=0)
-    for one in everything[:40]:
-        outcome = Outcome(objectives=(cost(one), 1.0 / one.workers), violation=float(one.workers - 4))
-        estimator.learn(one, None if one.max_batch == 1 else outcome)
-        estimator.learn(one, outcome)
+    for configuration in everything[:40]:
+        outcome = Outcome(
+            objectives=(cost(configuration), 1.0 / configuration.workers), violation=float(configuration.workers - 4)
+        )
+        estimator.learn(configuration, None if configuration.max_batch == 1 else outcome)
+        estimator.learn(configuration, outcome)
     assert estimator.next(everything[40:]) in everything[40:]
 
 
@@ -108,10 +110,10 @@ def test_what_violates_the_limits_is_avoided() -> None:
         estimator = ParzenEstimator(everything, objectives=1, seed=0)
         left = dict.fromkeys(everything)
         for _ in range(40):
-            one = estimator.next(left.keys())
-            del left[one]
-            violation = float(one.workers - 4) if limited else 0.0
-            estimator.learn(one, Outcome(objectives=(1.0 / one.workers,), violation=violation))
+            configuration = estimator.next(left.keys())
+            del left[configuration]
+            violation = float(configuration.workers - 4) if limited else 0.0
+            estimator.learn(configuration, Outcome(objectives=(1.0 / configuration.workers,), violation=violation))
         return sum(configuration.workers > 4 for configuration in everything if configuration not in left)
 
     assert violating(limited=True) < 0.7 * violating(limited=False)

@@ -55,8 +55,8 @@ def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Sur
         batches = tuple(
             BatchTimes(requests=size, strata_ns=(1e6 * (1 + size / 10) / SPEEDS[backend],)) for size in (1, 8)
         )
-        one = Configuration(vcpus=4, backend=backend, workers=workers)
-        survey.known[timed_as(one, workers)] = ServiceTimes(batches=batches, workers=workers)
+        configuration = Configuration(vcpus=4, backend=backend, workers=workers)
+        survey.known[timed_as(configuration, workers)] = ServiceTimes(batches=batches, workers=workers)
     return Surrogate(Space(profiles=profiles, grid=tuple(grid)), survey, request)
 
 
@@ -114,7 +114,7 @@ def test_every_envelope_size_gets_its_best_prediction_measured_first_the_largest
 def test_where_predictions_hold_the_search_is_soon_over(trial: MakeTrial) -> None:
     seen = searched(proposer_of(goal="throughput"), trial)
     assert len(seen) < len(GRID) / 3
-    assert max(seen, key=lambda one: truth(one.configuration)).configuration == max(GRID, key=truth)
+    assert max(seen, key=lambda proposal: truth(proposal.configuration)).configuration == max(GRID, key=truth)
 
 
 def test_a_backend_that_measures_worse_than_predicted_gives_way(trial: MakeTrial) -> None:
@@ -129,8 +129,8 @@ def test_a_backend_that_measures_worse_than_predicted_gives_way(trial: MakeTrial
 
 def test_the_parzen_estimator_gets_one_test_in_five_once_predictions_promise_no_more(trial: MakeTrial) -> None:
     proposer = proposer_of()
-    for one in sorted(GRID, key=truth, reverse=True)[:20]:
-        answer(proposer, trial, one, truth(one))
+    for configuration in sorted(GRID, key=truth, reverse=True)[:20]:
+        answer(proposer, trial, configuration, truth(configuration))
     seen = searched(proposer, trial)
     assert {proposal.source for proposal in seen} == {"parzen"}
     assert len(seen) == 5
@@ -152,7 +152,7 @@ def test_without_predictions_the_plainest_of_every_backend_and_size_come_before_
 @pytest.mark.parametrize("predicted", [True, False])
 def test_an_exhaustive_search_measures_everything_once(trial: MakeTrial, predicted: bool) -> None:
     proposer = proposer_of(predicted=predicted, exhaustive=True)
-    seen = [one.configuration for one in searched(proposer, trial)]
+    seen = [proposal.configuration for proposal in searched(proposer, trial)]
     assert set(seen) == set(GRID)
     assert len(seen) == len(GRID)
     assert proposer.next() is None
@@ -171,7 +171,10 @@ def test_nothing_is_proposed_twice_whatever_is_measured_or_fails(
 ) -> None:
     proposer = proposer_of(predicted=predicted, exhaustive=exhaustive, seed=seed)
     figures = iter(factors * len(GRID))
-    seen = [one.configuration for one in searched(proposer, trial, lambda one: next(figures) * truth(one), most=20)]
+    seen = [
+        proposal.configuration
+        for proposal in searched(proposer, trial, lambda configuration: next(figures) * truth(configuration), most=20)
+    ]
     assert len(seen) == len(set(seen))
     assert set(seen) <= set(GRID)
     assert seen
@@ -184,7 +187,9 @@ def test_a_seed_reproduces_the_order_and_another_seed_has_another(trial: MakeTri
 
 
 def test_what_failed_counts_as_tried(trial: MakeTrial) -> None:
-    seen = searched(proposer_of(), trial, lambda one: 0.0 if one.vcpus == 4 else truth(one))
+    seen = searched(
+        proposer_of(), trial, lambda configuration: 0.0 if configuration.vcpus == 4 else truth(configuration)
+    )
     assert [proposal.configuration.vcpus for proposal in seen[:3]] == [4, 2, 1]
 
 
@@ -199,7 +204,7 @@ def test_several_are_out_at_once_and_fit_beside_each_other() -> None:
 
     while (proposal := proposer.next(beside=beside, fit_at_once=fit_at_once)) is not None:
         beside.append(proposal.configuration)
-    assert sum(one.vcpus for one in beside) == 15
+    assert sum(configuration.vcpus for configuration in beside) == 15
     assert len(beside) == len(set(beside))
     assert all(sizes[0] == 4 for sizes in asked)
 
@@ -212,7 +217,7 @@ def test_beside_what_runs_on_a_gpu_only_what_does_not_is_proposed(exhaustive: bo
     while (proposal := proposer.next(beside=beside, fit_at_once=lambda _: True)) is not None and len(beside) < 10:
         beside.append(proposal.configuration)
     assert len(beside) > 1
-    assert all(one.gpu is None for one in beside[1:])
+    assert all(configuration.gpu is None for configuration in beside[1:])
     assert (
         proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
             beside=[on_gpu[0]], fit_at_once=lambda _: True
@@ -254,8 +259,8 @@ def test_the_best_score_is_of_what_keeps_the_limits(trial: MakeTrial) -> None:
 def test_a_goal_of_latency_goes_on_where_the_best_has_too_few_samples_for_one(trial: MakeTrial) -> None:
     proposer = proposer_of(goal="latency")
     for vcpus in (1, 2, 4):
-        one = next(each for each in GRID if each.vcpus == vcpus)
-        proposer.learn(trial(one, p95_ms=None, at_rate=False))
+        configuration = next(each for each in GRID if each.vcpus == vcpus)
+        proposer.learn(trial(configuration, p95_ms=None, at_rate=False))
     proposal = proposer.next()
     assert proposal is not None
     assert proposal.source == "prediction"
@@ -269,10 +274,12 @@ def test_while_nothing_keeps_the_limits_what_comes_closer_is_looked_for(trial: M
     }
     seen = []
     while (proposal := proposer.next()) is not None:
-        one = proposal.configuration
-        seen.append(one)
-        excess = least_ms[one] / limit.limit_ms - 1
-        proposer.learn(trial(one, p95_ms=least_ms[one], at_rate=False, verdict="FAIL", violation=excess))
+        configuration = proposal.configuration
+        seen.append(configuration)
+        excess = least_ms[configuration] / limit.limit_ms - 1
+        proposer.learn(
+            trial(configuration, p95_ms=least_ms[configuration], at_rate=False, verdict="FAIL", violation=excess)
+        )
     assert min(least_ms.values()) in {least_ms[proposal] for proposal in seen}
     assert len(seen) < len(GRID)
 
@@ -306,7 +313,7 @@ def test_where_predictions_hold_a_rehearsal_names_what_will_be_proposed(trial: M
     expected = proposer.rehearse(1000)
     seen = searched(proposer, trial)
     assert abs(len(expected) - len(seen)) <= 1
-    named = [one.configuration for one in expected if one is not None]
+    named = [expectation.configuration for expectation in expected if expectation is not None]
     assert named[:3] == [proposal.configuration for proposal in seen[:3]]
 
 
@@ -340,18 +347,18 @@ def test_where_nobody_can_tell_the_figure_every_backend_is_tried_plainly_and_the
     seen = searched_by_energy(trial, lambda _: None)
     plain = starting_points(GRID)
     assert [(proposal.configuration, proposal.source) for proposal in seen[: len(plain)]] == [
-        (one, "grid") for one in plain
+        (configuration, "grid") for configuration in plain
     ]
     assert {proposal.source for proposal in seen[len(plain) :]} == {"parzen"}
     assert {proposal.configuration for proposal in seen} == set(GRID)
 
 
 def test_energy_is_predicted_as_soon_as_one_test_has_shown_what_is_drawn(trial: MakeTrial) -> None:
-    seen = searched_by_energy(trial, lambda one: 30.0 + 10.0 * one.workers)
+    seen = searched_by_energy(trial, lambda configuration: 30.0 + 10.0 * configuration.workers)
     assert seen[0].source == "grid"
     assert seen[1].source == "prediction"
     assert len(seen) < len(GRID)
-    best = max(GRID, key=lambda one: truth(one) / (30 + 10 * one.workers))
+    best = max(GRID, key=lambda configuration: truth(configuration) / (30 + 10 * configuration.workers))
     assert best in [proposal.configuration for proposal in seen[:5]]
 
 
@@ -363,4 +370,4 @@ def test_the_parzen_estimator_is_told_the_figure_of_the_goal_where_predictions_h
     monkeypatch.setattr(proposer._parzen, "learn", lambda _, outcome: told.append(outcome))
     proposer.learn(drawing(trial, GRID[0], 50.0))
     proposer.learn(drawing(trial, GRID[1], None))
-    assert [one and one.objectives for one in told] == [(pytest.approx(1e6 * 50 / truth(GRID[0])),), (1e9,)]
+    assert [outcome and outcome.objectives for outcome in told] == [(pytest.approx(1e6 * 50 / truth(GRID[0])),), (1e9,)]

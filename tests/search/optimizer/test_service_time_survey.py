@@ -41,7 +41,7 @@ def service(
     means_ms: dict[int, float], *, workers: int = 1, contention: float = 1.0, spread: Sequence[float] = (1.0,)
 ) -> ServiceTimes:
     batches = tuple(
-        BatchTimes(requests=size, strata_ns=tuple(MS * mean_ms * one for one in spread))
+        BatchTimes(requests=size, strata_ns=tuple(MS * mean_ms * factor for factor in spread))
         for size, mean_ms in means_ms.items()
     )
     return ServiceTimes(batches=batches, workers=workers, contention=contention)
@@ -64,7 +64,11 @@ class Stopwatch:
 
     def subjects(self, backend: str) -> list[tuple[int, int]]:
         """Workers and threads, in the order in which they were timed."""
-        return [(one.workers, one.settings.threads) for one, _ in self.asked if one.backend == backend]
+        return [
+            (configuration.workers, configuration.settings.threads)
+            for configuration, _ in self.asked
+            if configuration.backend == backend
+        ]
 
 
 SHAPES = ((1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (1, 4))
@@ -92,11 +96,14 @@ def test_of_every_backend_and_number_of_threads_one_worker_is_timed_and_the_most
 def test_plain_workers_are_timed_first_and_the_faster_backend_before_the_slower() -> None:
     stopwatch = Stopwatch({"a": 1.0, "b": 1.1})
     carried_out(stopwatch)
-    assert {(one.backend, one.workers, one.settings.threads) for one, _ in stopwatch.asked[:2]} == {
+    assert {
+        (configuration.backend, configuration.workers, configuration.settings.threads)
+        for configuration, _ in stopwatch.asked[:2]
+    } == {
         ("a", 1, 1),
         ("b", 1, 1),
     }
-    assert [one.backend for one, _ in stopwatch.asked[2:]] == ["b"] * 4 + ["a"] * 4
+    assert [configuration.backend for configuration, _ in stopwatch.asked[2:]] == ["b"] * 4 + ["a"] * 4
 
 
 def test_a_backend_that_is_far_behind_at_every_batch_size_is_not_timed_again() -> None:
@@ -129,7 +136,7 @@ def test_a_processor_that_is_far_faster_does_not_keep_others_from_being_timed() 
 def test_workers_are_started_for_the_largest_batch_and_the_outermost_sizes_are_always_timed() -> None:
     stopwatch = Stopwatch({"a": 1.0, "b": 1.0})
     survey = carried_out(stopwatch)
-    assert all(one.max_batch == sizes[-1] for one, sizes in stopwatch.asked)
+    assert all(configuration.max_batch == sizes[-1] for configuration, sizes in stopwatch.asked)
     assert {sizes for _, sizes in stopwatch.asked[:2]} == {(1, 2, 4, 8, 16, 32)}
     again = {sizes for _, sizes in stopwatch.asked[2:]}
     assert all(len(sizes) == 4 and sizes[0] == 1 and sizes[-1] == 32 for sizes in again)
@@ -157,7 +164,7 @@ def test_what_cannot_be_timed_is_passed_over_and_tried_once() -> None:
     stopwatch = Stopwatch({"a": 1.0, "b": 1.0}, failing=broken)
     survey = carried_out(stopwatch)
     assert survey.failed == set(broken)
-    assert len(stopwatch.asked) == len({one for one, _ in stopwatch.asked}) == 10
+    assert len(stopwatch.asked) == len({configuration for configuration, _ in stopwatch.asked}) == 10
     assert survey.service_times(configuration("b")) is None
     # Threads are no fewer than those that were timed.
     assert survey.service_times(configuration("b", threads=2)) is not None
@@ -179,8 +186,8 @@ def test_an_empty_space_has_nothing_to_time() -> None:
 
 
 def test_envelopes_batch_sizes_and_delays_share_what_was_timed() -> None:
-    one, other = configuration(vcpus=2, batch=8, delay_us=1000), configuration(vcpus=4)
-    assert timed_as(one, 1) == timed_as(other, 1)
+    first, second = configuration(vcpus=2, batch=8, delay_us=1000), configuration(vcpus=4)
+    assert timed_as(first, 1) == timed_as(second, 1)
     assert timed_as(configuration(workers=4), 4) != timed_as(configuration(workers=4, vcpus=2), 4)
 
 
@@ -258,8 +265,8 @@ def test_batches_beyond_those_that_threads_were_timed_at_take_as_many_times_what
             timed_as(configuration(threads=2), 1): service({1: 1.0, 2: last_ms}),
         },
     )
-    for one in (configuration(threads=2, batch=8), configuration(threads=2, batch=8, delay_us=1000)):
-        found, timed = expected(survey, one)
+    for batched in (configuration(threads=2, batch=8), configuration(threads=2, batch=8, delay_us=1000)):
+        found, timed = expected(survey, batched)
         assert timed
         assert found.mean_ns(2) == pytest.approx(last_ms * MS)
         assert found.mean_ns(8) == pytest.approx(beyond_ms * MS)

@@ -15,9 +15,9 @@ US = 1000
 
 def serve(due_us: list[int], *, call_us: float, **discipline: int) -> tuple[list[float], list[int]]:
     """When each request is begun, in microseconds, and the batches, where any call takes ``call_us``."""
-    both = tuple(BatchTimes(requests=size, strata_ns=(call_us * US,)) for size in (1, 2))
+    batches = tuple(BatchTimes(requests=size, strata_ns=(call_us * US,)) for size in (1, 2))
     queue = Discipline(**discipline, call_overhead_ns=0.0, request_overhead_ns=0.0)
-    run = serve_drawn(np.array(due_us) * US, drawn(ServiceTimes(batches=both), len(due_us), queue), queue)
+    run = serve_drawn(np.array(due_us) * US, drawn(ServiceTimes(batches=batches), len(due_us), queue), queue)
     return (run.started_ns / US).tolist(), run.batches.tolist()
 
 

@@ -146,11 +146,11 @@ def root(holds: Callable[[float], bool]) -> float:
 
 
 def test_the_strictest_limit_decides(exponential_ms: ServiceTimes) -> None:
-    loose, strict, both = (
+    loose, strict, together = (
         highest_rate_per_s(exponential_ms, workers=1, limits=limits)
         for limits in ([(50, 100.0)], [(99, 9.0)], [(50, 100.0), (99, 9.0)])
     )
-    assert both == strict < loose < 1000
+    assert together == strict < loose < 1000
 
 
 def test_without_limits_it_is_the_capacity(constant_ms: ServiceTimes) -> None:

@@ -103,7 +103,7 @@ def test_users_send_one_request_at_a_time_and_none_after_the_end(
 @given(services(), DISCIPLINES, st.integers(0, 5))
 def test_a_seed_reproduces_a_run(service: ServiceTimes, discipline: Discipline, seed: int) -> None:
     for traffic in (OpenLoop(rate_per_s=5000, duration_s=0.01), ClosedLoop.constant(users=3, duration_s=0.01)):
-        one, other = (
+        first, second = (
             simulate(
                 service,
                 traffic,
@@ -115,15 +115,15 @@ def test_a_seed_reproduces_a_run(service: ServiceTimes, discipline: Discipline, 
             )
             for _ in range(2)
         )
-        assert np.array_equal(one.started_ns, other.started_ns)
-        assert np.array_equal(one.ended_ns, other.ended_ns)
+        assert np.array_equal(first.started_ns, second.started_ns)
+        assert np.array_equal(first.ended_ns, second.ended_ns)
 
 
 def test_another_seed_draws_other_service_times(exponential_ms: ServiceTimes) -> None:
     traffic = OpenLoop(rate_per_s=500, duration_s=1)
-    one, other = (simulate(exponential_ms, traffic, workers=1, seed=seed) for seed in (1, 2))
-    assert np.array_equal(one.scheduled_ns, other.scheduled_ns)
-    assert one.percentile_ms(95) != pytest.approx(other.percentile_ms(95), rel=1e-6)
+    first, second = (simulate(exponential_ms, traffic, workers=1, seed=seed) for seed in (1, 2))
+    assert np.array_equal(first.scheduled_ns, second.scheduled_ns)
+    assert first.percentile_ms(95) != pytest.approx(second.percentile_ms(95), rel=1e-6)
 
 
 def serve(service: ServiceTimes, discipline: Discipline, due_ns: np.ndarray, seed: int) -> SimulatedRun:

@@ -120,6 +120,6 @@ def test_before_any_trial_nothing_is_expected() -> None:
 
 
 def test_the_rate_of_the_trial_is_what_energy_is_of() -> None:
-    one = trial(capacity_per_s=1000.0, at_rate_per_s=100.0, package_power_w=50.0)
-    assert Energy().of_trial(one, CONTEXT) == pytest.approx(1e6 * 50 / 100)
+    tested = trial(capacity_per_s=1000.0, at_rate_per_s=100.0, package_power_w=50.0)
+    assert Energy().of_trial(tested, CONTEXT) == pytest.approx(1e6 * 50 / 100)
     assert Energy().of_trial(trial(package_power_w=None), CONTEXT) is None

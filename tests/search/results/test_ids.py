@@ -54,7 +54,11 @@ def test_a_name_is_what_it_was_when_it_was_first_computed() -> None:
 
 def test_what_differs_is_called_differently() -> None:
     plain = Configuration(vcpus=2, backend="xgboost")
-    named = {recommendation_id(profile, one) for profile in ("a", "b") for one in (plain, _with_workers(plain, 2))}
+    named = {
+        recommendation_id(profile, configuration)
+        for profile in ("a", "b")
+        for configuration in (plain, _with_workers(plain, 2))
+    }
     assert len(named) == 4
 
 

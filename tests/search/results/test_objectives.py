@@ -60,7 +60,7 @@ def test_a_weight_goes_from_latency_alone_to_cost_alone() -> None:
 
 
 def test_no_unit_matters_to_the_balance() -> None:
-    dollars, cents = (Price(unpriced=False, per_hour=one) for one in (0.1, 10.0))
+    dollars, cents = (Price(unpriced=False, per_hour=per_hour) for per_hour in (0.1, 10.0))
     ratios = {
         round(scored("balanced", price=price, latency_ms=4.0).figure / scored("balanced", price=price).figure, 9)
         for price in (dollars, cents)
@@ -101,5 +101,5 @@ def test_what_answers_nothing_is_worst() -> None:
 def test_what_has_no_price_comes_behind_what_has_one_and_vcpus_stand_for_it() -> None:
     assert Price.of(None, 4) == Price(unpriced=True, per_hour=4)
     assert Price.of(0.0, 4) == Price(unpriced=False, per_hour=0.0)
-    dear, unpriced = (scored("cost", price=Price.of(one, 1)) for one in (1000.0, None))
+    dear, unpriced = (scored("cost", price=Price.of(per_hour, 1)) for per_hour in (1000.0, None))
     assert dear < unpriced

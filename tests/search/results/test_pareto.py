@@ -31,16 +31,20 @@ SPACE = Space(
 Point = tuple[float, float, float]
 
 
-def point(one: Recommendation) -> Point:
-    per_hour = one.profile.vcpus if one.profile.price_per_hour is None else one.profile.price_per_hour
-    per_s = one.trial.capacity.throughput_per_s
-    p95_ms = one.trial.judged.latency_ms["p95"]
+def point(recommendation: Recommendation) -> Point:
+    per_hour = (
+        recommendation.profile.vcpus
+        if recommendation.profile.price_per_hour is None
+        else recommendation.profile.price_per_hour
+    )
+    per_s = recommendation.trial.capacity.throughput_per_s
+    p95_ms = recommendation.trial.judged.latency_ms["p95"]
     assert p95_ms is not None
     return per_hour / per_s, p95_ms, -per_s
 
 
-def dominates(one: Point, other: Point) -> bool:
-    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))
+def dominates(first: Point, second: Point) -> bool:
+    return first != second and all(mine <= theirs for mine, theirs in zip(first, second, strict=True))
 
 
 def test_what_is_better_in_nothing_is_not_on_the_front(trial: MakeTrial) -> None:
@@ -48,8 +52,8 @@ def test_what_is_better_in_nothing_is_not_on_the_front(trial: MakeTrial) -> None
     much = trial(ONES[1], throughput_per_s=500.0, p95_ms=9.0)
     poor = trial(ONES[2], throughput_per_s=90.0, p95_ms=1.5)
     front = pareto_front(SPACE, [poor, quick, much])
-    assert [one.trial for one in front] == [much, quick]
-    assert {one.profile.name for one in front} == {"cheap"}
+    assert [recommendation.trial for recommendation in front] == [much, quick]
+    assert {recommendation.profile.name for recommendation in front} == {"cheap"}
 
 
 @pytest.mark.parametrize("verdict", ["FAIL", "UNDECIDED", "INVALID"])
@@ -81,13 +85,16 @@ def test_profiles_without_a_price_are_only_held_against_each_other(trial: MakeTr
     worse = trial(TWOS[0], throughput_per_s=10.0, p95_ms=5.0)
     better = trial(TWOS[1], throughput_per_s=20.0, p95_ms=5.0)
     front = pareto_front(SPACE, [worse, better, priced])
-    assert [one.trial for one in front] == [priced, better]
+    assert [recommendation.trial for recommendation in front] == [priced, better]
 
 
 def test_an_unknown_latency_is_beaten_by_any(trial: MakeTrial) -> None:
     unknown = trial(ONES[0], throughput_per_s=100.0, p95_ms=None)
-    assert [one.trial for one in pareto_front(SPACE, [unknown])] == [unknown]
-    assert unknown not in [one.trial for one in pareto_front(SPACE, [unknown, trial(ONES[1], throughput_per_s=100.0)])]
+    assert [recommendation.trial for recommendation in pareto_front(SPACE, [unknown])] == [unknown]
+    assert unknown not in [
+        recommendation.trial
+        for recommendation in pareto_front(SPACE, [unknown, trial(ONES[1], throughput_per_s=100.0)])
+    ]
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=18))
@@ -95,17 +102,19 @@ def test_nothing_on_the_front_is_dominated_and_everything_off_it_is(
     trial: MakeTrial, figures: list[tuple[int, int]]
 ) -> None:
     trials: list[Trial] = [
-        trial(one, throughput_per_s=100.0 * per_s, p95_ms=float(p95_ms))
-        for one, (per_s, p95_ms) in zip(SPACE.grid, figures, strict=False)
+        trial(configuration, throughput_per_s=100.0 * per_s, p95_ms=float(p95_ms))
+        for configuration, (per_s, p95_ms) in zip(SPACE.grid, figures, strict=False)
     ]
     front = pareto_front(SPACE, trials)
-    alone = {one.configuration: found for one in trials for found in pareto_front(SPACE, [one])}
-    on_front = {one.trial.configuration for one in front}
+    alone = {tested.configuration: found for tested in trials for found in pareto_front(SPACE, [tested])}
+    on_front = {recommendation.trial.configuration for recommendation in front}
     assert front
     for configuration, mine in alone.items():
         rivals = [
-            point(one) for one in front if (one.profile.price_per_hour is None) == (mine.profile.price_per_hour is None)
+            point(recommendation)
+            for recommendation in front
+            if (recommendation.profile.price_per_hour is None) == (mine.profile.price_per_hour is None)
         ]
         assert any(dominates(rival, point(mine)) for rival in rivals) == (configuration not in on_front)
-    priced = [point(one) for one in front if one.profile.price_per_hour is not None]
+    priced = [point(recommendation) for recommendation in front if recommendation.profile.price_per_hour is not None]
     assert priced == sorted(priced)

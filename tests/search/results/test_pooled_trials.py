@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Trial
 
-ONE = Configuration(vcpus=1, backend="one")
-OTHER = Configuration(vcpus=1, backend="other")
+FIRST = Configuration(vcpus=1, backend="first")
+SECOND = Configuration(vcpus=1, backend="second")
 
 
 def pooled(*trials: Trial) -> PooledTrials:
@@ -27,9 +27,9 @@ def pooled(*trials: Trial) -> PooledTrials:
 
 def test_all_measurements_of_a_configuration_count_together(trial: MakeTrial) -> None:
     found = pooled(
-        trial(ONE, throughput_per_s=100.0, p95_ms=1.0),
-        trial(ONE, throughput_per_s=400.0, p95_ms=4.0),
-        trial(ONE, throughput_per_s=200.0, p95_ms=2.0, nth_round=0),
+        trial(FIRST, throughput_per_s=100.0, p95_ms=1.0),
+        trial(FIRST, throughput_per_s=400.0, p95_ms=4.0),
+        trial(FIRST, throughput_per_s=200.0, p95_ms=2.0, nth_round=0),
     )
     assert found.capacity_per_s == pytest.approx(200.0)
     assert found.p95_ms == pytest.approx(2.0)
@@ -37,14 +37,14 @@ def test_all_measurements_of_a_configuration_count_together(trial: MakeTrial) ->
 
 
 def test_configurations_stand_in_the_order_in_which_they_were_first_measured(trial: MakeTrial) -> None:
-    found = pool_trials([trial(OTHER), trial(ONE), trial(OTHER)])
-    assert [one.configuration for one in found] == [OTHER, ONE]
+    found = pool_trials([trial(SECOND), trial(FIRST), trial(SECOND)])
+    assert [pooled.configuration for pooled in found] == [SECOND, FIRST]
     assert pool_trials([]) == ()
 
 
 def test_the_last_measurement_that_was_held_against_the_sla_stands_for_the_configuration(trial: MakeTrial) -> None:
-    screened, confirmed = trial(ONE, verdict="PASS"), trial(ONE, verdict="FAIL")
-    in_turn = trial(ONE, verdict="PASS", nth_round=3)
+    screened, confirmed = trial(FIRST, verdict="PASS"), trial(FIRST, verdict="FAIL")
+    in_turn = trial(FIRST, verdict="PASS", nth_round=3)
     assert pooled(screened, confirmed, in_turn).trial is confirmed
     assert pooled(screened, in_turn).trial is screened
 
@@ -52,12 +52,12 @@ def test_the_last_measurement_that_was_held_against_the_sla_stands_for_the_confi
 def test_what_was_only_measured_in_rounds_does_not_stand_since_they_hold_nothing_against_the_sla(
     trial: MakeTrial,
 ) -> None:
-    assert pool_trials([trial(ONE, verdict="PASS", nth_round=nth) for nth in range(3)]) == ()
+    assert pool_trials([trial(FIRST, verdict="PASS", nth_round=nth) for nth in range(3)]) == ()
 
 
 def test_an_invalid_measurement_counts_only_where_there_is_nothing_else(trial: MakeTrial) -> None:
-    disturbed = trial(ONE, throughput_per_s=1.0, verdict="INVALID")
-    good = trial(ONE, throughput_per_s=100.0)
+    disturbed = trial(FIRST, throughput_per_s=1.0, verdict="INVALID")
+    good = trial(FIRST, throughput_per_s=100.0)
     for trials in ([disturbed, good], [good, disturbed]):
         found = pooled(*trials)
         assert (found.trial, found.measurements) == (good, 1)
@@ -67,23 +67,23 @@ def test_an_invalid_measurement_counts_only_where_there_is_nothing_else(trial: M
 
 
 def test_good_rounds_do_not_make_an_invalid_verdict_a_pass(trial: MakeTrial) -> None:
-    disturbed = trial(ONE, throughput_per_s=1.0, verdict="INVALID")
-    found = pooled(disturbed, trial(ONE, throughput_per_s=100.0, nth_round=0))
+    disturbed = trial(FIRST, throughput_per_s=1.0, verdict="INVALID")
+    found = pooled(disturbed, trial(FIRST, throughput_per_s=100.0, nth_round=0))
     assert found.trial is disturbed
     assert found.capacity_per_s == pytest.approx(100.0)
 
 
 def test_latency_is_only_averaged_over_the_same_load(trial: MakeTrial) -> None:
-    judged = trial(ONE, p95_ms=2.0, instances=3)
-    closed = trial(ONE, p95_ms=50.0, at_rate=False, nth_round=0)
-    busier = trial(ONE, p95_ms=90.0, instances=1, nth_round=1)
+    judged = trial(FIRST, p95_ms=2.0, instances=3)
+    closed = trial(FIRST, p95_ms=50.0, at_rate=False, nth_round=0)
+    busier = trial(FIRST, p95_ms=90.0, instances=1, nth_round=1)
     assert pooled(judged, closed, busier).p95_ms == pytest.approx(2.0)
 
 
 def test_a_latency_that_is_not_known_is_left_out_and_infinite_where_none_is(trial: MakeTrial) -> None:
-    assert pooled(trial(ONE, p95_ms=None), trial(ONE, p95_ms=3.0)).p95_ms == pytest.approx(3.0)
-    assert pooled(trial(ONE, p95_ms=None)).p95_ms == inf
+    assert pooled(trial(FIRST, p95_ms=None), trial(FIRST, p95_ms=3.0)).p95_ms == pytest.approx(3.0)
+    assert pooled(trial(FIRST, p95_ms=None)).p95_ms == inf
 
 
 def test_what_answered_nothing_has_no_capacity(trial: MakeTrial) -> None:
-    assert pooled(trial(ONE, throughput_per_s=0.0)).capacity_per_s == 0.0
+    assert pooled(trial(FIRST, throughput_per_s=0.0)).capacity_per_s == 0.0

@@ -49,9 +49,9 @@ def request_of(goal: Goal = "cost", *, at_rate: bool = False, **asked: Any) -> J
 def names(
     profiles: list[InstanceProfile], trials: list[Trial], goal: Goal = "cost", *, at_rate: bool = False
 ) -> list[str]:
-    everything = frozenset(one.configuration for one in trials)
-    space = Space(profiles=tuple((one, everything) for one in profiles), grid=tuple(everything))
-    return [one.profile.name for one in recommend(space, trials, request_of(goal, at_rate=at_rate))]
+    everything = frozenset(trial.configuration for trial in trials)
+    space = Space(profiles=tuple((profile, everything) for profile in profiles), grid=tuple(everything))
+    return [recommended.profile.name for recommended in recommend(space, trials, request_of(goal, at_rate=at_rate))]
 
 
 def best(trials: list[Trial], request: JobRequest | None = None) -> Configuration | None:
@@ -59,11 +59,13 @@ def best(trials: list[Trial], request: JobRequest | None = None) -> Configuratio
     return None if found is None else found.configuration
 
 
-def in_turns(trial: MakeTrial, one: Configuration, factors: tuple[float, ...], per_s: float = 1000.0) -> list[Trial]:
+def in_turns(
+    trial: MakeTrial, configuration: Configuration, factors: tuple[float, ...], per_s: float = 1000.0
+) -> list[Trial]:
     """A load test, and a round for each of ``factors``."""
     return [
-        trial(one, throughput_per_s=per_s),
-        *(trial(one, throughput_per_s=per_s * each, nth_round=nth) for nth, each in enumerate(factors)),
+        trial(configuration, throughput_per_s=per_s),
+        *(trial(configuration, throughput_per_s=per_s * each, nth_round=nth) for nth, each in enumerate(factors)),
     ]
 
 
@@ -93,7 +95,7 @@ def test_what_meets_the_sla_comes_before_what_may_and_that_before_what_does_not(
     ]
     for expected in (SLOW, FAST, BATCHED):
         assert best(trials) == expected
-        trials = [one for one in trials if one.configuration != expected]
+        trials = [trial for trial in trials if trial.configuration != expected]
 
 
 def test_when_nothing_meets_the_sla_the_nearest_comes_first(trial: MakeTrial) -> None:
@@ -104,10 +106,10 @@ def test_when_nothing_meets_the_sla_the_nearest_comes_first(trial: MakeTrial) ->
 def test_what_was_measured_badly_comes_after_what_is_undecided_and_before_what_fails(trial: MakeTrial) -> None:
     verdicts: list[TrialVerdict] = ["FAIL", "INVALID", "UNDECIDED", "PASS"]
     ranked = sorted(
-        (one for verdict in verdicts for one in pool_trials([trial(FAST, verdict=verdict)])),
-        key=lambda one: ranking_key(one, profile("a"), request_of()),
+        (pooled for verdict in verdicts for pooled in pool_trials([trial(FAST, verdict=verdict)])),
+        key=lambda pooled: ranking_key(pooled, profile("a"), request_of()),
     )
-    assert [one.trial.verdict for one in ranked] == verdicts[::-1]
+    assert [pooled.trial.verdict for pooled in ranked] == verdicts[::-1]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_a_tie_goes_to_the_simpler_configuration(trial: MakeTrial) -> None:
 def test_what_rounds_told_apart_is_no_tie(trial: MakeTrial) -> None:
     factors = (1.0, 1.001, 0.999, 1.0)
     plain = in_turns(trial, FAST, factors)
-    slightly_better = in_turns(trial, BATCHED, tuple(1.015 * one for one in factors))
+    slightly_better = in_turns(trial, BATCHED, tuple(1.015 * factor for factor in factors))
     assert best([*plain, *slightly_better]) == BATCHED
     assert is_surely_better(BATCHED, FAST, request_of(), [*plain, *slightly_better])
     assert not is_surely_better(FAST, BATCHED, request_of(), [*plain, *slightly_better])
@@ -158,7 +160,7 @@ def test_the_mean_of_all_measurements_decides_and_not_the_luckiest_of_them(trial
 
 
 @pytest.mark.parametrize(
-    ("simpler", "other"),
+    ("simpler", "less_simple"),
     [
         (FAST, BATCHED),
         (BATCHED, replace(BATCHED, batch_delay_us=1000)),
@@ -167,8 +169,8 @@ def test_the_mean_of_all_measurements_decides_and_not_the_luckiest_of_them(trial
         (FAST, replace(FAST, environment=(("FLAG", "on"),))),
     ],
 )
-def test_simpler_is_what_has_less_to_it(simpler: Configuration, other: Configuration) -> None:
-    assert simplicity(simpler) < simplicity(other)
+def test_simpler_is_what_has_less_to_it(simpler: Configuration, less_simple: Configuration) -> None:
+    assert simplicity(simpler) < simplicity(less_simple)
 
 
 def test_a_profile_without_the_memory_is_not_recommended(trial: MakeTrial) -> None:
@@ -191,7 +193,10 @@ def test_a_tie_between_profiles_goes_to_the_cheaper_then_to_the_simpler(trial: M
     on_large = replace(FAST, vcpus=4, workers=4)
     trials = [trial(on_large, p95_ms=1.0), trial(FAST, p95_ms=1.01)]
     space = Space(profiles=((large, frozenset([on_large])), (small, frozenset([FAST]))), grid=(FAST, on_large))
-    assert [one.profile.name for one in recommend(space, trials, request_of("latency"))] == ["small", "large"]
+    assert [recommended.profile.name for recommended in recommend(space, trials, request_of("latency"))] == [
+        "small",
+        "large",
+    ]
 
 
 def test_a_profile_that_is_clearly_better_is_first_whatever_it_costs(trial: MakeTrial) -> None:
@@ -199,7 +204,10 @@ def test_a_profile_that_is_clearly_better_is_first_whatever_it_costs(trial: Make
     on_large = replace(FAST, vcpus=4, workers=4)
     trials = [trial(on_large, p95_ms=1.0), trial(FAST, p95_ms=1.5)]
     space = Space(profiles=((small, frozenset([FAST])), (large, frozenset([on_large]))), grid=(FAST, on_large))
-    assert [one.profile.name for one in recommend(space, trials, request_of("latency"))] == ["large", "small"]
+    assert [recommended.profile.name for recommended in recommend(space, trials, request_of("latency"))] == [
+        "large",
+        "small",
+    ]
 
 
 def test_at_a_given_rate_the_hourly_price_counts_and_at_full_load_that_of_an_inference(trial: MakeTrial) -> None:
@@ -210,8 +218,8 @@ def test_at_a_given_rate_the_hourly_price_counts_and_at_full_load_that_of_an_inf
     space = Space(profiles=((small, frozenset([on_small])), (large, frozenset([on_large]))), grid=(on_small, on_large))
     at_rate = recommend(space, trials, request_of(at_rate=True))
     full_load = recommend(space, trials, request_of())
-    assert [one.profile.name for one in at_rate] == ["small", "large"]
-    assert [one.profile.name for one in full_load] == ["large", "small"]
+    assert [recommended.profile.name for recommended in at_rate] == ["small", "large"]
+    assert [recommended.profile.name for recommended in full_load] == ["large", "small"]
 
 
 def test_all_instances_that_a_rate_takes_are_paid_for(trial: MakeTrial) -> None:
@@ -232,18 +240,18 @@ def test_where_no_latency_is_known_and_that_is_the_goal_the_simplest_is_taken(tr
 
 
 def test_the_score_of_a_single_measurement_is_that_of_its_own_figures(trial: MakeTrial) -> None:
-    one = trial(FAST, throughput_per_s=100.0, p95_ms=4.0, instances=2)
+    tested = trial(FAST, throughput_per_s=100.0, p95_ms=4.0, instances=2)
     price = Price(unpriced=False, per_hour=0.5)
-    by_cost = score_of(one, price, request_of(at_rate=True))
+    by_cost = score_of(tested, price, request_of(at_rate=True))
     assert (by_cost.unpriced, by_cost.per_hour) == (False, 1.0)
     assert by_cost.figure == pytest.approx(1e6 * 0.005 / 3600)
-    assert score_of(one, price, request_of("latency")) == Score(unpriced=False, per_hour=0.0, figure=4.0)
+    assert score_of(tested, price, request_of("latency")) == Score(unpriced=False, per_hour=0.0, figure=4.0)
 
 
 def test_an_id_stands_for_a_profile_and_a_configuration(trial: MakeTrial) -> None:
     ids = {
-        recommendation(one, trial(configuration)).id
-        for one in (profile("a"), profile("b"))
+        recommendation(offered, trial(configuration)).id
+        for offered in (profile("a"), profile("b"))
         for configuration in (FAST, THREADED)
     }
     assert len(ids) == 4

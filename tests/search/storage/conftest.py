@@ -209,7 +209,9 @@ def holding() -> Holding:
 def _programs() -> Path:
     """Where PostgreSQL's programs are: Debian keeps them out of the path."""
     folders = Path("/usr/lib/postgresql").glob("*/bin")
-    debian = sorted((one for one in folders if (one / "initdb").exists()), key=lambda one: float(one.parent.name))
+    debian = sorted(
+        (folder for folder in folders if (folder / "initdb").exists()), key=lambda folder: float(folder.parent.name)
+    )
     if debian:
         return debian[-1]
     found = shutil.which("initdb")

@@ -119,8 +119,8 @@ def test_a_job_of_a_newer_servefit_is_listed_and_left_alone(store: JobStore, job
     _put(store, "servefit:header", newer)
     _put(store, "servefit:state", {"also": "unknown"})
     store.create(header("own"))
-    assert [one.name for one in store.jobs()] == ["own", "fraud"]
-    assert [(one.name, one.header is None) for one in store.overview()] == [("own", False), ("fraud", True)]
+    assert [job.name for job in store.jobs()] == ["own", "fraud"]
+    assert [(job.name, job.header is None) for job in store.overview()] == [("own", False), ("fraud", True)]
     told = (
         f"it was written by servefit 9.1, in schema 4; this is servefit {__version__}, which reads up to 3; "
         "update servefit to 9.1 or later"
@@ -145,7 +145,7 @@ def test_a_job_of_a_newer_servefit_is_listed_and_left_alone(store: JobStore, job
 @pytest.mark.parametrize("key", READ)
 def test_what_is_no_text_is_damage_of_one_job_and_others_go_on(sqlite_url: str, header: MakeHeader, key: str) -> None:
     with JobStore.open(sqlite_url) as store:
-        job, other = store.create(header("fraud")), store.create(header("other"))
+        job, undamaged = store.create(header("fraud")), store.create(header("other"))
         with job.owned():
             job.begin("compilation", "treelite", None)
         for damage in ("CAST(x'7bfffe7d' AS TEXT)", "CAST(x'22ff22' AS TEXT)", "x'7b7d'", "NULL"):
@@ -153,10 +153,10 @@ def test_what_is_no_text_is_damage_of_one_job_and_others_go_on(sqlite_url: str, 
             with pytest.raises(StorageError, match=f"cannot use job 'fraud' in .*: {key} is (damaged|gone)") as caught:
                 READ[key](store.job("fraud"))
             assert caught.value.job == "fraud"
-            assert [one.name for one in store.jobs()] == ["other", "fraud"]
-            assert store.overview()[0].header == other.header
-        with other.owned():
-            assert other.begin("compilation", "treelite", None).number == 1
+            assert [job.name for job in store.jobs()] == ["other", "fraud"]
+            assert store.overview()[0].header == undamaged.header
+        with undamaged.owned():
+            assert undamaged.begin("compilation", "treelite", None).number == 1
 
 
 @pytest.mark.parametrize(
@@ -204,11 +204,11 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def read_all(store: JobStore) -> None:
     """All that commands read of the job "fraud", and print."""
-    for one in store.overview():
-        json.dumps([one.name, one.problem], ensure_ascii=False).encode()
+    for listed in store.overview():
+        json.dumps([listed.name, listed.problem], ensure_ascii=False).encode()
     job = store.job("fraud")
     found = RecommendationJob.of(job.header, job.state, job.steps())
-    json.dumps([job_document(found), [step_document(one) for one in found.steps]], allow_nan=False)
+    json.dumps([job_document(found), [step_document(step) for step in found.steps]], allow_nan=False)
     assert headline(found)
     with job.owned():
         job.abandon_running_steps()
@@ -245,8 +245,8 @@ def test_whatever_becomes_of_the_bytes_of_a_job_no_command_ends_in_a_traceback(
             connection.execute(update, (texts[key], key))
             connection.commit()
         assert told in (None, "fraud")
-        other = kept_store.job("other")
-        assert RecommendationJob.of(other.header, other.state, other.steps()).best is not None
+        undamaged = kept_store.job("other")
+        assert RecommendationJob.of(undamaged.header, undamaged.state, undamaged.steps()).best is not None
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -196,7 +196,7 @@ def test_a_full_disk_is_told_and_what_was_there_is_kept(sqlite_url: str, header:
                         write()
             assert job.steps() == (step,)
             assert job.finish(step, status="FAILED").status == "FAILED"
-        assert [one.name for one in store.jobs()] == ["fraud"]
+        assert [job.name for job in store.jobs()] == ["fraud"]
 
 
 def test_a_server_that_goes_away_is_told_by_the_next_step_and_a_new_one_is_used(

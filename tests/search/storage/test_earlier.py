@@ -93,7 +93,7 @@ def test_they_are_listed_and_read_beside_new_ones(url: str, header: MakeHeader) 
         with JobStore.open(url) as store:
             if "new" not in [job.name for job in store.jobs()]:
                 store.create(header("new"))
-            assert [one.name for one in store.overview()] == ["new", "old", "older"]
+            assert [job.name for job in store.overview()] == ["new", "old", "older"]
             assert store.overview()[1].state == JobState(status="STOPPED", elapsed_s=2.5)
             job = store.job("old")
             assert (job.header, job.steps(), job.owner()) == (old, (STEP,), None)
@@ -135,7 +135,7 @@ def test_one_that_an_earlier_servefit_works_on_is_followed_and_can_be_stopped(ur
         study.set_user_attr("servefit:step:0002", document(replace(STEP, number=2), Step))
         study.set_user_attr("servefit:owner", None)
     with JobStore.open(url) as store:
-        assert [one.owner for one in store.overview()] == [None]
+        assert [job.owner for job in store.overview()] == [None]
         assert len(store.job("old").steps()) == 2
 
 
@@ -145,7 +145,7 @@ def test_one_that_it_has_begun_since_is_found_by_its_name(url: str, header: Make
     with JobStore.open(url) as store:
         assert store.jobs() == ()
         assert store.job("late").steps() == (STEP,)
-        assert [one.name for one in store.jobs()] == ["late"]
+        assert [job.name for job in store.jobs()] == ["late"]
 
 
 def test_a_damaged_study_is_left_out_and_the_others_are_read(
@@ -158,8 +158,10 @@ def test_a_damaged_study_is_left_out_and_the_others_are_read(
             "UPDATE study_user_attributes SET value_json = '{' WHERE key = 'servefit:state' AND study_id = 2"
         )
     with JobStore.open(sqlite_url) as store:
-        assert [one.name for one in store.overview()] == ["three", "one"]
-    assert any("study 2, which may be a job of an earlier servefit, cannot be read" in one for one in caplog.messages)
+        assert [job.name for job in store.overview()] == ["three", "one"]
+    assert any(
+        "study 2, which may be a job of an earlier servefit, cannot be read" in message for message in caplog.messages
+    )
 
 
 def test_tables_of_a_newer_servefit_are_told(sqlite_url: str) -> None:
@@ -205,7 +207,7 @@ def test_what_lacks_a_field_that_came_later_has_its_default(url: str, header: Ma
 
 def test_a_major_version_of_optuna_is_not_admitted_unseen() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    (bound,) = (Requirement(one) for one in project["dependencies"] if one.startswith("optuna"))
+    (bound,) = (Requirement(requirement) for requirement in project["dependencies"] if requirement.startswith("optuna"))
     major = Version(optuna.__version__).major
     assert optuna.__version__ in bound.specifier
     assert f"{major}.99" in bound.specifier

@@ -100,8 +100,13 @@ def test_an_overview_says_what_the_jobs_say(store: JobStore, header: MakeHeader)
     with owned.owned():
         seen = {job.name: job for job in store.overview()}
         for job in (idle, owned):
-            one = seen[job.name]
-            assert (one.header, one.state, one.owner, one.problem) == (job.header, job.state, job.owner(), None)
+            listed = seen[job.name]
+            assert (listed.header, listed.state, listed.owner, listed.problem) == (
+                job.header,
+                job.state,
+                job.owner(),
+                None,
+            )
     assert seen["owned"].owner is not None
 
 

@@ -76,7 +76,7 @@ def test_opening_a_locked_file_says_who_holds_it_and_gives_up(
     assert 2 <= took_s < 5
     assert f"it is locked by process {process.pid} (" in caught.value.reason
     assert caught.value.remedy == "wait until it is done or end it, or keep jobs elsewhere with --storage"
-    (said,) = (one for one in caplog.records if one.levelno == logging.WARNING)
+    (said,) = (record for record in caplog.records if record.levelno == logging.WARNING)
     assert f"{path} is locked by process {process.pid} (" in said.message
     assert "waiting for it, 2 s at most" in said.message
     assert said.created - time.time() + time.monotonic() - began < 1.5

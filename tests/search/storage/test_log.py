@@ -81,11 +81,11 @@ def test_steps_go_on_counting_in_a_job_that_is_resumed(url: str, job: JobLog) ->
 
 
 def test_threads_begin_and_finish_steps_at_once(job: JobLog, configuration: Configuration) -> None:
-    def one(number: int) -> Step:
+    def add_step(number: int) -> Step:
         return job.finish(job.begin("load_test", f"backend-{number}", configuration), status="FAILED", reason="no")
 
     with job.owned(), ThreadPoolExecutor(8) as threads:
-        written = list(threads.map(one, range(40)))
+        written = list(threads.map(add_step, range(40)))
     assert sorted(step.number for step in written) == list(range(1, 41))
     assert job.steps() == tuple(sorted(written, key=lambda step: step.number))
 
@@ -154,18 +154,18 @@ def test_the_state_is_read_as_it_is_now(url: str, job: JobLog) -> None:
 
 def test_a_job_that_is_owned_says_by_whom_and_is_given_back(url: str, job: JobLog) -> None:
     with JobStore.open(url) as elsewhere:
-        other = elsewhere.job("fraud")
+        same_job = elsewhere.job("fraud")
         with job.owned():
-            owner = other.owner()
+            owner = same_job.owner()
             assert owner is not None
             assert owner.pid == os.getpid()
-            with pytest.raises(JobInUse) as caught, other.owned():
+            with pytest.raises(JobInUse) as caught, same_job.owned():
                 pytest.fail("the job was given away")
             assert (caught.value.name, caught.value.pid, caught.value.host) == ("fraud", owner.pid, owner.host)
             assert caught.value.since == owner.since
             assert "servefit stop fraud" in str(caught.value)
-        assert other.owner() is None
-        with other.owned():
+        assert same_job.owner() is None
+        with same_job.owned():
             pass
 
 

@@ -67,7 +67,7 @@ def test_a_job_waits_for_its_server_says_so_and_loses_nothing(
                 job.set_state(JobState(status="COMPLETED"))
         assert job.steps() == (ended, second)
         assert store.waited_s > 2
-    said = [one.message for one in caplog.records if one.name == outages.__name__]
+    said = [record.message for record in caplog.records if record.name == outages.__name__]
     assert "postgres is gone: waiting for it, 1 min at most: " in said[0]
     assert "is back after " in said[1]
     assert postgresql.password not in caplog.text
@@ -117,8 +117,8 @@ class Unlucky:
             raw.commit()
             # So that there is something to commit, which is told to have failed.
             raw.execute("SELECT 1")
-        with self._server.connect() as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
+        with self._server.connect() as administrator:
+            administrator.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
 
 
 @pytest.mark.parametrize("happened", [False, True])
@@ -161,8 +161,8 @@ def test_a_trial_that_the_server_took_with_it_is_kept_once(
         study.enqueue_trial({"number": 2})
         study.optimize(measure, n_trials=1)
         assert unlucky.lost == 4
-        trials = [one for one in study.get_trials() if one.state.name != "FAIL"]
-        assert [(one.state.name, one.values, one.params, one.user_attrs) for one in trials] == [
+        trials = [trial for trial in study.get_trials() if trial.state.name != "FAIL"]
+        assert [(trial.state.name, trial.values, trial.params, trial.user_attrs) for trial in trials] == [
             ("COMPLETE", [2.0, 2.0], {"number": 2}, {"verdict": "PASS"})
         ]
 
@@ -204,12 +204,12 @@ def test_a_restart_of_the_server_does_not_end_a_job(
     )
     took_s = time.monotonic() - began
     assert job.status == "COMPLETED"
-    assert [one.status for one in job.steps] == ["COMPLETED"] * len(job.steps)
-    assert [one.number for one in job.steps] == list(range(1, len(job.steps) + 1))
+    assert [step.status for step in job.steps] == ["COMPLETED"] * len(job.steps)
+    assert [step.number for step in job.steps] == list(range(1, len(job.steps) + 1))
     assert job.tests == 2
     # A database that is away takes none of the job's time.
     assert job.elapsed_s <= took_s - restarting.away_s
     with JobStore.open(postgresql_url) as store:
         assert store.job(job.name).steps() == job.steps
         trials = store.job(job.name).study().get_trials()
-    assert [one.state.name for one in trials] == ["COMPLETE"]
+    assert [trial.state.name for trial in trials] == ["COMPLETE"]

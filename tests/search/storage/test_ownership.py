@@ -127,9 +127,9 @@ def test_the_time_of_a_job_counts_on_while_its_owner_lives_and_to_its_last_sign_
     job: JobLog, store: JobStore
 ) -> None:
     def elapsed_s() -> float:
-        (one,) = [one for one in store.overview() if one.name == job.name]
-        assert one.elapsed_s == pytest.approx(job.state_now().elapsed_s, abs=1.0)
-        return one.elapsed_s
+        (listed,) = [listed for listed in store.overview() if listed.name == job.name]
+        assert listed.elapsed_s == pytest.approx(job.state_now().elapsed_s, abs=1.0)
+        return listed.elapsed_s
 
     now, owner = time.time(), Owner.this_process()
     job.set_state(JobState(status="IN_PROGRESS", elapsed_s=40.0))
@@ -171,8 +171,8 @@ def test_an_owner_that_lost_its_job_writes_nothing_more(job: JobLog) -> None:
     state = job.state
     with job.owned():
         step = job.begin("compilation", "treelite", None)
-        other = replace(Owner.this_process(), host="rack-2", machine=ELSEWHERE, pid=1)
-        _put_owner(job, other)
+        stranger = replace(Owner.this_process(), host="rack-2", machine=ELSEWHERE, pid=1)
+        _put_owner(job, stranger)
         for write in (
             lambda: job.finish(step, status="FAILED"),
             lambda: job.begin("compilation", "treelite", None),
@@ -181,7 +181,7 @@ def test_an_owner_that_lost_its_job_writes_nothing_more(job: JobLog) -> None:
             with pytest.raises(JobInUse, match="by process 1 on rack-2"):
                 write()
         assert (job.steps(), job.state) == ((step,), state)
-    assert job.owner() == other
+    assert job.owner() == stranger
 
 
 def test_an_owner_whose_job_was_worked_on_meanwhile_is_told_so(job: JobLog) -> None:

@@ -63,7 +63,9 @@ def values_in(url: str) -> list[dict[str, str]]:
         assert isinstance(step.result, Trial)
         configurations = (job.state.naive, step.configuration, step.result.configuration)
         return [
-            revealed(dict(one.environment)) for one in (*configurations, step.result.measurement.configuration) if one
+            revealed(dict(configuration.environment))
+            for configuration in (*configurations, step.result.measurement.configuration)
+            if configuration
         ]
 
 
@@ -86,7 +88,7 @@ def test_elsewhere_nobody_knows_them_and_the_job_is_read_all_the_same(
     (job_folder("fraud") / FILE).write_text("damaged")
     with JobStore.open(sqlite_url) as store:
         job = store.job("fraud")
-        assert [one.values for one in job.header.request.environment] == [("***1", "***2")]
+        assert [varied.values for varied in job.header.request.environment] == [("***1", "***2")]
         [step] = job.steps()
         assert step.configuration is not None
         assert step.configuration.environment == (("API_TOKEN", "***2"),)
@@ -106,4 +108,4 @@ def test_jobs_from_before_there_were_secrets_show_them_no_more(
     assert values_in(sqlite_url) == [{"API_TOKEN": "hunter-two"}] * 4
     with JobStore.open(sqlite_url) as store:
         assert "hunter" not in repr((store.job("fraud").header, store.job("fraud").steps()))
-        assert not any("hunter" in repr(one.header) for one in store.overview())
+        assert not any("hunter" in repr(job.header) for job in store.overview())

@@ -157,8 +157,8 @@ def test_statistics_count_what_all_workers_did(client_of_species: Any, species: 
     requests, rows, busy_ns = counted()
     for _ in range(4):
         # A connection each, so that both workers are asked.
-        with InferenceServerClient(species.address) as another:
-            another.infer(species.name, [tensor(species.rows[:3])])
+        with InferenceServerClient(species.address) as second_client:
+            second_client.infer(species.name, [tensor(species.rows[:3])])
 
     requests_then, rows_then, busy_ns_then = counted()
     assert (requests_then - requests, rows_then - rows) == (4, 12)

@@ -173,11 +173,11 @@ def test_an_interruption_while_the_memory_is_looked_at_is_no_other_error(memory:
 
 
 def test_the_lock_admits_one_process_at_a_time(memory: int) -> None:
-    with SharedWords.create(memory, workers=1, body_words=1) as words, SharedWords(memory) as other:
+    with SharedWords.create(memory, workers=1, body_words=1) as words, SharedWords(memory) as attached:
         assert words.acquire(False)
-        assert not other.acquire(False)
+        assert not attached.acquire(False)
         words.release()
-        assert other.acquire(False)
+        assert attached.acquire(False)
 
 
 def test_a_request_that_failed_does_not_hide_those_after_it(memory: int) -> None:

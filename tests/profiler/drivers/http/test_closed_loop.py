@@ -44,7 +44,7 @@ def test_a_user_comes_again_when_the_answer_is_there_and_the_time_between_is_the
     assert (started == scheduled).all()
     assert (run.samples.response_ns() > 1_000_000).all()
     assert ended[-1] >= run.plateau_ns[1]
-    assert not [one for one in problems(run, limit_ms=None, cpus=()) if one.kind == "Little's law"]
+    assert not [problem for problem in problems(run, limit_ms=None, cpus=()) if problem.kind == "Little's law"]
 
 
 def test_what_the_server_says_of_its_time_is_told_from_the_rest(drive: Drive) -> None:

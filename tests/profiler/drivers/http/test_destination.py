@@ -82,8 +82,8 @@ def test_rows_arrive_as_they_were_and_rotate_through_the_payload(
 ) -> None:
     requests = Destination.of("http://127.0.0.1:80/", form, model="m").requests(rows, rows_per_request=rows_per_request)
     parsed = [Parsed(request) for request in requests]
-    assert {(one.method, one.complete) for one in parsed} == {(b"POST", 1)}
-    sent = np.concatenate([rows_of(form, one, rows.shape[1]) for one in parsed])
+    assert {(request.method, request.complete) for request in parsed} == {(b"POST", 1)}
+    sent = np.concatenate([rows_of(form, request, rows.shape[1]) for request in parsed])
     assert len(sent) == len(requests) * rows_per_request
     expected = rows[np.arange(len(sent)) % len(rows)]
     assert np.array_equal(sent, expected, equal_nan=True)
@@ -106,17 +106,22 @@ def test_several_tensors_share_the_columns_in_their_order(rows: np.ndarray, bina
     parsed = Parsed(destination.requests(rows.astype(np.float64), rows_per_request=len(rows))[0])
     length = int(parsed.headers.get("inference-header-content-length", len(parsed.body)))
     inputs, content = json.loads(parsed.body[:length])["inputs"], parsed.body[length:]
-    assert [one["shape"] for one in inputs] == [[len(rows), 2], [len(rows)], [len(rows), 2, 1], [len(rows), 1]]
+    assert [described["shape"] for described in inputs] == [
+        [len(rows), 2],
+        [len(rows)],
+        [len(rows), 2, 1],
+        [len(rows), 1],
+    ]
     columns = (slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6))
-    for tensor, one, of in zip(TENSORS, inputs, columns, strict=True):
-        assert (one["name"], one["datatype"]) == (tensor.name, tensor.datatype)
+    for tensor, described, of in zip(TENSORS, inputs, columns, strict=True):
+        assert (described["name"], described["datatype"]) == (tensor.name, tensor.datatype)
         expected = rows[:, of].astype(DATATYPES[tensor.datatype]).ravel()
         if binary:
-            size = one["parameters"]["binary_data_size"]
+            size = described["parameters"]["binary_data_size"]
             found, content = np.frombuffer(content[:size], DATATYPES[tensor.datatype]), content[size:]
         else:
-            found = np.array(one["data"]).astype(DATATYPES[tensor.datatype])
-            assert all(type(value) is bool for value in one["data"]) == (tensor.datatype == "BOOL")
+            found = np.array(described["data"]).astype(DATATYPES[tensor.datatype])
+            assert all(type(value) is bool for value in described["data"]) == (tensor.datatype == "BOOL")
         np.testing.assert_array_equal(found, expected)
     assert not content
 

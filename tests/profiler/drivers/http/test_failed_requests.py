@@ -68,7 +68,7 @@ def check_failures(run: Run) -> None:
     seconds = (run.plateau_ns[1] - run.plateau_ns[0]) / 1e9
     within = np.count_nonzero((ended > 0) & (ended < run.plateau_ns[1]))
     assert summary.throughput_per_s == pytest.approx(within / seconds)
-    assert not [one for one in problems(run, limit_ms=None, cpus=()) if one.kind == "Little's law"]
+    assert not [problem for problem in problems(run, limit_ms=None, cpus=()) if problem.kind == "Little's law"]
 
 
 def test_answers_in_any_form_are_answers(drive: Drive) -> None:

@@ -101,7 +101,7 @@ def test_a_client_on_the_servers_cpus_is_told_of(drive: Drive) -> None:
         closed = driver.run(ClosedLoop.constant(users=1, duration_s=0.2))
         paced = driver.run(OpenLoop(rate_per_s=50, duration_s=0.2))
     for run in (closed, paced):
-        found = [one.kind for one in problems(run, limit_ms=None, cpus=(LAST_CPU,))]
+        found = [problem.kind for problem in problems(run, limit_ms=None, cpus=(LAST_CPU,))]
         assert "client on the server's CPUs" in found
         assert "competing load" not in found
 
@@ -110,8 +110,8 @@ def test_what_another_attempt_cannot_change_is_not_attempted_again(drive: Drive)
     with drive({"delay_ms": 1}, shares_cpus=True) as driver:
         attempts = Counting(driver)
         _, found = run_valid(attempts, ClosedLoop.constant(users=1, duration_s=0.1), limit_ms=10_000)
-    assert [one.kind for one in found if not one.is_transient] == ["client on the server's CPUs"]
-    assert attempts.runs == 1 + any(one.is_transient for one in found)
+    assert [problem.kind for problem in found if not problem.is_transient] == ["client on the server's CPUs"]
+    assert attempts.runs == 1 + any(problem.is_transient for problem in found)
 
 
 class Counting:
@@ -173,10 +173,10 @@ def test_all_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> 
         assert parent.stdout is not None
         children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
         time.sleep(0.3)
-        assert len([one for one in children if one.is_running()]) == 2
+        assert len([child for child in children if child.is_running()]) == 2
         parent.kill()
     deadline = time.monotonic() + 10
-    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in children):
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -86,7 +86,7 @@ def test_a_run_beside_a_server_says_what_that_used(host_small: HostSmall, payloa
     # Steal, throttling and a client that waits would be real; nothing is to be made of an envelope that nobody knows.
     about_the_envelope = {"competing load", "outside the envelope", "client on the server's CPUs"}
     waits_for_nobody = replace(run, client=replace(run.client, waited_percent=None))
-    assert not about_the_envelope & {one.kind for one in problems(waits_for_nobody, limit_ms=None, cpus=())}
+    assert not about_the_envelope & {problem.kind for problem in problems(waits_for_nobody, limit_ms=None, cpus=())}
 
 
 def seen(*, waited: float, used: float, client: float | None, apart: bool = False) -> bool:

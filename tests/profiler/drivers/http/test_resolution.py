@@ -12,10 +12,10 @@ from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.resolution import resolve_address
 
 OWN = [
-    one.address.partition("%")[0]
+    entry.address.partition("%")[0]
     for each in psutil.net_if_addrs().values()
-    for one in each
-    if one.family == socket.AF_INET
+    for entry in each
+    if entry.family == socket.AF_INET
 ]
 
 

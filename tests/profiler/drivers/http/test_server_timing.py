@@ -33,7 +33,10 @@ def test_times_are_read_from_every_spelling(header: bytes, expected: tuple[int, 
 
 @given(st.lists(st.tuples(DURATION_NS, DURATION_NS), min_size=1))
 def test_what_was_written_is_read_again(times: list[tuple[int, int]]) -> None:
-    lines = b"".join(b"queue;dur=%.6f, predict;dur=%.6f\n" % (one / 1e6, other / 1e6) for one, other in times)
+    lines = b"".join(
+        b"queue;dur=%.6f, predict;dur=%.6f\n" % (queued_ns / 1e6, predicted_ns / 1e6)
+        for queued_ns, predicted_ns in times
+    )
     found = read_timings(lines)
     assert found is not None
     assert np.allclose(np.stack(found, axis=1), times, rtol=1e-12, atol=1)

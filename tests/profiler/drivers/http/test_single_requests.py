@@ -26,8 +26,10 @@ CERTIFICATE = str(Path(__file__).parents[3] / "fixtures/tls/localhost.pem")
 def test_an_answer_comes_with_its_status_and_body(host_small: HostSmall, payload_rows: np.ndarray) -> None:
     with host_small({"every": 2, "act": 503}) as hosted:
         destination = Destination.of(hosted.url, "json")
-        request, other, *_ = destination.requests(payload_rows)
-        first, second = (send_request(destination.address, one, timeout_s=5) for one in (request, other))
+        request, second_request, *_ = destination.requests(payload_rows)
+        first, second = (
+            send_request(destination.address, message, timeout_s=5) for message in (request, second_request)
+        )
         counted = get(destination.address.at("/counted"), timeout_s=5).value()
     assert (first.status, first.is_success, first.value()) == (200, True, {"predictions": [0.25]})
     assert not second.is_success

@@ -173,12 +173,12 @@ def test_a_process_that_takes_too_much_memory_is_killed_and_counted(
         if envelope.memory_limit_bytes is None:
             assert envelope.containment == "uncontained"
             return
-        other = enter(envelope, "print(1, flush=True)\nimport time\ntime.sleep(600)")
-        assert first_number(other) == 1
+        neighbour = enter(envelope, "print(1, flush=True)\nimport time\ntime.sleep(600)")
+        assert first_number(neighbour) == 1
         hog = enter(envelope, HOG)
         assert hog.wait(60) == -signal.SIGKILL
         assert envelope.oom_kills() == 1
-        assert other.poll() is None
+        assert neighbour.poll() is None
 
 
 @every_method
@@ -269,9 +269,9 @@ def test_two_envelopes_are_told_apart_before_anything_has_entered_them(
     if is_refused(method):
         return
     with ExitStack() as stack:
-        one, other = (stack.enter_context(open_envelope([here()], None, method=method)) for _ in range(2))
-        children = [first_number(enter(envelope, DAEMONISE)) for envelope in (one, other)]
-        one.kill()
+        first, second = (stack.enter_context(open_envelope([here()], None, method=method)) for _ in range(2))
+        children = [first_number(enter(envelope, DAEMONISE)) for envelope in (first, second)]
+        first.kill()
         assert [process_start(child) is None for child in children] == [True, False]
 
 

@@ -105,14 +105,14 @@ def test_it_comes_back_with_the_last_of_its_envelopes_in_whatever_order_they_clo
     own = make_group(tmp_path / "cgroup/user.slice", DELEGATED, NEW)
     told = proc(tmp_path, "/user.slice")
     first, second = ExitStack(), ExitStack()
-    one = first.enter_context(open_version_2((0,), None, cgroups=tmp_path / "cgroup", proc=told))
-    (leaf,) = set(left(own)) - {one.folders[0].name}
+    first_envelope = first.enter_context(open_version_2((0,), None, cgroups=tmp_path / "cgroup", proc=told))
+    (leaf,) = set(left(own)) - {first_envelope.folders[0].name}
     (own / "cgroup.procs").write_text("")  # as the kernel does
     (told / "self/cgroup").write_text(f"0::/user.slice/{leaf}\n")
-    other = second.enter_context(open_version_2((1,), None, cgroups=tmp_path / "cgroup", proc=told))
-    assert other.folders[0].parent == own
+    second_envelope = second.enter_context(open_version_2((1,), None, cgroups=tmp_path / "cgroup", proc=told))
+    assert second_envelope.folders[0].parent == own
     first.close()
-    assert sorted(left(own)) == sorted([leaf, other.folders[0].name])
+    assert sorted(left(own)) == sorted([leaf, second_envelope.folders[0].name])
     assert (own / "cgroup.subtree_control").read_text() == "+cpuset +memory"
     second.close()
     assert left(own) == []

@@ -106,9 +106,9 @@ def test_who_waits_says_for_whom_at_once_and_again_now_and_then(
     threading.Timer(1.2, holder.stdin.close).start()
     with measuring_slot("another") as slot:
         assert 1 < slot.waited_s < 10
-    said = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) >= 2
-    assert all(one.startswith(f"waiting for job fraud (process {holder.pid}, since 2") for one in said)
+    assert all(message.startswith(f"waiting for job fraud (process {holder.pid}, since 2") for message in said)
     assert caplog.records[0].created - caplog.records[-1].created < 1.2
 
 
@@ -117,7 +117,7 @@ def test_who_does_not_wait_says_nothing_but_the_error(hold: Hold, caplog: pytest
     began = time.monotonic()
     taken_by_another()
     assert time.monotonic() - began < 1
-    assert not [one for one in caplog.records if one.levelname == "WARNING"]
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_a_process_that_has_it_enters_again_from_any_thread(is_free: IsFree) -> None:

@@ -165,9 +165,9 @@ def test_a_process_that_ends_ends_the_watch_quietly() -> None:
 
 def test_a_look_at_two_workers_costs_little() -> None:
     with (
-        python("import time; time.sleep(9)") as one,
-        python("import time; time.sleep(9)") as two,
-        watching((one.pid, two.pid), lambda number: 0, cpus=tuple(os.sched_getaffinity(0))) as telemetry,
+        python("import time; time.sleep(9)") as first,
+        python("import time; time.sleep(9)") as second,
+        watching((first.pid, second.pid), lambda number: 0, cpus=tuple(os.sched_getaffinity(0))) as telemetry,
     ):
         time.sleep(0.1)
         before = time.process_time_ns()

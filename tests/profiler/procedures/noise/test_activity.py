@@ -26,11 +26,11 @@ def test_a_hog_is_seen_and_named() -> None:
     assert activity.over_s > 0.39
     assert activity.foreign_percent is not None
     assert activity.foreign_percent > 15
-    (seen,) = [one for one in activity.competitors if one.pid == hog.pid]
+    (seen,) = [competitor for competitor in activity.competitors if competitor.pid == hog.pid]
     assert seen.name.startswith("python")
     assert seen.cpu_percent > 10
-    assert [one.cpu_percent for one in activity.competitors] == sorted(
-        (one.cpu_percent for one in activity.competitors), reverse=True
+    assert [competitor.cpu_percent for competitor in activity.competitors] == sorted(
+        (competitor.cpu_percent for competitor in activity.competitors), reverse=True
     )
 
 
@@ -41,8 +41,8 @@ def test_what_is_measured_is_no_competition() -> None:
             seen, beside = (observe_activity(cpus, seconds=0.4, beside=pids) for pids in ((), (served.pid,)))
         finally:
             served.kill()
-    assert served.pid in {one.pid for one in seen.competitors}
-    assert served.pid not in {one.pid for one in beside.competitors}
+    assert served.pid in {competitor.pid for competitor in seen.competitors}
+    assert served.pid not in {competitor.pid for competitor in beside.competitors}
     assert seen.foreign_percent is not None
     assert beside.foreign_percent is not None
     assert beside.foreign_percent < seen.foreign_percent
@@ -50,7 +50,7 @@ def test_what_is_measured_is_no_competition() -> None:
 
 def test_this_process_does_not_compete_with_itself() -> None:
     activity = observe_activity(os.sched_getaffinity(0), seconds=0.05)
-    assert os.getpid() not in {one.pid for one in activity.competitors}
+    assert os.getpid() not in {competitor.pid for competitor in activity.competitors}
 
 
 def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:

@@ -52,11 +52,11 @@ SPECIAL = {
 def spelled(value: Any) -> str:
     """All that ``value`` holds, with the type of each part."""
     if is_dataclass(value):
-        held = [f"{one.name}={spelled(getattr(value, one.name))}" for one in fields(value)]
+        held = [f"{field.name}={spelled(getattr(value, field.name))}" for field in fields(value)]
     elif isinstance(value, Mapping):
-        held = [f"{key!r}: {spelled(one)}" for key, one in value.items()]
+        held = [f"{key!r}: {spelled(item)}" for key, item in value.items()]
     elif isinstance(value, tuple):
-        held = [spelled(one) for one in value]
+        held = [spelled(item) for item in value]
     else:
         return repr(value)
     return f"{type(value).__name__}({', '.join(held)})"

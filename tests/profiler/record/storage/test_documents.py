@@ -159,14 +159,14 @@ def test_a_field_that_an_earlier_version_did_not_know_takes_its_default() -> Non
 def test_a_model_that_was_kept_before_its_inputs_were_known_is_read() -> None:
     from servefit.backends.model import Format, Input, Signature, Task
 
-    one = Input(name="ids", datatype="int64", shape=(4,), start=0, stop=4, lowest=0, highest=2**63 - 1)
+    ids = Input(name="ids", datatype="int64", shape=(4,), start=0, stop=4, lowest=0, highest=2**63 - 1)
     model = Model(
         source="model.onnx",
         file=Path("/srv/models/model.onnx"),
         format=Format.ONNX,
         digest="0f",
         size_bytes=10,
-        signature=Signature(task=Task.TENSOR, features=4, outputs=1, integer_features=(0, 1, 2, 3), inputs=(one,)),
+        signature=Signature(task=Task.TENSOR, features=4, outputs=1, integer_features=(0, 1, 2, 3), inputs=(ids,)),
         batch_dependent=True,
     )
     document = written(model)

@@ -73,7 +73,7 @@ def test_what_is_not_finite_survives(tmp_path: Path, measurement: Measurement) -
 
 def test_a_file_is_a_third_of_what_it_holds(path: Path, measurement: Measurement) -> None:
     samples = [run.samples for run in measurement.runs]
-    raw = sum(len(one.scheduled) + len(one.started) + len(one.ended) for one in samples)
+    raw = sum(len(recorded.scheduled) + len(recorded.started) + len(recorded.ended) for recorded in samples)
     raw += sum(len(run.lags) for run in measurement.runs)
     assert path.stat().st_size < raw / 3
 

@@ -41,12 +41,14 @@ Serve = Callable[..., AbstractContextManager[str]]
 
 
 def listing(digests: Mapping[str, str] = DIGESTS | OTHERS) -> bytes:
-    files = [{"filename": name, "url": f"/files/{name}", "hashes": {"sha256": one}} for name, one in digests.items()]
+    files = [
+        {"filename": name, "url": f"/files/{name}", "hashes": {"sha256": digest}} for name, digest in digests.items()
+    ]
     return json.dumps({"meta": {"api-version": "1.0"}, "name": "small-thing", "files": files}).encode()
 
 
 def page(digests: Mapping[str, str] = DIGESTS | OTHERS) -> bytes:
-    links = "".join(f'<a href="../../{name}#sha256={one}">{name}</a><br>' for name, one in digests.items())
+    links = "".join(f'<a href="../../{name}#sha256={digest}">{name}</a><br>' for name, digest in digests.items())
     return f"<!DOCTYPE html><html><body>{links}<a>nowhere</a></body></html>".encode()
 
 

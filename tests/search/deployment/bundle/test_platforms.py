@@ -180,7 +180,7 @@ def test_probes_ask_the_endpoint_how_it_is(export: Export, name: str) -> None:
 @pytest.mark.parametrize("name", ["kserve.yaml", "kubernetes.yaml"])
 def test_pods_get_the_environment_as_text(export: Export, name: str) -> None:
     container = container_of(manifests(export(), name)[0])
-    environment = {one["name"]: one["value"] for one in container["env"]}
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
     assert environment["OMP_NUM_THREADS"] == "1"
     assert environment["GREETING"] == 'say "50 %" \\ done'
     assert all(isinstance(value, str) for value in environment.values())
@@ -208,7 +208,7 @@ def test_the_plain_service_finds_the_pods_of_the_deployment(export: Export, depl
 def test_a_pod_on_a_gpu_asks_for_one_and_does_not_number_it(export: Export, deployable: Deployable) -> None:
     container = container_of(manifests(export(of=on_gpu(deployable)), "kserve.yaml")[0])
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert not [one for one in container["env"] if one["name"].startswith("CUDA")]
+    assert not [variable for variable in container["env"] if variable["name"].startswith("CUDA")]
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,9 @@ def test_the_unit_reads_them_from_a_file_that_only_root_may_read(bundle: Bundle)
     service = service_of(bundle)
     assert service["EnvironmentFile"] == ["/opt/servefit/fraud-v2/secrets.env"]
     assert '"GREETING=hello"' in service["Environment"]
-    assert not [one for one in service["Environment"] if "API_TOKEN" in one or "MINE" in one]
+    assert not [
+        assignment for assignment in service["Environment"] if "API_TOKEN" in assignment or "MINE" in assignment
+    ]
 
 
 def test_the_image_holds_none_and_is_told_them_when_it_runs(bundle: Bundle) -> None:
@@ -110,7 +112,9 @@ def test_pods_find_them_in_a_secret_of_the_cluster(bundle: Bundle, name: str) ->
     [secret] = manifests(bundle, "secret.yaml")
     assert (secret["kind"], secret["metadata"]["name"]) == ("Secret", "fraud-v2-env")
     assert {name: b64decode(value).decode() for name, value in secret["data"].items()} == VALUES
-    variables: dict[str, Any] = {one.pop("name"): one for one in container_of(manifests(bundle, name)[0])["env"]}
+    variables: dict[str, Any] = {
+        variable.pop("name"): variable for variable in container_of(manifests(bundle, name)[0])["env"]
+    }
     for variable in VALUES:
         assert variables[variable] == {"valueFrom": {"secretKeyRef": {"name": "fraud-v2-env", "key": variable}}}
     assert variables["GREETING"] == {"value": "hello"}

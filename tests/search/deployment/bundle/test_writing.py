@@ -70,8 +70,8 @@ def test_a_bundle_does_not_say_where_it_was_made(export: Export, tmp_path: Path,
 
 
 def test_two_bundles_of_the_same_are_the_same(export: Export, tmp_path: Path) -> None:
-    one, other = export(folder=tmp_path / "one"), export(folder=tmp_path / "other")
-    assert contents(one.folder) == contents(other.folder)
+    first, second = export(folder=tmp_path / "one"), export(folder=tmp_path / "other")
+    assert contents(first.folder) == contents(second.folder)
 
 
 def test_the_part_of_servefit_that_serves_travels_without_links_and_needs_no_other_part(export: Export) -> None:

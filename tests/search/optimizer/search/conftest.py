@@ -144,7 +144,7 @@ class Table:
 
     def of_kind(self, kind: Kind) -> list[Configuration]:
         """What was measured as ``kind``, in order."""
-        return [one for other, one in self.measured if other == kind]
+        return [configuration for measured_as, configuration in self.measured if measured_as == kind]
 
     def capacity_per_s(self, configuration: Configuration) -> float:
         """The truth."""
@@ -173,7 +173,7 @@ class Table:
         return self.figure(chosen) / min(map(self.figure, self.space.grid)) - 1
 
     def _test(self, kind: Kind, configuration: Configuration, sla: Sla, *, noise: float = 0.025) -> Trial | None:
-        times = sum(configuration == other for _, other in self.measured)
+        times = sum(configuration == measured for _, measured in self.measured)
         self.clock.tests += 1
         self.measured.append((kind, configuration))
         if self.failing(configuration):

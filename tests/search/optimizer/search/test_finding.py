@@ -39,7 +39,7 @@ def winner(search: Search) -> Configuration:
 def by_chance(table: Table, seed: int) -> Configuration:
     """The best of as many configurations, drawn at random."""
     drawn = Random(seed).sample(table.space.grid, TENTH_OF_THE_GRID - 1)
-    trials = [one for one in table.load_tests(drawn).values() if one is not None]
+    trials = [trial for trial in table.load_tests(drawn).values() if trial is not None]
     return recommend(table.space, trials, table.request)[0].trial.configuration
 
 
@@ -110,7 +110,9 @@ def test_a_percentile_that_takes_thousands_of_samples_can_be_searched_for(table:
     bench = table(request_of(sla=sla))
     found = search(bench)
     found.carry_out()
-    assert all((one := found.surrogate.expected_score(each)) and one.feasible > 0.9 for each in bench.space.grid[:20])
+    assert all(
+        (score := found.surrogate.expected_score(each)) and score.feasible > 0.9 for each in bench.space.grid[:20]
+    )
     assert bench.regret(winner(found)) == 0
 
 
@@ -119,7 +121,7 @@ def test_a_measurement_that_was_lucky_once_does_not_win(table: MakeTable, search
         honest = table(request_of(seed), seed=seed)
         ranked = sorted(honest.space.grid, key=honest.figure)
         # The best of those that are worse by more than a tenth, for once measured as if it were the best by a tenth.
-        blessed = next(one for one in ranked if honest.regret(one) > 0.1)
+        blessed = next(choice for choice in ranked if honest.regret(choice) > 0.1)
         luck = 1.1 * (1 + honest.regret(blessed))
         bench = table(replace(request_of(seed), max_tests=30), seed=seed, luck={blessed: [luck]})
         found = search(bench)

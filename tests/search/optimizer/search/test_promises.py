@@ -34,9 +34,9 @@ def promises(table: MakeTable, search: MakeSearch, *, seed: int = 0, **asked: An
     return heard, bench.clock.elapsed_s + FINISHING_S
 
 
-def error(one: Moment, took_s: float) -> float:
-    assert one.left_s is not None
-    return abs(one.elapsed_s + one.left_s - took_s) / took_s
+def error(moment: Moment, took_s: float) -> float:
+    assert moment.left_s is not None
+    return abs(moment.elapsed_s + moment.left_s - took_s) / took_s
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -54,7 +54,7 @@ def off(found: Search, measured: list[Configuration]) -> float:
     """How far from the truth what it expects of the capacity of ``measured`` is, as a mean of logarithms."""
     bench = cast("Table", found.bench)
     expected = zip(found.surrogate.capacities(measured), map(bench.capacity_per_s, measured), strict=True)
-    return mean(abs(one.log_mean - log(truth)) for one, truth in expected if one is not None)
+    return mean(abs(estimate.log_mean - log(truth)) for estimate, truth in expected if estimate is not None)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 0.8, 0.95])

@@ -196,7 +196,7 @@ def test_a_backend_that_hangs_is_given_up_and_none_of_its_configurations_is_trie
     bench.before = give_up
     found.carry_out()
     assert [configuration.backend for configuration in bench.timed].count("quick") == 1
-    assert "quick" not in {one.backend for _, one in bench.measured}
+    assert "quick" not in {configuration.backend for _, configuration in bench.measured}
     assert found.recommendations()
 
 
@@ -206,7 +206,7 @@ def test_a_backend_that_hangs_is_not_given_up_where_there_is_no_other(table: Mak
     for backend in ("reference", "batching", "quick"):
         found.give_up(next(configuration for configuration in bench.space.grid if configuration.backend == backend))
     found.carry_out()
-    assert {one.backend for _, one in bench.measured} == {"quick"}
+    assert {configuration.backend for _, configuration in bench.measured} == {"quick"}
 
 
 def test_what_is_cut_short_by_the_time_ends_the_search_with_what_it_knows(table: MakeTable, search: MakeSearch) -> None:
