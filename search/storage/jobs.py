@@ -94,7 +94,7 @@ class JobStore:
         }
         try:
             with self._database.reporting(), quiet():
-                study = storage.create_new_study([StudyDirection.MINIMIZE] * records.OBJECTIVES, name)
+                study = storage.create_new_study([StudyDirection.MINIMIZE] * records.STUDY_OBJECTIVES, name)
         except DuplicatedStudyError:
             raise self._name_in_use(name) from None
         try:

@@ -176,7 +176,7 @@ class JobLog:
                 study = optuna.load_study(study_name=self.name, storage=self._database.storage, sampler=sampler)
             except KeyError as error:
                 raise records.missing("its study") from error
-            if len(study.directions) != records.OBJECTIVES:
+            if len(study.directions) != records.STUDY_OBJECTIVES:
                 raise Unreadable(f"its study is damaged: it has {len(study.directions)} objectives")
             return study
 

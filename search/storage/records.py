@@ -33,7 +33,7 @@ CHOICES = "servefit:choices"
 
 NOTHING = "null"
 
-OBJECTIVES = 2
+STUDY_OBJECTIVES = 2
 """The study of a job minimises vCPU-seconds an inference and latency."""
 
 _MAX_DIGITS = 9
