@@ -60,3 +60,9 @@ def test_a_package_that_cannot_be_imported_is_named(install: Install) -> None:
     install("broken", "square", "1 / 0")
     with pytest.raises(SpecError, match=r"cannot be imported from broken 1\.0: ZeroDivisionError.*uninstall broken"):
         SHAPES.imported("square")
+
+
+def test_a_package_that_ends_python_when_it_is_imported_ends_nothing_else(install: Install) -> None:
+    install("quitting", "square", "import sys; sys.exit()")
+    with pytest.raises(SpecError, match=r"cannot be imported from quitting 1\.0: it ended Python.*uninstall quitting"):
+        SHAPES.imported("square")

@@ -34,7 +34,7 @@ def draw_arrivals_ns(shape: Arrivals, *, rate_per_s: float, duration_s: float, s
         times_ns = shape.times_ns(rate_per_s=rate_per_s, duration_s=duration_s, seed=seed)
     except (ServefitError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _shape_error(shape, f"cannot be drawn: {type(error).__name__}: {error}") from error
     # A part of a cycle may be one in which nothing comes.
     expected = rate_per_s * duration_s if duration_s >= shape.cycle_s else 0.0

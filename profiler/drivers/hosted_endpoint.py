@@ -24,7 +24,7 @@ from servefit.errors import MeasurementError, TimedOut, WorkerCrashed
 from servefit.isolation import end_process_group
 from servefit.profiler.drivers.driving.entering import entering_command
 from servefit.profiler.drivers.driving.output import CapturedOutput
-from servefit.profiler.drivers.driving.processes import death_within
+from servefit.profiler.drivers.driving.processes import DEATH_WAIT_S, death_within
 from servefit.profiler.machine.envelope.opening import open_envelope
 from servefit.time_limit import allowed_s
 
@@ -49,9 +49,6 @@ _POLL_MS = 50
 
 _LONGEST_LINE_BYTES = 1 << 16
 """As much as a pipe holds; the line has some twenty bytes."""
-
-_DEATH_WAIT_S = 5.0
-"""As for workers (``driving.processes``)."""
 
 
 def endpoint_config(
@@ -263,7 +260,7 @@ class _Endpoint:
         process, output = self._started
         self._started = None
         try:
-            status = process.wait(timeout=_DEATH_WAIT_S)
+            status = process.wait(timeout=DEATH_WAIT_S)
         except subprocess.TimeoutExpired:
             status = 0
         end_process_group(process)

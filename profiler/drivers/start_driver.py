@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_CLIENTS = 8
 """They keep sixteen CPUs of the quickest servers busy (see the next)."""
 
-_SERVER_CPUS_PER_CLIENT = 2
+SERVER_CPUS_PER_CLIENT = 2
 """What a client does for a request takes a third of what the quickest model and its server do."""
 
 
@@ -99,7 +99,7 @@ def endpoint_for(
     check_configuration(configuration, rows_per_request)
     cpus = _envelope_cpus(configuration, host, cpus)
     outside = client_cpus(host.cpus, cpus) if outside is None else outside
-    clients = min(len(outside or cpus), MAX_CLIENTS, -(-len(cpus) // _SERVER_CPUS_PER_CLIENT))
+    clients = min(len(outside or cpus), MAX_CLIENTS, -(-len(cpus) // SERVER_CPUS_PER_CLIENT))
     config = endpoint_config(configuration, artifact, signature, name=name)
     with (
         measuring_slot(f"endpoint of {configuration.backend}") as slot,

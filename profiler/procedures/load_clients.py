@@ -11,7 +11,7 @@ from servefit.profiler.drivers.http.clients import MAX_CONNECTIONS, start_client
 from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
 from servefit.profiler.drivers.http.local_server import LocalServer, local_server
 from servefit.profiler.drivers.http.servers import UnseenServer
-from servefit.profiler.drivers.start_driver import MAX_CLIENTS
+from servefit.profiler.drivers.start_driver import MAX_CLIENTS, SERVER_CPUS_PER_CLIENT
 from servefit.profiler.evidence.validity import MAX_FOREIGN, TICK_NS, Problem
 from servefit.profiler.machine.cpus import client_cpus
 from servefit.profiler.procedures.noise.activity import observe_activity
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.target_endpoint import LoadTarget
-
-_SERVER_CPUS_PER_CLIENT = 2
-"""As in ``drivers.start_driver``."""
 
 _CPUS_PER_CLIENT_BESIDE = 4
 """Where the server may be anywhere on this machine, most of it is left to it."""
@@ -64,13 +61,13 @@ def place_clients(target: LoadTarget, host: Host) -> Placement:
     any."""
     usable = tuple(sorted(cpu.cpu for cpu in host.cpus))
     if not target.is_here:
-        return _placed(usable, max(1, len(usable) // _SERVER_CPUS_PER_CLIENT), target, None, apart=True)
+        return _placed(usable, max(1, len(usable) // SERVER_CPUS_PER_CLIENT), target, None, apart=True)
     server = local_server(target.destination.address)
     beside = max(1, len(usable) // _CPUS_PER_CLIENT_BESIDE)
     outside = () if server is None else client_cpus(host.cpus, server.cpus)
     if server is None or not outside:
         return _placed(usable, beside, target, server, apart=False)
-    return _placed(outside, -(-len(server.cpus) // _SERVER_CPUS_PER_CLIENT), target, server, apart=True)
+    return _placed(outside, -(-len(server.cpus) // SERVER_CPUS_PER_CLIENT), target, server, apart=True)
 
 
 def competing_load(placement: Placement, host: Host) -> Problem | None:

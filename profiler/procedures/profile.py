@@ -286,8 +286,8 @@ class _TrafficRequest:
         return given[0] if given else None
 
     def _rate(self, given: str | None) -> float | None:
-        """The rate that is asked for, or else that of the arrivals; None for a closed loop, and where the highest rate
-        is looked for. Raises SpecError for arrivals that no rate is for."""
+        """Return the rate that is asked for, or else that of the arrivals; None for a closed loop, and where the
+        highest rate is looked for. Raises SpecError for arrivals that no rate is for."""
         shape = arrivals_named(self.arrivals)
         if self.rate is not None or str(shape) == "poisson":
             return self.rate

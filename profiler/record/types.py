@@ -77,7 +77,7 @@ class Samples(Stored, frozen=True, kw_only=True):
         return None if self.predicted is None else _int64(self.predicted)
 
     def response_ns(self) -> np.ndarray:
-        """Response times; FAILED_NS, a day, for requests that failed, and 0 for those never served."""
+        """Return response times; FAILED_NS, a day, for requests that failed, and 0 for those never served."""
         import numpy as np
 
         ended = self.ended_ns()

@@ -84,7 +84,7 @@ def _load(name: str) -> OutsideFigure:
     except SpecError as error:
         return _unusable(name, error)
     try:
-        found = _import(name, package)
+        found = FIGURES.imported(name)
         _check(found, name, package)
     except SpecError as error:
         return _unusable(name, error, package)
@@ -94,13 +94,6 @@ def _load(name: str) -> OutsideFigure:
         for reader in (getattr(found, field),)
     }
     return OutsideFigure(name=name, package=str(package), declared=found, figure=replace(found, **guards))
-
-
-def _import(name: str, package: Package) -> Any:
-    try:
-        return FIGURES.imported(name)
-    except SystemExit as error:
-        raise _refusal(name, package, f"cannot be imported from {package}: it ended Python") from error
 
 
 def _check(found: Any, name: str, package: Package) -> None:

@@ -63,7 +63,7 @@ class Address:
 
     @property
     def engine_options(self) -> dict[str, Any]:
-        """Return the arguments of ``sqlalchemy.create_engine`` besides the URL, whose own options come first."""
+        """The arguments of ``sqlalchemy.create_engine`` besides the URL, whose own options come first."""
         from sqlalchemy.pool import NullPool
 
         if self.is_file:
@@ -75,7 +75,7 @@ class Address:
         return {"pool_pre_ping": True, "connect_args": chosen}
 
     def scrubbed(self, text: str) -> str:
-        """``text`` without secrets."""
+        """Return ``text`` without secrets."""
         for secret in self.secrets:
             text = text.replace(secret, _HIDDEN)
         return text
@@ -84,12 +84,12 @@ class Address:
         return StorageError(self.shown, self.scrubbed(reason), job=job, remedy=remedy)
 
     def refused(self, problem: str, *, remedy: str) -> SpecError:
-        """The error for an address under which there can be no jobs."""
+        """Return the error for an address under which there can be no jobs."""
         return SpecError("storage", self.shown, self.scrubbed(problem), remedy=remedy)
 
 
 def own_address() -> Address:
-    """The file in the state folder. Raises StateError."""
+    """Return the address of the file in the state folder. Raises StateError."""
     from sqlalchemy.engine import URL
 
     path = state_folder() / FILE_NAME
@@ -101,7 +101,7 @@ def own_address() -> Address:
 
 
 def parse_address(text: str) -> Address:
-    """Any URL that SQLAlchemy takes; psycopg is the driver of PostgreSQL where none is named.
+    """Parse any URL that SQLAlchemy takes; psycopg is the driver of PostgreSQL where none is named.
 
     Raises SpecError for what is no such URL, for an unknown kind of database, for one whose driver is not installed,
     and for one that would be forgotten at once.
@@ -140,7 +140,7 @@ def _shown(url: URL) -> str:
 
 
 def _secrets(url: URL) -> tuple[str, ...]:
-    """The password, and those among the options, plain and as URLs write them, longest first."""
+    """Return the password, and those among the options, plain and as URLs write them, longest first."""
     options = [value for name, value in url.query.items() if "pass" in name.lower()]
     plain = {
         str(url.password or ""),

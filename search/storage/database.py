@@ -57,7 +57,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Everything in the block happens or, when it raises, nothing. Raises StorageError."""
+        """Carry out everything in the block or, when it raises, nothing. Raises StorageError."""
         with self.reporting(), self.storage.engine.begin() as connection:
             yield connection
 
@@ -101,7 +101,7 @@ class Database:
 
 
 def _reason(error: BaseException) -> str:
-    """The driver's own words; SQLAlchemy's repeat the statement and its values, and Optuna's say nothing."""
+    """Return the driver's own words; SQLAlchemy's repeat the statement and its values, and Optuna's say nothing."""
     return str(_cause(error))
 
 
@@ -122,8 +122,8 @@ def _load_bars() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna and alembic announce what they make, and that heartbeats are experimental. How much they say otherwise
-    belongs to the user and is put back."""
+    """Keep Optuna and alembic from announcing what they make, and that heartbeats are experimental. How much they say
+    otherwise belongs to the user and is put back."""
     _load_bars()
     import optuna
 
@@ -146,8 +146,8 @@ def _open_storage(address: Address, outages: Outages) -> RDBStorage:
 
 
 def _make_tables(address: Address) -> None:
-    """Several processes may open a new database at once, and each makes the tables that it does not see yet. One that
-    finds itself overtaken tries again."""
+    """Make the tables that are not there. Several processes may do so at once, and one that finds itself overtaken
+    tries again."""
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
     from sqlalchemy import create_engine
@@ -178,5 +178,5 @@ def _make_tables(address: Address) -> None:
 
 
 def _template(address: Address) -> str:
-    """Optuna fills in what stands in braces."""
+    """Return the URL as Optuna takes it, which fills in what stands in braces."""
     return address.text.replace("{", "{{").replace("}", "}}")

@@ -44,7 +44,7 @@ def take_over(database: Database) -> None:
 
 
 def find(database: Database, name: str) -> bool:
-    """Copy the job called ``name``, which an earlier servefit has begun since. Whether there is one. Raises
+    """Copy the job called ``name``, which an earlier servefit has begun since, and return whether there is one. Raises
     StorageError."""
     texts = _texts_of(database, name)
     if HEADER in texts:
@@ -96,7 +96,7 @@ def _add(connection: Connection, name: str, texts: Mapping[str, str]) -> None:
 
 
 def _studies(database: Database) -> Iterator[tuple[str, dict[str, str]]]:
-    """The studies by name, the oldest first, with what is kept in their attributes."""
+    """Yield the studies by name, the oldest first, with what is kept in their attributes."""
     storage = database.storage
     try:
         for study in storage.get_all_studies():
@@ -124,7 +124,7 @@ def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _texts_of(database: Database, name: str) -> dict[str, str]:
-    """The same of the study called ``name``; nothing where there is none."""
+    """Return the same of the study called ``name``; nothing where there is none."""
     with database.reporting(job=name):
         try:
             number = database.storage.get_study_id_from_name(name)

@@ -77,11 +77,11 @@ class JobStore:
         self.close()
 
     def wait_until_writable(self) -> None:
-        """To be called before the work whose job is to be kept. Raises StorageError."""
+        """Wait until jobs can be written; called before the work whose job is to be kept. Raises StorageError."""
         self._database.wait_until_writable()
 
     def create(self, header: JobHeader) -> JobLog:
-        """A new job, IN_PROGRESS, that nobody owns. Raises SpecError where its name is in use."""
+        """Keep a new job, IN_PROGRESS, that nobody owns. Raises SpecError where its name is in use."""
         from optuna.exceptions import DuplicatedStudyError
         from optuna.study import StudyDirection
 
@@ -94,7 +94,7 @@ class JobStore:
         }
         try:
             with self._database.reporting(), quiet():
-                study = storage.create_new_study([StudyDirection.MINIMIZE] * records.OBJECTIVES, name)
+                study = storage.create_new_study([StudyDirection.MINIMIZE] * records.STUDY_OBJECTIVES, name)
         except DuplicatedStudyError:
             raise self._name_in_use(name) from None
         try:
@@ -110,7 +110,7 @@ class JobStore:
         return JobLog(self._database, name=name, number=number, header=texts[HEADER])
 
     def job(self, name: str) -> JobLog:
-        """Raises SpecError for a name that no job has."""
+        """Return the job of that name. Raises SpecError where there is none."""
         # What a shell makes of a name may be no text, which no database takes.
         rows = self._rows(name) if records.is_whole(name) else []
         if rows:
@@ -128,12 +128,12 @@ class JobStore:
         raise SpecError.unknown("job", name, known)
 
     def jobs(self) -> tuple[JobLog, ...]:
-        """All jobs, the newest first, read in one query."""
+        """Return all jobs, the newest first, read in one query."""
         rows = self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER]))
         return tuple(map(self._log, rows))
 
     def overview(self) -> tuple[JobOverview, ...]:
-        """The same with state and owner, in one query too."""
+        """Return the same with state and owner, in one query too."""
         rows = self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER, STATE, OWNER]))
         kept: dict[int, tuple[str, dict[str, Any]]] = {}
         for number, name, _, key, text in rows:

@@ -68,7 +68,7 @@ class Patience:
                 raise sqlite3.DatabaseError(f"it is damaged: {error}") from error
 
     def restore(self) -> None:
-        """To be called when something was written: what may only be read is not free."""
+        """Wait as long as at first again. Called when something was written: what may only be read is not free."""
         self._limit_s = LOCKED_S
 
 
@@ -114,7 +114,7 @@ def holder_of(path: Path) -> str:
 
 
 def _locking(status: os.stat_result) -> Iterator[int]:
-    """Processes with a lock on the file, by inode: the device that /proc/locks names is not always that of stat."""
+    """Yield processes with a lock on the file, by inode: the device in /proc/locks is not always that of stat."""
     for line in Path("/proc/locks").read_text().splitlines():
         # 1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF, and with -> where somebody waits
         fields = line.split()

@@ -48,8 +48,8 @@ class JobLog:
     """
 
     def __init__(self, database: Database, *, name: str, number: int, header: str, copied: bool = False) -> None:
-        """``header`` is the text that is kept of its header. ``copied`` says that nothing of the job was written here
-        yet: an earlier servefit keeps it in a study."""
+        """Take the job up as it is kept: ``header`` is the text of its header. ``copied`` says that nothing of it was
+        written here yet: an earlier servefit keeps it in a study."""
         self.name = name
         self._database = database
         self._number = number
@@ -82,23 +82,23 @@ class JobLog:
 
     @property
     def state(self) -> JobState:
-        """As it is kept."""
+        """The state of the job, as it is kept."""
         return self._secrets.in_state(self._read(STATE, JobState))
 
     def state_now(self) -> JobState:
-        """The same, with the time that has passed since."""
+        """Return the same, with the time that has passed since."""
         # In this order: a job that ends in between has written down its time.
         owner: Owner | None = self._read(OWNER, Owner | None)
         state = self.state
         return replace(state, elapsed_s=elapsed_s(state, owner))
 
     def set_state(self, state: JobState) -> None:
-        """Raises JobInUse where the job was lost to another process."""
+        """Keep ``state``. Raises JobInUse where the job was lost to another process."""
         text = records.write(state, JobState)
         self._write(lambda connection: self._replace(connection, STATE, text))
 
     def steps(self) -> tuple[Step, ...]:
-        """All steps in the order in which they began."""
+        """Return all steps in the order in which they began."""
         secrets = self._secrets
         texts = self._database.run(lambda connection: tables.read_all(connection, self._number, STEPS))
         with self._readable():
@@ -158,17 +158,17 @@ class JobLog:
         return self._end(replace(step, status=status, result=result, reason=reason, ended_at=time.time()))
 
     def number_of(self, result: Result) -> int | None:
-        """The number of the step that gave ``result`` through this log, None where none did."""
+        """Return the number of the step that gave ``result`` through this log, None where none did."""
         return next((number for number, step in self.written.items() if step.result is result), None)
 
     def choices(self) -> dict[str, list[KnobValue | None]] | None:
-        """The values of parameters that the study of the job began with; None before that."""
+        """Return the values of parameters that the study of the job began with; None before that."""
         with self.reporting(), self._readable():
             attributes = self._database.storage.get_study_user_attrs(self._study_id())
             return records.checked_choices(attributes[CHOICES]) if CHOICES in attributes else None
 
     def study(self, sampler: BaseSampler | None = None) -> Study:
-        """The Optuna study of the job's load tests; its trials belong to whoever searches."""
+        """Return the Optuna study of the job's load tests; its trials belong to whoever searches."""
         import optuna
 
         with self.reporting(), self._readable():
@@ -176,19 +176,19 @@ class JobLog:
                 study = optuna.load_study(study_name=self.name, storage=self._database.storage, sampler=sampler)
             except KeyError as error:
                 raise records.missing("its study") from error
-            if len(study.directions) != records.OBJECTIVES:
+            if len(study.directions) != records.STUDY_OBJECTIVES:
                 raise Unreadable(f"its study is damaged: it has {len(study.directions)} objectives")
             return study
 
     def _study_id(self) -> int:
-        """Raises Unreadable, and what Optuna does."""
+        """Return the number of the study. Raises Unreadable, and what Optuna does."""
         try:
             return self._database.storage.get_study_id_from_name(self.name)
         except KeyError as error:
             raise records.missing("its study") from error
 
     def reporting(self) -> AbstractContextManager[None]:
-        """Turns what Optuna raises in the block for want of the database, or of a whole one, into StorageError."""
+        """Turn what Optuna raises in the block for want of the database, or of a whole one, into StorageError."""
         return self._database.reporting(job=self.name)
 
     def request_stop(self) -> None:
@@ -209,7 +209,7 @@ class JobLog:
 
     @contextmanager
     def owned(self, fingerprint: str | None = None) -> Iterator[None]:
-        """The job belongs to this process until the block ends. A request to stop made before is forgotten.
+        """Own the job until the block ends. A request to stop made before is forgotten.
 
         ``fingerprint`` is that of the host that steps are measured on, the header's own if None. Raises JobInUse where
         another living process owns the job, or this one does already.
@@ -229,8 +229,8 @@ class JobLog:
                 _log.warning("job %s counts as this process's for as long as it lives: %s", self.name, error)
 
     def abandon_running_steps(self) -> tuple[Step, ...]:
-        """Steps that an earlier owner left running become FAILED, "interrupted", and are returned. Nobody knows when
-        they ended, so ``ended_at`` stays None. Optuna trials that it left running or enqueued fail too.
+        """Make steps that an earlier owner left running FAILED, "interrupted", and return them. Nobody knows when they
+        ended, so ``ended_at`` stays None. Optuna trials that it left running or enqueued fail too.
 
         The owner calls this before it begins a trial. Without an owner the job is owned for as long as it takes; raises
         JobInUse where another process works on it.
@@ -253,7 +253,7 @@ class JobLog:
         return ended
 
     def _fail_unfinished_trials(self) -> None:
-        """An enqueued one would be carried out in the place of the next."""
+        """Fail the trials that are left, the enqueued ones too: they would be carried out in the place of the next."""
         from optuna.trial import TrialState
 
         study, storage = self.study(), self._database.storage
@@ -274,8 +274,8 @@ class JobLog:
             self._running.clear()
 
     def _try_to_take(self, claim: Owner) -> bool:
-        """False where another process was quicker: of two that see the same dead owner, or none, the second no longer
-        finds what it saw."""
+        """Return whether the job was taken, and not by another process that was quicker: of two that see the same dead
+        owner, or none, the second no longer finds what it saw."""
 
         def take(connection: Connection) -> bool:
             seen = tables.read(connection, self._number, OWNER)
@@ -305,7 +305,7 @@ class JobLog:
                 )
 
     def _renew_until(self, ended: threading.Event) -> None:
-        """Steps may take longer than a claim lasts."""
+        """Renew the claim now and then until ``ended`` is set: steps may take longer than a claim lasts."""
         while not ended.wait(RENEW_S):
             # Whoever begins or finishes a step is told.
             with suppress(StorageError, JobInUse):

@@ -36,13 +36,14 @@ class Damaged(Exception):
 
 
 def patient_storage(outages: Outages) -> type[RDBStorage]:
-    """A kind of RDBStorage that waits out the ``outages`` of its database."""
+    """Return a kind of RDBStorage that waits out the ``outages`` of its database."""
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
 
     class Storage(RDBStorage):
         def record_heartbeat(self, trial_id: int) -> None:
-            """A sign of life that cannot be given is no reason to break a trial off: whoever writes next is told."""
+            """Give a sign of life. That it cannot be given is no reason to break a trial off: whoever writes next is
+            told."""
             with suppress(StorageInternalError):
                 super().record_heartbeat(trial_id)
 
@@ -67,7 +68,8 @@ def patient_storage(outages: Outages) -> type[RDBStorage]:
 
 
 def _made_once(storage: RDBStorage, study_id: int, make: Callable[[], FrozenTrial], outages: Outages) -> FrozenTrial:
-    """The trial that ``make`` makes. The owner of a job makes one at a time, so another new one is the same again."""
+    """Return the trial that ``make`` makes. The owner of a job makes one at a time, so another new one is the same
+    again."""
     from optuna.trial import TrialState
 
     before = storage.get_n_trials(study_id)

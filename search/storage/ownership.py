@@ -41,7 +41,7 @@ class Owner(Stored, frozen=True, kw_only=True):
 
     @classmethod
     def this_process(cls) -> Owner:
-        """A new claim of this process."""
+        """Return a new claim of this process."""
         now, pid = time.time(), os.getpid()
         return cls(
             token=secrets.token_hex(16),
@@ -61,7 +61,7 @@ class Owner(Stored, frozen=True, kw_only=True):
 
     @property
     def worked_s(self) -> float:
-        """For how long it has worked on the job: until now, or, if it is dead, until it last wrote something."""
+        """The seconds that it has worked on the job: until now, or, if it is dead, until it last wrote something."""
         return max(0.0, (time.time() if self.lives else self.renewed_at) - self.since)
 
     @property

@@ -33,7 +33,7 @@ CHOICES = "servefit:choices"
 
 NOTHING = "null"
 
-OBJECTIVES = 2
+STUDY_OBJECTIVES = 2
 """The study of a job minimises vCPU-seconds an inference and latency."""
 
 _MAX_DIGITS = 9
@@ -55,7 +55,7 @@ def step_key(number: int) -> str:
 
 
 def step_number(key: str) -> int:
-    """Raises Unreadable."""
+    """Return the number of the step with this ``key``. Raises Unreadable."""
     digits = key.removeprefix(STEPS) if isinstance(key, str) else ""
     if not (digits.isdecimal() and len(digits) <= _MAX_DIGITS):
         raise Unreadable(f"{key!r:.80} is not the key of a step")
@@ -63,8 +63,8 @@ def step_number(key: str) -> int:
 
 
 def write(value: Any, kind: Any) -> str:
-    """``value``, of the annotation ``kind``. Raises Misfit, and ValueError where it holds raw samples, which are kept
-    in files."""
+    """Return ``value``, of the annotation ``kind``, as JSON text. Raises Misfit, and ValueError where it holds raw
+    samples, which are kept in files."""
     arrays: list[bytes] = []
     document = to_document(value, kind, arrays, "value")
     if arrays:
@@ -86,8 +86,8 @@ def write_header(header: JobHeader) -> str:
 
 
 def read_header(text: str, left_out: list[str] | None = None) -> tuple[JobHeader, str]:
-    """The header, and the version that wrote it; otherwise as :func:`read`. Raises Unreadable, also for a header of a
-    schema that is not read here."""
+    """Return the header, and the version that wrote it; otherwise as :func:`read`. Raises Unreadable, also for a header
+    of a schema that is not read here."""
     document = _parse(text, HEADER)
     if not isinstance(document, dict) or not document.keys() >= {"schema", "servefit"}:
         raise Unreadable(f"{HEADER} is damaged")
@@ -106,7 +106,7 @@ def read_header(text: str, left_out: list[str] | None = None) -> tuple[JobHeader
 
 
 def checked_choices(document: Any) -> dict[str, list[KnobValue | None]]:
-    """The values of every parameter that a study has, as its attribute says. Raises Unreadable."""
+    """Return the values of every parameter that a study has, as its attribute says. Raises Unreadable."""
     values = document.values() if isinstance(document, dict) else [None]
     if all(isinstance(row, list) and all(isinstance(each, str | int | None) for each in row) for row in values):
         choices: dict[str, list[KnobValue | None]] = document
@@ -115,7 +115,7 @@ def checked_choices(document: Any) -> dict[str, list[KnobValue | None]]:
 
 
 def _parse(text: Any, key: str) -> Any:
-    """``text`` is what the database holds, where it may be anything."""
+    """Parse ``text``, which is what the database holds, and may be anything. Raises Unreadable."""
     if not is_whole(text):
         raise Unreadable(f"{key} is damaged: it is no text in UTF-8")
     try:

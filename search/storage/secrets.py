@@ -40,7 +40,7 @@ def keep_secrets(ranges: Iterable[EnvironmentRange], folder: Path) -> None:
 
 
 def header_with_secrets(header: JobHeader) -> JobHeader:
-    """``header`` as it was before it was kept, where this host has the secrets. Raises StateError."""
+    """Return ``header`` as it was before it was kept, where this host has the secrets. Raises StateError."""
     if not any(varied.holds_secrets for varied in header.request.environment):
         return header
     known = _kept(job_folder(header.request.name) / FILE)

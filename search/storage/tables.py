@@ -68,7 +68,7 @@ def make(connection: Connection) -> None:
 
 
 def layout(connection: Connection) -> int | None:
-    """The layout that was written down, None where none was."""
+    """Return the layout that was written down, None where none was."""
     from sqlalchemy import func, select
 
     found: int | None = connection.execute(select(func.max(_tables().layout.c.number))).scalar_one()
@@ -104,7 +104,7 @@ def replace_copy(connection: Connection, job: int, texts: Mapping[str, str]) -> 
 
 
 def own(connection: Connection, job: int) -> None:
-    """From here on a job is not copied any more."""
+    """Mark a job as one that is not copied any more."""
     from sqlalchemy import update
 
     jobs = _tables().jobs
@@ -133,12 +133,12 @@ def rows_of_all(
 
 
 def _name(job: Any) -> str:
-    """The name of a job as it may be shown: it may be damaged too."""
+    """Return the name of a job as it may be shown: it may be damaged too."""
     return str(job).encode(errors="backslashreplace").decode()
 
 
 def read(connection: Connection, job: int, key: str) -> Any:
-    """The text, or whatever is in its place; None where nothing is kept under ``key``."""
+    """Return the text, or whatever is in its place; None where nothing is kept under ``key``."""
     from sqlalchemy import select
 
     documents = _tables().documents
@@ -158,7 +158,7 @@ def read_all(connection: Connection, job: int, prefix: str) -> dict[str, Any]:
 
 
 def last_key(connection: Connection, job: int, prefix: str) -> str | None:
-    """The highest key, by length and then by letter, of those that begin with ``prefix``."""
+    """Return the highest key, by length and then by letter, of those that begin with ``prefix``."""
     from sqlalchemy import func, select
 
     documents = _tables().documents
@@ -185,7 +185,7 @@ def replace(
     connection: Connection, job: int, key: str, text: str, *, seen: str | None = None, containing: str | None = None
 ) -> bool:
     """Put ``text`` in the place of what is kept under ``key``, only if that is still ``seen``, or has ``containing`` in
-    it, where they are given. Whether it was done."""
+    it, where they are given. Return whether it was done."""
     from sqlalchemy import update
 
     documents = _tables().documents

@@ -81,12 +81,13 @@ class PlugIns:
         point = self.entry_point(name)
         try:
             return point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             package = Package.of(point.dist)
+            raised = "it ended Python" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
             raise SpecError(
                 self.field,
                 name,
-                f"cannot be imported from {package}: {type(error).__name__}: {error}",
+                f"cannot be imported from {package}: {raised}",
                 remedy=f"update or uninstall {package.name}",
             ) from error
 

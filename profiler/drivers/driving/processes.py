@@ -40,7 +40,7 @@ _MODULE = "servefit.profiler.drivers.driving.worker"
 _POLL_S = 0.1
 """So much later at most a death is noticed; often enough for runs that are decided while they go on."""
 
-_DEATH_WAIT_S = 5.0
+DEATH_WAIT_S = 5.0
 """For a worker that has hung up to be gone: it may still be unmapping gigabytes. Chosen, not measured."""
 
 _Answer = TypeVar("_Answer")
@@ -167,7 +167,7 @@ class WorkerProcesses:
         """Raise the error for a worker that is dead, or has hung up and is about to be."""
         self._workers.remove(worker)
         try:
-            status = worker.process.wait(timeout=_DEATH_WAIT_S)
+            status = worker.process.wait(timeout=DEATH_WAIT_S)
         except subprocess.TimeoutExpired:
             status = 0
         end_process_group(worker.process)

@@ -71,13 +71,6 @@ class Address:
     def url(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
 
-    @property
-    def is_this_machine(self) -> bool:
-        """True where requests stay on this machine for certain: localhost, or an address of the loopback."""
-        if self.host.lower() == "localhost":
-            return True
-        return _is_numeric(self.host) and ipaddress.ip_address(self.host).is_loopback
-
 
 def _is_numeric(host: str) -> bool:
     try:

@@ -157,8 +157,8 @@ class HttpDriver:
         return self._processes.pids
 
     def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
-        """As ``Driver.run``. Raises MeasurementError too where the server answers nothing, before the run begins, and
-        the error for a server of ours that dies meanwhile."""
+        """Carry out ``traffic`` as ``Driver.run`` does. Raises MeasurementError too where the server answers nothing,
+        before the run begins, and the error for a server of ours that dies meanwhile."""
         clients = len(self._processes.pids)
         usual = -(-self.usual_users // clients)
         if isinstance(traffic, OpenLoop):
@@ -260,7 +260,8 @@ class HttpDriver:
         )
 
     def _backlog_cap(self, traffic: OpenLoop) -> int:
-        """As in process: what arrives in half a second, and 200 full calls of every worker, of a steady rate."""
+        """Return the cap as in process: what arrives in half a second, and 200 full calls of every worker, of a steady
+        rate."""
         if traffic.backlog_cap is not None:
             return traffic.backlog_cap
         if not traffic.is_steady:

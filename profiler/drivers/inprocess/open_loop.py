@@ -74,7 +74,7 @@ def serve_batches(
     most: int,
     delay_ns: int,
 ) -> array[int]:
-    """As :func:`serve_singly`, joining up to ``most`` arrivals a call.
+    """Serve as :func:`serve_singly`, joining up to ``most`` arrivals a call.
 
     A call takes what is due when it is made. When that is fewer than ``most``, the first waits up to ``delay_ns`` for
     others. Since the schedule is known, who will have come by then is known when the claim is made.

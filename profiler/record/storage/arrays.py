@@ -23,7 +23,7 @@ _TRIED = 10_000
 
 
 def pack(arrays: Sequence[bytes]) -> tuple[list[dict[str, Any]], bytes]:
-    """``arrays`` of int64 as one content, still to be compressed, with a description of each, JSON values only.
+    """Join ``arrays`` of int64 into one content, still to be compressed, with a description of each, JSON values only.
 
     An array of ``length`` n is n lowest bytes, n second lowest, and so on to the eighth. What they make is, as ``less``
     says, the value less "nothing", less the "element" before it (zero for the first), or less the same element of the

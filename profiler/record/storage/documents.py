@@ -39,7 +39,8 @@ class Misfit(TypeError):
 
 
 def to_document(value: Any, kind: Any, arrays: list[bytes], where: str = "") -> Any:
-    """``value``, of the annotation ``kind``, in JSON's types. Its bytes are appended to ``arrays``. Raises Misfit."""
+    """Return ``value``, of the annotation ``kind``, in JSON's types; its bytes are appended to ``arrays``. Raises
+    Misfit."""
     kind = _member(kind, lambda member: _is_a(value, member), value, where)
     if kind is bytes:
         return _kept_beside(value, arrays, where)
@@ -68,7 +69,7 @@ def to_document(value: Any, kind: Any, arrays: list[bytes], where: str = "") -> 
 def from_document(
     document: Any, kind: Any, arrays: Sequence[bytes], where: str = "", left_out: list[str] | None = None
 ) -> Any:
-    """The value of the annotation ``kind`` that became ``document`` and ``arrays``.
+    """Return the value of the annotation ``kind`` that became ``document`` and ``arrays``.
 
     Fields that nobody here knows are appended to ``left_out``; without one they are a Misfit. Raises Misfit, and what a
     record itself raises when it is given values that it does not allow.
@@ -120,28 +121,28 @@ def _kept_beside(value: bytes, arrays: list[bytes], where: str) -> Mapping[str, 
 
 @cache
 def _annotations(kind: Any) -> Mapping[str, Any]:
-    """The fields that are written, with their annotations."""
+    """Return the fields that are written, with their annotations."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind) if field.init}
 
 
 @cache
 def _tag(kind: Any) -> str:
-    """The name of a record in documents."""
+    """Return the name of a record in documents."""
     tag = kind.__struct_config__.tag if issubclass(kind, Stored) else None
     return kind.__name__ if tag is None else str(tag)
 
 
 @cache
 def _optional(kind: Any) -> frozenset[str]:
-    """The fields that have a default."""
+    """Return the fields that have a default."""
     return frozenset(
         field.name for field in fields(kind) if field.default is not MISSING or field.default_factory is not MISSING
     )
 
 
 def _member(kind: Any, takes: Callable[[Any], bool], value: Any, where: str) -> Any:
-    """The first member of a union that ``takes`` says yes to; what is not a union is its own only member."""
+    """Return the first member of a union that ``takes`` says yes to; what is not a union is its own only member."""
     for member in _members(kind):
         if takes(member):
             return member
@@ -191,7 +192,8 @@ def _reads_as(document: Any, kind: Any) -> bool:
 
 
 def _is_plain(value: Any, kind: Any) -> bool:
-    """The same for what JSON knows itself. An int may stand for a float, as everywhere in Python; a bool may not."""
+    """Return the same for what JSON knows itself. An int may stand for a float, as everywhere in Python; a bool may
+    not."""
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind in (str, int):

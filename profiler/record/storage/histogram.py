@@ -45,7 +45,7 @@ class Histogram:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Histogram:
-        """The histogram of int64 ``values``, none below zero."""
+        """Return the histogram of int64 ``values``, none below zero."""
         if len(values) and values.min() < 0:
             raise ValueError("a histogram takes no values below zero")
         buckets = np.searchsorted(_BUCKET_BEGINS, values, side="right")
@@ -70,12 +70,12 @@ class Histogram:
         return max(_MIN_RANGE, _lowest(len(self.counts) - 1)) if len(self.counts) else _MIN_RANGE
 
     def highest(self, index: int) -> int:
-        """The highest value that falls into bucket ``index``."""
+        """Return the highest value that falls into bucket ``index``."""
         width = _width(index)
         return _lowest(index) + width - 1
 
     def mean_and_deviation(self) -> tuple[float, float]:
-        """Mean and standard deviation, with every value in the middle of its bucket; zeros if there are no values."""
+        """Return mean and standard deviation, with every value in the middle of its bucket; zeros without values."""
         used = np.flatnonzero(self.counts)
         if not len(used):
             return 0.0, 0.0
@@ -84,8 +84,8 @@ class Histogram:
         return mean, float(np.average((middles - mean) ** 2, weights=self.counts[used]) ** 0.5)
 
     def percentiles(self, ticks_per_half_distance: int = 5) -> Iterator[tuple[float, int, int]]:
-        """Steps of a percentile distribution: the share of values to reach, 0 to 1, the highest value of the bucket
-        that reaches it, and how many values are not above that.
+        """Yield steps of a percentile distribution: the share of values to reach, 0 to 1, the highest value of the
+        bucket that reaches it, and how many values are not above that.
 
         Steps halve as the distance to 1 does, as in HdrHistogram's PercentileIterator; the last one is 1.
         """
@@ -102,14 +102,14 @@ class Histogram:
             percent += 100 / (ticks_per_half_distance * 2 ** (halvings + 1))
 
     def encoded(self) -> str:
-        """The V2 compressed encoding, in base64."""
+        """Return the V2 compressed encoding, in base64."""
         counts = b"".join(map(_zigzag_leb128, self._runs()))
         header = _HEADER.pack(_COOKIE, len(counts), 0, SIGNIFICANT_DIGITS, 1, self._range, 1.0)
         compressed = zlib.compress(header + counts)
         return base64.b64encode(_OUTER_HEADER.pack(_COMPRESSED_COOKIE, len(compressed)) + compressed).decode()
 
     def _runs(self) -> Iterator[int]:
-        """The counts, with several zeros in a row as their number below zero."""
+        """Yield the counts, with several zeros in a row as their number below zero."""
         before = -1
         for index in np.flatnonzero(self.counts).tolist():
             if zeros := index - before - 1:
@@ -124,13 +124,13 @@ def _width(index: int) -> int:
 
 
 def _lowest(index: int) -> int:
-    """The lowest value that falls into bucket ``index``."""
+    """Return the lowest value that falls into bucket ``index``."""
     doublings = max(0, (index >> _HALF_BITS) - 1)
     return (index - doublings * _HALF) << doublings
 
 
 def _zigzag_leb128(number: int) -> bytes:
-    """Seven bits a byte, lowest first, after the sign has been moved to the lowest bit. Exact below 2**55."""
+    """Encode seven bits a byte, lowest first, after the sign has been moved to the lowest bit. Exact below 2**55."""
     left = number << 1 if number >= 0 else (-number << 1) - 1
     encoded = bytearray()
     while left >= 0x80:

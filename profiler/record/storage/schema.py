@@ -42,7 +42,8 @@ class Schema:
         return self.number - len(self.upgrades)
 
     def current(self, document: Any, schema: Any, writer: Any) -> Any:
-        """``document``, which ``writer`` wrote in ``schema``, as one of the present schema. Raises OtherSchema."""
+        """Return ``document``, which ``writer`` wrote in ``schema``, as one of the present schema. Raises
+        OtherSchema."""
         self.check(schema, writer)
         for upgrade in self.upgrades[schema - self.oldest :]:
             document = upgrade(document)
@@ -75,5 +76,5 @@ def remark(left_out: Iterable[str], writer: str) -> str | None:
 
 
 def unchanged(document: Any) -> Any:
-    """The upgrade of a schema whose documents read as those of the next one do."""
+    """Upgrade a document of a schema whose documents read as those of the next one do."""
     return document

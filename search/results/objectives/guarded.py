@@ -40,7 +40,7 @@ def predicted_figure(objective: Objective, prediction: Prediction, context: Cont
     # The search asks for thousands in a row, so there is no context manager here.
     try:
         found = objective.predicted(prediction, context)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(objective, "predicted", error) from error
     return found if found is None else _rankable(objective, "predicted", found)
 
@@ -77,11 +77,11 @@ def _named(objective: Objective, method: str) -> Iterator[None]:
     """Say whose ``method`` it was that raised something within the block."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(objective, method, error) from error
 
 
-def _failed(objective: Objective, method: str, error: Exception) -> ServefitError:
+def _failed(objective: Objective, method: str, error: Exception | SystemExit) -> ServefitError:
     if isinstance(error, ServefitError):
         return error
     problem = f"{method}() raised {type(error).__name__}: {error}"

@@ -48,7 +48,7 @@ def objective(name: str) -> Objective:
         raise _refused(name, package, f"has the direction {kind.direction!r}, which is neither min nor max")
     try:
         return kind()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _refused(name, package, f"cannot be made: {type(error).__name__}: {error}") from error
 
 

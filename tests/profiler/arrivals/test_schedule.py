@@ -21,7 +21,7 @@ class Broken(Arrivals):
     gives: ClassVar[Any] = None
 
     def times_ns(self, *, rate_per_s: float, duration_s: float, seed: int) -> np.ndarray:
-        if isinstance(self.gives, Exception):
+        if isinstance(self.gives, Exception | SystemExit):
             raise self.gives
         given: np.ndarray = self.gives
         return given
@@ -50,6 +50,7 @@ def ns(*times: int) -> np.ndarray:
         (None, "are no array of times"),
         (np.broadcast_to(np.int64(0), (MAX_ARRIVALS + 1,)), "are 50,000,001, more than the 50,000,000 that a run may"),
         (ZeroDivisionError("division by zero"), "cannot be drawn: ZeroDivisionError: division by zero"),
+        (SystemExit(0), "cannot be drawn: SystemExit: 0"),
     ],
 )
 def test_what_is_wrong_with_arrivals_is_said_with_the_name_of_their_shape(

@@ -38,7 +38,7 @@ class Odd(Objective):
         self.gives = gives
 
     def answer(self) -> Any:
-        if isinstance(self.gives, Exception):
+        if isinstance(self.gives, Exception | SystemExit):
             raise self.gives
         return self.gives
 
@@ -54,7 +54,7 @@ class Odd(Objective):
         return self.answer()
 
 
-@pytest.mark.parametrize("gives", [nan, -1.0, "3", True, ZeroDivisionError("division by zero")])
+@pytest.mark.parametrize("gives", [nan, -1.0, "3", True, ZeroDivisionError("division by zero"), SystemExit(0)])
 def test_what_cannot_be_ranked_is_an_error_that_names_objective_and_method(gives: Any) -> None:
     odd = Odd(gives)
     for method, call in (
