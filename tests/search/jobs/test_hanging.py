@@ -4,65 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import xgboost
 
 import servefit
 from servefit.errors import CorruptModel, SpecError
 from servefit.search.optimizer.progress import SilentProgress
-from servefit.search.storage.steps import OUT_OF_TIME
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.search.jobs.conftest import Install
 
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Moment
 
 pytestmark = pytest.mark.alone
 
-HANGING = """
-import sys
-import time
-{importing}
-from servefit.backends.registry import imported
-from servefit.backends.types import Availability
-
-class Backend:
-    name = {name!r}
-    def probe(self, target):
-        return Availability.yes("1.0")
-    def supports(self, model):
-        return Availability.yes()
-    def knobs(self, model, vcpus, target):
-        return ()
-    def compile_estimate_s(self, model):
-        return 0.1
-    def cache_key(self):
-        return ""
-    def compile(self, model, target, workdir):
-        {compiling}
-        return imported("xgboost").compile(model, target, workdir)
-    def load(self, artifact, settings):
-        return Predictor(imported("xgboost").load(artifact, settings))
-
-class Predictor:
-    def __init__(self, right):
-        self.right = right
-    def predict(self, rows):
-        {predicting}
-        return self.right.predict(rows)
-    def close(self):
-        self.right.close()
-"""
-
 HANG = "time.sleep(3600)"
 HANG_IN_WORKERS = f"if 'servefit.profiler.drivers.driving.entering' in sys.modules: {HANG}"
-
-Install = Callable[..., None]
 
 
 class Heard(SilentProgress):
@@ -73,45 +35,6 @@ class Heard(SilentProgress):
 
     def stage(self, text: str, at: Moment | None = None) -> None:
         self.stages.append(text)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.ubj"
-    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0]), num_boost_round=2).save_model(path)
-    return path
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs packages with a backend each, and gives the job a state folder of its own."""
-    folder = tmp_path / "plugins"
-    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.syspath_prepend(str(folder))
-
-    def install(name: str, *, importing: str = "", compiling: str = "", predicting: str = "") -> None:
-        described = folder / f"{name}-1.0.dist-info"
-        described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (described / "entry_points.txt").write_text(f"[servefit.backends]\n{name} = {name}_backend:Backend\n")
-        parts = {"name": name, "importing": importing, "compiling": compiling, "predicting": predicting}
-        (folder / f"{name}_backend.py").write_text(HANGING.format(**parts))
-
-    return install
-
-
-class Slow(SilentProgress):
-    """Takes its time when a stage begins."""
-
-    def __init__(self, stage: str, seconds: float) -> None:
-        self._stage = stage
-        self._seconds = seconds
-
-    def stage(self, text: str, at: Moment | None = None) -> None:
-        if text.startswith(self._stage):
-            time.sleep(self._seconds)
 
 
 def job_on(
@@ -245,14 +168,3 @@ def test_a_time_in_which_nothing_can_be_measured_is_refused_with_one_that_is_eno
     ):
         servefit.right_size(model, job_duration_in_seconds=1)
     assert time.monotonic() - began < 1
-
-
-@pytest.mark.usefixtures("install")
-def test_a_time_that_turns_out_too_little_is_kept_and_the_job_says_what_is_enough(model: Path) -> None:
-    job = job_on(model, 6, progress=Slow("compiling", 4.0))
-    assert job.trials == ()
-    assert job.status == "FAILED"
-    assert any(
-        "nothing was measured in the 6 s asked for" in warning and "s or more" in warning for warning in job.warnings
-    )
-    assert not [step for step in job.steps if step.reason == OUT_OF_TIME and step.kind == "compilation"]
