@@ -275,6 +275,7 @@ def test_a_slow_start_on_variables_that_no_earlier_job_had_is_followed_by_tests(
     )
     assert second.status == "COMPLETED"
     assert second.tests == 3
+    assert [step for step in second.steps if step.kind == "service_time"], "a slow start is not on account of the tests"
 
 
 def test_a_job_with_a_secret_goes_on_where_it_is_known_and_teaches_later_jobs_nothing(model: Path, state: Path) -> None:

@@ -134,9 +134,9 @@ def test_calls_of_earlier_jobs_that_say_nothing_of_the_space_do_not_keep_it_from
     elsewhere = {
         replace(subject, environment=(("MODE", "a"),)): service for subject, service in earlier.survey.known.items()
     }
-    bench = table(JobRequest(name="job", max_tests=3, budget_s=1000.0))
+    bench = table(JobRequest(name="job", max_tests=3, budget_s=40.0))
     # The share of the time in which calls are timed is over when the search begins.
-    bench.now_s = 10.0
+    bench.now_s = 18.5
     found = search(bench, service_times=elsewhere)
     found.carry_out()
     assert bench.timed == []
