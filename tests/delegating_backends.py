@@ -7,7 +7,7 @@ import sys
 import time
 {importing}
 from servefit.backends.registry import imported
-from servefit.backends.types import Availability
+from servefit.backends.types import Availability, Knob
 
 class Backend:
     name = {name!r}
@@ -16,7 +16,7 @@ class Backend:
     def supports(self, model):
         return Availability.yes()
     def knobs(self, model, vcpus, target):
-        return ()
+        return {knobs}
     def compile_estimate_s(self, model):
         return 0.1
     def cache_key(self):
@@ -39,8 +39,17 @@ class Predictor:
 
 
 def delegating_backend(
-    name: str, *, to: str = "xgboost", importing: str = "", compiling: str = "", predicting: str = ""
+    name: str,
+    *,
+    to: str = "xgboost",
+    importing: str = "",
+    compiling: str = "",
+    predicting: str = "",
+    knobs: str = "()",
 ) -> str:
     """Return the source of a module whose ``Backend`` is called ``name`` and does what the backend ``to`` does, after a
-    statement of a test: where the module is imported, where a model is compiled, or where ``self.right`` predicts."""
-    return _SOURCE.format(name=name, to=to, importing=importing, compiling=compiling, predicting=predicting)
+    statement of a test: where the module is imported, where a model is compiled, or where ``self.right`` predicts.
+    ``knobs`` is the expression that it returns as its knobs."""
+    return _SOURCE.format(
+        name=name, to=to, importing=importing, compiling=compiling, predicting=predicting, knobs=knobs
+    )

@@ -88,7 +88,12 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
         if (known := before.get((name, target))) is not None:
             if known.status == "COMPLETED":
                 _, outcome = _compile(model, name, target, payload, DEFAULT_TIMEOUT_S)
-                found.artifacts.extend([] if isinstance(outcome, ServefitError) else [outcome])
+                if isinstance(outcome, ServefitError):
+                    found.remarks.append(
+                        f"{label} was compiled before the job was taken up again, and cannot be now: {outcome}"
+                    )
+                else:
+                    found.artifacts.append(outcome)
             continue
         if reason := nothing_to_compare or rules.why_not(name, target):
             found.skipped.append(Skipped(kind="backend", name=label, reason=reason))

@@ -9,26 +9,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
 from typing import TYPE_CHECKING
 
 from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
 from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
-from servefit.quantities import duration_text, given_duration_text
 from servefit.search.capacity.what_if import changes
 from servefit.search.jobs import measure_endpoint, tasks
 from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot, CpuSlots
 from servefit.search.jobs.job import JobStopped, crashed, trials_of
+from servefit.search.jobs.nothing_measured import why_nothing_was_measured
 from servefit.search.jobs.optuna_trials import StudyOfTrials
-from servefit.search.jobs.tasks import MIN_TIMING_S, PREPARATION_S, TIMES_USUAL
+from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.jobs.warm_start import results_of_earlier_jobs, service_times_of
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import time_service
 from servefit.search.request.space import Batching, Space
-from servefit.search.results.measure_trial import min_test_s, run_test
+from servefit.search.results.measure_trial import run_test
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.header import JobState
 from servefit.search.storage.job_folder import keep_measurement
@@ -113,30 +112,25 @@ class JobRunner:
             Batching.of(self.request, batch_dependent=self.header.model.batch_dependent),
         )
         if not space.grid:
-            if self.clock.left_s < min_test_s(self.request):
-                self._remark_too_little_time()
+            self._say_why_nothing()
             return
         self.study = StudyOfTrials(self.log, space.grid, seed=self.request.seed)
         self.search = self._begin_search(space.only(self.study.holds))
         self.log.set_state(self.state("IN_PROGRESS"))
         ready_s = self.clock.elapsed_s
         self.search.carry_out()
-        if not self.search.trials and self.clock.left_s < self.search.test_s:
-            self._remark_too_little_time(ready_s)
+        if not self.search.trials:
+            self._say_why_nothing(test_s=self.search.test_s, ready_s=ready_s)
         if self.request.over_http:
             self._measure_over_http(self.search)
 
-    def _remark_too_little_time(self, ready_s: float | None = None) -> None:
-        """Add a remark that nothing was measured; the first test could begin after ``ready_s``, if ever."""
-        if ready_s is None:
-            over_s, when, more_s = self.clock.elapsed_s, "before a backend was", PREPARATION_S
-        else:
-            over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * min_test_s(self.request)
-        self.remarks.append(
-            f"nothing was measured in the {given_duration_text(self.clock.limit_s)} asked for: "
-            f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "
-            f"give the job {ceil(over_s + more_s)} s or more"
+    def _say_why_nothing(self, *, test_s: float = 0.0, ready_s: float | None = None) -> None:
+        """Add a remark that says why nothing was measured, if no step does; see ``why_nothing_was_measured``."""
+        why = why_nothing_was_measured(
+            self.request, self.clock, self.artifacts, self.header.profiles, test_s=test_s, ready_s=ready_s
         )
+        if why is not None:
+            self.remarks.append(why)
 
     def _begin_search(self, space: Space) -> Search:
         """Return a search that begins with what earlier runs of this job know, and with what earlier jobs knew of the

@@ -3,8 +3,8 @@
 Predictions come first. Every envelope size gets its best configuration measured, then whatever is expected to improve
 most on the best so far, or, while nothing keeps the limits, whatever may, or may come closest. When nothing is expected
 to gain more than a fraction of a per cent, the tree-structured Parzen estimator, which knows no predictions and so does
-not share their errors, gets a share of the tests; then the search is over. Where the figure of a job cannot be
-predicted, every backend is tried in its plainest form, and the estimator proposes the rest. A space that fits into the
+not share their errors, gets a share of the tests; then the search is over. Where nothing that is left can be predicted,
+every backend is tried in its plainest form, and the estimator proposes the rest. A space that fits into the
 tests is measured whole. Nothing is measured twice.
 """
 
@@ -67,14 +67,11 @@ class Proposal:
 
 
 class Proposer:
-    """A proposer of configurations of ``grid``, which learns from every trial and every failure.
-
-    ``surrogate`` is None where nothing was timed beforehand: then every backend is tried in its plainest form, and the
-    Parzen estimator proposes the rest.
-    """
+    """A proposer of configurations of ``grid``, which learns from every trial and every failure. ``surrogate`` predicts
+    what it can of them, which may be nothing."""
 
     def __init__(
-        self, grid: Sequence[Configuration], request: JobRequest, *, surrogate: Surrogate | None, exhaustive: bool
+        self, grid: Sequence[Configuration], request: JobRequest, *, surrogate: Surrogate, exhaustive: bool
     ) -> None:
         self._grid = dict.fromkeys(grid)
         self._plainest = starting_points(grid)
@@ -97,8 +94,7 @@ class Proposer:
             return [None] * min(max_proposals, len(self._left()))
         other = copy(self)
         other._settled, other._running, other._assumed = dict(self._settled), set(self._running), []
-        if self._surrogate is not None:
-            other._surrogate = self._surrogate.copy()
+        other._surrogate = self._surrogate.copy()
         for running in self._running:
             other._assume(running)
         found: list[ExpectedScore | None] = []
@@ -110,8 +106,6 @@ class Proposer:
         """Take ``configuration`` for measured, with the figures that are expected of it, and return its expected
         score."""
         self._settle(configuration, None)
-        if self._surrogate is None:
-            return None
         expected_score = self._surrogate.expected_score(configuration)
         self._surrogate.assume(configuration)
         if expected_score is not None and expected_score.feasible > _LIKELY:
@@ -121,12 +115,12 @@ class Proposer:
     def _rehearsed(self) -> Configuration | None:
         """Return what ``next`` would propose, without a change to the Parzen estimator; None where it is nothing."""
         left = self._left()
-        if not left or self._surrogate is None:
-            return left[0] if left else None
-        expected_scores, unpredictable = self._surrogate.split_by_predictability(left)
+        if not left:
+            return None
+        expected_scores, unpredictable = self._split_by_predictability(left)
         if (plain := self._plainest_of(unpredictable)) is not None:
             return plain
-        if (found := self._predicted(self._surrogate, expected_scores)) is not None:
+        if (found := self._predicted(expected_scores)) is not None:
             return found[0]
         if self._by_parzen * PARZEN_EVERY >= len(self._taken()) and not (unpredictable and not expected_scores):
             return None
@@ -164,8 +158,7 @@ class Proposer:
             return
         self._settle(trial.configuration, trial)
         self._parzen.learn(trial.configuration, Outcome(objectives=self._explored(trial), violation=trial.violation))
-        if self._surrogate is not None:
-            self._surrogate.learn(trial)
+        self._surrogate.learn(trial)
 
     def fail(self, configuration: Configuration) -> None:
         """Take into account that ``configuration`` could not be measured."""
@@ -187,17 +180,23 @@ class Proposer:
         """Choose one of ``left``, which is not empty; None where nothing is worth a test."""
         if self._exhaustive:
             return Proposal(configuration=self._most_promising(left), source="grid")
-        expected_scores: Sequence[ExpectedScore] = ()
-        unpredictable = left
-        if self._surrogate is not None:
-            expected_scores, unpredictable = self._surrogate.split_by_predictability(left)
+        expected_scores, unpredictable = self._split_by_predictability(left)
         if (plain := self._plainest_of(unpredictable)) is not None:
             return Proposal(configuration=plain, source="grid")
-        if self._surrogate is not None and (found := self._predicted(self._surrogate, expected_scores)) is not None:
+        if (found := self._predicted(expected_scores)) is not None:
             return Proposal(configuration=found[0], source="prediction", gain=found[1])
         if self._by_parzen * PARZEN_EVERY < len(self._taken()) or (unpredictable and not expected_scores):
             return self._by_the_parzen_estimator(left)
         return None
+
+    def _split_by_predictability(
+        self, left: Sequence[Configuration]
+    ) -> tuple[Sequence[ExpectedScore], Sequence[Configuration]]:
+        """Return the optimistic scores of ``left``, and those whose figure cannot be predicted. What no call was timed
+        of is among the latter only where nothing is known of any of ``left``: else it is left to the Parzen
+        estimator."""
+        expected_scores, unpredictable = self._surrogate.split_by_predictability(left)
+        return expected_scores, unpredictable if expected_scores or unpredictable else left
 
     def _plainest_of(self, unpredictable: Sequence[Configuration]) -> Configuration | None:
         """Return what to begin with among those whose figure cannot be predicted; None once each backend was tried."""
@@ -228,14 +227,12 @@ class Proposer:
     def _most_promising(self, left: Sequence[Configuration]) -> Configuration:
         """Return what is expected to be best at its best. In an exhaustive search the order only matters to whoever
         interrupts it."""
-        expected_scores = [] if self._surrogate is None else self._surrogate.optimistic_scores(left)
+        expected_scores = self._surrogate.optimistic_scores(left)
         if expected_scores:
             return min(expected_scores, key=lambda expected: expected.score).configuration
         return next((plain for plain in self._plainest if plain in left), left[0])
 
-    def _predicted(
-        self, surrogate: Surrogate, expected_scores: Sequence[ExpectedScore]
-    ) -> tuple[Configuration, float] | None:
+    def _predicted(self, expected_scores: Sequence[ExpectedScore]) -> tuple[Configuration, float] | None:
         """Return the configuration from which predictions expect most, and the expected improvement; None when they
         promise nothing more. ``expected_scores`` are the optimistic ones."""
         expected_scores = sorted(expected_scores, key=lambda expected: expected.score)
@@ -247,7 +244,7 @@ class Proposer:
             # Limits and latency can only make it less, and take a simulation to know.
             if improvement(optimistic, best) <= largest_gain:
                 continue
-            expected_score = surrogate.expected_score(optimistic.configuration)
+            expected_score = self._surrogate.expected_score(optimistic.configuration)
             if expected_score is not None and (gain := improvement(expected_score, best, nearest)) > largest_gain:
                 chosen, largest_gain = expected_score.configuration, gain
         return None if chosen is None else (chosen, largest_gain)
@@ -266,8 +263,6 @@ class Proposer:
 
     def best_score(self) -> Score | None:
         """Return the best score of what keeps the limits; None while nothing does."""
-        if self._surrogate is None:
-            return None
         measured = [
             score_of(trial, self._surrogate.price(trial.configuration), self._request)
             for trial in self._settled.values()

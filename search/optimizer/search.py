@@ -144,12 +144,7 @@ class Search(SearchState):
 
     def _try_configurations(self) -> None:
         """Test what the proposer proposes, until nothing is worth a test or its part of the time is over."""
-        proposer = Proposer(
-            self.space.grid,
-            self.request,
-            surrogate=self.surrogate if self.survey.known else None,
-            exhaustive=self.exhaustive,
-        )
+        proposer = Proposer(self.space.grid, self.request, surrogate=self.surrogate, exhaustive=self.exhaustive)
         for trial in self.earlier:
             if trial.verdict != "INVALID":
                 self.surrogate.learn(trial, earlier=True)

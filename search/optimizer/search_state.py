@@ -66,6 +66,7 @@ class SearchState:
     usual_s: Mapping[Kind, float] = field(default_factory=dict)
     given_up: set[Configuration] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
+    began_s: float = field(init=False)
     survey: Survey = field(init=False)
     surrogate: Surrogate = field(init=False)
     exhaustive: bool = False
@@ -73,6 +74,7 @@ class SearchState:
     round_test_s: float = 0.0
 
     def __post_init__(self) -> None:
+        self.began_s = self.clock.elapsed_s
         phases = self.request.phases
         self.test_s = TYPICAL_TEST_S + (0.0 if phases is None else phases.duration_s)
         self.round_test_s = TYPICAL_ROUND_TEST_S
@@ -96,9 +98,10 @@ class SearchState:
         return naive_default(self.space.grid, vcpus, self.reference)
 
     def timing_until_s(self) -> float:
-        """Return when timing calls has had its share of the time; where only the tests are limited, of the time that
-        they take."""
-        return TIMING_SHARE * min(self.clock.limit_s, self.clock.test_limit * self.test_s)
+        """Return when timing calls has had its share of the job's time, or, if that is less, of the time that as many
+        tests take as the job may make. Compiling is part of the former alone."""
+        of_tests_s = TIMING_SHARE * self.clock.test_limit * self.test_s
+        return min(TIMING_SHARE * self.clock.limit_s, self.began_s + of_tests_s)
 
     def trying_until_s(self) -> float:
         """Return when no configuration is tried any more, but the first."""

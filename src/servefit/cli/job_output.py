@@ -93,7 +93,8 @@ def print_job(job: RecommendationJob, form: Format) -> None:
     if form is not Format.TABLE:
         emit(recommendations_table(job), job_document(job), form)
         if job.best is None:
-            warn(f"nothing could be measured: {'; '.join(hindrances(job)) or 'the job was cut short'}")
+            known = hindrances(job) or (["the job was cut short"] if job.status == "STOPPED" else [])
+            warn(f"nothing could be measured{': ' if known else ''}{'; '.join(known)}")
     else:
         print_line(f"\n{headline(job)}\n")
         if job.recommendations:

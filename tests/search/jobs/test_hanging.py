@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.delegating_backends import delegating_backend
-from tests.tiny_model import tiny_model
 
 import servefit
 from servefit.errors import CorruptModel, SpecError
 from servefit.search.optimizer.progress import SilentProgress
-from servefit.search.storage.steps import OUT_OF_TIME
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.search.jobs.conftest import Install
 
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.optimizer.progress import Moment
@@ -26,8 +25,6 @@ pytestmark = pytest.mark.alone
 
 HANG = "time.sleep(3600)"
 HANG_IN_WORKERS = f"if 'servefit.profiler.drivers.driving.entering' in sys.modules: {HANG}"
-
-Install = Callable[..., None]
 
 
 class Heard(SilentProgress):
@@ -38,42 +35,6 @@ class Heard(SilentProgress):
 
     def stage(self, text: str, at: Moment | None = None) -> None:
         self.stages.append(text)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs packages with a backend each, and gives the job a state folder of its own."""
-    folder = tmp_path / "plugins"
-    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.syspath_prepend(str(folder))
-
-    def install(name: str, *, importing: str = "", compiling: str = "", predicting: str = "") -> None:
-        described = folder / f"{name}-1.0.dist-info"
-        described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (described / "entry_points.txt").write_text(f"[servefit.backends]\n{name} = {name}_backend:Backend\n")
-        source = delegating_backend(name, importing=importing, compiling=compiling, predicting=predicting)
-        (folder / f"{name}_backend.py").write_text(source)
-
-    return install
-
-
-class Slow(SilentProgress):
-    """Takes its time when a stage begins."""
-
-    def __init__(self, stage: str, seconds: float) -> None:
-        self._stage = stage
-        self._seconds = seconds
-
-    def stage(self, text: str, at: Moment | None = None) -> None:
-        if text.startswith(self._stage):
-            time.sleep(self._seconds)
 
 
 def job_on(
@@ -207,14 +168,3 @@ def test_a_time_in_which_nothing_can_be_measured_is_refused_with_one_that_is_eno
     ):
         servefit.right_size(model, job_duration_in_seconds=1)
     assert time.monotonic() - began < 1
-
-
-@pytest.mark.usefixtures("install")
-def test_a_time_that_turns_out_too_little_is_kept_and_the_job_says_what_is_enough(model: Path) -> None:
-    job = job_on(model, 6, progress=Slow("compiling", 4.0))
-    assert job.trials == ()
-    assert job.status == "FAILED"
-    assert any(
-        "nothing was measured in the 6 s asked for" in warning and "s or more" in warning for warning in job.warnings
-    )
-    assert not [step for step in job.steps if step.reason == OUT_OF_TIME and step.kind == "compilation"]

@@ -259,6 +259,22 @@ def test_a_job_begins_with_what_earlier_jobs_on_the_same_model_found(model: Path
     assert not any("earlier jobs" in warning for warning in other_payload.warnings)
 
 
+@pytest.mark.alone
+def test_a_slow_start_on_variables_that_no_earlier_job_had_is_followed_by_tests(
+    model: Path, once: Once, state: Path
+) -> None:
+    shutil.copytree(once.state, state, dirs_exist_ok=True)
+    second = servefit.right_size(
+        model,
+        progress=Listener("compiling", lambda: time.sleep(3)),
+        hyperparameter_ranges=[{"MODE": servefit.CategoricalParameter(["a", "b"])}],
+        **{**QUICK, "job_name": "again", "max_tests": 3},
+    )
+    assert second.status == "COMPLETED"
+    assert second.tests == 3
+    assert [step for step in second.steps if step.kind == "service_time"], "a slow start is not on account of the tests"
+
+
 def test_a_job_with_a_secret_goes_on_where_it_is_known_and_teaches_later_jobs_nothing(model: Path, state: Path) -> None:
     def asked(name: str, token: str) -> dict[str, Any]:
         ranges = [{"API_TOKEN": servefit.CategoricalParameter([token])}]

@@ -24,7 +24,7 @@ from servefit.search.request.space import Space, starting_points
 from servefit.search.results.objectives.score import Score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tests.search.conftest import MakeTrial
 
@@ -41,8 +41,11 @@ GRID = tuple(
 )
 
 
-def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Surrogate:
-    """What is expected where a call of n requests takes 1 + n / 10 ms at the slowest."""
+def outlook_of(
+    request: JobRequest, grid: Sequence[Configuration] = GRID, *, timed: Iterable[str] = SPEEDS
+) -> Surrogate:
+    """What is expected where a call of n requests takes 1 + n / 10 ms at the slowest, with calls of the backends
+    ``timed``."""
     profiles = tuple(
         (
             InstanceProfile(name=f"{vcpus}c", vcpus=vcpus, memory_bytes=2**30),
@@ -51,7 +54,7 @@ def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Sur
         for vcpus in (1, 2, 4)
     )
     survey = Survey.of(grid)
-    for backend, workers in product(SPEEDS, (1, 2, 4)):
+    for backend, workers in product(timed, (1, 2, 4)):
         batches = tuple(
             BatchTimes(requests=size, strata_ns=(1e6 * (1 + size / 10) / SPEEDS[backend],)) for size in (1, 8)
         )
@@ -61,10 +64,14 @@ def outlook_of(request: JobRequest, grid: Sequence[Configuration] = GRID) -> Sur
 
 
 def proposer_of(
-    *, predicted: bool = True, exhaustive: bool = False, grid: Sequence[Configuration] = GRID, **asked: object
+    *,
+    timed: Iterable[str] = SPEEDS,
+    exhaustive: bool = False,
+    grid: Sequence[Configuration] = GRID,
+    **asked: object,
 ) -> Proposer:
     request = JobRequest(name="job", **asked)  # type: ignore[arg-type]
-    return Proposer(grid, request, surrogate=outlook_of(request, grid) if predicted else None, exhaustive=exhaustive)
+    return Proposer(grid, request, surrogate=outlook_of(request, grid, timed=timed), exhaustive=exhaustive)
 
 
 def truth(configuration: Configuration) -> float:
@@ -139,7 +146,7 @@ def test_the_parzen_estimator_gets_one_test_in_five_once_predictions_promise_no_
 def test_without_predictions_the_plainest_of_every_backend_and_size_come_before_the_parzen_estimator(
     trial: MakeTrial,
 ) -> None:
-    seen = searched(proposer_of(predicted=False), trial)
+    seen = searched(proposer_of(timed=()), trial)
     assert len({proposal.configuration for proposal in seen}) == len(seen) == len(GRID)
     assert [proposal.source for proposal in seen] == ["grid"] * 9 + ["parzen"] * (len(GRID) - 9)
     assert {(proposal.configuration.vcpus, proposal.configuration.backend) for proposal in seen[:9]} == set(
@@ -149,9 +156,21 @@ def test_without_predictions_the_plainest_of_every_backend_and_size_come_before_
     assert all(proposal.configuration.max_batch == 1 for proposal in seen[:9])
 
 
+def test_a_backend_whose_calls_were_not_timed_is_tried_once_nothing_else_is_left(trial: MakeTrial) -> None:
+    proposer = proposer_of(timed=("slow", "middle"))
+    for configuration in GRID:
+        if configuration.backend != "fast":
+            proposer.fail(configuration)
+    expected = proposer.rehearse(3)
+    seen = [proposal.configuration for proposal in searched(proposer, trial)]
+    assert expected == [None] * 3
+    assert seen[:3] == [start for start in starting_points(GRID) if start.backend == "fast"]
+    assert set(seen) == {configuration for configuration in GRID if configuration.backend == "fast"}
+
+
 @pytest.mark.parametrize("predicted", [True, False])
 def test_an_exhaustive_search_measures_everything_once(trial: MakeTrial, predicted: bool) -> None:
-    proposer = proposer_of(predicted=predicted, exhaustive=True)
+    proposer = proposer_of(timed=SPEEDS if predicted else (), exhaustive=True)
     seen = [proposal.configuration for proposal in searched(proposer, trial)]
     assert set(seen) == set(GRID)
     assert len(seen) == len(GRID)
@@ -169,7 +188,7 @@ def test_an_exhaustive_search_measures_everything_once(trial: MakeTrial, predict
 def test_nothing_is_proposed_twice_whatever_is_measured_or_fails(
     trial: MakeTrial, predicted: bool, exhaustive: bool, seed: int, factors: list[float]
 ) -> None:
-    proposer = proposer_of(predicted=predicted, exhaustive=exhaustive, seed=seed)
+    proposer = proposer_of(timed=SPEEDS if predicted else (), exhaustive=exhaustive, seed=seed)
     figures = iter(factors * len(GRID))
     seen = [
         proposal.configuration
@@ -182,7 +201,7 @@ def test_nothing_is_proposed_twice_whatever_is_measured_or_fails(
 
 @pytest.mark.parametrize("predicted", [True, False])
 def test_a_seed_reproduces_the_order_and_another_seed_has_another(trial: MakeTrial, predicted: bool) -> None:
-    orders = [searched(proposer_of(predicted=predicted, seed=seed), trial) for seed in (1, 1, 2)]
+    orders = [searched(proposer_of(timed=SPEEDS if predicted else (), seed=seed), trial) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
 
 
@@ -212,22 +231,18 @@ def test_several_are_out_at_once_and_fit_beside_each_other() -> None:
 @pytest.mark.parametrize("exhaustive", [True, False])
 def test_beside_what_runs_on_a_gpu_only_what_does_not_is_proposed(exhaustive: bool) -> None:
     on_gpu = tuple(replace(configuration, target=Target.CUDA, gpu=0) for configuration in GRID)
-    proposer = proposer_of(predicted=False, exhaustive=exhaustive, grid=GRID + on_gpu)
+    proposer = proposer_of(timed=(), exhaustive=exhaustive, grid=GRID + on_gpu)
     beside = [on_gpu[0]]
     while (proposal := proposer.next(beside=beside, fit_at_once=lambda _: True)) is not None and len(beside) < 10:
         beside.append(proposal.configuration)
     assert len(beside) > 1
     assert all(configuration.gpu is None for configuration in beside[1:])
     assert (
-        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
-            beside=[on_gpu[0]], fit_at_once=lambda _: True
-        )
+        proposer_of(timed=(), exhaustive=exhaustive, grid=on_gpu).next(beside=[on_gpu[0]], fit_at_once=lambda _: True)
         is None
     )
     assert (
-        proposer_of(predicted=False, exhaustive=exhaustive, grid=on_gpu).next(
-            beside=[GRID[0]], fit_at_once=lambda _: True
-        )
+        proposer_of(timed=(), exhaustive=exhaustive, grid=on_gpu).next(beside=[GRID[0]], fit_at_once=lambda _: True)
         is not None
     )
 
@@ -253,7 +268,7 @@ def test_the_best_score_is_of_what_keeps_the_limits(trial: MakeTrial) -> None:
     proposer.learn(trial(GRID[2], throughput_per_s=2000.0))
     proposer.learn(trial(GRID[3], throughput_per_s=1000.0))
     assert proposer.best_score() == Score(unpriced=False, per_hour=0.0, figure=1e6 / 2000)
-    assert proposer_of(predicted=False).best_score() is None
+    assert proposer_of(timed=()).best_score() is None
 
 
 def test_a_goal_of_latency_goes_on_where_the_best_has_too_few_samples_for_one(trial: MakeTrial) -> None:
@@ -285,8 +300,8 @@ def test_while_nothing_keeps_the_limits_what_comes_closer_is_looked_for(trial: M
 
 
 def test_an_empty_space_has_nothing_to_propose() -> None:
-    assert proposer_of(predicted=False, grid=()).next() is None
-    assert proposer_of(predicted=False, grid=(), exhaustive=True).next() is None
+    assert proposer_of(timed=(), grid=()).next() is None
+    assert proposer_of(timed=(), grid=(), exhaustive=True).next() is None
 
 
 def test_the_study_minimises_what_is_paid_for_an_answer_and_its_latency(trial: MakeTrial) -> None:
@@ -320,7 +335,7 @@ def test_where_predictions_hold_a_rehearsal_names_what_will_be_proposed(trial: M
 def test_a_rehearsal_is_no_longer_than_asked_and_ends_with_the_grid() -> None:
     assert len(proposer_of(exhaustive=True).rehearse(5)) == 5
     assert len(proposer_of(exhaustive=True).rehearse(1000)) == len(GRID)
-    assert proposer_of(predicted=False).rehearse(3) == [None] * 3
+    assert proposer_of(timed=()).rehearse(3) == [None] * 3
 
 
 def drawing(trial: MakeTrial, configuration: Configuration, watts: float | None) -> Trial:

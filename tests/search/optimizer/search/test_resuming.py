@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 from statistics import mean
 from typing import TYPE_CHECKING, cast
@@ -123,3 +124,21 @@ def test_trials_of_backends_that_the_space_lost_do_no_harm(table: MakeTable, sea
     smaller = table(REQUEST, vcpus=(1, 2))
     resumed = resume(smaller, interrupted, search)
     assert {recommendation.profile.name for recommendation in resumed.recommendations()} == {"1c", "2c"}
+
+
+def test_calls_of_earlier_jobs_that_say_nothing_of_the_space_do_not_keep_it_from_being_tried(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    earlier = search(table(REQUEST))
+    earlier.carry_out()
+    elsewhere = {
+        replace(subject, environment=(("MODE", "a"),)): service for subject, service in earlier.survey.known.items()
+    }
+    bench = table(JobRequest(name="job", max_tests=3, budget_s=40.0))
+    # The share of the time in which calls are timed is over when the search begins.
+    bench.now_s = 18.5
+    found = search(bench, service_times=elsewhere)
+    found.carry_out()
+    assert bench.timed == []
+    assert [kind for kind, _ in bench.measured] == ["load test", "load test", "confirmation"]
+    assert found.recommendations()

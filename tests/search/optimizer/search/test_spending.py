@@ -54,6 +54,15 @@ def test_calls_are_timed_for_a_part_of_the_time_and_the_rest_is_for_tests(table:
     assert bench.of_kind("load test")
 
 
+def test_few_tests_do_not_keep_calls_from_being_timed_where_compiling_took_long(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    bench = table(request_of(max_tests=3))
+    bench.now_s = 20.0
+    search(bench).carry_out()
+    assert 0 < len(bench.timed) * 0.4 <= 0.45 * 3 * 2.0 + 0.4
+
+
 def test_a_space_that_the_tests_are_enough_for_is_measured_whole_and_no_calls_are_timed(
     table: MakeTable, search: MakeSearch
 ) -> None:
