@@ -70,6 +70,8 @@ def test_a_mistake_reads_the_same_wherever_it_is_made(
     ("typed", "words"),
     [
         ("profile model.ubj --threads x", "threads: 'x' is not a whole number"),
+        ("profile model.ubj --threads 0", "threads: 0 is not above zero"),
+        ("profile model.ubj --workers 2000", "workers: 2000 is above 1024"),
         ("load http://127.0.0.1:9 --users 1.5", "users: '1.5' is not a whole number"),
         ("serve --model model.ubj --port x", "port: 'x' is not a whole number"),
         ("recommend model.ubj --cost-weight nan", "cost_weight: nan is not finite"),

@@ -130,8 +130,7 @@ def start_workers(
 
 def check_configuration(configuration: Configuration, rows_per_request: int) -> None:
     """Raise SpecError, naming the field, for a configuration that workers could never have."""
-    check_whole("workers", configuration.workers, least=1, most=MAX_WORKERS)
-    check_whole("threads", configuration.settings.threads, least=1, most=MAX_THREADS)
+    check_counts(configuration.workers, configuration.settings.threads)
     delay_us = configuration.batch_delay_us
     check_calls(rows_per_request, configuration.max_batch, delay_us)
     if delay_us and configuration.max_batch == 1:
@@ -139,6 +138,12 @@ def check_configuration(configuration: Configuration, rows_per_request: int) -> 
     for name, content in configuration.environment:
         if not isinstance(content, str) or not name or "=" in name or "\0" in name + content:
             raise SpecError("environment", name, "cannot be an environment variable")
+
+
+def check_counts(workers: int, threads: int) -> None:
+    """Raise SpecError, naming the field, for a number of workers, or of threads a worker, that nobody could start."""
+    check_whole("workers", workers, least=1, most=MAX_WORKERS)
+    check_whole("threads", threads, least=1, most=MAX_THREADS)
 
 
 def check_calls(rows_per_request: int, max_batch: int = 1, batch_delay_us: int = 0) -> None:
