@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
@@ -104,6 +105,8 @@ class LoadRequest:
 
     def _check_durations(self) -> None:
         """Make everything that is to be carried out: whatever makes no sense raises SpecError."""
+        if self.duration_s is not None:
+            check_above_zero("duration", self.duration_s)
         if self.phases is not None:
             self.stopping()
             if self.duration_s is not None and self.duration_s < self.phases.duration_s:

@@ -20,6 +20,12 @@ from servefit.serving.protocols.datatypes import DTYPES
 Decode = Callable[..., Inference]
 
 
+def tensor(**changes: Any) -> dict[str, Any]:
+    """An input of /infer: one row of three values, with ``changes``; ... leaves a field out."""
+    plain = {"name": "input-0", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}
+    return {name: value for name, value in {**plain, **changes}.items() if value is not ...}
+
+
 @pytest.fixture(scope="session")
 def config() -> EndpointConfig:
     """An endpoint for a model of the features a, b and c."""

@@ -1,0 +1,126 @@
+"""Jobs that are cut short and taken up again."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.onnx_models import encoder
+from tests.search.jobs.lifecycle.conftest import ONE_TEST, QUICK, AfterTest, Listener, interrupt
+
+import servefit
+from servefit.backends.model import Model
+from servefit.backends.secret import revealed
+from servefit.errors import CorruptModel, HostMismatch, SpecError
+from servefit.search.jobs.job import JobInterrupted
+from servefit.search.jobs.lifecycle import load_job, resume_job, stop_job
+from servefit.search.optimizer.progress import SilentProgress
+from servefit.search.storage.jobs import JobStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servefit.search.jobs.job import RecommendationJob
+
+
+def test_an_interrupted_job_goes_on_and_measures_nothing_twice(model: Path) -> None:
+    with pytest.raises(JobInterrupted) as caught:
+        servefit.right_size(model, progress=AfterTest(interrupt), **{**QUICK, "max_tests": 3})
+    before = caught.value.job
+    assert before.status == "STOPPED"
+    assert load_job("job").status == "STOPPED"
+    after = resume_job("job", progress=SilentProgress())
+    assert after.status == "COMPLETED"
+    assert after.steps[: len(before.steps)] == before.steps
+    searched = [step.configuration for step in after.steps if step.kind == "load_test"]
+    assert len(searched) == len(set(searched))
+    timed = [step.configuration for step in after.steps if step.kind == "service_time"]
+    assert len(timed) == len(set(timed))
+    compiled = [step.backend for step in after.steps if step.kind == "compilation"]
+    assert compiled == ["xgboost"]
+    assert after.tests <= 3
+    assert after.elapsed_s > before.elapsed_s
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_job_that_is_over_is_not_taken_up_again() -> None:
+    with pytest.raises(SpecError, match="is over: COMPLETED"):
+        resume_job("job", progress=SilentProgress())
+
+
+def test_a_job_is_only_taken_up_where_and_with_what_it_began(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = model.with_name("copy.ubj")
+    copy.write_bytes(model.read_bytes())
+    with pytest.raises(JobInterrupted):
+        servefit.right_size(copy, progress=Listener("compiling", interrupt), **QUICK)
+    with closing(JobStore.open()) as store:
+        header = store.job("job").header
+    elsewhere = replace(header.host, cpu_model="another")
+    with monkeypatch.context() as patched:
+        patched.setattr("servefit.profiler.machine.host.describe_host", lambda: elsewhere)
+        with pytest.raises(HostMismatch):
+            resume_job("job", progress=SilentProgress())
+    copy.write_bytes(b"{}")
+    header.model.file.unlink()
+    with pytest.raises(CorruptModel, match="it is gone, or not what it was when it was measured"):
+        resume_job("job", progress=SilentProgress())
+
+
+def test_a_stopped_job_ends_after_the_test_that_runs_and_says_so(model: Path) -> None:
+    job = servefit.right_size(
+        model, progress=AfterTest(lambda: stop_job("job")), **{**QUICK, "max_tests": 50, "job_duration_in_seconds": 60}
+    )
+    assert job.status == "STOPPED"
+    assert job.tests == 1
+    assert not stop_job("job"), "nobody works on it any more"
+    assert resume_job("job", progress=AfterTest(lambda: stop_job("job"))).tests == 2
+
+
+def test_a_second_process_that_works_on_a_job_is_told(model: Path) -> None:
+    refused: list[str] = []
+
+    def second() -> None:
+        if not refused:
+            with pytest.raises(SpecError) as caught:
+                resume_job("job", progress=SilentProgress())
+            refused.append(str(caught.value))
+
+    servefit.right_size(model, progress=AfterTest(second), **ONE_TEST)
+    assert "is being worked on by process" in refused[0]
+
+
+def test_a_job_with_a_secret_goes_on_where_it_is_known_and_teaches_later_jobs_nothing(model: Path, state: Path) -> None:
+    def asked(name: str, token: str) -> dict[str, Any]:
+        ranges = [{"API_TOKEN": servefit.CategoricalParameter([token])}]
+        return {**ONE_TEST, "job_name": name, "hyperparameter_ranges": ranges}
+
+    with pytest.raises(JobInterrupted):
+        servefit.right_size(model, progress=Listener("compiling", interrupt), **asked("job", "hunter2"))
+    secrets = state / "jobs" / "job" / "secrets.json"
+    secrets.rename(state / "elsewhere")
+    with pytest.raises(SpecError, match="'API_TOKEN' is a secret, and its value is not known here"):
+        resume_job("job", progress=SilentProgress())
+    (state / "elsewhere").rename(secrets)
+    job = resume_job("job", progress=SilentProgress())
+    assert job.best is not None
+    assert job.best.environment["API_TOKEN"] == "***"
+    assert revealed(job.best.environment)["API_TOKEN"] == "hunter2"
+    second = servefit.right_size(model, **asked("other", "another"))
+    assert second.best is not None
+    assert revealed(second.best.environment)["API_TOKEN"] == "another"
+    assert not any("earlier jobs" in warning for warning in second.warnings)
+
+
+def test_a_job_on_a_network_whose_inputs_were_not_known_then_is_read_but_not_taken_up(
+    finished: RecommendationJob, tmp_path: Path
+) -> None:
+    network = Model.load(encoder(tmp_path / "encoder.onnx"))
+    before = replace(network, signature=replace(network.signature, inputs=()))
+    request = replace(finished.request, name="before")
+    with JobStore.open(None) as store:
+        store.create(replace(finished.header, request=request, model=before))
+    assert load_job("before").model == before
+    with pytest.raises(SpecError, match="did not know what the inputs of its model are"):
+        resume_job("before", progress=SilentProgress())
