@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servefit.search.jobs.document import sla_document
+from servefit.search.results.instances import per_minute
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class TargetTracking:
     @property
     def invocations_per_minute(self) -> float:
         """The target value of SageMaker's policy."""
-        return 60 * self.rate_per_s
+        return per_minute(self.rate_per_s)
 
 
 @shown("instances", "rate_per_s", "target", "headroom")

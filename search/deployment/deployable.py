@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from servefit.quantities import given_duration_text
+from servefit.quantities import count_text, given_duration_text
 from servefit.search.jobs.job import check_unchanged, name_after
 
 if TYPE_CHECKING:
@@ -140,17 +140,13 @@ def _notes(job: RecommendationJob, chosen: Recommendation, artifact: Artifact) -
 
 def configuration_text(configuration: Configuration) -> str:
     """Return a configuration as a person says it: "onnxruntime, 2 workers x 1 thread, up to 8 requests a call"."""
-    workers, threads = _count(configuration.workers, "worker"), _count(configuration.settings.threads, "thread")
+    workers, threads = count_text(configuration.workers, "worker"), count_text(configuration.settings.threads, "thread")
     text = f"{configuration.backend}, {workers} x {threads}"
     if configuration.max_batch > 1:
         text += f", up to {configuration.max_batch} requests a call"
     if configuration.batch_delay_us:
         text += f" that wait up to {given_duration_text(configuration.batch_delay_us / 1e6)} for each other"
     return text
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def cpu_ranges(cpus: Sequence[int]) -> str:

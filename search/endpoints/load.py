@@ -22,6 +22,7 @@ from servefit.search.endpoints.load_result import LoadTest, SeenServer
 from servefit.search.optimizer.progress import Moment, Progress, SilentProgress
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
+from servefit.search.results.instances import per_minute
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.validity import Problem
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from servefit.profiler.procedures.target_endpoint import LoadTarget
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.search.endpoints.load_plan import LoadOutcome
-
-_S_PER_MIN = 60  # invocations are told by the minute, as in SageMaker IR
 
 
 def load_endpoint(
@@ -232,7 +231,7 @@ def _load_test(
         ended=found.ended,
         decision=None if found.decision is None else replace(found.decision, problems=problems),
         highest=found.highest,
-        max_invocations=None if found.most_per_s is None else round(found.most_per_s * _S_PER_MIN),
+        max_invocations=None if found.most_per_s is None else round(per_minute(found.most_per_s)),
         verdict="INVALID" if invalid else found.verdict,
         reason=problems[0].reason if invalid else found.reason,
         problems=problems,

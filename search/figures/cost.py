@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from servefit.search.figures.contract import Figure
-
-INFERENCES_OF_A_PRICE = 1e6
-"""A single inference costs so little that tables tell the price of a million."""
+from servefit.search.results.price import INFERENCES
 
 COST_PER_HOUR = Figure(
     name="cost_per_hour",
@@ -23,6 +21,6 @@ COST_PER_INFERENCE = Figure(
         "The price of an inference, in tables of a million, with the instances fully used: "
         "cost per hour / (60 x max a minute)."
     ),
-    scale=INFERENCES_OF_A_PRICE,
+    scale=INFERENCES,
     of_recommendation=lambda recommendation: recommendation.cost_per_inference,
 )

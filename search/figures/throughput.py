@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from servefit.search.figures.contract import Figure
-
-SECONDS_PER_MINUTE = 60
-"""Invocations are told by the minute, as in SageMaker IR."""
+from servefit.search.results.instances import per_minute
 
 MAX_INVOCATIONS = Figure(
     name="max_invocations",
     title="max a minute",
     unit="requests a minute",
     meaning="The most that all instances answer, found by a closed loop that keeps them busy.",
-    of_trial=lambda trial: round(SECONDS_PER_MINUTE * trial.capacity.throughput_per_s * trial.instance_count),
+    of_trial=lambda trial: round(per_minute(trial.capacity.throughput_per_s, trial.instance_count)),
 )
 
 MEASURED_RATE = Figure(

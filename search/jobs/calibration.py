@@ -12,9 +12,8 @@ from math import exp
 from typing import TYPE_CHECKING
 
 from servefit.search.jobs.job import space_of, trials_of
-from servefit.search.jobs.warm_start import service_times_of
 from servefit.search.optimizer.predictions import Surrogate
-from servefit.search.optimizer.service_time_survey import Survey
+from servefit.search.optimizer.service_time_survey import Survey, service_times_of
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.steps import TESTS
 

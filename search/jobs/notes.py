@@ -11,6 +11,7 @@ from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.quantities import size_text
+from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.guarded import figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
@@ -116,7 +117,7 @@ def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[
             yield (
                 f"over HTTP it takes {endpoint.instance_count:,} instances where the model alone takes "
                 f"{trial.instance_count:,}: an instance answers "
-                f"{round(60 * endpoint.capacity.throughput_per_s):,} a minute"
+                f"{round(per_minute(endpoint.capacity.throughput_per_s)):,} a minute"
             )
         for kind, count in endpoint.judged.errors.items():
             yield f"{count} requests failed over HTTP: {kind}"

@@ -21,11 +21,11 @@ from servefit.search.jobs.job import JobStopped, crashed, trials_of
 from servefit.search.jobs.nothing_measured import why_nothing_was_measured
 from servefit.search.jobs.optuna_trials import StudyOfTrials
 from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
-from servefit.search.jobs.warm_start import results_of_earlier_jobs, service_times_of
+from servefit.search.jobs.warm_start import results_of_earlier_jobs
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.search import Search
-from servefit.search.optimizer.service_time_survey import time_service
+from servefit.search.optimizer.service_time_survey import service_times_of, time_service
 from servefit.search.request.space import Batching, Space
 from servefit.search.results.measure_trial import run_test
 from servefit.search.results.recommendation import FailedTrial, Trial

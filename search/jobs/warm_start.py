@@ -9,12 +9,13 @@ the environment: whether it was the same one is not known.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
 from servefit.backends.secret import is_hidden
 from servefit.errors import SpecError, StorageError
+from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.search.storage.steps import TESTS
@@ -22,7 +23,7 @@ from servefit.search.storage.steps import TESTS
 if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.profiler.record.types import Configuration
-    from servefit.search.optimizer.pace import Kind
+    from servefit.search.optimizer.pace import Activity
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.jobs import JobStore
@@ -43,7 +44,7 @@ class EarlierResults:
 
     service_times: dict[Configuration, ServiceTimes] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
-    usual_s: dict[Kind, float] = field(default_factory=dict)
+    usual_s: dict[Activity, float] = field(default_factory=dict)
 
 
 def results_of_earlier_jobs(
@@ -91,15 +92,6 @@ def results_of_earlier_jobs(
     return found
 
 
-def service_times_of(steps: Iterable[Step]) -> dict[Configuration, ServiceTimes]:
-    """Return what the microbenchmarks among ``steps`` found, by what was timed."""
-    return {
-        replace(step.configuration, max_batch=1): step.result
-        for step in steps
-        if isinstance(step.result, ServiceTimes) and step.configuration is not None
-    }
-
-
 def _service_times(steps: Sequence[Step], largest: int) -> Mapping[Configuration, ServiceTimes]:
     """Return the service times of backends whose single-threaded worker was timed with batches of ``largest``."""
     timed = [step for step in steps if isinstance(step.result, ServiceTimes) and step.configuration is not None]
@@ -133,10 +125,10 @@ def _same_load(first: JobRequest, second: JobRequest) -> bool:
     return same and first.phases == second.phases and first.goal == second.goal
 
 
-def _usual_s(steps: Iterable[Step]) -> dict[Kind, float]:
+def _usual_s(steps: Iterable[Step]) -> dict[Activity, float]:
     """Return the median seconds of tests, and of parts in rounds, disturbed ones included: the machine may be as busy
     now."""
-    seen: dict[Kind, list[float]] = {}
+    seen: dict[Activity, list[float]] = {}
     for step in steps:
         result = step.result
         if isinstance(result, Trial) and step.ended_at is not None:

@@ -53,9 +53,9 @@ def improvement(expected_score: ExpectedScore, best: Score | None, nearest: floa
     limits].
 
     What is compared is the price by the hour where it is higher than that of ``best``, since capacity may turn out to
-    need fewer instances, and the figure where it is the same. FIRST where there is no best yet, or none with a figure:
-    then what may come closer to the limits than ``nearest``, a multiple of them, counts as well. CHEAPER where it costs
-    less.
+    need fewer instances, and the figure where it is the same. FIRST_IMPROVEMENT where there is no best yet, or none
+    with a figure: then what may come closer to the limits than ``nearest``, a multiple of them, counts as well.
+    CHEAPER_IMPROVEMENT where it costs less.
     """
     if best is None or not isfinite(best.figure):
         excess = expected_score.excess

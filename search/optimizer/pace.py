@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.results.ratios import Ratio
 
-Kind: TypeAlias = Literal["timing", "test", "round"]
+Activity: TypeAlias = Literal["timing", "test", "round"]
 
 ROUND_SD = 0.04
 """The standard deviation of the ratio of two configurations in a round (of logarithms) before anything is known of it.
@@ -51,16 +51,19 @@ class Pace:
     """
 
     def __init__(
-        self, usual_s: Mapping[Kind, float], typical_s: Mapping[Kind, float], under_load_s: Mapping[Kind, float]
+        self,
+        usual_s: Mapping[Activity, float],
+        typical_s: Mapping[Activity, float],
+        under_load_s: Mapping[Activity, float],
     ) -> None:
         self._usual_s = usual_s
         self._typical_s = typical_s
         self._under_load_s = under_load_s
-        self._seen_s: dict[Kind, list[float]] = {}
+        self._seen_s: dict[Activity, list[float]] = {}
         self._starts_s: list[float] = []
         self._rounds_s: dict[Configuration, float] = {}
 
-    def record(self, kind: Kind, seconds: float, configuration: Configuration, *, beside_s: float = 0.0) -> None:
+    def record(self, kind: Activity, seconds: float, configuration: Configuration, *, beside_s: float = 0.0) -> None:
         """Take into account that something took ``seconds``, of which ``beside_s`` passed beside the start of fresh
         processes, where that is known."""
         self._seen_s.setdefault(kind, []).append(max(seconds, _MIN_S))
@@ -69,7 +72,7 @@ class Pace:
         if beside_s:
             self._starts_s.append(max(0.0, seconds - beside_s))
 
-    def expected_s(self, kind: Kind) -> float:
+    def expected_s(self, kind: Activity) -> float:
         """Return the seconds that the next of its kind is expected to take: the mean of those seen."""
         if seen := self._seen_s.get(kind):
             return fmean(seen)

@@ -59,7 +59,6 @@ class Surrogate:
     ``space``. It learns from every trial."""
 
     def __init__(self, space: Space, survey: Survey, request: JobRequest) -> None:
-        self._space = space
         self._survey = survey
         self._request = request
         self._objective = objective_of(request)

@@ -20,7 +20,7 @@ from servefit.search.results.ranking import recommend
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.clock import Clock
-    from servefit.search.optimizer.pace import Kind
+    from servefit.search.optimizer.pace import Activity
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
@@ -63,7 +63,7 @@ class SearchState:
     confirmed: set[Configuration] = field(default_factory=set)
     untimeable: Iterable[Configuration] = ()
     closing_s: Callable[[Configuration], float] = lambda _: 0.0
-    usual_s: Mapping[Kind, float] = field(default_factory=dict)
+    usual_s: Mapping[Activity, float] = field(default_factory=dict)
     given_up: set[Configuration] = field(default_factory=set)
     remarks: list[str] = field(default_factory=list)
     began_s: float = field(init=False)

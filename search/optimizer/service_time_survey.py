@@ -100,6 +100,15 @@ def timed_as(configuration: Configuration, workers: int) -> Configuration:
     )
 
 
+def service_times_of(steps: Iterable[Step]) -> dict[Configuration, ServiceTimes]:
+    """Return what the microbenchmarks among ``steps`` of a job found, by what was timed."""
+    return {
+        replace(step.configuration, max_batch=1): step.result
+        for step in steps
+        if isinstance(step.result, ServiceTimes) and step.configuration is not None
+    }
+
+
 @dataclass(slots=True, kw_only=True)
 class Survey:
     """The service times that have been timed, by ``timed_as``; ``sizes`` are the batch sizes of the space, ascending,
@@ -119,12 +128,7 @@ class Survey:
     @classmethod
     def of_steps(cls, steps: Iterable[Step]) -> Survey:
         """Return a survey of what ``steps`` of a job timed."""
-        known = {
-            replace(step.configuration, max_batch=1): step.result
-            for step in steps
-            if isinstance(step.result, ServiceTimes) and step.configuration is not None
-        }
-        return cls(sizes=(), known=known)
+        return cls(sizes=(), known=service_times_of(steps))
 
     def carry_out(self, time: Time, in_time: Callable[[], bool]) -> None:
         """Time the subjects, the most promising first, for as long as ``in_time`` says."""

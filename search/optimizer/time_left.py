@@ -28,7 +28,7 @@ from servefit.search.results.ratios import ratio
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.expected_improvement import ExpectedScore
-    from servefit.search.optimizer.pace import Kind
+    from servefit.search.optimizer.pace import Activity
     from servefit.search.optimizer.proposer import Proposer
     from servefit.search.optimizer.search_state import SearchState
     from servefit.search.results.recommendation import Trial
@@ -81,7 +81,7 @@ class TimeLeft:
         self._rehearsed: list[ExpectedScore | None] = []
 
     @contextmanager
-    def recording(self, kind: Kind, configuration: Configuration, *, beside_s: float = 0.0) -> Iterator[None]:
+    def recording(self, kind: Activity, configuration: Configuration, *, beside_s: float = 0.0) -> Iterator[None]:
         """Learn from how long the block takes; ``beside_s`` as for ``Pace.record``."""
         began_s = self._search.clock.elapsed_s
         yield

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servefit.search.results.price import INFERENCES
+
 if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial
-
-INFERENCES = 1_000_000
-"""Energy is told for a million inferences: those of a small model take less than a millijoule each."""
 
 
 def power_w(trial: Trial) -> float | None:

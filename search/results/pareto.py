@@ -42,7 +42,7 @@ def candidates(space: Space, trials: Sequence[Trial]) -> tuple[Candidate, ...]:
         ]
         if fitting:
             prices = [(Price.of(profile.price_per_hour, profile.vcpus), profile) for profile in fitting]
-            price, profile = min(prices, key=lambda pair: (pair[0].unpriced, pair[0].per_hour))
+            price, profile = min(prices, key=lambda pair: pair[0])
             chosen = recommendation(profile, pooled.trial)
             found.append(Candidate(pooled=pooled, price=price, recommendation=chosen))
     return tuple(found)

@@ -9,12 +9,16 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.request.space import Space
 
+INFERENCES = 1_000_000
+"""Prices and energy are told for a million inferences: one of a small model costs a fraction of a cent, and takes less
+than a millijoule."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Price:
     """The price of one instance, by the hour: in US dollars, or, where nobody stated one, in vCPUs, which stand for it.
 
-    What has no price is ranked behind what has.
+    Prices are ordered: what has none comes behind what has.
     """
 
     unpriced: bool
@@ -32,9 +36,8 @@ class Price:
 
 def cheapest(space: Space, configuration: Configuration) -> Price:
     """Return the lowest price of a profile that may have ``configuration``."""
-    prices = [
+    return min(
         Price.of(profile.price_per_hour, profile.vcpus)
         for profile, fitting in space.profiles
         if configuration in fitting
-    ]
-    return min(prices, key=lambda price: (price.unpriced, price.per_hour))
+    )

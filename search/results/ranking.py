@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
+from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.guarded import figure_of_pooled_trials, figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.recommendation import Trial
+
+MIN_PER_HOUR = 60  # prices are by the hour, and invocations by the minute
 
 TIE = 0.02
 """Configurations this close to the best tie with it, unless rounds of measuring both in turns told them apart. Chosen,
@@ -131,7 +134,7 @@ def simplicity(configuration: Configuration) -> tuple[int, int, int, int, int]:
 
 def recommendation(profile: InstanceProfile, trial: Trial) -> Recommendation:
     """Return ``trial`` as a recommendation for ``profile``, with what it costs there."""
-    max_invocations = 60 * trial.capacity.throughput_per_s * trial.instance_count
+    max_invocations = per_minute(trial.capacity.throughput_per_s, trial.instance_count)
     cost_per_hour = None if profile.price_per_hour is None else profile.price_per_hour * trial.instance_count
     return Recommendation(
         id=recommendation_id(profile.name, trial.configuration),
@@ -139,7 +142,7 @@ def recommendation(profile: InstanceProfile, trial: Trial) -> Recommendation:
         trial=trial,
         cost_per_hour=cost_per_hour,
         cost_per_inference=(
-            cost_per_hour / (60 * max_invocations) if cost_per_hour is not None and max_invocations else None
+            cost_per_hour / (MIN_PER_HOUR * max_invocations) if cost_per_hour is not None and max_invocations else None
         ),
         max_invocations=max_invocations,
     )

@@ -10,6 +10,7 @@ from servefit.profiler.evidence.summary import Summary
 from servefit.profiler.evidence.validity import Problem
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration, DriverName, Measurement
+from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
 
@@ -93,8 +94,8 @@ class Recommendation:
         """The variables that a deployment sets."""
         configuration = self.trial.configuration
         return {
-            "OMP_NUM_THREADS": str(configuration.settings.threads),
-            "MODEL_SERVER_WORKERS": str(configuration.workers),
+            THREADS_VARIABLE: str(configuration.settings.threads),
+            WORKERS_VARIABLE: str(configuration.workers),
             **dict(configuration.environment),
         }
 

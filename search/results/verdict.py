@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from servefit.search.request.sla import Sla
     from servefit.search.results.recommendation import TrialVerdict
 
+_MIN_VIOLATION = 0.01
+"""What fails exceeds something by this part at least: figures that do not show it would pass it off as met. Chosen, not
+measured."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
@@ -70,7 +74,7 @@ def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evi
     if evidence.verdict == "PASS":
         violation = min(violation, 0.0)
     if evidence.verdict == "FAIL":
-        violation = max(violation, 0.01)
+        violation = max(violation, _MIN_VIOLATION)
     return Judgement(
         verdict=evidence.verdict, reason=None if evidence.verdict == "PASS" else reason, violation=violation
     )
@@ -100,5 +104,5 @@ def _judge_rate(asked_per_s: float, capacity: Summary, at_rate: Summary | None) 
         reason = (
             f"saturated: {number_text(at_rate.throughput_per_s)} of {number_text(asked_per_s)} requests/s were answered"
         )
-        return Judgement(verdict="FAIL", reason=reason, violation=max(violation, 0.01))
+        return Judgement(verdict="FAIL", reason=reason, violation=max(violation, _MIN_VIOLATION))
     return Judgement(verdict="PASS", reason=None, violation=min(violation, 0.0))

@@ -195,6 +195,11 @@ def size_text(size_bytes: float) -> str:
     return f"{number_text(mib / 1024)} GiB" if mib >= 1000 else f"{number_text(mib)} MiB"
 
 
+def count_text(number: int, noun: str) -> str:
+    """Return a number of things: 1 worker, 1,200 workers."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def dollars_text(dollars: float) -> str:
     """Return a price, to the cent at least: $0.115, $12.35, $1,240.00."""
     cents = f"{dollars:,.2f}"

@@ -54,7 +54,7 @@ def bash(servefit: Servefit, line: str, home: Path) -> list[str]:
         ("servefit recommend --goal ", list(GOALS)),
         ("servefit recommend --config gone.yaml --flat-invocations s", ["stop"]),
         ("servefit jobs --status ", ["in_progress", "completed", "failed", "stopped"]),
-        ("servefit steps fraud-1 --kind ", ["compilation", "service_time", "load_test", "confirmation"]),
+        ("servefit steps fraud-1 --kind ", ["compilation", "service_time", "load_test", "confirmation", "endpoint"]),
         ("servefit show fraud-1 --format ", ["table", "json", "csv", "markdown"]),
     ],
 )

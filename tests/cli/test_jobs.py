@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
+from servefit.cli.jobs import STEP_KINDS
 from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.search.storage.steps import Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +69,10 @@ def test_steps_are_listed_with_what_came_of_them_and_can_be_filtered(servefit: S
     assert servefit("steps", "listed", "--status", "failed", "--format", "json").document["steps"] == []
     assert servefit("steps", "listed", "--backend", "onnxruntime", "--format", "json").document["steps"] == []
     assert "load_test" in servefit("steps", "listed").stdout
+
+
+def test_every_kind_of_step_that_a_job_may_have_can_be_asked_for() -> None:
+    assert get_args(Kind) == STEP_KINDS
 
 
 @pytest.mark.parametrize(

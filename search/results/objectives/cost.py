@@ -10,7 +10,8 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 from servefit.quantities import dollars_text
-from servefit.search.results.objectives.performance import INFERENCES, PerformanceObjective
+from servefit.search.results.objectives.performance import PerformanceObjective
+from servefit.search.results.price import INFERENCES
 
 if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 from servefit.errors import SpecError
 from servefit.profiler.machine.gpu import reports_power
 from servefit.profiler.machine.telemetry.machine import PackageEnergy
-from servefit.search.results.energy import INFERENCES, energy_j_per_million, gpu_power_w, package_power_w
+from servefit.search.results.energy import energy_j_per_million, gpu_power_w, package_power_w
 from servefit.search.results.objectives.contract import Objective
+from servefit.search.results.price import INFERENCES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

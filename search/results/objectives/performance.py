@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from servefit.search.results.pooled_trials import PooledTrials
     from servefit.search.results.recommendation import Recommendation, Trial
 
-INFERENCES = 1_000_000
-"""Costs are told for a million inferences: a single one costs a fraction of a cent that nobody reads."""
-
 
 class PerformanceObjective(Objective):
     """An objective whose figure is a function of capacity and p95."""

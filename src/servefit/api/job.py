@@ -141,9 +141,9 @@ class Job(RecommendationJob):
         return tuple(self._plots())
 
     def _plots(self) -> dict[str, Plot]:
-        from servefit.report.contents import report_of
+        from servefit.report.contents import plots_of
 
-        return {plot.name: plot for section in report_of(self).sections for plot in section.plots if plot.has_points}
+        return {plot.name: plot for plot in plots_of(self)}
 
     def _repr_html_(self) -> str:
         """Return the HTML of the job in a notebook: the answer, and the recommendations as a table."""

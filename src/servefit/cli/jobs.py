@@ -25,13 +25,18 @@ if TYPE_CHECKING:
     from servefit.search.storage.jobs import JobOverview
     from servefit.search.storage.steps import Step
 
+_STATUSES = ("IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED")
+_STEP_STATUSES = ("RUNNING", "COMPLETED", "FAILED")
+STEP_KINDS = ("compilation", "service_time", "load_test", "confirmation", "endpoint")
+"""Those of ``storage.steps``, which a shell that completes them need not wait for."""
+
 
 def jobs(
     status: Annotated[
         str | None,
         typer.Option(
             metavar="STATUS",
-            autocompletion=one_of("in_progress", "completed", "failed", "stopped"),
+            autocompletion=one_of(*map(str.lower, _STATUSES)),
             help="Only these: in_progress, completed, failed or stopped.",
             rich_help_panel=OUTPUT,
         ),
@@ -77,9 +82,6 @@ def jobs(
     emit(table, {"schema": 1, "jobs": rows}, form)
     if not found:
         print_note("no job is like that" if status or model else "there are no jobs yet; servefit recommend begins one")
-
-
-_STATUSES = ("IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED")
 
 
 def _is_wanted(job: JobOverview, status: str | None, model: str | None) -> bool:
@@ -134,7 +136,7 @@ def steps(
         str | None,
         typer.Option(
             metavar="STATUS",
-            autocompletion=one_of("running", "completed", "failed"),
+            autocompletion=one_of(*map(str.lower, _STEP_STATUSES)),
             help="Only these: running, completed or failed.",
             rich_help_panel=OUTPUT,
         ),
@@ -143,8 +145,8 @@ def steps(
         str | None,
         typer.Option(
             metavar="KIND",
-            autocompletion=one_of("compilation", "service_time", "load_test", "confirmation"),
-            help="Only these: compilation, service_time, load_test or confirmation.",
+            autocompletion=one_of(*STEP_KINDS),
+            help="Only these: compilation, service_time, load_test, confirmation or endpoint.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -169,9 +171,8 @@ def steps(
     from servefit.search.jobs.document import step_document
     from servefit.search.storage.jobs import JobStore
 
-    wanted_status = None if status is None else _checked_word("status", status, ("RUNNING", "COMPLETED", "FAILED"))
-    kinds = ("COMPILATION", "SERVICE_TIME", "LOAD_TEST", "CONFIRMATION")
-    wanted_kind = None if kind is None else _checked_word("kind", kind, kinds).lower()
+    wanted_status = None if status is None else _checked_word("status", status, _STEP_STATUSES)
+    wanted_kind = None if kind is None else _checked_word("kind", kind, tuple(map(str.upper, STEP_KINDS))).lower()
     with JobStore.open(storage) as store:
         found = [
             step

@@ -108,6 +108,11 @@ def report_of(job: RecommendationJob) -> Report:
     )
 
 
+def plots_of(job: RecommendationJob) -> tuple[Plot, ...]:
+    """Return the plots of the report that have points. No raw samples are read for them."""
+    return tuple(plot for section in _sections(job, ()) for plot in section.plots if plot.has_points)
+
+
 def _key_figures(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
     best = job.best
     if best is None:

@@ -14,7 +14,10 @@ from servefit.report.points import by_backend, limits, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.jobs.job import space_of
+from servefit.search.results.objectives.contract import Context
+from servefit.search.results.objectives.cost import price_per_million
 from servefit.search.results.pareto import candidates
+from servefit.search.results.price import Price
 from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
@@ -79,13 +82,16 @@ def _pareto_plot(
 
 
 def _dollars(candidate: Candidate) -> float | None:
-    per_s = candidate.pooled.capacity_per_s
-    return candidate.price.per_hour / per_s * 1e6 / 3600 if per_s else None
+    return _cost(candidate, candidate.price)
 
 
 def _vcpu_seconds(candidate: Candidate) -> float | None:
-    per_s = candidate.pooled.capacity_per_s
-    return candidate.pooled.configuration.vcpus / per_s * 1e6 if per_s else None
+    return _cost(candidate, Price.in_vcpus(candidate.pooled.configuration.vcpus))
+
+
+def _cost(candidate: Candidate, price: Price) -> float | None:
+    """Return what a million inferences cost at full load, None where nothing was answered."""
+    return finite(price_per_million(candidate.pooled.capacity_per_s, Context(price=price)))
 
 
 def _pareto_front(found: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:

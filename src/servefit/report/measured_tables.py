@@ -12,6 +12,7 @@ from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.figures.registry import figure, figures
 from servefit.search.jobs.document import iso_time
+from servefit.search.results.instances import per_minute
 from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def configurations_table(
                 candidate.recommendation.profile.name,
                 cost(candidate),
                 finite(candidate.pooled.p95_ms),
-                round(60 * candidate.pooled.capacity_per_s * candidate.pooled.trial.instance_count),
+                round(per_minute(candidate.pooled.capacity_per_s, candidate.pooled.trial.instance_count)),
                 candidate.pooled.measurements,
                 candidate.pooled.configuration in front,
                 candidate.pooled.trial.verdict,

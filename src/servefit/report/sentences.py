@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from servefit.quantities import dollars_text, given_duration_text, ms_text, number_text, percent_text, span_text
+from servefit.quantities import (
+    count_text,
+    dollars_text,
+    given_duration_text,
+    ms_text,
+    number_text,
+    percent_text,
+    span_text,
+)
+from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 
@@ -27,7 +36,7 @@ def hindrances(job: RecommendationJob) -> list[str]:
 
 def headline(job: RecommendationJob) -> str:
     """Return the answer in a sentence or two, with its evidence."""
-    spent = f"{_count(job.tests, 'test')} in {span_text(job.elapsed_s)}{_unfinished(job)}"
+    spent = f"{count_text(job.tests, 'test')} in {span_text(job.elapsed_s)}{_unfinished(job)}"
     best = job.best
     if best is None:
         nothing = "Nothing has been measured yet" if job.status == "IN_PROGRESS" else "Nothing could be measured"
@@ -38,8 +47,8 @@ def headline(job: RecommendationJob) -> str:
     if configuration.batch_delay_us:
         batching += f" that wait up to {given_duration_text(configuration.batch_delay_us / 1e6)} for each other"
     deployment = (
-        f"{instances} with {configuration.backend}, {_count(configuration.workers, 'worker')} x "
-        f"{_count(configuration.settings.threads, 'thread')}{batching}"
+        f"{instances} with {configuration.backend}, {count_text(configuration.workers, 'worker')} x "
+        f"{count_text(configuration.settings.threads, 'thread')}{batching}"
     )
     sla = job.request.sla
     beginning = {
@@ -87,7 +96,7 @@ def over_http(endpoint: Trial) -> str:
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     return (
         f"Over HTTP: {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"an instance answers {round(60 * endpoint.capacity.throughput_per_s):,} a minute."
+        f"an instance answers {round(per_minute(endpoint.capacity.throughput_per_s)):,} a minute."
     )
 
 
@@ -126,12 +135,8 @@ def shape_in_envelope(configuration: Configuration) -> str:
 
 def _ratio(ratio: Ratio) -> str:
     interval = "" if ratio.ci95 is None else f" (95 %: {number_text(ratio.ci95[0])} to {number_text(ratio.ci95[1])})"
-    rounds = _count(ratio.rounds, "round")
+    rounds = count_text(ratio.rounds, "round")
     return f"{number_text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {rounds}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _capitalised(text: str) -> str:
