@@ -16,7 +16,7 @@ import numpy as np
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.drivers.http.address import Address
 from servefit.profiler.drivers.http.destination import Destination
-from servefit.profiler.drivers.http.detection import detect
+from servefit.profiler.drivers.http.detection import detect, is_servefit
 from servefit.profiler.drivers.http.documents import Documents
 from servefit.profiler.drivers.http.resolution import resolve_address
 from servefit.profiler.drivers.http.single_requests import get, send_request
@@ -109,6 +109,20 @@ class _EndpointProbe:
     def detect(self, rows: np.ndarray = _PLACEHOLDER) -> Destination:
         return detect(self.address, rows=rows, model=self.model, timeout_s=self.timeout_s)
 
+    def with_feature_names(self, protocol: str) -> Destination | None:
+        """Return where the model is asked in the Open Inference Protocol, if its columns are named there; else None.
+        A server that is not asked in that protocol is asked for names only if it is an endpoint of servefit."""
+        address, is_of_model = self.address, _MODELS in self.address.path
+        if (is_of_model or address.path == "/") and protocol in ("auto", "open-inference", "open-inference-binary"):
+            told = is_of_model or get(address.at("/v2"), timeout_s=self.timeout_s).is_success
+        else:
+            takes_csv = protocol.startswith("sagemaker") or address.path.endswith("/invocations")
+            told = takes_csv and is_servefit(address, timeout_s=self.timeout_s)
+        if not told:
+            return None
+        found = (self if is_of_model else replace(self, address=address.at("/"))).detect()
+        return found if len(found.tensors) == 1 and found.tensors[0].feature_names else None
+
 
 def _destination_and_payload(
     probe: _EndpointProbe, payload: Any, protocol: str, seed: int
@@ -125,6 +139,10 @@ def _destination_and_payload(
     if objects and (protocol == "json" or probe.detect().form == "json"):
         source = Path(payload).name if isinstance(payload, str | Path) else "objects"
         return Documents.at(probe.address, objects), Payload(rows=_PLACEHOLDER, source=source)
+    named = probe.with_feature_names(protocol)
+    if named is not None:
+        sample = payload_of(payload, signature_of(named))
+        return _destination(probe, protocol, sample.rows), sample
     sample = payload_of(payload)
     destination = _destination(probe, protocol, sample.rows)
     signature = signature_of(destination, sample.rows.shape[1])
@@ -152,14 +170,14 @@ def _random_rows(probe: _EndpointProbe, seed: int) -> Payload:
     )
 
 
-def signature_of(destination: Destination, width: int) -> Signature | None:
-    """Return what a model takes that is asked in the Open Inference Protocol, for rows of ``width`` columns; None where
-    that is a table of float32, or not known."""
+def signature_of(destination: Destination, width: int = 0) -> Signature | None:
+    """Return what a model takes that is asked in the Open Inference Protocol, for rows of ``width`` columns where it
+    does not say how many it takes; None where that is a table of float32 without names, or not known."""
     from servefit.backends.model import Input, Signature, Task
 
     tensors = destination.tensors
     is_table = len(tensors) == 1 and tensors[0].datatype == "FP32"
-    if is_table or not destination.form.startswith("open-inference"):
+    if (is_table and not tensors[0].feature_names) or not destination.form.startswith("open-inference"):
         return None
     inputs: list[Input] = []
     for tensor in tensors:
@@ -170,11 +188,12 @@ def signature_of(destination: Destination, width: int) -> Signature | None:
         inputs.append(Input(name=tensor.name, datatype=datatype, shape=shape, start=start, stop=stop))
     whole = tuple(column for given in inputs if given.is_whole for column in range(given.start, given.stop))
     in_columns = all(given.stop - given.start == 1 for given in inputs)
+    names = tensors[0].feature_names if len(inputs) == 1 else tuple(given.name for given in inputs if in_columns)
     return Signature(
         task=Task.TENSOR,
         features=inputs[-1].stop,
         outputs=1,
-        feature_names=tuple(given.name for given in inputs) if in_columns and len(inputs) > 1 else (),
+        feature_names=names,
         accepts_missing=not whole,
         integer_features=whole,
         inputs=tuple(inputs),

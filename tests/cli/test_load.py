@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import xgboost
 
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.record.storage.measurements import load_endpoint_runs
@@ -28,13 +31,13 @@ pytestmark = pytest.mark.alone
 SHORT = ("--duration", "0.4s", "--allow-noise", "--quiet")
 
 
-@pytest.fixture(scope="module")
-def endpoint(sources: Sources, state: Path) -> Iterator[str]:
-    """The XGBoost model, served by ``servefit serve``."""
-    command = [sys.executable, "-m", "servefit", "serve", "--model", str(sources.xgboost), "--profile", "local-1c"]
+@contextmanager
+def served(model: Path, name: str, state: Path) -> Iterator[str]:
+    """The model, served by ``servefit serve``: the URL without a path."""
+    command = [sys.executable, "-m", "servefit", "serve", "--model", str(model), "--profile", "local-1c"]
     environment = {**os.environ, "SERVEFIT_HOME": str(state)}
     with subprocess.Popen(
-        [*command, "--name", "cancer", "--port", "0", "--quiet"], stdout=subprocess.PIPE, text=True, env=environment
+        [*command, "--name", name, "--port", "0", "--quiet"], stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
@@ -44,6 +47,12 @@ def endpoint(sources: Sources, state: Path) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def endpoint(sources: Sources, state: Path) -> Iterator[str]:
+    with served(sources.xgboost, "cancer", state) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +99,24 @@ def test_an_endpoint_of_servefit_says_what_its_model_takes_and_how_long_it_took(
     assert medians[0] == pytest.approx(medians[1] + medians[2], rel=0.3)
     assert summarize(load_endpoint_runs(kept).runs[0]).latency_ms == document["latency_ms"]
     assert log.read_text().startswith("#[")
+
+
+def test_columns_that_the_model_does_not_have_are_left_out_as_by_the_commands_that_open_it(
+    servefit: Servefit, state: Path, tmp_path: Path
+) -> None:
+    rows, model, payload = np.arange(40.0).reshape(20, 2), tmp_path / "named.ubj", tmp_path / "payload.csv"
+    data = xgboost.DMatrix(rows, rows[:, 0], feature_names=["amount", "age"])
+    xgboost.train({"max_depth": 2}, data, num_boost_round=2).save_model(model)
+    payload.write_text("id,age,amount,label\n1,30,2.5,0\n2,40,3.5,1\n")
+    remark = "warning: payload.csv has 2 columns that the model does not have, left out of every request: id, label"
+    profiled = servefit("profile", model, "--payload", payload, "--profile", "local-1c", "--allow-noise")
+    assert remark in profiled.stderr
+    with served(model, "named", state) as url:
+        for path in ("", "/invocations"):
+            loaded = servefit("load", url + path, "--payload", payload, "--users", "1", *SHORT, "--format", "json")
+            assert loaded.status == 0, loaded.stderr
+            assert remark in loaded.stderr
+            assert loaded.document["errors"] == {}
 
 
 def test_without_traffic_the_most_invocations_are_found(load: Servefit, endpoint: str) -> None:

@@ -30,11 +30,13 @@ _Headers: TypeAlias = tuple[tuple[str, str], ...]
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """One tensor of a request in the Open Inference Protocol: as many of the columns of a row as its ``shape`` has,
-    which is that of one row; all, where it is not known."""
+    which is that of one row; all, where it is not known. ``feature_names`` are those of its columns, where the server
+    tells them."""
 
     name: str = "input-0"
     datatype: str = "FP32"
     shape: tuple[int, ...] | None = None
+    feature_names: tuple[str, ...] = ()
 
 
 def bodies(

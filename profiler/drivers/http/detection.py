@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from servefit.profiler.drivers.http.bodies import Tensor
 from servefit.profiler.drivers.http.destination import Destination
 from servefit.profiler.drivers.http.single_requests import get, post, send_request
 from servefit.serving.protocols.datatypes import DTYPES
+from servefit.serving.protocols.metadata import FEATURE_NAMES, SERVER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +44,14 @@ def detect(address: Address, *, rows: np.ndarray, model: str | None = None, time
     return Destination(address=address, form="json")
 
 
+def is_servefit(address: Address, *, timeout_s: float) -> bool:
+    """Return whether the server at ``address`` says in the Open Inference Protocol that it is servefit's. Raises
+    MeasurementError where nobody answers."""
+    answer = get(address.at("/v2"), timeout_s=timeout_s)
+    metadata = answer.value() if answer.is_success else None
+    return isinstance(metadata, dict) and metadata.get("name") == SERVER
+
+
 def _open_inference(address: Address, model: str, timeout_s: float) -> Destination:
     """Read the names of the inputs in the model's own metadata."""
     described = get(address.at(address.path.removesuffix("/infer")), timeout_s=timeout_s)
@@ -64,7 +74,17 @@ def _tensor(described: dict[str, Any], model: str) -> Tensor:
         raise SpecError("model", model, f"takes {datatype!r:.40} as input, and rows are numbers")
     row = sizes[1:] if isinstance(sizes, list) and sizes else [None]
     shape = tuple(row) if all(type(size) is int and size > 0 for size in row) else None
-    return Tensor(str(described.get("name", Tensor().name)), datatype, shape)
+    return Tensor(str(described.get("name", Tensor().name)), datatype, shape, _feature_names(described, shape))
+
+
+def _feature_names(described: dict[str, Any], shape: tuple[int, ...] | None) -> tuple[str, ...]:
+    """Return the names of the columns of an input of that ``shape``, as an endpoint of servefit tells them; none where
+    they do not fit it."""
+    parameters = described.get("parameters")
+    names = parameters.get(FEATURE_NAMES) if isinstance(parameters, dict) else None
+    if not isinstance(names, list) or shape is None or len(names) != math.prod(shape):
+        return ()
+    return tuple(names) if all(isinstance(name, str) for name in names) else ()
 
 
 def _only_model(address: Address, timeout_s: float) -> str:

@@ -18,8 +18,9 @@ from servefit.errors import MeasurementError
 if TYPE_CHECKING:
     from servefit.profiler.drivers.http.address import Address
 
-_LONGEST_ANSWER_BYTES = 1 << 20
-"""Metadata of a model have a few kilobytes, and what is wrong with a request a line. Chosen, not measured."""
+_LONGEST_ANSWER_BYTES = 1 << 24
+"""Metadata of a model have a few kilobytes, or megabytes where they name 100,000 columns, and what is wrong with a
+request has a line. Chosen, not measured."""
 
 _LONGEST_SENTENCE = 200
 """Characters: two lines of a terminal."""

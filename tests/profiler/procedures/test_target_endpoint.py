@@ -13,6 +13,8 @@ from servefit.errors import MeasurementError, PayloadMismatch, SpecError
 from servefit.profiler.procedures.target_endpoint import resolve_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import HttpServer
     from tests.profiler.conftest import HostSmall
 
@@ -109,6 +111,69 @@ def test_the_payload_of_a_file_with_objects_of_rows_fits_both_kinds_of_servers(
     with host_small({"speaks": "nothing"}) as hosted:
         found = resolve_target(hosted.url, payload=payload)
     assert body_of(found.destination.requests(found.rows)[0]) == {"instances": ROWS}
+
+
+def endpoint(
+    tensor: dict[str, Any], *, server: str = "servefit", columns: int = 3
+) -> Callable[[str, bytes], tuple[int, bytes, dict[str, str]]]:
+    """An endpoint whose model has one input, of three columns, that is told as ``tensor``."""
+    told = {
+        "/v2": {"name": server},
+        "/v2/repository/index": [{"name": "only"}],
+        "/v2/models/only": {"inputs": [{"name": "input-0", "datatype": "FP32", "shape": [-1, 3], **tensor}]},
+    }
+
+    def respond(path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+        if path in told:
+            return 200, json.dumps(told[path]).encode(), {}
+        if (path == "/invocations" and body.count(b",") == columns - 1) or path == "/v2/models/only/infer":
+            return ANSWER
+        return 404 if path.startswith("/v2") else 400, b"{}", {}
+
+    return respond
+
+
+NAMED = {"parameters": {"feature_names": ["amount", "age", "time"]}}
+
+
+@pytest.mark.parametrize(
+    ("path", "protocol"),
+    [
+        ("", "auto"),
+        ("", "open-inference-binary"),
+        ("", "sagemaker-csv"),
+        ("/v2/models/only/infer", "auto"),
+        ("/invocations", "auto"),
+    ],
+)
+def test_columns_are_picked_by_name_where_the_model_says_theirs(
+    http_server: HttpServer, tmp_path: Path, path: str, protocol: str
+) -> None:
+    payload = tmp_path / "payload.csv"
+    payload.write_text("id,time,amount,age,label\n7,3,1.5,2,1\n")
+    with http_server(endpoint(NAMED)) as url:
+        found = resolve_target(url + path, payload=payload, protocol=protocol)
+    assert found.rows.tolist() == [[1.5, 2, 3]]
+    assert found.unused_columns == ("id", "label")
+
+
+def test_columns_without_names_have_to_be_as_many_as_the_model_that_says_theirs_has(http_server: HttpServer) -> None:
+    words = r"payload array: expected 3 columns, got 4"
+    with http_server(endpoint(NAMED)) as url, pytest.raises(PayloadMismatch, match=words):
+        resolve_target(url, payload=[[1, 2, 3, 4]])
+
+
+@pytest.mark.parametrize("feature_names", [["amount"], "amount", [1, 2, 3], None])
+def test_names_that_do_not_fit_the_columns_are_not_believed(http_server: HttpServer, feature_names: Any) -> None:
+    with http_server(endpoint({"parameters": {"feature_names": feature_names}})) as url:
+        assert resolve_target(url, payload=ROWS).rows.tolist() == ROWS
+
+
+def test_a_server_of_others_that_is_asked_in_another_protocol_gets_every_column(http_server: HttpServer) -> None:
+    with http_server(endpoint(NAMED, server="other", columns=4)) as url:
+        found = resolve_target(f"{url}/invocations", payload=[[1, 2, 3, 4]])
+    assert found.rows.tolist() == [[1, 2, 3, 4]]
+    assert found.unused_columns == ()
 
 
 def test_what_a_server_says_to_a_payload_that_it_refuses_is_passed_on(http_server: HttpServer) -> None:

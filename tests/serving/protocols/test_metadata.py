@@ -32,9 +32,23 @@ def test_the_model_is_described_as_one_tensor_in_and_one_out(config: EndpointCon
         "name": "fraud",
         "versions": ["1"],
         "platform": "onnxruntime",
-        "inputs": [{"name": "input-0", "datatype": "FP32", "shape": [-1, 3]}],
+        "inputs": [
+            {
+                "name": "input-0",
+                "datatype": "FP32",
+                "shape": [-1, 3],
+                "parameters": {"feature_names": ["a", "b", "c"]},
+            }
+        ],
         "outputs": [{"name": "predictions", "datatype": "FP32", "shape": [-1, 1]}],
     }
+
+
+def test_features_without_names_are_not_named(config: EndpointConfig) -> None:
+    nameless = replace(config, signature=replace(config.signature, feature_names=()))
+    assert content(metadata.model_metadata(nameless))["inputs"] == [
+        {"name": "input-0", "datatype": "FP32", "shape": [-1, 3]}
+    ]
 
 
 def test_a_model_that_answers_is_ready(config: EndpointConfig) -> None:

@@ -17,25 +17,35 @@ if TYPE_CHECKING:
     from servefit.backends.model.types import Signature
     from servefit.serving.config import EndpointConfig
 
+SERVER = "servefit"
+"""The name of the server."""
+
 INPUT = "input-0"
 """The name of the input of a model with a single one; a request that has one tensor may call it anything."""
 
 OUTPUT = "predictions"
+
+FEATURE_NAMES = "feature_names"
+"""The parameter of an input, in the metadata, that lists the names of its columns in their order."""
 
 _EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 
 
 def server_metadata(config: EndpointConfig) -> Reply:  # noqa: ARG001
     """Return the metadata of the server."""
-    return _reply({"name": "servefit", "version": __version__, "extensions": _EXTENSIONS})
+    return _reply({"name": SERVER, "version": __version__, "extensions": _EXTENSIONS})
 
 
 def model_metadata(config: EndpointConfig) -> Reply:
-    """Return what the model takes and gives; -1 is the number of rows."""
+    """Return what the model takes and gives; -1 is the number of rows. Where the columns of its only input have names,
+    these are a parameter of that input."""
     signature = config.signature
-    inputs = [
+    inputs: list[dict[str, Any]] = [
         {"name": name, "datatype": datatype, "shape": [-1, *shape]} for name, datatype, shape in inputs_of(signature)
     ]
+    if signature.feature_names and len(inputs) == 1:
+        # The protocol has no field for them; MLServer has parameters of a tensor too.
+        inputs[0]["parameters"] = {FEATURE_NAMES: signature.feature_names}
     return _reply(
         {
             "name": config.name,

@@ -1,0 +1,281 @@
+"""The bench of a job: real workers, and the endpoint of the winner, put under load, each a step of the job that is kept
+as it begins and as it ends.
+
+``optimizer.search`` decides what is measured, ``runner`` what a job does beside that.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
+from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
+from servefit.search.jobs import tasks
+from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot, CpuSlots
+from servefit.search.jobs.job import JobStopped
+from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
+from servefit.search.optimizer.bench import OutOfTime
+from servefit.search.optimizer.progress import before_search, counting_down
+from servefit.search.optimizer.service_time_survey import time_service
+from servefit.search.results.measure_trial import run_test
+from servefit.search.results.recommendation import FailedTrial, Trial
+from servefit.search.storage.job_folder import keep_measurement
+from servefit.search.storage.steps import OUT_OF_TIME
+from servefit.time_limit import time_limit
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from servefit.backends.payload import Payload
+    from servefit.backends.types import Artifact
+    from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.record.types import Configuration, Measurement
+    from servefit.search.jobs.optuna_trials import StudyOfTrials
+    from servefit.search.jobs.tasks import Task
+    from servefit.search.optimizer.clock import Clock
+    from servefit.search.optimizer.progress import Moment, Progress
+    from servefit.search.optimizer.search import Search
+    from servefit.search.queueing.service import ServiceTimes
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.measure_trial import Durations
+    from servefit.search.storage.header import JobHeader
+    from servefit.search.storage.log import JobLog
+    from servefit.search.storage.steps import Step
+
+_MAX_STDERR_SHOWN = 400
+"""Characters of what a crashed worker said, from its end: a few lines, where the reason mostly is. Chosen, not
+measured."""
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkerBench:
+    """The bench of the job that ``log`` keeps; see ``Bench``. It measures ``artifacts``, for ``search`` and within
+    ``study`` once there are any, and adds to ``remarks`` what a reader of the job must know."""
+
+    log: JobLog
+    payload: Payload
+    folder: Path
+    clock: Clock
+    progress: Progress
+    remarks: list[str]
+    artifacts: Sequence[Artifact] = ()
+    search: Search | None = None
+    study: StudyOfTrials | None = None
+    _cpu_slots: CpuSlots = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._cpu_slots = CpuSlots(self.header.host)
+
+    @property
+    def header(self) -> JobHeader:
+        """The header of the job."""
+        return self.log.header
+
+    @property
+    def request(self) -> JobRequest:
+        """The request that the job was begun with."""
+        return self.header.request
+
+    def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
+        """Time calls of ``subject``, as a step; see ``Bench``. Raises JobStopped."""
+        self._check_stopped()
+        memory_bytes = max(profile.memory_bytes for profile in self.header.profiles if profile.vcpus >= subject.vcpus)
+        limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
+        with (
+            self.log.step("service_time", subject.backend, subject) as step,
+            counting_down(self.progress, doing, self._moment, limit_s),
+        ):
+            try:
+                with self._at_most(limit_s), self._workers(subject, memory_bytes) as workers:
+                    found = time_service(workers, sizes)
+            except (MeasurementError, BackendError) as error:
+                self._check_time(step, error, "the timing of calls")
+                self.log.finish(step, status="FAILED", reason=_reason(error))
+                self._give_up_if_it_hangs(replace(subject, max_batch=1), error)
+                return None
+            self.log.finish(step, status="COMPLETED", result=found)
+        return found
+
+    def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:
+        """Put ``batch`` under load, each as a step and a trial of the study; see ``Bench``. Raises JobStopped."""
+        self._check_stopped()
+        if self.study is None:
+            raise RuntimeError("there is no study before the search begins")
+        slots = dict.fromkeys(batch, ANYWHERE)
+        if len(batch) > 1:
+            disjoint = self._cpu_slots.disjoint([configuration.vcpus for configuration in batch])
+            if disjoint is None:
+                raise RuntimeError(f"{len(batch)} tests have no CPUs of their own")
+            slots.update(zip(batch, disjoint, strict=True))
+        results: dict[Configuration, Trial | None] = {}
+        task = tasks.screening(self.request, limit_s=self._limit_of_a_test_s())
+
+        def measure(configuration: Configuration) -> Trial | None:
+            results[configuration] = self._test(configuration, task, slots[configuration])
+            return results[configuration]
+
+        self.study.carry_out(batch, measure)
+        return results
+
+    def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
+        """Put a finalist under a short load, as a step; see ``Bench``. Raises JobStopped."""
+        self._check_stopped()
+        return self._test(configuration, tasks.turn(self.request, nth_round, instances))
+
+    def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
+        """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
+        self._check_stopped()
+        kept_s = 0.0 if self.search is None else self.search.min_closing_s(configuration)
+        return self._test(configuration, tasks.confirmation(self.request, durations, kept_s=kept_s))
+
+    def fit_at_once(self, vcpus: Sequence[int]) -> bool:
+        """Return whether envelopes of these sizes can be measured at the same time."""
+        return self._cpu_slots.fit_at_once(vcpus)
+
+    def over_http(self, configuration: Configuration) -> Trial | FailedTrial:
+        """Put ``configuration`` under load as the endpoint that it would be, as a step. Raises JobStopped and
+        OutOfTime."""
+        self._check_stopped()
+        endpoint = endpoint_for(
+            configuration,
+            self._artifact(configuration),
+            self.header.model.signature,
+            self.payload.rows,
+            host=self.header.host,
+            memory_bytes=self._memory_bytes(configuration),
+            rows_per_request=self.request.rows_per_request,
+        )
+        return self._carry_out(configuration, endpoint, tasks.over_http(self.request))
+
+    def _test(self, configuration: Configuration, task: Task, slot: CpuSlot = ANYWHERE) -> Trial | None:
+        """Make a load test, as a step, and return it; None if it could not be made. Raises OutOfTime."""
+        with self._lock:
+            self.clock.tests += 1
+            at = self._moment()
+        workers = self._workers(configuration, self._memory_bytes(configuration), slot)
+        result = self._carry_out(configuration, workers, task, begins=at)
+        return result if isinstance(result, Trial) else None
+
+    def _carry_out(
+        self,
+        configuration: Configuration,
+        starting: AbstractContextManager[MeasuredDriver],
+        task: Task,
+        *,
+        begins: Moment | None = None,
+    ) -> Trial | FailedTrial:
+        """Put what is ``starting`` under load, as a step, which is reported as it ``begins``, and when it ends. Raises
+        OutOfTime."""
+        host, max_s = self.header.host, min(task.limit_s, self.clock.left_s - task.kept_s)
+        with self.log.step(task.kind, configuration.backend, configuration) as step:
+            if begins is not None:
+                self.progress.testing(configuration, replace(begins, step=step.number))
+            try:
+                with (
+                    counting_down(self.progress, f"step {step.number}", self._moment, task.limit_s),
+                    self._at_most(max_s),
+                    starting as driver,
+                ):
+                    trial = run_test(
+                        driver,
+                        task.request,
+                        host,
+                        task.durations,
+                        nth_round=task.nth_round,
+                        keep=lambda measurement: self._keep(measurement, step),
+                    )
+            except (MeasurementError, BackendError) as error:
+                self._check_time(step, error, task.called, kept_s=task.kept_s)
+                self.log.finish(step, status="FAILED", reason=_reason(error))
+                self._give_up_if_it_hangs(configuration, error)
+                result: Trial | FailedTrial = FailedTrial(configuration=configuration, reason=str(error))
+            else:
+                self.log.finish(step, status="COMPLETED", result=trial)
+                result = trial
+        self.progress.tested(result, replace(self._moment(result), step=step.number))
+        return result
+
+    def _at_most(self, seconds: float) -> AbstractContextManager[None]:
+        """Return a context in which nothing takes longer than ``seconds``."""
+        ends_s = self.clock.elapsed_s + seconds
+        return time_limit(lambda: ends_s - self.clock.elapsed_s)
+
+    def _limit_of_a_test_s(self) -> float:
+        """Return how long a test of the search may take: the first as long as there is, since without it there is no
+        answer."""
+        if self.search is None or not self.search.trials:
+            return self.clock.left_s
+        return self.clock.share_s(TIMES_USUAL * self.search.test_s)
+
+    def _check_time(
+        self, step: Step, error: MeasurementError | BackendError, called: str, *, kept_s: float = 0.0
+    ) -> None:
+        """Raise OutOfTime where ``step`` did not end because the job's time is over, of which ``kept_s`` are kept."""
+        if isinstance(error, TimedOut) and self.clock.left_s <= kept_s:
+            self.log.finish(step, status="FAILED", reason=OUT_OF_TIME)
+            raise OutOfTime(called) from error
+
+    def _give_up_if_it_hangs(self, configuration: Configuration, error: MeasurementError | BackendError) -> None:
+        """Give up the backend where one worker of it does not answer one request: others would not answer either."""
+        simple = (configuration.workers, configuration.settings.threads, configuration.max_batch) == (1, 1, 1)
+        if simple and isinstance(error, TimedOut) and self.search is not None:
+            self.search.give_up(configuration)
+            self.remarks.append(f"{configuration.backend} was given up: {error}")
+
+    def _workers(
+        self,
+        configuration: Configuration,
+        memory_bytes: int | None,
+        slot: CpuSlot = ANYWHERE,
+    ) -> AbstractContextManager[Workers]:
+        """Return the workers of ``configuration``, to be started, in ``slot``."""
+        return workers_for(
+            configuration,
+            self._artifact(configuration),
+            self.payload.rows,
+            host=self.header.host,
+            memory_bytes=memory_bytes,
+            rows_per_request=self.request.rows_per_request,
+            cpus=slot.cpus,
+            outside=slot.outside,
+        )
+
+    def _memory_bytes(self, configuration: Configuration) -> int | None:
+        """Return the memory of the envelope of ``configuration``, None before the search."""
+        return None if self.search is None else self.search.space.memory_bytes(configuration)
+
+    def _keep(self, measurement: Measurement, step: Step) -> str | None:
+        """Keep raw samples, and return where, None where that is not possible."""
+        try:
+            return keep_measurement(measurement, self.folder, step.number)
+        except StateError as error:  # a full disk is no reason to lose the answer
+            self.remarks.append(f"raw samples were not kept: {error}")
+            return None
+
+    def _moment(self, ended: Trial | FailedTrial | None = None) -> Moment:
+        """Return the progress of the job, now that a test has ``ended``."""
+        if self.search is None:
+            return before_search(self.clock)
+        return self.search.moment(ended if isinstance(ended, Trial) and ended.driver == "inprocess" else None)
+
+    def _check_stopped(self) -> None:
+        """Raise JobStopped where the job was asked to stop."""
+        if self.log.stop_requested():
+            raise JobStopped
+
+    def _artifact(self, configuration: Configuration) -> Artifact:
+        """Return the artifact that ``configuration`` serves."""
+        wanted = configuration.backend, configuration.target
+        return next(artifact for artifact in self.artifacts if (artifact.backend, artifact.target) == wanted)
+
+
+def _reason(error: MeasurementError | BackendError) -> str:
+    """Return the error in words, with the tail of what a crashed worker said."""
+    stderr = str(getattr(error, "stderr", "") or "").strip()
+    return f"{error} (it said: {stderr[-_MAX_STDERR_SHOWN:]})" if stderr else str(error)
