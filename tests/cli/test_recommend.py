@@ -195,6 +195,7 @@ def test_an_interrupted_job_keeps_what_it_has_and_leaves_no_process(
     assert "Traceback" not in stderr
     assert '"status": "STOPPED"' in stdout
     assert '"instance_profile"' in stdout
+    assert "was not kept" not in stdout
     assert servefit("show", "cut", "--format", "json").document["status"] == "STOPPED"
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
