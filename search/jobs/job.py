@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.request.job_request import Goal, JobRequest
     from servefit.search.results.recommendation import Recommendation, Skipped
-    from servefit.search.storage.header import JobHeader, JobState, PayloadFacts, Status
+    from servefit.search.storage.header import JobHeader, JobState, JobStatus, PayloadFacts
     from servefit.search.storage.ownership import Owner
-    from servefit.search.storage.steps import Kind, Step
+    from servefit.search.storage.steps import Step, StepKind
 
 
 MAX_NAME = 40
@@ -135,7 +135,7 @@ class RecommendationJob:
         return self.request.goal
 
     @property
-    def status(self) -> Status:
+    def status(self) -> JobStatus:
         """The status of the job: whether it is over, and how it ended."""
         return self.state.status
 
@@ -221,7 +221,7 @@ def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
     )
 
 
-def trials_of(steps: Iterable[Step], kinds: Iterable[Kind]) -> tuple[Trial, ...]:
+def trials_of(steps: Iterable[Step], kinds: Iterable[StepKind]) -> tuple[Trial, ...]:
     """Return what steps of these kinds have measured, in their order."""
     kinds = tuple(kinds)
     return tuple(step.result for step in steps if step.kind in kinds and isinstance(step.result, Trial))
@@ -242,7 +242,7 @@ def measured_s(steps: Iterable[Step]) -> float:
     return total
 
 
-def crashed(steps: Iterable[Step], kinds: Iterable[Kind]) -> set[Configuration]:
+def crashed(steps: Iterable[Step], kinds: Iterable[StepKind]) -> set[Configuration]:
     """Return what could not be measured in a step of these kinds. A step that was cut short says nothing about its
     configuration."""
     kinds = tuple(kinds)

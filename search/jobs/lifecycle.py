@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.storage.header import Status
+    from servefit.search.storage.header import JobStatus
     from servefit.search.storage.log import JobLog
 
 _log = logging.getLogger(__name__)
@@ -258,7 +258,7 @@ def _run_to_the_end(runner: JobRunner) -> RecommendationJob:
     return _finish(runner, "COMPLETED" if runner.search is not None and runner.search.recommendations() else "FAILED")
 
 
-def _finish(runner: JobRunner, status: Status) -> RecommendationJob:
+def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
     """Keep how the job ended, and return it. An answer that took a minute to find is not lost to a database that is
     gone: it says so instead."""
     state = runner.state(status)
