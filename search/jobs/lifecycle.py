@@ -27,7 +27,6 @@ from servefit.search.jobs.job import (
     JobInterrupted,
     JobStopped,
     RecommendationJob,
-    check_unchanged,
     measured_s,
     tests_in,
 )
@@ -165,6 +164,7 @@ def resume_job(
 def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
     """Return the runner of a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
     :func:`resume_job`."""
+    from servefit.backends.model.kept import check_kept
     from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import describe_host
 
@@ -174,7 +174,7 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
     host = describe_host()
     if host.fingerprint != header.host.fingerprint:
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
-    check_unchanged(header.model)
+    check_kept(header.model)
     check_known(header.request.environment)
     _check_objective(header.request, host)
     if header.model.lacks_inputs:
