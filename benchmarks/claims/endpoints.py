@@ -88,8 +88,8 @@ class Benchmark:
         self.failures: list[dict[str, Any]] = []
 
     def round(self, number: int) -> Iterator[Run]:
-        """Load every server once, and yield the runs. A server that does not start, dies or predicts something else is added to
-        ``failures``."""
+        """Load every server once, and yield the runs. A server that does not start, dies or predicts something else is
+        added to ``failures``."""
         for contender in self._random.sample(self.contenders, len(self.contenders)):
             say(f"round {number}: {contender.name}")
             try:

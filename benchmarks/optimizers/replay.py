@@ -128,8 +128,8 @@ class Table:
         )
 
     def _error(self, noise: float, repeats: int) -> float:
-        """Draw a factor for the part of ``noise`` that a choice among so many repeats lacks: their variance is less than
-        that of all tests."""
+        """Draw a factor for the part of ``noise`` that a choice among so many repeats lacks: their variance is less
+        than that of all tests."""
         return exp(self._random.gauss(0.0, noise / sqrt(repeats)))
 
 
