@@ -19,19 +19,19 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 def poisson_arrivals(rate: float, requests: int, random: np.random.Generator) -> Floats:
-    """Arrival times of a Poisson process, ascending."""
+    """Draw arrival times of a Poisson process, ascending."""
     arrivals: Floats = np.cumsum(random.exponential(1 / rate, requests))
     return arrivals
 
 
 def lognormal_services(mean: float, variation: float, requests: int, random: np.random.Generator) -> Floats:
-    """Lognormal service times; ``variation`` is the standard deviation over the mean."""
+    """Draw lognormal service times; ``variation`` is the standard deviation over the mean."""
     sigma = math.sqrt(math.log1p(variation**2))
     return random.lognormal(math.log(mean) - sigma**2 / 2, sigma, requests)
 
 
 def simulate(arrivals: Floats, services: Floats, servers: int = 1) -> Floats:
-    """Response times, in order of arrival, of a FIFO queue in front of ``servers`` equal servers.
+    """Return response times, in order of arrival, of a FIFO queue in front of ``servers`` equal servers.
 
     One server: Lindley's recursion, end(n) = max(arrival(n), end(n - 1)) + service(n), solved by a running maximum.
     Several: every request goes to the server that is free first (Kiefer and Wolfowitz).
@@ -56,7 +56,7 @@ def simulate_batches(
     servers: int = 1,
     delay: float = 0.0,
 ) -> Floats:
-    """Response times, in order of arrival, where servers join waiting requests into batches.
+    """Return response times, in order of arrival, where servers join waiting requests into batches.
 
     A batch of ``k`` requests takes ``batch_times[k - 1]`` times the next of ``factors`` (as many as there are
     requests, to be safe); ``len(batch_times)`` is the largest batch. A free server takes what is there, and waits for
@@ -82,7 +82,7 @@ def simulate_batches(
 
 
 def erlang_c(load: float, servers: int) -> float:
-    """The probability of having to wait in M/M/c; ``load`` is rate x mean service time, below ``servers``.
+    """Return the probability of having to wait in M/M/c; ``load`` is rate x mean service time, below ``servers``.
 
     By the recursion of the Erlang B formula, which is stable for any number of servers.
     """
@@ -93,12 +93,12 @@ def erlang_c(load: float, servers: int) -> float:
 
 
 def mmc_mean(rate: float, service: float, servers: int = 1) -> float:
-    """Mean response time of M/M/c with mean service time ``service``."""
+    """Return the mean response time of M/M/c with mean service time ``service``."""
     return service + erlang_c(rate * service, servers) / (servers / service - rate)
 
 
 def mmc_quantile(percentile: float, rate: float, service: float, servers: int = 1) -> float:
-    """The ``percentile`` (0..100) of response time in M/M/c: waiting is 0, or with probability C exponential."""
+    """Return the ``percentile`` (0..100) of response time in M/M/c: waiting is 0, or with probability C exponential."""
     waits, ends, clears = erlang_c(rate * service, servers), 1 / service, servers / service - rate
 
     def beyond(time: float) -> float:
@@ -112,13 +112,13 @@ def mmc_quantile(percentile: float, rate: float, service: float, servers: int = 
 
 
 def md1_mean(rate: float, service: float) -> float:
-    """Mean response time of M/D/1, by Pollaczek and Khinchine."""
+    """Return the mean response time of M/D/1, by Pollaczek and Khinchine."""
     load = rate * service
     return service + load * service / (2 * (1 - load))
 
 
 def md1_quantile(percentile: float, rate: float, service: float) -> float:
-    """The ``percentile`` (0..100) of response time in M/D/1, every service taking ``service``.
+    """Return the ``percentile`` (0..100) of response time in M/D/1, every service taking ``service``.
 
     With Franx's formula for the waiting time (G. J. Franx, A simple solution for the M/D/c waiting time distribution,
     Operations Research Letters 29, 2001). All its terms are positive, where those of Erlang's series cancel out.
@@ -142,7 +142,8 @@ class _Md1Occupancy:
         return self._at_most[count]
 
     def _extend(self) -> None:
-        """As often as the number rises above n it falls back to it, which gives n + 1 from those below."""
+        """Compute the probability of n + 1 from those below: the number rises above n as often as it falls back to
+        it."""
         below = len(self._exactly) - 1
         self._more_arrive.append(sum(_poisson(n, self.load) for n in range(below + 1, below + 30)))
         rises = self._exactly[0] * self._more_arrive[below]
@@ -152,7 +153,7 @@ class _Md1Occupancy:
 
 
 def _md1_waits_at_most(services: float, occupied: _Md1Occupancy) -> float:
-    """The probability that waiting takes at most ``services`` service times."""
+    """Return the probability that waiting takes at most ``services`` service times."""
     whole = math.floor(services)
     expected = occupied.load * (whole + 1 - services)
     return sum(occupied.at_most(whole + 1 - n) * _poisson(n, expected) for n in range(whole + 1))
@@ -163,7 +164,8 @@ def _poisson(count: int, expected: float) -> float:
 
 
 def _solve(distribution: Callable[[float], float], probability: float, scale: float) -> float:
-    """The smallest time at which a rising distribution function reaches ``probability``, 0 if it begins above it."""
+    """Return the smallest time at which a rising distribution function reaches ``probability``, 0 if it begins above
+    it."""
     if distribution(0.0) >= probability:
         return 0.0
     low, high = 0.0, scale

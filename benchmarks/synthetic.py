@@ -56,7 +56,7 @@ class Nothing:
 
 
 def load(artifact: Artifact, _settings: Settings) -> Synthetic | Nothing:
-    """Stands in for a backend's loader; called in the worker."""
+    """Return the predictor, in place of a backend's loader. Runs in the worker."""
     facts: Mapping[str, Any] = artifact.facts
     if facts["act"] == "nothing":
         return Nothing()
@@ -86,7 +86,8 @@ def _exponential(facts: Mapping[str, Any]) -> Callable[[], None]:
 
 
 def _stall(facts: Mapping[str, Any]) -> Callable[[], None]:
-    """As deterministic, but the first call made so long after loading takes ``stall_ms``."""
+    """Return a call as ``_deterministic`` does, except that the first one ``stall_after_s`` after loading takes
+    ``stall_ms``."""
     usual_ns, stalls_at_ns = int(1000 * facts["us"]), time.monotonic_ns() + int(1e9 * facts["stall_after_s"])
     pending = [int(1e6 * facts["stall_ms"])]
     return lambda: spin(pending.pop() if pending and time.monotonic_ns() > stalls_at_ns else usual_ns)
@@ -113,7 +114,7 @@ def start(facts: Mapping[str, Any], *, cpus: tuple[int, ...], workers: int = 1) 
 
 
 def machine(host: Host) -> dict[str, Any]:
-    """What a figure is worth depends on where it was measured."""
+    """Return the facts of the machine that figures depend on."""
     return {
         "cpu": host.cpu_model,
         "logical_cpus": host.logical_cpus,
@@ -127,7 +128,7 @@ def machine(host: Host) -> dict[str, Any]:
 
 
 def clock_us() -> float:
-    """What reading the clock costs; every request is timed with several readings."""
+    """Return the time that reading the clock takes; every request is timed with several readings."""
     readings = 100_000
     began = time.monotonic_ns()
     for _ in range(readings):

@@ -61,7 +61,7 @@ class Rates:
 
 
 def recommended(batch_sizes: tuple[int, ...], limit: LatencyThreshold) -> RecommendationJob:
-    """A job that knows of no others, and is forgotten."""
+    """Run a job that knows of no earlier ones, and return it. What it stored is deleted."""
     name = default_name("against-default")
     request = JobRequest(name=name, sla=Sla(thresholds=(limit,)), batch_sizes=batch_sizes)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ def recommended(batch_sizes: tuple[int, ...], limit: LatencyThreshold) -> Recomm
 def highest_rate(
     fraud: Fraud, configuration: Configuration, limit: LatencyThreshold, *, budget_s: float, seed: int
 ) -> Rates:
-    """In fresh processes; made again where the machine got in the way."""
+    """Measure the highest rate in fresh processes, again if the machine disturbed the measurement."""
     for attempt in range(MAX_ATTEMPTS):
         with fraud.workers(configuration) as workers:
             found, _, problems = find_highest_rate(
@@ -95,7 +95,7 @@ def highest_rate(
 def in_turns(
     fraud: Fraud, sides: Mapping[Side, Configuration], limit: LatencyThreshold, *, blocks: int, budget_s: float
 ) -> list[list[tuple[Side, Rates]]]:
-    """The four measurements of every block, in order."""
+    """Measure both sides twice in every block, and return the four measurements of each block in their order."""
     coin = Random(0)
     order: list[list[tuple[Side, Rates]]] = []
     for block in range(blocks):
@@ -111,7 +111,7 @@ def in_turns(
 
 
 def ratio(blocks: Sequence[Sequence[tuple[Side, Rates]]], which: Literal["root", "confirmed"]) -> dict[str, Any]:
-    """Recommended over default, None where one of them found no rate in too many blocks."""
+    """Return the ratio of recommended to default with its interval, None if too many blocks lack a rate."""
     logs = []
     for block in blocks:
         rates = [(side, getattr(found, which)) for side, found in block]

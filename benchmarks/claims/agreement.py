@@ -123,7 +123,7 @@ class Case:
 
 
 def train(path: Path) -> None:
-    """A binary classifier whose trees are full and whose features all matter. Runs in a child process."""
+    """Train a binary classifier with full trees, for which all features matter. Runs in a child process."""
     import xgboost
 
     rng = np.random.default_rng(1)
@@ -143,7 +143,8 @@ def trained_model() -> Path:
 
 
 def in_turns(measures: dict[str, Measure], order: Random) -> dict[str, float]:
-    """Each of ``measures`` twice a round, in random order and back; logs of nanoseconds, means over the rounds."""
+    """Take each of ``measures`` twice a round, in random order and then in reverse. Return the logarithms of the times
+    in nanoseconds, averaged over the rounds."""
     logs: dict[str, list[float]] = {name: [] for name in measures}
     for measure in measures.values():
         measure()  # the first turn of a process is not like the others
@@ -155,7 +156,7 @@ def in_turns(measures: dict[str, Measure], order: Random) -> dict[str, float]:
 
 
 def within(low: float, high: float) -> str:
-    """Whether a ratio whose interval this is lies within 3 % of one."""
+    """Return whether the ratio with this interval lies within 3 % of one."""
     if low >= 1 - WITHIN and high <= 1 + WITHIN:
         return "yes"
     return "no" if high < 1 - WITHIN or low > 1 + WITHIN else "too noisy to tell"

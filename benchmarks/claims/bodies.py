@@ -72,7 +72,7 @@ def described(features: int) -> EndpointConfig:
 
 @contextmanager
 def endpoint(config: EndpointConfig) -> Iterator[int]:
-    """Its port, for as long as the block lasts."""
+    """Serve an endpoint within the block, and yield its port."""
     ready, told = os.pipe()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "endpoint.json"
@@ -107,8 +107,8 @@ def probe(port: int, over: Event, told: Connection) -> None:
 
 @contextmanager
 def probing(port: int) -> Iterator[list[float]]:
-    """How many ms health checks took while the block lasted, once it is over. They are asked for by another process,
-    since the clients of this one hold Python's lock."""
+    """Ask for health checks within the block, and yield a list that has their times in ms once the block is over.
+    Another process asks, since the clients of this one hold Python's lock."""
     took_ms: list[float] = []
     over, (told, tells) = multiprocessing.Event(), multiprocessing.Pipe(duplex=False)
     process = multiprocessing.Process(target=probe, args=(port, over, tells))
@@ -122,7 +122,7 @@ def probing(port: int) -> Iterator[list[float]]:
 
 
 def sent(port: int, body: Body) -> tuple[str, float]:
-    """What a client gets, and after how many ms."""
+    """Send a request, and return what the client gets, and after how many ms."""
     path = f"/v2/models/{NAME}/infer" if body.tensors else "/invocations"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     began_s = time.perf_counter()
@@ -154,7 +154,7 @@ def measured(port: int, body: Body, *, clients: int) -> dict[str, Any]:
 
 
 def worst(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The longest of every format."""
+    """Return the longest times of every format, of requests and of health checks."""
     figures = ("request_ms", "probe_p95_ms", "probe_longest_ms")
     return {
         name: {figure: max(result[figure] for result in found if result["format"] == name) for figure in figures}

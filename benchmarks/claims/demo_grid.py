@@ -100,13 +100,13 @@ class Session:
         self._attempts[task] += 1
 
     def finished(self, task: Task) -> bool:
-        """Whether there is nothing more to be had of ``task``."""
+        """Return whether ``task`` need not be carried out any more."""
         result = self._done.get(task)
         again = isinstance(result, Figures) and result.invalid and self._attempts[task] < MAX_ATTEMPTS
         return result is not None and not again
 
     def tests(self, configuration: Configuration) -> tuple[Figures, ...]:
-        """The repeats, in the order in which they were made."""
+        """Return the repeats of the tests, in the order in which they were made."""
         found = (result for task, result in self._done.items() if task.configuration == configuration)
         return tuple(figures for figures in found if isinstance(figures, Figures))
 
@@ -134,7 +134,7 @@ class Stopwatch:
 
 
 def time_alone(fraud: Fraud, subject: Configuration) -> Timing:
-    """Raises MeasurementError and BackendError."""
+    """Time the calls of ``subject`` with nothing beside it. Raises MeasurementError and BackendError."""
     began = time.monotonic()
     with fraud.workers(replace(subject, max_batch=BATCH_SIZES[-1])) as workers:
         watch = Stopwatch(workers)
@@ -184,7 +184,7 @@ def put_under_load(fraud: Fraud, space: Space, configuration: Configuration, *, 
 
 
 def verdict_of(trial: Trial) -> TrialVerdict:
-    """The trial's own, or what its figures say where it is INVALID."""
+    """Return the verdict of the trial, or, if it is INVALID, the verdict that its figures give."""
     if trial.verdict != "INVALID":
         return trial.verdict
     p95_ms = trial.judged.latency_ms["p95"]
@@ -211,7 +211,8 @@ def failed(reason: str, seconds: float) -> Figures:
 
 
 def subjects(grid: Sequence[Configuration]) -> tuple[Configuration, ...]:
-    """Everything that a survey of ``grid`` may time: one worker of each kind, and all numbers of them."""
+    """Return everything that a survey of ``grid`` may time: each kind with one worker, and with every number of
+    workers."""
     return tuple(
         dict.fromkeys(
             timed_as(configuration, workers) for configuration in grid for workers in {1, configuration.workers}
@@ -220,7 +221,7 @@ def subjects(grid: Sequence[Configuration]) -> tuple[Configuration, ...]:
 
 
 def tasks(grid: Sequence[Configuration], repeats: int, seed: int) -> Iterator[list[Task]]:
-    """Those of each repeat, in an order of its own."""
+    """Yield the tasks of each repeat, in a random order of its own."""
     for repeat in range(repeats):
         of_repeat = [Task(kind="test", configuration=configuration, repeat=repeat) for configuration in grid]
         of_repeat += [
@@ -257,7 +258,7 @@ def say(text: str) -> None:
 
 
 def chosen(grid: Sequence[Configuration], only: str) -> tuple[Configuration, ...]:
-    """The configurations that have all values of ``only``, such as "backend=xgboost,vcpus=1"."""
+    """Return the configurations that have all values of ``only``, such as "backend=xgboost,vcpus=1"."""
     wanted = dict(part.split("=", 1) for part in only.split(",") if part)
 
     def value(configuration: Configuration, name: str) -> Any:

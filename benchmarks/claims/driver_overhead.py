@@ -60,7 +60,7 @@ def driver(host: Host, *, workers: int) -> dict[str, Any]:
 
 
 def loadgen(*, server: bool) -> dict[str, float]:
-    """LoadGen's own figures for the same predictor."""
+    """Return the figures that LoadGen reports for the same predictor."""
     import mlperf_loadgen as lg
 
     predict, rows = Nothing().predict, np.zeros((1, 30), dtype=np.float32)

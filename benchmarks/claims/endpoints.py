@@ -65,7 +65,7 @@ class Payload:
 
 
 def predictions(model: Path, rows: Sequence[str]) -> np.ndarray:
-    """What xgboost itself says to ``rows`` of CSV, one after the other."""
+    """Return the predictions of xgboost itself for ``rows`` of CSV, in order."""
     import xgboost
 
     booster = xgboost.Booster(model_file=model)
@@ -88,7 +88,8 @@ class Benchmark:
         self.failures: list[dict[str, Any]] = []
 
     def round(self, number: int) -> Iterator[Run]:
-        """All servers once. One that does not start, dies or is off the model joins ``failures``."""
+        """Load every server once, and yield the runs. A server that does not start, dies or predicts something else is
+        added to ``failures``."""
         for contender in self._random.sample(self.contenders, len(self.contenders)):
             say(f"round {number}: {contender.name}")
             try:

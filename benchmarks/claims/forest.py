@@ -71,7 +71,8 @@ class Entries:
     left_out: dict[str, str]
 
     def report(self, trees: int) -> dict[str, Any]:
-        """Half a second of compiling is a new process, so the limit is that of 1000 trees for fewer as well."""
+        """Return the times of compiling. The limit for few trees is that for 1000, since half a second of compiling is
+        the start of a process."""
         limit_s = SECONDS_PER_1000_TREES * max(trees, 1000) / 1000
         return {
             "compile_s": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
@@ -108,7 +109,7 @@ def entries(given: BenchmarkModel, *, skip_tl2cgen_above: int) -> Entries:
 
 
 def _forget_forest(model: Model) -> None:
-    """An artifact of an earlier run tells nothing about how long compiling takes now."""
+    """Remove the artifact of an earlier run from the cache, so that compiling is timed."""
     ours = backend(OURS)
     key = cache.artifact_key(model, ours, ours.probe().version or "", Target.CPU)
     if cache.find(key) is not None:
@@ -148,7 +149,7 @@ class Benchmark:
             self.described += [described(point, floor) for point in points]
 
     def python_overhead(self) -> dict[str, Any]:
-        """A call of one row where there is nothing to predict: what is left is Python."""
+        """Measure calls with one row of a model with nothing to predict: the time that Python takes."""
         given = one_leaf_model()
         taking_part = entries(given, skip_tl2cgen_above=self._options.skip_tl2cgen_above)
         (point,) = self._measure(given, taking_part.artifacts, 1, [1])
@@ -174,7 +175,7 @@ class Benchmark:
 
 
 def _said(point: Point) -> Point:
-    """So that something is left of a run that is stopped."""
+    """Print a line about ``point``, so that a run that is stopped leaves its results, and return it."""
     best, ratio, to_lleaves = point.best_other(), point.ratio_to_best(), point.ratio_to_lleaves()
     others = f"{ratio.middle:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f}) to {best}" if ratio else "no other"
     others += f", {to_lleaves.middle:.2f} to lleaves" if to_lleaves else ""

@@ -41,19 +41,19 @@ Tree: TypeAlias = "tuple[Tree, Tree] | None"
 
 
 def complete(depth: int, under: Tree = None) -> Tree:
-    """A tree with ``under`` in the place of every leaf at ``depth``."""
+    """Return a complete tree, with ``under`` in the place of every leaf at ``depth``."""
     return under if depth == 0 else (complete(depth - 1, under), complete(depth - 1, under))
 
 
 def on_a_stem(tree: Tree) -> Tree:
-    """``tree`` below tests with a leaf each, so that it has too many levels for a heap."""
+    """Return ``tree`` below a chain of tests with a leaf each, so that it has too many levels for a heap."""
     for _ in range(STEM):
         tree = (None, tree)
     return tree
 
 
 def children_of(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
-    """The children of every node by number, -1 at leaves; the root is the first."""
+    """Return the children of every node by number, -1 at leaves; the root is the first node."""
     left: list[int] = []
     right: list[int] = []
 
@@ -70,7 +70,7 @@ def children_of(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ensemble_of(tree: Tree, trees: int, *, categorical: bool) -> Ensemble:
-    """Equal trees with random tests."""
+    """Return an ensemble of equal trees with random tests."""
     generator = np.random.default_rng(0)
     children = children_of(tree)
     size = len(children[0])
@@ -133,15 +133,16 @@ class Shape:
             self._rows = generator.standard_normal((BLOCKS * BLOCK, FEATURES), dtype=np.float32)
 
     def block_ns(self, instructions: str) -> float:
-        """A tree and a block."""
+        """Return the time of one tree for one block."""
         return self._tree_ns(instructions, len(self._rows)) / BLOCKS
 
     def row_ns(self, instructions: str) -> float:
-        """A tree and a row, eight rows at a time: about where blocks begin to pay."""
+        """Return the time of one tree for one row, with eight rows a call: about the number from which blocks are
+        faster."""
         return self._tree_ns(instructions, 8) / len(self._rows)
 
     def _tree_ns(self, instructions: str, together: int) -> float:
-        """A tree and all rows, so many at a time."""
+        """Return the time of one tree for all rows, with ``together`` rows a call."""
         fewer, more = (self._ns(file, instructions, together) for file in self._files)
         return (more - fewer) / self._more
 
@@ -162,7 +163,7 @@ class Shape:
 
 
 def shapes_in(folder: Path) -> dict[str, Shape]:
-    """By name. A test over two leaves is a pair of a fold, every other one a join."""
+    """Return the shapes by name. A test over two leaves is a pair of a fold, every other test a join."""
     pair: Tree = (None, None)
     five_levels = on_a_stem(complete(5))
     return {
@@ -177,7 +178,7 @@ def shapes_in(folder: Path) -> dict[str, Shape]:
 
 
 def costs(shapes: dict[str, Shape], instructions: str) -> dict[str, float]:
-    """All in ns: of a block where nothing else is said."""
+    """Return the costs in ns, for a block unless the name says otherwise."""
 
     def block(name: str) -> float:
         return shapes[name].block_ns(instructions)

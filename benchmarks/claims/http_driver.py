@@ -73,7 +73,7 @@ def by_driver(driver: HttpDriver, *, connections: int) -> dict[str, float]:
 
 
 def beside_each_other(driver: HttpDriver, file: Path, *, rounds: int, cpu: int) -> dict[str, Any]:
-    """Both clients on one server: their own figures, and the driver's over wrk's."""
+    """Load one server with both clients in turns. Return the figures of each, and the ratios of the driver to wrk."""
     url = driver.destination.address.url
     random = Random(0)
     result: dict[str, Any] = {}
@@ -105,7 +105,7 @@ def spread(ratios: list[float]) -> dict[str, float]:
 
 
 def paced(driver: HttpDriver) -> dict[str, Any]:
-    """What an open loop costs the client, and how late it sends."""
+    """Return how late the client sends in an open loop, and the CPU time that it needs."""
     found = {}
     for rate_per_s in RATES_PER_S:
         run = driver.run(OpenLoop(rate_per_s=rate_per_s, duration_s=MEASURED_S))

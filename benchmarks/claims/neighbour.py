@@ -38,7 +38,7 @@ LIMIT = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 
 @contextmanager
 def hog(cpu: int) -> Iterator[None]:
-    """A process that wants all of ``cpu``."""
+    """Run a process that uses all of ``cpu`` within the block."""
     program = f"import os\nos.sched_setaffinity(0, [{cpu}])\nprint(flush=True)\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -50,7 +50,7 @@ def hog(cpu: int) -> Iterator[None]:
 
 
 def run_once(workers: Workers, seed: int) -> dict[str, tuple[Summary, Sequence[Problem]]]:
-    """An open loop that is held against an SLA, and a closed one."""
+    """Measure an open loop, which is held against an SLA, and a closed loop."""
     traffic = OpenLoop(rate_per_s=0.4 * 1e6 / SERVICE_US, duration_s=DURATION_S, seed=seed)
     decision = run_until_decided(workers, traffic, LIMIT, least_s=DURATION_S)
     closed, problems = run_valid(workers, ClosedLoop.constant(users=1, duration_s=DURATION_S))

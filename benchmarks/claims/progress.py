@@ -82,7 +82,8 @@ class Listener(SilentProgress):
 
 
 def errors(promises: list[Moment], took_s: float) -> dict[str, float]:
-    """Of a job that took ``took_s``, in per cent of that; above zero where too much was promised."""
+    """Return the errors of the promises of a job that took ``took_s``, in per cent of that; above zero if a promise was
+    too long."""
     share: list[float] = [100 * (promise.elapsed_s + (promise.left_s or 0.0) - took_s) / took_s for promise in promises]
     middle = next(error for promise, error in zip(promises, share, strict=True) if promise.elapsed_s >= took_s / 2)
     largest = max(share[1:], key=fabs)
@@ -143,7 +144,7 @@ def main() -> None:
 
 
 def forget(state: Path) -> None:
-    """All that was measured."""
+    """Delete all measurements in ``state``."""
     for pattern in MEASURED:
         for path in state.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

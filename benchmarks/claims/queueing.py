@@ -40,7 +40,7 @@ REPLICATES = 60
 
 
 def hold_to_theory(host: Host, queue: str, service_us: int, seconds: float) -> list[dict[str, Any]]:
-    """One queue at every utilisation."""
+    """Compare one queue with theory at every utilisation."""
     act, servers = QUEUES[queue]
     if servers > host.logical_cpus:
         return []
@@ -83,7 +83,7 @@ def _at(workers: Workers, queue: str, utilisation: float, capacity_per_s: float,
 
 
 def _between_calls(due: np.ndarray, started: np.ndarray, ended: np.ndarray, servers: int) -> float:
-    """What the driver takes from the end of one call to the start of the next that is waiting already (median, s)."""
+    """Return the median time in s from the end of a call to the start of the next one that is already waiting."""
     if servers > 1:
         return 0.0
     gaps = started[1:] - ended[:-1]
@@ -105,7 +105,7 @@ def _p95(values: np.ndarray) -> float:
 
 
 def stall(host: Host) -> dict[str, Any]:
-    """One call of 200 ms among calls of 50 us."""
+    """Measure one call of 200 ms among calls of 50 us."""
     facts = {"act": "stall", "us": 50, "stall_after_s": 2.0, "stall_ms": 200}
     found: dict[str, Any] = {}
     for name, traffic in (

@@ -64,7 +64,7 @@ class Queue:
         return self.responses(poisson_arrivals(rate, requests, random), self.services(requests, random))
 
     def saturation(self, requests: int, random: np.random.Generator) -> float:
-        """What a closed loop of ``requests`` with every server busy would measure as capacity."""
+        """Return the capacity that a closed loop of ``requests`` would measure with every server busy."""
         batches = max(1, int(requests / max(1.0, self.full_batches_at_once)))
         return self.full_batches_at_once / float(self.services(batches, random).mean())
 
@@ -104,7 +104,7 @@ def p95(responses: Floats) -> float:
 
 
 def bisection(passes: Callable[[float], bool], high: float, steps: int) -> float:
-    """Where ``passes`` changes from true to false between 0 and ``high``, as the middle of what is left."""
+    """Return where ``passes`` changes from true to false between 0 and ``high``: the middle of the last interval."""
     low = 0.0
     for _ in range(steps):
         middle = (low + high) / 2
@@ -113,7 +113,8 @@ def bisection(passes: Callable[[float], bool], high: float, steps: int) -> float
 
 
 def truth(queue: Queue) -> float:
-    """The rate at which p95 reaches the limit: mean 1 / p95 of long runs at eleven rates, interpolated."""
+    """Return the rate at which p95 reaches the limit: the mean of 1 / p95 of long runs at eleven rates,
+    interpolated."""
     capacity = queue.full_batches_at_once
 
     def inverse_p95(rate: float, requests: int, seed: int) -> float:
@@ -137,7 +138,7 @@ def theoretical(queue: Queue) -> float | None:
 
 
 def simulated_probe(queue: Queue, random: np.random.Generator) -> Probe:
-    """Runs in ``queue``; one mean service time is a millisecond, and rates are per millisecond too."""
+    """Return a probe that makes its runs in ``queue``. One mean service time counts as a millisecond."""
 
     def probe(rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
         response_ns = queue.run(rate_per_s / 1000, requests, random) * NS_PER_TIME
@@ -192,7 +193,8 @@ def judge(queue: Queue, requests: int, seeds: int) -> dict[str, Any]:
 
 
 def errors(relative: list[float]) -> dict[str, Any]:
-    """RMS and mean in percent; ``above`` counts what promises more than the truth."""
+    """Return the RMS and the mean of relative errors in per cent; ``above`` counts the rates that are above the true
+    one."""
     percent = 100 * np.array(relative)
     return {
         "found": len(relative),

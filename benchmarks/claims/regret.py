@@ -59,7 +59,7 @@ def truth(path: Path, goal: Goal) -> Truth:
 
 
 def play(path: Path, goal: Goal, name: str, seed: int, share: float) -> Outcome:
-    """One search, or the perfect one."""
+    """Play back one search, or the perfect one."""
     grid, noise = world(path)
     table = Table(grid, noise, demo_request(goal, seed=seed), seed=seed, budget_s=share * grid.seconds)
     began = time.process_time()
@@ -75,7 +75,7 @@ def play(path: Path, goal: Goal, name: str, seed: int, share: float) -> Outcome:
 
 
 def everything(table: Table) -> Choice:
-    """The best of one measurement of every configuration."""
+    """Measure every configuration once, and return the best."""
     trials = [trial for configuration in table.space.grid if (trial := table.measure(configuration)) is not None]
     return min((best_choice(table.space, trial, table.request) for trial in trials), key=lambda ranked: ranked[0])[1]
 

@@ -44,7 +44,7 @@ SIMULATED: dict[str, tuple[float | None, int]] = {
 
 
 def simulated(rate_per_s: float | None, workers: int) -> Measurement:
-    """A measurement of a million requests; without a rate each comes when the one before it was answered."""
+    """Simulate a measurement of a million requests; without a rate, each arrives when the one before it is answered."""
     random = np.random.default_rng(1)
     services = lognormal_services(SERVICE_NS, 0.08, REQUESTS, random)
     own = OWN_NS + random.exponential(JITTER_NS, REQUESTS)
@@ -93,7 +93,7 @@ def simulated(rate_per_s: float | None, workers: int) -> Measurement:
 
 
 def cost(measurement: Measurement, folder: Path) -> dict[str, float]:
-    """Bytes a request and seconds of one measurement."""
+    """Return the bytes a request and the seconds that storing one measurement takes."""
     (run,) = measurement.runs
     own, numpys = folder / "own", folder / "numpys.npz"
     arrays = (run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns(), run.lags_ns())

@@ -82,7 +82,7 @@ class Case:
 
 
 def drawn(fraud: Fraud, count: int, seed: int) -> list[Configuration]:
-    """Configurations of the grid, without those that nobody would deploy."""
+    """Draw configurations of the grid, without those that are far slower than the best."""
     alone = {name: timed(fraud, Configuration(vcpus=1, backend=name), BATCH_SIZES) for name in BACKENDS}
     best_ns = {size: min(times.mean_ns(size) for times in alone.values()) for size in BATCH_SIZES}
     worthwhile = [
@@ -99,7 +99,7 @@ def timed(fraud: Fraud, subject: Configuration, sizes: Sequence[int]) -> Service
 
 
 def service_times(fraud: Fraud, configuration: Configuration) -> ServiceTimes:
-    """What a survey would know of ``configuration`` that timed nothing else."""
+    """Return the service times of ``configuration`` that a survey would know if it timed nothing else."""
     sizes = tuple(size for size in BATCH_SIZES if size <= configuration.max_batch)
     survey = Survey(sizes=sizes)
     for workers in sorted({1, configuration.workers}):
@@ -112,7 +112,7 @@ def service_times(fraud: Fraud, configuration: Configuration) -> ServiceTimes:
 
 
 def measured(fraud: Fraud, configuration: Configuration, seed: int) -> tuple[float, Run] | None:
-    """Its capacity, and a run at 0.7 of it; None where the machine got in the way."""
+    """Measure the capacity, and a run at 0.7 of it. Return None if the machine disturbed either."""
     users = configuration.workers * configuration.max_batch
     with fraud.workers(configuration) as workers:
         closed, problems = run_valid(workers, ClosedLoop.constant(users=users, duration_s=CAPACITY_S))
@@ -126,7 +126,8 @@ def measured(fraud: Fraud, configuration: Configuration, seed: int) -> tuple[flo
 
 
 def calls_of(run: Run, workers: int) -> ServiceTimes:
-    """The times that calls took in ``run``, by the requests in them, however many workers were busy meanwhile."""
+    """Return the times of the calls in ``run`` by the number of requests in them, whatever number of workers was
+    busy."""
     started_ns, ended_ns = run.samples.started_ns(), run.samples.ended_ns()
     calls, requests = np.unique(np.stack([started_ns, ended_ns])[:, ended_ns > 0], axis=1, return_counts=True)
     times_ns = calls[1] - calls[0]
@@ -199,7 +200,7 @@ def described(case: Case) -> dict[str, Any]:
 
 
 def errors(cases: Sequence[Case], name: str) -> dict[str, float]:
-    """In per cent; ``bias`` is the median of the signed ones."""
+    """Return the errors of the simulation in per cent; ``bias`` is the median of the signed errors."""
     percent = np.array([100 * (ratio - 1) for case in cases if (ratio := case.ratios[name]) is not None])
     return {
         "median": round(float(np.median(np.abs(percent))), 1),

@@ -77,7 +77,7 @@ def with_cold_store(kept: Path, seed: int) -> dict[str, Any]:
 
 
 def against(grid: Grid, answer: dict[str, Any]) -> dict[str, float] | None:
-    """How good ``answer`` is by the grid; None where it is not in there."""
+    """Compare ``answer`` with the best of the grid. Return None if the grid does not have it."""
     settings = answer["settings"]
     options = {name: value for name, value in settings.items() if name not in NOT_OPTIONS}
     profile = next((profile for profile in grid.profiles if profile.name == answer["instance_profile"]), None)
@@ -103,7 +103,7 @@ def against(grid: Grid, answer: dict[str, Any]) -> dict[str, float] | None:
 
 
 def stored_grid(path: Path, model: str) -> Grid | None:
-    """None where it is not there, or of another machine or model."""
+    """Return the stored grid, None if there is none or it is of another machine or model."""
     if not path.exists():
         return None
     grid = Grid.read(path)

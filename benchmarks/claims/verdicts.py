@@ -82,7 +82,7 @@ class Queue:
         return mmc_quantile(percentile, self.rate_per_ns, SERVICE_NS, self.servers)
 
     def response_ns(self, requests: int, seed: int) -> np.ndarray:
-        """Response times of ``requests`` requests, in order of arrival, of a queue that has settled."""
+        """Simulate a settled queue, and return the response times of ``requests`` requests in order of arrival."""
         random = np.random.default_rng(seed)
         arrivals = poisson_arrivals(self.rate_per_ns, SETTLE + requests, random)
         services = np.full(len(arrivals), SERVICE_NS)
@@ -107,7 +107,7 @@ CLEAR_SHARES = (0.0, 0.01, 0.1)
 
 
 def decide(response_ns: np.ndarray, limit_ns: float, plan: Plan) -> Evidence:
-    """The test as a live run would use it."""
+    """Carry out the sequential test in the way of a live run."""
     test = SequentialTest(percentile=plan.percentile, limit_ns=limit_ns)
     for samples in range(plan.step, plan.budget + 1, plan.step):
         if test.update(response_ns[:samples], unhurried=True) != "UNDECIDED":
@@ -116,7 +116,7 @@ def decide(response_ns: np.ndarray, limit_ns: float, plan: Plan) -> Evidence:
 
 
 def decide_raw(response_ns: np.ndarray, limit_ns: float, plan: Plan) -> ThresholdVerdict:
-    """What the same e-values say of the same looks if every request counts as independent."""
+    """Return the verdict of the same e-values at the same looks if every request counts as independent."""
     samples = np.arange(plan.step, plan.budget + 1, plan.step)
     samples = samples[samples >= samples_needed(plan.percentile)]
     violations = np.cumsum(response_ns > limit_ns)[samples - 1]
@@ -166,7 +166,8 @@ def where_it_is_clear(queue: Queue, plan: Plan, violation_share: float) -> dict[
 
 
 def share(count: int, runs: int) -> dict[str, float]:
-    """``count`` of ``runs``, and the upper end of its one-sided 95 % interval by Clopper and Pearson."""
+    """Return ``count`` as a share of ``runs``, and the upper end of its one-sided 95 % interval by Clopper and
+    Pearson."""
 
     def so_few(probability: float) -> float:
         return sum(
@@ -182,7 +183,7 @@ def share(count: int, runs: int) -> dict[str, float]:
 
 
 def update_ms(samples: int) -> float:
-    """What one look at ``samples`` requests costs, the median of 20."""
+    """Return the time of one look at ``samples`` requests, the median of 20."""
     response_ns = np.random.default_rng(0).exponential(SERVICE_NS, samples).astype(np.int64)
     took = []
     for _ in range(20):

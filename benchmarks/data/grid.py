@@ -87,7 +87,7 @@ class Grid:
 
     @classmethod
     def read(cls, path: Path = STORED) -> Self:
-        """Raises OSError where there is no such file, ValueError for one of another schema."""
+        """Read a stored grid. Raises OSError if there is no such file, ValueError for another schema."""
         document = json.loads(path.read_text())
         if document["schema"] != SCHEMA:
             raise ValueError(f"{path} has schema {document['schema']}, not {SCHEMA}: measure the grid again")
@@ -106,7 +106,7 @@ class Grid:
         )
 
     def write(self, path: Path) -> None:
-        """As one line of JSON an entry, with the meaning of the columns in the beginning."""
+        """Write the grid as JSON, one entry a line, with the meaning of the columns at the beginning."""
         head = {
             "schema": SCHEMA,
             "columns": {
@@ -132,7 +132,7 @@ class Grid:
         path.write_text(lines + "\n}\n")
 
     def space(self) -> Space:
-        """The configurations and which profiles may have them."""
+        """Return the search space: the configurations, and the profiles that may have them."""
         grid = tuple(self.tests)
         members = (
             (profile, frozenset(configuration for configuration in grid if configuration.vcpus == profile.vcpus))
@@ -146,7 +146,7 @@ class Grid:
         return fsum(fmean(repeat.seconds for repeat in repeats) for repeats in self.tests.values())
 
     def truth(self, configuration: Configuration) -> Figures:
-        """The geometric means of the repeats, with the worst of their verdicts."""
+        """Return the geometric means of the repeats, with the worst of their verdicts."""
         repeats = believed(self.tests[configuration])
         worst = max(repeats, key=lambda repeat: (_WORST_LAST.index(repeat.verdict), repeat.instances))
         return replace(
@@ -159,14 +159,14 @@ class Grid:
 
 
 def believed(repeats: Sequence[Figures]) -> Sequence[Figures]:
-    """The repeats that the machine did not get in the way of, or all where it always did; failures come last."""
+    """Return the repeats that the machine did not disturb; if it disturbed all, those; if all failed, the failures."""
     made = [repeat for repeat in repeats if repeat.failed is None]
     return [repeat for repeat in made if not repeat.invalid] or made or repeats
 
 
 def scatter(groups: Sequence[Sequence[Item]], figure: Callable[[Item], float | None]) -> float:
-    """How far repeats of one thing are apart: the standard deviation of the logarithm of ``figure``, from the median
-    distance to the mean of the repeats, so that a few disturbed ones do not count. 0 where nothing was repeated."""
+    """Return the scatter of repeats: the standard deviation of the logarithm of ``figure``, from the median distance to
+    the mean of the repeats, so that a few disturbed ones do not count. It is 0 if nothing was repeated."""
     distances: list[float] = []
     for repeats in groups:
         logs = [log(value) for repeat in repeats if (value := figure(repeat)) is not None and value > 0]
@@ -177,7 +177,7 @@ def scatter(groups: Sequence[Sequence[Item]], figure: Callable[[Item], float | N
 
 
 def _geometric_mean(values: Sequence[Any]) -> Any:
-    """None where one of them is not known."""
+    """Return the geometric mean of ``values``, None if one of them is not known."""
     if any(value is None or value <= 0 for value in values):
         return None if any(value is None for value in values) else 0.0
     return exp(fmean(map(log, values)))
@@ -243,5 +243,5 @@ def compact(value: Any) -> str:
 
 
 def _short(value: Any) -> Any:
-    """Five digits are more than any measurement has."""
+    """Round floats to five digits, more than any measurement has."""
     return float(f"{value:.5g}") if isinstance(value, float) else value

@@ -105,7 +105,8 @@ class Contestant:
 
 
 def main() -> None:
-    """The process's side: a line with a number of rows is answered by a line with a slice."""
+    """Answer every line of stdin, a number of rows, with a line that has the figures of a slice. Runs in the process of
+    the contestant."""
     die_with_parent()
     setup_file = Path(sys.argv[1])
     cpus, loader, artifact, threads, rows_file = pickle.loads(setup_file.read_bytes())
@@ -142,7 +143,7 @@ def _slice(predict: Callable[[np.ndarray], Any], rotation: Iterator[np.ndarray])
 def _timed_ns(
     predict: Callable[[np.ndarray], Any], rotation: Iterator[np.ndarray], *, group: int, least: int, for_s: float
 ) -> list[float]:
-    """Nanoseconds a call, each of ``group`` calls in a row."""
+    """Return nanoseconds a call, for each group of ``group`` calls in a row."""
     times: list[float] = []
     clock = time.perf_counter_ns
     end = clock() + round(1e9 * for_s)

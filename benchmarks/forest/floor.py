@@ -48,20 +48,21 @@ class Floor:
     bytes_per_ns: tuple[float, float]
 
     def us(self, rows: int, threads: int) -> float:
-        """Raises ValueError for rows other than the two."""
+        """Return the floor in us of a call with ``rows`` and ``threads``. Raises ValueError for a number of rows that
+        was not counted."""
         which = (1, self.rows).index(rows)
         reading_ns = self.lines[which] * _LINE / self.bytes_per_ns[which]
         return max(rows * self.visits / self.compared_per_ns, reading_ns) / threads / 1000
 
 
 def find_floor(model: Model, rows: np.ndarray, cpu: int) -> Floor:
-    """The floor for ``rows`` together, and for one of them."""
+    """Return the floor for a call with all ``rows``, and for a call with one of them."""
     floor: Floor = call_isolated("benchmarks.forest.floor:count_and_measure", model, rows, cpu, timeout_s=_LIMIT_S)
     return floor
 
 
 def count_and_measure(model: Model, rows: np.ndarray, cpu: int) -> Floor:
-    """Loads Treelite, so it runs in a child process."""
+    """Count comparisons and cache lines, and measure their speeds. Runs in a child process, since it loads Treelite."""
     import treelite
 
     from servefit.backends.trees import read_trees
@@ -106,7 +107,7 @@ class _Paths:
             reached = np.stack([left[inner], right[inner]], axis=1).ravel()
 
     def lines_together(self, leaves: np.ndarray) -> int:
-        """How many lines are on the paths to ``leaves``."""
+        """Return the number of cache lines on the paths to ``leaves``."""
         found: set[int] = set()
         while len(leaves):
             found.update(self.line[leaves].tolist())
@@ -129,7 +130,8 @@ def _bytes_per_ns(size: float) -> float:
 
 
 def _shortest_ns(act: Callable[[], object]) -> float:
-    """The median of timings, in which ``act`` is repeated for two milliseconds; some 50 ns of Python are in it."""
+    """Return the median of timings of ``act``, each repeated for two milliseconds; about 50 ns of Python are
+    included."""
     repeats = 1
     while True:
         times = []

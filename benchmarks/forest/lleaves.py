@@ -46,8 +46,8 @@ def takes(model: Model) -> bool:
 
 
 def compile_lleaves(model: Model, rows: np.ndarray) -> tuple[Artifact, float]:
-    """The compiled model, from the state folder where it was compiled before, and the seconds that compiling it in
-    blocks took. Raises WorkerCrashed where it predicts something else than LightGBM for ``rows``, and TimedOut."""
+    """Compile the model, or find it in the state folder. Return it with the seconds that compiling it in blocks took.
+    Raises WorkerCrashed if its predictions for ``rows`` differ from LightGBM's, and TimedOut."""
     installed = version("lleaves")
     folder = state_folder("benchmarks") / f"lleaves-{installed}-{model.digest[:24]}"
     if not folder.is_dir():
@@ -79,7 +79,7 @@ def write(model: Model, rows: np.ndarray, folder: Path) -> None:
 
 
 def load(artifact: Artifact, settings: Settings) -> Lleaves:
-    """Stands in for a backend's loader; called in the contestant's process."""
+    """Load the compiled model, in place of a backend's loader. Runs in the process of the contestant."""
     return Lleaves(artifact, settings.threads)
 
 
@@ -123,7 +123,7 @@ def _function(model: Any) -> Callable[..., None]:
 
 
 def _call(function: Callable[..., None], _owner: Any, rows: np.ndarray) -> np.ndarray:
-    """``_owner`` keeps the code of ``function`` in memory. All LightGBM models here have one output."""
+    """Call ``function``, whose code ``_owner`` keeps in memory. All LightGBM models here have one output."""
     result = np.zeros(len(rows))
     function(rows.ctypes.data, result.ctypes.data, 0, len(rows))
     return result

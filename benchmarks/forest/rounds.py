@@ -43,7 +43,7 @@ class Point:
     cpu_share: float = 1.0
 
     def us(self) -> dict[str, float]:
-        """Medians over the rounds that a contestant took part in."""
+        """Return for each contestant the median over the rounds that it took part in."""
         names = {name: None for times in self.rounds for name in times}
         return {name: median(times[name] for times in self.rounds if name in times) for name in names}
 
@@ -51,12 +51,12 @@ class Point:
         return sorted(name for name in self.rounds[0] if name not in self.rounds[-1])
 
     def best_other(self) -> str | None:
-        """The backend, other than forest, with the lowest median. None where there is no other."""
+        """Return the backend, other than forest, with the lowest median, None if there is no other."""
         others = {name: us for name, us in self.us().items() if name in backends(self.us())}
         return min(others, key=others.__getitem__) if others else None
 
     def ratio_to_best(self) -> Ratio | None:
-        """To the best other backend of each round."""
+        """Return the ratio to the best other backend of each round."""
         return self._ratio([min((times[name] for name in backends(times)), default=0.0) for times in self.rounds])
 
     def ratio_to_lleaves(self) -> Ratio | None:
@@ -68,7 +68,7 @@ class Point:
 
 
 def backends(us: Mapping[str, float]) -> list[str]:
-    """The backends other than forest; lleaves is none."""
+    """Return the backends other than forest. lleaves is no backend."""
     return [name for name in us if name not in (OURS, LLEAVES)]
 
 
@@ -103,7 +103,7 @@ class Field:
         self._stack.close()
 
     def measure(self, rows: int, rounds: int) -> Point:
-        """Every contestant takes a slice in every round, in an order that is drawn for each."""
+        """Time a slice of every contestant in every round, in a random order of its own."""
         point = Point(model=self._model, rows=rows, threads=self._threads)
         taking_part = sorted(self._contestants)
         for number in range(rounds):
@@ -117,6 +117,6 @@ class Field:
 
 
 def _hopeless(name: str, us: Mapping[str, float]) -> bool:
-    """Whether ``name`` is far behind the best other backend. forest and lleaves never are."""
+    """Return whether ``name`` is far behind the best other backend. forest and lleaves never are."""
     others = backends(us)
     return name in others and us[name] > HOPELESS * min(us[rival] for rival in others)

@@ -47,7 +47,7 @@ def described(point: Point, floor: Floor) -> dict[str, Any]:
 
 
 def _over_floor(point: Point, floor: Floor, us: float) -> dict[str, Any]:
-    """Only where the floor is known."""
+    """Return the floor and the ratio to it, or nothing if the floor is not known."""
     if point.rows not in (1, floor.rows):
         return {}
     lowest_us = floor.us(point.rows, point.threads)
@@ -73,7 +73,7 @@ def summary(points: Sequence[Point]) -> dict[str, Any]:
 
 
 def _table(ratios: Sequence[tuple[Point, float]], wanted: Callable[[int], float]) -> list[dict[str, Any]]:
-    """Geometric means and worst cases by rows and threads, then of everything."""
+    """Return geometric means and worst cases by rows and threads, then of everything."""
     kinds = sorted({(point.threads, point.rows) for point, _ in ratios})
     table = []
     for threads, rows in kinds:
@@ -96,7 +96,7 @@ def _listed(point: Point, ratio: float, rival: str | None) -> dict[str, Any]:
 
 
 def _times_best(points: Sequence[Point]) -> Mapping[str, int]:
-    """At how many points each of the others is the best of them."""
+    """Return for each of the others the number of points at which it is the best of them."""
     best = [name for point in points if (name := point.best_other())]
     return {name: best.count(name) for name in sorted(set(best), key=best.count, reverse=True)}
 
@@ -112,5 +112,5 @@ def _ratio(ratio: Ratio | None) -> dict[str, float] | None:
 
 
 def _rounded(value: float) -> float:
-    """To four digits."""
+    """Round to four digits."""
     return float(f"{value:.4g}")

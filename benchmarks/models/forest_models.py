@@ -126,7 +126,8 @@ NAMES = (FRAUD, *RECIPES)
 
 
 def benchmark_model(name: str) -> BenchmarkModel:
-    """One of NAMES, trained here if it was not before. Raises what a child process may die of, and StateError."""
+    """Return the model of NAMES, trained here if it was not before. Raises the errors of child processes, and
+    StateError."""
     if name == FRAUD:
         rows, _ = fraud_rows(_FRAUD_SEED)
         drawn = np.random.default_rng(_FRAUD_SEED).choice(len(rows), ROWS, replace=False)
@@ -147,7 +148,7 @@ def benchmark_model(name: str) -> BenchmarkModel:
 
 
 def one_leaf_model() -> BenchmarkModel:
-    """A model of 30 features with nothing to compare: what a call of it takes is not the trees'."""
+    """Return a model of 30 features without comparisons: the time of its calls is not that of trees."""
     content = call_isolated("benchmarks.models.forest_models:one_leaf", timeout_s=_TRAINING_LIMIT_S)
     folder = state_folder("benchmarks") / "forest-one-leaf"
     folder.mkdir(exist_ok=True)
@@ -157,7 +158,7 @@ def one_leaf_model() -> BenchmarkModel:
 
 
 def one_leaf() -> bytes:
-    """Runs in a child process."""
+    """Train a model whose trees are single leaves. Runs in a child process."""
     import xgboost
 
     rows = np.random.default_rng(1).standard_normal((64, 30), dtype=np.float32)
@@ -175,7 +176,7 @@ def train(name: str, folder: Path) -> None:
 
 
 def draw(recipe: Recipe, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """``count`` rows, float32 (count, features), and their classes, the same for the same recipe."""
+    """Draw ``count`` rows, float32 (count, features), and their classes. The same recipe gives the same rows."""
     random = np.random.default_rng([_VERSION, recipe.features, recipe.classes])
     rows = random.standard_normal((count, recipe.features), dtype=np.float32)
     rows[:, : recipe.categorical] = random.integers(0, _CATEGORIES, (count, recipe.categorical))

@@ -38,7 +38,7 @@ PROFILES = ("local-1c", "local-2c", "ml.m5.large")
 
 
 def demo_request(goal: Goal = "cost", *, seed: int = 0) -> JobRequest:
-    """What ``servefit demo`` asks for: 500 requests a second, p95 within 100 ms."""
+    """Return the request of ``servefit demo``: 500 requests a second, p95 within 100 ms."""
     limit = LatencyThreshold(percentile="p95", limit_ms=LIMIT_MS)
     return JobRequest(name="demo", sla=Sla(thresholds=(limit,), rate_per_s=RATE_PER_S), goal=goal, seed=seed)
 
@@ -68,7 +68,7 @@ class Fraud:
         )
 
     def space(self) -> Space:
-        """Everything that the demo's search may try on ``profiles``."""
+        """Return everything that the demo's search may try on ``profiles``."""
         offered = choices(self.model, tuple(self.artifacts.values()), self.profiles)
         return Space.of(
             self.profiles,
@@ -79,13 +79,13 @@ class Fraud:
         )
 
     def workers(self, configuration: Configuration) -> AbstractContextManager[Workers]:
-        """Fresh processes of ``configuration``. Raises as ``workers_for`` does."""
+        """Start fresh processes of ``configuration``. Raises as ``workers_for`` does."""
         memory_bytes = max(profile.memory_bytes for profile in self.profiles if profile.vcpus >= configuration.vcpus)
         artifact = self.artifacts[configuration.backend]
         return workers_for(configuration, artifact, self.rows, host=self.host, memory_bytes=memory_bytes)
 
     def machine(self) -> dict[str, Any]:
-        """The machine, by what it is and not by its name."""
+        """Return a description of the machine, without its name."""
         return {**machine(self.host), "fingerprint": self.host.fingerprint}
 
 

@@ -34,7 +34,7 @@ gains for each doubling above which it goes one, two and three steps."""
 
 
 def servefit(table: Table) -> Choice | None:
-    """The search as a job carries it out."""
+    """Search in the way of a job."""
     search = Search(
         space=table.space,
         request=table.request,
@@ -68,7 +68,7 @@ class Measured:
         return [configuration for configuration in self._table.space.grid if configuration not in self._known]
 
     def trial(self, configuration: Configuration) -> Trial | None:
-        """As it was measured, or is measured now."""
+        """Return the trial of ``configuration``, measured now if it was not before."""
         if configuration not in self._trials:
             table = self._table
             trial = self._trials[configuration] = table.measure(configuration)
@@ -76,19 +76,19 @@ class Measured:
         return self._trials[configuration]
 
     def rank(self, configuration: Configuration) -> Rank | None:
-        """How good it is, None where it failed."""
+        """Return the rank of ``configuration``, None if it failed."""
         self.trial(configuration)
         known = self._known[configuration]
         return None if known is None else known[0]
 
     def best(self) -> Choice | None:
-        """The best of what was measured."""
+        """Return the best of what was measured."""
         found = [known for known in self._known.values() if known is not None]
         return min(found, key=lambda ranked: ranked[0])[1] if found else None
 
 
 def random_search(table: Table) -> Choice | None:
-    """One configuration after the other, in random order."""
+    """Measure configurations in random order."""
     measured = Measured(table)
     for configuration in Random(table.request.seed).sample(table.space.grid, len(table.space.grid)):
         if not measured.in_time:
@@ -98,8 +98,8 @@ def random_search(table: Table) -> Choice | None:
 
 
 def parzen(table: Table) -> Choice | None:
-    """Optuna's tree-structured Parzen estimator as it comes, on the parameters that servefit's has, with the SLA as a
-    constraint.
+    """Search with Optuna's tree-structured Parzen estimator at its defaults, on the parameters of servefit's own
+    estimator, with the SLA as a constraint.
 
     What it proposes is fitted into the space: the configuration that shares most parameters, the first ones counting
     most. It knows the order of configurations by one number; what it asks for again costs nothing.
@@ -133,7 +133,7 @@ def parzen(table: Table) -> Choice | None:
 
 
 def hill_climb(table: Table) -> Choice | None:
-    """From the smallest configuration of one backend after the other, then from random ones, uphill until it is stuck.
+    """Climb from the smallest configuration of each backend, then from random ones, until no neighbour is better.
 
     The space has no order of backends, so each is climbed by itself, in random order.
     """
@@ -220,12 +220,12 @@ class Climb:
         return rank
 
     def _back(self, home: Coordinate) -> Coordinate | None:
-        """The neighbour nearest to the best so far."""
+        """Return the neighbour nearest to the best so far."""
         best = self._best
         return None if best is None else min((home, *self._around(home)), key=lambda at: dist(at, best))
 
     def _step(self, home: Coordinate, *, slow: bool) -> Coordinate | None:
-        """Where to go; None when the time is up."""
+        """Return where to go next, None when the time is up."""
         while not slow and len(self._seen(home)) < MIN_MEASURED:
             new = [at for at in self._around(home) if not self._measured.knows(self._at[at])]
             if not new:
@@ -247,12 +247,12 @@ class Climb:
         return (at for at in self._at if 0 < dist(at, home) <= RADIUS)
 
     def _seen(self, home: Coordinate) -> list[Coordinate]:
-        """The neighbours that were measured."""
+        """Return the neighbours that were measured."""
         known = [at for at in self._around(home) if self._measured.knows(self._at[at])]
         return [at for at in known if self._measured.rank(self._at[at]) is not None]
 
     def _uncovered(self, home: Coordinate, at: Coordinate) -> int:
-        """How many coordinates of ``at`` no measured neighbour has."""
+        """Return how many coordinates of ``at`` no measured neighbour has."""
         seen = self._seen(home)
         return sum(all(value != neighbour[axis] for neighbour in seen) for axis, value in enumerate(at))
 
@@ -278,7 +278,7 @@ def _passes(rank: Rank) -> bool:
 
 
 def _gain(mine: Rank, theirs: Rank) -> float:
-    """By which part of their mean the figure of ``theirs`` is better, -2 to 2, and by all of that in another rank."""
+    """Return by which part of their mean the figure of ``theirs`` is better, -2 to 2; -2 or 2 if the ranks differ."""
     (verdict, here), (their_verdict, there) = mine, theirs
     rank, other_rank = (verdict, here.unpriced, here.per_hour), (their_verdict, there.unpriced, there.per_hour)
     if rank != other_rank:

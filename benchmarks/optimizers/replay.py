@@ -72,7 +72,7 @@ class Table:
         self._random = Random(seed)
 
     def measure(self, configuration: Configuration) -> Trial | None:
-        """A test as a search screens with."""
+        """Carry out a test of the search's first kind, with stored figures."""
         figures = self._drawn(configuration)
         self._spend(figures.seconds)
         return None if figures.failed else trial_of(configuration, figures)
@@ -128,7 +128,8 @@ class Table:
         )
 
     def _error(self, noise: float, repeats: int) -> float:
-        """What drawing one of so many repeats lacks of ``noise``: their own variance is less than that of all tests."""
+        """Draw a factor for the part of ``noise`` that a choice among so many repeats lacks: their variance is less
+        than that of all tests."""
         return exp(self._random.gauss(0.0, noise / sqrt(repeats)))
 
 
@@ -137,7 +138,7 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 def _closed_s(figures: Figures, durations: Durations) -> float:
-    """Slow predictors take longer to answer a countable number of calls."""
+    """Return the seconds of the closed loop: longer than usual for slow predictors, which must answer enough calls."""
     longer = figures.closed_s > 1.1 * SCREENING.capacity_s
     return max(durations.capacity_s, figures.closed_s if longer else 0.0)
 
@@ -145,7 +146,7 @@ def _closed_s(figures: Figures, durations: Durations) -> float:
 def trial_of(
     configuration: Configuration, figures: Figures, *, at_rate: bool = True, nth_round: int | None = None
 ) -> Trial:
-    """``figures`` as the search knows them; without ``at_rate`` those of the closed loop alone, which meet any SLA."""
+    """Return ``figures`` as a trial; without ``at_rate`` with those of the closed loop alone, which meet any SLA."""
     latency_ms = {"p50": figures.p50_ms, "p90": None, "p95": figures.p95_ms, "p99": figures.p99_ms}
     return Trial(
         configuration=configuration,
@@ -193,7 +194,7 @@ def _summary(loop: Literal["open", "closed"], figures: Figures, latency_ms: Mapp
 
 
 def best_choice(space: Space, trial: Trial, request: JobRequest) -> tuple[Rank, Choice]:
-    """How good ``trial`` is, and on which profile it is best."""
+    """Return the rank of ``trial`` on the profile on which it is best, and that choice."""
     (pooled,) = pool_trials([trial])
     fitting = [profile for profile, members in space.profiles if trial.configuration in members]
     ranked = [(ranking_key(pooled, profile, request), (profile, trial.configuration)) for profile in fitting]
@@ -216,12 +217,12 @@ class Truth:
         self.best: Choice = min(self._ranks, key=lambda choice: self._ranks[choice])
 
     def knows(self, choice: Choice) -> bool:
-        """Whether it could be measured, and fits."""
+        """Return whether ``choice`` could be measured, and fits."""
         return choice in self._ranks
 
     def regret(self, choice: Choice) -> float:
-        """By which part ``choice`` costs more than the best (or takes longer, or serves less): by the hour where that
-        differs, else by the figure that the goal is about."""
+        """Return by which part ``choice`` costs more than the best (or takes longer, or serves less): by the hour if
+        that differs, else by the figure of the goal."""
         (best_verdict, best), (verdict, mine) = self._ranks[self.best], self._ranks[choice]
         by_the_hour = best.per_hour > 0 and mine.per_hour != best.per_hour
         ratio = mine.per_hour / best.per_hour if by_the_hour else mine.figure / best.figure
@@ -230,7 +231,7 @@ class Truth:
         return ratio - 1
 
     def of_the_best(self, choice: Choice) -> float:
-        """What ``choice`` serves, over the most that is served for the same cost per hour with the same verdict."""
+        """Return the throughput of ``choice`` over the highest for the same cost per hour and the same verdict."""
 
         def standing(candidate: Choice) -> tuple[int, bool, float]:
             verdict, score = self._ranks[candidate]

@@ -52,7 +52,7 @@ class Contender:
 
 
 def body(form: Form, row: str) -> str:
-    """A request for the prediction of ``row``, a line of CSV, as JSON on one line."""
+    """Return a request for the prediction of ``row``, a line of CSV, as JSON on one line."""
     values = row.replace(",", ", ")
     if form == "instances":
         return f'{{"instances": [[{values}]]}}'
@@ -62,8 +62,8 @@ def body(form: Form, row: str) -> str:
 
 
 def prediction(answer: Any) -> float:
-    """The one prediction in ``answer``, JSON in any of the forms that the servers give it: a list, "predictions" or
-    the one of "outputs". Raises ValueError where there is another number of them."""
+    """Return the one prediction in ``answer``, JSON in any of the forms that the servers give it: a list, "predictions"
+    or the one of "outputs". Raises ValueError for another number of predictions."""
     if isinstance(answer, dict):
         answer = answer["outputs"][0]["data"] if "outputs" in answer else answer["predictions"]
     while isinstance(answer, list):
@@ -72,7 +72,7 @@ def prediction(answer: Any) -> float:
 
 
 def free_ports(first: int = 18_000) -> Iterator[int]:
-    """Ports that nobody listens on, below those that clients' own ends of connections get."""
+    """Yield ports that nobody listens on, below those that the system gives to clients."""
     for port in range(first, 32_000):
         with socket.socket() as probe:
             taken = probe.connect_ex(("127.0.0.1", port)) == 0
@@ -81,7 +81,7 @@ def free_ports(first: int = 18_000) -> Iterator[int]:
 
 
 def others(model: Path, onnx: Path, ports: Iterator[int]) -> tuple[Contender, ...]:
-    """The servers that are not servefit, their environments made."""
+    """Return the servers other than servefit, after making their environments."""
     return (
         _mlserver("MLServer", model, ports, folder="mlserver"),
         _mlserver("MLServer, adaptive batching up to 16", model, ports, folder="mlserver_batching_16"),
@@ -158,7 +158,7 @@ def _packages(name: str, *packages: str) -> Mapping[str, str]:
 def servefit(
     model: Model, artifacts: Mapping[str, Artifact], ports: Iterator[int], folder: Path, *, batches: Sequence[int]
 ) -> tuple[Contender, ...]:
-    """servefit's endpoint with every one of ``artifacts`` and ``batches``, as the recommender would choose them: one
+    """Return servefit's endpoint with each of ``artifacts`` and ``batches``, as the recommender would choose them: one
     worker and one thread, and no request waits for others. One is also asked in MLServer's protocol. Their
     configurations are written into ``folder``."""
     invocations = [

@@ -18,13 +18,13 @@ _LOCKS = Path(__file__).with_name("locks")
 
 
 def versions(name: str) -> Mapping[str, str]:
-    """What the environment ``name`` has in it, version by package."""
+    """Return the versions in the environment ``name`` by package."""
     lines = (_LOCKS / f"{name}.txt").read_text().split()
     return dict(line.split("==") for line in lines)
 
 
 def environment(name: str) -> Path:
-    """The Python of the environment ``name``, which is installed first where it is missing: from PyPI, in a minute.
+    """Return the Python of the environment ``name``, which is installed from PyPI if it is missing, in a minute.
 
     ``--no-deps`` because a lock names all that is needed, and leaves out NCCL, which xgboost brings for GPUs.
     """

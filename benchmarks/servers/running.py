@@ -38,11 +38,11 @@ class Running:
         self._process = process
 
     def cpu_s(self) -> float:
-        """The CPU time that all its processes have used."""
+        """Return the CPU time that all its processes have used."""
         return sum(sum(process.cpu_times()[:2]) for process in tree(self._process))
 
     def answers(self, bodies: Sequence[str], *, connections: int) -> list[float]:
-        """What it predicts for ``bodies``, asked on so many connections at once, in the order of ``bodies``."""
+        """Return the predictions for ``bodies``, in their order, asked for on so many connections at once."""
         parts = [bodies[start::connections] for start in range(connections)]
         answers = [0.0] * len(bodies)
         with ThreadPoolExecutor(connections) as pool:
@@ -53,8 +53,8 @@ class Running:
 
 @contextlib.contextmanager
 def running(contender: Contender, body: str, *, cpu: int) -> Iterator[Running]:
-    """``contender`` on ``cpu``, from when it has answered ``body``. Raises RuntimeError, with what it wrote, where it
-    does not."""
+    """Run ``contender`` on ``cpu`` within the block, which begins once ``body`` is answered. Raises RuntimeError, with
+    the output of the process, if it is not."""
     environment = {**os.environ, **_ONE_THREAD, **contender.variables}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as output:
         started = subprocess.Popen(
@@ -101,7 +101,7 @@ def _ask(contender: Contender, bodies: Sequence[str]) -> Iterator[float]:
 
 
 def tree(process: psutil.Process) -> list[psutil.Process]:
-    """``process`` and all that it started, in sessions of their own or not."""
+    """Return ``process`` and all its descendants, in whatever session."""
     return [process, *process.children(recursive=True)]
 
 

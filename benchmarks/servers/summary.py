@@ -36,7 +36,7 @@ class Run:
 
 
 def figures(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """By server and connections: medians of the rounds that count, and what went wrong in the others."""
+    """Return by server and connections the medians of the rounds that count, and what went wrong in the others."""
     found: dict[str, dict[str, Any]] = {}
     for server in dict.fromkeys(run.server for run in runs):
         of_server = [run for run in runs if run.server == server]
@@ -70,7 +70,7 @@ def _median(runs: Sequence[Run], value: Callable[[Run], float], digits: int) -> 
 
 
 def representative(runs: Sequence[Run]) -> str | None:
-    """The configuration of servefit with the highest median rate at 16 connections."""
+    """Return the configuration of servefit with the highest median rate at 16 connections."""
     rates: dict[str, list[float]] = {}
     for run in runs:
         if run.serves == "servefit" and run.connections == _JUDGED_AT and run.counts:
@@ -79,7 +79,8 @@ def representative(runs: Sequence[Run]) -> str | None:
 
 
 def ratios(runs: Sequence[Run], server: str, against: Serves) -> dict[str, dict[str, Any]]:
-    """By connections: the rate of ``server`` over the best rate of those that serve ``against``, in each round."""
+    """Return by connections the rate of ``server`` over the best rate of those that serve ``against``, in each
+    round."""
     found: dict[str, dict[str, Any]] = {}
     for connections in sorted({run.connections for run in runs}):
         good = [run for run in runs if run.connections == connections and run.counts]
@@ -103,7 +104,7 @@ def _rate(run: Run | None) -> float:
 
 
 def summary(runs: Sequence[Run]) -> dict[str, Any]:
-    """Everything that is derived from ``runs``."""
+    """Return everything that is derived from ``runs``."""
     servers, server = figures(runs), representative(runs)
     if server is None:
         return {"servers": servers}

@@ -32,7 +32,7 @@ class Found:
 
 
 def parse(output: str, *, client_cpu_s: float) -> Found:
-    """What ``rotate.lua`` wrote after wrk's own report. Raises RuntimeError where it did not."""
+    """Return the figures that ``rotate.lua`` writes after wrk's own report. Raises RuntimeError if there are none."""
     lines = output.strip().splitlines()
     if not lines or not lines[-1].startswith("{"):
         raise RuntimeError(f"wrk wrote no figures: {output.strip()[-200:]!r}")
@@ -55,6 +55,6 @@ def run(url: str, bodies: Path, *, connections: int, seconds: int, first: int, c
 
 
 def version() -> str:
-    """What wrk calls itself. It says so and then fails, for want of a URL."""
+    """Return the version of wrk, which prints it and then fails, since it gets no URL."""
     said = subprocess.run(["wrk", "--version"], check=False, capture_output=True, text=True).stdout
     return said.split(" Copyright")[0].removeprefix("wrk ").strip()

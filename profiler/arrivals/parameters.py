@@ -24,7 +24,7 @@ _PAIR = re.compile(r"\s*([a-z][a-z_]*)\s*=(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ParameterKind:
     """The kind of a parameter's values: ``parse`` is given the field for errors and a text, and ``spell`` writes a
     value so that it reads back the same. ``admits`` says which values there are, and ``what`` names them in errors."""
 
@@ -34,7 +34,7 @@ class Kind:
     what: str
 
 
-def parameter(kind: Kind, *, default: Any = MISSING, alone: bool = False) -> Any:
+def parameter(kind: ParameterKind, *, default: Any = MISSING, alone: bool = False) -> Any:
     """Declare a parameter of a shape.
 
     Args:
@@ -131,10 +131,10 @@ def _name_in(part: str) -> str | None:
     return None if pair is None else pair[1]
 
 
-def _kind(declared: Field[Any]) -> Kind:
+def _kind(declared: Field[Any]) -> ParameterKind:
     if _KIND not in declared.metadata:
         raise TypeError(f"the field {declared.name} is not declared with parameter()")
-    kind: Kind = declared.metadata[_KIND]
+    kind: ParameterKind = declared.metadata[_KIND]
     return kind
 
 
@@ -184,44 +184,46 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
-DURATION = Kind(
+DURATION = ParameterKind(
     parse=parse_duration_s,
     spell=lambda value: f"{_digits(value)}s",
     admits=lambda value: _is_number(value) and value > 0,
     what="a time above zero",
 )
-RATE = Kind(
+RATE = ParameterKind(
     parse=_parse_rate,
     spell=_spell_rate,
     admits=lambda value: _is_number(value) and value >= 0,
     what="a rate, zero or more",
 )
-RATES = Kind(
+RATES = ParameterKind(
     parse=_parse_rates,
     spell=lambda values: "+".join(map(_spell_rate, values)),
     admits=lambda values: bool(isinstance(values, tuple) and values and all(map(RATE.admits, values))),
     what="a tuple of rates, zero or more",
 )
-SHARE = Kind(
+SHARE = ParameterKind(
     parse=parse_share,
     spell=_digits,
     admits=lambda value: _is_number(value) and 0 <= value <= 1,
     what="a share, 0 to 1",
 )
-FACTOR = Kind(
+FACTOR = ParameterKind(
     parse=_parse_factor,
     spell=_digits,
     admits=lambda value: _is_number(value) and value > 0,
     what="a number above zero",
 )
-FLAG = Kind(
+FLAG = ParameterKind(
     parse=_parse_flag,
     spell=lambda value: "yes" if value else "no",
     admits=lambda value: isinstance(value, bool),
     what="yes or no",
 )
-FILE = Kind(parse=_parse_text, spell=str, admits=lambda value: isinstance(value, str) and bool(value), what="a path")
-TEXT = Kind(
+FILE = ParameterKind(
+    parse=_parse_text, spell=str, admits=lambda value: isinstance(value, str) and bool(value), what="a path"
+)
+TEXT = ParameterKind(
     parse=_parse_text,
     spell=str,
     admits=lambda value: isinstance(value, str) and bool(value.strip()) and "," not in value,

@@ -101,35 +101,31 @@ def profile(
     wait_s: float | None = None,
     on_prepared: Callable[[], None] = lambda: None,
 ) -> Profiled:
-    """Measure one configuration of ``model``, a Model or anything that Model.load takes.
+    """Measure one configuration of a model.
 
-    ``rate`` is requests per second in an open loop, in the shape of ``arrivals`` ("poisson", "constant",
-    "sine:period=2s" and others), which has its own rate where it is a "replay:FILE" and the like; ``users`` (workers x
-    batch by default) take turns in a closed loop, and ``traffic`` is one with phases. ``thresholds`` with a rate are
-    decided as soon as they can be, within ``duration_s`` (5 s, or a cycle of the arrivals); with neither rate nor users
-    the highest rate at which they hold is looked for, within ``duration_s`` (30 s). A run that the machine got in the
-    way of is repeated once, unless ``allow_noise``. With the "http" ``driver`` it is measured through a real endpoint,
-    by load clients on CPUs that the profile leaves. Where something else measures on this machine it waits, for
-    ``wait_s`` at most (None: until that is done). The other arguments are those of :class:`Deployment` and
-    :func:`prepare`.
+    With a rate, thresholds are decided as soon as they can be. With thresholds and neither a rate nor users, the
+    highest rate at which they hold is looked for. A run that the machine disturbed is repeated once.
 
     Args:
-        model: What ``Model.load`` takes, or a Model.
-        deployment: The configuration, in place of ``backend`` to ``target``.
-        payload: A path, or an array of shape (rows, features). Drawn from the model where there is none.
-        backend: The name of a backend; the model's own library where None.
-        profile: The name of an instance profile; the largest that this host can be where None.
+        model: A Model, or anything that ``Model.load`` takes.
+        deployment: The configuration, in place of ``backend`` to ``batch_delay_us``, ``allow_batch_dependence``,
+            ``environment``, ``secret_env``, ``options`` and ``target``.
+        payload: A path, or an array of shape (rows, features). None: rows are drawn from the model.
+        backend: The name of a backend; None: the model's own library.
+        profile: The name of an instance profile; None: the largest that this host can be.
         threads: Threads of each worker.
         workers: Worker processes.
         batch: Most requests joined into a call.
         batch_delay_us: How long the first of a batch waits for others, in microseconds.
         allow_batch_dependence: Join requests even where that changes their predictions.
-        rate: Requests a second in an open loop.
-        arrivals: How they are spread over time.
-        users: Users of a closed loop.
+        rate: Requests a second in an open loop. None: the rate of ``arrivals`` that have their own, such as
+            "replay:FILE", or a closed loop.
+        arrivals: The shape in which requests arrive at the rate: "poisson", "constant", "sine:period=2s" and others.
+        users: Users who take turns in a closed loop; None: workers x batch.
         traffic: A closed loop with phases.
         thresholds: Limits on percentiles of the response time.
-        duration_s: Seconds of the run, or of the search for the highest rate.
+        duration_s: Most seconds of the run (None: 5, or a cycle of the arrivals), or of the search for the highest rate
+            (None: 30).
         rows_per_request: Rows of the payload in one request.
         environment: Environment variables of the workers.
         secret_env: Variables whose values are shown to nobody.
@@ -137,8 +133,8 @@ def profile(
         target: The kind of processor: "cpu" or "cuda".
         seed: Seed of traffic and drawn rows.
         trust_pickle: Unpickle ``model``, which runs code.
-        allow_noise: Judge runs that the machine got in the way of all the same.
-        driver: "inprocess", or "http" for a real endpoint.
+        allow_noise: Judge a run that the machine disturbed, and do not repeat it.
+        driver: "inprocess", or "http" for a real endpoint under load clients on CPUs that the profile leaves.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
         on_prepared: Called when the model is compiled, and all that is left to do is to measure it.
 

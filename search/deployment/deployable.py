@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.model.names import name_after
 from servefit.quantities import count_text, given_duration_text
-from servefit.search.jobs.job import check_unchanged, name_after
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -83,9 +83,9 @@ def deployable(recommendation: Recommendation, model: Model, host: Host) -> Depl
     """Return ``recommendation``, measured on ``host``, with its artifact. Raises CorruptModel where the model's file is
     gone, or has changed, and what ``compile_model`` raises."""
     from servefit.backends.compilation import compile_model
-    from servefit.backends.model.kept import as_kept
+    from servefit.backends.model.kept import as_kept, check_kept
 
-    check_unchanged(model)
+    check_kept(model)
     model = as_kept(model)
     configuration = recommendation.trial.configuration
     # Over HTTP with the supervisor, and with all that requests bring with them.

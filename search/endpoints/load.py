@@ -53,42 +53,34 @@ def load_endpoint(
     wait_s: float | None = None,
     progress: Progress | None = None,
 ) -> LoadTest:
-    """Load the endpoint at ``url``, and say what it does.
+    """Load a running endpoint, and measure how many requests it answers, how fast, and whether that is within limits.
 
-    ``payload`` is a path or an array of shape (rows, features), or None for random rows where the endpoint says how
-    wide they are. ``protocol`` is "auto", "open-inference", "open-inference-binary", "sagemaker-csv",
-    "sagemaker-json" or "json" (a POST of the rows, or of the JSON objects of the payload as they stand), ``model`` the
-    name of the model where there are several.
-
-    ``rate`` is requests per second in an open loop, in the shape of ``arrivals`` ("poisson", "constant",
-    "sine:period=2s" and others), which has its own rate where it is a "replay:FILE" and the like; ``users`` take turns
-    in a closed one, and ``traffic`` is one with phases. ``thresholds`` are held against the response time at the
-    client. With a rate they are decided as soon as they can be, within ``duration_s`` (5 s, or 25 times the limit),
-    with phases on the best of their plateaus; with neither the highest rate at which they hold is looked for, for 30 s.
-    With nothing at all it is the most requests that are answered, for 20 s. A request has failed after ``timeout_s``. A
-    run that the machine got in the way of is repeated once, unless ``allow_noise``. Where something else measures on
-    this machine it waits, for ``wait_s`` at most (None: until that is done).
-
-    Nothing is sent anywhere else, and to another machine only with ``allow_remote``. That limits do not hold is a
-    result.
+    With a rate, thresholds are decided as soon as they can be; with phases, on the best of their plateaus. With
+    thresholds and neither a rate, users nor phases, the highest rate at which they hold is looked for, and without
+    thresholds the most requests that are answered. A run that the machine disturbed is repeated once. Nothing is sent
+    anywhere else. Limits that do not hold are a result.
 
     Args:
         url: The address of the endpoint.
-        payload: A path, or an array of shape (rows, features); random rows where the endpoint says how wide they are.
-        protocol: "auto", or what the endpoint speaks.
+        payload: A path, or an array of shape (rows, features). None: random rows, where the endpoint says how wide they
+            are.
+        protocol: What the endpoint speaks: "auto", "open-inference", "open-inference-binary", "sagemaker-csv",
+            "sagemaker-json" or "json" (a POST of the rows, or of the JSON objects of the payload as they stand).
         model: The name of the model, where there are several.
-        rate: Requests a second in an open loop.
-        arrivals: How they are spread over time.
-        users: Users of a closed loop.
+        rate: Requests a second in an open loop. None: the rate of ``arrivals`` that have their own, such as
+            "replay:FILE".
+        arrivals: The shape in which requests arrive at the rate: "poisson", "constant", "sine:period=2s" and others.
+        users: Users who take turns in a closed loop.
         traffic: A closed loop with phases.
         thresholds: Limits on percentiles of the response time at the client.
-        duration_s: Seconds of the run, or of the search for the highest rate.
+        duration_s: Most seconds of the run (None: 5, or 25 times the limit), of the search for the highest rate (None:
+            30), or of the search for the most requests (None: 20).
         rows_per_request: Rows of the payload in one request.
-        connections: Connections that are open at the same time; as many as it takes where None.
+        connections: Connections that are open at the same time; None: as many as it takes.
         timeout_s: Seconds after which a request has failed.
         seed: Seed of traffic and drawn rows.
-        allow_remote: Load another machine.
-        allow_noise: Judge runs that the machine got in the way of all the same.
+        allow_remote: Load an endpoint on another machine.
+        allow_noise: Judge a run that the machine disturbed, and do not repeat it.
         wait_s: Seconds to wait while something else measures on this machine; None: until that is done.
         progress: Told of everything as it happens.
 

@@ -2,5 +2,5 @@
 
 ``contract`` has the type; modules by subject declare servefit's own; ``registry`` finds all by name, and
 ``outside`` keeps those of other packages from breaking anything. Tables are made of them in ``report``, and JSON in
-``jobs``.
+``jobs``, which also reads those of other packages whenever it reads a job, to warn of broken ones.
 """

@@ -5,12 +5,11 @@ Jobs are run by ``lifecycle`` and kept by ``storage``; their JSON form is in ``d
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servefit.backends.model.names import name_after
 from servefit.errors import SpecError
 from servefit.search.figures.outside import outside_problems
 from servefit.search.jobs.notes import job_warnings, with_speedups
@@ -30,13 +29,9 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.request.job_request import Goal, JobRequest
     from servefit.search.results.recommendation import Recommendation, Skipped
-    from servefit.search.storage.header import JobHeader, JobState, PayloadFacts, Status
+    from servefit.search.storage.header import JobHeader, JobState, JobStatus, PayloadFacts
     from servefit.search.storage.ownership import Owner
-    from servefit.search.storage.steps import Kind, Step
-
-
-MAX_NAME = 40
-"""Letters of a model's name in that of its job, which is part of paths, and is typed. Chosen, not measured."""
+    from servefit.search.storage.steps import Step, StepKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +59,8 @@ class RecommendationJob:
     def of(
         cls, header: JobHeader, state: JobState, steps: Iterable[Step], *, owner: Owner | None = None
     ) -> RecommendationJob:
-        """Return the job that these are of: a pure function of what is kept, and of what is wrong with figures of other
-        packages."""
+        """Return the job that these are of: a pure function of what is stored, except that the installed objectives of
+        other packages rank, and a warning is added for each of their figures that cannot be read."""
         steps = tuple(steps)
         request, reference = header.request, header.model.reference
         trials = trials_of(steps, TESTS)
@@ -135,7 +130,7 @@ class RecommendationJob:
         return self.request.goal
 
     @property
-    def status(self) -> Status:
+    def status(self) -> JobStatus:
         """The status of the job: whether it is over, and how it ended."""
         return self.state.status
 
@@ -221,7 +216,7 @@ def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
     )
 
 
-def trials_of(steps: Iterable[Step], kinds: Iterable[Kind]) -> tuple[Trial, ...]:
+def trials_of(steps: Iterable[Step], kinds: Iterable[StepKind]) -> tuple[Trial, ...]:
     """Return what steps of these kinds have measured, in their order."""
     kinds = tuple(kinds)
     return tuple(step.result for step in steps if step.kind in kinds and isinstance(step.result, Trial))
@@ -242,7 +237,7 @@ def measured_s(steps: Iterable[Step]) -> float:
     return total
 
 
-def crashed(steps: Iterable[Step], kinds: Iterable[Kind]) -> set[Configuration]:
+def crashed(steps: Iterable[Step], kinds: Iterable[StepKind]) -> set[Configuration]:
     """Return what could not be measured in a step of these kinds. A step that was cut short says nothing about its
     configuration."""
     kinds = tuple(kinds)
@@ -258,19 +253,3 @@ def _crashed(step: Step) -> bool:
 def default_name(source: Any) -> str:
     """Return a name for a job on ``source``: that of the model, and the time."""
     return f"{name_after(source)}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-
-
-def name_after(source: Any, *, keep: str = "") -> str:
-    """Return the name of a model from ``source``: that of its file, ``MAX_NAME`` letters, digits, dashes and ``keep``
-    at most."""
-    stem = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
-    plain = re.sub(rf"[^A-Za-z0-9{keep}]+", "-", stem.partition(".")[0]).strip(f"-{keep}")
-    return plain[:MAX_NAME].strip(f"-{keep}") or "model"
-
-
-def check_unchanged(model: Model) -> None:
-    """Check that the model's file is what it was when it was opened, or put it back. Raises CorruptModel where it is
-    gone everywhere, and StateError."""
-    from servefit.backends.model.kept import check_kept
-
-    check_kept(model)

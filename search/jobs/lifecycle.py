@@ -27,7 +27,6 @@ from servefit.search.jobs.job import (
     JobInterrupted,
     JobStopped,
     RecommendationJob,
-    check_unchanged,
     measured_s,
     tests_in,
 )
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.storage.header import Status
+    from servefit.search.storage.header import JobStatus
     from servefit.search.storage.log import JobLog
 
 _log = logging.getLogger(__name__)
@@ -165,6 +164,7 @@ def resume_job(
 def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
     """Return the runner of a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
     :func:`resume_job`."""
+    from servefit.backends.model.kept import check_kept
     from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import describe_host
 
@@ -174,7 +174,7 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
     host = describe_host()
     if host.fingerprint != header.host.fingerprint:
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
-    check_unchanged(header.model)
+    check_kept(header.model)
     check_known(header.request.environment)
     _check_objective(header.request, host)
     if header.model.lacks_inputs:
@@ -258,7 +258,7 @@ def _run_to_the_end(runner: JobRunner) -> RecommendationJob:
     return _finish(runner, "COMPLETED" if runner.search is not None and runner.search.recommendations() else "FAILED")
 
 
-def _finish(runner: JobRunner, status: Status) -> RecommendationJob:
+def _finish(runner: JobRunner, status: JobStatus) -> RecommendationJob:
     """Keep how the job ended, and return it. An answer that took a minute to find is not lost to a database that is
     gone: it says so instead."""
     state = runner.state(status)

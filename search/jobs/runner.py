@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Skipped
-    from servefit.search.storage.header import JobHeader, Status
+    from servefit.search.storage.header import JobHeader, JobStatus
     from servefit.search.storage.jobs import JobStore
     from servefit.search.storage.log import JobLog
     from servefit.search.storage.steps import Step
@@ -148,7 +148,7 @@ class JobRunner:
             untimeable={replace(subject, max_batch=1) for subject in crashed(steps, ("service_time",))},
         )
 
-    def state(self, status: Status) -> JobState:
+    def state(self, status: JobStatus) -> JobState:
         """Return how far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
         search = self.search
         if search is None:
@@ -171,7 +171,7 @@ class JobRunner:
             else (),
         )
 
-    def state_without_answer(self, status: Status, *remarks: str) -> JobState:
+    def state_without_answer(self, status: JobStatus, *remarks: str) -> JobState:
         """Return the state where nothing can be said of what was measured, with ``remarks`` that say why."""
         return JobState(
             status=status,
@@ -180,7 +180,7 @@ class JobRunner:
             remarks=tuple(dict.fromkeys([*self.remarks, *remarks])),
         )
 
-    def _elapsed_s(self, status: Status) -> float:
+    def _elapsed_s(self, status: JobStatus) -> float:
         """Return the seconds to keep: those before the job was resumed, for as long as it goes on."""
         return self.resumed_at_s if status == "IN_PROGRESS" else self.clock.elapsed_s
 

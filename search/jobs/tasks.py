@@ -14,7 +14,7 @@ from servefit.search.results.objectives.registry import objective_of
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.measure_trial import Durations
-    from servefit.search.storage.steps import Kind
+    from servefit.search.storage.steps import StepKind
 
 PREPARATION_S = 6.0
 """Seconds before the first test of a model that was never seen, on a small machine that has other work too; two to
@@ -33,7 +33,7 @@ class Task:
     """A step of ``kind``; where time cuts it short it is ``called`` so. It may take ``limit_s``, and leaves ``kept_s``
     of the job's time. ``nth_round`` is the round of finalists that it belongs to, if any."""
 
-    kind: Kind
+    kind: StepKind
     called: str
     request: JobRequest
     durations: Durations

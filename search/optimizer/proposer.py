@@ -21,7 +21,7 @@ from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
 from servefit.search.results.objectives.guarded import explored
 from servefit.search.results.objectives.registry import context_of, objective_of
-from servefit.search.results.pooled_trials import latency_ms
+from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import score_of
 
@@ -277,7 +277,7 @@ class Proposer:
 
 
 def objectives(trial: Trial) -> tuple[float, float]:
-    """Return what the study that is kept minimises, whatever the job is about: vCPU-seconds an inference, since prices
-    differ between profiles of one size, and p95 in ms."""
-    throughput = trial.capacity.throughput_per_s
-    return (trial.configuration.vcpus / throughput if throughput else _UNKNOWN), min(latency_ms(trial), _UNKNOWN)
+    """Return the figures that the stored study minimises, whatever the goal of the job: vCPU-seconds of an inference,
+    and p95 in ms."""
+    vcpu_s, p95_ms = vcpu_s_and_p95_ms(trial)
+    return min(vcpu_s, _UNKNOWN), min(p95_ms, _UNKNOWN)

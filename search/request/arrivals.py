@@ -38,8 +38,14 @@ def with_own_rate(text: str, sla: Sla) -> tuple[str, Sla]:
     if sla.rate_per_s is None and str(shape) != "poisson":
         sla = replace(sla, rate_per_s=rate_of(shape))
     elif str(shape) not in STEADY:
-        _ = shape.cycle_s  # reads what it is made from
+        _check_readable(shape)
     return str(shape), sla
+
+
+def _check_readable(shape: Arrivals) -> None:
+    """Raise SpecError where what ``shape`` is made from cannot be read, such as the trace of a replay."""
+    # A shape reads its file when it is asked how long its cycle takes.
+    _ = shape.cycle_s
 
 
 def rate_of(shape: Arrivals) -> float:

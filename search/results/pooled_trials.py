@@ -72,6 +72,13 @@ def latency_ms(trial: Trial) -> float:
     return inf if p95 is None else p95
 
 
+def vcpu_s_and_p95_ms(trial: Trial) -> tuple[float, float]:
+    """Return the vCPU-seconds of an inference, which stand for its price since prices differ between profiles of one
+    size, and p95 in ms. Each is infinite where it is not known."""
+    throughput_per_s = trial.capacity.throughput_per_s
+    return (trial.configuration.vcpus / throughput_per_s if throughput_per_s else inf), latency_ms(trial)
+
+
 def _geometric_mean(values: Iterable[float], *, empty: float) -> float:
     """Return the geometric mean of the values that are finite and above zero; ``empty`` where there are none."""
     known = [value for value in values if 0 < value < inf]

@@ -14,7 +14,7 @@ from servefit.search.results.recommendation import Skipped
 from servefit.showing import shown
 from servefit.stored import Stored
 
-Status: TypeAlias = Literal["IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED"]
+JobStatus: TypeAlias = Literal["IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED"]
 """COMPLETED: there is an answer, even "nothing meets the SLA". FAILED: nothing could be measured. STOPPED: somebody
 stopped it, and it can be resumed. IN_PROGRESS: it runs, or was killed; who owns it tells which."""
 
@@ -58,7 +58,7 @@ class JobState(Stored, frozen=True, kw_only=True):
     it. ``changes`` say what would have to change where nothing meets the SLA.
     """
 
-    status: Status
+    status: JobStatus
     elapsed_s: float = 0.0
     skipped: tuple[Skipped, ...] = ()
     remarks: tuple[str, ...] = ()

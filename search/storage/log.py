@@ -24,7 +24,7 @@ from servefit.search.storage.header import JobHeader, JobState
 from servefit.search.storage.ownership import RENEW_S, Owner
 from servefit.search.storage.records import CHOICES, NOTHING, OWNER, STATE, STEPS, STOP, Unreadable
 from servefit.search.storage.secrets import SecretsOf, header_with_secrets
-from servefit.search.storage.steps import INTERRUPTED, Kind, Result, Status, Step
+from servefit.search.storage.steps import INTERRUPTED, Result, Step, StepKind, StepStatus
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -106,7 +106,7 @@ class JobLog:
             return tuple(secrets.in_step(records.read(texts[key], Step, key, self._left_out)) for key in keys)
 
     @contextmanager
-    def step(self, kind: Kind, backend: str, configuration: Configuration | None) -> Iterator[Step]:
+    def step(self, kind: StepKind, backend: str, configuration: Configuration | None) -> Iterator[Step]:
         """Begin a step, which the block finishes. One that an exception leaves unfinished is FAILED, "interrupted"."""
         step = self.begin(kind, backend, configuration)
         try:
@@ -118,7 +118,7 @@ class JobLog:
                     self.finish(step, status="FAILED", reason=INTERRUPTED)
             raise
 
-    def begin(self, kind: Kind, backend: str, configuration: Configuration | None) -> Step:
+    def begin(self, kind: StepKind, backend: str, configuration: Configuration | None) -> Step:
         """Keep a new step, RUNNING. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
         process."""
         made: list[Step] = []
@@ -152,7 +152,9 @@ class JobLog:
         _log.info("step %d begins: %s, %s", number, kind, backend if configuration is None else configuration)
         return step
 
-    def finish(self, step: Step, *, status: Status, result: Result | None = None, reason: str | None = None) -> Step:
+    def finish(
+        self, step: Step, *, status: StepStatus, result: Result | None = None, reason: str | None = None
+    ) -> Step:
         """Keep what came of ``step``. Within :meth:`owned` only. Raises JobInUse where the job was lost to another
         process."""
         return self._end(replace(step, status=status, result=result, reason=reason, ended_at=time.time()))

@@ -12,9 +12,8 @@ import secrets
 import socket
 import time
 from dataclasses import replace
-from pathlib import Path
 
-from servefit.processes import process_start
+from servefit.processes import boot_id, pid_namespace, process_start
 from servefit.showing import shown
 from servefit.stored import Stored
 
@@ -72,5 +71,5 @@ class Owner(Stored, frozen=True, kw_only=True):
 
 
 def _machine() -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    """Return where process numbers mean the same as here."""
+    return f"{boot_id()}/{pid_namespace()}"

@@ -14,14 +14,14 @@ from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.showing import shown
 from servefit.stored import Stored
 
-Kind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation", "endpoint"]
+StepKind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation", "endpoint"]
 """What was done: a backend compiled the model, calls were timed alone, a configuration was put under load, one was put
 under load again because it may be the winner, or the winner was put under load as the endpoint that it would be."""
 
-TESTS: tuple[Kind, ...] = ("load_test", "confirmation")
+TESTS: tuple[StepKind, ...] = ("load_test", "confirmation")
 """The kinds of steps whose trials the search compares: load tests without a network."""
 
-Status: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
+StepStatus: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
 
 INTERRUPTED = "interrupted"
 """The reason of a step that ran when whoever worked on the job was killed."""
@@ -44,8 +44,8 @@ class Step(Stored, frozen=True, kw_only=True):
     """
 
     number: int
-    kind: Kind
-    status: Status
+    kind: StepKind
+    status: StepStatus
     backend: str
     configuration: Configuration | None
     host_fingerprint: str

@@ -35,7 +35,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def own_mark() -> str:
     """Return the mark of this process: BOOT-NAMESPACE-PID-START."""
-    return f"{_boot()}-{_namespace()}-{os.getpid()}-{process_start(os.getpid())}"
+    return f"{_boot()}-{pid_namespace()}-{os.getpid()}-{process_start(os.getpid())}"
 
 
 def is_abandoned(mark: str) -> bool:
@@ -44,9 +44,19 @@ def is_abandoned(mark: str) -> bool:
     if re.fullmatch(MARK, mark) is None:
         return False
     boot, namespace, pid, start = mark.split("-")
-    if (boot, namespace) != (_boot(), str(_namespace())) or _is_hidden(int(pid)):
+    if (boot, namespace) != (_boot(), str(pid_namespace())) or _is_hidden(int(pid)):
         return False
     return str(process_start(int(pid))) != start
+
+
+def boot_id() -> str:
+    """Return the ID of the running boot of this machine's kernel."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def pid_namespace() -> int:
+    """Return the number of the namespace of process numbers that this process is in."""
+    return Path("/proc/self/ns/pid").stat().st_ino
 
 
 def process_start(pid: int) -> int | None:
@@ -162,8 +172,5 @@ def _is_hidden(pid: int) -> bool:
 
 
 def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-
-
-def _namespace() -> int:
-    return Path("/proc/self/ns/pid").stat().st_ino
+    """Return the part of the boot's ID that is in marks."""
+    return boot_id()[:8]

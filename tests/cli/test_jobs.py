@@ -15,7 +15,7 @@ import pytest
 
 from servefit.cli.jobs import STEP_KINDS
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.search.storage.steps import Kind
+from servefit.search.storage.steps import StepKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ def test_steps_are_listed_with_what_came_of_them_and_can_be_filtered(servefit: S
 
 
 def test_every_kind_of_step_that_a_job_may_have_can_be_asked_for() -> None:
-    assert get_args(Kind) == STEP_KINDS
+    assert get_args(StepKind) == STEP_KINDS
 
 
 @pytest.mark.parametrize(

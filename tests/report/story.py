@@ -29,7 +29,7 @@ from servefit.search.storage.database import Database
 from servefit.search.storage.header import JobHeader, JobState, PayloadFacts
 from servefit.search.storage.job_folder import keep_measurement, reserve
 from servefit.search.storage.jobs import JobStore
-from servefit.search.storage.steps import Kind, Result, Status, Step
+from servefit.search.storage.steps import Result, Step, StepKind, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +130,7 @@ class Story:
         self,
         configuration: Configuration,
         *,
-        kind: Kind = "load_test",
+        kind: StepKind = "load_test",
         nth_round: int | None = None,
         slower: float = 1.0,
         **driver: Any,
@@ -170,10 +170,10 @@ class Story:
         )
         self._add("load_test", configuration.backend, configuration, seconds=1.5, result=repeated)
 
-    def crashes(self, configuration: Configuration, reason: str, *, kind: Kind = "load_test") -> None:
+    def crashes(self, configuration: Configuration, reason: str, *, kind: StepKind = "load_test") -> None:
         self._add(kind, configuration.backend, configuration, seconds=0.8, status="FAILED", reason=reason)
 
-    def begins(self, configuration: Configuration, *, kind: Kind = "load_test") -> None:
+    def begins(self, configuration: Configuration, *, kind: StepKind = "load_test") -> None:
         """A step that never ended."""
         self._add(kind, configuration.backend, configuration, seconds=None, status="RUNNING")
 
@@ -201,13 +201,13 @@ class Story:
 
     def _add(
         self,
-        kind: Kind,
+        kind: StepKind,
         backend: str,
         configuration: Configuration | None,
         *,
         seconds: float | None,
         result: Result | None = None,
-        status: Status = "COMPLETED",
+        status: StepStatus = "COMPLETED",
         reason: str | None = None,
     ) -> None:
         began_at, self._now = self._now, self._now + (seconds or 0.0)

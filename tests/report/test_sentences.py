@@ -8,7 +8,7 @@ from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, simulated_hos
 from servefit.report.sentences import headline
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
-from servefit.search.storage.header import JobHeader, JobState, Status
+from servefit.search.storage.header import JobHeader, JobState, JobStatus
 from servefit.search.storage.ownership import Owner
 
 
@@ -26,7 +26,7 @@ from servefit.search.storage.ownership import Owner
     ],
 )
 def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(
-    status: Status, runs: bool, sentence: str
+    status: JobStatus, runs: bool, sentence: str
 ) -> None:
     header = JobHeader(
         request=JobRequest(name="fraud"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from servefit.errors import MeasurementError, StateError
+from servefit.processes import boot_id
 from servefit.state import state_folder
 
 Scope: TypeAlias = Literal["host", "user"]
@@ -57,8 +58,7 @@ def open_slot_file(*, host_folder: Path = HOST_FOLDER) -> SlotFile:
         if not isinstance(error, PermissionError) and error.errno not in (ENOENT, EROFS):
             raise StateError(path, error.strerror or str(error), variable=VARIABLE) from error
     # Several hosts may share a state folder. Each has a boot of its own.
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return _file(state_folder("slot") / f"{_NAME}-{boot}", "user", variable="SERVEFIT_HOME")
+    return _file(state_folder("slot") / f"{_NAME}-{boot_id()}", "user", variable="SERVEFIT_HOME")
 
 
 def _file(path: Path, scope: Scope, *, variable: str) -> SlotFile:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit import version
-from servefit.backends.model.kept import copy_kept
+from servefit.backends.model.kept import check_kept, copy_kept
 from servefit.backends.secret import is_hidden, revealed
 from servefit.errors import BackendUnavailable, SpecError
 from servefit.profiler.machine.cpus import choose_cpus
@@ -33,7 +33,6 @@ from servefit.search.deployment.bundle.secret_files import (
 from servefit.search.deployment.bundle.starting import run_script
 from servefit.search.deployment.bundle.sums import SUMS, sums
 from servefit.search.deployment.bundle.systemd import unit
-from servefit.search.jobs.job import check_unchanged
 from servefit.state import writing
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def write_bundle(deployable: Deployable, folder: Path, *, name: str | None = Non
     UnsupportedModel for a pickle that needs what no package brings; and StateError.
     """
     check_free(folder)
-    check_unchanged(deployable.model)
+    check_kept(deployable.model)
     contents = _contents(deployable, name)
     with _appearing_whole(folder) as unfinished:
         lock = _write_files(contents, unfinished, wheels=wheels)

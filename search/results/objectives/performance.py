@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from servefit.search.results.objectives.contract import Objective
-from servefit.search.results.pooled_trials import latency_ms
+from servefit.search.results.pooled_trials import latency_ms, vcpu_s_and_p95_ms
 
 if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context, Prediction
@@ -41,7 +41,5 @@ class PerformanceObjective(Objective):
         return ""
 
     def explored(self, trial: Trial, context: Context) -> tuple[float | None, ...]:  # noqa: ARG002
-        """Return both, each by itself: vCPU-seconds an inference, since prices differ between profiles of one size, and
-        p95 in ms."""
-        throughput = trial.capacity.throughput_per_s
-        return (trial.configuration.vcpus / throughput if throughput else None), latency_ms(trial)
+        """Return both, each by itself: vCPU-seconds of an inference, and p95 in ms."""
+        return vcpu_s_and_p95_ms(trial)

@@ -58,16 +58,17 @@ def endpoint_table(job: RecommendationJob) -> Table:
         figures=tuple(figure(f"model_latency_ms.{name}").titled(f"response {name} ms") for name in _PERCENTILES)
     )
     others = Columns(figures=figures(_OVER_HTTP))
+    profile = figure("instance_profile")
     rows: list[tuple[object, ...]] = []
     for found in job.recommendations:
         if found.endpoint is None:
             continue
         for driver, trial in (("in process", found.trial), ("over HTTP", found.endpoint)):
             inside = trial.judged.latency_ms if driver == "in process" else trial.judged.model_latency_ms or {}
-            rows.append((found.profile.name, driver, *response.cells(trial), inside.get("p50"), *others.cells(trial)))
+            rows.append((profile.cell(found), driver, *response.cells(trial), inside.get("p50"), *others.cells(trial)))
     return Table(
         title="The winner as an endpoint",
-        columns=("profile", "measured", *response.titles, "model p50 ms", *others.titles),
+        columns=(profile.title, "measured", *response.titles, "model p50 ms", *others.titles),
         rows=rows,
     )
 
@@ -76,21 +77,32 @@ def configurations_table(
     found: Sequence[Candidate], front: Set[Configuration], unit: str, cost: Callable[[Candidate], float | None]
 ) -> Table:
     """Return the table of the configurations, each with its pooled measurements, with the ``cost`` of a million
-    inferences in ``unit``."""
+    inferences in ``unit``. Latency and throughput are means of several tests, so they are no figures of one."""
+    profile, verdict = figure("instance_profile"), figure("verdict")
     return Table(
         title=f"Configurations by {unit}",
-        columns=("configuration", "vCPUs", "profile", unit, "p95 ms", "max a minute", "tests", "on the front", "SLA"),
+        columns=(
+            "configuration",
+            "vCPUs",
+            profile.title,
+            unit,
+            "p95 ms",
+            "max a minute",
+            "tests",
+            "on the front",
+            verdict.title,
+        ),
         rows=[
             (
                 shape(candidate.pooled.configuration),
                 candidate.pooled.configuration.vcpus,
-                candidate.recommendation.profile.name,
+                profile.cell(candidate.recommendation),
                 cost(candidate),
                 finite(candidate.pooled.p95_ms),
                 round(per_minute(candidate.pooled.capacity_per_s, candidate.pooled.trial.instance_count)),
                 candidate.pooled.measurements,
                 candidate.pooled.configuration in front,
-                candidate.pooled.trial.verdict,
+                verdict.cell(candidate.pooled.trial),
             )
             for candidate in found
         ],

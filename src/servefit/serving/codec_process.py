@@ -20,6 +20,8 @@ from servefit.serving.process import exit_text
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from servefit.serving.config import EndpointConfig
+
 _MODULE = "servefit.serving.codec"
 _REAP_EVERY_S = 0.02
 """A killed process is dead within milliseconds, and nothing waits for that to be seen."""
@@ -32,7 +34,7 @@ class CodecProcess(asyncio.BufferedProtocol):
     def __init__(
         self,
         loop: AbstractEventLoop,
-        config: Any,
+        config: EndpointConfig,
         answered: Callable[[TaskResult, memoryview], None],
         gone: Callable[[str], None],
     ) -> None:

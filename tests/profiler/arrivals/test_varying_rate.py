@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from servefit.errors import SpecError
-from servefit.profiler.arrivals.parameters import DURATION, Kind, parameter
+from servefit.profiler.arrivals.parameters import DURATION, ParameterKind, parameter
 from servefit.profiler.arrivals.sine import Sine
 from servefit.profiler.arrivals.varying_rate import VaryingRate
 
-ANYTHING = Kind(parse=lambda _field, text: float(text), spell=str, admits=lambda _value: True, what="anything")
+ANYTHING = ParameterKind(parse=lambda _field, text: float(text), spell=str, admits=lambda _value: True, what="anything")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.storage.header import JobHeader, JobState, PayloadFacts
-from servefit.search.storage.steps import Kind, Result, Step
+from servefit.search.storage.steps import Result, Step, StepKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
     from servefit.search.results.recommendation import Trial, TrialVerdict
-    from servefit.search.storage.header import Status
+    from servefit.search.storage.header import JobStatus
 
 CONFIGURATION = Configuration(vcpus=1, backend="treelite")
 SMALL = InstanceProfile(name="small", vcpus=1, memory_bytes=2**30, price_per_hour=0.1)
@@ -54,10 +54,12 @@ def job(
     sla: Sla | None = None,
     service: ServiceTimes | None = None,
     profiles: Sequence[InstanceProfile] = (SMALL,),
-    status: Status = "COMPLETED",
+    status: JobStatus = "COMPLETED",
 ) -> RecommendationJob:
     """A job of ``trials``, the last of which stands for its configuration; calls of it were timed as ``service``."""
-    results: list[tuple[Kind, Configuration, Result]] = [("load_test", trial.configuration, trial) for trial in trials]
+    results: list[tuple[StepKind, Configuration, Result]] = [
+        ("load_test", trial.configuration, trial) for trial in trials
+    ]
     if service is not None:
         results.append(("service_time", CONFIGURATION, service))
     header = JobHeader(

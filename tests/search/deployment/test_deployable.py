@@ -30,7 +30,7 @@ from servefit.search.request.job_request import EnvironmentRange, JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.results.recommendation import CompilationReport
 from servefit.search.storage.header import JobHeader, JobState, PayloadFacts
-from servefit.search.storage.steps import Kind, Result, Step
+from servefit.search.storage.steps import Result, Step, StepKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
     from servefit.search.results.recommendation import Trial
-    from servefit.search.storage.header import Status
+    from servefit.search.storage.header import JobStatus
 
 PROFILE = InstanceProfile(name="small", vcpus=6, memory_bytes=2**30, price_per_hour=0.1)
 TWO = Configuration(
@@ -76,7 +76,7 @@ def job(
     model: Model,
     *trials: Trial,
     sla: Sla | None = None,
-    status: Status = "COMPLETED",
+    status: JobStatus = "COMPLETED",
     measured_with: str | None = None,
 ) -> RecommendationJob:
     header = JobHeader(
@@ -95,7 +95,7 @@ def job(
     report = CompilationReport(
         backend="xgboost", target=Target.CPU, status="COMPLETED", seconds=1.0, version=measured_with
     )
-    results: list[tuple[Kind, Configuration | None, Result]] = [("compilation", None, report)]
+    results: list[tuple[StepKind, Configuration | None, Result]] = [("compilation", None, report)]
     results += [("load_test", trial.configuration, trial) for trial in trials]
     steps = [
         Step(

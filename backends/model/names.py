@@ -1,0 +1,18 @@
+"""Short names of models, for jobs and for the URLs of endpoints."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+MAX_NAME = 40
+"""Letters of a model's name, which becomes part of paths and is typed. Chosen, not measured."""
+
+
+def name_after(source: Any, *, keep: str = "") -> str:
+    """Return the name of a model from ``source``: that of its file or of its class, of at most ``MAX_NAME`` letters,
+    digits, dashes and characters of ``keep``."""
+    stem = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
+    plain = re.sub(rf"[^A-Za-z0-9{keep}]+", "-", stem.partition(".")[0]).strip(f"-{keep}")
+    return plain[:MAX_NAME].strip(f"-{keep}") or "model"
