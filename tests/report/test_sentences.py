@@ -1,4 +1,4 @@
-"""The answer of a job, where there is none."""
+"""The answer of a job that has no recommendation."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ from servefit.search.storage.ownership import Owner
         ("FAILED", False, "Nothing could be measured (0 tests in 1 s)."),
     ],
 )
-def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(
-    status: Status, runs: bool, sentence: str
-) -> None:
+def test_a_job_that_is_over_and_measured_nothing_says_so(status: Status, runs: bool, sentence: str) -> None:
     header = JobHeader(
         request=JobRequest(name="fraud"),
         model=MODEL,
