@@ -1,4 +1,4 @@
-"""Functions for test_isolation to call in a child process. Each does one thing that a hostile model might cause."""
+"""Functions for ``test_isolation`` to call in a child process. Each does something that a hostile model might cause."""
 
 from __future__ import annotations
 

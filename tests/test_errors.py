@@ -1,3 +1,5 @@
+"""The errors of servefit."""
+
 from __future__ import annotations
 
 import pickle
@@ -40,7 +42,7 @@ def every_kind(base: type[ServefitError]) -> set[type[ServefitError]]:
     return {base}.union(*(every_kind(kind) for kind in base.__subclasses__()))
 
 
-def test_there_is_one_of_each() -> None:
+def test_every_error_has_an_example_here() -> None:
     assert {type(error) for error in ONE_OF_EACH} == {
         kind for kind in every_kind(ServefitError) if kind.__module__ == "servefit.errors"
     }

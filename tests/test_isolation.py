@@ -1,3 +1,5 @@
+"""Calls in child processes."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,4 @@
-"""Finding things by name, servefit's own and those of other packages."""
+"""Plug-ins are found by name, servefit's own and those of other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a user gets into their hands shows itself in a line, and in a notebook as a small table."""
+"""Every result has a short text form, and a small table in a notebook."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_the_figures_are_in_it_and_the_samples_are_counted(profiled: Profiled) -
     assert ">throughput_per_s</th>" in summary._repr_html_()
 
 
-def test_it_is_what_it_was_but_for_that(profiled: Profiled) -> None:
+def test_a_shown_result_is_otherwise_unchanged(profiled: Profiled) -> None:
     measurement = profiled.measurement
     assert pickle.loads(pickle.dumps(measurement)) == measurement
     assert dataclasses.replace(measurement, load_s=1.0).load_s == 1.0

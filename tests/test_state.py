@@ -1,3 +1,5 @@
+"""The state folder, and files in it that appear whole or not at all."""
+
 from __future__ import annotations
 
 import os

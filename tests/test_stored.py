@@ -1,4 +1,4 @@
-"""What is kept for later versions: Structs that are treated as the dataclasses beside them are."""
+"""Stored types: Structs that behave like dataclasses."""
 
 from __future__ import annotations
 

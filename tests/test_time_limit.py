@@ -1,4 +1,4 @@
-"""Limits around blocks, and how they hold for what is waited for inside."""
+"""Time limits of blocks, and of the work inside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``import servefit`` offers, and that the page about it lists all of it."""
+"""The names that ``import servefit`` offers are those that the reference page lists."""
 
 from __future__ import annotations
 

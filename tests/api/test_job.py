@@ -1,4 +1,4 @@
-"""What a job says of itself."""
+"""The text form of a job."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
 
-def test_printed_it_is_its_name_its_status_and_the_answer(trial: MakeTrial) -> None:
+def test_a_job_is_printed_as_its_name_its_status_and_the_answer(trial: MakeTrial) -> None:
     opened = Job.from_results(job(trial(CONFIGURATION)))
     assert repr(opened) == str(opened)
     assert repr(opened) == "<Job fraud, COMPLETED: Deploy small with treelite, 1 worker x 1 thread>"
 
 
-def test_one_that_has_no_answer_is_printed_on_a_line_too() -> None:
+def test_a_job_without_an_answer_is_printed_on_a_line_too() -> None:
     assert repr(Job.from_results(job(status="FAILED"))) == (
         "<Job fraud, FAILED: Nothing could be measured (0 tests in 0 s)>"
     )

@@ -1,4 +1,4 @@
-"""Models whose predictions of a row depend on the rows beside it: found, said, and checked for what they are."""
+"""Models whose predictions of a row depend on the other rows of a call: they are detected, reported and verified."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_dynamically_quantised_model_says_so(dynamic: Model) -> None:
 
 
 @pytest.mark.usefixtures("own_home")
-def test_it_is_not_refused_against_itself(dynamic: Model) -> None:
+def test_a_dynamically_quantised_model_is_compiled_by_its_own_library(dynamic: Model) -> None:
     compiled = compile_model(dynamic, "onnxruntime", payload=Payload(rows=ROWS, source="rows.npy"))
     assert compiled.rows_checked == 32 + 32
     predictor = load_predictor(compiled.artifact, Settings(threads=1))
@@ -76,7 +76,7 @@ def layer(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "depends"), [(quantised, True), (centred, True), (layer, False), (encoder, False), (hashed, False)]
 )
-def test_it_is_found_out_by_asking_the_models_own_library(
+def test_batch_dependence_is_detected_with_the_models_own_library(
     make: Callable[[Path], Path], depends: bool, tmp_path: Path
 ) -> None:
     model = Model.load(make(tmp_path / "model.onnx"))

@@ -1,4 +1,4 @@
-"""The artifact cache: found by content, and never damaged without being noticed."""
+"""The cache of artifacts finds them by content, and notices damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a model to a checked artifact, in child processes as it is in use."""
+"""Compilation from a model to a verified artifact, in real child processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backends of other packages: what they do wrong is said of them, and nothing of theirs runs in this process."""
+"""Backends of other packages: their errors are reported as theirs, and none of their code runs in this process."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_backend_that_answers_nonsense_takes_no_model(install: Install, model:
     assert "(package servefit-broken 1.0)" in reason(about.supported)
 
 
-def test_one_child_answers_all_that_is_asked(
+def test_one_child_process_answers_all_questions(
     install: Install, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMPORTS", str(tmp_path / "imports"))

@@ -1,4 +1,4 @@
-"""What is said about GPUs: a reason where there is none, and no library loaded to find out."""
+"""The reasons why there is no GPU, found without loading a library."""
 
 from __future__ import annotations
 

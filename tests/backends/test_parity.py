@@ -1,4 +1,4 @@
-"""What counts as the same prediction."""
+"""When two predictions count as the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows drawn from models: hard where converters fail, plausible where the profiler measures."""
+"""Rows drawn from models: edge cases for verification, and plausible rows for measuring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets: which variables hold one, and that nothing but a process gets to see it."""
+"""Secrets: which variables hold them, and that only started processes get their values."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def test_a_name_says_that_its_value_is_a_secret(variable: str) -> None:
         *("SSL_KEY_FILE", "GOOGLE_CREDENTIALS_PATH", "KEYBOARD", "MONKEYS", "AUTHOR", "COMPASS", "PASSES", ""),
     ],
 )
-def test_others_do_not(variable: str) -> None:
+def test_variables_with_other_names_hold_no_secrets(variable: str) -> None:
     assert not is_secret(variable)
 
 
-def test_a_url_with_a_password_is_one_whatever_the_name() -> None:
+def test_a_url_with_a_password_is_a_secret_whatever_the_name() -> None:
     assert is_secret("DATABASE_URL", "postgresql://fraud:hunter2@db/features")
     assert is_secret("REDIS", "redis://:hunter2@cache:6379")
     assert not is_secret("DATABASE_URL", "postgresql://fraud@db:5432/features")

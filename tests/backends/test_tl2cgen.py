@@ -1,4 +1,4 @@
-"""The C compiler: found or missed, failing, hanging."""
+"""The C compiler of the tl2cgen backend is found, is missing, fails, or hangs."""
 
 from __future__ import annotations
 

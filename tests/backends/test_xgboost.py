@@ -1,4 +1,4 @@
-"""The xgboost backend opens the library without its Python package; what can be wrong with either is said in a line."""
+"""The xgboost backend opens the library without its Python package, and reports in a line what is wrong with either."""
 
 from __future__ import annotations
 

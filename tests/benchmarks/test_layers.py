@@ -1,4 +1,4 @@
-"""Commands of the benchmarks apart from what they share: imports, and loaders that are named in strings."""
+"""Imports between the commands of the benchmarks, and loaders that are named in strings."""
 
 from __future__ import annotations
 

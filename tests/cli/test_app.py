@@ -1,4 +1,4 @@
-"""The console script itself."""
+"""The console script."""
 
 from __future__ import annotations
 

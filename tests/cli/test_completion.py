@@ -1,4 +1,4 @@
-"""What shells complete, asked as their scripts ask it."""
+"""Shell completion, asked for as the shells' scripts ask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said to ``serve`` and ``export``, and what cannot, without a process for each."""
+"""The options of ``serve`` and ``export``, without a process for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``servefit export``: the folder that it writes, started with nothing else from an environment of its own."""
+"""``servefit export`` writes a folder that starts with nothing but an environment of its own."""
 
 from __future__ import annotations
 

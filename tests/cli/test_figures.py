@@ -1,4 +1,4 @@
-"""``servefit figures``: what it lists, and what it says of figures of other packages that cannot be used."""
+"""``servefit figures`` lists figures, and reports those of other packages that cannot be used."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_figure_of_another_package_comes_last_with_the_name_of_the_package(run
     assert lines[-1] == "odd,odd,points,2,A figure.,sound 1.0"
 
 
-def test_those_that_cannot_be_used_are_named_with_the_reason(run: Run) -> None:
+def test_figures_that_cannot_be_used_are_named_with_the_reason(run: Run) -> None:
     ended = run("--format", "json", installed=("left", "right", "broken"))
     assert ended.returncode == 0
     listed = {figure["name"]: figure["problem"] for figure in json.loads(ended.stdout)["figures"] if figure["problem"]}

@@ -1,4 +1,4 @@
-"""Jobs that are kept, from the command line: listed, shown, stopped, killed and taken up again."""
+"""Kept jobs on the command line: listed, shown, stopped, killed and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``servefit load``: what it finds out about endpoints, its exit statuses, and what it refuses."""
+"""``servefit load``: its figures, exit statuses and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands around the main job."""
+"""The commands beside ``recommend``: host, profiles, backends, compile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How figures are written for people, and how for programs."""
+"""How figures are written for people and for programs."""
 
 from __future__ import annotations
 

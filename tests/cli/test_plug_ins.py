@@ -1,4 +1,4 @@
-"""Commands where other packages offer backends that are broken in every way: each is a line, and harms nothing else."""
+"""Commands with broken backends of other packages installed: each is reported in a line, and the rest works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``servefit profile``: what it decides, finds, compares and keeps, and how it says that it cannot."""
+"""``servefit profile``: decisions, the highest rate, comparisons, saved files, and failures."""
 
 from __future__ import annotations
 

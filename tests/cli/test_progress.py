@@ -1,4 +1,4 @@
-"""What a person sees of a job that runs: in terminals of all kinds, and where there is none."""
+"""The progress of a running job, in terminals of all kinds and without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``servefit scale`` on a job that was really run."""
+"""``servefit scale`` on a job that ran."""
 
 from __future__ import annotations
 

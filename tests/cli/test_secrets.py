@@ -1,5 +1,6 @@
-"""Secrets in the environment of workers: in nothing that is printed, logged, reported or kept, but in files that are
-their owner's alone."""
+"""Secrets in the environment of workers are not printed, logged, reported or kept, except in files that only their
+owner reads.
+"""
 
 from __future__ import annotations
 

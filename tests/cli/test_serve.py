@@ -105,7 +105,7 @@ def expected(sources: Sources, rows: np.ndarray) -> list[float]:
     return found
 
 
-def test_it_says_where_it_listens_and_what_it_serves_in_which_envelope(running: Serving) -> None:
+def test_serve_says_where_it_listens_and_what_it_serves_in_which_envelope(running: Serving) -> None:
     assert running.line.startswith("booster is served at http://127.0.0.1:")
     assert "by xgboost, 2 workers x 1 thread, up to 4 requests a call, as local-1c (CPU " in running.line
     assert running.line.rstrip().endswith(("cgroup-v2)", "cgroup-v1)", "systemd-scope)", "affinity alone)"))
@@ -116,7 +116,7 @@ def test_its_predictions_are_those_of_the_model(running: Serving, sources: Sourc
     assert [float(line) for line in answer.split()] == pytest.approx(expected(sources, rows), rel=1e-6)
 
 
-def test_it_speaks_the_open_inference_protocol_under_the_name_of_the_file(
+def test_serve_speaks_the_open_inference_protocol_under_the_name_of_the_file(
     running: Serving, sources: Sources, rows: np.ndarray
 ) -> None:
     assert json.loads(running.ask("/v2/models/booster"))["name"] == "booster"

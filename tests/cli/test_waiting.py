@@ -1,4 +1,4 @@
-"""Commands that measure while something else does wait and say for whom, or end; those that do not measure go on."""
+"""Commands that measure wait for each other, and say for whom, or end; commands that do not measure go on."""
 
 from __future__ import annotations
 

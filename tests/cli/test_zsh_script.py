@@ -1,4 +1,4 @@
-"""The completion script for zsh: what is in it, and what becomes of a line that is typed in a zsh that has it."""
+"""The completion script for zsh, and what it completes in a real zsh."""
 
 from __future__ import annotations
 

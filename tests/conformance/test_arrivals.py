@@ -1,4 +1,4 @@
-"""The promises of a traffic shape, tried on all that servefit has.
+"""The contract of a traffic shape, tested on all built-in shapes.
 
 A package with a shape of its own subclasses :class:`ArrivalsContract`: docs/adding-arrivals.md shows how.
 """
@@ -39,7 +39,7 @@ class ArrivalsContract:
     def shape(self, request: pytest.FixtureRequest) -> Arrivals:
         return arrivals_named(request.param)
 
-    def test_it_is_found_by_its_name(self) -> None:
+    def test_the_shape_is_found_by_its_name(self) -> None:
         shape = arrivals_named(self.texts[0])
         assert isinstance(shape, Arrivals)
         assert shape.name in shape_names()
@@ -51,7 +51,7 @@ class ArrivalsContract:
         assert hash(again) == hash(shape)
         assert str(again) == str(shape)
 
-    def test_it_does_not_change(self, shape: Arrivals) -> None:
+    def test_the_shape_is_immutable(self, shape: Arrivals) -> None:
         for field in fields(shape):
             with pytest.raises(FrozenInstanceError):
                 setattr(shape, field.name, None)
@@ -61,7 +61,7 @@ class ArrivalsContract:
         with pytest.raises(SpecError, match=r"^arrivals"):
             arrivals_named(f"{text}{',' if ':' in text else ':'}no_such_parameter=1")
 
-    def test_it_says_what_arrives_in_a_line(self, shape: Arrivals) -> None:
+    def test_the_shape_describes_its_arrivals_in_a_line(self, shape: Arrivals) -> None:
         words = shape.describe()
         assert words.strip() == words
         assert words

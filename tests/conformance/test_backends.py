@@ -1,4 +1,4 @@
-"""What every backend promises, tried on every kind of model with the model's own library as oracle."""
+"""The contract of a backend, tested on every kind of model with the model's own library as oracle."""
 
 from __future__ import annotations
 

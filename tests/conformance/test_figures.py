@@ -1,4 +1,4 @@
-"""What every figure promises, tried on tests and recommendations of every kind."""
+"""The contract of a figure, tested on tests and recommendations of every kind."""
 
 from __future__ import annotations
 
@@ -51,19 +51,17 @@ class FigureContract:
     def tested(self) -> Measured:
         return measured()
 
-    def test_it_is_found_by_its_name_and_can_be_used(self, figure: Figure) -> None:
+    def test_the_figure_is_found_by_its_name_and_can_be_used(self, figure: Figure) -> None:
         assert figure.name == self.name
         assert figure_names().count(self.name) == 1
         assert [outside.problem for outside in outside_figures() if outside.name == self.name] in ([], [None])
 
-    def test_it_says_what_it_is_in_a_sentence(self, figure: Figure) -> None:
+    def test_the_figure_has_a_meaning_of_one_sentence(self, figure: Figure) -> None:
         assert figure.meaning[0].isupper() or figure.meaning[0].isdigit()
         assert figure.meaning.endswith(".")
         assert len(figure.meaning) <= MAX_MEANING_CHARACTERS
 
-    def test_it_is_a_number_or_text_wherever_it_is_known_and_it_is_known_somewhere(
-        self, figure: Figure, tested: Measured
-    ) -> None:
+    def test_the_figure_is_known_somewhere_and_a_number_or_text_there(self, figure: Figure, tested: Measured) -> None:
         known = [value for subject in tested.subjects if (value := figure.of(subject)) is not None]
         assert known
         for value in known:

@@ -1,4 +1,4 @@
-"""What every objective promises, whoever wrote it.
+"""The contract of an objective, of servefit or of another package.
 
 The suite runs against any objective that is found by its name, in this package or another: subclass it.
 """
@@ -92,7 +92,7 @@ class ObjectiveContract:
         )
         return recommend(Space(profiles=profiles, grid=configurations), trials, self.asked())
 
-    def test_it_is_found_by_its_name_and_may_be_asked_for(self) -> None:
+    def test_the_objective_is_found_by_its_name_and_may_be_asked_for(self) -> None:
         assert self.name in OBJECTIVES.names()
         assert parse_goal(self.name) == self.objective.name == self.name
 

@@ -1,4 +1,4 @@
-"""Trials with known figures, for the promises of an objective."""
+"""Trials with known figures, for the contract of an objective."""
 
 from __future__ import annotations
 

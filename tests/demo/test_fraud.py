@@ -1,3 +1,5 @@
+"""The fraud model of the demo, and its payload."""
+
 from __future__ import annotations
 
 import subprocess

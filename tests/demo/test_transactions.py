@@ -1,3 +1,5 @@
+"""The transactions that the demo draws."""
+
 from __future__ import annotations
 
 import numpy as np

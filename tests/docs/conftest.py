@@ -1,4 +1,4 @@
-"""What readers of the documentation have at hand: a small model, rows for it, and a job that the tutorial has made."""
+"""What the documentation's readers have: a small model, rows for it, and the job that the tutorial made."""
 
 from __future__ import annotations
 

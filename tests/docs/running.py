@@ -1,4 +1,4 @@
-"""Runs the blocks of a page one after the other, as somebody would who reads it at a terminal.
+"""Runs the blocks of a page one after the other, as a reader does at a terminal.
 
 Every block of commands gets a bash of its own, in one folder a page; Python runs in one process a page. What a page
 leaves running is ended with it.

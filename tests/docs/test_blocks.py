@@ -1,4 +1,4 @@
-"""What is fenced in the documentation: that it says what it is, and that nothing escapes being run or read."""
+"""The fenced blocks of the documentation: each names its language, and each is run or read by a test."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _is_job(block: Block) -> bool:
     return block.language == "yaml" and bool(re.search(r"^model: ", block.text, re.MULTILINE))
 
 
-def test_there_is_something_to_run() -> None:
+def test_the_documentation_has_blocks_to_run() -> None:
     assert "README.md" in PAGES
     assert sum(block.language == "bash" for block in BLOCKS) > 20
     assert any(map(_is_job, BLOCKS))

@@ -1,4 +1,4 @@
-"""Every command and every program in the documentation, run in the order of its page."""
+"""Every command and program of the documentation is run, in the order of its page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples in docstrings of public names, run by a reader who has what the other pages have made."""
+"""The examples in docstrings of public names are run, with what the other pages have made."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def example(found: Any) -> str | None:
 EXAMPLES = {name: code for name, found in public() if (code := example(found)) is not None}
 
 
-def test_there_are_examples_of_what_people_do() -> None:
+def test_the_usual_functions_have_examples() -> None:
     assert {"recommend", "profile", "load_endpoint", "scale", "Job.plot", "Recommendation.serve"} <= EXAMPLES.keys()
 
 

@@ -1,4 +1,4 @@
-"""The page on figures says what is declared."""
+"""The page on figures lists what is declared."""
 
 from __future__ import annotations
 

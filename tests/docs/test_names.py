@@ -1,4 +1,4 @@
-"""Modules and functions that pages name, as `serving.batching.Batching.submit`: they exist."""
+"""Modules and functions that pages name, as `serving.batching.Batching.submit`, exist."""
 
 from __future__ import annotations
 

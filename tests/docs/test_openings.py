@@ -1,4 +1,4 @@
-"""What the opening of a module says of others: that the modules it names exist, under these names."""
+"""The modules that docstrings of modules name exist under these names."""
 
 from __future__ import annotations
 

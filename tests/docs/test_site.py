@@ -1,4 +1,4 @@
-"""The site that is built from the documentation, as mkdocs builds it with every warning an error."""
+"""The documentation's site is built by mkdocs without a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of worked examples share: packages that are installed like any other, a model, and servefit with both."""
+"""Shared by the tests of worked examples: packages installed like any other, a model, and servefit with both."""
 
 from __future__ import annotations
 

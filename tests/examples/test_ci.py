@@ -1,4 +1,4 @@
-"""The workflows in examples/ci, carried out as a runner does: what they install is left out, all else is run."""
+"""The workflows in examples/ci are carried out as a runner does, without the installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worked plug-in in examples/numpy-backend, installed like any package, and what is done about bad plug-ins."""
+"""The worked backend in examples/numpy-backend, installed like any package, and broken variants of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worked objective in examples/p95-per-watt, installed like any package, and what is done where one fails."""
+"""The worked objective in examples/p95-per-watt, installed like any package, and jobs in which it fails."""
 
 from __future__ import annotations
 

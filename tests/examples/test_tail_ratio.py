@@ -1,4 +1,4 @@
-"""The worked figure in examples/tail-ratio, installed like any package, and the page that goes through it."""
+"""The worked figure in examples/tail-ratio, installed like any package, and its page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def test_it_is_listed_with_its_package(run: Run) -> None:
+def test_the_figure_is_listed_with_its_package(run: Run) -> None:
     listed = json.loads(run("figures", "--format", "json"))["figures"]
     [found] = [figure for figure in listed if figure["name"] == "tail_ratio"]
     assert (found["column"], found["digits"], found["package"]) == ("p99 / p50", 2, "servefit-tail-ratio 1.0")

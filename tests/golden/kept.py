@@ -1,7 +1,7 @@
 """Sets of kept files, as the tests read them: copied to where they may be changed, and compared with today's output.
 
-A later servefit may say more than an earlier one, and say it in other words: fields stay, with their figures. What a
-recommendation is called may change too, where the old name still finds it.
+A later servefit may print more than an earlier one, and word it otherwise; fields stay, with their figures. The name of
+a recommendation may change too, if the old name still finds it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +18,23 @@ import pytest
 from tests.golden.cases import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 SETS = sorted(path.parent for path in Path(__file__).parent.glob("*/jobs.json"))
 """The folders that make.py wrote."""
+NEWEST = max(SETS, key=lambda folder: int(folder.name.rpartition("_")[2]))
 
 
-def of_each(pattern: str) -> pytest.MarkDecorator:
-    """Have a test run for each file of each set that matches ``pattern``, called ``name`` there."""
+def of_each(
+    pattern: str, *, names: Collection[str] | None = None, name_of: Callable[[Path], str] = attrgetter("stem")
+) -> pytest.MarkDecorator:
+    """Have a test run for each file of each set that matches ``pattern``, called ``name`` there: that is ``name_of``
+    its path. With ``names``, for these alone; a set need not have them all."""
     found = [
-        pytest.param(original, path.stem, id=f"{original.name}-{path.stem}")
+        pytest.param(original, name_of(path), id=f"{original.name}-{name_of(path)}")
         for original in SETS
         for path in sorted(original.glob(pattern))
+        if names is None or name_of(path) in names
     ]
     return pytest.mark.parametrize(("copy", "name"), found, indirect=["copy"], scope="module")
 
@@ -65,27 +71,37 @@ def copied(original: Path, folder: Path) -> Path:
 
 
 def replace_in_jobs(copy: Path, old: str, new: str) -> None:
-    """Put ``new`` in the place of ``old`` in all texts of the jobs of a copy, which are JSON."""
+    """Replace ``old`` by ``new`` in all texts of the jobs of a copy, which are JSON."""
     with closing(sqlite3.connect(copy / "home" / "jobs.db")) as database, database:
-        database.execute(
-            "UPDATE study_user_attributes SET value_json = replace(value_json, ?, ?)",
-            (json.dumps(old)[1:-1], json.dumps(new)[1:-1]),
-        )
+        for table, column in _texts(database):
+            database.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
+                (json.dumps(old)[1:-1], json.dumps(new)[1:-1]),
+            )
+
+
+def _texts(database: sqlite3.Connection) -> list[tuple[str, str]]:
+    """The tables that hold texts of jobs under keys, each with the name of the column: attributes of studies up to
+    schema 2, and from then on documents of servefit's own."""
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    columns = {"study_user_attributes": "value_json", "servefit_documents": "text"}
+    return [(table, column) for table, column in columns.items() if table in tables]
 
 
 def move_to_host(copy: Path, host: dict[str, Any]) -> None:
     """Have the jobs of a copy say that they were measured on ``host``, as ``servefit host`` describes it: elsewhere
     they are not resumed."""
     with closing(sqlite3.connect(copy / "home" / "jobs.db")) as database, database:
-        (number,) = database.execute("SELECT min(study_id) FROM studies").fetchone()
-        query = "SELECT value_json FROM study_user_attributes WHERE key = 'servefit:header' AND study_id = ?"
-        old = json.loads(database.execute(query, (number,)).fetchone()[0])["header"]["host"]
-        new = {name: _described(name, value, host) for name, value in old.items()}
-        database.execute(
-            "UPDATE study_user_attributes SET value_json = json_set(value_json, '$.header.host', json(?))"
-            " WHERE key = 'servefit:header'",
-            (json.dumps(new),),
-        )
+        for table, column in _texts(database):
+            query = f"SELECT {column} FROM {table} WHERE key = 'servefit:header' LIMIT 1"
+            for (text,) in database.execute(query).fetchall():
+                old = json.loads(text)["header"]["host"]
+                new = {name: _described(name, value, host) for name, value in old.items()}
+                database.execute(
+                    f"UPDATE {table} SET {column} = json_set({column}, '$.header.host', json(?))"
+                    " WHERE key = 'servefit:header'",
+                    (json.dumps(new),),
+                )
     replace_in_jobs(copy, kept(copy, "jobs")["jobs"][0]["host_fingerprint"], host["fingerprint"])
 
 

@@ -1,31 +1,29 @@
 """``python tests/golden/make.py NAME`` writes the files that this servefit keeps and prints into tests/golden/NAME.
 
-They are made once, with the code of the release whose files they are, and never again: the tests beside this script
-have every later servefit read them. So run it in a checkout of a release to add its set, and call the set by the schema
-numbers in it. It takes ten minutes, and a machine with two CPUs that are otherwise idle. What a set holds:
+A set is made once, with the code of the release whose files it holds, and is not changed afterwards: the tests beside
+this script read it with every later servefit. To add a set, run the script in a checkout of the release, and name the
+set by its schema number. It takes five to ten minutes; let nothing else run on the machine. A set holds:
 
-- ``home``: a state folder with jobs of all shapes (``cases``), without what can be made again
-- ``show``, ``steps``, ``scale``, ``report``: what the commands of these names print of the jobs, as JSON
+- ``home``: a state folder with the jobs of ``cases``, without what servefit makes again when it needs it
+- ``show``, ``steps``, ``scale``, ``report``: what the commands of these names print of the jobs, as JSON; ``packages``:
+  what ``show`` prints with the packages that a job asked for
 - ``measurements``: files of raw samples, and beside each what was printed when it was written
 - ``compiled``: artifacts, each with the description of an endpoint that serves it, and ``predictions.json``
-- ``bundle``: what ``servefit export`` writes, without the code in it
-- ``sources``: the models and the payload
+- ``bundle``: the endpoint, the artifact and the model that ``servefit export`` writes
+- ``sources``: the models, the payload, and a config file
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
-import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -34,38 +32,43 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.golden.cases import (
     COMPILED,
     JOBS,
-    NOT_SAVED,
     PROFILES,
     RECORDINGS,
     REPORTED,
-    ROOT,
     SCALED,
+    WITH_PACKAGES,
     WITH_SAMPLES,
     Job,
     Recording,
 )
+from tests.golden.commands import (
+    HOME,
+    WORK,
+    busy_cpus,
+    described_endpoint,
+    endpoint,
+    interrupt,
+    printed,
+    servefit,
+    write,
+)
+from tests.golden.kept import replace_in_jobs
+from tests.golden.packages import install
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-COMMAND = (sys.executable, "-m", "servefit")
-WORK = Path(ROOT)
 SOURCES = WORK / "sources"
-HOME = WORK / "home"
 MODEL, PAYLOAD, MANY = SOURCES / "model.ubj", SOURCES / "payload.csv", WORK / "many.npy"
+PACKAGES = WORK / "installed"
 
 ROWS = 40
 """Few, since each job keeps its payload."""
 
-LONGEST_S = 300
-"""No command takes nearly as long."""
+KERNEL = "6.12.0"
+"""Written in place of the version of this machine's kernel, which nobody needs to know."""
 
 
 def make_sources() -> None:
-    """Write models of each library of one small data set, and a payload."""
-    import lightgbm
+    """Write a model of xgboost, the same as ONNX, and a payload."""
     import xgboost
-    from sklearn.ensemble import RandomForestClassifier
 
     generator = np.random.default_rng(0)
     rows = generator.normal(size=(200, 6)).astype(np.float32)
@@ -75,137 +78,38 @@ def make_sources() -> None:
         {"objective": "binary:logistic", "max_depth": 3, "nthread": 1}, xgboost.DMatrix(rows, labels), 5
     )
     booster.save_model(MODEL)
-    lightgbm.train(
-        {"objective": "binary", "verbose": -1, "num_leaves": 7}, lightgbm.Dataset(rows, labels), 5
-    ).save_model(SOURCES / "model.txt")
-    forest = RandomForestClassifier(3, max_depth=3, random_state=0).fit(rows, labels)
-    (SOURCES / "model.pkl").write_bytes(pickle.dumps(forest))
     np.savetxt(PAYLOAD, rows[:ROWS], delimiter=",", fmt="%.6g")
     np.save(MANY, np.tile(rows, (40, 1)))
-
-
-def servefit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Carry a command out, and say how it ended: what is asked here may well be unmet."""
-    print("servefit", *arguments, flush=True)
-    ended = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_S,
-        check=False,
-        cwd=WORK,
-        env={**os.environ, "SERVEFIT_HOME": str(HOME)},
-    )
-    print("  ended with", ended.returncode, *ended.stderr.splitlines()[-1:], flush=True)
-    return ended
-
-
-def printed(*arguments: str | Path) -> Any:
-    """The JSON document that a command prints."""
-    return json.loads(servefit(*arguments, "--format", "json").stdout)
-
-
-def write(document: Any, *names: str) -> None:
-    """Write ``document`` compactly, below the folder of the set: it is for programs."""
-    path = WORK.joinpath(*names).with_suffix(".json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, separators=(",", ":")) + "\n")
-
-
-@contextmanager
-def disturbance() -> Iterator[None]:
-    """Have a process on every CPU that wants all of it."""
-    with ExitStack() as stack:
-        for _ in os.sched_getaffinity(0):
-            busy = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
-            stack.callback(busy.kill)
-        yield
+    servefit("compile", MODEL, "-b", "onnxruntime", "-o", WORK / "onnx")
+    (onnx,) = (WORK / "onnx").rglob("*.onnx")
+    shutil.move(onnx, SOURCES / "model.onnx")
+    shutil.rmtree(WORK / "onnx")
 
 
 def run(job: Job) -> None:
-    payload = ("--payload", PAYLOAD) if job.payload else ()
-    arguments = ("recommend", SOURCES / job.model, *payload, "--name", job.name, *job.options)
+    model = SOURCES / job.model
+    arguments: tuple[str | Path, ...] = ("recommend", model, "--payload", PAYLOAD, "--name", job.name, *job.options)
     if job.signal is not None:
         interrupt(arguments, signal.Signals[job.signal])
-    elif job.disturbed:
-        with disturbance():
-            servefit(*arguments)
-    else:
-        servefit(*arguments)
-
-
-def interrupt(arguments: tuple[str | Path, ...], number: signal.Signals) -> None:
-    """Begin a job, and end it by a signal in its second test."""
-    print("servefit", *arguments, number.name, flush=True)
-    with subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=WORK,
-        env={**os.environ, "SERVEFIT_HOME": str(HOME)},
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "(2 of " in line:
-                break
-        time.sleep(0.5)  # workers have been started
-        process.send_signal(number)
-        process.stderr.read()
-    print("  ended with", process.returncode, flush=True)
-
-
-def keep_outputs() -> None:
-    """Write down what the commands print of the jobs."""
-    for job in JOBS:
-        write(printed("show", job.name), "show", job.name)
-        write(printed("steps", job.name), "steps", job.name)
-    for name in SCALED:
-        planned = servefit("scale", name, "--rate", "1000/s", "--format", "json")
-        if planned.returncode == 0:
-            write(json.loads(planned.stdout), "scale", name)
-    for name in REPORTED:
-        write(printed("report", name), "report", name)
-    write(printed("jobs"), "jobs")
+        return
+    with busy_cpus() if job.disturbed else nullcontext():
+        servefit(*arguments, packages=PACKAGES if job.name in WITH_PACKAGES else None)
 
 
 def record(recording: Recording) -> None:
-    """Write down a measurement, and what is printed with it."""
+    """Write a measurement, and what is printed with it."""
     folder = WORK / "measurements"
     folder.mkdir(exist_ok=True)
     payload = MANY if "4000" in recording.options else PAYLOAD
-    save = () if recording.name in NOT_SAVED else ("--save", folder / f"{recording.name}.servefit")
     with endpoint(MODEL) if recording.load else nullcontext(MODEL) as subject:
         command = "load" if recording.load else "profile"
-        document = printed(command, subject, "--payload", payload, *recording.options, *save)
+        file = folder / f"{recording.name}.servefit"
+        document = printed(command, subject, "--payload", payload, *recording.options, "--save", file)
     write(document, "measurements", recording.name)
 
 
-@contextmanager
-def endpoint(model: Path) -> Iterator[str]:
-    """An endpoint of ``model`` that takes 4000 rows, until the block ends."""
-    arguments = [*COMMAND, "serve", "--model", str(model), "--port", "8765", "--quiet"]
-    with subprocess.Popen(arguments, env={**os.environ, "SERVEFIT_HOME": str(HOME)}, cwd=WORK) as process:
-        try:
-            url = "http://127.0.0.1:8765"
-            wait_for(url)
-            yield url
-        finally:
-            process.terminate()
-
-
-def wait_for(url: str) -> None:
-    for _ in range(200):
-        try:
-            with urlopen(f"{url}/ping"):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(url)
-
-
 def compile_all() -> None:
-    """Write artifacts, the endpoints that serve them, and what those answer."""
+    """Write artifacts, the endpoints that serve them, and their predictions."""
     predictions: dict[str, Any] = {}
     body = PAYLOAD.read_bytes()
     for backend in COMPILED:
@@ -216,71 +120,81 @@ def compile_all() -> None:
         description = json.loads((bundle / "endpoint.json").read_bytes())
         description["artifact"]["folder"] = "artifact"
         (folder / "endpoint.json").write_text(json.dumps(description, indent=2) + "\n")
-        with serving(folder / "endpoint.json") as url:
-            asked = Request(f"{url}/invocations", data=body, headers={"content-type": "text/csv"})
-            with urlopen(asked) as answer:
+        with described_endpoint(folder / "endpoint.json") as url:
+            request = Request(f"{url}/invocations", data=body, headers={"content-type": "text/csv"})
+            with urlopen(request) as answer:
                 predictions[backend] = np.loadtxt(answer, delimiter=",").tolist()
         shutil.rmtree(bundle)
     write(predictions, "compiled", "predictions")
-    servefit("export", "sla-met", "-o", WORK / "bundle")
-    shutil.rmtree(WORK / "bundle" / "lib")
 
 
-@contextmanager
-def serving(description: Path) -> Iterator[str]:
-    arguments = [sys.executable, "-P", "-m", "servefit.serving", str(description), "--port", "8766"]
-    with subprocess.Popen(arguments) as process:
-        try:
-            wait_for("http://127.0.0.1:8766")
-            yield "http://127.0.0.1:8766"
-        finally:
-            process.terminate()
+def export_bundle() -> None:
+    """Write the parts of a bundle that an endpoint reads."""
+    whole = WORK / "whole-bundle"
+    servefit("export", "sla-met", "-o", whole)
+    for name in ("artifact", "model"):
+        shutil.copytree(whole / name, WORK / "bundle" / name)
+    shutil.copy(whole / "endpoint.json", WORK / "bundle")
+    shutil.rmtree(whole)
 
 
 def trim() -> None:
-    """Remove what is made again when it is needed, most raw samples, and what this machine is called."""
+    """Remove what is made again when it is needed, most raw samples, and what tells this machine from others."""
     for made_again in ("artifacts", "references"):
         shutil.rmtree(HOME / made_again)
     for job in JOBS:
-        kept = [best["step"] for best in printed("show", job.name)["recommendations"][:1] if job.name in WITH_SAMPLES]
+        steps = [best["step"] for best in printed("show", job.name)["recommendations"][:1] if job.name in WITH_SAMPLES]
         for samples in (HOME / "jobs" / job.name / "measurements").glob("*.servefit"):
-            if int(samples.stem) not in kept:
+            if int(samples.stem) not in steps:
                 samples.unlink()
-    kernel, plain = os.uname().release, "6.12.0"
+    kernel = os.uname().release
     for document in WORK.rglob("*.json"):
-        text = document.read_text()
-        if kernel in text:
-            document.write_text(text.replace(kernel, plain))
-    with sqlite3.connect(HOME / "jobs.db") as database:
-        database.execute("UPDATE study_user_attributes SET value_json = replace(value_json, ?, ?)", (kernel, plain))
-        database.execute(
-            "UPDATE study_user_attributes SET value_json = json_set(value_json, '$.host', 'golden')"
-            " WHERE key = 'servefit:owner' AND value_json <> 'null'"
-        )
-    # Texts of 3 KiB fill smaller pages better.
-    database.execute("PRAGMA page_size = 1024")
-    database.execute("VACUUM")
-    database.close()
+        document.write_text(document.read_text().replace(kernel, KERNEL))
+    replace_in_jobs(WORK, kernel, KERNEL)
+    with closing(sqlite3.connect(HOME / "jobs.db")) as database:
+        with database:
+            database.execute(
+                "UPDATE servefit_documents SET text = json_set(text, '$.host', 'golden')"
+                " WHERE key = 'servefit:owner' AND text <> 'null'"
+            )
+        # Texts of 3 KiB fill smaller pages better.
+        database.execute("PRAGMA page_size = 1024")
+        database.execute("VACUUM")
     MANY.unlink()
+
+
+def keep_outputs() -> None:
+    """Write what the commands print of the jobs."""
+    for job in JOBS:
+        write(printed("show", job.name), "show", job.name)
+        write(printed("steps", job.name), "steps", job.name)
+    for name in SCALED:
+        write(printed("scale", name, "--rate", "1000/s"), "scale", name)
+    for name in REPORTED:
+        write(printed("report", name), "report", name)
+    for name in WITH_PACKAGES:
+        write(printed("show", name, packages=PACKAGES), "packages", name)
+    write(printed("jobs"), "jobs")
 
 
 def main() -> None:
     name = sys.argv[1]
+    # What is started in the background inherits an ignored SIGINT, and so would the job that one interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     shutil.rmtree(WORK, ignore_errors=True)
     HOME.mkdir(parents=True)
     (HOME / "profiles.toml").write_text(PROFILES)
     make_sources()
-    servefit("compile", MODEL, "-b", "onnxruntime", "-o", WORK / "onnx")
-    (onnx,) = (WORK / "onnx").rglob("*.onnx")
-    shutil.move(onnx, SOURCES / "model.onnx")
-    shutil.rmtree(WORK / "onnx")
+    install(PACKAGES)
     for job in JOBS:
         run(job)
     compile_all()
+    export_bundle()
     for recording in RECORDINGS:
         record(recording)
     trim()
     keep_outputs()
+    shutil.rmtree(PACKAGES)
     shutil.copytree(WORK, Path(__file__).with_name(name))
 
 

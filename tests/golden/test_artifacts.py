@@ -1,4 +1,4 @@
-"""Artifacts and descriptions of endpoints that an earlier servefit wrote: served, they predict what they predicted."""
+"""Artifacts and endpoints that an earlier servefit wrote are served, and predict what they predicted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 from tests.golden.cases import COMPILED
-from tests.golden.kept import assert_kept, kept
+from tests.golden.kept import assert_kept, kept, of_each
 
 import servefit as sf
 
@@ -50,7 +50,7 @@ def predicted(url: str, copy: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("folder", [*(f"compiled/{backend}" for backend in COMPILED), "bundle"])
-def test_it_predicts_what_it_predicted(copy: Path, folder: str) -> None:
+def test_an_endpoint_predicts_what_it_predicted(copy: Path, folder: str) -> None:
     predictions = kept(copy, "compiled", "predictions")
     backend = json.loads((copy / folder / "endpoint.json").read_bytes())["artifact"]["backend"]
     with served(copy / folder / "endpoint.json") as url:
@@ -74,8 +74,8 @@ def test_an_artifact_of_today_is_described_by_the_same_fields(
     assert (manifest["backend"], manifest["model_digest"]) == (backend, old["model_digest"])
 
 
-@pytest.mark.parametrize("name", ["two-profiles", "onnx"])
-def test_a_recommendation_is_exported_by_what_it_was_called(
+@of_each("show/*.json", names=("two-profiles", "onnx"))
+def test_a_recommendation_is_exported_by_the_name_that_it_had(
     servefit: Servefit, copy: Path, tmp_path: Path, name: str
 ) -> None:
     old = kept(copy, "show", name)["recommendations"][0]
@@ -109,7 +109,7 @@ def test_what_a_job_recommends_is_served_from_python(copy: Path, monkeypatch: py
         assert predicted(endpoint.url, copy) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_the_same_is_described_by_an_endpoint_that_was_edited(copy: Path, tmp_path: Path) -> None:
+def test_an_endpoint_whose_description_was_edited_predicts_the_same(copy: Path, tmp_path: Path) -> None:
     old = json.loads((copy / "bundle" / "endpoint.json").read_bytes())
     folder = str(copy / "bundle" / "artifact")
     edited = {**old, "artifact": {**old["artifact"], "folder": folder}, "max_batch": 4, "batch_delay_us": 100}

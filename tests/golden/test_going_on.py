@@ -1,4 +1,4 @@
-"""Jobs that an earlier servefit began, and this one goes on with, on the machine that began them."""
+"""Jobs that an earlier servefit began are resumed by this one, on the machine that began them."""
 
 from __future__ import annotations
 
@@ -6,40 +6,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.golden.cases import JOBS, Job
-from tests.golden.kept import kept, move_to_host
+from tests.golden.kept import kept, move_to_host, of_each
 
 if TYPE_CHECKING:
     from tests.golden.conftest import Servefit
 
 ANSWERED = (0, 3)
-"""A job came to its end: whether this machine keeps the SLA is not what is asked here."""
+"""The status of a command whose job came to its end. Whether this machine keeps the SLA is not tested here."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _here(servefit: Servefit, copy: Path) -> None:
-    """Jobs are gone on with where they began only: here."""
+    """Jobs are only resumed on the machine that began them, so that is this one."""
     described = servefit("host", "--facts", "--format", "json")
     assert described.status == 0, described.stderr
     move_to_host(copy, described.document)
 
 
-@pytest.mark.parametrize("job", [job for job in JOBS if job.signal is not None], ids=lambda job: job.name)
-def test_it_is_resumed_to_its_end_and_measures_nothing_twice(servefit: Servefit, copy: Path, job: Job) -> None:
-    before = kept(copy, "steps", job.name)["steps"]
-    resumed = servefit("resume", job.name, "--format", "json")
+@of_each("show/*.json", names=("interrupted", "killed"))
+def test_a_job_is_resumed_to_its_end_and_measures_nothing_twice(servefit: Servefit, copy: Path, name: str) -> None:
+    before = kept(copy, "steps", name)["steps"]
+    resumed = servefit("resume", name, "--format", "json")
     assert resumed.status in ANSWERED, resumed.stderr
     assert resumed.document["status"] == "COMPLETED"
-    after = {step["step"]: step for step in servefit("steps", job.name, "--format", "json").document["steps"]}
+    after = {step["step"]: step for step in servefit("steps", name, "--format", "json").document["steps"]}
     done = [step for step in before if step["status"] == "COMPLETED"]
     assert done
     for step in done:
-        assert {name: after[step["step"]][name] for name in ("kind", "began_at", "ended_at", "configuration")} == {
-            name: step[name] for name in ("kind", "began_at", "ended_at", "configuration")
+        assert {field: after[step["step"]][field] for field in ("kind", "began_at", "ended_at", "configuration")} == {
+            field: step[field] for field in ("kind", "began_at", "ended_at", "configuration")
         }
     assert len(after) > len(done)
     assert not [step for step in after.values() if step["status"] == "RUNNING"]
-    assert servefit("resume", job.name).status == 2
+    assert servefit("resume", name).status == 2
 
 
 def test_a_new_job_is_asked_for_by_a_file_and_kept_beside_them(servefit: Servefit, copy: Path) -> None:
@@ -51,7 +50,7 @@ def test_a_new_job_is_asked_for_by_a_file_and_kept_beside_them(servefit: Servefi
     assert listed == ["new", *(job["job"] for job in kept(copy, "jobs")["jobs"])]
 
 
-def test_one_that_is_over_is_not_resumed(servefit: Servefit) -> None:
+def test_a_job_that_is_over_is_not_resumed(servefit: Servefit) -> None:
     for name in ("sla-met", "all-fail"):
         refused = servefit("resume", name)
         assert (refused.status, "is over" in refused.stderr) == (2, True)

@@ -1,9 +1,8 @@
-"""Jobs that an earlier servefit kept: listed, shown, scaled and reported, with every field and figure they had."""
+"""Jobs that an earlier servefit kept are listed, shown, scaled and reported with every field and figure they had."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 from pathlib import Path
@@ -13,6 +12,8 @@ import pytest
 from tests.golden.kept import assert_kept, kept, of_each
 
 import servefit as sf
+from servefit.backends.secret import revealed
+from servefit.profiler.record.traffic import ClosedLoop, Phase
 
 if TYPE_CHECKING:
     from tests.golden.conftest import Servefit
@@ -26,7 +27,7 @@ def opened(copy: Path) -> dict[str, Any]:
         return {job["job"]: sf.load_job(job["job"]) for job in kept(copy, "jobs")["jobs"]}
 
 
-def test_all_of_them_are_listed(servefit: Servefit, copy: Path) -> None:
+def test_all_jobs_are_listed(servefit: Servefit, copy: Path) -> None:
     listed = servefit("jobs", "--format", "json")
     assert (listed.status, "cannot be read" in listed.stderr) == (0, False)
     assert_kept(listed.document, kept(copy, "jobs"))
@@ -35,16 +36,17 @@ def test_all_of_them_are_listed(servefit: Servefit, copy: Path) -> None:
 
 
 @of_each("show/*.json")
-def test_one_is_shown_with_every_field_and_figure(servefit: Servefit, copy: Path, name: str) -> None:
+def test_a_job_is_shown_with_every_field_and_figure(servefit: Servefit, copy: Path, name: str) -> None:
     shown = servefit("show", name, "--format", "json")
     assert shown.status == 0, shown.stderr
     assert_kept(shown.document, kept(copy, "show", name))
 
 
-@pytest.mark.parametrize(
-    "name", ["rounds", "sla-unmet", "default", "phases", "secret", "some-fail", "disturbed", "onnx"]
+@of_each(
+    "show/*.json",
+    names=("rounds", "sla-unmet", "default", "phases", "sine", "packages", "secret", "some-fail", "disturbed", "onnx"),
 )
-def test_one_is_shown_to_people(servefit: Servefit, copy: Path, name: str) -> None:
+def test_a_job_is_shown_to_people(servefit: Servefit, copy: Path, name: str) -> None:
     shown = servefit("show", name)
     assert shown.status == 0, shown.stderr
     for recommendation in kept(copy, "show", name)["recommendations"]:
@@ -53,18 +55,18 @@ def test_one_is_shown_to_people(servefit: Servefit, copy: Path, name: str) -> No
 
 
 @of_each("steps/*.json")
-def test_its_steps_are_listed_with_what_came_of_them(servefit: Servefit, copy: Path, name: str) -> None:
+def test_the_steps_of_a_job_are_listed_with_every_field_and_figure(servefit: Servefit, copy: Path, name: str) -> None:
     listed = servefit("steps", name, "--format", "json")
     assert listed.status == 0, listed.stderr
     assert_kept(listed.document, kept(copy, "steps", name))
 
 
 @of_each("show/*.json")
-def test_it_is_opened_from_python(opened: dict[str, Any], copy: Path, name: str) -> None:
+def test_a_job_is_opened_from_python(opened: dict[str, Any], copy: Path, name: str) -> None:
     assert_kept(json.loads(json.dumps(opened[name].to_dict())), kept(copy, "show", name))
 
 
-def test_what_a_recommendation_was_called_still_finds_it(opened: dict[str, Any], copy: Path) -> None:
+def test_a_recommendation_is_found_by_the_name_that_it_had(opened: dict[str, Any], copy: Path) -> None:
     found = 0
     for name, job in opened.items():
         document = kept(copy, "show", name)
@@ -78,7 +80,9 @@ def test_what_a_recommendation_was_called_still_finds_it(opened: dict[str, Any],
 
 
 @of_each("scale/*.json")
-def test_a_rate_is_planned_for_as_it_was(servefit: Servefit, copy: Path, name: str) -> None:
+def test_the_scaling_plan_of_a_job_has_every_field_and_measured_figure(
+    servefit: Servefit, copy: Path, name: str
+) -> None:
     planned = servefit("scale", name, "--rate", "1000/s", "--format", "json")
     assert planned.status == 0, planned.stderr
     assert_kept(measured(planned.document), measured(kept(copy, "scale", name)))
@@ -92,8 +96,10 @@ def measured(plan: dict[str, Any]) -> dict[str, Any]:
     return {**plan, "curve": curve, "instance": instance, "target": target, "DynamicScalingConfiguration": {}}
 
 
-@pytest.mark.parametrize("name", ["rounds", "two-profiles", "default"])
-def test_a_plan_is_made_of_one_that_is_called_as_it_was(servefit: Servefit, copy: Path, name: str) -> None:
+@of_each("show/*.json", names=("rounds", "two-profiles", "default"))
+def test_a_scaling_plan_is_made_for_a_recommendation_by_the_name_that_it_had(
+    servefit: Servefit, copy: Path, name: str
+) -> None:
     for old in kept(copy, "show", name)["recommendations"][-2:]:
         planned = servefit("scale", f"{name}/{old['id']}", "--rate", "1000/s", "--format", "json")
         assert planned.status == 0, planned.stderr
@@ -101,20 +107,20 @@ def test_a_plan_is_made_of_one_that_is_called_as_it_was(servefit: Servefit, copy
         assert planned.document["backend"] == old["backend"]
 
 
-def test_a_plan_is_made_from_python(opened: dict[str, Any], copy: Path) -> None:
+def test_a_scaling_plan_is_made_from_python(opened: dict[str, Any], copy: Path) -> None:
     plan = sf.scale(opened["two-profiles"], rate_per_s=1000)
     assert_kept(measured(plan.to_dict()), measured(kept(copy, "scale", "two-profiles")))
 
 
 @of_each("report/*.json")
-def test_it_is_reported_with_every_field_and_figure(servefit: Servefit, copy: Path, name: str) -> None:
+def test_the_report_of_a_job_has_every_field_and_figure(servefit: Servefit, copy: Path, name: str) -> None:
     reported = servefit("report", name, "--format", "json")
     assert reported.status == 0, reported.stderr
     assert_kept(reported.document, kept(copy, "report", name))
 
 
-@pytest.mark.parametrize("name", ["rounds", "phases", "all-fail"])
-def test_it_is_reported_in_every_form(servefit: Servefit, copy: Path, name: str, tmp_path: Path) -> None:
+@of_each("show/*.json", names=("rounds", "phases", "all-fail"))
+def test_a_job_is_reported_in_every_format(servefit: Servefit, copy: Path, name: str, tmp_path: Path) -> None:
     for suffix in ("html", "json", "csv", "md"):
         file = tmp_path / f"report.{suffix}"
         reported = servefit("report", name, "-o", file)
@@ -124,23 +130,44 @@ def test_it_is_reported_in_every_form(servefit: Servefit, copy: Path, name: str,
     assert len(rows) > len(kept(copy, "show", name)["recommendations"])
 
 
-def test_no_job_lost_a_field_that_it_was_asked_with(opened: dict[str, Any]) -> None:
-    asked = {name: opened[name].request for name in ASKED}
-    for name, fields in ASKED.items():
-        found = {field: getattr(asked[name], field) for field in fields}
-        assert found == fields
-    stairs, phases = asked["stairs"].phases, asked["phases"].phases
-    assert [dataclasses.astuple(phase) for phase in stairs.phases] == [(2, 0.0, 1.0)] * 2
-    assert [dataclasses.astuple(phase) for phase in phases.phases] == [(1, 60.0, 1.0), (2, 0.0, 1.0)]
-
-
 ASKED: dict[str, dict[str, Any]] = {
     "goal-balanced": {"goal": "balanced", "cost_weight": 0.7, "max_tests": 4},
     "no-http": {"over_http": False, "budget_s": 20.0, "allow_noise": True},
     "rows": {"rows_per_request": 10, "seed": 7},
+    "large-requests": {"rows_per_request": 40, "seed": 7, "over_http": False, "budget_s": 40.0, "allow_noise": True},
     "parallel": {"max_parallel_tests": 2, "batch_sizes": (1, 8)},
     "two-profiles": {"profiles": ("rack-2", "rack-1"), "batch_delays_us": (0, 1000)},
-    "stairs": {"flat_invocations": "Continue"},
-    "phases": {"flat_invocations": "Stop"},
+    "stairs": {
+        "flat_invocations": "Continue",
+        "phases": ClosedLoop.stairs(steps=2, users_per_step=2, step_duration_s=1),
+    },
+    "phases": {
+        "flat_invocations": "Stop",
+        "phases": ClosedLoop(
+            phases=(
+                Phase(initial_users=1, spawn_per_minute=60.0, duration_s=1.0),
+                Phase(initial_users=2, spawn_per_minute=0.0, duration_s=1.0),
+            )
+        ),
+    },
+    "sine": {"arrivals": "sine:amplitude=0.5,period=0.5s", "goal": "balanced", "cost_weight": 0.7},
+    "packages": {"arrivals": "cosine:amplitude=0.5,period=0.5s", "goal": "cost"},
     "default": {"budget_s": None, "max_tests": None},
 }
+"""Fields of requests by job, with the values that ``cases`` asked with."""
+
+
+@of_each("show/*.json", names=ASKED)
+def test_a_job_has_the_fields_that_it_was_asked_with(opened: dict[str, Any], name: str) -> None:
+    request = opened[name].request
+    assert {field: getattr(request, field) for field in ASKED[name]} == ASKED[name]
+
+
+def test_a_secret_is_read_from_the_folder_of_its_job_and_hidden_everywhere_else(
+    servefit: Servefit, opened: dict[str, Any], copy: Path
+) -> None:
+    job = opened["secret"]
+    assert job.best.environment["API_TOKEN"] in ("***1", "***2")
+    assert revealed(job.best.environment)["API_TOKEN"] in ("invented-1", "invented-2")
+    assert "invented-" not in servefit("show", "secret", "--format", "json").stdout
+    assert b"invented-" not in (copy / "home" / "jobs.db").read_bytes()

@@ -1,4 +1,4 @@
-"""The workflows of GitHub and GitLab: both run all that scripts/test can do, and with each Python that is admitted."""
+"""The workflows of GitHub and GitLab run all modes of scripts/test, with each Python that is supported."""
 
 from __future__ import annotations
 

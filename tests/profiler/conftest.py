@@ -1,4 +1,4 @@
-"""Hosts that do not exist, workers that run synthetic predictors, small servers, and a look at what remains of them."""
+"""Hosts that do not exist, workers with synthetic predictors, small servers, and a check that no process is left."""
 
 from __future__ import annotations
 

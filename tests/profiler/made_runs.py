@@ -1,4 +1,4 @@
-"""Runs that were never run."""
+"""Made-up runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a page, in JavaScript, where Playwright has no question of its own."""
+"""JavaScript that asks a page what Playwright has no method for."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ FAINT_TEXT = """least => {
     const over = (top, bottom) => top.rgb.map((value, nth) => value * top.alpha + bottom[nth] * (1 - top.alpha));
     const background = element => {
         const layers = [];
-        for (let one = element; one; one = one.parentElement) {
-            const layer = parsed(getComputedStyle(one).backgroundColor);
+        for (let ancestor = element; ancestor; ancestor = ancestor.parentElement) {
+            const layer = parsed(getComputedStyle(ancestor).backgroundColor);
             layers.push(layer);
             if (layer.alpha === 1) break;
         }
@@ -66,7 +66,7 @@ FAINT_TEXT = """least => {
         if (!node.textContent.trim() || !element.checkVisibility() || element.closest('script, style')) continue;
         const style = getComputedStyle(element), behind = background(element);
         const ink = parsed(element instanceof SVGElement ? style.fill : style.color);
-        const [high, low] = [luminance(over(ink, behind)), luminance(behind)].sort((one, other) => other - one);
+        const [high, low] = [luminance(over(ink, behind)), luminance(behind)].sort((first, second) => second - first);
         const contrast = (high + 0.05) / (low + 0.05);
         const shown = node.textContent.trim().slice(0, 40);
         if (contrast < least) faint.add(`${contrast.toFixed(2)}: ${element.tagName} ${shown}`);
@@ -82,8 +82,8 @@ CONTROLS = "a[href], button, input, select, textarea, summary, [tabindex]:not([t
 
 NAMELESS = """controls => [...document.querySelectorAll(controls)].filter(control => {
     const others = (control.getAttribute('aria-labelledby') ?? '').split(/\\s+/).map(id => document.getElementById(id));
-    const texts = [control.getAttribute('aria-label'), ...others.map(one => one?.textContent)];
-    if (control.matches('select, input, textarea')) texts.push(...[...control.labels].map(one => one.textContent));
+    const texts = [control.getAttribute('aria-label'), ...others.map(label => label?.textContent)];
+    if (control.matches('select, input, textarea')) texts.push(...[...control.labels].map(label => label.textContent));
     else texts.push(control.textContent, control.getAttribute('title'));
     return !texts.some(text => text?.trim());
 }).map(control => control.outerHTML.slice(0, 120))"""
@@ -93,7 +93,8 @@ FOCUSABLE = """controls => {
     window.reached = [];
     document.activeElement.blur();
     document.addEventListener('focusin', event => window.reached.push(Number(event.target.dataset.nth ?? -1)));
-    const found = [...document.querySelectorAll(controls)].filter(one => one.checkVisibility() && !one.disabled);
+    const shown = control => control.checkVisibility() && !control.disabled;
+    const found = [...document.querySelectorAll(controls)].filter(shown);
     return found.map((control, nth) => {
         control.dataset.nth = nth;
         return nth;

@@ -1,4 +1,4 @@
-"""Reads a report as a program without a browser would."""
+"""Reads a report without a browser."""
 
 from __future__ import annotations
 

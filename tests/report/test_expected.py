@@ -1,4 +1,4 @@
-"""What the search expected of tests before they were made, as the report shows it."""
+"""The report's table of the capacities that the search expected of tests before it made them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every form of a report has the same figures; and what the command line says where there can be no report."""
+"""Every format of a report has the same figures; the errors where there can be no report."""
 
 from __future__ import annotations
 

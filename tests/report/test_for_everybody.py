@@ -1,4 +1,4 @@
-"""Reports by keyboard, for screen readers, in the dark, on paper, and without JavaScript."""
+"""Reports by keyboard, for screen readers, in dark mode, on paper, and without JavaScript."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def opened(kind: str, open_report: OpenReport) -> Iterator[Opened]:
     """With everything unfolded that can be."""
     found = open_report(kind)
-    found.page.evaluate("() => document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    found.page.evaluate("() => document.querySelectorAll('details').forEach(details => { details.open = true; })")
     yield found
     found.page.context.close()
 
@@ -47,7 +47,7 @@ def test_the_document_says_its_language_and_its_name(opened: Opened, kind: str) 
     assert page.locator("html").get_attribute("lang") == "en"
     assert kind in page.title()
     assert [page.locator(name).count() for name in ("main", "header", "footer", "h1")] == [1, 1, 1, 1]
-    assert page.evaluate("() => new Set([...document.querySelectorAll('[id]')].map(one => one.id)).size") == (
+    assert page.evaluate("() => new Set([...document.querySelectorAll('[id]')].map(element => element.id)).size") == (
         page.locator("[id]").count()
     )
 

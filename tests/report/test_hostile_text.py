@@ -1,4 +1,4 @@
-"""Text that comes from elsewhere, and would like to be more than text."""
+"""Text of other people in a report is shown as text, and never run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def opened(open_report: OpenReport) -> Opened:
     return open_report("with-failures")
 
 
-def test_it_does_not_run(opened: Opened) -> None:
+def test_hostile_text_does_not_run(opened: Opened) -> None:
     page = opened.page
-    page.evaluate("() => document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    page.evaluate("() => document.querySelectorAll('details').forEach(details => { details.open = true; })")
     for step in page.locator("#timeline option").all():
         page.locator("#timeline select").select_option(step.get_attribute("value"))
     assert page.evaluate("() => window.hostile === undefined")
@@ -27,11 +27,11 @@ def test_it_does_not_run(opened: Opened) -> None:
     assert opened.requests == [opened.address]
 
 
-def test_it_is_shown_as_it_is_wherever_it_stands(opened: Opened) -> None:
+def test_hostile_text_is_shown_unchanged_in_every_section(opened: Opened) -> None:
     page = opened.page
     begin = HOSTILE[:44]
     for section in ("answer", "compilation", "search", "host", "reproduce"):
-        assert begin in page.locator(f"#{section}").evaluate("one => one.textContent"), section
+        assert begin in page.locator(f"#{section}").evaluate("element => element.textContent"), section
     assert "49 ${7 * 7}" not in page.content()
 
 

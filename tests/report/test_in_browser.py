@@ -1,4 +1,4 @@
-"""Reports of all kinds of jobs, as Chromium shows them: that everything is drawn, and can be used."""
+"""Reports of all kinds of jobs in Chromium: everything is drawn, and can be used."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def opened(kind: str, open_report: OpenReport) -> Iterator[Opened]:
     found.page.context.close()
 
 
-def test_it_opens_without_a_complaint_and_asks_nobody_for_anything(opened: Opened) -> None:
+def test_a_report_opens_without_errors_and_makes_no_request(opened: Opened) -> None:
     assert opened.messages == []
     assert opened.requests == [opened.address]
-    assert opened.page.evaluate("() => performance.getEntriesByType('resource').map(one => one.name)") == []
+    assert opened.page.evaluate("() => performance.getEntriesByType('resource').map(entry => entry.name)") == []
 
 
 def test_every_plot_is_drawn_and_says_what_there_is_to_see(opened: Opened, kind: str) -> None:
@@ -102,7 +102,7 @@ def test_a_load_test_that_is_chosen_again_is_written_as_it_was(opened: Opened, k
         assert figures.all_text_contents() == before
 
 
-def test_it_fits_into_a_phone_and_a_desktop_and_its_text_can_be_read(
+def test_a_report_fits_into_a_phone_and_a_desktop_and_its_text_can_be_read(
     opened: Opened, kind: str, screenshots: Path
 ) -> None:
     page = opened.page
@@ -149,13 +149,13 @@ def _let_plots_settle(opened: Opened) -> None:
 
 
 def _open_all(opened: Opened) -> None:
-    opened.page.evaluate("() => document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    opened.page.evaluate("() => document.querySelectorAll('details').forEach(details => { details.open = true; })")
 
 
 def _longest_table(opened: Opened) -> Locator:
     _open_all(opened)
     tables = opened.page.locator("table.sortable")
-    lengths = tables.evaluate_all("tables => tables.map(one => one.rows.length * one.rows[0].cells.length)")
+    lengths = tables.evaluate_all("tables => tables.map(table => table.rows.length * table.rows[0].cells.length)")
     return tables.nth(lengths.index(max(lengths)))
 
 

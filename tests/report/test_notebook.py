@@ -1,4 +1,4 @@
-"""How a notebook shows a job."""
+"""A job in a notebook."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("kind", ["measured", "unmet", "unmeasurable", "without-prices"])
-def test_it_is_the_answer_with_a_table_of_the_recommendations(reports: Reports, kind: str) -> None:
+def test_a_job_is_shown_as_its_answer_with_a_table_of_the_recommendations(reports: Reports, kind: str) -> None:
     job = Job.from_results(reports.job(kind))
     shown = job._repr_html_()
     assert shown.startswith("<div>")
@@ -28,7 +28,7 @@ def test_it_is_the_answer_with_a_table_of_the_recommendations(reports: Reports, 
         assert warning in unescape(shown)
 
 
-def test_it_is_a_glance_and_not_a_report(reports: Reports) -> None:
+def test_a_job_with_many_recommendations_and_warnings_is_cut_short(reports: Reports) -> None:
     job = Job.from_results(reports.job("measured"))
     many = replace(job, recommendations=job.recommendations * 500, warnings=("x" * 100_000,) * 1000)
     shown = many._repr_html_()

@@ -1,4 +1,4 @@
-"""The answer of a job, where there is none."""
+"""The answer of a job that has no recommendation."""
 
 from __future__ import annotations
 

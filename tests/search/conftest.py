@@ -1,4 +1,4 @@
-"""Trials with known figures, for what is decided from figures alone."""
+"""Trials with known figures."""
 
 from __future__ import annotations
 

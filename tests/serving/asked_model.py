@@ -1,4 +1,4 @@
-"""A model as an endpoint has it, asked without a network."""
+"""A served model that is asked without a network."""
 
 from __future__ import annotations
 

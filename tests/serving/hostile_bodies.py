@@ -1,4 +1,4 @@
-"""Bodies that are hard to read: each of the length that is asked for, one thing again and again, in every format.
+"""Bodies that are hard to read: of a given length, with one part repeated, in every format.
 
 Most of them are refused. What they have in common is that somebody who is not careful takes seconds or minutes for one.
 """

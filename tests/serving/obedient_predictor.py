@@ -1,4 +1,4 @@
-"""A predictor that does what rows and facts say, opened in real workers in place of a backend's.
+"""A predictor that rows and facts tell what to do, opened in real workers in place of a backend's.
 
 A prediction is the first value of its row, except for rows that begin with one of the orders below. Where the facts say
 how many ``outputs`` there are, it is followed by others, each larger by one.

@@ -1,4 +1,4 @@
-"""Long bodies and long answers, which a process of the worker's own reads and writes."""
+"""Long bodies and answers, which a process of the worker's own reads and writes."""
 
 from __future__ import annotations
 

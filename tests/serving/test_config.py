@@ -1,4 +1,4 @@
-"""The description of an endpoint, as a file."""
+"""The description of an endpoint in a file."""
 
 from __future__ import annotations
 

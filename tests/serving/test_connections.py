@@ -1,4 +1,4 @@
-"""More clients than an endpoint serves, and clients that hold connections without asking for anything."""
+"""More clients than an endpoint serves, and clients that hold connections without sending anything."""
 
 from __future__ import annotations
 

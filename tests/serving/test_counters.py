@@ -1,4 +1,4 @@
-"""Counters in memory that workers share, and what is shown of them."""
+"""Counters in memory that workers share, and the metrics that show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that hang, and what an endpoint does about them."""
+"""Workers that hang, and what the endpoint does about them."""
 
 from __future__ import annotations
 

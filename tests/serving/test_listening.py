@@ -1,4 +1,4 @@
-"""Sockets that listen, and how they stop."""
+"""Listening sockets, and how they are closed."""
 
 from __future__ import annotations
 

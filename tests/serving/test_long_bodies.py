@@ -1,4 +1,4 @@
-"""Whatever a request takes, the worker it came to answers others meanwhile: real endpoints, and probes all the time."""
+"""A worker answers others while it handles long requests: real endpoints, probed all the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Far more requests than a worker can answer."""
+"""Many more requests than a worker can answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests from bytes, however these are cut, and whether a head was seen before or not."""
+"""Requests are read from bytes, however these are cut, with and without a cached head."""
 
 from __future__ import annotations
 

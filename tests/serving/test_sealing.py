@@ -1,4 +1,4 @@
-"""The private copy of an artifact: what is served stays what it was, whatever happens to the files."""
+"""The private copy of an artifact stays the same, whatever happens to the files."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.serving.conftest import Start
 
 
-def test_it_is_ready_when_every_worker_has_loaded_and_not_before(tmp_path: Path) -> None:
+def test_an_endpoint_is_ready_when_every_worker_has_loaded_and_not_before(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     began_s = time.monotonic()

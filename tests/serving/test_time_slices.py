@@ -1,4 +1,4 @@
-"""What has come waits for its turn, on a real event loop."""
+"""Time slices of senders that take turns on a real event loop."""
 
 from __future__ import annotations
 

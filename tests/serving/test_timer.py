@@ -1,4 +1,4 @@
-"""A timer of the kernel in an event loop."""
+"""The kernel's timer in an event loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def expirations(*in_us: int, then_wait_s: float = 0.05) -> list[float]:
     return expired
 
 
-def test_it_expires_once_when_its_moment_has_come() -> None:
+def test_a_timer_expires_once_when_its_moment_has_come() -> None:
     (at_us,) = expirations(1500)
     assert at_us >= 1500
 

@@ -1,4 +1,4 @@
-"""A place for a forest's file, and one of every part that a forest can have."""
+"""A path for a forest's file, and a forest with every part that one can have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of a forest taken apart, to look into it, and to put something else in its place."""
+"""Takes the file of a forest apart, and replaces parts of it."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_kernel_that_cannot_be_loaded_makes_the_backend_unavailable(monkeypatc
     assert found.remedy == "pip install --force-reinstall servefit"
 
 
-def test_it_predicts_on_the_cpu_only_with_as_many_threads_as_there_are_cpus(model: Model) -> None:
+def test_the_backend_predicts_on_the_cpu_only_with_as_many_threads_as_there_are_cpus(model: Model) -> None:
     assert backend("forest").probe(Target.CUDA).reason == "its kernel is for CPUs only"
     assert [knob.name for knob in backend("forest").knobs(model, 4)] == ["threads"]
     assert set(backend("forest").knobs(model, 4)[0].values) <= {1, 2, 3, 4}

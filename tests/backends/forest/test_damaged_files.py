@@ -1,4 +1,4 @@
-"""Files that are not what was written: the checksum finds damage, and the kernel what would lead it astray."""
+"""Damaged forest files: the checksum finds damage, and the kernel refuses what would lead it out of bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel's module takes and what it refuses."""
+"""The interface of the kernel's module: what it accepts and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forests that are larger than a byte, a column number or a step has room for, and those that threads share."""
+"""Forests with more features, nodes or trees than one unit of the format holds, and forests that threads share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which whole numbers are drawn for integer inputs of an ONNX model: those that its graph admits, and it answers."""
+"""The whole numbers that are drawn for integer inputs of an ONNX model are those that its graph accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and folders that servefit does not take are called by their names, with what to do."""
+"""Files and folders that servefit does not read are refused with the name of their format and a remedy."""
 
 from __future__ import annotations
 

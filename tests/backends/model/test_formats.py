@@ -1,4 +1,4 @@
-"""Formats are told by content."""
+"""The format of a model is recognised by content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives and files that were made to do harm: refused in one line, soon, and in little memory."""
+"""Archives and files made to do harm are refused in one line, quickly, and in little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kept copies: of one content, by its digest, whatever happens to the file meanwhile."""
+"""Kept copies of models are found by digest, and stay as they are when the file changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model.load: what it gives for good files, and one clear line for bad ones. The child process is real."""
+"""``Model.load`` on good files and on bad ones, with a real child process."""
 
 from __future__ import annotations
 

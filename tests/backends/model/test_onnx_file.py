@@ -1,4 +1,4 @@
-"""Weights that an ONNX model keeps in other files are refused, wherever in the model they stand."""
+"""ONNX models with weights in other files are refused, wherever in the model they are named."""
 
 from __future__ import annotations
 

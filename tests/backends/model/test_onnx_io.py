@@ -1,4 +1,4 @@
-"""ONNX models of several interfaces, made by hand, against what they must compute."""
+"""ONNX models with several interfaces, made by hand, and the predictions that they must give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads that do not fit: one line that names the place."""
+"""Payloads that do not fit are refused with one line that names the place."""
 
 from __future__ import annotations
 

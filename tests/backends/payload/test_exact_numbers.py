@@ -1,4 +1,4 @@
-"""Numbers that float32 does not hold get into the rows of a model that takes them as they are, or not at all."""
+"""Numbers that float32 does not hold are kept exactly for models that take them, and refused for others."""
 
 from __future__ import annotations
 

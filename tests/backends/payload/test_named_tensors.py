@@ -1,4 +1,4 @@
-"""Payload files that hold tensors: told apart by name, shaped as the model has it; and columns that are left out."""
+"""Payload files with tensors, which are matched by name and shaped for the model, and unused columns."""
 
 from __future__ import annotations
 

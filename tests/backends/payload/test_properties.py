@@ -1,4 +1,4 @@
-"""What must hold of the readers whatever they are given."""
+"""Properties of the payload readers on any input."""
 
 from __future__ import annotations
 

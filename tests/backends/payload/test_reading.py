@@ -1,4 +1,4 @@
-"""Every payload format, read as it should be."""
+"""Every payload format is read correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads for servers whose model is not known: rows as wide as they are, and JSON objects as they stand."""
+"""Payloads for servers whose model is not known: rows of any width, and JSON objects unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The session that measures the grid: what is kept, taken up again, and measured again."""
+"""The session that measures the grid: what it keeps, resumes, and measures again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stored grid: what is written, what it says of the truth and of noise."""
+"""The stored grid: written and read, its truth, and its noise."""
 
 from __future__ import annotations
 

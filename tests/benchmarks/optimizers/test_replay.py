@@ -1,4 +1,4 @@
-"""Measurements that are played back: what they give, and what they cost."""
+"""Replayed measurements: the figures that they give, and the time that they cost."""
 
 from __future__ import annotations
 

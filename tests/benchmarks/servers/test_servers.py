@@ -1,4 +1,4 @@
-"""The benchmark of servers: what is made of wrk's output and of runs, what is sent, and that nothing stays behind."""
+"""The benchmark of servers: parsing of wrk's output, summaries of runs, requests, and no process left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ratios of two versions: what lies within 3 %, what beyond, and what cannot be told."""
+"""Ratios of two versions: within 3 %, beyond 3 %, or undecided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evenly spaced requests."""
+"""Evenly spaced arrivals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Independent requests."""
+"""Poisson arrivals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rate that changes steadily."""
+"""A rate that rises or falls steadily."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_rate_rises_over_the_whole_run_and_its_mean_is_that_of_the_ends() ->
         assert last == pytest.approx(75, rel=0.05)
 
 
-def test_one_that_has_a_time_of_its_own_begins_anew() -> None:
+def test_a_ramp_with_a_duration_of_its_own_begins_anew() -> None:
     shape = Ramp(from_per_s=100.0, to_per_s=0.0, over_s=1.0)
     assert shape.cycle_s == 1.0
     drawn = np.concatenate([shape.times_ns(rate_per_s=50, duration_s=2, seed=seed) for seed in range(100)])

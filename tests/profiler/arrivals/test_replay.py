@@ -1,4 +1,4 @@
-"""Recorded traffic, sent again."""
+"""Recorded traffic that is sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done about shapes that give something else than arrivals."""
+"""Shapes that break their contract are refused when arrivals are drawn."""
 
 from __future__ import annotations
 

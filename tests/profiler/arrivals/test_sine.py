@@ -1,4 +1,4 @@
-"""A rate that swings."""
+"""A rate that follows a sine."""
 
 from __future__ import annotations
 

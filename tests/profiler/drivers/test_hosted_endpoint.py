@@ -1,4 +1,4 @@
-"""An endpoint in an envelope: it is there when it says so, its death has a reason, and nothing of it remains."""
+"""An endpoint in an envelope: when it is ready, why it died, and that no process is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers on given CPUs, of two tests at the same time, with a backend that another package offers."""
+"""Workers on given CPUs, for two tests at the same time, with a backend of another package."""
 
 from __future__ import annotations
 

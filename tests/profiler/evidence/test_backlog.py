@@ -1,4 +1,4 @@
-"""Whether what waits at the end of a run is more than was served, or a peak that drains."""
+"""Whether the requests that wait at the end of a run are a backlog that grows, or a peak that drains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rush(per_s: float, from_s: float, to_s: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("part", "cannot"), [(0.7, False), (0.97, False), (1.03, True), (2.0, True)])
-def test_it_is_the_mean_rate_that_has_to_be_served(part: float, cannot: bool) -> None:
+def test_a_backlog_drains_where_the_mean_rate_can_be_served(part: float, cannot: bool) -> None:
     """A server of 100 requests a second, at the end of a second of twice as many as in the second before."""
     due, started = served(np.concatenate([rush(66.6 * part, 0, 1), rush(133.3 * part, 1, 2)]), 10.0)
     assert cannot_drain(due, started, begin_ns=0, end_ns=2e9) is cannot

@@ -1,4 +1,4 @@
-"""Plateaus of closed loops that were never run."""
+"""The plateaus of made-up closed loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The power of runs that were never run."""
+"""The power of made-up runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When closed loops end before their time, on counts that were made up."""
+"""The conditions that end closed loops early, on made-up counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures from runs that were never run."""
+"""The figures of made-up runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a run a bad measurement, and what does not: runs that were made up, and real ones beside a hog."""
+"""The problems that make a measurement invalid, in made-up runs and in real ones beside a busy process."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_workers_with_more_threads_than_cpus_that_wait_for_each_other_are_late_b
 
 @pytest.mark.parametrize(("cpus", "foreign_percent", "bad"), [(1, 4, False), (1, 8, True), (2, 9, False), (2, 14, True),
                                                               (16, 22, False), (16, 30, True)])  # fmt: skip
-def test_others_may_use_a_twentieth_of_the_envelope_and_a_quarter_of_a_cpu(
+def test_other_processes_may_use_a_twentieth_of_the_envelope_and_a_quarter_of_a_cpu(
     cpus: int, foreign_percent: float, bad: bool
 ) -> None:
     run = make_run(telemetry=looks(foreign_percent=float(foreign_percent)))

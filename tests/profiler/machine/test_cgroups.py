@@ -1,4 +1,4 @@
-"""Control groups of invented machines."""
+"""Control groups of made-up machines."""
 
 from __future__ import annotations
 

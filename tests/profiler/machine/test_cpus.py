@@ -1,4 +1,4 @@
-"""Envelopes on invented topologies."""
+"""Envelopes on made-up topologies."""
 
 from __future__ import annotations
 

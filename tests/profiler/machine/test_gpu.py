@@ -1,4 +1,4 @@
-"""GPUs as NVML tells of them; the library's answers are put in its mouth, since most machines have none to give."""
+"""GPUs by NVML, whose answers are made up, since most machines have no GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Descriptions of invented machines, and of this one."""
+"""Descriptions of made-up machines and of this one."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_the_fingerprint_is_that_of_the_hardware(describe: Callable[..., Host], 
     assert len({machine.fingerprint for machine in [host, *others]}) == 5
 
 
-def test_this_machine_is_described_as_others_see_it() -> None:
+def test_this_machine_is_described_as_other_programs_see_it() -> None:
     host = describe_host()
     assert {cpu.cpu for cpu in host.cpus} == os.sched_getaffinity(0)
     assert 0 < host.memory_bytes <= psutil.virtual_memory().total

@@ -1,4 +1,4 @@
-"""On which CPUs load clients live, and how they treat a server whose CPUs they cannot stay away from."""
+"""The CPUs of load clients, and clients that share the CPUs of the server."""
 
 from __future__ import annotations
 

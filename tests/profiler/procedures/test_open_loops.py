@@ -1,4 +1,4 @@
-"""How long open loops take whose rate varies."""
+"""The duration of open loops whose rate varies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a model to figures, with a real model and real backends."""
+"""``profile`` with a real model and real backends."""
 
 from __future__ import annotations
 

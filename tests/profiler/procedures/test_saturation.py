@@ -1,4 +1,4 @@
-"""How many requests an endpoint answers at most, on endpoints that are known: simulated ones, and a small one."""
+"""The most requests that an endpoint answers, on simulated endpoints and on a small real one."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_an_endpoint_that_fails_from_the_first_user_on_is_measured_with_one() ->
     assert summarize(found.run).failed > 100
 
 
-def test_there_is_an_end_to_users() -> None:
+def test_the_number_of_users_is_bounded() -> None:
     tried = try_users(SimulatedEndpoint(service_ms=100, servers=10_000), budget_s=20)
     assert tried.users == MAX_USERS
     assert tried.ended == f"there are {MAX_USERS} users"

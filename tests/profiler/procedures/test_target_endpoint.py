@@ -1,4 +1,4 @@
-"""From a URL and a payload to what is sent where; and what is said where nothing can be."""
+"""The requests that a URL and a payload give, and the errors where there are none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many instances a rate takes and the policy for them, from jobs put together by hand."""
+"""The number of instances that a rate needs, and their scaling policy, for made-up jobs."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def test_every_instance_gets_its_target_at_most_and_one_fewer_would_not_do(
 
 @MANY
 @given(instances=st.integers(1, 10_000), headroom=HEADROOMS)
-def test_so_many_times_the_target_take_so_many_instances(
+def test_a_multiple_of_the_target_takes_as_many_instances(
     limited: RecommendationJob, instances: int, headroom: float
 ) -> None:
     target_per_s = scale(limited, rate_per_s=1.0, headroom=headroom).target.rate_per_s

@@ -1,4 +1,4 @@
-"""What one instance can take: where theory has an answer, and where measurements contradict the simulation."""
+"""The highest rate of one instance: by theory, and where measurements contradict the simulation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves read back from raw samples, and from what a job keeps of tests whose samples are elsewhere."""
+"""Curves of latency from raw samples, and from the summaries of tests whose samples are elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would have to change where nothing meets the SLA."""
+"""The changes that would make an SLA hold."""
 
 from __future__ import annotations
 

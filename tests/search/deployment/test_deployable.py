@@ -1,4 +1,4 @@
-"""What is deployed of a job that was put together by hand, on a real model."""
+"""What is deployed of a made-up job on a real model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job on an endpoint that runs already, on servers whose behaviour is known."""
+"""Load on running endpoints, with servers whose behaviour is known."""
 
 from __future__ import annotations
 

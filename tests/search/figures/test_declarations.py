@@ -1,4 +1,4 @@
-"""Servefit's own figures: that tables and documents hold what is declared."""
+"""Tables and documents hold the built-in figures as they are declared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of other packages: what they add, and that a broken one is a line to a person and no more."""
+"""Figures of other packages: what they add, and that a broken one is a warning and no more."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_without_other_packages_nothing_is_added(tested: Measured) -> None:
         ("lambda trial: ['x' * 10**6]", "..., which is no number"),
     ],
 )
-def test_one_that_raises_or_gives_nonsense_is_unknown_and_a_warning_names_it_and_its_package(
+def test_a_figure_that_raises_or_gives_nonsense_is_unknown_and_a_warning_names_it_and_its_package(
     install: Install, tested: Measured, read: str, said: str
 ) -> None:
     install("broken", "oddity", declared("oddity", read))
@@ -138,7 +138,7 @@ def test_one_that_raises_or_gives_nonsense_is_unknown_and_a_warning_names_it_and
         (declared("oddity", "lambda trial: 1, of_summary=len"), "is read by none or by several"),
     ],
 )
-def test_one_that_cannot_be_used_is_unknown_too(install: Install, tested: Measured, source: str, said: str) -> None:
+def test_a_figure_that_cannot_be_used_is_unknown(install: Install, tested: Measured, source: str, said: str) -> None:
     install("broken", "oddity", source)
     job = read_again(tested.jobs[0])
     [warning] = set(job.warnings) - set(tested.jobs[0].warnings)
@@ -148,7 +148,7 @@ def test_one_that_cannot_be_used_is_unknown_too(install: Install, tested: Measur
     assert set(column(recommendations_table(job), "oddity")) == {None}
 
 
-def test_one_that_two_packages_offer_is_unknown_and_both_are_named(install: Install, tested: Measured) -> None:
+def test_a_figure_that_two_packages_offer_is_unknown_and_both_are_named(install: Install, tested: Measured) -> None:
     install("left", "oddity", declared("oddity", "lambda trial: 1"))
     install("right", "oddity", declared("oddity", "lambda trial: 2"))
     job = read_again(tested.jobs[0])

@@ -1,4 +1,4 @@
-"""Requests that change each other's predictions are joined by nobody who was not told to."""
+"""Requests that change each other's predictions are only joined where the user allows it."""
 
 from __future__ import annotations
 

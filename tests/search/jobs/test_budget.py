@@ -1,4 +1,4 @@
-"""A job keeps to the time it was given."""
+"""A job keeps to its time limit."""
 
 from __future__ import annotations
 

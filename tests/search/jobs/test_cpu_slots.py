@@ -1,4 +1,4 @@
-"""CPUs for tests that run at the same time."""
+"""The CPUs of tests that run at the same time."""
 
 from __future__ import annotations
 

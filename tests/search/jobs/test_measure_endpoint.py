@@ -1,4 +1,4 @@
-"""The winner measured as the endpoint that it would be."""
+"""The winner is measured over HTTP as the endpoint that would be deployed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def served_as(job: RecommendationJob, **found: Any) -> RecommendationJob:
     return RecommendationJob.of(job.header, job.state, steps)
 
 
-def test_it_answers_over_http_and_tells_the_latency_of_the_model_from_the_overhead(job: RecommendationJob) -> None:
+def test_the_winner_is_measured_over_http_and_the_latency_of_the_model_told_from_the_overhead(
+    job: RecommendationJob,
+) -> None:
     trial = endpoint(job)
     judged = trial.judged
     assert (trial.driver, trial.verdict, judged.loop) == ("http", "PASS", "open")
@@ -100,7 +102,7 @@ def test_it_answers_over_http_and_tells_the_latency_of_the_model_from_the_overhe
     assert not judged.errors
 
 
-def test_both_latencies_are_in_the_document(job: RecommendationJob) -> None:
+def test_the_latency_of_the_model_and_the_overhead_are_in_the_document(job: RecommendationJob) -> None:
     (found,) = job_document(job)["recommendations"]
     judged = endpoint(job).judged
     assert found["driver"] == "inprocess"
@@ -109,7 +111,7 @@ def test_both_latencies_are_in_the_document(job: RecommendationJob) -> None:
     assert found["endpoint"]["driver"] == "http"
 
 
-def test_it_is_a_step_of_its_own_and_none_of_the_tests_that_a_job_may_make(job: RecommendationJob) -> None:
+def test_the_measurement_over_http_is_a_step_of_its_own_and_counts_as_no_test(job: RecommendationJob) -> None:
     assert [step.kind for step in job.steps if step.status == "COMPLETED"][-1] == "endpoint"
     assert job.tests <= 1
     assert endpoint(job) not in job.trials

@@ -1,4 +1,4 @@
-"""What is said beside a recommendation."""
+"""The warnings of a job, and the speed-ups of its backends."""
 
 from __future__ import annotations
 

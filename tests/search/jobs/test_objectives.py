@@ -1,4 +1,4 @@
-"""Jobs whose goal is an objective that has to be able to measure, or that fails, on real workers."""
+"""Jobs on real workers whose objective cannot be measured here, or fails."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_the_expected_improvement_is_that_of_a_million_draws(ratio: float, sd: f
 
 
 @given(figure=st.floats(1e-6, 1e6), best=st.floats(1e-6, 1e6), sd=st.floats(1e-4, 1))
-def test_it_is_a_part_of_the_best_and_no_less_than_what_is_expected_for_certain(
+def test_the_improvement_is_a_part_of_the_best_and_no_less_than_what_is_certain(
     figure: float, best: float, sd: float
 ) -> None:
     found = improvement(expected_score(figure, sd), score(best))

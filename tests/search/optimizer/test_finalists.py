@@ -1,4 +1,4 @@
-"""Who is measured again in turns, and who is out."""
+"""The finalists that are measured in turns, and those that drop out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_finalists_are_what_is_close_to_the_best_of_the_first_profile(trial: Mak
     assert chosen([*trials, trial(ELSEWHERE, throughput_per_s=1060.0)]) == [B, A]
 
 
-def test_there_are_three_at_most(trial: MakeTrial) -> None:
+def test_there_are_three_finalists_at_most(trial: MakeTrial) -> None:
     trials = [trial(configuration, throughput_per_s=1000.0 + nth) for nth, configuration in enumerate((A, B, C, D))]
     assert len(chosen(trials)) == 3
 

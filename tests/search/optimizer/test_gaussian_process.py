@@ -1,4 +1,4 @@
-"""Predictions that measurements correct."""
+"""Predictions that are corrected by measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why the winner is the winner."""
+"""The importance of parameters: what explains that the winner is ahead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long things are expected to take, and how many rounds."""
+"""The expected duration of stages, and the expected number of rounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Optuna's Parzen estimator would try next."""
+"""The proposals of Optuna's Parzen estimator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What configurations are expected to do, from service times, the simulation and what was measured."""
+"""The expected figures of configurations, from service times, the simulation and measurements."""
 
 from __future__ import annotations
 

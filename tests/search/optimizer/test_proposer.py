@@ -1,4 +1,4 @@
-"""What is measured next."""
+"""The order in which a search proposes configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is timed before any load test, and what follows from it for what was not timed."""
+"""The calls that are timed before load tests, and the service times that are derived from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Service times with known distributions, and the way to the reference simulations of the benchmarks."""
+"""Service times with known distributions, and the reference simulations of the benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of every queue with one line and equal workers, whatever the traffic."""
+"""Laws of every queue with one line and equal workers, whatever the traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Service times: what is kept of a measurement, and what is made of it where nothing was measured."""
+"""Service times: how they are kept, and how they are estimated where nothing was measured."""
 
 from __future__ import annotations
 

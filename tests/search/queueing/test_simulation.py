@@ -1,4 +1,4 @@
-"""Figures of simulated runs: those of queueing theory, and those that a measured run would be summarised to."""
+"""The figures of simulated runs, compared with queueing theory and with the summary of a measured run."""
 
 from __future__ import annotations
 

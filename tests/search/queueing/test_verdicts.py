@@ -1,4 +1,4 @@
-"""Verdicts on simulated runs whose rate of arrivals varies: wrong ones are as rare as they are claimed to be."""
+"""Verdicts on simulated runs with a varying rate of arrivals are wrong no more often than claimed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--goal energy`` on machines that were made up: what can tell its power, and what is expected of it."""
+"""The goal "energy" on made-up machines: where it can be measured, and what it expects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objectives that cannot be ranked by, and packages that offer what is none."""
+"""Objectives that fail, and packages that offer something else as an objective."""
 
 from __future__ import annotations
 

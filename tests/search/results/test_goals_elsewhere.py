@@ -1,4 +1,4 @@
-"""That what a job is about is asked of its objective, and nowhere else."""
+"""Only objectives know what the goal of a job is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of recommendations, which outlive the version that gave them."""
+"""The names of recommendations stay the same in later versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many instances share a rate."""
+"""The number of instances that share a rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a goal asks for, as figures."""
+"""The figures of the built-in objectives."""
 
 from __future__ import annotations
 

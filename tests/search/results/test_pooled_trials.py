@@ -1,4 +1,4 @@
-"""What several measurements of a configuration amount to."""
+"""Several trials of a configuration are pooled into one."""
 
 from __future__ import annotations
 

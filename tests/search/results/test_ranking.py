@@ -1,4 +1,4 @@
-"""From measurements to recommendations, best first."""
+"""The ranking of recommendations from measurements."""
 
 from __future__ import annotations
 

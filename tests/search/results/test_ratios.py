@@ -1,4 +1,4 @@
-"""How sure the difference between two configurations is."""
+"""The ratio of two configurations, and its interval."""
 
 from __future__ import annotations
 

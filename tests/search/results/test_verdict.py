@@ -1,3 +1,5 @@
+"""The verdict of a trial on an SLA."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

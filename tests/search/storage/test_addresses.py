@@ -1,3 +1,5 @@
+"""The addresses of databases."""
+
 from __future__ import annotations
 
 import sys

@@ -1,4 +1,4 @@
-"""Jobs that somebody edited, that another servefit wrote, or whose owner was killed while it wrote."""
+"""Jobs whose documents were edited, were written by another version, or were cut off by a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Databases that cannot be reached, are not what they should be, or go away."""
+"""Databases that cannot be reached, hold something else, or disappear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that an earlier servefit kept in the attributes of Optuna studies, and one that it still works on."""
+"""Jobs that an earlier servefit kept in the attributes of Optuna studies, or still works on."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def attribute(url: str, name: str, key: str) -> Any:
         return optuna.load_study(study_name=name, storage=storage).user_attrs.get(key)
 
 
-def test_they_are_listed_and_read_beside_new_ones(url: str, header: MakeHeader) -> None:
+def test_earlier_jobs_are_listed_and_read_beside_new_ones(url: str, header: MakeHeader) -> None:
     old, older = header("old"), header("older")
     keep(url, older)
     keep(url, old)
@@ -101,7 +101,7 @@ def test_they_are_listed_and_read_beside_new_ones(url: str, header: MakeHeader) 
                 store.create(header("old"))
 
 
-def test_they_are_gone_on_with_here_and_their_studies_stay_as_they_were(
+def test_earlier_jobs_are_resumed_and_their_studies_stay_as_they_were(
     url: str, header: MakeHeader, configuration: Configuration
 ) -> None:
     values = choices([parameters(configuration)])
@@ -122,7 +122,7 @@ def test_they_are_gone_on_with_here_and_their_studies_stay_as_they_were(
     assert attribute(url, "old", "servefit:step:0002") is None
 
 
-def test_one_that_an_earlier_servefit_works_on_is_followed_and_can_be_stopped(url: str, header: MakeHeader) -> None:
+def test_a_job_that_an_earlier_servefit_works_on_is_followed_and_can_be_stopped(url: str, header: MakeHeader) -> None:
     keep(url, header("old"), owner=Owner.this_process())
     with JobStore.open(url) as store:
         job = store.job("old")
@@ -139,7 +139,7 @@ def test_one_that_an_earlier_servefit_works_on_is_followed_and_can_be_stopped(ur
         assert len(store.job("old").steps()) == 2
 
 
-def test_one_that_it_has_begun_since_is_found_by_its_name(url: str, header: MakeHeader) -> None:
+def test_a_job_that_an_earlier_servefit_has_begun_since_is_found_by_its_name(url: str, header: MakeHeader) -> None:
     JobStore.open(url).close()
     keep(url, header("late"))
     with JobStore.open(url) as store:

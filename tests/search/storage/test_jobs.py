@@ -1,3 +1,5 @@
+"""The store of jobs: they are created, found by name, and listed."""
+
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,4 @@
-"""A database file that another process keeps to itself: who that is is said at once, and nobody waits for ever."""
+"""A database file that another process has locked: its process is named at once, and the wait has an end."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The steps and the state of a job as they are stored."""
+
 from __future__ import annotations
 
 import os

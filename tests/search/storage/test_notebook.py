@@ -1,4 +1,4 @@
-"""What a notebook shows of the libraries that are loaded when a job is."""
+"""Libraries that are loaded with a job show nothing in a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database server that goes away in mid-job and comes back: the job waits, and keeps everything once."""
+"""A database server that restarts during a job: the job waits, and keeps every step once."""
 
 from __future__ import annotations
 

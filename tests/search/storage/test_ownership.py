@@ -1,4 +1,4 @@
-"""Processes that want the same job."""
+"""Several processes that want to work on the same job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets of a job that is kept: not in the database, and known again where their file is."""
+"""The secrets of a kept job are not in the database, and are known where their file is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AWS's client of SageMaker endpoints, pointed at this one with ``endpoint_url``."""
+"""AWS's client of SageMaker endpoints, with this endpoint as its ``endpoint_url``."""
 
 from __future__ import annotations
 

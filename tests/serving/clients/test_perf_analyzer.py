@@ -1,4 +1,4 @@
-"""NVIDIA's load generator, which finds out from the endpoint what to send, and what the server says of its own time."""
+"""NVIDIA's load generator asks the endpoint what to send, and reads the times that the server reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What needs no client library: Python's own, and Prometheus's reader of metrics."""
+"""Python's urllib, and Prometheus's parser of metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the tests of the protocols ask."""
+"""Functions that decode requests of either protocol, and refusals of them."""
 
 from __future__ import annotations
 

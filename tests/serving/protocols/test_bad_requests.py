@@ -1,4 +1,4 @@
-"""What is refused in the same way by both protocols."""
+"""Requests that both protocols refuse in the same way."""
 
 from __future__ import annotations
 

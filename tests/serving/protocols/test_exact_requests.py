@@ -1,4 +1,4 @@
-"""Requests to models that do not take float32: every number arrives as it was sent, or is refused."""
+"""Requests to models that do not take float32: every number arrives exactly, or is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /invocations: every format, read and answered."""
+"""POST /invocations in every format."""
 
 from __future__ import annotations
 

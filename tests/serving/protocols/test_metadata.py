@@ -1,4 +1,4 @@
-"""What an endpoint says about itself and its model."""
+"""The metadata of an endpoint and of its model."""
 
 from __future__ import annotations
 

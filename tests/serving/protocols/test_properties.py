@@ -1,4 +1,4 @@
-"""What must hold of both protocols whatever they are sent."""
+"""Properties of both protocols on any request."""
 
 from __future__ import annotations
 

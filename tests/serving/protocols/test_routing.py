@@ -1,4 +1,4 @@
-"""What each path asks for."""
+"""The paths of an endpoint."""
 
 from __future__ import annotations
 

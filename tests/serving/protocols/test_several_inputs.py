@@ -1,4 +1,4 @@
-"""Models of several inputs: tensors are told apart by name, and not by the order in which they are sent."""
+"""Models of several inputs: tensors are matched by name, in any order."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_other_datatypes_are_taken_where_they_hold_the_same_numbers(served: Aske
     np.testing.assert_allclose(served.predictions(served.infer(body(inputs))), answers(served.path, feeds), atol=1e-6)
 
 
-def test_the_same_holds_of_invocations(served: AskedModel) -> None:
+def test_invocations_with_several_inputs_are_matched_by_name_too(served: AskedModel) -> None:
     feeds = sentences()
     expected = answers(served.path, feeds)
     np.testing.assert_allclose(served.predictions(served.invoke(body_of(feeds))), expected, atol=1e-6)

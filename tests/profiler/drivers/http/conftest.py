@@ -1,4 +1,4 @@
-"""Load clients and small servers for them to load; nothing of either may remain."""
+"""Load clients and small servers for them, of which no process may be left after a test."""
 
 from __future__ import annotations
 

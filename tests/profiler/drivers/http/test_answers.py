@@ -1,4 +1,4 @@
-"""Whole answers from the bytes of a connection, however they come in parts."""
+"""Answers are read from the bytes of a connection, however they are cut."""
 
 from __future__ import annotations
 

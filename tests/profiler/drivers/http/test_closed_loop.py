@@ -1,4 +1,4 @@
-"""Users who take turns over HTTP: what they send, when, and what is recorded of it."""
+"""The closed loop over HTTP: what users send, when, and what is recorded."""
 
 from __future__ import annotations
 

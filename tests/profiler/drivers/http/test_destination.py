@@ -1,4 +1,4 @@
-"""Where requests go and what they are: URLs, forms, and rows that arrive as they were."""
+"""Destinations of requests: URLs, formats, and rows that arrive unchanged."""
 
 from __future__ import annotations
 

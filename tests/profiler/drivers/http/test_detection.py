@@ -1,4 +1,4 @@
-"""What a server speaks, found out by asking it."""
+"""The protocol of a server is detected by asking it."""
 
 from __future__ import annotations
 

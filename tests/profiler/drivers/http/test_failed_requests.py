@@ -1,4 +1,4 @@
-"""Requests without an answer: each is counted by what went wrong, none is averaged in, and the run goes on."""
+"""Requests without an answer are counted by cause, are in no mean, and do not end the run."""
 
 from __future__ import annotations
 

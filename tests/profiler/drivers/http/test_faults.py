@@ -1,4 +1,4 @@
-"""Servers and clients that die while a run goes on: one clear error, soon, and nothing left behind."""
+"""Servers and clients that die during a run give one clear error soon, and no process is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which processes of this machine an endpoint is, and whether load clients got in their way."""
+"""The processes of an endpoint on this machine, and whether load clients got in their way."""
 
 from __future__ import annotations
 

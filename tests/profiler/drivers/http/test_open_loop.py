@@ -1,4 +1,4 @@
-"""Arrivals that are due whatever the server does, over HTTP."""
+"""The open loop over HTTP: requests are due at their time, whatever the server does."""
 
 from __future__ import annotations
 

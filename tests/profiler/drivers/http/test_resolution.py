@@ -1,4 +1,4 @@
-"""Load goes to this machine, or where somebody has said that it may go."""
+"""Load goes to this machine, or to an address that the user has allowed."""
 
 from __future__ import annotations
 

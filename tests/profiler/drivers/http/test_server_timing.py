@@ -1,4 +1,4 @@
-"""What a server says of its own time, read from headers of any kind."""
+"""The times that a server reports in its headers, whatever these hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server says before anything is measured, in a line that can be printed."""
+"""The answer of a server to a single request, before anything is measured, in a printable line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints behind TLS: certificates are checked, and what is wrong with one is said."""
+"""Endpoints behind TLS: certificates are checked, and problems with them reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a test of workers does, nothing of it may remain."""
+"""Checks that a test of workers leaves no process, folder or shared memory."""
 
 from __future__ import annotations
 

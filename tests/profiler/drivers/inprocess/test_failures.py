@@ -1,4 +1,4 @@
-"""Workers that crash, hang, print and fork: one clear error, and nothing left behind.
+"""Workers that crash, hang, print and fork give one clear error, and leave nothing behind.
 
 That nothing remains is asserted after every test by the fixture in conftest.py.
 """

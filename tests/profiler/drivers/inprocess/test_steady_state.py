@@ -1,4 +1,4 @@
-"""Series whose steady state is known, because they were made up."""
+"""The beginning of the steady state, in made-up series where it is known."""
 
 from __future__ import annotations
 

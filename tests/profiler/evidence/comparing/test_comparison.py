@@ -1,4 +1,4 @@
-"""Comparisons of things whose difference is known, under noise that is known."""
+"""Comparisons of alternatives with a known difference, under known noise."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_result_and_each_side_is_measured_twice_a_b
     assert set(blocks) <= {"ABBA", "BAAB"}
 
 
-def test_both_orders_occur() -> None:
+def test_both_orders_of_a_pair_occur() -> None:
     order: list[str] = []
 
     def measure(side: str) -> float:

@@ -1,4 +1,4 @@
-"""Intervals of means of a few values."""
+"""Confidence intervals of means of a few values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What works on this machine, processes that enter an envelope, and machines that do not exist."""
+"""The methods that work on this machine, processes that enter an envelope, and made-up machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Envelopes on this machine: by every method that works here, for real. The others must say why they do not."""
+"""Envelopes on this machine by every method that works here; the others give a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slices of systemd: what it is told, by way of a systemctl and a busctl that note it down."""
+"""Slices of systemd for envelopes, with a systemctl and a busctl that record their arguments."""
 
 from __future__ import annotations
 

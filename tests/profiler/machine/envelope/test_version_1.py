@@ -1,4 +1,4 @@
-"""Groups of version 1 on machines that do not exist: folders stand for groups, and answer what the kernel would."""
+"""Control groups of version 1 on made-up machines: folders stand for groups, and answer as the kernel does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of version 2 on machines that do not exist: folders stand for groups, and answer what the kernel would."""
+"""Control groups of version 2 on made-up machines: folders stand for groups, and answer as the kernel does."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_servefit_alone_in_a_delegated_group_steps_aside_and_comes_back(tmp_path
     assert (own / "cgroup.subtree_control").read_text() == "-cpuset -memory"
 
 
-def test_it_comes_back_with_the_last_of_its_envelopes_in_whatever_order_they_close(
+def test_the_group_is_given_back_with_the_last_of_its_envelopes_in_whatever_order_they_close(
     tmp_path: Path, make_group: MakeGroup
 ) -> None:
     make_group(tmp_path / "cgroup", ROOT, NEW)

@@ -1,4 +1,4 @@
-"""Other processes that have the slot, and a look whether anybody has."""
+"""Other processes that hold the measuring slot, and a check whether it is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of who has the slot, whatever anybody has written into its file."""
+"""The description of the slot's holder, whatever its file holds."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def record(**fields: Any) -> bytes:
     return json.dumps(usual | fields).encode()
 
 
-def test_one_that_is_dead_is_told_as_such() -> None:
+def test_a_dead_holder_is_described_as_dead() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass
     mark = own_mark().replace(f"-{os.getpid()}-", f"-{dead.pid}-")
     assert str(parse_holder(record(mark=mark))) == "what job fraud has left (its process 4711 is dead)"
 
 
-def test_one_in_another_container_is_told_with_its_host() -> None:
+def test_a_holder_in_another_container_is_described_with_its_host() -> None:
     holder = parse_holder(record(mark="00000000-1-2-3"))
     assert "(process 4711 on elsewhere, since 2023-11-1" in str(holder)
     assert not holder.is_dead

@@ -1,4 +1,4 @@
-"""One measures at a time, whoever dies, and whoever waits says for whom."""
+"""Only one process holds the measuring slot; a holder that dies frees it, and those who wait say for whom."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _entered_beside() -> tuple[int, ...]:
         return slot.descriptors
 
 
-def test_it_stays_taken_until_the_last_thread_has_left(is_free: IsFree) -> None:
+def test_the_slot_stays_taken_until_the_last_thread_has_left(is_free: IsFree) -> None:
     entered, may_leave = threading.Event(), threading.Event()
 
     def measure() -> None:
@@ -174,7 +174,7 @@ def test_a_fork_of_the_program_that_goes_on_does_not_keep_it(is_free: IsFree) ->
         os.close(writing)
 
 
-def test_one_that_ends_with_an_error_is_free(is_free: IsFree) -> None:
+def test_the_slot_is_free_after_a_block_that_ended_with_an_error(is_free: IsFree) -> None:
     with pytest.raises(ZeroDivisionError), measuring_slot("one"):
         raise ZeroDivisionError
     assert is_free()
@@ -190,7 +190,7 @@ def keeps_slot(pid: int, folder: Path) -> bool:
     return f"{folder}/" in subprocess.run(["ls", "-l", f"/proc/{pid}/fd"], capture_output=True, text=True).stdout
 
 
-def test_workers_keep_it(start_synthetic: StartSynthetic, own_slot: Path, is_free: IsFree) -> None:
+def test_workers_keep_the_slot(start_synthetic: StartSynthetic, own_slot: Path, is_free: IsFree) -> None:
     with start_synthetic({}, workers=2) as workers:
         assert all(keeps_slot(pid, own_slot) for pid in workers.pids)
         assert not is_free()

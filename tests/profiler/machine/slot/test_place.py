@@ -1,4 +1,4 @@
-"""The file of the slot, in a folder where anybody may put anything."""
+"""The file of the slot, in a folder that anybody may write to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counters of machines that were recorded, or made up after the kernel's documentation."""
+"""Counters of the machine, recorded or made up after the kernel's documentation."""
 
 from __future__ import annotations
 

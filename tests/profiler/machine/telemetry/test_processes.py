@@ -1,4 +1,4 @@
-"""What /proc tells of a process and its threads."""
+"""The figures of a process and its threads in /proc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The point that two snapshots make, from snapshots that were made up."""
+"""The telemetry point between two made-up snapshots."""
 
 from __future__ import annotations
 

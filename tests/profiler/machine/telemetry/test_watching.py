@@ -1,4 +1,4 @@
-"""Watching real processes on this machine, whose CPUs may be busy with other things."""
+"""Telemetry of real processes on this machine, whose CPUs may be busy."""
 
 from __future__ import annotations
 

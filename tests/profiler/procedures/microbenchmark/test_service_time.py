@@ -1,4 +1,4 @@
-"""Figures of what processes recorded, and the real thing from a model to figures."""
+"""Service times from recorded processes, and from a real model."""
 
 from __future__ import annotations
 

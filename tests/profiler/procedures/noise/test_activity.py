@@ -1,4 +1,4 @@
-"""What goes on, on this machine: whatever else runs here, a hog is found among it."""
+"""The activity on this machine: a busy process is found in it."""
 
 from __future__ import annotations
 

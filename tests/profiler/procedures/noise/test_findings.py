@@ -1,4 +1,4 @@
-"""What is said of a machine, and what not."""
+"""The findings about a machine's noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How invented machines are set up."""
+"""The tuning of made-up machines."""
 
 from __future__ import annotations
 

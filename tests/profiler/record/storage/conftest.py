@@ -1,4 +1,4 @@
-"""Measurements of runs that were never run, and values of any annotation."""
+"""Measurements of made-up runs, and values of any annotation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that become documents and are read again, by way of JSON."""
+"""Values are written as documents and read again, by way of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histograms, judged by HdrHistogram's Python port."""
+"""Histograms, checked against HdrHistogram's Python port."""
 
 from __future__ import annotations
 

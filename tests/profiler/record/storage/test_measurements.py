@@ -1,4 +1,4 @@
-"""Measurements that are saved and read again."""
+"""Measurements are saved and read again."""
 
 from __future__ import annotations
 

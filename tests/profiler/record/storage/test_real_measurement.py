@@ -1,4 +1,4 @@
-"""What real workers recorded, saved and read again."""
+"""A measurement by real workers is saved and read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The digests in a lock: of all that pip may install, asked where pip is told to look; or why there are none."""
+"""The digests in the lock of a bundle, from the index that pip uses, or the reason why there are none."""
 
 from __future__ import annotations
 

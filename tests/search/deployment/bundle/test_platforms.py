@@ -1,4 +1,4 @@
-"""The files by which others start a bundle, read as they read them."""
+"""The files by which systemd, Docker, Kubernetes and KServe start a bundle, read as they read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lock of a bundle: everything that serving takes, in the versions that are here, and nothing else."""
+"""The lock of a bundle holds all packages that serving needs, in the installed versions, and no others."""
 
 from __future__ import annotations
 

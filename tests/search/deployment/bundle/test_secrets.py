@@ -1,4 +1,4 @@
-"""Secrets in a bundle: in two files that are their owner's alone, which all the ways to start it refer to."""
+"""The secrets of a bundle are in two files that only their owner reads, and all ways to start it refer to these."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def started(folder: Path, tmp_path: Path, **environment: str) -> subprocess.Comp
     )
 
 
-def test_they_are_in_two_files_that_are_their_owners_alone(bundle: Bundle) -> None:
+def test_secrets_are_in_two_files_that_only_their_owner_reads(bundle: Bundle) -> None:
     secret = [b"hunter2", b"line one", *(b64encode(value.encode()) for value in VALUES.values())]
     holding = [
         path
@@ -120,7 +120,7 @@ def test_pods_find_them_in_a_secret_of_the_cluster(bundle: Bundle, name: str) ->
     assert variables["GREETING"] == {"value": "hello"}
 
 
-def test_one_that_no_shell_could_set_is_refused(export: Export, deployable: Deployable) -> None:
+def test_a_secret_that_no_shell_could_set_is_refused(export: Export, deployable: Deployable) -> None:
     environment = tuple(hidden_environment({"my.token": "hunter2"}).items())
     with pytest.raises(SpecError, match=r"my\.token") as raised:
         export(of=replace(deployable, configuration=replace(deployable.configuration, environment=environment)))

@@ -1,4 +1,4 @@
-"""A bundle as a folder: whole or not at all, the same every time, and readable for whoever runs it."""
+"""A bundle is written whole or not at all, is the same every time, and can be read by whoever runs it."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_bundle_that_is_as_it_was_exported_starts(copied: Path) -> None:
 
 @pytest.mark.parametrize("name", ["artifact/model.ubj", "model/model.ubj", "lib/servefit/serving/worker.py"])
 @pytest.mark.parametrize("is_there", [True, False], ids=["changed", "gone"])
-def test_one_whose_artifact_model_or_code_is_not_does_not_start(copied: Path, name: str, is_there: bool) -> None:
+def test_a_bundle_with_a_changed_artifact_model_or_code_does_not_start(copied: Path, name: str, is_there: bool) -> None:
     content = bytearray((copied / name).read_bytes())
     (copied / name).unlink()
     if is_there:
@@ -201,7 +201,7 @@ def test_one_whose_artifact_model_or_code_is_not_does_not_start(copied: Path, na
     assert not (copied / ".venv").exists()
 
 
-def test_one_that_cannot_be_checked_does_not_start_either(copied: Path, tmp_path: Path) -> None:
+def test_a_bundle_that_cannot_be_checked_does_not_start(copied: Path, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for tool in ("dirname", "readlink"):
         (tmp_path / "bin" / tool).symlink_to(f"/usr/bin/{tool}")

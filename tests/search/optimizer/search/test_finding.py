@@ -1,4 +1,4 @@
-"""How good what a search finds is, on 210 configurations whose truth is known."""
+"""How good the result of a search is, on 210 configurations whose truth is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a search says that it will still take, held against how long it does, on a clock that only it moves."""
+"""The time that a search says it will take, compared with the time that it takes, on a simulated clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search that begins with what an earlier one knew."""
+"""A search that begins with the measurements of an earlier one."""
 
 from __future__ import annotations
 

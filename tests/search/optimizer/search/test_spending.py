@@ -1,4 +1,4 @@
-"""What a search spends: tests, time and CPUs; and what it makes of a bench that gives it little."""
+"""The tests, time and CPUs that a search uses, also where it has few."""
 
 from __future__ import annotations
 

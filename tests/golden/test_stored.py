@@ -1,0 +1,69 @@
+"""The newest set holds a value of every type that is stored, so that no type changes unnoticed."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from tests.golden.kept import NEWEST
+
+import servefit as sf
+from servefit.errors import UnreadableMeasurement
+from servefit.search.storage.jobs import JobStore
+from servefit.stored import Stored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOT_IN_JOBS_OR_MEASUREMENTS = {"StoredMember", "Artifact", "EndpointConfig", "ArtifactFacts", "Limits"}
+"""A base class, and the types of the files that ``test_artifacts`` reads."""
+
+NOT_KEPT = {"Gpu", "Owner"}
+"""Sets are made on machines without a GPU, and hold no job that is being worked on."""
+
+
+def subclasses(kind: type[Stored]) -> Iterator[type[Stored]]:
+    for subclass in kind.__subclasses__():
+        if subclass.__module__.startswith("servefit."):
+            yield subclass
+            yield from subclasses(subclass)
+
+
+def types_within(value: Any) -> Iterator[type[Stored]]:
+    """The stored types of ``value`` and of all that it holds."""
+    if isinstance(value, Stored):
+        yield type(value)
+        for field in msgspec.structs.fields(type(value)):
+            yield from types_within(getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from types_within(item)
+    elif isinstance(value, tuple | list | frozenset):
+        for item in value:
+            yield from types_within(item)
+
+
+def values_of(copy: Path) -> Iterator[Any]:
+    """Everything that the jobs and the measurements of a set hold."""
+    with JobStore.open(f"sqlite:///{copy / 'home' / 'jobs.db'}") as store:
+        for job in store.jobs():
+            yield from (job.header, job.state, job.steps())
+    for path in copy.rglob("*.servefit"):
+        try:
+            yield sf.load_measurement(path)
+        except UnreadableMeasurement:
+            yield sf.load_endpoint_runs(path)
+
+
+@pytest.mark.parametrize("copy", [NEWEST], indirect=True, ids=lambda original: original.name)
+def test_the_newest_set_holds_every_type_that_is_stored(copy: Path) -> None:
+    for module in pkgutil.walk_packages(sf.__path__, "servefit."):
+        if not module.name.endswith(("__main__", "_kernel")):
+            importlib.import_module(module.name)
+    found = {kind.__name__ for value in values_of(copy) for kind in types_within(value)}
+    expected = {kind.__name__ for kind in subclasses(Stored)} - NOT_IN_JOBS_OR_MEASUREMENTS - NOT_KEPT
+    assert expected - found == set()
