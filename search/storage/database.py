@@ -57,8 +57,9 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Carry out everything in the block or, when it raises, nothing. Raises StorageError."""
-        with self.reporting(), self.storage.engine.begin() as connection:
+        """Carry out everything in the block or, when it raises, nothing. Ctrl-C counts once it is through. Raises
+        StorageError."""
+        with self.reporting(), self.outages.interrupts.held(), self.storage.engine.begin() as connection:
             yield connection
 
     def wait_until_writable(self) -> None:

@@ -82,16 +82,23 @@ class JobStore:
 
     def create(self, header: JobHeader) -> JobLog:
         """Keep a new job, IN_PROGRESS, that nobody owns. Raises SpecError where its name is in use."""
-        from optuna.exceptions import DuplicatedStudyError
-        from optuna.study import StudyDirection
-
-        name, storage = header.request.name, self._database.storage
+        name = header.request.name
         texts = {
             HEADER: records.write_header(header),
             STATE: records.write(JobState(status="IN_PROGRESS"), JobState),
             OWNER: NOTHING,
             STOP: NOTHING,
         }
+        with self._database.outages.interrupts.held():
+            number = self._make(name, texts)
+        return JobLog(self._database, name=name, number=number, header=texts[HEADER])
+
+    def _make(self, name: str, texts: Mapping[str, str]) -> int:
+        """Make the study of a new job and the job, and return its number. Raises as :meth:`create`."""
+        from optuna.exceptions import DuplicatedStudyError
+        from optuna.study import StudyDirection
+
+        storage = self._database.storage
         try:
             with self._database.reporting(), quiet():
                 study = storage.create_new_study([StudyDirection.MINIMIZE] * records.STUDY_OBJECTIVES, name)
@@ -102,12 +109,11 @@ class JobStore:
                 # Its study was deleted.
                 raise self._name_in_use(name)
             with self._database.transaction() as connection:
-                number = tables.add_job(connection, name, texts)
+                return tables.add_job(connection, name, texts)
         except BaseException:
             with suppress(StorageError), self._database.reporting():
                 storage.delete_study(study)
             raise
-        return JobLog(self._database, name=name, number=number, header=texts[HEADER])
 
     def job(self, name: str) -> JobLog:
         """Return the job of that name. Raises SpecError where there is none."""

@@ -49,7 +49,7 @@ def patient_storage(outages: Outages) -> type[RDBStorage]:
 
         def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
             make = partial(super()._create_new_trial, study_id, template_trial)
-            return _made_once(self, study_id, make, outages) if outages.are_waited_out else make()
+            return _made_once(self, study_id, make, outages) if outages.are_waited_out else outages.repeated(make)
 
         def set_trial_state_values(
             self, trial_id: int, state: TrialState, values: Sequence[float] | None = None

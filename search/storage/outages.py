@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from servefit.search.storage.interrupts import Interrupts
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
@@ -45,6 +47,7 @@ class Outages:
         self._lock = threading.Lock()
         self._waited_s = 0.0
         self._since_s: float | None = None
+        self.interrupts = Interrupts()
 
     @property
     def waited_s(self) -> float:
@@ -66,7 +69,12 @@ class Outages:
 
     def repeated(self, statements: Callable[[], _T], done: Callable[[], _T | None] = lambda: None) -> _T:
         """Return the result of ``statements``. They are begun again where their connection breaks, unless ``done``
-        gives by then what they would have given. The next connection waits for the server."""
+        gives by then what they would have given. The next connection waits for the server. Ctrl-C counts once they are
+        through."""
+        with self.interrupts.held():
+            return self._repeated(statements, done)
+
+    def _repeated(self, statements: Callable[[], _T], done: Callable[[], _T | None]) -> _T:
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import DBAPIError
 
@@ -111,6 +119,7 @@ class Outages:
                     if not told:
                         told = True
                         self._say_that_it_is_gone(error)
+                    self.interrupts.let_through()
                     time.sleep(PAUSE_S)
                 else:
                     self._left_s = self._patience_s
