@@ -23,7 +23,6 @@ from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, MIN_TESTS_F
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.results.measure_trial import min_test_s
-from servefit.search.results.objectives.guarded import figure_of_pooled_trials
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
@@ -115,7 +114,7 @@ class Search(SearchState):
         if not (objective.needs_latency and figures):
             for pooled in pool_trials(self.trials):
                 context = context_of(self.request, Price.in_vcpus(pooled.configuration.vcpus))
-                measured = figure_of_pooled_trials(objective, pooled, context)
+                measured = objective.of_pooled_trials(pooled, context)
                 if measured is not None:
                     figures.setdefault(pooled.configuration, objective.lower(measured))
         return importance({configuration: log(figure) for configuration, figure in figures.items() if 0 < figure < inf})
