@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.time_left import Stage
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.results.measure_trial import Durations
-    from servefit.search.results.recommendation import Trial
+    from servefit.search.results.recommendation import Recommendation, Trial
 
 MAX_CONFIRMATIONS = 2
 """A confirmation can make another configuration the winner, which is then confirmed: this is where that ends. Chosen,
@@ -101,9 +101,14 @@ class Search(SearchState):
             tests=self.clock.tests,
             most_tests=int(limit) if isfinite(limit) else None,
             best=best,
-            goal=self.request.goal,
+            figure="" if best is None else self._figure_text(best),
             asked=not self.request.sla.asks_nothing,
         )
+
+    def _figure_text(self, best: Recommendation) -> str:
+        """Return the figure of ``best`` as text."""
+        price = Price.of(best.profile.price_per_hour, best.profile.vcpus)
+        return objective_of(self.request).figure_text(best, context_of(self.request, price))
 
     def importance(self) -> dict[str, float]:
         """Return the part that each parameter explains of the differences between all configurations, as they are

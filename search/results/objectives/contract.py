@@ -36,8 +36,8 @@ class Context:
     """
 
     price: Price
-    rate_per_s: float | None = None
-    cost_weight: float = 0.5
+    rate_per_s: float | None
+    cost_weight: float
     learnt: object = None
 
 
