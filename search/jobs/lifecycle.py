@@ -293,7 +293,8 @@ def _check_calls(request: JobRequest) -> None:
 
 
 def _check_objective(request: JobRequest, host: Host) -> None:
-    """Raise SpecError for a goal that has no figure on ``host``, or none of tests that run at once."""
+    """Raise SpecError for a goal that has no figure on ``host``, or none of tests that run at once; ObjectiveError if
+    the objective fails to tell."""
     objective = objective_of(request)
     objective.check(host)
     if objective.whole_machine and request.max_parallel_tests > 1:

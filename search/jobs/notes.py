@@ -12,7 +12,6 @@ from servefit.backends.types import Target
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.quantities import size_text
 from servefit.search.results.instances import per_minute
-from servefit.search.results.objectives.guarded import figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
@@ -98,7 +97,7 @@ def _unknown_figure(recommendations: Sequence[Recommendation], request: JobReque
     for best in recommendations[:1]:
         objective = objective_of(request)
         context = context_of(request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
-        if figure_of_trial(objective, best.trial, context) is None:
+        if objective.of_trial(best.trial, context) is None:
             yield f"no test shows {objective.aim}: what is recommended is the simplest, and not the best"
 
 

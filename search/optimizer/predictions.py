@@ -19,7 +19,6 @@ from servefit.search.optimizer.gaussian_process import CorrectedPredictions, Est
 from servefit.search.queueing.prediction import predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
 from servefit.search.results.objectives.contract import Prediction as Expected
-from servefit.search.results.objectives.guarded import learnt, predicted_figure
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import score_of_figure
 from servefit.search.results.pooled_trials import latency_ms
@@ -108,7 +107,7 @@ class Surrogate:
 
     def _learn_for_predictions(self) -> None:
         """Tell the objective of all trials; most make nothing of them."""
-        found = learnt(self._objective, self._measured)
+        found = self._objective.learn(self._measured)
         if found is not None:
             self._contexts = {
                 configuration: replace(context, learnt=found) for configuration, context in self._contexts.items()
@@ -213,7 +212,7 @@ class Surrogate:
         expected = Expected(
             configuration=configuration, capacity_per_s=capacity.value, p95_ms=latency_ms, instances=max(1, instances)
         )
-        return predicted_figure(self._objective, expected, context)
+        return self._objective.predicted(expected, context)
 
     def _instances_for_capacity(self, capacity: Estimate) -> float:
         """Return the instances that capacity demands, were they divisible."""

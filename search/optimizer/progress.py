@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
+from servefit.errors import ServefitError
 from servefit.quantities import span_text
 from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.clock import Clock
-    from servefit.search.request.job_request import Goal
     from servefit.search.results.recommendation import FailedTrial, Recommendation, Trial
 
 MIN_BETWEEN_S = 2.0
@@ -34,7 +34,8 @@ class Moment:
     ``elapsed_s`` have passed, and it is expected to take ``left_s`` more: None where that is not known, and no more
     than that where it is ``at_most``. ``tests`` load tests have begun, of ``most_tests`` where their number is limited.
     ``step`` is the number of the job step that is reported, None where it is none. ``best`` is what would be
-    recommended now, by ``goal``; ``asked`` says whether there is an SLA for it to meet.
+    recommended now, and ``figure`` its figure by the objective of the job, as text; ``asked`` says whether there is an
+    SLA for it to meet.
     """
 
     elapsed_s: float
@@ -44,7 +45,7 @@ class Moment:
     most_tests: int | None = None
     step: int | None = None
     best: Recommendation | None = None
-    goal: Goal = "cost"
+    figure: str = ""
     asked: bool = False
 
 
@@ -58,14 +59,23 @@ def before_search(clock: Clock) -> Moment:
 @contextmanager
 def counting_down(progress: Progress, doing: str, moment: Callable[[], Moment], limit_s: float) -> Iterator[None]:
     """Report now and then, while the block lasts, which is ended after ``limit_s``, how long that is still to come.
-    ``moment`` gives the progress of the job."""
+    ``moment`` gives the progress of the job.
+
+    An error of ``moment``, such as that of a failing objective, is raised once the block is done.
+    """
     over = threading.Event()
+    failed: list[ServefitError] = []
     ends_s = time.monotonic() + limit_s
 
     def count() -> None:
         while not over.wait(max(MIN_BETWEEN_S, limit_s / MAX_COUNTED)):
             left_s = max(0.0, ends_s - time.monotonic())
-            progress.stage(f"{doing}: {span_text(left_s)} more at most", moment())
+            try:
+                at = moment()
+            except ServefitError as error:
+                failed.append(error)
+                return
+            progress.stage(f"{doing}: {span_text(left_s)} more at most", at)
 
     counting = threading.Thread(target=count, name="servefit countdown", daemon=True)
     if isfinite(limit_s):
@@ -76,6 +86,8 @@ def counting_down(progress: Progress, doing: str, moment: Callable[[], Moment], 
         over.set()
         if isfinite(limit_s):
             counting.join()
+    if failed:
+        raise failed[0]
 
 
 class Progress(Protocol):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from servefit.search.optimizer.expected_improvement import improvement
 from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
-from servefit.search.results.objectives.guarded import explored
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
 from servefit.search.results.price import Price
@@ -208,7 +207,7 @@ class Proposer:
     def _explored(self, trial: Trial) -> tuple[float, ...]:
         """Return the figures of ``trial`` that the Parzen estimator minimises."""
         context = context_of(self._request, Price.in_vcpus(trial.configuration.vcpus))
-        figures = explored(self._objective, trial, context)
+        figures = self._objective.explored(trial, context)
         return tuple(_UNKNOWN if figure is None else min(figure, _UNKNOWN) for figure in figures)
 
     def _by_the_parzen_estimator(self, left: Sequence[Configuration]) -> Proposal:

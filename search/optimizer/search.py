@@ -23,7 +23,6 @@ from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, MIN_TESTS_F
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.results.measure_trial import min_test_s
-from servefit.search.results.objectives.guarded import figure_of_pooled_trials
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.time_left import Stage
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.results.measure_trial import Durations
-    from servefit.search.results.recommendation import Trial
+    from servefit.search.results.recommendation import Recommendation, Trial
 
 MAX_CONFIRMATIONS = 2
 """A confirmation can make another configuration the winner, which is then confirmed: this is where that ends. Chosen,
@@ -102,9 +101,14 @@ class Search(SearchState):
             tests=self.clock.tests,
             most_tests=int(limit) if isfinite(limit) else None,
             best=best,
-            goal=self.request.goal,
+            figure="" if best is None else self._figure_text(best),
             asked=not self.request.sla.asks_nothing,
         )
+
+    def _figure_text(self, best: Recommendation) -> str:
+        """Return the figure of ``best`` as text."""
+        price = Price.of(best.profile.price_per_hour, best.profile.vcpus)
+        return objective_of(self.request).figure_text(best, context_of(self.request, price))
 
     def importance(self) -> dict[str, float]:
         """Return the part that each parameter explains of the differences between all configurations, as they are
@@ -115,7 +119,7 @@ class Search(SearchState):
         if not (objective.needs_latency and figures):
             for pooled in pool_trials(self.trials):
                 context = context_of(self.request, Price.in_vcpus(pooled.configuration.vcpus))
-                measured = figure_of_pooled_trials(objective, pooled, context)
+                measured = objective.of_pooled_trials(pooled, context)
                 if measured is not None:
                     figures.setdefault(pooled.configuration, objective.lower(measured))
         return importance({configuration: log(figure) for configuration, figure in figures.items() if 0 < figure < inf})

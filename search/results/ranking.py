@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
 from servefit.search.results.instances import per_minute
-from servefit.search.results.objectives.guarded import figure_of_pooled_trials, figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
 from servefit.search.results.pooled_trials import PooledTrials, pool_trials
@@ -78,14 +77,14 @@ def ranking_key(pooled: PooledTrials, profile: InstanceProfile, request: JobRequ
         return verdict, Score(unpriced=False, per_hour=0.0, figure=trial.violation)
     objective = objective_of(request)
     context = context_of(request, Price.of(profile.price_per_hour, profile.vcpus))
-    figure = figure_of_pooled_trials(objective, pooled, context)
+    figure = objective.of_pooled_trials(pooled, context)
     return verdict, score_of_figure(objective, figure, context, instances=trial.instance_count)
 
 
 def score_of(trial: Trial, price: Price, request: JobRequest) -> Score:
     """Return the score of one measurement. Raises ObjectiveError."""
     objective, context = objective_of(request), context_of(request, price)
-    figure = figure_of_trial(objective, trial, context)
+    figure = objective.of_trial(trial, context)
     return score_of_figure(objective, figure, context, instances=trial.instance_count)
 
 

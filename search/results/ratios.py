@@ -12,7 +12,6 @@ from math import exp, fsum, inf, log
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.comparing.intervals import mean_interval
-from servefit.search.results.objectives.guarded import figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.showing import shown
@@ -54,7 +53,7 @@ def ratio(trials: Iterable[Trial], first: Configuration, second: Configuration, 
     objective, context = objective_of(request), context_of(request, _SAME_PRICE)
 
     def lower(trial: Trial) -> float:
-        figure = figure_of_trial(objective, trial, context)
+        figure = objective.of_trial(trial, context)
         return inf if figure is None else objective.lower(figure)
 
     valid = [trial for trial in trials if trial.round is not None and trial.verdict != "INVALID"]

@@ -5,7 +5,7 @@
     ServefitError
     ├── SpecError                 a bad request: SLA, range, profile, backend name, configuration file
     │   └── JobInUse              another process works on the job
-    ├── ObjectiveError            an objective gave a figure that cannot be ranked, or raised
+    ├── ObjectiveError            an objective of another package raised, or gave what it may not
     ├── StateError                the state folder cannot be written, or a disk is full
     ├── StorageError              the database of jobs cannot be reached, read or written
     ├── ModelError

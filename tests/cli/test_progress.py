@@ -25,6 +25,8 @@ from servefit.profiler.record.types import Configuration
 from servefit.report.moments import best_so_far, time_left
 from servefit.search.jobs.lifecycle import load_job
 from servefit.search.optimizer.progress import Moment
+from servefit.search.results.objectives.registry import context_of, objective
+from servefit.search.results.price import Price
 from servefit.search.results.recommendation import FailedTrial
 
 if TYPE_CHECKING:
@@ -231,8 +233,10 @@ def test_the_best_so_far_is_told_by_what_the_job_is_about(
     state: Path, monkeypatch: pytest.MonkeyPatch, goal: Any, price: float | None, said: str
 ) -> None:
     monkeypatch.setenv("SERVEFIT_HOME", str(state))
-    best = load_job("listed").best
+    job = load_job("listed")
+    best = job.best
     assert best is not None
     recommendation = replace(best, cost_per_inference=price, trial=replace(best.trial, verdict="PASS"))
-    text = best_so_far(Moment(elapsed_s=1.0, best=recommendation, goal=goal, asked=True))
+    figure = objective(goal).figure_text(recommendation, context_of(job.request, Price.of(0.1, 1)))
+    text = best_so_far(Moment(elapsed_s=1.0, best=recommendation, figure=figure, asked=True))
     assert re.search(said, text), text

@@ -5,8 +5,9 @@ The suite runs against any objective that is found by its name, in this package 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from math import inf, isnan
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conformance.trials import trial
 
+from servefit.errors import SpecError
+from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.predictions import Surrogate
@@ -25,10 +28,11 @@ from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
 from servefit.search.results.objectives.contract import Context, Objective, Prediction
-from servefit.search.results.objectives.guarded import figure_of_trial, learnt, predicted_figure
+from servefit.search.results.objectives.guarded import GuardedObjective
 from servefit.search.results.objectives.registry import objective
+from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
-from servefit.search.results.ranking import recommend
+from servefit.search.results.ranking import recommend, recommendation
 from servefit.search.results.ratios import ratio
 
 if TYPE_CHECKING:
@@ -79,7 +83,9 @@ class ObjectiveContract:
 
     @property
     def objective(self) -> Objective:
-        return objective(self.name)
+        """The objective, whose methods raise ObjectiveError for what they may not return: NaN, a wrong type."""
+        found = objective(self.name)
+        return found if isinstance(found, GuardedObjective) else GuardedObjective(found, "servefit")
 
     def asked(self, rate_per_s: float | None = 100.0) -> JobRequest:
         return JobRequest(name="job", goal=self.name, sla=Sla(rate_per_s=rate_per_s), max_tests=20)
@@ -97,34 +103,72 @@ class ObjectiveContract:
         assert parse_goal(self.name) == self.objective.name == self.name
 
     def test_its_words_are_short_lines(self) -> None:
-        context = Context(price=Price.of(0.1, 2))
+        context = Context(price=Price.of(0.1, 2), rate_per_s=100.0, cost_weight=0.5)
         best = self.ranked(self.better)[0]
         words = [self.objective.unit, self.objective.aim, self.objective.axis, self.objective.text(12.5)]
         words += [self.objective.compared_by(context), self.objective.figure_text(best, context)]
         words.append(self.objective.times_better(context))
-        for text in words:
+        assert all(words)
+        for text in (*words, self.objective.evidence(best, context)):
             assert text.strip() == text
-            assert 0 < len(text) < 60
+            assert len(text) < 60
             assert "\n" not in text
+
+    def test_whatever_was_recorded_has_words(self) -> None:
+        @given(trial=TRIALS, context=CONTEXTS)
+        def holds(trial: Trial, context: Context) -> None:
+            best = recommendation(PROFILE, trial)
+            assert self.objective.figure_text(best, context)
+            self.objective.evidence(best, context)
+            assert self.objective.compared_by(context)
+            assert self.objective.times_better(context)
+            if (figure := self.objective.of_trial(trial, context)) is not None:
+                assert self.objective.text(figure)
+
+        holds()
 
     def test_whatever_was_recorded_has_a_figure_that_can_be_ranked_or_none(self) -> None:
         @given(trial=TRIALS, context=CONTEXTS)
         def holds(trial: Trial, context: Context) -> None:
-            figure = figure_of_trial(self.objective, trial, context)
-            assert figure is None or (not isnan(figure) and figure >= 0)
-            assert figure_of_trial(self.objective, trial, context) == figure
+            assert self.objective.of_trial(trial, context) == self.objective.of_trial(trial, context)
+            self.objective.explored(trial, context)
+
+        holds()
+
+    def test_what_was_measured_several_times_has_a_figure_that_can_be_ranked_or_none(self) -> None:
+        @given(trials=st.lists(TRIALS, min_size=1, max_size=4), context=CONTEXTS)
+        def holds(trials: list[Trial], context: Context) -> None:
+            for pooled in pool_trials([replace(each, configuration=trials[0].configuration) for each in trials]):
+                self.objective.of_pooled_trials(pooled, context)
 
         holds()
 
     def test_whatever_is_expected_has_a_figure_that_can_be_ranked_or_none(self) -> None:
         @given(before=st.lists(TRIALS, max_size=4), prediction=PREDICTIONS, context=CONTEXTS)
         def holds(before: list[Trial], prediction: Prediction, context: Context) -> None:
-            known = replace(context, learnt=learnt(self.objective, before))
-            figure = predicted_figure(self.objective, prediction, known)
-            assert figure is None or (not isnan(figure) and figure >= 0)
-            assert predicted_figure(self.objective, prediction, known) == figure
+            known = replace(context, learnt=self.objective.learn(before))
+            assert self.objective.predicted(prediction, known) == self.objective.predicted(prediction, known)
 
         holds()
+
+    def test_a_prediction_has_an_uncertainty(self) -> None:
+        @given(capacity_sd=st.floats(1e-3, 3), latency_sd=st.floats(1e-3, 3))
+        def holds(capacity_sd: float, latency_sd: float) -> None:
+            self.objective.uncertainty(capacity_sd, latency_sd)
+
+        holds()
+
+    def test_less_is_better_once_a_figure_is_turned_so(self) -> None:
+        @given(figures=st.lists(st.floats(0, inf), min_size=2, max_size=2).map(sorted))
+        def holds(figures: list[float]) -> None:
+            less, more = map(self.objective.lower, figures)
+            assert less <= more if self.objective.direction == "min" else less >= more
+
+        holds()
+
+    def test_a_host_is_accepted_or_refused(self) -> None:
+        with suppress(SpecError):
+            self.objective.check(describe_host())
 
     def test_the_better_of_two_is_recommended_first(self) -> None:
         for trials in ((self.better, self.worse), (self.worse, self.better)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from servefit.search.results.recommendation import Trial, TrialVerdict
 MakeSummary = Callable[..., Summary]
 MakeEvidence = Callable[[sequential_test.ThresholdVerdict], Evidence]
 MakeTrial = Callable[..., Trial]
+InstallObjective = Callable[[str, str, str], None]
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +103,19 @@ def trial(summary: MakeSummary) -> MakeTrial:
         )
 
     return make
+
+
+@pytest.fixture
+def install_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallObjective:
+    """Make an installed package that offers an objective under a name, with this source, whose class is Offered."""
+
+    def install(package: str, name: str, source: str) -> None:
+        folder = tmp_path / package
+        described = folder / f"{package}-1.0.dist-info"
+        described.mkdir(parents=True)
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (described / "entry_points.txt").write_text(f"[servefit.objectives]\n{name} = {package}_objective:Offered\n")
+        (folder / f"{package}_objective.py").write_text(source)
+        monkeypatch.syspath_prepend(str(folder))
+
+    return install

@@ -1,6 +1,6 @@
 """The objectives of jobs: one file each, found by name.
 
-``contract`` has their base class, and ``registry`` finds one, also in another package. ``guarded`` asks one for its
-figures and lets none pass that cannot be ranked; ``score`` has the scores that are compared in the end. ``performance``
+``contract`` has their base class, and ``registry`` finds one, also in another package. ``guarded`` checks what
+objectives of other packages return; ``score`` has the scores that are compared in the end. ``performance``
 is the kind that follows from capacity and latency alone, which four of the five are.
 """

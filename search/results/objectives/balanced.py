@@ -31,7 +31,7 @@ class Balanced(PerformanceObjective):
 
     def figure(self, capacity_per_s: float, p95_ms: float, context: Context) -> float:
         weight = context.cost_weight
-        figure: float = price_per_million(capacity_per_s, context) ** weight * p95_ms ** (1 - weight)
+        figure: float = price_per_million(capacity_per_s, context.price) ** weight * p95_ms ** (1 - weight)
         # Free of charge, at a latency that is not known.
         return inf if isnan(figure) else figure
 

@@ -36,8 +36,8 @@ class Context:
     """
 
     price: Price
-    rate_per_s: float | None = None
-    cost_weight: float = 0.5
+    rate_per_s: float | None
+    cost_weight: float
     learnt: object = None
 
 
@@ -124,7 +124,8 @@ class Objective(ABC):
         return None
 
     def uncertainty(self, capacity_sd: float, latency_sd: float) -> float:
-        """Return the standard deviation of the logarithm of a predicted figure, from those of its parts."""
+        """Return the standard deviation of the logarithm of a predicted figure, from those of its parts: above 0 and
+        at most 10."""
         return max(capacity_sd, latency_sd) if self.needs_latency else capacity_sd
 
     def explored(self, trial: Trial, context: Context) -> tuple[float | None, ...]:
@@ -163,7 +164,7 @@ class Objective(ABC):
         return f"{self.name}, {self.unit}"
 
     def lower(self, figure: float) -> float:
-        """Return ``figure`` such that less is better, whatever the direction."""
+        """Return ``figure`` such that less is better, whatever the direction: zero or above, or infinite."""
         if self.direction == "min":
             return figure
         return 1 / figure if figure else inf

@@ -15,6 +15,7 @@ from servefit.search.results.price import INFERENCES
 
 if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context
+    from servefit.search.results.price import Price
     from servefit.search.results.recommendation import Recommendation
 
 S_PER_HOUR = 3600  # prices are by the hour, and capacities by the second
@@ -32,7 +33,7 @@ class Cost(PerformanceObjective):
     paid_by_the_hour: ClassVar[bool] = True
 
     def figure(self, capacity_per_s: float, p95_ms: float, context: Context) -> float:  # noqa: ARG002
-        return price_per_million(capacity_per_s, context)
+        return price_per_million(capacity_per_s, context.price)
 
     @property
     def axis(self) -> str:
@@ -51,12 +52,12 @@ class Cost(PerformanceObjective):
         return f"{dollars_text(figure)} a million"
 
 
-def price_per_million(capacity_per_s: float, context: Context) -> float:
+def price_per_million(capacity_per_s: float, price: Price) -> float:
     """Return what a million inferences cost at full load, in US dollars; in vCPU-seconds where nobody stated a
     price."""
     if not capacity_per_s:
         return inf
-    per_s = context.price.per_hour if context.price.unpriced else context.price.per_hour / S_PER_HOUR
+    per_s = price.per_hour if price.unpriced else price.per_hour / S_PER_HOUR
     return INFERENCES * per_s / capacity_per_s
 
 

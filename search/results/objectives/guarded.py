@@ -1,96 +1,173 @@
-"""Figures that can be ranked, or an error that names whose they are.
+"""The guard of an objective of another package: what its methods return is checked, and errors name the package.
 
-An objective of another package may raise, or give what is no number: NaN compares as smaller with nothing and larger
-with nothing, so a ranking by it would be whatever the order of the tests was. The job ends then instead, and says why.
+Without it, an exception would be a traceback, and NaN would make the ranking depend on the order of the tests: NaN
+compares as neither smaller nor larger than any number. Objectives of servefit itself are not guarded.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from functools import partial
 from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from servefit.errors import ObjectiveError, ServefitError, SpecError
-from servefit.search.request.goals import OBJECTIVES
+from servefit.errors import ObjectiveError, ServefitError
+from servefit.search.results.objectives.contract import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from servefit.search.results.objectives.contract import Context, Objective, Prediction
+    from servefit.profiler.machine.host import Host
+    from servefit.search.results.objectives.contract import Context, Prediction
     from servefit.search.results.pooled_trials import PooledTrials
-    from servefit.search.results.recommendation import Trial
+    from servefit.search.results.recommendation import Recommendation, Trial
+
+_T = TypeVar("_T")
+
+MAX_UNCERTAINTY = 10.0
+"""The largest standard deviation of a logarithm that a prediction may have. It is a factor of 22,000; with much larger
+ones, the expected improvement exceeds the range of a float."""
 
 
-def figure_of_trial(objective: Objective, trial: Trial, context: Context) -> float | None:
-    """Return the figure of ``trial``. Raises ObjectiveError."""
-    with _named(objective, "of_trial"):
-        found = objective.of_trial(trial, context)
-    return _rankable(objective, "of_trial", found)
+class GuardedObjective(Objective):
+    """``guarded``, which ``package`` offers, as an objective whose methods raise ObjectiveError if those of ``guarded``
+    raise, or return what the contract does not allow.
+
+    A method that ``guarded`` inherits from Objective runs on the guard, so that it calls guarded methods too, and an
+    error names the method that the package defines.
+    """
+
+    def __init__(self, guarded: Objective, package: str) -> None:
+        self._guarded, self._package = guarded, package
+        vars(self).update({attribute: getattr(type(guarded), attribute) for attribute in Objective.__annotations__})
+
+    def of_trial(self, trial: Trial, context: Context) -> float | None:
+        return self._call("of_trial", _figure_or_none, trial, context)
+
+    def predicted(self, prediction: Prediction, context: Context) -> float | None:
+        return self._call("predicted", _figure_or_none, prediction, context)
+
+    def of_pooled_trials(self, pooled: PooledTrials, context: Context) -> float | None:
+        return self._call("of_pooled_trials", _figure_or_none, pooled, context)
+
+    def learn(self, trials: Sequence[Trial]) -> object:
+        return self._call("learn", _anything, trials)
+
+    def uncertainty(self, capacity_sd: float, latency_sd: float) -> float:
+        return self._call("uncertainty", _uncertainty, capacity_sd, latency_sd)
+
+    def explored(self, trial: Trial, context: Context) -> tuple[float | None, ...]:
+        return self._call("explored", partial(_figures, count=self.explored_by), trial, context)
+
+    def check(self, host: Host) -> None:
+        # A refusal of the host is what the method is for.
+        self._call("check", _nothing, host, passed_on=ServefitError)
+
+    def compared_by(self, context: Context) -> str:
+        return self._call("compared_by", _text, context)
+
+    def times_better(self, context: Context) -> str:
+        return self._call("times_better", _text, context)
+
+    def evidence(self, best: Recommendation, context: Context) -> str:
+        return self._call("evidence", _text, best, context)
+
+    def figure_text(self, best: Recommendation, context: Context) -> str:
+        return self._call("figure_text", _text, best, context)
+
+    def text(self, figure: float) -> str:
+        return self._call("text", _text, figure)
+
+    @property
+    def axis(self) -> str:
+        return self._checked("axis", _text, lambda: self._guarded.axis)
+
+    def lower(self, figure: float) -> float:
+        return self._call("lower", _figure, figure)
+
+    def _call(
+        self,
+        method: str,
+        accept: Callable[[Any], _T],
+        *arguments: object,
+        passed_on: type[ServefitError] = ObjectiveError,
+    ) -> _T:
+        """Call ``method`` with ``arguments``, and return what ``accept`` makes of the result. Raises ObjectiveError,
+        and errors that are ``passed_on``."""
+
+        def call() -> object:
+            found, default = getattr(self._guarded, method), getattr(Objective, method)
+            inherited = getattr(found, "__func__", None) is default
+            return default(self, *arguments) if inherited else found(*arguments)
+
+        return self._checked(f"{method}()", accept, call, passed_on)
+
+    def _checked(
+        self,
+        name: str,
+        accept: Callable[[Any], _T],
+        call: Callable[[], object],
+        passed_on: type[ServefitError] = ObjectiveError,
+    ) -> _T:
+        # An ObjectiveError is already complete: a guarded method called another.
+        try:
+            return accept(call())
+        except (ObjectiveError, passed_on):
+            raise
+        except _NotAllowedError as error:
+            raise ObjectiveError(self.name, self._package, f"{name} gave {error}") from None
+        except (Exception, SystemExit) as error:
+            problem = f"{name} raised {type(error).__name__}: {error}"
+            raise ObjectiveError(self.name, self._package, problem) from error
 
 
-def figure_of_pooled_trials(objective: Objective, pooled: PooledTrials, context: Context) -> float | None:
-    """Return the figure that all measurements of a configuration amount to. Raises ObjectiveError."""
-    with _named(objective, "of_trial"):
-        found = objective.of_pooled_trials(pooled, context)
-    return _rankable(objective, "of_trial", found)
+class _NotAllowedError(Exception):
+    """A result that the contract does not allow, and the reason, as the end of a sentence."""
 
 
-def predicted_figure(objective: Objective, prediction: Prediction, context: Context) -> float | None:
-    """Return the figure that is expected, None where nobody can tell. Raises ObjectiveError."""
-    # The search asks for thousands in a row, so there is no context manager here.
-    try:
-        found = objective.predicted(prediction, context)
-    except (Exception, SystemExit) as error:
-        raise _failed(objective, "predicted", error) from error
-    return found if found is None else _rankable(objective, "predicted", found)
-
-
-def learnt(objective: Objective, trials: Sequence[Trial]) -> object:
-    """Return what predictions may use of ``trials``. Raises ObjectiveError."""
-    with _named(objective, "learn"):
-        return objective.learn(trials)
-
-
-def explored(objective: Objective, trial: Trial, context: Context) -> tuple[float | None, ...]:
-    """Return what the Parzen estimator is told of ``trial``. Raises ObjectiveError."""
-    with _named(objective, "explored"):
-        figures = tuple(objective.explored(trial, context))
-    if len(figures) != objective.explored_by:
-        problem = f"explored() gave {len(figures)} figures, and explored_by says {objective.explored_by}"
-        raise ObjectiveError(objective.name, _package(objective), problem)
-    return tuple(_rankable(objective, "explored", figure) for figure in figures)
-
-
-def _rankable(objective: Objective, method: str, found: Any) -> float | None:
-    # NaN is not above anything.
-    if found is None or (type(found) is float and found >= 0):
-        return found
+def _number(found: Any) -> float:
     if not isinstance(found, (int, float)) or isinstance(found, bool):
-        raise ObjectiveError(objective.name, _package(objective), f"{method}() gave {found!r:.80}, which is no number")
-    if isnan(found) or found < 0:
-        raise ObjectiveError(objective.name, _package(objective), f"{method}() gave {found}, which cannot be ranked")
+        raise _NotAllowedError(f"{found!r:.80}, which is no number")
     return float(found)
 
 
-@contextmanager
-def _named(objective: Objective, method: str) -> Iterator[None]:
-    """Say whose ``method`` it was that raised something within the block."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        raise _failed(objective, method, error) from error
+def _figure(found: Any) -> float:
+    # The search asks for thousands of figures. NaN is not >= 0.
+    if type(found) is float and found >= 0:
+        return found
+    figure = _number(found)
+    if isnan(figure) or figure < 0:
+        raise _NotAllowedError(f"{figure}, which cannot be ranked")
+    return figure
 
 
-def _failed(objective: Objective, method: str, error: Exception | SystemExit) -> ServefitError:
-    if isinstance(error, ServefitError):
-        return error
-    problem = f"{method}() raised {type(error).__name__}: {error}"
-    return ObjectiveError(objective.name, _package(objective), problem)
+def _figure_or_none(found: Any) -> float | None:
+    return None if found is None else _figure(found)
 
 
-def _package(objective: Objective) -> str:
-    """Return the package that offers it; where none does, as in a test of its own, the module that it is from."""
-    try:
-        return OBJECTIVES.package_of(objective.name)
-    except SpecError:
-        return type(objective).__module__
+def _figures(found: Any, *, count: int) -> tuple[float | None, ...]:
+    figures = tuple(found)
+    if len(figures) != count:
+        raise _NotAllowedError(f"{len(figures)} figures, and explored_by says {count}")
+    return tuple(map(_figure_or_none, figures))
+
+
+def _uncertainty(found: Any) -> float:
+    sd = _number(found)
+    if not 0 < sd <= MAX_UNCERTAINTY:
+        raise _NotAllowedError(f"{sd}, which is no standard deviation above 0 and up to {MAX_UNCERTAINTY:g}")
+    return sd
+
+
+def _text(found: Any) -> str:
+    if not isinstance(found, str):
+        raise _NotAllowedError(f"{found!r:.80}, which is no text")
+    return found
+
+
+def _nothing(found: Any) -> None:
+    if found is not None:
+        raise _NotAllowedError(f"{found!r:.80}; to refuse a host, raise SpecError")
+
+
+def _anything(found: Any) -> object:
+    return found

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from servefit.errors import SpecError
 from servefit.search.request.goals import OBJECTIVES
 from servefit.search.results.objectives.contract import Context, Direction, Objective
+from servefit.search.results.objectives.guarded import GuardedObjective
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.price import Price
 
+_YES_OR_NO = ("needs_rate", "needs_latency", "priced", "paid_by_the_hour", "whole_machine")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -25,7 +27,8 @@ def objective(name: str) -> Objective:
         name: As for ``--goal``.
 
     Returns:
-        The one instance of its class in this process.
+        The one instance of its class in this process; guarded if it is of another package, so that its methods raise
+        ObjectiveError if they fail.
 
     Raises:
         SpecError: nobody offers it, several packages do, or what a package offers is no objective.
@@ -35,6 +38,16 @@ def objective(name: str) -> Objective:
     """
     kind = OBJECTIVES.imported(name)
     package = OBJECTIVES.package_of(name)
+    _check_class(kind, name, package)
+    try:
+        made: Objective = kind()
+    except (Exception, SystemExit) as error:
+        raise _refused(name, package, f"cannot be made: {type(error).__name__}: {error}") from error
+    return made if name in OBJECTIVES.built_in else GuardedObjective(made, package)
+
+
+def _check_class(kind: Any, name: str, package: str) -> None:
+    """Raise SpecError if ``kind``, which ``package`` offers as ``name``, is not the class of an objective."""
     if not (isinstance(kind, type) and issubclass(kind, Objective)):
         raise _refused(name, package, "is no class that derives from Objective")
     if missing := sorted(getattr(kind, "__abstractmethods__", ())):
@@ -46,10 +59,11 @@ def objective(name: str) -> Objective:
         raise _refused(name, package, f"calls itself {kind.name!r}; names are lower-case letters, digits and dashes")
     if kind.direction not in get_args(Direction):
         raise _refused(name, package, f"has the direction {kind.direction!r}, which is neither min nor max")
-    try:
-        return kind()
-    except (Exception, SystemExit) as error:
-        raise _refused(name, package, f"cannot be made: {type(error).__name__}: {error}") from error
+    for attribute in _YES_OR_NO:
+        if not isinstance(getattr(kind, attribute), bool):
+            raise _refused(name, package, f"has the {attribute} {getattr(kind, attribute)!r}, which is no bool")
+    if type(kind.explored_by) is not int or kind.explored_by < 1:
+        raise _refused(name, package, f"has the explored_by {kind.explored_by!r}, which is no whole number above 0")
 
 
 def objective_of(request: JobRequest) -> Objective:

@@ -14,7 +14,6 @@ from servefit.report.points import by_backend, limits, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.jobs.job import space_of
-from servefit.search.results.objectives.contract import Context
 from servefit.search.results.objectives.cost import price_per_million
 from servefit.search.results.pareto import candidates
 from servefit.search.results.price import Price
@@ -91,7 +90,7 @@ def _vcpu_seconds(candidate: Candidate) -> float | None:
 
 def _cost(candidate: Candidate, price: Price) -> float | None:
     """Return what a million inferences cost at full load, None where nothing was answered."""
-    return finite(price_per_million(candidate.pooled.capacity_per_s, Context(price=price)))
+    return finite(price_per_million(candidate.pooled.capacity_per_s, price))
 
 
 def _pareto_front(found: Sequence[Candidate], cost: Callable[[Candidate], float | None]) -> list[Candidate]:

@@ -9,8 +9,7 @@ from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment
-    from servefit.search.request.job_request import Goal
-    from servefit.search.results.recommendation import FailedTrial, Recommendation, Trial
+    from servefit.search.results.recommendation import FailedTrial, Trial
 
 _VERDICTS = {
     "PASS": "meets the SLA",
@@ -42,16 +41,7 @@ def best_so_far(at: Moment) -> str:
         return ""
     verdict = at.best.trial.verdict
     holds = f", {_VERDICTS[verdict]}" if at.asked or verdict == "INVALID" else ""
-    return f"{shape_in_envelope(at.best.trial.configuration)}: {_figure(at.best, at.goal)}{holds}"
-
-
-def _figure(best: Recommendation, goal: Goal) -> str:
-    from servefit.search.results.objectives.contract import Context
-    from servefit.search.results.objectives.registry import objective
-    from servefit.search.results.price import Price
-
-    price = Price.of(best.profile.price_per_hour, best.profile.vcpus)
-    return objective(goal).figure_text(best, Context(price=price))
+    return f"{shape_in_envelope(at.best.trial.configuration)}: {at.figure}{holds}"
 
 
 def step_number(at: Moment) -> str:

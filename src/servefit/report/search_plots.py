@@ -11,7 +11,6 @@ from servefit.report.points import by_backend, series_of
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.jobs.calibration import expectations
-from servefit.search.results.objectives.guarded import figure_of_trial
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.search.results.recommendation import Trial
@@ -149,7 +148,7 @@ def _figure(job: RecommendationJob) -> Callable[[Trial], float | None]:
 
     def figure(trial: Trial) -> float | None:
         context = context_of(job.request, Price.in_vcpus(trial.configuration.vcpus))
-        found = figure_of_trial(objective, trial, context)
+        found = objective.of_trial(trial, context)
         return None if found is None else finite(found)
 
     return figure

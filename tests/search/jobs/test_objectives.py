@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import threading
 import time
 from functools import partial
-from math import nan
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,12 +22,13 @@ from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.objectives import energy
 from servefit.search.results.objectives.registry import objective
-from servefit.search.results.objectives.throughput import Throughput
 from servefit.search.storage.jobs import JobStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.search.conftest import InstallObjective
 
 QUICK: dict[str, Any] = {
     "supported_instance_types": ["local-1c"],
@@ -109,12 +110,26 @@ def test_what_is_of_the_whole_machine_is_not_measured_at_once(tmp_path: Path) ->
         servefit.right_size(tmp_path / "no-model", goal="energy", max_parallel_tests=2, **QUICK)
 
 
+RATE = """
+from servefit.search.results.objectives.contract import Objective
+
+FIGURE = "trial.capacity.throughput_per_s"
+
+class Offered(Objective):
+    name, unit, aim, direction = {name!r}, "/s", "the highest rate", "max"
+    def of_trial(self, trial, context): return eval(FIGURE)
+    def predicted(self, prediction, context): return prediction.capacity_per_s
+"""
+"""An objective of another package, whose figure a test may replace."""
+
+
 def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_that_is_mended(
-    model: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, install_objective: InstallObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Throughput, "of_pooled_trials", lambda *_: nan)
-    with pytest.raises(ObjectiveError, match=r"goal 'throughput' of servefit failed: of_trial\(\) gave nan"):
-        servefit.right_size(model, goal="throughput", **QUICK)
+    install_objective("mended", "rate-mended", RATE.format(name="rate-mended"))
+    monkeypatch.setattr(importlib.import_module("mended_objective"), "FIGURE", "float('nan')")
+    with pytest.raises(ObjectiveError, match=r"goal 'rate-mended' of mended 1\.0 failed: of_trial\(\) gave nan"):
+        servefit.right_size(model, goal="rate-mended", **QUICK)
     with JobStore.open(None) as store:
         (kept,) = store.overview()
         assert kept.state is not None
@@ -123,10 +138,32 @@ def test_a_job_whose_objective_fails_keeps_what_was_measured_and_goes_on_once_th
         before = [step.number for step in store.job("job").steps() if step.kind == "load_test"]
     assert before
     # All that needs to be said of a ranking by it is said again to whoever reads the job.
-    with pytest.raises(ObjectiveError, match="throughput"):
+    with pytest.raises(ObjectiveError, match="rate-mended"):
         load_job("job")
-    monkeypatch.delattr(Throughput, "of_pooled_trials")
+    monkeypatch.setattr(importlib.import_module("mended_objective"), "FIGURE", "trial.capacity.throughput_per_s")
     job = resume_job("job", progress=SilentProgress())
     assert job.status == "COMPLETED"
     assert job.best is not None
     assert [step.number for step in job.steps if step.kind == "load_test"][: len(before)] == before
+
+
+def test_an_objective_whose_check_fails_ends_the_job_before_the_model_is_opened(
+    tmp_path: Path, install_objective: InstallObjective
+) -> None:
+    wrong = RATE.format(name="rate-checked") + "    def check(self, host): return host.watts\n"
+    install_objective("checked", "rate-checked", wrong)
+    with pytest.raises(ObjectiveError, match=r"goal 'rate-checked' of checked 1\.0 failed: check\(\) raised Attrib"):
+        servefit.right_size(tmp_path / "no-model", goal="rate-checked", **QUICK)
+
+
+@pytest.mark.parametrize("method", ["uncertainty(self, *of)", "lower(self, figure)"])
+def test_what_cannot_be_compared_ends_the_job_in_place_of_an_order_by_chance(
+    model: Path, install_objective: InstallObjective, method: str
+) -> None:
+    name = method.partition("(")[0]
+    wrong = RATE.format(name=f"rate-{name}") + f"    def {method}: return float('nan')\n"
+    install_objective(name, f"rate-{name}", wrong)
+    with pytest.raises(ObjectiveError, match=rf"goal 'rate-{name}' of {name} 1\.0 failed: {name}\(\) gave nan"):
+        servefit.right_size(model, goal=f"rate-{name}", **QUICK)
+    with JobStore.open(None) as store:
+        assert [job.state and job.state.status for job in store.overview()] == ["STOPPED"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.machine.host import Host
 
-CONTEXT = Context(price=Price.of(0.1, 2))
+CONTEXT = Context(price=Price.of(0.1, 2), rate_per_s=None, cost_weight=0.5)
 NO_GPU = "the NVIDIA driver is not installed"
 
 
