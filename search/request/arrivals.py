@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.registry import arrivals_named
-from servefit.profiler.procedures.open_loops import check_search, no_rate
+from servefit.profiler.defaults import ARRIVALS
+from servefit.profiler.procedures.open_loops import check_search
+from servefit.profiler.procedures.traffic_rules import own_rate_per_s
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from servefit.profiler.arrivals.contract import Arrivals
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.sla import Sla
 
@@ -35,19 +36,11 @@ def with_own_rate(text: str, sla: Sla) -> tuple[str, Sla]:
     Raises SpecError for arrivals that are not known or cannot be read, and where nothing says at which rate they come.
     """
     shape = arrivals_named(text)
-    if sla.rate_per_s is None and str(shape) != "poisson":
-        sla = replace(sla, rate_per_s=rate_of(shape))
+    if sla.rate_per_s is None and str(shape) != ARRIVALS:
+        sla = replace(sla, rate_per_s=own_rate_per_s(shape))
     elif str(shape) not in STEADY:
         _ = shape.cycle_s  # reads what it is made from
     return str(shape), sla
-
-
-def rate_of(shape: Arrivals) -> float:
-    """Return the rate that ``shape`` has by itself. Raises SpecError where it has none."""
-    own_per_s = shape.own_rate_per_s
-    if own_per_s is None:
-        raise no_rate(shape)
-    return own_per_s
 
 
 def resolve_arrivals(request: JobRequest) -> JobRequest:
