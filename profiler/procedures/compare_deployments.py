@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from servefit.checks import check_above_zero
 from servefit.errors import MeasurementError, SpecError
+from servefit.profiler.defaults import COMPARISON_S
 from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, Comparison, Figure, compare
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 Metric: TypeAlias = Literal["service time p50", "response time p95", "time per request"]
 """What is compared, less being better: the median time of one call, the p95 at a rate, or, of users who take turns, the
 time that passes for every request answered."""
-
-BUDGET_S = 60.0
-"""Time for the fewest measurements, a second each and as long to start, and for some blocks more. Chosen."""
 
 MIN_MEASUREMENTS = 8 * MIN_BLOCKS
 """Blocks of four, as many again for the comparison of the one with itself."""
@@ -62,7 +60,7 @@ def compare_deployments(
     payload: Any = None,
     rate: float | None = None,
     users: int | None = None,
-    budget_s: float = BUDGET_S,
+    budget_s: float = COMPARISON_S,
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,

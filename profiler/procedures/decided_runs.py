@@ -16,6 +16,7 @@ import numpy as np
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
+from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
@@ -141,7 +142,7 @@ def find_highest_rate(
     budget_s: float,
     seed: int = 0,
     allow_noise: bool = False,
-    arrivals: str = "poisson",
+    arrivals: str = ARRIVALS,
 ) -> tuple[HighestRate, tuple[Run, ...], tuple[Problem, ...]]:
     """Look for the highest mean rate of ``arrivals`` at which all ``thresholds`` hold, for about ``budget_s``.
 

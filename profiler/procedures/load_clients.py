@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.checks import check_above_zero, check_whole
-from servefit.profiler.drivers.http.clients import MAX_CONNECTIONS, start_clients
+from servefit.profiler.defaults import MAX_CONNECTIONS
+from servefit.profiler.drivers.http.clients import start_clients
 from servefit.profiler.drivers.http.endpoint_driver import EndpointDriver
 from servefit.profiler.drivers.http.local_server import LocalServer, local_server
 from servefit.profiler.drivers.http.servers import UnseenServer

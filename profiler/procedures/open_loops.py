@@ -7,16 +7,12 @@ What the shapes are is in ``profiler.arrivals``; how runs are decided, and rates
 from __future__ import annotations
 
 from math import ceil, isfinite
-from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.record.traffic import OpenLoop, Traffic
 from servefit.quantities import duration_text, given_duration_text
-
-if TYPE_CHECKING:
-    from servefit.profiler.arrivals.contract import Arrivals
 
 CYCLES_IN_A_SEARCH = 8
 """A search makes some eight runs; where the rate of arrivals goes through a cycle each takes one at least."""
@@ -57,11 +53,6 @@ def open_loop(arrivals: str, *, rate_per_s: float, duration_s: float, usual: boo
     loop = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, arrivals=str(shape), seed=seed)
     loop.arrivals_ns()
     return loop
-
-
-def no_rate(shape: Arrivals) -> SpecError:
-    """Return the error for a shape that has no rate of its own where none is asked for."""
-    return SpecError("arrivals", str(shape), "says how a rate arrives, and there is none", remedy="give a rate")
 
 
 def remarks_on(traffic: Traffic) -> tuple[str, ...]:

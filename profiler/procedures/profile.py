@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from servefit.backends.types import Target
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import arrivals_named
+from servefit.profiler.defaults import ARRIVALS, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
-from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.plateaus import Step, steps_of
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
@@ -22,8 +22,9 @@ from servefit.profiler.procedures.decided_runs import (
     run_until_decided,
     run_valid,
 )
-from servefit.profiler.procedures.open_loops import check_search, no_rate, open_loop, remarks_on
+from servefit.profiler.procedures.open_loops import open_loop, remarks_on
 from servefit.profiler.procedures.prepare import Deployment, check_there, model_name, prepare
+from servefit.profiler.procedures.traffic_rules import given_traffic, limits_without_rate, rate_where_none_is_asked
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.showing import shown
 
@@ -34,15 +35,12 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
+    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.procedures.tried_rates import HighestRate
     from servefit.profiler.record.types import DriverName, Measurement, Run
-
-DURATION_S, SEARCH_S = 5.0, 30.0
-"""The length of a measurement, and of the search for the highest rate, where nobody says so. Chosen: short enough to be
-waited for; a percentile or a verdict that takes more says so."""
 
 
 @shown("profile", "summary", "decision", "highest", "problems")
@@ -84,17 +82,17 @@ def profile(
     batch_delay_us: int = 0,
     allow_batch_dependence: bool = False,
     rate: float | None = None,
-    arrivals: str = "poisson",
+    arrivals: str = ARRIVALS,
     users: int | None = None,
     traffic: ClosedLoop | None = None,
     thresholds: Sequence[LatencyThreshold] = (),
     duration_s: float | None = None,
-    rows_per_request: int = 1,
+    rows_per_request: int = ROWS_PER_REQUEST,
     environment: Mapping[str, str] | None = None,
     secret_env: Collection[str] = (),
     options: Mapping[str, KnobValue] | None = None,
     target: Target | str = Target.CPU,
-    seed: int = 0,
+    seed: int = SEED,
     trust_pickle: bool = False,
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
@@ -250,50 +248,33 @@ class _TrafficRequest:
 
     def loop(self, usual_users: int, seed: int) -> Traffic | None:
         """Return the traffic of the run that is asked for; None where the highest rate is. Raises SpecError."""
-        given = self._check()
+        given = given_traffic(
+            rate=self.rate,
+            users=self.users,
+            phases=self.traffic,
+            thresholds=self.thresholds,
+            duration_s=self.duration_s,
+        )
+        searches = bool(self.thresholds) and given is None
+        if self.thresholds and given in ("users", "phases"):
+            raise limits_without_rate(self.thresholds)
+        if searches and self.duration_s is not None:
+            check_search_time(self.duration_s)
         duration_s = DURATION_S if self.duration_s is None else self.duration_s
-        rate = self._rate(given)
+        rate, shape = self.rate, arrivals_named(self.arrivals)
+        if rate is None:
+            rate = rate_where_none_is_asked(
+                shape, closed=given is not None, limited=searches, search_s=self.duration_s or SEARCH_S
+            )
         if rate is not None:
             return open_loop(
                 self.arrivals, rate_per_s=rate, duration_s=duration_s, usual=self.duration_s is None, seed=seed
             )
         if self.traffic is not None:
             return self.traffic
-        if self.thresholds and given is None:
+        if searches:
             return None
         return ClosedLoop.constant(users=usual_users if self.users is None else self.users, duration_s=duration_s)
-
-    def _check(self) -> str | None:
-        """Refuse what contradicts itself; give the name of the traffic that is given, if there is any."""
-        asked = {"rate": self.rate, "users": self.users, "phases": self.traffic}
-        given = [name for name, value in asked.items() if value is not None]
-        if len(given) > 1:
-            raise SpecError(given[1], "given", f"cannot be combined with {given[0]}", remedy="give one of them")
-        for threshold in self.thresholds:
-            if not isinstance(threshold, LatencyThreshold):
-                raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
-        if self.thresholds and given and self.rate is None:
-            limits = ", ".join(map(str, self.thresholds))
-            raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
-        if self.traffic is not None and self.duration_s is not None:
-            raise SpecError("duration", self.duration_s, "is said by the phases already")
-        if self.thresholds and not given and self.duration_s is not None:
-            check_search_time(self.duration_s)
-        return given[0] if given else None
-
-    def _rate(self, given: str | None) -> float | None:
-        """Return the rate that is asked for, or else that of the arrivals; None for a closed loop, and where the
-        highest rate is looked for. Raises SpecError for arrivals that no rate is for."""
-        shape = arrivals_named(self.arrivals)
-        if self.rate is not None or str(shape) == "poisson":
-            return self.rate
-        if given is not None:
-            raise no_rate(shape)
-        if shape.own_rate_per_s is None and not self.thresholds:
-            raise no_rate(shape)
-        if shape.own_rate_per_s is None:
-            check_search(self.arrivals, self.duration_s or SEARCH_S)
-        return shape.own_rate_per_s
 
 
 def cautions(measurement: Measurement, summary: Summary) -> tuple[str, ...]:

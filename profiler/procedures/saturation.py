@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.profiler.defaults import MOST_S
 from servefit.profiler.evidence.plateaus import Step
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import Driver
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.record.types import Run
-
-BUDGET_S = 20.0
-"""How long a search takes at most where nobody says so; most are over before."""
 
 MIN_BUDGET_S = 1.0
 """Levels then take 50 ms each, in which an endpoint that takes 5 ms gives a user ten answers."""
@@ -75,7 +73,7 @@ class Saturation:
     problems: tuple[Problem, ...]
 
 
-def find_saturation(driver: Driver, *, budget_s: float = BUDGET_S, allow_noise: bool = False) -> Saturation:
+def find_saturation(driver: Driver, *, budget_s: float = MOST_S, allow_noise: bool = False) -> Saturation:
     """Double the users until it is in vain, for about ``budget_s`` in all, a quarter of which is left for the last run.
 
     That one is repeated once if the machine got in its way, unless ``allow_noise``. Raises SpecError, and as

@@ -10,21 +10,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.payload.types import unused_warning
-from servefit.errors import MeasurementError, SpecError
+from servefit.errors import MeasurementError
+from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.cautions import cautions_of
-from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.load_clients import Placement, clients_at, competing_load, place_clients
 from servefit.profiler.procedures.open_loops import remarks_on
 from servefit.profiler.procedures.target_endpoint import resolve_target
+from servefit.profiler.procedures.traffic_rules import given_traffic
 from servefit.search.endpoints.load_plan import measure
 from servefit.search.endpoints.load_result import LoadTest, SeenServer
 from servefit.search.optimizer.progress import Moment, Progress, SilentProgress
+from servefit.search.request.job_request import USUAL
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 from servefit.search.results.instances import per_minute
 
 if TYPE_CHECKING:
+    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.target_endpoint import LoadTarget
@@ -39,17 +42,17 @@ def load_endpoint(
     protocol: str = "auto",
     model: str | None = None,
     rate: float | None = None,
-    arrivals: str = "poisson",
+    arrivals: str = USUAL.arrivals,
     users: int | None = None,
     traffic: ClosedLoop | None = None,
     thresholds: Sequence[LatencyThreshold] = (),
     duration_s: float | None = None,
-    rows_per_request: int = 1,
+    rows_per_request: int = USUAL.rows_per_request,
     connections: int | None = None,
-    timeout_s: float = 10.0,
-    seed: int = 0,
+    timeout_s: float = TIMEOUT_S,
+    seed: int = USUAL.seed,
     allow_remote: bool = False,
-    allow_noise: bool = False,
+    allow_noise: bool = USUAL.allow_noise,
     wait_s: float | None = None,
     progress: Progress | None = None,
 ) -> LoadTest:
@@ -98,15 +101,7 @@ def load_endpoint(
             with job.best.serve() as endpoint:
                 print(sf.load_endpoint(endpoint.url, payload="payload.csv", users=1, duration_s=1))
     """
-    for threshold in thresholds:
-        if not isinstance(threshold, LatencyThreshold):
-            raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
-    asked = {"rate": rate, "users": users, "phases": traffic}
-    given = [name for name, value in asked.items() if value is not None]
-    if len(given) > 1:
-        raise SpecError(given[1], None, f"cannot be combined with {given[0]}", remedy="give one of them")
-    if traffic is not None and duration_s is not None:
-        raise SpecError("duration", duration_s, "is said by the phases already")
+    given_traffic(rate=rate, users=users, phases=traffic, thresholds=thresholds, duration_s=duration_s)
     request = LoadRequest(
         sla=Sla(thresholds=tuple(thresholds), rate_per_s=rate),
         arrivals=arrivals,

@@ -68,6 +68,7 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     job.
 
     What a step says was compiled before comes from the cache without a new step, and what failed before is left alone.
+    A backend whose package was removed since the job began is left out.
     Raises JobStopped, StateError and StorageError alone: other failures are steps that failed.
     """
     from servefit.backends.capabilities import ask_backends
@@ -79,7 +80,8 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
     before = {(report.backend, report.target): report for report in map(_report, log.steps()) if report is not None}
     # Backends of other packages answer while the first of ours is compiled.
     offered = ask_backends(request.backends or backend_names(), model, timeout_s=clock.share_s(MIN_S))
-    found, nothing_to_compare = CompiledCandidates(), ""
+    gone = dict.fromkeys(name for name, _ in before if name not in offered)
+    found, nothing_to_compare = CompiledCandidates(skipped=[_gone(name) for name in gone]), ""
     rules = _CompilationRules(offered=offered, model=model, request=request, clock=clock, found=found)
     for name, target in rules.candidates(log.header.profiles, progress):
         if log.stop_requested():
@@ -115,6 +117,12 @@ def compile_candidates(log: JobLog, payload: Payload, clock: Clock, progress: Pr
                 f"{outcome.message}; give the job more time"
             )
     return found
+
+
+def _gone(name: str) -> Skipped:
+    """Return that the backend is left out because no package offers it any more."""
+    reason = "no package offers it any more; install again what offered it when the job began"
+    return Skipped(kind="backend", name=name, reason=reason)
 
 
 def _estimate(model: Model, name: str, target: Target) -> str:

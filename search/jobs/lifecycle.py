@@ -149,8 +149,8 @@ def resume_job(
     """Take up a job that was stopped, interrupted or killed, where it was; nothing is measured twice. It waits as
     :func:`run_job` does.
 
-    Raises SpecError for a job that is over, JobInUse for one that runs, HostMismatch on another machine, CorruptModel
-    where the model has changed since; otherwise as :func:`run_job`.
+    Raises SpecError for a job that is over or whose backends are not all there, JobInUse for one that runs,
+    HostMismatch on another machine, CorruptModel where the model has changed since; otherwise as :func:`run_job`.
     """
     with JobStore.open(storage, patience_s=PATIENCE_S) as store:
         log = store.job(name)
@@ -164,6 +164,7 @@ def resume_job(
 def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float) -> JobRunner:
     """Return the runner of a job that was begun before and took ``spent_s``, with nothing changed since. Raises as
     :func:`resume_job`."""
+    from servefit.backends.capabilities import backend
     from servefit.backends.model.kept import check_kept
     from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import describe_host
@@ -177,6 +178,8 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
     check_kept(header.model)
     check_known(header.request.environment)
     _check_objective(header.request, host)
+    for name in header.request.backends:
+        backend(name)
     if header.model.lacks_inputs:
         raise SpecError(
             "job",

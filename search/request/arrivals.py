@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.arrivals.registry import arrivals_named
-from servefit.profiler.procedures.open_loops import check_search, no_rate
+from servefit.profiler.defaults import ARRIVALS
+from servefit.profiler.procedures.open_loops import check_search
+from servefit.profiler.procedures.traffic_rules import own_rate_per_s
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from servefit.profiler.arrivals.contract import Arrivals
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.sla import Sla
 
@@ -35,8 +36,8 @@ def with_own_rate(text: str, sla: Sla) -> tuple[str, Sla]:
     Raises SpecError for arrivals that are not known or cannot be read, and where nothing says at which rate they come.
     """
     shape = arrivals_named(text)
-    if sla.rate_per_s is None and str(shape) != "poisson":
-        sla = replace(sla, rate_per_s=rate_of(shape))
+    if sla.rate_per_s is None and str(shape) != ARRIVALS:
+        sla = replace(sla, rate_per_s=own_rate_per_s(shape))
     elif str(shape) not in STEADY:
         _check_readable(shape)
     return str(shape), sla
@@ -46,14 +47,6 @@ def _check_readable(shape: Arrivals) -> None:
     """Raise SpecError where what ``shape`` is made from cannot be read, such as the trace of a replay."""
     # A shape reads its file when it is asked how long its cycle takes.
     _ = shape.cycle_s
-
-
-def rate_of(shape: Arrivals) -> float:
-    """Return the rate that ``shape`` has by itself. Raises SpecError where it has none."""
-    own_per_s = shape.own_rate_per_s
-    if own_per_s is None:
-        raise no_rate(shape)
-    return own_per_s
 
 
 def resolve_arrivals(request: JobRequest) -> JobRequest:

@@ -18,6 +18,7 @@ from servefit.errors import SpecError
 from servefit.search.request.arrivals import canonical_text
 from servefit.search.request.config_problems import checked_config
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
+from servefit.search.request.job_request import spell_flat_invocations
 from servefit.search.request.plain_yaml import flow_yaml, load_yaml
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None, wait
         cost_weight=request.cost_weight,
         phase=UNSET if traffic is None or stairs is not UNSET else _phases(traffic),
         stairs=stairs,
-        flat_invocations="stop" if request.flat_invocations == "Stop" else "continue",
+        flat_invocations=spell_flat_invocations(request.flat_invocations),
         max_tests=UNSET if request.max_tests is None else request.max_tests,
         max_parallel_tests=request.max_parallel_tests,
         budget=UNSET if request.budget_s is None else f"{_digits(request.budget_s)}s",

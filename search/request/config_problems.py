@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -26,7 +26,7 @@ from servefit.quantities import (
 )
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request.goals import OBJECTIVES
-from servefit.search.request.job_request import check_name, check_variable
+from servefit.search.request.job_request import SpelledFlatInvocations, check_name, check_variable
 
 _COMMAND_LINE_ALONE = ("trust_pickle", "storage", "format", "quiet", "log_level")
 """Options for whoever runs a job to give, and not for whoever wrote the file."""
@@ -59,7 +59,7 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
 }
 _CHOICES: dict[str, Callable[[], Sequence[str]]] = {
     "goal": OBJECTIVES.names,
-    "flat_invocations": lambda: ("stop", "continue"),
+    "flat_invocations": lambda: get_args(SpelledFlatInvocations),
 }
 _TYPES = {
     "str": "text",

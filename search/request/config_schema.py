@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from servefit.errors import SpecError
+from servefit.option_panels import MACHINE, OUTPUT, SEARCH, TRAFFIC
 from servefit.profiler.arrivals.registry import TYPED
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop, Phase
@@ -21,12 +22,15 @@ from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_
 from servefit.search.request.goals import OBJECTIVES, parse_goal
 from servefit.search.request.job_request import (
     GOALS,
+    USUAL,
     EnvironmentRange,
     JobRequest,
+    SpelledFlatInvocations,
     check_known,
     parse_delays_us,
     parse_flat_invocations,
     plain_name,
+    spell_flat_invocations,
     with_secrets,
 )
 from servefit.search.request.sla import Sla, parse_sla
@@ -60,13 +64,6 @@ _Value: TypeAlias = int | _Text
 _Values: TypeAlias = Annotated[list[_Value], Meta(min_length=1)]
 
 
-TRAFFIC, SEARCH, MACHINE, OUTPUT = "Traffic", "Search", "Machine", "Output"
-"""The subjects of options, as the help of the command line groups them."""
-
-_USUAL = JobRequest(name="usual")
-"""A request whose fields are the defaults of the options."""
-
-
 def _option(description: str, panel: str, form: str | None = None, *, typed: str | None = None) -> Meta:
     """Describe a key. On the command line it stands in ``panel``, its value looks like ``form``, and ``typed``
     describes it where that spells it otherwise."""
@@ -97,6 +94,10 @@ class RangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     profile: Annotated[_Names | UnsetType, Meta(description="The profiles to try them on. Default all.")] = UNSET
 
 
+NO_OPTIONS = frozenset({"$schema", "model", "payload"})
+"""The keys of a job that are no options: those of files alone, and what commands and functions take by themselves."""
+
+
 class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to find a deployment for. Every key is an option of servefit recommend, and one given there wins."""
 
@@ -115,7 +116,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = UNSET
     rows_per_request: Annotated[int, Meta(ge=1), _option("Rows of the payload in one request.", TRAFFIC, "ROWS")] = (
-        _USUAL.rows_per_request
+        USUAL.rows_per_request
     )
     sla: Annotated[
         Annotated[dict[_Percentile, _Duration], Meta(min_length=1, examples=[{"p95": "10ms"}])]
@@ -139,7 +140,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "NAME[:k=v,...]",
             typed=TYPED,
         ),
-    ] = _USUAL.arrivals
+    ] = USUAL.arrivals
     profile: Annotated[
         _Names | UnsetType,
         _option("Instance profiles to consider. Default all that fit the host.", SEARCH, "NAME"),
@@ -175,13 +176,13 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         _option("How long the first of a batch may wait, to try. Default: servefit chooses.", SEARCH, "0,1ms"),
     ] = UNSET
     goal: Annotated[_Text, _option("What to optimise; objectives of other packages, too.", SEARCH, "|".join(GOALS))] = (
-        _USUAL.goal
+        USUAL.goal
     )
     cost_weight: Annotated[
         float,
         Meta(ge=0, le=1),
         _option("With the goal balanced: what cost counts against latency.", SEARCH, "0..1"),
-    ] = _USUAL.cost_weight
+    ] = USUAL.cost_weight
     phase: Annotated[
         Annotated[list[PhaseConfig], Meta(min_length=1)] | UnsetType,
         _option("Closed-loop traffic in phases, one after the other.", TRAFFIC, "users=2,spawn=2/min,duration=120s"),
@@ -191,18 +192,22 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         _option("Closed-loop traffic with more users step by step.", TRAFFIC, "steps=4,users=2,duration=30s"),
     ] = UNSET
     flat_invocations: Annotated[
-        Literal["stop", "continue"],
-        _option("Whether phases end once more users are not served more.", TRAFFIC, "stop|continue"),
-    ] = "stop"
+        SpelledFlatInvocations,
+        _option(
+            "Whether phases end once more users are not served more.",
+            TRAFFIC,
+            "|".join(get_args(SpelledFlatInvocations)),
+        ),
+    ] = spell_flat_invocations(USUAL.flat_invocations)
     max_tests: Annotated[_Count | UnsetType, _option("Most load tests to run.", SEARCH, "TESTS")] = UNSET
     max_parallel_tests: Annotated[
         int,
         Meta(ge=1),
         _option("Most load tests at once, where there are CPUs for each.", SEARCH, "TESTS"),
-    ] = _USUAL.max_parallel_tests
+    ] = USUAL.max_parallel_tests
     budget: Annotated[_Duration | UnsetType, _option("Time for the whole job.", SEARCH, "60s")] = UNSET
     http: Annotated[bool, _option("Measure the winner over HTTP too, where a client has a CPU.", SEARCH)] = (
-        _USUAL.over_http
+        USUAL.over_http
     )
     wait: Annotated[
         _Zero | _Duration | UnsetType,
@@ -221,13 +226,13 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         int,
         Meta(ge=0, le=2**32 - 1),
         _option("Seed of everything random: traffic, synthetic rows, search.", MACHINE, "NUMBER"),
-    ] = _USUAL.seed
+    ] = USUAL.seed
     allow_noise: Annotated[
         bool, _option("Judge measurements that the machine got in the way of all the same.", MACHINE)
-    ] = _USUAL.allow_noise
+    ] = USUAL.allow_noise
     allow_batch_dependence: Annotated[
         bool, _option("Join requests even where that changes their predictions.", SEARCH)
-    ] = _USUAL.allow_batch_dependence
+    ] = USUAL.allow_batch_dependence
 
     def request(self, name: str) -> JobRequest:
         """Return the request for a job called ``name``. Raises SpecError with the path of what is wrong."""

@@ -14,9 +14,11 @@ import msgspec
 from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
+from servefit.profiler.defaults import ARRIVALS, ROWS_PER_REQUEST, SEED
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.quantities import given_duration_text, parse_delay_us
+from servefit.search.request.defaults import BUDGET_S, TESTS_WITH_PHASES
 from servefit.search.request.goals import OBJECTIVES
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
@@ -31,11 +33,8 @@ FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
 """The end of traffic of users in phases: once more of them are not answered more often ("Stop"), or with the last phase
 [SageMaker IR]."""
 
-DEFAULT_BUDGET_S = 42.0
-"""Seconds of a job that gives neither a budget nor its own phases: an answer within a minute."""
-
-DEFAULT_TESTS_WITH_PHASES = 10
-"""Tests of a job whose phases fix how long each takes, as in SageMaker IR."""
+SpelledFlatInvocations: TypeAlias = Literal["stop", "continue"]
+"""The same, as people spell it."""
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 WORKERS_VARIABLE = "MODEL_SERVER_WORKERS"
@@ -181,12 +180,12 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     budget_s: float | None = None
     max_tests: int | None = None
     max_parallel_tests: int = 1
-    rows_per_request: int = 1
-    seed: int = 0
+    rows_per_request: int = ROWS_PER_REQUEST
+    seed: int = SEED
     allow_noise: bool = False
     allow_batch_dependence: bool = False
     over_http: bool = True
-    arrivals: str = "poisson"
+    arrivals: str = ARRIVALS
 
     def __post_init__(self) -> None:
         check_name("name", self.name)
@@ -250,18 +249,22 @@ class JobRequest(Stored, frozen=True, kw_only=True):
 
     @property
     def time_limit_s(self) -> float | None:
-        """The seconds that the job may take; where nobody says, DEFAULT_BUDGET_S, or None for a job with phases."""
+        """The seconds that the job may take; where nobody says, BUDGET_S, or None for a job with phases."""
         if self.budget_s is None and self.phases is None:
-            return DEFAULT_BUDGET_S
+            return BUDGET_S
         return self.budget_s
 
     @property
     def test_limit(self) -> int | None:
         """The load tests that the job may make; where nobody says, None, or for a job with phases and without a budget
-        DEFAULT_TESTS_WITH_PHASES."""
+        TESTS_WITH_PHASES."""
         if self.max_tests is None and self.phases is not None and self.budget_s is None:
-            return DEFAULT_TESTS_WITH_PHASES
+            return TESTS_WITH_PHASES
         return self.max_tests
+
+
+USUAL = JobRequest(name="usual")
+"""A request whose fields are the defaults of all options of a job."""
 
 
 def parse_flat_invocations(text: str) -> FlatInvocations:
@@ -270,7 +273,12 @@ def parse_flat_invocations(text: str) -> FlatInvocations:
         if name.lower() == text.lower():
             known: FlatInvocations = name
             return known
-    raise SpecError.unknown("flat_invocations", text, ["stop", "continue"])
+    raise SpecError.unknown("flat_invocations", text, get_args(SpelledFlatInvocations))
+
+
+def spell_flat_invocations(choice: FlatInvocations) -> SpelledFlatInvocations:
+    """Return ``choice`` as people spell it, in job files and on the command line."""
+    return "stop" if choice == "Stop" else "continue"
 
 
 def parse_batch_sizes(text: str) -> tuple[int, ...]:

@@ -8,26 +8,22 @@ from typing import TYPE_CHECKING
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import arrivals_named
+from servefit.profiler.defaults import DURATION_S, MOST_S, SEARCH_S, TIMEOUT_S
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.procedures.decided_runs import MIN_SEARCH_S
 from servefit.profiler.procedures.load_clients import check_numbers
-from servefit.profiler.procedures.open_loops import check_search, no_rate, open_loop
-from servefit.profiler.procedures.saturation import BUDGET_S, check_budget
+from servefit.profiler.procedures.open_loops import open_loop
+from servefit.profiler.procedures.saturation import check_budget
+from servefit.profiler.procedures.traffic_rules import limits_without_rate, rate_where_none_is_asked
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.quantities import given_duration_text
-from servefit.search.request.arrivals import rate_of
+from servefit.search.request.job_request import USUAL
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import FlatInvocations
-
-TIMEOUT_S = 10.0
-"""Seconds that an answer is waited for where nobody says so. Chosen, not measured."""
-
-DURATION_S = 5.0
-"""Seconds of a constant load where nobody says so. Chosen, not measured."""
 
 CONFIRMING_S = 10.0
 """Seconds that limits at a rate are decided for, at most, where that follows on a search: most are decided before.
@@ -36,9 +32,6 @@ Chosen, not measured."""
 _TIMES_THE_LIMIT = 1.25 * GROWTH_SEEN
 """Limits may be decided for so many times the largest of them, at least: a PASS may take GROWTH_SEEN of them where a
 server is never idle. The quarter more is chosen, not measured."""
-
-HIGHEST_RATE_S = 30.0
-"""Seconds that the highest rate within limits is looked for where nobody says so. Chosen, not measured."""
 
 _SEARCH_SHARE = 0.6
 """Part of the duration that the search for the most requests takes before a load at a rate, which gets the rest.
@@ -62,17 +55,17 @@ class LoadRequest:
     """
 
     sla: Sla = Sla()
-    arrivals: str = "poisson"
+    arrivals: str = USUAL.arrivals
     users: int | None = None
     phases: ClosedLoop | None = None
-    flat_invocations: FlatInvocations = "Stop"
+    flat_invocations: FlatInvocations = USUAL.flat_invocations
     finds_most: bool = False
     duration_s: float | None = None
-    rows_per_request: int = 1
+    rows_per_request: int = USUAL.rows_per_request
     connections: int | None = None
     timeout_s: float = TIMEOUT_S
-    seed: int = 0
-    allow_noise: bool = False
+    seed: int = USUAL.seed
+    allow_noise: bool = USUAL.allow_noise
 
     def __post_init__(self) -> None:
         from servefit.backends.payload.reading import check_seed
@@ -85,8 +78,7 @@ class LoadRequest:
         if self.users is not None and self.phases is not None:
             raise SpecError("phases", None, "cannot be combined with users", remedy="give one of them")
         if self.users is not None and self.sla.thresholds and self.sla.rate_per_s is None:
-            limits = ", ".join(map(str, self.sla.thresholds))
-            raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")
+            raise limits_without_rate(self.sla.thresholds)
         self._settle_arrivals()
         self._check_durations()
 
@@ -94,14 +86,14 @@ class LoadRequest:
         """Find the shape of arrivals, and its own rate where no rate is asked for."""
         shape = arrivals_named(self.arrivals)
         object.__setattr__(self, "arrivals", str(shape))
-        if self.sla.rate_per_s is not None or self.arrivals == "poisson":
-            return
-        if self.users is not None or self.phases is not None:
-            raise no_rate(shape)
-        if self.sla.thresholds and shape.own_rate_per_s is None:
-            check_search(self.arrivals, self.search_s)
-        else:
-            object.__setattr__(self, "sla", replace(self.sla, rate_per_s=rate_of(shape)))
+        if self.sla.rate_per_s is None:
+            rate_per_s = rate_where_none_is_asked(
+                shape,
+                closed=self.users is not None or self.phases is not None,
+                limited=bool(self.sla.thresholds),
+                search_s=self.search_s,
+            )
+            object.__setattr__(self, "sla", replace(self.sla, rate_per_s=rate_per_s))
 
     def _check_durations(self) -> None:
         """Make everything that is to be carried out: whatever makes no sense raises SpecError."""
@@ -129,10 +121,10 @@ class LoadRequest:
     def search_s(self) -> float:
         """The seconds of a search: for the most requests, or for the highest rate within limits."""
         if self.sla.rate_per_s is not None:
-            return BUDGET_S if self.duration_s is None else min(BUDGET_S, _SEARCH_SHARE * self.duration_s)
+            return MOST_S if self.duration_s is None else min(MOST_S, _SEARCH_SHARE * self.duration_s)
         if self.duration_s is not None:
             return self.duration_s
-        return HIGHEST_RATE_S if self.sla.thresholds else BUDGET_S
+        return SEARCH_S if self.sla.thresholds else MOST_S
 
     @property
     def max_duration_s(self) -> float:

@@ -55,9 +55,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_options_of_recommend_are_the_keys_of_a_job_file() -> None:
     from servefit.api.recommend import JobOptions
-    from servefit.search.request.config_schema import JobConfig
+    from servefit.search.request.config_schema import NO_OPTIONS, JobConfig
 
-    assert JobOptions.__annotations__.keys() == set(JobConfig.__struct_fields__) - {"schema", "model", "payload"}
+    options = set(JobConfig.__struct_encode_fields__) - NO_OPTIONS
+    assert JobOptions.__annotations__.keys() == options
     parameters = inspect.signature(sf.recommend).parameters
+    assert options <= parameters.keys()
     assert parameters["goal"].default == "cost"
     assert parameters["sla"].default is None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_overloads
 
 import pytest
 
@@ -102,6 +103,19 @@ def test_what_makes_no_sense_for_an_endpoint_is_refused_before_anything_is_sent(
     right_size: Any = sf.right_size
     with pytest.raises(SpecError) as caught:
         right_size(endpoint="http://127.0.0.1:1", sample_payload=[[1]], **asked)
+    assert caught.value.field == field
+
+
+def parameters_for_a_model_alone() -> list[str]:
+    of_model, of_endpoint = (inspect.signature(overload).parameters for overload in get_overloads(sf.right_size))
+    return sorted(of_model.keys() - of_endpoint.keys())
+
+
+@pytest.mark.parametrize("field", parameters_for_a_model_alone())
+def test_every_parameter_that_is_for_a_model_alone_is_refused_for_an_endpoint(field: str) -> None:
+    right_size: Any = sf.right_size
+    with pytest.raises(SpecError, match="cannot be combined with an endpoint") as caught:
+        right_size(endpoint="http://127.0.0.1:1", sample_payload=[[1]], **{field: "given"})
     assert caught.value.field == field
 
 

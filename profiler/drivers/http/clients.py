@@ -15,6 +15,7 @@ import numpy as np
 
 from servefit.errors import MeasurementError
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS
+from servefit.profiler.defaults import MAX_CONNECTIONS
 from servefit.profiler.drivers.driving.ending import ClosedLoopEnd, OpenLoopEnd
 from servefit.profiler.drivers.driving.pinning import pinned_to
 from servefit.profiler.drivers.driving.processes import WorkerProcesses
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.telemetry import Telemetry
     from servefit.profiler.record.traffic import ClosedLoop
     from servefit.profiler.record.types import Configuration, Run
-
-MAX_CONNECTIONS = 256
-"""Of an open loop, where nobody says so: an endpoint of ours lets no more wait, and what waits here is seen to."""
 
 _SERVE = "servefit.profiler.drivers.http.client:serve"
 _START_TIMEOUT_S = 60.0

@@ -18,7 +18,7 @@ from servefit.errors import SpecError
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
 from servefit.search.request.config_problems import checked_config
-from servefit.search.request.config_schema import JobConfig
+from servefit.search.request.config_schema import NO_OPTIONS, JobConfig
 
 if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Progress
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 
 class JobOptions(TypedDict, total=False):
-    """The options of a job, for type checkers. Their meanings and defaults are in ``JobConfig``."""
+    """The options of a job, for type checkers: one for each key of ``JobConfig`` that is an option, with the types that
+    Python takes. Their meanings and defaults are in ``JobConfig``."""
 
     rows_per_request: int
     sla: str | Sequence[str] | Mapping[str, str]
@@ -127,7 +128,7 @@ def job_config(options: Mapping[str, Any]) -> JobConfig:
         SpecError: An option is not known, or its value is none that it can have.
     """
     document = {key: _plain(value) for key, value in options.items() if value is not None}
-    if reserved := document.keys() & {"$schema", "model", "payload"}:
+    if reserved := document.keys() & NO_OPTIONS:
         raise SpecError(min(reserved), None, "is no option of a job")
     try:
         return checked_config(document)
@@ -145,7 +146,8 @@ def _plain(value: Any) -> Any:
 
 
 def _with_options(signature: inspect.Signature) -> inspect.Signature:
-    """Return ``signature`` with the options by name and with their defaults, for ``help()`` and notebooks."""
+    """Return ``signature`` with the options by name and with their defaults, for ``help()`` and notebooks. A key of
+    ``JobConfig`` that ``JobOptions`` lacks is a KeyError: ``servefit.recommend`` cannot be imported then."""
     hints = JobOptions.__annotations__
     named = [
         inspect.Parameter(
@@ -155,7 +157,7 @@ def _with_options(signature: inspect.Signature) -> inspect.Signature:
             annotation=hints[field.name].__forward_arg__,
         )
         for field in msgspec.structs.fields(JobConfig)
-        if field.name in hints
+        if field.encode_name not in NO_OPTIONS
     ]
     own = [own for own in signature.parameters.values() if own.kind is not inspect.Parameter.VAR_KEYWORD]
     return signature.replace(parameters=[*own, *named])

@@ -16,7 +16,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from servefit.cli.help_panels import format_panels
 from servefit.cli.logs import DEFAULT, LogLevelOption, log_to_stderr, with_log_level
-from servefit.cli.numbers import with_parsed_numbers
 from servefit.cli.status import INTERRUPTED, status_of
 from servefit.errors import ServefitError
 
@@ -83,6 +82,8 @@ class _Commands(MutableMapping[str, Any]):
 
 
 def _command(name: str) -> Any:
+    from servefit.cli.numbers import with_parsed_numbers
+
     module, _, function = COMMANDS[name][0].partition(":")
     alone = typer.Typer(add_completion=False, **_SETTINGS)
     given = getattr(import_module(f"servefit.cli.{module}"), function)

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import backend_names, one_of
-from servefit.cli.help_panels import OUTPUT, SEARCH
 from servefit.cli.options import ModelArgument, PayloadOption, QuietOption, TrustOption
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import showing_stage
+from servefit.option_panels import OUTPUT, SEARCH
 from servefit.report.table import Table
 
 CHECKS_S = 2.0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.help_panels import OUTPUT
 from servefit.errors import SpecError
+from servefit.option_panels import OUTPUT
 
 if TYPE_CHECKING:
     from servefit.search.request.config_schema import JobConfig

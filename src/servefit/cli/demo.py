@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.help_panels import SEARCH
 from servefit.cli.options import (
     NoiseOption,
     NoWaitOption,
@@ -17,6 +16,9 @@ from servefit.cli.options import (
     parse_wait_s,
 )
 from servefit.cli.output import Format, FormatOption
+from servefit.option_panels import SEARCH
+from servefit.profiler.defaults import SEED
+from servefit.search.request.defaults import BUDGET_S
 
 RATE_PER_S = 500.0
 """Rate of the use case. Chosen, not measured: one that any machine of two cores can be expected to serve."""
@@ -27,10 +29,13 @@ LIMIT_MS = 100.0
 
 def demo(
     budget: Annotated[
-        str, typer.Option(metavar="42s", help="Time for the job, once the model is there.", rich_help_panel=SEARCH)
-    ] = "42s",
+        str,
+        typer.Option(
+            metavar=f"{BUDGET_S:g}s", help="Time for the job, once the model is there.", rich_help_panel=SEARCH
+        ),
+    ] = f"{BUDGET_S:g}s",
     storage: StorageOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = SEED,
     allow_noise: NoiseOption = False,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,

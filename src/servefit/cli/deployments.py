@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from servefit.cli.completion import backend_names, job_names, one_of, profile_names
-from servefit.cli.help_panels import OUTPUT, SEARCH
 from servefit.cli.options import BatchDependenceOption, SecretOption, StorageOption, TrustOption
 from servefit.cli.output import warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
+from servefit.option_panels import OUTPUT, SEARCH
 
 if TYPE_CHECKING:
     from servefit.search.deployment.deployable import Deployable

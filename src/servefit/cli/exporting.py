@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
-from servefit.cli.help_panels import OUTPUT
 from servefit.cli.options import QuietOption
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import showing_stage
+from servefit.option_panels import OUTPUT
 from servefit.report.table import Table
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-TRAFFIC, SEARCH, MACHINE, OUTPUT = "Traffic", "Search", "Machine", "Output"
-"""The subjects of options. What has none stands under "Options"."""
+from servefit.option_panels import PANELS
 
 
 def help_record(parameter: Any, context: Any) -> tuple[str, str] | None:
@@ -18,9 +17,10 @@ def help_record(parameter: Any, context: Any) -> tuple[str, str] | None:
 
 
 def format_panels(command: Any, context: Any, formatter: Any) -> None:
-    """Write the arguments and the options of ``command`` to ``formatter``, both as click has them."""
+    """Write the arguments and the options of ``command`` to ``formatter``, both as click has them. An option without a
+    panel stands under "Options"."""
     panels: dict[str, list[tuple[str, str]]] = {"Arguments": []}
-    panels |= {subject: [] for subject in (TRAFFIC, SEARCH, MACHINE, OUTPUT)}
+    panels |= {subject: [] for subject in PANELS}
     for parameter in command.get_params(context):
         if (record := help_record(parameter, context)) is None:
             continue

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servefit.cli.help_panels import MACHINE
 from servefit.cli.options import NoWaitOption, QuietOption, WaitOption, parse_wait_s
 from servefit.cli.output import Format, FormatOption, emit
 from servefit.cli.progress import showing_stage
+from servefit.option_panels import MACHINE
 from servefit.quantities import given_text, number_text, percent_text, size_text
 from servefit.report.table import Table, cell_text
 

@@ -19,7 +19,7 @@ from servefit.cli.phases import parse_phase, parse_stairs, zero_or_text
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
 from servefit.search.request.config_problems import checked_config
-from servefit.search.request.config_schema import JobConfig
+from servefit.search.request.config_schema import NO_OPTIONS, JobConfig
 from servefit.search.request.job_request import parse_batch_sizes, split_range
 
 if TYPE_CHECKING:
@@ -70,23 +70,23 @@ def config_with_options(
 def _parameters() -> Iterator[inspect.Parameter]:
     hints = get_type_hints(JobConfig, include_extras=True)
     for field in msgspec.structs.fields(JobConfig):
-        about = next((meta for meta in hints[field.name].__metadata__ if isinstance(meta, Meta) and meta.extra), None)
-        if about is None or about.extra is None:
-            continue  # model and payload are arguments of their own
+        if field.encode_name in NO_OPTIONS:
+            continue
         key = field.name
+        about = next(meta.extra for meta in hints[key].__metadata__ if isinstance(meta, Meta) and meta.extra)
         default = None if field.default is UNSET else field.default
         kind: Any = type(default) if isinstance(default, int | float) else str
         if key in REPEATABLE:
             kind = list[str]
-        elif about.extra["form"] in ("TESTS",):
+        elif about["form"] in ("TESTS",):
             kind = int
-        choices = about.extra["form"].split("|") if "|" in (about.extra["form"] or "") else None
+        choices = about["form"].split("|") if "|" in (about["form"] or "") else None
         option = typer.Option(
             *_OTHERWISE_NAMED.get(key, (f"--{key.replace('_', '-')}", *_SHORT.get(key, ()))),
-            metavar=about.extra["form"],
-            help=f"{about.extra['help']} Repeatable." if key in REPEATABLE else about.extra["help"],
+            metavar=about["form"],
+            help=f"{about['help']} Repeatable." if key in REPEATABLE else about["help"],
             autocompletion=_COMPLETED.get(key) or (one_of(*choices) if choices else None),
-            rich_help_panel=about.extra["panel"],
+            rich_help_panel=about["panel"],
         )
         yield inspect.Parameter(
             key,

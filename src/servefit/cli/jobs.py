@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servefit.cli.completion import backend_names, one_of
-from servefit.cli.help_panels import OUTPUT
 from servefit.cli.options import (
     JobArgument,
     NoWaitOption,
@@ -18,6 +17,7 @@ from servefit.cli.options import (
 )
 from servefit.cli.output import Format, FormatOption, emit, print_line, print_note, warn
 from servefit.errors import SpecError
+from servefit.option_panels import OUTPUT
 from servefit.report.table import Table
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.files import check_files
-from servefit.cli.help_panels import MACHINE, OUTPUT, TRAFFIC
 from servefit.cli.options import (
     ArrivalsOption,
     ConstantOption,
@@ -31,6 +30,8 @@ from servefit.cli.options import (
 from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
+from servefit.option_panels import MACHINE, OUTPUT, TRAFFIC
+from servefit.profiler.defaults import DURATION_S, MAX_CONNECTIONS, MOST_S, ROWS_PER_REQUEST, SEARCH_S, SEED, TIMEOUT_S
 
 if TYPE_CHECKING:
     from servefit.search.endpoints.load_result import LoadTest
@@ -83,19 +84,23 @@ def load(
     duration: Annotated[
         str | None,
         typer.Option(
-            metavar="5s",
-            help="How long: 5s; 20s for the most requests, 30s for the highest rate.",
+            metavar=f"{DURATION_S:g}s",
+            help=f"How long: {DURATION_S:g}s; {MOST_S:g}s for the most requests, {SEARCH_S:g}s for the highest rate.",
             rich_help_panel=TRAFFIC,
         ),
     ] = None,
-    rows_per_request: RowsOption = 1,
+    rows_per_request: RowsOption = ROWS_PER_REQUEST,
     timeout: Annotated[
         str,
-        typer.Option(metavar="10s", help="A request without an answer by then has failed.", rich_help_panel=TRAFFIC),
-    ] = "10s",
+        typer.Option(
+            metavar=f"{TIMEOUT_S:g}s", help="A request without an answer by then has failed.", rich_help_panel=TRAFFIC
+        ),
+    ] = f"{TIMEOUT_S:g}s",
     connections: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Most connections of an open loop. Default 256.", rich_help_panel=TRAFFIC),
+        typer.Option(
+            metavar="N", help=f"Most connections of an open loop. Default {MAX_CONNECTIONS}.", rich_help_panel=TRAFFIC
+        ),
     ] = None,
     allow_remote: Annotated[
         bool,
@@ -113,7 +118,7 @@ def load(
         typer.Option(metavar="FILE", help="Keep the raw samples in FILE.", rich_help_panel=OUTPUT),
     ] = None,
     histogram: HistogramOption = None,
-    seed: SeedOption = 0,
+    seed: SeedOption = SEED,
     form: FormatOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:

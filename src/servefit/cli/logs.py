@@ -17,9 +17,9 @@ from typing import Annotated, Any
 import typer
 
 from servefit.cli.completion import one_of
-from servefit.cli.help_panels import OUTPUT
 from servefit.cli.signatures import with_parameters
 from servefit.errors import SpecError
+from servefit.option_panels import OUTPUT
 
 LEVELS = ("debug", "info", "warning", "error")
 DEFAULT = "warning"

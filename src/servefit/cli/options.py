@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from servefit.cli.completion import job_names, shape_names
-from servefit.cli.help_panels import MACHINE, OUTPUT, SEARCH, TRAFFIC
 from servefit.errors import SpecError
+from servefit.option_panels import MACHINE, OUTPUT, SEARCH, TRAFFIC
 from servefit.profiler.arrivals.registry import TYPED
+from servefit.profiler.defaults import ARRIVALS
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
 PayloadOption = Annotated[
@@ -139,7 +140,7 @@ JobArgument = Annotated[
 def parse_arrivals(arrivals: str | None, *, constant: bool = False) -> str:
     """Return the text of the shape that the two options name. Raises SpecError where both are given."""
     if not constant:
-        return "poisson" if arrivals is None else arrivals
+        return ARRIVALS if arrivals is None else arrivals
     if arrivals is not None:
         raise SpecError("constant", None, "cannot be combined with --arrivals", remedy="say --arrivals constant")
     return "constant"

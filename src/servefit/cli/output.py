@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
-from servefit.cli.help_panels import OUTPUT
 from servefit.errors import StateError
+from servefit.option_panels import OUTPUT
 from servefit.report.table import Table, is_number, markdown_lines, readable, write_csv
 
 _PIPE_WIDTH = 240

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.help_panels import OUTPUT
 from servefit.cli.output import Format, FormatOption, emit
+from servefit.option_panels import OUTPUT
 from servefit.report.table import Table
 
 

@@ -10,7 +10,6 @@ import typer
 
 from servefit.cli.completion import backend_names, one_of, profile_names
 from servefit.cli.files import check_files
-from servefit.cli.help_panels import OUTPUT, SEARCH, TRAFFIC
 from servefit.cli.options import (
     ArrivalsOption,
     BatchDependenceOption,
@@ -36,6 +35,8 @@ from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.errors import SpecError
+from servefit.option_panels import OUTPUT, SEARCH, TRAFFIC
+from servefit.profiler.defaults import COMPARISON_S, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
 
 if TYPE_CHECKING:
     from servefit.profiler.procedures.prepare import Deployment
@@ -62,7 +63,7 @@ class DriverChoice(StrEnum):
 def profile(
     model: ModelArgument,
     payload: PayloadOption = None,
-    rows_per_request: RowsOption = 1,
+    rows_per_request: RowsOption = ROWS_PER_REQUEST,
     backend: Annotated[
         str | None,
         typer.Option(
@@ -122,8 +123,9 @@ def profile(
     duration: Annotated[
         str | None,
         typer.Option(
-            metavar="5s",
-            help="How long to measure: 5s; 30s for the highest rate, 60s to compare.",
+            metavar=f"{DURATION_S:g}s",
+            help=f"How long to measure: {DURATION_S:g}s; {SEARCH_S:g}s for the highest rate, {COMPARISON_S:g}s to "
+            "compare.",
             rich_help_panel=TRAFFIC,
         ),
     ] = None,
@@ -166,7 +168,7 @@ def profile(
             rich_help_panel=TRAFFIC,
         ),
     ] = DriverChoice.INPROCESS,
-    seed: SeedOption = 0,
+    seed: SeedOption = SEED,
     allow_noise: NoiseOption = False,
     allow_batch_dependence: BatchDependenceOption = False,
     wait: WaitOption = None,
@@ -185,9 +187,8 @@ def profile(
     from servefit.cli.phases import parse_against, parse_traffic
     from servefit.profiler.machine.slot.holding import measuring_slot
     from servefit.profiler.procedures import profile as procedure
-    from servefit.profiler.procedures.compare_deployments import BUDGET_S, compare_deployments
+    from servefit.profiler.procedures.compare_deployments import compare_deployments
     from servefit.profiler.procedures.prepare import Deployment, check_there
-    from servefit.profiler.procedures.profile import DURATION_S, SEARCH_S
     from servefit.quantities import parse_delay_us, parse_duration_s, parse_rate_per_s
     from servefit.search.request.sla import Sla, parse_sla
 
@@ -226,7 +227,7 @@ def profile(
             _print_service_time(model, deployment, requests, duration_s, form, quiet=quiet)
         return
     if against is not None:
-        budget_s = BUDGET_S if duration_s is None else duration_s
+        budget_s = COMPARISON_S if duration_s is None else duration_s
         with showing_stage(f"compiling {model.name}", quiet=quiet) as show_stage:
             compared = compare_deployments(
                 model,

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.help_panels import OUTPUT
 from servefit.cli.options import JobArgument, StorageOption
 from servefit.cli.output import print_text
 from servefit.errors import SpecError
+from servefit.option_panels import OUTPUT
 
 
 class Form(StrEnum):

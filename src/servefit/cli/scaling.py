@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servefit.cli.completion import job_names
-from servefit.cli.help_panels import TRAFFIC
 from servefit.cli.options import StorageOption
 from servefit.cli.output import Format, FormatOption, emit, print_line, warn
+from servefit.option_panels import TRAFFIC
 from servefit.quantities import dollars_text, given_text, number_text, percent_text
 from servefit.report.table import Table
 

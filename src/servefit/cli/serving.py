@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servefit.cli.deployments import DeploymentOptions, NameOption, with_deployment
-from servefit.cli.help_panels import MACHINE, TRAFFIC
 from servefit.cli.options import QuietOption
 from servefit.cli.output import print_line, warn
 from servefit.cli.progress import showing_stage
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED
+from servefit.option_panels import MACHINE, TRAFFIC
 from servefit.quantities import size_text
+from servefit.serving.config import Limits
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.hosted_endpoint import Hosted
     from servefit.search.deployment.deployable import Deployable
-    from servefit.serving.config import Limits
 
 _BYTES_PER_MIB = 2**20
+
+_USUAL = Limits()
 
 
 @with_deployment
@@ -49,19 +51,27 @@ def serve(
     ] = 8080,
     max_body: Annotated[
         int | None,
-        typer.Option(metavar="MIB", min=1, help="Largest body taken. Default 25.", rich_help_panel=TRAFFIC),
+        typer.Option(
+            metavar="MIB",
+            min=1,
+            help=f"Largest body taken. Default {_USUAL.body_bytes // _BYTES_PER_MIB}.",
+            rich_help_panel=TRAFFIC,
+        ),
     ] = None,
     max_queue: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Most requests that wait for a worker. Default 256.", rich_help_panel=TRAFFIC
+            metavar="N",
+            min=1,
+            help=f"Most requests that wait for a worker. Default {_USUAL.queued_requests}.",
+            rich_help_panel=TRAFFIC,
         ),
     ] = None,
     call_timeout: Annotated[
         str | None,
         typer.Option(
-            metavar="30s",
-            help="A worker whose call takes longer is killed and replaced. Default 30s.",
+            metavar=f"{_USUAL.call_timeout_s:g}s",
+            help=f"A worker whose call takes longer is killed and replaced. Default {_USUAL.call_timeout_s:g}s.",
             rich_help_panel=TRAFFIC,
         ),
     ] = None,
@@ -138,7 +148,6 @@ class _Signals:
 
 def _limits(max_body_mib: int | None, max_queue: int | None, call_timeout: str | None) -> Limits:
     from servefit.quantities import parse_duration_s
-    from servefit.serving.config import Limits
 
     limits = Limits()
     if max_body_mib is not None:

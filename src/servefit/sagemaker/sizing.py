@@ -6,12 +6,14 @@ carries out. The types of the SDK are in ``sdk_types``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from servefit.api.job import Job
 from servefit.api.notebook_progress import default_progress
 from servefit.errors import SpecError
+from servefit.profiler.defaults import TIMEOUT_S
 from servefit.sagemaker.sdk_types import (
     ModelLatencyThreshold,
     Phase,
@@ -27,8 +29,8 @@ from servefit.search.endpoints.load import run_load
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
 from servefit.search.request.goals import parse_goal
-from servefit.search.request.job_request import JobRequest, parse_flat_invocations, with_secrets
-from servefit.search.request.load_request import TIMEOUT_S, LoadRequest
+from servefit.search.request.job_request import USUAL, JobRequest, parse_flat_invocations, with_secrets
+from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
@@ -105,23 +107,23 @@ def right_size(
     phases: Sequence[Phase] | None = None,
     stairs: Stairs | None = None,
     max_invocations: float | None = None,
-    arrivals: str = "poisson",
-    flat_invocations: str = "Stop",
+    arrivals: str = USUAL.arrivals,
+    flat_invocations: str = USUAL.flat_invocations,
     model_latency_thresholds: Sequence[ModelLatencyThreshold] | None = None,
     max_tests: int | None = None,
-    max_parallel_tests: int = 1,
+    max_parallel_tests: int = USUAL.max_parallel_tests,
     backends: Sequence[str] | None = None,
     batch_sizes: Sequence[int] | None = None,
     batch_delays_us: Sequence[int] | None = None,
-    goal: str = "cost",
-    cost_weight: float = 0.5,
+    goal: str = USUAL.goal,
+    cost_weight: float = USUAL.cost_weight,
     storage: str | None = None,
-    rows_per_request: int = 1,
-    seed: int = 0,
+    rows_per_request: int = USUAL.rows_per_request,
+    seed: int = USUAL.seed,
     trust_pickle: bool = False,
-    allow_noise: bool = False,
-    allow_batch_dependence: bool = False,
-    over_http: bool = True,
+    allow_noise: bool = USUAL.allow_noise,
+    allow_batch_dependence: bool = USUAL.allow_batch_dependence,
+    over_http: bool = USUAL.over_http,
     wait_s: float | None = None,
     progress: Progress | None = None,
     allow_remote: bool = False,
@@ -211,22 +213,22 @@ def right_size(
     duration_s = None if job_duration_in_seconds is None else number("job_duration_in_seconds", job_duration_in_seconds)
     if endpoint is not None:
         refuse_for_endpoints(
-            model=(model, None),
-            supported_instance_types=(supported_instance_types, None),
-            job_name=(job_name, None),
-            hyperparameter_ranges=(hyperparameter_ranges, None),
-            secret_env=(secret_env, None),
-            max_tests=(max_tests, None),
-            max_parallel_tests=(max_parallel_tests, 1),
-            backends=(backends, None),
-            batch_sizes=(batch_sizes, None),
-            batch_delays_us=(batch_delays_us, None),
-            goal=(goal, "cost"),
-            cost_weight=(cost_weight, 0.5),
-            storage=(storage, None),
-            trust_pickle=(trust_pickle, False),
-            allow_batch_dependence=(allow_batch_dependence, False),
-            over_http=(over_http, True),
+            model=model,
+            supported_instance_types=supported_instance_types,
+            job_name=job_name,
+            hyperparameter_ranges=hyperparameter_ranges,
+            secret_env=secret_env,
+            max_tests=max_tests,
+            max_parallel_tests=max_parallel_tests,
+            backends=backends,
+            batch_sizes=batch_sizes,
+            batch_delays_us=batch_delays_us,
+            goal=goal,
+            cost_weight=cost_weight,
+            storage=storage,
+            trust_pickle=trust_pickle,
+            allow_batch_dependence=allow_batch_dependence,
+            over_http=over_http,
         )
         load = LoadRequest(
             sla=sla,
@@ -292,9 +294,11 @@ def right_size(
     return Job.from_results(job)
 
 
-def refuse_for_endpoints(**given: tuple[object, object]) -> None:
-    """Raise SpecError for a parameter that is only for a model and differs from its default. ``given`` has the value
-    and the default of each parameter."""
-    for field, (value, default) in given.items():
+def refuse_for_endpoints(**given: object) -> None:
+    """Raise SpecError for a parameter of :func:`right_size` that is only for a model and differs from its default.
+    ``given`` has the value of each."""
+    parameters = inspect.signature(right_size).parameters
+    for field, value in given.items():
+        default = parameters[field].default
         if value is not default and value != default:
             raise SpecError(field, value, "cannot be combined with an endpoint, which is as it is")

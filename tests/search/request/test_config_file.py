@@ -174,33 +174,39 @@ def closed_loop(phases: tuple[Phase, ...]) -> ClosedLoop:
     return ClosedLoop(phases=(*phases, resting))
 
 
-requests = st.builds(
-    JobRequest,
-    name=st.just("job"),
-    sla=st.builds(Sla, thresholds=thresholds(), rate_per_s=st.none() | above_zero),
-    arrivals=st.sampled_from(["poisson", "constant", "replay:/a, b#c.csv,speed=2"]),
-    profiles=several(names),
-    backends=several(names),
-    environment=ranges(),
-    batch_sizes=several(st.integers(2, 512)),
-    batch_delays_us=several(st.integers(0, 10_000_000)),
-    phases=st.none()
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "name": st.just("job"),
+    "sla": st.builds(Sla, thresholds=thresholds(), rate_per_s=st.none() | above_zero),
+    "arrivals": st.sampled_from(["poisson", "constant", "replay:/a, b#c.csv,speed=2"]),
+    "profiles": several(names),
+    "backends": several(names),
+    "environment": ranges(),
+    "batch_sizes": several(st.integers(2, 512)),
+    "batch_delays_us": several(st.integers(0, 10_000_000)),
+    "phases": st.none()
     | st.lists(phase(1), max_size=3).map(tuple).map(closed_loop)
     | st.builds(
         ClosedLoop.stairs, steps=st.integers(1, 9), users_per_step=st.integers(1, 9), step_duration_s=st.floats(1, 100)
     ),
-    flat_invocations=st.sampled_from(["Stop", "Continue"]),
-    goal=st.sampled_from(GOALS),
-    cost_weight=st.floats(0, 1),
-    budget_s=st.none() | st.floats(1000, 1e5),
-    max_tests=st.none() | st.integers(8, 10**6),
-    max_parallel_tests=st.integers(1, 8),
-    rows_per_request=st.integers(1, 10**4),
-    seed=st.integers(0, 2**32 - 1),
-    allow_noise=st.booleans(),
-    allow_batch_dependence=st.booleans(),
-    over_http=st.booleans(),
-)
+    "flat_invocations": st.sampled_from(["Stop", "Continue"]),
+    "goal": st.sampled_from(GOALS),
+    "cost_weight": st.floats(0, 1),
+    "budget_s": st.none() | st.floats(1000, 1e5),
+    "max_tests": st.none() | st.integers(8, 10**6),
+    "max_parallel_tests": st.integers(1, 8),
+    "rows_per_request": st.integers(1, 10**4),
+    "seed": st.integers(0, 2**32 - 1),
+    "allow_noise": st.booleans(),
+    "allow_batch_dependence": st.booleans(),
+    "over_http": st.booleans(),
+}
+"""Values of every field of a request."""
+
+requests = st.builds(JobRequest, **VALUES)
+
+
+def test_values_of_every_field_are_written_and_read() -> None:
+    assert VALUES.keys() == set(JobRequest.__struct_fields__)
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,0 +1,31 @@
+"""What is usual where nobody says otherwise: defaults that several procedures and commands share.
+
+Each stands here alone. The module imports nothing, so that the help of a command can name a default without importing
+what measures.
+"""
+
+from __future__ import annotations
+
+ARRIVALS = "poisson"
+"""The shape of open loops: the arrivals of many independent senders."""
+
+ROWS_PER_REQUEST = 1
+SEED = 0
+
+DURATION_S = 5.0
+SEARCH_S = 30.0
+"""Seconds of one measurement, and of the search for the highest rate. Chosen: short enough to be waited for; a
+percentile or a verdict that takes more says so."""
+
+MOST_S = 20.0
+"""Seconds that the search for the most requests takes at most; most such searches are over before."""
+
+COMPARISON_S = 60.0
+"""Seconds of a comparison: time for the fewest measurements, a second each and as long to start, and for some blocks
+more. Chosen."""
+
+TIMEOUT_S = 10.0
+"""Seconds that an answer of an endpoint is waited for. Chosen, not measured."""
+
+MAX_CONNECTIONS = 256
+"""Connections of an open loop: an endpoint of ours lets no more wait, and what waits here is seen to."""
