@@ -18,6 +18,7 @@ from servefit.profiler.procedures.traffic_rules import own_rate_per_s
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from servefit.profiler.arrivals.contract import Arrivals
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.sla import Sla
 
