@@ -21,6 +21,14 @@ _MAX_CONFIG_BYTES = 2**20
 
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+"""Byte order marks, and encodings that are read with them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileKind:
@@ -72,6 +80,20 @@ def is_text(head: bytes) -> bool:
         return not _CONTROL.search(codecs.getincrementaldecoder("utf-8")().decode(head))
     except UnicodeDecodeError:
         return False
+
+
+def encoding_of(head: bytes) -> str | None:
+    """Return the encoding of a file that begins so and is text, though not in UTF-8, by iconv's name; None where it is
+    no such text. "ISO-8859-1" stands for all encodings of one byte a character that agree with ASCII."""
+    # The mark of UTF-32 begins with that of UTF-16.
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    # Of characters of ASCII every other byte is zero.
+    for encoding, zeros, others in (("UTF-16LE", head[1::2], head[::2]), ("UTF-16BE", head[::2], head[1::2])):
+        if zeros.count(0) > len(zeros) / 2 and not others.count(0):
+            return encoding
+    return None if _CONTROL.search(head.decode("latin-1")) else "ISO-8859-1"
 
 
 def _kind_of_zip(path: Path) -> FileKind:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 from servefit.profiler.arrivals.parameters import check_parameters, spell_parameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
 NS_PER_S = 1_000_000_000  # of the clock, which counts whole nanoseconds
@@ -82,6 +84,14 @@ class Arrivals(ABC):
     def longest_s(self) -> float:
         """The seconds that the shape goes on for. Raises as ``own_rate_per_s``."""
         return inf
+
+    def typed(self, *, folder: Path | None = None) -> str:
+        """Return its text as a person types it: without parameters that have their defaults, and with paths below
+        ``folder`` relative to that."""
+        if type(self).__str__ is not Arrivals.__str__:
+            return str(self)
+        parameters = spell_parameters(self, with_defaults=False, folder=folder)
+        return f"{self.name}:{parameters}" if parameters else self.name
 
     def __str__(self) -> str:
         parameters = spell_parameters(self)

@@ -63,13 +63,17 @@ def check_parameters(shape: Any) -> None:
             raise SpecError(f"{FIELD}.{_typed_name(declared)}", value, f"is not {kind.what}")
 
 
-def spell_parameters(shape: Any) -> str:
-    """Return the parameters of ``shape`` as they are typed, all but those that are None."""
+def spell_parameters(shape: Any, *, with_defaults: bool = True, folder: Path | None = None) -> str:
+    """Return the parameters of ``shape`` as they are typed, all but those that are None, and without
+    ``with_defaults`` those that have their defaults. Paths below ``folder`` become relative to it."""
     parts = []
     for declared in fields(shape):
         value = getattr(shape, declared.name)
-        if value is not None:
-            text = _kind(declared).spell(value)
+        if value is not None and (with_defaults or value != declared.default):
+            kind = _kind(declared)
+            text = kind.spell(value)
+            if kind is FILE and folder is not None and Path(text).is_relative_to(folder.absolute()):
+                text = str(Path(text).relative_to(folder.absolute()))
             parts.append(text if declared.metadata.get(_ALONE) else f"{_typed_name(declared)}={text}")
     return ",".join(parts)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from servefit.errors import SpecError
-from servefit.plug_ins import PlugIns
+from servefit.errors import ServefitError, SpecError
+from servefit.plug_ins import PlugIns, raised_text
 from servefit.profiler.arrivals.parameters import FIELD, parse_parameters
 
 if TYPE_CHECKING:
@@ -75,12 +75,28 @@ def _make_shape(text: str, folder: Path) -> Arrivals:
     name, _, parameters = text.strip().partition(":")
     shape = SHAPES.imported(name)
     if not (isinstance(shape, type) and issubclass(shape, Arrivals)):
-        raise SpecError(FIELD, name, "is offered by a package as something that is no class of Arrivals")
-    if shape.name != name:
-        raise SpecError(FIELD, name, f"leads to a class that calls itself {shape.name}")
-    try:
+        package = SHAPES.package_of(name)
+        raise SpecError(FIELD, name, f"is offered by {package} as something that is no class of Arrivals")
+    if name in BUILT_IN:
         return shape(**parse_parameters(shape, name, parameters, folder))
-    except TypeError as error:
-        raise SpecError(
-            FIELD, name, f"cannot be made: {error}", remedy="mend the class that its package offers"
-        ) from error
+    return _make_guarded(shape, name, parameters, folder)
+
+
+def _make_guarded(shape: type[Arrivals], name: str, parameters: str, folder: Path) -> Arrivals:
+    """Make a shape of another package. Raises SpecError with the name of the package."""
+    from servefit.profiler.arrivals.guarded import GuardedShape
+
+    package = SHAPES.package_of(name)
+    remedy = "mend the class that its package offers"
+    own_name = getattr(shape, "name", None)
+    if own_name != name:
+        which = "without a name" if own_name is None else f"that calls itself {own_name}"
+        raise SpecError(FIELD, name, f"of {package} leads to a class {which}", remedy=remedy)
+    try:
+        made = shape(**parse_parameters(shape, name, parameters, folder))
+    except (ServefitError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        problem = f"of {package} cannot be made: it {raised_text(error)}"
+        raise SpecError(FIELD, name, problem, remedy=remedy) from error
+    return GuardedShape(shape=made, offered_as=name, package=package)

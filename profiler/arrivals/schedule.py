@@ -8,6 +8,7 @@ import numpy as np
 
 from servefit.errors import ServefitError, SpecError
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, NS_PER_S
+from servefit.profiler.arrivals.guarded import GuardedShape
 
 if TYPE_CHECKING:
     from servefit.profiler.arrivals.contract import Arrivals
@@ -44,6 +45,8 @@ def draw_arrivals_ns(shape: Arrivals, *, rate_per_s: float, duration_s: float, s
 
 
 def _shape_error(shape: Arrivals, problem: str) -> SpecError:
+    if isinstance(shape, GuardedShape):
+        return shape.error(problem)
     return SpecError("arrivals", str(shape), problem, remedy=_REMEDY)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -18,7 +19,7 @@ from typing import IO, Literal, TypeAlias
 
 import numpy as np
 
-from servefit.backends.model.file_kinds import is_text, kind_of
+from servefit.backends.model.file_kinds import encoding_of, is_text, kind_of
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import NS_PER_S
 
@@ -88,6 +89,7 @@ def read_trace(path: Path, *, column: str | None = None) -> Trace:
     are too few, too many or all the same.
     """
     try:
+        _check_regular(path)
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         _check_head(path, head, path.stat().st_size)
@@ -96,11 +98,20 @@ def read_trace(path: Path, *, column: str | None = None) -> Trace:
     except OSError as error:
         raise _problem(path, f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise _problem(path, "is not UTF-8 text", remedy=_REMEDY) from error
+        raise _problem(path, "is not UTF-8 text", remedy=_convert("ENCODING")) from error
 
 
 def _problem(path: Path, problem: str, *, remedy: str | None = None) -> SpecError:
     return SpecError(FIELD, str(path), problem, remedy=remedy)
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what is no regular file before it is opened: a pipe may be waited for, and its lines can be read once,
+    while the format is told by a first look."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise _problem(path, f"cannot be read: expected a regular file, got {kind}", remedy=_REMEDY)
 
 
 def _check_head(path: Path, head: bytes, size: int) -> None:
@@ -112,10 +123,19 @@ def _check_head(path: Path, head: bytes, size: int) -> None:
         remedy = "unpack it first" if "gzip" in kind.what or "ZIP" in kind.what else _REMEDY
         raise _problem(path, f"looks like {kind.what}, which is no trace", remedy=remedy)
     if not is_text(head):
+        if (encoding := encoding_of(head)) == "ISO-8859-1":
+            # Other encodings of one byte a character look the same.
+            raise _problem(path, "is not UTF-8 text", remedy=f"{_convert(encoding)} (or whichever it is in)")
+        if encoding is not None:
+            raise _problem(path, f"is text in {encoding}, not in UTF-8", remedy=_convert(encoding))
         raise _problem(path, "is no text, and in no format that is known", remedy=_REMEDY)
     lines = head.count(b"\n")
     if lines and size / len(head) * lines > _SURELY_TOO_MANY * MAX_ENTRIES:
         raise _too_many(path)
+
+
+def _convert(encoding: str) -> str:
+    return f"convert it to UTF-8: iconv -f {encoding} -t UTF-8"
 
 
 def _too_many(path: Path) -> SpecError:

@@ -10,6 +10,7 @@ from math import ceil, isfinite
 
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
+from servefit.profiler.arrivals.mean_rate import check_mean_rate
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.record.traffic import OpenLoop, Traffic
 from servefit.quantities import duration_text, given_duration_text
@@ -19,6 +20,9 @@ CYCLES_IN_A_SEARCH = 8
 
 MAX_USUAL_S = 120.0
 """Longer runs are made only for those who say so: a trace may be of a day."""
+
+_USUAL_RATE_PER_S = 1_000.0
+"""A rate at which shapes are tried where none is asked for. Chosen, not measured."""
 
 _ROUNDING = 1e-9
 """So near to a whole number of cycles is one: what is missing is the noise of binary fractions."""
@@ -51,6 +55,8 @@ def open_loop(arrivals: str, *, rate_per_s: float, duration_s: float, usual: boo
             raise SpecError("arrivals", arrivals, f"take {takes} to show all that they do", remedy="give a duration")
         duration_s = whole_cycles_s(duration_s, shape.cycle_s)
     loop = OpenLoop(rate_per_s=rate_per_s, duration_s=duration_s, arrivals=str(shape), seed=seed)
+    check_mean_rate(shape, rate_per_s=rate_per_s)
+    shape.describe()
     loop.arrivals_ns()
     return loop
 
@@ -70,7 +76,8 @@ def remarks_on(traffic: Traffic) -> tuple[str, ...]:
 def check_search(arrivals: str, budget_s: float) -> float:
     """Return how long each run of a search takes at least with ``arrivals``, for all that they do to be seen.
 
-    Raises SpecError for arrivals that are not known, that end, or that take too long for a search of ``budget_s``.
+    Raises SpecError for arrivals that are not known, that end, that do not keep to a rate, or that take too long for a
+    search of ``budget_s``.
     """
     if arrivals in STEADY:
         return 0.0
@@ -85,6 +92,8 @@ def check_search(arrivals: str, budget_s: float) -> float:
             f"take {takes} to show all that they do, and a search of {duration_text(budget_s)} has {most} for a run",
             remedy=f"give {ceil(CYCLES_IN_A_SEARCH * shape.cycle_s)}s or more, or make their cycle shorter",
         )
+    # The rates that will be tried are not known yet, and a shape is the same at all of them.
+    check_mean_rate(shape, rate_per_s=_USUAL_RATE_PER_S)
     return shape.cycle_s
 
 

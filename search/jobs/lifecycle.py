@@ -34,7 +34,7 @@ from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
-from servefit.search.request.arrivals import resolve_arrivals
+from servefit.search.request.arrivals import check_arrivals, resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import objective_of
@@ -177,6 +177,7 @@ def _resumed(log: JobLog, store: JobStore, progress: Progress, *, spent_s: float
         raise HostMismatch(header.host.fingerprint, host.fingerprint)
     check_kept(header.model)
     check_known(header.request.environment)
+    check_arrivals(header.request)
     _check_objective(header.request, host)
     for name in header.request.backends:
         backend(name)

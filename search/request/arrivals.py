@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from servefit.profiler.arrivals.contract import STEADY
+from servefit.errors import SpecError
+from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
+from servefit.profiler.arrivals.mean_rate import check_mean_rate
 from servefit.profiler.arrivals.registry import arrivals_named
+from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.defaults import ARRIVALS
 from servefit.profiler.procedures.open_loops import check_search
 from servefit.profiler.procedures.traffic_rules import own_rate_per_s
+from servefit.profiler.record.traffic import MAX_DURATION_S, MIN_PLATEAU_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from servefit.profiler.arrivals.contract import Arrivals
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.sla import Sla
 
@@ -31,6 +34,18 @@ def canonical_text(text: str, *, folder: Path | None = None) -> str:
     return str(arrivals_named(text, folder=folder))
 
 
+def short_text(text: str, *, folder: Path | None = None) -> str:
+    """Return ``text`` as it is written into a file in ``folder``: without defaults, and with paths below the folder
+    relative to that. A text whose package is gone stays as it is, as does one that would not read back the same."""
+    try:
+        shape = arrivals_named(text)
+        short = shape.typed(folder=folder)
+        # A relative path such as "speed=2" would be taken for a parameter.
+        return short if str(arrivals_named(short, folder=folder)) == str(shape) else text
+    except SpecError:
+        return text
+
+
 def with_own_rate(text: str, sla: Sla) -> tuple[str, Sla]:
     """Return ``text`` as it is kept, and ``sla`` at the rate that the arrivals have by themselves where it has none.
 
@@ -39,27 +54,35 @@ def with_own_rate(text: str, sla: Sla) -> tuple[str, Sla]:
     shape = arrivals_named(text)
     if sla.rate_per_s is None and str(shape) != ARRIVALS:
         sla = replace(sla, rate_per_s=own_rate_per_s(shape))
-    elif str(shape) not in STEADY:
-        _check_readable(shape)
     return str(shape), sla
 
 
-def _check_readable(shape: Arrivals) -> None:
-    """Raise SpecError where what ``shape`` is made from cannot be read, such as the trace of a replay."""
-    # A shape reads its file when it is asked how long its cycle takes.
-    _ = shape.cycle_s
+def check_arrivals(request: JobRequest) -> None:
+    """Raise SpecError where no test of ``request`` could have its arrivals: they are not known or cannot be read or
+    drawn, or do not keep to the rate."""
+    rate_per_s = request.sla.rate_per_s
+    if rate_per_s is None or request.arrivals in STEADY:
+        return
+    shape = arrivals_named(request.arrivals)
+    shape.describe()
+    check_mean_rate(shape, rate_per_s=rate_per_s)
+    duration_s = min(max(shape.cycle_s, MIN_PLATEAU_S), shape.longest_s, MAX_DURATION_S)
+    if rate_per_s * duration_s <= MAX_ARRIVALS:
+        draw_arrivals_ns(shape, rate_per_s=rate_per_s, duration_s=duration_s, seed=request.seed)
 
 
 def resolve_arrivals(request: JobRequest) -> JobRequest:
     """Return ``request`` with its arrivals checked, at the rate that is asked or else their own.
 
-    Raises SpecError for arrivals that are not known or cannot be read, have no rate, or take too long for the job's
-    time.
+    Raises SpecError for arrivals that are not known, cannot be read or drawn, have no rate or do not keep to it, or
+    take too long for the job's time.
     """
     arrivals, sla = with_own_rate(request.arrivals, request.sla)
     if request.time_limit_s is not None:
         check_search(arrivals, request.time_limit_s)
-    return replace(request, arrivals=arrivals, sla=sla)
+    found = replace(request, arrivals=arrivals, sla=sla)
+    check_arrivals(found)
+    return found
 
 
 def cycle_s(request: JobRequest) -> float:

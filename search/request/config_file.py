@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from servefit.errors import SpecError
-from servefit.search.request.arrivals import canonical_text
+from servefit.search.request.arrivals import canonical_text, short_text
 from servefit.search.request.config_problems import checked_config
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request.job_request import spell_flat_invocations
@@ -77,13 +77,18 @@ def _in_file(source: str, error: SpecError) -> SpecError:
 
 
 def config_text(
-    request: JobRequest, *, model: str | None, payload: str | None = None, wait_s: float | None = None
+    request: JobRequest,
+    *,
+    model: str | None,
+    payload: str | None = None,
+    wait_s: float | None = None,
+    folder: Path | None = None,
 ) -> str:
     """Return ``request`` as a config file with comments, which reads back the same but for the name: that can be used
     once.
 
     Options that have their defaults are left out. ``model`` and ``payload`` are paths, absolute or from the file's
-    folder.
+    folder; those of arrivals become relative to ``folder``, the file's own, if it is given.
     """
     about = msgspec.json.schema(JobConfig)["$defs"]["JobConfig"]["properties"]
     lines = [
@@ -91,7 +96,7 @@ def config_text(
         "# Paths are relative to this file's folder; servefit schema prints what else may be said.",
     ]
     usual = msgspec.to_builtins(JobConfig())
-    for key, value in msgspec.to_builtins(_config_of(request, model, payload, wait_s)).items():
+    for key, value in msgspec.to_builtins(_config_of(request, model, payload, wait_s, folder)).items():
         if value == usual.get(key):
             continue
         sentence, *_ = re.split(r"(?<=\.) ", about[key]["description"])
@@ -103,7 +108,9 @@ def config_text(
     return "\n".join(lines) + "\n"
 
 
-def _config_of(request: JobRequest, model: str | None, payload: str | None, wait_s: float | None) -> JobConfig:
+def _config_of(
+    request: JobRequest, model: str | None, payload: str | None, wait_s: float | None, folder: Path | None
+) -> JobConfig:
     sla, traffic = request.sla, request.phases
     stairs = UNSET if traffic is None else _stairs(traffic)
     return JobConfig(
@@ -112,7 +119,7 @@ def _config_of(request: JobRequest, model: str | None, payload: str | None, wait
         rows_per_request=request.rows_per_request,
         sla={limit.percentile: f"{_digits(limit.limit_ms)}ms" for limit in sla.thresholds} or UNSET,
         rate=UNSET if sla.rate_per_s is None else f"{_digits(sla.rate_per_s)}/s",
-        arrivals=request.arrivals,
+        arrivals=short_text(request.arrivals, folder=folder),
         profile=list(request.profiles) or UNSET,
         backend=list(request.backends) or UNSET,
         env=_env([values for values in request.environment if not _is_left_out(values)]) or UNSET,

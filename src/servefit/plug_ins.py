@@ -116,6 +116,14 @@ class PlugIns:
         return found
 
 
+def raised_text(error: BaseException) -> str:
+    """Return what code of another package did that ended with ``error``, in printable words that follow its name."""
+    if isinstance(error, SystemExit):
+        return "ended Python"
+    words = " ".join(f"raised {type(error).__name__}: {error}".split())
+    return "".join(character for character in words if character.isprintable())
+
+
 @cache
 def _warn_once(package: Package, problem: str) -> None:
     _log.warning("the entry points of %s, installed in %s, cannot be read: %s", package, package.folder, problem)

@@ -76,6 +76,20 @@ def test_paths_elsewhere_are_saved_in_full(servefit: Servefit, project: Path, tm
     assert (config.model, config.payload) == (str(tmp_path / "gone.ubj"), str(project / "payload.csv"))
 
 
+def test_a_trace_is_saved_relative_to_the_file_and_without_a_rate_that_nobody_asked_for(
+    servefit: Servefit, project: Path
+) -> None:
+    (project / "trace.csv").write_text("0\n0.01\n0.02\n")
+    (project / "job.yaml").write_text(QUICK + "arrivals: replay:trace.csv,speed=2\n")
+    # The model is not there: nothing is measured.
+    asked = (project / "gone.ubj", "--config", project / "job.yaml", "--save-config", project / "saved.yaml")
+    assert servefit("recommend", *asked).status == 2
+    saved = (project / "saved.yaml").read_text()
+    assert 'arrivals: "replay:trace.csv,speed=2"' in saved
+    assert "rate:" not in saved
+    assert read_config(project / "saved.yaml").arrivals == read_config(project / "job.yaml").arrivals
+
+
 TYPED = {
     "sla": ["p95=10ms"],
     "rate": "5/s",

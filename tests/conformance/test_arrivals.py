@@ -14,6 +14,7 @@ import pytest
 
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import Arrivals
+from servefit.profiler.arrivals.mean_rate import check_mean_rate
 from servefit.profiler.arrivals.registry import BUILT_IN, arrivals_named, shape_names
 from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.record.traffic import OpenLoop
@@ -65,13 +66,24 @@ class ArrivalsContract:
         words = shape.describe()
         assert words.strip() == words
         assert words
-        assert "\n" not in words
+        assert words.isprintable()
         assert not words.endswith(".")
 
     def test_what_it_says_of_itself_is_possible(self, shape: Arrivals) -> None:
-        assert 0 <= shape.cycle_s < np.inf
+        assert shape.cycle_s == 0 or 1e-9 <= shape.cycle_s < np.inf
         assert shape.longest_s > 0
         assert shape.own_rate_per_s is None or 0 < shape.own_rate_per_s < np.inf
+
+    def test_its_text_as_it_is_typed_reads_back_as_the_same_shape(self, shape: Arrivals, tmp_path: Path) -> None:
+        assert arrivals_named(shape.typed()) == shape
+        assert arrivals_named(shape.typed(folder=tmp_path), folder=tmp_path) == shape
+        assert len(shape.typed()) <= len(str(shape))
+
+    @pytest.mark.parametrize("rate_per_s", [1.0, 200.0, 20_000.0])
+    def test_it_keeps_to_the_rate_as_far_as_is_checked_before_a_measurement(
+        self, shape: Arrivals, rate_per_s: float
+    ) -> None:
+        check_mean_rate(shape, rate_per_s=rate_per_s)
 
     @pytest.mark.parametrize("rate_per_s", [0.5, 30.0, 5000.0])
     @pytest.mark.parametrize("duration_s", [0.01, 0.7, 3.3])

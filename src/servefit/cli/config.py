@@ -65,6 +65,10 @@ def write_config(
         return str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute)
 
     text = config_text(
-        request, model=relative(model), payload=None if payload is None else relative(payload), wait_s=wait_s
+        request,
+        model=relative(model),
+        payload=None if payload is None else relative(payload),
+        wait_s=wait_s,
+        folder=folder,
     )
     write_atomically(path, text.encode(), variable=None)

@@ -47,9 +47,11 @@ def recommend(
     from_file = JobConfig() if config is None else read_config(config)
     model, payload = sources(from_file, model, payload)
     wanted = config_with_options(from_file, job, given_options(context), no_wait=no_wait)
-    request = resolve_arrivals(wanted.request(wanted.name or default_name(model)))
+    asked = wanted.request(wanted.name or default_name(model))
+    request = resolve_arrivals(asked)
     if save_config is not None:
-        write_config(request, model, payload, save_config, wait_s=wanted.wait_s)
+        # A rate that nobody asked for is left to the arrivals.
+        write_config(asked, model, payload, save_config, wait_s=wanted.wait_s)
     run_and_print(
         model,
         payload,

@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
-from pathlib import Path
 
 import pytest
+from tests.shape_packages import shape_source
 
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import BUILT_IN, arrivals_named, shape_names
 
 Install = Callable[..., None]
 
-_NUMBERS = count()
-SHAPE = """
-from dataclasses import dataclass
-import numpy as np
-from servefit.profiler.arrivals.contract import Arrivals
-
-@dataclass(frozen=True, kw_only=True)
-class Shape(Arrivals):
-    name = "{name}"
-    {field}
-    def times_ns(self, *, rate_per_s, duration_s, seed):
-        return np.arange(int(rate_per_s * duration_s), dtype=np.int64)
-    def describe(self):
-        return "all at once"
-"""
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Make an installed package that offers a shape called ``name``."""
-
-    def install(package: str, name: str, source: str | None = None, field: str = "") -> None:
-        folder, module = tmp_path / package, f"{package}_shapes_{next(_NUMBERS)}"
-        described = folder / f"{package}-1.0.dist-info"
-        described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (described / "entry_points.txt").write_text(f"[servefit.arrivals]\n{name} = {module}:Shape\n")
-        (folder / f"{module}.py").write_text(SHAPE.format(name=name, field=field) if source is None else source)
-        monkeypatch.syspath_prepend(str(folder))
-
-    return install
-
 
 def test_servefits_own_come_first_and_then_those_of_packages(install: Install) -> None:
     install("crowds", "stampede")
     assert shape_names() == (*BUILT_IN, "stampede")
     shape = arrivals_named("stampede")
-    assert shape.times_ns(rate_per_s=2, duration_s=2, seed=0).tolist() == [0, 1, 2, 3]
+    assert shape.times_ns(rate_per_s=2, duration_s=2, seed=0).tolist() == [0, 500_000_000, 10**9, 1_500_000_000]
 
 
 def test_a_name_that_two_packages_offer_is_refused_with_both(install: Install) -> None:
@@ -72,18 +39,18 @@ def test_what_a_package_offers_has_to_be_a_shape(install: Install) -> None:
 
 
 def test_what_a_package_offers_has_to_have_the_name_that_it_is_offered_under(install: Install) -> None:
-    install("left", "one_name", SHAPE.format(name="another", field=""))
+    install("left", "one_name", shape_source("another"))
     with pytest.raises(SpecError, match="leads to a class that calls itself another"):
         arrivals_named("one_name")
 
 
 def test_a_class_that_lacks_a_method_is_refused(install: Install) -> None:
-    install("left", "halfway", SHAPE.format(name="halfway", field="").replace("def describe", "def other"))
+    install("left", "halfway", shape_source("halfway", describe=""))
     with pytest.raises(SpecError, match=r"cannot be made: .*abstract.*describe.*mend the class"):
         arrivals_named("halfway")
 
 
 def test_a_field_that_is_no_parameter_is_refused(install: Install) -> None:
-    install("left", "plain", field="height: int = 3")
+    install("left", "plain", shape_source("plain", more="height: int = 3"))
     with pytest.raises(SpecError, match="the field height is not declared with parameter"):
         arrivals_named("plain")

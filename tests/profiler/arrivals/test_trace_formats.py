@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -130,6 +131,11 @@ def _zip(file: Path) -> None:
         (b"<?xml version='1.0'?><a/>", "looks like an XML document"),
         (b'[{"time": 1}]', "looks like a JSON array; write each entry as a line"),
         (bytes(range(256)), "is no text, and in no format that is known"),
+        ("time\n1\n2\n".encode("utf-16"), "is text in UTF-16, not in UTF-8; convert it to UTF-8: iconv -f UTF-16"),
+        ("time\n1\n2\n".encode("utf-16-le"), "is text in UTF-16LE, not in UTF-8; .*iconv -f UTF-16LE -t UTF-8"),
+        ("time\n1\n2\n".encode("utf-16-be"), "is text in UTF-16BE, not in UTF-8"),
+        ("time\n1\n2\n".encode("utf-32"), "is text in UTF-32, not in UTF-8"),
+        ("time,städte\n1,a\n2,b\n".encode("latin-1"), "is not UTF-8 text; .*iconv -f ISO-8859-1 -t UTF-8"),
         (b"Mar  1 12:00:00 host app: hello\n", "looks like plain text, which is no trace: 'Mar  1 12:00:00"),
         (b"time\n1\n2\n1.5\n", "goes backwards in line 4, by 0.5 s; sort it by time"),
         (b"time\n", "has no entries"),
@@ -148,7 +154,7 @@ def _zip(file: Path) -> None:
         (COMMON.format(second=1, zone="+0000", size=1).encode() + b"\nhello\n", "an access log whose line 2 is none"),
         (COMMON.format(second=99, zone="+0000", size=1).encode() + b"\n", "has no such time in line 1: 10/Oct/2000:13"),
         (b"1\n" + b"x" * 2_000_000, "has a line of more than 1,000,000 characters: 2"),
-        (b"1\n" + b"2\n" * 40_000 + b"\xff\xfe\n", "is not UTF-8 text"),
+        (b"1\n" + b"2\n" * 40_000 + b"\xff\xfe\n", "is not UTF-8 text; convert it to UTF-8"),
     ],
 )
 def test_what_is_no_trace_is_called_by_its_name(content: object, words: str, tmp_path: Path) -> None:
@@ -162,6 +168,17 @@ def test_what_is_no_trace_is_called_by_its_name(content: object, words: str, tmp
         read_trace(file)
     assert caught.value.field == "arrivals"
     assert caught.value.value == str(file)
+
+
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    # Nobody writes to it: opening it would block.
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SpecError, match="expected a regular file, got a pipe or a device"):
+        read_trace(tmp_path / "pipe")
+    with pytest.raises(SpecError, match="expected a regular file, got a pipe or a device"):
+        read_trace(Path("/dev/null"))
+    with pytest.raises(SpecError, match="expected a regular file, got a folder"):
+        read_trace(tmp_path)
 
 
 def test_a_file_of_far_too_many_entries_is_not_read(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.shape_packages import DESCRIBE, EVENLY, install_shape, shape_source
 
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.search.request.arrivals import cycle_s, resolve_arrivals
 from servefit.search.request.config_file import config_text, parse_config, read_config
 from servefit.search.request.job_request import JobRequest
@@ -88,7 +90,52 @@ def test_a_file_says_arrivals_as_the_command_line_does(tmp_path: Path) -> None:
     config = read_config(tmp_path / "job.yaml")
     assert config.arrivals == f"replay:{tmp_path}/access.log,speed=2,loop=yes"
     request = config.request("job")
-    assert parse_config(config_text(request, model=None).encode(), "job.yaml").request("job") == request
+    (tmp_path / "saved.yaml").write_text(config_text(request, model=None, folder=tmp_path))
+    assert read_config(tmp_path / "saved.yaml").request("job") == request
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "written"),
+    [
+        ("replay:FOLDER/trace.csv,speed=2", "replay:trace.csv,speed=2"),
+        ("replay:FOLDER/a, b.csv,loop=no", "replay:a, b.csv,loop=no"),
+        ("replay:/elsewhere/trace.csv", "replay:/elsewhere/trace.csv"),
+        ("replay:FOLDER/speed=2", "replay:FOLDER/speed=2,speed=1,loop=yes"),
+        ("sine:amplitude=50%,period=4s", "sine"),
+        ("sine:period=1s", "sine:period=1s"),
+        ("tides:moon=full", "tides:moon=full"),
+    ],
+)
+def test_arrivals_are_written_as_they_are_typed(arrivals: str, written: str, tmp_path: Path) -> None:
+    arrivals, written = (text.replace("FOLDER", str(tmp_path)) for text in (arrivals, written))
+    full = arrivals if arrivals.startswith("tides") else str(arrivals_named(arrivals))
+    request = JobRequest(name="job", sla=AT_50, arrivals=full)
+    text = config_text(request, model=None, folder=tmp_path)
+    assert parse_config(text.encode(), "job.yaml").arrivals == written if written[:5] != "tides" else written in text
+    assert "rate: 50/s" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "times", "words"),
+    [
+        ("", "def times_ns(self, **_): sys.exit(1)", "times_ns ended Python"),
+        ("", "def times_ns(self, **_): return None", "are no array of times"),
+        ("", EVENLY + "[::10]", "come at 10 % of the rate that is asked"),
+        ("cycle_s = math.nan", EVENLY, "cycle_s is nan"),
+        ("def describe(self): 1 / 0", EVENLY, "describe raised ZeroDivisionError"),
+    ],
+)
+def test_a_shape_of_a_package_is_tried_before_a_job_or_a_load_begins(
+    more: str, times: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    describe = "" if "describe" in more else DESCRIBE
+    source = shape_source("stampede", more=more, times=times, describe=describe)
+    install_shape(tmp_path, monkeypatch, "crowds", "stampede", source)
+    with pytest.raises(SpecError, match=f"^arrivals: 'stampede' of crowds 1.0 .*{words}"):
+        asked("stampede")
+    with pytest.raises(SpecError, match=f"^arrivals: 'stampede' of crowds 1.0 .*{words}"):
+        LoadRequest(sla=AT_50, arrivals="stampede")
 
 
 @pytest.mark.parametrize(

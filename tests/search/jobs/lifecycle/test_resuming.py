@@ -68,6 +68,27 @@ def test_a_job_is_only_taken_up_where_and_with_what_it_began(model: Path, monkey
         resume_job("job", progress=SilentProgress())
 
 
+def test_a_job_whose_trace_is_gone_is_not_taken_up_and_stays_stopped(model: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("0\n0.01\n0.02\n")
+    with pytest.raises(JobInterrupted):
+        servefit.recommend(
+            model,
+            name="job",
+            progress=Listener("compiling", interrupt),
+            arrivals=f"replay:{trace}",
+            sla="p95=500ms",
+            profile=["local-1c"],
+            backend=["xgboost"],
+            allow_noise=True,
+        )
+    assert load_job("job").status == "STOPPED"
+    trace.unlink()
+    with pytest.raises(SpecError, match="cannot be read: No such file"):
+        resume_job("job", progress=SilentProgress())
+    assert load_job("job").status == "STOPPED"
+
+
 def test_a_stopped_job_ends_after_the_test_that_runs_and_says_so(model: Path) -> None:
     job = servefit.right_size(
         model, progress=AfterTest(lambda: stop_job("job")), **{**QUICK, "max_tests": 50, "job_duration_in_seconds": 60}

@@ -1,0 +1,47 @@
+"""Installed packages that offer traffic shapes."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+_NUMBERS = count()
+SHAPE = """
+import math, sys
+from dataclasses import dataclass
+import numpy as np
+from servefit.profiler.arrivals.contract import Arrivals
+
+@dataclass(frozen=True, kw_only=True)
+class Shape(Arrivals):
+    name = "{name}"
+    {more}
+    {times}
+    {describe}
+"""
+EVENLY = (
+    "def times_ns(self, *, rate_per_s, duration_s, seed): "
+    "return (np.arange(int(rate_per_s * duration_s)) * (1e9 / rate_per_s)).astype(np.int64)"
+)
+DESCRIBE = "def describe(self): return 'all at once'"
+
+
+def shape_source(name: str, *, more: str = "", times: str = EVENLY, describe: str = DESCRIBE) -> str:
+    """Return the source of a module with a class called Shape; ``more`` is a line of its body."""
+    return SHAPE.format(name=name, more=more, times=times, describe=describe)
+
+
+def install_shape(folder: Path, patch: pytest.MonkeyPatch, package: str, name: str, source: str) -> None:
+    """Make an installed package, version 1.0, that offers the class Shape of ``source`` under ``name``."""
+    place, module = folder / package, f"{package}_shapes_{next(_NUMBERS)}"
+    described = place / f"{package}-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text(f"[servefit.arrivals]\n{name} = {module}:Shape\n")
+    (place / f"{module}.py").write_text(source)
+    patch.syspath_prepend(str(place))
