@@ -37,7 +37,7 @@ from servefit.search.optimizer.progress import before_search
 from servefit.search.request.arrivals import resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import min_test_s
-from servefit.search.results.objectives.registry import objective_of
+from servefit.search.results.objectives.registry import objective as objective_named
 from servefit.search.results.recommendation import Skipped, Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
@@ -294,7 +294,7 @@ def _check_calls(request: JobRequest) -> None:
 
 def _check_objective(request: JobRequest, host: Host) -> None:
     """Raise SpecError for a goal that has no figure on ``host``, or none of tests that run at once."""
-    objective = objective_of(request)
+    objective = objective_named(request.goal)
     objective.check(host)
     if objective.whole_machine and request.max_parallel_tests > 1:
         raise SpecError(
