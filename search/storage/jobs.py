@@ -101,13 +101,13 @@ class JobStore:
             if self._rows(name):
                 # Its study was deleted.
                 raise self._name_in_use(name)
+            earlier.refuse(self._database, name)
             with self._database.transaction() as connection:
                 number = tables.add_job(connection, name, texts)
         except BaseException:
             with suppress(StorageError), self._database.reporting():
                 storage.delete_study(study)
             raise
-        earlier.refuse(self._database, name)
         return JobLog(self._database, name=name, number=number, header=texts[HEADER])
 
     def job(self, name: str) -> JobLog:
