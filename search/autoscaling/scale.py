@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.profiler.arrivals.registry import BUILT_IN, arrivals_named
 from servefit.profiler.evidence.summary import rank_of
 from servefit.quantities import given_text
 from servefit.search.autoscaling.notes import scaling_notes
@@ -76,7 +77,8 @@ def scale(
         The plan, with its reasons.
 
     Raises:
-        SpecError: The ID is not known, rates or the headroom make no sense, or nothing is known to meet the SLA.
+        SpecError: The ID is not known, rates or the headroom make no sense, nothing is known to meet the SLA, or the
+            arrivals of the job cannot be simulated here and nothing was measured at a rate.
 
     Example:
         ::
@@ -89,14 +91,19 @@ def scale(
     chosen = _chosen(job, recommendation_id)
     trial, request = chosen.trial, job.request
     curve = MeasuredCurve.of(trial, job.trials, request, job_folder(job.name))
-    simulation = Simulation.of(
-        trial.configuration,
-        trial.capacity.throughput_per_s,
-        timed=Survey.of_steps(job.steps).service_times(trial.configuration),
-        closed=curve.closed,
-        seed=request.seed,
-        arrivals=request.arrivals,
-    )
+    unknown_arrivals = _why_not_drawn(request.arrivals)
+    simulation = None
+    if unknown_arrivals is None:
+        simulation = Simulation.of(
+            trial.configuration,
+            trial.capacity.throughput_per_s,
+            timed=Survey.of_steps(job.steps).service_times(trial.configuration),
+            closed=curve.closed,
+            seed=request.seed,
+            arrivals=request.arrivals,
+        )
+    elif request.sla.thresholds and not (curve.passed_per_s or rate_of_an_instance(trial, request)):
+        raise unknown_arrivals
     rate = _rate(chosen, job, curve, simulation)
     target_per_s = rate.highest_per_s * (1 - headroom)
     plan = ScalingPlan(
@@ -119,8 +126,22 @@ def scale(
         curve=_with_estimates(curve, chosen, job, simulation, {target_per_s, rate.highest_per_s}),
         notes=(),
     )
-    notes = scaling_notes(plan, job, curve, simulation, peak_given=max_rate_per_s is not None)
+    notes = list(scaling_notes(plan, job, curve, simulation, peak_given=max_rate_per_s is not None))
+    if unknown_arrivals is not None:
+        notes.insert(0, f"nothing was simulated, and what was measured alone counts: {unknown_arrivals}")
     return replace(plan, notes=tuple(notes))
+
+
+def _why_not_drawn(arrivals: str) -> SpecError | None:
+    """Return why ``arrivals`` cannot be drawn here: their package was uninstalled, or their file is gone. None where
+    they can be drawn."""
+    try:
+        _ = arrivals_named(arrivals).cycle_s
+    except SpecError as error:
+        name = arrivals.partition(":")[0]
+        remedy = error.remedy if name in BUILT_IN else f"install the package that offers {name} again"
+        return SpecError(error.field, error.value, error.problem, remedy=remedy)
+    return None
 
 
 def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max_rate_per_s: float | None) -> None:

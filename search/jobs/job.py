@@ -60,7 +60,8 @@ class RecommendationJob:
         cls, header: JobHeader, state: JobState, steps: Iterable[Step], *, owner: Owner | None = None
     ) -> RecommendationJob:
         """Return the job that these are of: a pure function of what is stored, except that the installed objectives of
-        other packages rank, and a warning is added for each of their figures that cannot be read."""
+        other packages rank, and a warning is added for each of their figures that cannot be read. Where the objective
+        of the job is not installed, a warning says so, and nothing is ranked."""
         steps = tuple(steps)
         request, reference = header.request, header.model.reference
         trials = trials_of(steps, TESTS)
@@ -87,7 +88,7 @@ class RecommendationJob:
                 )
                 for recommendation in chosen
             )
-            for chosen in (recommend(space, reliable, request), pareto_front(space, reliable))
+            for chosen in (recommend(space, reliable, request, answers=served), pareto_front(space, reliable))
         )
         return cls(
             header=header,

@@ -37,7 +37,7 @@ from servefit.search.optimizer.progress import before_search
 from servefit.search.request.arrivals import check_arrivals, resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import min_test_s
-from servefit.search.results.objectives.registry import objective_of
+from servefit.search.results.objectives.registry import objective as objective_named
 from servefit.search.results.recommendation import Skipped, Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
@@ -236,11 +236,12 @@ def stop_job(name: str, *, storage: str | None = None) -> bool:
 
 
 def _carry_out(runner: JobRunner) -> RecommendationJob:
-    """Carry out a job that this process owns, to its end. Raises ObjectiveError."""
+    """Carry out a job that this process owns, to its end. Raises ObjectiveError, and SpecError for arrivals of another
+    package that fail after the check."""
     _log.info("job %s: %s", runner.request.name, runner.request)
     try:
         return _run_to_the_end(runner)
-    except ObjectiveError as error:
+    except (ObjectiveError, SpecError) as error:
         # What was measured is as good as before: with that package mended the job goes on where it was.
         runner.log.set_state(runner.state_without_answer("STOPPED", str(error)))
         raise
@@ -299,7 +300,7 @@ def _check_calls(request: JobRequest) -> None:
 def _check_objective(request: JobRequest, host: Host) -> None:
     """Raise SpecError for a goal that has no figure on ``host``, or none of tests that run at once; ObjectiveError if
     the objective fails to tell."""
-    objective = objective_of(request)
+    objective = objective_named(request.goal)
     objective.check(host)
     if objective.whole_machine and request.max_parallel_tests > 1:
         raise SpecError(

@@ -12,6 +12,7 @@ from servefit.backends.types import Target
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.quantities import size_text
 from servefit.search.results.instances import per_minute
+from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
@@ -93,9 +94,12 @@ def _of_traffic(request: JobRequest) -> Iterator[str]:
 
 
 def _unknown_figure(recommendations: Sequence[Recommendation], request: JobRequest) -> Iterator[str]:
-    """Yield a warning where the first recommendation has no figure, and so nothing has."""
+    """Yield a warning where the goal is not installed, or the first recommendation has no figure: nothing has one."""
     for best in recommendations[:1]:
         objective = objective_of(request)
+        if isinstance(objective, MissingObjective):
+            yield objective.warning
+            return
         context = context_of(request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
         if objective.of_trial(best.trial, context) is None:
             yield f"no test shows {objective.aim}: what is recommended is the simplest, and not the best"

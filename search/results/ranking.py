@@ -7,17 +7,19 @@ that have one when cost is the goal. A tie goes to the cheaper, then to the simp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
 from servefit.search.results.instances import per_minute
+from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
 from servefit.search.results.pooled_trials import PooledTrials, pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ratios import ratio
 from servefit.search.results.recommendation import Recommendation
+from servefit.search.results.unranked import VERDICT_ORDER, unranked
 
 if TYPE_CHECKING:
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -35,13 +37,15 @@ not measured."""
 MIN_DIFFERENCE = 0.01
 """Nobody changes a deployment for less than 1 %. Chosen, not measured."""
 
-_VERDICT_ORDER = {"PASS": 0, "UNDECIDED": 1, "INVALID": 2, "FAIL": 3}  # best first, as this module's text has it
 
-
-def recommend(space: Space, trials: Sequence[Trial], request: JobRequest) -> tuple[Recommendation, ...]:
+def recommend(
+    space: Space, trials: Sequence[Trial], request: JobRequest, *, answers: Collection[Configuration] = ()
+) -> tuple[Recommendation, ...]:
     """Return the best configuration of every profile that has any measured, best profile first; ``trials`` are all
-    tests."""
+    tests, and ``answers`` the configurations that were measured over HTTP, which count where nothing can be ranked."""
     ranked = pool_trials(trials)
+    if isinstance(objective_of(request), MissingObjective):
+        return tuple(recommendation(profile, pooled.trial) for profile, pooled in unranked(space, ranked, answers))
     chosen = []
     for profile, fitting in space.profiles:
         members = [pooled for pooled in ranked if pooled.configuration in fitting]
@@ -72,7 +76,7 @@ def best_for(
 def ranking_key(pooled: PooledTrials, profile: InstanceProfile, request: JobRequest) -> tuple[int, Score]:
     """Return what to sort by, best first: the verdict, then the score."""
     trial = pooled.trial
-    verdict = _VERDICT_ORDER[trial.verdict]
+    verdict = VERDICT_ORDER[trial.verdict]
     if trial.verdict == "FAIL":
         return verdict, Score(unpriced=False, per_hour=0.0, figure=trial.violation)
     objective = objective_of(request)

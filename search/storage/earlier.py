@@ -1,7 +1,8 @@
 """Jobs of an earlier servefit, which kept them in the attributes of Optuna studies: taken over through Optuna's API.
 
-They are copied into the tables of jobs when a database is first opened, and stay in their studies as they were. What an
-earlier servefit may still work on is copied again whenever it is read, until it is worked on here.
+They are copied into the tables of jobs when a database is first opened, and those that are begun later when jobs are
+listed. What an earlier servefit may still work on is copied again whenever it is read, until it is worked on here. Then
+the header in its study gets the schema of this version, which an earlier servefit refuses. All else in the study stays.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from servefit.errors import StorageError
 from servefit.search.storage import tables
 from servefit.search.storage.optuna_storage import Damaged
-from servefit.search.storage.records import CHOICES, HEADER, NOTHING, OWNER, PREFIX, STOP, is_whole
+from servefit.search.storage.records import CHOICES, HEADER, NOTHING, OWNER, PREFIX, SCHEMA, STOP, is_whole
+from servefit.version import __version__
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -48,13 +50,38 @@ def find(database: Database, name: str) -> bool:
     StorageError."""
     texts = _texts_of(database, name)
     if HEADER in texts:
-        try:
-            database.run(lambda connection: _add(connection, name, texts))
-        except StorageError:
-            # Another process may have been quicker.
-            if not database.run(partial(tables.rows_of_all, keys=[HEADER], name=name)):
-                raise
+        _copy(database, name, texts)
     return HEADER in texts
+
+
+def find_all(database: Database) -> None:
+    """Copy all jobs that an earlier servefit has begun since. Raises StorageError."""
+    with database.reporting():
+        found = [(name, texts) for name, texts in _studies(database) if HEADER in texts and is_whole(name)]
+    if found:
+        known = {name for _, name, *_ in database.run(partial(tables.rows_of_all, keys=[]))}
+        for name, texts in found:
+            if name not in known:
+                _copy(database, name, texts)
+
+
+def refuse(database: Database, name: str) -> None:
+    """Have an earlier servefit refuse the job called ``name``, which is worked on here.
+
+    The header in its study gets the schema of this version. Of a job that was begun here there is no more of a header
+    than that. Raises StorageError.
+    """
+    with database.reporting(job=name):
+        try:
+            number = database.storage.get_study_id_from_name(name)
+        except KeyError:
+            return  # its study was deleted, and no servefit finds it there
+        kept = database.storage.get_study_user_attrs(number).get(HEADER)
+        header = kept if isinstance(kept, dict) else {}
+        schema = header.get("schema")
+        if type(schema) is not int or schema < SCHEMA.number:
+            refused = {"schema": SCHEMA.number, "servefit": __version__, "header": header.get("header")}
+            database.storage.set_study_user_attr(number, HEADER, refused)
 
 
 def copy_again(database: Database, number: int, name: str) -> None:
@@ -90,6 +117,15 @@ def _copy_all(database: Database) -> None:
         _log.info("%d jobs of an earlier servefit were taken over", len(found))
 
 
+def _copy(database: Database, name: str, texts: Mapping[str, str]) -> None:
+    try:
+        database.run(lambda connection: _add(connection, name, texts))
+    except StorageError:
+        # Another process may have been quicker.
+        if not database.run(partial(tables.rows_of_all, keys=[HEADER], name=name)):
+            raise
+
+
 def _add(connection: Connection, name: str, texts: Mapping[str, str]) -> None:
     if not tables.rows_of_all(connection, [HEADER], name=name):
         tables.add_job(connection, name, texts, copied=True)
@@ -116,7 +152,10 @@ def _studies(database: Database) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Return those attributes of a study that are a job's, as texts."""
+    """Return those attributes of a study that are a job's, as texts. A study has none of a job that was begun here."""
+    header = attributes.get(HEADER)
+    if isinstance(header, dict) and header.keys() >= {"schema", "header"} and header["header"] is None:
+        return {}
     kept = {key: value for key, value in attributes.items() if key.startswith(PREFIX) and key != CHOICES}
     texts = {key: json.dumps(value, ensure_ascii=False, separators=(",", ":")) for key, value in kept.items()}
     # What is no UTF-8 no database takes. It is damaged either way.

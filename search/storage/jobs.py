@@ -108,6 +108,7 @@ class JobStore:
             if self._rows(name):
                 # Its study was deleted.
                 raise self._name_in_use(name)
+            earlier.refuse(self._database, name)
             with self._database.transaction() as connection:
                 return tables.add_job(connection, name, texts)
         except BaseException:
@@ -134,17 +135,22 @@ class JobStore:
         raise SpecError.unknown("job", name, known)
 
     def jobs(self) -> tuple[JobLog, ...]:
-        """Return all jobs, the newest first, read in one query."""
+        """Return all jobs, the newest first, read in a few queries. Those that an earlier servefit has begun since the
+        database was first opened are taken over."""
+        earlier.find_all(self._database)
         rows = self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER]))
         return tuple(map(self._log, rows))
 
     def overview(self) -> tuple[JobOverview, ...]:
-        """Return the same with state and owner, in one query too."""
+        """Return the same with state and owner, in a few queries too."""
+        earlier.find_all(self._database)
         rows = self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER, STATE, OWNER]))
         kept: dict[int, tuple[str, dict[str, Any]]] = {}
         for number, name, _, key, text in rows:
-            kept.setdefault(number, (name, {}))[1][key] = text
-        return tuple(_overview(name, texts) for name, texts in kept.values() if HEADER in texts)
+            texts = kept.setdefault(number, (name, {}))[1]
+            if key is not None:
+                texts[key] = text
+        return tuple(_overview(name, texts) for name, texts in kept.values())
 
     def _rows(self, name: str) -> list[tables.Row]:
         return self._database.run(lambda connection: tables.rows_of_all(connection, [HEADER], name=name))
@@ -161,7 +167,7 @@ class JobStore:
 
 def _overview(name: str, texts: Mapping[str, Any]) -> JobOverview:
     try:
-        header, _ = records.read_header(texts[HEADER])
+        header, _ = records.read_header(texts.get(HEADER))
         state: JobState = records.read(texts.get(STATE), JobState, STATE)
         owner: Owner | None = records.read(texts.get(OWNER), Owner | None, OWNER)
     except Unreadable as error:

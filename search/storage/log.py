@@ -47,9 +47,12 @@ class JobLog:
     did not take that any more: a job can be put together from them when the database is gone.
     """
 
-    def __init__(self, database: Database, *, name: str, number: int, header: str, copied: bool = False) -> None:
-        """Take the job up as it is kept: ``header`` is the text of its header. ``copied`` says that nothing of it was
-        written here yet: an earlier servefit keeps it in a study."""
+    def __init__(self, database: Database, *, name: str, number: int, header: str | None, copied: bool = False) -> None:
+        """Take the job up as it is kept.
+
+        ``header`` is the text of its header, None where that is gone. ``copied`` says that nothing of it was written
+        here yet: an earlier servefit keeps it in a study.
+        """
         self.name = name
         self._database = database
         self._number = number
@@ -274,6 +277,7 @@ class JobLog:
             self._claim = claim
             self._copied = False
             self._running.clear()
+        earlier.refuse(self._database, self.name)
 
     def _try_to_take(self, claim: Owner) -> bool:
         """Return whether the job was taken, and not by another process that was quicker: of two that see the same dead
@@ -330,7 +334,9 @@ class JobLog:
             if owned and self._claim is None:
                 raise RuntimeError(f"job {self.name} is written to by its owner alone")
             written = self._database.run(as_owner)
-            self._copied = False
+            if self._copied:
+                earlier.refuse(self._database, self.name)
+                self._copied = False
             return written
 
     def _own(self, connection: Connection) -> None:

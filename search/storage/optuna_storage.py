@@ -101,6 +101,6 @@ def _telling_damage(method: Callable[..., Any]) -> Callable[..., Any]:
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             if isinstance(error, KeyError) and method.__name__ in _LOOKING:
                 raise  # there is no such study
-            raise Damaged(f"its study is damaged: {type(error).__name__}: {error}") from error
+            raise Damaged(f"its study is damaged, and Optuna cannot read it: {error}") from error
 
     return call

@@ -47,7 +47,8 @@ class Unreadable(ServefitError):
 
 
 def missing(key: str) -> Unreadable:
-    return Unreadable(f"{key} is gone", remedy="was the job deleted?")
+    remedy = "unless the job was deleted, restore the database from a backup, or run the job again under another name"
+    return Unreadable(f"the job is damaged: {key} is gone", remedy=remedy)
 
 
 def step_key(number: int) -> str:
@@ -85,9 +86,11 @@ def write_header(header: JobHeader) -> str:
     return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
 
-def read_header(text: str, left_out: list[str] | None = None) -> tuple[JobHeader, str]:
+def read_header(text: str | None, left_out: list[str] | None = None) -> tuple[JobHeader, str]:
     """Return the header, and the version that wrote it; otherwise as :func:`read`. Raises Unreadable, also for a header
     of a schema that is not read here."""
+    if text is None:
+        raise missing(HEADER)
     document = _parse(text, HEADER)
     if not isinstance(document, dict) or not document.keys() >= {"schema", "servefit"}:
         raise Unreadable(f"{HEADER} is damaged")

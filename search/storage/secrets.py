@@ -54,7 +54,7 @@ def header_with_secrets(header: JobHeader) -> JobHeader:
 def _kept(path: Path) -> dict[str, dict[str, str]]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Of another host or user, or damaged: whoever needs a value is told that it is not known.
         return {}
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
     from sqlalchemy.engine import Connection
 
-Row: TypeAlias = tuple[int, str, bool, str, Any]
+Row: TypeAlias = tuple[int, str, bool, str | None, Any]
 """Number and name of a job, whether it is copied, key, text. What is in the place of the text may be anything, where it
 is damaged."""
 
@@ -115,14 +115,13 @@ def rows_of_all(
     connection: Connection, keys: Iterable[str], *, name: str | None = None, copied: bool | None = None
 ) -> list[Row]:
     """Return what every job, or the one called ``name``, or those that are copied or are not, keeps under ``keys``; the
-    newest job first."""
-    from sqlalchemy import select
+    newest job first. A job that keeps nothing under them has one row, whose key and text are None: it is damaged."""
+    from sqlalchemy import and_, select
 
     jobs, documents = _tables().jobs, _tables().documents
     query = (
         select(jobs.c.number, jobs.c.name, jobs.c.copied, documents.c.key, documents.c.text)
-        .join_from(jobs, documents, jobs.c.number == documents.c.job)
-        .where(documents.c.key.in_(list(keys)))
+        .outerjoin_from(jobs, documents, and_(jobs.c.number == documents.c.job, documents.c.key.in_(list(keys))))
         .order_by(jobs.c.number.desc())
     )
     if name is not None:

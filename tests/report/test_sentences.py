@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, simulated_host
 
-from servefit.report.sentences import headline
+from servefit.report.sentences import headline, hindrances
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
+from servefit.search.results.recommendation import Skipped
 from servefit.search.storage.header import JobHeader, JobState, JobStatus
 from servefit.search.storage.ownership import Owner
 
@@ -28,7 +29,31 @@ from servefit.search.storage.ownership import Owner
 def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(
     status: JobStatus, runs: bool, sentence: str
 ) -> None:
-    header = JobHeader(
+    owner = Owner.this_process() if runs else None
+    state = JobState(status=status, elapsed_s=1.0)
+    assert headline(RecommendationJob.of(begun(), state, (), owner=owner)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "runs", "reason"),
+    [
+        ("IN_PROGRESS", True, "its first test has not ended yet"),
+        ("IN_PROGRESS", False, "the job was cut off before its first test ended"),
+        ("STOPPED", False, "the job was stopped before its first test ended"),
+        ("FAILED", False, "lightgbm: it serves LightGBM models"),
+    ],
+)
+def test_a_backend_that_was_left_out_is_no_reason_for_a_job_that_is_not_over(
+    status: JobStatus, runs: bool, reason: str
+) -> None:
+    owner = Owner.this_process() if runs else None
+    left_out = Skipped(kind="backend", name="lightgbm", reason="it serves LightGBM models")
+    state = JobState(status=status, elapsed_s=1.0, skipped=(left_out,))
+    assert hindrances(RecommendationJob.of(begun(), state, (), owner=owner)) == [reason]
+
+
+def begun() -> JobHeader:
+    return JobHeader(
         request=JobRequest(name="fraud"),
         model=MODEL,
         payload=PAYLOAD,
@@ -37,5 +62,3 @@ def test_that_nothing_could_be_measured_is_said_of_a_job_that_is_over(
         servefit="0.1",
         created_at=BEGAN_AT,
     )
-    owner = Owner.this_process() if runs else None
-    assert headline(RecommendationJob.of(header, JobState(status=status, elapsed_s=1.0), (), owner=owner)) == sentence

@@ -63,7 +63,26 @@ def test_what_a_newer_servefit_wrote_is_left_out_and_named(file: Path, caplog: p
 
 def test_a_newer_schema_is_told_before_what_it_changed(file: Path) -> None:
     file.write_text(json.dumps({"schema": 7, "models": []}))
-    with pytest.raises(SpecError, match=rf"schema: 7 is not the 1 .*; update servefit: this is {__version__}"):
+    told = rf"schema: 7 is of a newer servefit; this is servefit {__version__}, which reads up to 1; update servefit$"
+    with pytest.raises(SpecError, match=told):
+        EndpointConfig.read(file)
+
+
+def test_a_newer_schema_is_told_with_the_version_that_wrote_it(file: Path) -> None:
+    assert json.loads(file.read_bytes())["servefit"] == __version__
+    file.write_text(json.dumps({"schema": 7, "servefit": "9.1", "models": []}))
+    told = (
+        rf"schema: 7 is of servefit 9\.1; this is servefit {__version__}, which reads up to 1; "
+        r"update servefit to 9\.1 or later$"
+    )
+    with pytest.raises(SpecError, match=told):
+        EndpointConfig.read(file)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"name":' * 100_000], ids=["lists", "objects"])
+def test_a_file_that_is_nested_too_deep_is_no_description(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(SpecError, match="is not the description of an endpoint"):
         EndpointConfig.read(file)
 
 
@@ -71,7 +90,8 @@ def test_a_newer_schema_is_told_before_what_it_changed(file: Path) -> None:
     ("field", "value", "said"),
     [
         ("name", "two words", "name: 'two words' is not a name"),
-        ("schema", 2, "schema: 2 is not the 1"),
+        ("schema", 2, f"schema: 2 is of servefit {__version__}"),
+        ("schema", 0, "schema: 0 is not the 1"),
         ("workers", 0, "$.workers"),
         ("max_batch", "many", "$.max_batch"),
         ("port", 70_000, "$.port"),

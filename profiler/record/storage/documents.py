@@ -33,6 +33,16 @@ _MAPPING = "@mapping"
 
 _BYTES_PER_VALUE = 8  # int64
 
+_WORDS: Mapping[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    NoneType: "null",
+    Path: "a path",
+    bytes: "an array of integers",
+}
+
 
 class Misfit(TypeError):
     """Something is not what the annotation of its field says. The message names the field."""
@@ -146,7 +156,23 @@ def _member(kind: Any, takes: Callable[[Any], bool], value: Any, where: str) -> 
     for member in _members(kind):
         if takes(member):
             return member
-    raise Misfit(f"{where} is {value!r:.80}, not {kind}")
+    raise Misfit(f"{where} is {value!r:.80}, not {_in_words(kind)}")
+
+
+def _in_words(kind: Any) -> str:
+    """Return what a document of ``kind`` is, for people who do not know the types of this code."""
+    return " or ".join(dict.fromkeys(map(_member_in_words, _members(kind))))
+
+
+def _member_in_words(kind: Any) -> str:
+    if _is_record(kind):
+        return "a record of the kind that belongs there"
+    if kind in _WORDS:
+        return _WORDS[kind]
+    allowed = [member.value for member in kind] if _is_enum(kind) else _literals(kind)
+    if allowed:
+        return " or ".join(map(repr, allowed))
+    return "a list" if _is_tuple(kind) else "a mapping"
 
 
 @cache

@@ -94,7 +94,7 @@ class PackageIndex:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             text = getattr(reason, "strerror", None) or getattr(reason, "verify_message", None) or type(reason).__name__
             raise IndexUnreachable(f"a package index cannot be reached: {text}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise IndexUnreachable("a package index answers what no index would") from error
         return list(_anchors(content.decode(errors="replace")))
 

@@ -10,6 +10,7 @@ from servefit.errors import SpecError
 from servefit.search.request.goals import OBJECTIVES
 from servefit.search.results.objectives.contract import Context, Direction, Objective
 from servefit.search.results.objectives.guarded import GuardedObjective
+from servefit.search.results.objectives.missing import MissingObjective
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
@@ -67,8 +68,12 @@ def _check_class(kind: Any, name: str, package: str) -> None:
 
 
 def objective_of(request: JobRequest) -> Objective:
-    """Return the objective that ``request`` asks for. Raises SpecError."""
-    return objective(request.goal)
+    """Return the objective that ``request`` asks for. Where it cannot be used here, as once its package is uninstalled,
+    that is one without figures: what a job measured stays readable."""
+    try:
+        return objective(request.goal)
+    except SpecError as error:
+        return MissingObjective(request.goal, error)
 
 
 def context_of(request: JobRequest, price: Price) -> Context:

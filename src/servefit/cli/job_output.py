@@ -94,7 +94,8 @@ def print_job(job: RecommendationJob, form: Format) -> None:
         emit(recommendations_table(job), job_document(job), form)
         if job.best is None:
             known = hindrances(job) or (["the job was cut short"] if job.status == "STOPPED" else [])
-            warn(f"nothing could be measured{': ' if known else ''}{'; '.join(known)}")
+            nothing = "nothing has been measured yet" if job.status == "IN_PROGRESS" else "nothing could be measured"
+            warn(f"{nothing}{': ' if known else ''}{'; '.join(known)}")
     else:
         print_line(f"\n{headline(job)}\n")
         if job.recommendations:

@@ -23,6 +23,9 @@ BACKEND_LOADER = "servefit.backends.compilation:load_predictor"
 
 _log = logging.getLogger(__name__)
 
+_WRITER = "servefit"
+"""The field of a file that holds the version that wrote it. It is for messages alone."""
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -94,7 +97,7 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
         if not _NAME.fullmatch(self.name):
             raise SpecError("name", self.name, "is not a name of letters, digits, dots and dashes (64 at most)")
         if self.schema != SCHEMA:
-            raise _newer(self.schema)
+            raise SpecError("schema", self.schema, f"is not the {SCHEMA} that servefit {__version__} reads")
 
     @classmethod
     def read(cls, path: Path) -> EndpointConfig:
@@ -105,11 +108,12 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
             raise SpecError("endpoint", str(path), f"cannot be read: {error.strerror}") from error
         try:
             document = msgspec.json.decode(content)
+            writer = document.pop(_WRITER, None) if isinstance(document, dict) else None
             schema = document.get("schema", SCHEMA) if isinstance(document, dict) else SCHEMA
             if type(schema) is int and schema > SCHEMA:
-                raise _newer(schema)
+                raise _newer(schema, writer)
             config = msgspec.convert(document, cls)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise SpecError("endpoint", str(path), f"is not the description of an endpoint: {error}") from error
         if unknown := list(left_out(document, msgspec.to_builtins(config))):
             _log.warning("%s: left out %s, which servefit %s does not know", path, ", ".join(unknown), __version__)
@@ -117,8 +121,9 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
         return replace(config, artifact=replace(config.artifact, folder=folder))
 
     def document(self) -> bytes:
-        """Return what :meth:`read` reads: JSON for people to read too."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        """Return what :meth:`read` reads: JSON for people to read too, with the version that wrote it."""
+        document = {_WRITER: __version__, **msgspec.to_builtins(self)}
+        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
     def opened(self) -> Artifact:
         """Return the artifact as backends know it."""
@@ -133,6 +138,10 @@ class EndpointConfig(Stored, frozen=True, kw_only=True):
         )
 
 
-def _newer(schema: int) -> SpecError:
-    problem = f"is not the {SCHEMA} that this servefit reads"
-    return SpecError("schema", schema, problem, remedy=f"update servefit: this is {__version__}")
+def _newer(schema: int, writer: Any) -> SpecError:
+    """Return the error for a file of a newer schema. ``writer`` is the version that wrote it, as the file says it."""
+    version = f"{writer:.40}" if isinstance(writer, str) else None
+    of = "a newer servefit" if version is None else f"servefit {version}"
+    problem = f"is of {of}; this is servefit {__version__}, which reads up to {SCHEMA}"
+    remedy = "update servefit" if version is None else f"update servefit to {version} or later"
+    return SpecError("schema", schema, problem, remedy=remedy)

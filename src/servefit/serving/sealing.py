@@ -104,7 +104,7 @@ class PrivateCopy:
             raise self._unreadable(MANIFEST, error) from error
         try:
             files = msgspec.json.decode(content, type=_Manifest).files
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._damaged(f"{MANIFEST} does not list its files: {error}") from error
         for name in files:
             parts = PurePosixPath(name).parts

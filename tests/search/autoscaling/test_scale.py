@@ -309,3 +309,25 @@ def test_a_multiple_of_the_target_takes_as_many_instances(
     for times in (instances, instances + 0.5):
         plan = scale(limited, rate_per_s=times * target_per_s, headroom=headroom)
         assert plan.instances == ceil(times)
+
+
+def test_arrivals_that_are_gone_leave_what_was_measured_at_a_rate(trial: MakeTrial) -> None:
+    measured = replaced_arrivals(job(trial(CONFIGURATION), sla=AT_600), "gone:x=1")
+    plan = scale(measured, rate_per_s=600)
+    assert (plan.rate.basis, plan.rate.highest_per_s) == ("measured", 600)
+    assert plan.notes[0] == (
+        "nothing was simulated, and what was measured alone counts: arrivals: 'gone' is not known; "
+        "install the package that offers gone again"
+    )
+
+
+def test_arrivals_that_are_gone_are_told_where_nothing_was_measured_at_a_rate(trial: MakeTrial) -> None:
+    sla = Sla(thresholds=P95_10_MS)
+    measured = replaced_arrivals(job(trial(CONFIGURATION, at_rate=False), sla=sla, service=EXPONENTIAL_1_MS), "gone")
+    with pytest.raises(SpecError, match="'gone' is not known; install the package that offers gone again"):
+        scale(measured, rate_per_s=600)
+
+
+def replaced_arrivals(found: RecommendationJob, arrivals: str) -> RecommendationJob:
+    header = replace(found.header, request=replace(found.request, arrivals=arrivals))
+    return RecommendationJob.of(header, found.state, found.steps)

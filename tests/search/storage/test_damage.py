@@ -91,7 +91,37 @@ def test_a_state_that_was_taken_out_is_told(store: JobStore, job: JobLog, plain_
     for use in (lambda: job.state, lambda: job.set_state(JobState(status="COMPLETED"))):
         with pytest.raises(StorageError, match="servefit:state is gone"):
             use()
-    assert store.overview()[0].problem == "servefit:state is gone; was the job deleted?"
+    problem = store.overview()[0].problem or ""
+    assert problem.startswith("the job is damaged: servefit:state is gone; unless the job was deleted, restore")
+
+
+@pytest.mark.parametrize("table", ["DELETE FROM servefit_documents", "DROP TABLE servefit_documents"])
+def test_a_header_that_was_taken_out_is_told(sqlite_url: str, header: MakeHeader, table: str) -> None:
+    with JobStore.open(sqlite_url) as store:
+        with store.create(header("fraud")).owned():
+            pass
+        with store._database.transaction() as connection:
+            connection.exec_driver_sql(table)
+    told = "the job is damaged: servefit:header is gone; unless the job was deleted, restore the database from a backup"
+    with JobStore.open(sqlite_url) as store:
+        assert [(job.name, (job.problem or "").startswith(told)) for job in store.overview()] == [("fraud", True)]
+        with pytest.raises(StorageError, match=f"cannot use job 'fraud' in .*: {told}"):
+            _ = store.job("fraud").header
+        with pytest.raises(SpecError, match="in use by an earlier job"):
+            store.create(header("fraud"))
+
+
+@pytest.mark.parametrize("key", READ)
+@pytest.mark.parametrize("damage", [[], "text", {"@type": "Other"}], ids=str)
+def test_damage_is_told_without_names_of_classes(sqlite_url: str, header: MakeHeader, key: str, damage: Any) -> None:
+    with JobStore.open(sqlite_url) as store:
+        job = store.create(header("fraud"))
+        with job.owned():
+            job.begin("compilation", "treelite", None)
+        _put(store, key, damage if key != "servefit:header" else {"schema": 3, "servefit": "1", "header": damage})
+        with pytest.raises(StorageError) as caught:
+            READ[key](store.job("fraud"))
+    assert not re.search(r"<class|servefit\.|typing\.|NoneType", caught.value.reason)
 
 
 def test_a_job_that_was_deleted_while_it_ran_is_told(job: JobLog, plain_storage: RDBStorage) -> None:
@@ -102,7 +132,7 @@ def test_a_job_that_was_deleted_while_it_ran_is_told(job: JobLog, plain_storage:
                 connection.exec_driver_sql(f"DELETE FROM {table}")
         plain_storage.delete_study(plain_storage.get_study_id_from_name("fraud"))
         for use in (lambda: job.finish(step, status="FAILED"), lambda: job.begin("compilation", "a", None), job.study):
-            with pytest.raises(StorageError, match=r"'fraud'.* is gone; was the job deleted"):
+            with pytest.raises(StorageError, match=r"'fraud'.* is gone; unless the job was deleted"):
                 use()
 
 

@@ -122,6 +122,15 @@ def test_earlier_jobs_are_resumed_and_their_studies_stay_as_they_were(
     assert attribute(url, "old", "servefit:step:0002") is None
 
 
+def test_a_copy_whose_header_was_taken_out_is_read_from_its_study_again(url: str, header: MakeHeader) -> None:
+    keep(url, header("old"))
+    with JobStore.open(url) as store:
+        with store._database.transaction() as connection:
+            connection.exec_driver_sql("DELETE FROM servefit_documents WHERE key = 'servefit:header'")
+        assert store.job("old").steps() == (STEP,)
+        assert store.overview()[0].problem is None
+
+
 def test_a_job_that_an_earlier_servefit_works_on_is_followed_and_can_be_stopped(url: str, header: MakeHeader) -> None:
     keep(url, header("old"), owner=Owner.this_process())
     with JobStore.open(url) as store:
@@ -143,9 +152,58 @@ def test_a_job_that_an_earlier_servefit_has_begun_since_is_found_by_its_name(url
     JobStore.open(url).close()
     keep(url, header("late"))
     with JobStore.open(url) as store:
-        assert store.jobs() == ()
         assert store.job("late").steps() == (STEP,)
         assert [job.name for job in store.jobs()] == ["late"]
+
+
+def test_one_that_it_has_begun_since_is_listed(url: str, header: MakeHeader) -> None:
+    JobStore.open(url).close()
+    keep(url, header("late"))
+    with JobStore.open(url) as store:
+        assert [job.name for job in store.overview()] == ["late"]
+        keep(url, header("later"))
+        assert [job.name for job in store.jobs()] == ["later", "late"]
+        assert store.job("later").steps() == (STEP,)
+
+
+def test_what_is_worked_on_here_an_earlier_servefit_refuses(url: str, header: MakeHeader) -> None:
+    keep(url, header("old"))
+    keep(url, header("stopped"))
+    with JobStore.open(url) as store:
+        assert attribute(url, "old", "servefit:header")["schema"] == 2
+        told = attribute(url, "old", "servefit:header")["header"]
+        with store.job("old").owned():
+            pass
+        store.job("stopped").request_stop()
+        store.create(header("new"))
+        for name in ("old", "stopped", "new"):
+            # An earlier one takes what has other fields for damaged, and refuses a schema that is not 2.
+            assert attribute(url, name, "servefit:header").keys() == {"schema", "servefit", "header"}
+            assert attribute(url, name, "servefit:header")["schema"] == 3
+        assert attribute(url, "old", "servefit:header")["header"] == told
+        assert [job.name for job in store.overview() if job.problem is None] == ["new", "stopped", "old"]
+
+
+def test_one_whose_mark_was_not_left_is_marked_by_whoever_works_on_it_next(url: str, header: MakeHeader) -> None:
+    with JobStore.open(url) as store:
+        job = store.create(header("new"))
+        with opened(url) as storage:
+            study = optuna.load_study(study_name="new", storage=storage)
+            study.set_user_attr("servefit:header", None)
+        with job.owned():
+            assert attribute(url, "new", "servefit:header")["schema"] == 3
+
+
+def test_the_study_of_a_job_that_was_begun_here_is_not_taken_over(sqlite_url: str, header: MakeHeader) -> None:
+    with JobStore.open(sqlite_url) as store:
+        store.create(header("new"))
+    with opened(sqlite_url) as storage, storage.engine.begin() as connection:
+        for table in ("documents", "jobs", "layout"):
+            connection.exec_driver_sql(f"DELETE FROM servefit_{table}")
+    with JobStore.open(sqlite_url) as store:
+        assert store.overview() == ()
+        with pytest.raises(SpecError, match="is not known"):
+            store.job("new")
 
 
 def test_a_damaged_study_is_left_out_and_the_others_are_read(
