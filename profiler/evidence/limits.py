@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from servefit.checks import check_above_zero
+from servefit.field_types import check_types
 from servefit.profiler.evidence.summary import NS_PER_MS, percentile_name, rank_of
 from servefit.quantities import given_duration_text
 from servefit.showing import shown
@@ -19,6 +20,7 @@ class LatencyThreshold(Stored, frozen=True, kw_only=True):
     limit_ms: float
 
     def __post_init__(self) -> None:
+        check_types(self)
         msgspec.structs.force_setattr(self, "percentile", percentile_name(self.percentile, field="sla"))
         check_above_zero("sla", self.limit_ms)
 

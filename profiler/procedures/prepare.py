@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from servefit.backends.secret import hidden_environment
 from servefit.backends.types import KnobValue, Settings, Target
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
+from servefit.field_types import check_types
 from servefit.profiler.drivers.inprocess.workers import check_calls, check_configuration, check_counts
 from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
@@ -56,6 +57,7 @@ class Deployment:
     secret_env: Collection[str] = ()
 
     def __post_init__(self) -> None:
+        check_types(self, hidden=("environment",))
         check_counts(self.workers, self.threads)
         check_calls(1, self.batch, self.batch_delay_us)
         object.__setattr__(self, "environment", hidden_environment(self.environment, self.secret_env))

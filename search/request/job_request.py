@@ -14,6 +14,7 @@ import msgspec
 from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
+from servefit.field_types import check_types
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.quantities import given_duration_text, parse_delay_us
@@ -51,12 +52,15 @@ class EnvironmentRange(Stored, frozen=True, kw_only=True):
     profiles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_types(self, hidden=("values",))
         check_variable("env", self.variable)
         if not self.values or "" in self.values:
             raise SpecError("env", self.variable, "has no values to try")
+        if any("\0" in value for value in self.values):
+            raise SpecError("env", self.variable, "has a value with a NUL in it, which no variable can have")
         if self.counts:
             for value in self.values:
-                if not (value.isdecimal() and int(value) >= 1):
+                if not (value.isascii() and value.isdecimal() and int(value) >= 1):
                     raise SpecError("env", f"{self.variable}={value}", "is not a whole number above zero")
         if len({int(value) if self.counts else value for value in self.values}) < len(self.values):
             raise SpecError("env", self.variable, "is given a value twice")
@@ -189,6 +193,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     arrivals: str = "poisson"
 
     def __post_init__(self) -> None:
+        check_types(self, hidden=("environment",))
         check_name("name", self.name)
         self._check_numbers()
         self._check_lists()

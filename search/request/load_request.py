@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.field_types import check_types
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
 from servefit.profiler.evidence.stopping import StoppingConditions
@@ -17,11 +17,9 @@ from servefit.profiler.procedures.saturation import BUDGET_S, check_budget
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.quantities import given_duration_text
 from servefit.search.request.arrivals import rate_of
+from servefit.search.request.job_request import FlatInvocations  # noqa: TC001 - check_types reads it
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
-
-if TYPE_CHECKING:
-    from servefit.search.request.job_request import FlatInvocations
 
 TIMEOUT_S = 10.0
 """Seconds that an answer is waited for where nobody says so. Chosen, not measured."""
@@ -77,6 +75,7 @@ class LoadRequest:
     def __post_init__(self) -> None:
         from servefit.backends.payload.reading import check_seed
 
+        check_types(self)
         check_seed(self.seed)
         check_numbers(rows_per_request=self.rows_per_request, connections=self.connections, timeout_s=self.timeout_s)
         for threshold in self.sla.thresholds:
