@@ -14,7 +14,14 @@ from servefit.stored import Stored
 
 @shown()
 class LatencyThreshold(Stored, frozen=True, kw_only=True):
-    """``percentile`` ("p95", "p99.9") of the response time is to be at most ``limit_ms``. Raises SpecError."""
+    """``percentile`` ("p95", "p99.9") of the response time is to be at most ``limit_ms``. Raises SpecError.
+
+    Example:
+        ::
+
+            limit = sf.LatencyThreshold(percentile="p95", limit_ms=50)
+            print(sf.profile("model.ubj", rate=100.0, thresholds=[limit]).decision.verdict)
+    """
 
     percentile: str
     limit_ms: float

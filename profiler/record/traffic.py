@@ -79,6 +79,12 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
 
     Figures come from plateaus, the times in which the number of users stays the same; those of the whole run from the
     last one.
+
+    Example:
+        ::
+
+            traffic = sf.ClosedLoop.constant(users=2, duration_s=1)
+            print(sf.profile("model.ubj", traffic=traffic).summary.throughput_per_s)
     """
 
     phases: tuple[Phase, ...]

@@ -20,7 +20,14 @@ from servefit.stored import Stored
 
 @shown()
 class Sla(Stored, frozen=True, kw_only=True):
-    """All ``thresholds`` hold while requests arrive at ``rate_per_s`` over all instances (None: no rate was asked)."""
+    """All ``thresholds`` hold while requests arrive at ``rate_per_s`` over all instances (None: no rate was asked).
+
+    Example:
+        ::
+
+            limit = sf.LatencyThreshold(percentile="p95", limit_ms=10)
+            print(sf.Sla(thresholds=(limit,), rate_per_s=500))
+    """
 
     thresholds: tuple[LatencyThreshold, ...] = ()
     rate_per_s: float | None = None
