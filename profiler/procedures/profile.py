@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.types import Target
 from servefit.errors import SpecError
+from servefit.field_types import check_type
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
@@ -28,7 +30,7 @@ from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.showing import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
@@ -99,7 +101,7 @@ def profile(
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
     wait_s: float | None = None,
-    on_prepared: Callable[[], None] = lambda: None,
+    on_prepared: Callable[[], None] | None = None,
 ) -> Profiled:
     """Measure one configuration of a model.
 
@@ -136,7 +138,7 @@ def profile(
         allow_noise: Judge a run that the machine disturbed, and do not repeat it.
         driver: "inprocess", or "http" for a real endpoint under load clients on CPUs that the profile leaves.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
-        on_prepared: Called when the model is compiled, and all that is left to do is to measure it.
+        on_prepared: Called when the model is compiled, and all that is left to do is to measure it; None: nobody.
 
     Returns:
         The measurement with its figures, and the verdict where there are ``thresholds``.
@@ -153,6 +155,8 @@ def profile(
             measured = sf.profile("model.ubj", payload="payload.csv", rate=100.0, duration_s=1)
             print(measured.summary.latency_ms["p95"])
     """
+    from servefit.backends.payload.reading import check_seed
+
     described = Deployment(
         backend=backend,
         profile=profile,
@@ -170,6 +174,8 @@ def profile(
         deployment = described
     elif described != Deployment():
         raise SpecError("deployment", None, "cannot be combined with its own fields", remedy="give either")
+    check_seed(seed)
+    check_type("thresholds", thresholds, Collection[LatencyThreshold])
     requested = _TrafficRequest(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )
@@ -188,7 +194,8 @@ def profile(
             trust_pickle=trust_pickle,
             driver=driver,
         )
-        on_prepared()
+        if on_prepared is not None:
+            on_prepared()
         with prepared.driver(driver) as started:
             loop = requested.loop(started.usual_users, seed)
             if loop is None:
@@ -269,9 +276,6 @@ class _TrafficRequest:
         given = [name for name, value in asked.items() if value is not None]
         if len(given) > 1:
             raise SpecError(given[1], "given", f"cannot be combined with {given[0]}", remedy="give one of them")
-        for threshold in self.thresholds:
-            if not isinstance(threshold, LatencyThreshold):
-                raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
         if self.thresholds and given and self.rate is None:
             limits = ", ".join(map(str, self.thresholds))
             raise SpecError("sla", limits, "is not held against users who take turns", remedy="give a rate")

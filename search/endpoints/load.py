@@ -4,13 +4,15 @@ is within limits. ``profiler.procedures.target_endpoint`` finds out what it spea
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.payload.types import unused_warning
+from servefit.checks import check_above_zero
 from servefit.errors import MeasurementError, SpecError
+from servefit.field_types import check_type
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.slot.holding import measuring_slot
@@ -98,9 +100,11 @@ def load_endpoint(
             with job.best.serve() as endpoint:
                 print(sf.load_endpoint(endpoint.url, payload="payload.csv", users=1, duration_s=1))
     """
-    for threshold in thresholds:
-        if not isinstance(threshold, LatencyThreshold):
-            raise SpecError("thresholds", threshold, "is not a LatencyThreshold")
+    check_type("url", url, str)
+    check_type("model", model, str | None)
+    check_type("thresholds", thresholds, Collection[LatencyThreshold])
+    if rate is not None:
+        check_above_zero("rate", rate)
     asked = {"rate": rate, "users": users, "phases": traffic}
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:

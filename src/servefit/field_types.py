@@ -46,8 +46,24 @@ def check_types(given: Any, *, hidden: Collection[str] = ()) -> None:
         if isinstance(value, list) and any(get_origin(kind) is tuple for kind in kinds):
             value = tuple(value)
             _set(given, name, value)
-        for place, wrong, wanted in _misfits(name, value, kinds):
-            raise _error(place, wrong, wanted, hide=name in hidden)
+        _check(name, value, kinds, hide=name in hidden)
+
+
+def check_type(field: str, value: Any, kind: Any) -> None:
+    """Raise SpecError unless ``value`` is what the annotation ``kind`` says.
+
+    Example:
+        >>> check_type("model", 5, str | None)
+        Traceback (most recent call last):
+        servefit.errors.SpecError: model: 5 is not text; write it in quotes
+    """
+    _check(field, value, _members(kind), hide=False)
+
+
+def _check(field: str, value: Any, kinds: tuple[Any, ...], *, hide: bool) -> None:
+    """Raise SpecError for the first value within ``value`` that is not of the kind that it should be."""
+    for place, wrong, wanted in _misfits(field, value, kinds):
+        raise _error(place, wrong, wanted, hide=hide)
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from servefit.api.job import Job
 from servefit.api.notebook_progress import default_progress
 from servefit.errors import SpecError
+from servefit.field_types import check_type
 from servefit.sagemaker.sdk_types import (
     ModelLatencyThreshold,
     Phase,
@@ -195,7 +196,8 @@ def right_size(
         StorageError: The database cannot be reached, or goes away.
         MeasurementError: The endpoint answers nothing.
         SlotTaken: Something else measured on this machine for longer than ``wait_s``.
-        JobInterrupted: Ctrl-C. It is a KeyboardInterrupt; its ``job`` has the results until then.
+        JobInterrupted: Ctrl-C once measuring has begun. It is a KeyboardInterrupt; its ``job`` has the results until
+            then. Before that there is no job, and Ctrl-C is a plain KeyboardInterrupt.
 
     Example:
         ::
@@ -210,6 +212,7 @@ def right_size(
     traffic = traffic_from_sdk(phases, stairs)
     duration_s = None if job_duration_in_seconds is None else number("job_duration_in_seconds", job_duration_in_seconds)
     if endpoint is not None:
+        check_type("endpoint", endpoint, str)
         refuse_for_endpoints(
             model=(model, None),
             supported_instance_types=(supported_instance_types, None),
