@@ -91,8 +91,8 @@ def recommend(
         StateError: The state folder cannot be written.
         StorageError: The database cannot be reached, or goes away.
         SlotTaken: Something else measured on this machine for longer than ``wait``.
-        JobInterrupted: Ctrl-C once measuring has begun. It is a KeyboardInterrupt; its ``job`` is what was found until
-            then. Before that there is no job, and Ctrl-C is a plain KeyboardInterrupt.
+        JobInterrupted: Ctrl-C once the job has begun, after any wait. It is a KeyboardInterrupt; its ``job``
+            is what was found until then. Before that there is no job, and Ctrl-C is a plain KeyboardInterrupt.
 
     Example:
         ::

@@ -196,8 +196,8 @@ def right_size(
         StorageError: The database cannot be reached, or goes away.
         MeasurementError: The endpoint answers nothing.
         SlotTaken: Something else measured on this machine for longer than ``wait_s``.
-        JobInterrupted: Ctrl-C once measuring has begun. It is a KeyboardInterrupt; its ``job`` has the results until
-            then. Before that there is no job, and Ctrl-C is a plain KeyboardInterrupt.
+        JobInterrupted: Ctrl-C once the job has begun, after any wait. It is a KeyboardInterrupt; its ``job``
+            has the results until then. Before that there is no job, and Ctrl-C is a plain KeyboardInterrupt.
 
     Example:
         ::
