@@ -26,6 +26,7 @@ from servefit.backends.registry import imported
 from servefit.backends.types import Artifact, Predictor, Settings, Target
 from servefit.backends.verification import drawn_rows, in_child, payload_rows, verify
 from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
+from servefit.field_types import check_type
 from servefit.showing import shown
 from servefit.time_limit import time_limit
 
@@ -98,6 +99,10 @@ def compile_model(
 
             print(sf.compile_model("model.ubj", "treelite").artifact.folder)
     """
+    from servefit.backends.payload import Payload
+
+    check_type("backend", backend, str)
+    check_type("payload", payload, Payload | None)
     target = Target.named(target)
     model = as_kept(model) if isinstance(model, Model) else Model.load(model)
     began = perf_counter()

@@ -92,7 +92,7 @@ def unknown(variable: str) -> SpecError:
         "env",
         variable,
         "is a secret, and its value is not known here",
-        remedy=f"give the value, or set the variable and name it with --secret-env {variable}",
+        remedy=f"give the value, or set the variable and name it with --secret-env {variable} (secret_env)",
     )
 
 

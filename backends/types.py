@@ -37,7 +37,7 @@ class Target(StrEnum):
     @classmethod
     def named(cls, name: str) -> Target:
         """Return the target called ``name``. Raises SpecError."""
-        if name not in {target.value for target in cls}:
+        if name not in [target.value for target in cls]:
             raise SpecError.unknown("target", name, [target.value for target in cls])
         return cls(name)
 

@@ -26,6 +26,12 @@ class Model(Stored, frozen=True, kw_only=True):
     ``file``. ``splits`` is an NPZ file of split thresholds and categories per feature, or None for models without
     trees (``rows`` reads it). ``trees`` is None for those too. ``batch_dependent`` says that a row's prediction depends
     on the other rows of the call, which its own library showed: requests are not joined unless the user allows it.
+
+    Example:
+        ::
+
+            model = sf.Model.load("model.ubj")
+            print(model.format, model.signature)
     """
 
     source: str

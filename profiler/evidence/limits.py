@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from servefit.checks import check_above_zero
+from servefit.field_types import check_types
 from servefit.profiler.evidence.summary import NS_PER_MS, percentile_name, rank_of
 from servefit.quantities import given_duration_text
 from servefit.showing import shown
@@ -13,12 +14,20 @@ from servefit.stored import Stored
 
 @shown()
 class LatencyThreshold(Stored, frozen=True, kw_only=True):
-    """``percentile`` ("p95", "p99.9") of the response time is to be at most ``limit_ms``. Raises SpecError."""
+    """``percentile`` ("p95", "p99.9") of the response time is to be at most ``limit_ms``. Raises SpecError.
+
+    Example:
+        ::
+
+            limit = sf.LatencyThreshold(percentile="p95", limit_ms=50)
+            print(sf.profile("model.ubj", rate=100.0, thresholds=[limit]).decision.verdict)
+    """
 
     percentile: str
     limit_ms: float
 
     def __post_init__(self) -> None:
+        check_types(self)
         msgspec.structs.force_setattr(self, "percentile", percentile_name(self.percentile, field="sla"))
         check_above_zero("sla", self.limit_ms)
 

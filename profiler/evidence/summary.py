@@ -16,16 +16,18 @@ import msgspec
 import numpy as np
 
 from servefit.errors import SpecError
+from servefit.field_types import check_type
 from servefit.profiler.evidence.backlog import cannot_drain, is_large
 from servefit.profiler.evidence.power import gpu_power_w, package_power_w
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop
+from servefit.profiler.record.types import Run
 from servefit.showing import shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from servefit.profiler.record.types import Run, TelemetryPoint
+    from servefit.profiler.record.types import TelemetryPoint
 
 NS_PER_MS = 1_000_000
 CONFIDENCE = 0.99
@@ -94,6 +96,12 @@ class Summary(Stored, frozen=True, kw_only=True):
     time, and ``service_ms`` those of the call alone (None for each percentile where it does not say). ``failed`` is how
     many requests of the plateau got no answer; ``errors`` counts those of the whole run, by kind.
     ``client_cpu_percent`` is how busy the busiest load client was.
+
+    Example:
+        ::
+
+            summary = sf.profile("model.ubj", users=1, duration_s=1).summary
+            print(summary.samples, summary.latency_ms["p50"], summary.latency_ms_ci95.get("p50"))
     """
 
     loop: Literal["open", "closed"]
@@ -142,7 +150,7 @@ def summarize(
         Throughput, percentiles with their intervals, and what the machine was busy with.
 
     Raises:
-        SpecError: A percentile is none.
+        SpecError: A percentile is none, or ``run`` is no run, such as a whole measurement.
 
     Example:
         ::
@@ -150,6 +158,7 @@ def summarize(
             measured = sf.profile("model.ubj", users=1, duration_s=1)
             print(sf.summarize(measured.run, percentiles=["p99.9"]).latency_ms["p99.9"])
     """
+    check_type("run", run, Run)
     begin, end = run.plateau_ns
     seconds = (end - begin) / NS_PER_S
     scheduled, started, ended = run.samples.scheduled_ns(), run.samples.started_ns(), run.samples.ended_ns()

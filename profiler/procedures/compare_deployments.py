@@ -65,7 +65,7 @@ def compare_deployments(
     seed: int = 0,
     trust_pickle: bool = False,
     wait_s: float | None = None,
-    on_prepared: Callable[[], None] = lambda: None,
+    on_prepared: Callable[[], None] | None = None,
 ) -> Compared:
     """Compare two deployments by measuring them in turns.
 
@@ -85,7 +85,7 @@ def compare_deployments(
         seed: Seed of traffic and drawn rows.
         trust_pickle: Unpickle a model, which runs code.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
-        on_prepared: Called once both are compiled.
+        on_prepared: Called once both are compiled; None: nobody.
 
     Returns:
         The comparison, and the two deployments as they were measured.
@@ -123,7 +123,8 @@ def compare_deployments(
         prepared_other = prepare(
             second, differing, payload=prepared.payload.rows, rows_per_request=rows_per_request, seed=seed
         )
-        on_prepared()
+        if on_prepared is not None:
+            on_prepared()
         comparison = compare(
             lambda: _measure(prepared, traffic, disturbances),
             lambda: _measure(prepared_other, traffic, disturbances),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.secret import hidden_environment
-from servefit.backends.types import KnobValue, Settings, Target
+from servefit.backends.types import Knob, KnobValue, Settings, Target
 from servefit.errors import CorruptModel, PayloadMismatch, SpecError
+from servefit.field_types import check_types
 from servefit.profiler.drivers.inprocess.workers import check_calls, check_configuration, check_counts
 from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
 from servefit.profiler.machine.cpus import choose_cpus, client_cpus
@@ -41,6 +42,12 @@ class Deployment:
     the model depend on what else is in the call, several are joined only with ``allow_batch_dependence``.
     ``environment`` is set for the workers, ``options`` are knobs of the backend. Values of variables that look like
     secrets, or are named in ``secret_env``, are hidden: nothing shows or keeps them.
+
+    Example:
+        ::
+
+            two = sf.Deployment(backend="onnxruntime", workers=2, environment={"OMP_WAIT_POLICY": "PASSIVE"})
+            print(sf.profile("model.ubj", two, duration_s=1).summary.throughput_per_s)
     """
 
     backend: str | None = None
@@ -56,6 +63,7 @@ class Deployment:
     secret_env: Collection[str] = ()
 
     def __post_init__(self) -> None:
+        check_types(self, hidden=("environment",))
         check_counts(self.workers, self.threads)
         check_calls(1, self.batch, self.batch_delay_us)
         object.__setattr__(self, "environment", hidden_environment(self.environment, self.secret_env))
@@ -135,9 +143,13 @@ def prepare(
     sample = payload_for(opened, payload, seed=seed)
     opened = check_batch_dependence(opened, sample)
     check_joining(opened, deployment.batch, allowed=deployment.allow_batch_dependence)
+    name = deployment.backend or opened.reference
+    if deployment.options:
+        # Some knobs are there for several threads alone; set for one, they change nothing.
+        _check_options(deployment.options, backend_named(name).knobs(opened, max(2, instance.vcpus), target))
     configuration = Configuration(
         vcpus=instance.vcpus,
-        backend=deployment.backend or opened.reference,
+        backend=name,
         target=target,
         settings=Settings(threads=deployment.threads, options=tuple(sorted(deployment.options.items()))),
         workers=deployment.workers,
@@ -180,8 +192,18 @@ def check_joining(model: Model, batch: int, *, allowed: bool) -> None:
             "batch",
             batch,
             "joins requests, and what this model predicts of one depends on the others",
-            remedy="leave it at 1, or allow that with --allow-batch-dependence",
+            remedy="leave it at 1, or allow that with --allow-batch-dependence (allow_batch_dependence=True)",
         )
+
+
+def _check_options(options: Mapping[str, KnobValue], knobs: Collection[Knob]) -> None:
+    """Raise SpecError for an option that is none of the ``knobs`` of its backend. The number of threads has a field of
+    its own."""
+    known = [knob.name for knob in knobs if knob.name != "threads"]
+    if unknown := sorted(options.keys() - set(known)):
+        if not known:
+            raise SpecError("options", unknown[0], "is not known, and the backend has none", remedy="leave it out")
+        raise SpecError.unknown("options", unknown[0], known)
 
 
 def _instance(name: str | None, host: Host, target: Target, *, leaves_a_cpu: bool) -> InstanceProfile:

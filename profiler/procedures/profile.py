@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.types import Target
 from servefit.errors import SpecError
+from servefit.field_types import check_type
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.defaults import ARRIVALS, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
+from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.plateaus import Step, steps_of
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
@@ -29,13 +32,12 @@ from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
 from servefit.showing import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from servefit.backends.compilation import Compilation
     from servefit.backends.model import Model
     from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
-    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -97,7 +99,7 @@ def profile(
     allow_noise: bool = False,
     driver: DriverName = "inprocess",
     wait_s: float | None = None,
-    on_prepared: Callable[[], None] = lambda: None,
+    on_prepared: Callable[[], None] | None = None,
 ) -> Profiled:
     """Measure one configuration of a model.
 
@@ -134,7 +136,7 @@ def profile(
         allow_noise: Judge a run that the machine disturbed, and do not repeat it.
         driver: "inprocess", or "http" for a real endpoint under load clients on CPUs that the profile leaves.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
-        on_prepared: Called when the model is compiled, and all that is left to do is to measure it.
+        on_prepared: Called when the model is compiled, and all that is left to do is to measure it; None: nobody.
 
     Returns:
         The measurement with its figures, and the verdict where there are ``thresholds``.
@@ -151,6 +153,8 @@ def profile(
             measured = sf.profile("model.ubj", payload="payload.csv", rate=100.0, duration_s=1)
             print(measured.summary.latency_ms["p95"])
     """
+    from servefit.backends.payload.reading import check_seed
+
     described = Deployment(
         backend=backend,
         profile=profile,
@@ -168,6 +172,8 @@ def profile(
         deployment = described
     elif described != Deployment():
         raise SpecError("deployment", None, "cannot be combined with its own fields", remedy="give either")
+    check_seed(seed)
+    check_type("thresholds", thresholds, Collection[LatencyThreshold])
     requested = _TrafficRequest(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )
@@ -186,7 +192,8 @@ def profile(
             trust_pickle=trust_pickle,
             driver=driver,
         )
-        on_prepared()
+        if on_prepared is not None:
+            on_prepared()
         with prepared.driver(driver) as started:
             loop = requested.loop(started.usual_users, seed)
             if loop is None:

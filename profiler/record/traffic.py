@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
+from servefit.field_types import check_types
 from servefit.profiler.arrivals.contract import MAX_ARRIVALS, STEADY
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
@@ -78,6 +79,12 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
 
     Figures come from plateaus, the times in which the number of users stays the same; those of the whole run from the
     last one.
+
+    Example:
+        ::
+
+            traffic = sf.ClosedLoop.constant(users=2, duration_s=1)
+            print(sf.profile("model.ubj", traffic=traffic).summary.throughput_per_s)
     """
 
     phases: tuple[Phase, ...]
@@ -97,6 +104,7 @@ class ClosedLoop(StoredMember, frozen=True, kw_only=True):
         return cls(phases=(step,) * steps)
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.duration_s > MAX_DURATION_S:
             raise SpecError("duration", self.duration_s, "is above a day")
         joins_s = self.joins_s()

@@ -160,6 +160,12 @@ class Measurement(Stored, frozen=True, kw_only=True):
 
     ``envelope`` is what held the workers to ``cpus``, and to ``memory_limit_bytes`` (None: nothing did).
     ``load_s`` is how long the slowest worker took from the artifact's files to a predictor, imports included.
+
+    Example:
+        ::
+
+            measurement = sf.profile("model.ubj", users=1, duration_s=1).measurement
+            print(measurement.containment, sf.summarize(measurement.runs[0]).throughput_per_s)
     """
 
     configuration: Configuration

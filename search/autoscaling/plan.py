@@ -48,6 +48,12 @@ class ScalingPlan:
     ``min_rate_per_s`` and ``max_rate_per_s`` are the rates that the bounds of the policy are for, the first None where
     it was not asked. ``curve`` has the points that were measured, and those that were simulated at the target and at
     the highest rate, by ascending rate. ``notes`` say what to know before relying on the plan.
+
+    Example:
+        ::
+
+            plan = sf.scale(job, rate_per_s=1000)
+            print(plan.instances, plan.target.max_capacity, plan.notes)
     """
 
     job: str

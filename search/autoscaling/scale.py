@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from servefit.checks import check_above_zero
+from servefit.checks import check_above_zero, check_finite
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import BUILT_IN, arrivals_named
 from servefit.profiler.evidence.summary import rank_of
@@ -20,12 +20,13 @@ from servefit.search.autoscaling.notes import scaling_notes
 from servefit.search.autoscaling.plan import ScalingPlan, TargetTracking
 from servefit.search.capacity.instance_rate import InstanceRate, Simulation, instance_rate
 from servefit.search.capacity.latency_curve import CurvePoint, MeasuredCurve, rate_of_an_instance
+from servefit.search.jobs.job import RecommendationJob
+from servefit.search.jobs.lifecycle import load_job
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.results.measure_trial import percentiles_of
 from servefit.search.storage.job_folder import job_folder
 
 if TYPE_CHECKING:
-    from servefit.search.jobs.job import RecommendationJob
     from servefit.search.results.recommendation import Recommendation
 
 HEADROOM = 0.2
@@ -54,7 +55,7 @@ _ROUNDING = 1e-9
 
 
 def scale(
-    job: RecommendationJob,
+    job: RecommendationJob | str,
     *,
     rate_per_s: float,
     recommendation_id: str | None = None,
@@ -65,7 +66,7 @@ def scale(
     """Plan how many instances of a recommendation a rate takes, and the policy that adds and removes them.
 
     Args:
-        job: The job that made the recommendation.
+        job: The job that made the recommendation, or its name in the state folder.
         rate_per_s: Requests a second, over all instances.
         recommendation_id: The ID of the recommendation; the best where None.
         headroom: The part of an instance's highest rate that is kept free.
@@ -86,6 +87,9 @@ def scale(
             plan = sf.scale(job, rate_per_s=1000)
             print(plan.instances, "x", plan.recommendation.profile.name)
     """
+    job = load_job(job) if isinstance(job, str) else job
+    if not isinstance(job, RecommendationJob):
+        raise SpecError("job", job, "is not a job", remedy="give one, or the name of one that is kept")
     _check(rate_per_s, headroom, min_rate_per_s, max_rate_per_s)
     peak_per_s = PEAK_FACTOR * rate_per_s if max_rate_per_s is None else max_rate_per_s
     chosen = _chosen(job, recommendation_id)
@@ -149,6 +153,7 @@ def _check(rate_per_s: float, headroom: float, min_rate_per_s: float | None, max
     for field, value in (("rate", rate_per_s), ("min_rate", min_rate_per_s), ("max_rate", max_rate_per_s)):
         if value is not None:
             check_above_zero(field, value, most=_MAX_RATE_PER_S)
+    check_finite("headroom", headroom)
     if not 0 <= headroom < 1:
         raise SpecError("headroom", headroom, "is not a part of an instance", remedy="say 20%, or 0.2")
     if min_rate_per_s is not None and max_rate_per_s is not None and min_rate_per_s > max_rate_per_s:
@@ -175,7 +180,7 @@ def _chosen(job: RecommendationJob, recommendation_id: str | None) -> Recommenda
             "recommendation",
             chosen.id,
             f"has no valid measurement to plan with{because}",
-            remedy="run the job again on a quieter machine, or with --allow-noise",
+            remedy="run the job again on a quieter machine, or with --allow-noise (allow_noise=True)",
         )
     if trial.verdict == "FAIL":
         kept = [other.id for other in job.recommendations if other.trial.verdict == "PASS"]
@@ -209,7 +214,7 @@ def _rate(
             "recommendation",
             chosen.id,
             f"is not expected to meet {sla} at any rate of arrivals; it was measured in a closed loop",
-            remedy="run the job again with --rate, or with a wider limit",
+            remedy="run the job again with --rate (rate), or with a wider limit",
         )
     return rate
 

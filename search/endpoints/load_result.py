@@ -55,6 +55,13 @@ class LoadTest:
 
     ``max_invocations`` is a minute: within the limits where there are any; None where only one load was asked for, or
     nothing holds. ``verdict`` is None where nothing was asked; INVALID says that ``problems`` spoilt the measurement.
+
+    Example:
+        ::
+
+            with job.best.serve() as endpoint:
+                found = sf.load_endpoint(endpoint.url, payload="payload.csv", users=1, duration_s=1)
+            print(found.summary.throughput_per_s, found.problems)
     """
 
     endpoint: str

@@ -193,7 +193,17 @@ class RecommendationJob:
 
 
 class JobInterrupted(KeyboardInterrupt):
-    """The job was interrupted; ``job`` is what it had found until then."""
+    """The job was interrupted; ``job`` is what it had found until then.
+
+    Example:
+        ::
+
+            try:
+                job = sf.recommend("model.ubj", payload="payload.csv", budget="10s")
+            except sf.JobInterrupted as interrupted:
+                job = interrupted.job
+            print(job)
+    """
 
     def __init__(self, job: RecommendationJob) -> None:
         super().__init__(f"job {job.name} was interrupted")

@@ -321,7 +321,7 @@ def _check_joining(request: JobRequest, model: Model) -> None:
             "batch_delay",
             max(request.batch_delays_us),
             "delays batches, and there are none, since predictions of this model depend on what else is in the call",
-            remedy="leave it out, or allow that with --allow-batch-dependence",
+            remedy="leave it out, or allow that with --allow-batch-dependence (allow_batch_dependence=True)",
         )
 
 

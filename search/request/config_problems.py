@@ -178,4 +178,6 @@ def _unknown(path: str, key: str) -> SpecError:
         option = f"--{key.replace('_', '-')}"
         return SpecError(path, key, "is for the command line alone", remedy=f"say {option} there")
     structs = {"": JobConfig, "phase": PhaseConfig, "stairs": StairsConfig, "env": RangeConfig}
-    return SpecError.unknown(path, key, structs[path.partition("[")[0]].__struct_encode_fields__)
+    known = structs[path.partition("[")[0]].__struct_encode_fields__
+    # "$schema" is for editors, and Python does not take it: only somebody who wrote a "$" can have meant it.
+    return SpecError.unknown(path, key, [name for name in known if key.startswith("$") or not name.startswith("$")])

@@ -14,6 +14,7 @@ import msgspec
 from servefit.backends.secret import Secret, hidden, is_hidden, is_secret, unknown
 from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
+from servefit.field_types import check_type, check_types
 from servefit.profiler.defaults import ARRIVALS, ROWS_PER_REQUEST, SEED
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.record.traffic import ClosedLoop
@@ -43,19 +44,27 @@ WORKERS_VARIABLE = "MODEL_SERVER_WORKERS"
 @shown()
 class EnvironmentRange(Stored, frozen=True, kw_only=True):
     """Values to try of one environment variable, on the profiles named (none named: on all). Those of a variable that
-    looks like a secret are hidden."""
+    looks like a secret are hidden.
+
+    Example:
+        ::
+
+            threads = sf.EnvironmentRange(variable="OMP_NUM_THREADS", values=("1", "2"))
+            print(sf.JobRequest(name="threads", environment=(threads,)))
+    """
 
     variable: str
     values: tuple[str, ...]
     profiles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_types(self, hidden=("values",))
         check_variable("env", self.variable)
         if not self.values or "" in self.values:
             raise SpecError("env", self.variable, "has no values to try")
         if self.counts:
             for value in self.values:
-                if not (value.isdecimal() and int(value) >= 1):
+                if not (value.isascii() and value.isdecimal() and int(value) >= 1):
                     raise SpecError("env", f"{self.variable}={value}", "is not a whole number above zero")
         if len({int(value) if self.counts else value for value in self.values}) < len(self.values):
             raise SpecError("env", self.variable, "is given a value twice")
@@ -137,7 +146,7 @@ def own_value(variable: str) -> str:
     if value := os.environ.get(variable):
         return value
     raise SpecError(
-        "secret_env", variable, "has no value", remedy=f"set the variable, or give its value with --env {variable}=..."
+        "secret_env", variable, "has no value", remedy="set the variable where servefit runs, or give its value in env"
     )
 
 
@@ -164,6 +173,13 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     measurement that the machine got in the way of is judged all the same, and the job says so. ``over_http`` has the
     winner measured as an endpoint too, which is none of the ``max_tests``, where a CPU is left for a client.
     ``arrivals`` spells how requests arrive at the rate of ``sla``, as in "sine:amplitude=0.5,period=4s".
+
+    Example:
+        ::
+
+            limit = sf.LatencyThreshold(percentile="p95", limit_ms=50)
+            request = sf.JobRequest(name="mine", sla=sf.Sla(thresholds=(limit,)), budget_s=10, max_tests=1)
+            print(sf.recommend("model.ubj", payload="payload.csv", request=request).best)
     """
 
     name: str
@@ -188,6 +204,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     arrivals: str = ARRIVALS
 
     def __post_init__(self) -> None:
+        check_types(self, hidden=("environment",))
         check_name("name", self.name)
         self._check_numbers()
         self._check_lists()
@@ -269,6 +286,7 @@ USUAL = JobRequest(name="usual")
 
 def parse_flat_invocations(text: str) -> FlatInvocations:
     """Parse "stop" or "continue", in any case. Raises SpecError."""
+    check_type("flat_invocations", text, str)
     for name in get_args(FlatInvocations):
         if name.lower() == text.lower():
             known: FlatInvocations = name

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.field_types import check_types
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.defaults import DURATION_S, MOST_S, SEARCH_S, TIMEOUT_S
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
@@ -18,12 +18,9 @@ from servefit.profiler.procedures.saturation import check_budget
 from servefit.profiler.procedures.traffic_rules import limits_without_rate, rate_where_none_is_asked
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.quantities import given_duration_text
-from servefit.search.request.job_request import USUAL
+from servefit.search.request.job_request import USUAL, FlatInvocations
 from servefit.search.request.sla import Sla
 from servefit.showing import shown
-
-if TYPE_CHECKING:
-    from servefit.search.request.job_request import FlatInvocations
 
 CONFIRMING_S = 10.0
 """Seconds that limits at a rate are decided for, at most, where that follows on a search: most are decided before.
@@ -70,6 +67,7 @@ class LoadRequest:
     def __post_init__(self) -> None:
         from servefit.backends.payload.reading import check_seed
 
+        check_types(self)
         check_seed(self.seed)
         check_numbers(rows_per_request=self.rows_per_request, connections=self.connections, timeout_s=self.timeout_s)
         for threshold in self.sla.thresholds:

@@ -10,6 +10,7 @@ import itertools
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
+from servefit.field_types import check_types
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.summary import percentile_name
 from servefit.quantities import given_text, parse_duration_ms
@@ -19,12 +20,20 @@ from servefit.stored import Stored
 
 @shown()
 class Sla(Stored, frozen=True, kw_only=True):
-    """All ``thresholds`` hold while requests arrive at ``rate_per_s`` over all instances (None: no rate was asked)."""
+    """All ``thresholds`` hold while requests arrive at ``rate_per_s`` over all instances (None: no rate was asked).
+
+    Example:
+        ::
+
+            limit = sf.LatencyThreshold(percentile="p95", limit_ms=10)
+            print(sf.Sla(thresholds=(limit,), rate_per_s=500))
+    """
 
     thresholds: tuple[LatencyThreshold, ...] = ()
     rate_per_s: float | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         names = [threshold.percentile for threshold in self.thresholds]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise SpecError("sla", ", ".join(sorted(repeated)), "is limited twice")

@@ -33,6 +33,12 @@ class Trial(StoredMember, frozen=True, kw_only=True):
     their raw samples are in ``kept_in``, a file in the job's folder. ``threads_outside`` were allowed on CPUs outside
     the envelope. ``round`` is the round of finalists that it belongs to, None for all other tests. ``driver`` says how
     requests came: to the predictor itself, or over HTTP to the endpoint that would be deployed.
+
+    Example:
+        ::
+
+            for trial in job.trials:
+                print(trial.configuration.backend, trial.verdict, trial.capacity.throughput_per_s)
     """
 
     configuration: Configuration

@@ -43,7 +43,16 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 class ServefitError(Exception):
-    """Base of the tree. ``message`` is one line; ``remedy`` is what to do about it, or None."""
+    """Base of the tree. ``message`` is one line; ``remedy`` is what to do about it, or None.
+
+    Example:
+        ::
+
+            try:
+                sf.load_job("unknown")
+            except sf.ServefitError as error:
+                print(error.message, error.remedy)
+    """
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         # Libraries' own messages, which often end up in here, run over several lines.
@@ -74,7 +83,16 @@ def _restore(kind: type[ServefitError], args: tuple[Any, ...], fields: dict[str,
 
 class SpecError(ServefitError):
     """An error: what was asked for cannot be understood. ``field`` names the option, ``value`` is what was given, None
-    where nothing was."""
+    where nothing was.
+
+    Example:
+        ::
+
+            try:
+                sf.Sla(rate_per_s=-1)
+            except sf.SpecError as error:
+                print(error.field, error.value, error.problem)
+    """
 
     def __init__(self, field: str, value: object, problem: str, *, remedy: str | None = None) -> None:
         super().__init__(f"{field} {problem}" if value is None else f"{field}: {value!r} {problem}", remedy=remedy)
@@ -83,12 +101,12 @@ class SpecError(ServefitError):
         self.problem = problem
 
     @classmethod
-    def unknown(cls, field: str, value: str, known: Sequence[str]) -> Self:
+    def unknown(cls, field: str, value: object, known: Sequence[str]) -> Self:
         """Return the error for a name that is not among ``known``, with the closest as remedy, or the first of them
         all."""
         from difflib import get_close_matches
 
-        closest = get_close_matches(value.lower(), known, n=1, cutoff=0.5)
+        closest = get_close_matches(str(value).lower(), known, n=1, cutoff=0.5)
         shown = ", ".join(sorted(known)[:MAX_NAMES_SHOWN])
         more = f" and {len(known) - MAX_NAMES_SHOWN} more" if len(known) > MAX_NAMES_SHOWN else ""
         remedy = f"did you mean {closest[0]!r}?" if closest else f"known: {shown}{more}"
@@ -150,7 +168,16 @@ class StorageError(ServefitError):
 
 
 class ModelError(ServefitError):
-    """The model, or the payload for it, is the problem."""
+    """The model, or the payload for it, is the problem.
+
+    Example:
+        ::
+
+            try:
+                sf.recommend("missing.ubj")
+            except sf.ModelError as error:
+                print(error)
+    """
 
 
 class UnsupportedModel(ModelError):
@@ -192,7 +219,16 @@ class PayloadMismatch(ModelError):
 
 
 class BackendError(ServefitError):
-    """A backend is the problem; ``backend`` is its name."""
+    """A backend is the problem; ``backend`` is its name.
+
+    Example:
+        ::
+
+            try:
+                sf.compile_model("model.ubj", "lightgbm")
+            except sf.BackendError as error:
+                print(error.backend, error.remedy)
+    """
 
     def __init__(self, backend: str, message: str, *, remedy: str | None = None) -> None:
         super().__init__(f"{backend}: {message}", remedy=remedy)
@@ -236,7 +272,16 @@ class OutputMismatch(BackendError):
 
 
 class MeasurementError(ServefitError):
-    """A measurement could not be made, or not be used."""
+    """A measurement could not be made, or not be used.
+
+    Example:
+        ::
+
+            try:
+                sf.load_endpoint("http://127.0.0.1:9", payload="payload.csv")
+            except sf.MeasurementError as error:
+                print(error)
+    """
 
 
 class WorkerCrashed(MeasurementError):
@@ -280,7 +325,16 @@ class HostMismatch(MeasurementError):
 
 class SlotTaken(MeasurementError):
     """Another process measured on this machine for all of ``waited_s``: ``who``, in words. ``job`` says what for,
-    ``pid`` is its process id, and ``since`` in seconds since 1970; None is what is not known."""
+    ``pid`` is its process id, and ``since`` in seconds since 1970; None is what is not known.
+
+    Example:
+        ::
+
+            try:
+                sf.profile("model.ubj", users=1, duration_s=1, wait_s=60)
+            except sf.SlotTaken as taken:
+                print(taken.who, taken.job, taken.since)
+    """
 
     def __init__(self, who: str, *, job: str | None, pid: int | None, since: float | None, waited_s: float) -> None:
         waited = f" after {waited_s:.3g} s" if waited_s else ""

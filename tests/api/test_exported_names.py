@@ -53,6 +53,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         sf.recomend  # noqa: B018
 
 
+@pytest.mark.parametrize("name", [name for name in sf.__all__ if inspect.isfunction(getattr(sf, name))])
+def test_help_shows_no_object_without_a_name(name: str) -> None:
+    assert " at 0x" not in str(inspect.signature(getattr(sf, name)))
+
+
 def test_options_of_recommend_are_the_keys_of_a_job_file() -> None:
     from servefit.api.recommend import JobOptions
     from servefit.search.request.config_schema import NO_OPTIONS, JobConfig

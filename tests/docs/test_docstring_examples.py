@@ -47,11 +47,22 @@ def example(found: Any) -> str | None:
     return None if block is None else dedent(block[1])
 
 
+def is_error(found: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, sf.ServefitError)
+
+
 EXAMPLES = {name: code for name, found in public() if (code := example(found)) is not None}
 
 
 def test_the_usual_functions_have_examples() -> None:
     assert {"recommend", "profile", "load_endpoint", "scale", "Job.plot", "Recommendation.serve"} <= EXAMPLES.keys()
+
+
+def test_what_people_call_make_or_hold_has_an_example() -> None:
+    """Errors have one at the base of each kind, and where they have more to tell."""
+    names = {name for name, found in public() if "." not in name and not is_error(found)}
+    bases = {"ServefitError", "SpecError", "ModelError", "BackendError", "MeasurementError", "SlotTaken"}
+    assert (names | bases) - EXAMPLES.keys() == set()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

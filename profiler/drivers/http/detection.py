@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from servefit.profiler.drivers.http.address import Address
 
+_SAY_WHICH = "say which one: --model NAME (model=NAME)"
+
 _MODEL_PATH = re.compile(r"(?P<model>/v2/models/(?P<name>[^/?]+)(/versions/[^/?]+)?)(/infer)?/?")
 
 
@@ -58,7 +60,7 @@ def _open_inference(address: Address, model: str, timeout_s: float) -> Destinati
     metadata = described.value() if described.is_success else None
     inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
     if described.status == HTTPStatus.NOT_FOUND:
-        raise SpecError("model", model, f"is not served at {address.url}", remedy="say which one is: --model NAME")
+        raise SpecError("model", model, f"is not served at {address.url}", remedy=_SAY_WHICH)
     if not isinstance(inputs, list) or not inputs or not all(isinstance(described, dict) for described in inputs):
         return Destination(address=address, form="open-inference", model=model)
     tensors = tuple(_tensor(described, model) for described in inputs)
@@ -95,7 +97,7 @@ def _only_model(address: Address, timeout_s: float) -> str:
     if len(names) == 1:
         return names[0]
     known = f"serves {', '.join(names)}" if names else "does not say which models it serves"
-    raise SpecError("model", None, f"is not named, and the server {known}", remedy="say which one: --model NAME")
+    raise SpecError("model", None, f"is not named, and the server {known}", remedy=_SAY_WHICH)
 
 
 def _sagemaker(address: Address, rows: np.ndarray, timeout_s: float) -> Destination:

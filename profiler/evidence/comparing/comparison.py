@@ -70,6 +70,12 @@ class Comparison:
     interval lies beyond ``smallest_difference``, the larger of 1 % and ``noise.resolvable``, and there is none if the
     whole interval lies within it. ``stopped`` says why there are no more blocks: the question was "decided" either way,
     or all "blocks" or all "time" was used. ``log_ratios`` has one entry a block.
+
+    Example:
+        ::
+
+            found = sf.compare_deployments("model.ubj", sf.Deployment(), {"backend": "onnxruntime"}, budget_s=5)
+            print(found.comparison.outcome, found.comparison.ratio, found.comparison.ci95)
     """
 
     ratio: float

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from servefit.errors import SpecError, UnreadableMeasurement
+from servefit.field_types import check_type
 from servefit.profiler.record.endpoint_runs import EndpointRuns
 from servefit.profiler.record.storage.arrays import LEVEL, pack, unpack
 from servefit.profiler.record.storage.documents import Misfit, from_document, to_document
@@ -49,6 +50,7 @@ def save_measurement(measurement: Measurement | EndpointRuns, path: str | Path, 
         None.
 
     Raises:
+        SpecError: ``measurement`` is neither.
         StateError: The file cannot be written.
 
     Example:
@@ -57,6 +59,7 @@ def save_measurement(measurement: Measurement | EndpointRuns, path: str | Path, 
             measured = sf.profile("model.ubj", users=1, duration_s=1)
             sf.save_measurement(measured.measurement, "measured.servefit")
     """
+    check_type("measurement", measurement, Measurement | EndpointRuns)
     arrays: list[bytes] = []
     document = to_document(measurement, type(measurement), arrays, "measurement")
     descriptions, content = pack(arrays)

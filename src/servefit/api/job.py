@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 @shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
 class Recommendation(recommendation.Recommendation):
-    """A recommendation that can be served on this host."""
+    """A recommendation that can be served on this host.
+
+    Example:
+        ::
+
+            best = job.best
+            print(best.id, best.profile.name, best.environment, best.max_invocations)
+    """
 
     __slots__ = ()
 
@@ -59,7 +66,14 @@ class Recommendation(recommendation.Recommendation):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Job(RecommendationJob):
-    """The results of a job, with methods that show, report and serve them."""
+    """The results of a job, with methods that show, report and serve them.
+
+    Example:
+        ::
+
+            job = sf.load_job("fraud")
+            print(job.status, job.best.environment, len(job.trials))
+    """
 
     recommendations: tuple[Recommendation, ...]
     pareto: tuple[Recommendation, ...]

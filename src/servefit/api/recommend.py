@@ -73,7 +73,7 @@ def recommend(
         model: A path, a live xgboost, LightGBM or scikit-learn object, or a :class:`servefit.Model`.
         payload: Rows that are sent: a path, or an array of shape (rows, features). Drawn from the model where there
             is none.
-        request: The whole request, in place of options.
+        request: The whole request, in place of options other than ``wait``.
         storage: The database that keeps the job, such as "postgresql://user@server/jobs". By default one in the state
             folder.
         trust_pickle: Unpickle ``model``. Unpickling runs code: do it if you know who made it.
@@ -92,7 +92,8 @@ def recommend(
         StateError: The state folder cannot be written.
         StorageError: The database cannot be reached, or goes away.
         SlotTaken: Something else measured on this machine for longer than ``wait``.
-        JobInterrupted: Ctrl-C. It is a KeyboardInterrupt; its ``job`` is what was found until then.
+        JobInterrupted: Ctrl-C once the job has begun, after any wait. It is a KeyboardInterrupt; its ``job``
+            is what was found until then. Before that there is no job, and Ctrl-C is a plain KeyboardInterrupt.
 
     Example:
         ::
@@ -103,8 +104,8 @@ def recommend(
     asked = job_config(options)
     if request is None:
         request = asked.request(asked.name or default_name(model))
-    elif asked != JobConfig():
-        raise SpecError("request", None, "cannot be combined with options", remedy=f"leave out {', '.join(options)}")
+    elif excess := [key for key, value in options.items() if value is not None and key != "wait"]:
+        raise SpecError("request", None, "cannot be combined with options", remedy=f"leave out {', '.join(excess)}")
     try:
         job = run_job(
             model,

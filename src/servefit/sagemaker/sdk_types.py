@@ -26,7 +26,13 @@ _IN_BRACKETS = "put it in square brackets"
 @shown()
 @dataclass(frozen=True, slots=True)
 class CategoricalParameter:
-    """The values that an environment variable may take."""
+    """The values that an environment variable may take.
+
+    Example:
+        ::
+
+            print({"OMP_NUM_THREADS": sf.CategoricalParameter(["1", "2"])})
+    """
 
     value: Sequence[str]
 
@@ -34,7 +40,14 @@ class CategoricalParameter:
 @shown()
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A phase of closed-loop traffic; ``spawn_rate`` is in users a minute."""
+    """A phase of closed-loop traffic; ``spawn_rate`` is in users a minute.
+
+    Example:
+        ::
+
+            phase = sf.Phase(duration_in_seconds=1, initial_number_of_users=1, spawn_rate=0)
+            job = sf.right_size("model.ubj", phases=[phase], max_tests=1)
+    """
 
     duration_in_seconds: float
     initial_number_of_users: int
@@ -45,7 +58,14 @@ class Phase:
 @dataclass(frozen=True, slots=True)
 class Stairs:
     """Closed-loop traffic in ``number_of_steps`` steps of ``duration_in_seconds``; each step adds ``users_per_step``
-    users."""
+    users.
+
+    Example:
+        ::
+
+            stairs = sf.Stairs(duration_in_seconds=1, number_of_steps=2, users_per_step=1)
+            job = sf.right_size("model.ubj", stairs=stairs, max_tests=1)
+    """
 
     duration_in_seconds: float
     number_of_steps: int
@@ -55,7 +75,14 @@ class Stairs:
 @shown()
 @dataclass(frozen=True, slots=True)
 class ModelLatencyThreshold:
-    """A limit on a percentile ("P95") of the latency."""
+    """A limit on a percentile ("P95") of the latency.
+
+    Example:
+        ::
+
+            limit = sf.ModelLatencyThreshold(percentile="P95", value_in_milliseconds=100)
+            job = sf.right_size("model.ubj", model_latency_thresholds=[limit], job_duration_in_seconds=10, max_tests=1)
+    """
 
     percentile: str
     value_in_milliseconds: float

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 from servefit.api.job import Job
 from servefit.api.notebook_progress import default_progress
 from servefit.errors import SpecError
+from servefit.field_types import check_type
 from servefit.profiler.defaults import TIMEOUT_S
 from servefit.sagemaker.sdk_types import (
     ModelLatencyThreshold,
@@ -197,7 +198,8 @@ def right_size(
         StorageError: The database cannot be reached, or goes away.
         MeasurementError: The endpoint answers nothing.
         SlotTaken: Something else measured on this machine for longer than ``wait_s``.
-        JobInterrupted: Ctrl-C. It is a KeyboardInterrupt; its ``job`` has the results until then.
+        JobInterrupted: Ctrl-C once the job has begun, after any wait. It is a KeyboardInterrupt; its ``job``
+            has the results until then. Before that there is no job, and Ctrl-C is a plain KeyboardInterrupt.
 
     Example:
         ::
@@ -212,6 +214,7 @@ def right_size(
     traffic = traffic_from_sdk(phases, stairs)
     duration_s = None if job_duration_in_seconds is None else number("job_duration_in_seconds", job_duration_in_seconds)
     if endpoint is not None:
+        check_type("endpoint", endpoint, str)
         refuse_for_endpoints(
             model=model,
             supported_instance_types=supported_instance_types,

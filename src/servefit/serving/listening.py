@@ -9,6 +9,7 @@ import struct
 from contextlib import suppress
 from ipaddress import ip_address
 
+from servefit.checks import check_whole
 from servefit.errors import SpecError
 
 _BACKLOG = 4096
@@ -23,6 +24,7 @@ _NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0
 
 def bind(host: str, port: int) -> tuple[socket.socket, ...]:
     """Return sockets for every address that ``host`` has, bound to one port and not yet listening. Raises SpecError."""
+    check_whole("port", port, least=0, most=65535)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
