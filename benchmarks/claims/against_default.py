@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from benchmarks.data.grid import row_of
 from benchmarks.models.fraud import Fraud
 from servefit.demo import fraud_model, fraud_payload
-from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.profiler.evidence.intervals import mean_interval
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.procedures.decided_runs import find_highest_rate
 from servefit.search.jobs.job import default_name

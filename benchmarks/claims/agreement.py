@@ -40,7 +40,7 @@ from servefit.backends.payload import Payload
 from servefit.isolation import call_isolated
 from servefit.profiler.drivers.inprocess.timing import TimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
-from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.profiler.evidence.intervals import mean_interval
 from servefit.profiler.machine.cpus import choose_cpus
 from servefit.profiler.machine.host import Host, describe_host
 from servefit.profiler.record.traffic import ClosedLoop

@@ -36,6 +36,7 @@ from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.service_time_survey import Survey, time_service, timed_as
+from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.queueing.simulation import simulate
@@ -153,9 +154,7 @@ def compared(fraud: Fraud, configuration: Configuration, seed: int) -> Case | No
     def foretold(rate_per_s: float | None) -> Prediction:
         return predict(
             service,
-            workers=workers,
-            max_batch=max_batch,
-            batch_delay_us=delay_us,
+            Discipline.of(configuration),
             rate_per_s=rate_per_s,
             percentiles=(95.0,),
             seed=seed,

@@ -1,7 +1,7 @@
 """From turns to ratios: how much a figure of the new version differs from the old one's, and how certain that is.
 
 Turns come in rounds of four, old new new old or the other way round, in which a steady drift of the machine cancels. A
-round gives one ratio, and the mean of their logarithms has an interval [``profiler.evidence.comparing``].
+round gives one ratio, and the mean of their logarithms has an interval [``profiler.evidence.intervals``].
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from random import Random
 from statistics import fmean
 from typing import Literal, TypeAlias
 
-from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.profiler.evidence.intervals import mean_interval
 
 Side: TypeAlias = Literal["old", "new"]
 RatioVerdict: TypeAlias = Literal["within", "beyond", "undecided"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
-from servefit.profiler.evidence.comparing.intervals import t_quantile
+from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.summary import CONFIDENCE, samples_needed
 from servefit.profiler.record.traffic import MIN_STEP_S
 from servefit.showing import shown

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from servefit.checks import check_above_zero
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.defaults import COMPARISON_S
-from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, Comparison, Figure, compare
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.comparing.comparison import MIN_BLOCKS, Comparison, Figure, compare
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.procedures.microbenchmark.service_time import measure_p50_once
 from servefit.profiler.procedures.prepare import Deployment, Prepared, check_there, model_name, prepare

@@ -1,24 +1,24 @@
 """Runs whose outcome can be relied upon: repeated once where the machine got in the way, ended when they are decided.
 
 What makes a run worthless is said in ``evidence.validity``, how a threshold is decided in
-``evidence.sequential_test``.
+``evidence.sequential_test``, and when a PASS may be relied upon in ``evidence.run_verdict``.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
-
-import numpy as np
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.contract import STEADY
 from servefit.profiler.defaults import ARRIVALS
-from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, combined_verdict
+from servefit.profiler.evidence.run_verdict import evidence_of, growth_seen_s, start_tests
+from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.time_to_spare import is_unhurried
 from servefit.profiler.evidence.validity import problems
 from servefit.profiler.procedures.highest_rate import SHORTEST_S, highest_rate
 from servefit.profiler.procedures.open_loops import check_search, whole_cycles_s
@@ -30,9 +30,11 @@ from servefit.time_limit import time_left_s
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+
     from servefit.profiler.drivers.driver import Driver
     from servefit.profiler.evidence.limits import LatencyThreshold
-    from servefit.profiler.evidence.sequential_test import Evidence
+    from servefit.profiler.evidence.sequential_test import Evidence, SequentialTest
     from servefit.profiler.evidence.stopping import StoppingConditions
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.procedures.tried_rates import HighestRate
@@ -46,9 +48,6 @@ CAPACITY_SHARE = 0.05
 
 MIN_SEARCH_S = 1.0
 """The first run of a search, a twentieth of it, is then twice as long as the shortest that decides anything."""
-
-UNHURRIED, MIN_TO_KNOW_HOW_BUSY = 0.85, 200
-"""Workers that were serving for less of the time, over so many requests, keep up with what arrives. Chosen."""
 
 RateVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "SATURATED", "INVALID"]
 """SATURATED counts as FAIL: more was asked than can be served. INVALID never does: the measurement itself is bad."""
@@ -229,18 +228,16 @@ class _Tests:
         self._rate_per_s = traffic.rate_per_s
         self._steady = traffic.is_steady
         self._least_s = least_s
-        self._growth_seen_s = GROWTH_SEEN * max((threshold.limit_ms for threshold in thresholds), default=0.0) / 1000
+        self._growth_seen_s = growth_seen_s(thresholds)
         self._unhurried = False
 
     def begin(self) -> None:
         """Forget what was seen of an earlier run."""
-        self._tests = [
-            SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns) for threshold in self._thresholds
-        ]
+        self._tests = start_tests(self._thresholds)
         self._unhurried = False
 
     def enough(self, response_ns: np.ndarray, busy: float) -> bool:
-        self._unhurried = len(response_ns) >= MIN_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+        self._unhurried = is_unhurried(len(response_ns), busy)
         if not self._steady:
             return False
         elapsed_s = len(response_ns) / self._rate_per_s
@@ -250,16 +247,5 @@ class _Tests:
         return elapsed_s >= self._least_s and combined_verdict(verdicts) != "UNDECIDED"
 
     def evidence(self, run: Run) -> tuple[Evidence, ...]:
-        """Return what stands after all requests of ``run`` up to the first without an answer. A PASS does not, where a
-        server that does not quite keep up would not have been found out."""
-        ended = run.samples.ended_ns()
-        unanswered = np.flatnonzero(ended == 0)
-        known = int(unanswered[0]) if len(unanswered) else len(ended)
-        for test in self._tests:
-            if known >= test.evidence.samples:
-                test.update(run.samples.response_ns()[:known], unhurried=self._unhurried)
-        elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
-        found = tuple(test.evidence for test in self._tests)
-        if self._unhurried or elapsed_s >= self._growth_seen_s:
-            return found
-        return tuple(replace(each, verdict="UNDECIDED") if each.verdict == "PASS" else each for each in found)
+        """Return what stands after all of ``run``, by how busy the server was when it was last asked about."""
+        return evidence_of(run, self._tests, self._thresholds, unhurried=self._unhurried)

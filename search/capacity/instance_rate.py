@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 import numpy as np
 
 from servefit.search.capacity.latency_curve import CurvePoint
-from servefit.search.queueing.prediction import highest_rate_per_s, predict
+from servefit.search.queueing.discipline import Discipline
+from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, highest_rate_per_s, predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.results.instances import PLANNED_UTILISATION
 from servefit.showing import shown
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 Basis: TypeAlias = Literal["measured", "simulated", "utilisation"]
 """The basis of a highest rate: one that was measured, the one where the simulation reaches a limit, or the planned part
 of the measured capacity."""
-
-_REQUESTS = 20_000
-"""The requests of a simulation: the slowest 1 % are 200 then. Chosen, not measured."""
 
 
 @shown()
@@ -100,11 +98,8 @@ class Simulation:
             return inf
         return highest_rate_per_s(
             self.service,
-            workers=self.configuration.workers,
-            max_batch=self.configuration.max_batch,
-            batch_delay_us=self.configuration.batch_delay_us,
+            Discipline.of(self.configuration),
             limits=[(threshold.rank, threshold.limit_ms) for threshold in thresholds],
-            requests=_REQUESTS,
             seed=self.seed,
             arrivals=self.arrivals,
         )
@@ -113,12 +108,10 @@ class Simulation:
         """Return the percentiles at a rate; None for a rate that cannot be served."""
         found = predict(
             self.service,
-            workers=self.configuration.workers,
-            max_batch=self.configuration.max_batch,
-            batch_delay_us=self.configuration.batch_delay_us,
+            Discipline.of(self.configuration),
             rate_per_s=rate_per_s,
             percentiles=ranks,
-            requests=_REQUESTS,
+            requests=REQUESTS_TO_SEARCH,
             seed=self.seed,
             arrivals=self.arrivals,
         )
@@ -138,9 +131,7 @@ class Simulation:
         """Return the requests a second that are answered in a closed loop."""
         return predict(
             self.service,
-            workers=self.configuration.workers,
-            max_batch=self.configuration.max_batch,
-            batch_delay_us=self.configuration.batch_delay_us,
+            Discipline.of(self.configuration),
             rate_per_s=None,
             percentiles=(50.0,),
         ).capacity_per_s

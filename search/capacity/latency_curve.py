@@ -11,13 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
-import numpy as np
-
 from servefit.errors import UnreadableMeasurement
-from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest, combined_verdict
+from servefit.profiler.evidence.run_verdict import evidence_of, start_tests, was_unhurried
+from servefit.profiler.evidence.sequential_test import combined_verdict
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.evidence.validity import problems
-from servefit.profiler.procedures.decided_runs import MIN_TO_KNOW_HOW_BUSY, UNHURRIED
 from servefit.profiler.record.storage.measurements import load_measurement
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.results.measure_trial import percentiles_of
@@ -26,7 +24,6 @@ from servefit.showing import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.record.types import Run
     from servefit.search.request.job_request import JobRequest
@@ -137,39 +134,18 @@ def rate_of_an_instance(trial: Trial, request: JobRequest) -> float | None:
 
 
 def _verdict(trial: Trial, run: Run, summary: Summary, request: JobRequest) -> TrialVerdict:
-    """Return the verdict of ``trial`` as it would have been, had it been judged by ``run``."""
+    """Return the verdict of ``trial`` as it would have been, had it been judged by ``run``.
+
+    Of a run that was decided while it went on, the test (``profiler.procedures.decided_runs``) keeps the verdict of
+    that moment. Here all of the run is weighed at once, and how busy the workers were is read from its samples.
+    """
     thresholds, measurement = request.sla.thresholds, trial.measurement
     limit_ms = min((threshold.limit_ms for threshold in thresholds), default=None)
     disturbed = problems(run, limit_ms=limit_ms, cpus=measurement.cpus, containment=measurement.containment)
     if disturbed and not request.allow_noise:
         return "INVALID"
-    return "FAIL" if summary.saturated else _decided(run, thresholds, trial.configuration.workers)
-
-
-def _decided(run: Run, thresholds: Sequence[LatencyThreshold], workers: int) -> TrialVerdict:
-    """Return the sequential test on all requests up to the first without an answer, with the caution of
-    ``profiler.procedures.decided_runs``: a PASS takes workers that had time to spare, or a run so long that a growing
-    queue shows."""
-    samples = run.samples
-    scheduled, started, ended = samples.scheduled_ns(), samples.started_ns(), samples.ended_ns()
-    unanswered = np.flatnonzero(ended == 0)
-    known = int(unanswered[0]) if len(unanswered) else len(ended)
-    scheduled, started, ended = scheduled[:known], started[:known], ended[:known]
-    unhurried = known >= MIN_TO_KNOW_HOW_BUSY and _busy(scheduled, started, ended) < UNHURRIED * workers
-    verdict = combined_verdict(
-        [
-            SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns).update(
-                ended - scheduled, unhurried=unhurried
-            )
-            for threshold in thresholds
-        ]
-    )
-    growth_ns = GROWTH_SEEN * max((threshold.limit_ns for threshold in thresholds), default=0.0)
-    long_enough = run.plateau_ns[1] - run.plateau_ns[0] >= growth_ns
-    return verdict if verdict != "PASS" or unhurried or long_enough else "UNDECIDED"
-
-
-def _busy(scheduled: np.ndarray, started: np.ndarray, ended: np.ndarray) -> float:
-    """Return how many workers were serving on average. Requests of one call follow each other."""
-    calls = np.flatnonzero(np.diff(started, prepend=0))
-    return float((ended[calls] - started[calls]).sum() / (ended.max() - scheduled[0]))
+    if summary.saturated:
+        return "FAIL"
+    unhurried = was_unhurried(run, trial.configuration.workers)
+    evidence = evidence_of(run, start_tests(thresholds), thresholds, unhurried=unhurried)
+    return combined_verdict([each.verdict for each in evidence])

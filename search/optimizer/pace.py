@@ -12,7 +12,7 @@ from math import ceil, exp, fsum, isfinite, log, sqrt
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from servefit.profiler.evidence.comparing.intervals import t_quantile
+from servefit.profiler.evidence.intervals import t_quantile
 from servefit.search.optimizer.finalists import MAX_FINALISTS, MAX_GAP
 from servefit.search.results.measure_trial import USUAL_START_S
 from servefit.search.results.ranking import MIN_DIFFERENCE

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
 from servefit.search.optimizer.gaussian_process import CorrectedPredictions, Estimate
-from servefit.search.queueing.prediction import predict, predict_users
+from servefit.search.queueing.discipline import Discipline
+from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
 from servefit.search.results.objectives.contract import Prediction as Expected
 from servefit.search.results.objectives.registry import context_of, objective_of
@@ -40,10 +41,6 @@ _EARLIER_NOISE = 0.1
 
 _MAX_RANK = 99.9
 """Higher percentiles take more requests than it pays to simulate: this one stands in for them."""
-
-_MIN_REQUESTS = 4000
-"""Requests of a simulation at least: the last 5 % are 200 then. Chosen, not measured; benchmarks/claims/simulation.py
-compares the p95 of as many with what is measured."""
 
 _COUNTED = 0.85
 """Of the requests that are simulated, no fewer than this part counts: the first tenth, while the queue fills up, does
@@ -308,9 +305,7 @@ class Surrogate:
         if rate_per_s is None and phases is not None:
             prediction = predict_users(
                 service,
-                workers=configuration.workers,
-                max_batch=configuration.max_batch,
-                batch_delay_us=configuration.batch_delay_us,
+                Discipline.of(configuration),
                 users=phases.users,
                 percentiles=ranks,
                 seed=self._request.seed,
@@ -318,12 +313,10 @@ class Surrogate:
             return prediction, not timed
         prediction = predict(
             service,
-            workers=configuration.workers,
-            max_batch=configuration.max_batch,
-            batch_delay_us=configuration.batch_delay_us,
+            Discipline.of(configuration),
             rate_per_s=rate_per_s,
             percentiles=ranks,
-            requests=max(_MIN_REQUESTS, ceil(samples_needed(max(ranks)) / _COUNTED)),
+            requests=max(REQUESTS, ceil(samples_needed(max(ranks)) / _COUNTED)),
             seed=self._request.seed,
             arrivals=self._request.arrivals,
         )

@@ -7,11 +7,14 @@ to ``batch_delay_us`` for others; a full batch leaves when its last request is t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from servefit.checks import check_at_least, check_whole
+
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Configuration
 
 CALL_OVERHEAD_NS = 500.0
 REQUEST_OVERHEAD_NS = 150.0
@@ -39,6 +42,15 @@ class Discipline:
         check_whole("delay", self.batch_delay_us, least=0)
         check_at_least("overhead", self.call_overhead_ns, 0)
         check_at_least("overhead", self.request_overhead_ns, 0)
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> Self:
+        """Return the queue of ``configuration``, with the overhead of the in-process driver."""
+        return cls(
+            workers=configuration.workers,
+            max_batch=configuration.max_batch,
+            batch_delay_us=configuration.batch_delay_us,
+        )
 
     @property
     def delay_ns(self) -> int:

@@ -22,10 +22,10 @@ from servefit.profiler.evidence.rate_fit import after_warm_up
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.search.queueing.closed_loop import serve_users
-from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
 
 if TYPE_CHECKING:
+    from servefit.search.queueing.discipline import Discipline
     from servefit.search.queueing.service import ServiceTimes
 
 _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**halved for halved in range(1, 8)))
@@ -34,6 +34,14 @@ rate is worth anything. Chosen, not measured."""
 
 _PRECISION = 0.005
 """The highest rate is known to half a percent, which is less than what measurements differ by. Chosen, not measured."""
+
+REQUESTS = 4000
+"""Requests of the simulation of a rate: the last 5 % are 200 then. Chosen, not measured;
+benchmarks/claims/simulation.py compares the p95 of as many with what is measured."""
+
+REQUESTS_TO_SEARCH = 20_000
+"""Requests of each simulation where the highest rate is looked for: the slowest 1 % are 200 then. Chosen, not
+measured."""
 
 _CALLS = 2000
 _MAX_ANSWERS = 20_000
@@ -51,26 +59,23 @@ _MIN_TURNS = 4
 class Prediction:
     """``latency_ms`` holds percentiles of the response time by name ("p95"), None where there are too few samples.
 
-    They are those at ``at_rate_per_s``; where that is None, those of the closed loop whose throughput is
-    ``capacity_per_s``: of the users asked for, else of as many as keep all workers busy with full batches.
-    ``saturated`` means that a rate was asked for that cannot be served.
+    They are those at the rate that was asked for. ``saturated`` means that it cannot be served: then, and where none
+    was asked for, they are those of the closed loop whose throughput is ``capacity_per_s``: of the users asked for,
+    else of as many as keep all workers busy with full batches.
     """
 
     capacity_per_s: float
     latency_ms: Mapping[str, float | None]
-    at_rate_per_s: float | None
     saturated: bool
 
 
 def predict(
     service: ServiceTimes,
+    discipline: Discipline,
     *,
-    workers: int,
-    max_batch: int = 1,
-    batch_delay_us: int = 0,
     rate_per_s: float | None,
     percentiles: Sequence[float],
-    requests: int = 4000,
+    requests: int = REQUESTS,
     seed: int = 0,
     arrivals: str = "poisson",
 ) -> Prediction:
@@ -82,7 +87,6 @@ def predict(
     """
     for rank in percentiles:
         check_between("percentile", rank, 0, 100)
-    discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
     capacity_per_s = _capacity_per_s(service, discipline)
     if rate_per_s is not None:
         check_above_zero("rate", rate_per_s)
@@ -93,23 +97,19 @@ def predict(
                 return Prediction(
                     capacity_per_s=capacity_per_s,
                     latency_ms=_percentiles_ms(runs.kept(run), percentiles),
-                    at_rate_per_s=rate_per_s,
                     saturated=False,
                 )
     return Prediction(
         capacity_per_s=capacity_per_s,
-        latency_ms=_all_percentiles_ms(_own_users_ns(service, discipline, max_batch), percentiles),
-        at_rate_per_s=None,
+        latency_ms=_all_percentiles_ms(_own_users_ns(service, discipline, discipline.max_batch), percentiles),
         saturated=rate_per_s is not None,
     )
 
 
 def predict_users(
     service: ServiceTimes,
+    discipline: Discipline,
     *,
-    workers: int,
-    max_batch: int = 1,
-    batch_delay_us: int = 0,
     users: int,
     percentiles: Sequence[float],
     seed: int = 0,
@@ -123,27 +123,24 @@ def predict_users(
     for rank in percentiles:
         check_between("percentile", rank, 0, 100)
     check_whole("users", users, least=1)
-    discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
-    if users == workers * max_batch or (workers == 1 and users < max_batch and not batch_delay_us):
+    workers, max_batch = discipline.workers, discipline.max_batch
+    if users == workers * max_batch or (workers == 1 and users < max_batch and not discipline.batch_delay_us):
         response_ns = _own_users_ns(service, discipline, users // workers)
     else:
         response_ns = _users_ns(service, discipline, users, np.random.default_rng(seed))
     return Prediction(
         capacity_per_s=users / float(np.mean(response_ns)) * NS_PER_S,
         latency_ms=_all_percentiles_ms(response_ns, percentiles),
-        at_rate_per_s=None,
         saturated=False,
     )
 
 
 def highest_rate_per_s(
     service: ServiceTimes,
+    discipline: Discipline,
     *,
-    workers: int,
-    max_batch: int = 1,
-    batch_delay_us: int = 0,
     limits: Sequence[tuple[float, float]],
-    requests: int = 20_000,
+    requests: int = REQUESTS_TO_SEARCH,
     seed: int = 0,
     arrivals: str = "poisson",
 ) -> float:
@@ -157,7 +154,6 @@ def highest_rate_per_s(
     for rank, limit_ms in limits:
         check_between("percentile", rank, 0, 100)
         check_above_zero("limit", limit_ms)
-    discipline = Discipline(workers=workers, max_batch=max_batch, batch_delay_us=batch_delay_us)
     if any(limit_ms < _min_percentile_ms(service, discipline, rank) for rank, limit_ms in limits):
         return 0.0
     runs = _runs(service, discipline, requests=requests, seed=seed, arrivals=arrivals)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import exp, fsum, inf, log
 from typing import TYPE_CHECKING
 
-from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.profiler.evidence.intervals import mean_interval
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.showing import shown

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from servefit.errors import UnsupportedModel as UnsupportedModel
     from servefit.errors import UntrustedModel as UntrustedModel
     from servefit.errors import WorkerCrashed as WorkerCrashed
-    from servefit.profiler.evidence.comparing.comparison import Comparison as Comparison
     from servefit.profiler.evidence.limits import LatencyThreshold as LatencyThreshold
     from servefit.profiler.evidence.summary import Summary as Summary
     from servefit.profiler.evidence.summary import summarize as summarize
     from servefit.profiler.procedures.compare_deployments import compare_deployments as compare_deployments
+    from servefit.profiler.procedures.comparing.comparison import Comparison as Comparison
     from servefit.profiler.procedures.prepare import Deployment as Deployment
     from servefit.profiler.procedures.profile import profile as profile
     from servefit.profiler.record.storage.measurements import load_endpoint_runs as load_endpoint_runs
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 _HOME_OF = {
     "ClosedLoop": "servefit.profiler.record.traffic",
-    "Comparison": "servefit.profiler.evidence.comparing.comparison",
+    "Comparison": "servefit.profiler.procedures.comparing.comparison",
     "Deployment": "servefit.profiler.procedures.prepare",
     "EnvironmentRange": "servefit.search.request.job_request",
     "Job": "servefit.api.job",

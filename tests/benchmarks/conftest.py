@@ -18,6 +18,7 @@ from benchmarks.data.grid import Figures, Grid, Timing
 from servefit.backends.types import Settings
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
+from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.space import BATCH_SIZES
@@ -108,9 +109,7 @@ def figures(configuration: Configuration, log_factor: float) -> Figures:
     def predicted(rate_per_s: float | None) -> tuple[float, float | None, float | None]:
         found = predict(
             service,
-            workers=configuration.workers,
-            max_batch=configuration.max_batch,
-            batch_delay_us=configuration.batch_delay_us,
+            Discipline.of(configuration),
             rate_per_s=rate_per_s,
             percentiles=(50.0, 95.0),
             requests=1000,

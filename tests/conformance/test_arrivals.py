@@ -18,6 +18,7 @@ from servefit.profiler.arrivals.mean_rate import check_mean_rate
 from servefit.profiler.arrivals.registry import BUILT_IN, arrivals_named, shape_names
 from servefit.profiler.arrivals.schedule import draw_arrivals_ns
 from servefit.profiler.record.traffic import OpenLoop
+from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 
@@ -118,7 +119,7 @@ class ArrivalsContract:
 
     def test_the_simulation_takes_it(self, shape: Arrivals) -> None:
         service = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(1e6,)),), workers=1)
-        found = predict(service, workers=1, rate_per_s=100, percentiles=(50.0,), arrivals=str(shape))
+        found = predict(service, Discipline(), rate_per_s=100, percentiles=(50.0,), arrivals=str(shape))
         assert not found.saturated
         assert found.latency_ms["p50"] == pytest.approx(1.0, rel=0.5)
 

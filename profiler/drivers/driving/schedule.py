@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from servefit.profiler.drivers.driving.memory import SharedWords
+from servefit.profiler.evidence.time_to_spare import workers_serving
 from servefit.profiler.record.traffic import FAILED_NS
 
 NEXT, LIMIT, DRAIN_NS, _SIZE, _STOPPED_NS = range(5)
@@ -103,14 +104,11 @@ class ArrivalSchedule:
         return np.where(ended[:known] < 0, FAILED_NS, response_ns)
 
     def busy(self, known: int) -> float:
-        """Return for which part of the time workers were serving, from the first arrival to the ``known``-th: 2.0 is
-        two of them. Requests of one batch, which are served at the same time, follow each other."""
-        if known < 2:
-            return 0.0
-        started = np.frombuffer(self.started[:known], dtype=np.int64)
-        ended = np.abs(np.frombuffer(self.ended[:known], dtype=np.int64))
-        calls = np.flatnonzero(np.diff(started, prepend=0))
-        return float((ended[calls] - started[calls]).sum() / (ended.max() - self.due[0]))
+        """Return how many workers were serving on average until the ``known``-th arrival was answered."""
+        due, started, ended = (
+            np.frombuffer(view[:known], dtype=np.int64) for view in (self.due, self.started, self.ended)
+        )
+        return workers_serving(due, started, ended)
 
     def records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return copies of due, started and ended of all arrivals up to the end of the run."""

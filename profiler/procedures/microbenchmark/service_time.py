@@ -17,10 +17,10 @@ from servefit.checks import check_whole
 from servefit.profiler.drivers.inprocess.steady_state import why_unsteady
 from servefit.profiler.drivers.inprocess.timing import TimeCalls
 from servefit.profiler.drivers.start_driver import workers_for
-from servefit.profiler.evidence.comparing.comparison import Figure
-from servefit.profiler.evidence.comparing.intervals import t_quantile
+from servefit.profiler.evidence.intervals import t_quantile
 from servefit.profiler.evidence.summary import PERCENTILES, percentiles_of
 from servefit.profiler.machine.slot.holding import measuring_slot
+from servefit.profiler.procedures.comparing.comparison import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

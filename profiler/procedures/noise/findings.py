@@ -10,7 +10,7 @@ from servefit.quantities import given_text, number_text, percent_text, share_tex
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from servefit.profiler.evidence.comparing.comparison import NoiseFloor
+    from servefit.profiler.procedures.comparing.comparison import NoiseFloor
     from servefit.profiler.procedures.noise.activity import Activity
     from servefit.profiler.procedures.noise.tuning import Tuning
 

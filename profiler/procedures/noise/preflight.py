@@ -12,8 +12,8 @@ from servefit.profiler.procedures.noise.findings import Finding, findings
 from servefit.profiler.procedures.noise.tuning import Tuning, read_tuning
 
 if TYPE_CHECKING:
-    from servefit.profiler.evidence.comparing.comparison import NoiseFloor
     from servefit.profiler.machine.host import Host
+    from servefit.profiler.procedures.comparing.comparison import NoiseFloor
 
 NOISE_FLOOR_S = 4.0
 """Eight blocks of four walks have an eighth of a second for each, with the start of an interpreter. Chosen."""
@@ -49,7 +49,7 @@ def preflight(host: Host, *, measuring: bool = True, seed: int = 0) -> Preflight
 
 def _noise_floor(cpus: tuple[int, ...], seed: int) -> tuple[NoiseFloor | None, tuple[Finding, ...]]:
     """Measure the noise floor; give it, or the finding that there is none."""
-    from servefit.profiler.evidence.comparing.noise_floor import noise_floor
+    from servefit.profiler.procedures.comparing.noise_floor import noise_floor
 
     try:
         return noise_floor(cpus, seconds=NOISE_FLOOR_S, seed=seed), ()

@@ -9,8 +9,8 @@ import pytest
 import xgboost
 
 from servefit.errors import MeasurementError, SpecError
-from servefit.profiler.evidence.comparing.comparison import Figure
 from servefit.profiler.procedures.compare_deployments import compare_deployments
+from servefit.profiler.procedures.comparing.comparison import Figure
 from servefit.profiler.procedures.prepare import Deployment
 
 if TYPE_CHECKING:

@@ -119,6 +119,15 @@ def test_workers_without_time_to_spare_pass_only_in_a_run_long_enough_for_a_queu
     assert found == {"short": "UNDECIDED", "long": "PASS"}
 
 
+def test_requests_that_failed_count_as_slower_than_any_limit(trial: MakeTrial, tmp_path: Path) -> None:
+    run = open_run(200, 2.0)
+    ended = run.samples.ended_ns().copy()
+    ended[::10] *= -1
+    failing = replace(run, samples=replace(run.samples, ended=ended.tobytes()))
+    tested = keep(tmp_path, trial(CONFIGURATION), failing)
+    assert verdicts(MeasuredCurve.of(tested, [tested], AT_400, tmp_path)) == {200: "FAIL"}
+
+
 def test_a_run_that_was_disturbed_counts_where_noise_was_allowed(trial: MakeTrial, tmp_path: Path) -> None:
     tested = keep(tmp_path, trial(CONFIGURATION), open_run(200, 20.0, telemetry=(DISTURBED,)))
     assert verdicts(MeasuredCurve.of(tested, [tested], AT_400, tmp_path)) == {200: "INVALID"}

@@ -14,6 +14,7 @@ from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
+from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import predict, predict_users
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
@@ -80,8 +81,7 @@ def test_capacities_are_those_of_the_simulation() -> None:
     for configuration in (ONE_WORKER, BATCHED, TWO_WORKERS):
         simulated = predict(
             SERVICE,
-            workers=configuration.workers,
-            max_batch=configuration.max_batch,
+            Discipline.of(configuration),
             rate_per_s=None,
             percentiles=(95.0,),
         )
@@ -94,7 +94,7 @@ def of_users(users: int) -> ClosedLoop:
 
 def test_of_traffic_in_phases_capacity_and_latency_are_those_of_its_users_at_their_most() -> None:
     surrogate = surrogate_of(phases=of_users(2), goal="latency")
-    loop = predict_users(SERVICE, workers=1, max_batch=16, users=2, percentiles=(95.0,))
+    loop = predict_users(SERVICE, Discipline(workers=1, max_batch=16), users=2, percentiles=(95.0,))
     assert capacity_of(surrogate, BATCHED) == pytest.approx(loop.capacity_per_s)
     assert expected(surrogate, BATCHED).score.figure == pytest.approx(loop.latency_ms["p95"])
     assert capacity_of(surrogate_of(), BATCHED) > 2 * loop.capacity_per_s

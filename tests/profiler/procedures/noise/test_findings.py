@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from servefit.profiler.evidence.comparing.comparison import NoiseFloor
+from servefit.profiler.procedures.comparing.comparison import NoiseFloor
 from servefit.profiler.procedures.noise.activity import Activity, Competitor
 from servefit.profiler.procedures.noise.findings import findings
 from servefit.profiler.procedures.noise.tuning import Tuning

@@ -17,6 +17,7 @@ from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
+from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.sla import Sla
@@ -234,9 +235,7 @@ class Table:
     def _predicted(self, configuration: Configuration, rate_per_s: float | None) -> tuple[float, float]:
         found = predict(
             self._service(configuration),
-            workers=configuration.workers,
-            max_batch=configuration.max_batch,
-            batch_delay_us=configuration.batch_delay_us,
+            Discipline.of(configuration),
             rate_per_s=rate_per_s,
             percentiles=(95.0,),
             requests=1000,

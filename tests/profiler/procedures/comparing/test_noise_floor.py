@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from servefit.errors import SpecError, WorkerCrashed
-from servefit.profiler.evidence.comparing.noise_floor import noise_floor
+from servefit.profiler.procedures.comparing.noise_floor import noise_floor
 
 pytestmark = pytest.mark.alone
 

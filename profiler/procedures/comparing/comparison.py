@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from servefit.checks import check_whole
 from servefit.errors import HostMismatch, MeasurementError
-from servefit.profiler.evidence.comparing.intervals import mean_interval
+from servefit.profiler.evidence.intervals import mean_interval
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.showing import shown
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servefit.errors import HostMismatch, MeasurementError, SpecError
-from servefit.profiler.evidence.comparing.comparison import (
+from servefit.profiler.procedures.comparing.comparison import (
     Comparison,
     Figure,
     NoiseFloor,

@@ -11,8 +11,8 @@ from statistics import fmean
 
 from servefit.checks import check_above_zero
 from servefit.errors import MeasurementError, SpecError, TimedOut, WorkerCrashed
-from servefit.profiler.evidence.comparing.comparison import MIN_BLOCKS, NoiseFloor, compare_with_itself
 from servefit.profiler.machine.slot.holding import Slot, measuring_slot
+from servefit.profiler.procedures.comparing.comparison import MIN_BLOCKS, NoiseFloor, compare_with_itself
 
 _KERNEL = Path(__file__).with_name("kernel.py")
 _BLOCKS = 2 * MIN_BLOCKS

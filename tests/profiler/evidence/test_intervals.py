@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servefit.profiler.evidence.comparing.intervals import mean_interval, t_quantile
+from servefit.profiler.evidence.intervals import mean_interval, t_quantile
 
 VALUES = st.lists(st.floats(-100, 100), min_size=3, max_size=30)
 

@@ -1,0 +1,69 @@
+"""The verdict on the latency thresholds of a whole run, and when a PASS may be relied upon.
+
+A queue that has only begun to grow is still short, and the sequential test alone takes it for one that is stable. So a
+PASS takes servers that had time to spare, or a run so long that a growing queue would have shown (``GROWTH_SEEN``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servefit.profiler.evidence.sequential_test import GROWTH_SEEN, SequentialTest
+from servefit.profiler.evidence.time_to_spare import is_unhurried, workers_serving
+from servefit.profiler.record.traffic import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.profiler.evidence.sequential_test import Evidence
+    from servefit.profiler.record.types import Run
+
+
+def start_tests(thresholds: Sequence[LatencyThreshold]) -> list[SequentialTest]:
+    """Return a new test of each of ``thresholds``, in their order."""
+    return [SequentialTest(percentile=threshold.rank, limit_ns=threshold.limit_ns) for threshold in thresholds]
+
+
+def evidence_of(
+    run: Run, tests: Sequence[SequentialTest], thresholds: Sequence[LatencyThreshold], *, unhurried: bool
+) -> tuple[Evidence, ...]:
+    """Show all requests of ``run``, up to the first without an answer, to ``tests``, and return what stands.
+
+    ``tests`` are those of ``thresholds``, and may have seen the run while it went on: a verdict that they have stands.
+    A PASS becomes UNDECIDED where the servers were not ``unhurried`` and the run was too short for a growing queue to
+    show.
+    """
+    known = _known(run)
+    response_ns = run.samples.response_ns()[:known]
+    for test in tests:
+        if known >= test.evidence.samples:
+            test.update(response_ns, unhurried=unhurried)
+    found = tuple(test.evidence for test in tests)
+    elapsed_s = (run.plateau_ns[1] - run.plateau_ns[0]) / NS_PER_S
+    if unhurried or elapsed_s >= growth_seen_s(thresholds):
+        return found
+    return tuple(replace(each, verdict="UNDECIDED") if each.verdict == "PASS" else each for each in found)
+
+
+def was_unhurried(run: Run, workers: int) -> bool:
+    """Return whether ``workers`` had time to spare in ``run``, up to the first request without an answer."""
+    known = _known(run)
+    samples = run.samples
+    serving = workers_serving(samples.scheduled_ns()[:known], samples.started_ns()[:known], samples.ended_ns()[:known])
+    return is_unhurried(known, serving / workers)
+
+
+def growth_seen_s(thresholds: Sequence[LatencyThreshold]) -> float:
+    """Return how long a run takes until a growing queue shows at every one of ``thresholds``; 0.0 without any."""
+    return GROWTH_SEEN * max((threshold.limit_ms for threshold in thresholds), default=0.0) / 1000
+
+
+def _known(run: Run) -> int:
+    """Return how many requests come before the first without an answer."""
+    ended = run.samples.ended_ns()
+    unanswered = np.flatnonzero(ended == 0)
+    return int(unanswered[0]) if len(unanswered) else len(ended)

@@ -1,0 +1,28 @@
+"""Whether the workers of an open loop had time to spare: then their queue does not grow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+UNHURRIED, MIN_TO_KNOW_HOW_BUSY = 0.85, 200
+"""Workers that were serving for less of the time, over so many requests, keep up with what arrives. Chosen."""
+
+
+def is_unhurried(requests: int, busy: float) -> bool:
+    """Return whether workers had time to spare that served ``requests`` requests, and were serving for the part
+    ``busy`` of the time."""
+    return requests >= MIN_TO_KNOW_HOW_BUSY and busy < UNHURRIED
+
+
+def workers_serving(due_ns: np.ndarray, started_ns: np.ndarray, ended_ns: np.ndarray) -> float:
+    """Return how many workers were serving on average, from the first arrival to the last answer; 0.0 for fewer than
+    two requests.
+
+    Takes answered requests in order of arrival, shape (n,); ``ended_ns`` is below zero for those that failed. Requests
+    of one call, which are served at the same time, follow each other.
+    """
+    if len(due_ns) < 2:
+        return 0.0
+    ended_ns = np.abs(ended_ns)
+    calls = np.flatnonzero(np.diff(started_ns, prepend=0))
+    return float((ended_ns[calls] - started_ns[calls]).sum() / (ended_ns.max() - due_ns[0]))

@@ -1,0 +1,104 @@
+"""Verdicts on whole runs: a PASS takes workers with time to spare, or a run in which a growing queue would show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.run_verdict import evidence_of, growth_seen_s, start_tests, was_unhurried
+from servefit.profiler.record.traffic import OpenLoop
+from servefit.profiler.record.types import Run, Samples
+
+S, MS = 1_000_000_000, 1_000_000
+P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
+
+
+def run_of(requests: int, *, rate_per_s: float = 900, response_ms: float = 1.0) -> Run:
+    """Evenly spaced arrivals, each served in a call of its own as soon as it is due."""
+    due = S + (np.arange(requests) * S / rate_per_s).astype(np.int64)
+    return _recorded(due, due + round(MS * response_ms), rate_per_s)
+
+
+def _recorded(due: np.ndarray, ended: np.ndarray, rate_per_s: float) -> Run:
+    return Run(
+        driver="inprocess",
+        traffic=OpenLoop(rate_per_s=rate_per_s, duration_s=len(due) / rate_per_s),
+        samples=Samples(scheduled=due.tobytes(), started=due.tobytes(), ended=ended.tobytes()),
+        plateau_ns=(S, S + round(len(due) / rate_per_s * S)),
+        offered=len(due),
+        backlog=0,
+        lags=b"",
+        busy_cpu_ns=S,
+        threads_per_worker=(1,),
+        threads_outside=0,
+        peak_memory_bytes=2**20,
+        telemetry=(),
+    )
+
+
+def verdict(run: Run, *, unhurried: bool) -> str:
+    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=unhurried)
+    return evidence.verdict
+
+
+def test_a_pass_takes_time_to_spare_or_a_run_in_which_a_growing_queue_would_show() -> None:
+    assert growth_seen_s(P95_10_MS) == pytest.approx(0.2)
+    short, long = run_of(170), run_of(190)
+    assert verdict(short, unhurried=False) == "UNDECIDED"
+    assert verdict(short, unhurried=True) == "PASS"
+    assert verdict(long, unhurried=False) == "PASS"
+
+
+def test_a_fail_takes_neither() -> None:
+    assert verdict(run_of(170, response_ms=20.0), unhurried=False) == "FAIL"
+
+
+def test_a_verdict_from_during_the_run_stands() -> None:
+    tests = start_tests(P95_10_MS)
+    tests[0].update(np.full(400, MS), unhurried=True)
+    late = run_of(1000, response_ms=20.0)
+    (evidence,) = evidence_of(late, tests, P95_10_MS, unhurried=True)
+    assert (evidence.verdict, evidence.samples) == ("PASS", 400)
+
+
+def test_what_comes_after_a_request_without_an_answer_is_not_known() -> None:
+    run = run_of(1000)
+    ended = run.samples.ended_ns().copy()
+    ended[300] = 0
+    run = replace(run, samples=replace(run.samples, ended=ended.tobytes()))
+    (evidence,) = evidence_of(run, start_tests(P95_10_MS), P95_10_MS, unhurried=True)
+    assert evidence.samples == 300
+
+
+def test_failed_requests_took_longer_than_any_limit_and_kept_a_worker_busy() -> None:
+    run = run_of(1000, rate_per_s=500)
+    failed = replace(run, samples=replace(run.samples, ended=(-run.samples.ended_ns()).tobytes()))
+    assert verdict(failed, unhurried=True) == "FAIL"
+    assert was_unhurried(run, 1)
+    assert was_unhurried(failed, 1)
+
+
+@pytest.mark.parametrize(
+    ("requests", "rate_per_s", "workers", "unhurried"),
+    [(1000, 500, 1, True), (1000, 900, 1, False), (1000, 900, 2, True), (199, 500, 1, False), (5, 500, 1, False)],
+)
+def test_time_to_spare_is_read_from_what_was_recorded(
+    requests: int, rate_per_s: float, workers: int, unhurried: bool
+) -> None:
+    assert was_unhurried(run_of(requests, rate_per_s=rate_per_s), workers) == unhurried
+
+
+def test_requests_that_share_a_call_keep_their_worker_busy_once() -> None:
+    run = run_of(1000, rate_per_s=1800)
+    due = run.samples.scheduled_ns()
+    started = np.repeat(due[1::2], 2)
+    joined = replace(run.samples, started=started.tobytes(), ended=(started + MS // 2).tobytes())
+    assert was_unhurried(replace(run, samples=joined), 1)  # 900 calls of 0.5 ms a second, not 1,800
+
+
+def test_without_thresholds_there_is_nothing_to_be_cautious_about() -> None:
+    assert growth_seen_s(()) == 0.0
+    assert evidence_of(run_of(10), (), (), unhurried=False) == ()
