@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.types import Target
 from servefit.errors import SpecError
-from servefit.field_types import check_type
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.defaults import ARRIVALS, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
 from servefit.profiler.drivers.start_driver import assemble
@@ -173,7 +172,6 @@ def profile(
     elif described != Deployment():
         raise SpecError("deployment", None, "cannot be combined with its own fields", remedy="give either")
     check_seed(seed)
-    check_type("thresholds", thresholds, Collection[LatencyThreshold])
     requested = _TrafficRequest(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )

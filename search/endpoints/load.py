@@ -4,7 +4,7 @@ is within limits. ``profiler.procedures.target_endpoint`` finds out what it spea
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -105,7 +105,6 @@ def load_endpoint(
     """
     check_type("url", url, str)
     check_type("model", model, str | None)
-    check_type("thresholds", thresholds, Collection[LatencyThreshold])
     if rate is not None:
         check_above_zero("rate", rate)
     given_traffic(rate=rate, users=users, phases=traffic, thresholds=thresholds, duration_s=duration_s)

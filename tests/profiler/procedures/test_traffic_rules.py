@@ -21,7 +21,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rate": 10.0, "users": 1}, "users cannot be combined with rate"),
     ({"users": 1, "traffic": PHASES}, "phases cannot be combined with users"),
     ({"traffic": PHASES, "duration_s": 1}, "duration: 1 is said by the phases already"),
-    ({"thresholds": ["p95<=10ms"]}, "thresholds: 'p95<=10ms' is not a LatencyThreshold"),
+    ({"thresholds": ["p95<=10ms"]}, "thresholds[0]: 'p95<=10ms' is not of type LatencyThreshold"),
     ({"users": 1, "thresholds": [LIMIT]}, "is not held against users who take turns"),
     ({"users": 1, "arrivals": SINE}, "says how a rate arrives, and there is none"),
     ({"arrivals": SINE}, "says how a rate arrives, and there is none"),
