@@ -12,7 +12,6 @@ from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.defaults import ARRIVALS, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
-from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.plateaus import Step, steps_of
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
+    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile

@@ -9,9 +9,14 @@ from servefit.profiler.record.types import Configuration, Measurement
 from servefit.search.results.recommendation import Trial
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Literal
 
     from servefit.search.results.recommendation import TrialVerdict
+
+
+_OF_P95 = {"p50": 0.5, "p90": 0.8, "p95": 1.0, "p99": 1.5}
+"""Each percentile of a trial, as a multiple of its p95."""
 
 
 def trial(
@@ -23,6 +28,7 @@ def trial(
     capacity_per_s: float = 1000.0,
     at_rate_per_s: float | None = 100.0,
     p95_ms: float | None = 2.0,
+    percentiles_ms: Mapping[str, float | None] | None = None,
     package_power_w: float | None = None,
     gpu_power_w: float | None = None,
     cpu_percent: float | None = 50.0,
@@ -31,7 +37,13 @@ def trial(
     nth_round: int | None = None,
 ) -> Trial:
     """Return a test of what answers ``capacity_per_s`` at most, and ``at_rate_per_s`` at the rate asked, with that p95
-    and power in both; None for a rate that nobody asked, and for what could not be read."""
+    and power in both; None for a rate that nobody asked, and for what could not be read.
+
+    The other percentiles are multiples of the p95, or None with it. ``percentiles_ms`` replaces any of them, by name
+    ("p50", "p90", "p95", "p99").
+    """
+    latency_ms = {name: None if p95_ms is None else times * p95_ms for name, times in _OF_P95.items()}
+    latency_ms.update(percentiles_ms or {})
 
     def summary(loop: Literal["open", "closed"], throughput_per_s: float) -> Summary:
         return Summary(
@@ -39,9 +51,9 @@ def trial(
             throughput_per_s=throughput_per_s,
             offered_per_s=None,
             samples=1000,
-            latency_ms={"p50": p95_ms, "p90": p95_ms, "p95": p95_ms, "p99": None},
+            latency_ms=latency_ms,
             latency_ms_ci95={},
-            service_ms={"p50": p95_ms},
+            service_ms={"p50": latency_ms["p50"]},
             lag_ms={},
             saturated=False,
             backlog=0,

@@ -234,7 +234,7 @@ def test_what_was_recorded_is_kept_and_gives_the_same_figures_again(two_users: L
         ("duration", {"traffic": ClosedLoop.constant(users=1, duration_s=1)}),
         ("sla", {"users": 1, "thresholds": [limit("p95", 1)]}),
         ("sla", {"rate": 1, "thresholds": [limit("p95", 1), limit("p95", 2)]}),
-        ("thresholds", {"thresholds": ["p95=1ms"]}),
+        ("thresholds[0]", {"thresholds": ["p95=1ms"]}),
         ("arrivals", {"arrivals": "constant"}),
         ("arrivals", {"rate": 1, "arrivals": "often"}),
         ("rate", {"rate": 0}),
