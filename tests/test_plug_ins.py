@@ -49,6 +49,16 @@ def test_another_package_cannot_take_over_a_built_in_name(install: Install) -> N
     assert SHAPES.imported("round").__module__ == "collections"
 
 
+def test_a_package_with_a_built_in_name_is_warned_of_once(install: Install, caplog: pytest.LogCaptureFixture) -> None:
+    install("loud", "round")
+    for _ in range(2):
+        assert SHAPES.package_of("round") == "servefit"
+        SHAPES.names()
+    [warning] = caplog.messages
+    assert warning.startswith("the entry points of loud 1.0, installed in ")
+    assert warning.endswith("offer the shape 'round', which is ignored: servefit has one of that name")
+
+
 def test_a_name_that_two_packages_offer_is_refused_with_both(install: Install) -> None:
     install("left", "square")
     install("right", "square")

@@ -16,6 +16,7 @@ from importlib import import_module, metadata
 from typing import Any, Self
 
 from servefit.errors import SpecError
+from servefit.showing import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,11 @@ class PlugIns:
             return point.load()
         except (Exception, SystemExit) as error:
             package = Package.of(point.dist)
-            raised = "it ended Python" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+            raised = (
+                "it ended Python"
+                if isinstance(error, SystemExit)
+                else f"{type(error).__name__}: {one_line(str(error))}"
+            )
             raise SpecError(
                 self.field,
                 name,
@@ -94,23 +99,34 @@ class PlugIns:
     def package_of(self, name: str) -> str:
         """Return the package that offers ``name``, with its version, in words. Raises SpecError as for
         :meth:`entry_point`."""
-        return "servefit" if name in self.built_in else str(Package.of(self.entry_point(name).dist))
+        if name in self.built_in:
+            self.warn_of_ignored()
+            return "servefit"
+        return str(Package.of(self.entry_point(name).dist))
+
+    def warn_of_ignored(self) -> None:
+        """Log a warning, once in a process, for each package that offers a built-in name."""
+        self._offers()
 
     def _offers(self) -> dict[str, list[metadata.EntryPoint]]:
-        """Return the entry points of other packages, by name. ``importlib.metadata.entry_points`` would fail for all of
-        them where one file cannot be read."""
+        """Return the entry points of other packages, by name, and warn of those that are ignored.
+        ``importlib.metadata.entry_points`` would fail for all of them where one file cannot be read."""
         found: dict[str, list[metadata.EntryPoint]] = {}
         folders: set[tuple[str, str]] = set()
         for distribution in metadata.distributions():
             try:
                 points = distribution.entry_points.select(group=self.group)
             except (TypeError, ValueError, OSError) as error:
-                _warn_once(Package.of(distribution), str(error))
+                _warn_once(Package.of(distribution), f"cannot be read: {error}")
                 continue
             for point in points:
+                if point.name in self.built_in:
+                    taken = f"offer the {self.field} {point.name!r}, which is ignored: servefit has one of that name"
+                    _warn_once(Package.of(distribution), taken)
+                    continue
                 # The first of a package on the path hides others of the same name, as it does when it is imported.
                 key = (Package.of(distribution).name, point.name)
-                if point.name not in self.built_in and key not in folders:
+                if key not in folders:
                     folders.add(key)
                     found.setdefault(point.name, []).append(point)
         return found
@@ -126,4 +142,4 @@ def raised_text(error: BaseException) -> str:
 
 @cache
 def _warn_once(package: Package, problem: str) -> None:
-    _log.warning("the entry points of %s, installed in %s, cannot be read: %s", package, package.folder, problem)
+    _log.warning("the entry points of %s, installed in %s, %s", package, package.folder, problem)

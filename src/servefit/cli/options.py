@@ -10,7 +10,7 @@ import typer
 from servefit.cli.completion import job_names, shape_names
 from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, OUTPUT, SEARCH, TRAFFIC
-from servefit.profiler.arrivals.registry import TYPED
+from servefit.profiler.arrivals.registry import SHAPES, TYPED
 from servefit.profiler.defaults import ARRIVALS
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a folder or a .tar.gz.")]
@@ -139,6 +139,7 @@ JobArgument = Annotated[
 
 def parse_arrivals(arrivals: str | None, *, constant: bool = False) -> str:
     """Return the text of the shape that the two options name. Raises SpecError where both are given."""
+    SHAPES.warn_of_ignored()
     if not constant:
         return ARRIVALS if arrivals is None else arrivals
     if arrivals is not None:

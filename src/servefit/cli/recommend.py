@@ -39,6 +39,7 @@ def recommend(
     Example: servefit recommend model.ubj --payload payload.csv --sla p95=10ms --rate 500/s
     """
     from servefit.cli.job_output import run_and_print
+    from servefit.profiler.arrivals.registry import SHAPES
     from servefit.search.jobs.job import default_name
     from servefit.search.request.arrivals import resolve_arrivals
     from servefit.search.request.config_file import read_config
@@ -49,6 +50,7 @@ def recommend(
     wanted = config_with_options(from_file, job, given_options(context), no_wait=no_wait)
     asked = wanted.request(wanted.name or default_name(model))
     request = resolve_arrivals(asked)
+    SHAPES.warn_of_ignored()
     if save_config is not None:
         # A rate that nobody asked for is left to the arrivals.
         write_config(asked, model, payload, save_config, wait_s=wanted.wait_s)
