@@ -19,7 +19,7 @@ from servefit.errors import SpecError
 from servefit.plug_ins import Package
 from servefit.search.figures.contract import MAX_TITLE_CHARACTERS, Figure, Subject, Value
 from servefit.search.figures.registry import BUILT_IN, FIGURES, figure_names
-from servefit.showing import cut
+from servefit.showing import cut, one_line
 
 MAX_TEXT_CHARACTERS = 200
 """The longest text that is a figure, or that is repeated of an error: a cell or a line, and no report. Chosen, not
@@ -135,7 +135,7 @@ def _read(figure: Figure, package: str, subject: Subject) -> Value:
         return _plain(value, figure)
     except (Exception, SystemExit) as error:
         # An error of another package may be one that cannot even be written.
-        error_text = cut(format_exception_only(error)[-1].strip(), MAX_TEXT_CHARACTERS)
+        error_text = cut(one_line(format_exception_only(error)[-1]), MAX_TEXT_CHARACTERS)
         problem = str(error) if isinstance(error, _InvalidValue) else f"raised {error_text}"
         raise SpecError("figure", figure.name, f"of {package} is unknown: it {problem}", remedy=remedy) from error
 
@@ -151,7 +151,7 @@ def _plain(value: Any, figure: Figure) -> Value:
     if figure.digits is None:
         if not isinstance(value, str) or len(value) > MAX_TEXT_CHARACTERS:
             raise _InvalidValue(f"gave {_shown(value)}, which is no text of {MAX_TEXT_CHARACTERS} characters or less")
-        return str(value)
+        return one_line(value)
     if not isinstance(value, Real) or isinstance(value, bool):
         raise _InvalidValue(f"gave {_shown(value)}, which is no number")
     if not isfinite(float(value) * figure.scale):

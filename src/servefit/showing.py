@@ -8,6 +8,7 @@ beginning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from enum import Enum
@@ -34,6 +35,9 @@ _MAX_SHOWN = 8
 """Members of a list; of a longer one only the number is told."""
 
 _NAMES = "_servefit_shown"
+
+_UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control sequences of terminals [ECMA-48], and characters that are not text."""
 
 _Result = TypeVar("_Result")
 
@@ -65,6 +69,16 @@ def shown(*names: str) -> Callable[[type[_Result]], type[_Result]]:
 def cut(text: str, room: int) -> str:
     """Return ``text``, with an end in place of what is beyond ``room`` letters."""
     return text if len(text) <= room else f"{text[: max(0, room - 3)]}..."[:room]
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without control characters and without the control sequences of terminals."""
+    return _UNPRINTABLE.sub("", text)
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` of another package as a line: printable characters, with single spaces for all white space."""
+    return "".join(filter(str.isprintable, " ".join(printable(text).split())))
 
 
 def _differing_fields(result: Any) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
-"""The answer of a job that has no recommendation."""
+"""The answer of a job: without a recommendation, and with one that has no figure."""
 
 from __future__ import annotations
 
 import pytest
+from tests.conformance.measured import measured
 from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, simulated_host
 
 from servefit.report.sentences import headline, hindrances
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Skipped
 from servefit.search.storage.header import JobHeader, JobState, JobStatus
 from servefit.search.storage.ownership import Owner
@@ -62,3 +64,17 @@ def begun() -> JobHeader:
         servefit="0.1",
         created_at=BEGAN_AT,
     )
+
+
+def test_a_recommendation_without_a_figure_is_not_said_to_be_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = [job for job in measured().jobs if job.best is not None and job.best.trial.verdict == "PASS"]
+    assert met
+    for job in met:
+        assert "no test shows" not in headline(job).lower()
+        objective = objective_of(job.request)
+        with monkeypatch.context() as patched:
+            patched.setattr(type(objective), "of_trial", lambda *_: None)
+            said = headline(job)
+        assert f"no test shows {objective.aim}: the simplest is " in said.replace("No", "no")
+        assert "deploy" not in said.lower()
+        assert "not known" not in said

@@ -1,7 +1,8 @@
 """The guard of an objective of another package: what its methods return is checked, and errors name the package.
 
 Without it, an exception would be a traceback, and NaN would make the ranking depend on the order of the tests: NaN
-compares as neither smaller nor larger than any number. Objectives of servefit itself are not guarded.
+compares as neither smaller nor larger than any number. Texts become one line of printable characters. Objectives of
+servefit itself are not guarded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servefit.errors import ObjectiveError, ServefitError
 from servefit.search.results.objectives.contract import Objective
+from servefit.showing import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,7 +118,7 @@ class GuardedObjective(Objective):
         except _NotAllowedError as error:
             raise ObjectiveError(self.name, self._package, f"{name} gave {error}") from None
         except (Exception, SystemExit) as error:
-            problem = f"{name} raised {type(error).__name__}: {error}"
+            problem = f"{name} raised {type(error).__name__}: {one_line(str(error))}"
             raise ObjectiveError(self.name, self._package, problem) from error
 
 
@@ -161,7 +163,7 @@ def _uncertainty(found: Any) -> float:
 def _text(found: Any) -> str:
     if not isinstance(found, str):
         raise _NotAllowedError(f"{found!r:.80}, which is no text")
-    return found
+    return one_line(found)
 
 
 def _nothing(found: Any) -> None:

@@ -11,6 +11,7 @@ from servefit.search.request.goals import OBJECTIVES
 from servefit.search.results.objectives.contract import Context, Direction, Objective
 from servefit.search.results.objectives.guarded import GuardedObjective
 from servefit.search.results.objectives.missing import MissingObjective
+from servefit.showing import one_line
 
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
@@ -43,7 +44,7 @@ def objective(name: str) -> Objective:
     try:
         made: Objective = kind()
     except (Exception, SystemExit) as error:
-        raise _refused(name, package, f"cannot be made: {type(error).__name__}: {error}") from error
+        raise _refused(name, package, f"cannot be made: {type(error).__name__}: {one_line(str(error))}") from error
     return made if name in OBJECTIVES.built_in else GuardedObjective(made, package)
 
 
@@ -54,8 +55,7 @@ def _check_class(kind: Any, name: str, package: str) -> None:
     if missing := sorted(getattr(kind, "__abstractmethods__", ())):
         raise _refused(name, package, f"has no {' and no '.join(missing)}")
     for attribute in ("name", "unit", "aim"):
-        if not isinstance(getattr(kind, attribute, None), str):
-            raise _refused(name, package, f"has no {attribute}, which is a text")
+        _check_text(attribute, getattr(kind, attribute, None), name, package)
     if kind.name != name or not _NAME.fullmatch(name):
         raise _refused(name, package, f"calls itself {kind.name!r}; names are lower-case letters, digits and dashes")
     if kind.direction not in get_args(Direction):
@@ -65,6 +65,13 @@ def _check_class(kind: Any, name: str, package: str) -> None:
             raise _refused(name, package, f"has the {attribute} {getattr(kind, attribute)!r}, which is no bool")
     if type(kind.explored_by) is not int or kind.explored_by < 1:
         raise _refused(name, package, f"has the explored_by {kind.explored_by!r}, which is no whole number above 0")
+
+
+def _check_text(attribute: str, text: Any, name: str, package: str) -> None:
+    if not isinstance(text, str):
+        raise _refused(name, package, f"has no {attribute}, which is a text")
+    if not text.isprintable():
+        raise _refused(name, package, f"has the {attribute} {text!r:.80}, which is no line of printable text")
 
 
 def objective_of(request: JobRequest) -> Objective:

@@ -23,13 +23,14 @@ from servefit.report.measured_tables import (
 )
 from servefit.report.search_plots import expectation_plot, importance_plot, order_plot
 from servefit.report.sentences import headline, hindrances, reasons
-from servefit.report.table import cell_text, printable
+from servefit.report.table import cell_text
 from servefit.report.timeline import Timeline, timelines
 from servefit.search.figures.registry import figure
 from servefit.search.jobs.document import job_document
 from servefit.search.request.config_file import config_text
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder
+from servefit.showing import printable
 
 if TYPE_CHECKING:
     from servefit.report.plot import Plot

@@ -21,6 +21,8 @@ from servefit.search.results.price import Price
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.request.sla import Sla
+    from servefit.search.results.objectives.contract import Objective
     from servefit.search.results.ratios import Ratio
     from servefit.search.results.recommendation import Recommendation, Trial
 
@@ -57,15 +59,28 @@ def headline(job: RecommendationJob) -> str:
         f"{count_text(configuration.settings.threads, 'thread')}{batching}"
     )
     sla = job.request.sla
+    context = context_of(job.request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
+    objective = objective_of(job.request)
+    known = objective.of_trial(trial, context) is not None
     beginning = {
-        "PASS": "Deploy" if sla.asks_nothing else f"{_capitalised(str(sla))} is met: deploy",
+        "PASS": _met(sla) if known else f"{_not_shown(sla, objective)}: the simplest is",
         "UNDECIDED": f"Not sure to meet {sla}: nearest is",
         "FAIL": f"Nothing measured meets {sla}: nearest is",
         "INVALID": "This machine is too noisy to tell: the best of what was measured is",
     }[trial.verdict]
-    context = context_of(job.request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
-    figure = objective_of(job.request).evidence(best, context)
+    figure = objective.evidence(best, context) if known else ""
     return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'} ({spent})."
+
+
+def _met(sla: Sla) -> str:
+    """Return the beginning of a recommendation that meets ``sla``."""
+    return "Deploy" if sla.asks_nothing else f"{_capitalised(str(sla))} is met: deploy"
+
+
+def _not_shown(sla: Sla, objective: Objective) -> str:
+    """Return the beginning of a recommendation that meets ``sla``, where no test has a figure of ``objective``."""
+    nothing = f"no test shows {objective.aim}"
+    return _capitalised(nothing) if sla.asks_nothing else f"{_capitalised(str(sla))} is met, but {nothing}"
 
 
 def _unfinished(job: RecommendationJob) -> str:

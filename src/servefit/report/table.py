@@ -13,9 +13,7 @@ from statistics import median
 from typing import Any, TextIO
 
 from servefit.quantities import DIGITS, duration_text, number_text
-
-_UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control sequences of terminals [ECMA-48], and characters that are not text."""
+from servefit.showing import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +107,16 @@ def cell_text(cell: Any, digits: int = DIGITS) -> str:
     return number_text(cell, digits=digits) if isinstance(cell, (int, float)) else printable(str(cell))
 
 
-def printable(text: str) -> str:
-    """Return ``text`` without control characters and without the control sequences of terminals."""
-    return _UNPRINTABLE.sub("", text)
-
-
 def write_csv(table: Table, to: TextIO) -> None:
     """Write ``table`` as CSV with all digits; unknown cells are empty."""
     writer = csv.writer(to, lineterminator="\n")
     writer.writerow(table.columns)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
+    writer.writerows(map(_csv_cell, row) for row in table.rows)
+
+
+def _csv_cell(cell: Any) -> Any:
+    # People print CSV to their terminals, too.
+    return "" if cell is None else printable(cell) if isinstance(cell, str) else cell
 
 
 def markdown_lines(table: Table) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from itertools import count
@@ -13,6 +15,7 @@ from tests.conformance.measured import Measured, measured
 
 from servefit.report.job_tables import recommendations_table
 from servefit.report.measured_tables import tests_table as table_of_tests
+from servefit.report.table import write_csv
 from servefit.search.figures.outside import outside_figures, outside_problems, outside_values
 from servefit.search.figures.registry import figure_names
 from servefit.search.jobs.document import job_document
@@ -171,6 +174,19 @@ def test_another_package_cannot_take_over_a_figure_of_servefit(install: Install,
     install("thief", "samples", declared("samples", "lambda trial: 0"))
     assert outside_figures() == ()
     assert figure_names().count("samples") == 1
+
+
+def test_text_is_one_line_without_control_sequences(install: Install, tested: Measured) -> None:
+    install(
+        "painter",
+        "colour",
+        declared("colour", r"lambda trial: '\x1b[31mred\x1b[0m\n  \u202eand\x07 blue'", digits=None),
+    )
+    job = read_again(tested.jobs[0])
+    assert outside_values(job.recommendations[0])["colour"] == "red and blue"
+    written = io.StringIO()
+    write_csv(recommendations_table(job), written)
+    assert {row["colour"] for row in csv.DictReader(io.StringIO(written.getvalue()))} == {"red and blue"}
 
 
 def test_columns_of_one_title_are_told_apart_by_name(install: Install, tested: Measured) -> None:

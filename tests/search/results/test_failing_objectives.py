@@ -150,6 +150,20 @@ def test_a_guarded_objective_is_otherwise_the_one_that_it_guards() -> None:
     assert guarded.times_better(CONTEXT) == "times as good by odd"
 
 
+def test_texts_become_one_line_of_printable_characters() -> None:
+    class Painted(Odd):
+        def text(self, figure: float) -> str:
+            return f"\x1b[31m{figure}\x1b[0m\n{self.unit}\x9b0m"
+
+        @property
+        def axis(self) -> str:
+            return "odd,\r\nunits"
+
+    painted = GuardedObjective(Painted(), "oddities 1.0")
+    assert painted.text(2.5) == "2.5 units0m"
+    assert painted.axis == "odd, units"
+
+
 WHOLE = """
 from servefit.search.results.objectives.contract import Objective
 
@@ -196,6 +210,11 @@ def test_a_name_that_two_packages_offer_is_refused_with_both(install_objective: 
         ),
         ("units-d", WHOLE.format(name="other", direction="min"), "calls itself 'other'"),
         ("units-e", WHOLE.format(name="units-e", direction="down"), "has the direction 'down'"),
+        (
+            "units-i",
+            WHOLE.format(name="units-i", direction="min").replace('"units"', r'"\x1b[31munits"'),
+            "has the unit .*, which is no line of printable text",
+        ),
         ("units-f", WHOLE.format(name="units-f", direction="min").replace('"units"', "None"), "has no unit"),
         (
             "units-g",
