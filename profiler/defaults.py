@@ -17,8 +17,9 @@ SEARCH_S = 30.0
 """Seconds of one measurement, and of the search for the highest rate. Chosen: short enough to be waited for; a
 percentile or a verdict that takes more says so."""
 
-MOST_S = 20.0
-"""Seconds that the search for the most requests takes at most; most such searches are over before."""
+SATURATION_S = 20.0
+"""Seconds that the search for the most requests takes at most. Most such searches are over before. Chosen, not
+measured."""
 
 COMPARISON_S = 60.0
 """Seconds of a comparison: time for the fewest measurements, a second each and as long to start, and for some blocks
@@ -28,4 +29,5 @@ TIMEOUT_S = 10.0
 """Seconds that an answer of an endpoint is waited for. Chosen, not measured."""
 
 MAX_CONNECTIONS = 256
-"""Connections of an open loop: an endpoint of ours lets no more wait, and what waits here is seen to."""
+"""Connections of an open loop at most: as many as the requests that an endpoint of servefit lets wait. A request that
+waits for a connection counts from when it was due."""

@@ -23,7 +23,7 @@ DRAWS = 10
 EXPECTED, MAX_EXPECTED = 1_000, 100_000
 """Arrivals that a drawn run has at least, and about the most of them. Chosen, not measured."""
 
-MOST_ERRORS = 8
+MAX_ERRORS = 8
 """Standard errors of the mean of DRAWS runs: a shape that keeps to the rate is further off once in 40,000 times at
 most [Student's t, 9 degrees of freedom], where the counts of its runs are about normally distributed."""
 
@@ -50,5 +50,5 @@ def check_mean_rate(shape: Arrivals, *, rate_per_s: float) -> None:
     expected, found = rate_per_s * duration_s, float(counts.mean())
     # Evenly spaced arrivals vary by less than those of a Poisson process, bursts by more.
     error = sqrt(max(expected, float(counts.var(ddof=1))) / DRAWS)
-    if abs(found - expected) > MOST_ERRORS * error + 1:
+    if abs(found - expected) > MAX_ERRORS * error + 1:
         raise shape.error(f"come at {percent_text(found / expected)} of the rate that is asked")

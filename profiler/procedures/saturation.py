@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from servefit.checks import check_above_zero
 from servefit.errors import SpecError
-from servefit.profiler.defaults import MOST_S
+from servefit.profiler.defaults import SATURATION_S
 from servefit.profiler.evidence.plateaus import Step
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import run_valid
@@ -73,7 +73,7 @@ class Saturation:
     problems: tuple[Problem, ...]
 
 
-def find_saturation(driver: Driver, *, budget_s: float = MOST_S, allow_noise: bool = False) -> Saturation:
+def find_saturation(driver: Driver, *, budget_s: float = SATURATION_S, allow_noise: bool = False) -> Saturation:
     """Double the users until it is in vain, for about ``budget_s`` in all, a quarter of which is left for the last run.
 
     That one is repeated once if the machine got in its way, unless ``allow_noise``. Raises SpecError, and as

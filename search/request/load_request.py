@@ -8,7 +8,7 @@ from servefit.checks import check_above_zero
 from servefit.errors import SpecError
 from servefit.field_types import check_types
 from servefit.profiler.arrivals.registry import arrivals_named
-from servefit.profiler.defaults import DURATION_S, MOST_S, SEARCH_S, TIMEOUT_S
+from servefit.profiler.defaults import DURATION_S, SATURATION_S, SEARCH_S, TIMEOUT_S
 from servefit.profiler.evidence.sequential_test import GROWTH_SEEN
 from servefit.profiler.evidence.stopping import StoppingConditions
 from servefit.profiler.procedures.decided_runs import MIN_SEARCH_S
@@ -119,10 +119,10 @@ class LoadRequest:
     def search_s(self) -> float:
         """The seconds of a search: for the most requests, or for the highest rate within limits."""
         if self.sla.rate_per_s is not None:
-            return MOST_S if self.duration_s is None else min(MOST_S, _SEARCH_SHARE * self.duration_s)
+            return SATURATION_S if self.duration_s is None else min(SATURATION_S, _SEARCH_SHARE * self.duration_s)
         if self.duration_s is not None:
             return self.duration_s
-        return SEARCH_S if self.sla.thresholds else MOST_S
+        return SEARCH_S if self.sla.thresholds else SATURATION_S
 
     @property
     def max_duration_s(self) -> float:

@@ -31,7 +31,15 @@ from servefit.cli.output import Format, FormatOption, emit, warn
 from servefit.cli.progress import job_progress
 from servefit.cli.status import SLA_UNMET, TOO_NOISY
 from servefit.option_panels import MACHINE, OUTPUT, TRAFFIC
-from servefit.profiler.defaults import DURATION_S, MAX_CONNECTIONS, MOST_S, ROWS_PER_REQUEST, SEARCH_S, SEED, TIMEOUT_S
+from servefit.profiler.defaults import (
+    DURATION_S,
+    MAX_CONNECTIONS,
+    SATURATION_S,
+    ROWS_PER_REQUEST,
+    SEARCH_S,
+    SEED,
+    TIMEOUT_S,
+)
 
 if TYPE_CHECKING:
     from servefit.search.endpoints.load_result import LoadTest
@@ -85,7 +93,7 @@ def load(
         str | None,
         typer.Option(
             metavar=f"{DURATION_S:g}s",
-            help=f"How long: {DURATION_S:g}s; {MOST_S:g}s for the most requests, {SEARCH_S:g}s for the highest rate.",
+            help=f"How long: {DURATION_S:g}s; {SATURATION_S:g}s for the most requests, {SEARCH_S:g}s for the highest rate.",
             rich_help_panel=TRAFFIC,
         ),
     ] = None,
