@@ -34,8 +34,8 @@ from servefit.option_panels import MACHINE, OUTPUT, TRAFFIC
 from servefit.profiler.defaults import (
     DURATION_S,
     MAX_CONNECTIONS,
-    SATURATION_S,
     ROWS_PER_REQUEST,
+    SATURATION_S,
     SEARCH_S,
     SEED,
     TIMEOUT_S,
@@ -93,7 +93,8 @@ def load(
         str | None,
         typer.Option(
             metavar=f"{DURATION_S:g}s",
-            help=f"How long: {DURATION_S:g}s; {SATURATION_S:g}s for the most requests, {SEARCH_S:g}s for the highest rate.",
+            help=f"How long: {DURATION_S:g}s; {SATURATION_S:g}s for the most requests, {SEARCH_S:g}s for the highest "
+            "rate.",
             rich_help_panel=TRAFFIC,
         ),
     ] = None,
