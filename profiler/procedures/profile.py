@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.types import Target
 from servefit.errors import SpecError
+from servefit.field_types import check_type
 from servefit.profiler.arrivals.registry import arrivals_named
 from servefit.profiler.defaults import ARRIVALS, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
 from servefit.profiler.drivers.start_driver import assemble
 from servefit.profiler.evidence.cautions import cautions_of
+from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.plateaus import Step, steps_of
 from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.types import KnobValue
     from servefit.profiler.drivers.driver import Driver
-    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.machine.instance_profile import InstanceProfile
@@ -172,6 +173,7 @@ def profile(
     elif described != Deployment():
         raise SpecError("deployment", None, "cannot be combined with its own fields", remedy="give either")
     check_seed(seed)
+    check_type("thresholds", thresholds, Collection[LatencyThreshold])
     requested = _TrafficRequest(
         rate=rate, arrivals=arrivals, users=users, traffic=traffic, thresholds=tuple(thresholds), duration_s=duration_s
     )

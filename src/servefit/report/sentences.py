@@ -15,6 +15,7 @@ from servefit.quantities import (
     span_text,
 )
 from servefit.search.results.instances import per_minute
+from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 
@@ -61,7 +62,8 @@ def headline(job: RecommendationJob) -> str:
     sla = job.request.sla
     context = context_of(job.request, Price.of(best.profile.price_per_hour, best.profile.vcpus))
     objective = objective_of(job.request)
-    known = objective.of_trial(trial, context) is not None
+    # Where the objective is not installed, the answer is what the job measured as such.
+    known = isinstance(objective, MissingObjective) or objective.of_trial(trial, context) is not None
     beginning = {
         "PASS": _met(sla) if known else f"{_not_shown(sla, objective)}: the simplest is",
         "UNDECIDED": f"Not sure to meet {sla}: nearest is",

@@ -211,8 +211,8 @@ def test_a_name_that_two_packages_offer_is_refused_with_both(install_objective: 
         ("units-d", WHOLE.format(name="other", direction="min"), "calls itself 'other'"),
         ("units-e", WHOLE.format(name="units-e", direction="down"), "has the direction 'down'"),
         (
-            "units-i",
-            WHOLE.format(name="units-i", direction="min").replace('"units"', r'"\x1b[31munits"'),
+            "units-k",
+            WHOLE.format(name="units-k", direction="min").replace('"units"', r'"\x1b[31munits"'),
             "has the unit .*, which is no line of printable text",
         ),
         ("units-f", WHOLE.format(name="units-f", direction="min").replace('"units"', "None"), "has no unit"),
