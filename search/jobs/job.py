@@ -199,7 +199,7 @@ class JobInterrupted(KeyboardInterrupt):
         ::
 
             try:
-                job = sf.recommend("model.ubj", payload="payload.csv", budget="10s")
+                job = sf.recommend("model.ubj", payload="payload.csv", backend="xgboost", max_tests=1)
             except sf.JobInterrupted as interrupted:
                 job = interrupted.job
             print(job)

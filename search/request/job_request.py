@@ -178,7 +178,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
         ::
 
             limit = sf.LatencyThreshold(percentile="p95", limit_ms=50)
-            request = sf.JobRequest(name="mine", sla=sf.Sla(thresholds=(limit,)), budget_s=10, max_tests=1)
+            request = sf.JobRequest(name="mine", sla=sf.Sla(thresholds=(limit,)), backends=("xgboost",), max_tests=1)
             print(sf.recommend("model.ubj", payload="payload.csv", request=request).best)
     """
 

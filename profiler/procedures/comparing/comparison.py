@@ -75,7 +75,7 @@ class Comparison:
         ::
 
             found = sf.compare_deployments("model.ubj", sf.Deployment(), {"backend": "onnxruntime"}, budget_s=5)
-            print(found.comparison.outcome, found.comparison.ratio, found.comparison.ci95)
+            print(found.comparison)
     """
 
     ratio: float

@@ -36,7 +36,7 @@ class NotebookProgress:
     Example:
         ::
 
-            sf.recommend("model.ubj", payload="payload.csv", budget="10s", progress=sf.NotebookProgress())
+            sf.recommend("model.ubj", backend="xgboost", max_tests=1, progress=sf.NotebookProgress())
     """
 
     def __init__(self) -> None:

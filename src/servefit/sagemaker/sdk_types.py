@@ -46,7 +46,7 @@ class Phase:
         ::
 
             phase = sf.Phase(duration_in_seconds=1, initial_number_of_users=1, spawn_rate=0)
-            job = sf.right_size("model.ubj", phases=[phase], max_tests=1)
+            job = sf.right_size("model.ubj", phases=[phase], backends=["xgboost"], max_tests=1)
     """
 
     duration_in_seconds: float
@@ -64,7 +64,7 @@ class Stairs:
         ::
 
             stairs = sf.Stairs(duration_in_seconds=1, number_of_steps=2, users_per_step=1)
-            job = sf.right_size("model.ubj", stairs=stairs, max_tests=1)
+            job = sf.right_size("model.ubj", stairs=stairs, backends=["xgboost"], max_tests=1)
     """
 
     duration_in_seconds: float
@@ -81,7 +81,7 @@ class ModelLatencyThreshold:
         ::
 
             limit = sf.ModelLatencyThreshold(percentile="P95", value_in_milliseconds=100)
-            job = sf.right_size("model.ubj", model_latency_thresholds=[limit], job_duration_in_seconds=10, max_tests=1)
+            job = sf.right_size("model.ubj", model_latency_thresholds=[limit], backends=["xgboost"], max_tests=1)
     """
 
     percentile: str
