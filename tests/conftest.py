@@ -68,7 +68,12 @@ def _is_pure(item: pytest.Item) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Each of several processes that run tests (pytest-xdist) keeps to CPUs of its own, before any library is loaded
-    that counts them. So no test competes with what another one measures."""
+    that counts them. So no test competes with what another one measures.
+
+    Hypothesis has no deadline but where a test sets one: the first example of a test may import.
+    """
+    hypothesis.settings.register_profile("servefit", deadline=None)
+    hypothesis.settings.load_profile("servefit")
     config.addinivalue_line("markers", "alone: asserts on times, or needs several CPUs; runs after all others")
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is not None:
