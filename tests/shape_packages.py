@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+from tests.installed_packages import write_package
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -39,9 +41,5 @@ def shape_source(name: str, *, more: str = "", times: str = EVENLY, describe: st
 def install_shape(folder: Path, patch: pytest.MonkeyPatch, package: str, name: str, source: str) -> None:
     """Make an installed package, version 1.0, that offers the class Shape of ``source`` under ``name``."""
     place, module = folder / package, f"{package}_shapes_{next(_NUMBERS)}"
-    described = place / f"{package}-1.0.dist-info"
-    described.mkdir(parents=True)
-    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text(f"[servefit.arrivals]\n{name} = {module}:Shape\n")
-    (place / f"{module}.py").write_text(source)
+    write_package(place, package, group="servefit.arrivals", name=name, target=f"{module}:Shape", source=source)
     patch.syspath_prepend(str(place))

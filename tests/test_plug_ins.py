@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.installed_packages import write_package
 
 from servefit.errors import SpecError
 from servefit.plug_ins import PlugIns
@@ -21,11 +22,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def install(package: str, name: str, source: str = "class Shape: pass") -> None:
         folder = tmp_path / package
-        described = folder / f"{package}-1.0.dist-info"
-        described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (described / "entry_points.txt").write_text(f"[tests.shapes]\n{name} = {package}_shapes:Shape\n")
-        (folder / f"{package}_shapes.py").write_text(source)
+        target = f"{package}_shapes:Shape"
+        write_package(folder, package, group="tests.shapes", name=name, target=target, source=source)
         monkeypatch.syspath_prepend(str(folder))
 
     return install

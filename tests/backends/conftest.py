@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.installed_packages import write_package
 
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
@@ -73,11 +74,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     def install(name: str, value: str, source: str, *, package: str | None = None) -> None:
         package = package or name
         folder = tmp_path / f"package-{package}"
-        described = folder / f"{package}-1.0.dist-info"
-        described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (described / "entry_points.txt").write_text(f"[servefit.backends]\n{name} = {value}\n")
-        (folder / f"{value.partition(':')[0]}.py").write_text(dedent(source))
+        write_package(folder, package, group="servefit.backends", name=name, target=value, source=dedent(source))
         monkeypatch.syspath_prepend(str(folder))
         monkeypatch.setenv("PYTHONPATH", str(folder))
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.installed_packages import write_package
 
 from servefit.cli.profiling_output import profiled_table
 from servefit.profiler.procedures.profile import profile
@@ -43,11 +44,8 @@ def run(tmp_path: Path) -> Run:
         folder = tmp_path / "-".join(("plug-ins", *installed))
         for package in installed:
             name, source = PACKAGES[package]
-            described = folder / f"{package}-1.0.dist-info"
-            described.mkdir(parents=True)
-            (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-            (described / "entry_points.txt").write_text(f"[servefit.figures]\n{name} = {package}_figures:FIGURE\n")
-            (folder / f"{package}_figures.py").write_text(source)
+            target = f"{package}_figures:FIGURE"
+            write_package(folder, package, group="servefit.figures", name=name, target=target, source=source)
         return subprocess.run(
             [sys.executable, "-m", "servefit", "figures", *arguments],
             capture_output=True,

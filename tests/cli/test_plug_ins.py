@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.installed_packages import write_package
 
 from servefit.backends.registry import BUILT_IN
 
@@ -37,12 +38,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(tmp_path: Path) -> Run:
     """Runs servefit with all of these packages installed."""
     for name, content in IMPORTS.items():
-        described = tmp_path / "plugins" / f"servefit_{name}-1.0.dist-info"
-        described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: servefit-{name}\nVersion: 1.0\n")
-        module = name.replace("-", "_")
-        (described / "entry_points.txt").write_text(f"[servefit.backends]\n{name} = servefit_{module}:Backend\n")
-        (tmp_path / "plugins" / f"servefit_{module}.py").write_text(f"{content}\nclass Backend: name = {name!r}\n")
+        write_package(
+            tmp_path / "plugins",
+            f"servefit-{name}",
+            group="servefit.backends",
+            name=name,
+            target=f"servefit_{name.replace('-', '_')}:Backend",
+            source=f"{content}\nclass Backend: name = {name!r}\n",
+        )
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.examples.conftest import EXAMPLES, ROOT, passed_of_contract, run_servefit
+from tests.installed_packages import write_package
 
 if TYPE_CHECKING:
     from tests.examples.conftest import Installed
@@ -72,11 +73,14 @@ def test_a_plug_in_that_predicts_something_else_is_found_out(installed: Path, mo
 
 
 def test_a_plug_in_that_cannot_be_imported_stops_nothing_else(model: Path, tmp_path: Path) -> None:
-    described = tmp_path / "plugins" / "servefit_broken-1.0.dist-info"
-    described.mkdir(parents=True)
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: servefit-broken\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text("[servefit.backends]\nbroken = servefit_broken:Backend\n")
-    (tmp_path / "plugins" / "servefit_broken.py").write_text("import a_library_that_nobody_has\n")
+    write_package(
+        tmp_path / "plugins",
+        "servefit-broken",
+        group="servefit.backends",
+        name="broken",
+        target="servefit_broken:Backend",
+        source="import a_library_that_nobody_has\n",
+    )
     said = document(servefit(tmp_path / "home", tmp_path / "plugins", "backends", model))
     [listed] = [backend for backend in said["backends"] if backend["name"] == "broken"]
     assert not listed["targets"]["cpu"]["available"]

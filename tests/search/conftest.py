@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.installed_packages import write_package
 
 from servefit.profiler.evidence import sequential_test
 from servefit.profiler.evidence.sequential_test import Evidence
@@ -111,11 +112,8 @@ def install_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instal
 
     def install(package: str, name: str, source: str) -> None:
         folder = tmp_path / package
-        described = folder / f"{package}-1.0.dist-info"
-        described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (described / "entry_points.txt").write_text(f"[servefit.objectives]\n{name} = {package}_objective:Offered\n")
-        (folder / f"{package}_objective.py").write_text(source)
+        target = f"{package}_objective:Offered"
+        write_package(folder, package, group="servefit.objectives", name=name, target=target, source=source)
         monkeypatch.syspath_prepend(str(folder))
 
     return install

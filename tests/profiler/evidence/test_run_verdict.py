@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.recorded_runs import S, recorded_run
 
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.run_verdict import evidence_of, growth_seen_s, start_tests, was_unhurried
 from servefit.profiler.record.traffic import OpenLoop
-from servefit.profiler.record.types import Run, Samples
 
-S, MS = 1_000_000_000, 1_000_000
+if TYPE_CHECKING:
+    from servefit.profiler.record.types import Run
+
+MS = 1_000_000
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 
 
@@ -23,20 +27,8 @@ def run_of(requests: int, *, rate_per_s: float = 900, response_ms: float = 1.0) 
 
 
 def _recorded(due: np.ndarray, ended: np.ndarray, rate_per_s: float) -> Run:
-    return Run(
-        driver="inprocess",
-        traffic=OpenLoop(rate_per_s=rate_per_s, duration_s=len(due) / rate_per_s),
-        samples=Samples(scheduled=due.tobytes(), started=due.tobytes(), ended=ended.tobytes()),
-        plateau_ns=(S, S + round(len(due) / rate_per_s * S)),
-        offered=len(due),
-        backlog=0,
-        lags=b"",
-        busy_cpu_ns=S,
-        threads_per_worker=(1,),
-        threads_outside=0,
-        peak_memory_bytes=2**20,
-        telemetry=(),
-    )
+    traffic = OpenLoop(rate_per_s=rate_per_s, duration_s=len(due) / rate_per_s)
+    return recorded_run(traffic, due, ended, until_ns=S + round(len(due) / rate_per_s * S))
 
 
 def verdict(run: Run, *, unhurried: bool) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.recorded_runs import S, recorded_run
 
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.traffic import ClosedLoop
-from servefit.profiler.record.types import Configuration, Run, Samples
+from servefit.profiler.record.types import Configuration, Run
 from servefit.search.capacity.instance_rate import InstanceRate, Simulation, instance_rate
 from servefit.search.capacity.latency_curve import CurvePoint
 from servefit.search.optimizer.service_time_survey import Survey
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 CONFIGURATION = Configuration(vcpus=1, backend="treelite")
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 EXPONENTIAL_MS = np.random.default_rng(0).exponential(1.0, 200_000)
-S = 1_000_000_000
 
 
 def timed(times_ms: np.ndarray, subject: Configuration = CONFIGURATION) -> Step:
@@ -49,20 +49,8 @@ def closed_run(calls_ms: np.ndarray) -> Run:
     ended = S + np.cumsum(1e6 * calls_ms).astype(np.int64)
     due = np.concatenate([[S], ended])
     started, ended = np.append(due[:-1], 0), np.append(ended, 0)
-    return Run(
-        driver="inprocess",
-        traffic=ClosedLoop.constant(users=1, duration_s=60),
-        samples=Samples(scheduled=due.tobytes(), started=started.tobytes(), ended=ended.tobytes()),
-        plateau_ns=(S, int(due[-1])),
-        offered=len(due),
-        backlog=0,
-        lags=b"",
-        busy_cpu_ns=S,
-        threads_per_worker=(1,),
-        threads_outside=0,
-        peak_memory_bytes=2**20,
-        telemetry=(),
-    )
+    traffic = ClosedLoop.constant(users=1, duration_s=60)
+    return recorded_run(traffic, due, ended, started=started, until_ns=int(due[-1]))
 
 
 def simulation_of(

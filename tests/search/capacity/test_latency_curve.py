@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.recorded_runs import S, recorded_run
 
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.record.storage.measurements import save_measurement
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
-from servefit.profiler.record.types import Configuration, Run, Samples, TelemetryPoint
+from servefit.profiler.record.types import Configuration, Run, TelemetryPoint
 from servefit.search.capacity.latency_curve import MeasuredCurve
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 CONFIGURATION = Configuration(vcpus=1, backend="treelite")
 P95_10_MS = (LatencyThreshold(percentile="p95", limit_ms=10.0),)
 AT_400 = JobRequest(name="fraud", sla=Sla(thresholds=P95_10_MS, rate_per_s=400))
-S = 1_000_000_000
 DISTURBED = TelemetryPoint(at_ns=2 * S, over_ns=S, cpu_percent=100.0, memory_bytes=1, foreign_percent=90.0)
 
 
@@ -44,20 +44,7 @@ def closed_run() -> Run:
 
 
 def _run(due: np.ndarray, ended: np.ndarray, traffic: OpenLoop | ClosedLoop) -> Run:
-    return Run(
-        driver="inprocess",
-        traffic=traffic,
-        samples=Samples(scheduled=due.tobytes(), started=due.tobytes(), ended=ended.tobytes()),
-        plateau_ns=(S, int(ended.max()) + 1),
-        offered=len(due),
-        backlog=0,
-        lags=b"",
-        busy_cpu_ns=S,
-        threads_per_worker=(1,),
-        threads_outside=0,
-        peak_memory_bytes=2**20,
-        telemetry=(),
-    )
+    return recorded_run(traffic, due, ended, until_ns=int(ended.max()) + 1)
 
 
 def keep(folder: Path, trial: Trial, *runs: Run, name: str = "0001.servefit") -> Trial:

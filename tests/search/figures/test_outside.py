@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conformance.measured import Measured, measured
+from tests.installed_packages import write_package
 
 from servefit.report.job_tables import recommendations_table
 from servefit.report.measured_tables import tests_table as table_of_tests
@@ -46,11 +47,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         # A process imports a module once, whatever folder it is found in later.
         module = f"{package}_figures_{next(_modules)}"
         folder = tmp_path / package
-        described = folder / f"{package}-1.0.dist-info"
-        described.mkdir(parents=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (described / "entry_points.txt").write_text(f"[servefit.figures]\n{name} = {module}:FIGURE\n")
-        (folder / f"{module}.py").write_text(source)
+        write_package(folder, package, group="servefit.figures", name=name, target=f"{module}:FIGURE", source=source)
         monkeypatch.syspath_prepend(str(folder))
 
     return install

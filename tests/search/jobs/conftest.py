@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.delegating_backends import delegating_backend
+from tests.installed_packages import write_package
 from tests.tiny_model import tiny_model
 
 from servefit.search.optimizer.progress import SilentProgress
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servefit.search.optimizer.progress import Moment
+
+QUICK: dict[str, Any] = {
+    "supported_instance_types": ["local-1c"],
+    "backends": ["xgboost"],
+    "max_tests": 2,
+    "batch_sizes": [1, 2],
+    "allow_noise": True,
+    "over_http": False,
+    "job_name": "job",
+}
+"""A job of two tests, with the names of the SageMaker SDK."""
 
 Install = Callable[..., None]
 
@@ -36,12 +48,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     def install(
         name: str, *, importing: str = "", compiling: str = "", predicting: str = "", knobs: str = "()"
     ) -> None:
-        described = folder / f"{name}-1.0.dist-info"
-        described.mkdir(parents=True, exist_ok=True)
-        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (described / "entry_points.txt").write_text(f"[servefit.backends]\n{name} = {name}_backend:Backend\n")
         source = delegating_backend(name, importing=importing, compiling=compiling, predicting=predicting, knobs=knobs)
-        (folder / f"{name}_backend.py").write_text(source)
+        target = f"{name}_backend:Backend"
+        write_package(folder, name, group="servefit.backends", name=name, target=target, source=source)
 
     return install
 

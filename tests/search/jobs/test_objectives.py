@@ -7,9 +7,10 @@ import re
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.search.jobs.conftest import QUICK
 from tests.tiny_model import tiny_model
 
 import servefit
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import InstallObjective
 
-QUICK: dict[str, Any] = {
-    "supported_instance_types": ["local-1c"],
-    "backends": ["xgboost"],
-    "max_tests": 2,
-    "batch_sizes": [1, 2],
-    "allow_noise": True,
-    "over_http": False,
-    "job_name": "job",
-}
 WATTS = 40
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.search.jobs.conftest import QUICK
 from tests.tiny_model import tiny_model
 
 import servefit
@@ -18,15 +19,6 @@ if TYPE_CHECKING:
     from servefit.search.optimizer.progress import Moment
     from servefit.search.results.recommendation import FailedTrial, Trial
 
-QUICK: dict[str, Any] = {
-    "supported_instance_types": ["local-1c"],
-    "backends": ["xgboost"],
-    "max_tests": 2,
-    "batch_sizes": [1, 2],
-    "allow_noise": True,
-    "over_http": False,
-    "job_name": "job",
-}
 ONE_TEST = {**QUICK, "max_tests": 1}
 """For tests that do not depend on a search."""
 

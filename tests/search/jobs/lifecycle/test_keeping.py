@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
-from tests.search.jobs.lifecycle.conftest import ONE_TEST, QUICK, KeptJob, Listener
+from tests.search.jobs.conftest import QUICK
+from tests.search.jobs.lifecycle.conftest import ONE_TEST, KeptJob, Listener
 
 import servefit
 from servefit.api.job import Job

@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.search.jobs.lifecycle.conftest import ONE_TEST, QUICK, Listener
+from tests.search.jobs.conftest import QUICK
+from tests.search.jobs.lifecycle.conftest import ONE_TEST, Listener
 
 import servefit
 from servefit.profiler.machine.host import describe_host

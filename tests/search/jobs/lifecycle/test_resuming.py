@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.onnx_models import encoder
-from tests.search.jobs.lifecycle.conftest import ONE_TEST, QUICK, AfterTest, Listener, interrupt
+from tests.search.jobs.conftest import QUICK
+from tests.search.jobs.lifecycle.conftest import ONE_TEST, AfterTest, Listener, interrupt
 
 import servefit
 from servefit.backends.model import Model
