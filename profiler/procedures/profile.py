@@ -255,13 +255,7 @@ class _TrafficRequest:
 
     def loop(self, usual_users: int, seed: int) -> Traffic | None:
         """Return the traffic of the run that is asked for; None where the highest rate is. Raises SpecError."""
-        given = given_traffic(
-            rate=self.rate,
-            users=self.users,
-            phases=self.traffic,
-            thresholds=self.thresholds,
-            duration_s=self.duration_s,
-        )
+        given = given_traffic(rate=self.rate, users=self.users, phases=self.traffic, duration_s=self.duration_s)
         searches = bool(self.thresholds) and given is None
         if self.thresholds and given in ("users", "phases"):
             raise limits_without_rate(self.thresholds)

@@ -5,19 +5,17 @@ They are the same for a model (``profile``) and for a running endpoint (``search
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from servefit.errors import SpecError
-from servefit.field_types import check_type
 from servefit.profiler.defaults import ARRIVALS
-from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.procedures.open_loops import check_search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servefit.profiler.arrivals.contract import Arrivals
+    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.record.traffic import ClosedLoop
 
 
@@ -26,14 +24,12 @@ def given_traffic(
     rate: float | None,
     users: int | None,
     phases: ClosedLoop | None,
-    thresholds: Sequence[LatencyThreshold],
     duration_s: float | None,
 ) -> str | None:
     """Return which of ``rate``, ``users`` and ``phases`` is given, None where none is.
 
-    Raises SpecError where several are, for ``thresholds`` that are of another type, and for a duration beside phases.
+    Raises SpecError where several are, and for a duration beside phases.
     """
-    check_type("thresholds", thresholds, Collection[LatencyThreshold])
     asked = {"rate": rate, "users": users, "phases": phases}
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:

@@ -4,7 +4,7 @@ is within limits. ``profiler.procedures.target_endpoint`` finds out what it spea
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from servefit.errors import MeasurementError
 from servefit.field_types import check_type
 from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.cautions import cautions_of
+from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.load_clients import Placement, clients_at, competing_load, place_clients
 from servefit.profiler.procedures.open_loops import remarks_on
@@ -29,7 +30,6 @@ from servefit.search.request.sla import Sla
 from servefit.search.results.instances import per_minute
 
 if TYPE_CHECKING:
-    from servefit.profiler.evidence.limits import LatencyThreshold
     from servefit.profiler.evidence.validity import Problem
     from servefit.profiler.machine.host import Host
     from servefit.profiler.procedures.target_endpoint import LoadTarget
@@ -105,9 +105,10 @@ def load_endpoint(
     """
     check_type("url", url, str)
     check_type("model", model, str | None)
+    check_type("thresholds", thresholds, Collection[LatencyThreshold])
     if rate is not None:
         check_above_zero("rate", rate)
-    given_traffic(rate=rate, users=users, phases=traffic, thresholds=thresholds, duration_s=duration_s)
+    given_traffic(rate=rate, users=users, phases=traffic, duration_s=duration_s)
     request = LoadRequest(
         sla=Sla(thresholds=tuple(thresholds), rate_per_s=rate),
         arrivals=arrivals,

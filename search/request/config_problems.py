@@ -15,7 +15,8 @@ from typing import Any, get_args
 import msgspec
 
 from servefit.backends.secret import is_secret
-from servefit.errors import SpecError
+from servefit.errors import MAX_VALUE_CHARACTERS, SpecError
+from servefit.field_types import WORDS
 from servefit.profiler.evidence.summary import percentile_name
 from servefit.quantities import (
     parse_delay_us,
@@ -61,19 +62,11 @@ _CHOICES: dict[str, Callable[[], Sequence[str]]] = {
     "goal": OBJECTIVES.names,
     "flat_invocations": lambda: get_args(SpelledFlatInvocations),
 }
-_TYPES = {
-    "str": "text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-}
+_TYPES = {**{kind.__name__: words for kind, words in WORDS.items()}, "array": "a list", "object": "a mapping"}
+"""What errors call the types of msgspec's messages."""
 _PLACE = re.compile(r" - at (`key` in )?`\$[^`]*`$")
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<nth>[0-9]+)\]|\[\.\.\.\]")
 _LIMITS_WITHOUT_PERCENTILE = re.compile(r"sla(\[[0-9]+\])?")
-_MAX_SHOWN = 60
-"""Characters of a value that an error repeats, so that it stays on a line. Chosen, not measured."""
 
 
 def checked_config(document: Mapping[str, Any]) -> JobConfig:
@@ -128,10 +121,10 @@ def _problem(problem: str, path: str, value: Any, *, secret: bool) -> SpecError:
     if key := re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL):
         return _unknown(path, key[1])
     if value is None:
-        return SpecError(path, None, "has no value", remedy="give it one, or leave it out")
+        return SpecError.without_value(path)
     first, *others = re.findall(r"[^.\[\]]+", path)
     kind = others[-1] if others and first in ("phase", "stairs") else first
-    shown = value if len(repr(value)) <= _MAX_SHOWN and not secret else None
+    shown = value if len(repr(value)) <= MAX_VALUE_CHARACTERS and not secret else None
     if key := re.fullmatch(r"Object missing required field `(.*)`", problem):
         return SpecError(path, shown, f"has no {key[1]}")
     if kind in _CHOICES:
@@ -163,7 +156,7 @@ def _type_error(problem: str, path: str, shown: Any) -> SpecError:
     if types := re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem):
         wanted = " or ".join(_TYPES[name] for name in types[1].split(" | "))
         quotes = "str" in types[1] and types[2] in ("int", "float", "bool")
-        return SpecError(path, shown, f"is not {wanted}", remedy="write it in quotes" if quotes else None)
+        return SpecError.wrong_type(path, shown, wanted, in_quotes=quotes)
     return SpecError(path, shown, f"is not understood: {problem}")
 
 

@@ -39,6 +39,9 @@ from typing import Any, Self
 MAX_NAMES_SHOWN = 12
 """A list of known names in an error ends here."""
 
+MAX_VALUE_CHARACTERS = 60
+"""A longer value is not repeated in an error, so that it stays on a line. Chosen, not measured."""
+
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -99,6 +102,20 @@ class SpecError(ServefitError):
         self.field = field
         self.value = value
         self.problem = problem
+
+    @classmethod
+    def without_value(cls, field: str) -> Self:
+        """Return the error for a field that is there and has no value."""
+        return cls(field, None, "has no value", remedy="give it one, or leave it out")
+
+    @classmethod
+    def wrong_type(
+        cls, field: str, value: object, wanted: str, *, in_quotes: bool = False, hidden: bool = False
+    ) -> Self:
+        """Return the error for a value that is not what is ``wanted``, in words; with ``in_quotes`` it would be that as
+        a text. A long value, and one that is ``hidden``, is not repeated."""
+        shown = None if hidden or len(repr(value)) > MAX_VALUE_CHARACTERS else value
+        return cls(field, shown, f"is not {wanted}", remedy="write it in quotes" if in_quotes else None)
 
     @classmethod
     def unknown(cls, field: str, value: object, known: Sequence[str]) -> Self:

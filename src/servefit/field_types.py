@@ -17,10 +17,8 @@ import msgspec
 
 from servefit.errors import SpecError
 
-_MAX_SHOWN = 60
-"""Characters of a value that an error repeats, so that it stays on a line. Chosen, not measured."""
-
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+"""What errors call the types of plain values."""
 
 
 def check_types(given: Any, *, hidden: Collection[str] = ()) -> None:
@@ -113,14 +111,13 @@ def _is_a(value: Any, kind: Any) -> bool:
 def _error(place: str, value: Any, kinds: tuple[Any, ...], *, hide: bool) -> SpecError:
     """Return the error for ``value`` at ``place``, which is of none of ``kinds``."""
     if value is None:
-        return SpecError(place, None, "has no value", remedy="give it one, or leave it out")
-    shown = None if hide or len(repr(value)) > _MAX_SHOWN else value
+        return SpecError.without_value(place)
     allowed = [text for kind in kinds if get_origin(kind) is Literal for text in get_args(kind)]
     if allowed and isinstance(value, str):
         return SpecError.unknown(place, value, allowed)
     wanted = " or ".join(dict.fromkeys(map(_word, (kind for kind in kinds if kind is not NoneType))))
     in_quotes = str in kinds and isinstance(value, (bool, int, float))
-    return SpecError(place, shown, f"is not {wanted}", remedy="write it in quotes" if in_quotes else None)
+    return SpecError.wrong_type(place, value, wanted, in_quotes=in_quotes, hidden=hide)
 
 
 def _word(kind: Any) -> str:
@@ -132,7 +129,7 @@ def _word(kind: Any) -> str:
         return "a list"
     if origin is Mapping:
         return "a mapping"
-    return _WORDS.get(origin, f"of type {origin.__name__}")
+    return WORDS.get(origin, f"of type {origin.__name__}")
 
 
 def _set(given: Any, name: str, value: Any) -> None:

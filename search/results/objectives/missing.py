@@ -21,8 +21,7 @@ class MissingObjective(Objective):
     unit = ""
 
     def __init__(self, name: str, problem: SpecError) -> None:
-        self.name = name  # type: ignore[misc]
-        self.aim = f"the best by {name}"  # type: ignore[misc]
+        vars(self).update(name=name, aim=f"the best by {name}")
         self.problem = problem
 
     def of_trial(self, trial: Trial, context: Context) -> None:  # noqa: ARG002

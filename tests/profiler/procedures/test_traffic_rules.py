@@ -15,7 +15,7 @@ from servefit.profiler.record.traffic import ClosedLoop
 
 LIMIT = LatencyThreshold(percentile="p95", limit_ms=10)
 PHASES = ClosedLoop.constant(users=1, duration_s=1)
-NOTHING: dict[str, Any] = {"rate": None, "users": None, "phases": None, "thresholds": (), "duration_s": None}
+NOTHING: dict[str, Any] = {"rate": None, "users": None, "phases": None, "duration_s": None}
 SINE, STEPS = "sine:period=1s", "steps:rates=100/s+300/s"
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rate": 10.0, "users": 1}, "users cannot be combined with rate"),
