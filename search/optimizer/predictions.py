@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
 from servefit.search.optimizer.gaussian_process import CorrectedPredictions, Estimate
-from servefit.search.queueing.discipline import Discipline
+from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
 from servefit.search.results.objectives.contract import Prediction as Expected
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.service_time_survey import Survey
+    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.prediction import Prediction
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
@@ -58,6 +59,7 @@ class Surrogate:
         self._survey = survey
         self._request = request
         self._objective = objective_of(request)
+        self.costs: EndpointCosts | None = None
         self._measured: list[Trial] = []
         self._capacities: dict[Configuration, tuple[float, bool] | None] = {}
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
@@ -70,6 +72,12 @@ class Surrogate:
         }
         self._capacity = CorrectedPredictions(self._predicted_capacity)
         self._latency = CorrectedPredictions(self._predicted_p95)
+
+    def predict_endpoints(self, costs: EndpointCosts) -> None:
+        """Predict endpoints with these ``costs`` from now on, in place of the model in process."""
+        self.costs = costs
+        for known in (self._capacities, self._latencies, self._instances):
+            known.clear()
 
     def copy(self) -> Surrogate:
         """Return a copy that has learnt the same and goes on to learn by itself. Predictions are computed once for
@@ -305,7 +313,7 @@ class Surrogate:
         if rate_per_s is None and phases is not None:
             prediction = predict_users(
                 service,
-                Discipline.of(configuration),
+                queue_of(configuration, self.costs),
                 users=phases.users,
                 percentiles=ranks,
                 seed=self._request.seed,
@@ -313,7 +321,7 @@ class Surrogate:
             return prediction, not timed
         prediction = predict(
             service,
-            Discipline.of(configuration),
+            queue_of(configuration, self.costs),
             rate_per_s=rate_per_s,
             percentiles=ranks,
             requests=max(REQUESTS, ceil(samples_needed(max(ranks)) / _COUNTED)),
