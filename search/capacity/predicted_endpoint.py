@@ -128,6 +128,7 @@ def _summary(measured: Summary, found: Prediction, *, throughput_per_s: float, r
         latency_ms_ci95={},
         lag_ms=dict.fromkeys(measured.lag_ms),
         saturated=found.saturated,
+        largest_call=found.largest_call,
         backlog=0,
         cpu_percent=None,
         steal_percent=None,

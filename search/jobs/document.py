@@ -116,7 +116,11 @@ def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
         "driver": trial.driver,
         **values(recommendation, "step"),
         "measurement": trial.kept_in,
-        "endpoint": (None if endpoint is None or endpoint is trial else endpoint_document(endpoint, beside)),
+        "endpoint": (
+            None
+            if endpoint is None
+            else endpoint_document(endpoint, recommendation.step if endpoint is trial else beside)
+        ),
         "model_alone": None if alone is None or alone is trial else model_alone_document(alone, beside),
         "figures": outside_values(recommendation),
     }
@@ -168,6 +172,14 @@ def why_document(why: Explanation) -> dict[str, Any]:
         "naive_default": against_document(why.naive),
         "importance": dict(why.importance),
         "what_would_have_to_change": list(why.changes),
+        "choices": [
+            {
+                "instance_profile": choice.rival.profile.name,
+                "configuration": dataclasses.asdict(choice.rival.trial.configuration),
+                "decided_by": choice.by,
+            }
+            for choice in why.choices
+        ],
     }
 
 

@@ -15,6 +15,7 @@ from servefit.search.figures.outside import outside_problems
 from servefit.search.jobs.notes import job_warnings, with_speedups
 from servefit.search.optimizer.importance import Explanation, explain
 from servefit.search.request.space import Space, admits
+from servefit.search.results.choices import choices
 from servefit.search.results.ids import former_id
 from servefit.search.results.pareto import pareto_front
 from servefit.search.results.ranking import recommend
@@ -97,13 +98,16 @@ class RecommendationJob:
             steps=steps,
             recommendations=recommendations,
             pareto=pareto,
-            why=explain(
-                recommendations[0] if recommendations else None,
-                trials,
-                request,
-                state.naive,
-                dict(state.importance),
-                state.changes,
+            why=replace(
+                explain(
+                    recommendations[0] if recommendations else None,
+                    trials,
+                    request,
+                    state.naive,
+                    dict(state.importance),
+                    state.changes,
+                ),
+                choices=choices(space, reliable, request, recommendations[0]) if recommendations else (),
             ),
             trials=trials,
             failed=failed,

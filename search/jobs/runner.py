@@ -169,7 +169,7 @@ class JobRunner:
             importance=tuple(search.importance().items()) if search.trials else (),
             speedups=tuple(search.survey.speedups(self.header.model.reference)),
             naive=None if best is None else search.naive(best.profile.vcpus),
-            changes=changes(best, None if service is None else service[0], self.request)
+            changes=changes(best, None if service is None else service[0], self.request, search.costs)
             if best is not None and best.trial.verdict == "FAIL"
             else (),
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -20,7 +20,7 @@ from servefit.search.optimizer.expected_improvement import improvement
 from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
 from servefit.search.results.objectives.registry import context_of, objective_of
-from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
+from servefit.search.results.pooled_trials import arm_of, vcpu_s_and_p95_ms
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import score_of
 
@@ -156,6 +156,8 @@ class Proposer:
         if trial.configuration not in self._grid:
             return
         self._settle(trial.configuration, trial)
+        if self._objective.needs_rate:
+            self._leave_out_twins(trial)
         self._parzen.learn(trial.configuration, Outcome(objectives=self._explored(trial), violation=trial.violation))
         self._surrogate.learn(trial)
 
@@ -169,6 +171,15 @@ class Proposer:
     def leave_out(self, configurations: Iterable[Configuration]) -> None:
         """Propose none of ``configurations`` any more. That says nothing about them."""
         self._left_out.update(configurations)
+
+    def _leave_out_twins(self, trial: Trial) -> None:
+        """Propose nothing any more that does what ``trial`` did at the rate asked: where requests might have been
+        joined, and none were, it makes no difference how many might."""
+        arm = arm_of(trial.configuration, [trial])
+        if trial.configuration.max_batch > 1 and arm.max_batch == 1:
+            self._left_out.update(
+                twin for twin in self._grid if not twin.batch_delay_us and replace(twin, max_batch=1) == arm
+            )
 
     def _settle(self, configuration: Configuration, trial: Trial | None) -> None:
         """Keep the outcome for ``configuration``, which is not proposed again."""

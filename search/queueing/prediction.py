@@ -63,12 +63,14 @@ class Prediction:
 
     They are those at the rate that was asked for. ``saturated`` means that it cannot be served: then, and where none
     was asked for, they are those of the closed loop whose throughput is ``capacity_per_s``: of the users asked for,
-    else of as many as keep all workers busy with full batches.
+    else of as many as keep all workers busy with full batches. ``largest_call`` is the most requests that a call
+    joined at the rate, None where that was not simulated.
     """
 
     capacity_per_s: float
     latency_ms: Mapping[str, float | None]
     saturated: bool
+    largest_call: int | None = None
 
 
 def predict(
@@ -100,6 +102,7 @@ def predict(
                     capacity_per_s=capacity_per_s,
                     latency_ms=_percentiles_ms(runs.kept(run), percentiles),
                     saturated=False,
+                    largest_call=int(run.batches.max()),
                 )
     return Prediction(
         capacity_per_s=capacity_per_s,

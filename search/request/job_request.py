@@ -177,7 +177,8 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     measurement that the machine got in the way of is judged all the same, and the job says so. ``deploy`` is what the
     answer is about; see ``deployment``. Where that is the library, ``over_http`` has the winner measured as an endpoint
     too, which is none of the ``max_tests``, where a CPU is left for a client.
-    ``arrivals`` spells how requests arrive at the rate of ``sla``, as in "sine:amplitude=0.5,period=4s".
+    ``arrivals`` spells how requests arrive at the rate of ``sla``, as in "sine:amplitude=0.5,period=4s". Jobs from
+    before configurations were compared at the rate asked have the ``decided_at`` "capacity": they rank as they did.
 
     Example:
         ::
@@ -208,6 +209,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     deploy: Deployed | None = None
     over_http: bool = True
     arrivals: str = ARRIVALS
+    decided_at: Literal["rate", "capacity"] = "rate"
 
     def __post_init__(self) -> None:
         check_types(self, hidden=("environment",))

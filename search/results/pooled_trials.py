@@ -1,5 +1,8 @@
 """The trials of each configuration, pooled.
 
+Configurations that did the same under the load that counts are one arm, and pool their latency there: those that differ
+in how many requests may be joined, and joined none.
+
 The best of many single measurements is partly the luckiest. So every measurement of a configuration counts. How sure
 the difference between two of them is, is for ``ratios`` to say.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, fsum, inf, log
 from typing import TYPE_CHECKING
 
@@ -21,13 +24,15 @@ if TYPE_CHECKING:
 class PooledTrials:
     """The trials of one configuration: ``trial`` stands for them, the last valid one that was held against the SLA.
     Geometric means of all valid ones are the capacity, and p95 in ms (infinite where it is not known) of those with the
-    same load on an instance, which are ``alike``."""
+    same load on an instance, which are ``alike``: those of all configurations that did the same there, of which
+    ``arm`` is the plainest, whether it was measured or not."""
 
     trial: Trial
     capacity_per_s: float
     p95_ms: float
     measurements: int
     alike: tuple[Trial, ...]
+    arm: Configuration
 
     @property
     def configuration(self) -> Configuration:
@@ -41,7 +46,26 @@ def pool_trials(trials: Iterable[Trial]) -> tuple[PooledTrials, ...]:
     by_configuration: dict[Configuration, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_configuration[trial.configuration].append(trial)
-    return tuple(_pool(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike))
+    pooled = [_pool(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike)]
+    arms: dict[tuple[Configuration, tuple[str, int]], list[Trial]] = defaultdict(list)
+    for each in pooled:
+        arms[each.arm, _load(each.trial)].extend(each.alike)
+    return tuple(_with_alike(each, arms[each.arm, _load(each.trial)]) for each in pooled)
+
+
+def arm_of(configuration: Configuration, trials: Iterable[Trial]) -> Configuration:
+    """Return the plainest configuration that does the same as ``configuration`` did in ``trials``, all of it: where no
+    call ever held two requests it makes no difference how many it might have held, unless somebody waited for them."""
+    largest = [trial.at_rate.largest_call if trial.at_rate is not None else None for trial in trials]
+    if largest and not configuration.batch_delay_us and all(size == 1 for size in largest):
+        return replace(configuration, max_batch=1)
+    return configuration
+
+
+def _with_alike(pooled: PooledTrials, alike: Sequence[Trial]) -> PooledTrials:
+    """Return ``pooled`` with the latency of all trials that are ``alike``."""
+    p95_ms = _geometric_mean([latency_ms(trial) for trial in alike], empty=inf)
+    return replace(pooled, p95_ms=p95_ms, alike=tuple(alike))
 
 
 def _pool(trials: Sequence[Trial]) -> PooledTrials:
@@ -54,6 +78,7 @@ def _pool(trials: Sequence[Trial]) -> PooledTrials:
         p95_ms=_geometric_mean([latency_ms(trial) for trial in alike], empty=inf),
         measurements=len(counted),
         alike=tuple(alike),
+        arm=arm_of(last.configuration, alike),
     )
 
 

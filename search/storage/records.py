@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def _of_a_library(document: Any) -> Any:
-    """Upgrade a header from before jobs asked what is deployed: they were about the model in process."""
+    """Upgrade a header from before jobs asked what is deployed: they were about the model in process, at full load."""
     if isinstance(document, dict) and isinstance(document.get("request"), dict):
-        return {**document, "request": {"deploy": "library", **document["request"]}}
+        return {**document, "request": {"deploy": "library", "decided_at": "capacity", **document["request"]}}
     return document
 
 
