@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +94,38 @@ def test_the_instances_of_an_endpoint_are_planned_by_what_it_answers(
     assert (plan["deployment"], plan["driver"]) == ("endpoint", "http")
     assert (instance["capacity_per_s"], instance["capacity_source"]) == (endpoint["capacity"]["rate_per_s"], "measured")
     assert instance["highest_rate_per_s"] <= 0.8 * instance["capacity_per_s"] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("policy", "kind"), [("hpa", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")])
+def test_a_policy_for_kubernetes_keeps_the_endpoint_at_the_target_of_the_plan(
+    servefit: Servefit, endpoint: dict[str, Any], policy: str, kind: str
+) -> None:
+    asked = ("scale", f"endpoint/{endpoint['id']}", "--rate", "1000/s")
+    target = servefit(*asked, "--format", "json").document["target"]
+    ended = servefit(*asked, "--policy", policy)
+    assert ended.status == 0, ended.stderr
+    manifest = yaml.safe_load(ended.stdout)
+    assert manifest["kind"] == kind
+    spec = manifest["spec"]
+    if policy == "hpa":
+        value = spec["metrics"][0]["pods"]["target"]["averageValue"]
+        assert float(value.removesuffix("m")) / 1000 == pytest.approx(target["rate_per_s"], abs=0.001)
+        assert (spec["minReplicas"], spec["maxReplicas"]) == (target["min_capacity"], target["max_capacity"])
+    else:
+        [trigger] = spec["triggers"]
+        assert float(trigger["metadata"]["threshold"]) == pytest.approx(target["rate_per_s"], rel=1e-5)
+        assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (target["min_capacity"], target["max_capacity"])
+
+
+def test_a_library_has_no_policy_for_kubernetes_and_an_unknown_policy_is_refused(
+    servefit: Servefit, library: dict[str, Any], endpoint: dict[str, Any]
+) -> None:
+    refused = servefit("scale", f"library/{library['id']}", "--rate", "1000/s", "--policy", "hpa")
+    assert (refused.status, refused.stdout) == (2, "")
+    assert "this job deploys the model as a library; run the job with --deploy endpoint" in refused.stderr
+    unknown = servefit("scale", f"endpoint/{endpoint['id']}", "--rate", "1000/s", "--policy", "kede")
+    assert (unknown.status, unknown.stdout) == (2, "")
+    assert "did you mean 'keda'?" in unknown.stderr
 
 
 def test_an_endpoint_that_leaves_no_cpu_to_a_client_is_predicted_and_says_so(
