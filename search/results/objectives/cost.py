@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
-from servefit.quantities import dollars_text
+from servefit.quantities import dollars_text, number_text
 from servefit.search.results.objectives.performance import PerformanceObjective
 from servefit.search.results.price import INFERENCES
 
@@ -70,4 +70,4 @@ def price_or_rate(best: Recommendation) -> str:
 
 def rate(best: Recommendation) -> str:
     """Return in words how many inferences all instances answer a minute."""
-    return f"{round(best.max_invocations):,} a minute"
+    return f"{number_text(float(best.max_invocations))} a minute"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from servefit.quantities import (
     count_text,
+    digits_within,
     dollars_text,
     given_duration_text,
     ms_text,
@@ -96,14 +97,16 @@ def evidence(best: Recommendation) -> str:
     """Return the measured figures of the recommendation, as a sentence without its full stop."""
     judged = best.trial.judged
     parts = [
-        f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
+        f"{name} {ms_text(value, judged.latency_ms_ci95.get(name))}"
+        for name in ("p50", "p95", "p99")
+        if (value := judged.latency_ms[name]) is not None
     ]
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     return (
         f"Measured {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"it can answer {round(best.max_invocations):,} a minute{price}{because}"
+        f"it can answer {number_text(float(best.max_invocations))} a minute{price}{because}"
     )
 
 
@@ -119,7 +122,7 @@ def over_http(endpoint: Trial) -> str:
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     return (
         f"Over HTTP: {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"an instance answers {round(per_minute(endpoint.capacity.throughput_per_s)):,} a minute."
+        f"an instance answers {number_text(per_minute(endpoint.capacity.throughput_per_s))} a minute."
     )
 
 
@@ -157,9 +160,11 @@ def shape_in_envelope(configuration: Configuration) -> str:
 
 
 def _ratio(ratio: Ratio) -> str:
-    interval = "" if ratio.ci95 is None else f" (95 %: {number_text(ratio.ci95[0])} to {number_text(ratio.ci95[1])})"
-    rounds = count_text(ratio.rounds, "round")
-    return f"{number_text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {rounds}"
+    def text(value: float) -> str:
+        return number_text(float(value), digits=digits_within(value, ratio.ci95))
+
+    interval = "" if ratio.ci95 is None else f" (95 %: {text(ratio.ci95[0])} to {text(ratio.ci95[1])})"
+    return f"{text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {count_text(ratio.rounds, 'round')}"
 
 
 def _capitalised(text: str) -> str:

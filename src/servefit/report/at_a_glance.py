@@ -1,0 +1,94 @@
+"""The table of a job that is taken in at a glance: what to deploy, what it costs, and whether it is fast enough.
+
+It has six columns of texts, with units. All figures are in the table of ``job_tables``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.quantities import amount_text, ms_text, number_text, rate_text
+from servefit.report.deployment_names import deployment_name
+from servefit.report.job_tables import unasked
+from servefit.report.sentences import shape
+from servefit.report.table import Table
+from servefit.search.results.instances import S_PER_MIN
+from servefit.search.results.objectives.cost import price_per_million
+from servefit.search.results.price import INFERENCES, Price
+
+if TYPE_CHECKING:
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Recommendation, Trial
+
+_CAPACITY_DIGITS = 2
+"""Of a capacity, and of what follows from it, for which no interval is known. Chosen: the same configuration measured
+again differs by some per cent."""
+
+
+def glance_table(job: RecommendationJob) -> Table:
+    """Return the table of the recommendations with the columns that decide.
+
+    The cost is that of an hour, of all instances together, where a rate was asked and every profile has a price. Else
+    it is that of a million inferences with the instances fully used, in vCPU-seconds where a profile has no price:
+    these cannot be compared with money, and are told apart by their unit.
+
+    Args:
+        job: The job; its table has no rows if it has no recommendation.
+
+    Returns:
+        Texts for people, best first.
+
+    Example:
+        ``glance_table(sf.load_job("fraud")).rows``
+    """
+    found = job.recommendations
+    by_the_hour = job.request.sla.rate_per_s is not None and all(each.cost_per_hour is not None for each in found)
+    cost = "cost an hour" if by_the_hour else "cost a million"
+    return Table(
+        title=f"Recommendations as {_with_article(deployment_name(job))}, best first",
+        columns=("profile", "backend and shape", cost, "max rate", "p95", "SLA"),
+        rows=[
+            (
+                instances(each),
+                shape(each.trial.configuration),
+                _per_hour(each) if by_the_hour else _per_million(each),
+                rate_text(each.max_invocations / S_PER_MIN, digits=_CAPACITY_DIGITS),
+                latency_text(each.trial, "p95"),
+                None if "verdict" in unasked(job) else each.trial.verdict,
+            )
+            for each in found
+        ],
+        numeric=(cost, "max rate", "p95"),
+    )
+
+
+def instances(recommendation: Recommendation) -> str:
+    """Return the instances of a recommendation: the profile, behind their number if there are several."""
+    count, name = recommendation.trial.instance_count, recommendation.profile.name
+    return name if count == 1 else f"{count} x {name}"
+
+
+def latency_text(trial: Trial, percentile: str) -> str | None:
+    """Return a percentile of the figures that the SLA is held against, to the last digit that its interval supports;
+    None where it is not known."""
+    value = trial.judged.latency_ms.get(percentile)
+    return None if value is None else ms_text(value, trial.judged.latency_ms_ci95.get(percentile))
+
+
+def _per_hour(recommendation: Recommendation) -> str | None:
+    cost = recommendation.cost_per_hour
+    return None if cost is None else amount_text(cost)
+
+
+def _per_million(recommendation: Recommendation) -> str | None:
+    trial = recommendation.trial
+    if recommendation.cost_per_inference is not None:
+        return amount_text(INFERENCES * recommendation.cost_per_inference, digits=_CAPACITY_DIGITS)
+    if not trial.capacity.throughput_per_s:
+        return None
+    vcpu_s = price_per_million(trial.capacity.throughput_per_s, Price.in_vcpus(trial.configuration.vcpus))
+    return f"{number_text(vcpu_s, digits=_CAPACITY_DIGITS)} vCPU-s"
+
+
+def _with_article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
