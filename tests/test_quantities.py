@@ -263,7 +263,7 @@ def test_what_is_rounded_off_is_small_beside_the_interval(value: float, relative
     # A fifth of half the interval, or what three digits leave of any number.
     assert abs(float(text) - value) <= max(0.2 * width / 2, 0.00501 * value)
     # A digit more would be one that the interval does not support: it is worth less than a third of its half.
-    assert digits == 3 or 10.0 ** -(digits) * value < width
+    assert digits == 3 or 10.0**-(digits) * value < width
 
 
 @given(st.floats(min_value=1e-3, max_value=1e6), st.floats(min_value=1e-3, max_value=0.9))

@@ -250,8 +250,7 @@ def _steps_table(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
 
 def _brief_steps(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
     """Return the table of steps with what was measured and what came of it; reasons are sentences below it."""
-    from servefit.quantities import rate_text
-    from servefit.report.at_a_glance import latency_text
+    from servefit.report.measured_texts import capacity_text, latency_text
     from servefit.report.sentences import shape
     from servefit.search.results.recommendation import Trial
 
@@ -264,8 +263,8 @@ def _brief_steps(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
                 step.kind.replace("_", " "),
                 step.backend if step.configuration is None else shape(step.configuration),
                 None if document["seconds"] is None else duration_text(document["seconds"], digits=2),
-                None if trial is None else rate_text(trial.capacity.throughput_per_s * trial.instance_count, digits=2),
-                None if trial is None else latency_text(trial, "p95"),
+                None if trial is None else capacity_text(trial.capacity.throughput_per_s * trial.instance_count),
+                None if trial is None else latency_text(trial.judged, "p95"),
                 step.status if trial is None or step.status != "COMPLETED" else trial.verdict,
             ]
         )

@@ -19,7 +19,7 @@ MIN_WIDTH = 20
 """Columns that text is wrapped to at the least: below, words are longer than lines. Chosen, not measured."""
 
 _UNITS = (
-    r"%|us|ms|s|min|h|B|[KMGT]i?B|M|M/s|/s|requests/s|million|billion|W|J|GHz|MHz|vCPU-s|v?CPUs?|cents?|[A-Z]{3}|"
+    r"%|us|ms|s|min|h|B|[KMGT]i?B|M|M/s|/s|requests/s|million|billion|W|J|GHz|MHz|vCPU-s|v?CPUs?|workers?|cents?|[A-Z]{3}|"
     r"percent"
 )
 _GLUED = re.compile(

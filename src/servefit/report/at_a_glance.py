@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.quantities import amount_text, ms_text, number_text, rate_text
+from servefit.quantities import amount_text, number_text
 from servefit.report.deployment_names import deployment_name
 from servefit.report.job_tables import unasked
+from servefit.report.measured_texts import CAPACITY_DIGITS, capacity_text, latency_text
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.results.instances import S_PER_MIN
@@ -18,11 +19,7 @@ from servefit.search.results.price import INFERENCES, Price
 
 if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
-    from servefit.search.results.recommendation import Recommendation, Trial
-
-_CAPACITY_DIGITS = 2
-"""Of a capacity, and of what follows from it, for which no interval is known. Chosen: the same configuration measured
-again differs by some per cent."""
+    from servefit.search.results.recommendation import Recommendation
 
 
 def glance_table(job: RecommendationJob) -> Table:
@@ -52,8 +49,8 @@ def glance_table(job: RecommendationJob) -> Table:
                 instances(each),
                 shape(each.trial.configuration),
                 _per_hour(each) if by_the_hour else _per_million(each),
-                rate_text(each.max_invocations / S_PER_MIN, digits=_CAPACITY_DIGITS),
-                latency_text(each.trial, "p95"),
+                capacity_text(each.max_invocations / S_PER_MIN),
+                latency_text(each.trial.judged, "p95"),
                 None if "verdict" in unasked(job) else each.trial.verdict,
             )
             for each in found
@@ -68,13 +65,6 @@ def instances(recommendation: Recommendation) -> str:
     return name if count == 1 else f"{count} x {name}"
 
 
-def latency_text(trial: Trial, percentile: str) -> str | None:
-    """Return a percentile of the figures that the SLA is held against, to the last digit that its interval supports;
-    None where it is not known."""
-    value = trial.judged.latency_ms.get(percentile)
-    return None if value is None else ms_text(value, trial.judged.latency_ms_ci95.get(percentile))
-
-
 def _per_hour(recommendation: Recommendation) -> str | None:
     cost = recommendation.cost_per_hour
     return None if cost is None else amount_text(cost)
@@ -83,11 +73,11 @@ def _per_hour(recommendation: Recommendation) -> str | None:
 def _per_million(recommendation: Recommendation) -> str | None:
     trial = recommendation.trial
     if recommendation.cost_per_inference is not None:
-        return amount_text(INFERENCES * recommendation.cost_per_inference, digits=_CAPACITY_DIGITS)
+        return amount_text(INFERENCES * recommendation.cost_per_inference, digits=CAPACITY_DIGITS)
     if not trial.capacity.throughput_per_s:
         return None
     vcpu_s = price_per_million(trial.capacity.throughput_per_s, Price.in_vcpus(trial.configuration.vcpus))
-    return f"{number_text(vcpu_s, digits=_CAPACITY_DIGITS)} vCPU-s"
+    return f"{number_text(vcpu_s, digits=CAPACITY_DIGITS)} vCPU-s"
 
 
 def _with_article(noun: str) -> str:

@@ -15,6 +15,7 @@ from servefit.quantities import (
     percent_text,
     span_text,
 )
+from servefit.report.measured_texts import latency_text
 from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
@@ -96,11 +97,7 @@ def _unfinished(job: RecommendationJob) -> str:
 def evidence(best: Recommendation) -> str:
     """Return the measured figures of the recommendation, as a sentence without its full stop."""
     judged = best.trial.judged
-    parts = [
-        f"{name} {ms_text(value, judged.latency_ms_ci95.get(name))}"
-        for name in ("p50", "p95", "p99")
-        if (value := judged.latency_ms[name]) is not None
-    ]
+    parts = [f"{name} {text}" for name in ("p50", "p95", "p99") if (text := latency_text(judged, name)) is not None]
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"

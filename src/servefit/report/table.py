@@ -49,6 +49,14 @@ class Estimate:
         return f"{self.value:.4g}{within}"
 
 
+def without_column(table: Table, name: str) -> Table:
+    """Return ``table`` without the column of that name."""
+    nth = table.columns.index(name)
+    digits = table.digits and (*table.digits[:nth], *table.digits[nth + 1 :])
+    rows = [(*row[:nth], *row[nth + 1 :]) for row in table.rows]
+    return replace(table, columns=(*table.columns[:nth], *table.columns[nth + 1 :]), rows=rows, digits=digits)
+
+
 def readable(table: Table) -> Table:
     """Return ``table`` with texts as cells, and latencies in a unit that fits: all columns of milliseconds share the
     unit that fits most of their cells; in a list of figures, each figure has its own unit."""
