@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -16,8 +19,9 @@ from tests.cli.conftest import Finished, forked
 from tests.cli.terminals import in_terminal, in_terminal_of_its_own, plain, too_long, words
 from tests.golden.kept import NEWEST, SETS, copied, replace_in_jobs
 
-from servefit.cli.tables import column_widths
+from servefit.cli.tables import column_widths, print_table
 from servefit.cli.terminal import columns_of, wrapped
+from servefit.report.table import Table, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,6 +185,48 @@ def test_wide_characters_take_two_columns(foreign: Path, forks: Path) -> None:
     begins = {cell_len(line[: re.search(r"2026-", line).start()]) for line in lines}  # type: ignore[union-attr]
     assert len(lines) > 5
     assert len(begins) == 1
+
+
+# Tables of any texts
+
+CELLS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(0, 10**9),
+    st.text(st.characters(categories=("L", "N", "P", "Zs")), max_size=60),
+    st.sampled_from(
+        ["no: it needs 96 vCPUs, this host has 2; another machine", "模型" * 9, "/srv/models/of/all/model.ubj"]
+    ),
+)
+
+
+class Screen(io.StringIO):
+    """A terminal in memory."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@given(
+    st.integers(1, 9).flatmap(lambda columns: st.lists(st.tuples(*[CELLS] * columns), max_size=4)),
+    st.integers(20, 130),
+    st.one_of(st.none(), st.just("Recommendations of all that was measured, best first")),
+)
+def test_any_table_fits_and_loses_nothing(rows: list[tuple[Any, ...]], width: int, title: str | None) -> None:
+    heads = ("name", "max rate", "p95 ms", "a head of several words", "SLA", "reason", "p50 ms", "count", "note")
+    columns = heads[: len(rows[0]) if rows else len(heads)]
+    table = Table(columns=columns, rows=rows, title=title)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("COLUMNS", str(width))
+        patched.setattr(sys, "stdout", screen := Screen())
+        print_table(table)
+    written = plain(screen.getvalue())
+    assert too_long(written, width) == []
+    letters = Counter("".join(written.replace("─", " ").split()))
+    for row in readable(table).rows:
+        letters.subtract(Counter("".join("".join(row).split())))
+    assert min(letters.values(), default=0) >= 0
 
 
 # Wrapping
