@@ -160,12 +160,19 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy / "home"
 
 
-POOR = {"LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "ascii", "TERM": "dumb"}
+POOR: tuple[dict[str, str], ...] = (
+    {"LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "ascii", "TERM": "dumb"},
+    {"LC_ALL": "", "LANG": "C"},
+    {"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"},
+)
 
 
+@pytest.mark.parametrize("variables", POOR, ids=lambda variables: "-".join(variables.values()))
 @pytest.mark.parametrize("command", ["show two-profiles", "jobs", "jobs --wide", "jobs --format csv"])
-def test_a_terminal_without_unicode_is_written_nothing_that_it_cannot_take(foreign: Path, command: str) -> None:
-    ended = in_terminal_of_its_own(80, command.split(), {**POOR, "SERVEFIT_HOME": str(foreign)})
+def test_a_terminal_without_unicode_is_written_nothing_that_it_cannot_take(
+    foreign: Path, command: str, variables: dict[str, str]
+) -> None:
+    ended = in_terminal_of_its_own(80, command.split(), {**variables, "SERVEFIT_HOME": str(foreign)})
     assert ended.status == 0, ended.stderr
     written = ended.stdout + ended.stderr
     assert written.isascii()

@@ -260,7 +260,7 @@ def _brief_steps(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
         rows.append(
             [
                 step.number,
-                step.kind.replace("_", " "),
+                step.kind,
                 step.backend if step.configuration is None else shape(step.configuration),
                 None if document["seconds"] is None else duration_text(document["seconds"], digits=2),
                 None if trial is None else capacity_text(trial.capacity.throughput_per_s * trial.instance_count),

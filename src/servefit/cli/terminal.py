@@ -39,9 +39,26 @@ def prepare_output() -> None:
     File names and the texts of packages may have any character, while a terminal may have none beyond ASCII.
     """
     for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        if stream.isatty() and _is_told_ascii():
+            stream.reconfigure(encoding="ascii", errors="backslashreplace")  # type: ignore[union-attr]
         # In the C locale Python writes undecodable bytes of file names as they were.
-        if stream is not None and (stream.errors == "strict" or not _takes_all(stream)):
+        elif stream.errors == "strict" or not _takes_all(stream):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _is_told_ascii() -> bool:
+    """Return whether the environment names the locale C, and no encoding.
+
+    Python takes this locale for UTF-8, since it is also that of environments that name none [PEP 538, PEP 540]. Where
+    it is named, as for systemd, there is nothing beyond ASCII.
+    """
+    if os.environ.get("PYTHONIOENCODING") or os.environ.get("PYTHONUTF8"):
+        return False
+    # Python itself sets LC_CTYPE, unless LC_ALL is set.
+    named = os.environ.get("LC_ALL") or os.environ.get("LANG")
+    return named in ("C", "POSIX")
 
 
 def encodable(text: str, stream: TextIO) -> str:
