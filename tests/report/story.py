@@ -19,7 +19,7 @@ from servefit.profiler.machine.topology import Cache
 from servefit.profiler.record.storage.measurements import load_measurement, save_measurement
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration, Measurement, Samples
-from servefit.search.jobs.measure_endpoint import DURATIONS
+from servefit.search.jobs.closing import DURATIONS
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.results.measure_trial import CONFIRMING, ROUND, SCREENING, run_test
 from servefit.search.results.recommendation import CompilationReport, Trial

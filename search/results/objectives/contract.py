@@ -64,6 +64,8 @@ class Objective(ABC):
         unit: The unit of its figures, as it stands behind a number: "ms".
         direction: "min" if less is better, else "max".
         aim: The best, for sentences: "the least energy".
+        tie: The part of the best figure by which another may be worse and still ties with it, unless rounds of
+            measuring both in turns told them apart. Chosen, not measured.
         needs_rate: True if figures depend on the load at the rate asked. Then the best are measured at their share of
             it, too, when they are compared in turns.
         needs_latency: True if predictions depend on ``p95_ms``, which takes a simulation each.
@@ -77,6 +79,7 @@ class Objective(ABC):
     unit: ClassVar[str]
     direction: ClassVar[Direction] = "min"
     aim: ClassVar[str]
+    tie: ClassVar[float] = 0.02
     needs_rate: ClassVar[bool] = True
     needs_latency: ClassVar[bool] = True
     priced: ClassVar[bool] = False
@@ -118,6 +121,11 @@ class Objective(ABC):
         if not known or not all(0 < figure < inf for figure in known):
             return max(known, key=self.lower, default=None)
         return exp(fsum(map(log, known)) / len(known))
+
+    def ties(self, best: float, other: float) -> bool:
+        """Return whether the figure ``other`` differs too little from the ``best`` for anybody to care; both as
+        :meth:`lower` gives them."""
+        return other <= best + abs(best) * self.tie
 
     def learn(self, trials: Sequence[Trial]) -> object:  # noqa: ARG002
         """Return what :meth:`predicted` may use of all ``trials`` so far, worked out once after each."""

@@ -250,29 +250,28 @@ def _steps_table(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
 
 def _brief_steps(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
     """Return the table of steps with what was measured and what came of it; reasons are sentences below it."""
-    from servefit.report.measured_texts import capacity_text, latency_text
-    from servefit.report.sentences import shape
-    from servefit.search.results.recommendation import Trial
-
-    rows: list[list[Any]] = []
-    for step, document in zip(steps, documents, strict=True):
-        trial = step.result if isinstance(step.result, Trial) else None
-        rows.append(
-            [
-                step.number,
-                step.kind,
-                step.backend if step.configuration is None else shape(step.configuration),
-                None if document["seconds"] is None else duration_text(document["seconds"], digits=2),
-                None if trial is None else capacity_text(trial.capacity.throughput_per_s * trial.instance_count),
-                None if trial is None else latency_text(trial.judged, "p95"),
-                step.status if trial is None or step.status != "COMPLETED" else trial.verdict,
-            ]
-        )
+    rows = [_brief_row(step, document) for step, document in zip(steps, documents, strict=True)]
     return Table(
         columns=("step", "kind", "what", "took", "max rate", "p95", "outcome"),
         rows=rows,
         numeric=("took", "max rate", "p95"),
     )
+
+
+def _brief_row(step: Step, document: dict[str, Any]) -> list[Any]:
+    from servefit.report.measured_texts import capacity_text, latency_text, marked
+    from servefit.report.sentences import shape
+    from servefit.search.results.recommendation import Trial
+
+    what = step.backend if step.configuration is None else shape(step.configuration)
+    took = None if document["seconds"] is None else duration_text(document["seconds"], digits=2)
+    trial = step.result if isinstance(step.result, Trial) else None
+    if trial is None:
+        return [step.number, step.kind, what, took, None, None, step.status]
+    capacity = capacity_text(trial.capacity.throughput_per_s * trial.instance_count)
+    latency = latency_text(trial.judged, "p95")
+    outcome = f"{trial.verdict}, predicted" if trial.basis == "predicted" else trial.verdict
+    return [step.number, step.kind, what, took, marked(trial, capacity), marked(trial, latency), outcome]
 
 
 def _reasons(steps: list[Step], documents: list[dict[str, Any]]) -> Iterator[tuple[int, str]]:

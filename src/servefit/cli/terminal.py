@@ -25,7 +25,8 @@ _UNITS = (
 _GLUED = re.compile(
     rf"(?<=\d) (?=(?:{_UNITS})(?![\w/]))"  # 59 us
     r"| (?=x \S)|(?<= x) (?=\S)"  # 2 x 1
-    r"|(?<=[<>]=) (?=\d)|(?<=batch) (?=\d)"  # <= 10 ms, batch 8
+    r"|(?<=\d) (?=an? (?:hour|minute|second|million))|(?<= an) (?=hour)|(?<= a) (?=minute|second|million)"
+    r"|(?<=[<>]=) (?=\d)|(?<=~) (?=\d)|(?<=batch) (?=\d)"  # <= 10 ms, batch 8
     r"|(?<=p\d\d) (?=[\d<>])|(?<=p\d\d\.\d) (?=[\d<>])"  # p95 4 ms, p99.9 <= 4 ms
 )
 """Spaces that no line ends at: within a number with its unit, and between a figure and what it counts."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.quantities import amount_text, number_text
-from servefit.report.deployment_names import deployment_name
 from servefit.report.job_tables import unasked
-from servefit.report.measured_texts import CAPACITY_DIGITS, capacity_text, latency_text
+from servefit.report.measured_texts import CAPACITY_DIGITS, PREDICTED, capacity_text, latency_text, marked
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.results.instances import S_PER_MIN
@@ -18,6 +17,8 @@ from servefit.search.results.objectives.cost import price_per_million
 from servefit.search.results.price import INFERENCES, Price
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.results.recommendation import Recommendation
 
@@ -27,7 +28,8 @@ def glance_table(job: RecommendationJob) -> Table:
 
     The cost is that of an hour, of all instances together, where a rate was asked and every profile has a price. Else
     it is that of a million inferences with the instances fully used, in vCPU-seconds where a profile has no price:
-    these cannot be compared with money, and are told apart by their unit.
+    these cannot be compared with money, and are told apart by their unit. Rates and latencies that were predicted and
+    not measured are marked so.
 
     Args:
         job: The job; its table has no rows if it has no recommendation.
@@ -42,15 +44,15 @@ def glance_table(job: RecommendationJob) -> Table:
     by_the_hour = job.request.sla.rate_per_s is not None and all(each.cost_per_hour is not None for each in found)
     cost = "cost an hour" if by_the_hour else "cost a million"
     return Table(
-        title=f"Recommendations as {_with_article(deployment_name(job))}, best first",
+        title=f"Recommendations {_deployed(job)}, best first{_legend(found)}",
         columns=("profile", "backend and shape", cost, "max rate", "p95", "SLA"),
         rows=[
             (
                 instances(each),
                 shape(each.trial.configuration),
                 _per_hour(each) if by_the_hour else _per_million(each),
-                capacity_text(each.max_invocations / S_PER_MIN),
-                latency_text(each.trial.judged, "p95"),
+                marked(each.trial, capacity_text(each.max_invocations / S_PER_MIN)),
+                marked(each.trial, latency_text(each.trial.judged, "p95")),
                 None if "verdict" in unasked(job) else each.trial.verdict,
             )
             for each in found
@@ -80,5 +82,11 @@ def _per_million(recommendation: Recommendation) -> str | None:
     return f"{number_text(vcpu_s, digits=CAPACITY_DIGITS)} vCPU-s"
 
 
-def _with_article(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+def _deployed(job: RecommendationJob) -> str:
+    """Return what is deployed: what the recommendations are of, or if there are none, what was asked for."""
+    deployment = job.request.deployment if job.best is None else job.best.deployment
+    return "as an endpoint" if deployment == "endpoint" else "as a library"
+
+
+def _legend(found: Sequence[Recommendation]) -> str:
+    return f" ({PREDICTED} predicted)" if any(each.trial.basis == "predicted" for each in found) else ""

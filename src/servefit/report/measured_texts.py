@@ -8,10 +8,14 @@ from servefit.quantities import ms_text, rate_text
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
+    from servefit.search.results.recommendation import Trial
 
 CAPACITY_DIGITS = 2
 """Of a capacity, and of what follows from it, for which no interval is known. Chosen: the same configuration measured
 again differs by some per cent."""
+
+PREDICTED = "~"
+"""Stands before a figure that was predicted and not measured; what shows it also says so in words."""
 
 
 def latency_text(summary: Summary, percentile: str) -> str | None:
@@ -23,3 +27,8 @@ def latency_text(summary: Summary, percentile: str) -> str | None:
 def capacity_text(per_s: float) -> str:
     """Return the most that is answered, "0.7 M/s"."""
     return rate_text(per_s, digits=CAPACITY_DIGITS)
+
+
+def marked(trial: Trial, figure: str | None) -> str | None:
+    """Return a figure of ``trial`` as text, with a mark if it was predicted."""
+    return figure if figure is None or trial.basis == "measured" else f"{PREDICTED} {figure}"
