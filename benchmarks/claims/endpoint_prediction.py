@@ -5,8 +5,8 @@
 Three models of 10, 30 and 500 features, for three widths of payload. Of each: calls of every backend are timed alone,
 and what requests cost in an endpoint is measured once, by the endpoint of the quickest backend, as a job does both.
 From these alone the configurations are predicted that are drawn at random: one worker on one CPU, of any backend, batch
-and delay. Then each is loaded over HTTP by a client on another CPU, twice, in fresh processes and with other arrivals: in a
-closed loop of a second, and in an open loop at half of what it answered there.
+and delay. Then each is loaded over HTTP by a client on another CPU, twice, in fresh processes and with other arrivals:
+in a closed loop of a second, and in an open loop at half of what it answered there.
 
 Errors are of the prediction against the first measurement, and of the second against the first (``again``): no
 prediction can be nearer than that. What the machine got in the way of is left out and counted. The aim is a median of
