@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
 
 from servefit.profiler.record.types import Configuration
-from servefit.search.results.pooled_trials import pool_trials
+from servefit.search.results.pooled_trials import arm_of, pool_trials
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
 FIRST = Configuration(vcpus=1, backend="first")
 SECOND = Configuration(vcpus=1, backend="second")
+
+
+BATCHED = Configuration(vcpus=1, backend="first", max_batch=8)
+DELAYED = replace(BATCHED, batch_delay_us=1000)
+
+
+def joining(tested: Trial, largest_call: int | None) -> Trial:
+    """The same, had its calls at the rate asked joined so many requests at most."""
+    assert tested.at_rate is not None
+    return replace(tested, at_rate=replace(tested.at_rate, largest_call=largest_call))
 
 
 def pooled(*trials: Trial) -> PooledTrials:
@@ -87,3 +98,40 @@ def test_a_latency_that_is_not_known_is_left_out_and_infinite_where_none_is(tria
 
 def test_what_answered_nothing_has_no_capacity(trial: MakeTrial) -> None:
     assert pooled(trial(FIRST, throughput_per_s=0.0)).capacity_per_s == 0.0
+
+
+def test_what_never_joined_two_requests_is_the_same_arm_as_what_cannot(trial: MakeTrial) -> None:
+    assert arm_of(BATCHED, [joining(trial(BATCHED), 1)]) == FIRST
+    assert arm_of(FIRST, [joining(trial(FIRST), 1)]) == FIRST
+
+
+@pytest.mark.parametrize("largest_call", [None, 2, 8])
+def test_what_joined_requests_or_may_have_is_an_arm_of_its_own(trial: MakeTrial, largest_call: int | None) -> None:
+    once = joining(trial(BATCHED), 1)
+    assert arm_of(BATCHED, [once, joining(trial(BATCHED), largest_call)]) == BATCHED
+    assert arm_of(BATCHED, [once, trial(BATCHED, at_rate=False)]) == BATCHED
+    assert arm_of(BATCHED, []) == BATCHED
+
+
+def test_who_waited_for_others_did_not_do_the_same_though_nobody_came(trial: MakeTrial) -> None:
+    assert arm_of(DELAYED, [joining(trial(DELAYED), 1)]) == DELAYED
+
+
+def test_configurations_of_one_arm_share_their_latency_and_not_their_capacity(trial: MakeTrial) -> None:
+    plain, batched = pool_trials(
+        [
+            joining(trial(FIRST, throughput_per_s=100.0, p95_ms=1.0), 1),
+            joining(trial(BATCHED, throughput_per_s=400.0, p95_ms=4.0), 1),
+        ]
+    )
+    assert plain.p95_ms == batched.p95_ms == pytest.approx(2.0)
+    assert len(plain.alike) == len(batched.alike) == 2
+    assert (plain.capacity_per_s, batched.capacity_per_s) == (pytest.approx(100.0), pytest.approx(400.0))
+    assert (plain.measurements, batched.measurements) == (1, 1)
+
+
+def test_under_different_loads_configurations_of_one_arm_are_apart(trial: MakeTrial) -> None:
+    plain, batched = pool_trials(
+        [joining(trial(FIRST, p95_ms=1.0), 1), joining(trial(BATCHED, p95_ms=4.0, instances=2), 1)]
+    )
+    assert (plain.p95_ms, batched.p95_ms) == (pytest.approx(1.0), pytest.approx(4.0))
