@@ -156,7 +156,7 @@ def _noise(trials: Sequence[Trial]) -> Iterator[str]:
     disturbed = [trial for trial in trials if trial.problems]
     if not disturbed:
         return
-    times = Counter(problem.kind for trial in disturbed for problem in trial.problems)
+    times = Counter(kind for trial in disturbed for kind in {problem.kind for problem in trial.problems})
     examples = {problem.kind: problem for trial in disturbed for problem in trial.problems}
     for kind, count in times.most_common():
         example = f"{examples[kind].reason}; {examples[kind].remedy}"

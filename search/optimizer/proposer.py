@@ -20,7 +20,7 @@ from servefit.search.optimizer.expected_improvement import improvement
 from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
 from servefit.search.results.objectives.registry import context_of, objective_of
-from servefit.search.results.pooled_trials import arm_of, vcpu_s_and_p95_ms
+from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import score_of
 
@@ -173,12 +173,15 @@ class Proposer:
         self._left_out.update(configurations)
 
     def _leave_out_twins(self, trial: Trial) -> None:
-        """Propose nothing any more that does what ``trial`` did at the rate asked: where requests might have been
-        joined, and none were, it makes no difference how many might."""
-        arm = arm_of(trial.configuration, [trial])
-        if trial.configuration.max_batch > 1 and arm.max_batch == 1:
+        """Propose nothing any more that does what ``trial`` did at the rate asked: where no call was full, it makes no
+        difference how many more requests might have been joined, or how many fewer down to the largest call."""
+        configuration = trial.configuration
+        largest = None if trial.at_rate is None else trial.at_rate.largest_call
+        if largest is not None and largest < configuration.max_batch and not configuration.batch_delay_us:
             self._left_out.update(
-                twin for twin in self._grid if not twin.batch_delay_us and replace(twin, max_batch=1) == arm
+                twin
+                for twin in self._grid
+                if twin.max_batch >= largest and replace(twin, max_batch=configuration.max_batch) == configuration
             )
 
     def _settle(self, configuration: Configuration, trial: Trial | None) -> None:

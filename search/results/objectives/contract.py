@@ -32,13 +32,15 @@ class Context:
 
     ``price`` is that of one instance, ``rate_per_s`` the rate asked of all of them, None where none was, and
     ``cost_weight`` what cost counts against latency, 0 to 1. ``learnt`` is what the objective's own
-    :meth:`Objective.learn` made of the trials so far; None for figures of what was measured.
+    :meth:`Objective.learn` made of the trials so far; None for figures of what was measured. ``carries_rate`` says that
+    what is paid for is carrying the rate, and not as many requests as could be answered.
     """
 
     price: Price
     rate_per_s: float | None
     cost_weight: float
     learnt: object = None
+    carries_rate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,13 @@ def objective_of(request: JobRequest) -> Objective:
 
 def context_of(request: JobRequest, price: Price) -> Context:
     """Return what figures for ``request`` depend on, on an instance of that ``price``."""
-    return Context(price=price, rate_per_s=request.sla.rate_per_s, cost_weight=request.cost_weight)
+    rate_per_s = request.sla.rate_per_s
+    return Context(
+        price=price,
+        rate_per_s=rate_per_s,
+        cost_weight=request.cost_weight,
+        carries_rate=rate_per_s is not None and request.decided_at == "rate",
+    )
 
 
 def _refused(name: str, package: str, problem: str) -> SpecError:

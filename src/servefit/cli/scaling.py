@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from servefit.cli.completion import job_names
+from servefit.cli.completion import job_names, one_of
 from servefit.cli.options import StorageOption
 from servefit.cli.output import Format, FormatOption, emit, print_line, warn
-from servefit.option_panels import TRAFFIC
+from servefit.option_panels import OUTPUT, TRAFFIC
 from servefit.quantities import dollars_text, given_text, number_text, percent_text
 from servefit.report.table import Table
 
@@ -42,6 +42,15 @@ def scale(
         str | None,
         typer.Option(metavar="2000/s", help="Highest rate expected. Default: twice --rate.", rich_help_panel=TRAFFIC),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="hpa|keda",
+            help="Print the policy as a manifest instead: a HorizontalPodAutoscaler, or a ScaledObject of KEDA.",
+            autocompletion=one_of("hpa", "keda"),
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -50,6 +59,7 @@ def scale(
     Example: servefit scale fraud --rate 2000/s --headroom 30% --max-rate 6000/s
     """
     from servefit.quantities import parse_rate_per_s, parse_share
+    from servefit.search.autoscaling.manifests import manifest, parse_kind
     from servefit.search.autoscaling.scale import scale as plan_for
     from servefit.search.jobs.lifecycle import load_job
 
@@ -65,7 +75,12 @@ def scale(
         min_rate_per_s=min_rate_per_s,
         max_rate_per_s=max_rate_per_s,
     )
-    _print_plan(plan, form)
+    if policy is None:
+        _print_plan(plan, form)
+        return
+    typer.echo(manifest(plan, parse_kind(policy)), nl=False)
+    for note in plan.notes:
+        warn(note)
 
 
 def _print_plan(plan: ScalingPlan, form: Format) -> None:
@@ -104,7 +119,7 @@ def policy_table(plan: ScalingPlan) -> Table:
     target, profile = plan.target, plan.recommendation.profile.name
     lowest = "one always serves" if plan.min_rate_per_s is None else f"for {given_text(plan.min_rate_per_s)} requests/s"
     rows: list[list[Any]] = [
-        ["capacity of an instance per s", plan.rate.capacity_per_s, "measured in the closed loop"],
+        ["capacity of an instance per s", plan.rate.capacity_per_s, _capacity_basis(plan)],
         ["highest rate of an instance per s", plan.rate.highest_per_s, basis],
         ["target per instance per s", target.rate_per_s, f"{percent_text(plan.headroom)} below the highest rate"],
         ["target per instance per minute", target.invocations_per_minute, "the same: SageMaker's TargetValue"],
@@ -117,6 +132,12 @@ def policy_table(plan: ScalingPlan) -> Table:
     for name, instances in (("rate", plan.instances), ("min", target.min_capacity), ("max", target.max_capacity)):
         rows.append([f"$/hour at {name}", plan.cost_per_hour(instances), f"{instances} x {profile}"])
     return Table(title="Scaling policy", columns=("figure", "value", "where from"), rows=rows)
+
+
+def _capacity_basis(plan: ScalingPlan) -> str:
+    if plan.recommendation.capacity.basis == "predicted":
+        return "predicted: no CPU was left to a client"
+    return "measured in the closed loop"
 
 
 def curve_table(plan: ScalingPlan) -> Table:
