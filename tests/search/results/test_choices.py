@@ -18,7 +18,7 @@ from servefit.search.results.ranking import recommend
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.results.choices import Choice
+    from servefit.search.results.choices import Preference
     from servefit.search.results.recommendation import Trial
 
 SMALL = InstanceProfile(name="small", vcpus=1, memory_bytes=2**30, price_per_hour=0.1)
@@ -31,7 +31,7 @@ TWO_WORKERS = Configuration(vcpus=2, backend="quick", workers=2)
 AT_RATE = JobRequest(name="job", sla=Sla(rate_per_s=100.0))
 
 
-def chosen(trials: list[Trial], request: JobRequest = AT_RATE) -> tuple[Configuration, tuple[Choice, ...]]:
+def chosen(trials: list[Trial], request: JobRequest = AT_RATE) -> tuple[Configuration, tuple[Preference, ...]]:
     """The winner, and why."""
     measured = tuple(dict.fromkeys(trial.configuration for trial in trials))
     space = Space(

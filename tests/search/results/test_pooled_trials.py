@@ -100,21 +100,35 @@ def test_what_answered_nothing_has_no_capacity(trial: MakeTrial) -> None:
     assert pooled(trial(FIRST, throughput_per_s=0.0)).capacity_per_s == 0.0
 
 
+@pytest.mark.parametrize(("largest", "max_batch"), [(1, 1), (3, 3), (8, 8), (9, 8), (None, 8)])
+def test_it_makes_no_difference_how_many_requests_a_call_might_have_joined(largest: int | None, max_batch: int) -> None:
+    assert arm_of(BATCHED, largest) == replace(BATCHED, max_batch=max_batch)
+
+
+def test_who_waited_for_others_did_not_do_the_same_though_nobody_came() -> None:
+    assert arm_of(DELAYED, 1) == DELAYED
+
+
 def test_what_never_joined_two_requests_is_the_same_arm_as_what_cannot(trial: MakeTrial) -> None:
-    assert arm_of(BATCHED, [joining(trial(BATCHED), 1)]) == FIRST
-    assert arm_of(FIRST, [joining(trial(FIRST), 1)]) == FIRST
+    plain, batched = pool_trials([joining(trial(FIRST), 1), joining(trial(BATCHED), 1)])
+    assert plain.arm == batched.arm == FIRST
 
 
-@pytest.mark.parametrize("largest_call", [None, 2, 8])
-def test_what_joined_requests_or_may_have_is_an_arm_of_its_own(trial: MakeTrial, largest_call: int | None) -> None:
-    once = joining(trial(BATCHED), 1)
-    assert arm_of(BATCHED, [once, joining(trial(BATCHED), largest_call)]) == BATCHED
-    assert arm_of(BATCHED, [once, trial(BATCHED, at_rate=False)]) == BATCHED
-    assert arm_of(BATCHED, []) == BATCHED
+def test_what_joined_fewer_than_both_allow_is_one_arm_and_what_allows_no_more_another(trial: MakeTrial) -> None:
+    larger = replace(BATCHED, max_batch=64)
+    plain, batched, large = pool_trials(
+        [joining(trial(FIRST), 1), joining(trial(BATCHED), 2), joining(trial(larger), 3)]
+    )
+    assert plain.arm == FIRST
+    assert batched.arm == large.arm == replace(BATCHED, max_batch=3)
 
 
-def test_who_waited_for_others_did_not_do_the_same_though_nobody_came(trial: MakeTrial) -> None:
-    assert arm_of(DELAYED, [joining(trial(DELAYED), 1)]) == DELAYED
+@pytest.mark.parametrize("at_rate", [True, False])
+def test_what_may_have_joined_more_than_is_known_is_an_arm_of_its_own(trial: MakeTrial, at_rate: bool) -> None:
+    unknown = trial(BATCHED, at_rate=at_rate, nth_round=None)
+    assert [each.arm for each in pool_trials([joining(trial(BATCHED), 1), unknown])] == [BATCHED]
+    delayed, batched = pool_trials([joining(trial(DELAYED), 1), joining(trial(BATCHED), 1)])
+    assert (delayed.arm, batched.arm) == (DELAYED, FIRST)
 
 
 def test_configurations_of_one_arm_share_their_latency_and_not_their_capacity(trial: MakeTrial) -> None:
