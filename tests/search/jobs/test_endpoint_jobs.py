@@ -105,7 +105,6 @@ def test_an_endpoint_is_tested_and_recommended_by_what_it_does_over_http(measure
 
 def test_its_winner_is_measured_alone_at_the_end_and_that_is_no_test(measured: RecommendationJob) -> None:
     assert completed(measured)[-1] == "model_alone"
-    assert "endpoint_costs" not in completed(measured), "nothing was to be predicted"
     assert measured.tests <= 2
     alone = best(measured).model_alone
     assert alone is not None
@@ -121,7 +120,7 @@ def test_a_job_of_an_endpoint_goes_on_where_it_was_interrupted(
     assert interrupted.status == "STOPPED"
     assert best(interrupted).model_alone is None
     assert measured.steps[: len(interrupted.steps)] == interrupted.steps
-    assert completed(measured).count("model_alone") == 1
+    assert [completed(measured).count(kind) for kind in ("endpoint_costs", "model_alone")] == [1, 1]
     again = load_job(measured.name)
     assert again.recommendations == measured.recommendations
 
@@ -154,10 +153,6 @@ def test_where_no_cpu_is_left_to_a_client_the_endpoint_is_predicted_and_says_so(
     assert alone is not None
     assert (alone.driver, alone.basis, alone.measurement) == ("inprocess", "measured", trial.measurement)
     assert 0 < best(predicted).capacity.rate_per_s < alone.capacity.throughput_per_s
-    p50 = {name: each.judged.latency_ms["p50"] for name, each in (("endpoint", trial), ("alone", alone))}
-    assert p50["alone"] is not None
-    assert p50["endpoint"] is not None
-    assert p50["alone"] < p50["endpoint"]
 
 
 def test_what_requests_cost_in_an_endpoint_is_kept_with_the_shape_of_the_requests(predicted: RecommendationJob) -> None:
