@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.record.types import Configuration
     from servefit.search.request.job_request import JobRequest
-    from servefit.search.results.choices import Choice
+    from servefit.search.results.choices import Preference
     from servefit.search.results.recommendation import Recommendation, Trial
 
 _MIN_DIFFERENCE = 1e-6
@@ -49,7 +49,7 @@ class Explanation:
     naive: PairedComparison | None
     importance: Mapping[str, float]
     changes: tuple[str, ...]
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[Preference, ...] = ()
 
 
 def naive_default(grid: Iterable[Configuration], vcpus: int, reference: str) -> Configuration | None:

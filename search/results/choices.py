@@ -30,7 +30,7 @@ DecidedBy: TypeAlias = Literal["sla", "price", "figure", "simplicity"]
 
 @shown()
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Preference:
     """A rival of the winner, and what decided between the two. ``figures`` are those of the objective, of the winner
     and of the rival, over all their tests; None where it has none."""
 
@@ -39,7 +39,7 @@ class Choice:
     figures: tuple[float, float] | None
 
 
-def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Recommendation) -> tuple[Choice, ...]:
+def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Recommendation) -> tuple[Preference, ...]:
     """Return why ``best`` was chosen over the next best configuration of its profile, and over the best one of the next
     best size of instance; less where there are none."""
     objective = objective_of(request)
@@ -73,7 +73,7 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
             by = "simplicity"
         ours, theirs = _figure(mine, best.profile, request), _figure(rival, profile, request)
         figures = None if ours is None or theirs is None else (ours, theirs)
-        chosen.append(Choice(rival=recommendation(profile, rival.trial), by=by, figures=figures))
+        chosen.append(Preference(rival=recommendation(profile, rival.trial), by=by, figures=figures))
     return tuple(chosen)
 
 
