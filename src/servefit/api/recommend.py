@@ -82,7 +82,8 @@ def recommend(
             elsewhere.
         **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``arrivals="bursts"``,
             ``goal="latency"``, ``profile=["local-1c"]``, ``env={"OMP_NUM_THREADS": [1, 2]}``, ``budget="60s"``,
-            ``max_tests=10``, ``deploy="library"``, ``wait=0``. None is as if it were not given. The page "Configuration" lists all of them.
+            ``max_tests=10``, ``deploy="library"``, ``wait=0``. None is as if it were not given. The page
+            "Configuration" lists all of them.
 
     Returns:
         The job, with recommendations best first. It is kept, and can be had again with :func:`servefit.load_job`.

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 
 _STATUSES = ("IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED")
 _STEP_STATUSES = ("RUNNING", "COMPLETED", "FAILED")
-STEP_KINDS = ("compilation", "service_time", "load_test", "confirmation", "endpoint")
+STEP_KINDS = (
+    "compilation",
+    "service_time",
+    "endpoint_costs",
+    "load_test",
+    "confirmation",
+    "endpoint",
+    "model_alone",
+)
 """Those of ``storage.steps``, which a shell that completes them need not wait for."""
 
 
@@ -182,7 +190,7 @@ def steps(
         typer.Option(
             metavar="KIND",
             autocompletion=one_of(*STEP_KINDS),
-            help="Only these: compilation, service_time, load_test, confirmation or endpoint.",
+            help=f"Only these: {', '.join(STEP_KINDS[:-1])} or {STEP_KINDS[-1]}.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from servefit.cli.output import print_note
 from servefit.cli.terminal import columns_of
 from servefit.quantities import span_text
-from servefit.report.moments import best_so_far, is_endpoint, result, step_number, tests_begun, time_left
+from servefit.report.moments import best_so_far, obtained, result, step_number, tests_begun, time_left
 from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class PlainLines:
         self._say(f"{step_number(at)} begins{count}: {shape_in_envelope(configuration)}", at, only_if_allowed=True)
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
-        line = f"{step_number(at)}{', over HTTP' if is_endpoint(trial) else ''}: {result(trial)}"
+        line = f"{step_number(at)}{obtained(trial)}: {result(trial)}"
         best = best_so_far(at)
         if best != self._best:
             self._best = best

@@ -31,9 +31,12 @@ def result(trial: Trial | FailedTrial) -> str:
     return f"{shape_in_envelope(trial.configuration)}: {capacity_text(trial.capacity.throughput_per_s)}{latency}"
 
 
-def is_endpoint(trial: Trial | FailedTrial) -> bool:
-    """Return whether ``trial`` measured the winner as an endpoint, which is not counted as a test."""
-    return getattr(trial, "driver", None) == "http"
+def obtained(trial: Trial | FailedTrial) -> str:
+    """Return how the figures of ``trial`` were obtained, to stand behind its step; empty where they were measured in
+    process."""
+    if getattr(trial, "basis", None) == "predicted":
+        return ", predicted"
+    return ", over HTTP" if getattr(trial, "driver", None) == "http" else ""
 
 
 def best_so_far(at: Moment) -> str:
