@@ -8,7 +8,6 @@ was measured, with what a request costs in an endpoint beside its prediction.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
 from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import rank_of
@@ -143,20 +142,16 @@ def _exceeded(latency_ms: Mapping[str, float | None], request: JobRequest, *, by
     found = []
     for threshold in request.sla.thresholds:
         value_ms = latency_ms[threshold.percentile]
-        over = inf if value_ms is None else value_ms / threshold.limit_ms
-        if over > by:
-            known = "not known" if value_ms is None else ms_text(value_ms)
-            found.append((over, f"{threshold.percentile} is predicted to be {known}, limit {threshold.limit_text}"))
+        if value_ms is not None and value_ms > by * threshold.limit_ms:
+            reason = f"{threshold.percentile} is predicted to be {ms_text(value_ms)}, limit {threshold.limit_text}"
+            found.append((value_ms / threshold.limit_ms, reason))
     return found
 
 
 def _judged(judged: Summary, request: JobRequest) -> tuple[TrialVerdict, str | None, float]:
     """Return the verdict on predicted figures, its reason, and by which part the worst limit is exceeded."""
-    over = [
-        (judged.latency_ms[threshold.percentile] or inf) / threshold.limit_ms - 1
-        for threshold in request.sla.thresholds
-    ]
-    violation = max(over, default=0.0)
+    known = [(judged.latency_ms[threshold.percentile], threshold) for threshold in request.sla.thresholds]
+    violation = max((value / threshold.limit_ms - 1 for value, threshold in known if value is not None), default=0.0)
     if judged.saturated:
         rate = number_text(judged.offered_per_s or 0.0)
         return "FAIL", f"{rate} requests/s are predicted to be more than it answers", max(violation, 0.01)
@@ -164,4 +159,6 @@ def _judged(judged: Summary, request: JobRequest) -> tuple[TrialVerdict, str | N
         return "FAIL", max(broken)[1], violation
     if near := _exceeded(judged.latency_ms, request, by=1 / MARGIN):
         return "UNDECIDED", f"{max(near)[1]}: too near to tell without a measurement", max(violation, 0.0)
+    if rare := [threshold.percentile for value, threshold in known if value is None]:
+        return "UNDECIDED", f"{rare[0]} is of too few requests to be predicted", max(violation, 0.0)
     return "PASS", None, min(violation, 0.0)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from servefit.profiler.machine.telemetry import watching
+from servefit.time_limit import allowed_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,10 +118,17 @@ class HostedServer:
             peak_memory_bytes=sum(_peak_memory_bytes(pid) for pid in (supervisor, *workers)),
         )
 
-    def calls_by_size(self) -> Mapping[int, int]:
-        with closing(HTTPConnection(self._hosted.url.removeprefix("http://"), timeout=_STATISTICS_TIMEOUT_S)) as asked:
-            asked.request("GET", f"/v2/models/{self._name}/stats")
-            statistics = msgspec.json.decode(asked.getresponse().read())
+    def calls_by_size(self) -> Mapping[int, int] | None:
+        address = self._hosted.url.removeprefix("http://")
+        try:
+            with closing(HTTPConnection(address, timeout=allowed_s(_STATISTICS_TIMEOUT_S))) as asked:
+                asked.request("GET", f"/v2/models/{self._name}/stats")
+                answer = asked.getresponse()
+                statistics = msgspec.json.decode(answer.read()) if answer.status == HTTPStatus.OK else None
+        except (OSError, HTTPException):  # it has ended, or is too busy: that is for the load to find
+            return None
+        if statistics is None:
+            return None
         (model,) = statistics["model_stats"]
         return {each["batch_size"]: each["compute_infer"]["count"] for each in model["batch_stats"]}
 

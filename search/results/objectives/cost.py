@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
-from servefit.quantities import dollars_text, ms_text
+from servefit.quantities import dollars_text, ms_text, number_text
 from servefit.search.results.objectives.performance import PerformanceObjective
 from servefit.search.results.price import INFERENCES
 
@@ -106,4 +106,4 @@ def price_or_rate(best: Recommendation) -> str:
 
 def rate(best: Recommendation) -> str:
     """Return in words how many inferences all instances answer a minute."""
-    return f"{round(best.max_invocations):,} a minute"
+    return f"{number_text(float(best.max_invocations))} a minute"

@@ -15,7 +15,7 @@ from servefit.cli.options import (
     WaitOption,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption
+from servefit.cli.output import Format, FormatOption, WideOption
 from servefit.option_panels import SEARCH
 from servefit.profiler.defaults import SEED
 from servefit.search.request.defaults import BUDGET_S
@@ -40,6 +40,7 @@ def demo(
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Recommend a deployment for a credit-card fraud model: 500 requests a second, p95 within 100 ms.
@@ -70,5 +71,13 @@ def demo(
         with showing_stage("making the fraud model (the first time takes half a minute)", quiet=quiet):
             model, payload = fraud_model(), fraud_payload()
         run_and_print(
-            model, payload, request, trust_pickle=False, storage=storage, wait_s=wait_s, form=form, quiet=quiet
+            model,
+            payload,
+            request,
+            trust_pickle=False,
+            storage=storage,
+            wait_s=wait_s,
+            form=form,
+            wide=wide,
+            quiet=quiet,
         )

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.output import Format, FormatOption, emit
+from servefit.cli.output import Format, FormatOption, WideOption, emit
 from servefit.option_panels import OUTPUT
-from servefit.report.table import Table
+from servefit.report.table import Table, without_column
 
 
 def profiles(
@@ -18,6 +18,7 @@ def profiles(
         typer.Option("--all", help="Also those that cannot be measured here, with the reason.", rich_help_panel=OUTPUT),
     ] = False,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
 ) -> None:
     """List instance profiles: shape, price, and whether this host can measure them.
 
@@ -51,4 +52,4 @@ def profiles(
             {**dataclasses.asdict(profile), "measurable": reason is None, "reason": reason} for profile, reason in shown
         ],
     }
-    emit(table, document, form)
+    emit(table, document, form, brief=None if wide else without_column(table, "price source"))

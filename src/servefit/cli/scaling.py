@@ -8,9 +8,9 @@ import typer
 
 from servefit.cli.completion import job_names, one_of
 from servefit.cli.options import StorageOption
-from servefit.cli.output import Format, FormatOption, emit, print_line, warn
+from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_text, warn
 from servefit.option_panels import OUTPUT, TRAFFIC
-from servefit.quantities import dollars_text, given_text, number_text, percent_text
+from servefit.quantities import dollars_text, given_text, ms_text, number_text, percent_text, rate_text
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def scale(
     ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
 ) -> None:
     """Say how many instances a rate takes within the SLA of JOB, and give a target-tracking scaling policy.
 
@@ -76,18 +77,18 @@ def scale(
         max_rate_per_s=max_rate_per_s,
     )
     if policy is None:
-        _print_plan(plan, form)
+        _print_plan(plan, form, wide=wide)
         return
-    typer.echo(manifest(plan, parse_kind(policy)), nl=False)
+    print_text(manifest(plan, parse_kind(policy)))
     for note in plan.notes:
         warn(note)
 
 
-def _print_plan(plan: ScalingPlan, form: Format) -> None:
+def _print_plan(plan: ScalingPlan, form: Format, *, wide: bool) -> None:
     if form is Format.TABLE:
         print_line(f"\n{headline(plan)}\n")
         emit(policy_table(plan), {}, form)
-        emit(curve_table(plan), {}, form)
+        emit(curve_table(plan), {}, form, brief=None if wide else _brief_curve(plan))
         for note in plan.notes:
             print_line(f"Note: {note}.")
     else:
@@ -156,4 +157,30 @@ def curve_table(plan: ScalingPlan) -> Table:
             ]
             for point in plan.curve
         ],
+    )
+
+
+_BRIEF = ("p50", "p95", "p99")
+"""Percentiles of the curve that people are shown, where no other has a limit."""
+
+
+def _brief_curve(plan: ScalingPlan) -> Table:
+    """Return the table of the curve with the columns that decide, each time in its own unit."""
+    wanted = {*_BRIEF, *(threshold.percentile for threshold in plan.sla.thresholds)}
+    names = [
+        name for name in dict.fromkeys(name for point in plan.curve for name in point.latency_ms) if name in wanted
+    ]
+    return Table(
+        title="One instance",
+        columns=("rate", *names, "from", "SLA"),
+        rows=[
+            [
+                rate_text(point.rate_per_s),
+                *(None if (value := point.latency_ms.get(name)) is None else ms_text(value) for name in names),
+                f"{point.source}, {point.loop} loop",
+                point.verdict,
+            ]
+            for point in plan.curve
+        ],
+        numeric=("rate", *names),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from servefit.quantities import (
     count_text,
+    digits_within,
     dollars_text,
     given_duration_text,
     ms_text,
@@ -14,12 +15,14 @@ from servefit.quantities import (
     percent_text,
     span_text,
 )
+from servefit.report.measured_texts import latency_text
 from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 
 if TYPE_CHECKING:
+    from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.request.sla import Sla
@@ -105,31 +108,32 @@ def evidence(best: Recommendation) -> str:
     judged = best.trial.judged
     if best.trial.basis == "predicted":
         return _predicted_evidence(best)
-    parts = [
-        f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
-    ]
+    parts = _percentiles(judged, "p50", "p95", "p99")
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     where = " over HTTP" if best.deployment == "endpoint" else ""
     return (
         f"Measured{where} {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"it can answer {round(best.max_invocations):,} a minute{price}{because}"
+        f"it can answer {number_text(float(best.max_invocations))} a minute{price}{because}"
     )
+
+
+def _percentiles(summary: Summary, *names: str) -> list[str]:
+    """Return the percentiles of these names that are known, each with its name."""
+    return [f"{name} {text}" for name in names if (text := latency_text(summary, name)) is not None]
 
 
 def _predicted_evidence(best: Recommendation) -> str:
     """Return the predicted figures of an endpoint, as a sentence without its full stop."""
     judged = best.trial.judged
-    parts = [
-        f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
-    ]
+    parts = _percentiles(judged, "p50", "p95", "p99")
     loop = f" at {number_text(judged.offered_per_s)} requests/s" if judged.offered_per_s is not None else ""
     price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     return (
         f"Predicted {', '.join(parts) or 'no percentile'}{loop}, and that it can answer "
-        f"{round(best.max_invocations):,} a minute{price}{because}"
+        f"{number_text(float(best.max_invocations))} a minute{price}{because}"
     )
 
 
@@ -145,18 +149,18 @@ def over_http(endpoint: Trial) -> str:
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     return (
         f"Over HTTP: {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"an instance answers {round(per_minute(endpoint.capacity.throughput_per_s)):,} a minute."
+        f"an instance answers {number_text(per_minute(endpoint.capacity.throughput_per_s))} a minute."
     )
 
 
 def alone(trial: Trial) -> str:
     """Return the measured figures of the model alone, as a sentence."""
     judged = trial.judged
-    parts = [f"{name} {ms_text(value)}" for name in ("p50", "p95") if (value := judged.latency_ms[name]) is not None]
+    parts = _percentiles(judged, "p50", "p95")
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     return (
         f"The model alone, called in process: {', '.join(parts) or 'no percentile'} {loop}; "
-        f"{round(per_minute(trial.capacity.throughput_per_s)):,} a minute."
+        f"{number_text(per_minute(trial.capacity.throughput_per_s))} a minute."
     )
 
 
@@ -236,9 +240,11 @@ def shape_in_envelope(configuration: Configuration) -> str:
 
 
 def _ratio(ratio: Ratio) -> str:
-    interval = "" if ratio.ci95 is None else f" (95 %: {number_text(ratio.ci95[0])} to {number_text(ratio.ci95[1])})"
-    rounds = count_text(ratio.rounds, "round")
-    return f"{number_text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {rounds}"
+    def text(value: float) -> str:
+        return number_text(float(value), digits=digits_within(value, ratio.ci95))
+
+    interval = "" if ratio.ci95 is None else f" (95 %: {text(ratio.ci95[0])} to {text(ratio.ci95[1])})"
+    return f"{text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {count_text(ratio.rounds, 'round')}"
 
 
 def _capitalised(text: str) -> str:
