@@ -41,6 +41,12 @@ def test_a_missing_model(recommend: Servefit, tmp_path: Path) -> None:
     check_refused(recommend(model=tmp_path / "nothing.ubj"), "nothing.ubj")
 
 
+@pytest.mark.parametrize("deploy", ["endpoint", "library"])
+def test_an_endpoint_that_runs_is_no_model(servefit: Servefit, deploy: str) -> None:
+    ended = servefit("recommend", "http://localhost:8080", "--deploy", deploy)
+    check_refused(ended, "localhost:8080", "servefit load measures one that runs")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"hello world", b"\x89PNG\r\n\x1a\n" + bytes(100), b"{}", b"tree\nversion=v4\n", b"a,b\n1,2\n"]
 )
