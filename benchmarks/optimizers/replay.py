@@ -111,6 +111,9 @@ class Table:
         self._spend(figures.start_s + _closed_s(figures, durations) + open_s)
         return None if figures.failed else trial_of(configuration, figures)
 
+    def is_predicted(self, configuration: Configuration) -> bool:  # noqa: ARG002
+        return False
+
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         return len(vcpus) == 1
 

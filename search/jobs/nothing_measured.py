@@ -24,15 +24,16 @@ def why_nothing_was_measured(
     profiles: Sequence[InstanceProfile],
     *,
     test_s: float = 0.0,
+    survey_s: float = 0.0,
     ready_s: float | None = None,
 ) -> str | None:
     """Return why a job by ``request`` has measured nothing; None where its compilations or its tests say it.
 
-    A test is expected to take ``test_s``, if that is more than the least. The first could begin after ``ready_s``, None
-    where the job did not come that far.
+    A test is expected to take ``test_s``, if that is more than the least, and to need ``survey_s`` of other
+    measurements. The first could begin after ``ready_s``, None where the job did not come that far.
     """
-    if clock.left_s < max(test_s, min_test_s(request)):
-        return _too_little_time(request, clock, ready_s)
+    if clock.left_s < max(test_s, min_test_s(request)) + survey_s:
+        return _too_little_time(request, clock, ready_s, survey_s)
     if clock.tests or not artifacts:
         return None
     backends = ", ".join(dict.fromkeys(artifact.backend for artifact in artifacts))
@@ -42,14 +43,17 @@ def why_nothing_was_measured(
     )
 
 
-def _too_little_time(request: JobRequest, clock: Clock, ready_s: float | None) -> str:
+def _too_little_time(request: JobRequest, clock: Clock, ready_s: float | None, survey_s: float) -> str:
     """Return that the time was too little, and how much would do."""
     if ready_s is None:
         over_s, when, more_s = clock.elapsed_s, "before a backend was", PREPARATION_S
     else:
-        over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * min_test_s(request)
+        over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * min_test_s(request) + survey_s
+    enough_s = over_s + more_s
+    if enough_s <= clock.limit_s:  # the machine was slower than usual
+        enough_s = 2 * clock.limit_s
     return (
         f"nothing was measured in the {given_duration_text(clock.limit_s)} asked for: "
         f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "
-        f"give the job {ceil(over_s + more_s)} s or more"
+        f"give the job {ceil(enough_s)} s or more"
     )

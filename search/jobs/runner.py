@@ -21,6 +21,7 @@ from servefit.search.jobs.worker_bench import WorkerBench
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
+from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.request.space import Batching, Space
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.header import JobState
@@ -105,14 +106,22 @@ class JobRunner:
         ready_s = self.clock.elapsed_s
         self.search.carry_out()
         if not self.search.trials:
-            self._say_why_nothing(test_s=self.search.test_s, ready_s=ready_s)
+            needs_costs = self.bench.costs is None and all(map(self.bench.is_predicted, self.search.space.grid))
+            survey_s = SURVEY_S if needs_costs else 0.0
+            self._say_why_nothing(test_s=self.search.test_s, survey_s=survey_s, ready_s=ready_s)
         if self.request.deployment == "endpoint" or self.request.over_http:
             self._measure_beside(self.search)
 
-    def _say_why_nothing(self, *, test_s: float = 0.0, ready_s: float | None = None) -> None:
+    def _say_why_nothing(self, *, test_s: float = 0.0, survey_s: float = 0.0, ready_s: float | None = None) -> None:
         """Add a remark that says why nothing was measured, if no step does; see ``why_nothing_was_measured``."""
         why = why_nothing_was_measured(
-            self.request, self.clock, self.bench.artifacts, self.header.profiles, test_s=test_s, ready_s=ready_s
+            self.request,
+            self.clock,
+            self.bench.artifacts,
+            self.header.profiles,
+            test_s=test_s,
+            survey_s=survey_s,
+            ready_s=ready_s,
         )
         if why is not None:
             self.remarks.append(why)

@@ -147,6 +147,10 @@ class WorkerBench:
         # Clients of several endpoints would be in each other's way.
         return self._cpu_slots.fit_at_once(vcpus) and (self.request.deployment == "library" or len(vcpus) <= 1)
 
+    def is_predicted(self, configuration: Configuration) -> bool:
+        """Return whether ``configuration`` is an endpoint that no client has a CPU for; see ``Bench``."""
+        return self.request.deployment == "endpoint" and not has_client_cpu(configuration, self.header.host)
+
     def beside(self, configuration: Configuration) -> Trial | FailedTrial:
         """Put ``configuration`` under load in the other deployment, as a step. Raises JobStopped and OutOfTime."""
         self._check_stopped()
@@ -231,7 +235,7 @@ class WorkerBench:
                         return self._keep(measurement, step)
 
                     trial = run_test(driver, task.request, host, task.durations, nth_round=task.nth_round, keep=keep)
-                if task.kind in TESTS and self._is_predicted(configuration):
+                if task.kind in TESTS and self.is_predicted(configuration):
                     trial = self._predicted(trial, task.request, runs)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, task.called, kept_s=task.kept_s)
@@ -305,13 +309,9 @@ class WorkerBench:
     def _deployed(self, configuration: Configuration, slot: CpuSlot) -> AbstractContextManager[MeasuredDriver]:
         """Return what is measured of ``configuration``, to be started: the endpoint where that is deployed and a client
         has a CPU, else the workers."""
-        if self.request.deployment == "library" or self._is_predicted(configuration):
+        if self.request.deployment == "library" or self.is_predicted(configuration):
             return self._workers(configuration, self._memory_bytes(configuration), slot)
         return self._endpoint(configuration)
-
-    def _is_predicted(self, configuration: Configuration) -> bool:
-        """Return whether ``configuration`` is an endpoint that no client has a CPU for."""
-        return self.request.deployment == "endpoint" and not has_client_cpu(configuration, self.header.host)
 
     def _predicted(self, trial: Trial, request: JobRequest, runs: Sequence[Run]) -> Trial:
         """Return ``trial``, which was measured in process with these ``runs``, as the endpoint that it would be. Raises

@@ -41,6 +41,11 @@ class Bench(Protocol):
         """Put the winner under load again."""
         ...
 
+    def is_predicted(self, configuration: Configuration) -> bool:
+        """Return whether ``configuration`` is an endpoint that can only be predicted, with its costs: no client has a
+        CPU beside it."""
+        ...
+
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         """Return whether envelopes of these sizes can be measured at the same time."""
         ...

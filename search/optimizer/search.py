@@ -139,16 +139,28 @@ class Search(SearchState):
             return self.bench.time(subject, sizes)
 
     def _survey_endpoint(self) -> None:
-        """Measure what requests cost in an endpoint, if one is deployed, that is not known, and there is time."""
+        """Measure what requests cost in an endpoint, if one is deployed, that is not known, and there is time, or no
+        test can do without."""
         if self.request.deployment == "library" or self.costs is not None:
             return
         quickest = self.survey.quickest()
-        if quickest is None or self.clock.elapsed_s + SURVEY_S > self.trying_until_s() - self.test_s:
+        if quickest is None or (self._is_late_for_survey() and not all(map(self.bench.is_predicted, self.space.grid))):
             return
         self._begin("timing", "timing requests to an endpoint")
         self.costs = self.bench.endpoint_costs(quickest)
         if self.costs is not None:
             self.surrogate.predict_endpoints(self.costs)
+
+    def _unpredictable(self) -> set[Configuration]:
+        """Return the configurations that cannot be predicted, since there is no time to measure the costs of an
+        endpoint; none where there are no others."""
+        if self.request.deployment == "library" or self.costs is not None or not self._is_late_for_survey():
+            return set()
+        predicted = {configuration for configuration in self.space.grid if self.bench.is_predicted(configuration)}
+        return predicted if predicted < set(self.space.grid) else set()
+
+    def _is_late_for_survey(self) -> bool:
+        return self.clock.elapsed_s + SURVEY_S > self.trying_until_s() - self.test_s
 
     def _whole_grid_fits(self) -> bool:
         """Return whether every configuration can be tried before the rounds begin, and within the tests."""
@@ -171,6 +183,7 @@ class Search(SearchState):
                 _tell(proposer, trial.configuration, trial)
         for configuration in self.failed:
             proposer.fail(configuration)
+        proposer.leave_out(self._unpredictable())
         self.time_left.proposer = proposer
         self._begin("tests", "measuring")
         while (tests := self._tests_to_make()) > 0:

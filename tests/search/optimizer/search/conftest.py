@@ -143,6 +143,9 @@ class Table:
         self._spend(self._test_s(5.0, durations))
         return self._test("confirmation", configuration, self.request.sla, noise=0.0125)
 
+    def is_predicted(self, configuration: Configuration) -> bool:
+        return False
+
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         return sum(vcpus) <= 4
 
