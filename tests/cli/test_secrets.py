@@ -53,6 +53,8 @@ def job(servefit: Servefit, sources: Sources, tmp_path_factory: pytest.TempPathF
         "local-1c",
         "--batch",
         "1",
+        "--deploy",
+        "library",
         "--budget",
         "10s",
         "--allow-noise",
