@@ -53,6 +53,7 @@ def measured(name: str) -> None:
         max_tests=1,
         batch_sizes=[1],
         allow_noise=True,
+        deploy="library",
         over_http=False,
         job_name=name,
     )
