@@ -8,7 +8,6 @@ made anew where it has not.
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -92,22 +91,14 @@ def _load_live(source: Any) -> OpenedFile:
     return replace(live, warnings=saved.warnings)
 
 
-_ADDRESS = re.compile(r"https?:/")
-"""A path holds one with a single slash."""
-
-
 def file_of(path: Path) -> Path:
     """Return the file that ``path`` is, or the one model in the folder that it is. Raises CorruptModel,
     UnsupportedModel."""
     if path.is_dir():
         return find_in_folder(path)
-    if path.is_file():
-        return path
-    if path.exists():
-        raise CorruptModel(path, "it is no regular file")
-    if _ADDRESS.match(str(path)):
-        raise CorruptModel(path, "it is the address of an endpoint; servefit load measures one that runs")
-    raise CorruptModel(path, "there is no such file")
+    if not path.is_file():
+        raise CorruptModel(path, "it is no regular file" if path.exists() else "there is no such file")
+    return path
 
 
 @contextmanager
