@@ -76,8 +76,9 @@ class Table:
     Backends are usually up to a quarter faster or slower than in BACKENDS. What a configuration does differs from what
     its service times predict by 5 % (a standard deviation) for all of a backend and 3 % for itself; service times are
     measured to 2 %, load tests to 2.5 % and confirmations to half of that. ``luck`` holds factors for the first tests
-    of a configuration, ``disturbed`` and ``failing`` say which are INVALID and which are none, and ``before`` is called
-    before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its loads.
+    of a configuration, ``disturbed`` and ``failing`` say which are INVALID and which are none, ``predicted`` which
+    leave no CPU to the client of an endpoint, and ``before`` is called before anything is measured. Everything takes as
+    long as it usually does, or, with ``start_s``, that and its loads.
     """
 
     space: Space
@@ -87,11 +88,13 @@ class Table:
     luck: Mapping[Configuration, Sequence[float]] = field(default_factory=dict)
     disturbed: Callable[[Configuration], bool] = lambda _: False
     failing: Callable[[Configuration], bool] = lambda _: False
+    predicted: Callable[[Configuration], bool] = lambda _: False
     before: Callable[[], None] = lambda: None
     start_s: float | None = None
     now_s: float = 0.0
     clock: Clock = field(init=False)
     timed: list[Configuration] = field(default_factory=list)
+    surveyed: list[Configuration] = field(default_factory=list)
     measured: list[tuple[Kind, Configuration]] = field(default_factory=list)
     batches: list[Sequence[Configuration]] = field(default_factory=list)
     _noise: np.random.Generator = field(init=False)
@@ -113,6 +116,7 @@ class Table:
 
     def endpoint_costs(self, subject: Configuration) -> None:
         """Nothing is known of an endpoint here: what is measured is the model in process."""
+        self.surveyed.append(subject)
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._spend(0.4 if self.start_s is None else self.start_s + len(sizes) * TIMING_A_SIZE_S)
@@ -144,7 +148,7 @@ class Table:
         return self._test("confirmation", configuration, self.request.sla, noise=0.0125)
 
     def is_predicted(self, configuration: Configuration) -> bool:
-        return False
+        return self.predicted(configuration)
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         return sum(vcpus) <= 4
