@@ -70,7 +70,7 @@ def test_the_cards_describe_the_model_and_the_host(reports: Reports) -> None:
 def test_the_file_of_a_model_is_dated_unless_it_was_changed_since(reports: Reports) -> None:
     job = reports.job("measured")
     facts = dict(reports.report("measured").cards[0].facts)
-    saved, measured_on = facts["saved"], dict(reports.report("measured").cards[1].facts)["on"]
+    saved, measured_on = facts["saved"], dict(reports.report("measured").cards[1].facts)["date"]
     assert saved == measured_on
     assert job.model.source.endswith(facts["file"])
     assert "saved" not in dict(reports.report("over-http").cards[0].facts)

@@ -45,15 +45,14 @@ def rivals(job: RecommendationJob) -> tuple[Rival, ...]:
     if not compared:
         return ()
     named = (("recommended", job.best.trial.configuration), *compared)
-    return tuple(_rival(name, configuration, job.trials) for name, configuration in named)
+    rounds = [trial for trial in job.trials if trial.round is not None and trial.verdict != "INVALID"]
+    # Those of the recommendation's own kind, where there are any: over HTTP a request takes longer than in process.
+    alike = [trial for trial in rounds if trial.driver == job.best.trial.driver] or rounds
+    return tuple(_rival(name, configuration, alike) for name, configuration in named)
 
 
 def _rival(name: str, configuration: Configuration, trials: Iterable[Trial]) -> Rival:
-    rounds = [
-        trial
-        for trial in trials
-        if trial.configuration == configuration and trial.round is not None and trial.verdict != "INVALID"
-    ]
+    rounds = [trial for trial in trials if trial.configuration == configuration]
     # Rounds in which more instances shared the rate had another load than the others.
     loads = [_load(trial) for trial in rounds]
     load = max(loads, key=loads.count, default="")

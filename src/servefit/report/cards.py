@@ -135,7 +135,7 @@ def _host_facts(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
             ("system", f"{host.operating_system}, kernel {host.kernel}"),
             ("virtualisation", host.virtualisation),
             ("containment", ", ".join(containment) or None),
-            ("on", _day(job.header.created_at)),
+            ("date", _day(job.header.created_at)),
         ]
     )
 

@@ -39,7 +39,7 @@ function traceOf(series, plot) {
     // What was predicted is hatched.
     const pattern = series.predicted ? { pattern: { shape: "/", fillmode: "replace", fgcolor: colour(0) } } : {};
     return {
-      ...trace, type: "bar", orientation: "h", marker: { color: plot.small ? series.y.map((name) => (name === RECOMMENDED ? colour(0) : style("--line"))) : colour(0), ...pattern },
+      ...trace, type: "bar", orientation: "h", marker: { color: plot.small ? series.y.map((name) => (name === RECOMMENDED ? colour(0) : colour(6))) : colour(0), ...pattern },
       textposition: plot.small ? "outside" : "none", cliponaxis: false, hovertemplate: "%{y}: %{x:.4~g}<br>%{text}<extra></extra>",
     };
   }
@@ -76,14 +76,15 @@ function logTicks(low, high) {
 }
 
 // An axis around all that is to be seen, the lines to compare with included.
-function axis(described, values, more) {
+// A horizontal axis makes room above and below alone: for a number at its end it would move the plot, and lose the number.
+function axis(described, values, more, across) {
   const numbers = values.filter((value) => typeof value === "number" && (!described.log || value > 0));
   const scale = described.log ? Math.log10 : Number;
   const [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)].map(scale) : [0, 1];
   const room = (high - low) * 0.07 || (described.log ? 0.1 : 0.5);
   const ticks = described.log ? logTicks(low - room, high + room) : [];
   return {
-    title: { text: plain(described.title), standoff: 8, font: { size: 13 } }, automargin: true, gridcolor: style("--grid"),
+    title: { text: plain(described.title), standoff: 8, font: { size: 13 } }, automargin: across ? "height" : "width", gridcolor: style("--grid"),
     linecolor: style("--line"), zerolinecolor: style("--line"), tickfont: { size: 12 }, nticks: 8,
     ...(numbers.length ? { type: described.log ? "log" : "linear", range: [low - room, high + room], tickformat: ticksOf(numbers) } : {}),
     ...(described.log && ticks.length > 1 ? { tickvals: ticks } : {}),
@@ -93,7 +94,7 @@ function axis(described, values, more) {
 
 function frame(more) {
   return {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 10, r: 10, t: 10, b: 10 }, height: 420,
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 10, r: 16, t: 10, b: 10 }, height: 420,
     font: { family: "system-ui, sans-serif", size: 13, color: style("--text") }, hovermode: "closest",
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
     hoverlabel: { bgcolor: style("--raised"), bordercolor: style("--line"), font: { color: style("--text") } }, ...more,
@@ -128,9 +129,9 @@ const bandLabelsOf = (plot) => plot.bands.map((band) => ({
   text: plain(band.label), showarrow: false, font: { size: 12, color: style("--good") },
 }));
 
-// Labels of lines across are above the plot, in a row each.
-const ABOVE_PX = 16;
-const above = (plot) => plot.guides.filter((guide) => guide.along === "x" && guide.label);
+// Labels of several vertical lines are under each other, below that of the limit.
+const LABEL_PX = 18;
+const upright = (plot) => plot.guides.filter((guide) => guide.along === "x");
 
 function guideLabelsOf(plot) {
   return plot.guides.filter((guide) => guide.along !== "diagonal").map((guide) => {
@@ -139,7 +140,7 @@ function guideLabelsOf(plot) {
     // On the side where there is room.
     const left = plot.x.log ? guide.at > Math.sqrt(low * high) : guide.at > (low + high) / 2;
     const where = guide.along === "x"
-      ? { x: at(plot.x), yref: "paper", y: 1, xanchor: left ? "right" : "left", yanchor: "bottom", yshift: ABOVE_PX * above(plot).indexOf(guide) }
+      ? { x: at(plot.x), yref: "paper", y: 1, xanchor: left ? "right" : "left", yanchor: "top", yshift: plot.small ? -LABEL_PX * (2 + upright(plot).indexOf(guide)) : 0 }
       : { y: at(plot.y), xref: "paper", ...(plot.small ? { x: 0.5, xanchor: "center" } : { x: 1, xanchor: "right" }), yanchor: "bottom" };
     return { ...where, text: plain(guide.label), showarrow: false, font: { size: 12, color: inkOf(guide) } };
   });
@@ -156,11 +157,10 @@ function draw(plot) {
   const below = innerWidth < NARROW_PX && traces.length > 3;
   // A bar begins at nothing.
   const room = plot.small ? 1.45 : 1.05;
-  const x = plot.horizontal ? axis(plot.x, seen(plot, "x"), { range: [0, room * Math.max(...seen(plot, "x"))] }) : axis(plot.x, seen(plot, "x"));
+  const x = plot.horizontal ? axis(plot.x, seen(plot, "x"), { range: [0, room * Math.max(...seen(plot, "x"))] }, true) : axis(plot.x, seen(plot, "x"), {}, true);
   const height = plot.small ? 400 : 420;
-  const legend = { orientation: "h", x: 0, y: 1.02 + (ABOVE_PX * above(plot).length) / (height - 90), yanchor: "bottom", font: { size: 12 } };
   const layout = frame({
-    height, legend, barmode: "overlay", shapes: [...bandsOf(plot), ...guidesOf(plot)], annotations: [...bandLabelsOf(plot), ...guideLabelsOf(plot)], xaxis: x,
+    height, barmode: "overlay", shapes: [...bandsOf(plot), ...guidesOf(plot)], annotations: [...bandLabelsOf(plot), ...guideLabelsOf(plot)], xaxis: x,
     yaxis: plot.horizontal ? axis(plot.y, [], { autorange: "reversed", nticks: undefined }) : axis(plot.y, seen(plot, "y")),
     ...(plot.horizontal ? { height: plot.small ? 70 + 26 * Math.max(2, new Set(plot.series.flatMap((series) => series.y)).size) : Math.max(150, 80 + 34 * plot.series[0].y.length) } : {}),
     ...(below ? { height: height + 22 * traces.length, legend: { orientation: "v", x: 0, y: -0.2, yanchor: "top", font: { size: 12 } } } : {}),
@@ -187,7 +187,7 @@ function drawTimeline(one) {
   const traces = [], shapes = [], annotations = [];
   const layout = frame({
     height: 90 + PANEL_PX * panels.length, hovermode: "x unified", shapes, annotations,
-    xaxis: axis({ title: "s" }, [], { anchor: panels.length > 1 ? `y${panels.length}` : "y" }),
+    xaxis: axis({ title: "s" }, [], { anchor: panels.length > 1 ? `y${panels.length}` : "y" }, true),
     legend: { orientation: "h", x: 0, y: 1 + 48 / (PANEL_PX * panels.length), yanchor: "bottom", font: { size: 12 } },
   });
   panels.forEach((panel, nth) => {

@@ -76,13 +76,15 @@ def _numeric_columns(table: Table) -> list[bool]:
 
 def _attributes(cell: object, numeric: bool) -> Markup:
     """Return the HTML attributes of a cell: the value of a number, for sorting, and a class for long texts, which are
-    wrapped."""
+    wrapped, and for cells that are aligned otherwise than their kind: numbers are to the right, all else to the
+    left."""
     from markupsafe import Markup
 
-    value = Markup(' data-value="{}"').format(cell) if is_number(cell) else Markup("")
+    if is_number(cell):
+        return (Markup("") if numeric else Markup(' class="left"')) + Markup(' data-value="{}"').format(cell)
     if numeric:
-        return Markup(' class="number"') + value
-    return Markup(' class="long"') if isinstance(cell, str) and len(cell) > _LONG else value
+        return Markup(' class="number"')
+    return Markup(' class="long"') if isinstance(cell, str) and len(cell) > _LONG else Markup("")
 
 
 def _plots(report: Report) -> dict[str, Any]:
