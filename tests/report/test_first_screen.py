@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from tests.report.probes import OVERFLOW, PLOTS
 from tests.report.reading import Page as ReadPage
@@ -118,6 +119,17 @@ def test_where_the_limit_is_broken_the_curve_has_what_was_measured_alone(reports
     assert not any(series.predicted for series in plot.series)
     assert "estimated" not in plot.caption
     assert plot.bands == ()
+
+
+def test_disturbed_measurements_are_told_from_the_others(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = reports.job("one-profile")
+    assert job.best is not None
+    best = replace(job.best, trial=msgspec.structs.replace(job.best.trial, verdict="INVALID"))
+    disturbed = replace(job, recommendations=(best,), trials=(best.trial,))
+    with reports.at_home():
+        plot = rate_plot(disturbed)
+    assert plot is not None
+    assert [series.name for series in plot.series] == ["measured, but disturbed", "measured at full load"]
 
 
 def test_without_a_recommendation_there_is_neither_a_curve_nor_a_command(reports: Reports) -> None:

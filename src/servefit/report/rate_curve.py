@@ -6,8 +6,8 @@ was asked and the room above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from servefit.errors import SpecError
 from servefit.quantities import given_text, number_text, percent_text
@@ -81,35 +81,35 @@ def _spans_wide(rates_per_s: Sequence[float]) -> bool:
 
 
 def _series(points: Sequence[CurvePoint], percentile: str) -> list[Series]:
-    """Return what was measured, and apart from it what is estimated."""
-    kinds: tuple[tuple[str, Callable[[CurvePoint], bool]], ...] = (
-        ("measured", lambda point: point.source == "measured" and point.loop == "open"),
-        ("measured at full load", lambda point: point.source == "measured" and point.loop != "open"),
-    )
-    estimated = series_of(
-        "estimated by simulation",
-        [point for point in points if point.source == "estimated"],
-        x=lambda point: point.rate_per_s,
-        y=lambda point: point.latency_ms.get(percentile),
-        label=lambda _: "estimated",
-        drawn_as="line",
-        colour="main",
-        predicted=True,
-    )
-    measured = [
-        series_of(
+    """Return what was measured, and apart from it what was disturbed and what is estimated; none that are empty."""
+
+    def series(name: str, some: Sequence[CurvePoint], **style: Any) -> Series:
+        return series_of(
             name,
-            [point for point in points if belongs(point)],
+            some,
             x=lambda point: point.rate_per_s,
             y=lambda point: point.latency_ms.get(percentile),
-            label=lambda point: f"measured, {point.samples:,} requests",
+            label=_label,
             interval=lambda point: point.latency_ms_ci95.get(percentile),
-            symbol="hollow" if nth else "filled",
-            colour="main",
+            **style,
         )
-        for nth, (name, belongs) in enumerate(kinds)
-    ]
-    return [*([estimated] if len(estimated.x) else []), *measured]
+
+    measured = [point for point in points if point.source == "measured"]
+    valid = [point for point in measured if point.loop == "open" and point.verdict != "INVALID"]
+    disturbed = [point for point in measured if point.loop == "open" and point.verdict == "INVALID"]
+    full = [point for point in measured if point.loop == "closed"]
+    estimated = [point for point in points if point.source == "estimated"]
+    found = (
+        series("estimated by simulation", estimated, drawn_as="line", colour="main", predicted=True),
+        series("measured", valid, colour="main"),
+        series("measured, but disturbed", disturbed, symbol="hollow", colour="quiet"),
+        series("measured at full load", full, symbol="hollow", colour="main"),
+    )
+    return [each for each in found if len(each.x)]
+
+
+def _label(point: CurvePoint) -> str:
+    return point.source if point.samples is None else f"{point.source}, {point.samples:,} requests"
 
 
 def _table(points: Sequence[CurvePoint], percentile: str) -> Table:
