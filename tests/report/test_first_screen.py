@@ -277,4 +277,7 @@ def test_the_first_column_stays_when_a_table_is_scrolled_sideways(open_report: O
                 return cell === found || cell.contains(found); }"""
         )
         assert on_top
+    title = region.locator("caption span").bounding_box()
+    assert title is not None
+    assert title["x"] >= 0
     assert page.evaluate(OVERFLOW) == []

@@ -239,7 +239,7 @@ function cellOf(value, nth) {
 
 function fillTimelineTable(one) {
   const table = document.querySelector("#timeline-table table");
-  table.caption.textContent = one.table_title;
+  table.caption.firstElementChild.textContent = one.table_title;
   table.tBodies[0].replaceChildren(...one.rows.map((row) => {
     const line = document.createElement("tr");
     line.append(...row.map(cellOf));
