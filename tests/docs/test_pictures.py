@@ -46,7 +46,7 @@ def test_the_picture_of_the_terminal_is_text_and_fetches_nothing() -> None:
     text = (ROOT / "docs/pictures/terminal.svg").read_text(encoding="utf-8")
     ElementTree.fromstring(text)
     assert not re.search(r"url\((?!#)|href=|@import|<script", text)
-    assert "servefit demo" in text.replace("&#160;", " ")
+    assert "$ servefit " in text.replace("&#160;", " ")
 
 
 def test_the_picture_of_the_report_is_a_window_of_a_laptop() -> None:

@@ -149,6 +149,9 @@ def test_bars_are_means_of_the_rounds_that_were_measured_in_turns(reports: Repor
         logs = [log(trial.capacity.throughput_per_s) for trial in rounds]
         assert rival.capacity_per_s == pytest.approx(exp(sum(logs) / len(logs)))
         assert rival.rounds == len(rounds) == 3
+        assert rival.load == "at the rate asked"
+    assert job.best is not None
+    assert found["recommended"].p95_ms == job.best.trial.judged.latency_ms["p95"]
     naive = job.why.naive
     assert naive is not None
     assert found["naive default"].configuration == naive.configuration

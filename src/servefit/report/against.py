@@ -1,6 +1,6 @@
 """The plots that hold the recommendation against its rivals: what each answers at full load, and its latency.
 
-All were measured in turns, in the same rounds, so that what the machine did meanwhile happened to each of them.
+Throughput was measured in turns, in the same rounds, so that what the machine did meanwhile happened to each of them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rival:
-    """A configuration with the geometric means of its rounds: the answers of an instance at full load, and the p95 with
-    its load, None where it is not known."""
+    """A configuration with what an instance answers at full load, the geometric mean of so many ``rounds``, and its p95
+    under ``load``; None where they are not known."""
 
     name: str
     configuration: Configuration
@@ -37,7 +37,11 @@ class Rival:
 
 def rivals(job: RecommendationJob) -> tuple[Rival, ...]:
     """Return the recommendation, the runner-up and the naive default, as far as they were measured in turns; none where
-    the recommendation was measured alone."""
+    the recommendation was measured alone.
+
+    Throughput is of those rounds. So is p95, unless each of them was also held against the SLA at the rate asked: then
+    it is that of the last such test, which for the recommendation is the one in the answer.
+    """
     if job.best is None:
         return ()
     others = (("runner-up", job.why.runner_up), ("naive default", job.why.naive))
@@ -45,25 +49,30 @@ def rivals(job: RecommendationJob) -> tuple[Rival, ...]:
     if not compared:
         return ()
     named = (("recommended", job.best.trial.configuration), *compared)
-    rounds = [trial for trial in job.trials if trial.round is not None and trial.verdict != "INVALID"]
+    valid = [trial for trial in job.trials if trial.verdict != "INVALID"]
     # Those of the recommendation's own kind, where there are any: over HTTP a request takes longer than in process.
-    alike = [trial for trial in rounds if trial.driver == job.best.trial.driver] or rounds
-    return tuple(_rival(name, configuration, alike) for name, configuration in named)
+    alike = [trial for trial in valid if trial.driver == job.best.trial.driver] or valid
+    rounds = [trial for trial in alike if trial.round is not None]
+    last = {trial.configuration: trial for trial in alike if trial.round is None and trial.judged.loop == "open"}
+    everybody = all(configuration in last for _, configuration in named)
+    return tuple(_rival(name, rival, rounds, last[rival] if everybody else None) for name, rival in named)
 
 
-def _rival(name: str, configuration: Configuration, trials: Iterable[Trial]) -> Rival:
-    rounds = [trial for trial in trials if trial.configuration == configuration]
-    # Rounds in which more instances shared the rate had another load than the others.
-    loads = [_load(trial) for trial in rounds]
+def _rival(name: str, configuration: Configuration, rounds: Iterable[Trial], at_rate: Trial | None) -> Rival:
+    """Return the rival with the throughput of its ``rounds``, and the p95 of its test ``at_rate``, or of its rounds."""
+    mine = [trial for trial in rounds if trial.configuration == configuration]
+    timed = mine if at_rate is None else [at_rate]
+    # Where more instances shared the rate, each had another load.
+    loads = [_load(trial) for trial in timed]
     load = max(loads, key=loads.count, default="")
     return Rival(
         name=name,
         configuration=configuration,
-        capacity_per_s=_mean([trial.capacity.throughput_per_s for trial in rounds]),
-        p95_ms=_mean([trial.judged.latency_ms["p95"] for trial in rounds if _load(trial) == load]),
+        capacity_per_s=_mean([trial.capacity.throughput_per_s for trial in mine]),
+        p95_ms=_mean([trial.judged.latency_ms["p95"] for trial in timed if _load(trial) == load]),
         load=load,
-        rounds=len(rounds),
-        basis="predicted" if any(basis_of(trial) == "predicted" for trial in rounds) else "measured",
+        rounds=len(mine),
+        basis="predicted" if any(basis_of(trial) == "predicted" for trial in (*mine, *timed)) else "measured",
     )
 
 
@@ -75,7 +84,7 @@ def basis_of(trial: Trial) -> Literal["measured", "predicted"]:
 def _load(trial: Trial) -> str:
     judged = trial.judged
     if judged.loop != "open":
-        return "in a closed loop"
+        return "at full load"
     share = "" if trial.instance_count == 1 else f" on each of {count_text(trial.instance_count, 'instance')}"
     return f"at the rate asked{share}{', saturated' if judged.saturated else ''}"
 
@@ -91,12 +100,13 @@ def against_plots(job: RecommendationJob) -> tuple[Plot, ...]:
     found = rivals(job)
     if not found:
         return ()
+    under, loads = _loads(found)
     return (
         _bars(
             found,
             name="against-throughput",
-            title="Answered at full load, on one instance",
-            caption=f"The more, the better. {_shapes(found)}",
+            title="Answered at full load, one instance",
+            caption=f"The more, the better. Measured in turns. {_shapes(found)}",
             axis="requests answered per s",
             value=lambda rival: rival.capacity_per_s,
             text=lambda value: f"{number_text(value)}/s",
@@ -104,8 +114,8 @@ def against_plots(job: RecommendationJob) -> tuple[Plot, ...]:
         _bars(
             found,
             name="against-p95",
-            title="p95, on one instance",
-            caption=f"The less, the better. {_loads(found)} Means of rounds that were measured in turns.",
+            title=f"p95{under}, one instance",
+            caption=f"The less, the better.{loads}",
             axis="p95 ms",
             value=lambda rival: rival.p95_ms,
             text=ms_text,
@@ -117,12 +127,13 @@ def _shapes(found: Sequence[Rival]) -> str:
     return "; ".join(f"{rival.name}: {shape(rival.configuration)}" for rival in found) + "."
 
 
-def _loads(found: Sequence[Rival]) -> str:
-    """Return under which load each was measured, in a sentence."""
+def _loads(found: Sequence[Rival]) -> tuple[str, str]:
+    """Return the load under which p95 was measured, for the title, and in a sentence where it was not the same for
+    all."""
     loads = dict.fromkeys(rival.load for rival in found if rival.p95_ms is not None)
     if len(loads) == 1:
-        return f"All {next(iter(loads))}."
-    return "; ".join(f"{rival.name}: {rival.load}" for rival in found if rival.p95_ms is not None) + "."
+        return f" {next(iter(loads))}", ""
+    return "", " " + "; ".join(f"{rival.name}: {rival.load}" for rival in found if rival.p95_ms is not None) + "."
 
 
 def _bars(
@@ -160,7 +171,7 @@ def _bars(
         ),
         table=Table(
             title=title,
-            columns=("configuration", axis, "load", "rounds", "from", "shape"),
+            columns=("configuration", axis, "p95 under", "rounds", "from", "shape"),
             rows=[
                 (rival.name, value(rival), rival.load, rival.rounds, rival.basis, shape(rival.configuration))
                 for rival in found

@@ -125,7 +125,7 @@ const bandsOf = (plot) => plot.bands.map((band) => ({
 }));
 
 const bandLabelsOf = (plot) => plot.bands.map((band) => ({
-  x: plot.x.log ? Math.log10(band.low * band.high) / 2 : (band.low + band.high) / 2, yref: "paper", y: 0.5, yanchor: "middle",
+  x: plot.x.log ? Math.log10(band.low * band.high) / 2 : (band.low + band.high) / 2, yref: "paper", y: 0.7, yanchor: "middle",
   text: plain(band.label), showarrow: false, font: { size: 12, color: style("--good") },
 }));
 
