@@ -151,7 +151,7 @@ def test_bars_are_means_of_the_rounds_that_were_measured_in_turns(reports: Repor
         assert rival.rounds == len(rounds) == 3
         assert rival.load == "at the rate asked"
     assert job.best is not None
-    assert found["recommended"].p95_ms == job.best.trial.judged.latency_ms["p95"]
+    assert found["recommended"].p95_ms == pytest.approx(job.best.trial.judged.latency_ms["p95"])
     naive = job.why.naive
     assert naive is not None
     assert found["naive default"].configuration == naive.configuration
