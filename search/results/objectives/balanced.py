@@ -22,8 +22,8 @@ _ALONE = {0.0: Latency(), 1.0: Cost()}
 
 
 class Balanced(PerformanceObjective):
-    """The price of a million inferences, at the rate asked where one is, to the power of the weight, times p95 to that of
-    the rest."""
+    """The price of a million inferences, at the rate asked where one is, to the power of the weight, times p95 to that
+    of the rest."""
 
     name: ClassVar[str] = "balanced"
     unit: ClassVar[str] = "(price x ms)"

@@ -17,6 +17,7 @@ from servefit.quantities import (
 )
 from servefit.report.measured_texts import latency_text
 from servefit.search.results.instances import per_minute
+from servefit.search.results.objectives.cost import Cost
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
@@ -178,11 +179,24 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
         elif choice.by == "price":
             yield f"Not {name}: {_paid(rival)} instead of {_paid(best)}."
         elif choice.figures is not None and choice.by == "figure":
-            mine, theirs = (objective.text(figure) for figure in choice.figures)
-            yield f"Not {name}: {theirs} instead of {mine}, at the same cost."
+            mine, theirs = _figure_texts(objective, choice.figures, best, rival)
+            same = ", at the same cost" if objective.paid_by_the_hour and job.request.sla.rate_per_s else ""
+            yield f"Not {name}: {theirs} instead of {mine}{same}."
         elif choice.figures is not None:
-            mine, theirs = (objective.text(figure) for figure in choice.figures)
+            mine, theirs = _figure_texts(objective, choice.figures, best, rival)
             yield f"Not {name}: as good ({theirs} for {mine}), and less simple."
+
+
+def _figure_texts(
+    objective: Objective, figures: tuple[float, float], best: Recommendation, rival: Recommendation
+) -> tuple[str, str]:
+    """Return the figures of the winner and of its rival. Without a price, that of an inference is in vCPUs."""
+    unpriced = None in (best.profile.price_per_hour, rival.profile.price_per_hour)
+    if type(objective) is Cost and unpriced:
+        mine, theirs = (f"{number_text(figure)} vCPU-s a million" for figure in figures)
+    else:
+        mine, theirs = map(objective.text, figures)
+    return mine, theirs
 
 
 def _unlike_the_best(verdict: str) -> str:
