@@ -91,7 +91,7 @@ def test_the_costs_of_a_request_and_of_a_call_are_told_apart() -> None:
     found, _ = surveyed(KNOWN)
     assert found.request_ns == pytest.approx(KNOWN.request_ns, rel=0.03)
     assert found.call_ns == pytest.approx(KNOWN.call_ns, rel=0.1)
-    assert (found.rows, found.request_bytes, found.problems) == (1, 200, ())
+    assert (found.rows, found.request_bytes, found.joined, found.problems) == (1, 200, LARGEST_JOINED, ())
 
 
 def test_what_an_idle_worker_takes_longer_is_found_by_how_long_it_was_idle() -> None:
@@ -110,7 +110,7 @@ def test_endpoints_of_one_worker_are_loaded_of_which_one_joins_requests() -> Non
 
 def test_where_nothing_is_joined_a_call_is_no_cost_of_its_own() -> None:
     found, started = surveyed(KNOWN, max_batch=1)
-    assert len(started) == 1
+    assert (len(started), found.joined) == (1, 1)
     assert found.call_ns == 0
     assert found.request_ns == pytest.approx(KNOWN.request_ns + KNOWN.call_ns, rel=0.03)
 
