@@ -23,7 +23,7 @@ from servefit.search.storage.header import JobHeader, PayloadFacts
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.results.recommendation import Trial
+    from servefit.search.results.recommendation import Basis, Trial
 
 
 def configuration(
@@ -79,15 +79,14 @@ def test_a_job_by_a_figure_that_no_test_shows_says_that_nothing_was_chosen_by_it
         assert any("no test shows the least energy per inference" in warning for warning in warnings) == said
 
 
-def test_endpoints_whose_figures_were_predicted_are_named(trial: MakeTrial) -> None:
+@pytest.mark.parametrize(("basis", "told"), [("predicted", True), ("measured", False)])
+def test_endpoints_whose_figures_were_predicted_are_named(trial: MakeTrial, basis: Basis, told: bool) -> None:
     box = InstanceProfile(name="box", vcpus=2, memory_bytes=2**30)
-    tested = replace(trial(configuration("quick")), driver="http")
+    first = recommendation(box, replace(trial(configuration("quick")), driver="http", basis=basis))
     header = header_of(JobRequest(name="job", deploy="endpoint"))
-    for basis, told in (("predicted", True), ("measured", False)):
-        first = recommendation(box, replace(tested, basis=basis))
-        warnings = job_warnings(header, [first.trial], (), [first], Space(profiles=(), grid=()))
-        assert any("the endpoint's figures on box are predicted" in warning for warning in warnings) == told
-        assert not any("over HTTP" in warning for warning in warnings), "that is what was asked about"
+    warnings = job_warnings(header, [first.trial], (), [first], Space(profiles=(), grid=()))
+    assert any("the endpoint's figures on box are predicted" in warning for warning in warnings) == told
+    assert not any("over HTTP" in warning for warning in warnings), "that is what was asked about"
 
 
 def test_requests_that_an_endpoint_did_not_answer_are_counted_over_all_tests(trial: MakeTrial) -> None:
