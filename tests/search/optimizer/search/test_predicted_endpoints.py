@@ -23,8 +23,8 @@ def test_with_time_the_costs_of_an_endpoint_are_measured_once_and_everything_may
 ) -> None:
     bench = table(JobRequest(name="job", budget_s=60.0), predicted=takes_all_cpus)
     search(bench).carry_out()
-    [surveyed] = bench.surveyed
-    assert (surveyed.workers, surveyed.settings.threads) == (1, 1)
+    [(surveyed, _, tested)] = bench.surveyed
+    assert (surveyed.workers, surveyed.settings.threads, tested) == (1, 1, 0)
     assert any(takes_all_cpus(configuration) for configuration in bench.of_kind("load test"))
 
 
@@ -48,9 +48,3 @@ def test_where_all_has_to_be_predicted_that_is_learnt_first_however_short_the_ti
     found.carry_out()
     assert len(bench.surveyed) == 1
     assert found.recommendations()
-
-
-def test_a_library_takes_no_endpoint_into_account(table: MakeTable, search: MakeSearch) -> None:
-    bench = table(JobRequest(name="job", budget_s=60.0, deploy="library"))
-    search(bench).carry_out()
-    assert bench.surveyed == []
