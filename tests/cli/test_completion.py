@@ -55,6 +55,7 @@ def bash(servefit: Servefit, line: str, home: Path) -> list[str]:
         ("servefit recommend --goal ", list(GOALS)),
         ("servefit recommend --config gone.yaml --flat-invocations s", ["stop"]),
         ("servefit jobs --status ", ["in_progress", "completed", "failed", "stopped"]),
+        ("servefit scale fraud-1 --policy ", ["hpa", "keda"]),
         ("servefit recommend m.ubj --deploy ", ["endpoint", "library"]),
         ("servefit steps fraud-1 --kind ", list(STEP_KINDS)),
         ("servefit show fraud-1 --format ", ["table", "json", "csv", "markdown"]),
