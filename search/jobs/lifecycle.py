@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.errors import HostMismatch, ObjectiveError, SpecError, StorageError
+from servefit.profiler.machine.prices import check_one_currency
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
 from servefit.quantities import duration_text
@@ -374,21 +375,31 @@ def check_budget(request: JobRequest) -> None:
 
 
 def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[InstanceProfile, ...], list[Skipped]]:
-    """Return the profiles asked for, or all, that this host can be; and the others with the reason. Raises SpecError
-    for an unknown name."""
-    from servefit.profiler.machine.profiles import all_profiles, find_profile, why_not_measurable
+    """Return the profiles that the request is about, as far as this host can be them, and the others with the reason:
+    those asked for by name or by cloud, else those of this host and those that variables are to vary on.
 
-    named = [find_profile(name, host) for name in request.profiles]
+    Raises SpecError for an unknown name, for a cloud without a shape that fits this host, and for prices in several
+    currencies.
+    """
+    from servefit.profiler.machine.profiles import find_profile, profiles_to_consider, why_not_measurable
+
+    considered = list(profiles_to_consider(host, named=request.profiles, clouds=request.clouds))
     for variable_range in request.environment:
-        named_in_range = [find_profile(name, host) for name in variable_range.profiles]
-        if outside := [profile.name for profile in named_in_range if named and profile not in named]:
-            raise SpecError(
-                "env", variable_range.variable, f"is to vary on {outside[0]}, which is not among the profiles asked for"
-            )
+        for profile in (find_profile(name, host) for name in variable_range.profiles):
+            if profile in considered:
+                continue
+            if request.profiles or request.clouds:
+                raise SpecError(
+                    "env",
+                    variable_range.variable,
+                    f"is to vary on {profile.name}, which is not among the profiles asked for",
+                )
+            considered.append(profile)
     measurable, skipped = [], []
-    for profile in named or all_profiles(host):
+    for profile in considered:
         if reason := why_not_measurable(profile, host):
             skipped.append(Skipped(kind="instance_profile", name=profile.name, reason=reason))
         else:
             measurable.append(profile)
+    check_one_currency(measurable)
     return tuple(measurable), skipped
