@@ -75,12 +75,14 @@ class FailedTrial:
 @shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """One profile with the configuration that serves it best. Prices are in US dollars, None where unknown.
+    """One profile with the configuration that serves it best. Prices are in the currency of the profile, None where
+    unknown.
 
     ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together. ``endpoint`` is the same
     configuration measured over HTTP, as it would be deployed; None where it was not. ``step`` and ``endpoint_step`` are
     the numbers of the job steps that measured the two. ``model`` is what a job made its recommendations for, and
-    ``measured_on`` where.
+    ``measured_on`` where. ``same_as`` names the other profiles that share the measurement, the cheapest first: they are
+    of the same size, and got the same configuration.
     """
 
     id: str
@@ -94,6 +96,7 @@ class Recommendation:
     endpoint_step: int | None = None
     model: Model | None = None
     measured_on: Host | None = None
+    same_as: tuple[str, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ import typer
 from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.job_tables import compilation_table, recommendations_table
-from servefit.report.sentences import headline, hindrances, reasons
+from servefit.report.sentences import headline, hindrances, reasons, same_shapes
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def print_job(job: RecommendationJob, form: Format) -> None:
     else:
         print_line(f"\n{headline(job)}\n")
         if job.recommendations:
-            emit(recommendations_table(job), job_document(job), form)
-        for line in reasons(job):
+            emit(recommendations_table(job, fold=True), job_document(job), form)
+        for line in (*same_shapes(job), *reasons(job)):
             print_line(line)
         if job.compilation:
             emit(compilation_table(job), {}, form)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.quantities import ms_text
+from servefit.quantities import currency_sign, ms_text
 from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots
 from servefit.report.measured_tables import (
     endpoint_table,
@@ -118,14 +118,16 @@ def _key_figures(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
     best = job.best
     if best is None:
         return ()
+    sign = currency_sign(best.profile.currency)
     p95_ms, count = best.trial.judged.latency_ms["p95"], best.trial.instance_count
     read: tuple[tuple[str, object], ...] = (
         ("instance", best.profile.name if count == 1 else f"{count} x {best.profile.name}"),
         ("backend", best.trial.configuration.backend),
         ("p95", None if p95_ms is None else ms_text(p95_ms)),
         ("most a minute", figure("max_invocations").cell(best)),
-        ("$/hour", figure("cost_per_hour").cell(best)),
-        ("$/million inferences", figure("cost_per_inference").cell(best)),
+        (f"{sign}/hour", figure("cost_per_hour").cell(best)),
+        (f"{sign}/million inferences", figure("cost_per_inference").cell(best)),
+        ("vCPU-s/million inferences", figure("vcpu_s_per_million").cell(best) if best.cost_per_hour is None else None),
         ("CPU %", figure("cpu_utilization").cell(best)),
     )
     return tuple((name, cell_text(value)) for name, value in read if value is not None)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from servefit.report.figure_columns import columns_for
 from servefit.report.table import Table
+from servefit.search.figures.cost import in_their_currency
 from servefit.search.figures.registry import figures
+from servefit.search.results.same_shape import folded
 
 if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
@@ -15,17 +17,19 @@ if TYPE_CHECKING:
 RECOMMENDED = (
     "id", "instance_profile", "instance_count", "backend", "environment.MODEL_SERVER_WORKERS",
     "environment.OMP_NUM_THREADS", "settings.max_batch", "settings.batch_delay_us", "cost_per_hour",
-    "cost_per_inference", "max_invocations", "model_latency_ms.p50", "model_latency_ms.p95", "model_latency_ms.p99",
+    "cost_per_inference", "vcpu_s_per_million", "max_invocations", "model_latency_ms.p50", "model_latency_ms.p95",
+    "model_latency_ms.p99",
     "cpu_utilization", "memory_utilization", "verdict", "step",
 )  # fmt: skip
 """SageMaker IR's columns, and the parameters of a deployment."""
 
 
-def recommendations_table(job: RecommendationJob) -> Table:
-    """Return the table of the recommendations: SageMaker IR's columns, and to their right other known figures."""
-    return columns_for(figures(RECOMMENDED), job.recommendations, hidden=unasked(job)).table(
-        "Recommendations, best first", job.recommendations
-    )
+def recommendations_table(job: RecommendationJob, *, fold: bool = False) -> Table:
+    """Return the table of the recommendations: SageMaker IR's columns, and to their right other known figures. With
+    ``fold``, those that share a measurement are one row, that of the cheapest profile."""
+    rows = folded(job.recommendations) if fold else job.recommendations
+    shown = in_their_currency(figures(RECOMMENDED), rows)
+    return columns_for(shown, rows, hidden=unasked(job)).table("Recommendations, best first", rows)
 
 
 def unasked(job: RecommendationJob) -> tuple[str, ...]:

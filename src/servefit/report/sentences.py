@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from servefit.profiler.machine.prices import where_and_when
 from servefit.quantities import (
     count_text,
-    dollars_text,
     given_duration_text,
+    money_text,
     ms_text,
     number_text,
     percent_text,
     span_text,
 )
+from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.instances import per_minute
+from servefit.search.results.objectives.cost import vcpu_s_per_million
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
+from servefit.search.results.same_shape import folded
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -99,12 +103,23 @@ def evidence(best: Recommendation) -> str:
         f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
     ]
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
-    price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
+    price = f"; {cost}" if (cost := cost_text(best)) else ""
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     return (
         f"Measured {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
         f"it can answer {round(best.max_invocations):,} a minute{price}{because}"
     )
+
+
+def cost_text(best: Recommendation) -> str:
+    """Return what a recommendation costs: money by the hour, with where and when that was the price, else what a
+    million inferences take; empty where nothing tells."""
+    if best.cost_per_hour is not None:
+        known = where_and_when(best.profile)
+        return f"{money_text(best.cost_per_hour, best.profile.currency)} an hour{known and f' ({known})'}"
+    vcpu_s, joules = vcpu_s_per_million(best.trial), energy_j_per_million(best.trial)
+    known = "" if vcpu_s is None else f"{number_text(vcpu_s)} vCPU-s a million"
+    return known if joules is None else ", ".join(filter(None, (known, f"{number_text(joules)} J a million")))
 
 
 def over_http(endpoint: Trial) -> str:
@@ -137,6 +152,13 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
             yield f"What the differences between configurations come from: {', '.join(parts)}."
     if job.why.changes:
         yield f"What would meet it: {'; or '.join(job.why.changes)}."
+
+
+def same_shapes(job: RecommendationJob) -> Iterator[str]:
+    """Yield for each row of a folded table the profiles that share its measurement, if there are others."""
+    for row in folded(job.recommendations):
+        if row.same_as:
+            yield f"The same shape: {', '.join((row.profile.name, *row.same_as))}."
 
 
 _WORTH_NAMING = 0.01
