@@ -39,7 +39,7 @@ VCPU_S_PER_MILLION = Figure(
     title="vCPU-s/million",
     unit="vCPU-seconds",
     meaning=(
-        "The cost of a million inferences where there is no price, with the instances fully used: vCPUs of an instance x "
+        "What a million inferences cost where there is no price, with the instances fully used: vCPUs of an instance x "
         "1,000,000 / the most that it answers a second."
     ),
     of_trial=vcpu_s_per_million,
