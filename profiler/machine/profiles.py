@@ -19,7 +19,7 @@ from servefit.profiler.machine.profiles_file import ProfilesFile, read_profiles_
 from servefit.quantities import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from servefit.profiler.machine.gpu import Gpu
     from servefit.profiler.machine.host import Host
@@ -61,7 +61,7 @@ def priced_by_hand() -> frozenset[str]:
     return frozenset(name for name in (*user.profiles, LOCAL) if user.prices(name))
 
 
-def profiles_to_consider(host: Host, *, named: Sequence[str], clouds: Collection[Cloud]) -> tuple[InstanceProfile, ...]:
+def profiles_to_consider(host: Host, *, named: Sequence[str], clouds: tuple[Cloud, ...]) -> tuple[InstanceProfile, ...]:
     """Return the profiles that a job considers: those ``named`` and those of ``clouds``; where neither is asked for,
     those made from ``host``. Whether one fits is for :func:`why_not_measurable` to say.
 
@@ -77,7 +77,7 @@ def profiles_to_consider(host: Host, *, named: Sequence[str], clouds: Collection
     return tuple(considered)
 
 
-def _nothing_fits(profiles: Iterable[InstanceProfile], host: Host, clouds: Collection[Cloud]) -> SpecError:
+def _nothing_fits(profiles: Iterable[InstanceProfile], host: Host, clouds: tuple[Cloud, ...]) -> SpecError:
     """Return the error for ``clouds`` all of whose ``profiles`` are too large for ``host``, with the smallest."""
     smallest = min(profiles, key=lambda profile: (profile.gpus, profile.vcpus, profile.memory_bytes))
     return SpecError(

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from tests.profiler.conftest import MakeHost
 
+    from servefit.profiler.machine.instance_profile import Cloud
+
 SET = KnownPrice(per_hour=0.8, currency="EUR", date="2026-11-28", source="servefit prices set")
 
 
@@ -150,9 +152,9 @@ def test_by_default_the_profiles_of_this_host_are_considered(make_host: MakeHost
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_a_cloud_has_its_own_shapes_alone_some_of_which_fit_two_cpus(make_host: MakeHost, cloud: str) -> None:
+def test_a_cloud_has_its_own_shapes_alone_some_of_which_fit_two_cpus(make_host: MakeHost, cloud: Cloud) -> None:
     host = make_host(cpus=2)
-    considered = profiles_to_consider(host, named=(), clouds=(cloud,))  # type: ignore[arg-type]
+    considered = profiles_to_consider(host, named=(), clouds=(cloud,))
     assert {profile.cloud for profile in considered} == {cloud}
     assert any(why_not_measurable(profile, host) is None for profile in considered)
 
