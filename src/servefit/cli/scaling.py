@@ -10,7 +10,8 @@ from servefit.cli.completion import job_names
 from servefit.cli.options import StorageOption
 from servefit.cli.output import Format, FormatOption, emit, print_line, warn
 from servefit.option_panels import TRAFFIC
-from servefit.quantities import currency_sign, given_text, money_text, number_text, percent_text
+from servefit.quantities import currency_sign, given_text, number_text, percent_text
+from servefit.report.sentences import hourly_text
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def headline(plan: ScalingPlan) -> str:
     """Return the answer in a sentence."""
     profile = plan.recommendation.profile.name
     cost = plan.cost_per_hour(plan.instances)
-    price = "" if cost is None else f", {money_text(cost, plan.recommendation.profile.currency)} an hour"
+    price = "" if cost is None else f", {hourly_text(cost, plan.recommendation.profile)}"
     within = f" within {limits}" if (limits := ", ".join(map(str, plan.sla.thresholds))) else ""
     return (
         f"{given_text(plan.rate_per_s)} requests/s{within}: {plan.instances} x {profile}{price}, each at "

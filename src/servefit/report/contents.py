@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servefit.profiler.machine.prices import where_and_when
 from servefit.quantities import currency_sign, ms_text
 from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots
 from servefit.report.measured_tables import (
@@ -127,6 +128,7 @@ def _key_figures(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
         ("most a minute", figure("max_invocations").cell(best)),
         (f"{sign}/hour", figure("cost_per_hour").cell(best)),
         (f"{sign}/million inferences", figure("cost_per_inference").cell(best)),
+        ("price", where_and_when(best.profile) or None),
         ("vCPU-s/million inferences", figure("vcpu_s_per_million").cell(best) if best.cost_per_hour is None else None),
         ("CPU %", figure("cpu_utilization").cell(best)),
     )

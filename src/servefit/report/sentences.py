@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from servefit.profiler.machine.prices import where_and_when
 from servefit.quantities import (
     count_text,
     given_duration_text,
@@ -24,6 +23,7 @@ from servefit.search.results.price import Price
 from servefit.search.results.same_shape import folded
 
 if TYPE_CHECKING:
+    from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.request.sla import Sla
@@ -115,11 +115,17 @@ def cost_text(best: Recommendation) -> str:
     """Return what a recommendation costs: money by the hour, with where and when that was the price, else what a
     million inferences take; empty where nothing tells."""
     if best.cost_per_hour is not None:
-        known = where_and_when(best.profile)
-        return f"{money_text(best.cost_per_hour, best.profile.currency)} an hour{known and f' ({known})'}"
+        return hourly_text(best.cost_per_hour, best.profile)
     vcpu_s, joules = vcpu_s_per_million(best.trial), energy_j_per_million(best.trial)
     known = "" if vcpu_s is None else f"{number_text(vcpu_s)} vCPU-s a million"
     return known if joules is None else ", ".join(filter(None, (known, f"{number_text(joules)} J a million")))
+
+
+def hourly_text(cost_per_hour: float, profile: InstanceProfile) -> str:
+    """Return what so many instances of ``profile`` cost, with where and when its price is or was that."""
+    where = "" if profile.region is None else f", in {profile.region}"
+    when = "" if profile.price_date is None else f", as of {profile.price_date}"
+    return f"{money_text(cost_per_hour, profile.currency)} an hour{where}{when}"
 
 
 def over_http(endpoint: Trial) -> str:
