@@ -51,6 +51,7 @@ CURRENCY = Figure(
     unit=None,
     digits=None,
     meaning="The currency of the price, as ISO 4217 has it; unknown where the profile has no price.",
+    only_where_known=True,
     of_recommendation=lambda recommendation: _of_price(recommendation, recommendation.profile.currency),
 )
 
@@ -60,6 +61,7 @@ REGION = Figure(
     unit=None,
     digits=None,
     meaning="Where that is the price.",
+    only_where_known=True,
     of_recommendation=lambda recommendation: _of_price(recommendation, recommendation.profile.region),
 )
 
@@ -69,6 +71,7 @@ PRICE_DATE = Figure(
     unit=None,
     digits=None,
     meaning="When that was the price, a day or a year.",
+    only_where_known=True,
     of_recommendation=lambda recommendation: _of_price(recommendation, recommendation.profile.price_date),
 )
 

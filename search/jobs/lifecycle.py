@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from servefit.errors import HostMismatch, ObjectiveError, SpecError, StorageError
-from servefit.profiler.machine.prices import check_one_currency
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.prepare import check_there
 from servefit.quantities import duration_text
@@ -31,6 +30,7 @@ from servefit.search.jobs.job import (
     measured_s,
     tests_in,
 )
+from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
@@ -39,7 +39,7 @@ from servefit.search.request.arrivals import check_arrivals, resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import objective as objective_named
-from servefit.search.results.recommendation import Skipped, Trial
+from servefit.search.results.recommendation import Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
 from servefit.search.storage.jobs import JobStore
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import Host
-    from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobStatus
@@ -372,34 +371,3 @@ def check_budget(request: JobRequest) -> None:
             f"is too little: on a fast and idle machine a single test takes {takes}, by what it consists of",
             remedy=f"give {ceil(min_s + PREPARATION_S)}s or more: a model has to be opened, compiled and checked",
         )
-
-
-def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[InstanceProfile, ...], list[Skipped]]:
-    """Return the profiles that the request is about, as far as this host can be them, and the others with the reason:
-    those asked for by name or by cloud, else those of this host and those that variables are to vary on.
-
-    Raises SpecError for an unknown name, for a cloud without a shape that fits this host, and for prices in several
-    currencies.
-    """
-    from servefit.profiler.machine.profiles import find_profile, profiles_to_consider, why_not_measurable
-
-    considered = list(profiles_to_consider(host, named=request.profiles, clouds=request.clouds))
-    for variable_range in request.environment:
-        for profile in (find_profile(name, host) for name in variable_range.profiles):
-            if profile in considered:
-                continue
-            if request.profiles or request.clouds:
-                raise SpecError(
-                    "env",
-                    variable_range.variable,
-                    f"is to vary on {profile.name}, which is not among the profiles asked for",
-                )
-            considered.append(profile)
-    measurable, skipped = [], []
-    for profile in considered:
-        if reason := why_not_measurable(profile, host):
-            skipped.append(Skipped(kind="instance_profile", name=profile.name, reason=reason))
-        else:
-            measurable.append(profile)
-    check_one_currency(measurable)
-    return tuple(measurable), skipped

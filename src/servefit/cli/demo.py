@@ -73,7 +73,7 @@ def demo(
     from servefit.profiler.machine.slot.holding import measuring_slot
     from servefit.quantities import parse_duration_s
     from servefit.search.jobs.job import default_name
-    from servefit.search.jobs.lifecycle import measurable_profiles
+    from servefit.search.jobs.measurable import measurable_profiles
     from servefit.search.request.job_request import JobRequest, parse_clouds
     from servefit.search.request.sla import Sla
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _INSTANCES = (
     "verdict", "instance_profile", "instance_count", "backend", "environment", "settings.max_batch",
-    "settings.batch_delay_us", "cost_per_hour", "cost_per_inference", "currency", "region", "price_date",
+    "settings.batch_delay_us", "cost_per_hour", "cost_per_inference",
     "vcpu_s_per_million", "max_invocations", "model_latency_ms.p50",
     "model_latency_ms.p95", "model_latency_ms_ci95.p95[0]", "model_latency_ms_ci95.p95[1]", "model_latency_ms.p99",
     "cpu_utilization", "memory_utilization", "gpu_utilization", "samples", "loop", "containment", "id", "step",

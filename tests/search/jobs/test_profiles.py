@@ -10,7 +10,7 @@ from servefit.errors import SpecError
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import CLOUDS
 from servefit.profiler.machine.prices import KnownPrice, keep_prices
-from servefit.search.jobs.lifecycle import measurable_profiles
+from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.request.job_request import EnvironmentRange, JobRequest, parse_clouds
 
 if TYPE_CHECKING:
