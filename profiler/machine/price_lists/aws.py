@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,8 @@ def _region_and_name(product: Mapping[str, object], wanted: Collection[str]) -> 
             product.get("operatingsystem") != "Linux"
             or product.get("tenancy") != "Shared"
             or product.get("capacitystatus") not in (None, "", "Used")
+            or product.get("locationtype") not in (None, "", "AWS Region")
+            or product.get("marketoption") not in (None, "", "OnDemand")
             or (product.get("preinstalledsw") or "") not in _NO_SOFTWARE
         ):
             return None
@@ -151,6 +154,7 @@ def _plain(attributes: Object) -> dict[str, object]:
     return {_letters(name): value for name, value in attributes.items()}
 
 
+@lru_cache(maxsize=1024)
 def _letters(name: str) -> str:
     """Return the letters of a name: "Instance Type" of CSV and "instanceType" of JSON are the same."""
     return re.sub("[^a-z0-9]", "", name.lower())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, TypeAlias
+
+_CURRENCY = re.compile("[A-Z]{3}")
+_MAX_PER_HOUR = 1e12
+"""What is kept as a price is below this."""
 
 Object: TypeAlias = Mapping[str, Any]
 """An object of a JSON document."""
@@ -51,7 +55,7 @@ def amount_of(value: object, currency: object) -> Amount | None:
         per_hour = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    if not isinstance(currency, str) or not (isfinite(per_hour) and per_hour > 0):
+    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency) or not 0 < per_hour < _MAX_PER_HOUR:
         return None
     return Amount(per_hour=per_hour, currency=currency)
 

@@ -13,7 +13,7 @@ from servefit.cli.output import Format, FormatOption, emit, print_note, warn
 from servefit.cli.owners_price import OwnersCosts, owners_price
 from servefit.cli.progress import showing_stage
 from servefit.errors import SpecError
-from servefit.option_panels import MACHINE, OUTPUT
+from servefit.option_panels import MACHINE
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def set_price(
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option(metavar="us-east-1", help="Where that is the price.", rich_help_panel=OUTPUT),
+        typer.Option(metavar="us-east-1", help="Where that is the price.", rich_help_panel=MACHINE),
     ] = None,
 ) -> None:
     """Set the price of PROFILE, or what this machine costs its owner. It is kept with today's date.

@@ -66,6 +66,8 @@ OTHERS: tuple[dict[str, str], ...] = (
     {"tenancy": "Dedicated"},
     {"capacitystatus": "UnusedCapacityReservation"},
     {"preInstalledSw": "SQL Std"},
+    {"locationType": "AWS Outposts"},
+    {"marketoption": "CapacityBlock"},
 )
 """Products that are called m5.large, too."""
 
