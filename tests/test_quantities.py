@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from math import log10
@@ -12,12 +13,16 @@ from hypothesis import strategies as st
 
 from servefit.errors import SpecError
 from servefit.quantities import (
+    amount_text,
     currency_sign,
+    digits_within,
     dollars_text,
     duration_text,
     given_duration_text,
     given_text,
     money_text,
+    ms_interval_text,
+    ms_text,
     number_text,
     parse_amount,
     parse_currency,
@@ -29,6 +34,7 @@ from servefit.quantities import (
     parse_rate_per_s,
     parse_share,
     percent_text,
+    rate_text,
     share_text,
     size_text,
     span_text,
@@ -284,3 +290,109 @@ def test_an_amount_and_a_currency_are_parsed_by_themselves() -> None:
     assert parse_currency("currency", " eur") == "EUR"
     with pytest.raises(SpecError, match="is not the code of a currency"):
         parse_currency("currency", "euro")
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "text"),
+    [
+        (59.26, None, "59.3"),
+        (59.26, (50.1, 70.2), "59"),  # 10 to both sides, given with two digits
+        (59.26, (51.0, 67.6), "59"),  # 8.3, with one
+        (59.26, (14.0, 104.0), "60"),  # 45
+        (4.02, (1.2, 6.29), "4"),
+        (1.0213, (0.9512, 1.0934), "1.02"),
+        (12345.0, (10000.0, 14000.0), "12,300"),
+        (5.0, (0.1, 300.0), "5"),  # it has one digit, whatever the interval
+        (59.26, (59.25999, 59.26001), "59.3"),  # and three at most
+        (59.26, (59.26, 59.26), "59.3"),
+        (59.26, (0.0, float("inf")), "59.3"),
+        (0.0, (-1.0, 1.0), "0"),
+        (float("nan"), (1.0, 2.0), "nan"),
+    ],
+)
+def test_a_figure_has_the_digits_that_its_interval_supports(
+    value: float, interval: tuple[float, float] | None, text: str
+) -> None:
+    assert number_text(value, digits=digits_within(value, interval)) == text
+
+
+@given(st.floats(min_value=1e-6, max_value=1e6), st.floats(min_value=1e-3, max_value=3), st.floats(0, 1))
+def test_what_is_rounded_off_is_small_beside_the_interval(value: float, relative_width: float, above: float) -> None:
+    width = value * relative_width
+    interval = (value - width * (1 - above), value + width * above)
+    digits = digits_within(value, interval)
+    text = number_text(value, digits=digits).replace(",", "")
+    assert "e" not in text
+    # A fifth of half the interval, or what three digits leave of any number.
+    assert abs(float(text) - value) <= max(0.2 * width / 2, 0.00501 * value)
+    # A digit more would be one that the interval does not support: it is worth less than a third of its half.
+    assert digits == 3 or 10.0**-(digits) * value < width
+
+
+@given(st.floats(min_value=1e-3, max_value=1e6), st.floats(min_value=1e-3, max_value=0.9))
+def test_a_time_is_written_with_its_interval_to_the_same_digit(value_ms: float, relative: float) -> None:
+    low_ms, high_ms = value_ms * (1 - relative), value_ms * (1 + relative)
+    text = ms_interval_text(value_ms, low_ms, high_ms)
+    assert text.startswith(f"{ms_text(value_ms, (low_ms, high_ms))} (")
+    assert text.count(" to ") == 1
+    assert not re.search(r"1,?000 [um]s", text)
+
+
+def test_the_interval_of_a_time_takes_its_digits() -> None:
+    assert ms_text(0.05926) == "59.3 us"
+    assert ms_text(0.05926, (0.0501, 0.0702)) == "59 us"
+    assert ms_interval_text(0.05926, 0.0501, 0.0702) == "59 us (50 us to 70 us)"
+    assert ms_interval_text(0.9951, 0.9512, 1.0934) == "1 ms (950 us to 1.09 ms)"
+
+
+@pytest.mark.parametrize(
+    ("per_s", "text"),
+    [
+        (0, "0/s"),
+        (0.25, "0.25/s"),
+        (491.2, "491/s"),
+        (80738.0, "80,700/s"),
+        (99949.0, "99,900/s"),
+        (99951.0, "0.1 M/s"),
+        (700000, "0.7 M/s"),
+        (1193120.0, "1.19 M/s"),
+        (-5.0, "-5/s"),
+        (float("inf"), "inf/s"),
+        (float("nan"), "nan/s"),
+    ],
+)
+def test_a_rate_is_in_the_unit_that_fits(per_s: float, text: str) -> None:
+    assert rate_text(per_s) == text
+
+
+@given(st.floats(min_value=1e-3, max_value=1e12), st.integers(1, 3))
+def test_what_is_written_of_a_rate_is_the_rate(per_s: float, digits: int) -> None:
+    number, _, unit = rate_text(per_s, digits=digits).replace("/s", "").replace(",", "").partition(" ")
+    assert "e" not in number
+    assert unit in ("", "M")
+    assert float(number) < 100_000 or unit
+    assert float(number) * (1e6 if unit else 1) == pytest.approx(per_s, rel=0.501 * 10 ** (1 - digits))
+
+
+def test_small_amounts_are_in_cents() -> None:
+    amounts = (0.045, 0.115, 6.17e-05, 0.01, 0.9996, 1.24, 12.3456, 0, -0.05)
+    assert [amount_text(amount) for amount in amounts] == [
+        "4.5 cents",
+        "11.5 cents",
+        "0.00617 cents",
+        "1 cent",
+        "$1.00",
+        "$1.24",
+        "$12.35",
+        "$0.00",
+        "-5 cents",
+    ]
+    assert amount_text(0.0451, "EUR", digits=2) == "0.045 EUR"
+
+
+@given(st.floats(min_value=1e-9, max_value=0.99), st.integers(1, 3))
+def test_what_is_written_of_a_small_amount_is_the_amount(dollars: float, digits: int) -> None:
+    text = amount_text(dollars, digits=digits)
+    number, _, unit = text.removeprefix("$").partition(" ")
+    assert float(number) < 100 or unit == ""
+    assert float(number) / (100 if unit else 1) == pytest.approx(dollars, rel=0.501 * 10 ** (1 - digits))

@@ -16,3 +16,12 @@ def name_after(source: Any, *, keep: str = "") -> str:
     stem = Path(str(source)).name if isinstance(source, (str, Path)) else type(source).__name__
     plain = re.sub(rf"[^A-Za-z0-9{keep}]+", "-", stem.partition(".")[0]).strip(f"-{keep}")
     return plain[:MAX_NAME].strip(f"-{keep}") or "model"
+
+
+def label_of(name: str) -> str:
+    """Return ``name`` as Kubernetes, systemd and Docker all take it: lower case, begins with a letter, 40 characters at
+    most. KServe makes longer host names of it, and a label ends at 63."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not plain[:1].isalpha():
+        plain = f"model-{plain}".strip("-")
+    return plain[:40].strip("-")

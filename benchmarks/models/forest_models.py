@@ -52,9 +52,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkModel:
-    """A trained model and (ROWS, features) float32 rows to predict."""
+    """A trained model, its file, and (ROWS, features) float32 rows to predict."""
 
     name: str
+    path: Path
     model: Model
     rows: np.ndarray
 
@@ -131,7 +132,8 @@ def benchmark_model(name: str) -> BenchmarkModel:
     if name == FRAUD:
         rows, _ = fraud_rows(_FRAUD_SEED)
         drawn = np.random.default_rng(_FRAUD_SEED).choice(len(rows), ROWS, replace=False)
-        return BenchmarkModel(name=name, model=Model.load(fraud_model()), rows=np.ascontiguousarray(rows[drawn]))
+        path = fraud_model()
+        return BenchmarkModel(name=name, path=path, model=Model.load(path), rows=np.ascontiguousarray(rows[drawn]))
     recipe = RECIPES[name]
     folder = state_folder("benchmarks") / f"forest-{_VERSION}-{name}"
     if not folder.is_dir():
@@ -143,8 +145,9 @@ def benchmark_model(name: str) -> BenchmarkModel:
                 timeout_s=_TRAINING_LIMIT_S,
                 environment={"OMP_WAIT_POLICY": "passive"},
             )
-    model = Model.load(folder / f"model{recipe.suffix}", trust_pickle=True)
-    return BenchmarkModel(name=name, model=model, rows=np.load(folder / "rows.npy"))
+    path = folder / f"model{recipe.suffix}"
+    model = Model.load(path, trust_pickle=True)
+    return BenchmarkModel(name=name, path=path, model=model, rows=np.load(folder / "rows.npy"))
 
 
 def one_leaf_model() -> BenchmarkModel:
@@ -154,7 +157,8 @@ def one_leaf_model() -> BenchmarkModel:
     folder.mkdir(exist_ok=True)
     (folder / "model.ubj").write_bytes(content)
     rows = np.random.default_rng(1).standard_normal((ROWS, 30), dtype=np.float32)
-    return BenchmarkModel(name="one leaf", model=Model.load(folder / "model.ubj"), rows=rows)
+    path = folder / "model.ubj"
+    return BenchmarkModel(name="one leaf", path=path, model=Model.load(path), rows=rows)
 
 
 def one_leaf() -> bytes:

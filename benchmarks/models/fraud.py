@@ -38,9 +38,11 @@ PROFILES = ("local-1c", "local-2c", "ml.m5.large")
 
 
 def demo_request(goal: Goal = "cost", *, seed: int = 0) -> JobRequest:
-    """Return the request of ``servefit demo``: 500 requests a second, p95 within 100 ms."""
+    """Return the request of ``servefit demo``, of the model as a library: 500 requests a second, p95 within 100 ms."""
     limit = LatencyThreshold(percentile="p95", limit_ms=LIMIT_MS)
-    return JobRequest(name="demo", sla=Sla(thresholds=(limit,), rate_per_s=RATE_PER_S), goal=goal, seed=seed)
+    return JobRequest(
+        name="demo", deploy="library", sla=Sla(thresholds=(limit,), rate_per_s=RATE_PER_S), goal=goal, seed=seed
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

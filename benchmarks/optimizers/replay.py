@@ -77,6 +77,9 @@ class Table:
         self._spend(figures.seconds)
         return None if figures.failed else trial_of(configuration, figures)
 
+    def endpoint_costs(self, subject: Configuration) -> None:
+        """The grid was measured in process."""
+
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         repeats = self.grid.timings.get(replace(subject, max_batch=1))
         if not repeats:

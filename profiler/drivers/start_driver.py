@@ -105,7 +105,7 @@ def endpoint_for(
         measuring_slot(f"endpoint of {configuration.backend}") as slot,
         hosted_endpoint(config, cpus=cpus, memory_bytes=memory_bytes, slot=slot) as hosted,
     ):
-        server = HostedServer(hosted, configuration)
+        server = HostedServer(hosted, configuration, name=name)
         tensors = tuple(Tensor(*described) for described in inputs_of(signature))
         with start_clients(
             replace(Destination.of(hosted.url, form, model=name), tensors=tensors),

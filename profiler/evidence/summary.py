@@ -95,7 +95,8 @@ class Summary(Stored, frozen=True, kw_only=True):
     time that they waited for the predictor and were predicted, ``overhead_ms`` those of the rest of their response
     time, and ``service_ms`` those of the call alone (None for each percentile where it does not say). ``failed`` is how
     many requests of the plateau got no answer; ``errors`` counts those of the whole run, by kind.
-    ``client_cpu_percent`` is how busy the busiest load client was.
+    ``client_cpu_percent`` is how busy the busiest load client was. ``largest_call`` is the most requests that a call
+    joined, at any time of the run, None where that is not known.
 
     Example:
         ::
@@ -127,6 +128,7 @@ class Summary(Stored, frozen=True, kw_only=True):
     errors: Mapping[str, int] = msgspec.field(default_factory=dict)
     client_cpu_percent: float | None = None
     package_power_w: float | None = None
+    largest_call: int | None = None
 
 
 def summarize(
@@ -197,7 +199,21 @@ def summarize(
         errors={} if run.client is None else dict(run.client.errors),
         client_cpu_percent=None if run.client is None else run.client.cpu_percent,
         package_power_w=package_power_w(run),
+        largest_call=_largest_call(run),
     )
+
+
+def _largest_call(run: Run) -> int | None:
+    """Return the most requests that a call joined: those of a call begin and end at the same times."""
+    if run.client is not None:
+        return run.largest_call
+    started, ended = run.samples.started_ns(), run.samples.ended_ns()
+    served = ended > 0
+    if not served.any():
+        return None
+    order = np.lexsort((ended[served], started[served]))
+    changes = np.flatnonzero(np.diff(started[served][order]) | np.diff(ended[served][order]))
+    return int(np.diff(np.concatenate([[-1], changes, [len(order) - 1]])).max())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,13 @@ def scaling_notes(
     """Yield the notes on ``plan``, which rests on ``curve`` and ``simulation``. ``peak_given``: its highest rate is no
     default."""
     trial, sla = plan.recommendation.trial, plan.sla
-    yield "all figures are of the model in its workers: HTTP and the network in front of them come on top"
+    if plan.recommendation.deployment == "library":
+        yield "all figures are of the model in its workers: HTTP and the network in front of them come on top"
+    elif trial.basis == "predicted":
+        yield (
+            "the endpoint's figures are predicted, since its instance is the whole host and left no CPU to a client; "
+            "servefit load measures it from another machine"
+        )
     if job.status != "COMPLETED":
         yield f"the job is {job.status}: it may still find something better"
     if trial.verdict == "UNDECIDED":

@@ -89,7 +89,8 @@ def scaling_document(plan: ScalingPlan) -> dict[str, Any]:
         "job": plan.job,
         "recommendation": chosen.id,
         "instance_profile": chosen.profile.name,
-        "driver": "inprocess",
+        "deployment": chosen.deployment,
+        "driver": chosen.trial.driver,
         "backend": chosen.trial.configuration.backend,
         "environment": chosen.environment,
         "sla": None if plan.sla.asks_nothing else sla_document(plan.sla),
@@ -102,7 +103,7 @@ def scaling_document(plan: ScalingPlan) -> dict[str, Any]:
             "source": plan.rate.source,
             "simulated_rate_per_s": plan.rate.simulated_per_s,
             "capacity_per_s": plan.rate.capacity_per_s,
-            "capacity_source": "measured",
+            "capacity_source": "measured" if chosen.capacity.basis == "measured" else "estimated",
         },
         "target": {
             "invocations_per_minute": target.invocations_per_minute,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 import numpy as np
 
 from servefit.search.capacity.latency_curve import CurvePoint
-from servefit.search.queueing.discipline import Discipline
+from servefit.search.queueing.endpoint import EndpointCosts, queue_of
 from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, highest_rate_per_s, predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.results.instances import PLANNED_UTILISATION
@@ -63,6 +63,7 @@ class Simulation:
     origin: Literal["microbenchmark", "guess", "load test"]
     seed: int
     arrivals: str = "poisson"
+    costs: EndpointCosts | None = None
 
     @classmethod
     def of(
@@ -74,6 +75,7 @@ class Simulation:
         closed: Run | None,
         seed: int,
         arrivals: str = "poisson",
+        costs: EndpointCosts | None = None,
     ) -> Self | None:
         """Return the simulation from the service times that were ``timed`` alone, with whether they are the
         configuration's own or guessed from another's; else from the calls of ``closed``, a closed loop of the
@@ -84,12 +86,20 @@ class Simulation:
             service, origin = timed[0], "microbenchmark" if timed[1] else "guess"
         if service is None:
             return None
-        simulation = cls(configuration=configuration, service=service, origin=origin, seed=seed, arrivals=arrivals)
+        simulation = cls(
+            configuration=configuration, service=service, origin=origin, seed=seed, arrivals=arrivals, costs=costs
+        )
         return simulation.with_capacity(capacity_per_s)
 
     def with_capacity(self, capacity_per_s: float) -> Self:
-        """Return the simulation with service times stretched so that it has this capacity."""
-        return replace(self, service=stretched(self.service, self._capacity_per_s() / capacity_per_s))
+        """Return the simulation with service times stretched so that it has this capacity, and the costs of an endpoint
+        as much."""
+        slower = self._capacity_per_s() / capacity_per_s
+        return replace(
+            self,
+            service=stretched(self.service, slower),
+            costs=None if self.costs is None else self.costs.stretched(slower),
+        )
 
     def highest_rate_per_s(self, thresholds: Sequence[LatencyThreshold]) -> float:
         """Return the highest rate at which all ``thresholds`` hold, infinite where there are none, 0.0 if they never
@@ -98,7 +108,7 @@ class Simulation:
             return inf
         return highest_rate_per_s(
             self.service,
-            Discipline.of(self.configuration),
+            queue_of(self.configuration, self.costs),
             limits=[(threshold.rank, threshold.limit_ms) for threshold in thresholds],
             seed=self.seed,
             arrivals=self.arrivals,
@@ -108,7 +118,7 @@ class Simulation:
         """Return the percentiles at a rate; None for a rate that cannot be served."""
         found = predict(
             self.service,
-            Discipline.of(self.configuration),
+            queue_of(self.configuration, self.costs),
             rate_per_s=rate_per_s,
             percentiles=ranks,
             requests=REQUESTS_TO_SEARCH,
@@ -131,7 +141,7 @@ class Simulation:
         """Return the requests a second that are answered in a closed loop."""
         return predict(
             self.service,
-            Discipline.of(self.configuration),
+            queue_of(self.configuration, self.costs),
             rate_per_s=None,
             percentiles=(50.0,),
         ).capacity_per_s
@@ -151,9 +161,13 @@ def _calls_under_load(closed: Run, configuration: Configuration) -> ServiceTimes
     """Return the calls that the workers made in a closed loop, None where there are none. A call of fewer requests than
     a full batch is taken to last as long as that of a full batch, and a lone worker to be as slow as all at once: both
     err on the safe side."""
-    started, ended = closed.samples.started_ns(), closed.samples.ended_ns()
-    calls = np.unique(np.stack([started, ended]), axis=1)
-    calls_ns = calls[1] - calls[0]
+    predicted_ns = closed.samples.predicted_ns()
+    if predicted_ns is not None:
+        calls_ns = predicted_ns
+    else:
+        started, ended = closed.samples.started_ns(), closed.samples.ended_ns()
+        calls = np.unique(np.stack([started, ended]), axis=1)
+        calls_ns = calls[1] - calls[0]
     calls_ns = calls_ns[calls_ns > 0]
     if not len(calls_ns):
         return None

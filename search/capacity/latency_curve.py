@@ -82,6 +82,9 @@ class MeasuredCurve:
         for other in trials:
             if other.configuration != trial.configuration:
                 continue
+            if other.basis == "predicted":
+                points.extend(_predicted_points(other, request))
+                continue
             runs = kept_runs(other, folder)
             without_samples += not runs
             points.extend(measured_points(other, runs, request))
@@ -110,6 +113,14 @@ def kept_runs(trial: Trial, folder: Path) -> tuple[Run, ...]:
         return ()
     # Jobs of several hosts may share a database, and names, but not the folder.
     return kept.runs if replace(kept, runs=()) == trial.measurement else ()
+
+
+def _predicted_points(trial: Trial, request: JobRequest) -> Iterator[CurvePoint]:
+    """Yield what was predicted of ``trial`` at the rate asked; what was measured of it is of the model alone."""
+    asked_per_s = rate_of_an_instance(trial, request)
+    if trial.at_rate is not None and asked_per_s is not None:
+        point = CurvePoint.measured(trial.at_rate, rate_per_s=asked_per_s, verdict=trial.verdict)
+        yield replace(point, source="estimated", samples=None)
 
 
 def measured_points(trial: Trial, runs: Sequence[Run], request: JobRequest) -> Iterator[CurvePoint]:

@@ -14,14 +14,17 @@ from servefit.search.capacity.instance_rate import Simulation
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.limits import LatencyThreshold
+    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Recommendation, Trial
 
 
-def changes(best: Recommendation, service: ServiceTimes | None, request: JobRequest) -> tuple[str, ...]:
+def changes(
+    best: Recommendation, service: ServiceTimes | None, request: JobRequest, costs: EndpointCosts | None = None
+) -> tuple[str, ...]:
     """Return sentences that each say what would make ``best``, which does not meet the SLA, meet it; ``service`` are
-    its service times if known."""
+    its service times if known, and ``costs`` those of an endpoint where that is deployed."""
     trial, sla = best.trial, request.sla
     found = _other_limits(trial, sla.thresholds)
     capacity_per_s = trial.capacity.throughput_per_s
@@ -33,6 +36,7 @@ def changes(best: Recommendation, service: ServiceTimes | None, request: JobRequ
         origin="microbenchmark",
         seed=request.seed,
         arrivals=request.arrivals,
+        costs=costs,
     ).with_capacity(capacity_per_s)
     rate_per_s = min(capacity_per_s, simulation.highest_rate_per_s(sla.thresholds))
     if not rate_per_s:

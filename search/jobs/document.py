@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.search.figures.outside import outside_values
 from servefit.search.figures.registry import values
+from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
 
@@ -89,10 +90,13 @@ def sla_document(sla: Sla) -> dict[str, Any]:
 
 def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
     """Return a row of the answer: the columns of SageMaker IR, and what stands behind them."""
-    trial, endpoint = recommendation.trial, recommendation.endpoint
+    trial, endpoint, alone = recommendation.trial, recommendation.endpoint, recommendation.model_alone
+    beside = recommendation.beside_step
     configuration, judged = trial.configuration, trial.judged
     return {
         **values(recommendation, "id", "instance_profile", "instance_count", "backend"),
+        "deployment": recommendation.deployment,
+        "capacity": dataclasses.asdict(recommendation.capacity),
         "target": configuration.target.value,
         "environment": recommendation.environment,
         "settings": {
@@ -116,7 +120,12 @@ def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
         "driver": trial.driver,
         **values(recommendation, "step"),
         "measurement": trial.kept_in,
-        "endpoint": None if endpoint is None else endpoint_document(endpoint, recommendation.endpoint_step),
+        "endpoint": (
+            None
+            if endpoint is None
+            else endpoint_document(endpoint, recommendation.step if endpoint is trial else beside)
+        ),
+        "model_alone": None if alone is None or alone is trial else model_alone_document(alone, beside),
         "figures": outside_values(recommendation),
     }
 
@@ -144,6 +153,21 @@ def endpoint_document(trial: Trial, step: int | None) -> dict[str, Any]:
     }
 
 
+def model_alone_document(trial: Trial, step: int | None) -> dict[str, Any]:
+    """Return the winner of a job that deploys an endpoint, called in process."""
+    judged = trial.judged
+    return {
+        "capacity_rate_per_s": trial.capacity.throughput_per_s,
+        **values(trial, "max_invocations"),
+        "latency_ms": dict(judged.latency_ms),
+        "latency_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
+        **values(trial, "loop", "samples", "measured_rate_per_s", "cpu_utilization"),
+        "driver": trial.driver,
+        "step": step,
+        "measurement": trial.kept_in,
+    }
+
+
 def why_document(why: Explanation) -> dict[str, Any]:
     """Return the reasons for the first recommendation. Ratios say how many times better it is, with their 95 %
     intervals."""
@@ -152,6 +176,14 @@ def why_document(why: Explanation) -> dict[str, Any]:
         "naive_default": against_document(why.naive),
         "importance": dict(why.importance),
         "what_would_have_to_change": list(why.changes),
+        "choices": [
+            {
+                "instance_profile": choice.rival.profile.name,
+                "configuration": dataclasses.asdict(choice.rival.trial.configuration),
+                "decided_by": choice.by,
+            }
+            for choice in why.choices
+        ],
     }
 
 
@@ -197,10 +229,14 @@ def _metrics(step: Step) -> dict[str, Any] | None:
             **values(result, "loop", "samples", "cpu_utilization", "memory_bytes", *_ENERGY),
             "stopped": result.stopped,
             "round": result.round,
+            "driver": result.driver,
+            "basis": result.basis,
             "measurement": result.kept_in,
         }
     if isinstance(result, ServiceTimes):
         return {"mean_ms_by_requests": {batch.requests: batch.mean_ns / 1e6 for batch in result.batches}}
+    if isinstance(result, EndpointCosts):
+        return {"request_ms": result.request_ns / 1e6, "call_ms": result.call_ns / 1e6}
     if isinstance(result, CompilationReport):
         return {"seconds": round(result.seconds, 3), "cached": result.cached}
     return None

@@ -15,14 +15,15 @@ from servefit.search.figures.outside import outside_problems
 from servefit.search.jobs.notes import job_warnings, with_speedups
 from servefit.search.optimizer.importance import Explanation, explain
 from servefit.search.request.space import Space, admits
+from servefit.search.results.choices import choices
 from servefit.search.results.ids import former_id
 from servefit.search.results.pareto import pareto_front
 from servefit.search.results.ranking import recommend
 from servefit.search.results.recommendation import CompilationReport, FailedTrial, Trial
-from servefit.search.storage.steps import CUT_SHORT, TESTS
+from servefit.search.storage.steps import BESIDE, CUT_SHORT, TESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from servefit.backends.model import Model
     from servefit.profiler.machine.host import Host
@@ -75,14 +76,15 @@ class RecommendationJob:
         unreliable = crashed(steps, TESTS)
         reliable = tuple(trial for trial in trials if trial.configuration not in unreliable)
         numbers = {id(step.result): step.number for step in steps}
-        served = {trial.configuration: trial for trial in trials_of(steps, ("endpoint",))}
+        served = {trial.configuration: trial for trial in trials_of(steps, BESIDE)}
         recommendations, pareto = (
             tuple(
                 replace(
                     recommendation,
-                    endpoint=(endpoint := served.get(recommendation.trial.configuration)),
-                    step=numbers.get(id(recommendation.trial)),
-                    endpoint_step=None if endpoint is None else numbers[id(endpoint)],
+                    deployment=request.deployment,
+                    beside=(beside := beside_of(recommendation.trial, served)),
+                    step=(step := numbers.get(id(recommendation.trial))),
+                    beside_step=None if beside is None else numbers.get(id(beside), step),
                     model=header.model,
                     measured_on=header.host,
                 )
@@ -96,13 +98,16 @@ class RecommendationJob:
             steps=steps,
             recommendations=recommendations,
             pareto=pareto,
-            why=explain(
-                recommendations[0] if recommendations else None,
-                trials,
-                request,
-                state.naive,
-                dict(state.importance),
-                state.changes,
+            why=replace(
+                explain(
+                    recommendations[0] if recommendations else None,
+                    trials,
+                    request,
+                    state.naive,
+                    dict(state.importance),
+                    state.changes,
+                ),
+                choices=choices(space, reliable, request, recommendations[0]) if recommendations else (),
             ),
             trials=trials,
             failed=failed,
@@ -225,6 +230,22 @@ def space_of(header: JobHeader, trials: Iterable[Trial]) -> Space:
         ),
         grid=measured,
     )
+
+
+def beside_of(trial: Trial, measured: Mapping[Configuration, Trial]) -> Trial | None:
+    """Return ``trial`` in the other deployment: as it was ``measured`` there, or what it was predicted from; None where
+    there is neither."""
+    found = measured.get(trial.configuration)
+    if found is None and trial.alone is not None:
+        return replace(
+            trial,
+            capacity=trial.alone.capacity,
+            at_rate=trial.alone.at_rate,
+            driver="inprocess",
+            basis="measured",
+            alone=None,
+        )
+    return found
 
 
 def trials_of(steps: Iterable[Step], kinds: Iterable[StepKind]) -> tuple[Trial, ...]:

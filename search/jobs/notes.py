@@ -52,7 +52,7 @@ def _warnings(
     space: Space,
 ) -> Iterator[str]:
     """Yield the warnings, the most important first."""
-    payload, sla = header.payload, header.request.sla
+    payload = header.payload
     yield from header.model.warnings
     if payload.synthetic:
         yield "synthetic payload: rows were drawn from the model, not from your traffic; give one with --payload"
@@ -78,7 +78,7 @@ def _warnings(
     yield from _unknown_figure(recommendations, header.request)
     if trials:
         yield from _of_traffic(header.request)
-    yield from _over_http(recommendations, sla)
+    yield from _of_deployment(header.request, recommendations, trials)
     for crowded in _crowded(trials):
         yield (
             f"{crowded.workers} workers of {crowded.settings.threads} threads were asked for on {crowded.vcpus} vCPUs: "
@@ -113,6 +113,16 @@ def _unknown_figure(recommendations: Sequence[Recommendation], request: JobReque
             yield f"no test shows {objective.aim}: what is recommended is the simplest, and not the best"
 
 
+def _of_deployment(
+    request: JobRequest, recommendations: Sequence[Recommendation], trials: Sequence[Trial]
+) -> Iterator[str]:
+    """Yield what there is to say of the endpoint, whether that is what is deployed or not."""
+    if request.deployment == "library":
+        yield from _over_http(recommendations, request.sla)
+    else:
+        yield from _of_endpoints(recommendations, trials)
+
+
 def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[str]:
     """Yield warnings where an endpoint does not keep what the measurement without a network promised."""
     for recommendation in recommendations:
@@ -134,12 +144,27 @@ def _over_http(recommendations: Sequence[Recommendation], sla: Sla) -> Iterator[
             yield f"{count} requests failed over HTTP: {kind}"
 
 
+def _of_endpoints(recommendations: Sequence[Recommendation], trials: Sequence[Trial]) -> Iterator[str]:
+    """Yield what there is to say of endpoints: that figures were predicted, and requests that failed."""
+    predicted = [each.profile.name for each in recommendations if each.trial.basis == "predicted"]
+    if predicted:
+        yield (
+            f"the endpoint's figures on {', '.join(dict.fromkeys(predicted))} are predicted: such an instance is the "
+            "whole host, and leaves no CPU to a load client"
+        )
+    kinds: Counter[str] = Counter()
+    for trial in trials:
+        kinds.update({**trial.capacity.errors, **trial.judged.errors})
+    for kind, count in kinds.items():
+        yield f"{count} requests failed over HTTP: {kind}"
+
+
 def _noise(trials: Sequence[Trial]) -> Iterator[str]:
     """Yield what got in the way of measurements, with an example of each kind."""
     disturbed = [trial for trial in trials if trial.problems]
     if not disturbed:
         return
-    times = Counter(problem.kind for trial in disturbed for problem in trial.problems)
+    times = Counter(kind for trial in disturbed for kind in {problem.kind for problem in trial.problems})
     examples = {problem.kind: problem for trial in disturbed for problem in trial.problems}
     for kind, count in times.most_common():
         example = f"{examples[kind].reason}; {examples[kind].remedy}"

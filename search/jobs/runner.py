@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from servefit.search.capacity.what_if import changes
-from servefit.search.jobs import measure_endpoint
+from servefit.search.jobs import closing
 from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.job import crashed, trials_of
 from servefit.search.jobs.nothing_measured import why_nothing_was_measured
@@ -24,7 +24,7 @@ from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.request.space import Batching, Space
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.header import JobState
-from servefit.search.storage.steps import TESTS
+from servefit.search.storage.steps import BESIDE, TESTS, endpoint_costs_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,8 +106,8 @@ class JobRunner:
         self.search.carry_out()
         if not self.search.trials:
             self._say_why_nothing(test_s=self.search.test_s, ready_s=ready_s)
-        if self.request.over_http:
-            self._measure_over_http(self.search)
+        if self.request.deployment == "endpoint" or self.request.over_http:
+            self._measure_beside(self.search)
 
     def _say_why_nothing(self, *, test_s: float = 0.0, ready_s: float | None = None) -> None:
         """Add a remark that says why nothing was measured, if no step does; see ``why_nothing_was_measured``."""
@@ -122,6 +122,8 @@ class JobRunner:
         same model here."""
         steps = self.steps_before
         earlier = results_of_earlier_jobs(self.store, self.header, self.bench.artifacts, space.grid)
+        if self.request.deployment == "endpoint":
+            self.bench.costs = endpoint_costs_of(steps) or earlier.costs
         if earlier.trials:
             self.remarks.append(f"the search began with what {len(earlier.trials)} tests of earlier jobs had measured")
         return Search(
@@ -132,6 +134,7 @@ class JobRunner:
             bench=self.bench,
             progress=self.progress,
             service_times={**earlier.service_times, **service_times_of(steps)},
+            costs=self.bench.costs,
             earlier=earlier.trials,
             usual_s=earlier.usual_s,
             trials=list(trials_of(steps, TESTS)),
@@ -144,7 +147,7 @@ class JobRunner:
                 and isinstance(step.result, Trial)
                 and step.result.round is None
             },
-            closing_s=lambda winner: measure_endpoint.closing_s(winner, self.header.host, self.request),
+            closing_s=lambda winner: closing.closing_s(winner, self.header.host, self.request),
             untimeable={replace(subject, max_batch=1) for subject in crashed(steps, ("service_time",))},
         )
 
@@ -166,7 +169,7 @@ class JobRunner:
             importance=tuple(search.importance().items()) if search.trials else (),
             speedups=tuple(search.survey.speedups(self.header.model.reference)),
             naive=None if best is None else search.naive(best.profile.vcpus),
-            changes=changes(best, None if service is None else service[0], self.request)
+            changes=changes(best, None if service is None else service[0], self.request, search.costs)
             if best is not None and best.trial.verdict == "FAIL"
             else (),
         )
@@ -184,22 +187,26 @@ class JobRunner:
         """Return the seconds to keep: those before the job was resumed, for as long as it goes on."""
         return self.resumed_at_s if status == "IN_PROGRESS" else self.clock.elapsed_s
 
-    def _measure_over_http(self, search: Search) -> None:
-        """Measure the winner as the endpoint that it would be, unless an earlier run of the job has."""
+    def _measure_beside(self, search: Search) -> None:
+        """Measure the winner in the other deployment, unless an earlier run of the job has, or it was predicted from
+        that."""
         best = next(iter(search.recommendations()), None)
-        done = {trial.configuration for trial in trials_of(self.steps_before, ("endpoint",))}
+        done = {trial.configuration for trial in trials_of(self.steps_before, BESIDE)}
         if best is None or best.trial.verdict == "INVALID" or best.trial.configuration in done:
             return
+        if best.trial.alone is not None:
+            return
+        where = "over HTTP" if self.request.deployment == "library" else "in process"
         configuration = best.trial.configuration
-        if reason := measure_endpoint.why_not(configuration, self.header.host, self.request, self.clock):
-            self.remarks.append(f"the winner was not measured over HTTP: {reason}")
+        if reason := closing.why_not(configuration, self.header.host, self.request, self.clock):
+            self.remarks.append(f"the winner was not measured {where}: {reason}")
             return
         search.time_left.update("closing")
-        self.progress.stage("measuring the winner over HTTP", search.moment())
+        self.progress.stage(f"measuring the winner {where}", search.moment())
         try:
-            result = self.bench.over_http(configuration)
+            result = self.bench.beside(configuration)
         except OutOfTime as error:
             self.remarks.append(f"{error} was cut short: the time asked for ran out")
             return
         if isinstance(result, FailedTrial):
-            self.remarks.append(f"the winner could not be measured over HTTP: {result.reason}")
+            self.remarks.append(f"the winner could not be measured {where}: {result.reason}")

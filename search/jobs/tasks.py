@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from servefit.search.jobs.measure_endpoint import DURATIONS
+from servefit.search.jobs.closing import DURATIONS, DURATIONS_ALONE
 from servefit.search.request.sla import Sla
 from servefit.search.results.measure_trial import ROUND, SCREENING
 from servefit.search.results.objectives.registry import objective_of
@@ -71,6 +71,10 @@ def confirmation(request: JobRequest, durations: Durations, *, kept_s: float) ->
     )
 
 
-def over_http(request: JobRequest) -> Task:
-    """Return the task of measuring the winner over HTTP."""
-    return Task(kind="endpoint", called="the measurement over HTTP", request=request, durations=DURATIONS)
+def beside(request: JobRequest) -> Task:
+    """Return the task of measuring the winner in the other deployment."""
+    if request.deployment == "library":
+        return Task(kind="endpoint", called="the measurement over HTTP", request=request, durations=DURATIONS)
+    return Task(
+        kind="model_alone", called="the measurement of the model alone", request=request, durations=DURATIONS_ALONE
+    )

@@ -18,12 +18,13 @@ from servefit.errors import SpecError, StorageError
 from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
-from servefit.search.storage.steps import TESTS
+from servefit.search.storage.steps import TESTS, endpoint_costs_of
 
 if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.pace import Activity
+    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.jobs import JobStore
@@ -39,10 +40,12 @@ measured."""
 
 @dataclass(slots=True, kw_only=True)
 class EarlierResults:
-    """The results of earlier jobs: ``service_times`` by what was timed, and the valid ``trials``, of jobs that are
-    over; and how many seconds tests and rounds took in the last that put the same load on each."""
+    """The results of earlier jobs that are over: ``service_times`` by what was timed, undisturbed ``costs`` of an
+    endpoint, and the valid ``trials`` of the same deployment; and how many seconds tests and rounds took in the last
+    that put the same load on each."""
 
     service_times: dict[Configuration, ServiceTimes] = field(default_factory=dict)
+    costs: EndpointCosts | None = None
     trials: list[Trial] = field(default_factory=list)
     usual_s: dict[Activity, float] = field(default_factory=dict)
 
@@ -75,7 +78,11 @@ def results_of_earlier_jobs(
         times = _service_times(usable_steps, largest)
         # The newest come first, and count.
         found.service_times = {**times, **found.service_times}
-        if past.request.phases is None and header.request.phases is None:
+        costs = endpoint_costs_of(steps)
+        if found.costs is None and costs is not None and not costs.problems:
+            found.costs = costs
+        same_deployment = past.request.deployment == header.request.deployment
+        if past.request.phases is None and header.request.phases is None and same_deployment:
             found.trials.extend(
                 step.result
                 for step in usable_steps
@@ -122,6 +129,7 @@ def _similar_jobs(store: JobStore, header: JobHeader) -> Iterator[tuple[JobHeade
 def _same_load(first: JobRequest, second: JobRequest) -> bool:
     """Return whether tests of both requests put the same kinds of load on a configuration."""
     same = (first.sla.rate_per_s is None) == (second.sla.rate_per_s is None)
+    same = same and first.deployment == second.deployment
     return same and first.phases == second.phases and first.goal == second.goal
 
 

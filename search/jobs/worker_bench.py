@@ -12,18 +12,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
+from servefit.profiler.drivers.http.bodies import mean_body_bytes
 from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
+from servefit.profiler.record.traffic import OpenLoop
+from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.jobs import tasks
+from servefit.search.jobs.closing import has_client_cpu
 from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot, CpuSlots
 from servefit.search.jobs.job import JobStopped
 from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
+from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.service_time_survey import time_service
+from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.results.measure_trial import run_test
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.job_folder import keep_measurement
-from servefit.search.storage.steps import OUT_OF_TIME
+from servefit.search.storage.steps import OUT_OF_TIME, TESTS
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
@@ -31,15 +37,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servefit.backends.payload import Payload
-    from servefit.backends.types import Artifact
+    from servefit.backends.types import Artifact, Settings
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.drivers.inprocess.workers import Workers
-    from servefit.profiler.record.types import Configuration, Measurement
+    from servefit.profiler.record.types import Configuration, Measurement, Run
     from servefit.search.jobs.optuna_trials import StudyOfTrials
     from servefit.search.jobs.tasks import Task
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.progress import Moment, Progress
     from servefit.search.optimizer.search import Search
+    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.measure_trial import Durations
@@ -64,6 +71,7 @@ class WorkerBench:
     progress: Progress
     remarks: list[str]
     artifacts: Sequence[Artifact] = ()
+    costs: EndpointCosts | None = None
     search: Search | None = None
     study: StudyOfTrials | None = None
     _cpu_slots: CpuSlots = field(init=False)
@@ -136,30 +144,64 @@ class WorkerBench:
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         """Return whether envelopes of these sizes can be measured at the same time."""
-        return self._cpu_slots.fit_at_once(vcpus)
+        # Clients of several endpoints would be in each other's way.
+        return self._cpu_slots.fit_at_once(vcpus) and (self.request.deployment == "library" or len(vcpus) <= 1)
 
-    def over_http(self, configuration: Configuration) -> Trial | FailedTrial:
-        """Put ``configuration`` under load as the endpoint that it would be, as a step. Raises JobStopped and
-        OutOfTime."""
+    def beside(self, configuration: Configuration) -> Trial | FailedTrial:
+        """Put ``configuration`` under load in the other deployment, as a step. Raises JobStopped and OutOfTime."""
         self._check_stopped()
-        endpoint = endpoint_for(
-            configuration,
-            self._artifact(configuration),
-            self.header.model.signature,
-            self.payload.rows,
-            host=self.header.host,
-            memory_bytes=self._memory_bytes(configuration),
-            rows_per_request=self.request.rows_per_request,
+        if self.request.deployment == "library":
+            starting: AbstractContextManager[MeasuredDriver] = self._endpoint(configuration)
+        else:
+            starting = self._workers(configuration, self._memory_bytes(configuration))
+        return self._carry_out(configuration, starting, tasks.beside(self.request))
+
+    def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
+        """Measure what requests cost in an endpoint, as a step; see ``Bench``. Raises JobStopped."""
+        self._check_stopped()
+        subject = replace(subject, vcpus=subject.settings.threads, workers=1, max_batch=1, batch_delay_us=0)
+        limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"
+        with (
+            self.log.step("endpoint_costs", subject.backend, subject) as step,
+            counting_down(self.progress, doing, self._moment, limit_s),
+        ):
+            try:
+                with self._at_most(limit_s):
+                    self.costs = self._survey_endpoint(subject)
+            except (MeasurementError, BackendError) as error:
+                self._check_time(step, error, doing)
+                self.log.finish(step, status="FAILED", reason=_reason(error))
+                return None
+            self.log.finish(step, status="COMPLETED", result=self.costs)
+        return self.costs
+
+    def _survey_endpoint(self, subject: Configuration) -> EndpointCosts:
+        """Measure what requests cost in an endpoint of ``subject``."""
+        most = max((each.max_batch for each in (self.search.space.grid if self.search else ())), default=1)
+        known = None if self.search is None else self.search.survey.service_times(subject)
+        if known is None:
+            sizes = sorted({1, min(most, LARGEST_JOINED)})
+            with self._workers(replace(subject, max_batch=sizes[-1]), self._memory_bytes(subject)) as workers:
+                service = time_service(workers, sizes)
+        else:
+            service = known[0]
+        rows = self.request.rows_per_request
+        return survey_endpoint(
+            self._endpoint,
+            subject,
+            service,
+            rows=rows,
+            request_bytes=mean_body_bytes("open-inference", self.payload.rows, rows_per_request=rows),
+            max_batch=most,
+            seed=self.request.seed,
         )
-        return self._carry_out(configuration, endpoint, tasks.over_http(self.request))
 
     def _test(self, configuration: Configuration, task: Task, slot: CpuSlot = ANYWHERE) -> Trial | None:
         """Make a load test, as a step, and return it; None if it could not be made. Raises OutOfTime."""
         with self._lock:
             self.clock.tests += 1
             at = self._moment()
-        workers = self._workers(configuration, self._memory_bytes(configuration), slot)
-        result = self._carry_out(configuration, workers, task, begins=at)
+        result = self._carry_out(configuration, self._deployed(configuration, slot), task, begins=at)
         return result if isinstance(result, Trial) else None
 
     def _carry_out(
@@ -182,14 +224,15 @@ class WorkerBench:
                     self._at_most(max_s),
                     starting as driver,
                 ):
-                    trial = run_test(
-                        driver,
-                        task.request,
-                        host,
-                        task.durations,
-                        nth_round=task.nth_round,
-                        keep=lambda measurement: self._keep(measurement, step),
-                    )
+                    runs: list[Run] = []
+
+                    def keep(measurement: Measurement) -> str | None:
+                        runs.extend(measurement.runs)
+                        return self._keep(measurement, step)
+
+                    trial = run_test(driver, task.request, host, task.durations, nth_round=task.nth_round, keep=keep)
+                if task.kind in TESTS and self._is_predicted(configuration):
+                    trial = self._predicted(trial, task.request, runs)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, task.called, kept_s=task.kept_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
@@ -198,7 +241,8 @@ class WorkerBench:
             else:
                 self.log.finish(step, status="COMPLETED", result=trial)
                 result = trial
-        self.progress.tested(result, replace(self._moment(result), step=step.number))
+        moment = self._moment(result if task.kind in TESTS else None)
+        self.progress.tested(result, replace(moment, step=step.number))
         return result
 
     def _at_most(self, seconds: float) -> AbstractContextManager[None]:
@@ -246,6 +290,40 @@ class WorkerBench:
             outside=slot.outside,
         )
 
+    def _endpoint(self, configuration: Configuration) -> AbstractContextManager[MeasuredDriver]:
+        """Return an endpoint of ``configuration`` with its load clients, to be started."""
+        return endpoint_for(
+            configuration,
+            self._artifact(configuration),
+            self.header.model.signature,
+            self.payload.rows,
+            host=self.header.host,
+            memory_bytes=self._memory_bytes(configuration),
+            rows_per_request=self.request.rows_per_request,
+        )
+
+    def _deployed(self, configuration: Configuration, slot: CpuSlot) -> AbstractContextManager[MeasuredDriver]:
+        """Return what is measured of ``configuration``, to be started: the endpoint where that is deployed and a client
+        has a CPU, else the workers."""
+        if self.request.deployment == "library" or self._is_predicted(configuration):
+            return self._workers(configuration, self._memory_bytes(configuration), slot)
+        return self._endpoint(configuration)
+
+    def _is_predicted(self, configuration: Configuration) -> bool:
+        """Return whether ``configuration`` is an endpoint that no client has a CPU for."""
+        return self.request.deployment == "endpoint" and not has_client_cpu(configuration, self.header.host)
+
+    def _predicted(self, trial: Trial, request: JobRequest, runs: Sequence[Run]) -> Trial:
+        """Return ``trial``, which was measured in process with these ``runs``, as the endpoint that it would be. Raises
+        MeasurementError where what requests cost in an endpoint cannot be measured."""
+        configuration = trial.configuration
+        costs = self.costs or self.endpoint_costs(replace(configuration, settings=_one_thread(configuration.settings)))
+        if costs is None:
+            raise MeasurementError("what requests cost in an endpoint could not be measured")
+        timed = None if self.search is None else self.search.survey.service_times(configuration)
+        closed = next((run for run in runs if not isinstance(run.traffic, OpenLoop)), None)
+        return predicted_endpoint(trial, costs, request, timed=timed, closed=closed)
+
     def _memory_bytes(self, configuration: Configuration) -> int | None:
         """Return the memory of the envelope of ``configuration``, None before the search."""
         return None if self.search is None else self.search.space.memory_bytes(configuration)
@@ -262,7 +340,7 @@ class WorkerBench:
         """Return the progress of the job, now that a test has ``ended``."""
         if self.search is None:
             return before_search(self.clock)
-        return self.search.moment(ended if isinstance(ended, Trial) and ended.driver == "inprocess" else None)
+        return self.search.moment(ended if isinstance(ended, Trial) else None)
 
     def _check_stopped(self) -> None:
         """Raise JobStopped where the job was asked to stop."""
@@ -273,6 +351,11 @@ class WorkerBench:
         """Return the artifact that ``configuration`` serves."""
         wanted = configuration.backend, configuration.target
         return next(artifact for artifact in self.artifacts if (artifact.backend, artifact.target) == wanted)
+
+
+def _one_thread(settings: Settings) -> Settings:
+    """Return ``settings`` with one thread, beside which a client has a CPU on any host of two."""
+    return replace(settings, threads=1, options=())
 
 
 def _reason(error: MeasurementError | BackendError) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
+    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.results.measure_trial import Durations
     from servefit.search.results.recommendation import Trial
@@ -22,6 +23,10 @@ class Bench(Protocol):
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         """Time calls of ``subject`` alone, with each number of requests."""
+        ...
+
+    def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
+        """Measure what requests cost in an endpoint beside their predictions, by one that serves ``subject``."""
         ...
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:

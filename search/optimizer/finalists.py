@@ -9,7 +9,7 @@ from servefit.search.results.ranking import is_surely_better, ranking_key
 from servefit.search.results.ratios import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from servefit.profiler.record.types import Configuration
     from servefit.search.request.job_request import JobRequest
@@ -37,10 +37,12 @@ def finalists(
         return []
     profile, recommended = recommendations[0].profile, recommendations[0].trial.configuration
     fitting = dict(space.profiles)[profile]
+    together = pool_trials(trials)
+    arms = {pooled.configuration: pooled.arm for pooled in together}
     ranked = sorted(
         (
             (ranking_key(pooled, profile, request), pooled)
-            for pooled in pool_trials(trials)
+            for pooled in together
             if pooled.configuration in fitting and pooled.trial.measurement.peak_memory_bytes <= profile.memory_bytes
         ),
         key=lambda pair: pair[0],
@@ -52,10 +54,21 @@ def finalists(
         if (rank, score.unpriced, score.per_hour) == (verdict, best.unpriced, best.per_hour)
     ]
     close = [configuration for figure, configuration in alike if figure <= best.figure + abs(best.figure) * MAX_GAP]
-    chosen = list(dict.fromkeys([recommended, *close]))[:MAX_FINALISTS]
+    others = [configuration for configuration in close if arms[configuration] != arms[recommended]]
+    chosen = [recommended, *_one_of_each_arm(others, arms)][:MAX_FINALISTS]
     if len(chosen) == 1:
-        chosen += [configuration for _, configuration in alike if configuration not in chosen][:1]
+        chosen += [rival for _, rival in alike if rival not in chosen and arms[rival] != arms[recommended]][:1]
     return chosen
+
+
+def _one_of_each_arm(
+    configurations: Sequence[Configuration], arms: Mapping[Configuration, Configuration]
+) -> list[Configuration]:
+    """Return the first of ``configurations`` of each arm: those of one arm do the same."""
+    firsts: dict[Configuration, Configuration] = {}
+    for configuration in configurations:
+        firsts.setdefault(arms[configuration], configuration)
+    return list(firsts.values())
 
 
 def remaining_finalists(

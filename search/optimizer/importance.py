@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from servefit.profiler.record.types import Configuration
     from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.choices import Preference
     from servefit.search.results.recommendation import Recommendation, Trial
 
 _MIN_DIFFERENCE = 1e-6
@@ -40,13 +41,15 @@ class Explanation:
 
     ``runner_up`` is the next best that was measured in turns with the winner, ``naive`` the naive default of the
     job's space (:func:`naive_default`); None where there were no such rounds, or where that is the winner itself.
-    ``importance`` and ``changes`` are as in the state of the job.
+    ``importance`` and ``changes`` are as in the state of the job, and ``choices`` say what decided between the winner
+    and its nearest rivals.
     """
 
     runner_up: PairedComparison | None
     naive: PairedComparison | None
     importance: Mapping[str, float]
     changes: tuple[str, ...]
+    choices: tuple[Preference, ...] = ()
 
 
 def naive_default(grid: Iterable[Configuration], vcpus: int, reference: str) -> Configuration | None:

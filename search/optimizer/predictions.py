@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from servefit.profiler.evidence.summary import samples_needed
 from servefit.search.optimizer.expected_improvement import ExpectedScore
 from servefit.search.optimizer.gaussian_process import CorrectedPredictions, Estimate
-from servefit.search.queueing.discipline import Discipline
+from servefit.search.queueing.endpoint import queue_of
 from servefit.search.queueing.prediction import REQUESTS, predict, predict_users
 from servefit.search.results.instances import PLANNED_UTILISATION, instance_counts, instances_for
 from servefit.search.results.objectives.contract import Prediction as Expected
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.service_time_survey import Survey
+    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.prediction import Prediction
+    from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
     from servefit.search.results.objectives.contract import Context
@@ -58,11 +60,14 @@ class Surrogate:
         self._survey = survey
         self._request = request
         self._objective = objective_of(request)
+        self.costs: EndpointCosts | None = None
         self._measured: list[Trial] = []
         self._capacities: dict[Configuration, tuple[float, bool] | None] = {}
         self._latencies: dict[tuple[Configuration, int | None], dict[str, tuple[float, bool]] | None] = {}
         self._min_ms: dict[Configuration, float] = {}
         self._instances: dict[Configuration, int] = {}
+        self._roomiest: dict[tuple[Configuration, float], Prediction] = {}
+        self._largest_batch = max((configuration.max_batch for configuration in space.grid), default=1)
         limited = {threshold.percentile: min(threshold.rank, _MAX_RANK) for threshold in request.sla.thresholds}
         self._ranks = {"p95": 95.0} | limited
         self._contexts = {
@@ -70,6 +75,12 @@ class Surrogate:
         }
         self._capacity = CorrectedPredictions(self._predicted_capacity)
         self._latency = CorrectedPredictions(self._predicted_p95)
+
+    def predict_endpoints(self, costs: EndpointCosts) -> None:
+        """Predict endpoints with these ``costs`` from now on, in place of the model in process."""
+        self.costs = costs
+        for known in (self._capacities, self._latencies, self._instances, self._roomiest, self._min_ms):
+            known.clear()
 
     def copy(self) -> Surrogate:
         """Return a copy that has learnt the same and goes on to learn by itself. Predictions are computed once for
@@ -305,22 +316,41 @@ class Surrogate:
         if rate_per_s is None and phases is not None:
             prediction = predict_users(
                 service,
-                Discipline.of(configuration),
+                queue_of(configuration, self.costs),
                 users=phases.users,
                 percentiles=ranks,
                 seed=self._request.seed,
             )
             return prediction, not timed
-        prediction = predict(
+        found = self._at_rate(configuration, service, rate_per_s)
+        return found, not timed
+
+    def _at_rate(self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None) -> Prediction:
+        """Simulate ``configuration`` at a rate, unless a simulation of larger batches has shown that no call would join
+        more requests than it may."""
+        roomiest = replace(configuration, max_batch=self._largest_batch)
+        if rate_per_s is None or configuration == roomiest:
+            return self._simulated(configuration, service, rate_per_s)
+        key = roomiest, rate_per_s
+        if key not in self._roomiest:
+            self._roomiest[key] = self._simulated(roomiest, service, rate_per_s)
+        found = self._roomiest[key]
+        if found.largest_call is None or found.largest_call > configuration.max_batch:
+            return self._simulated(configuration, service, rate_per_s)
+        capacity_per_s = self._simulated(configuration, service, None).capacity_per_s
+        return replace(found, capacity_per_s=capacity_per_s)
+
+    def _simulated(self, configuration: Configuration, service: ServiceTimes, rate_per_s: float | None) -> Prediction:
+        ranks = tuple(self._ranks.values())
+        return predict(
             service,
-            Discipline.of(configuration),
+            queue_of(configuration, self.costs),
             rate_per_s=rate_per_s,
             percentiles=ranks,
             requests=max(REQUESTS, ceil(samples_needed(max(ranks)) / _COUNTED)),
             seed=self._request.seed,
             arrivals=self._request.arrivals,
         )
-        return prediction, not timed
 
     def _min_latency_ms(self, configuration: Configuration) -> float:
         """Return what a call of a single request takes: none is answered sooner. Infinite where the objective does not
@@ -329,5 +359,6 @@ class Surrogate:
             return inf
         if configuration not in self._min_ms:
             known = self._survey.service_times(configuration)
-            self._min_ms[configuration] = inf if known is None else known[0].mean_ns(1) / 1e6
+            beside_ns = 0.0 if self.costs is None else self.costs.request_ns + self.costs.call_ns
+            self._min_ms[configuration] = inf if known is None else (known[0].mean_ns(1) + beside_ns) / 1e6
         return self._min_ms[configuration]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -156,6 +156,8 @@ class Proposer:
         if trial.configuration not in self._grid:
             return
         self._settle(trial.configuration, trial)
+        if self._objective.needs_rate:
+            self._leave_out_twins(trial)
         self._parzen.learn(trial.configuration, Outcome(objectives=self._explored(trial), violation=trial.violation))
         self._surrogate.learn(trial)
 
@@ -169,6 +171,18 @@ class Proposer:
     def leave_out(self, configurations: Iterable[Configuration]) -> None:
         """Propose none of ``configurations`` any more. That says nothing about them."""
         self._left_out.update(configurations)
+
+    def _leave_out_twins(self, trial: Trial) -> None:
+        """Propose nothing any more that does what ``trial`` did at the rate asked: where no call was full, it makes no
+        difference how many more requests might have been joined, or how many fewer down to the largest call."""
+        configuration = trial.configuration
+        largest = None if trial.at_rate is None else trial.at_rate.largest_call
+        if largest is not None and largest < configuration.max_batch and not configuration.batch_delay_us:
+            self._left_out.update(
+                twin
+                for twin in self._grid
+                if twin.max_batch >= largest and replace(twin, max_batch=configuration.max_batch) == configuration
+            )
 
     def _settle(self, configuration: Configuration, trial: Trial | None) -> None:
         """Keep the outcome for ``configuration``, which is not proposed again."""

@@ -22,6 +22,7 @@ from servefit.search.optimizer.proposer import Proposer
 from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, MIN_TESTS_FOR_ROUNDS, SearchState
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
+from servefit.search.queueing.endpoint import SURVEY_S
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
@@ -64,6 +65,7 @@ class Search(SearchState):
             if not self.exhaustive:
                 self._begin("timing", "timing calls")
                 self.survey.carry_out(self._time, self._may_time_more)
+                self._survey_endpoint()
             self._try_configurations()
             self._measure_in_turns()
             self._confirm()
@@ -135,6 +137,18 @@ class Search(SearchState):
         self.progress.timing(subject, self.moment())
         with self.time_left.recording("timing", subject, beside_s=len(sizes) * TIMING_A_SIZE_S):
             return self.bench.time(subject, sizes)
+
+    def _survey_endpoint(self) -> None:
+        """Measure what requests cost in an endpoint, if one is deployed, that is not known, and there is time."""
+        if self.request.deployment == "library" or self.costs is not None:
+            return
+        quickest = self.survey.quickest()
+        if quickest is None or self.clock.elapsed_s + SURVEY_S > self.trying_until_s() - self.test_s:
+            return
+        self._begin("timing", "timing requests to an endpoint")
+        self.costs = self.bench.endpoint_costs(quickest)
+        if self.costs is not None:
+            self.surrogate.predict_endpoints(self.costs)
 
     def _whole_grid_fits(self) -> bool:
         """Return whether every configuration can be tried before the rounds begin, and within the tests."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.pace import Activity
+    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.queueing.service import ServiceTimes
     from servefit.search.request.job_request import JobRequest
     from servefit.search.request.space import Space
@@ -48,7 +49,8 @@ class SearchState:
     """Everything that a search knows. ``reference`` is the backend of the model's own library.
 
     ``trials``, ``failed`` and ``confirmed`` grow as it goes; what they hold at the beginning is not measured again, nor
-    is what was ``untimeable``. ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time
+    is what was ``untimeable``. ``costs`` are those of an endpoint, where one is deployed and they are known.
+    ``earlier`` trials of other jobs only help to predict. ``closing_s`` says how much time
     to leave for what is done with a winner after the search, ``usual_s`` how long things took in earlier jobs.
     """
 
@@ -57,6 +59,7 @@ class SearchState:
     reference: str
     clock: Clock
     service_times: Mapping[Configuration, ServiceTimes] = field(default_factory=dict)
+    costs: EndpointCosts | None = None
     earlier: Iterable[Trial] = ()
     trials: list[Trial] = field(default_factory=list)
     failed: set[Configuration] = field(default_factory=set)
@@ -82,6 +85,8 @@ class SearchState:
         self.survey.known.update(self.service_times)
         self.survey.failed.update(self.untimeable)
         self.surrogate = Surrogate(self.space, self.survey, self.request)
+        if self.costs is not None:
+            self.surrogate.predict_endpoints(self.costs)
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """Return what to deploy, by what is known so far. What crashed once may crash again."""

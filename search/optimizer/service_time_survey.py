@@ -142,6 +142,16 @@ class Survey:
             if subject not in self.failed and sizes and in_time():
                 self._time(subject, sizes, time)
 
+    def quickest(self) -> Configuration | None:
+        """Return what answers a single request the soonest, with one worker of one thread on the CPU; None where no
+        such worker was timed."""
+        simple = [
+            subject
+            for subject in self.known
+            if (subject.workers, subject.settings.threads, subject.gpu) == (1, 1, None)
+        ]
+        return min(simple, key=lambda subject: self.known[subject].mean_ns(1), default=None)
+
     def untimed(self) -> list[Configuration]:
         """Return the subjects that were not timed yet."""
         return [subject for subject in self.subjects if subject not in self.known]

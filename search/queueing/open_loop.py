@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from servefit.search.queueing.discipline import Discipline, ServedRequests
+from servefit.search.queueing.endpoint import EndpointQueue, Queue, serve_connections
 
 if TYPE_CHECKING:
     from servefit.search.queueing.service import DrawnTimes
 
 
-def serve_arrivals(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Discipline) -> ServedRequests:
+def serve_arrivals(due_ns: np.ndarray, drawn: DrawnTimes, discipline: Queue) -> ServedRequests:
     """Serve what is due at ``due_ns`` (n,), ascending. ``drawn`` has times for n calls or more."""
+    if isinstance(discipline, EndpointQueue):
+        return serve_connections(due_ns, drawn, discipline)
     if discipline.workers == 1 and discipline.max_batch == 1:
         return _serve_singly(due_ns, drawn, discipline)
     return _serve_batches(due_ns, drawn, discipline)

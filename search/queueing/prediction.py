@@ -22,10 +22,12 @@ from servefit.profiler.evidence.rate_fit import after_warm_up
 from servefit.profiler.evidence.summary import NS_PER_MS, samples_needed
 from servefit.profiler.record.traffic import NS_PER_S
 from servefit.search.queueing.closed_loop import serve_users
+from servefit.search.queueing.endpoint import EndpointQueue
 from servefit.search.queueing.simulation import SimulatedRun, simulate_arrivals
 
 if TYPE_CHECKING:
     from servefit.search.queueing.discipline import Discipline
+    from servefit.search.queueing.endpoint import Queue
     from servefit.search.queueing.service import ServiceTimes
 
 _PARTS = (0.98, 0.95, *(tenth / 10 for tenth in range(9, 0, -1)), *(0.1 * 0.5**halved for halved in range(1, 8)))
@@ -61,17 +63,19 @@ class Prediction:
 
     They are those at the rate that was asked for. ``saturated`` means that it cannot be served: then, and where none
     was asked for, they are those of the closed loop whose throughput is ``capacity_per_s``: of the users asked for,
-    else of as many as keep all workers busy with full batches.
+    else of as many as keep all workers busy with full batches. ``largest_call`` is the most requests that a call
+    joined at the rate, None where that was not simulated.
     """
 
     capacity_per_s: float
     latency_ms: Mapping[str, float | None]
     saturated: bool
+    largest_call: int | None = None
 
 
 def predict(
     service: ServiceTimes,
-    discipline: Discipline,
+    discipline: Queue,
     *,
     rate_per_s: float | None,
     percentiles: Sequence[float],
@@ -98,6 +102,7 @@ def predict(
                     capacity_per_s=capacity_per_s,
                     latency_ms=_percentiles_ms(runs.kept(run), percentiles),
                     saturated=False,
+                    largest_call=int(run.batches.max()),
                 )
     return Prediction(
         capacity_per_s=capacity_per_s,
@@ -108,7 +113,7 @@ def predict(
 
 def predict_users(
     service: ServiceTimes,
-    discipline: Discipline,
+    discipline: Queue,
     *,
     users: int,
     percentiles: Sequence[float],
@@ -124,7 +129,9 @@ def predict_users(
         check_between("percentile", rank, 0, 100)
     check_whole("users", users, least=1)
     workers, max_batch = discipline.workers, discipline.max_batch
-    if users == workers * max_batch or (workers == 1 and users < max_batch and not discipline.batch_delay_us):
+    if isinstance(discipline, EndpointQueue):
+        response_ns = _connected_users_ns(service, discipline, users)
+    elif users == workers * max_batch or (workers == 1 and users < max_batch and not discipline.batch_delay_us):
         response_ns = _own_users_ns(service, discipline, users // workers)
     else:
         response_ns = _users_ns(service, discipline, users, np.random.default_rng(seed))
@@ -137,7 +144,7 @@ def predict_users(
 
 def highest_rate_per_s(
     service: ServiceTimes,
-    discipline: Discipline,
+    discipline: Queue,
     *,
     limits: Sequence[tuple[float, float]],
     requests: int = REQUESTS_TO_SEARCH,
@@ -179,7 +186,7 @@ def highest_rate_per_s(
 class _PoissonRuns:
     """Simulations of ``requests`` Poisson arrivals at any rate, with the same random numbers."""
 
-    def __init__(self, service: ServiceTimes, discipline: Discipline, *, requests: int, seed: int) -> None:
+    def __init__(self, service: ServiceTimes, discipline: Queue, *, requests: int, seed: int) -> None:
         check_whole("requests", requests, least=1)
         random = np.random.default_rng(seed)
         # At a rate of one a nanosecond; the run ends with one more arrival.
@@ -202,9 +209,7 @@ class _PoissonRuns:
 class _ShapedRuns:
     """Simulations of some ``requests`` arrivals of any shape at any rate, drawn from the same seed, in whole cycles."""
 
-    def __init__(
-        self, service: ServiceTimes, discipline: Discipline, *, requests: int, seed: int, arrivals: str
-    ) -> None:
+    def __init__(self, service: ServiceTimes, discipline: Queue, *, requests: int, seed: int, arrivals: str) -> None:
         check_whole("requests", requests, least=1)
         self._shape = arrivals_named(arrivals)
         self._cycle_s = self._shape.cycle_s
@@ -240,14 +245,14 @@ class _ShapedRuns:
 
 
 def _runs(
-    service: ServiceTimes, discipline: Discipline, *, requests: int, seed: int, arrivals: str
+    service: ServiceTimes, discipline: Queue, *, requests: int, seed: int, arrivals: str
 ) -> _PoissonRuns | _ShapedRuns:
     if arrivals == "poisson":
         return _PoissonRuns(service, discipline, requests=requests, seed=seed)
     return _ShapedRuns(service, discipline, requests=requests, seed=seed, arrivals=arrivals)
 
 
-def _capacity_per_s(service: ServiceTimes, discipline: Discipline) -> float:
+def _capacity_per_s(service: ServiceTimes, discipline: Queue) -> float:
     """Return the throughput of a closed loop of as many users as fill the batches of all workers.
 
     Exact: every worker that has answered a full batch serves the same users again at once.
@@ -257,7 +262,7 @@ def _capacity_per_s(service: ServiceTimes, discipline: Discipline) -> float:
     return discipline.workers * batch / call_ns * NS_PER_S
 
 
-def _own_users_ns(service: ServiceTimes, discipline: Discipline, users: int) -> np.ndarray:
+def _own_users_ns(service: ServiceTimes, discipline: Queue, users: int) -> np.ndarray:
     """Return response times where every worker is busy with ``users`` of its own, who wait for nothing but the call and
     the driver: float64, equally likely."""
     return service.strata_ns(users, discipline.workers) + discipline.overhead_ns(users)
@@ -275,7 +280,20 @@ def _users_ns(service: ServiceTimes, discipline: Discipline, users: int, random:
     return response_ns
 
 
-def _min_percentile_ms(service: ServiceTimes, discipline: Discipline, rank: float) -> float:
+def _connected_users_ns(service: ServiceTimes, queue: EndpointQueue, users: int) -> np.ndarray:
+    """Return response times of users who have a connection each: float64, equally likely. While half of those of a
+    worker wait for a call the answers of the others are under way; few users find their worker idle."""
+    own = users / queue.workers
+    joined = min(queue.max_batch, max(1, ceil(own / 2)))
+    strata_ns = service.strata_ns(joined, queue.workers)
+    busy_ns = (strata_ns.mean() + queue.overhead_ns(joined)) / joined
+    alone_ns = service.mean_ns(1, queue.workers) + queue.overhead_ns(1) + queue.costs.typical_extra_ns(0.0)
+    response_ns = max(own * busy_ns, alone_ns)
+    found: np.ndarray = strata_ns * (response_ns / strata_ns.mean())
+    return found
+
+
+def _min_percentile_ms(service: ServiceTimes, discipline: Queue, rank: float) -> float:
     """Return a bound that the percentile of the response time exceeds at any rate: calls of the quickest size, of the
     narrowest shape, without a queue."""
     means_ns = [service.mean_ns(requests) for requests in range(1, discipline.max_batch + 1)]

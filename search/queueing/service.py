@@ -23,6 +23,17 @@ MAX_STRATA = 100
 """A stratum is a percent, so that a p99 has its own. Chosen, not measured."""
 
 
+def strata_of(times_ns: np.ndarray) -> tuple[float, ...]:
+    """Return the means of a hundred equal shares of ``times_ns`` (n,), ascending, or all times if they are fewer."""
+    times = np.sort(np.asarray(times_ns, dtype=np.float64))
+    if len(times) > MAX_STRATA:
+        below = np.concatenate([[0.0], np.cumsum(times)])
+        bounds = np.linspace(0, len(times), MAX_STRATA + 1)
+        # Rounding may turn around shares that are equal.
+        times = np.sort(np.diff(np.interp(bounds, np.arange(len(below)), below)) * MAX_STRATA / len(times))
+    return tuple(times.tolist())
+
+
 @shown()
 class BatchTimes(Stored, frozen=True, kw_only=True):
     """Times of calls that join ``requests`` requests, made by one worker alone.
@@ -51,13 +62,7 @@ class BatchTimes(Stored, frozen=True, kw_only=True):
 
         Their mean is that of the times: one that lies between two shares belongs to both in part. Raises SpecError.
         """
-        times = np.sort(np.asarray(times_ns, dtype=np.float64))
-        if len(times) > MAX_STRATA:
-            below = np.concatenate([[0.0], np.cumsum(times)])
-            bounds = np.linspace(0, len(times), MAX_STRATA + 1)
-            # Rounding may turn around shares that are equal.
-            times = np.sort(np.diff(np.interp(bounds, np.arange(len(below)), below)) * MAX_STRATA / len(times))
-        return cls(requests=requests, strata_ns=tuple(times.tolist()))
+        return cls(requests=requests, strata_ns=strata_of(times_ns))
 
     @property
     def mean_ns(self) -> float:

@@ -22,6 +22,7 @@ from servefit.search.queueing.discipline import CALL_OVERHEAD_NS, REQUEST_OVERHE
 from servefit.search.queueing.open_loop import serve_arrivals
 
 if TYPE_CHECKING:
+    from servefit.search.queueing.endpoint import Queue
     from servefit.search.queueing.service import DrawnTimes, ServiceTimes
 
 _MAX_DRAWS = 50_000
@@ -121,7 +122,7 @@ def simulate(
 def simulate_arrivals(
     due_ns: np.ndarray,
     drawn: DrawnTimes,
-    discipline: Discipline,
+    discipline: Queue,
     *,
     end_ns: float,
     backlog_cap: int | None = None,
@@ -138,7 +139,7 @@ def simulate_arrivals(
 
 
 def _saturated(
-    served: ServedRequests, discipline: Discipline, end_ns: float, backlog_cap: int | None, *, steady: bool
+    served: ServedRequests, discipline: Queue, end_ns: float, backlog_cap: int | None, *, steady: bool
 ) -> bool:
     due_ns, started_ns = served.scheduled_ns, served.started_ns
     if backlog_cap is not None and np.any(due_ns[backlog_cap:] <= started_ns[: max(len(due_ns) - backlog_cap, 0)]):
@@ -173,7 +174,7 @@ def _simulate_users(
 
 
 def _simulated(
-    served: ServedRequests, discipline: Discipline, plateau_ns: tuple[float, float], *, saturated: bool
+    served: ServedRequests, discipline: Queue, plateau_ns: tuple[float, float], *, saturated: bool
 ) -> SimulatedRun:
     return SimulatedRun(
         scheduled_ns=served.scheduled_ns,

@@ -135,6 +135,7 @@ def _config_of(
         max_tests=UNSET if request.max_tests is None else request.max_tests,
         max_parallel_tests=request.max_parallel_tests,
         budget=UNSET if request.budget_s is None else f"{_digits(request.budget_s)}s",
+        deploy=UNSET if request.deploy is None else request.deploy,
         http=request.over_http,
         wait=UNSET if wait_s is None else f"{_digits(wait_s)}s" if wait_s else 0,
         seed=request.seed,

@@ -27,7 +27,7 @@ from servefit.quantities import (
 )
 from servefit.search.request.config_schema import JobConfig, PhaseConfig, RangeConfig, StairsConfig
 from servefit.search.request.goals import OBJECTIVES
-from servefit.search.request.job_request import SpelledFlatInvocations, check_name, check_variable
+from servefit.search.request.job_request import Deployed, SpelledFlatInvocations, check_name, check_variable
 
 _COMMAND_LINE_ALONE = ("trust_pickle", "storage", "format", "quiet", "log_level")
 """Options for whoever runs a job to give, and not for whoever wrote the file."""
@@ -61,6 +61,7 @@ _PARSERS: Mapping[str, Callable[[str, str], object]] = {
 _CHOICES: dict[str, Callable[[], Sequence[str]]] = {
     "goal": OBJECTIVES.names,
     "flat_invocations": lambda: get_args(SpelledFlatInvocations),
+    "deploy": lambda: get_args(Deployed),
 }
 _TYPES = {**{kind.__name__: words for kind, words in WORDS.items()}, "array": "a list", "object": "a mapping"}
 """What errors call the types of msgspec's messages."""

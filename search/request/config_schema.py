@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -220,9 +220,19 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         _option("Most load tests at once, where there are CPUs for each.", SEARCH, "TESTS"),
     ] = USUAL.max_parallel_tests
     budget: Annotated[_Duration | UnsetType, _option("Time for the whole job.", SEARCH, "60s")] = UNSET
-    http: Annotated[bool, _option("Measure the winner over HTTP too, where a client has a CPU.", SEARCH)] = (
-        USUAL.over_http
-    )
+    deploy: Annotated[
+        Literal["endpoint", "library"] | UnsetType,
+        _option(
+            "What is deployed: the endpoint of servefit serve, asked over HTTP, or the model as a library, called in "
+            "process. Default endpoint.",
+            SEARCH,
+            "endpoint|library",
+        ),
+    ] = UNSET
+    http: Annotated[
+        bool,
+        _option("With the library: measure the winner over HTTP too, where a client has a CPU.", SEARCH),
+    ] = USUAL.over_http
     wait: Annotated[
         _Zero | _Duration | UnsetType,
         _option(
@@ -272,6 +282,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             seed=self.seed,
             allow_noise=self.allow_noise,
             allow_batch_dependence=self.allow_batch_dependence,
+            deploy=None if self.deploy is UNSET else self.deploy,
             over_http=self.http,
             arrivals=self.arrivals,
         )

@@ -35,6 +35,10 @@ FlatInvocations: TypeAlias = Literal["Stop", "Continue"]
 """The end of traffic of users in phases: once more of them are not answered more often ("Stop"), or with the last phase
 [SageMaker IR]."""
 
+Deployed: TypeAlias = Literal["endpoint", "library"]
+"""What is deployed: the endpoint of ``servefit serve``, which is asked over HTTP, or the model as a library, which an
+application calls in its own processes."""
+
 SpelledFlatInvocations: TypeAlias = Literal["stop", "continue"]
 """The same, as people spell it."""
 
@@ -172,9 +176,11 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     servefit. ``goal`` names an objective, and ``cost_weight`` is what cost counts against latency where the goal is
     "balanced", 0 to 1. ``max_parallel_tests`` run at once where they fit on CPUs of their own. Where predictions depend
     on what else is in the call, requests are joined only with ``allow_batch_dependence``. With ``allow_noise`` a
-    measurement that the machine got in the way of is judged all the same, and the job says so. ``over_http`` has the
-    winner measured as an endpoint too, which is none of the ``max_tests``, where a CPU is left for a client.
-    ``arrivals`` spells how requests arrive at the rate of ``sla``, as in "sine:amplitude=0.5,period=4s".
+    measurement that the machine got in the way of is judged all the same, and the job says so. ``deploy`` is what the
+    answer is about; see ``deployment``. Where that is the library, ``over_http`` has the winner measured as an endpoint
+    too, which is none of the ``max_tests``, where a CPU is left for a client.
+    ``arrivals`` spells how requests arrive at the rate of ``sla``, as in "sine:amplitude=0.5,period=4s". Jobs from
+    before configurations were compared at the rate asked have the ``decided_at`` "capacity": they rank as they did.
 
     Example:
         ::
@@ -203,8 +209,10 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     seed: int = SEED
     allow_noise: bool = False
     allow_batch_dependence: bool = False
+    deploy: Deployed | None = None
     over_http: bool = True
     arrivals: str = ARRIVALS
+    decided_at: Literal["rate", "capacity"] = "rate"
 
     def __post_init__(self) -> None:
         check_types(self, hidden=("environment",))
@@ -212,6 +220,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
         self._check_numbers()
         self._check_lists()
         self._check_traffic()
+        self._check_deployment()
         msgspec.structs.force_setattr(self, "environment", _numbered_together(self.environment))
 
     def _check_numbers(self) -> None:
@@ -260,6 +269,22 @@ class JobRequest(Stored, frozen=True, kw_only=True):
                 f"is less than the {given_duration_text(self.phases.duration_s)} that one test of these phases takes",
                 remedy="give more time, or shorter phases",
             )
+
+    def _check_deployment(self) -> None:
+        if self.deploy == "endpoint" and not self.over_http:
+            raise SpecError(
+                "http",
+                False,
+                "cannot be combined with deploying the endpoint",
+                remedy="deploy the library, or leave it out",
+            )
+
+    @property
+    def deployment(self) -> Deployed:
+        """What is deployed; where nobody says, the endpoint, or the library where nothing may be measured over HTTP."""
+        if self.deploy is None:
+            return "endpoint" if self.over_http else "library"
+        return self.deploy
 
     @property
     def job_type(self) -> Literal["Default", "Advanced"]:

@@ -1,5 +1,8 @@
 """The trials of each configuration, pooled.
 
+Configurations that did the same under the load that counts are one arm, and pool their latency there: those that differ
+in how many requests may be joined alone, where no call joined as many.
+
 The best of many single measurements is partly the luckiest. So every measurement of a configuration counts. How sure
 the difference between two of them is, is for ``ratios`` to say.
 """
@@ -8,11 +11,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, fsum, inf, log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.record.types import Configuration
     from servefit.search.results.recommendation import Trial
 
@@ -21,13 +25,15 @@ if TYPE_CHECKING:
 class PooledTrials:
     """The trials of one configuration: ``trial`` stands for them, the last valid one that was held against the SLA.
     Geometric means of all valid ones are the capacity, and p95 in ms (infinite where it is not known) of those with the
-    same load on an instance, which are ``alike``."""
+    same load on an instance, which are ``alike``: those of all configurations that did the same there, of which
+    ``arm`` is the plainest, whether it was measured or not."""
 
     trial: Trial
     capacity_per_s: float
     p95_ms: float
     measurements: int
     alike: tuple[Trial, ...]
+    arm: Configuration
 
     @property
     def configuration(self) -> Configuration:
@@ -41,7 +47,38 @@ def pool_trials(trials: Iterable[Trial]) -> tuple[PooledTrials, ...]:
     by_configuration: dict[Configuration, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_configuration[trial.configuration].append(trial)
-    return tuple(_pool(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike))
+    pooled = [_pool(alike) for alike in by_configuration.values() if any(trial.round is None for trial in alike)]
+    largest: dict[tuple[Configuration, _Load], int | None] = {}
+    for each in pooled:
+        group = replace(each.configuration, max_batch=1), _load(each.trial)
+        largest[group] = _larger(largest.get(group, 0), [trial.at_rate for trial in each.alike])
+    arms: dict[tuple[Configuration, _Load], list[Trial]] = defaultdict(list)
+    for nth, each in enumerate(pooled):
+        load = _load(each.trial)
+        pooled[nth] = each = replace(each, arm=arm_of(each.configuration, largest[each.arm, load]))
+        arms[each.arm, load].extend(each.alike)
+    return tuple(_with_alike(each, arms[each.arm, _load(each.trial)]) for each in pooled)
+
+
+def arm_of(configuration: Configuration, largest: int | None) -> Configuration:
+    """Return the plainest configuration that does the same as ``configuration`` where no call joined more than
+    ``largest`` requests, however many were allowed. Not known, and where requests wait to be joined, it is itself."""
+    if largest is None or configuration.batch_delay_us or configuration.max_batch < largest:
+        return configuration
+    return replace(configuration, max_batch=largest)
+
+
+def _larger(largest: int | None, summaries: Iterable[Summary | None]) -> int | None:
+    """Return the largest call of ``summaries`` and before, None if that of any is not known."""
+    sizes = [None if summary is None else summary.largest_call for summary in summaries]
+    known = [size for size in (largest, *sizes) if size is not None]
+    return max(known) if len(known) == len(sizes) + 1 else None
+
+
+def _with_alike(pooled: PooledTrials, alike: Sequence[Trial]) -> PooledTrials:
+    """Return ``pooled`` with the latency of all trials that are ``alike``."""
+    p95_ms = _geometric_mean([latency_ms(trial) for trial in alike], empty=inf)
+    return replace(pooled, p95_ms=p95_ms, alike=tuple(alike))
 
 
 def _pool(trials: Sequence[Trial]) -> PooledTrials:
@@ -54,6 +91,7 @@ def _pool(trials: Sequence[Trial]) -> PooledTrials:
         p95_ms=_geometric_mean([latency_ms(trial) for trial in alike], empty=inf),
         measurements=len(counted),
         alike=tuple(alike),
+        arm=replace(last.configuration, max_batch=1),
     )
 
 
@@ -62,7 +100,11 @@ def _valid(trials: Sequence[Trial]) -> Sequence[Trial]:
     return [trial for trial in trials if trial.verdict != "INVALID"] or trials
 
 
-def _load(trial: Trial) -> tuple[str, int]:
+_Load: TypeAlias = tuple[str, int]
+"""The kind of traffic that latency was measured under, and the instances that shared the rate."""
+
+
+def _load(trial: Trial) -> _Load:
     return trial.judged.loop, trial.instance_count
 
 

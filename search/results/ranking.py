@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
 from servefit.search.results.instances import per_minute
+from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from servefit.search.results.recommendation import Trial
 
 MIN_PER_HOUR = 60  # prices are by the hour, and invocations by the minute
-
-TIE = 0.02
-"""Configurations this close to the best tie with it, unless rounds of measuring both in turns told them apart. Chosen,
-not measured."""
 
 MIN_DIFFERENCE = 0.01
 """Nobody changes a deployment for less than 1 %. Chosen, not measured."""
@@ -67,11 +64,13 @@ def best_for(
     if not rivals:
         return None
     best = min(rivals, key=lambda rival: ranking_key(rival, profile, request))
+    # Of latencies that nobody can feel the difference of, it does not matter how surely they differ.
+    at_rate = isinstance(objective_of(request), CostAtRate)
     ties = [
         rival
         for rival in rivals
-        if _is_tie(ranking_key(best, profile, request), ranking_key(rival, profile, request))
-        and not is_surely_better(best.configuration, rival.configuration, request, trials)
+        if is_tie(ranking_key(best, profile, request), ranking_key(rival, profile, request), request)
+        and (at_rate or not is_surely_better(best.configuration, rival.configuration, request, trials))
     ]
     return min(ties, key=lambda rival: (simplicity(rival.configuration), ranking_key(rival, profile, request)))
 
@@ -95,11 +94,11 @@ def score_of(trial: Trial, price: Price, request: JobRequest) -> Score:
     return score_of_figure(objective, figure, context, instances=trial.instance_count)
 
 
-def _is_tie(best: tuple[int, Score], other: tuple[int, Score]) -> bool:
-    """Return whether ``other`` differs from ``best`` by no more than TIE, in the figure alone."""
+def is_tie(best: tuple[int, Score], other: tuple[int, Score], request: JobRequest) -> bool:
+    """Return whether ``other`` differs from ``best`` in the figure alone, and too little for anybody to care."""
     (verdict, mine), (other_verdict, theirs) = best, other
     same = (verdict, mine.unpriced, mine.per_hour) == (other_verdict, theirs.unpriced, theirs.per_hour)
-    return same and theirs.figure <= mine.figure + abs(mine.figure) * TIE
+    return same and objective_of(request).ties(mine.figure, theirs.figure)
 
 
 def is_surely_better(better: Configuration, worse: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
@@ -115,7 +114,7 @@ def _break_ties(
     if not chosen:
         return chosen
     best = ranking_key(chosen[0][1], chosen[0][0], request)
-    tied = [pair for pair in chosen if _is_tie(best, ranking_key(pair[1], pair[0], request))]
+    tied = [pair for pair in chosen if is_tie(best, ranking_key(pair[1], pair[0], request), request)]
 
     def preference(pair: tuple[InstanceProfile, PooledTrials]) -> tuple[bool, float, tuple[int, ...]]:
         profile, pooled = pair

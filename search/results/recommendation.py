@@ -10,7 +10,7 @@ from servefit.profiler.evidence.summary import Summary
 from servefit.profiler.evidence.validity import Problem
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration, DriverName, Measurement
-from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE
+from servefit.search.request.job_request import THREADS_VARIABLE, WORKERS_VARIABLE, Deployed
 from servefit.showing import shown
 from servefit.stored import Stored, StoredMember
 
@@ -22,7 +22,18 @@ TrialVerdict: TypeAlias = Literal["PASS", "FAIL", "UNDECIDED", "INVALID"]
 """INVALID: the machine got in the way of the measurement, which says nothing about the configuration."""
 
 
-@shown("configuration", "verdict", "reason", "instance_count", "judged")
+Basis: TypeAlias = Literal["measured", "predicted"]
+
+
+@shown()
+class ModelAlone(Stored, frozen=True, kw_only=True):
+    """The figures of the model alone, called in process; as ``capacity`` and ``at_rate`` of a :class:`Trial`."""
+
+    capacity: Summary
+    at_rate: Summary | None = None
+
+
+@shown("configuration", "verdict", "reason", "instance_count", "judged", "basis")
 class Trial(StoredMember, frozen=True, kw_only=True):
     """One configuration, measured.
 
@@ -33,6 +44,10 @@ class Trial(StoredMember, frozen=True, kw_only=True):
     their raw samples are in ``kept_in``, a file in the job's folder. ``threads_outside`` were allowed on CPUs outside
     the envelope. ``round`` is the round of finalists that it belongs to, None for all other tests. ``driver`` says how
     requests came: to the predictor itself, or over HTTP to the endpoint that would be deployed.
+
+    ``basis`` says whether ``capacity`` and ``at_rate`` were measured. Those of an endpoint are predicted where its
+    envelope leaves no CPU to a client; then ``alone`` has what was measured in process, and ``measurement``,
+    ``problems`` and ``kept_in`` are of that.
 
     Example:
         ::
@@ -55,6 +70,8 @@ class Trial(StoredMember, frozen=True, kw_only=True):
     kept_in: str | None = None
     round: int | None = None
     driver: DriverName = "inprocess"
+    basis: Basis = "measured"
+    alone: ModelAlone | None = None
 
     @property
     def judged(self) -> Summary:
@@ -72,17 +89,27 @@ class FailedTrial:
     step: int | None = None
 
 
-@shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """The requests a second that an instance answers at most, and whether that was measured or predicted."""
+
+    rate_per_s: float
+    basis: Basis
+
+
+@shown("id", "deployment", "profile", "trial", "max_invocations", "cost_per_hour")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """One profile with the configuration that serves it best. Prices are in the currency of the profile, None where
     unknown.
 
-    ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together. ``endpoint`` is the same
-    configuration measured over HTTP, as it would be deployed; None where it was not. ``step`` and ``endpoint_step`` are
-    the numbers of the job steps that measured the two. ``model`` is what a job made its recommendations for, and
-    ``measured_on`` where. ``same_as`` names the other profiles that share the measurement, the cheapest first: they are
-    of the same size, and got the same configuration.
+    ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together. All figures are of the
+    ``deployment`` that was asked for, which ``trial`` measured. ``beside`` is the same configuration in the other
+    deployment, None where that was not measured. ``step`` and ``beside_step`` are the numbers of the job steps that
+    measured the two. ``model`` is what a job made its recommendations for, and ``measured_on`` where.
+    ``same_as`` names the other profiles that share the measurement, the cheapest first: they are of the same size, and
+    got the same configuration.
     """
 
     id: str
@@ -91,12 +118,28 @@ class Recommendation:
     cost_per_hour: float | None
     cost_per_inference: float | None
     max_invocations: float
-    endpoint: Trial | None = None
+    deployment: Deployed = "library"
+    beside: Trial | None = None
     step: int | None = None
-    endpoint_step: int | None = None
+    beside_step: int | None = None
     model: Model | None = None
     measured_on: Host | None = None
     same_as: tuple[str, ...] = ()
+
+    @property
+    def endpoint(self) -> Trial | None:
+        """The configuration as an endpoint, asked over HTTP; None where that was not measured."""
+        return self.trial if self.deployment == "endpoint" else self.beside
+
+    @property
+    def model_alone(self) -> Trial | None:
+        """The configuration as a library, called in process; None where that was not measured."""
+        return self.trial if self.deployment == "library" else self.beside
+
+    @property
+    def capacity(self) -> Capacity:
+        """The requests a second that one instance of the deployment answers at most."""
+        return Capacity(rate_per_s=self.trial.capacity.throughput_per_s, basis=self.trial.basis)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -19,9 +19,18 @@ from servefit.version import __version__
 if TYPE_CHECKING:
     from servefit.backends.types import KnobValue
 
-SCHEMA = Schema(number=3, upgrades=(unchanged,))
+
+def _of_a_library(document: Any) -> Any:
+    """Upgrade a header from before jobs asked what is deployed: they were about the model in process, at full load."""
+    if isinstance(document, dict) and isinstance(document.get("request"), dict):
+        return {**document, "request": {"deploy": "library", "decided_at": "capacity", **document["request"]}}
+    return document
+
+
+SCHEMA = Schema(number=4, upgrades=(unchanged, _of_a_library))
 """Of schema 2 are jobs that are kept in the attributes of an Optuna study, where readers refuse fields that they do not
-know. From 3 on they are left out, and jobs are in tables of their own; the documents are the same."""
+know. From 3 on they are left out, and jobs are in tables of their own; the documents are the same. From 4 on jobs say
+what is deployed, and tests may be of an endpoint, or predicted."""
 
 PREFIX = "servefit:"
 HEADER = "servefit:header"

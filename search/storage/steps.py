@@ -6,20 +6,28 @@ is for ``storage`` to say, what they add up to for ``jobs.job``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from servefit.profiler.record.types import Configuration
+from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
 from servefit.showing import shown
 from servefit.stored import Stored
 
-StepKind: TypeAlias = Literal["compilation", "service_time", "load_test", "confirmation", "endpoint"]
-"""What was done: a backend compiled the model, calls were timed alone, a configuration was put under load, one was put
-under load again because it may be the winner, or the winner was put under load as the endpoint that it would be."""
+StepKind: TypeAlias = Literal[
+    "compilation", "service_time", "endpoint_costs", "load_test", "confirmation", "endpoint", "model_alone"
+]
+"""What was done: a backend compiled the model, calls were timed alone, requests to an endpoint were timed beside their
+predictions, a configuration was put under load, one was put under load again because it may be the winner, or the
+winner was put under load in the other deployment: as an endpoint, or called in process."""
 
 TESTS: tuple[StepKind, ...] = ("load_test", "confirmation")
-"""The kinds of steps whose trials the search compares: load tests without a network."""
+"""The kinds of steps whose trials the search compares: load tests of the deployment that was asked for."""
+
+BESIDE: tuple[StepKind, ...] = ("endpoint", "model_alone")
+"""The kinds of steps that put the winner under load in the other deployment."""
 
 StepStatus: TypeAlias = Literal["RUNNING", "COMPLETED", "FAILED"]
 
@@ -32,7 +40,7 @@ OUT_OF_TIME = "the job's time was over"
 CUT_SHORT = (INTERRUPTED, OUT_OF_TIME)
 """Reasons that say nothing about what was measured."""
 
-Result: TypeAlias = CompilationReport | ServiceTimes | Trial
+Result: TypeAlias = CompilationReport | ServiceTimes | EndpointCosts | Trial
 
 
 @shown("number", "kind", "status", "configuration", "reason", "result")
@@ -53,3 +61,9 @@ class Step(Stored, frozen=True, kw_only=True):
     ended_at: float | None = None
     reason: str | None = None
     result: Result | None = None
+
+
+def endpoint_costs_of(steps: Iterable[Step]) -> EndpointCosts | None:
+    """Return what requests cost in an endpoint as ``steps`` of a job measured it last, None where they did not."""
+    found = [step.result for step in steps if isinstance(step.result, EndpointCosts)]
+    return found[-1] if found else None

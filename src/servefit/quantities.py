@@ -1,8 +1,8 @@
 """Quantities as people type and read them: times, rates, shares, sizes, prices.
 
 Whatever is typed has its unit, on the command line as in job files: 10ms, 2m, 500/s. Only 0 needs none. Whatever is
-written has three significant digits, thousands apart, and the unit that fits. Programs are given plain numbers, under
-names that say the unit; this module is not for them.
+written has three significant digits at most, and no more than its interval supports, thousands apart, and the unit that
+fits. Programs are given plain numbers, under names that say the unit; this module is not for them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ _ALL_DIGITS = 12
 
 _PLAIN = (1e-9, 1e15)
 """Numbers outside of this have an exponent: nobody counts so many zeros."""
+
+_MILLIONS_FROM = 100_000
+"""Rates from here on are told in millions. Chosen: five digits are taken in at once, six are counted."""
+
+DOLLARS = "USD"
+"""The currency whose amounts are written with a sign, and in cents below one: that of all prices that nobody named a
+currency for."""
 
 _MAX_AS_PERCENT = 10.0
 """A larger share is told as times: 1,000 % is harder to take in than 10 times."""
@@ -194,14 +201,65 @@ def duration_text(seconds: float, *, digits: int = DIGITS) -> str:
     return f"{number_text(float(seconds), digits=digits)} s"
 
 
-def ms_text(value_ms: float) -> str:
-    """Return a time that is in milliseconds."""
-    return duration_text(value_ms / 1000)
+def digits_within(value: float, interval: tuple[float, float] | None, *, at_most: int = DIGITS) -> int:
+    """Return how many significant digits of ``value`` an interval around it supports: one at least.
+
+    The last digit stands where the second digit of half the interval does, or the first one where the second would
+    be noise [Particle Data Group, Review of Particle Physics, 5.3 Rounding: from 3.55 on, one digit of the uncertainty
+    is given, below it two].
+
+    Args:
+        value: The estimate, or an end of its interval, which then has the same last digit.
+        interval: The lower and the upper end; None where it is not known.
+        at_most: The digits of a value whose interval supports more, or is not known.
+
+    Returns:
+        The number of digits, for ``number_text`` and ``duration_text``.
+
+    Example:
+        ``number_text(59.26, digits=digits_within(59.26, (50.1, 70.2)))`` is 59.
+    """
+    half = 0.0 if interval is None else abs(interval[1] - interval[0]) / 2
+    if not half or not isfinite(half) or not value or not isfinite(value):
+        return at_most
+    uncertainty = Decimal(half)
+    leading = uncertainty.adjusted()
+    last = leading - 1 if uncertainty.scaleb(-leading) < _TWO_DIGITS_BELOW else leading
+    return min(at_most, max(1, Decimal(repr(float(value))).adjusted() - last + 1))
+
+
+_TWO_DIGITS_BELOW = Decimal("3.55")
+"""Uncertainties whose first digits are below this are given with two digits [Particle Data Group]."""
+
+
+def ms_text(value_ms: float, interval_ms: tuple[float, float] | None = None) -> str:
+    """Return a time that is in milliseconds, with the digits that its interval supports: 59 us."""
+    return duration_text(value_ms / 1000, digits=digits_within(value_ms, interval_ms))
 
 
 def ms_interval_text(value_ms: float, low_ms: float, high_ms: float) -> str:
-    """Return a time in milliseconds with its interval: 59.3 us (51 us to 70 us)."""
-    return f"{ms_text(value_ms)} ({ms_text(low_ms)} to {ms_text(high_ms)})"
+    """Return a time in milliseconds with its interval, all to the same digit: 59 us (51 us to 70 us)."""
+    texts = [ms_text(each, (low_ms, high_ms)) for each in (value_ms, low_ms, high_ms)]
+    return f"{texts[0]} ({texts[1]} to {texts[2]})"
+
+
+def rate_text(per_s: float, *, digits: int = DIGITS) -> str:
+    """Return a rate in the unit that fits: 491/s, 80,700/s, 0.7 M/s."""
+    # Rounded first: 99,999 are 0.1 million.
+    if isfinite(per_s) and abs(float(f"{per_s:.{digits}g}")) >= _MILLIONS_FROM:
+        return f"{number_text(per_s / 1e6, digits=digits)} M/s"
+    return f"{number_text(float(per_s), digits=digits)}/s"
+
+
+def amount_text(amount: float, currency: str = DOLLARS, *, digits: int = DIGITS) -> str:
+    """Return an amount of money in the unit that fits: 4.5 cents, $1.24, 0.045 EUR."""
+    if currency != DOLLARS:
+        return f"{number_text(float(amount), digits=digits)} {currency}"
+    # Rounded first: 99.96 cents are a dollar.
+    if not amount or not isfinite(amount) or abs(float(f"{amount:.{digits}g}")) >= 1:
+        return dollars_text(amount)
+    cents = number_text(100.0 * amount, digits=digits)
+    return f"{cents} cent" if cents == "1" else f"{cents} cents"
 
 
 def given_duration_text(seconds: float) -> str:

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from servefit.backends.registry import backend_names
 from servefit.cli.commands import app
+from servefit.cli.jobs import STEP_KINDS
 from servefit.cli.recommend import recommend
 from servefit.search.request.job_request import GOALS
 
@@ -54,7 +55,8 @@ def bash(servefit: Servefit, line: str, home: Path) -> list[str]:
         ("servefit recommend --goal ", list(GOALS)),
         ("servefit recommend --config gone.yaml --flat-invocations s", ["stop"]),
         ("servefit jobs --status ", ["in_progress", "completed", "failed", "stopped"]),
-        ("servefit steps fraud-1 --kind ", ["compilation", "service_time", "load_test", "confirmation", "endpoint"]),
+        ("servefit recommend m.ubj --deploy ", ["endpoint", "library"]),
+        ("servefit steps fraud-1 --kind ", list(STEP_KINDS)),
         ("servefit show fraud-1 --format ", ["table", "json", "csv", "markdown"]),
     ],
 )

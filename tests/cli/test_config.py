@@ -111,6 +111,7 @@ TYPED = {
     "seed": 1,
     "allow_noise": True,
     "allow_batch_dependence": True,
+    "deploy": "library",
     "http": False,
     "wait": "5s",
     "name": "job",
@@ -135,6 +136,7 @@ COMMAND_LINE = JobRequest(
     seed=1,
     allow_noise=True,
     allow_batch_dependence=True,
+    deploy="library",
     over_http=False,
 )
 FILE = parse_config(

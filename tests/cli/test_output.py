@@ -64,12 +64,12 @@ def test_in_a_list_of_figures_each_time_has_its_own_unit() -> None:
         ],
     )
     assert readable(table).rows == [
-        ("latency p50", "59.3 us (50.1 us to 70.2 us)"),
+        ("latency p50", "59 us (50 us to 70 us)"),
         ("latency p99", "1.2 s"),
         ("service mean", "0.313 us"),
         ("latency p99.9", "-"),
         ("throughput per s", "39,500"),
-        ("b / a", "1.02 (0.951 to 1.09)"),
+        ("b / a", "1.02 (0.95 to 1.09)"),
     ]
 
 

@@ -180,7 +180,7 @@ def test_other_forms_hold_the_table_alone(servefit: Servefit, sources: Sources, 
 def test_an_interrupted_job_keeps_what_it_has_and_leaves_no_process(
     servefit: Servefit, state: Path, sources: Sources
 ) -> None:
-    asked = ("--backend", "xgboost", "--allow-noise", "--format", "json", "--name", "cut")
+    asked = ("--backend", "xgboost", "--deploy", "library", "--allow-noise", "--format", "json", "--name", "cut")
     command = [sys.executable, "-m", "servefit", "recommend", str(sources.xgboost), *asked]
     environment = {**os.environ, "SERVEFIT_HOME": str(state)}
     with subprocess.Popen(

@@ -45,6 +45,9 @@ MISTAKES: list[tuple[list[str], dict[str, Any]]] = [
     (["--name", "a/b"], {"name": "a/b"}),
     (["--profile", ""], {"profile": [""]}),
     (["--arrivals", "sine:period=5"], {"arrivals": "sine:period=5"}),
+    (["--deploy", "cloud"], {"deploy": "cloud"}),
+    (["--deploy", "Library"], {"deploy": "Library"}),
+    (["--deploy", "endpoint", "--no-http"], {"deploy": "endpoint", "http": False}),
     (["--max-tests", "1", "--max-parallel-tests", "2"], {"max_tests": 1, "max_parallel_tests": 2}),
 ]
 

@@ -95,7 +95,7 @@ def with_nothing_known(recommendation: Recommendation) -> Recommendation:
         )
 
     bare = replace(recommendation, cost_per_hour=None, cost_per_inference=None, max_invocations=0.0, step=None)
-    return _with_summaries(replace(bare, endpoint=None, endpoint_step=None), unknown)
+    return _with_summaries(replace(bare, beside=None, beside_step=None), unknown)
 
 
 def _with_summaries(recommendation: Recommendation, change: Callable[[Summary], Summary]) -> Recommendation:

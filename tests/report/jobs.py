@@ -83,6 +83,31 @@ def over_http(name: str) -> None:
     )
 
 
+def endpoint(name: str) -> None:
+    """The endpoint is deployed: all tests are over HTTP, and the winner is measured once more in process."""
+    story = Story.of(JobRequest(name=name, sla=SLA, deploy="endpoint"))
+    winner, runner_up = configuration("forest"), configuration("onnxruntime")
+    _compile_and_time(story, "xgboost", "onnxruntime", "forest")
+    for tested in (configuration("xgboost"), runner_up, winner):
+        story.tests(tested, http_us=120.0)
+    for nth_round in range(3):
+        for tested in (winner, runner_up):
+            story.tests(tested, kind="confirmation", nth_round=nth_round, http_us=120.0)
+    story.tests(winner, kind="confirmation", http_us=120.0)
+    story.tests(winner, kind="model_alone")
+    story.keep(importance=_IMPORTANCE, speedups=_SPEEDUPS[1:])
+
+
+def predicted(name: str) -> None:
+    """The endpoint is deployed, on all CPUs that there are: it is predicted from what was measured in process."""
+    story = Story.of(JobRequest(name=name, sla=SLA, deploy="endpoint"), profiles=PROFILES[1:])
+    _compile_and_time(story, "xgboost", "forest")
+    story.learns_endpoint_costs(configuration("xgboost"))
+    for backend in ("xgboost", "forest"):
+        story.predicts(configuration(backend, vcpus=2, workers=2))
+    story.keep(importance=_IMPORTANCE, speedups=_SPEEDUPS[2:])
+
+
 def unmet(name: str) -> None:
     """Nothing keeps the SLA."""
     story = Story.of(JobRequest(name=name, sla=Sla(thresholds=parse_sla("p95=0.1ms"), rate_per_s=500.0)))
@@ -218,6 +243,8 @@ def _compile_and_time(story: Story, *backends: str) -> None:
 KINDS: dict[str, Callable[[str], Any]] = {
     "measured": measured,
     "over-http": over_http,
+    "endpoint": endpoint,
+    "predicted": predicted,
     "unmet": unmet,
     "with-failures": with_failures,
     "one-profile": with_one_profile,

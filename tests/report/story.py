@@ -19,7 +19,9 @@ from servefit.profiler.machine.topology import Cache
 from servefit.profiler.record.storage.measurements import load_measurement, save_measurement
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.profiler.record.types import Configuration, Measurement, Samples
-from servefit.search.jobs.measure_endpoint import DURATIONS
+from servefit.search.capacity.predicted_endpoint import predicted_endpoint
+from servefit.search.jobs.closing import DURATIONS, DURATIONS_ALONE
+from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.results.measure_trial import CONFIRMING, ROUND, SCREENING, run_test
 from servefit.search.results.recommendation import CompilationReport, Trial
@@ -70,6 +72,16 @@ MODEL = Model(
 PAYLOAD = PayloadFacts(source="payload.csv", rows=4000, digest="7" * 64, synthetic=False, truncated_from=None)
 
 
+COSTS = EndpointCosts(
+    request_ns=60_000.0,
+    call_ns=20_000.0,
+    after_idle=(AfterIdle(idle_ns=0.0, extra_ns=(0.0, 5_000.0)), AfterIdle(idle_ns=2e5, extra_ns=(40_000.0, 90_000.0))),
+    rows=1,
+    request_bytes=300,
+)
+"""What a request takes in an endpoint of this host."""
+
+
 def simulated_host(**facts: Any) -> Host:
     """Four CPUs, and this machine's software."""
     described = describe_host()
@@ -99,7 +111,9 @@ class Story:
 
     @classmethod
     def of(cls, request: JobRequest, **facts: Any) -> Story:
-        """A job that is only begun; ``facts`` are those of its header that are not the usual ones."""
+        """A job that is only begun, about the library unless ``request`` says what is deployed; ``facts`` are those of
+        its header that are not the usual ones."""
+        request = replace(request, deploy=request.deploy or "library")
         usual: dict[str, Any] = {
             "model": MODEL,
             "payload": PAYLOAD,
@@ -133,6 +147,9 @@ class Story:
                 "service_time", configuration.backend, configuration, seconds=0.6, result=ServiceTimes(batches=batches)
             )
 
+    def learns_endpoint_costs(self, surveyed: Configuration) -> None:
+        self._add("endpoint_costs", surveyed.backend, surveyed, seconds=5.0, result=COSTS)
+
     def tests(
         self,
         configuration: Configuration,
@@ -146,16 +163,32 @@ class Story:
         simulated = SimulatedDriver(
             configuration=configuration, service_us=SERVICE_US[configuration.backend] * slower, **driver
         )
-        durations = SCREENING if kind == "load_test" else CONFIRMING if nth_round is None else ROUND
+        durations = {"load_test": SCREENING, "endpoint": DURATIONS, "model_alone": DURATIONS_ALONE}.get(
+            kind, CONFIRMING if nth_round is None else ROUND
+        )
         trial = run_test(
             simulated,
             self.header.request,
             self.header.host,
-            DURATIONS if kind == "endpoint" else durations,
+            durations,
             nth_round=nth_round,
             keep=lambda measurement: keep_measurement(measurement, self.folder, self._number),
         )
         self._add(kind, configuration.backend, configuration, seconds=2.0, result=trial)
+        return trial
+
+    def predicts(self, configuration: Configuration) -> Trial:
+        """Put the workers of a configuration under load, and predict what an endpoint of them would do."""
+        simulated = SimulatedDriver(configuration=configuration, service_us=SERVICE_US[configuration.backend])
+        kept: list[Measurement] = []
+
+        def keep(measurement: Measurement) -> str:
+            kept.append(measurement)
+            return keep_measurement(measurement, self.folder, self._number)
+
+        alone = run_test(simulated, self.header.request, self.header.host, SCREENING, keep=keep)
+        trial = predicted_endpoint(alone, COSTS, self.header.request, timed=None, closed=kept[0].runs[0])
+        self._add("load_test", configuration.backend, configuration, seconds=2.0, result=trial)
         return trial
 
     def repeats(self, trial: Trial, configuration: Configuration, *, slower: float) -> None:

@@ -87,7 +87,9 @@ def test_the_figures_of_every_test_over_time_are_in_the_page(page: Page, reports
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("over-http", "is met: deploy local-1c with forest"),
+        ("over-http", "is met: deploy local-1c with the library forest"),
+        ("endpoint", "is met: deploy local-1c as an endpoint of forest"),
+        ("predicted", "is predicted to be met: deploy ml.m5.large as an endpoint of forest"),
         ("unmet", "Nothing measured meets p95 <= 100 us at 500 requests/s"),
         ("unmeasurable", "Nothing could be measured"),
         ("unfinished", ", then cut off: servefit resume "),
@@ -99,6 +101,19 @@ def test_the_answer_is_a_sentence_in_every_form(reports: Reports, kind: str, sen
     assert sentence in Page.read(reports.html(kind)).sections["answer"]
     assert sentence in json.loads(to_json(report))["answer"]
     assert sentence in to_markdown(report)
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint"), [("over-http", "over HTTP"), ("endpoint", "over HTTP"), ("predicted", "predicted")]
+)
+def test_the_winner_as_an_endpoint_stands_beside_the_model_alone(reports: Reports, kind: str, endpoint: str) -> None:
+    alone, served = json.loads(to_json(reports.report(kind)))["tables"]["the_winner_as_an_endpoint"]
+    assert (alone["measured"], served["measured"]) == ("in process", endpoint)
+    assert alone["response p50 ms"] == alone["model p50 ms"] < served["response p50 ms"]
+    assert alone["overhead p50 ms"] is None
+    assert (served["overhead p50 ms"] is None) == (endpoint == "predicted")
+    assert (served["samples"] == 0) == (endpoint == "predicted")
+    assert served["max a minute"] < alone["max a minute"]
 
 
 def test_where_nothing_could_be_measured_the_report_says_why(reports: Reports) -> None:

@@ -88,6 +88,7 @@ def test_stairs_end_where_the_invocations_asked_for_are_reached(url: str) -> Non
         ("cost_weight", {"cost_weight": 0.3}),
         ("storage", {"storage": "sqlite:///jobs.db"}),
         ("trust_pickle", {"trust_pickle": True}),
+        ("deploy", {"deploy": "library"}),
         ("over_http", {"over_http": False}),
         ("stairs", {"phases": [], "stairs": sf.Stairs(1, 1, 1)}),
         ("max_invocations", {"max_invocations": "30000"}),

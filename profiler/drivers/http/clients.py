@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.record.traffic import NS_PER_S, OpenLoop, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from servefit.profiler.drivers.driving.ending import Enough
     from servefit.profiler.drivers.driving.memory import SharedWords
@@ -169,7 +170,9 @@ class HttpDriver:
                     most_connections=most,
                 )
             )
-            return self._run_open(traffic, enough, most)
+            before = self._server.calls_by_size()
+            run = self._run_open(traffic, enough, most)
+            return replace(run, largest_call=_largest(before, self._server.calls_by_size()))
         users = -(-traffic.users // clients)
         self._prepare(Prepare(connections=users, users=min(usual, users)))
         return self._run_closed(traffic, stopping)
@@ -267,6 +270,13 @@ class HttpDriver:
         configuration = self.configuration
         calls = 200 if configuration is None else 200 * configuration.workers * configuration.max_batch
         return max(round(traffic.rate_per_s / 2), calls)
+
+
+def _largest(before: Mapping[int, int] | None, after: Mapping[int, int] | None) -> int | None:
+    """Return the most requests that a call joined between two counts of calls by their size."""
+    if before is None or after is None:
+        return None
+    return max((size for size, calls in after.items() if calls > before.get(size, 0)), default=None)
 
 
 class _Watched(NamedTuple):

@@ -53,6 +53,9 @@ class LocalServer:
         with watching(pids, lambda _: 0, others=others) as telemetry:
             yield telemetry
 
+    def calls_by_size(self) -> None:
+        """Return nothing: it need not be one of ours."""
+
     def processes(self) -> Processes:
         """Return nothing of note: how it is meant to be is not known, and its memory is in what was watched."""
         return Processes(threads=(), threads_outside=0, peak_memory_bytes=0)

@@ -6,15 +6,20 @@ One in an envelope of ours is seen whole. Of any other nothing is claimed, where
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from servefit.profiler.machine.telemetry import watching
+from servefit.time_limit import allowed_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from servefit.profiler.drivers.hosted_endpoint import Hosted
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 MIN_USERS_BESIDE, MAX_USERS_BESIDE = 7, 128
 """Users in a closed loop beside those in a call, a worker: while their requests and answers are under way the worker
 has others to serve. More of them would only wait, and an endpoint lets no more than so many wait."""
+
+_STATISTICS_TIMEOUT_S = 10.0
+"""An endpoint that has just been under load may have a queue to answer first. Chosen, not measured."""
 
 UNKNOWN_USERS = 16
 """Of a server that nothing is known of: they keep a few workers busy. Chosen; ``EndpointDriver.busy_with`` knows
@@ -68,11 +76,16 @@ class Server(Protocol):
 
     def processes(self) -> Processes | None: ...
 
+    def calls_by_size(self) -> Mapping[int, int] | None:
+        """Return how many calls of the predictor there were so far by the number of requests that they joined; None
+        where it does not say."""
+        ...
+
 
 class HostedServer:
     """An endpoint of ours that serves ``configuration`` in an envelope."""
 
-    def __init__(self, hosted: Hosted, configuration: Configuration) -> None:
+    def __init__(self, hosted: Hosted, configuration: Configuration, *, name: str) -> None:
         self.configuration = configuration
         self.envelope = hosted.envelope
         self.load_s = hosted.load_s
@@ -80,6 +93,7 @@ class HostedServer:
         beside = max(MIN_USERS_BESIDE, min(configuration.max_batch, MAX_USERS_BESIDE))
         self.usual_users = configuration.workers * (configuration.max_batch + beside)
         self._hosted = hosted
+        self._name = name
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -104,6 +118,20 @@ class HostedServer:
             peak_memory_bytes=sum(_peak_memory_bytes(pid) for pid in (supervisor, *workers)),
         )
 
+    def calls_by_size(self) -> Mapping[int, int] | None:
+        address = self._hosted.url.removeprefix("http://")
+        try:
+            with closing(HTTPConnection(address, timeout=allowed_s(_STATISTICS_TIMEOUT_S))) as asked:
+                asked.request("GET", f"/v2/models/{self._name}/stats")
+                answer = asked.getresponse()
+                statistics = msgspec.json.decode(answer.read()) if answer.status == HTTPStatus.OK else None
+        except (OSError, HTTPException):  # it has ended, or is too busy: that is for the load to find
+            return None
+        if statistics is None:
+            return None
+        (model,) = statistics["model_stats"]
+        return {each["batch_size"]: each["compute_infer"]["count"] for each in model["batch_stats"]}
+
 
 class UnseenServer:
     """A server somewhere."""
@@ -121,6 +149,9 @@ class UnseenServer:
         return nullcontext()
 
     def processes(self) -> None:
+        return None
+
+    def calls_by_size(self) -> None:
         return None
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servefit.backends.environment import worker_environment
+from servefit.backends.model.names import label_of
 from servefit.backends.types import Target
 
 if TYPE_CHECKING:
@@ -40,12 +40,8 @@ class Contents:
 
     @property
     def label(self) -> str:
-        """A name as Kubernetes, systemd and Docker all take it: lower case, begins with a letter, 40 characters at
-        most. KServe makes longer host names of it, and a label ends at 63."""
-        plain = re.sub(r"[^a-z0-9]+", "-", self.config.name.lower()).strip("-")
-        if not plain[:1].isalpha():
-            plain = f"model-{plain}".strip("-")
-        return plain[:40].strip("-")
+        """The name of the endpoint as Kubernetes, systemd and Docker all take it."""
+        return label_of(self.config.name)
 
     @property
     def secret(self) -> str:

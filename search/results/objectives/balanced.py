@@ -22,7 +22,8 @@ _ALONE = {0.0: Latency(), 1.0: Cost()}
 
 
 class Balanced(PerformanceObjective):
-    """The price of a million inferences to the power of the weight, times p95 to that of the rest."""
+    """The price of a million inferences, at the rate asked where one is, to the power of the weight, times p95 to that
+    of the rest."""
 
     name: ClassVar[str] = "balanced"
     unit: ClassVar[str] = "(price x ms)"
@@ -34,6 +35,11 @@ class Balanced(PerformanceObjective):
         figure: float = price_per_million(capacity_per_s, context.price) ** weight * p95_ms ** (1 - weight)
         # Free of charge, at a latency that is not known.
         return inf if isnan(figure) else figure
+
+    def paid_per_s(self, capacity_per_s: float, instances: int, context: Context) -> float:
+        if context.carries_rate and context.rate_per_s is not None:
+            return context.rate_per_s / instances
+        return capacity_per_s
 
     def compared_by(self, context: Context) -> str:
         alone = _ALONE.get(context.cost_weight)

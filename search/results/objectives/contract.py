@@ -32,13 +32,15 @@ class Context:
 
     ``price`` is that of one instance, ``rate_per_s`` the rate asked of all of them, None where none was, and
     ``cost_weight`` what cost counts against latency, 0 to 1. ``learnt`` is what the objective's own
-    :meth:`Objective.learn` made of the trials so far; None for figures of what was measured.
+    :meth:`Objective.learn` made of the trials so far; None for figures of what was measured. ``carries_rate`` says that
+    what is paid for is carrying the rate, and not as many requests as could be answered.
     """
 
     price: Price
     rate_per_s: float | None
     cost_weight: float
     learnt: object = None
+    carries_rate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ class Objective(ABC):
         unit: The unit of its figures, as it stands behind a number: "ms".
         direction: "min" if less is better, else "max".
         aim: The best, for sentences: "the least energy".
+        tie: The part of the best figure by which another may be worse and still ties with it, unless rounds of
+            measuring both in turns told them apart. Chosen, not measured.
         needs_rate: True if figures depend on the load at the rate asked. Then the best are measured at their share of
             it, too, when they are compared in turns.
         needs_latency: True if predictions depend on ``p95_ms``, which takes a simulation each.
@@ -77,6 +81,7 @@ class Objective(ABC):
     unit: ClassVar[str]
     direction: ClassVar[Direction] = "min"
     aim: ClassVar[str]
+    tie: ClassVar[float] = 0.02
     needs_rate: ClassVar[bool] = True
     needs_latency: ClassVar[bool] = True
     priced: ClassVar[bool] = False
@@ -118,6 +123,11 @@ class Objective(ABC):
         if not known or not all(0 < figure < inf for figure in known):
             return max(known, key=self.lower, default=None)
         return exp(fsum(map(log, known)) / len(known))
+
+    def ties(self, best: float, other: float) -> bool:
+        """Return whether the figure ``other`` differs too little from the ``best`` for anybody to care; both as
+        :meth:`lower` gives them."""
+        return other <= best + abs(best) * self.tie
 
     def learn(self, trials: Sequence[Trial]) -> object:  # noqa: ARG002
         """Return what :meth:`predicted` may use of all ``trials`` so far, worked out once after each."""

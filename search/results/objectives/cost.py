@@ -1,7 +1,8 @@
-"""``--goal cost``: the price of an inference, and where a rate is asked the price of all instances before that.
+"""``--goal cost``: the price of an inference; where a rate is asked, the price of carrying it.
 
-All instances that a rate takes are paid for; the price of an inference at full load decides among those that cost the
-same. Where nobody stated a price, vCPUs stand for it.
+All instances that a rate takes are paid for, used or not. So what costs the same to carry the rate is told apart by its
+latency there, and not by what it would answer at full load, which nobody asked for. Where nobody stated a price, vCPUs
+stand for it.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
-from servefit.quantities import money_text, number_text
+from servefit.quantities import money_text, ms_text, number_text
 from servefit.search.results.objectives.performance import PerformanceObjective
 from servefit.search.results.price import INFERENCES, Price
 
 if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context
     from servefit.search.results.recommendation import Recommendation, Trial
+
+TIE_MS = 0.02
+"""Latencies that differ by 20 us are equal to whoever is at the other end of a network. Chosen, not measured."""
 
 S_PER_HOUR = 3600  # prices are by the hour, and capacities by the second
 
@@ -46,6 +50,38 @@ class Cost(PerformanceObjective):
 
     def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return price_or_rate(best)
+
+
+class CostAtRate(Cost):
+    """The p95 at the rate asked, of what carries that rate at the lowest price."""
+
+    unit: ClassVar[str] = "ms"
+    aim: ClassVar[str] = "the lowest price at the rate asked, and the lowest p95 at that price"
+    tie: ClassVar[float] = 0.05
+    needs_rate: ClassVar[bool] = True
+    needs_latency: ClassVar[bool] = True
+
+    def figure(self, capacity_per_s: float, p95_ms: float, context: Context) -> float:  # noqa: ARG002
+        return p95_ms
+
+    def ties(self, best: float, other: float) -> bool:
+        return super().ties(best, other) or other <= best + TIE_MS
+
+    @property
+    def axis(self) -> str:
+        return "p95 ms"
+
+    def uncertainty(self, capacity_sd: float, latency_sd: float) -> float:  # noqa: ARG002
+        return latency_sd
+
+    def compared_by(self, context: Context) -> str:  # noqa: ARG002
+        return "p95 latency"
+
+    def times_better(self, context: Context) -> str:  # noqa: ARG002
+        return "times as fast by p95"
+
+    def text(self, figure: float) -> str:
+        return f"p95 {ms_text(figure)}"
 
 
 def price_per_million(capacity_per_s: float, price: Price) -> float:
@@ -85,4 +121,4 @@ def price_or_rate(best: Recommendation) -> str:
 
 def rate(best: Recommendation) -> str:
     """Return in words how many inferences all instances answer a minute."""
-    return f"{round(best.max_invocations):,} a minute"
+    return f"{number_text(float(best.max_invocations))} a minute"

@@ -79,6 +79,9 @@ class GuardedObjective(Objective):
     def text(self, figure: float) -> str:
         return self._call("text", _text, figure)
 
+    def ties(self, best: float, other: float) -> bool:
+        return self._call("ties", _yes_or_no, best, other)
+
     @property
     def axis(self) -> str:
         return self._checked("axis", _text, lambda: self._guarded.axis)
@@ -164,6 +167,12 @@ def _text(found: Any) -> str:
     if not isinstance(found, str):
         raise _NotAllowedError(f"{found!r:.80}, which is no text")
     return one_line(found)
+
+
+def _yes_or_no(found: Any) -> bool:
+    if not isinstance(found, bool):
+        raise _NotAllowedError(f"{found!r:.80}, which is no bool")
+    return found
 
 
 def _nothing(found: Any) -> None:

@@ -27,14 +27,21 @@ class PerformanceObjective(Objective):
     def figure(self, capacity_per_s: float, p95_ms: float, context: Context) -> float:
         """Return the figure of what answers ``capacity_per_s`` with ``p95_ms``, infinite where that is not known."""
 
+    def paid_per_s(self, capacity_per_s: float, instances: int, context: Context) -> float:  # noqa: ARG002
+        """Return the requests a second that an instance is paid for."""
+        return capacity_per_s
+
     def of_trial(self, trial: Trial, context: Context) -> float:
-        return self.figure(trial.capacity.throughput_per_s, latency_ms(trial), context)
+        paid_per_s = self.paid_per_s(trial.capacity.throughput_per_s, trial.instance_count, context)
+        return self.figure(paid_per_s, latency_ms(trial), context)
 
     def of_pooled_trials(self, pooled: PooledTrials, context: Context) -> float:
-        return self.figure(pooled.capacity_per_s, pooled.p95_ms, context)
+        paid_per_s = self.paid_per_s(pooled.capacity_per_s, pooled.trial.instance_count, context)
+        return self.figure(paid_per_s, pooled.p95_ms, context)
 
     def predicted(self, prediction: Prediction, context: Context) -> float:
-        return self.figure(prediction.capacity_per_s, prediction.p95_ms, context)
+        paid_per_s = self.paid_per_s(prediction.capacity_per_s, prediction.instances, context)
+        return self.figure(paid_per_s, prediction.p95_ms, context)
 
     def evidence(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         """Return nothing: the figure follows from what the sentence says anyway."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from servefit.errors import SpecError
 from servefit.search.request.goals import OBJECTIVES
 from servefit.search.results.objectives.contract import Context, Direction, Objective
+from servefit.search.results.objectives.cost import Cost, CostAtRate
 from servefit.search.results.objectives.guarded import GuardedObjective
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.showing import one_line
@@ -74,10 +75,15 @@ def _check_text(attribute: str, text: Any, name: str, package: str) -> None:
         raise _refused(name, package, f"has the {attribute} {text!r:.80}, which is no line of printable text")
 
 
+_AT_RATE = CostAtRate()
+
+
 def objective_of(request: JobRequest) -> Objective:
-    """Return the objective that ``request`` asks for. Where it cannot be used here, as once its package is uninstalled,
-    that is one without figures: what a job measured stays readable."""
+    """Return the objective that ``request`` asks for; with a rate, cost is that of carrying it. Where it cannot be used
+    here, as once its package is uninstalled, that is one without figures: what a job measured stays readable."""
     try:
+        if request.goal == Cost.name and request.sla.rate_per_s is not None and request.decided_at == "rate":
+            return _AT_RATE
         return objective(request.goal)
     except SpecError as error:
         return MissingObjective(request.goal, error)
@@ -85,7 +91,13 @@ def objective_of(request: JobRequest) -> Objective:
 
 def context_of(request: JobRequest, price: Price) -> Context:
     """Return what figures for ``request`` depend on, on an instance of that ``price``."""
-    return Context(price=price, rate_per_s=request.sla.rate_per_s, cost_weight=request.cost_weight)
+    rate_per_s = request.sla.rate_per_s
+    return Context(
+        price=price,
+        rate_per_s=rate_per_s,
+        cost_weight=request.cost_weight,
+        carries_rate=rate_per_s is not None and request.decided_at == "rate",
+    )
 
 
 def _refused(name: str, package: str, problem: str) -> SpecError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import msgspec
 from msgspec import UNSET
@@ -48,6 +48,7 @@ class JobOptions(TypedDict, total=False):
     max_tests: int
     max_parallel_tests: int
     budget: str
+    deploy: Literal["endpoint", "library"]
     http: bool
     wait: int | str
     name: str
@@ -82,8 +83,8 @@ def recommend(
             elsewhere.
         **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``arrivals="bursts"``,
             ``goal="latency"``, ``profile=["local-1c"]``, ``cloud="aws"``, ``env={"OMP_NUM_THREADS": [1, 2]}``,
-            ``budget="60s"``, ``max_tests=10``, ``wait=0``. None is as if it were not given. The page "Configuration"
-            lists all of them.
+            ``budget="60s"``, ``max_tests=10``, ``deploy="library"``, ``wait=0``. None is as if it were not given. The
+            page "Configuration" lists all of them.
 
     Returns:
         The job, with recommendations best first. It is kept, and can be had again with :func:`servefit.load_job`.

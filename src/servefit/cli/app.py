@@ -17,6 +17,9 @@ def main() -> None:
         # With rich typer folds long lines of help, and a shell would take the second half for a completion of its own.
         sys.modules["rich"] = None  # type: ignore[assignment]
     try:
+        from servefit.cli.terminal import prepare_output
+
+        prepare_output()
         from servefit.cli.commands import app
         from servefit.cli.zsh_script import mend_zsh_script
 

@@ -143,7 +143,9 @@ class _Group(_Subgroup):
         try:
             return super().invoke(ctx)
         except ServefitError as error:
-            sys.stderr.write(f"servefit: {error}\n")
+            from servefit.cli.output import print_note
+
+            print_note(f"servefit: {error}")
             raise typer.Exit(status_of(error)) from error
         except KeyboardInterrupt as interruption:
             sys.stderr.write("servefit: interrupted\n")

@@ -17,7 +17,7 @@ from servefit.cli.options import (
     WaitOption,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption
+from servefit.cli.output import Format, FormatOption, WideOption
 from servefit.option_panels import SEARCH
 from servefit.profiler.defaults import SEED
 from servefit.profiler.machine.instance_profile import CLOUDS
@@ -55,6 +55,7 @@ def demo(
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Recommend a deployment of a credit-card fraud model on this machine: 500 requests of 10 KB a second, p95 within
@@ -93,5 +94,13 @@ def demo(
             model, payload = fraud_model(), fraud_payload()
             request = replace(asked, rows_per_request=fraud_rows_per_request(REQUEST_BYTES))
         run_and_print(
-            model, payload, request, trust_pickle=False, storage=storage, wait_s=wait_s, form=form, quiet=quiet
+            model,
+            payload,
+            request,
+            trust_pickle=False,
+            storage=storage,
+            wait_s=wait_s,
+            form=form,
+            wide=wide,
+            quiet=quiet,
         )

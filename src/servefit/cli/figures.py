@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import Format, FormatOption, WideOption, emit, warn
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from servefit.search.figures.contract import Figure
 
 
-def figures(form: FormatOption = Format.TABLE) -> None:
+def figures(form: FormatOption = Format.TABLE, wide: WideOption = False) -> None:
     """List the figures of tests and recommendations: the columns of tables, and fields of JSON documents.
 
     Example: servefit figures --format json
@@ -24,12 +26,17 @@ def figures(form: FormatOption = Format.TABLE) -> None:
         *(_document(figure, figure.name) for figure in built_in_figures()),
         *(_document(found.declared or found.figure, found.name, found.package, found.problem) for found in outside),
     ]
-    shown = ["name", "column", "unit", "digits", "meaning", *(["package"] if outside else [])]
-    rows = [[document[name] for name in shown] for document in documents]
-    emit(Table(columns=tuple(shown), rows=rows), {"schema": 1, "figures": documents}, form)
+    package = ("package",) if outside else ()
+    table = _table(documents, ("name", "column", "unit", "digits", "meaning", *package))
+    brief = _table(documents, ("column", "unit", "meaning", *package))
+    emit(table, {"schema": 1, "figures": documents}, form, brief=None if wide else brief)
     for found in outside:
         if found.problem is not None:
             warn(found.problem)
+
+
+def _table(documents: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> Table:
+    return Table(columns=columns, rows=[[document[name] for name in columns] for document in documents])
 
 
 def _document(figure: Figure, name: str, package: str | None = None, problem: str | None = None) -> dict[str, Any]:

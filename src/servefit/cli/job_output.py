@@ -10,6 +10,7 @@ import typer
 
 from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
+from servefit.report.at_a_glance import glance_table
 from servefit.report.job_tables import compilation_table, recommendations_table
 from servefit.report.sentences import headline, hindrances, reasons, same_shapes
 from servefit.report.table import Table
@@ -35,6 +36,7 @@ def run_and_print(
     storage: str | None,
     wait_s: float | None,
     form: Format,
+    wide: bool,
     quiet: bool,
     spent_s: float = 0.0,
 ) -> None:
@@ -53,11 +55,12 @@ def run_and_print(
             spent_s=spent_s,
         ),
         form=form,
+        wide=wide,
         quiet=quiet,
     )
 
 
-def print_and_exit(run: Callable[[Progress], RecommendationJob], *, form: Format, quiet: bool) -> None:
+def print_and_exit(run: Callable[[Progress], RecommendationJob], *, form: Format, wide: bool, quiet: bool) -> None:
     """Call ``run`` with its progress shown, print the job that it returns, and exit with its status."""
     from servefit.cli.progress import job_progress
     from servefit.search.jobs.job import JobInterrupted
@@ -66,9 +69,9 @@ def print_and_exit(run: Callable[[Progress], RecommendationJob], *, form: Format
         with job_progress(quiet=quiet) as progress:
             job = run(progress)
     except JobInterrupted as interruption:
-        print_job(interruption.job, form)
+        print_job(interruption.job, form, wide=wide)
         raise typer.Exit(INTERRUPTED) from interruption
-    print_job(job, form)
+    print_job(job, form, wide=wide)
     raise typer.Exit(exit_status(job))
 
 
@@ -86,8 +89,8 @@ def exit_status(job: RecommendationJob) -> int:
     return 0 if job.best.trial.verdict == "PASS" and over_http != "FAIL" else SLA_UNMET
 
 
-def print_job(job: RecommendationJob, form: Format) -> None:
-    """Print the recommendation as a sentence and tables, or in the form asked for."""
+def print_job(job: RecommendationJob, form: Format, *, wide: bool) -> None:
+    """Print the recommendation as a sentence and tables, with all columns if ``wide``, or in the form asked for."""
     from servefit.search.jobs.document import job_document
 
     if form is not Format.TABLE:
@@ -99,10 +102,11 @@ def print_job(job: RecommendationJob, form: Format) -> None:
     else:
         print_line(f"\n{headline(job)}\n")
         if job.recommendations:
-            emit(recommendations_table(job, fold=True), job_document(job), form)
-        for line in (*same_shapes(job), *reasons(job)):
+            emit(recommendations_table(job), {}, form, brief=None if wide else glance_table(job))
+        for line in (*(() if wide else same_shapes(job)), *reasons(job)):
             print_line(line)
         if job.compilation:
+            print_line("")
             emit(compilation_table(job), {}, form)
         if left_out := [[skipped.name, skipped.reason] for skipped in job.skipped if skipped.kind == "backend"]:
             emit(Table(title="Backends left out", columns=("backend", "reason"), rows=left_out), {}, form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,19 +16,30 @@ from servefit.cli.options import (
     WaitOption,
     parse_wait_s,
 )
-from servefit.cli.output import Format, FormatOption, emit, print_line, print_note, warn
+from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_note, warn
 from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT
+from servefit.quantities import duration_text, span_text
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from servefit.search.storage.header import JobHeader, JobState
     from servefit.search.storage.jobs import JobOverview
     from servefit.search.storage.steps import Step
 
 _STATUSES = ("IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED")
 _STEP_STATUSES = ("RUNNING", "COMPLETED", "FAILED")
-STEP_KINDS = ("compilation", "service_time", "load_test", "confirmation", "endpoint")
+STEP_KINDS = (
+    "compilation",
+    "service_time",
+    "endpoint_costs",
+    "load_test",
+    "confirmation",
+    "endpoint",
+    "model_alone",
+)
 """Those of ``storage.steps``, which a shell that completes them need not wait for."""
 
 
@@ -50,6 +62,7 @@ def jobs(
     most: Annotated[int, typer.Option("--most", metavar="N", help="The newest N.", min=1, rich_help_panel=OUTPUT)] = 50,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
 ) -> None:
     """List jobs, the newest first.
 
@@ -79,9 +92,35 @@ def jobs(
             for row in rows
         ],
     )
-    emit(table, {"schema": 1, "jobs": rows}, form)
+    emit(table, {"schema": 1, "jobs": rows}, form, brief=None if wide else _brief_jobs(rows))
     if not found:
         print_note("no job is like that" if status or model else "there are no jobs yet; servefit recommend begins one")
+
+
+def _brief_jobs(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of jobs with the columns that tell one from another."""
+    return Table(
+        columns=("job", "status", "model", "created, UTC", "took"),
+        rows=[
+            [
+                row["job"],
+                row["status"],
+                PurePath(row["model"]).name,
+                _minute(row["created_at"]),
+                span_text(row["elapsed_s"]),
+            ]
+            for row in rows
+        ],
+        numeric=("took",),
+    )
+
+
+def _minute(iso_time: str) -> str:
+    """Return a time to the minute, for people."""
+    return iso_time[:_TO_THE_MINUTE].replace("T", " ")
+
+
+_TO_THE_MINUTE = len("2026-11-24T12:00")
 
 
 def _is_wanted(job: JobOverview, status: str | None, model: str | None) -> bool:
@@ -113,7 +152,12 @@ def _checked_word(field: str, text: str, known: tuple[str, ...]) -> str:
     return text.upper()
 
 
-def show(job: JobArgument, storage: StorageOption = None, form: FormatOption = Format.TABLE) -> None:
+def show(
+    job: JobArgument,
+    storage: StorageOption = None,
+    form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
+) -> None:
     """Print what a job found, as ``servefit recommend`` does, whether it is over or not.
 
     Example: servefit show fraud-20261124-120000 --format json
@@ -121,7 +165,7 @@ def show(job: JobArgument, storage: StorageOption = None, form: FormatOption = F
     from servefit.cli.job_output import print_job
     from servefit.search.jobs.lifecycle import load_job
 
-    print_job(load_job(job, storage=storage), form)
+    print_job(load_job(job, storage=storage), form, wide=wide)
 
 
 _LEFT_COLUMNS = (
@@ -146,7 +190,7 @@ def steps(
         typer.Option(
             metavar="KIND",
             autocompletion=one_of(*STEP_KINDS),
-            help="Only these: compilation, service_time, load_test, confirmation or endpoint.",
+            help=f"Only these: {', '.join(STEP_KINDS[:-1])} or {STEP_KINDS[-1]}.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -163,6 +207,7 @@ def steps(
     ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
 ) -> None:
     """List the steps of a job: what was compiled and measured, when, and what came of it.
 
@@ -182,7 +227,11 @@ def steps(
             and backend in (None, step.backend)
         ]
     documents = [step_document(step) for step in found]
-    emit(_steps_table(found, documents), {"schema": 1, "job": job, "steps": documents}, form)
+    document = {"schema": 1, "job": job, "steps": documents}
+    emit(_steps_table(found, documents), document, form, brief=None if wide else _brief_steps(found, documents))
+    if form is Format.TABLE and not wide:
+        for step, reason in _reasons(found, documents):
+            print_line(f"Step {step}: {reason}")
     if not found:
         print_note(f"job {job} has no step like that")
 
@@ -198,13 +247,50 @@ def _steps_table(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
             (
                 _left_cells(step, document),
                 step.result if isinstance(step.result, Trial) else None,
-                (document["began_at"], step.reason or (document["metrics"] or {}).get("reason")),
+                (document["began_at"], _reason(step, document)),
             )
             for step, document in zip(steps, documents, strict=True)
         ],
         before=_LEFT_COLUMNS,
         after=("began", "reason"),
     )
+
+
+def _brief_steps(steps: list[Step], documents: list[dict[str, Any]]) -> Table:
+    """Return the table of steps with what was measured and what came of it; reasons are sentences below it."""
+    rows = [_brief_row(step, document) for step, document in zip(steps, documents, strict=True)]
+    return Table(
+        columns=("step", "kind", "what", "took", "max rate", "p95", "outcome"),
+        rows=rows,
+        numeric=("took", "max rate", "p95"),
+    )
+
+
+def _brief_row(step: Step, document: dict[str, Any]) -> list[Any]:
+    from servefit.report.measured_texts import capacity_text, latency_text, marked
+    from servefit.report.sentences import shape
+    from servefit.search.results.recommendation import Trial
+
+    what = step.backend if step.configuration is None else shape(step.configuration)
+    took = None if document["seconds"] is None else duration_text(document["seconds"], digits=2)
+    trial = step.result if isinstance(step.result, Trial) else None
+    if trial is None:
+        return [step.number, step.kind, what, took, None, None, step.status]
+    capacity = capacity_text(trial.capacity.throughput_per_s * trial.instance_count)
+    latency = latency_text(trial.judged, "p95")
+    outcome = f"{trial.verdict}, predicted" if trial.basis == "predicted" else trial.verdict
+    return [step.number, step.kind, what, took, marked(trial, capacity), marked(trial, latency), outcome]
+
+
+def _reasons(steps: list[Step], documents: list[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    """Yield the numbers of the steps whose outcome has a reason, with it."""
+    for step, document in zip(steps, documents, strict=True):
+        if reason := _reason(step, document):
+            yield step.number, reason
+
+
+def _reason(step: Step, document: dict[str, Any]) -> str | None:
+    return step.reason or (document["metrics"] or {}).get("reason")
 
 
 def _left_cells(step: Step, document: dict[str, Any]) -> tuple[Any, ...]:
@@ -233,6 +319,7 @@ def resume(
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Go on with a job that was stopped, interrupted or killed. Nothing is measured twice.
@@ -244,5 +331,8 @@ def resume(
 
     wait_s = parse_wait_s(wait, no_wait)
     print_and_exit(
-        lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s), form=form, quiet=quiet
+        lambda progress: resume_job(job, progress=progress, storage=storage, wait_s=wait_s),
+        form=form,
+        wide=wide,
+        quiet=quiet,
     )

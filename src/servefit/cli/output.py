@@ -1,6 +1,7 @@
 """The output of commands: the same figures as a table, JSON, CSV or Markdown.
 
-Results go to stdout, and nothing else does; notes and warnings go to stderr.
+Results go to stdout, and nothing else does; notes and warnings go to stderr. How tables are drawn is in ``tables``, how
+sentences are wrapped in ``terminal``.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import Annotated, Any
 
 import typer
 
+from servefit.cli.terminal import encodable, width_of, wrapped
 from servefit.errors import StateError
 from servefit.option_panels import OUTPUT
-from servefit.report.table import Table, is_number, markdown_lines, readable, write_csv
+from servefit.report.table import Table, markdown_lines, readable, write_csv
 
-_PIPE_WIDTH = 240
-"""Columns of a table in a pipe, which has no width to fit into: so wide that nothing is folded."""
+_INDENT = "  "
+"""Stands before the further lines of a warning or a note, so that the next one is seen to begin."""
 
 
 class Format(StrEnum):
@@ -33,12 +35,22 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.", rich_help_panel=OUTPUT)]
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="All columns, as the other formats have them.", rich_help_panel=OUTPUT)
+]
 
 
-def emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format) -> None:
-    """Print ``document`` as JSON, or ``table`` in any other form. Raises StateError where stdout takes no more."""
+def emit(
+    table: Table,
+    document: Mapping[str, Any] | Sequence[Any],
+    form: Format,
+    *,
+    brief: Table | None = None,
+) -> None:
+    """Print ``document`` as JSON, or ``table`` in any other form. ``brief`` is the table that people are shown instead
+    of it: without the columns that matter less. Raises StateError where stdout takes no more."""
     with _printing():
-        _emit(table, document, form)
+        _emit(table, document, form, brief)
 
 
 @contextmanager
@@ -60,7 +72,7 @@ def _printing() -> Iterator[None]:
         raise StateError(Path("standard output"), error.strerror or str(error), variable=None) from error
 
 
-def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format) -> None:
+def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Format, brief: Table | None) -> None:
     match form:
         case Format.JSON:
             sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
@@ -69,35 +81,15 @@ def _emit(table: Table, document: Mapping[str, Any] | Sequence[Any], form: Forma
         case Format.MARKDOWN:
             sys.stdout.writelines(f"{line}\n" for line in markdown_lines(readable(table)))
         case Format.TABLE:
-            _print_table(table)
+            from servefit.cli.tables import print_table
 
-
-def _print_table(table: Table) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    drawn = RichTable(title=table.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    # In a list of figures text stands among numbers.
-    numeric = [
-        table.columns[0] not in ("figure", "property") and any(is_number(row[nth]) for row in table.rows)
-        for nth in range(len(table.columns))
-    ]
-    shown = readable(table)
-    for column, figures in zip(shown.columns, numeric, strict=True):
-        drawn.add_column(column, justify="right" if figures else "left", overflow="fold")
-    for row in shown.rows:
-        drawn.add_row(*row)
-    console = Console(file=sys.stdout, highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    console.print(drawn)
+            print_table(table if brief is None else brief)
 
 
 def print_line(line: str) -> None:
-    """Print a line of text that belongs to the result, to stdout. Raises StateError as ``emit`` does."""
+    """Print a sentence that belongs to the result, to stdout. Raises StateError as ``emit`` does."""
     with _printing():
-        sys.stdout.write(line + "\n")
+        sys.stdout.writelines(f"{part}\n" for part in wrapped(encodable(line, sys.stdout), width_of(sys.stdout)))
 
 
 def print_text(text: str) -> None:
@@ -108,7 +100,8 @@ def print_text(text: str) -> None:
 
 def print_note(line: str) -> None:
     """Print a line for the person, not for a program, to stderr."""
-    sys.stderr.write(f"{line}\n")
+    lines = wrapped(encodable(line, sys.stderr), width_of(sys.stderr), indent=_INDENT)
+    sys.stderr.write("".join(f"{part}\n" for part in lines))
 
 
 def warn(line: str) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from servefit.cli.output import Format, FormatOption, emit, warn
+from servefit.cli.output import Format, FormatOption, WideOption, emit, warn
 from servefit.option_panels import OUTPUT
-from servefit.report.table import Table
+from servefit.report.table import Table, without_column
 
 
 def profiles(
@@ -19,6 +19,7 @@ def profiles(
         typer.Option("--all", help="Also those that cannot be measured here, with the reason.", rich_help_panel=OUTPUT),
     ] = False,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
 ) -> None:
     """List instance profiles: shape, price, and whether this host can measure them.
 
@@ -69,6 +70,7 @@ def profiles(
             {**dataclasses.asdict(profile), "measurable": reason is None, "reason": reason} for profile, reason in shown
         ],
     }
-    emit(table, document, form)
+    brief = without_column(without_column(table, "price source"), "cloud")
+    emit(table, document, form, brief=None if wide else brief)
     for warning in old_prices([profile for profile, _ in shown], date.today()):
         warn(warning)

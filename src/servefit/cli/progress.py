@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from servefit.cli.output import print_note
+from servefit.cli.terminal import columns_of
 from servefit.quantities import span_text
-from servefit.report.moments import best_so_far, is_endpoint, result, step_number, tests_begun, time_left
+from servefit.report.moments import best_so_far, obtained, result, step_number, tests_begun, time_left
 from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def job_progress(*, quiet: bool) -> Iterator[Progress]:
         with _drawn() as lines:
             yield lines
     else:
-        yield PlainLines(lambda line: sys.stderr.write(f"{line}\n"))
+        yield PlainLines(print_note)
 
 
 class ShowStage(Protocol):
@@ -99,7 +101,7 @@ class PlainLines:
         self._say(f"{step_number(at)} begins{count}: {shape_in_envelope(configuration)}", at, only_if_allowed=True)
 
     def tested(self, trial: Trial | FailedTrial, at: Moment) -> None:
-        line = f"{step_number(at)}{', over HTTP' if is_endpoint(trial) else ''}: {result(trial)}"
+        line = f"{step_number(at)}{obtained(trial)}: {result(trial)}"
         best = best_so_far(at)
         if best != self._best:
             self._best = best
@@ -180,8 +182,10 @@ class LiveLines:
 
 def fitted(text: str, width: int) -> str:
     """Return ``text`` as one line that fits a terminal of ``width`` columns."""
+    from rich.cells import set_cell_size
+
     line = " ".join(text.split())
-    return line if len(line) <= width else f"{line[: max(0, width - 3)]}..."[:width]
+    return line if columns_of(line) <= width else f"{set_cell_size(line, max(0, width - 3))}..."[:width]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import typer
 from servefit.cli.config import ConfigOption, SaveConfigOption, given_options, sources, write_config
 from servefit.cli.job_options import config_with_options, with_job_options
 from servefit.cli.options import NoWaitOption, PayloadOption, QuietOption, StorageOption, TrustOption
-from servefit.cli.output import Format, FormatOption
+from servefit.cli.output import Format, FormatOption, WideOption
 
 
 @with_job_options
@@ -27,6 +27,7 @@ def recommend(
     trust_pickle: TrustOption = False,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
     quiet: QuietOption = False,
     config: ConfigOption = None,
     save_config: SaveConfigOption = None,
@@ -62,6 +63,7 @@ def recommend(
         storage=storage,
         wait_s=wanted.wait_s,
         form=form,
+        wide=wide,
         quiet=quiet,
         # The budget is for the whole command.
         spent_s=time.monotonic() - context.obj,

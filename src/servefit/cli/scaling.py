@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from servefit.cli.completion import job_names
+from servefit.cli.completion import job_names, one_of
 from servefit.cli.options import StorageOption
-from servefit.cli.output import Format, FormatOption, emit, print_line, warn
-from servefit.option_panels import TRAFFIC
-from servefit.quantities import currency_sign, given_text, number_text, percent_text
+from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_text, warn
+from servefit.option_panels import OUTPUT, TRAFFIC
+from servefit.quantities import currency_sign, given_text, ms_text, number_text, percent_text, rate_text
 from servefit.report.sentences import hourly_text
 from servefit.report.table import Table
 
@@ -43,14 +43,25 @@ def scale(
         str | None,
         typer.Option(metavar="2000/s", help="Highest rate expected. Default: twice --rate.", rich_help_panel=TRAFFIC),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="hpa|keda",
+            help="Print the policy as a manifest instead: a HorizontalPodAutoscaler, or a ScaledObject of KEDA.",
+            autocompletion=one_of("hpa", "keda"),
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
+    wide: WideOption = False,
 ) -> None:
     """Say how many instances a rate takes within the SLA of JOB, and give a target-tracking scaling policy.
 
     Example: servefit scale fraud --rate 2000/s --headroom 30% --max-rate 6000/s
     """
     from servefit.quantities import parse_rate_per_s, parse_share
+    from servefit.search.autoscaling.manifests import manifest, parse_kind
     from servefit.search.autoscaling.scale import scale as plan_for
     from servefit.search.jobs.lifecycle import load_job
 
@@ -66,14 +77,19 @@ def scale(
         min_rate_per_s=min_rate_per_s,
         max_rate_per_s=max_rate_per_s,
     )
-    _print_plan(plan, form)
+    if policy is None:
+        _print_plan(plan, form, wide=wide)
+        return
+    print_text(manifest(plan, parse_kind(policy)))
+    for note in plan.notes:
+        warn(note)
 
 
-def _print_plan(plan: ScalingPlan, form: Format) -> None:
+def _print_plan(plan: ScalingPlan, form: Format, *, wide: bool) -> None:
     if form is Format.TABLE:
         print_line(f"\n{headline(plan)}\n")
         emit(policy_table(plan), {}, form)
-        emit(curve_table(plan), {}, form)
+        emit(curve_table(plan), {}, form, brief=None if wide else _brief_curve(plan))
         for note in plan.notes:
             print_line(f"Note: {note}.")
     else:
@@ -105,7 +121,7 @@ def policy_table(plan: ScalingPlan) -> Table:
     target, profile = plan.target, plan.recommendation.profile.name
     lowest = "one always serves" if plan.min_rate_per_s is None else f"for {given_text(plan.min_rate_per_s)} requests/s"
     rows: list[list[Any]] = [
-        ["capacity of an instance per s", plan.rate.capacity_per_s, "measured in the closed loop"],
+        ["capacity of an instance per s", plan.rate.capacity_per_s, _capacity_basis(plan)],
         ["highest rate of an instance per s", plan.rate.highest_per_s, basis],
         ["target per instance per s", target.rate_per_s, f"{percent_text(plan.headroom)} below the highest rate"],
         ["target per instance per minute", target.invocations_per_minute, "the same: SageMaker's TargetValue"],
@@ -119,6 +135,12 @@ def policy_table(plan: ScalingPlan) -> Table:
         sign = currency_sign(plan.recommendation.profile.currency)
         rows.append([f"{sign}/hour at {name}", plan.cost_per_hour(instances), f"{instances} x {profile}"])
     return Table(title="Scaling policy", columns=("figure", "value", "where from"), rows=rows)
+
+
+def _capacity_basis(plan: ScalingPlan) -> str:
+    if plan.recommendation.capacity.basis == "predicted":
+        return "predicted: no CPU was left to a client"
+    return "measured in the closed loop"
 
 
 def curve_table(plan: ScalingPlan) -> Table:
@@ -137,4 +159,30 @@ def curve_table(plan: ScalingPlan) -> Table:
             ]
             for point in plan.curve
         ],
+    )
+
+
+_BRIEF = ("p50", "p95", "p99")
+"""Percentiles of the curve that people are shown, where no other has a limit."""
+
+
+def _brief_curve(plan: ScalingPlan) -> Table:
+    """Return the table of the curve with the columns that decide, each time in its own unit."""
+    wanted = {*_BRIEF, *(threshold.percentile for threshold in plan.sla.thresholds)}
+    names = [
+        name for name in dict.fromkeys(name for point in plan.curve for name in point.latency_ms) if name in wanted
+    ]
+    return Table(
+        title="One instance",
+        columns=("rate", *names, "from", "SLA"),
+        rows=[
+            [
+                rate_text(point.rate_per_s),
+                *(None if (value := point.latency_ms.get(name)) is None else ms_text(value) for name in names),
+                f"{point.source}, {point.loop} loop",
+                point.verdict,
+            ]
+            for point in plan.curve
+        ],
+        numeric=("rate", *names),
     )

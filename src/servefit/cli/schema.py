@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from servefit.cli.output import print_line
+from servefit.cli.output import print_text
 
 
 def schema() -> None:
@@ -14,4 +14,4 @@ def schema() -> None:
     """
     from servefit.search.request.config_schema import config_schema
 
-    print_line(json.dumps(config_schema(), indent=2))
+    print_text(json.dumps(config_schema(), indent=2) + "\n")

@@ -190,11 +190,11 @@ def _timeline_text(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple
 
 
 def _shown_step(job: RecommendationJob, times: tuple[Timeline, ...]) -> int | None:
-    """Return the number of the test that the recommendation is based on: the test over HTTP, if there was one."""
+    """Return the number of the test that the recommendation is based on."""
     if not times:
         return None
     here = {timeline.step for timeline in times}
-    wanted = () if job.best is None else (job.best.endpoint_step, job.best.step)
+    wanted = () if job.best is None else (job.best.step, job.best.beside_step)
     return next((step for step in wanted if step in here), times[-1].step)
 
 

@@ -8,7 +8,6 @@ from servefit.report.figure_columns import columns_for
 from servefit.report.table import Table
 from servefit.search.figures.cost import in_their_currency
 from servefit.search.figures.registry import figures
-from servefit.search.results.same_shape import folded
 
 if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
@@ -24,12 +23,12 @@ RECOMMENDED = (
 """SageMaker IR's columns, and the parameters of a deployment."""
 
 
-def recommendations_table(job: RecommendationJob, *, fold: bool = False) -> Table:
-    """Return the table of the recommendations: SageMaker IR's columns, and to their right other known figures. With
-    ``fold``, those that share a measurement are one row, that of the cheapest profile."""
-    rows = folded(job.recommendations) if fold else job.recommendations
-    shown = in_their_currency(figures(RECOMMENDED), rows)
-    return columns_for(shown, rows, hidden=unasked(job)).table("Recommendations, best first", rows)
+def recommendations_table(job: RecommendationJob) -> Table:
+    """Return the table of the recommendations: SageMaker IR's columns, and to their right other known figures."""
+    shown = in_their_currency(figures(RECOMMENDED), job.recommendations)
+    return columns_for(shown, job.recommendations, hidden=unasked(job)).table(
+        "Recommendations, best first", job.recommendations
+    )
 
 
 def unasked(job: RecommendationJob) -> tuple[str, ...]:

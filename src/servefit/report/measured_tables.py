@@ -56,7 +56,7 @@ _OVER_HTTP = (
 
 
 def endpoint_table(job: RecommendationJob) -> Table:
-    """Return the table of the winner, measured over HTTP and without a network."""
+    """Return the table of the winner as an endpoint, over HTTP or predicted, and as the model alone, in process."""
     response = Columns(
         figures=tuple(figure(f"model_latency_ms.{name}").titled(f"response {name} ms") for name in _PERCENTILES)
     )
@@ -64,11 +64,15 @@ def endpoint_table(job: RecommendationJob) -> Table:
     profile = figure("instance_profile")
     rows: list[tuple[object, ...]] = []
     for found in job.recommendations:
-        if found.endpoint is None:
+        alone, endpoint = found.model_alone, found.endpoint
+        if alone is None or endpoint is None:
             continue
-        for driver, trial in (("in process", found.trial), ("over HTTP", found.endpoint)):
-            inside = trial.judged.latency_ms if driver == "in process" else trial.judged.model_latency_ms or {}
-            rows.append((profile.cell(found), driver, *response.cells(trial), inside.get("p50"), *others.cells(trial)))
+        over_http = "over HTTP" if endpoint.basis == "measured" else "predicted"
+        for measured, trial in (("in process", alone), (over_http, endpoint)):
+            inside = trial.judged.latency_ms if trial is alone else trial.judged.model_latency_ms or {}
+            rows.append(
+                (profile.cell(found), measured, *response.cells(trial), inside.get("p50"), *others.cells(trial))
+            )
     return Table(
         title="The winner as an endpoint",
         columns=(profile.title, "measured", *response.titles, "model p50 ms", *others.titles),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.quantities import ms_text, number_text, span_text
+from servefit.quantities import span_text
+from servefit.report.measured_texts import capacity_text, latency_text
 from servefit.report.sentences import shape_in_envelope
 
 if TYPE_CHECKING:
@@ -25,14 +26,17 @@ def result(trial: Trial | FailedTrial) -> str:
 
     if isinstance(trial, FailedTrial):
         return f"{shape_in_envelope(trial.configuration)}: failed, {trial.reason}"
-    p95 = trial.judged.latency_ms["p95"]
-    latency = "" if p95 is None else f", p95 {ms_text(p95)}"
-    return f"{shape_in_envelope(trial.configuration)}: {number_text(trial.capacity.throughput_per_s)}/s{latency}"
+    p95 = latency_text(trial.judged, "p95")
+    latency = "" if p95 is None else f", p95 {p95}"
+    return f"{shape_in_envelope(trial.configuration)}: {capacity_text(trial.capacity.throughput_per_s)}{latency}"
 
 
-def is_endpoint(trial: Trial | FailedTrial) -> bool:
-    """Return whether ``trial`` measured the winner as an endpoint, which is not counted as a test."""
-    return getattr(trial, "driver", None) == "http"
+def obtained(trial: Trial | FailedTrial) -> str:
+    """Return how the figures of ``trial`` were obtained, to stand behind its step; empty where they were measured in
+    process."""
+    if getattr(trial, "basis", None) == "predicted":
+        return ", predicted"
+    return ", over HTTP" if getattr(trial, "driver", None) == "http" else ""
 
 
 def best_so_far(at: Moment) -> str:

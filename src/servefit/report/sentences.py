@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from servefit.quantities import (
     count_text,
+    digits_within,
     given_duration_text,
     money_text,
     ms_text,
@@ -14,15 +15,17 @@ from servefit.quantities import (
     percent_text,
     span_text,
 )
+from servefit.report.measured_texts import latency_text
 from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.instances import per_minute
-from servefit.search.results.objectives.cost import vcpu_s_per_million
+from servefit.search.results.objectives.cost import Cost, vcpu_s_per_million
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
 from servefit.search.results.same_shape import folded
 
 if TYPE_CHECKING:
+    from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
@@ -60,7 +63,7 @@ def headline(job: RecommendationJob) -> str:
     if configuration.batch_delay_us:
         batching += f" that wait up to {given_duration_text(configuration.batch_delay_us / 1e6)} for each other"
     deployment = (
-        f"{instances} with {configuration.backend}, {count_text(configuration.workers, 'worker')} x "
+        f"{instances} {_as_deployed(best)} {configuration.backend}, {count_text(configuration.workers, 'worker')} x "
         f"{count_text(configuration.settings.threads, 'thread')}{batching}"
     )
     sla = job.request.sla
@@ -69,7 +72,7 @@ def headline(job: RecommendationJob) -> str:
     # Where the objective is not installed, the answer is what the job measured as such.
     known = isinstance(objective, MissingObjective) or objective.of_trial(trial, context) is not None
     beginning = {
-        "PASS": _met(sla) if known else f"{_not_shown(sla, objective)}: the simplest is",
+        "PASS": _met(sla, best) if known else f"{_not_shown(sla, objective)}: the simplest is",
         "UNDECIDED": f"Not sure to meet {sla}: nearest is",
         "FAIL": f"Nothing measured meets {sla}: nearest is",
         "INVALID": "This machine is too noisy to tell: the best of what was measured is",
@@ -78,9 +81,17 @@ def headline(job: RecommendationJob) -> str:
     return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'} ({spent})."
 
 
-def _met(sla: Sla) -> str:
+def _as_deployed(best: Recommendation) -> str:
+    """Return what is deployed, to stand between the instances and the backend."""
+    return "as an endpoint of" if best.deployment == "endpoint" else "with the library"
+
+
+def _met(sla: Sla, best: Recommendation) -> str:
     """Return the beginning of a recommendation that meets ``sla``."""
-    return "Deploy" if sla.asks_nothing else f"{_capitalised(str(sla))} is met: deploy"
+    if sla.asks_nothing:
+        return "Deploy"
+    kept = "is met" if best.trial.basis == "measured" else "is predicted to be met"
+    return f"{_capitalised(str(sla))} {kept}: deploy"
 
 
 def _not_shown(sla: Sla, objective: Objective) -> str:
@@ -97,17 +108,36 @@ def _unfinished(job: RecommendationJob) -> str:
 
 
 def evidence(best: Recommendation) -> str:
-    """Return the measured figures of the recommendation, as a sentence without its full stop."""
+    """Return the figures of the recommendation, as a sentence without its full stop."""
     judged = best.trial.judged
-    parts = [
-        f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
-    ]
+    if best.trial.basis == "predicted":
+        return _predicted_evidence(best)
+    parts = _percentiles(judged, "p50", "p95", "p99")
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     price = f"; {cost}" if (cost := cost_text(best)) else ""
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
+    where = " over HTTP" if best.deployment == "endpoint" else ""
     return (
-        f"Measured {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"it can answer {round(best.max_invocations):,} a minute{price}{because}"
+        f"Measured{where} {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
+        f"it can answer {number_text(float(best.max_invocations))} a minute{price}{because}"
+    )
+
+
+def _percentiles(summary: Summary, *names: str) -> list[str]:
+    """Return the percentiles of these names that are known, each with its name."""
+    return [f"{name} {text}" for name in names if (text := latency_text(summary, name)) is not None]
+
+
+def _predicted_evidence(best: Recommendation) -> str:
+    """Return the predicted figures of an endpoint, as a sentence without its full stop."""
+    judged = best.trial.judged
+    parts = _percentiles(judged, "p50", "p95", "p99")
+    loop = f" at {number_text(judged.offered_per_s)} requests/s" if judged.offered_per_s is not None else ""
+    price = f"; {cost}" if (cost := cost_text(best)) else ""
+    because = "" if best.trial.reason is None else f"; {best.trial.reason}"
+    return (
+        f"Predicted {', '.join(parts) or 'no percentile'}{loop}, and that it can answer "
+        f"{number_text(float(best.max_invocations))} a minute{price}{because}"
     )
 
 
@@ -140,14 +170,81 @@ def over_http(endpoint: Trial) -> str:
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     return (
         f"Over HTTP: {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"an instance answers {round(per_minute(endpoint.capacity.throughput_per_s)):,} a minute."
+        f"an instance answers {number_text(per_minute(endpoint.capacity.throughput_per_s))} a minute."
     )
+
+
+def alone(trial: Trial) -> str:
+    """Return the measured figures of the model alone, as a sentence."""
+    judged = trial.judged
+    parts = _percentiles(judged, "p50", "p95")
+    loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    return (
+        f"The model alone, called in process: {', '.join(parts) or 'no percentile'} {loop}; "
+        f"{number_text(per_minute(trial.capacity.throughput_per_s))} a minute."
+    )
+
+
+def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
+    """Yield what decided between the winner and its nearest rivals, and at what load they were compared."""
+    if job.request.sla.rate_per_s is None and best.trial.at_rate is None and job.why.choices:
+        yield "No rate was asked, so configurations are compared at full load."
+    objective = objective_of(job.request)
+    for choice in job.why.choices:
+        rival = choice.rival
+        where = "" if rival.profile == best.profile else f" on {rival.profile.name}"
+        name = f"{shape(rival.trial.configuration)}{where}"
+        if choice.by == "sla":
+            yield f"Not {name}: {_unlike_the_best(rival.trial.verdict)}."
+        elif choice.by == "price":
+            yield f"Not {name}: {_paid(rival)} instead of {_paid(best)}."
+        elif choice.figures is not None and choice.by == "figure":
+            mine, theirs = _figure_texts(objective, choice.figures, best, rival)
+            same = ", at the same cost" if objective.paid_by_the_hour and job.request.sla.rate_per_s else ""
+            yield f"Not {name}: {theirs} instead of {mine}{same}."
+        elif choice.figures is not None:
+            mine, theirs = _figure_texts(objective, choice.figures, best, rival)
+            yield f"Not {name}: as good ({theirs} for {mine}), and less simple."
+
+
+def _figure_texts(
+    objective: Objective, figures: tuple[float, float], best: Recommendation, rival: Recommendation
+) -> tuple[str, str]:
+    """Return the figures of the winner and of its rival. Without a price, that of an inference is in vCPUs."""
+    if type(objective) is not Cost:
+        mine, theirs = map(objective.text, figures)
+    elif None in (best.profile.price_per_hour, rival.profile.price_per_hour):
+        mine, theirs = (f"{number_text(figure)} vCPU-s a million" for figure in figures)
+    else:
+        mine, theirs = (f"{money_text(figure, best.profile.currency)} a million" for figure in figures)
+    return mine, theirs
+
+
+def _unlike_the_best(verdict: str) -> str:
+    return {
+        "FAIL": "it does not meet the SLA",
+        "UNDECIDED": "it is not sure to meet the SLA",
+        "INVALID": "the machine got in the way of its measurement",
+    }.get(verdict, "its verdict is another")
+
+
+def _paid(chosen: Recommendation) -> str:
+    """Return what all instances of a recommendation cost by the hour, or the vCPUs that they take."""
+    count = chosen.trial.instance_count
+    if chosen.cost_per_hour is not None:
+        return f"{money_text(chosen.cost_per_hour, chosen.profile.currency)} an hour"
+    return f"{count * chosen.profile.vcpus} vCPUs"
 
 
 def reasons(job: RecommendationJob) -> Iterator[str]:
     """Yield the reasons for the first recommendation and further findings, a line each."""
-    if job.best is not None and job.best.endpoint is not None:
-        yield over_http(job.best.endpoint)
+    best = job.best
+    if best is not None and best.deployment == "endpoint" and best.model_alone is not None:
+        yield alone(best.model_alone)
+    elif best is not None and best.endpoint is not None:
+        yield over_http(best.endpoint)
+    if best is not None:
+        yield from _choices(job, best)
     for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
         if against is not None:
             yield f"Against {name}, {shape(against.configuration)}: {_ratio(against.ratio)}."
@@ -185,9 +282,11 @@ def shape_in_envelope(configuration: Configuration) -> str:
 
 
 def _ratio(ratio: Ratio) -> str:
-    interval = "" if ratio.ci95 is None else f" (95 %: {number_text(ratio.ci95[0])} to {number_text(ratio.ci95[1])})"
-    rounds = count_text(ratio.rounds, "round")
-    return f"{number_text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {rounds}"
+    def text(value: float) -> str:
+        return number_text(float(value), digits=digits_within(value, ratio.ci95))
+
+    interval = "" if ratio.ci95 is None else f" (95 %: {text(ratio.ci95[0])} to {text(ratio.ci95[1])})"
+    return f"{text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {count_text(ratio.rounds, 'round')}"
 
 
 def _capitalised(text: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TextIO
 
-from servefit.quantities import DIGITS, duration_text, number_text
+from servefit.quantities import DIGITS, digits_within, duration_text, number_text
 from servefit.showing import printable
 
 
@@ -20,12 +20,13 @@ from servefit.showing import printable
 class Table:
     """Rows of cells under ``columns``. A cell is a value, not text: CSV has all its digits, people see it rounded to
     the significant ``digits`` of its column (empty: three in all columns). If the first column is called "figure", it
-    names the figure of its row."""
+    names the figure of its row. ``numeric`` are the columns whose texts are figures with their units, for people."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
     title: str | None = None
     digits: tuple[int, ...] = ()
+    numeric: tuple[str, ...] = ()
 
     def text(self, cell: Any, column: int) -> str:
         """Return ``cell``, of the column with number ``column``, as text for people."""
@@ -46,6 +47,14 @@ class Estimate:
     def __str__(self) -> str:
         within = "" if self.interval is None else f"  ({self.interval[0]:.4g} to {self.interval[1]:.4g})"
         return f"{self.value:.4g}{within}"
+
+
+def without_column(table: Table, name: str) -> Table:
+    """Return ``table`` without the column of that name."""
+    nth = table.columns.index(name)
+    digits = table.digits and (*table.digits[:nth], *table.digits[nth + 1 :])
+    rows = [(*row[:nth], *row[nth + 1 :]) for row in table.rows]
+    return replace(table, columns=(*table.columns[:nth], *table.columns[nth + 1 :]), rows=rows, digits=digits)
 
 
 def readable(table: Table) -> Table:
@@ -84,13 +93,19 @@ def _figure_row(name: str, value: Any, *more: Any) -> tuple[str, ...]:
     """Return a row of a list of figures as texts. The unit of a time is in its value, not in its name."""
     plain, _, unit = name.rpartition(" ")
     unit_s = {"ms": 1e-3, "us": 1e-6}.get(unit)
-    parts = value.numbers if isinstance(value, Estimate) else (value,)
-    if unit_s is None:
-        texts = [cell_text(part) for part in parts]
-    else:
-        name, texts = plain, [duration_text(part * unit_s) if is_number(part) else cell_text(part) for part in parts]
+    parts, interval = (value.numbers, value.interval) if isinstance(value, Estimate) else ((value,), None)
+    name = name if unit_s is None else plain
+    texts = [_figure_text(part, unit_s, interval) for part in parts]
     shown = texts[0] if len(texts) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
     return (name, shown, *map(cell_text, more))
+
+
+def _figure_text(part: Any, unit_s: float | None, interval: tuple[float, float] | None) -> str:
+    """Return a figure, or an end of its interval, as text: to the last digit that the interval supports."""
+    if not is_number(part):
+        return cell_text(part)
+    digits = digits_within(part, interval)
+    return cell_text(part, digits) if unit_s is None else duration_text(part * unit_s, digits=digits)
 
 
 def is_number(cell: Any) -> bool:

@@ -37,6 +37,7 @@ from servefit.search.request.sla import Sla
 if TYPE_CHECKING:
     from servefit.search.endpoints.load_result import LoadTest
     from servefit.search.optimizer.progress import Progress
+    from servefit.search.request.job_request import Deployed
 
 
 @overload
@@ -69,6 +70,7 @@ def right_size(
     trust_pickle: bool = ...,
     allow_noise: bool = ...,
     allow_batch_dependence: bool = ...,
+    deploy: Deployed | None = ...,
     over_http: bool = ...,
     wait_s: float | None = ...,
     progress: Progress | None = ...,
@@ -126,6 +128,7 @@ def right_size(
     trust_pickle: bool = False,
     allow_noise: bool = USUAL.allow_noise,
     allow_batch_dependence: bool = USUAL.allow_batch_dependence,
+    deploy: Deployed | None = None,
     over_http: bool = USUAL.over_http,
     wait_s: float | None = None,
     progress: Progress | None = None,
@@ -143,10 +146,11 @@ def right_size(
     stored as "***"; the value of a secret that no range names is taken from the environment of this process. Without
     traffic, thresholds, ranges and limits the type of the job is Default, else Advanced. With ``allow_noise``,
     disturbed measurements get a verdict too. With ``allow_batch_dependence``, requests are joined even if that changes
-    their predictions. With ``over_http``, the winner is measured once more as an endpoint, if a CPU is left for a
-    client. ``cost_weight`` is the weight of cost against latency if ``goal`` is "balanced". The job is stored in the
-    database at ``storage``, by default in the state folder. While something else measures on this machine, the job
-    waits, for at most ``wait_s`` (None: without limit).
+    their predictions. All figures are of what ``deploy`` says: the endpoint of ``servefit serve``, or the model as a
+    library. With ``over_http``, the winner of the library is measured once more as an endpoint, if a CPU is left for a
+    client; without, and without ``deploy``, the library is deployed. ``cost_weight`` is the weight of cost against
+    latency if ``goal`` is "balanced". The job is stored in the database at ``storage``, by default in the state folder.
+    While something else measures on this machine, the job waits, for at most ``wait_s`` (None: without limit).
 
     ``endpoint`` is the URL of a server that has SageMaker's container contract or the Open Inference Protocol, or takes
     JSON, on this machine unless ``allow_remote``. The result is a
@@ -186,7 +190,8 @@ def right_size(
         trust_pickle: Unpickle ``model``, which runs code.
         allow_noise: Give disturbed measurements a verdict too.
         allow_batch_dependence: Join requests even if that changes their predictions.
-        over_http: Measure the winner over HTTP too.
+        deploy: What is deployed: "endpoint", asked over HTTP, or "library", called in process. By default the endpoint.
+        over_http: With the library: measure the winner over HTTP too.
         wait_s: How long to wait while something else measures on this machine; None: without limit.
         progress: A listener that is told of every event; by default a line under the cell of a notebook.
         allow_remote: Load an endpoint on another machine.
@@ -235,6 +240,7 @@ def right_size(
             storage=storage,
             trust_pickle=trust_pickle,
             allow_batch_dependence=allow_batch_dependence,
+            deploy=deploy,
             over_http=over_http,
         )
         load = LoadRequest(
@@ -283,6 +289,7 @@ def right_size(
         seed=whole("seed", seed),
         allow_noise=allow_noise,
         allow_batch_dependence=allow_batch_dependence,
+        deploy=deploy,
         over_http=over_http,
         arrivals=arrivals,
     )

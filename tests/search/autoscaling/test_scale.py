@@ -22,6 +22,7 @@ from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
 from servefit.search.autoscaling.scale import scale
 from servefit.search.jobs.job import RecommendationJob
+from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from tests.search.conftest import MakeTrial
 
+    from servefit.search.request.job_request import Deployed
     from servefit.search.results.recommendation import Trial, TrialVerdict
     from servefit.search.storage.header import JobStatus
 
@@ -55,15 +57,20 @@ def job(
     service: ServiceTimes | None = None,
     profiles: Sequence[InstanceProfile] = (SMALL,),
     status: JobStatus = "COMPLETED",
+    costs: EndpointCosts | None = None,
+    deploy: Deployed = "library",
 ) -> RecommendationJob:
-    """A job of ``trials``, the last of which stands for its configuration; calls of it were timed as ``service``."""
+    """A job of ``trials``, the last of which stands for its configuration; calls of it were timed as ``service``, and
+    requests to its endpoint took ``costs`` beside."""
     results: list[tuple[StepKind, Configuration, Result]] = [
         ("load_test", trial.configuration, trial) for trial in trials
     ]
     if service is not None:
         results.append(("service_time", CONFIGURATION, service))
+    if costs is not None:
+        results.append(("endpoint_costs", CONFIGURATION, costs))
     header = JobHeader(
-        request=JobRequest(name="fraud", sla=sla or Sla()),
+        request=JobRequest(name="fraud", sla=sla or Sla(), deploy=deploy),
         model=Model(
             source="model.onnx",
             file=Path("/models/model.onnx"),
@@ -263,6 +270,47 @@ def test_the_document_holds_the_policy_under_the_names_of_sagemaker_too(trial: M
     assert document["instance"]["source"] == "estimated"
     assert {point["source"] for point in document["curve"]} == {"measured", "estimated"}
     assert document["notes"] == list(plan.notes)
+
+
+def test_a_plan_is_about_what_the_job_deploys_and_says_what_comes_on_top_of_a_library(trial: MakeTrial) -> None:
+    over_http = replace(trial(CONFIGURATION), driver="http")
+    endpoint, library = (
+        scale(job(tested, deploy=deploy), rate_per_s=600)
+        for tested, deploy in ((over_http, "endpoint"), (trial(CONFIGURATION), "library"))
+    )
+    assert [plan.to_dict()["deployment"] for plan in (endpoint, library)] == ["endpoint", "library"]
+    assert [plan.to_dict()["driver"] for plan in (endpoint, library)] == ["http", "inprocess"]
+    assert [any("HTTP" in note for note in plan.notes) for plan in (endpoint, library)] == [False, True]
+    assert endpoint.to_dict()["instance"]["capacity_source"] == "measured"
+
+
+def test_a_plan_of_an_endpoint_that_was_predicted_says_so(trial: MakeTrial) -> None:
+    predicted = replace(trial(CONFIGURATION), driver="http", basis="predicted")
+    plan = scale(job(predicted, deploy="endpoint"), rate_per_s=600)
+    assert plan.to_dict()["instance"]["capacity_source"] == "estimated"
+    assert plan.notes[0].startswith("the endpoint's figures are predicted")
+
+
+def test_the_costs_of_requests_to_an_endpoint_lower_the_rate_at_which_its_limits_are_expected_to_hold(
+    trial: MakeTrial,
+) -> None:
+    costly = EndpointCosts(
+        request_ns=1000.0,
+        call_ns=0.0,
+        after_idle=(AfterIdle(idle_ns=0.0, extra_ns=(5e6,)),),
+        rows=1,
+        request_bytes=100,
+    )
+    tested = replace(trial(CONFIGURATION), driver="http")
+    known, unknown = (
+        scale(
+            job(tested, sla=Sla(thresholds=P95_10_MS), service=EXPONENTIAL_1_MS, costs=costs, deploy="endpoint"),
+            rate_per_s=100,
+        )
+        for costs in (costly, None)
+    )
+    assert known.rate.basis == unknown.rate.basis == "simulated"
+    assert known.rate.highest_per_s < unknown.rate.highest_per_s
 
 
 RATES = st.floats(0.01, 1e6)

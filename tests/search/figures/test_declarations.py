@@ -35,7 +35,7 @@ def documents(tested: Measured) -> Iterator[tuple[Subject, Mapping[str, Any]]]:
             if recommendation.endpoint is not None:
                 yield (
                     recommendation.endpoint,
-                    {"endpoint": endpoint_document(recommendation.endpoint, recommendation.endpoint_step)},
+                    {"endpoint": endpoint_document(recommendation.endpoint, recommendation.beside_step)},
                 )
         for step in job.steps:
             if isinstance(step.result, Trial):

@@ -30,6 +30,7 @@ def test_a_confirmation_that_would_outlast_the_budget_is_not_begun(
         sample_payload=ROWS,
         supported_instance_types=["local-1c"],
         backends=["xgboost"],
+        deploy="library",
         phases=[Phase(duration_in_seconds=4, initial_number_of_users=1, spawn_rate=0)],
         job_duration_in_seconds=10,
     )

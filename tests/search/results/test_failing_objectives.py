@@ -68,6 +68,7 @@ CALLS: dict[str, Callable[[Objective], object]] = {
     "uncertainty": lambda objective: objective.uncertainty(0.1, 0.2),
     "explored": lambda objective: objective.explored(trial(), CONTEXT),
     "lower": lambda objective: objective.lower(1.0),
+    "ties": lambda objective: objective.ties(1.0, 1.01),
     "check": lambda objective: objective.check(describe_host()),
     "compared_by": lambda objective: objective.compared_by(CONTEXT),
     "times_better": lambda objective: objective.times_better(CONTEXT),
@@ -86,6 +87,7 @@ UNFIT: dict[str, tuple[Any, ...]] = {
     "lower": (nan, -1.0, "3", None),
     "uncertainty": (nan, inf, -1.0, 0.0, 100.0, "3", None),
     "explored": ((nan,), (-1.0,), ("3",), (), (1.0, 2.0), 3.0, None),
+    "ties": (None, 1, "yes"),
     "check": (False, "no"),
     **dict.fromkeys(TEXTS, (None, 3, b"text")),
 }

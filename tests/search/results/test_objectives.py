@@ -9,9 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla
 from servefit.search.results.objectives.contract import Context
+from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.performance import PerformanceObjective
-from servefit.search.results.objectives.registry import objective
+from servefit.search.results.objectives.registry import objective, objective_of
 from servefit.search.results.objectives.score import Score, score_of_figure
 from servefit.search.results.price import Price
 
@@ -103,3 +106,42 @@ def test_what_has_no_price_comes_behind_what_has_one_and_vcpus_stand_for_it() ->
     assert Price.of(0.0, 4) == Price(unpriced=False, per_hour=0.0)
     dear, unpriced = (scored("cost", price=Price.of(per_hour, 1)) for per_hour in (1000.0, None))
     assert dear < unpriced
+
+
+def test_cost_is_that_of_carrying_a_rate_where_one_is_asked() -> None:
+    at_rate, at_full_load = JobRequest(name="job", sla=Sla(rate_per_s=10.0)), JobRequest(name="job")
+    assert isinstance(objective_of(at_rate), CostAtRate)
+    for request in (
+        at_full_load,
+        JobRequest(name="job", sla=Sla(rate_per_s=10.0), goal="latency"),
+        JobRequest(name="job", sla=Sla(rate_per_s=10.0), decided_at="capacity"),
+    ):
+        assert not isinstance(objective_of(request), CostAtRate)
+
+
+def test_what_carries_the_rate_at_the_same_price_is_told_apart_by_its_latency_there() -> None:
+    context = Context(price=TEN_CENTS, rate_per_s=100.0, cost_weight=0.5)
+
+    def at_rate(capacity_per_s: float, p95_ms: float, instances: int) -> Score:
+        figure = CostAtRate().figure(capacity_per_s, p95_ms, context)
+        return score_of_figure(CostAtRate(), figure, context, instances=instances)
+
+    assert at_rate(100.0, 9.0, 1) < at_rate(9000.0, 1.0, 2), "one instance is cheaper than two"
+    assert at_rate(100.0, 1.0, 1) < at_rate(9000.0, 2.0, 1), "nobody asked what else it would answer"
+    assert at_rate(100.0, 1.0, 1) == at_rate(9000.0, 1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("best_ms", "other_ms", "ties"),
+    [(0.01, 0.0299, True), (0.01, 0.0301, False), (1.0, 1.049, True), (1.0, 1.051, False), (0.3, 0.3199, True)],
+)
+def test_latencies_at_the_rate_tie_within_five_percent_or_20_us(best_ms: float, other_ms: float, ties: bool) -> None:
+    assert CostAtRate().ties(best_ms, other_ms) == ties
+    assert CostAtRate().ties(best_ms, best_ms)
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_what_is_no_worse_than_what_ties_with_the_best_ties_too(best: float, other: float, less: float) -> None:
+    for asked in (CostAtRate(), *map(objective, BY_PERFORMANCE)):
+        if asked.ties(best, best + other):
+            assert asked.ties(best, best + min(other, less))

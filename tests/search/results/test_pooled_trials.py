@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
 
 from servefit.profiler.record.types import Configuration
-from servefit.search.results.pooled_trials import pool_trials
+from servefit.search.results.pooled_trials import arm_of, pool_trials
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
 FIRST = Configuration(vcpus=1, backend="first")
 SECOND = Configuration(vcpus=1, backend="second")
+
+
+BATCHED = Configuration(vcpus=1, backend="first", max_batch=8)
+DELAYED = replace(BATCHED, batch_delay_us=1000)
+
+
+def joining(tested: Trial, largest_call: int | None) -> Trial:
+    """The same, had its calls at the rate asked joined so many requests at most."""
+    assert tested.at_rate is not None
+    return replace(tested, at_rate=replace(tested.at_rate, largest_call=largest_call))
 
 
 def pooled(*trials: Trial) -> PooledTrials:
@@ -87,3 +98,54 @@ def test_a_latency_that_is_not_known_is_left_out_and_infinite_where_none_is(tria
 
 def test_what_answered_nothing_has_no_capacity(trial: MakeTrial) -> None:
     assert pooled(trial(FIRST, throughput_per_s=0.0)).capacity_per_s == 0.0
+
+
+@pytest.mark.parametrize(("largest", "max_batch"), [(1, 1), (3, 3), (8, 8), (9, 8), (None, 8)])
+def test_it_makes_no_difference_how_many_requests_a_call_might_have_joined(largest: int | None, max_batch: int) -> None:
+    assert arm_of(BATCHED, largest) == replace(BATCHED, max_batch=max_batch)
+
+
+def test_who_waited_for_others_did_not_do_the_same_though_nobody_came() -> None:
+    assert arm_of(DELAYED, 1) == DELAYED
+
+
+def test_what_never_joined_two_requests_is_the_same_arm_as_what_cannot(trial: MakeTrial) -> None:
+    plain, batched = pool_trials([joining(trial(FIRST), 1), joining(trial(BATCHED), 1)])
+    assert plain.arm == batched.arm == FIRST
+
+
+def test_what_joined_fewer_than_both_allow_is_one_arm_and_what_allows_no_more_another(trial: MakeTrial) -> None:
+    larger = replace(BATCHED, max_batch=64)
+    plain, batched, large = pool_trials(
+        [joining(trial(FIRST), 1), joining(trial(BATCHED), 2), joining(trial(larger), 3)]
+    )
+    assert plain.arm == FIRST
+    assert batched.arm == large.arm == replace(BATCHED, max_batch=3)
+
+
+@pytest.mark.parametrize("at_rate", [True, False])
+def test_what_may_have_joined_more_than_is_known_is_an_arm_of_its_own(trial: MakeTrial, at_rate: bool) -> None:
+    unknown = trial(BATCHED, at_rate=at_rate, nth_round=None)
+    assert [each.arm for each in pool_trials([joining(trial(BATCHED), 1), unknown])] == [BATCHED]
+    delayed, batched = pool_trials([joining(trial(DELAYED), 1), joining(trial(BATCHED), 1)])
+    assert (delayed.arm, batched.arm) == (DELAYED, FIRST)
+
+
+def test_configurations_of_one_arm_share_their_latency_and_not_their_capacity(trial: MakeTrial) -> None:
+    plain, batched = pool_trials(
+        [
+            joining(trial(FIRST, throughput_per_s=100.0, p95_ms=1.0), 1),
+            joining(trial(BATCHED, throughput_per_s=400.0, p95_ms=4.0), 1),
+        ]
+    )
+    assert plain.p95_ms == batched.p95_ms == pytest.approx(2.0)
+    assert len(plain.alike) == len(batched.alike) == 2
+    assert (plain.capacity_per_s, batched.capacity_per_s) == (pytest.approx(100.0), pytest.approx(400.0))
+    assert (plain.measurements, batched.measurements) == (1, 1)
+
+
+def test_under_different_loads_configurations_of_one_arm_are_apart(trial: MakeTrial) -> None:
+    plain, batched = pool_trials(
+        [joining(trial(FIRST, p95_ms=1.0), 1), joining(trial(BATCHED, p95_ms=4.0, instances=2), 1)]
+    )
+    assert (plain.p95_ms, batched.p95_ms) == (pytest.approx(1.0), pytest.approx(4.0))

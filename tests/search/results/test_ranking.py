@@ -242,9 +242,15 @@ def test_where_no_latency_is_known_and_that_is_the_goal_the_simplest_is_taken(tr
 def test_the_score_of_a_single_measurement_is_that_of_its_own_figures(trial: MakeTrial) -> None:
     tested = trial(FAST, throughput_per_s=100.0, p95_ms=4.0, instances=2)
     price = Price(unpriced=False, per_hour=0.5)
-    by_cost = score_of(tested, price, request_of(at_rate=True))
-    assert (by_cost.unpriced, by_cost.per_hour) == (False, 1.0)
-    assert by_cost.figure == pytest.approx(1e6 * 0.005 / 3600)
+    at_full_load = score_of(tested, price, request_of())
+    assert (at_full_load.unpriced, at_full_load.per_hour) == (False, 0.0)
+    assert at_full_load.figure == pytest.approx(1e6 * 0.005 / 3600)
+    # At a rate all instances are paid for, and what they would answer at full load was not asked.
+    at_rate = score_of(tested, price, request_of(at_rate=True))
+    assert at_rate == Score(unpriced=False, per_hour=1.0, figure=4.0)
+    before = score_of(tested, price, request_of(at_rate=True, decided_at="capacity"))
+    assert (before.unpriced, before.per_hour) == (False, 1.0)
+    assert before.figure == pytest.approx(1e6 * 0.005 / 3600)
     assert score_of(tested, price, request_of("latency")) == Score(unpriced=False, per_hour=0.0, figure=4.0)
 
 

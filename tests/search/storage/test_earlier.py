@@ -61,6 +61,18 @@ def document(value: Any, kind: Any) -> Any:
     return json.loads(records.write(value, kind))
 
 
+def before_deployments(header: JobHeader) -> Any:
+    """The document of ``header`` as it was while nobody asked what is deployed, and full load decided."""
+    found = document(header, JobHeader)
+    del found["request"]["deploy"], found["request"]["decided_at"]
+    return found
+
+
+def of_a_library(header: JobHeader) -> JobHeader:
+    """What such a document is read as."""
+    return replace(header, request=replace(header.request, deploy="library", decided_at="capacity"))
+
+
 def keep(
     url: str, header: JobHeader, attributes: Mapping[str, Any] = MappingProxyType({}), *, owner: Owner | None = None
 ) -> None:
@@ -70,7 +82,7 @@ def keep(
             storage=storage, study_name=header.request.name, directions=["minimize", "minimize"]
         )
         kept = {
-            "servefit:header": {"schema": 2, "servefit": "0.1", "header": document(header, JobHeader)},
+            "servefit:header": {"schema": 2, "servefit": "0.1", "header": before_deployments(header)},
             "servefit:state": document(JobState(status="STOPPED", elapsed_s=2.5), JobState),
             "servefit:owner": document(owner, Owner | None),
             "servefit:stop": None,
@@ -96,7 +108,7 @@ def test_earlier_jobs_are_listed_and_read_beside_new_ones(url: str, header: Make
             assert [job.name for job in store.overview()] == ["new", "old", "older"]
             assert store.overview()[1].state == JobState(status="STOPPED", elapsed_s=2.5)
             job = store.job("old")
-            assert (job.header, job.steps(), job.owner()) == (old, (STEP,), None)
+            assert (job.header, job.steps(), job.owner()) == (of_a_library(old), (STEP,), None)
             with pytest.raises(SpecError, match="in use by an earlier job"):
                 store.create(header("old"))
 
@@ -179,7 +191,7 @@ def test_what_is_worked_on_here_an_earlier_servefit_refuses(url: str, header: Ma
         for name in ("old", "stopped", "new"):
             # An earlier one takes what has other fields for damaged, and refuses a schema that is not 2.
             assert attribute(url, name, "servefit:header").keys() == {"schema", "servefit", "header"}
-            assert attribute(url, name, "servefit:header")["schema"] == 3
+            assert attribute(url, name, "servefit:header")["schema"] == 4
         assert attribute(url, "old", "servefit:header")["header"] == told
         assert [job.name for job in store.overview() if job.problem is None] == ["new", "stopped", "old"]
 
@@ -191,7 +203,7 @@ def test_one_whose_mark_was_not_left_is_marked_by_whoever_works_on_it_next(url: 
             study = optuna.load_study(study_name="new", storage=storage)
             study.set_user_attr("servefit:header", None)
         with job.owned():
-            assert attribute(url, "new", "servefit:header")["schema"] == 3
+            assert attribute(url, "new", "servefit:header")["schema"] == 4
 
 
 def test_the_study_of_a_job_that_was_begun_here_is_not_taken_over(sqlite_url: str, header: MakeHeader) -> None:
@@ -238,7 +250,7 @@ def test_fields_of_a_newer_servefit_are_left_out_with_a_remark(url: str, header:
         url,
         told,
         {
-            "servefit:header": {"schema": 3, "servefit": "9.9", "header": newer},
+            "servefit:header": {"schema": 4, "servefit": "9.9", "header": newer},
             "servefit:step:0001": document(STEP, Step) | {"weather": "fair"},
             "servefit:step:0002": document(replace(STEP, number=2), Step) | {"weather": "foul"},
         },
@@ -255,12 +267,23 @@ def test_fields_of_a_newer_servefit_are_left_out_with_a_remark(url: str, header:
 
 def test_what_lacks_a_field_that_came_later_has_its_default(url: str, header: MakeHeader) -> None:
     told = header("old")
-    older = document(told, JobHeader)
+    older = before_deployments(told)
     del older["payload"]["unused_columns"], older["request"]["seed"]
     keep(url, told, {"servefit:header": {"schema": 2, "servefit": "0.0.9", "header": older}})
     with JobStore.open(url) as store:
         job = store.job("old")
-        assert (job.header, job.remark()) == (told, None)
+        assert (job.header, job.remark()) == (of_a_library(told), None)
+
+
+def test_a_job_of_schema_3_was_about_the_library_at_full_load_too(sqlite_url: str, header: MakeHeader) -> None:
+    told = header("mine")
+    with JobStore.open(sqlite_url) as store:
+        store.create(told)
+        assert store.job("mine").header == told
+        text = json.dumps({"schema": 3, "servefit": "0.2", "header": before_deployments(told)})
+        with store._database.transaction() as connection:
+            connection.exec_driver_sql("UPDATE servefit_documents SET text = ? WHERE key = 'servefit:header'", (text,))
+        assert store.job("mine").header == of_a_library(told)
 
 
 def test_a_major_version_of_optuna_is_not_admitted_unseen() -> None:

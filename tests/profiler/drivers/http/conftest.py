@@ -51,7 +51,7 @@ def drive(host_small: HostSmall, payload_rows: np.ndarray) -> Drive:
     ) -> Iterator[HttpDriver]:
         with host_small(facts, cpus=(LAST_CPU,)) as hosted:
             on_hosted(hosted)
-            server = HostedServer(hosted, Configuration(vcpus=1, backend="small"))
+            server = HostedServer(hosted, Configuration(vcpus=1, backend="small"), name="only")
             with start_clients(
                 Destination.of(hosted.url, form, model="only"),
                 rows,

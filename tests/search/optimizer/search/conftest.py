@@ -111,6 +111,9 @@ class Table:
             for configuration in self.space.grid
         }
 
+    def endpoint_costs(self, subject: Configuration) -> None:
+        """Nothing is known of an endpoint here: what is measured is the model in process."""
+
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._spend(0.4 if self.start_s is None else self.start_s + len(sizes) * TIMING_A_SIZE_S)
         self.timed.append(replace(subject, max_batch=1))

@@ -1,4 +1,4 @@
-"""The winner is measured over HTTP as the endpoint that would be deployed."""
+"""The winner of a job that deploys the library is measured over HTTP too, as the endpoint that it would be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from servefit.profiler.machine.cpus import LogicalCpu
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.profiles import local_profiles
 from servefit.profiler.record.types import Configuration
-from servefit.search.jobs import measure_endpoint
+from servefit.search.jobs import closing
 from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import JobInterrupted, RecommendationJob
 from servefit.search.jobs.lifecycle import resume_job
@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.alone
 
-ASKED: dict[str, Any] = {
-    "backends": ["xgboost"],
-    "max_tests": 1,
-    "batch_sizes": [4],
-    "allow_noise": True,
-    "model_latency_thresholds": [servefit.ModelLatencyThreshold("P95", 500)],
-    "max_invocations": 6000,
-}
+ASKED = JobRequest(
+    name="served",
+    deploy="library",
+    profiles=("local-1c",),
+    backends=("xgboost",),
+    batch_sizes=(4,),
+    sla=Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=100.0),
+    max_tests=1,
+    allow_noise=True,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +67,7 @@ def job(model: Path) -> RecommendationJob:
                 raise KeyboardInterrupt
 
     with pytest.raises(JobInterrupted):
-        servefit.right_size(
-            model, job_name="served", supported_instance_types=["local-1c"], progress=Impatient(), **ASKED
-        )
+        servefit.recommend(model, request=ASKED, progress=Impatient())
     return resume_job("served", progress=SilentProgress())
 
 
@@ -105,7 +105,8 @@ def test_the_winner_is_measured_over_http_and_the_latency_of_the_model_told_from
 def test_the_latency_of_the_model_and_the_overhead_are_in_the_document(job: RecommendationJob) -> None:
     (found,) = job_document(job)["recommendations"]
     judged = endpoint(job).judged
-    assert found["driver"] == "inprocess"
+    assert (found["deployment"], found["driver"]) == ("library", "inprocess")
+    assert found["model_alone"] is None, "all other figures are of that"
     assert found["overhead_latency_ms"] == found["endpoint"]["overhead_latency_ms"] == judged.overhead_ms
     assert found["endpoint"]["model_latency_ms"] == judged.model_latency_ms
     assert found["endpoint"]["driver"] == "http"
@@ -119,7 +120,7 @@ def test_the_measurement_over_http_is_a_step_of_its_own_and_counts_as_no_test(jo
 
 def test_a_winner_that_needs_every_cpu_is_not_measured_and_the_job_says_why(model: Path) -> None:
     largest = max(local_profiles(describe_host()), key=lambda profile: profile.vcpus)
-    job = servefit.right_size(model, supported_instance_types=[largest.name], **ASKED)
+    job = servefit.recommend(model, request=replace(ASKED, name="largest", profiles=(largest.name,)))
     assert job.best is not None
     assert job.best.endpoint is None
     assert any("not measured over HTTP" in warning and "load client" in warning for warning in job.warnings)
@@ -128,13 +129,21 @@ def test_a_winner_that_needs_every_cpu_is_not_measured_and_the_job_says_why(mode
 def test_time_is_only_left_for_it_where_it_can_be_measured() -> None:
     host = replace(describe_host(), cpus=tuple(LogicalCpu(cpu=cpu, core=cpu) for cpu in range(2)))
     small, large = Configuration(vcpus=1, backend="b"), Configuration(vcpus=2, backend="b")
-    asked = JobRequest(name="j", sla=Sla(rate_per_s=10))
-    assert measure_endpoint.closing_s(small, host, asked) == measure_endpoint.min_duration_s(asked) > 0
-    assert measure_endpoint.closing_s(large, host, asked) == 0
-    assert measure_endpoint.closing_s(small, host, replace(asked, over_http=False)) == 0
-    hurried = Clock(limit_s=measure_endpoint.min_duration_s(asked) / 2, test_limit=inf)
-    assert measure_endpoint.why_not(small, host, asked, hurried) == "the time asked for ran out"
-    assert measure_endpoint.why_not(small, host, asked, Clock(limit_s=inf, test_limit=inf)) is None
+    asked = JobRequest(name="j", deploy="library", sla=Sla(rate_per_s=10))
+    assert closing.closing_s(small, host, asked) == closing.min_duration_s(asked) > 0
+    assert closing.closing_s(large, host, asked) == 0
+    assert closing.closing_s(small, host, replace(asked, over_http=False)) == 0
+    # Where the endpoint is deployed it is the model alone that is left: of what was predicted that was measured before.
+    endpoint = replace(asked, deploy="endpoint")
+    assert 0 < closing.closing_s(small, host, endpoint) < closing.closing_s(small, host, asked)
+    assert closing.closing_s(large, host, endpoint) == 0
+    hurried = Clock(limit_s=closing.min_duration_s(asked) / 2, test_limit=inf)
+    assert closing.why_not(small, host, asked, hurried) == "the time asked for ran out"
+    endless = Clock(limit_s=inf, test_limit=inf)
+    assert closing.why_not(small, host, asked, endless) is None
+    assert closing.why_not(large, host, asked, endless) == (
+        "its 2 vCPUs leave none of this host's 2 CPUs to a load client"
+    )
 
 
 def test_an_sla_that_only_the_model_alone_meets_is_not_met(job: RecommendationJob) -> None:

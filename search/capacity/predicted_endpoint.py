@@ -1,0 +1,164 @@
+"""A test of an endpoint that could not be loaded here, predicted from what the model did in process.
+
+Where the envelope takes all CPUs of the host none is left to a load client. Then the workers are measured in process,
+and the endpoint's figures come from the queueing simulation: calls as they were timed, stretched to the capacity that
+was measured, with what a request costs in an endpoint beside its prediction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from servefit.profiler.evidence.summary import rank_of
+from servefit.quantities import ms_text, number_text
+from servefit.search.capacity.instance_rate import Simulation
+from servefit.search.queueing.endpoint import EndpointQueue
+from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, predict, predict_users
+from servefit.search.results.instances import instance_counts
+from servefit.search.results.measure_trial import percentiles_of
+from servefit.search.results.recommendation import ModelAlone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.record.types import Run
+    from servefit.search.queueing.endpoint import EndpointCosts
+    from servefit.search.queueing.prediction import Prediction
+    from servefit.search.queueing.service import ServiceTimes
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.results.recommendation import Trial, TrialVerdict
+
+MARGIN = 1.25
+"""A limit is predicted to hold where the predicted percentile times this is below it, and to be broken where the
+percentile is above it even when divided by this: most predictions are nearer
+(benchmarks/claims/endpoint_prediction.py)."""
+
+
+def predicted_endpoint(
+    trial: Trial,
+    costs: EndpointCosts,
+    request: JobRequest,
+    *,
+    timed: tuple[ServiceTimes, bool] | None,
+    closed: Run | None,
+) -> Trial:
+    """Return ``trial``, which was measured in process, with the figures that are predicted of it as an endpoint.
+
+    Args:
+        trial: What was measured; its figures go to ``alone``.
+        costs: What requests cost in an endpoint beside their predictions.
+        request: What the test was asked for.
+        timed: The calls that were timed alone, and whether they are the configuration's own.
+        closed: The closed loop of the test, whose calls stand in where none were timed.
+
+    Returns:
+        The predicted trial: INVALID if what it rests on is, else its verdict is about the predicted percentiles.
+    """
+    alone = ModelAlone(capacity=trial.capacity, at_rate=trial.at_rate)
+    simulation = None
+    if trial.capacity.throughput_per_s:
+        simulation = Simulation.of(
+            trial.configuration,
+            trial.capacity.throughput_per_s,
+            timed=timed,
+            closed=closed,
+            seed=request.seed,
+            arrivals=request.arrivals,
+        )
+    if simulation is None:
+        return replace(trial, alone=alone, driver="http", basis="predicted")
+    queue = EndpointQueue.of(trial.configuration, costs)
+    ranks = [rank_of(name) for name in percentiles_of(request)]
+    if request.phases is None:
+        found = predict(simulation.service, queue, rate_per_s=None, percentiles=ranks)
+    else:
+        users = max(1, request.phases.users)
+        found = predict_users(simulation.service, queue, users=users, percentiles=ranks)
+    capacity = _summary(trial.capacity, found, throughput_per_s=found.capacity_per_s, request=request)
+    instances, at_rate = 1, None
+    if request.sla.rate_per_s is not None:
+        for instances in instance_counts(request.sla.rate_per_s, found.capacity_per_s):
+            share_per_s = request.sla.rate_per_s / instances
+            reached = predict(
+                simulation.service,
+                queue,
+                rate_per_s=share_per_s,
+                percentiles=ranks,
+                requests=REQUESTS_TO_SEARCH,
+                seed=request.seed,
+                arrivals=request.arrivals,
+            )
+            answered_per_s = min(share_per_s, reached.capacity_per_s)
+            at_rate = _summary(
+                trial.at_rate or trial.capacity, reached, throughput_per_s=answered_per_s, request=request
+            )
+            at_rate = replace(at_rate, loop="open", offered_per_s=share_per_s)
+            if not at_rate.saturated and not _exceeded(at_rate.latency_ms, request, by=1.0):
+                break
+    verdict, reason, violation = _judged(at_rate or capacity, request)
+    problems = (*trial.problems, *costs.problems)
+    if problems and not request.allow_noise:
+        verdict, reason = "INVALID", problems[0].reason
+    return replace(
+        trial,
+        capacity=capacity,
+        at_rate=at_rate,
+        instance_count=instances,
+        verdict=verdict,
+        reason=reason,
+        violation=violation,
+        problems=problems,
+        driver="http",
+        basis="predicted",
+        alone=alone,
+    )
+
+
+def _summary(measured: Summary, found: Prediction, *, throughput_per_s: float, request: JobRequest) -> Summary:
+    """Return the predicted figures; of those that nobody predicts, memory stays what was measured."""
+    latency_ms = {name: found.latency_ms[f"p{rank_of(name):g}"] for name in percentiles_of(request)}
+    return replace(
+        measured,
+        throughput_per_s=throughput_per_s,
+        samples=0,
+        latency_ms=latency_ms,
+        latency_ms_ci95={},
+        lag_ms=dict.fromkeys(measured.lag_ms),
+        saturated=found.saturated,
+        largest_call=found.largest_call,
+        backlog=0,
+        cpu_percent=None,
+        steal_percent=None,
+        gpu_percent=None,
+        gpu_power_w=None,
+        package_power_w=None,
+    )
+
+
+def _exceeded(latency_ms: Mapping[str, float | None], request: JobRequest, *, by: float) -> list[tuple[float, str]]:
+    """Return the limits that predicted percentiles exceed ``by`` this factor: by how much, and in words."""
+    found = []
+    for threshold in request.sla.thresholds:
+        value_ms = latency_ms[threshold.percentile]
+        if value_ms is not None and value_ms > by * threshold.limit_ms:
+            reason = f"{threshold.percentile} is predicted to be {ms_text(value_ms)}, limit {threshold.limit_text}"
+            found.append((value_ms / threshold.limit_ms, reason))
+    return found
+
+
+def _judged(judged: Summary, request: JobRequest) -> tuple[TrialVerdict, str | None, float]:
+    """Return the verdict on predicted figures, its reason, and by which part the worst limit is exceeded."""
+    known = [(judged.latency_ms[threshold.percentile], threshold) for threshold in request.sla.thresholds]
+    violation = max((value / threshold.limit_ms - 1 for value, threshold in known if value is not None), default=0.0)
+    if judged.saturated:
+        rate = number_text(judged.offered_per_s or 0.0)
+        return "FAIL", f"{rate} requests/s are predicted to be more than it answers", max(violation, 0.01)
+    if broken := _exceeded(judged.latency_ms, request, by=MARGIN):
+        return "FAIL", max(broken)[1], violation
+    if near := _exceeded(judged.latency_ms, request, by=1 / MARGIN):
+        return "UNDECIDED", f"{max(near)[1]}: too near to tell without a measurement", max(violation, 0.0)
+    if rare := [threshold.percentile for value, threshold in known if value is None]:
+        return "UNDECIDED", f"{rare[0]} is of too few requests to be predicted", max(violation, 0.0)
+    return "PASS", None, min(violation, 0.0)

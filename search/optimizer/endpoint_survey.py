@@ -1,0 +1,159 @@
+"""Measures what a request costs in an endpoint beside its prediction, so that endpoints can be predicted.
+
+Two endpoints of one worker are loaded over HTTP, one that joins no requests and one that joins many, on the smallest
+envelope, beside which a client has a CPU. What the predictor takes by itself is known from calls timed alone; the rest
+of what a request takes is the endpoint's. How that is used is said in :mod:`servefit.search.queueing.endpoint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from servefit.errors import MeasurementError
+from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.procedures.decided_runs import run_valid
+from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop, OpenLoop
+from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
+from servefit.search.queueing.service import strata_of
+
+if TYPE_CHECKING:
+    from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.evidence.validity import Problem
+    from servefit.profiler.record.types import Configuration, Run
+    from servefit.search.queueing.service import ServiceTimes
+
+Start: TypeAlias = "Callable[[Configuration], AbstractContextManager[MeasuredDriver]]"
+"""Starts an endpoint of a configuration, with clients."""
+
+_CLOSED_S = 0.4
+_OPEN_S = 0.8
+"""Seconds of each load. Chosen: a few thousand requests to the quickest models."""
+
+_CLOSED_LOOPS = 2
+"""The quicker of so many counts: what disturbs an endpoint only makes it slower. Chosen, not measured."""
+
+_SLOW_SHARE, _SLOW_PER_S = 0.05, 1000.0
+"""The quieter of the two open loops: this part of the capacity, and no more than this, so that the CPU sleeps between
+requests. Chosen, not measured."""
+
+_BUSY_SHARE = 0.5
+"""The busier of the two: the worker is idle half of the time, for moments. Chosen, not measured."""
+
+_IDLE_BOUNDS_NS = (0.0, 20_000.0, 50_000.0, 200_000.0, 1_000_000.0)
+"""Idle times are told apart by these bounds. A kernel keeps a CPU awake for up to 200 us after it has become idle
+(haltpoll), and it sleeps more deeply the longer it does."""
+
+_MIN_SEEN = 40
+"""Requests that an idle time takes to be told apart: p95 is the second slowest then. Chosen, not measured."""
+
+LARGEST_JOINED = 64
+"""Requests a call of the endpoint that joins many, unless the job allows fewer: what a call costs by itself has become
+small by then. Chosen, not measured."""
+
+
+def survey_endpoint(
+    start: Start,
+    subject: Configuration,
+    service: ServiceTimes,
+    *,
+    rows: int,
+    request_bytes: int,
+    max_batch: int,
+    seed: int = 0,
+) -> EndpointCosts:
+    """Measure the costs of an endpoint.
+
+    Args:
+        start: Starts an endpoint of a configuration, on CPUs of its own, with clients on others.
+        subject: The configuration to serve: its backend and settings count. The quickest one tells most.
+        service: The calls of ``subject``, timed alone.
+        rows: The rows of a request.
+        request_bytes: The mean length of a request's body.
+        max_batch: The most requests that any configuration of the job joins.
+        seed: That of the arrivals.
+
+    Returns:
+        The costs of a request of this shape on this host.
+
+    Raises:
+        MeasurementError: an endpoint does not start, or nothing is answered.
+    """
+    joined = min(LARGEST_JOINED, max_batch)
+    problems: list[Problem] = []
+    with start(_serving(subject, 1)) as driver:
+        single_per_s = _capacity_per_s(driver, problems)
+        runs = [
+            _run(driver, OpenLoop(rate_per_s=rate_per_s, duration_s=_OPEN_S, seed=seed), problems)
+            for rate_per_s in (min(_SLOW_SHARE * single_per_s, _SLOW_PER_S), _BUSY_SHARE * single_per_s)
+        ]
+    single_ns = max(1.0, NS_PER_S / single_per_s - service.mean_ns(1))
+    call_ns = 0.0
+    if joined > 1:
+        with start(_serving(subject, joined)) as driver:
+            each_ns = NS_PER_S / _capacity_per_s(driver, problems) - service.mean_ns(joined) / joined
+        # A call of many shares its cost among them.
+        call_ns = min(max(0.0, single_ns - each_ns) / (1 - 1 / joined), 0.9 * single_ns)
+    return EndpointCosts(
+        request_ns=single_ns - call_ns,
+        call_ns=call_ns,
+        after_idle=tuple(_after_idle(runs, single_ns + service.mean_ns(1))),
+        rows=rows,
+        request_bytes=request_bytes,
+        problems=tuple({problem.kind: problem for problem in problems}.values()),
+    )
+
+
+def _serving(subject: Configuration, max_batch: int) -> Configuration:
+    """Return ``subject`` with one worker in an envelope of its threads."""
+    return replace(
+        subject, vcpus=subject.settings.threads, workers=1, max_batch=max_batch, batch_delay_us=0, environment=()
+    )
+
+
+def _capacity_per_s(driver: MeasuredDriver, problems: list[Problem]) -> float:
+    """Return the requests a second that are answered to as many users as keep the endpoint busy."""
+    traffic = ClosedLoop.constant(users=driver.usual_users, duration_s=_CLOSED_S)
+    found = max(summarize(_run(driver, traffic, problems)).throughput_per_s for _ in range(_CLOSED_LOOPS))
+    if not found:
+        raise MeasurementError("not one request was answered while the endpoint's costs were measured")
+    return found
+
+
+def _run(driver: MeasuredDriver, traffic: ClosedLoop | OpenLoop, problems: list[Problem]) -> Run:
+    """Carry out ``traffic``, again if the machine got in the way, and add to ``problems`` what is wrong with that."""
+    run, found = run_valid(driver, traffic)
+    problems.extend(found)
+    return run
+
+
+def _after_idle(runs: Sequence[Run], usual_ns: float) -> Iterator[AfterIdle]:
+    """Yield what requests took longer than ``usual_ns``, by how long the worker was idle before them. Idle times that
+    too few requests met are taken together with shorter ones, the shortest with longer ones."""
+    idle_ns, extra_ns = (np.concatenate(each) for each in zip(*map(_met_idle, runs), strict=True))
+    extra_ns = np.maximum(0.0, extra_ns - usual_ns)
+    if not len(extra_ns):
+        yield AfterIdle(idle_ns=0.0, extra_ns=(0.0,))
+        return
+    edges = [*_IDLE_BOUNDS_NS, np.inf]
+    groups = [(low, extra_ns[(idle_ns >= low) & (idle_ns < high)]) for low, high in pairwise(edges)]
+    known = [(low, seen) for low, seen in groups if len(seen) >= _MIN_SEEN] or [(0.0, extra_ns)]
+    for nth, (low, seen) in enumerate(known):
+        yield AfterIdle(idle_ns=low if nth else 0.0, extra_ns=strata_of(seen))
+
+
+def _met_idle(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Return, of the answered requests of ``run`` that met an idle worker, how long it had been idle, and how long they
+    took, float64 nanoseconds."""
+    due, ended = run.samples.scheduled_ns(), run.samples.ended_ns()
+    answered = ended > 0
+    due, ended = due[answered], ended[answered]
+    before = np.maximum.accumulate(ended)[:-1]
+    idle = (due[1:] - before).astype(np.float64)
+    met = idle > 0
+    return idle[met], (ended - due)[1:][met].astype(np.float64)

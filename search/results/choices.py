@@ -1,0 +1,83 @@
+"""The reasons for the winner over its nearest rivals: by what each choice was decided.
+
+The order is that of the ranking: the SLA, then what the rate costs by the hour, then the figure of the objective, then
+simplicity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from servefit.search.results.objectives.missing import MissingObjective
+from servefit.search.results.objectives.registry import context_of, objective_of
+from servefit.search.results.pooled_trials import pool_trials
+from servefit.search.results.price import Price
+from servefit.search.results.ranking import best_for, is_tie, ranking_key, recommendation
+from servefit.showing import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.search.request.job_request import JobRequest
+    from servefit.search.request.space import Space
+    from servefit.search.results.pooled_trials import PooledTrials
+    from servefit.search.results.recommendation import Recommendation, Trial
+
+DecidedBy: TypeAlias = Literal["sla", "price", "figure", "simplicity"]
+
+
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """A rival of the winner, and what decided between the two. ``figures`` are those of the objective, of the winner
+    and of the rival, over all their tests; None where it has none."""
+
+    rival: Recommendation
+    by: DecidedBy
+    figures: tuple[float, float] | None
+
+
+def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Recommendation) -> tuple[Preference, ...]:
+    """Return why ``best`` was chosen over the next best configuration of its profile, and over the best one of the next
+    best size of instance; less where there are none."""
+    objective = objective_of(request)
+    if isinstance(objective, MissingObjective):
+        return ()
+    together = pool_trials(trials)
+    mine = next(each for each in together if each.configuration == best.trial.configuration)
+    rivals = []
+    members = dict(space.profiles)
+    others = [each for each in together if each.configuration in members[best.profile] and each.arm != mine.arm]
+    rivals.append((best.profile, best_for(best.profile, others, request, trials)))
+    sizes = [
+        (profile, best_for(profile, [each for each in together if each.configuration in fitting], request, trials))
+        for profile, fitting in space.profiles
+        if profile.vcpus != best.profile.vcpus
+    ]
+    measured = [(profile, found) for profile, found in sizes if found is not None]
+    rivals.append(min(measured, key=lambda pair: ranking_key(pair[1], pair[0], request), default=(best.profile, None)))
+    chosen = []
+    key = ranking_key(mine, best.profile, request)
+    for profile, rival in rivals:
+        if rival is None:
+            continue
+        other = ranking_key(rival, profile, request)
+        by: DecidedBy = "figure"
+        if key[0] != other[0]:
+            by = "sla"
+        elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):
+            by = "price"
+        elif is_tie(min(key, other), max(key, other), request):
+            by = "simplicity"
+        ours, theirs = _figure(mine, best.profile, request), _figure(rival, profile, request)
+        figures = None if ours is None or theirs is None else (ours, theirs)
+        chosen.append(Preference(rival=recommendation(profile, rival.trial), by=by, figures=figures))
+    return tuple(chosen)
+
+
+def _figure(pooled: PooledTrials, profile: InstanceProfile, request: JobRequest) -> float | None:
+    """Return the figure of the objective, None where it has none."""
+    context = context_of(request, Price.of(profile.price_per_hour, profile.vcpus))
+    return objective_of(request).of_pooled_trials(pooled, context)

@@ -1,0 +1,91 @@
+"""The table of a job that is taken in at a glance: what to deploy, what it costs, and whether it is fast enough.
+
+It has six columns of texts, with units. All figures are in the table of ``job_tables``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servefit.quantities import amount_text, number_text
+from servefit.report.job_tables import unasked
+from servefit.report.measured_texts import CAPACITY_DIGITS, PREDICTED, capacity_text, latency_text, marked
+from servefit.report.sentences import shape
+from servefit.report.table import Table
+from servefit.search.results.instances import S_PER_MIN
+from servefit.search.results.objectives.cost import vcpu_s_per_million
+from servefit.search.results.price import INFERENCES
+from servefit.search.results.same_shape import folded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from servefit.search.jobs.job import RecommendationJob
+    from servefit.search.results.recommendation import Recommendation
+
+
+def glance_table(job: RecommendationJob) -> Table:
+    """Return the table of the recommendations with the columns that decide.
+
+    The cost is that of an hour, of all instances together, where a rate was asked and every profile has a price. Else
+    it is that of a million inferences with the instances fully used, in vCPU-seconds where a profile has no price:
+    these cannot be compared with money, and are told apart by their unit. Rates and latencies that were predicted and
+    not measured are marked so. Profiles that share a measurement are one row, that of the cheapest.
+
+    Args:
+        job: The job; its table has no rows if it has no recommendation.
+
+    Returns:
+        Texts for people, best first.
+
+    Example:
+        ``glance_table(sf.load_job("fraud")).rows``
+    """
+    found = folded(job.recommendations)
+    by_the_hour = job.request.sla.rate_per_s is not None and all(each.cost_per_hour is not None for each in found)
+    cost = "cost an hour" if by_the_hour else "cost a million"
+    return Table(
+        title=f"Recommendations {_deployed(job)}, best first{_legend(found)}",
+        columns=("profile", "backend and shape", cost, "max rate", "p95", "SLA"),
+        rows=[
+            (
+                instances(each),
+                shape(each.trial.configuration),
+                _per_hour(each) if by_the_hour else _per_million(each),
+                marked(each.trial, capacity_text(each.max_invocations / S_PER_MIN)),
+                marked(each.trial, latency_text(each.trial.judged, "p95")),
+                None if "verdict" in unasked(job) else each.trial.verdict,
+            )
+            for each in found
+        ],
+        numeric=(cost, "max rate", "p95"),
+    )
+
+
+def instances(recommendation: Recommendation) -> str:
+    """Return the instances of a recommendation: the profile, behind their number if there are several."""
+    count, name = recommendation.trial.instance_count, recommendation.profile.name
+    return name if count == 1 else f"{count} x {name}"
+
+
+def _per_hour(recommendation: Recommendation) -> str | None:
+    cost = recommendation.cost_per_hour
+    return None if cost is None else amount_text(cost, recommendation.profile.currency)
+
+
+def _per_million(recommendation: Recommendation) -> str | None:
+    if recommendation.cost_per_inference is not None:
+        amount = INFERENCES * recommendation.cost_per_inference
+        return amount_text(amount, recommendation.profile.currency, digits=CAPACITY_DIGITS)
+    vcpu_s = vcpu_s_per_million(recommendation.trial)
+    return None if vcpu_s is None else f"{number_text(vcpu_s, digits=CAPACITY_DIGITS)} vCPU-s"
+
+
+def _deployed(job: RecommendationJob) -> str:
+    """Return what is deployed: what the recommendations are of, or if there are none, what was asked for."""
+    deployment = job.request.deployment if job.best is None else job.best.deployment
+    return "as an endpoint" if deployment == "endpoint" else "as a library"
+
+
+def _legend(found: Sequence[Recommendation]) -> str:
+    return f" ({PREDICTED} predicted)" if any(each.trial.basis == "predicted" for each in found) else ""
