@@ -170,8 +170,17 @@ def prepare(
     )
 
 
+_ADDRESSES = ("http:/", "https:/")
+"""Beginnings of addresses: a path may have lost one of their two slashes."""
+
+
 def check_there(model: Any, payload: Any = None) -> None:
-    """Raise CorruptModel or PayloadMismatch for a path that leads nowhere: nobody is to wait, or compile, for that."""
+    """Raise CorruptModel or PayloadMismatch for a path that leads nowhere: nobody is to wait, or compile, for that; and
+    SpecError for the address of an endpoint in the place of a model."""
+    if isinstance(model, str | PathLike) and os.fspath(model).startswith(_ADDRESSES):
+        raise SpecError(
+            "model", os.fspath(model), "is the address of an endpoint", remedy="servefit load measures one that runs"
+        )
     if isinstance(model, str | PathLike) and not os.path.exists(model):  # noqa: PTH110 - whatever the path looks like
         raise CorruptModel(Path(model), "there is no such file")
     if isinstance(payload, str | Path) and not os.path.exists(payload):  # noqa: PTH110
