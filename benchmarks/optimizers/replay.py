@@ -77,7 +77,10 @@ class Table:
         self._spend(figures.seconds)
         return None if figures.failed else trial_of(configuration, figures)
 
-    def endpoint_costs(self, subject: Configuration) -> None:
+    def is_predicted(self, _: Configuration) -> bool:
+        return False
+
+    def endpoint_costs(self, _: Configuration) -> None:
         """The grid was measured in process."""
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:

@@ -25,6 +25,11 @@ class Bench(Protocol):
         """Time calls of ``subject`` alone, with each number of requests."""
         ...
 
+    def is_predicted(self, configuration: Configuration) -> bool:
+        """Return whether tests of ``configuration`` are predicted from what it does in process, which takes the costs
+        of an endpoint."""
+        ...
+
     def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
         """Measure what requests cost in an endpoint beside their predictions, by one that serves ``subject``."""
         ...

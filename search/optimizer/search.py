@@ -143,12 +143,22 @@ class Search(SearchState):
         if self.request.deployment == "library" or self.costs is not None:
             return
         quickest = self.survey.quickest()
-        if quickest is None or self.clock.elapsed_s + SURVEY_S > self.trying_until_s() - self.test_s:
-            return
-        self._begin("timing", "timing requests to an endpoint")
-        self.costs = self.bench.endpoint_costs(quickest)
+        if quickest is not None and self.clock.elapsed_s + SURVEY_S < self.trying_until_s() - self.test_s:
+            self._begin("timing", "timing requests to an endpoint")
+            self._know_costs(quickest)
+
+    def _know_costs(self, subject: Configuration) -> None:
+        """Measure what requests cost in an endpoint of ``subject``, and predict endpoints with that from now on."""
+        self.costs = self.bench.endpoint_costs(subject)
         if self.costs is not None:
             self.surrogate.predict_endpoints(self.costs)
+
+    def _know_costs_of_tests(self, batch: Sequence[Configuration]) -> None:
+        """Measure what requests cost in an endpoint before tests that are predicted with that, if it is not known: it
+        is no part of their time."""
+        predicted = [configuration for configuration in batch if self.bench.is_predicted(configuration)]
+        if predicted and self.costs is None:
+            self._know_costs(self.survey.quickest() or predicted[0])
 
     def _whole_grid_fits(self) -> bool:
         """Return whether every configuration can be tried before the rounds begin, and within the tests."""
@@ -178,6 +188,7 @@ class Search(SearchState):
             batch = self._batch(proposer, tests)
             if not batch:
                 return
+            self._know_costs_of_tests(batch)
             began_s = self.clock.elapsed_s
             self.time_left.update(begun=batch)
             with self.time_left.recording("test", batch[0]):

@@ -111,6 +111,9 @@ class Table:
             for configuration in self.space.grid
         }
 
+    def is_predicted(self, configuration: Configuration) -> bool:
+        return False
+
     def endpoint_costs(self, subject: Configuration) -> None:
         """Nothing is known of an endpoint here: what is measured is the model in process."""
 
