@@ -77,7 +77,10 @@ class Table:
         self._spend(figures.seconds)
         return None if figures.failed else trial_of(configuration, figures)
 
-    def endpoint_costs(self, subject: Configuration) -> None:
+    def is_predicted(self, _: Configuration) -> bool:
+        return False
+
+    def endpoint_costs(self, _: Configuration) -> None:
         """The grid was measured in process."""
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
@@ -110,9 +113,6 @@ class Table:
         open_s = min(max(durations.at_rate_s, figures.open_s), durations.at_rate_max_s)
         self._spend(figures.start_s + _closed_s(figures, durations) + open_s)
         return None if figures.failed else trial_of(configuration, figures)
-
-    def is_predicted(self, configuration: Configuration) -> bool:  # noqa: ARG002
-        return False
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
         return len(vcpus) == 1

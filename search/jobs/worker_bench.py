@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servefit.backends.payload import Payload
-    from servefit.backends.types import Artifact, Settings
+    from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
     from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.record.types import Configuration, Measurement, Run
@@ -147,10 +147,6 @@ class WorkerBench:
         # Clients of several endpoints would be in each other's way.
         return self._cpu_slots.fit_at_once(vcpus) and (self.request.deployment == "library" or len(vcpus) <= 1)
 
-    def is_predicted(self, configuration: Configuration) -> bool:
-        """Return whether ``configuration`` is an endpoint that no client has a CPU for; see ``Bench``."""
-        return self.request.deployment == "endpoint" and not has_client_cpu(configuration, self.header.host)
-
     def beside(self, configuration: Configuration) -> Trial | FailedTrial:
         """Put ``configuration`` under load in the other deployment, as a step. Raises JobStopped and OutOfTime."""
         self._check_stopped()
@@ -161,9 +157,11 @@ class WorkerBench:
         return self._carry_out(configuration, starting, tasks.beside(self.request))
 
     def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
-        """Measure what requests cost in an endpoint, as a step; see ``Bench``. Raises JobStopped."""
+        """Measure what requests cost in an endpoint, as a step; see ``Bench``. It has one CPU, so that a client has
+        another on any host of two. Raises JobStopped."""
         self._check_stopped()
-        subject = replace(subject, vcpus=subject.settings.threads, workers=1, max_batch=1, batch_delay_us=0)
+        settings = replace(subject.settings, threads=1, options=())
+        subject = replace(subject, vcpus=1, settings=settings, workers=1, max_batch=1, batch_delay_us=0)
         limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"
         with (
             self.log.step("endpoint_costs", subject.backend, subject) as step,
@@ -313,11 +311,15 @@ class WorkerBench:
             return self._workers(configuration, self._memory_bytes(configuration), slot)
         return self._endpoint(configuration)
 
+    def is_predicted(self, configuration: Configuration) -> bool:
+        """Return whether ``configuration`` is an endpoint that no client has a CPU for; see ``Bench``."""
+        return self.request.deployment == "endpoint" and not has_client_cpu(configuration, self.header.host)
+
     def _predicted(self, trial: Trial, request: JobRequest, runs: Sequence[Run]) -> Trial:
         """Return ``trial``, which was measured in process with these ``runs``, as the endpoint that it would be. Raises
         MeasurementError where what requests cost in an endpoint cannot be measured."""
         configuration = trial.configuration
-        costs = self.costs or self.endpoint_costs(replace(configuration, settings=_one_thread(configuration.settings)))
+        costs = self.costs or self.endpoint_costs(configuration)
         if costs is None:
             raise MeasurementError("what requests cost in an endpoint could not be measured")
         timed = None if self.search is None else self.search.survey.service_times(configuration)
@@ -351,11 +353,6 @@ class WorkerBench:
         """Return the artifact that ``configuration`` serves."""
         wanted = configuration.backend, configuration.target
         return next(artifact for artifact in self.artifacts if (artifact.backend, artifact.target) == wanted)
-
-
-def _one_thread(settings: Settings) -> Settings:
-    """Return ``settings`` with one thread, beside which a client has a CPU on any host of two."""
-    return replace(settings, threads=1, options=())
 
 
 def _reason(error: MeasurementError | BackendError) -> str:

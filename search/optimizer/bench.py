@@ -25,6 +25,11 @@ class Bench(Protocol):
         """Time calls of ``subject`` alone, with each number of requests."""
         ...
 
+    def is_predicted(self, configuration: Configuration) -> bool:
+        """Return whether tests of ``configuration`` are predicted from what it does in process, which takes the costs
+        of an endpoint."""
+        ...
+
     def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
         """Measure what requests cost in an endpoint beside their predictions, by one that serves ``subject``."""
         ...
@@ -39,11 +44,6 @@ class Bench(Protocol):
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
         """Put the winner under load again."""
-        ...
-
-    def is_predicted(self, configuration: Configuration) -> bool:
-        """Return whether ``configuration`` is an endpoint that can only be predicted, with its costs: no client has a
-        CPU beside it."""
         ...
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:

@@ -263,13 +263,16 @@ class Proposer:
         return None if chosen is None else (chosen, largest_gain)
 
     def _first_of_its_size(self, expected_scores: Sequence[ExpectedScore]) -> Configuration | None:
-        """Return the best of an envelope size of which nothing was tried, the largest size first: every profile gets an
-        answer. None where all were tried."""
+        """Return the best of an envelope size of which nothing was tried: every profile gets an answer. The largest
+        size comes first, or, where the price of carrying a rate counts, the cheapest. None where all were tried."""
         tried = {configuration.vcpus for configuration in self._taken()}
         sizes = {expected.configuration.vcpus for expected in expected_scores}
         missing = sorted(sizes - tried, reverse=True)
         if not missing:
             return None
+        if self._objective.paid_by_the_hour and self._request.sla.rate_per_s is not None:
+            # What carries the rate for the least is the answer, if it carries it.
+            return next(each.configuration for each in expected_scores if each.configuration.vcpus in missing)
         return next(
             expected.configuration for expected in expected_scores if expected.configuration.vcpus == missing[0]
         )

@@ -139,17 +139,26 @@ class Search(SearchState):
             return self.bench.time(subject, sizes)
 
     def _survey_endpoint(self) -> None:
-        """Measure what requests cost in an endpoint, if one is deployed, that is not known, and there is time, or no
-        test can do without."""
+        """Measure what requests cost in an endpoint, if one is deployed, that is not known, and there is time."""
         if self.request.deployment == "library" or self.costs is not None:
             return
         quickest = self.survey.quickest()
-        if quickest is None or (self._is_late_for_survey() and not all(map(self.bench.is_predicted, self.space.grid))):
-            return
-        self._begin("timing", "timing requests to an endpoint")
-        self.costs = self.bench.endpoint_costs(quickest)
+        if quickest is not None and not self._is_late_for_survey():
+            self._begin("timing", "timing requests to an endpoint")
+            self._know_costs(quickest)
+
+    def _know_costs(self, subject: Configuration) -> None:
+        """Measure what requests cost in an endpoint of ``subject``, and predict endpoints with that from now on."""
+        self.costs = self.bench.endpoint_costs(subject)
         if self.costs is not None:
             self.surrogate.predict_endpoints(self.costs)
+
+    def _know_costs_of_tests(self, batch: Sequence[Configuration]) -> None:
+        """Measure what requests cost in an endpoint before tests that are predicted with that, if it is not known: it
+        is no part of their time."""
+        predicted = [configuration for configuration in batch if self.bench.is_predicted(configuration)]
+        if predicted and self.costs is None:
+            self._know_costs(self.survey.quickest() or predicted[0])
 
     def _unpredictable(self) -> set[Configuration]:
         """Return the configurations that cannot be predicted, since there is no time to measure the costs of an
@@ -191,6 +200,7 @@ class Search(SearchState):
             batch = self._batch(proposer, tests)
             if not batch:
                 return
+            self._know_costs_of_tests(batch)
             began_s = self.clock.elapsed_s
             self.time_left.update(begun=batch)
             with self.time_left.recording("test", batch[0]):

@@ -40,7 +40,9 @@ def test_the_best_so_far_is_told_for_what_the_job_asks(
     assert f": {best.profile.vcpus} an hour at 200/s, weight 0.25" in best_so_far(found.moment())
 
 
-@pytest.mark.parametrize(("goal", "said"), [("cost", " a minute"), ("latency", "p95 "), ("throughput", " a minute")])
+@pytest.mark.parametrize(
+    ("goal", "said"), [("cost", " vCPU-s a million"), ("latency", "p95 "), ("throughput", " a minute")]
+)
 def test_the_best_so_far_is_told_by_what_the_job_is_about(
     table: MakeTable, search: MakeSearch, goal: str, said: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.search.optimizer.search.test_endpoints import COSTS
 
 from servefit.search.request.job_request import JobRequest
 
@@ -21,7 +22,7 @@ def takes_all_cpus(configuration: Configuration) -> bool:
 def test_with_time_the_costs_of_an_endpoint_are_measured_once_and_everything_may_be_tried(
     table: MakeTable, search: MakeSearch
 ) -> None:
-    bench = table(JobRequest(name="job", budget_s=60.0), predicted=takes_all_cpus)
+    bench = table(JobRequest(name="job", budget_s=60.0), predicted=takes_all_cpus, costs=COSTS)
     search(bench).carry_out()
     [(surveyed, _, tested)] = bench.surveyed
     assert (surveyed.workers, surveyed.settings.threads, tested) == (1, 1, 0)
@@ -43,7 +44,7 @@ def test_without_the_time_for_that_what_can_be_measured_is_tried(
 def test_where_all_has_to_be_predicted_that_is_learnt_first_however_short_the_time(
     table: MakeTable, search: MakeSearch
 ) -> None:
-    bench = table(JobRequest(name="job", budget_s=10.0), predicted=lambda _: True)
+    bench = table(JobRequest(name="job", budget_s=10.0), predicted=lambda _: True, costs=COSTS)
     found = search(bench)
     found.carry_out()
     assert len(bench.surveyed) == 1
