@@ -289,8 +289,6 @@ class Search(SearchState):
             result = self.bench.confirm(best.configuration, self._confirming())
             self.confirmed.add(best.configuration)
             self._keep(best.configuration, result)
-            if result is not None and result.verdict == "INVALID" and best.verdict != "INVALID":
-                self.remarks.append(f"the second measurement of the winner was disturbed: {result.reason}")
 
     def _confirming(self) -> Durations:
         """Return how long the confirmation may take: as long as it needs, within the time that is left."""

@@ -72,6 +72,40 @@ class FailedTrial:
     step: int | None = None
 
 
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What became of measuring a recommended configuration again, after it had won.
+
+    ``outcome`` is "confirmed", "disturbed" (the machine got in the way of that measurement: ``problem`` is how), or
+    "not made": for lack of time or tests, or because another one won.
+
+    Example:
+        ::
+
+            confirmation = job.best.confirmation
+            print(confirmation.outcome, confirmation.reason)
+    """
+
+    outcome: Literal["confirmed", "disturbed", "not made"]
+    problem: Problem | None = None
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the figures are those of a measurement that was made after the configuration had won."""
+        return self.outcome == "confirmed"
+
+    @property
+    def reason(self) -> str | None:
+        """The reason why it is not confirmed, None where it is."""
+        if self.outcome == "confirmed":
+            return None
+        if self.outcome == "not made":
+            return "it was not measured again"
+        because = "" if self.problem is None else f": {self.problem.reason}"
+        return f"the machine got in the way of the second measurement{because}"
+
+
 @shown("id", "profile", "trial", "max_invocations", "cost_per_hour")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
@@ -80,7 +114,8 @@ class Recommendation:
     ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together. ``endpoint`` is the same
     configuration measured over HTTP, as it would be deployed; None where it was not. ``step`` and ``endpoint_step`` are
     the numbers of the job steps that measured the two. ``model`` is what a job made its recommendations for, and
-    ``measured_on`` where.
+    ``measured_on`` where. ``confirmation`` says whether the configuration was measured again after it had won; None
+    outside of a job.
     """
 
     id: str
@@ -94,6 +129,7 @@ class Recommendation:
     endpoint_step: int | None = None
     model: Model | None = None
     measured_on: Host | None = None
+    confirmation: Confirmation | None = None
 
     @property
     def environment(self) -> dict[str, str]:

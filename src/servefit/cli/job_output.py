@@ -13,6 +13,7 @@ from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NO
 from servefit.report.job_tables import compilation_table, recommendations_table
 from servefit.report.sentences import headline, hindrances, reasons
 from servefit.report.table import Table
+from servefit.search.results.confirmation import is_too_noisy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,12 +76,12 @@ def print_and_exit(run: Callable[[Progress], RecommendationJob], *, form: Format
 def exit_status(job: RecommendationJob) -> int:
     """Return the exit status of a job: 0 when the SLA is met or nothing was asked; 3 when the SLA is not met, also when
     only the endpoint over HTTP does not meet it, or when that is not sure; 4 when nothing could be measured; 5 when the
-    machine was too noisy to measure the best answer; 130 when the job was stopped."""
+    machine was too noisy to measure the best answer, or to confirm it; 130 when the job was stopped."""
     if job.status == "STOPPED":
         return INTERRUPTED
     if job.best is None:
         return NOTHING_MEASURED
-    if job.best.trial.verdict == "INVALID":
+    if is_too_noisy(job.best):
         return TOO_NOISY
     over_http = None if job.best.endpoint is None else job.best.endpoint.verdict
     return 0 if job.best.trial.verdict == "PASS" and over_http != "FAIL" else SLA_UNMET

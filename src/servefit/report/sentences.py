@@ -14,6 +14,7 @@ from servefit.quantities import (
     percent_text,
     span_text,
 )
+from servefit.search.results.confirmation import is_too_noisy
 from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
@@ -70,8 +71,10 @@ def headline(job: RecommendationJob) -> str:
         "FAIL": f"Nothing measured meets {sla}: nearest is",
         "INVALID": "This machine is too noisy to tell: the best of what was measured is",
     }[trial.verdict]
+    if trial.verdict != "INVALID" and is_too_noisy(best):
+        beginning = _not_confirmed(sla)
     figure = objective.evidence(best, context) if known else ""
-    return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'} ({spent})."
+    return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'}{_noise(best)} ({spent})."
 
 
 def _met(sla: Sla) -> str:
@@ -85,6 +88,26 @@ def _not_shown(sla: Sla, objective: Objective) -> str:
     return _capitalised(nothing) if sla.asks_nothing else f"{_capitalised(str(sla))} is met, but {nothing}"
 
 
+def _not_confirmed(sla: Sla) -> str:
+    """Return the beginning of a recommendation that the machine kept from being confirmed."""
+    what = "The best" if sla.asks_nothing else _capitalised(str(sla))
+    return f"{what} could not be confirmed, since the machine got in the way: the best by a single test is"
+
+
+def _noise(best: Recommendation) -> str:
+    """Return what got in the way of the recommendation, and what to do about it, as the end of a sentence; empty where
+    nothing did, or noise was allowed."""
+    confirmation, trial = best.confirmation, best.trial
+    disturbed = confirmation is not None and confirmation.outcome == "disturbed"
+    problem = confirmation.problem if confirmation is not None and disturbed else None
+    if problem is None and trial.verdict == "INVALID":
+        problem = next(iter(trial.problems), None)
+    if problem is None:
+        return ""
+    when = "when it was measured again, " if trial.verdict != "INVALID" else ""
+    return f". {_capitalised(when + problem.reason)}: {problem.remedy}. Then run the job again, or add --allow-noise"
+
+
 def _unfinished(job: RecommendationJob) -> str:
     """Return the end of the sentence about an unfinished job; empty for a finished job."""
     if job.status == "IN_PROGRESS":
@@ -93,18 +116,22 @@ def _unfinished(job: RecommendationJob) -> str:
 
 
 def evidence(best: Recommendation) -> str:
-    """Return the measured figures of the recommendation, as a sentence without its full stop."""
-    judged = best.trial.judged
+    """Return the measured figures of the recommendation, as a sentence without its full stop. Those of a test that was
+    not confirmed are called so."""
+    judged, confirmation = best.trial.judged, best.confirmation
     parts = [
         f"{name} {ms_text(value)}" for name in ("p50", "p95", "p99") if (value := judged.latency_ms[name]) is not None
     ]
+    latency = ", ".join(parts) or "no percentile"
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
     price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
+    requests, capacity = count_text(judged.samples, "request"), f"{round(best.max_invocations):,} a minute"
+    if best.trial.verdict == "INVALID":
+        return f"In a disturbed test of {requests}: {latency} {loop}; it answered {capacity}{price}"
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
-    return (
-        f"Measured {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"it can answer {round(best.max_invocations):,} a minute{price}{because}"
-    )
+    if confirmation is not None and not confirmation.is_confirmed:
+        return f"In a single test of {requests}: {latency} {loop}; it answered {capacity}{price}{because}"
+    return f"Measured {latency} {loop} over {requests}; it can answer {capacity}{price}{because}"
 
 
 def over_http(endpoint: Trial) -> str:
