@@ -34,6 +34,7 @@ from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
+from servefit.search.optimizer.slowness import Slowness
 from servefit.search.request.arrivals import check_arrivals, resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import min_test_s
@@ -99,8 +100,8 @@ def run_job(
         clock = Clock.of(
             request,
             elapsed_before_s=time.monotonic() - began_s,
-            # A machine that took long to come this far takes as long to finish.
-            finishing_s=max(FINISHING_S, spent_s),
+            # What it took this process to come this far.
+            slowness=Slowness(spent_s / time.process_time()),
             now=_working_s(store),
         )
         stack.enter_context(time_limit(lambda: clock.left_s))

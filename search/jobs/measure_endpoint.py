@@ -27,16 +27,16 @@ _START_S = 2.0
 """From the first process of an endpoint and of its client to a warm pair of them, roughly, on an idle machine."""
 
 
-def closing_s(winner: Configuration, host: Host, request: JobRequest) -> float:
+def closing_s(winner: Configuration, host: Host, request: JobRequest, clock: Clock) -> float:
     """Return the time to leave for the measurement after a search that ``winner`` wins."""
-    return min_duration_s(request) if request.over_http and has_client_cpu(winner, host) else 0.0
+    return min_duration_s(request, clock) if request.over_http and has_client_cpu(winner, host) else 0.0
 
 
-def min_duration_s(request: JobRequest) -> float:
-    """Return how long the measurement takes at least."""
+def min_duration_s(request: JobRequest, clock: Clock) -> float:
+    """Return how long the measurement takes at least, on a machine as slow to start processes as it is to compute."""
     loaded_s = DURATIONS.capacity_s if request.phases is None else request.phases.duration_s
     at_rate_s = 0.0 if request.sla.rate_per_s is None else DURATIONS.covering_cycle(cycle_s(request)).at_rate_s
-    return _START_S + loaded_s + at_rate_s
+    return _START_S * clock.slowness.times + loaded_s + at_rate_s
 
 
 def has_client_cpu(configuration: Configuration, host: Host) -> bool:
@@ -48,6 +48,6 @@ def why_not(configuration: Configuration, host: Host, request: JobRequest, clock
     """Return why ``configuration`` is not measured over HTTP; None where it can be."""
     if not has_client_cpu(configuration, host):
         return f"its {configuration.vcpus} vCPUs leave none of this host's {len(host.cpus)} CPUs to a load client"
-    if clock.left_s < min_duration_s(request):
+    if clock.left_s < min_duration_s(request, clock):
         return "the time asked for ran out"
     return None

@@ -114,7 +114,7 @@ class WorkerBench:
                 raise RuntimeError(f"{len(batch)} tests have no CPUs of their own")
             slots.update(zip(batch, disjoint, strict=True))
         results: dict[Configuration, Trial | None] = {}
-        task = tasks.screening(self.request, limit_s=self._limit_of_a_test_s())
+        task = tasks.screening(self.request, limit_s=self._limit_of_a_test_s(), kept_s=self._kept_of_a_test_s())
 
         def measure(configuration: Configuration) -> Trial | None:
             results[configuration] = self._test(configuration, task, slots[configuration])
@@ -126,7 +126,8 @@ class WorkerBench:
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
         """Put a finalist under a short load, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
-        return self._test(configuration, tasks.turn(self.request, nth_round, instances))
+        kept_s = 0.0 if self.search is None else self.search.kept_for_the_end_s()
+        return self._test(configuration, tasks.turn(self.request, nth_round, instances, kept_s=kept_s))
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
         """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
@@ -212,6 +213,13 @@ class WorkerBench:
         if self.search is None or not self.search.trials:
             return self.clock.left_s
         return self.clock.share_s(TIMES_USUAL * self.search.test_s)
+
+    def _kept_of_a_test_s(self) -> float:
+        """Return how much of the job's time a test of the search leaves for the confirmation and what follows: as much
+        as that takes, or what a usual test leaves of it. The first leaves nothing."""
+        if self.search is None or not self.search.trials:
+            return 0.0
+        return max(0.0, min(self.search.kept_for_the_end_s(), self.clock.left_s - self.search.test_s))
 
     def _check_time(
         self, step: Step, error: MeasurementError | BackendError, called: str, *, kept_s: float = 0.0

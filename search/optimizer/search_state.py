@@ -128,6 +128,10 @@ class SearchState:
         """Return the seconds to leave for what follows on the search, zero where nothing wins."""
         return 0.0 if winner is None else self.closing_s(winner)
 
+    def kept_for_the_end_s(self) -> float:
+        """Return the seconds that whatever comes before the confirmation leaves for it, and for what follows on it."""
+        return self.min_confirmation_s(self.round_test_s) + self.min_closing_s(self.best())
+
     def min_confirmation_s(self, round_test_s: float) -> float:
         """Return how long the confirmation takes at least where a test in a round takes ``round_test_s``."""
         phases = self.request.phases

@@ -21,6 +21,7 @@ from servefit.search.jobs.job import JobInterrupted, RecommendationJob
 from servefit.search.jobs.lifecycle import resume_job
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import SilentProgress
+from servefit.search.optimizer.slowness import Slowness
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 
@@ -129,10 +130,14 @@ def test_time_is_only_left_for_it_where_it_can_be_measured() -> None:
     host = replace(describe_host(), cpus=tuple(LogicalCpu(cpu=cpu, core=cpu) for cpu in range(2)))
     small, large = Configuration(vcpus=1, backend="b"), Configuration(vcpus=2, backend="b")
     asked = JobRequest(name="j", sla=Sla(rate_per_s=10))
-    assert measure_endpoint.closing_s(small, host, asked) == measure_endpoint.min_duration_s(asked) > 0
-    assert measure_endpoint.closing_s(large, host, asked) == 0
-    assert measure_endpoint.closing_s(small, host, replace(asked, over_http=False)) == 0
-    hurried = Clock(limit_s=measure_endpoint.min_duration_s(asked) / 2, test_limit=inf)
+    idle = Clock(limit_s=inf, test_limit=inf)
+    least_s = measure_endpoint.min_duration_s(asked, idle)
+    assert measure_endpoint.closing_s(small, host, asked, idle) == least_s > 0
+    assert measure_endpoint.closing_s(large, host, asked, idle) == 0
+    assert measure_endpoint.closing_s(small, host, replace(asked, over_http=False), idle) == 0
+    slow = Clock(limit_s=inf, test_limit=inf, slowness=Slowness(3.0))
+    assert measure_endpoint.closing_s(small, host, asked, slow) > least_s + 3
+    hurried = Clock(limit_s=least_s / 2, test_limit=inf)
     assert measure_endpoint.why_not(small, host, asked, hurried) == "the time asked for ran out"
     assert measure_endpoint.why_not(small, host, asked, Clock(limit_s=inf, test_limit=inf)) is None
 
