@@ -20,7 +20,7 @@ from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.service_time_survey import time_service
-from servefit.search.results.measure_trial import run_test
+from servefit.search.results.measure_trial import kept_for_rate_s, run_test
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.job_folder import keep_measurement
 from servefit.search.storage.steps import OUT_OF_TIME
@@ -86,6 +86,7 @@ class WorkerBench:
         """Time calls of ``subject``, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         memory_bytes = max(profile.memory_bytes for profile in self.header.profiles if profile.vcpus >= subject.vcpus)
+        over_s = self.clock.elapsed_s + self.clock.left_s
         limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
         with (
             self.log.step("service_time", subject.backend, subject) as step,
@@ -95,7 +96,7 @@ class WorkerBench:
                 with self._at_most(limit_s), self._workers(subject, memory_bytes) as workers:
                     found = time_service(workers, sizes)
             except (MeasurementError, BackendError) as error:
-                self._check_time(step, error, "the timing of calls")
+                self._check_time(step, error, "the timing of calls", over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._give_up_if_it_hangs(replace(subject, max_batch=1), error)
                 return None
@@ -132,7 +133,7 @@ class WorkerBench:
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
         """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
-        kept_s = 0.0 if self.search is None else self.search.min_closing_s(configuration)
+        kept_s = 0.0 if self.search is None else self.search.kept_by_confirmation_s()
         return self._test(configuration, tasks.confirmation(self.request, durations, kept_s=kept_s))
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
@@ -173,14 +174,16 @@ class WorkerBench:
     ) -> Trial | FailedTrial:
         """Put what is ``starting`` under load, as a step, which is reported as it ``begins``, and when it ends. Raises
         OutOfTime."""
-        host, max_s = self.header.host, min(task.limit_s, self.clock.left_s - task.kept_s)
+        host, in_time_s = self.header.host, self.clock.left_s - task.kept_s
+        # What its closed loop leaves for the open one is not there for it either.
+        over_s = self.clock.elapsed_s + in_time_s - kept_for_rate_s(task.request, task.durations)
         with self.log.step(task.kind, configuration.backend, configuration) as step:
             if begins is not None:
                 self.progress.testing(configuration, replace(begins, step=step.number))
             try:
                 with (
                     counting_down(self.progress, f"step {step.number}", self._moment, task.limit_s),
-                    self._at_most(max_s),
+                    self._at_most(min(task.limit_s, in_time_s)),
                     starting as driver,
                 ):
                     trial = run_test(
@@ -192,7 +195,7 @@ class WorkerBench:
                         keep=lambda measurement: self._keep(measurement, step),
                     )
             except (MeasurementError, BackendError) as error:
-                self._check_time(step, error, task.called, kept_s=task.kept_s)
+                self._check_time(step, error, task.called, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._give_up_if_it_hangs(configuration, error)
                 result: Trial | FailedTrial = FailedTrial(configuration=configuration, reason=str(error))
@@ -221,11 +224,10 @@ class WorkerBench:
             return 0.0
         return max(0.0, min(self.search.kept_for_the_end_s(), self.clock.left_s - self.search.test_s))
 
-    def _check_time(
-        self, step: Step, error: MeasurementError | BackendError, called: str, *, kept_s: float = 0.0
-    ) -> None:
-        """Raise OutOfTime where ``step`` did not end because the job's time is over, of which ``kept_s`` are kept."""
-        if isinstance(error, TimedOut) and self.clock.left_s <= kept_s:
+    def _check_time(self, step: Step, error: MeasurementError | BackendError, called: str, over_s: float) -> None:
+        """Raise OutOfTime where ``step`` did not end because the job's time for it is over, as it is after ``over_s``
+        of the job."""
+        if isinstance(error, TimedOut) and self.clock.elapsed_s >= over_s:
             self.log.finish(step, status="FAILED", reason=OUT_OF_TIME)
             raise OutOfTime(called) from error
 

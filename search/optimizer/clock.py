@@ -13,8 +13,8 @@ from servefit.search.optimizer.slowness import Slowness
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
 
-FINISHING_S = 0.3
-"""Seconds from the last measurement to the answer, on an idle machine."""
+FINISHING_S = 0.4
+"""Seconds from the last measurement to the exit of the command, on an idle machine."""
 
 SHARE = 0.25
 """A quarter, chosen and not measured. No compilation, no timing of calls and no test of the search takes a larger part

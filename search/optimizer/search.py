@@ -19,7 +19,12 @@ from servefit.search.optimizer.finalists import MAX_ROUNDS, finalists, remaining
 from servefit.search.optimizer.importance import importance
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
-from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, MIN_TESTS_FOR_ROUNDS, SearchState
+from servefit.search.optimizer.search_state import (
+    EXHAUSTIVE_SHARE,
+    MIN_TESTS_FOR_ROUNDS,
+    TYPICAL_ROUND_TEST_S,
+    SearchState,
+)
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.results.measure_trial import min_test_s
@@ -180,6 +185,7 @@ class Search(SearchState):
             with self.time_left.recording("test", batch[0]):
                 results = self.bench.load_tests(batch)
             self.test_s += (self.clock.elapsed_s - began_s - self.test_s) / 2
+            self.round_test_s = TYPICAL_ROUND_TEST_S * self.clock.slowness.times
             for configuration in batch:
                 self._keep(configuration, results[configuration])
                 _tell(proposer, configuration, results[configuration])

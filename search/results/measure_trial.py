@@ -94,6 +94,13 @@ def min_test_s(request: JobRequest) -> float:
     return USUAL_START_S + BETWEEN_S + capacity_s + at_rate_s
 
 
+def kept_for_rate_s(request: JobRequest, durations: Durations) -> float:
+    """Return the seconds of a test that its closed loop leaves for the open one, zero where there is none."""
+    if request.sla.rate_per_s is None:
+        return 0.0
+    return MAX_BETWEEN_S + durations.covering_cycle(cycle_s(request)).at_rate_s
+
+
 def run_test(
     driver: MeasuredDriver,
     request: JobRequest,
@@ -106,7 +113,7 @@ def run_test(
     """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
     says where it put it. Raises MeasurementError."""
     durations = durations.covering_cycle(cycle_s(request))
-    with reserving(0.0 if request.sla.rate_per_s is None else MAX_BETWEEN_S + durations.at_rate_s):
+    with reserving(kept_for_rate_s(request, durations)):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
     attempts = _try_instances(driver, request, capacity, durations)
