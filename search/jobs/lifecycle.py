@@ -82,6 +82,7 @@ def run_job(
     ``wait_s``; StorageError also where the database goes away meanwhile; ObjectiveError where nothing can be ranked by
     the objective of another package: what was measured is kept, and can be taken up; JobInterrupted.
     """
+    began_s = time.monotonic() - spent_s
     from servefit.backends.capabilities import backend
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
@@ -93,7 +94,6 @@ def run_job(
     check_known(request.environment)
     _check_calls(request)
     check_budget(request)
-    began_s = time.monotonic() - spent_s
     with ExitStack() as stack:
         store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
         store.wait_until_writable()

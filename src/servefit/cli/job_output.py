@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,9 +38,10 @@ def run_and_print(
     wait_s: float | None,
     form: Format,
     quiet: bool,
-    spent_s: float = 0.0,
+    began_s: float | None = None,
 ) -> None:
-    """Run the job, print its result, and exit with its status. ``spent_s`` seconds of its time were spent before."""
+    """Run the job, print its result, and exit with its status. Its time counts from ``began_s`` of the monotonic clock
+    on, from now on without."""
     from servefit.search.jobs.lifecycle import run_job
 
     print_and_exit(
@@ -51,7 +53,8 @@ def run_and_print(
             progress=progress,
             storage=storage,
             wait_s=wait_s,
-            spent_s=spent_s,
+            # What is imported for it is part of that.
+            spent_s=0.0 if began_s is None else time.monotonic() - began_s,
         ),
         form=form,
         quiet=quiet,

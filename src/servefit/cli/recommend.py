@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,5 +63,5 @@ def recommend(
         form=form,
         quiet=quiet,
         # The budget is for the whole command.
-        spent_s=time.monotonic() - context.obj,
+        began_s=context.obj,
     )
