@@ -166,12 +166,12 @@ def keep_to_budget(budget_s: int, loops: int, seed: int) -> dict[str, Any]:
     }
 
 
-def budgets(folder: Path, repeats: int) -> dict[str, list[dict[str, Any]]]:
+def commands(folder: Path, repeats: int, budgets_s: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
     """Return what cold and warm commands of each budget took."""
     loops = LOOPS_A_CPU * len(os.sched_getaffinity(0))
     found: dict[str, list[dict[str, Any]]] = {}
     for seed in range(repeats):
-        for budget_s in BUDGETS_S:
+        for budget_s in budgets_s:
             forget(folder, MEASURED + COMPILED)
             for state in ("cold", "warm"):
                 found.setdefault(f"{budget_s} s, {state}", []).append(keep_to_budget(budget_s, loops, seed))
@@ -182,13 +182,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--busy", action="store_true", help="time whole commands beside others that use all CPUs")
+    parser.add_argument("--budget", action="append", type=int, help="with --busy: only these, in seconds")
     parser.add_argument("--kind", action="append", choices=KINDS, help="only these")
     options = parser.parse_args()
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in options.kind or KINDS}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SERVEFIT_HOME"] = folder
         if options.busy:
-            figures = {"machine": machine(describe_host()), "budgets": budgets(Path(folder), options.repeats)}
+            timed = commands(Path(folder), options.repeats, options.budget or BUDGETS_S)
+            figures = {"machine": machine(describe_host()), "budgets": timed}
             json.dump(figures, sys.stdout, indent=2)
             sys.stdout.write("\n")
             return
