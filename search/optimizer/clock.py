@@ -13,7 +13,7 @@ from servefit.search.optimizer.slowness import Slowness
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
 
-FINISHING_S = 0.4
+FINISHING_S = 0.25
 """Seconds from the last measurement to the exit of the command, on an idle machine."""
 
 SHARE = 0.25

@@ -184,8 +184,10 @@ class Search(SearchState):
             self.time_left.update(begun=batch)
             with self.time_left.recording("test", batch[0]):
                 results = self.bench.load_tests(batch)
-            self.test_s += (self.clock.elapsed_s - began_s - self.test_s) / 2
-            self.round_test_s = TYPICAL_ROUND_TEST_S * self.clock.slowness.times
+            took_s = self.clock.elapsed_s - began_s
+            self.test_s += (took_s - self.test_s) / 2
+            # As slowly as the machine computes, but no longer than what was longer.
+            self.round_test_s = max(TYPICAL_ROUND_TEST_S, min(TYPICAL_ROUND_TEST_S * self.clock.slowness.times, took_s))
             for configuration in batch:
                 self._keep(configuration, results[configuration])
                 _tell(proposer, configuration, results[configuration])
