@@ -75,7 +75,7 @@ LOOPS_A_CPU = 2
 MAX_OVER = 1.1
 """A command may take so many times its budget."""
 
-LEFT_OUT = ("not confirmed", "cut short", "not measured", "not tried", "not compared", "was not compiled", "ran out")
+LEFT_OUT = ("not confirmed", "cut short", "was measured in", "not tried", "not compared", "was not compiled", "ran out")
 """Words of the warnings that say what there was no time for."""
 
 
