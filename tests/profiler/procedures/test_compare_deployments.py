@@ -67,9 +67,9 @@ def test_two_models_answer_the_same_requests(timed: list[Any]) -> None:
 
 
 def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
-    rival = {"backend": "onnxruntime"}
+    asked: dict[str, Any] = {"payload": ROWS, "rate": 2_000_000.0, "budget_s": 1.0, "allow_noise": True}
     with pytest.raises(MeasurementError, match="xgboost cannot be compared: it is saturated; ask for a lower rate"):
-        compare_deployments(booster(), Deployment(), rival, payload=ROWS, rate=2_000_000.0, budget_s=1.0)
+        compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, **asked)
 
 
 def test_a_disturbed_measurement_goes_into_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_a_disturbed_measurement_goes_into_no_ratio(monkeypatch: pytest.MonkeyPa
         return run, (busy,)
 
     monkeypatch.setattr("servefit.profiler.procedures.compare_deployments.run_valid", disturbed)
-    asked: dict[str, Any] = {"payload": ROWS, "users": 1, "budget_s": 5.0}
+    asked: dict[str, Any] = {"payload": ROWS, "users": 1, "budget_s": 60.0}
     found = compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, **asked)
     assert (found.outcome, found.comparison, found.problems) == ("INVALID", None, (busy,))
     assert found.warnings == (
