@@ -51,5 +51,5 @@ def _too_little_time(request: JobRequest, clock: Clock, ready_s: float | None) -
     return (
         f"nothing was measured in the {given_duration_text(clock.limit_s)} asked for: "
         f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "
-        f"give the job {ceil(over_s + more_s)} s or more"
+        f"give the job {ceil(max(over_s, clock.limit_s) + more_s)} s or more"
     )
