@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from servefit.checks import check_above_zero, check_finite
+from servefit.checks import check_above_zero, check_finite, check_whole
 from servefit.errors import SpecError
 from servefit.profiler.arrivals.registry import BUILT_IN, arrivals_named
 from servefit.profiler.evidence.summary import rank_of
@@ -51,6 +51,16 @@ and a whole minute has been counted with it: that is the cooldown. By default it
 _MAX_RATE_PER_S = 10**12
 """Far above any traffic: it keeps out numbers of instances of a hundred digits."""
 
+_NEARLY_FULL = (0.9, 0.95)
+"""Parts of the capacity at which a curve is estimated beyond the highest rate, to show what limits it: nearer to 1 the
+queue is so long that it depends on how long is simulated. Chosen, not measured."""
+
+_LEAST_PART = 0.05
+"""The part of the highest rate at which a curve begins where nothing was asked of an instance. Chosen, not measured."""
+
+_MAX_ESTIMATES = 100
+"""More rates than anybody can tell apart on a curve; each takes a tenth of a second. Chosen, not measured."""
+
 _ROUNDING = 1e-9
 """A rate that is the target times a whole number takes that many instances, though division may give a little more."""
 
@@ -63,6 +73,7 @@ def scale(
     headroom: float = HEADROOM,
     min_rate_per_s: float | None = None,
     max_rate_per_s: float | None = None,
+    estimates: int = 0,
 ) -> ScalingPlan:
     """Plan how many instances of a recommendation a rate takes, and the policy that adds and removes them.
 
@@ -74,6 +85,8 @@ def scale(
         min_rate_per_s: The least that traffic comes down to, as SageMaker's MinInvocationsPerMinute. Without, at least
             one instance runs.
         max_rate_per_s: The most that it rises to, as MaxInvocationsPerMinute. Without, twice the rate.
+        estimates: At how many more rates of an instance to simulate the latency, for a curve that can be drawn: from
+            the rate that the recommendation was judged at up to the highest, and a little beyond.
 
     Returns:
         The plan, with its reasons.
@@ -92,6 +105,7 @@ def scale(
     if not isinstance(job, RecommendationJob):
         raise SpecError("job", job, "is not a job", remedy="give one, or the name of one that is kept")
     _check(rate_per_s, headroom, min_rate_per_s, max_rate_per_s)
+    check_whole("estimates", estimates, least=0, most=_MAX_ESTIMATES)
     peak_per_s = PEAK_FACTOR * rate_per_s if max_rate_per_s is None else max_rate_per_s
     chosen = _chosen(job, recommendation_id)
     trial, request = chosen.trial, job.request
@@ -112,6 +126,7 @@ def scale(
         raise unknown_arrivals
     rate = _rate(chosen, job, curve, simulation)
     target_per_s = rate.highest_per_s * (1 - headroom)
+    more_per_s = _rates_between(rate, rate_of_an_instance(trial, request), estimates)
     plan = ScalingPlan(
         job=job.name,
         recommendation=chosen,
@@ -129,7 +144,7 @@ def scale(
         ),
         min_rate_per_s=min_rate_per_s,
         max_rate_per_s=peak_per_s,
-        curve=_with_estimates(curve, chosen, job, simulation, {target_per_s, rate.highest_per_s}),
+        curve=_with_estimates(curve, chosen, job, simulation, {target_per_s, rate.highest_per_s, *more_per_s}),
         notes=(),
     )
     notes = list(scaling_notes(plan, job, curve, simulation, peak_given=max_rate_per_s is not None))
@@ -224,6 +239,18 @@ def _rate(
 def _instances(rate_per_s: float, target_per_s: float) -> int:
     """Return as many instances as it takes for none to get more than its target."""
     return max(1, ceil(rate_per_s / target_per_s * (1 - _ROUNDING)))
+
+
+def _rates_between(rate: InstanceRate, asked_per_s: float | None, count: int) -> list[float]:
+    """Return ``count`` rates of an instance from that asked up to the highest, each as many times the one before, and
+    those beyond at which it is nearly full; none where ``count`` is 0."""
+    if not count:
+        return []
+    highest = rate.highest_per_s
+    lowest = highest * _LEAST_PART if asked_per_s is None else min(asked_per_s, highest * 0.5)
+    between = [lowest * (highest / lowest) ** (nth / count) for nth in range(count)]
+    beyond = [part * rate.capacity_per_s for part in _NEARLY_FULL]
+    return [*between, *(rate_per_s for rate_per_s in beyond if rate_per_s > highest)]
 
 
 def _with_estimates(

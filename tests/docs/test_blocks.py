@@ -49,7 +49,7 @@ NOT_RUN = {
     r"servefit \S+ .*--storage postgresql://.*": "takes a database server",
     r"servefit \S+ .*--allow-remote.*": "takes another machine",
     r"optuna-dashboard .+": "is another package",
-    r"scripts/(demo|docs)( serve)?": "makes an environment first",
+    r"scripts/(demo|docs|pictures)( serve)?": "makes an environment first",
     r"scripts/(test|check_kernel)( .+)?": "is what runs this, or takes long",
     r"\S+/run( .+)?": "installs packages from an index first; tests/cli/test_export.py does that",
 }

@@ -143,10 +143,22 @@ def test_the_licence_and_the_readme_travel_with_the_wheel(metadata: Message, whe
     assert (ROOT / "README.md").read_text().strip() in str(metadata.get_payload())
 
 
+def test_the_wheel_holds_what_draws_the_plots_of_reports_with_its_licence(wheel: Path) -> None:
+    checked = subprocess.run([ROOT / "scripts/plotly", "--check"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    with zipfile.ZipFile(wheel) as archive:
+        script = archive.read("servefit/report/plotly-basic.min.js")
+    assert script == (ROOT / "src/servefit/report/plotly-basic.min.js").read_bytes()
+    assert b"MIT License" in script
+    assert b"Permission is hereby granted, free of charge" in script
+
+
 def test_tools_for_development_are_no_dependencies(metadata: Message) -> None:
     always = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert any(line.startswith("numpy") for line in always)
-    assert not [line for line in always if line.startswith(("pytest", "mypy", "ruff", "lightgbm", "scikit-learn"))]
+    assert not [
+        line for line in always if line.startswith(("pytest", "mypy", "ruff", "lightgbm", "plotly", "scikit-learn"))
+    ]
 
 
 def test_the_installed_package_imports_from_where_it_was_installed(installed: Path, tmp_path: Path) -> None:

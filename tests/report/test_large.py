@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.alone
 
-MAX_BYTES = 6_000_000
+MAX_BYTES = 2_000_000
 MAX_SECONDS = 2.0
 ATTEMPTS = 3
 
 
-def test_a_report_of_200_tests_is_below_six_megabytes(reports: Reports) -> None:
+def test_a_report_of_200_tests_is_below_two_megabytes(reports: Reports) -> None:
     assert reports.job("large").tests == MANY_TESTS
     assert reports.html("large").stat().st_size < MAX_BYTES
 

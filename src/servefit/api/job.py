@@ -130,15 +130,15 @@ class Job(RecommendationJob):
             name: One of :attr:`plots`; by default the first of them.
 
         Returns:
-            A ``plotly.graph_objects.Figure``, which a notebook shows.
+            A ``plotly.graph_objects.Figure``, which a notebook shows. It takes the extra ``plot``.
 
         Raises:
-            SpecError: The job has no plot of that name, or none at all.
+            SpecError: The job has no plot of that name, or none at all, or plotly is not installed.
 
         Example:
             ::
 
-                job.plot().write_html("front.html")
+                job.plot().write_html("curve.html")
         """
         from servefit.report.plotly_figure import plotly_figure
 

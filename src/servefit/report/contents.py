@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servefit.quantities import ms_text
+from servefit.report.against import against_plots
+from servefit.report.cards import Card, KeyFigure, cards, key_figures, serving_command
 from servefit.report.job_plots import compilation_plot, latency_plot, pareto_plots
 from servefit.report.measured_tables import (
     endpoint_table,
@@ -21,11 +22,10 @@ from servefit.report.measured_tables import (
     subject_table,
     tests_table,
 )
+from servefit.report.rate_curve import rate_plot
 from servefit.report.search_plots import expectation_plot, importance_plot, order_plot
 from servefit.report.sentences import headline, hindrances, reasons
-from servefit.report.table import cell_text
 from servefit.report.timeline import Timeline, timelines
-from servefit.search.figures.registry import figure
 from servefit.search.jobs.document import job_document
 from servefit.search.request.config_file import config_text
 from servefit.search.results.recommendation import Trial
@@ -57,7 +57,9 @@ class Report:
     """The contents of a report.
 
     ``answer`` is the recommendation in a sentence with its evidence, ``reasons`` are further sentences about it, and
-    ``key_figures`` the figures that readers look for first. ``limits_ms`` are the limits of the SLA, by name.
+    ``key_figures`` the figures that readers look for first. ``glance`` has the plots that show why, ``cards`` the
+    facts of the model and the host, and ``command`` serves the recommendation, None where there is none: with the
+    answer, they are the first screen of the page. ``limits_ms`` are the limits of the SLA, by name.
 
     ``timelines`` are of the tests whose raw samples are on this host, and ``shown_step`` is the test that is shown
     first. ``document`` is the job in its JSON form.
@@ -66,7 +68,10 @@ class Report:
     job: str
     verdict: TrialVerdict | None
     answer: str
-    key_figures: tuple[tuple[str, str], ...]
+    key_figures: tuple[KeyFigure, ...]
+    glance: Section
+    cards: tuple[Card, ...]
+    command: str | None
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
@@ -81,7 +86,7 @@ class Report:
         return (
             *(
                 table
-                for section in self.sections
+                for section in (self.glance, *self.sections)
                 for table in (*(plot.table for plot in section.plots), *section.tables)
             ),
             *(timeline.table for timeline in self.timelines),
@@ -95,7 +100,10 @@ def report_of(job: RecommendationJob) -> Report:
         job=job.name,
         verdict=None if job.best is None else job.best.trial.verdict,
         answer=headline(job),
-        key_figures=_key_figures(job),
+        key_figures=key_figures(job),
+        glance=_without_empty(_glance(job)),
+        cards=cards(job),
+        command=serving_command(job),
         reasons=tuple(reasons(job)) if job.best is not None else tuple(map(printable, hindrances(job))),
         warnings=tuple(map(printable, job.warnings)),
         sections=tuple(_without_empty(section) for section in _sections(job, times) if _has_content(section)),
@@ -110,25 +118,14 @@ def report_of(job: RecommendationJob) -> Report:
 
 
 def plots_of(job: RecommendationJob) -> tuple[Plot, ...]:
-    """Return the plots of the report that have points. No raw samples are read for them."""
-    return tuple(plot for section in _sections(job, ()) for plot in section.plots if plot.has_points)
+    """Return the plots of the report that have points. Raw samples are read of the recommendation alone."""
+    return tuple(plot for section in (_glance(job), *_sections(job, ())) for plot in section.plots if plot.has_points)
 
 
-def _key_figures(job: RecommendationJob) -> tuple[tuple[str, str], ...]:
-    best = job.best
-    if best is None:
-        return ()
-    p95_ms, count = best.trial.judged.latency_ms["p95"], best.trial.instance_count
-    read: tuple[tuple[str, object], ...] = (
-        ("instance", best.profile.name if count == 1 else f"{count} x {best.profile.name}"),
-        ("backend", best.trial.configuration.backend),
-        ("p95", None if p95_ms is None else ms_text(p95_ms)),
-        ("most a minute", figure("max_invocations").cell(best)),
-        ("$/hour", figure("cost_per_hour").cell(best)),
-        ("$/million inferences", figure("cost_per_inference").cell(best)),
-        ("CPU %", figure("cpu_utilization").cell(best)),
-    )
-    return tuple((name, cell_text(value)) for name, value in read if value is not None)
+def _glance(job: RecommendationJob) -> Section:
+    """Return the plots of the first screen: why the recommendation holds, and what it is better than."""
+    curve = rate_plot(job)
+    return Section(name="glance", title="Why", plots=(*([] if curve is None else [curve]), *against_plots(job)))
 
 
 def _sections(job: RecommendationJob, times: tuple[Timeline, ...]) -> tuple[Section, ...]:

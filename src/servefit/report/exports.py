@@ -50,6 +50,12 @@ def to_markdown(report: Report) -> str:
     lines = [f"# servefit: {report.job}", "", *_paragraphs((report.answer, *report.reasons))]
     if report.warnings:
         lines += ["## Warnings", "", *(f"- {markdown_text(warning)}" for warning in report.warnings), ""]
+    if report.command is not None:
+        lines += ["```sh", report.command, "```", ""]
+    for card in report.cards:
+        lines += [f"**{card.title}**", "", *(f"- {name}: {markdown_text(value)}" for name, value in card.facts), ""]
+    if report.glance.plots:
+        lines += [f"## {report.glance.title}", "", *_section_lines(report.glance)]
     for section in report.sections:
         lines += [f"## {section.title}", "", *_section_lines(section)]
         if section.name == "timeline":

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from servefit.search.storage.steps import Step
 
 _INSTANCES = (
-    "verdict", "instance_profile", "instance_count", "backend", "environment", "settings.max_batch",
-    "settings.batch_delay_us", "cost_per_hour", "cost_per_inference", "max_invocations", "model_latency_ms.p50",
-    "model_latency_ms.p95", "model_latency_ms_ci95.p95[0]", "model_latency_ms_ci95.p95[1]", "model_latency_ms.p99",
+    "instance_profile", "verdict", "cost_per_inference", "max_invocations", "model_latency_ms.p95", "cost_per_hour",
+    "instance_count", "backend", "environment", "settings.max_batch", "settings.batch_delay_us",
+    "model_latency_ms.p50", "model_latency_ms_ci95.p95[0]", "model_latency_ms_ci95.p95[1]", "model_latency_ms.p99",
     "cpu_utilization", "memory_utilization", "gpu_utilization", "samples", "loop", "containment", "id", "step",
 )  # fmt: skip
 

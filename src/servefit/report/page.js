@@ -5,6 +5,7 @@
 const ON_WHITE = ["#0072B2", "#D55E00", "#009E73", "#A8467F", "#1F8FC4", "#B37400", "#6E6E6E"];
 const ON_BLACK = ["#56B4E9", "#FF8A4C", "#17C495", "#E59AC6", "#F0E442", "#E69F00", "#B0B0B0"];
 const SHAPES = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "x"];
+const RECOMMENDED = "recommended";
 const PANEL_PX = 170;
 const NARROW_PX = 700;
 // What spans more is drawn on a logarithmic axis.
@@ -23,7 +24,7 @@ const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;"
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function colourOf(series) {
-  const named = { line: style("--quiet"), quiet: style("--quiet"), best: style("--text") }[series.colour];
+  const named = { line: style("--quiet"), quiet: style("--quiet"), best: style("--text"), main: colour(0) }[series.colour];
   return named || colour(looks.get(series.colour) ?? 0);
 }
 
@@ -31,11 +32,20 @@ function traceOf(series, plot) {
   const own = colourOf(series);
   const trace = {
     name: plain(series.name), x: series.x, y: series.y.map((value) => (typeof value === "string" ? plain(value) : value)),
-    text: series.labels.map(plain), showlegend: plot.series.length > 1,
+    text: series.labels.map(plain), showlegend: plot.series.length > 1 || series.predicted,
     hovertemplate: (series.labels.length ? "%{text}<br>" : "") + "%{x:.4~g}, %{y:.4~g}<extra></extra>",
   };
   if (series.drawn_as === "bars") {
-    return { ...trace, type: "bar", orientation: "h", marker: { color: colour(0) }, textposition: "none", hovertemplate: "%{y}: %{x:.4~g}<br>%{text}<extra></extra>" };
+    // What was predicted is hatched.
+    const pattern = series.predicted ? { pattern: { shape: "/", fillmode: "replace", fgcolor: colour(0) } } : {};
+    return {
+      ...trace, type: "bar", orientation: "h", marker: { color: plot.small ? series.y.map((name) => (name === RECOMMENDED ? colour(0) : colour(6))) : colour(0), ...pattern },
+      textposition: plot.small ? "outside" : "none", cliponaxis: false, hovertemplate: "%{y}: %{x:.4~g}<br>%{text}<extra></extra>",
+    };
+  }
+  if (series.predicted) {
+    const line = { color: own, width: 2, dash: "dot" };
+    return { ...trace, mode: "lines+markers", line, marker: { color: own, size: 7, symbol: "diamond-open", line: { width: 1.5 } } };
   }
   if (series.drawn_as !== "points") {
     const line = { color: own, width: 2, dash: "dot", shape: series.drawn_as === "steps" ? "hv" : "linear" };
@@ -66,14 +76,15 @@ function logTicks(low, high) {
 }
 
 // An axis around all that is to be seen, the lines to compare with included.
-function axis(described, values, more) {
+// A horizontal axis makes room above and below alone: for a number at its end it would move the plot, and lose the number.
+function axis(described, values, more, across) {
   const numbers = values.filter((value) => typeof value === "number" && (!described.log || value > 0));
   const scale = described.log ? Math.log10 : Number;
   const [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)].map(scale) : [0, 1];
   const room = (high - low) * 0.07 || (described.log ? 0.1 : 0.5);
   const ticks = described.log ? logTicks(low - room, high + room) : [];
   return {
-    title: { text: plain(described.title), standoff: 8 }, automargin: true, gridcolor: style("--grid"),
+    title: { text: plain(described.title), standoff: 8, font: { size: 13 } }, automargin: across ? "height" : "width", gridcolor: style("--grid"),
     linecolor: style("--line"), zerolinecolor: style("--line"), tickfont: { size: 12 }, nticks: 8,
     ...(numbers.length ? { type: described.log ? "log" : "linear", range: [low - room, high + room], tickformat: ticksOf(numbers) } : {}),
     ...(described.log && ticks.length > 1 ? { tickvals: ticks } : {}),
@@ -83,7 +94,7 @@ function axis(described, values, more) {
 
 function frame(more) {
   return {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 10, r: 10, t: 10, b: 10 }, height: 420,
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 10, r: 16, t: 10, b: 10 }, height: 420,
     font: { family: "system-ui, sans-serif", size: 13, color: style("--text") }, hovermode: "closest",
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
     hoverlabel: { bgcolor: style("--raised"), bordercolor: style("--line"), font: { color: style("--text") } }, ...more,
@@ -103,17 +114,35 @@ function guidesOf(plot) {
       return { type: "line", x0: low, y0: low, x1: high, y1: high, line: { color: style("--quiet"), width: 1.5, dash: "dash" } };
     }
     const across = guide.along === "x" ? { x0: guide.at, x1: guide.at, yref: "paper", y0: 0, y1: 1 } : { y0: guide.at, y1: guide.at, xref: "paper", x0: 0, x1: 1 };
-    return { type: "line", ...across, line: { color: style("--bad"), width: 1.5, dash: "dash" } };
+    return { type: "line", ...across, line: { color: inkOf(guide), width: 1.5, dash: guide.kind === "limit" ? "dash" : "solid" } };
   });
 }
+
+const inkOf = (guide) => style(guide.kind === "limit" ? "--bad" : "--text");
+
+const bandsOf = (plot) => plot.bands.map((band) => ({
+  type: "rect", x0: band.low, x1: band.high, yref: "paper", y0: 0, y1: 1, layer: "below", line: { width: 0 }, fillcolor: style("--good"), opacity: 0.12,
+}));
+
+const bandLabelsOf = (plot) => plot.bands.map((band) => ({
+  x: plot.x.log ? Math.log10(band.low * band.high) / 2 : (band.low + band.high) / 2, yref: "paper", y: 0.7, yanchor: "middle",
+  text: plain(band.label), showarrow: false, font: { size: 12, color: style("--good") },
+}));
+
+// Labels of several vertical lines are under each other, below that of the limit.
+const LABEL_PX = 18;
+const upright = (plot) => plot.guides.filter((guide) => guide.along === "x");
 
 function guideLabelsOf(plot) {
   return plot.guides.filter((guide) => guide.along !== "diagonal").map((guide) => {
     const at = (described) => (described.log ? Math.log10(guide.at) : guide.at);
-    // On the side where the points are.
-    const left = plot.series.some((series) => series.x.some((value) => value < guide.at));
-    const where = guide.along === "x" ? { x: at(plot.x), yref: "paper", y: 1, xanchor: left ? "right" : "left", yanchor: "top" } : { y: at(plot.y), xref: "paper", x: 1, xanchor: "right", yanchor: "bottom" };
-    return { ...where, text: plain(guide.label), showarrow: false, font: { size: 12, color: style("--bad") } };
+    const [low, high] = [Math.min(...seen(plot, "x")), Math.max(...seen(plot, "x"))];
+    // On the side where there is room.
+    const left = plot.x.log ? guide.at > Math.sqrt(low * high) : guide.at > (low + high) / 2;
+    const where = guide.along === "x"
+      ? { x: at(plot.x), yref: "paper", y: 1, xanchor: left ? "right" : "left", yanchor: "top", yshift: plot.small ? -LABEL_PX * (2 + upright(plot).indexOf(guide)) : 0 }
+      : { y: at(plot.y), xref: "paper", ...(plot.small ? { x: 0.5, xanchor: "center" } : { x: 1, xanchor: "right" }), yanchor: "bottom" };
+    return { ...where, text: plain(guide.label), showarrow: false, font: { size: 12, color: inkOf(guide) } };
   });
 }
 
@@ -127,12 +156,14 @@ function draw(plot) {
   const traces = plot.series.map((series) => traceOf(series, plot));
   const below = innerWidth < NARROW_PX && traces.length > 3;
   // A bar begins at nothing.
-  const x = plot.horizontal ? axis(plot.x, seen(plot, "x"), { range: [0, 1.05 * Math.max(...seen(plot, "x"))] }) : axis(plot.x, seen(plot, "x"));
+  const room = plot.small ? 1.45 : 1.05;
+  const x = plot.horizontal ? axis(plot.x, seen(plot, "x"), { range: [0, room * Math.max(...seen(plot, "x"))] }, true) : axis(plot.x, seen(plot, "x"), {}, true);
+  const height = plot.small ? 400 : 420;
   const layout = frame({
-    shapes: guidesOf(plot), annotations: guideLabelsOf(plot), xaxis: x,
+    height, barmode: "overlay", shapes: [...bandsOf(plot), ...guidesOf(plot)], annotations: [...bandLabelsOf(plot), ...guideLabelsOf(plot)], xaxis: x,
     yaxis: plot.horizontal ? axis(plot.y, [], { autorange: "reversed", nticks: undefined }) : axis(plot.y, seen(plot, "y")),
-    ...(plot.horizontal ? { height: Math.max(150, 80 + 34 * plot.series[0].y.length) } : {}),
-    ...(below ? { height: 420 + 22 * traces.length, legend: { orientation: "v", x: 0, y: -0.2, yanchor: "top", font: { size: 12 } } } : {}),
+    ...(plot.horizontal ? { height: plot.small ? 70 + 26 * Math.max(2, new Set(plot.series.flatMap((series) => series.y)).size) : Math.max(150, 80 + 34 * plot.series[0].y.length) } : {}),
+    ...(below ? { height: height + 22 * traces.length, legend: { orientation: "v", x: 0, y: -0.2, yanchor: "top", font: { size: 12 } } } : {}),
   });
   return show(document.querySelector(`#${plot.name} .chart`), traces, layout);
 }
@@ -156,7 +187,7 @@ function drawTimeline(one) {
   const traces = [], shapes = [], annotations = [];
   const layout = frame({
     height: 90 + PANEL_PX * panels.length, hovermode: "x unified", shapes, annotations,
-    xaxis: axis({ title: "s" }, [], { anchor: panels.length > 1 ? `y${panels.length}` : "y" }),
+    xaxis: axis({ title: "s" }, [], { anchor: panels.length > 1 ? `y${panels.length}` : "y" }, true),
     legend: { orientation: "h", x: 0, y: 1 + 48 / (PANEL_PX * panels.length), yanchor: "bottom", font: { size: 12 } },
   });
   panels.forEach((panel, nth) => {
@@ -208,7 +239,7 @@ function cellOf(value, nth) {
 
 function fillTimelineTable(one) {
   const table = document.querySelector("#timeline-table table");
-  table.caption.textContent = one.table_title;
+  table.caption.firstElementChild.textContent = one.table_title;
   table.tBodies[0].replaceChildren(...one.rows.map((row) => {
     const line = document.createElement("tr");
     line.append(...row.map(cellOf));

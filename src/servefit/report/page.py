@@ -1,4 +1,4 @@
-"""A report as one HTML file that fetches nothing: it has its styles, its figures and plotly.js.
+"""A report as one HTML file that fetches nothing: it has its styles, its figures and the basic bundle of plotly.js.
 
 plotly.js draws the plots from the figures in the page. The layout is in ``page.html.j2``, ``page.css`` and ``page.js``.
 All content of a job is treated as text: the template escapes it, and figures are JSON in scripts.
@@ -30,12 +30,10 @@ _LONG = 48
 
 def to_html(report: Report) -> str:
     """Return the report as one HTML page."""
-    from plotly.offline import get_plotlyjs
-
     from servefit.version import __version__
 
     # These are put into a style or a script, where only the closing tag has to be escaped.
-    css, js, plotly = (_inside_tag(text) for text in (_resource("page.css"), _resource("page.js"), get_plotlyjs()))
+    css, js, plotly = (_inside_tag(_resource(name)) for name in ("page.css", "page.js", "plotly-basic.min.js"))
     page: str = (
         _environment()
         .from_string(_resource("page.html.j2"))
@@ -78,24 +76,26 @@ def _numeric_columns(table: Table) -> list[bool]:
 
 def _attributes(cell: object, numeric: bool) -> Markup:
     """Return the HTML attributes of a cell: the value of a number, for sorting, and a class for long texts, which are
-    wrapped."""
+    wrapped, and for cells that are aligned otherwise than their kind: numbers are to the right, all else to the
+    left."""
     from markupsafe import Markup
 
-    value = Markup(' data-value="{}"').format(cell) if is_number(cell) else Markup("")
+    if is_number(cell):
+        return (Markup("") if numeric else Markup(' class="left"')) + Markup(' data-value="{}"').format(cell)
     if numeric:
-        return Markup(' class="number"') + value
-    return Markup(' class="long"') if isinstance(cell, str) and len(cell) > _LONG else value
+        return Markup(' class="number"')
+    return Markup(' class="long"') if isinstance(cell, str) and len(cell) > _LONG else Markup("")
 
 
 def _plots(report: Report) -> dict[str, Any]:
-    plots = [plot for section in report.sections for plot in section.plots]
+    plots = [plot for section in (report.glance, *report.sections) for plot in section.plots]
     coloured = dict.fromkeys(
         series.colour for plot in plots for series in plot.series if series.colour not in (None, *_NAMED)
     )
     return {"colours": list(coloured), "plots": [_plot(plot) for plot in plots]}
 
 
-_NAMED = ("line", "quiet", "best")
+_NAMED = ("line", "quiet", "best", "main")
 """Colours that are not those of a backend."""
 
 
@@ -105,7 +105,9 @@ def _plot(plot: Plot) -> dict[str, Any]:
         "x": dataclasses.asdict(plot.x),
         "y": dataclasses.asdict(plot.y),
         "horizontal": plot.horizontal,
+        "small": plot.small,
         "guides": [dataclasses.asdict(guide) for guide in plot.guides],
+        "bands": [dataclasses.asdict(band) for band in plot.bands],
         "series": [
             {
                 "name": series.name,
@@ -117,6 +119,7 @@ def _plot(plot: Plot) -> dict[str, Any]:
                 "drawn_as": series.drawn_as,
                 "symbol": series.symbol,
                 "colour": series.colour,
+                "predicted": series.predicted,
             }
             for series in plot.series
             if len(series.x)

@@ -29,7 +29,8 @@ class Series:
     """Points with a common ``name`` in the legend, and a label for each in ``labels``.
 
     ``low`` and ``high`` are the ends of the intervals of ``y``, None for points without an interval. ``symbol``
-    distinguishes kinds of points of the same colour; series with the same ``colour`` share a colour.
+    distinguishes kinds of points of the same colour; series with the same ``colour`` share a colour. ``predicted``
+    figures were not measured, and are drawn so that nobody takes them for measured ones.
     """
 
     name: str
@@ -41,20 +42,33 @@ class Series:
     drawn_as: Literal["points", "line", "steps", "bars"] = "points"
     symbol: Literal["filled", "hollow", "star"] = "filled"
     colour: str | None = None
+    predicted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guide:
-    """A straight reference line: at a value of an axis, or through the points with equal values on both axes."""
+class Band:
+    """A range of x that is marked over the whole height, from ``low`` to ``high``."""
 
-    along: Literal["x", "y", "diagonal"]
-    at: float
+    low: float
+    high: float
     label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """A straight reference line: at a value of an axis, or through the points with equal values on both axes. ``kind``
+    says whether it is a limit, which must not be crossed, or only marks a value."""
+
+    along: Literal["x", "y", "diagonal"]
+    at: float
+    label: str
+    kind: Literal["limit", "mark"] = "limit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """A plot: ``name`` identifies it in the page, and ``caption`` explains it."""
+    """A plot: ``name`` identifies it in the page, ``caption`` explains it. A ``small`` one is lower than others, has
+    the labels of its bars beside them, and its bar named "recommended" stands out."""
 
     name: str
     title: str
@@ -64,7 +78,9 @@ class Plot:
     series: tuple[Series, ...]
     table: Table
     guides: tuple[Guide, ...] = ()
+    bands: tuple[Band, ...] = ()
     horizontal: bool = False
+    small: bool = False
 
     @property
     def has_points(self) -> bool:

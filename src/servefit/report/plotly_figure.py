@@ -1,8 +1,11 @@
-"""A plot of a report as a figure of plotly, for notebooks. The script of a report's page draws the same plots."""
+"""A plot of a report as a figure of plotly, for notebooks. The script of a report's page draws the same plots, and does
+not need the package."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from servefit.errors import SpecError
 
 if TYPE_CHECKING:
     from servefit.report.plot import Axis, Guide, Plot, Series
@@ -11,8 +14,12 @@ _SYMBOLS = {"filled": "circle", "hollow": "circle-open", "star": "star"}
 
 
 def plotly_figure(plot: Plot) -> Any:
-    """Return ``plot`` as a ``plotly.graph_objects.Figure``."""
-    import plotly.graph_objects as graph
+    """Return ``plot`` as a ``plotly.graph_objects.Figure``. Raises SpecError where plotly is not installed."""
+    try:
+        import plotly.graph_objects as graph
+    except ModuleNotFoundError as error:
+        problem = "is drawn by plotly, which is not installed; reports need no such package"
+        raise SpecError("plot", plot.name, problem, remedy="pip install 'servefit[plot]'") from error
 
     figure = graph.Figure(
         layout={
@@ -26,6 +33,8 @@ def plotly_figure(plot: Plot) -> Any:
     for series in plot.series:
         colour = colours[names.index(series.colour or series.name) % len(colours)]
         figure.add_trace(_trace(series, colour, horizontal=plot.horizontal))
+    for band in plot.bands:
+        figure.add_vrect(x0=band.low, x1=band.high, opacity=0.12, line_width=0, annotation_text=band.label)
     for guide in plot.guides:
         _add_guide(figure, guide)
     return figure
@@ -50,10 +59,14 @@ def _trace(series: Series, colour: str, *, horizontal: bool) -> Any:
     if series.low:
         shared["error_x" if horizontal else "error_y"] = _intervals(series)
     if series.drawn_as == "bars":
-        return graph.Bar(**shared, orientation="h" if horizontal else "v", marker={"color": colour})
+        pattern = {"pattern": {"shape": "/"}} if series.predicted else {}
+        return graph.Bar(**shared, orientation="h" if horizontal else "v", marker={"color": colour, **pattern})
     if series.drawn_as == "points":
         return graph.Scatter(**shared, mode="markers", marker={"symbol": _SYMBOLS[series.symbol], "color": colour})
     shape = "hv" if series.drawn_as == "steps" else "linear"
+    if series.predicted:
+        marker = {"symbol": "diamond-open", "color": colour}
+        return graph.Scatter(**shared, mode="lines+markers", line={"dash": "dot", "color": colour}, marker=marker)
     return graph.Scatter(**shared, mode="lines", line={"shape": shape, "color": colour})
 
 

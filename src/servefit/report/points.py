@@ -34,6 +34,7 @@ def series_of(
     drawn_as: Literal["points", "line"] = "points",
     symbol: Literal["filled", "hollow", "star"] = "filled",
     colour: str | None = None,
+    predicted: bool = False,
 ) -> Series:
     """Return the series of the ``points`` that have both coordinates. Without ``colour``, its colour is that of
     ``name``."""
@@ -49,6 +50,7 @@ def series_of(
         drawn_as=drawn_as,
         symbol=symbol,
         colour=colour or name,
+        predicted=predicted,
     )
 
 

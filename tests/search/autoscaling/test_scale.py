@@ -140,6 +140,25 @@ def test_a_limit_is_kept_by_simulation_and_the_curve_shows_what_it_expects(trial
     assert any("no PASS was measured at a rate" in note for note in plan.notes)
 
 
+def test_a_curve_to_draw_goes_from_the_rate_asked_beyond_the_highest(trial: MakeTrial) -> None:
+    sla = Sla(thresholds=P95_10_MS, rate_per_s=100)
+    found = job(trial(CONFIGURATION), sla=sla, service=EXPONENTIAL_1_MS)
+    few, many = scale(found, rate_per_s=100), scale(found, rate_per_s=100, estimates=8)
+    assert replace(many, curve=few.curve) == few
+    rates = [point.rate_per_s for point in many.curve if point.source == "estimated"]
+    assert len(rates) >= 8
+    assert min(rates) >= min(100, many.rate.highest_per_s / 2)
+    assert many.rate.highest_per_s < max(rates) < many.rate.capacity_per_s
+    latencies = [point.latency_ms["p95"] or 0.0 for point in many.curve if point.source == "estimated"]
+    assert latencies == sorted(latencies)
+
+
+@pytest.mark.parametrize("estimates", [-1, 101, 2.5])
+def test_a_number_of_estimates_that_makes_no_sense_is_refused(trial: MakeTrial, estimates: Any) -> None:
+    with pytest.raises(SpecError, match=r"^estimates: "):
+        scale(job(trial(CONFIGURATION)), rate_per_s=1, estimates=estimates)
+
+
 def test_what_was_measured_at_a_rate_wins_over_the_simulation(trial: MakeTrial) -> None:
     failed, passed = trial(CONFIGURATION, verdict="FAIL", violation=0.2), trial(CONFIGURATION, instances=2)
     plan = scale(job(failed, passed, sla=AT_600, service=EXPONENTIAL_1_MS), rate_per_s=600, headroom=0)
