@@ -97,8 +97,7 @@ def _commands() -> Iterator[str]:
     from servefit.cli.commands import app
     from servefit.cli.help_panels import help_record
 
-    group: Any = get_command(app)
-    for name, command in group.commands.items():
+    for name, command in _leaves(get_command(app)):
         context = command.context_class(command, info_name=name)
         # An example is in --help; those of these pages are run by a test.
         paragraphs = [text for text in (command.help or "").split("\n\n") if not text.startswith("Example:")]
@@ -111,6 +110,16 @@ def _commands() -> Iterator[str]:
         records = (help_record(parameter, context) for parameter in command.params)
         yield from (_row(*record) for record in records if record is not None)
         yield ""
+
+
+def _leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command that is none but a group of others, under all its words."""
+    for name, command in group.commands.items():
+        words = f"{before}{name}"
+        if hasattr(command, "commands"):
+            yield from _leaves(command, f"{words} ")
+        else:
+            yield words, command
 
 
 def _row(names: str, meaning: str) -> str:

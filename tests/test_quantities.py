@@ -14,17 +14,22 @@ from hypothesis import strategies as st
 from servefit.errors import SpecError
 from servefit.quantities import (
     amount_text,
+    currency_sign,
     digits_within,
     dollars_text,
     duration_text,
     given_duration_text,
     given_text,
+    money_text,
     ms_interval_text,
     ms_text,
     number_text,
+    parse_amount,
+    parse_currency,
     parse_delay_us,
     parse_duration_ms,
     parse_duration_s,
+    parse_price_per_hour,
     parse_rate_per_min,
     parse_rate_per_s,
     parse_share,
@@ -227,6 +232,64 @@ def test_sizes_and_prices_are_written_as_people_write_them() -> None:
 def test_a_price_is_never_rounded_away(dollars: float) -> None:
     shown = float(dollars_text(dollars).removeprefix("$").replace(",", ""))
     assert abs(log10(shown / dollars)) < 0.3 if shown else dollars < 0.005
+
+
+def test_other_currencies_than_dollars_are_named_by_their_code() -> None:
+    assert [money_text(amount, "EUR") for amount in (0.115, 12.3456, 1240)] == [
+        "0.115 EUR",
+        "12.35 EUR",
+        "1,240.00 EUR",
+    ]
+    assert money_text(0.115, "USD") == dollars_text(0.115)
+    assert [currency_sign(currency) for currency in ("USD", "CHF")] == ["$", "CHF"]
+
+
+@pytest.mark.parametrize(
+    ("text", "price"),
+    [
+        ("0.21/h", (0.21, None)),
+        ("$0.21/h", (0.21, "USD")),
+        ("0.21 eur / hour", (0.21, "EUR")),
+        ("CHF .5/h", (0.5, "CHF")),
+        ("1e-3EUR/h", (0.001, "EUR")),
+        ("USD 2 USD/h", (2.0, "USD")),
+    ],
+)
+def test_prices_are_by_the_hour_in_a_currency(text: str, price: tuple[float, str | None]) -> None:
+    assert parse_price_per_hour("price", text) == price
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is not a price such as 0.21/h or 0.21EUR/h"),
+        ("/h", "is not a price"),
+        ("0,21/h", "is not a price"),
+        ("1/d", "is not a price"),
+        ("1/h/h", "is not a price"),
+        ("1EU/h", "is not a price"),
+        ("1", "has no unit; say 1/h"),
+        ("2EUR", "has no unit; say 2EUR/h"),
+        ("0/h", "is not above zero"),
+        ("-1/h", "is not above zero"),
+        ("nan/h", "is not finite"),
+        ("1e400/h", "is not finite"),
+        ("$1EUR/h", "is in two currencies: USD and EUR; give one of them"),
+    ],
+)
+def test_what_is_no_price_is_refused(text: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_price_per_hour("price", text)
+    assert words in str(caught.value)
+
+
+def test_an_amount_and_a_currency_are_parsed_by_themselves() -> None:
+    assert parse_amount("price", "4200 EUR") == (4200.0, "EUR")
+    with pytest.raises(SpecError, match="is not an amount of money such as 4200 or 4200EUR"):
+        parse_amount("price", "much")
+    assert parse_currency("currency", " eur") == "EUR"
+    with pytest.raises(SpecError, match="is not the code of a currency"):
+        parse_currency("currency", "euro")
 
 
 @pytest.mark.parametrize(

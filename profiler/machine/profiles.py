@@ -1,42 +1,29 @@
-"""Instance profiles: those of the catalogue, those made from this host, and the user's own.
+"""Instance profiles: those of the catalogue, those made from this host, and the user's own, with their prices.
 
-The user's file is ``profiles.toml`` in the state folder. An entry adds a profile or replaces single fields of one that
-exists, and ``[local]`` prices this host::
-
-    [profiles."ml.c5.xlarge"]
-    price_per_hour = 0.204
-
-    [profiles."rack-7"]
-    vcpus = 16
-    memory_gib = 64
-
-    [local]                     # either price_per_hour, or what the machine costs its owner:
-    purchase_price = 4200.0
-    lifetime_hours = 26280
-    watts = 180                 # both or neither
-    price_per_kwh = 0.30
+The user's own are in ``profiles.toml`` (``profiles_file``), and prices that were set or imported in ``prices.json``
+(``prices``), both in the state folder. A price that the user wrote by hand comes first, then one that was set or
+imported, then that of the catalogue.
 """
 
 from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from servefit.checks import check_above_zero, check_at_least, check_whole
 from servefit.errors import SpecError
-from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.profiler.machine.instance_profile import LOCAL, USD, InstanceProfile
+from servefit.profiler.machine.prices import KnownPrice, read_prices
+from servefit.profiler.machine.profiles_file import ProfilesFile, read_profiles_file
 from servefit.quantities import size_text
-from servefit.state import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from servefit.profiler.machine.gpu import Gpu
     from servefit.profiler.machine.host import Host
+    from servefit.profiler.machine.instance_profile import Cloud
 
 GIB = 2**30
 """Bytes. Providers sell memory in these."""
@@ -45,56 +32,60 @@ HIDDEN_MEMORY = 0.1
 """Firmware and kernel keep part of the memory that a machine is sold with; up to this part may be missing."""
 
 
-def _check_text(field: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise SpecError(field, value, "is not a text")
-
-
-_check_not_negative = partial(check_at_least, least=0)
-
-_PROFILE_FIELDS: Mapping[str, Callable[[str, Any], None]] = {
-    "vcpus": partial(check_whole, least=1),
-    "memory_gib": check_above_zero,
-    "gpus": partial(check_whole, least=0),
-    "gpu_model": _check_text,
-    "price_per_hour": _check_not_negative,
-    "price_source": _check_text,
-}
-_LOCAL_FIELDS: Mapping[str, Callable[[str, Any], None]] = {
-    "price_per_hour": _check_not_negative,
-    "purchase_price": _check_not_negative,
-    "lifetime_hours": check_above_zero,
-    "watts": _check_not_negative,
-    "price_per_kwh": _check_not_negative,
-}
-"""The fields of the user's file, each with its check."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _UserFile:
-    """The contents of the user's file, validated. ``source`` is how prices from it are labelled."""
-
-    source: str
-    profiles: Mapping[str, Mapping[str, Any]]
-    local_price_per_hour: float | None
-
-
 def all_profiles(host: Host) -> tuple[InstanceProfile, ...]:
     """Return every profile there is: the host's own by size, then the catalogue's, then those that the user adds.
 
-    Raises SpecError, naming file and field, for a user's file that cannot be understood, and StateError.
+    Raises SpecError, naming file and field, for a file of the user that cannot be understood, and StateError.
     """
-    user = _read_user_file()
-    profiles = {profile.name: profile for profile in (*_of_host(host, user), *_catalogue())}
+    catalogue = _catalogue()
+    user, prices = read_profiles_file([profile.name for profile in catalogue]), read_prices()
+    profiles = {profile.name: profile for profile in (*_of_host(host, _price_of_host(user, prices)), *catalogue)}
     for name, fields in user.profiles.items():
-        profiles[name] = _with_fields(name, profiles.get(name), fields, user.source)
-    return tuple(profiles.values())
+        profiles[name] = _with_fields(name, profiles.get(name), fields, {"price_source": user.source})
+    return tuple(
+        _priced(profile, prices[profile.name]) if profile.name in prices and not user.prices(profile.name) else profile
+        for profile in profiles.values()
+    )
 
 
 def local_profiles(host: Host) -> tuple[InstanceProfile, ...]:
     """Return those of :func:`all_profiles` that are made from ``host``. Raises as that does."""
-    names = {profile.name for profile in _of_host(host, _read_user_file())}
+    names = {profile.name for profile in _of_host(host, None)}
     return tuple(profile for profile in all_profiles(host) if profile.name in names)
+
+
+def priced_by_hand() -> frozenset[str]:
+    """Return the profiles whose price is in the user's ``profiles.toml``, and "local" if that of this host is there.
+    Raises as :func:`all_profiles` does."""
+    user = read_profiles_file([profile.name for profile in _catalogue()])
+    return frozenset(name for name in (*user.profiles, LOCAL) if user.prices(name))
+
+
+def profiles_to_consider(host: Host, *, named: Sequence[str], clouds: tuple[Cloud, ...]) -> tuple[InstanceProfile, ...]:
+    """Return the profiles that a job considers: those ``named`` and those of ``clouds``; where neither is asked for,
+    those made from ``host``. Whether one fits is for :func:`why_not_measurable` to say.
+
+    Raises SpecError for an unknown name, for ``clouds`` without a shape that fits where nothing is named, and as
+    :func:`all_profiles` does.
+    """
+    if not named and not clouds:
+        return local_profiles(host)
+    considered = [find_profile(name, host) for name in named]
+    considered += [profile for profile in all_profiles(host) if profile.cloud in clouds and profile not in considered]
+    if clouds and not named and all(why_not_measurable(profile, host) for profile in considered):
+        raise _nothing_fits(considered, host, clouds)
+    return tuple(considered)
+
+
+def _nothing_fits(profiles: Iterable[InstanceProfile], host: Host, clouds: tuple[Cloud, ...]) -> SpecError:
+    """Return the error for ``clouds`` all of whose ``profiles`` are too large for ``host``, with the smallest."""
+    smallest = min(profiles, key=lambda profile: (profile.gpus, profile.vcpus, profile.memory_bytes))
+    return SpecError(
+        "cloud",
+        ", ".join(clouds),
+        f"has no shape that fits this host: its smallest, {smallest.name}, {why_not_measurable(smallest, host)}",
+        remedy="leave it out for the profiles of this host, or add a smaller shape to profiles.toml",
+    )
 
 
 def find_profile(name: str, host: Host) -> InstanceProfile:
@@ -144,7 +135,38 @@ def _words(model: str) -> set[str]:
     return set(model.lower().replace("-", " ").split())
 
 
-def _of_host(host: Host, user: _UserFile) -> list[InstanceProfile]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Priced:
+    """The price of the whole host, and what is known of it, as fields of a profile."""
+
+    per_hour: float
+    about: Mapping[str, Any]
+
+
+def _price_of_host(user: ProfilesFile, prices: Mapping[str, KnownPrice]) -> _Priced | None:
+    if user.local_price_per_hour is not None:
+        about = {"price_source": user.source, "currency": user.local_currency}
+        return _Priced(per_hour=user.local_price_per_hour, about=about)
+    if (known := prices.get(LOCAL)) is None:
+        return None
+    return _Priced(per_hour=known.per_hour, about=_about(known))
+
+
+def _about(price: KnownPrice) -> dict[str, Any]:
+    """Return what is known of a price beside the amount, as fields of a profile."""
+    return {
+        "price_source": price.source,
+        "currency": price.currency,
+        "region": price.region,
+        "price_date": price.date,
+    }
+
+
+def _priced(profile: InstanceProfile, price: KnownPrice) -> InstanceProfile:
+    return replace(profile, price_per_hour=price.per_hour, **_about(price))
+
+
+def _of_host(host: Host, price: _Priced | None) -> list[InstanceProfile]:
     """Return local-1c, local-2c, local-4c ... up to all vCPUs, and one per GPU, with shares of memory and price."""
     allowed = host.logical_cpus
     if host.cgroups.cpu_quota is not None:
@@ -152,94 +174,44 @@ def _of_host(host: Host, user: _UserFile) -> list[InstanceProfile]:
     sizes = [2**power for power in range(allowed.bit_length()) if 2**power < allowed] + [allowed]
 
     def share(name: str, vcpus: int, gpu_model: str | None) -> InstanceProfile:
-        price = user.local_price_per_hour
-        return InstanceProfile(
+        own = InstanceProfile(
             name=name,
             vcpus=vcpus,
             memory_bytes=host.memory_bytes * vcpus // allowed,
             gpus=0 if gpu_model is None else 1,
             gpu_model=gpu_model,
-            price_per_hour=None if price is None else price * vcpus / allowed,
-            price_source=None if price is None else user.source,
         )
+        return own if price is None else replace(own, price_per_hour=price.per_hour * vcpus / allowed, **price.about)
 
-    on_cpus = [share(f"local-{size}c", size, None) for size in sizes]
-    return on_cpus + [share(f"local-gpu{gpu.index}", max(1, allowed // len(host.gpus)), gpu.model) for gpu in host.gpus]
+    on_cpus = [share(f"{LOCAL}-{size}c", size, None) for size in sizes]
+    return on_cpus + [
+        share(f"{LOCAL}-gpu{gpu.index}", max(1, allowed // len(host.gpus)), gpu.model) for gpu in host.gpus
+    ]
 
 
 def _catalogue() -> list[InstanceProfile]:
     content = tomllib.loads(files(__package__).joinpath("catalogue.toml").read_text())
-    return [_with_fields(name, None, fields, content["price_source"]) for name, fields in content["profiles"].items()]
+    return [
+        _with_fields(name, None, {**fields, "cloud": cloud}, {key: of[key] for key in _ABOUT_PRICES if key in of})
+        for cloud, of in content.items()
+        for name, fields in of["profiles"].items()
+    ]
+
+
+_ABOUT_PRICES = ("price_source", "currency", "region", "price_date")
+"""What the catalogue says of all prices of a cloud."""
 
 
 def _with_fields(
-    name: str, known: InstanceProfile | None, fields: Mapping[str, Any], price_source: str
+    name: str, known: InstanceProfile | None, fields: Mapping[str, Any], about_price: Mapping[str, Any]
 ) -> InstanceProfile:
-    """Return the profile ``known`` with ``fields`` replaced, or a new one made of them."""
+    """Return the profile ``known`` with ``fields`` replaced, or a new one made of them; ``about_price`` is what is
+    known of a price among ``fields`` that does not say it itself."""
     changes = {key: value for key, value in fields.items() if key != "memory_gib"}
     if "memory_gib" in fields:
         changes["memory_bytes"] = round(fields["memory_gib"] * GIB)
     if "price_per_hour" in fields:
-        changes.setdefault("price_source", price_source)
+        # Nothing that was known of another price is true of this one.
+        unknown: dict[str, Any] = {"currency": USD, "region": None, "price_date": None}
+        changes = {**unknown, **about_price, **changes}
     return InstanceProfile(name=name, **changes) if known is None else replace(known, **changes)
-
-
-def _read_user_file() -> _UserFile:
-    path = state_folder() / "profiles.toml"
-    try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        content = {}
-    except OSError as error:
-        raise SpecError("profiles file", str(path), f"cannot be read: {error.strerror}") from error
-    except ValueError as error:  # TOMLDecodeError, or bytes that are not UTF-8
-        raise SpecError("profiles file", str(path), f"is not TOML: {error}") from error
-    _check_keys(path, "", content, ("profiles", "local"))
-    profiles = _table(path, "profiles", content.get("profiles", {}))
-    existing = {profile.name for profile in _catalogue()}
-    for name, entry in profiles.items():
-        fields = _check_fields(path, f"profiles.{name}", entry, _PROFILE_FIELDS)
-        is_new = name not in existing and not name.startswith("local-")
-        if is_new and (missing := [key for key in ("vcpus", "memory_gib") if key not in fields]):
-            raise SpecError(f"{path}: profiles.{name}", name, f"is a new profile without {' and '.join(missing)}")
-    local = _check_fields(path, "local", content.get("local", {}), _LOCAL_FIELDS)
-    return _UserFile(source=path.name, profiles=profiles, local_price_per_hour=_local_price(path, local))
-
-
-def _local_price(path: Path, local: Mapping[str, float]) -> float | None:
-    """Return what an hour of the whole host costs: as stated, or purchase price over lifetime, and electricity."""
-    for first, second in (("purchase_price", "lifetime_hours"), ("watts", "price_per_kwh")):
-        for given, needed in ((first, second), (second, first)):
-            if given in local and needed not in local:
-                raise SpecError(f"{path}: local.{given}", local[given], f"is of no use without {needed}")
-    if "price_per_hour" in local:
-        if len(local) > 1:
-            raise SpecError(f"{path}: local.price_per_hour", local["price_per_hour"], "already says it all")
-        return local["price_per_hour"]
-    if not local:
-        return None
-    electricity = local.get("watts", 0) * local.get("price_per_kwh", 0) / 1000
-    return local.get("purchase_price", 0) / local.get("lifetime_hours", 1) + electricity
-
-
-def _table(path: Path, where: str, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise SpecError(f"{path}: {where}", value, "is not a table")
-    return value
-
-
-def _check_keys(path: Path, where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in known:
-            raise SpecError.unknown(f"{path}: {where or 'top level'}", key, known)
-
-
-def _check_fields(
-    path: Path, where: str, value: object, fields: Mapping[str, Callable[[str, Any], None]]
-) -> Mapping[str, Any]:
-    """Return the table ``value`` if it has no keys but ``fields``, with values that their checks accept."""
-    table = _table(path, where, value)
-    _check_keys(path, where, table, tuple(fields))
-    for key, given in table.items():
-        fields[key](f"{path}: {where}.{key}", given)
-    return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from servefit.search.figures.registry import values
 from servefit.search.jobs.document import sla_document
 from servefit.search.results.instances import per_minute
 from servefit.showing import shown
@@ -70,7 +71,7 @@ class ScalingPlan:
     notes: tuple[str, ...]
 
     def cost_per_hour(self, instances: int) -> float | None:
-        """Return the price of ``instances`` in US dollars, None where the profile has none."""
+        """Return the price of ``instances`` in the currency of the profile, None where it has none."""
         price = self.recommendation.profile.price_per_hour
         return None if price is None else price * instances
 
@@ -119,6 +120,7 @@ def scaling_document(plan: ScalingPlan) -> dict[str, Any]:
             "at_min": plan.cost_per_hour(target.min_capacity),
             "at_max": plan.cost_per_hour(target.max_capacity),
         },
+        **values(chosen, "currency", "region", "price_date"),
         "DynamicScalingConfiguration": dynamic_scaling_configuration(target),
         "curve": [_point_document(point) for point in plan.curve],
         "notes": list(plan.notes),

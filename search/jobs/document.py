@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """It rises when a name in the document changes."""
 
+_COST = ("cost_per_hour", "cost_per_inference", "currency", "region", "price_date", "vcpu_s_per_million")
+"""Figures of cost, and what is known of the price."""
+
 _ENERGY = ("energy_j_per_million", "package_power_w", "gpu_power_w")
 """Figures of energy, known where the machine has counters of them that this user may read."""
 
@@ -101,7 +104,8 @@ def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
             "batch_delay_us": configuration.batch_delay_us,
             **dict(configuration.settings.options),
         },
-        **values(recommendation, "cost_per_hour", "cost_per_inference", "max_invocations"),
+        **values(recommendation, *_COST, "max_invocations"),
+        "same_as": list(recommendation.same_as),
         "model_latency_ms": dict(judged.latency_ms),
         "model_latency_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
         "overhead_latency_ms": None if endpoint is None else endpoint.judged.overhead_ms,

@@ -30,6 +30,7 @@ from servefit.search.jobs.job import (
     measured_s,
     tests_in,
 )
+from servefit.search.jobs.measurable import measurable_profiles
 from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
@@ -38,7 +39,7 @@ from servefit.search.request.arrivals import check_arrivals, resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import min_test_s
 from servefit.search.results.objectives.registry import objective as objective_named
-from servefit.search.results.recommendation import Skipped, Trial
+from servefit.search.results.recommendation import Trial
 from servefit.search.storage.header import JobHeader, PayloadFacts
 from servefit.search.storage.job_folder import PAYLOAD_FILE, job_folder, reserve
 from servefit.search.storage.jobs import JobStore
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from servefit.backends.model import Model
     from servefit.backends.payload import Payload
     from servefit.profiler.machine.host import Host
-    from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.search.optimizer.progress import Progress
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobStatus
@@ -371,24 +371,3 @@ def check_budget(request: JobRequest) -> None:
             f"is too little: on a fast and idle machine a single test takes {takes}, by what it consists of",
             remedy=f"give {ceil(min_s + PREPARATION_S)}s or more: a model has to be opened, compiled and checked",
         )
-
-
-def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[InstanceProfile, ...], list[Skipped]]:
-    """Return the profiles asked for, or all, that this host can be; and the others with the reason. Raises SpecError
-    for an unknown name."""
-    from servefit.profiler.machine.profiles import all_profiles, find_profile, why_not_measurable
-
-    named = [find_profile(name, host) for name in request.profiles]
-    for variable_range in request.environment:
-        named_in_range = [find_profile(name, host) for name in variable_range.profiles]
-        if outside := [profile.name for profile in named_in_range if named and profile not in named]:
-            raise SpecError(
-                "env", variable_range.variable, f"is to vary on {outside[0]}, which is not among the profiles asked for"
-            )
-    measurable, skipped = [], []
-    for profile in named or all_profiles(host):
-        if reason := why_not_measurable(profile, host):
-            skipped.append(Skipped(kind="instance_profile", name=profile.name, reason=reason))
-        else:
-            measurable.append(profile)
-    return tuple(measurable), skipped

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, TypeAlias
 
 from servefit.backends.payload.types import unused_warning
 from servefit.backends.types import Target
 from servefit.profiler.arrivals.contract import STEADY
+from servefit.profiler.machine.prices import old_prices
 from servefit.quantities import size_text
 from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.missing import MissingObjective
@@ -64,8 +66,9 @@ def _warnings(
         )
     if any(trial.threads_outside for trial in trials):
         yield "some threads were allowed on CPUs outside their profile, so their profile's figures may be too good"
-    if any(recommendation.profile.price_source for recommendation in recommendations):
+    if any(map(_is_elsewhere, (recommendation.profile for recommendation in recommendations))):
         yield "named instance types give a shape and a price; every figure was measured on this host's processors"
+    yield from old_prices((recommendation.profile for recommendation in recommendations), date.today())
     yield from _noise(trials)
     for profile, min_bytes in _too_small(space, trials):
         yield (
@@ -83,6 +86,11 @@ def _warnings(
         )
     for reason, times in Counter(failure.reason for failure in failed).items():
         yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
+
+
+def _is_elsewhere(profile: InstanceProfile) -> bool:
+    """Return whether a profile is named after an instance of a cloud, by its name or by the source of its price."""
+    return profile.cloud is not None or (profile.price_source is not None and not profile.is_local)
 
 
 def _of_traffic(request: JobRequest) -> Iterator[str]:

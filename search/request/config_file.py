@@ -121,6 +121,7 @@ def _config_of(
         rate=UNSET if sla.rate_per_s is None else f"{_digits(sla.rate_per_s)}/s",
         arrivals=short_text(request.arrivals, folder=folder),
         profile=list(request.profiles) or UNSET,
+        cloud=list(request.clouds) or UNSET,
         backend=list(request.backends) or UNSET,
         env=_env([values for values in request.environment if not _is_left_out(values)]) or UNSET,
         secret_env=[values.variable for values in request.environment if _is_left_out(values)] or UNSET,

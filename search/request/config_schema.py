@@ -17,6 +17,7 @@ from servefit.errors import SpecError
 from servefit.option_panels import MACHINE, OUTPUT, SEARCH, TRAFFIC
 from servefit.profiler.arrivals.registry import TYPED
 from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.machine.instance_profile import CLOUDS
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.quantities import parse_duration_ms, parse_duration_s, parse_rate_per_min, parse_rate_per_s
 from servefit.search.request.goals import OBJECTIVES, parse_goal
@@ -27,6 +28,7 @@ from servefit.search.request.job_request import (
     JobRequest,
     SpelledFlatInvocations,
     check_known,
+    parse_clouds,
     parse_delays_us,
     parse_flat_invocations,
     plain_name,
@@ -58,6 +60,14 @@ _Delays: TypeAlias = Annotated[
 """msgspec 0.22 writes past its memory for a text with a pattern beside a list, so these have theirs in the schema only.
 What is wrong with one is found where it is parsed."""
 
+_Clouds: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        extra_json_schema={"pattern": rf"^\s*({'|'.join(CLOUDS)})(\s*,\s*({'|'.join(CLOUDS)}))*\s*$"},
+        examples=["aws", "aws,gcp"],
+    ),
+]
 _Variable: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 _Names: TypeAlias = _Text | Annotated[list[_Text], Meta(min_length=1)]
 _Value: TypeAlias = int | _Text
@@ -143,7 +153,11 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = USUAL.arrivals
     profile: Annotated[
         _Names | UnsetType,
-        _option("Instance profiles to consider. Default all that fit the host.", SEARCH, "NAME"),
+        _option("Instance profiles to consider. Default: those of this host, local-1c and so on.", SEARCH, "NAME"),
+    ] = UNSET
+    cloud: Annotated[
+        _Clouds | Annotated[list[_Clouds], Meta(min_length=1)] | UnsetType,
+        _option("Clouds whose shapes to consider, as far as they fit this host.", SEARCH, "|".join(CLOUDS)),
     ] = UNSET
     backend: Annotated[_Names | UnsetType, _option("Backends to consider. Default all.", SEARCH, "NAME")] = UNSET
     env: Annotated[
@@ -252,6 +266,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 thresholds=self._thresholds(), rate_per_s=None if self.rate is UNSET else parse_rate_per_s(self.rate)
             ),
             profiles=_listed(self.profile),
+            clouds=parse_clouds(_listed(self.cloud)),
             backends=_listed(self.backend),
             environment=self._environment(),
             batch_sizes=_listed(self.batch),

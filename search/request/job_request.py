@@ -17,6 +17,7 @@ from servefit.errors import SpecError
 from servefit.field_types import check_type, check_types
 from servefit.profiler.defaults import ARRIVALS, ROWS_PER_REQUEST, SEED
 from servefit.profiler.evidence.stopping import StoppingConditions
+from servefit.profiler.machine.instance_profile import CLOUDS, Cloud
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.quantities import given_duration_text, parse_delay_us
 from servefit.search.request.defaults import BUDGET_S, TESTS_WITH_PHASES
@@ -167,7 +168,8 @@ def _numbered_together(ranges: tuple[EnvironmentRange, ...]) -> tuple[Environmen
 
 @shown()
 class JobRequest(Stored, frozen=True, kw_only=True):
-    """A validated request. ``profiles`` and ``backends`` empty mean all that can be measured here.
+    """A validated request. Empty ``backends`` mean all that run here. ``profiles`` are the instance profiles to
+    consider, and ``clouds`` whose shapes besides; both empty mean the profiles of this host.
 
     ``budget_s`` bounds the whole job and ``max_tests`` its load tests; what None means is in ``time_limit_s`` and
     ``test_limit``. Empty ``batch_sizes`` (most requests joined in a call) and ``batch_delays_us`` leave both to
@@ -191,6 +193,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     name: str
     sla: Sla = Sla()
     profiles: tuple[str, ...] = ()
+    clouds: tuple[Cloud, ...] = ()
     backends: tuple[str, ...] = ()
     environment: tuple[EnvironmentRange, ...] = ()
     batch_sizes: tuple[int, ...] = ()
@@ -240,6 +243,7 @@ class JobRequest(Stored, frozen=True, kw_only=True):
     def _check_lists(self) -> None:
         lists: tuple[tuple[str, tuple[object, ...]], ...] = (
             ("profile", self.profiles),
+            ("cloud", self.clouds),
             ("backend", self.backends),
             ("batch", self.batch_sizes),
             ("batch_delay", self.batch_delays_us),
@@ -322,6 +326,18 @@ def parse_flat_invocations(text: str) -> FlatInvocations:
 def spell_flat_invocations(choice: FlatInvocations) -> SpelledFlatInvocations:
     """Return ``choice`` as people spell it, in job files and on the command line."""
     return "stop" if choice == "Stop" else "continue"
+
+
+def parse_clouds(texts: Iterable[str]) -> tuple[Cloud, ...]:
+    """Parse names of clouds, each text one or several with commas, in any case. Raises SpecError."""
+    names = [name.strip().lower() for text in texts for name in text.split(",")]
+    known: list[Cloud] = []
+    for name in names:
+        cloud = next((cloud for cloud in CLOUDS if cloud == name), None)
+        if cloud is None:
+            raise SpecError.unknown("cloud", name, CLOUDS)
+        known.append(cloud)
+    return tuple(known)
 
 
 def parse_batch_sizes(text: str) -> tuple[int, ...]:

@@ -16,7 +16,8 @@ than a millijoule."""
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Price:
-    """The price of one instance, by the hour: in US dollars, or, where nobody stated one, in vCPUs, which stand for it.
+    """The price of one instance, by the hour: in the currency of the job's prices, or, where nobody stated one, in
+    vCPUs, which stand for it.
 
     Prices are ordered: what has none comes behind what has.
     """

@@ -20,6 +20,7 @@ from servefit.search.results.pooled_trials import PooledTrials, pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ratios import ratio
 from servefit.search.results.recommendation import Recommendation
+from servefit.search.results.same_shape import with_same_as
 from servefit.search.results.unranked import VERDICT_ORDER, unranked
 
 if TYPE_CHECKING:
@@ -42,14 +43,16 @@ def recommend(
     tests, and ``answers`` the configurations that were measured over HTTP, which count where nothing can be ranked."""
     ranked = pool_trials(trials)
     if isinstance(objective_of(request), MissingObjective):
-        return tuple(recommendation(profile, pooled.trial) for profile, pooled in unranked(space, ranked, answers))
+        return with_same_as(
+            [recommendation(profile, pooled.trial) for profile, pooled in unranked(space, ranked, answers)]
+        )
     chosen = []
     for profile, fitting in space.profiles:
         members = [pooled for pooled in ranked if pooled.configuration in fitting]
         if (best := best_for(profile, members, request, trials)) is not None:
             chosen.append((profile, best))
     chosen.sort(key=lambda pair: ranking_key(pair[1], pair[0], request))
-    return tuple(recommendation(profile, pooled.trial) for profile, pooled in _break_ties(chosen, request))
+    return with_same_as([recommendation(profile, pooled.trial) for profile, pooled in _break_ties(chosen, request)])
 
 
 def best_for(

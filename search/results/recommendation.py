@@ -101,12 +101,15 @@ class Capacity:
 @shown("id", "deployment", "profile", "trial", "max_invocations", "cost_per_hour")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """One profile with the configuration that serves it best. Prices are in US dollars, None where unknown.
+    """One profile with the configuration that serves it best. Prices are in the currency of the profile, None where
+    unknown.
 
     ``cost_per_hour`` and ``max_invocations`` (a minute) are those of all instances together. All figures are of the
     ``deployment`` that was asked for, which ``trial`` measured. ``beside`` is the same configuration in the other
     deployment, None where that was not measured. ``step`` and ``beside_step`` are the numbers of the job steps that
     measured the two. ``model`` is what a job made its recommendations for, and ``measured_on`` where.
+    ``same_as`` names the other profiles that share the measurement, the cheapest first: they are of the same size, and
+    got the same configuration.
     """
 
     id: str
@@ -121,6 +124,7 @@ class Recommendation:
     beside_step: int | None = None
     model: Model | None = None
     measured_on: Host | None = None
+    same_as: tuple[str, ...] = ()
 
     @property
     def endpoint(self) -> Trial | None:

@@ -35,6 +35,12 @@ _MAX_AS_PERCENT = 10.0
 _NUMBER = re.compile(r"[0-9.eE+-]+")
 _DURATION = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(?P<unit>us|µs|ms|s|m|min|h)?")
 _RATE = re.compile(rf"(?P<number>{_NUMBER.pattern})\s*(/\s*(?P<unit>us|µs|ms|s|m|min|h))?")
+_AMOUNT = re.compile(
+    r"(?P<before>[A-Z]{3}(?![A-Z])|\$)?\s*(?P<number>[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf))"
+    r"\s*(?P<after>[A-Z]{3}|\$)?",
+    re.IGNORECASE,
+)
+_PER_HOUR = re.compile(r"\s*/\s*h(?:our)?\s*$")
 _SHARE = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<percent>%)?")
 _SECONDS = {
     "us": Decimal("1e-6"),
@@ -83,6 +89,44 @@ def parse_share(field: str, text: str) -> float:
     if match is None:
         raise SpecError(field, text, "is not a share such as 20% or 0.2")
     return float(match["number"]) / (100 if match["percent"] else 1)
+
+
+def parse_amount(field: str, text: str) -> tuple[float, str | None]:
+    """Parse an amount of money, "4200" or "4200EUR", into the amount and its currency, None where it says none. Raises
+    SpecError for ``field``, also for an amount that is not above zero."""
+    return _money(field, text, text, like="an amount of money such as 4200 or 4200EUR")
+
+
+def parse_price_per_hour(field: str, text: str) -> tuple[float, str | None]:
+    """Parse "0.21/h" or "0.21EUR/h" in the same way."""
+    like = "a price such as 0.21/h or 0.21EUR/h"
+    amount, *unit = _PER_HOUR.split(text.strip(), maxsplit=1)
+    found = _money(field, text, amount, like=like)
+    if unit != [""]:
+        raise SpecError(field, text, "has no unit", remedy=f"say {text.strip()}/h")
+    return found
+
+
+def _money(field: str, given: str, amount: str, *, like: str) -> tuple[float, str | None]:
+    match = _AMOUNT.fullmatch(amount.strip())
+    if match is None:
+        raise SpecError(field, given, f"is not {like}")
+    named = ["USD" if name == "$" else name.upper() for name in (match["before"], match["after"]) if name]
+    if len(set(named)) > 1:
+        raise SpecError(field, given, f"is in two currencies: {' and '.join(named)}", remedy="give one of them")
+    value = float(match["number"])
+    if not isfinite(value):
+        raise SpecError(field, given, "is not finite")
+    if value <= 0:
+        raise SpecError(field, given, "is not above zero")
+    return value, named[0] if named else None
+
+
+def parse_currency(field: str, text: str) -> str:
+    """Return the code of a currency in capital letters, as ISO 4217 has them. Raises SpecError for ``field``."""
+    if not re.fullmatch(r"[A-Za-z]{3}", text.strip()):
+        raise SpecError(field, text, "is not the code of a currency such as USD or EUR")
+    return text.strip().upper()
 
 
 def _seconds(field: str, text: str) -> Decimal:
@@ -258,8 +302,19 @@ def count_text(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def money_text(amount: float, currency: str) -> str:
+    """Return a price, to the cent at least: $0.115, $12.35, $1,240.00; in other currencies 0.115 EUR."""
+    cents = f"{amount:,.2f}"
+    precise = number_text(float(amount))
+    text = precise if abs(amount) < 1 and len(precise) > len(cents) else cents
+    return f"${text}" if currency == "USD" else f"{text} {currency}"
+
+
 def dollars_text(dollars: float) -> str:
-    """Return a price, to the cent at least: $0.115, $12.35, $1,240.00."""
-    cents = f"{dollars:,.2f}"
-    precise = number_text(float(dollars))
-    return f"${precise if abs(dollars) < 1 and len(precise) > len(cents) else cents}"
+    """Return a price in US dollars as :func:`money_text` does."""
+    return money_text(dollars, "USD")
+
+
+def currency_sign(currency: str) -> str:
+    """Return what stands for a currency in the head of a column: $ for US dollars, else its code."""
+    return "$" if currency == "USD" else currency

@@ -132,6 +132,9 @@ def test_a_payload_of_binary_junk(recommend: Servefit, tmp_path: Path) -> None:
     [
         (["--profile", "local-1d"], ["profile", "local-1c"]),
         (["--profile", "ml.m5.lage"], ["ml.m5.large"]),
+        (["--cloud", "asw"], ["cloud", "aws"]),
+        (["--cloud", "aws,"], ["cloud", "aws, azure, gcp"]),
+        (["--cloud", "aws", "--cloud", "aws"], ["cloud", "is named twice"]),
         (["--backend", "onnxruntimes"], ["backend", "onnxruntime"]),
         (["--sla", "p95"], ["sla", "p95=100ms"]),
         (["--sla", "p95=fast"], ["sla"]),

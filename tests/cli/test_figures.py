@@ -64,7 +64,7 @@ def test_every_figure_is_listed_with_its_column_its_unit_and_what_it_means(run: 
     listed = json.loads(ended.stdout)["figures"]
     assert [figure["name"] for figure in listed] == list(BUILT_IN)
     [hourly] = [figure for figure in listed if figure["name"] == "cost_per_hour"]
-    assert (hourly["column"], hourly["unit"], hourly["digits"]) == ("$/hour", "US dollars", 3)
+    assert (hourly["column"], hourly["unit"], hourly["digits"]) == ("$/hour", "money", 3)
     assert all(figure["meaning"] and figure["package"] is None and figure["problem"] is None for figure in listed)
 
 

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servefit.cli.commands import COMMANDS
+from servefit.cli.commands import COMMANDS, GROUPS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Servefit
 
 COLUMNS = 80
+LEAVES = [
+    *((name,) for name in COMMANDS if name not in GROUPS),
+    *((group, name) for group, table in GROUPS.items() for name in table),
+]
+"""The words of every command that is none but a group of others."""
 PANELS = ("Arguments", "Traffic", "Search", "Machine", "Output", "Options")
 WITHOUT_PANEL = {"--config", "--trust-pickle", "-h, --help"}
 """Options of no subject, which stand under "Options"."""
@@ -23,22 +28,34 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_angle_brackets_list_choices_and_are_never_the_name_of_a_type(servefit: Servefit, command: str) -> None:
-    shown = re.findall(r"<[^<>]*>", servefit(command, "--help").stdout)
+@pytest.mark.parametrize("command", LEAVES, ids=" ".join)
+def test_angle_brackets_list_choices_and_are_never_the_name_of_a_type(
+    servefit: Servefit, command: tuple[str, ...]
+) -> None:
+    shown = re.findall(r"<[^<>]*>", servefit(*command, "--help").stdout)
     assert [brackets for brackets in shown if "|" not in brackets] == []
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, None])
-def test_no_line_is_longer_than_the_terminal(servefit: Servefit, command: str | None) -> None:
-    ended = servefit(*([command] if command else []), "--help")
+@pytest.mark.parametrize("command", [*LEAVES, *((group,) for group in GROUPS), ()], ids=" ".join)
+def test_no_line_is_longer_than_the_terminal(servefit: Servefit, command: tuple[str, ...]) -> None:
+    ended = servefit(*command, "--help")
     assert ended.status == 0
     assert [line for line in ended.stdout.splitlines() if len(line) > COLUMNS] == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_options_are_in_the_panel_of_their_subject(servefit: Servefit, command: str) -> None:
-    panels = dict(re.findall(r"^([A-Z][a-z]+):\n((?:(?:  .*)?\n)+)", servefit(command, "--help").stdout + "\n", re.M))
+@pytest.mark.parametrize("command", LEAVES, ids=" ".join)
+def test_options_are_in_the_panel_of_their_subject(servefit: Servefit, command: tuple[str, ...]) -> None:
+    panels = dict(re.findall(r"^([A-Z][a-z]+):\n((?:(?:  .*)?\n)+)", servefit(*command, "--help").stdout + "\n", re.M))
     assert set(panels) <= set(PANELS)
     names = re.findall(r"^  ((?:-[a-z], )?--[a-z-]+)", panels["Options"], re.M)
     assert set(names) <= WITHOUT_PANEL
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_lists_its_commands_each_of_which_has_an_example(servefit: Servefit, group: str) -> None:
+    listed = servefit(group, "--help").stdout
+    for command, (_, does) in GROUPS[group].items():
+        assert f"{command} " in listed
+        assert does in listed
+        assert f"Example: servefit {group} {command}" in servefit(group, command, "--help").stdout
+    assert servefit(group).status == 2

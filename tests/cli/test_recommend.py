@@ -46,6 +46,8 @@ COLUMNS = {
     "measured_rate_per_s": float,
     "driver": str,
     "measurement": str,
+    "vcpu_s_per_million": float,
+    "same_as": list,
 }
 
 
@@ -59,6 +61,7 @@ def check_document(document: dict[str, Any]) -> None:
         for column, kind in COLUMNS.items():
             assert isinstance(recommendation[column], kind), column
         optional = {"overhead_latency_ms", "gpu_utilization", "cost_per_hour", "cost_per_inference"}
+        optional |= {"currency", "region", "price_date", "energy_j_per_million"}
         assert optional <= recommendation.keys()
         assert recommendation["settings"]["max_batch"] >= 1
         assert set(recommendation["environment"]) >= {"OMP_NUM_THREADS", "MODEL_SERVER_WORKERS"}

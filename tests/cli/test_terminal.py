@@ -104,12 +104,18 @@ def test_a_narrow_terminal_is_shown_the_same_six_figures_below_each_other(run: R
     assert all(each[-1] == ("SLA", "PASS") for each in figures)
 
 
-def test_what_has_no_price_costs_vcpu_seconds(forks: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_profiles_that_share_a_measurement_are_one_row_and_named_below(
+    forks: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     home = copied(SETS[0], tmp_path_factory.mktemp("older")) / "home"
     shown = plain(in_terminal(forks, 80, ["show", "default"], {"SERVEFIT_HOME": str(home)}).stdout)
     assert "cost a million" in shown
-    assert re.search(r"^ml\.m5\.large .* [\d.]+ cents ", shown, re.M)
-    assert re.search(r"^local-2c .* [\d.]+ vCPU-s ", shown, re.M)
+    assert re.search(r"^rack-2 .* [\d.]+ cents ", shown, re.M)
+    assert not re.search(r"^(ml\.m5\.large|local-2c) ", shown, re.M)
+    assert "The same shape: rack-2, ml.m5.large, local-2c, " in shown
+    wide = plain(in_terminal(forks, 220, ["show", "default", "--wide"], {"SERVEFIT_HOME": str(home)}).stdout)
+    assert "The same shape" not in wide
+    assert re.search(r" ml\.m5\.large .* 0\.115 ", wide)
 
 
 def test_wide_tables_have_all_columns_where_there_is_room_and_lists_where_there_is_none(run: Run) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import xgboost
 
-from servefit.demo import FraudFacts, fraud_facts, fraud_model, fraud_payload, fraud_rows
+from servefit.demo import FraudFacts, fraud_facts, fraud_model, fraud_payload, fraud_rows, fraud_rows_per_request
 from servefit.demo.fraud import area_under_curve
 from servefit.errors import StateError
+from servefit.profiler.drivers.http.bodies import bodies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,15 @@ def test_payload_rows_are_transactions_to_the_last_bit(payload_file: Path) -> No
     sent = np.loadtxt(payload_file, delimiter=",", dtype=np.float32, skiprows=1)
     drawn = {row.tobytes() for row in fraud_rows(2013)[0]}
     assert all(row.tobytes() in drawn for row in sent)
+
+
+def test_a_request_has_as_many_transactions_as_its_size_takes(payload_file: Path) -> None:
+    rows = np.loadtxt(payload_file, delimiter=",", dtype=np.float32, skiprows=1)
+    for size_bytes in (10_000, 100_000):
+        count = fraud_rows_per_request(size_bytes)
+        sizes = [len(body) for _, body in bodies("open-inference", rows, rows_per_request=count)]
+        assert np.mean(sizes) == pytest.approx(size_bytes, rel=0.03)
+    assert fraud_rows_per_request(10) == 1
 
 
 def test_the_files_are_made_once(state_home: Path, model_file: Path, messages: list[str]) -> None:

@@ -48,7 +48,14 @@ SERVICE_US = {"xgboost": 330.0, "treelite": 210.0, "onnxruntime": 75.0, "forest"
 PROFILES = (
     InstanceProfile(name="local-1c", vcpus=1, memory_bytes=4 * GIB, price_per_hour=0.021, price_source="profiles.toml"),
     InstanceProfile(
-        name="ml.m5.large", vcpus=2, memory_bytes=8 * GIB, price_per_hour=0.115, price_source="price list of 2023"
+        name="ml.m5.large",
+        vcpus=2,
+        memory_bytes=8 * GIB,
+        price_per_hour=0.115,
+        price_source="price list of 2023",
+        cloud="aws",
+        region="us-east-1",
+        price_date="2023",
     ),
 )
 

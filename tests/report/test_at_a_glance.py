@@ -65,6 +65,20 @@ def test_where_a_profile_has_no_price_a_million_inferences_cost_vcpu_seconds() -
     assert priced.rows[0][2] == "0.0062 cents"
 
 
+def test_profiles_that_share_a_measurement_are_one_row_that_of_the_cheapest_in_its_currency() -> None:
+    asked = job("over-http")
+    found = asked.recommendations[0]
+
+    def of(name: str, price_per_hour: float) -> Recommendation:
+        profile = replace(found.profile, name=name, price_per_hour=price_per_hour, currency="EUR")
+        fields = changed(found) | {"cost_per_hour": 3 * price_per_hour, "cost_per_inference": 1e-9}
+        return replace(found, profile=profile, same_as=("c5.large",), **fields)
+
+    shared = replace(asked, recommendations=(of("m5.large", 0.1), of("c5.large", 0.08)))
+    ((profile, _, cost, *_),) = glance_table(shared).rows
+    assert (profile, cost) == ("3 x c5.large", "0.24 EUR")
+
+
 @pytest.mark.parametrize(("deployment", "said"), [("endpoint", "as an endpoint"), ("library", "as a library")])
 def test_the_title_says_what_is_deployed(deployment: str, said: str) -> None:
     assert of_the_first(job("over-http"), deployment=deployment).title == f"Recommendations {said}, best first"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.conformance.measured import measured
 from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, simulated_host
 
-from servefit.report.sentences import headline, hindrances
+from servefit.profiler.machine.instance_profile import InstanceProfile
+from servefit.report.sentences import cost_text, headline, hindrances, hourly_text
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
 from servefit.search.results.objectives.registry import objective_of
@@ -78,3 +81,18 @@ def test_a_recommendation_without_a_figure_is_not_said_to_be_the_best(monkeypatc
         assert f"no test shows {objective.aim}: the simplest is " in said.replace("No", "no")
         assert "deploy" not in said.lower()
         assert "not known" not in said
+
+
+def test_a_price_is_said_with_its_currency_where_and_when_it_is_that() -> None:
+    profile = InstanceProfile(name="c5.large", vcpus=2, memory_bytes=2**30, price_per_hour=0.085)
+    assert hourly_text(0.17, profile) == "$0.17 an hour"
+    abroad = replace(profile, currency="EUR", region="eu-west-1", price_date="2026-11-02")
+    assert hourly_text(0.17, abroad) == "0.17 EUR an hour, in eu-west-1, as of 2026-11-02"
+
+
+def test_what_has_no_price_costs_vcpu_seconds_and_energy_where_it_is_known() -> None:
+    best = next(job.best for job in measured().jobs if job.best is not None and job.best.cost_per_hour is None)
+    assert cost_text(best).partition(" a million")[0].endswith(" vCPU-s")
+    drawn = replace(best.trial.judged, package_power_w=10.0)
+    powered = replace(best, trial=replace(best.trial, capacity=drawn, at_rate=best.trial.at_rate and drawn))
+    assert cost_text(powered).endswith(" J a million")

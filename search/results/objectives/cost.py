@@ -10,14 +10,13 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
-from servefit.quantities import dollars_text, ms_text, number_text
+from servefit.quantities import money_text, ms_text, number_text
 from servefit.search.results.objectives.performance import PerformanceObjective
-from servefit.search.results.price import INFERENCES
+from servefit.search.results.price import INFERENCES, Price
 
 if TYPE_CHECKING:
     from servefit.search.results.objectives.contract import Context
-    from servefit.search.results.price import Price
-    from servefit.search.results.recommendation import Recommendation
+    from servefit.search.results.recommendation import Recommendation, Trial
 
 TIE_MS = 0.02
 """Latencies that differ by 20 us are equal to whoever is at the other end of a network. Chosen, not measured."""
@@ -29,7 +28,7 @@ class Cost(PerformanceObjective):
     """The price of a million inferences at full load."""
 
     name: ClassVar[str] = "cost"
-    unit: ClassVar[str] = "US$ per million"
+    unit: ClassVar[str] = "per million"
     aim: ClassVar[str] = "the lowest price"
     needs_rate: ClassVar[bool] = False
     needs_latency: ClassVar[bool] = False
@@ -51,9 +50,6 @@ class Cost(PerformanceObjective):
 
     def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
         return price_or_rate(best)
-
-    def text(self, figure: float) -> str:
-        return f"{dollars_text(figure)} a million"
 
 
 class CostAtRate(Cost):
@@ -89,19 +85,38 @@ class CostAtRate(Cost):
 
 
 def price_per_million(capacity_per_s: float, price: Price) -> float:
-    """Return what a million inferences cost at full load, in US dollars; in vCPU-seconds where nobody stated a
-    price."""
+    """Return what a million inferences cost at full load, in the currency of the price; in vCPU-seconds where nobody
+    stated a price."""
     if not capacity_per_s:
         return inf
     per_s = price.per_hour if price.unpriced else price.per_hour / S_PER_HOUR
     return INFERENCES * per_s / capacity_per_s
 
 
+def vcpu_s_per_million(trial: Trial) -> float | None:
+    """Return the vCPU-seconds of a million inferences of ``trial`` with the instance fully used: its cost where nobody
+    stated a price.
+
+    Args:
+        trial: One test of a job.
+
+    Returns:
+        vCPU-seconds per million inferences; None where nothing was answered.
+
+    Example:
+        ``vcpu_s_per_million(job.best.trial)``
+    """
+    cost = price_per_million(trial.capacity.throughput_per_s, Price.in_vcpus(trial.configuration.vcpus))
+    return None if cost == inf else cost
+
+
 def price_or_rate(best: Recommendation) -> str:
-    """Return the price of a million inferences in words, or how many are answered a minute where there is none."""
-    if best.cost_per_inference is None:
-        return rate(best)
-    return f"{dollars_text(best.cost_per_inference * INFERENCES)} a million"
+    """Return in words what a million inferences cost: money, or vCPU-seconds where there is no price; how many are
+    answered a minute where nothing tells."""
+    if best.cost_per_inference is not None:
+        return f"{money_text(best.cost_per_inference * INFERENCES, best.profile.currency)} a million"
+    vcpu_s = vcpu_s_per_million(best.trial)
+    return rate(best) if vcpu_s is None else f"{number_text(vcpu_s)} vCPU-s a million"
 
 
 def rate(best: Recommendation) -> str:

@@ -34,6 +34,7 @@ class JobOptions(TypedDict, total=False):
     rate: str
     arrivals: str
     profile: str | Sequence[str]
+    cloud: str | Sequence[str]
     backend: str | Sequence[str]
     env: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     secret_env: Sequence[str]
@@ -81,9 +82,9 @@ def recommend(
         progress: A listener that is told of every event. By default a line under the cell of a notebook, and nothing
             elsewhere.
         **options: The keys of a job file, such as ``sla="p95<=10ms"``, ``rate="500/s"``, ``arrivals="bursts"``,
-            ``goal="latency"``, ``profile=["local-1c"]``, ``env={"OMP_NUM_THREADS": [1, 2]}``, ``budget="60s"``,
-            ``max_tests=10``, ``deploy="library"``, ``wait=0``. None is as if it were not given. The page
-            "Configuration" lists all of them.
+            ``goal="latency"``, ``profile=["local-1c"]``, ``cloud="aws"``, ``env={"OMP_NUM_THREADS": [1, 2]}``,
+            ``budget="60s"``, ``max_tests=10``, ``deploy="library"``, ``wait=0``. None is as if it were not given. The
+            page "Configuration" lists all of them.
 
     Returns:
         The job, with recommendations best first. It is kept, and can be had again with :func:`servefit.load_job`.

@@ -7,7 +7,7 @@ run, or when its own help is asked for.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -41,13 +41,24 @@ COMMANDS = {
     "compile": ("compiling:compile_", "Compile a model with a backend."),
     "backends": ("backends:backends", "List backends."),
     "profiles": ("profiles:profiles", "List instance profiles."),
+    "prices": ("prices", "Set, import and list the prices of instance profiles."),
     "figures": ("figures:figures", "List what the columns of tables mean."),
     "host": ("host:host", "Describe this machine."),
     "demo": ("demo:demo", "See it all on a model that is trained for it."),
     "schema": ("schema:schema", "Print the JSON Schema of job files."),
 }
 """The place of each subcommand, as "module:function" below this package, and a line about it. The line is here and not
-taken from the function, so that ``servefit --help`` imports none of them."""
+taken from the function, so that ``servefit --help`` imports none of them. One without a function is a group."""
+
+GROUPS = {
+    "prices": {
+        "set": ("prices:set_price", "Set the price of a profile, or of this machine."),
+        "import": ("prices:import_list", "Read the price list of a cloud."),
+        "list": ("prices:list_prices", "List prices."),
+        "remove": ("prices:remove", "Remove a price."),
+    },
+}
+"""The subcommands of each group."""
 
 
 class _Command(TyperCommand):
@@ -58,14 +69,16 @@ class _Command(TyperCommand):
 
 
 class _Commands(MutableMapping[str, Any]):
-    """The subcommands by name, each imported when it is looked up."""
+    """The subcommands of a table by name, each imported when it is looked up."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, Any] = dict.fromkeys(COMMANDS)
+    def __init__(self, table: Mapping[str, tuple[str, str]]) -> None:
+        self._table = table
+        self._known: dict[str, Any] = dict.fromkeys(table)
 
     def __getitem__(self, name: str) -> Any:
         if self._known[name] is None:
-            self._known[name] = _command(name)
+            place, does = self._table[name]
+            self._known[name] = _subgroup(name, does) if name in GROUPS else _command(name, place)
         return self._known[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -81,29 +94,50 @@ class _Commands(MutableMapping[str, Any]):
         return len(self._known)
 
 
-def _command(name: str) -> Any:
+def _command(name: str, place: str) -> Any:
     from servefit.cli.numbers import with_parsed_numbers
 
-    module, _, function = COMMANDS[name][0].partition(":")
+    module, _, function = place.partition(":")
     alone = typer.Typer(add_completion=False, **_SETTINGS)
     given = getattr(import_module(f"servefit.cli.{module}"), function)
     alone.command(name, cls=_Command)(with_parsed_numbers(with_log_level(given)))
     return typer.main.get_command(alone)
 
 
-class _Group(TyperGroup):
-    """The command group, which turns errors of subcommands into exit statuses before typer handles them."""
+class _Subgroup(TyperGroup):
+    """A group of subcommands, those of a table."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.commands = _Commands()
+    table: Mapping[str, tuple[str, str]]
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the order is that of the table
-        return list(COMMANDS)
+        return list(self.table)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - none of them is imported
         with formatter.section("Commands"):
-            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
+            formatter.write_dl([(name, does) for name, (_, does) in self.table.items()])
+
+
+def _subgroup(name: str, does: str) -> Any:
+    group = _Subgroup(
+        name=name,
+        help=does,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings=dict(_SETTINGS["context_settings"]),
+    )
+    group.table = GROUPS[name]
+    group.commands = _Commands(group.table)
+    return group
+
+
+class _Group(_Subgroup):
+    """The command group, which turns errors of subcommands into exit statuses before typer handles them."""
+
+    table = COMMANDS
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands(COMMANDS)
 
     def invoke(self, ctx: Any) -> Any:
         try:

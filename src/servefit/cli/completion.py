@@ -33,6 +33,11 @@ def profile_names(incomplete: str) -> list[str]:
         return []
 
 
+def priced_names(incomplete: str) -> list[str]:
+    """Return the matching names that ``servefit prices`` takes: of instance profiles, and of this host."""
+    return [*_matching(incomplete, ["local"]), *profile_names(incomplete)]
+
+
 def backend_names(incomplete: str) -> list[str]:
     """Return the matching names of backends, whether they run here or not."""
     from servefit.backends import registry

@@ -25,7 +25,7 @@ from servefit.search.request.job_request import parse_batch_sizes, split_range
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-REPEATABLE = frozenset({"sla", "profile", "backend", "env", "secret_env", "phase"})
+REPEATABLE = frozenset({"sla", "profile", "cloud", "backend", "env", "secret_env", "phase"})
 _SHORT = {"backend": ("-b",)}
 _OTHERWISE_NAMED = {"http": ("--http/--no-http",)}
 _COMPLETED = {"profile": profile_names, "backend": backend_names, "goal": goal_names, "arrivals": shape_names}

@@ -12,7 +12,7 @@ from servefit.cli.output import Format, emit, print_line, warn
 from servefit.cli.status import INTERRUPTED, NOTHING_MEASURED, SLA_UNMET, TOO_NOISY
 from servefit.report.at_a_glance import glance_table
 from servefit.report.job_tables import compilation_table, recommendations_table
-from servefit.report.sentences import headline, hindrances, reasons
+from servefit.report.sentences import headline, hindrances, reasons, same_shapes
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def print_job(job: RecommendationJob, form: Format, *, wide: bool) -> None:
         print_line(f"\n{headline(job)}\n")
         if job.recommendations:
             emit(recommendations_table(job), {}, form, brief=None if wide else glance_table(job))
-        for line in reasons(job):
+        for line in (*(() if wide else same_shapes(job)), *reasons(job)):
             print_line(line)
         if job.compilation:
             print_line("")

@@ -10,7 +10,8 @@ from servefit.cli.completion import job_names, one_of
 from servefit.cli.options import StorageOption
 from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_text, warn
 from servefit.option_panels import OUTPUT, TRAFFIC
-from servefit.quantities import dollars_text, given_text, ms_text, number_text, percent_text, rate_text
+from servefit.quantities import currency_sign, given_text, ms_text, number_text, percent_text, rate_text
+from servefit.report.sentences import hourly_text
 from servefit.report.table import Table
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def headline(plan: ScalingPlan) -> str:
     """Return the answer in a sentence."""
     profile = plan.recommendation.profile.name
     cost = plan.cost_per_hour(plan.instances)
-    price = "" if cost is None else f", {dollars_text(cost)} an hour"
+    price = "" if cost is None else f", {hourly_text(cost, plan.recommendation.profile)}"
     within = f" within {limits}" if (limits := ", ".join(map(str, plan.sla.thresholds))) else ""
     return (
         f"{given_text(plan.rate_per_s)} requests/s{within}: {plan.instances} x {profile}{price}, each at "
@@ -131,7 +132,8 @@ def policy_table(plan: ScalingPlan) -> Table:
         ["scale-out cooldown s", target.scale_out_cooldown_s, "a minute of the metric, and loading, measured"],
     ]
     for name, instances in (("rate", plan.instances), ("min", target.min_capacity), ("max", target.max_capacity)):
-        rows.append([f"$/hour at {name}", plan.cost_per_hour(instances), f"{instances} x {profile}"])
+        sign = currency_sign(plan.recommendation.profile.currency)
+        rows.append([f"{sign}/hour at {name}", plan.cost_per_hour(instances), f"{instances} x {profile}"])
     return Table(title="Scaling policy", columns=("figure", "value", "where from"), rows=rows)
 
 

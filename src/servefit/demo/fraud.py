@@ -75,6 +75,18 @@ def fraud_payload(progress: Callable[[str], None] | None = None) -> Path:
     return _folder(progress) / "payload.csv"
 
 
+def fraud_rows_per_request(size_bytes: int) -> int:
+    """Return how many rows of the payload make a request of about ``size_bytes``, as the Open Inference Protocol writes
+    them in JSON, in which endpoints are loaded. Raises as ``fraud_model`` does."""
+    import numpy as np
+
+    from servefit.profiler.drivers.http.bodies import bodies
+
+    rows = np.loadtxt(fraud_payload(), delimiter=",", dtype=np.float32, skiprows=1)
+    _, all_at_once = next(bodies("open-inference", rows, rows_per_request=len(rows)))
+    return max(1, round(size_bytes * len(rows) / len(all_at_once)))
+
+
 def fraud_facts(progress: Callable[[str], None] | None = None) -> FraudFacts:
     """Return the facts about the model. Raises as ``fraud_model`` does."""
     return FraudFacts(**json.loads((_folder(progress) / "facts.json").read_text()))

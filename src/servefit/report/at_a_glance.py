@@ -13,8 +13,9 @@ from servefit.report.measured_texts import CAPACITY_DIGITS, PREDICTED, capacity_
 from servefit.report.sentences import shape
 from servefit.report.table import Table
 from servefit.search.results.instances import S_PER_MIN
-from servefit.search.results.objectives.cost import price_per_million
-from servefit.search.results.price import INFERENCES, Price
+from servefit.search.results.objectives.cost import vcpu_s_per_million
+from servefit.search.results.price import INFERENCES
+from servefit.search.results.same_shape import folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ def glance_table(job: RecommendationJob) -> Table:
     The cost is that of an hour, of all instances together, where a rate was asked and every profile has a price. Else
     it is that of a million inferences with the instances fully used, in vCPU-seconds where a profile has no price:
     these cannot be compared with money, and are told apart by their unit. Rates and latencies that were predicted and
-    not measured are marked so.
+    not measured are marked so. Profiles that share a measurement are one row, that of the cheapest.
 
     Args:
         job: The job; its table has no rows if it has no recommendation.
@@ -40,7 +41,7 @@ def glance_table(job: RecommendationJob) -> Table:
     Example:
         ``glance_table(sf.load_job("fraud")).rows``
     """
-    found = job.recommendations
+    found = folded(job.recommendations)
     by_the_hour = job.request.sla.rate_per_s is not None and all(each.cost_per_hour is not None for each in found)
     cost = "cost an hour" if by_the_hour else "cost a million"
     return Table(
@@ -69,17 +70,15 @@ def instances(recommendation: Recommendation) -> str:
 
 def _per_hour(recommendation: Recommendation) -> str | None:
     cost = recommendation.cost_per_hour
-    return None if cost is None else amount_text(cost)
+    return None if cost is None else amount_text(cost, recommendation.profile.currency)
 
 
 def _per_million(recommendation: Recommendation) -> str | None:
-    trial = recommendation.trial
     if recommendation.cost_per_inference is not None:
-        return amount_text(INFERENCES * recommendation.cost_per_inference, digits=CAPACITY_DIGITS)
-    if not trial.capacity.throughput_per_s:
-        return None
-    vcpu_s = price_per_million(trial.capacity.throughput_per_s, Price.in_vcpus(trial.configuration.vcpus))
-    return f"{number_text(vcpu_s, digits=CAPACITY_DIGITS)} vCPU-s"
+        amount = INFERENCES * recommendation.cost_per_inference
+        return amount_text(amount, recommendation.profile.currency, digits=CAPACITY_DIGITS)
+    vcpu_s = vcpu_s_per_million(recommendation.trial)
+    return None if vcpu_s is None else f"{number_text(vcpu_s, digits=CAPACITY_DIGITS)} vCPU-s"
 
 
 def _deployed(job: RecommendationJob) -> str:

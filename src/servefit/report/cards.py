@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from servefit.profiler.machine.prices import where_and_when
 from servefit.quantities import count_text, given_text, ms_text, number_text, size_text
 from servefit.report.table import cell_text
-from servefit.search.figures.registry import figure
-from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
-from servefit.search.results.price import INFERENCES
+from servefit.search.figures.cost import in_their_currency
+from servefit.search.figures.registry import figure, figures
 from servefit.showing import printable
 
 if TYPE_CHECKING:
@@ -62,17 +62,16 @@ def key_figures(job: RecommendationJob) -> tuple[KeyFigure, ...]:
 
 
 def _costs(best: Recommendation) -> tuple[KeyFigure, ...]:
-    """Return what an hour and a million inferences cost; vCPU-seconds where there is no price."""
+    """Return what an hour and a million inferences cost, with where and when that was the price; vCPU-seconds where
+    there is none."""
     if best.cost_per_hour is None:
-        vcpu_s, _ = vcpu_s_and_p95_ms(best.trial)
-        return (("vCPU-s per million", number_text(INFERENCES * vcpu_s), ""),) if vcpu_s < float("inf") else ()
+        vcpu_s = figure("vcpu_s_per_million").cell(best)
+        return () if vcpu_s is None else (("vCPU-s per million", cell_text(vcpu_s), ""),)
+    costs = in_their_currency(figures(("cost_per_hour", "cost_per_inference")), [best])
     return tuple(
-        (name, cell_text(value), "")
-        for name, value in (
-            ("$/hour", figure("cost_per_hour").cell(best)),
-            ("$/million", figure("cost_per_inference").cell(best)),
-        )
-        if value is not None
+        (cost.title, cell_text(value), where_and_when(best.profile))
+        for cost in costs
+        if (value := cost.cell(best)) is not None
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from servefit.quantities import duration_text
+from servefit.quantities import currency_sign, duration_text
 from servefit.report.job_tables import compilation_table
 from servefit.report.measured_tables import configurations_table, finite
 from servefit.report.plot import Axis, Guide, Plot, Series
@@ -31,9 +31,9 @@ def pareto_plots(job: RecommendationJob) -> tuple[Plot, ...]:
     price, a second plot shows all profiles, in vCPU-seconds."""
     found = candidates(space_of(job.header, job.trials), job.trials)
     priced = [candidate for candidate in found if not candidate.price.unpriced]
-    plots = [_pareto_plot(job, priced, "$/million", _dollars)] if priced else []
+    plots = [_pareto_plot(job, priced, f"{currency_sign(_currency(priced))}/million", _money)] if priced else []
     if len(priced) < len(found):
-        plots.append(_pareto_plot(job, found, "vCPU-s per million", _vcpu_seconds))
+        plots.append(_pareto_plot(job, found, _IN_VCPUS, _vcpu_seconds))
     return tuple(plots)
 
 
@@ -55,11 +55,11 @@ def _pareto_plot(
 
     line = series("nothing is better", on_front, drawn_as="line", colour="line")
     return Plot(
-        name="pareto-cost" if unit == "$/million" else "pareto-vcpus",
-        title=f"Cost of a million inferences against p95, in {'dollars' if unit == '$/million' else 'vCPU-seconds'}",
+        name="pareto-vcpus" if unit == _IN_VCPUS else "pareto-cost",
+        title=f"Cost of a million inferences against p95, in {_in_words(found, unit)}",
         caption=(
             "Lower left is better. The line joins what keeps the SLA and is beaten by nothing in both; cost is that of "
-            "full load" + ("." if unit == "$/million" else ", and vCPUs stand for prices, which not all profiles have.")
+            "full load" + (", and vCPUs stand for prices, which not all profiles have." if unit == _IN_VCPUS else ".")
         ),
         x=Axis(title="p95 ms", log=True),
         y=Axis(title=unit, log=True),
@@ -80,7 +80,22 @@ def _pareto_plot(
     )
 
 
-def _dollars(candidate: Candidate) -> float | None:
+_IN_VCPUS = "vCPU-s per million"
+"""The unit of the cost where there is no price."""
+
+
+def _currency(priced: Sequence[Candidate]) -> str:
+    """Return the currency of the prices of a job, which has one."""
+    return priced[0].recommendation.profile.currency
+
+
+def _in_words(found: Sequence[Candidate], unit: str) -> str:
+    if unit == _IN_VCPUS:
+        return "vCPU-seconds"
+    return "dollars" if _currency(found) == "USD" else _currency(found)
+
+
+def _money(candidate: Candidate) -> float | None:
     return _cost(candidate, candidate.price)
 
 

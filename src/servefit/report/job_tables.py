@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from servefit.report.figure_columns import columns_for
 from servefit.report.table import Table
+from servefit.search.figures.cost import in_their_currency
 from servefit.search.figures.registry import figures
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 RECOMMENDED = (
     "id", "instance_profile", "instance_count", "backend", "environment.MODEL_SERVER_WORKERS",
     "environment.OMP_NUM_THREADS", "settings.max_batch", "settings.batch_delay_us", "cost_per_hour",
-    "cost_per_inference", "max_invocations", "model_latency_ms.p50", "model_latency_ms.p95", "model_latency_ms.p99",
+    "cost_per_inference", "vcpu_s_per_million", "max_invocations", "model_latency_ms.p50", "model_latency_ms.p95",
+    "model_latency_ms.p99",
     "cpu_utilization", "memory_utilization", "verdict", "step",
 )  # fmt: skip
 """SageMaker IR's columns, and the parameters of a deployment."""
@@ -23,7 +25,8 @@ RECOMMENDED = (
 
 def recommendations_table(job: RecommendationJob) -> Table:
     """Return the table of the recommendations: SageMaker IR's columns, and to their right other known figures."""
-    return columns_for(figures(RECOMMENDED), job.recommendations, hidden=unasked(job)).table(
+    shown = in_their_currency(figures(RECOMMENDED), job.recommendations)
+    return columns_for(shown, job.recommendations, hidden=unasked(job)).table(
         "Recommendations, best first", job.recommendations
     )
 

@@ -10,6 +10,7 @@ from servefit.report.figure_columns import Columns, columns_for, table_of_tests
 from servefit.report.job_tables import unasked
 from servefit.report.sentences import shape
 from servefit.report.table import Table
+from servefit.search.figures.cost import in_their_currency
 from servefit.search.figures.registry import figure, figures
 from servefit.search.jobs.document import iso_time
 from servefit.search.results.instances import per_minute
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 _INSTANCES = (
     "instance_profile", "verdict", "cost_per_inference", "max_invocations", "model_latency_ms.p95", "cost_per_hour",
-    "instance_count", "backend", "environment", "settings.max_batch", "settings.batch_delay_us",
-    "model_latency_ms.p50", "model_latency_ms_ci95.p95[0]", "model_latency_ms_ci95.p95[1]", "model_latency_ms.p99",
+    "vcpu_s_per_million", "instance_count", "backend", "environment", "settings.max_batch",
+    "settings.batch_delay_us", "model_latency_ms.p50", "model_latency_ms_ci95.p95[0]", "model_latency_ms_ci95.p95[1]",
+    "model_latency_ms.p99",
     "cpu_utilization", "memory_utilization", "gpu_utilization", "samples", "loop", "containment", "id", "step",
 )  # fmt: skip
 
@@ -35,7 +37,8 @@ _INSTANCES = (
 def instances_table(job: RecommendationJob) -> Table:
     """Return the table of the recommendations with all figures that SageMaker IR has of an instance, and the other
     parameters of the deployment."""
-    return columns_for(_with_instances(_INSTANCES), job.recommendations, hidden=unasked(job)).table(
+    shown = in_their_currency(_with_instances(_INSTANCES), job.recommendations)
+    return columns_for(shown, job.recommendations, hidden=unasked(job)).table(
         "Recommendations, best first", job.recommendations
     )
 

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING
 from servefit.quantities import (
     count_text,
     digits_within,
-    dollars_text,
     given_duration_text,
+    money_text,
     ms_text,
     number_text,
     percent_text,
     span_text,
 )
 from servefit.report.measured_texts import latency_text
+from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.instances import per_minute
-from servefit.search.results.objectives.cost import Cost
+from servefit.search.results.objectives.cost import Cost, vcpu_s_per_million
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.price import Price
+from servefit.search.results.same_shape import folded
 
 if TYPE_CHECKING:
     from servefit.profiler.evidence.summary import Summary
+    from servefit.profiler.machine.instance_profile import InstanceProfile
     from servefit.profiler.record.types import Configuration
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.request.sla import Sla
@@ -111,7 +114,7 @@ def evidence(best: Recommendation) -> str:
         return _predicted_evidence(best)
     parts = _percentiles(judged, "p50", "p95", "p99")
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
-    price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
+    price = f"; {cost}" if (cost := cost_text(best)) else ""
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     where = " over HTTP" if best.deployment == "endpoint" else ""
     return (
@@ -130,12 +133,29 @@ def _predicted_evidence(best: Recommendation) -> str:
     judged = best.trial.judged
     parts = _percentiles(judged, "p50", "p95", "p99")
     loop = f" at {number_text(judged.offered_per_s)} requests/s" if judged.offered_per_s is not None else ""
-    price = "" if best.cost_per_hour is None else f"; {dollars_text(best.cost_per_hour)} an hour"
+    price = f"; {cost}" if (cost := cost_text(best)) else ""
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
     return (
         f"Predicted {', '.join(parts) or 'no percentile'}{loop}, and that it can answer "
         f"{number_text(float(best.max_invocations))} a minute{price}{because}"
     )
+
+
+def cost_text(best: Recommendation) -> str:
+    """Return what a recommendation costs: money by the hour, with where and when that was the price, else what a
+    million inferences take; empty where nothing tells."""
+    if best.cost_per_hour is not None:
+        return hourly_text(best.cost_per_hour, best.profile)
+    vcpu_s, joules = vcpu_s_per_million(best.trial), energy_j_per_million(best.trial)
+    known = "" if vcpu_s is None else f"{number_text(vcpu_s)} vCPU-s a million"
+    return known if joules is None else ", ".join(filter(None, (known, f"{number_text(joules)} J a million")))
+
+
+def hourly_text(cost_per_hour: float, profile: InstanceProfile) -> str:
+    """Return what so many instances of ``profile`` cost, with where and when its price is or was that."""
+    where = "" if profile.region is None else f", in {profile.region}"
+    when = "" if profile.price_date is None else f", as of {profile.price_date}"
+    return f"{money_text(cost_per_hour, profile.currency)} an hour{where}{when}"
 
 
 def over_http(endpoint: Trial) -> str:
@@ -191,11 +211,12 @@ def _figure_texts(
     objective: Objective, figures: tuple[float, float], best: Recommendation, rival: Recommendation
 ) -> tuple[str, str]:
     """Return the figures of the winner and of its rival. Without a price, that of an inference is in vCPUs."""
-    unpriced = None in (best.profile.price_per_hour, rival.profile.price_per_hour)
-    if type(objective) is Cost and unpriced:
+    if type(objective) is not Cost:
+        mine, theirs = map(objective.text, figures)
+    elif None in (best.profile.price_per_hour, rival.profile.price_per_hour):
         mine, theirs = (f"{number_text(figure)} vCPU-s a million" for figure in figures)
     else:
-        mine, theirs = map(objective.text, figures)
+        mine, theirs = (f"{money_text(figure, best.profile.currency)} a million" for figure in figures)
     return mine, theirs
 
 
@@ -213,7 +234,7 @@ def _paid(chosen: Recommendation) -> str:
     """Return what all instances of a recommendation cost by the hour, or the vCPUs that they take."""
     count = chosen.trial.instance_count
     if chosen.cost_per_hour is not None:
-        return f"{dollars_text(chosen.cost_per_hour)} an hour"
+        return f"{money_text(chosen.cost_per_hour, chosen.profile.currency)} an hour"
     return f"{count * chosen.profile.vcpus} vCPUs"
 
 
@@ -236,6 +257,13 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
             yield f"What the differences between configurations come from: {', '.join(parts)}."
     if job.why.changes:
         yield f"What would meet it: {'; or '.join(job.why.changes)}."
+
+
+def same_shapes(job: RecommendationJob) -> Iterator[str]:
+    """Yield for each row of a folded table the profiles that share its measurement, if there are others."""
+    for row in folded(job.recommendations):
+        if row.same_as:
+            yield f"The same shape: {', '.join((row.profile.name, *row.same_as))}."
 
 
 _WORTH_NAMING = 0.01

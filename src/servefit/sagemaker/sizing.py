@@ -30,7 +30,7 @@ from servefit.search.endpoints.load import run_load
 from servefit.search.jobs.job import JobInterrupted, default_name
 from servefit.search.jobs.lifecycle import run_job
 from servefit.search.request.goals import parse_goal
-from servefit.search.request.job_request import USUAL, JobRequest, parse_flat_invocations, with_secrets
+from servefit.search.request.job_request import USUAL, JobRequest, parse_clouds, parse_flat_invocations, with_secrets
 from servefit.search.request.load_request import LoadRequest
 from servefit.search.request.sla import Sla
 
@@ -46,6 +46,7 @@ def right_size(
     *,
     sample_payload: Any = ...,
     supported_instance_types: Sequence[str] | None = ...,
+    clouds: Sequence[str] | None = ...,
     job_name: str | None = ...,
     job_duration_in_seconds: float | None = ...,
     hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = ...,
@@ -103,6 +104,7 @@ def right_size(
     endpoint: str | None = None,
     sample_payload: Any = None,
     supported_instance_types: Sequence[str] | None = None,
+    clouds: Sequence[str] | None = None,
     job_name: str | None = None,
     job_duration_in_seconds: float | None = None,
     hyperparameter_ranges: Sequence[Mapping[str, Any]] | None = None,
@@ -163,7 +165,8 @@ def right_size(
         model: A path, a live object, or a Model; None if ``endpoint`` is given.
         endpoint: The URL of a running endpoint, instead of a model.
         sample_payload: A path, or an array of shape (rows, features).
-        supported_instance_types: Names of instance profiles; None: all.
+        supported_instance_types: Names of instance profiles; None: those of this host, or of ``clouds``.
+        clouds: Clouds whose shapes to consider, "aws", "gcp" or "azure", as far as they fit this host.
         job_name: A name for the job.
         job_duration_in_seconds: Seconds for the whole job.
         hyperparameter_ranges: Environment variables to vary.
@@ -223,6 +226,7 @@ def right_size(
         refuse_for_endpoints(
             model=model,
             supported_instance_types=supported_instance_types,
+            clouds=clouds,
             job_name=job_name,
             hyperparameter_ranges=hyperparameter_ranges,
             secret_env=secret_env,
@@ -267,6 +271,7 @@ def right_size(
         name=job_name or default_name(model),
         sla=sla,
         profiles=listed("supported_instance_types", supported_instance_types, str),
+        clouds=parse_clouds(listed("clouds", clouds, str)),
         backends=listed("backends", backends, str),
         environment=with_secrets(ranges_from_sdk(hyperparameter_ranges), listed("secret_env", secret_env, str)),
         batch_sizes=tuple(whole("batch_sizes", size) for size in listed("batch_sizes", batch_sizes, object)),

@@ -88,8 +88,8 @@ def test_a_cpu_quota_makes_the_host_smaller(make_host: MakeHost) -> None:
 
 
 def test_an_unknown_name_gets_the_closest_as_remedy(make_host: MakeHost) -> None:
-    with pytest.raises(SpecError, match=r"profile: 'm5\.large' is not known; did you mean 'ml\.m5\.large'\?"):
-        find_profile("m5.large", make_host())
+    with pytest.raises(SpecError, match=r"profile: 'ml\.m5\.lage' is not known; did you mean 'ml\.m5\.large'\?"):
+        find_profile("ml.m5.lage", make_host())
 
 
 def test_why_a_profile_is_not_measurable_is_said_in_numbers(make_host: MakeHost) -> None:
@@ -197,7 +197,17 @@ def test_a_purchase_is_written_off_over_its_lifetime_and_uses_electricity(make_h
         ('[profiles.x]\nvcpus = 1\nmemory_gib = "8"\n', "profiles.x.memory_gib: '8' is not a number"),
         ("[profiles.x]\nvcpus = 1\nmemory_gib = inf\n", "profiles.x.memory_gib: inf is not finite"),
         ("[profiles.x]\nvcpus = 1\nmemory_gib = 1\ngpu_model = 4\n", "profiles.x.gpu_model: 4 is not a text"),
-        ('[profiles."ml.m5.large"]\nprice_per_hour = -1\n', "profiles.ml.m5.large.price_per_hour: -1 is below zero"),
+        (
+            '[profiles."ml.m5.large"]\nprice_per_hour = -1\n',
+            "ml.m5.large.price_per_hour: -1 is not above zero",
+        ),
+        ('[profiles."ml.m5.large"]\nprice_per_hour = 0\n', "profiles.ml.m5.large.price_per_hour: 0 is not above zero"),
+        ('[profiles."ml.m5.large"]\nprice_per_hour = nan\n', "profiles.ml.m5.large.price_per_hour: nan is not finite"),
+        ('[profiles."ml.m5.large"]\ncurrency = "euro"\n', "currency: 'euro' is not the code of a currency"),
+        ('[profiles."ml.m5.large"]\ncurrency = "eur"\n', "currency: 'eur' is not in capital letters"),
+        ('[profiles."ml.m5.large"]\nprice_date = "May"\n', "price_date: 'May' is not a date such as"),
+        ('[profiles."ml.m5.large"]\ncloud = "asw"\n', "cloud: 'asw' is not known; did you mean 'aws'?"),
+        ("[local]\npurchase_price = 0\nlifetime_hours = 9\n", "local: the price of an hour: 0.0 is not above zero"),
         ("profiles = 3\n", "profiles: 3 is not a table"),
         ("[profiles]\nx = 3\n", "profiles.x: 3 is not a table"),
         ("[local]\nprice_per_hr = 1\n", "did you mean 'price_per_hour'?"),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from servefit.backends.secret import revealed
 from servefit.errors import SpecError
 from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.machine.instance_profile import CLOUDS
 from servefit.profiler.record.traffic import ClosedLoop, Phase
 from servefit.search.request.config_file import MAX_BYTES, config_text, parse_config, read_config
 from servefit.search.request.config_problems import checked_config
@@ -34,6 +35,7 @@ sla: {p95: 10ms, p99.9: 0.1s}
 rate: 30000/min
 arrivals: sine:amplitude=0.5,period=4s
 profile: [local-1c, ml.m5.large]
+cloud: [aws, gcp]
 backend: onnxruntime
 env: {OMP_NUM_THREADS: [1, 2], SAGEMAKER_MODEL_SERVER_WORKERS: 1, FLAG: [on, 'off', 007]}
 batch: [1, 8]
@@ -72,6 +74,7 @@ def test_every_key_means_what_its_option_means() -> None:
         ),
         arrivals="sine:amplitude=0.5,period=4s",
         profiles=("local-1c", "ml.m5.large"),
+        clouds=("aws", "gcp"),
         backends=("onnxruntime",),
         environment=(
             EnvironmentRange.parse("OMP_NUM_THREADS=1,2"),
@@ -179,6 +182,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "sla": st.builds(Sla, thresholds=thresholds(), rate_per_s=st.none() | above_zero),
     "arrivals": st.sampled_from(["poisson", "constant", "replay:/a, b#c.csv,speed=2"]),
     "profiles": several(names),
+    "clouds": several(st.sampled_from(CLOUDS)),
     "backends": several(names),
     "environment": ranges(),
     "batch_sizes": several(st.integers(2, 512)),

@@ -1,0 +1,181 @@
+"""A price list of any cloud, read from a file: whose it is follows from what the file holds.
+
+Whatever is wrong with a file is a SpecError with its path. A file of any size is read in bounded memory, from its
+beginning to where its prices end.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from servefit.errors import SpecError
+from servefit.profiler.machine.price_lists import aws, azure, gcp
+from servefit.profiler.machine.price_lists.csv_rows import csv_rows
+from servefit.profiler.machine.price_lists.json_stream import JsonStream
+from servefit.profiler.machine.price_lists.types import PriceList, Unreadable, object_of, text_of
+from servefit.profiler.machine.prices import KnownPrice
+
+if TYPE_CHECKING:
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+
+LAYOUTS = (
+    "AWS offer files of AmazonEC2 and AmazonSageMaker (JSON with products and terms, or CSV with SKU and TermType), "
+    "AWS answers of GetProducts (JSON with PriceList), Google Cloud Billing Catalog (JSON with skus), "
+    "Azure Retail Prices (JSON with Items)"
+)
+"""The layouts that are looked for, for people."""
+
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"PK": "unzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"\x28\xb5": "unzstd"}
+"""What compressed files begin with, and what unpacks them."""
+
+_MAX_NAMED = 5
+"""Regions that are named as examples."""
+
+
+def read_price_list(path: Path, profiles: Sequence[InstanceProfile]) -> PriceList:
+    """Return the prices in the file at ``path`` of those of ``profiles`` whose cloud published it.
+
+    Raises:
+        SpecError: The file cannot be read, is empty or compressed, or has none of the known layouts.
+    """
+    try:
+        described = path.stat()
+        if not stat.S_ISREG(described.st_mode):
+            raise SpecError("price list", str(path), "is not a file")
+        with path.open("rb") as beginning:
+            first = beginning.read(2)
+        if not first:
+            raise SpecError("price list", str(path), "is empty")
+        if first in _COMPRESSED:
+            raise SpecError("price list", str(path), "is compressed", remedy=f"unpack it with {_COMPRESSED[first]}")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            found = _read(file, profiles)
+    except OSError as error:
+        raise SpecError("price list", str(path), f"cannot be read: {error.strerror}") from error
+    except Unreadable as error:
+        raise SpecError("price list", str(path), str(error)) from error
+    if found is None:
+        raise SpecError("price list", str(path), "has none of the layouts that are read", remedy=f"known are {LAYOUTS}")
+    if found.date is None:
+        found.date = f"{datetime.fromtimestamp(described.st_mtime):%Y-%m-%d}"
+        found.remarks.append(f"the list has no date; that of the file is kept, {found.date}")
+    return found
+
+
+def prices_in(found: PriceList, region: str | None) -> dict[str, KnownPrice]:
+    """Return the prices of ``found`` in ``region``, by profile; without one, those of the only region.
+
+    Raises:
+        SpecError: There are none, or of several regions.
+    """
+    if not found.prices:
+        raise SpecError(
+            "price list", found.publisher, "has no price of a shape that servefit knows",
+            remedy="servefit profiles --all lists the shapes; profiles.toml takes others, with their cloud",
+        )  # fmt: skip
+    if region is None and len(found.regions) > 1:
+        some = ", ".join(islice(found.regions, _MAX_NAMED))
+        raise SpecError(
+            "region", None, f"is needed: the list has prices of {len(found.regions)} regions, such as {some}",
+            remedy="give one with --region",
+        )  # fmt: skip
+    if region is not None and region not in found.regions:
+        raise SpecError.unknown("region", region, found.regions)
+    asked = found.regions[0] if region is None else region
+    return {
+        name: KnownPrice(
+            per_hour=amount.per_hour, currency=amount.currency, region=where, date=found.date, source=found.publisher
+        )
+        for (where, name), amount in found.prices.items()
+        if where == asked
+    }
+
+
+def _read(file: TextIO, profiles: Sequence[InstanceProfile]) -> PriceList | None:
+    """Return what the list in ``file`` says, None where it is none. Raises Unreadable."""
+    stream = JsonStream(file)
+    opening = stream.peek()
+    if opening == "":
+        raise Unreadable("is empty")
+    if opening == "{":
+        return _read_object(stream, profiles)
+    if opening == "[":
+        return _read_elements(stream, profiles)
+    file.seek(0)
+    rows = csv_rows(file)
+    try:
+        first = next(rows, [])
+    except Unreadable:
+        return None
+    return aws.read_csv(first, rows, _names(profiles, "aws")) if aws.is_csv(first) else None
+
+
+def _read_object(stream: JsonStream, profiles: Sequence[InstanceProfile]) -> PriceList | None:
+    """Return the list that the object is which comes next, as its members tell."""
+    about: dict[str, str] = {}
+    products: dict[str, tuple[str, str]] = {}
+    found: PriceList | None = None
+    for name in stream.members():
+        if name == "products" and stream.peek() == "{":
+            products = aws.read_products(stream, _names(profiles, "aws"))
+            found = aws.new_list(about.get("offerCode"))
+        elif name == "terms" and found is not None and stream.peek() == "{":
+            aws.read_terms(stream, products, found)
+            found.date = about.get("publicationDate", "")[:10] or None
+            # What is behind is not read: of EC2, it is most of the file.
+            return found
+        elif name == "PriceList" and stream.peek() == "[":
+            found = aws.new_list(None)
+            aws.read_answers(stream, _names(profiles, "aws"), found)
+        elif name == "skus" and stream.peek() == "[":
+            rates = gcp.Rates()
+            gcp.read_skus(stream, rates)
+            rates.into(found := gcp.new_list(), _of(profiles, "gcp"))
+        elif name == "Items" and stream.peek() == "[":
+            azure.read_items(stream, _names(profiles, "azure"), found := azure.new_list())
+        elif stream.peek() == '"':
+            about[name] = text_of(stream.value())
+        else:
+            stream.skip()
+    if found is not None and any(about.get(key) for key in ("nextPageToken", "NextPageLink", "NextToken")):
+        found.remarks.append("this is one page of several: import the others too, or a list of all pages")
+    return found
+
+
+def _read_elements(stream: JsonStream, profiles: Sequence[InstanceProfile]) -> PriceList | None:
+    """Return the list whose pages, SKUs or items are the elements of the list which comes next: what people get who put
+    the pages of an API into one file."""
+    rates, items = gcp.Rates(), azure.new_list()
+    seen: set[str] = set()
+    wanted = _names(profiles, "azure")
+    for _ in stream.elements():
+        element = object_of(stream.value())
+        if isinstance(element.get("skus"), list) or "pricingInfo" in element:
+            seen.add("gcp")
+            for sku in element.get("skus", [element]):
+                rates.add(object_of(sku))
+        elif isinstance(element.get("Items"), list) or "armSkuName" in element:
+            seen.add("azure")
+            for item in element.get("Items", [element]):
+                azure.add_item(object_of(item), wanted, items)
+    if len(seen) > 1:
+        raise Unreadable("has prices of Google Cloud and of Azure in one list; import them one after the other")
+    if seen == {"azure"}:
+        return items
+    if not seen:
+        return None
+    rates.into(found := gcp.new_list(), _of(profiles, "gcp"))
+    return found
+
+
+def _of(profiles: Sequence[InstanceProfile], cloud: str) -> list[InstanceProfile]:
+    return [profile for profile in profiles if profile.cloud == cloud]
+
+
+def _names(profiles: Sequence[InstanceProfile], cloud: str) -> Collection[str]:
+    return frozenset(profile.name for profile in _of(profiles, cloud))

@@ -1,0 +1,204 @@
+"""``servefit prices``: the prices of instance profiles, set by hand or read from the price list of a cloud."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servefit.cli.completion import priced_names
+from servefit.cli.output import Format, FormatOption, emit, print_note, warn
+from servefit.cli.owners_price import OwnersCosts, owners_price
+from servefit.cli.progress import showing_stage
+from servefit.errors import SpecError
+from servefit.option_panels import MACHINE
+from servefit.report.table import Table
+
+if TYPE_CHECKING:
+    from servefit.profiler.machine.instance_profile import InstanceProfile
+    from servefit.profiler.machine.prices import KnownPrice
+
+ProfileArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROFILE", autocompletion=priced_names, help="An instance profile, or local for this whole machine."
+    ),
+]
+
+
+def set_price(
+    profile: ProfileArgument,
+    price: Annotated[
+        str | None,
+        typer.Argument(metavar="PRICE", help="The price of an hour: 0.21/h, or 0.21EUR/h. Default currency USD."),
+    ] = None,
+    purchase_price: Annotated[
+        str | None,
+        typer.Option(metavar="4200", help="In place of PRICE: what the machine cost.", rich_help_panel=MACHINE),
+    ] = None,
+    years: Annotated[
+        float | None,
+        typer.Option(metavar="3", help="How many years it is used for.", rich_help_panel=MACHINE),
+    ] = None,
+    watts: Annotated[
+        float | None, typer.Option(metavar="180", help="The power that it draws.", rich_help_panel=MACHINE)
+    ] = None,
+    per_kwh: Annotated[
+        str | None,
+        typer.Option("--per-kwh", metavar="0.30", help="The price of a kWh.", rich_help_panel=MACHINE),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="us-east-1", help="Where that is the price.", rich_help_panel=MACHINE),
+    ] = None,
+) -> None:
+    """Set the price of PROFILE, or what this machine costs its owner. It is kept with today's date.
+
+    The price of local is that of the whole machine; local-1c and so on have their share of it.
+
+    Example: servefit prices set local --purchase-price 4200 --years 3 --watts 180 --per-kwh 0.30
+    """
+    from servefit.profiler.machine.prices import keep_prices
+
+    _check_may_be_set(profile)
+    costs = OwnersCosts(purchase_price=purchase_price, years=years, watts=watts, per_kwh=per_kwh)
+    if price is not None and costs.given:
+        name, value = next(iter(costs.given.items()))
+        raise SpecError(name, value, "cannot be combined with a price of an hour", remedy="give one of them")
+    kept = _owners_price(costs, region) if price is None else _stated_price(price, region)
+    keep_prices({profile: kept})
+    print_note(f"{profile}: {_money(kept)} an hour, {kept.date}")
+
+
+def remove(profile: ProfileArgument) -> None:
+    """Remove the price of PROFILE that was set or imported.
+
+    Example: servefit prices remove local
+    """
+    from servefit.profiler.machine.prices import remove_price
+
+    removed = remove_price(profile)
+    print_note(f"{profile}: {_money(removed)} an hour is not kept any more")
+
+
+def import_list(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A price list of AWS, Google Cloud or Azure.")],
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="us-east-1",
+            help="Keep the prices of this region. Default: the only one of the list.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Keep the prices on demand of the known shapes that FILE has, as AWS, Google Cloud or Azure publish it. Nothing is
+    downloaded.
+
+    Read are offer files of AmazonEC2 and AmazonSageMaker (JSON or CSV) and answers of GetProducts from AWS, SKUs of
+    Compute Engine from the Cloud Billing Catalog API, and items of Azure's Retail Prices API.
+
+    Example: servefit prices import AmazonEC2-us-east-1.json --region us-east-1
+    """
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.price_lists.reading import prices_in, read_price_list
+    from servefit.profiler.machine.prices import keep_prices
+    from servefit.profiler.machine.profiles import all_profiles, priced_by_hand
+
+    profiles = all_profiles(describe_host())
+    with showing_stage(f"reading {file}", quiet=False):
+        found = read_price_list(file, profiles)
+    prices = prices_in(found, region)
+    by_hand = priced_by_hand() & prices.keys()
+    keep_prices({name: price for name, price in prices.items() if name not in by_hand})
+    _print_prices([profile for profile in all_profiles(describe_host()) if profile.name in prices], form)
+    for remark in found.remarks:
+        warn(remark)
+    if by_hand:
+        warn(f"prices in profiles.toml come first: {', '.join(sorted(by_hand))}")
+
+
+def list_prices(
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List the prices of all instance profiles that have one, with their currency, region, date and source.
+
+    Example: servefit prices list
+    """
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.profiles import all_profiles
+
+    priced = [profile for profile in all_profiles(describe_host()) if profile.price_per_hour is not None]
+    _print_prices(priced, form)
+
+
+def _print_prices(profiles: list[InstanceProfile], form: Format) -> None:
+    from servefit.profiler.machine.prices import old_prices
+
+    fields = ("price_per_hour", "currency", "region", "price_date", "price_source")
+    table = Table(
+        columns=("profile", "an hour", "currency", "region", "date", "source"),
+        rows=[[profile.name, *(getattr(profile, field) for field in fields)] for profile in profiles],
+    )
+    document = {
+        "schema": 1,
+        "prices": [
+            {"profile": profile.name, **{field: getattr(profile, field) for field in fields}} for profile in profiles
+        ],
+    }
+    emit(table, document, form)
+    for warning in old_prices(profiles, date.today()):
+        warn(warning)
+
+
+def _check_may_be_set(profile: str) -> None:
+    """Raise SpecError where no profile has that name, and where a price that is written by hand would come first."""
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.instance_profile import LOCAL
+    from servefit.profiler.machine.profiles import all_profiles, priced_by_hand
+    from servefit.profiler.machine.profiles_file import profiles_path
+
+    names = [LOCAL, *(known.name for known in all_profiles(describe_host()))]
+    if profile not in names:
+        raise SpecError.unknown("profile", profile, names)
+    if profile in priced_by_hand():
+        raise SpecError(
+            "profile",
+            profile,
+            f"has a price in {profiles_path()}, which comes first",
+            remedy="change or remove it there",
+        )
+
+
+def _stated_price(price: str, region: str | None) -> KnownPrice:
+    from servefit.profiler.machine.instance_profile import USD
+    from servefit.profiler.machine.prices import KnownPrice
+    from servefit.quantities import parse_price_per_hour
+
+    per_hour, currency = parse_price_per_hour("price", price)
+    return KnownPrice(
+        per_hour=per_hour, currency=currency or USD, region=region, date=_today(), source="servefit prices set"
+    )
+
+
+def _owners_price(costs: OwnersCosts, region: str | None) -> KnownPrice:
+    from servefit.profiler.machine.instance_profile import USD
+    from servefit.profiler.machine.prices import KnownPrice
+
+    price = owners_price(costs)
+    return KnownPrice(
+        per_hour=price.per_hour, currency=price.currency or USD, region=region, date=_today(), source=price.source
+    )
+
+
+def _today() -> str:
+    return date.today().isoformat()
+
+
+def _money(price: KnownPrice) -> str:
+    from servefit.quantities import money_text
+
+    return money_text(price.per_hour, price.currency)
