@@ -154,7 +154,9 @@ def _of_endpoints(recommendations: Sequence[Recommendation], trials: Sequence[Tr
         )
     kinds: Counter[str] = Counter()
     for trial in trials:
-        kinds.update({**trial.capacity.errors, **trial.judged.errors})
+        kinds.update(trial.capacity.errors)
+        if trial.at_rate is not None:
+            kinds.update(trial.at_rate.errors)
     for kind, count in kinds.items():
         yield f"{count} requests failed over HTTP: {kind}"
 

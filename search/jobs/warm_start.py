@@ -2,8 +2,8 @@
 
 Only jobs on the same model, payload and host count, by the same servefit, and of each only the backends whose version
 is still the same. What was timed for fewer batch sizes than this job may try is left alone: a backend that was timed
-with single requests would be taken for one that gains nothing from batches. So is what was measured with a secret in
-the environment: whether it was the same one is not known.
+with single requests would be taken for one that gains nothing from batches, and so would an endpoint. So is what was
+measured with a secret in the environment: whether it was the same one is not known.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from servefit.backends.secret import is_hidden
 from servefit.errors import SpecError, StorageError
+from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED
 from servefit.search.optimizer.service_time_survey import service_times_of
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
@@ -79,7 +80,8 @@ def results_of_earlier_jobs(
         # The newest come first, and count.
         found.service_times = {**times, **found.service_times}
         costs = endpoint_costs_of(steps)
-        if found.costs is None and costs is not None and not costs.problems:
+        joined = min(LARGEST_JOINED, largest)
+        if found.costs is None and costs is not None and costs.joined >= joined and not costs.problems:
             found.costs = costs
         same_deployment = past.request.deployment == header.request.deployment
         if past.request.phases is None and header.request.phases is None and same_deployment:

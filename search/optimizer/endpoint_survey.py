@@ -105,6 +105,7 @@ def survey_endpoint(
         after_idle=tuple(_after_idle(runs, single_ns + service.mean_ns(1))),
         rows=rows,
         request_bytes=request_bytes,
+        joined=joined,
         problems=tuple({problem.kind: problem for problem in problems}.values()),
     )
 

@@ -64,6 +64,7 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
 
     ``request_ns`` and ``call_ns`` are of a busy worker; ``after_idle`` is by how long it was idle, ascending from 0.
     ``rows`` are the rows of a request, ``request_bytes`` the mean length of its body, and ``form`` the protocol.
+    ``joined`` is the most requests that a call held: of 1, ``call_ns`` is in ``request_ns``.
     ``problems`` are what the machine got in the way with. Raises SpecError.
     """
 
@@ -73,12 +74,14 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
     rows: int
     request_bytes: int
     form: str = "open-inference"
+    joined: int = 1
     problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
         check_above_zero("request_ns", self.request_ns)
         check_at_least("call_ns", self.call_ns, 0)
         check_whole("rows", self.rows, least=1)
+        check_whole("joined", self.joined, least=1)
         idle_ns = [each.idle_ns for each in self.after_idle]
         if idle_ns[:1] != [0] or sorted(set(idle_ns)) != idle_ns:
             raise SpecError("after_idle", idle_ns, "does not ascend from 0")

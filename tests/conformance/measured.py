@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.results.recommendation import Recommendation, Trial
 
-JOBS = ("over-http", "unmet", "without-prices", "in-phases", "on-a-gpu")
-"""At a rate and in closed loops, over HTTP too, with and without prices, GPU and a verdict that is kept."""
+JOBS = ("over-http", "endpoint", "predicted", "unmet", "without-prices", "in-phases", "on-a-gpu")
+"""Of libraries and of endpoints, at a rate and in closed loops, with and without prices, GPU and a verdict that is
+kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,8 @@ def measured() -> Measured:
         jobs = tuple(map(load_job, JOBS))
     recommendations = [recommendation for job in jobs for recommendation in job.recommendations]
     trials = [trial for job in jobs for trial in job.trials]
-    endpoints = [recommendation.endpoint for recommendation in recommendations if recommendation.endpoint is not None]
-    tests = (*trials, *endpoints)
+    beside = [recommendation.beside for recommendation in recommendations if recommendation.beside is not None]
+    tests = (*trials, *beside)
     first = recommendations[0]
     return Measured(
         jobs=jobs,

@@ -29,7 +29,7 @@ from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
 from servefit.search.results.objectives.contract import Context, Objective, Prediction
 from servefit.search.results.objectives.guarded import GuardedObjective
-from servefit.search.results.objectives.registry import objective
+from servefit.search.results.objectives.registry import objective, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend, recommendation
@@ -227,9 +227,26 @@ class ObjectiveContract:
 
 
 class TestCost(ObjectiveContract):
+    """Of what is measured at full load."""
+
     name = "cost"
     better = trial(backend="better", capacity_per_s=2000.0)
     worse = trial(backend="worse", capacity_per_s=1000.0)
+
+    def asked(self, rate_per_s: float | None = None) -> JobRequest:
+        return super().asked(rate_per_s)
+
+
+class TestCostAtRate(ObjectiveContract):
+    """What carries the rate at the same price is told apart by its latency there."""
+
+    name = "cost"
+    better = trial(backend="better", capacity_per_s=1000.0, p95_ms=1.0)
+    worse = trial(backend="worse", capacity_per_s=2000.0, p95_ms=2.0)
+
+    @property
+    def objective(self) -> Objective:
+        return GuardedObjective(objective_of(self.asked()), "servefit")
 
 
 class TestThroughput(ObjectiveContract):

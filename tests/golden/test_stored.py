@@ -25,6 +25,9 @@ NOT_IN_JOBS_OR_MEASUREMENTS = {"StoredMember", "Artifact", "EndpointConfig", "Ar
 NOT_KEPT = {"Gpu", "Owner"}
 """Sets are made on machines without a GPU, and hold no job that is being worked on."""
 
+NOT_YET_KEPT = {"AfterIdle", "EndpointCosts", "ModelAlone"}
+"""Of jobs of schema 4, whose set is made with its release, as ``make`` says."""
+
 
 def subclasses(kind: type[Stored]) -> Iterator[type[Stored]]:
     for subclass in kind.__subclasses__():
@@ -66,4 +69,4 @@ def test_the_newest_set_holds_every_type_that_is_stored(copy: Path) -> None:
             importlib.import_module(module.name)
     found = {kind.__name__ for value in values_of(copy) for kind in types_within(value)}
     expected = {kind.__name__ for kind in subclasses(Stored)} - NOT_IN_JOBS_OR_MEASUREMENTS - NOT_KEPT
-    assert expected - found == set()
+    assert expected - found == NOT_YET_KEPT

@@ -3,7 +3,8 @@
 What it does is said in the facts of the artifact that it is to serve. Every answer takes ``delay_ms``; with ``serial``
 requests wait for each other. Of every ``every`` requests, and after the first ``after``, one ends as ``act`` says, or
 as the next of ``acts`` does: a status, or the name of one of the ACTS. ``timing`` adds a Server-Timing header,
-``speaks`` answers what a protocol asks. What has come is told at /counted.
+``speaks`` answers what a protocol asks. What has come is told at /counted; with ``joins`` its statistics say that each
+call was of so many requests.
 """
 
 from __future__ import annotations
@@ -122,6 +123,10 @@ class Server:
         if path == "/counted":
             counted = {"requests": self.requests, "connections": self.connections, "bodies": self.bodies}
             connection.send(200, json.dumps(counted).encode())
+        elif path == "/v2/models/only/stats" and "joins" in self.facts:
+            joins = self.facts["joins"]
+            calls = [{"batch_size": joins, "compute_infer": {"count": self.requests // joins}}]
+            connection.send(200, json.dumps({"model_stats": [{"batch_stats": calls}]}).encode())
         elif path in spoken:
             connection.send(200, spoken[path])
         elif path == "/ping" or (path.startswith("/v2") and not path.endswith("/infer")):

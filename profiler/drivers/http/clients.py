@@ -172,7 +172,7 @@ class HttpDriver:
             )
             before = self._server.calls_by_size()
             run = self._run_open(traffic, enough, most)
-            return replace(run, largest_call=_largest(before, self._server.calls_by_size()))
+            return replace(run, largest_call=largest_between(before, self._server.calls_by_size()))
         users = -(-traffic.users // clients)
         self._prepare(Prepare(connections=users, users=min(usual, users)))
         return self._run_closed(traffic, stopping)
@@ -272,7 +272,7 @@ class HttpDriver:
         return max(round(traffic.rate_per_s / 2), calls)
 
 
-def _largest(before: Mapping[int, int] | None, after: Mapping[int, int] | None) -> int | None:
+def largest_between(before: Mapping[int, int] | None, after: Mapping[int, int] | None) -> int | None:
     """Return the most requests that a call joined between two counts of calls by their size."""
     if before is None or after is None:
         return None

@@ -6,15 +6,14 @@ One in an envelope of ours is seen whole. Of any other nothing is claimed, where
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
+from servefit.errors import MeasurementError
+from servefit.profiler.drivers.http.address import Address
+from servefit.profiler.drivers.http.single_requests import get
 from servefit.profiler.machine.telemetry import watching
 from servefit.time_limit import allowed_s
 
@@ -119,17 +118,14 @@ class HostedServer:
         )
 
     def calls_by_size(self) -> Mapping[int, int] | None:
-        address = self._hosted.url.removeprefix("http://")
+        statistics = Address.parse(self._hosted.url).at(f"/v2/models/{self._name}/stats")
         try:
-            with closing(HTTPConnection(address, timeout=allowed_s(_STATISTICS_TIMEOUT_S))) as asked:
-                asked.request("GET", f"/v2/models/{self._name}/stats")
-                answer = asked.getresponse()
-                statistics = msgspec.json.decode(answer.read()) if answer.status == HTTPStatus.OK else None
-        except (OSError, HTTPException):  # it has ended, or is too busy: that is for the load to find
+            answer = get(statistics, timeout_s=allowed_s(_STATISTICS_TIMEOUT_S))
+        except MeasurementError:  # it has ended, or is too busy: that is for the load to find
             return None
-        if statistics is None:
+        if not answer.is_success:
             return None
-        (model,) = statistics["model_stats"]
+        (model,) = answer.value()["model_stats"]
         return {each["batch_size"]: each["compute_infer"]["count"] for each in model["batch_stats"]}
 
 

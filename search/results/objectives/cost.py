@@ -56,7 +56,7 @@ class CostAtRate(Cost):
     """The p95 at the rate asked, of what carries that rate at the lowest price."""
 
     unit: ClassVar[str] = "ms"
-    aim: ClassVar[str] = "the lowest price at the rate asked, and the lowest p95 at that price"
+    aim: ClassVar[str] = "the lowest price and p95 at the rate asked"
     tie: ClassVar[float] = 0.05
     needs_rate: ClassVar[bool] = True
     needs_latency: ClassVar[bool] = True

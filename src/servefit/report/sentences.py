@@ -209,7 +209,7 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
         where = "" if rival.profile == best.profile else f" on {rival.profile.name}"
         name = f"{shape(rival.trial.configuration)}{where}"
         if choice.by == "sla":
-            yield f"Not {name}: {_unlike_the_best(rival.trial.verdict)}."
+            yield f"Not {name}: {_unlike_the_best(rival.trial.verdict, best.trial.verdict)}."
         elif choice.by == "price":
             yield f"Not {name}: {_paid(rival)} instead of {_paid(best)}."
         elif choice.figures is not None and choice.by == "figure":
@@ -234,7 +234,9 @@ def _figure_texts(
     return mine, theirs
 
 
-def _unlike_the_best(verdict: str) -> str:
+def _unlike_the_best(verdict: str, best_verdict: str) -> str:
+    if verdict == best_verdict:
+        return "it is further from meeting the SLA"
     return {
         "FAIL": "it does not meet the SLA",
         "UNDECIDED": "it is not sure to meet the SLA",

@@ -13,7 +13,7 @@ from benchmarks.models.fraud import demo_request
 from benchmarks.optimizers.baselines import SEARCHERS, Axes, Climb, Measured
 from benchmarks.optimizers.replay import Noise, Table, Truth
 from servefit.profiler.record.types import Configuration
-from servefit.search.results.ranking import TIE
+from servefit.search.results.objectives.cost import CostAtRate
 
 if TYPE_CHECKING:
     from tests.benchmarks.conftest import MakeGrid
@@ -67,7 +67,7 @@ def test_where_predictions_are_right_servefit_finds_a_configuration_that_ties_wi
     table = table_of(exact, budget_s=SHARE * exact.seconds)
     choice = SEARCHERS["servefit"](table)
     assert choice is not None
-    assert Truth(exact, demo_request()).regret(choice) <= TIE
+    assert Truth(exact, demo_request()).regret(choice) <= CostAtRate.tie
 
 
 def test_a_hill_is_climbed_from_its_foot_to_its_top(exact: Grid) -> None:

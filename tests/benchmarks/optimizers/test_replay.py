@@ -54,18 +54,18 @@ def test_a_test_costs_what_it_took_and_counts(small_grid: Grid) -> None:
 
 def test_a_round_is_shorter_than_a_test_and_a_confirmation_longer(small_grid: Grid) -> None:
     configuration = next(iter(small_grid.tests))
-    by_cost, by_latency = table_of(small_grid), table_of(small_grid, goal="latency")
+    by_throughput, by_cost = table_of(small_grid, goal="throughput"), table_of(small_grid)
     starting_s = 2.1 - 0.4 - 1.2
-    turn = by_cost.in_turn(configuration, 3, 1)
+    turn = by_throughput.in_turn(configuration, 3, 1)
     assert turn is not None
     assert (turn.round, turn.at_rate, turn.verdict) == (3, None, "PASS")
-    assert by_cost.now_s == pytest.approx(starting_s + ROUND.capacity_s)
-    turn = by_latency.in_turn(configuration, 0, 1)
+    assert by_throughput.now_s == pytest.approx(starting_s + ROUND.capacity_s)
+    turn = by_cost.in_turn(configuration, 0, 1)
     assert turn is not None
-    assert turn.at_rate is not None
-    assert by_latency.now_s == pytest.approx(starting_s + ROUND.capacity_s + ROUND.at_rate_s)
-    by_cost.confirm(configuration, CONFIRMING)
-    assert by_cost.now_s == pytest.approx(2 * starting_s + ROUND.capacity_s + CONFIRMING.capacity_s + 2.0)
+    assert turn.at_rate is not None, "what carries the rate at the same price is told apart by its latency there"
+    assert by_cost.now_s == pytest.approx(starting_s + ROUND.capacity_s + ROUND.at_rate_s)
+    by_throughput.confirm(configuration, CONFIRMING)
+    assert by_throughput.now_s == pytest.approx(2 * starting_s + ROUND.capacity_s + CONFIRMING.capacity_s + 2.0)
 
 
 def test_timing_calls_costs_the_sizes_that_were_asked_for_and_is_no_test(small_grid: Grid) -> None:
@@ -91,13 +91,25 @@ def test_what_failed_gives_nothing_and_costs_all_the_same(small_grid: Grid) -> N
     assert (table.clock.tests, table.now_s > 3) == (3, True)
 
 
-def test_the_best_has_no_regret_and_others_what_they_cost_more(small_grid: Grid) -> None:
+def test_the_best_has_no_regret_and_others_that_cost_the_same_what_they_take_longer(small_grid: Grid) -> None:
     truth = Truth(small_grid, demo_request())
     profile, best = truth.best
     assert (profile.name, truth.regret(truth.best)) == ("ml.m5.large", 0.0)
-    capacity = small_grid.truth(best).capacity_per_s
+    best_ms = small_grid.truth(best).p95_ms
+    assert best_ms is not None
     for configuration in small_grid.tests:
         if configuration.vcpus == 2 and small_grid.truth(configuration).instances == 1:
+            p95_ms = small_grid.truth(configuration).p95_ms
+            assert p95_ms is not None
+            assert truth.regret((profile, configuration)) == pytest.approx(p95_ms / best_ms - 1)
+
+
+def test_by_throughput_others_regret_what_they_answer_less(small_grid: Grid) -> None:
+    truth = Truth(small_grid, demo_request("throughput"))
+    profile, best = truth.best
+    capacity = small_grid.truth(best).capacity_per_s
+    for configuration in small_grid.tests:
+        if configuration.vcpus == 2:
             regret = capacity / small_grid.truth(configuration).capacity_per_s - 1
             assert truth.regret((profile, configuration)) == pytest.approx(regret)
 
@@ -125,7 +137,7 @@ def test_what_has_no_price_or_breaks_the_sla_is_wrong(small_grid: Grid) -> None:
 
 
 def test_of_the_best_compares_capacities_of_equal_rank(small_grid: Grid) -> None:
-    truth = Truth(small_grid, demo_request())
+    truth = Truth(small_grid, demo_request("throughput"))
     assert truth.of_the_best(truth.best) == 1.0
     smaller = choice_of(
         small_grid, "local-1c", next(configuration for configuration in small_grid.tests if configuration.vcpus == 1)

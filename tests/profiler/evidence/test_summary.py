@@ -296,3 +296,19 @@ def test_failed_requests_are_slower_than_all_others_and_no_throughput() -> None:
 def test_of_a_server_that_cannot_be_seen_nothing_is_claimed() -> None:
     summary = summarize(make_run(evenly(100), busy_cpu_ns=None, peak_memory_bytes=None), memory_bytes=2**30)
     assert (summary.cpu_percent, summary.peak_memory_bytes, summary.memory_percent) == (None, None, None)
+
+
+def test_in_process_requests_of_a_call_begin_and_end_together() -> None:
+    due = np.repeat(evenly(10), 3)
+    assert summarize(make_run(due)).largest_call == 3
+    # Two workers may begin at once, and the calls of one may follow one another.
+    assert summarize(make_run(due, service_ns=np.arange(30) * MS + MS)).largest_call == 1
+    unserved = make_run(due)
+    samples = replace(unserved.samples, ended=np.zeros(30, dtype=np.int64).tobytes())
+    assert summarize(replace(unserved, samples=samples)).largest_call is None
+
+
+def test_over_http_the_largest_call_is_what_the_server_says() -> None:
+    run = over_http(make_run(evenly(100)), queued_ns=0, predicted_ns=MS)
+    assert summarize(run).largest_call is None
+    assert summarize(replace(run, largest_call=5)).largest_call == 5

@@ -293,10 +293,8 @@ def test_the_document_holds_the_policy_under_the_names_of_sagemaker_too(trial: M
 
 def test_a_plan_is_about_what_the_job_deploys_and_says_what_comes_on_top_of_a_library(trial: MakeTrial) -> None:
     over_http = replace(trial(CONFIGURATION), driver="http")
-    endpoint, library = (
-        scale(job(tested, deploy=deploy), rate_per_s=600)
-        for tested, deploy in ((over_http, "endpoint"), (trial(CONFIGURATION), "library"))
-    )
+    endpoint = scale(job(over_http, deploy="endpoint"), rate_per_s=600)
+    library = scale(job(trial(CONFIGURATION), deploy="library"), rate_per_s=600)
     assert [plan.to_dict()["deployment"] for plan in (endpoint, library)] == ["endpoint", "library"]
     assert [plan.to_dict()["driver"] for plan in (endpoint, library)] == ["http", "inprocess"]
     assert [any("HTTP" in note for note in plan.notes) for plan in (endpoint, library)] == [False, True]

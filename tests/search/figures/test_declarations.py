@@ -32,11 +32,8 @@ def documents(tested: Measured) -> Iterator[tuple[Subject, Mapping[str, Any]]]:
     for job in tested.jobs:
         for recommendation in job.recommendations:
             yield recommendation, {**recommendation_document(recommendation), "endpoint": {}}
-            if recommendation.endpoint is not None:
-                yield (
-                    recommendation.endpoint,
-                    {"endpoint": endpoint_document(recommendation.endpoint, recommendation.beside_step)},
-                )
+            if (endpoint := recommendation.endpoint) is not None:
+                yield endpoint, {"endpoint": endpoint_document(endpoint, None)}
         for step in job.steps:
             if isinstance(step.result, Trial):
                 yield step.result, step_document(step)["metrics"]

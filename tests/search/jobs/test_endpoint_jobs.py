@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.alone
 
 
-def asked(name: str, profile: str, max_tests: int) -> JobRequest:
+def asked(name: str, profile: str, max_tests: int, *, rows_per_request: int = 1) -> JobRequest:
     return JobRequest(
         name=name,
         profiles=(profile,),
@@ -37,6 +37,7 @@ def asked(name: str, profile: str, max_tests: int) -> JobRequest:
         batch_sizes=(1, 4),
         sla=Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=100.0),
         max_tests=max_tests,
+        rows_per_request=rows_per_request,
         allow_noise=True,
     )
 
@@ -76,9 +77,9 @@ def measured(interrupted: RecommendationJob) -> RecommendationJob:
 
 @pytest.fixture(scope="module")
 def predicted(model: Path) -> RecommendationJob:
-    """A job whose only profile is the whole host."""
+    """A job whose only profile is the whole host. Its requests are others than those of the job before."""
     largest = max(local_profiles(describe_host()), key=lambda profile: profile.vcpus)
-    return servefit.recommend(model, request=asked("whole-host", largest.name, max_tests=3))
+    return servefit.recommend(model, request=asked("whole-host", largest.name, max_tests=3, rows_per_request=2))
 
 
 def best(job: RecommendationJob) -> Recommendation:
@@ -159,7 +160,7 @@ def test_what_requests_cost_in_an_endpoint_is_kept_with_the_shape_of_the_request
     (step,) = [step for step in predicted.steps if step.kind == "endpoint_costs"]
     costs = step.result
     assert isinstance(costs, EndpointCosts)
-    assert (costs.rows, costs.form) == (1, "open-inference")
+    assert (costs.rows, costs.form) == (2, "open-inference")
     assert costs.request_bytes > 0
     assert step_document(step)["metrics"] == {"request_ms": costs.request_ns / 1e6, "call_ms": costs.call_ns / 1e6}
     assert load_job(predicted.name).steps == predicted.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from servefit.search.storage.header import JobHeader, PayloadFacts
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
 
-    from servefit.search.results.recommendation import Trial
+    from servefit.search.results.recommendation import Basis, Trial
 
 
 def configuration(
@@ -76,6 +77,30 @@ def test_a_job_by_a_figure_that_no_test_shows_says_that_nothing_was_chosen_by_it
     for goal, said in (("energy", True), ("cost", False)):
         warnings = job_warnings(header_of(JobRequest(name="job", goal=goal)), (), (), [first], space)
         assert any("no test shows the least energy per inference" in warning for warning in warnings) == said
+
+
+@pytest.mark.parametrize(("basis", "told"), [("predicted", True), ("measured", False)])
+def test_endpoints_whose_figures_were_predicted_are_named(trial: MakeTrial, basis: Basis, told: bool) -> None:
+    box = InstanceProfile(name="box", vcpus=2, memory_bytes=2**30)
+    first = recommendation(box, replace(trial(configuration("quick")), driver="http", basis=basis))
+    header = header_of(JobRequest(name="job", deploy="endpoint"))
+    warnings = job_warnings(header, [first.trial], (), [first], Space(profiles=(), grid=()))
+    assert any("the endpoint's figures on box are predicted" in warning for warning in warnings) == told
+    assert not any("over HTTP" in warning for warning in warnings), "that is what was asked about"
+
+
+def test_requests_that_an_endpoint_did_not_answer_are_counted_over_all_tests(trial: MakeTrial) -> None:
+    tested = trial(configuration("quick"))
+    assert tested.at_rate is not None
+    failing = replace(
+        tested,
+        capacity=replace(tested.capacity, errors={"timed out": 2, "status 503": 1}),
+        at_rate=replace(tested.at_rate, errors={"status 503": 7}),
+    )
+    header, space = header_of(JobRequest(name="job", deploy="endpoint")), Space(profiles=(), grid=())
+    warnings = job_warnings(header, [failing, failing, tested], (), [], space)
+    assert "16 requests failed over HTTP: status 503" in warnings
+    assert "4 requests failed over HTTP: timed out" in warnings
 
 
 def test_calls_timed_alone_say_how_much_faster_a_backend_is_whatever_was_measured_later(trial: MakeTrial) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.finalists import finalists, remaining_finalists
 from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
 from servefit.search.results.ranking import recommend
 
@@ -69,6 +71,20 @@ def test_what_only_may_meet_the_sla_is_no_finalist_beside_what_does(trial: MakeT
     trials = [trial(A, throughput_per_s=900.0), trial(B, throughput_per_s=1000.0, verdict="UNDECIDED")]
     assert chosen(trials) == [A]
     assert chosen(trials[1:]) == [B]
+
+
+def test_of_what_did_the_same_at_the_rate_one_is_a_finalist(trial: MakeTrial) -> None:
+    def joining(configuration: Configuration, largest_call: int, p95_ms: float) -> Trial:
+        tested = trial(configuration, p95_ms=p95_ms)
+        assert tested.at_rate is not None
+        return replace(tested, at_rate=replace(tested.at_rate, largest_call=largest_call))
+
+    larger, alone = replace(A, max_batch=64), replace(A, max_batch=1)
+    trials = [joining(A, 3, 1.01), joining(larger, 2, 1.0), joining(alone, 1, 1.05), joining(B, 1, 1.1)]
+    space = Space(profiles=((PROFILE, frozenset([A, B, alone, larger])),), grid=(A, B, alone, larger))
+    request = JobRequest(name="job", goal="latency", sla=Sla(rate_per_s=100.0))
+    found = finalists(recommend(space, trials, request), space, trials, request)
+    assert (found, len({each.max_batch for each in found[:2]})) == ([A, alone, B], 2)
 
 
 def test_what_does_not_fit_the_memory_is_no_finalist(trial: MakeTrial) -> None:

@@ -15,6 +15,7 @@ from servefit.profiler.record.types import Configuration
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, timed_as
 from servefit.search.queueing.discipline import Discipline
+from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts
 from servefit.search.queueing.prediction import predict, predict_users
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.job_request import JobRequest
@@ -107,6 +108,40 @@ def test_phases_do_not_change_what_latency_is_expected_at_a_rate() -> None:
     for configuration in (ONE_WORKER, BATCHED):
         assert expected(with_phases, configuration).score.figure == expected(without, configuration).score.figure
     assert capacity_of(with_phases, BATCHED) < capacity_of(without, BATCHED)
+
+
+@pytest.mark.parametrize("rate_per_s", [5.0, 300.0, 900.0])
+def test_latency_at_a_rate_is_the_same_whatever_else_is_in_the_space(rate_per_s: float) -> None:
+    asked: dict[str, Any] = {"sla": Sla(rate_per_s=rate_per_s), "goal": "latency"}
+    survey = Survey.of(GRID)
+    survey.known[timed_as(ONE_WORKER, 1)] = SERVICE
+    alone = Space(profiles=((SMALL, frozenset([ONE_WORKER])),), grid=(ONE_WORKER,))
+    by_itself = Surrogate(alone, survey, JobRequest(name="job", **asked))
+    beside_larger_batches = surrogate_of(**asked)
+    assert expected(beside_larger_batches, ONE_WORKER).score == expected(by_itself, ONE_WORKER).score
+
+
+def test_an_endpoint_is_expected_to_do_as_well_as_its_costs_let_it() -> None:
+    costs = EndpointCosts(
+        request_ns=0.2 * MS,
+        call_ns=0.0,
+        after_idle=(AfterIdle(idle_ns=0.0, extra_ns=(0.3 * MS,)),),
+        rows=1,
+        request_bytes=100,
+    )
+    surrogate = surrogate_of(sla=Sla(rate_per_s=5.0), goal="latency")
+    in_process_ms, optimistic_ms = expected(surrogate, ONE_WORKER).score.figure, least_ms(surrogate)
+    surrogate.predict_endpoints(costs)
+    assert capacity_of(surrogate, ONE_WORKER) == pytest.approx(1000 / 1.2, rel=0.01)
+    assert capacity_of(surrogate, BATCHED) == pytest.approx(16_000 / (4.0 + 16 * 0.2), rel=0.01)
+    assert expected(surrogate, ONE_WORKER).score.figure == pytest.approx(in_process_ms + 0.2 + 0.3, rel=0.02)
+    assert least_ms(surrogate) == pytest.approx(optimistic_ms + 0.2)
+
+
+def least_ms(surrogate: Surrogate) -> float:
+    """What no request to one worker can be faster than."""
+    (found,) = surrogate.optimistic_scores([ONE_WORKER])
+    return found.score.figure
 
 
 def test_few_users_make_a_backend_that_is_quick_by_itself_better_than_one_that_is_quick_in_large_batches() -> None:

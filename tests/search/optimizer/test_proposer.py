@@ -251,6 +251,36 @@ def test_the_first_is_proposed_even_where_it_would_fit_beside_nothing() -> None:
     assert proposer_of().next(fit_at_once=lambda _: False) is not None
 
 
+@pytest.mark.parametrize(
+    ("goal", "largest_call", "left_out"),
+    [("cost", 1, True), ("latency", 1, True), ("cost", 2, False), ("cost", None, False), ("throughput", 1, False)],
+)
+def test_what_would_do_the_same_at_the_rate_is_not_proposed_any_more(
+    trial: MakeTrial, goal: str, largest_call: int | None, left_out: bool
+) -> None:
+    proposer = proposer_of(exhaustive=True, goal=goal, sla=Sla(rate_per_s=10.0))
+    tested = Configuration(vcpus=1, backend="fast", max_batch=8)
+    twin = replace(tested, max_batch=1)
+    found = trial(tested)
+    assert found.at_rate is not None
+    proposer.learn(replace(found, at_rate=replace(found.at_rate, largest_call=largest_call)))
+    proposed = {proposal.configuration for proposal in searched(proposer, trial)}
+    assert tested not in proposed
+    assert (twin not in proposed) == left_out
+    assert len(proposed) == len(GRID) - 1 - left_out, "all others are"
+
+
+def test_who_waits_for_others_does_not_do_the_same_as_who_does_not(trial: MakeTrial) -> None:
+    batched = Configuration(vcpus=1, backend="fast", max_batch=8)
+    delayed = replace(batched, batch_delay_us=1000)
+    for tested, other in ((batched, delayed), (delayed, batched)):
+        proposer = proposer_of(exhaustive=True, grid=(batched, delayed), sla=Sla(rate_per_s=10.0))
+        found = trial(tested)
+        assert found.at_rate is not None
+        proposer.learn(replace(found, at_rate=replace(found.at_rate, largest_call=1)))
+        assert [proposal.configuration for proposal in searched(proposer, trial)] == [other]
+
+
 def test_what_was_measured_outside_the_grid_is_passed_over(trial: MakeTrial) -> None:
     proposer = proposer_of(grid=GRID[:6])
     proposer.learn(trial(GRID[-1]))

@@ -210,6 +210,7 @@ def test_a_slower_worker_has_higher_costs_and_wakes_up_as_before() -> None:
         ({"request_ns": float("nan")}, "request_ns"),
         ({"call_ns": -1.0}, "call_ns"),
         ({"rows": 0}, "rows"),
+        ({"joined": 0}, "joined"),
         ({"after_idle": ()}, "after_idle"),
         ({"after_idle": (AfterIdle(idle_ns=5.0, extra_ns=(0.0,)),)}, "after_idle"),
         ({"after_idle": (*NO_EXTRA, *NO_EXTRA)}, "after_idle"),

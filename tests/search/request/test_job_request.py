@@ -313,6 +313,25 @@ def test_an_empty_list_is_not_taken_for_one_that_was_left_out(field: str, asked:
     assert caught.value.field == field
 
 
+def test_the_endpoint_is_deployed_unless_somebody_says_otherwise_or_nothing_may_be_measured_over_http() -> None:
+    assert JobRequest(name="job").deployment == "endpoint"
+    assert JobRequest(name="job", over_http=False).deployment == "library"
+    for over_http in (True, False):
+        assert JobRequest(name="job", deploy="library", over_http=over_http).deployment == "library"
+    assert JobRequest(name="job", deploy="endpoint").deployment == "endpoint"
+
+
+def test_an_endpoint_that_may_not_be_measured_over_http_is_refused() -> None:
+    with pytest.raises(SpecError, match="cannot be combined with deploying the endpoint") as caught:
+        JobRequest(name="job", deploy="endpoint", over_http=False)
+    assert (caught.value.field, caught.value.remedy) == ("http", "deploy the library, or leave it out")
+
+
+def test_what_is_deployed_asks_for_nothing_that_sagemaker_calls_advanced() -> None:
+    for deployed in ("endpoint", "library"):
+        assert JobRequest(name="job", deploy=deployed).job_type == "Default"
+
+
 def test_what_is_left_out_asks_nothing() -> None:
     assert (phases_from_sdk(None), thresholds_from_sdk(None), ranges_from_sdk(None)) == (None, (), ())
 

@@ -51,7 +51,8 @@ def test_near_equals_are_decided_by_simplicity_and_others_by_the_figure(trial: M
     assert near.figures == pytest.approx((1.03, 1.0))
     winner, (far,) = chosen([trial(PLAIN, p95_ms=1.0), trial(SLOW, p95_ms=3.0)])
     assert winner == PLAIN
-    assert (far.rival.trial.configuration, far.by, far.figures) == (SLOW, "figure", pytest.approx((1.0, 3.0)))
+    assert (far.rival.trial.configuration, far.by) == (SLOW, "figure")
+    assert far.figures == pytest.approx((1.0, 3.0))
 
 
 def test_a_larger_instance_that_is_quicker_is_left_for_its_price(trial: MakeTrial) -> None:
@@ -64,6 +65,17 @@ def test_what_does_not_meet_the_sla_loses_for_that(trial: MakeTrial) -> None:
     winner, (broken,) = chosen([trial(PLAIN), trial(SLOW, verdict="FAIL", violation=0.5)])
     assert winner == PLAIN
     assert (broken.rival.trial.configuration, broken.by) == (SLOW, "sla")
+
+
+def test_where_nothing_meets_the_sla_its_distance_decides_whatever_the_price_and_the_latency(trial: MakeTrial) -> None:
+    winner, found = chosen(
+        [
+            trial(TWO_WORKERS, p95_ms=9.0, verdict="FAIL", violation=0.1),
+            trial(PLAIN, p95_ms=4.0, verdict="FAIL", violation=0.5),
+        ]
+    )
+    assert winner == TWO_WORKERS
+    assert [(choice.rival.trial.configuration, choice.by) for choice in found] == [(PLAIN, "sla")]
 
 
 def test_the_next_best_of_the_profile_comes_before_the_best_of_the_next_size(trial: MakeTrial) -> None:

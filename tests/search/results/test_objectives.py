@@ -131,6 +131,17 @@ def test_what_carries_the_rate_at_the_same_price_is_told_apart_by_its_latency_th
     assert at_rate(100.0, 1.0, 1) == at_rate(9000.0, 1.0, 1)
 
 
+def test_a_balance_at_a_rate_weighs_what_carries_it_and_not_what_else_would_be_answered() -> None:
+    balanced = objective("balanced")
+    assert isinstance(balanced, PerformanceObjective)
+    rated, loaded = (
+        Context(price=TEN_CENTS, rate_per_s=100.0, cost_weight=0.5, carries_rate=carries) for carries in (True, False)
+    )
+    assert balanced.paid_per_s(9000.0, 1, rated) == balanced.paid_per_s(200.0, 1, rated) == 100.0
+    assert balanced.paid_per_s(200.0, 2, rated) == 50.0, "two instances are paid for half of it each"
+    assert balanced.paid_per_s(200.0, 2, loaded) == 200.0
+
+
 @pytest.mark.parametrize(
     ("best_ms", "other_ms", "ties"),
     [(0.01, 0.0299, True), (0.01, 0.0301, False), (1.0, 1.049, True), (1.0, 1.051, False), (0.3, 0.3199, True)],

@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 
 from servefit.errors import SpecError
 from servefit.profiler.drivers.http.address import Address
-from servefit.profiler.drivers.http.bodies import FORMS, Tensor
+from servefit.profiler.drivers.http.bodies import FORMS, Tensor, bodies, mean_body_bytes
 from servefit.profiler.drivers.http.destination import Destination
 
 if TYPE_CHECKING:
@@ -201,3 +201,10 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_the_open_inference_protocol_needs_a_model() -> None:
     with pytest.raises(SpecError, match="model"):
         Destination.of("http://h", "open-inference")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_mean_length_of_a_body_is_that_of_what_is_sent(form: Form) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    lengths = [len(body) for _, body in bodies(form, rows, rows_per_request=2)]
+    assert mean_body_bytes(form, rows, rows_per_request=2) == round(sum(lengths) / len(lengths)) > 0

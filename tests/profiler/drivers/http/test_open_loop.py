@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from servefit.profiler.drivers.http.clients import largest_between
 from servefit.profiler.evidence.limits import LatencyThreshold
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.procedures.decided_runs import find_highest_rate, run_until_decided
@@ -45,6 +46,20 @@ def test_clients_share_arrivals_and_every_one_is_sent_once(drive: Drive, counted
     assert len(run.samples.ended_ns()) == 400
     assert (run.samples.ended_ns() > 0).all()
     assert sent - warm >= 400  # its own warm-up comes on top
+
+
+def test_the_most_requests_that_a_call_joined_are_told_where_the_server_says_it(drive: Drive) -> None:
+    for facts, largest_call in (({"joins": 4}, 4), ({}, None)):
+        with drive(facts) as driver:
+            run = driver.run(OpenLoop(rate_per_s=300, duration_s=0.2))
+        assert run.largest_call == summarize(run).largest_call == largest_call
+
+
+def test_calls_of_before_a_run_are_not_of_it() -> None:
+    assert largest_between({1: 10, 8: 3}, {1: 15, 8: 3}) == 1
+    assert largest_between({1: 10}, {1: 15, 2: 1}) == 2
+    assert largest_between({1: 10}, {1: 10}) is None, "there were none"
+    assert largest_between(None, {1: 15}) is largest_between({1: 10}, None) is None
 
 
 def test_a_stall_is_seen_by_all_who_came_meanwhile(drive: Drive) -> None:

@@ -18,12 +18,14 @@ from servefit.search.optimizer.progress import SilentProgress
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.queueing.discipline import Discipline
+from servefit.search.queueing.endpoint import SURVEY_S, EndpointCosts
 from servefit.search.queueing.prediction import predict
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
 from servefit.search.request.sla import Sla
 from servefit.search.request.space import Space
 from servefit.search.results.instances import instance_counts
 from servefit.search.results.measure_trial import BETWEEN_S, ROUND, SCREENING
+from servefit.search.results.objectives.registry import objective_of
 
 if TYPE_CHECKING:
     from tests.search.conftest import MakeTrial
@@ -78,6 +80,8 @@ class Table:
     measured to 2 %, load tests to 2.5 % and confirmations to half of that. ``luck`` holds factors for the first tests
     of a configuration, ``disturbed`` and ``failing`` say which are INVALID and which are none, and ``before`` is called
     before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its loads.
+    ``costs`` are what requests to an endpoint cost. ``surveyed`` says by which configuration that was measured, and how
+    many were timed and tested before.
     """
 
     space: Space
@@ -89,11 +93,13 @@ class Table:
     failing: Callable[[Configuration], bool] = lambda _: False
     before: Callable[[], None] = lambda: None
     start_s: float | None = None
+    costs: EndpointCosts | None = None
     now_s: float = 0.0
     clock: Clock = field(init=False)
     timed: list[Configuration] = field(default_factory=list)
     measured: list[tuple[Kind, Configuration]] = field(default_factory=list)
     batches: list[Sequence[Configuration]] = field(default_factory=list)
+    surveyed: list[tuple[Configuration, int, int]] = field(default_factory=list)
     _noise: np.random.Generator = field(init=False)
     _speed: dict[str, float] = field(init=False)
     _error: dict[Configuration, float] = field(init=False)
@@ -114,8 +120,12 @@ class Table:
     def is_predicted(self, configuration: Configuration) -> bool:
         return False
 
-    def endpoint_costs(self, subject: Configuration) -> None:
-        """Nothing is known of an endpoint here: what is measured is the model in process."""
+    def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
+        """What is measured is the model in process, whatever requests to an endpoint are said to cost."""
+        self.surveyed.append((subject, len(self.timed), len(self.measured)))
+        if self.costs is not None:
+            self._spend(SURVEY_S)
+        return self.costs
 
     def time(self, subject: Configuration, sizes: Sequence[int]) -> ServiceTimes | None:
         self._spend(0.4 if self.start_s is None else self.start_s + len(sizes) * TIMING_A_SIZE_S)
@@ -138,7 +148,7 @@ class Table:
 
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
         self._spend(1.2 if self.start_s is None else self.start_s + BETWEEN_S + ROUND.capacity_s)
-        asked = self.request.sla.rate_per_s if self.request.goal in ("latency", "balanced") else None
+        asked = self.request.sla.rate_per_s if objective_of(self.request).needs_rate else None
         found = self._test("round", configuration, Sla(rate_per_s=asked))
         return None if found is None else replace(found, round=nth_round)
 

@@ -1,0 +1,89 @@
+"""What a job begins with of earlier ones on the same model, as far as that depends on what is deployed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.report.story import COSTS, Story, configuration
+
+from servefit.backends.types import Artifact, Target
+from servefit.profiler.evidence.validity import Problem
+from servefit.search.jobs.warm_start import EarlierResults, results_of_earlier_jobs
+from servefit.search.request.job_request import Deployed, JobRequest
+from servefit.search.storage.jobs import JobStore
+
+if TYPE_CHECKING:
+    from servefit.search.queueing.endpoint import EndpointCosts
+
+TESTED = configuration("forest")
+NUMBERS = count()
+LARGE = replace(TESTED, max_batch=64)
+ARTIFACT = Artifact(
+    backend="forest",
+    backend_version="3.2.0",
+    model_digest="",
+    target=Target.CPU,
+    folder=Path("/nonexistent"),
+    facts={},
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+
+
+def keep_earlier(deployed: Deployed, costs: EndpointCosts | None = None) -> None:
+    """Keep a job with one test of the deployment, in which requests to an endpoint took ``costs``."""
+    story = Story.of(JobRequest(name=f"earlier-{deployed}", deploy=deployed))
+    story.compiles("forest")
+    if costs is not None:
+        story.learns_endpoint_costs(TESTED)
+        story.steps[-1] = replace(story.steps[-1], result=costs)
+    over_http: dict[str, Any] = {"http_us": 120.0} if deployed == "endpoint" else {}
+    story.tests(TESTED, **over_http)
+    story.keep()
+
+
+def known_to(deployed: Deployed, *, grid: tuple[Any, ...] = (TESTED,), **asked: Any) -> EarlierResults:
+    header = Story.of(JobRequest(name=f"later-{next(NUMBERS)}", deploy=deployed, **asked)).header
+    with JobStore.open() as store:
+        return results_of_earlier_jobs(store, header, [ARTIFACT], grid)
+
+
+def test_tests_of_the_same_deployment_count_and_those_of_the_other_do_not() -> None:
+    keep_earlier("endpoint")
+    assert [trial.driver for trial in known_to("endpoint").trials] == ["http"]
+    assert known_to("library").trials == []
+    keep_earlier("library")
+    assert [trial.driver for trial in known_to("library").trials] == ["inprocess"]
+
+
+def test_the_usual_duration_of_a_test_is_that_of_the_same_deployment() -> None:
+    keep_earlier("library")
+    assert known_to("endpoint").usual_s == {}
+    assert known_to("library").usual_s.keys() == {"test"}
+
+
+def test_what_requests_cost_in_an_endpoint_is_measured_once_for_requests_of_one_shape() -> None:
+    costs = replace(COSTS, joined=64)
+    keep_earlier("endpoint", costs)
+    assert known_to("endpoint").costs == costs
+    assert known_to("endpoint", grid=(LARGE,)).costs == costs
+    assert known_to("endpoint", rows_per_request=3).costs is None
+
+
+def test_costs_of_calls_that_joined_less_than_this_job_may_are_measured_again() -> None:
+    keep_earlier("endpoint", replace(COSTS, joined=8))
+    assert known_to("endpoint", grid=(LARGE,)).costs is None
+    assert known_to("endpoint", grid=(replace(TESTED, max_batch=8),)).costs is not None
+
+
+def test_costs_that_the_machine_got_in_the_way_of_are_measured_again() -> None:
+    noise = Problem(kind="competing load", reason="others were busy", remedy="stop them")
+    keep_earlier("endpoint", replace(COSTS, joined=64, problems=(noise,)))
+    assert known_to("endpoint").costs is None

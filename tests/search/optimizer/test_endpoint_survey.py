@@ -1,0 +1,120 @@
+"""What requests cost in an endpoint, measured of endpoints whose costs are known."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tests.recorded_runs import S, recorded_run
+from tests.report.simulated import SimulatedEnvelope
+
+from servefit.errors import MeasurementError
+from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
+from servefit.profiler.record.types import Configuration
+from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
+from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts, EndpointQueue, serve_connections
+from servefit.search.queueing.service import BatchTimes, ServiceTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.record.types import Run, Traffic
+
+SUBJECT = Configuration(vcpus=2, backend="quick", workers=2, max_batch=32, batch_delay_us=1000)
+SERVICE = ServiceTimes(
+    batches=(BatchTimes(requests=1, strata_ns=(30_000.0,)), BatchTimes(requests=64, strata_ns=(345_000.0,)))
+)
+KNOWN = EndpointCosts(
+    request_ns=40_000.0,
+    call_ns=20_000.0,
+    after_idle=(AfterIdle(idle_ns=0.0, extra_ns=(10_000.0,)), AfterIdle(idle_ns=200_000.0, extra_ns=(60_000.0,))),
+    rows=1,
+    request_bytes=200,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class KnownEndpoint:
+    """An endpoint that takes what ``costs`` say, and answers only if ``answers``."""
+
+    configuration: Configuration
+    costs: EndpointCosts
+    answers: bool = True
+    load_s: float = 0.1
+    envelope: Any = field(default_factory=lambda: SimulatedEnvelope(cpus=(0,)))
+
+    @property
+    def usual_users(self) -> int:
+        """As many as fill a call."""
+        return self.configuration.max_batch
+
+    def run(self, traffic: Traffic, **_: Any) -> Run:
+        due, ended = self._arrivals(traffic) if isinstance(traffic, OpenLoop) else self._users(traffic)
+        until_ns = S + round(traffic.duration_s * 1e9)
+        return recorded_run(traffic, due, ended if self.answers else np.zeros_like(ended), until_ns=until_ns)
+
+    def _arrivals(self, traffic: OpenLoop) -> tuple[np.ndarray, np.ndarray]:
+        due = S + traffic.arrivals_ns()
+        queue = EndpointQueue.of(self.configuration, self.costs)
+        drawn = SERVICE.draw(len(due), most_requests=queue.max_batch, workers=1, random=np.random.default_rng(0))
+        return due, serve_connections(due, drawn, queue).ended_ns.astype(np.int64)
+
+    def _users(self, traffic: ClosedLoop) -> tuple[np.ndarray, np.ndarray]:
+        """Every call is of as many requests as may be."""
+        batch = self.configuration.max_batch
+        call_ns = SERVICE.mean_ns(batch) + EndpointQueue.of(self.configuration, self.costs).overhead_ns(batch)
+        ends = S + np.arange(1, round(traffic.duration_s * 1e9 / call_ns) + 1) * call_ns
+        ended = np.repeat(ends, batch).astype(np.int64)
+        return ended - round(call_ns), ended
+
+
+def surveyed(
+    costs: EndpointCosts, *, max_batch: int = 128, answers: bool = True
+) -> tuple[EndpointCosts, list[Configuration]]:
+    """The costs that are found, and the configurations that were started for it."""
+    started: list[Configuration] = []
+
+    @contextmanager
+    def start(configuration: Configuration) -> Iterator[MeasuredDriver]:
+        started.append(configuration)
+        yield KnownEndpoint(configuration=configuration, costs=costs, answers=answers)
+
+    found = survey_endpoint(start, SUBJECT, SERVICE, rows=1, request_bytes=200, max_batch=max_batch)
+    return found, started
+
+
+def test_the_costs_of_a_request_and_of_a_call_are_told_apart() -> None:
+    found, _ = surveyed(KNOWN)
+    assert found.request_ns == pytest.approx(KNOWN.request_ns, rel=0.03)
+    assert found.call_ns == pytest.approx(KNOWN.call_ns, rel=0.1)
+    assert (found.rows, found.request_bytes, found.joined, found.problems) == (1, 200, LARGEST_JOINED, ())
+
+
+def test_what_an_idle_worker_takes_longer_is_found_by_how_long_it_was_idle() -> None:
+    found, _ = surveyed(KNOWN)
+    assert found.after_idle[0].idle_ns == 0
+    for idle_ns in (30_000.0, 400_000.0, 5e6):
+        assert found.typical_extra_ns(idle_ns) == pytest.approx(KNOWN.typical_extra_ns(idle_ns), abs=3_000)
+
+
+def test_endpoints_of_one_worker_are_loaded_of_which_one_joins_requests() -> None:
+    _, started = surveyed(KNOWN)
+    assert [each.max_batch for each in started] == [1, LARGEST_JOINED]
+    assert {(each.vcpus, each.workers, each.batch_delay_us) for each in started} == {(1, 1, 0)}
+    assert [each.max_batch for each in surveyed(KNOWN, max_batch=8)[1]] == [1, 8]
+
+
+def test_where_nothing_is_joined_a_call_is_no_cost_of_its_own() -> None:
+    found, started = surveyed(KNOWN, max_batch=1)
+    assert (len(started), found.joined) == (1, 1)
+    assert found.call_ns == 0
+    assert found.request_ns == pytest.approx(KNOWN.request_ns + KNOWN.call_ns, rel=0.03)
+
+
+def test_an_endpoint_that_answers_nothing_cannot_be_surveyed() -> None:
+    with pytest.raises(MeasurementError, match="not one request was answered"):
+        surveyed(KNOWN, answers=False)
