@@ -1,6 +1,8 @@
-"""How long jobs say that they will still take, held against how long they do.
+"""How long jobs say that they will still take, held against how long they do; or how well they keep to their budget on
+a busy machine.
 
     python -m benchmarks.claims.progress [--repeats 3]
+    python -m benchmarks.claims.progress --busy [--repeats 3]
 
 Every kind of job runs as one does from Python, with a listener that writes down whatever it is told: how much time has
 passed, and how much is left. A promise is that sum. Its error is how far it is from the time that the job took in the
@@ -9,6 +11,11 @@ first one after half of the time, and ``largest_after_first`` the largest error 
 
 Compiled models are kept from job to job, as on any machine after the first day. Whatever was measured is forgotten, but
 for the job that is to begin with what an earlier one knew. Prints one JSON object. It takes about six minutes a repeat.
+
+With ``--busy``, two processes for every CPU want all of it, and whole commands are timed from their start to their
+exit: with each budget a cold one, which has neither compiled nor measured anything yet, and a warm one after it. The
+aim is that none takes more than 1.1 times its budget. What a job left out is among its warnings. It takes about three
+minutes a repeat.
 """
 
 from __future__ import annotations
@@ -17,9 +24,11 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack, contextmanager
 from math import fabs
 from pathlib import Path
 from statistics import median
@@ -36,6 +45,8 @@ from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.progress import Moment
     from servefit.search.results.recommendation import FailedTrial, Trial
@@ -57,6 +68,15 @@ KINDS: dict[str, dict[str, Any]] = {
 """What is asked; those that are ``warm`` know what the one before them measured."""
 
 MEASURED = ("jobs", "jobs.db*")
+COMPILED = ("artifacts", "references")
+
+BUDGETS_S = (20, 42)
+LOOPS_A_CPU = 2
+MAX_OVER = 1.1
+"""A command may take so many times its budget."""
+
+LEFT_OUT = ("not confirmed", "cut short", "was measured in", "not tried", "not compared", "was not compiled", "ran out")
+"""Words of the warnings that say what there was no time for."""
 
 
 class Listener(SilentProgress):
@@ -111,14 +131,69 @@ def play(kind: str, seed: int) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """Have so many processes compute for as long as the block lasts."""
+    with ExitStack() as stack:
+        for _ in range(loops):
+            loop = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(loop.kill)
+        yield
+
+
+def keep_to_budget(budget_s: int, loops: int, seed: int) -> dict[str, Any]:
+    """Run the command on a busy machine, and return how long it took and what it said."""
+    asked = ["--payload", str(fraud_payload()), "--sla", "p95=100ms", "--rate", "500/s", "--budget", f"{budget_s}s"]
+    command = [sys.executable, "-m", "servefit", "recommend", str(fraud_model()), *asked]
+    with busy(loops):
+        began = time.monotonic()
+        ended = subprocess.run(
+            [*command, "--seed", str(seed), "--format", "json", "--quiet"], capture_output=True, text=True, check=False
+        )
+        took_s = time.monotonic() - began
+    document = json.loads(ended.stdout) if ended.stdout.strip() else {}
+    best: dict[str, Any] = next(iter(document.get("recommendations", ())), {})
+    return {
+        "took_s": round(took_s, 2),
+        "of_budget": round(took_s / budget_s, 3),
+        "kept": took_s <= MAX_OVER * budget_s,
+        "status": ended.returncode,
+        "job_s": document.get("elapsed_s"),
+        "tests": document.get("tests"),
+        "verdict": best.get("verdict"),
+        "confirmed": best.get("confirmed"),
+        "left_out": [line for line in document.get("warnings", ()) if any(words in line for words in LEFT_OUT)],
+    }
+
+
+def commands(folder: Path, repeats: int, budgets_s: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
+    """Return what cold and warm commands of each budget took."""
+    loops = LOOPS_A_CPU * len(os.sched_getaffinity(0))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for seed in range(repeats):
+        for budget_s in budgets_s:
+            forget(folder, MEASURED + COMPILED)
+            for state in ("cold", "warm"):
+                found.setdefault(f"{budget_s} s, {state}", []).append(keep_to_budget(budget_s, loops, seed))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--busy", action="store_true", help="time whole commands beside others that use all CPUs")
+    parser.add_argument("--budget", action="append", type=int, help="with --busy: only these, in seconds")
     parser.add_argument("--kind", action="append", choices=KINDS, help="only these")
     options = parser.parse_args()
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in options.kind or KINDS}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SERVEFIT_HOME"] = folder
+        if options.busy:
+            timed = commands(Path(folder), options.repeats, options.budget or BUDGETS_S)
+            figures = {"machine": machine(describe_host()), "budgets": timed}
+            json.dump(figures, sys.stdout, indent=2)
+            sys.stdout.write("\n")
+            return
         # Makes and trains the model, and compiles it with whatever there is time for.
         run_job(fraud_model(), fraud_payload(), JobRequest(name="first"), trust_pickle=False, progress=SilentProgress())
         for seed in range(options.repeats):
@@ -143,9 +218,9 @@ def main() -> None:
     sys.stdout.write("\n")
 
 
-def forget(state: Path) -> None:
-    """Delete all measurements in ``state``."""
-    for pattern in MEASURED:
+def forget(state: Path, patterns: Sequence[str] = MEASURED) -> None:
+    """Delete all measurements in ``state``, or what matches ``patterns``."""
+    for pattern in patterns:
         for path in state.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

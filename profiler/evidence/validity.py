@@ -22,7 +22,7 @@ from servefit.showing import shown
 from servefit.stored import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from servefit.profiler.machine.envelope.types import Containment
     from servefit.profiler.record.types import Run, TelemetryPoint
@@ -99,6 +99,17 @@ class Problem(Stored, frozen=True, kw_only=True):
     def is_transient(self) -> bool:
         """True where another attempt may be spared it."""
         return self.kind != "client on the server's CPUs"
+
+    @property
+    def is_of_the_client(self) -> bool:
+        """True where it was the load client that did not keep up, or took time from the server: with more load there
+        will be more of that, and it is no disturbance by others."""
+        return self.kind in ("client saturated", "client behind", "client on the server's CPUs")
+
+
+def one_of_each_kind(found: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the last problem of every kind, kinds in the order in which they were first met."""
+    return tuple({problem.kind: problem for problem in found}.values())
 
 
 def problems(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -10,13 +12,21 @@ from servefit.checks import check_above_zero
 from servefit.errors import MeasurementError, SpecError
 from servefit.profiler.defaults import COMPARISON_S
 from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.evidence.validity import one_of_each_kind
 from servefit.profiler.machine.slot.holding import measuring_slot
-from servefit.profiler.procedures.comparing.comparison import MIN_BLOCKS, Comparison, Figure, compare
+from servefit.profiler.procedures.comparing.comparison import (
+    MIN_BLOCKS,
+    Comparison,
+    Figure,
+    Outcome,
+    TooDisturbed,
+    compare,
+)
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.procedures.microbenchmark.service_time import measure_p50_once
 from servefit.profiler.procedures.prepare import Deployment, Prepared, check_there, model_name, prepare
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop, Traffic
-from servefit.quantities import span_text
+from servefit.quantities import count_text, span_text
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -41,15 +51,22 @@ _ENOUGH = 200
 @shown("metric", "comparison", "elapsed_s")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Two deployments, ``one`` and ``other``, and what came out: ``comparison.ratio`` is other / one of ``metric``.
+    """Two deployments, ``one`` and ``other``, and what came out: ``comparison.ratio`` is other / one of ``metric``. It
+    is None where the machine got in the way of too many measurements: ``problems`` are how, one of each kind.
     ``warnings`` are for whoever reads it."""
 
     one: Prepared
     other: Prepared
     metric: Metric
-    comparison: Comparison
+    comparison: Comparison | None
     elapsed_s: float
     warnings: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome | Literal["INVALID"]:
+        """The outcome of the comparison, INVALID where there is none."""
+        return "INVALID" if self.comparison is None else self.comparison.outcome
 
 
 def compare_deployments(
@@ -64,6 +81,7 @@ def compare_deployments(
     rows_per_request: int = 1,
     seed: int = 0,
     trust_pickle: bool = False,
+    allow_noise: bool = False,
     wait_s: float | None = None,
     on_prepared: Callable[[], None] | None = None,
 ) -> Compared:
@@ -71,7 +89,8 @@ def compare_deployments(
 
     Every measurement is made by fresh processes; they take turns in ABBA blocks, after the first deployment has been
     compared with itself. Without traffic the median time of a call is compared, with ``rate`` the p95 of the response
-    time, with ``users`` the throughput.
+    time, with ``users`` the throughput. A measurement under traffic that the machine disturbed is repeated once; if it
+    is disturbed again, its block is left out and made again, and after a few such blocks the comparison ends.
 
     Args:
         model: What ``Model.load`` takes, or a Model.
@@ -84,6 +103,7 @@ def compare_deployments(
         rows_per_request: Rows of the payload in one request.
         seed: Seed of traffic and drawn rows.
         trust_pickle: Unpickle a model, which runs code.
+        allow_noise: Let measurements count that the machine disturbed, and do not repeat them.
         wait_s: How long to wait while something else measures on this machine; None: until that is done.
         on_prepared: Called once both are compiled; None: nobody.
 
@@ -125,12 +145,14 @@ def compare_deployments(
         )
         if on_prepared is not None:
             on_prepared()
-        comparison = compare(
-            lambda: _measure(prepared, traffic, disturbances),
-            lambda: _measure(prepared_other, traffic, disturbances),
-            budget_s=budget_s,
-            seed=seed,
-        )
+        comparison: Comparison | None = None
+        with suppress(TooDisturbed):
+            comparison = compare(
+                lambda: _measure(prepared, traffic, disturbances, allow_noise=allow_noise),
+                lambda: _measure(prepared_other, traffic, disturbances, allow_noise=allow_noise),
+                budget_s=budget_s,
+                seed=seed,
+            )
     metric: Metric = "service time p50"
     if traffic is not None:
         metric = "response time p95" if isinstance(traffic, OpenLoop) else "time per request"
@@ -140,7 +162,12 @@ def compare_deployments(
         metric=metric,
         comparison=comparison,
         elapsed_s=time.monotonic() - began,
-        warnings=(*prepared.model.warnings, *prepared.payload.warnings, *_warnings(disturbances)),
+        warnings=(
+            *prepared.model.warnings,
+            *prepared.payload.warnings,
+            *_warnings(disturbances, left_out=not allow_noise),
+        ),
+        problems=one_of_each_kind(disturbances),
     )
 
 
@@ -164,10 +191,14 @@ def _traffic(rate: float | None, users: int | None, budget_s: float, seed: int) 
     return replace(traffic, duration_s=_ENOUGH / rate)
 
 
-def _warnings(disturbances: Sequence[Problem]) -> Iterator[str]:
-    for kind in dict.fromkeys(problem.kind for problem in disturbances):
-        alike = [problem for problem in disturbances if problem.kind == kind]
-        yield f"the machine got in the way of {len(alike)} measurements ({kind}): {alike[-1].reason}"
+def _warnings(disturbances: Sequence[Problem], *, left_out: bool) -> Iterator[str]:
+    times = Counter(problem.kind for problem in disturbances)
+    for problem in one_of_each_kind(disturbances):
+        measurements = count_text(times[problem.kind], "measurement")
+        yield (
+            f"the machine got in the way of {measurements} ({problem.kind})"
+            f"{', which do not count' if left_out else ''}: {problem.reason}; {problem.remedy}"
+        )
 
 
 def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,8 +212,11 @@ def _fields(against: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in against.items() if name != "model"}
 
 
-def _measure(prepared: Prepared, traffic: Traffic | None, disturbances: list[Problem]) -> Figure:
-    """Make one measurement with fresh processes; what got in its way is added to ``disturbances``.
+def _measure(
+    prepared: Prepared, traffic: Traffic | None, disturbances: list[Problem], *, allow_noise: bool
+) -> Figure | None:
+    """Make one measurement with fresh processes; what got in its way is added to ``disturbances``, and then there is no
+    figure, unless with ``allow_noise``.
 
     Raises MeasurementError where there are too few samples for a figure.
     """
@@ -196,8 +230,10 @@ def _measure(prepared: Prepared, traffic: Traffic | None, disturbances: list[Pro
             rows_per_request=prepared.rows_per_request,
         )
     with prepared.workers() as workers:
-        run, problems = run_valid(workers, traffic)
+        run, problems = run_valid(workers, traffic, allow_noise=allow_noise)
     disturbances.extend(problems)
+    if problems and not allow_noise:
+        return None
     summary = summarize(run)
     value = summary.latency_ms["p95"] if summary.loop == "open" else None
     if summary.loop == "closed" and summary.throughput_per_s:

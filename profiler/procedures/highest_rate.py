@@ -248,7 +248,7 @@ class _Search:
             requests=self._budget.requests_spent,
             elapsed_s=self._budget.seconds_spent,
             ended=ended,
-            disturbed=ended.startswith(_GOT_IN_THE_WAY),
+            disturbed=ended.startswith(_GOT_IN_THE_WAY) or (rate is None and self._lacked_time_for_noise(ended)),
         )
 
     def _run(
@@ -303,6 +303,10 @@ class _Search:
         if rate < _NEAR_CAPACITY * self._capacity():
             return 0
         return rate * GROWTH_SEEN * max(threshold.limit_ns for threshold in self._thresholds) / 1e9
+
+    def _lacked_time_for_noise(self, ended: str) -> bool:
+        """Return whether the search that ``ended`` so had too little time, and disturbed runs took some of that."""
+        return ended.startswith("the budget") and any(run.verdict == "INVALID" for run in self._tried)
 
     def _disturbed(self) -> bool:
         """Return whether there is no point in trying further on this machine."""

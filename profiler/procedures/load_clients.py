@@ -72,11 +72,17 @@ def place_clients(target: LoadTarget, host: Host) -> Placement:
 
 
 def competing_load(placement: Placement, host: Host) -> Problem | None:
-    """Return what else is done on the CPUs of server and clients before anything is sent, where it is too much.
+    """Return what else is done on the CPUs of server and clients before anything is sent, where it is too much at a
+    second look too.
 
     A server that is seen, and all that it started, is no competition, and neither is this process; what serves behind
     another server is idle by then. Who else is busy while there is load cannot be told as surely.
     """
+    return _seen_load(placement, host) and _seen_load(placement, host)
+
+
+def _seen_load(placement: Placement, host: Host) -> Problem | None:
+    """Look once for what ``competing_load`` is about."""
     usable = frozenset(cpu.cpu for cpu in host.cpus)
     server = placement.server
     cpus = set(placement.cpus)

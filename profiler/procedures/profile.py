@@ -19,6 +19,7 @@ from servefit.profiler.evidence.summary import Summary, summarize
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.decided_runs import (
     Decision,
+    RateVerdict,
     check_search_time,
     find_highest_rate,
     nearest_run,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from servefit.profiler.record.types import DriverName, Measurement, Run
 
 
-@shown("profile", "summary", "decision", "highest", "problems")
+@shown("profile", "verdict", "reason", "summary", "highest", "problems")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profiled:
     """The result of ``profile``: the measurement, its figures, and what to bear in mind when reading them.
@@ -53,7 +54,8 @@ class Profiled:
     ``run`` is the one of the measurement's that ``summary`` is of: the only one, or that at the highest rate, or the
     one nearest to where it must be. ``steps`` are the plateaus of a closed loop that has several. ``decision`` is there
     when thresholds were held against a rate, ``highest`` when the highest rate was looked for. ``problems`` are what
-    the machine did to the measurement: with any it is not to be believed.
+    the machine did to the measurement. ``verdict`` is INVALID where it is not to be believed for them, unless noise was
+    allowed, and None where nothing was asked; ``reason`` says why.
     """
 
     model: Model
@@ -69,6 +71,8 @@ class Profiled:
     highest: HighestRate | None
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
+    verdict: RateVerdict | None = None
+    reason: str | None = None
 
 
 def profile(
@@ -214,6 +218,7 @@ def profile(
     run = runs[-1] if highest is None else nearest_run(runs, highest)
     percentiles = [threshold.percentile for threshold in requested.thresholds]
     summary = summarize(run, memory_bytes=prepared.profile.memory_bytes, percentiles=percentiles)
+    verdict, reason = _verdict(decision if requested.thresholds else None, highest, () if allow_noise else problems)
     return Profiled(
         model=prepared.model,
         compilation=prepared.compilation,
@@ -234,7 +239,23 @@ def profile(
             *cautions(measurement, summary),
             *remarks_on(run.traffic),
         ),
+        verdict=verdict,
+        reason=reason,
     )
+
+
+def _verdict(
+    decision: Decision | None, highest: HighestRate | None, spoiling: Sequence[Problem]
+) -> tuple[RateVerdict | None, str | None]:
+    """Return the verdict with its reason: INVALID for a measurement with ``spoiling`` problems, whatever was asked of
+    it."""
+    if spoiling:
+        return "INVALID", "; ".join(problem.reason for problem in spoiling)
+    if decision is not None:
+        return decision.verdict, decision.reason
+    if highest is None:
+        return None, None
+    return ("FAIL", highest.ended) if highest.rate_per_s is None else ("PASS", None)
 
 
 def _closed(driver: Driver, loop: ClosedLoop, *, allow_noise: bool) -> tuple[tuple[Run, ...], tuple[Problem, ...]]:

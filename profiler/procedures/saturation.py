@@ -14,8 +14,10 @@ from servefit.errors import SpecError
 from servefit.profiler.defaults import SATURATION_S
 from servefit.profiler.evidence.plateaus import Step
 from servefit.profiler.evidence.summary import summarize
-from servefit.profiler.procedures.decided_runs import run_valid
+from servefit.profiler.evidence.validity import one_of_each_kind
+from servefit.profiler.procedures.decided_runs import problems_of, run_valid
 from servefit.profiler.record.traffic import NS_PER_S, ClosedLoop
+from servefit.quantities import count_text
 
 if TYPE_CHECKING:
     from servefit.profiler.drivers.driver import Driver
@@ -49,6 +51,9 @@ _LEVEL_S = 1.0
 _LEVEL_SHARE, _LONGEST_LEVEL_SHARE = 0.07, 0.15
 """Of the time for levels: eleven of them, from 1 user to 1024, take 77 % of it, and slow ones twice as long each."""
 
+_MAX_DISTURBED = 3
+"""Of a search of some ten levels: a machine that is in the way so often will be again. Chosen, not measured."""
+
 _ANSWERS_A_LEVEL = 10
 """For every user: throughput is then counted to a tenth at worst."""
 
@@ -56,17 +61,19 @@ _ANSWERS_A_LEVEL = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedUsers:
     """``levels`` are the numbers of users that were tried, in order, the first of them one; ``ended`` says why no more
-    were. ``users`` are the fewest who are served within 5 % of the best served."""
+    were. ``users`` are the fewest who are served within 5 % of the best served. ``problems`` are what kept disturbing
+    levels, if that is why no more were tried."""
 
     levels: tuple[Step, ...]
     users: int
     ended: str
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saturation:
     """The saturation that ``tried`` led to: ``run`` is that of its users, measured again and longer, ``problems`` are
-    what is wrong with it."""
+    what is wrong with it, or ended the search for it."""
 
     tried: TriedUsers
     run: Run
@@ -76,13 +83,13 @@ class Saturation:
 def find_saturation(driver: Driver, *, budget_s: float = SATURATION_S, allow_noise: bool = False) -> Saturation:
     """Double the users until it is in vain, for about ``budget_s`` in all, a quarter of which is left for the last run.
 
-    That one is repeated once if the machine got in its way, unless ``allow_noise``. Raises SpecError, and as
-    ``Driver.run``.
+    What the machine got in the way of is made again: the last run once, levels as ``try_users`` does; with
+    ``allow_noise`` neither is. Raises SpecError, and as ``Driver.run``.
     """
-    tried = try_users(driver, budget_s=(1 - _FINAL_SHARE) * check_budget(budget_s))
+    tried = try_users(driver, budget_s=(1 - _FINAL_SHARE) * check_budget(budget_s), allow_noise=allow_noise)
     final = ClosedLoop.constant(users=tried.users, duration_s=_FINAL_SHARE * budget_s)
     run, problems = run_valid(driver, final, allow_noise=allow_noise)
-    return Saturation(tried=tried, run=run, problems=problems)
+    return Saturation(tried=tried, run=run, problems=one_of_each_kind((*tried.problems, *problems)))
 
 
 def check_budget(budget_s: float) -> float:
@@ -93,15 +100,29 @@ def check_budget(budget_s: float) -> float:
     return budget_s
 
 
-def try_users(driver: Driver, *, budget_s: float) -> TriedUsers:
-    """Try one user, two, four and so on, for about ``budget_s``. Raises as ``Driver.run``."""
+def try_users(driver: Driver, *, budget_s: float, allow_noise: bool = False) -> TriedUsers:
+    """Try one user, two, four and so on, for about ``budget_s``.
+
+    A level that the machine got in the way of is left out and made again, until there are too many of them, unless
+    ``allow_noise``. What the load client does to itself is for the last run to say. Raises as ``Driver.run``.
+    """
     begin = time.monotonic()
     levels: list[Step] = []
+    disturbed = 0
     flat, duration_s = 0, min(_LEVEL_S, _LEVEL_SHARE * budget_s)
     while True:
         users = 2 ** len(levels)
         level_begin = time.monotonic()
-        level, failed = _level(driver, users, duration_s)
+        level, failed, problems = _level(driver, users, duration_s)
+        now = time.monotonic()
+        over = now - begin + (now - level_begin) > budget_s
+        if problems and not allow_noise:
+            disturbed += 1
+            if over or disturbed >= _MAX_DISTURBED:
+                known = levels or [level]
+                reason = f"the machine got in the way of {count_text(users, 'user')}"
+                return TriedUsers(levels=tuple(known), users=_fewest(known), ended=reason, problems=problems)
+            continue
         if failed > MAX_FAILED * level.samples:
             # Those before did better, by what was asked of them.
             users_served = _fewest(levels or [level])
@@ -110,8 +131,7 @@ def try_users(driver: Driver, *, budget_s: float) -> TriedUsers:
         best = max((earlier.throughput_per_s for earlier in levels), default=0.0)
         flat = flat + 1 if level.throughput_per_s < (1 + MIN_GROWTH) * best else 0
         levels.append(level)
-        now = time.monotonic()
-        ended = _reason_to_end(users, flat, over=now - begin + (now - level_begin) > budget_s)
+        ended = _reason_to_end(users, flat, over=over)
         if ended is not None:
             return TriedUsers(levels=tuple(levels), users=_fewest(levels), ended=ended)
         # Throughput counts whole answers: slow ones take longer to be counted.
@@ -127,8 +147,8 @@ def _reason_to_end(users: int, flat: int, *, over: bool) -> str | None:
     return "the time for it is over" if over else None
 
 
-def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int]:
-    """Measure the figures of ``users`` users, and how many of their requests failed."""
+def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int, tuple[Problem, ...]]:
+    """Measure the figures of ``users`` users, how many of their requests failed, and what of others disturbed them."""
     run = driver.run(ClosedLoop.constant(users=users, duration_s=duration_s))
     summary = summarize(run)
     step = Step(
@@ -139,7 +159,8 @@ def _level(driver: Driver, users: int, duration_s: float) -> tuple[Step, int]:
         latency_ms=summary.latency_ms,
         cpu_percent=summary.cpu_percent,
     )
-    return step, summary.failed
+    disturbing = tuple(problem for problem in problems_of(driver, run) if not problem.is_of_the_client)
+    return step, summary.failed, disturbing
 
 
 def _response_s(level: Step) -> float:

@@ -64,7 +64,8 @@ class HighestRate:
     ``root_per_s`` is the best estimate of where the first threshold is reached, from all runs, with its 95 % interval:
     about half of the time it is too high, so it is no claim. The 95 % is nominal: at small budgets the interval holds
     the truth less often, as benchmarks/claims/rate_search.py measures. ``elapsed_s`` is the time of running, without
-    warm-ups. ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason.
+    warm-ups. ``ended`` says in words why the search ended; ``disturbed``, that runs that were disturbed are the reason,
+    or took the time that was missing.
     """
 
     rate_per_s: float | None

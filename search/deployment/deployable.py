@@ -125,6 +125,8 @@ def _notes(job: RecommendationJob, chosen: Recommendation, artifact: Artifact) -
     if chosen.trial.verdict != "PASS" and not job.request.sla.asks_nothing:
         because = "" if chosen.trial.reason is None else f": {chosen.trial.reason}"
         notes.append(f"{chosen.id} is not known to meet {job.request.sla} ({chosen.trial.verdict}){because}")
+    if chosen.confirmation is not None and chosen.confirmation.outcome == "disturbed":
+        notes.append(f"{chosen.id} was not confirmed: {chosen.confirmation.reason}")
     if chosen.trial.instance_count > 1:
         notes.append(
             f"the job recommends {chosen.trial.instance_count} instances of {chosen.profile.name}: this is one"

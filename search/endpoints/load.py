@@ -16,6 +16,7 @@ from servefit.field_types import check_type
 from servefit.profiler.defaults import TIMEOUT_S
 from servefit.profiler.evidence.cautions import cautions_of
 from servefit.profiler.evidence.limits import LatencyThreshold
+from servefit.profiler.evidence.validity import one_of_each_kind
 from servefit.profiler.machine.slot.holding import measuring_slot
 from servefit.profiler.procedures.load_clients import Placement, clients_at, competing_load, place_clients
 from servefit.profiler.procedures.open_loops import remarks_on
@@ -179,7 +180,7 @@ def run_load(
         kinds = ", ".join(found.summary.errors) or "no answer"
         raise MeasurementError(f"{target.destination.address.url} answered nothing: {kinds}", remedy="see what it logs")
     if busy is not None:
-        found = replace(found, problems=(*found.problems, busy))
+        found = replace(found, problems=one_of_each_kind((*found.problems, busy)))
     return _load_test(target, host, placement, request, found, elapsed_s=time.monotonic() - begin)
 
 
@@ -203,7 +204,9 @@ def _load_test(
 ) -> LoadTest:
     problems = tuple(_with_own_remedy(problem, placement) for problem in found.problems)
     invalid = bool(problems) and not request.allow_noise
-    server = placement.server
+    server, decision = placement.server, found.decision
+    if decision is not None:
+        decision = replace(decision, problems=problems, verdict="INVALID" if invalid else decision.verdict)
     return LoadTest(
         endpoint=target.destination.address.url,
         protocol=target.destination.form,
@@ -223,7 +226,7 @@ def _load_test(
         steps=found.steps,
         stopped=found.runs[0].stopped if request.phases is not None else None,
         ended=found.ended,
-        decision=None if found.decision is None else replace(found.decision, problems=problems),
+        decision=decision,
         highest=found.highest,
         max_invocations=None if found.most_per_s is None else round(per_minute(found.most_per_s)),
         verdict="INVALID" if invalid else found.verdict,
@@ -250,8 +253,7 @@ def _with_own_remedy(problem: Problem, placement: Placement) -> Problem:
 
 
 def _warnings(target: LoadTarget, placement: Placement, found: LoadOutcome, problems: Sequence[Problem]) -> list[str]:
-    kinds = {problem.kind: problem for problem in problems}
-    lines = [f"{problem.reason}; {problem.remedy}" for problem in kinds.values()]
+    lines = [f"{problem.reason}; {problem.remedy}" for problem in one_of_each_kind(problems)]
     if target.synthetic:
         lines.append("synthetic payload: rows are random numbers, not your traffic; give one with --payload")
     if target.truncated_from is not None:

@@ -130,7 +130,7 @@ def _find_highest(driver: EndpointDriver, request: LoadRequest, progress: Progre
     """Find the highest rate at which the limits hold, and before it how many users keep the endpoint busy."""
     thresholds = request.sla.thresholds
     progress.stage("more and more users, until more are not served more")
-    tried = try_users(driver, budget_s=_USERS_SHARE * request.search_s)
+    tried = try_users(driver, budget_s=_USERS_SHARE * request.search_s, allow_noise=request.allow_noise)
     progress.stage("the highest rate within the limits")
     highest, runs, problems = find_highest_rate(
         driver.busy_with(tried.users),

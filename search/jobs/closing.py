@@ -32,9 +32,9 @@ _START_ALONE_S = 0.8
 """From nothing to warm workers, roughly, on an idle machine."""
 
 
-def closing_s(winner: Configuration, host: Host, request: JobRequest) -> float:
+def closing_s(winner: Configuration, host: Host, request: JobRequest, clock: Clock) -> float:
     """Return the time to leave for the closing of a search that ``winner`` wins."""
-    return min_duration_s(request) if _is_measured(winner, host, request) else 0.0
+    return min_duration_s(request, clock) if _is_measured(winner, host, request) else 0.0
 
 
 def _is_measured(winner: Configuration, host: Host, request: JobRequest) -> bool:
@@ -45,13 +45,14 @@ def _is_measured(winner: Configuration, host: Host, request: JobRequest) -> bool
     return has_client_cpu(winner, host)
 
 
-def min_duration_s(request: JobRequest) -> float:
-    """Return how long the closing takes at least."""
+def min_duration_s(request: JobRequest, clock: Clock) -> float:
+    """Return how long the closing takes at least, on a machine as slow to start processes as it is to compute."""
     endpoint = request.deployment == "library"
     durations = DURATIONS if endpoint else DURATIONS_ALONE
     loaded_s = durations.capacity_s if request.phases is None else request.phases.duration_s
     at_rate_s = 0.0 if request.sla.rate_per_s is None else durations.covering_cycle(cycle_s(request)).at_rate_s
-    return (_START_S if endpoint else _START_ALONE_S) + loaded_s + at_rate_s
+    start_s = _START_S if endpoint else _START_ALONE_S
+    return start_s * clock.slowness.times + loaded_s + at_rate_s
 
 
 def has_client_cpu(configuration: Configuration, host: Host) -> bool:
@@ -63,6 +64,6 @@ def why_not(configuration: Configuration, host: Host, request: JobRequest, clock
     """Return why ``configuration`` is not measured in the other deployment; None where it can be."""
     if request.deployment == "library" and not has_client_cpu(configuration, host):
         return f"its {configuration.vcpus} vCPUs leave none of this host's {len(host.cpus)} CPUs to a load client"
-    if clock.left_s < min_duration_s(request):
+    if clock.left_s < min_duration_s(request, clock):
         return "the time asked for ran out"
     return None

@@ -91,7 +91,7 @@ def sla_document(sla: Sla) -> dict[str, Any]:
 def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
     """Return a row of the answer: the columns of SageMaker IR, and what stands behind them."""
     trial, endpoint, alone = recommendation.trial, recommendation.endpoint, recommendation.model_alone
-    beside = recommendation.beside_step
+    beside, confirmation = recommendation.beside_step, recommendation.confirmation
     configuration, judged = trial.configuration, trial.judged
     return {
         **values(recommendation, "id", "instance_profile", "instance_count", "backend"),
@@ -114,6 +114,8 @@ def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
         "memory_limit_bytes": trial.measurement.memory_limit_bytes,
         **values(recommendation, "verdict"),
         "reason": trial.reason,
+        "confirmed": None if confirmation is None else confirmation.is_confirmed,
+        "not_confirmed_because": None if confirmation is None else confirmation.reason,
         "stopped": trial.stopped,
         "problems": [dataclasses.asdict(problem) for problem in trial.problems],
         **values(recommendation, "samples", "measured_rate_per_s", "loop"),

@@ -16,6 +16,7 @@ from servefit.search.jobs.notes import job_warnings, with_speedups
 from servefit.search.optimizer.importance import Explanation, explain
 from servefit.search.request.space import Space, admits
 from servefit.search.results.choices import choices
+from servefit.search.results.confirmation import confirmation_of
 from servefit.search.results.ids import former_id
 from servefit.search.results.pareto import pareto_front
 from servefit.search.results.ranking import recommend
@@ -77,6 +78,7 @@ class RecommendationJob:
         reliable = tuple(trial for trial in trials if trial.configuration not in unreliable)
         numbers = {id(step.result): step.number for step in steps}
         served = {trial.configuration: trial for trial in trials_of(steps, BESIDE)}
+        confirmations = trials_of(steps, ("confirmation",))
         recommendations, pareto = (
             tuple(
                 replace(
@@ -87,6 +89,7 @@ class RecommendationJob:
                     beside_step=None if beside is None else numbers.get(id(beside), step),
                     model=header.model,
                     measured_on=header.host,
+                    confirmation=confirmation_of(recommendation.trial, confirmations),
                 )
                 for recommendation in chosen
             )

@@ -35,6 +35,7 @@ from servefit.search.jobs.runner import JobRunner
 from servefit.search.jobs.tasks import PREPARATION_S
 from servefit.search.optimizer.clock import FINISHING_S, Clock
 from servefit.search.optimizer.progress import before_search
+from servefit.search.optimizer.slowness import Slowness
 from servefit.search.request.arrivals import check_arrivals, resolve_arrivals
 from servefit.search.request.job_request import check_known
 from servefit.search.results.measure_trial import min_test_s
@@ -81,6 +82,7 @@ def run_job(
     ``wait_s``; StorageError also where the database goes away meanwhile; ObjectiveError where nothing can be ranked by
     the objective of another package: what was measured is kept, and can be taken up; JobInterrupted.
     """
+    began_s = time.monotonic() - spent_s
     from servefit.backends.capabilities import backend
     from servefit.backends.model import Model
     from servefit.backends.payload.reading import payload_for
@@ -92,15 +94,14 @@ def run_job(
     check_known(request.environment)
     _check_calls(request)
     check_budget(request)
-    began_s = time.monotonic() - spent_s
     with ExitStack() as stack:
         store = stack.enter_context(JobStore.open(storage, patience_s=PATIENCE_S))
         store.wait_until_writable()
         clock = Clock.of(
             request,
             elapsed_before_s=time.monotonic() - began_s,
-            # A machine that took long to come this far takes as long to finish.
-            finishing_s=max(FINISHING_S, spent_s),
+            # What it took this process to come this far.
+            slowness=Slowness(spent_s / time.process_time()),
             now=_working_s(store),
         )
         stack.enter_context(time_limit(lambda: clock.left_s))

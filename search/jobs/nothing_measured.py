@@ -49,11 +49,8 @@ def _too_little_time(request: JobRequest, clock: Clock, ready_s: float | None, s
         over_s, when, more_s = clock.elapsed_s, "before a backend was", PREPARATION_S
     else:
         over_s, when, more_s = ready_s, "when all were", TIMES_USUAL * min_test_s(request) + survey_s
-    enough_s = over_s + more_s
-    if enough_s <= clock.limit_s:  # the machine was slower than usual
-        enough_s = 2 * clock.limit_s
     return (
         f"nothing was measured in the {given_duration_text(clock.limit_s)} asked for: "
         f"{duration_text(over_s, digits=2)} were over {when} compiled and checked; "
-        f"give the job {ceil(enough_s)} s or more"
+        f"give the job {ceil(max(over_s, clock.limit_s) + more_s)} s or more"
     )

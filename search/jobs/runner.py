@@ -156,7 +156,7 @@ class JobRunner:
                 and isinstance(step.result, Trial)
                 and step.result.round is None
             },
-            closing_s=lambda winner: closing.closing_s(winner, self.header.host, self.request),
+            closing_s=lambda winner: closing.closing_s(winner, self.header.host, self.request, self.clock),
             untimeable={replace(subject, max_batch=1) for subject in crashed(steps, ("service_time",))},
         )
 

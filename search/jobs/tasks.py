@@ -42,14 +42,21 @@ class Task:
     kept_s: float = 0.0
 
 
-def screening(request: JobRequest, *, limit_s: float) -> Task:
-    """Return the task of a test of the search."""
-    return Task(kind="load_test", called="the last test", request=request, durations=SCREENING, limit_s=limit_s)
+def screening(request: JobRequest, *, limit_s: float, kept_s: float) -> Task:
+    """Return the task of a test of the search, which leaves ``kept_s`` of the job's time."""
+    return Task(
+        kind="load_test",
+        called="the last test",
+        request=request,
+        durations=SCREENING,
+        limit_s=limit_s,
+        kept_s=kept_s,
+    )
 
 
-def turn(request: JobRequest, nth_round: int, instances: int) -> Task:
+def turn(request: JobRequest, nth_round: int, instances: int, *, kept_s: float) -> Task:
     """Return the task of a finalist in a round: how much they answer, and, where what the job is about depends on it,
-    at their share of the rate."""
+    at their share of the rate. It leaves ``kept_s`` of the job's time."""
     rate_per_s = request.sla.rate_per_s if objective_of(request).needs_rate else None
     return Task(
         kind="confirmation",
@@ -57,6 +64,7 @@ def turn(request: JobRequest, nth_round: int, instances: int) -> Task:
         request=replace(request, sla=Sla(rate_per_s=None if rate_per_s is None else rate_per_s / instances)),
         durations=ROUND,
         nth_round=nth_round,
+        kept_s=kept_s,
     )
 
 

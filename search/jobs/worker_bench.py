@@ -26,7 +26,7 @@ from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_end
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.service_time_survey import time_service
 from servefit.search.queueing.endpoint import SURVEY_S
-from servefit.search.results.measure_trial import run_test
+from servefit.search.results.measure_trial import kept_for_rate_s, run_test
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.job_folder import keep_measurement
 from servefit.search.storage.steps import OUT_OF_TIME, TESTS
@@ -94,6 +94,7 @@ class WorkerBench:
         """Time calls of ``subject``, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
         memory_bytes = max(profile.memory_bytes for profile in self.header.profiles if profile.vcpus >= subject.vcpus)
+        over_s = self.clock.elapsed_s + self.clock.left_s
         limit_s, doing = self.clock.share_s(MIN_TIMING_S), f"timing calls of {subject.backend}"
         with (
             self.log.step("service_time", subject.backend, subject) as step,
@@ -103,7 +104,7 @@ class WorkerBench:
                 with self._at_most(limit_s), self._workers(subject, memory_bytes) as workers:
                     found = time_service(workers, sizes)
             except (MeasurementError, BackendError) as error:
-                self._check_time(step, error, "the timing of calls")
+                self._check_time(step, error, "the timing of calls", over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._give_up_if_it_hangs(replace(subject, max_batch=1), error)
                 return None
@@ -122,7 +123,7 @@ class WorkerBench:
                 raise RuntimeError(f"{len(batch)} tests have no CPUs of their own")
             slots.update(zip(batch, disjoint, strict=True))
         results: dict[Configuration, Trial | None] = {}
-        task = tasks.screening(self.request, limit_s=self._limit_of_a_test_s())
+        task = tasks.screening(self.request, limit_s=self._limit_of_a_test_s(), kept_s=self._kept_of_a_test_s())
 
         def measure(configuration: Configuration) -> Trial | None:
             results[configuration] = self._test(configuration, task, slots[configuration])
@@ -134,12 +135,13 @@ class WorkerBench:
     def in_turn(self, configuration: Configuration, nth_round: int, instances: int) -> Trial | None:
         """Put a finalist under a short load, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
-        return self._test(configuration, tasks.turn(self.request, nth_round, instances))
+        kept_s = 0.0 if self.search is None else self.search.kept_for_the_end_s()
+        return self._test(configuration, tasks.turn(self.request, nth_round, instances, kept_s=kept_s))
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
         """Put the winner under load again, as a step; see ``Bench``. Raises JobStopped."""
         self._check_stopped()
-        kept_s = 0.0 if self.search is None else self.search.min_closing_s(configuration)
+        kept_s = 0.0 if self.search is None else self.search.kept_by_confirmation_s()
         return self._test(configuration, tasks.confirmation(self.request, durations, kept_s=kept_s))
 
     def fit_at_once(self, vcpus: Sequence[int]) -> bool:
@@ -163,6 +165,7 @@ class WorkerBench:
         settings = replace(subject.settings, threads=1, options=())
         subject = replace(subject, vcpus=1, settings=settings, workers=1, max_batch=1, batch_delay_us=0)
         limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"
+        over_s = self.clock.elapsed_s + self.clock.left_s
         with (
             self.log.step("endpoint_costs", subject.backend, subject) as step,
             counting_down(self.progress, doing, self._moment, limit_s),
@@ -171,7 +174,7 @@ class WorkerBench:
                 with self._at_most(limit_s):
                     self.costs = self._survey_endpoint(subject)
             except (MeasurementError, BackendError) as error:
-                self._check_time(step, error, doing)
+                self._check_time(step, error, doing, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 return None
             self.log.finish(step, status="COMPLETED", result=self.costs)
@@ -216,14 +219,16 @@ class WorkerBench:
     ) -> Trial | FailedTrial:
         """Put what is ``starting`` under load, as a step, which is reported as it ``begins``, and when it ends. Raises
         OutOfTime."""
-        host, max_s = self.header.host, min(task.limit_s, self.clock.left_s - task.kept_s)
+        host, in_time_s = self.header.host, self.clock.left_s - task.kept_s
+        # What its closed loop leaves for the open one is not there for it either.
+        over_s = self.clock.elapsed_s + in_time_s - kept_for_rate_s(task.request, task.durations)
         with self.log.step(task.kind, configuration.backend, configuration) as step:
             if begins is not None:
                 self.progress.testing(configuration, replace(begins, step=step.number))
             try:
                 with (
                     counting_down(self.progress, f"step {step.number}", self._moment, task.limit_s),
-                    self._at_most(max_s),
+                    self._at_most(min(task.limit_s, in_time_s)),
                     starting as driver,
                 ):
                     runs: list[Run] = []
@@ -236,7 +241,7 @@ class WorkerBench:
                 if task.kind in TESTS and self.is_predicted(configuration):
                     trial = self._predicted(trial, task.request, runs)
             except (MeasurementError, BackendError) as error:
-                self._check_time(step, error, task.called, kept_s=task.kept_s)
+                self._check_time(step, error, task.called, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
                 self._give_up_if_it_hangs(configuration, error)
                 result: Trial | FailedTrial = FailedTrial(configuration=configuration, reason=str(error))
@@ -259,11 +264,17 @@ class WorkerBench:
             return self.clock.left_s
         return self.clock.share_s(TIMES_USUAL * self.search.test_s)
 
-    def _check_time(
-        self, step: Step, error: MeasurementError | BackendError, called: str, *, kept_s: float = 0.0
-    ) -> None:
-        """Raise OutOfTime where ``step`` did not end because the job's time is over, of which ``kept_s`` are kept."""
-        if isinstance(error, TimedOut) and self.clock.left_s <= kept_s:
+    def _kept_of_a_test_s(self) -> float:
+        """Return how much of the job's time a test of the search leaves for the confirmation and what follows: as much
+        as that takes, or what a usual test leaves of it. The first leaves nothing."""
+        if self.search is None or not self.search.trials:
+            return 0.0
+        return max(0.0, min(self.search.kept_for_the_end_s(), self.clock.left_s - self.search.test_s))
+
+    def _check_time(self, step: Step, error: MeasurementError | BackendError, called: str, over_s: float) -> None:
+        """Raise OutOfTime where ``step`` did not end because the job's time for it is over, as it is after ``over_s``
+        of the job."""
+        if isinstance(error, TimedOut) and self.clock.elapsed_s >= over_s:
             self.log.finish(step, status="FAILED", reason=OUT_OF_TIME)
             raise OutOfTime(called) from error
 

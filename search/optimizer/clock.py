@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
+from servefit.search.optimizer.slowness import Slowness
+
 if TYPE_CHECKING:
     from servefit.search.request.job_request import JobRequest
 
-FINISHING_S = 0.3
-"""Seconds from the last measurement to the answer, on an idle machine."""
+FINISHING_S = 0.25
+"""Seconds from the last measurement to the exit of the command, on an idle machine."""
 
 SHARE = 0.25
 """A quarter, chosen and not measured. No compilation, no timing of calls and no test of the search takes a larger part
@@ -28,13 +30,15 @@ class Clock:
     """The time and the tests of a job that are spent, and those that are left.
 
     ``elapsed_before_s`` is what the job took before it was interrupted, ``tests`` how many tests it has begun.
-    ``finishing_s`` are kept for what follows on the last measurement. ``now`` gives seconds that only ever advance."""
+    ``finishing_s`` are kept for what follows on the last measurement, as many times longer as ``slowness`` says.
+    ``now`` gives seconds that only ever advance."""
 
     limit_s: float
     test_limit: float
     elapsed_before_s: float = 0.0
     tests: int = 0
     finishing_s: float = 0.0
+    slowness: Slowness = field(default_factory=Slowness)
     now: Callable[[], float] = time.monotonic
     began_s: float = field(init=False)
 
@@ -49,15 +53,18 @@ class Clock:
         elapsed_before_s: float = 0.0,
         tests: int = 0,
         finishing_s: float = FINISHING_S,
+        slowness: Slowness | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> Clock:
-        """Return the clock of a job by ``request``, begun now; without limits where that has none."""
+        """Return the clock of a job by ``request``, begun now; without limits where that has none. ``slowness`` is what
+        was seen of the machine so far, if anything."""
         return cls(
             limit_s=inf if request.time_limit_s is None else request.time_limit_s,
             test_limit=inf if request.test_limit is None else request.test_limit,
             elapsed_before_s=elapsed_before_s,
             tests=tests,
             finishing_s=finishing_s,
+            slowness=slowness or Slowness(),
             now=now,
         )
 
@@ -73,7 +80,12 @@ class Clock:
     @property
     def left_s(self) -> float:
         """The seconds that the job may still compile and measure."""
-        return self.limit_s - self.finishing_s - self.elapsed_s
+        return self.limit_s - self.kept_s - self.elapsed_s
+
+    @property
+    def kept_s(self) -> float:
+        """The seconds that are kept for what follows on the last measurement."""
+        return self.finishing_s * self.slowness.times
 
     def share_s(self, min_s: float) -> float:
         """Return how long one of several things may take: ``min_s`` at least, if there is as much."""

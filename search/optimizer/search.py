@@ -9,7 +9,7 @@ space, load tests where they promise most, the finalists in turns, and the winne
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite, log
 from typing import TYPE_CHECKING
@@ -19,7 +19,12 @@ from servefit.search.optimizer.finalists import MAX_ROUNDS, finalists, remaining
 from servefit.search.optimizer.importance import importance
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
-from servefit.search.optimizer.search_state import EXHAUSTIVE_SHARE, MIN_TESTS_FOR_ROUNDS, SearchState
+from servefit.search.optimizer.search_state import (
+    EXHAUSTIVE_SHARE,
+    MIN_TESTS_FOR_ROUNDS,
+    TYPICAL_ROUND_TEST_S,
+    SearchState,
+)
 from servefit.search.optimizer.service_time_survey import TIMING_A_SIZE_S
 from servefit.search.optimizer.time_left import TimeLeft
 from servefit.search.queueing.endpoint import SURVEY_S
@@ -59,20 +64,31 @@ class Search(SearchState):
         self.time_left = TimeLeft(self)
 
     def carry_out(self) -> None:
-        """Search to the end, or as far as there is time. Raises whatever else the bench raises."""
+        """Search to the end, or as far as there is time: a stage that is cut short leaves their time to those after it.
+        Raises whatever else the bench raises."""
+        for stage in (self._time_calls, self._try_configurations, self._measure_in_turns):
+            self._ends_in_time(stage)
+        if not self._ends_in_time(self._confirm) and self.best() not in {None, *self.confirmed}:
+            self.remarks.append(NOT_CONFIRMED)
+
+    def _ends_in_time(self, stage: Callable[[], None]) -> bool:
+        """Carry out ``stage``, and return whether it came to its end; a remark says where it did not."""
         try:
-            self.exhaustive = self._whole_grid_fits()
-            if not self.exhaustive:
-                self._begin("timing", "timing calls")
-                self.survey.carry_out(self._time, self._may_time_more)
-                self._survey_endpoint()
-            self._try_configurations()
-            self._measure_in_turns()
-            self._confirm()
+            stage()
         except OutOfTime as error:
-            self.remarks.append(f"{error} was cut short: the time asked for ran out")
-            if self.best() not in {None, *self.confirmed}:
-                self.remarks.append(NOT_CONFIRMED)
+            remark = f"{error} was cut short: the time asked for ran out"
+            if remark not in self.remarks:
+                self.remarks.append(remark)
+            return False
+        return True
+
+    def _time_calls(self) -> None:
+        """Time calls, unless everything can be tested anyway."""
+        self.exhaustive = self._whole_grid_fits()
+        if not self.exhaustive:
+            self._begin("timing", "timing calls")
+            self.survey.carry_out(self._time, self._may_time_more)
+            self._survey_endpoint()
 
     def give_up(self, configuration: Configuration) -> None:
         """Leave out what is of the same backend: it does not answer one request to one worker in time."""
@@ -205,7 +221,10 @@ class Search(SearchState):
             self.time_left.update(begun=batch)
             with self.time_left.recording("test", batch[0]):
                 results = self.bench.load_tests(batch)
-            self.test_s += (self.clock.elapsed_s - began_s - self.test_s) / 2
+            took_s = self.clock.elapsed_s - began_s
+            self.test_s += (took_s - self.test_s) / 2
+            # As slowly as the machine computes, but no longer than what was longer.
+            self.round_test_s = max(TYPICAL_ROUND_TEST_S, min(TYPICAL_ROUND_TEST_S * self.clock.slowness.times, took_s))
             for configuration in batch:
                 self._keep(configuration, results[configuration])
                 _tell(proposer, configuration, results[configuration])
@@ -305,8 +324,7 @@ class Search(SearchState):
 
     def _round_fits(self, tests: int) -> bool:
         """Return whether there is room for a round, and for the confirmation and the closing after it."""
-        confirmation_s = self.min_confirmation_s(self.round_test_s)
-        expected_s = tests * self.round_test_s + confirmation_s + self.min_closing_s(self.best())
+        expected_s = tests * self.round_test_s + self.kept_for_the_end_s()
         return self.clock.left_s >= expected_s and self.clock.tests_left > tests
 
     def _confirm(self) -> None:
@@ -326,8 +344,6 @@ class Search(SearchState):
             result = self.bench.confirm(best.configuration, self._confirming())
             self.confirmed.add(best.configuration)
             self._keep(best.configuration, result)
-            if result is not None and result.verdict == "INVALID" and best.verdict != "INVALID":
-                self.remarks.append(f"the second measurement of the winner was disturbed: {result.reason}")
 
     def _confirming(self) -> Durations:
         """Return how long the confirmation may take: as long as it needs, within the time that is left."""

@@ -133,6 +133,16 @@ class SearchState:
         """Return the seconds to leave for what follows on the search, zero where nothing wins."""
         return 0.0 if winner is None else self.closing_s(winner)
 
+    def kept_for_the_end_s(self) -> float:
+        """Return the seconds that whatever comes before the confirmation leaves for it, and for what follows on it."""
+        return self.min_confirmation_s(self.round_test_s) + self.min_closing_s(self.best())
+
+    def kept_by_confirmation_s(self) -> float:
+        """Return the seconds that the confirmation leaves for what follows on it; none where both do not fit, since
+        it goes first."""
+        closing_s = self.min_closing_s(self.best())
+        return closing_s if self.clock.left_s >= self.kept_for_the_end_s() else 0.0
+
     def min_confirmation_s(self, round_test_s: float) -> float:
         """Return how long the confirmation takes at least where a test in a round takes ``round_test_s``."""
         phases = self.request.phases

@@ -95,10 +95,15 @@ class TimeLeft:
         """Forecast the end again, from the beginning of ``stage`` or from within the last; tests of ``begun`` begin
         now, in a round one after the other."""
         self._stage = stage or self._stage
+        with self._search.clock.slowness.computing():
+            self._forecast(begun)
+
+    def _forecast(self, begun: Sequence[Configuration]) -> None:
+        """Forecast the end, from within the stage that the search is in."""
         search, clock = self._search, self._search.clock
         projection = Projection(
             now_s=clock.elapsed_s,
-            limit_s=clock.limit_s - clock.finishing_s,
+            limit_s=clock.limit_s - clock.kept_s,
             tests_left=clock.tests_left,
             round_test_s=search.round_test_s,
         )

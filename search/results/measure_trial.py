@@ -46,6 +46,10 @@ MAX_CAPACITY_S = 10.0
 BETWEEN_S = 0.15
 """Seconds that a load takes beside itself: warm-up, telemetry, keeping the samples."""
 
+MAX_BETWEEN_S = 0.7
+"""As many are left for that where time is short: workers warm up for half a second at most, and what a time limit cuts
+off is lost. Chosen, not measured."""
+
 _NEAR = 0.5
 """What is undecided below this part of its limit lacks requests; more instances would have fewer still. Chosen, not
 measured."""
@@ -90,6 +94,13 @@ def min_test_s(request: JobRequest) -> float:
     return USUAL_START_S + BETWEEN_S + capacity_s + at_rate_s
 
 
+def kept_for_rate_s(request: JobRequest, durations: Durations) -> float:
+    """Return the seconds of a test that its closed loop leaves for the open one, zero where there is none."""
+    if request.sla.rate_per_s is None:
+        return 0.0
+    return MAX_BETWEEN_S + durations.covering_cycle(cycle_s(request)).at_rate_s
+
+
 def run_test(
     driver: MeasuredDriver,
     request: JobRequest,
@@ -102,7 +113,7 @@ def run_test(
     """Measure what ``driver`` drives, on ``host``, and judge it. ``keep`` is handed everything that was recorded, and
     says where it put it. Raises MeasurementError."""
     durations = durations.covering_cycle(cycle_s(request))
-    with reserving(0.0 if request.sla.rate_per_s is None else BETWEEN_S + durations.at_rate_s):
+    with reserving(kept_for_rate_s(request, durations)):
         closed, problems = _run_closed(driver, request, durations)
     capacity = best_plateau(closed, request.sla)
     attempts = _try_instances(driver, request, capacity, durations)
@@ -232,15 +243,17 @@ def _more_may_help(judgement: Judgement, summary: Summary, request: JobRequest) 
 
 
 def _run_at_rate(driver: MeasuredDriver, request: JobRequest, rate_per_s: float, durations: Durations) -> Decision:
-    """Run an open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration.
-    One whose rate varies takes whole cycles."""
-    thresholds = request.sla.thresholds
-    max_s = min(durations.at_rate_max_s, time_left_s() - BETWEEN_S)
-    duration_s = max(durations.at_rate_s, max_s) if thresholds else durations.at_rate_s
+    """Run an open loop that ends when the SLA's limits are decided. One that has no limits takes its shortest duration,
+    and so does one that has little time, or as much of that as is left, but no less than a test of the search. One
+    whose rate varies takes whole cycles."""
+    thresholds, cycle = request.sla.thresholds, cycle_s(request)
+    left_s = time_left_s() - MAX_BETWEEN_S
+    least_s = max(min(durations.at_rate_s, left_s), SCREENING.covering_cycle(cycle).at_rate_s)
+    duration_s = max(least_s, min(durations.at_rate_max_s, left_s)) if thresholds else least_s
     traffic = OpenLoop(
         rate_per_s=rate_per_s,
-        duration_s=whole_cycles_s(duration_s, cycle_s(request)),
+        duration_s=whole_cycles_s(duration_s, cycle),
         arrivals=request.arrivals,
         seed=request.seed,
     )
-    return run_until_decided(driver, traffic, thresholds, least_s=durations.at_rate_s, allow_noise=request.allow_noise)
+    return run_until_decided(driver, traffic, thresholds, least_s=least_s, allow_noise=request.allow_noise)

@@ -98,6 +98,40 @@ class Capacity:
     basis: Basis
 
 
+@shown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What became of measuring a recommended configuration again, after it had won.
+
+    ``outcome`` is "confirmed", "disturbed" (the machine got in the way of that measurement: ``problem`` is how), or
+    "not made": for lack of time or tests, or because another one won.
+
+    Example:
+        ::
+
+            confirmation = job.best.confirmation
+            print(confirmation.outcome, confirmation.reason)
+    """
+
+    outcome: Literal["confirmed", "disturbed", "not made"]
+    problem: Problem | None = None
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the figures are those of a measurement that was made after the configuration had won."""
+        return self.outcome == "confirmed"
+
+    @property
+    def reason(self) -> str | None:
+        """The reason why it is not confirmed, None where it is."""
+        if self.outcome == "confirmed":
+            return None
+        if self.outcome == "not made":
+            return "it was not measured again"
+        because = "" if self.problem is None else f": {self.problem.reason}"
+        return f"the machine got in the way of the second measurement{because}"
+
+
 @shown("id", "deployment", "profile", "trial", "max_invocations", "cost_per_hour")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
@@ -110,6 +144,7 @@ class Recommendation:
     measured the two. ``model`` is what a job made its recommendations for, and ``measured_on`` where.
     ``same_as`` names the other profiles that share the measurement, the cheapest first: they are of the same size, and
     got the same configuration.
+    ``confirmation`` says whether the configuration was measured again after it had won; None outside of a job.
     """
 
     id: str
@@ -125,6 +160,7 @@ class Recommendation:
     model: Model | None = None
     measured_on: Host | None = None
     same_as: tuple[str, ...] = ()
+    confirmation: Confirmation | None = None
 
     @property
     def endpoint(self) -> Trial | None:

@@ -65,6 +65,14 @@ def process_start(pid: int) -> int | None:
     return None if fields is None or fields[0] in ("Z", "X") else int(fields[19])
 
 
+def own_age_s() -> float:
+    """Return the seconds since this process was started, zero where that cannot be known."""
+    started = process_start(os.getpid())
+    if started is None:
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"))
+
+
 def all_processes() -> list[int]:
     """Return the ids of all processes that can be seen from here."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - a tenth of the time

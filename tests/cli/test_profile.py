@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Finished, Servefit, Sources
+    from tests.conftest import Hog
 
     Profile = Callable[..., Finished]
 
@@ -184,3 +187,38 @@ def test_comparing_takes_no_driver(profile: Profile) -> None:
     ended = profile("--driver", "http", "--against", "threads=2")
     assert ended.status == 2
     assert "driver" in ended.stderr
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("--users", "2", "--duration", "500ms"),
+        ("--rate", "50/s", "--sla", "p95=1s", "--duration", "2s"),
+        ("--sla", "p95=1s", "--duration", "2s"),
+    ],
+)
+def test_a_busy_machine_ends_with_5_whatever_was_asked_and_with_a_remedy(
+    servefit: Servefit, sources: Sources, hog: Hog, asked: tuple[str, ...]
+) -> None:
+    with ExitStack() as hogs:
+        for cpu in os.sched_getaffinity(0):
+            hogs.enter_context(hog(cpu))
+        ended = servefit("profile", sources.xgboost, "--payload", sources.payload, *asked, "--format", "json")
+    assert ended.status == 5, ended.stderr
+    document = ended.document
+    assert document["verdict"] == "INVALID"
+    assert document["reason"].startswith(document["problems"][0]["reason"])
+    assert document["problems"][0]["remedy"] in ended.stderr
+
+
+@pytest.mark.alone
+def test_a_busy_machine_is_judged_where_noise_is_allowed_and_still_told(profile: Profile, hog: Hog) -> None:
+    with ExitStack() as hogs:
+        for cpu in os.sched_getaffinity(0):
+            hogs.enter_context(hog(cpu))
+        ended = profile("--sla", "p95=1us", "--duration", "2s", "--format", "json")
+    assert ended.status == 3, ended.stderr
+    assert ended.document["verdict"] == "FAIL"
+    assert ended.document["problems"]
+    assert "stop them" in ended.stderr

@@ -128,6 +128,24 @@ def test_a_machine_that_is_too_noisy_to_tell_ends_with_status_5(servefit: Servef
     assert any("the machine got in the way" in warning for warning in ended.document["warnings"])
 
 
+@pytest.mark.alone
+def test_a_budget_is_kept_within_a_tenth_on_a_machine_that_others_use_and_what_did_not_fit_is_said(
+    servefit: Servefit, sources: Sources, hog: Hog
+) -> None:
+    budget_s = 12
+    asked = ("--profile", "local-1c", "--sla", "p95=1s", "--rate", "50/s", "--budget", f"{budget_s}s")
+    with ExitStack() as hogs:
+        for cpu in [*os.sched_getaffinity(0)] * 2:
+            hogs.enter_context(hog(cpu))
+        began = time.monotonic()
+        ended = servefit("recommend", sources.xgboost, "--payload", sources.payload, *asked, "--format", "json")
+        took_s = time.monotonic() - began
+    assert took_s <= 1.1 * budget_s
+    said = " ".join(ended.document["warnings"])
+    best = next(iter(ended.document["recommendations"]), None)
+    assert best is None or best["confirmed"] or "not confirmed" in said or ended.status == 5
+
+
 def test_more_instances_are_planned_for_a_rate_beyond_one(servefit: Servefit, sources: Sources) -> None:
     ended = servefit("recommend", sources.xgboost, "--rate", "1000000/s", *QUICK)
     best = ended.document["recommendations"][0]

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.conformance.measured import measured
-from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, simulated_host
+from tests.report.jobs import SLA
+from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, Story, configuration, simulated_host
 
+from servefit.cli.job_output import exit_status
 from servefit.profiler.machine.instance_profile import InstanceProfile
 from servefit.report.sentences import cost_text, headline, hindrances, hourly_text
+from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
+from servefit.search.request.sla import Sla, parse_sla
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.recommendation import Skipped
 from servefit.search.storage.header import JobHeader, JobState, JobStatus
 from servefit.search.storage.ownership import Owner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WINNER = configuration("forest")
 
 
 @pytest.mark.parametrize(
@@ -96,3 +106,91 @@ def test_what_has_no_price_costs_vcpu_seconds_and_energy_where_it_is_known() -> 
     drawn = replace(best.trial.judged, package_power_w=10.0)
     powered = replace(best, trial=replace(best.trial, capacity=drawn, at_rate=best.trial.at_rate and drawn))
     assert cost_text(powered).endswith(" J a million")
+
+
+@pytest.fixture
+def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
+    """A job that has tested two configurations, of which WINNER is the better one."""
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+    story = Story.of(JobRequest(name="fraud", sla=SLA))
+    story.compiles("xgboost", "forest")
+    for tested in (configuration("xgboost"), WINNER):
+        story.tests(tested)
+    return story
+
+
+def told(story: Story) -> RecommendationJob:
+    return RecommendationJob.of(story.header, JobState(status="COMPLETED", elapsed_s=20.0), story.steps)
+
+
+def test_what_was_measured_after_it_had_won_is_called_measured(story: Story) -> None:
+    confirmed = story.tests(WINNER, kind="confirmation")
+    job = told(story)
+    assert headline(job).startswith("P95 <= 20 ms at 500 requests/s is met: deploy local-1c with forest")
+    assert "Measured p50 16" in headline(job)
+    assert f"over {confirmed.judged.samples:,} requests; it can answer" in headline(job)
+    best = job_document(job)["recommendations"][0]
+    assert (best["confirmed"], best["not_confirmed_because"]) == (True, None)
+    assert exit_status(job) == 0
+
+
+def test_what_was_not_measured_again_is_said_to_be_a_single_test(story: Story) -> None:
+    for nth_round in range(3):
+        story.tests(WINNER, kind="confirmation", nth_round=nth_round)
+    job = told(story)
+    assert headline(job).startswith("P95 <= 20 ms at 500 requests/s is met: deploy local-1c with forest")
+    assert "Measured" not in headline(job)
+    assert f"In a single test of {job.trials[1].judged.samples:,} requests: p50 1" in headline(job)
+    best = job_document(job)["recommendations"][0]
+    assert (best["confirmed"], best["not_confirmed_because"]) == (False, "it was not measured again")
+    assert exit_status(job) == 0
+
+
+def test_that_the_machine_got_in_the_way_of_the_confirmation_is_the_answer(story: Story) -> None:
+    story.tests(WINNER, kind="confirmation", steal_percent=7.5)
+    job = told(story)
+    said = headline(job)
+    assert said.startswith(
+        "P95 <= 20 ms at 500 requests/s could not be confirmed, since the machine got in the way: the best by a single "
+        "test is local-1c with forest, 1 worker x 1 thread."
+    )
+    assert "Measured" not in said
+    assert "is met" not in said
+    assert f"In a single test of {job.trials[1].judged.samples:,} requests: p50 1" in said
+    assert "When it was measured again, the hypervisor took 7.5 % of the CPU time, 1 % are allowed: measure on" in said
+    assert "Then run the job again, or add --allow-noise (3 tests in 20 s)." in said
+    best = job_document(job)["recommendations"][0]
+    assert (best["verdict"], best["confirmed"]) == ("PASS", False)
+    assert best["not_confirmed_because"].startswith("the machine got in the way of the second measurement: ")
+    assert exit_status(job) == 5
+
+
+def test_where_every_test_was_disturbed_no_figure_is_called_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+    story = Story.of(JobRequest(name="fraud", sla=SLA))
+    story.compiles("forest")
+    for kind in ("load_test", "confirmation"):
+        story.tests(WINNER, kind=kind, steal_percent=7.5)
+    job = told(story)
+    said = headline(job)
+    assert said.startswith("This machine is too noisy to tell: the best of what was measured is local-1c with forest")
+    assert "Measured" not in said
+    assert "In a disturbed test of " in said
+    assert "The hypervisor took 7.5 % of the CPU time, 1 % are allowed: measure on a machine, or at a time" in said
+    assert exit_status(job) == 5
+
+
+def test_what_fails_undisturbed_fails_although_it_could_not_be_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))
+    story = Story.of(JobRequest(name="fraud", sla=Sla(thresholds=parse_sla("p95=1us"), rate_per_s=500.0)))
+    story.compiles("forest")
+    story.tests(WINNER)
+    story.tests(WINNER, kind="confirmation", steal_percent=7.5)
+    job = told(story)
+    assert headline(job).startswith("Nothing measured meets p95 <= 1 us at 500 requests/s: nearest is local-1c")
+    assert "Measured" not in headline(job).partition("\n")[2]
+    assert exit_status(job) == 3

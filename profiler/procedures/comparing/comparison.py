@@ -2,7 +2,8 @@
 
 Machines drift: they heat up, neighbours come and go. So measurements come in blocks of four, A B B A or B A A B by the
 toss of a coin, in which a steady drift cancels, and only figures of one block are compared, as log ratios. Before that
-A is compared with itself: what differs there is noise, and no smaller difference is ever called one.
+A is compared with itself: what differs there is noise, and no smaller difference is ever called one. A block in which
+the machine got in the way is left out and made again.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ and 12.7 with two."""
 MIN_DIFFERENCE = 0.01
 """Nobody changes a deployment for less than 1 %."""
 
+MAX_DISTURBED = 4
+"""Blocks of a comparison that are left out before it is given up: as many as it takes at least. Chosen, not
+measured."""
+
 _ERROR_RATE = 0.05
 """Of a decision, for all interim analyses together: what 95 % intervals promise."""
 
 Outcome: TypeAlias = Literal["a is faster", "b is faster", "no difference", "undecided"]
-Stop: TypeAlias = Literal["decided", "blocks", "time"]
+Stop: TypeAlias = Literal["decided", "blocks", "time", "noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +48,13 @@ class Figure:
     host_fingerprint: str
 
 
-Measure: TypeAlias = Callable[[], float | Figure]
-"""Makes one measurement in a fresh process and gives a figure above zero, of which less is better."""
+Measure: TypeAlias = Callable[[], float | Figure | None]
+"""Makes one measurement in a fresh process and gives a figure above zero, of which less is better; None where the
+machine got in the way of it."""
+
+
+class TooDisturbed(Exception):
+    """The machine got in the way of too many measurements for anything to be compared."""
 
 
 @shown("resolvable", "median_ratio")
@@ -69,7 +79,7 @@ class Comparison:
     ``ratio`` is b / a, the geometric mean over blocks, and ``ci95`` its interval. A difference counts if the whole
     interval lies beyond ``smallest_difference``, the larger of 1 % and ``noise.resolvable``, and there is none if the
     whole interval lies within it. ``stopped`` says why there are no more blocks: the question was "decided" either way,
-    or all "blocks" or all "time" was used. ``log_ratios`` has one entry a block.
+    all "blocks" or all "time" was used, or there was too much "noise". ``log_ratios`` has one entry a block.
 
     Example:
         ::
@@ -101,7 +111,7 @@ def compare(
     Without ``noise`` a is compared with itself first, in at most as many blocks and half of ``budget_s``. After the
     budget no block is begun that would exceed it, but four are made in any case. The measuring slot is held throughout.
     Raises SpecError for too few blocks, HostMismatch if the figures are of different hosts, MeasurementError for a
-    figure that is not above zero, and what the measurements raise.
+    figure that is not above zero, TooDisturbed where too few blocks were undisturbed, and what the measurements raise.
     """
     with measuring_slot("comparison"):
         began = time.monotonic()
@@ -172,21 +182,32 @@ def _in_blocks(
     figures = _Figures()
     log_ratios: list[float] = []
     began = time.monotonic()
-    longest = 0.0
+    longest, disturbed = 0.0, 0
     while True:
         block_began = time.monotonic()
-        log_ratios.append(_block(measure_a, measure_b, a_first=coin.random() < 0.5, figures=figures))
+        log_ratio = _block(measure_a, measure_b, a_first=coin.random() < 0.5, figures=figures)
         now = time.monotonic()
         longest = max(longest, now - block_began)
-        if len(log_ratios) < MIN_BLOCKS:
-            continue
         out_of_time = budget_s is not None and now - began + longest > budget_s
-        if len(log_ratios) not in analyses and not out_of_time:
+        if log_ratio is None:
+            disturbed += 1
+        else:
+            log_ratios.append(log_ratio)
+        too_noisy = disturbed >= MAX_DISTURBED
+        if len(log_ratios) < MIN_BLOCKS:
+            if too_noisy or (disturbed and out_of_time):
+                raise TooDisturbed(f"{disturbed} blocks of measurements were disturbed")
+            continue
+        if log_ratio is None and not (too_noisy or out_of_time):
+            continue
+        if len(log_ratios) not in analyses and not (too_noisy or out_of_time):
             continue
         interval = mean_interval(log_ratios, confidence=confidence)
         decided = _decided(interval, log1p(smallest))
-        if decided or out_of_time or len(log_ratios) == blocks:
+        if decided or too_noisy or out_of_time or len(log_ratios) == blocks:
             stopped: Stop = "decided" if decided else "blocks" if len(log_ratios) == blocks else "time"
+            if stopped == "time" and too_noisy:
+                stopped = "noise"
             return _Blocks(log_ratios=tuple(log_ratios), interval=interval, stopped=stopped)
 
 
@@ -203,10 +224,16 @@ def _decided(interval: tuple[float, float], smallest: float) -> bool:
     return low > smallest or high < -smallest or (-smallest <= low and high <= smallest)
 
 
-def _block(measure_a: Measure, measure_b: Measure, *, a_first: bool, figures: _Figures) -> float:
-    """Measure one block of four; return the log ratio b / a."""
+def _block(measure_a: Measure, measure_b: Measure, *, a_first: bool, figures: _Figures) -> float | None:
+    """Measure one block of four; return the log ratio b / a, None as soon as the machine got in the way of one."""
     outer, inner = (measure_a, measure_b) if a_first else (measure_b, measure_a)
-    first, second, third, fourth = (log(figures.value(measure())) for measure in (outer, inner, inner, outer))
+    logs: list[float] = []
+    for measure in (outer, inner, inner, outer):
+        figure = measure()
+        if figure is None:
+            return None
+        logs.append(log(figures.value(figure)))
+    first, second, third, fourth = logs
     inner_over_outer = (second + third - first - fourth) / 2
     return inner_over_outer if a_first else -inner_over_outer
 

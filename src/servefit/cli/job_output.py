@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from servefit.report.at_a_glance import glance_table
 from servefit.report.job_tables import compilation_table, recommendations_table
 from servefit.report.sentences import headline, hindrances, reasons, same_shapes
 from servefit.report.table import Table
+from servefit.search.results.confirmation import is_too_noisy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +40,10 @@ def run_and_print(
     form: Format,
     wide: bool,
     quiet: bool,
-    spent_s: float = 0.0,
+    began_s: float | None = None,
 ) -> None:
-    """Run the job, print its result, and exit with its status. ``spent_s`` seconds of its time were spent before."""
+    """Run the job, print its result, and exit with its status. Its time counts from ``began_s`` of the monotonic clock
+    on, from now on without."""
     from servefit.search.jobs.lifecycle import run_job
 
     print_and_exit(
@@ -52,7 +55,8 @@ def run_and_print(
             progress=progress,
             storage=storage,
             wait_s=wait_s,
-            spent_s=spent_s,
+            # What is imported for it is part of that.
+            spent_s=0.0 if began_s is None else time.monotonic() - began_s,
         ),
         form=form,
         wide=wide,
@@ -78,12 +82,12 @@ def print_and_exit(run: Callable[[Progress], RecommendationJob], *, form: Format
 def exit_status(job: RecommendationJob) -> int:
     """Return the exit status of a job: 0 when the SLA is met or nothing was asked; 3 when the SLA is not met, also when
     only the endpoint over HTTP does not meet it, or when that is not sure; 4 when nothing could be measured; 5 when the
-    machine was too noisy to measure the best answer; 130 when the job was stopped."""
+    machine was too noisy to measure the best answer, or to confirm it; 130 when the job was stopped."""
     if job.status == "STOPPED":
         return INTERRUPTED
     if job.best is None:
         return NOTHING_MEASURED
-    if job.best.trial.verdict == "INVALID":
+    if is_too_noisy(job.best):
         return TOO_NOISY
     over_http = None if job.best.endpoint is None else job.best.endpoint.verdict
     return 0 if job.best.trial.verdict == "PASS" and over_http != "FAIL" else SLA_UNMET

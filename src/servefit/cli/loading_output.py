@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from servefit.cli.profiling_output import highest_rows, latency_rows
+from servefit.cli.profiling_output import highest_rows, latency_rows, verdict_rows
 from servefit.quantities import number_text
 from servefit.report.table import Table
 
@@ -21,7 +21,7 @@ def load_table(found: LoadTest) -> Table:
         ["endpoint", found.endpoint],
         ["protocol", found.protocol],
         ["payload", found.payload],
-        *_verdict_rows(found),
+        *verdict_rows(found.verdict, found.reason),
         *_highest_rows(found),
         ["figures below are of", _traffic(found)],
         ["throughput per s", summary.throughput_per_s],
@@ -48,12 +48,6 @@ def steps_table(found: LoadTest) -> Table:
             for step in found.steps
         ],
     )
-
-
-def _verdict_rows(found: LoadTest) -> list[list[Any]]:
-    if found.verdict is None:
-        return []
-    return [["verdict", found.verdict + ("" if found.reason is None else f": {found.reason}")]]
 
 
 def _highest_rows(found: LoadTest) -> list[list[Any]]:

@@ -39,6 +39,7 @@ from servefit.option_panels import OUTPUT, SEARCH, TRAFFIC
 from servefit.profiler.defaults import COMPARISON_S, DURATION_S, ROWS_PER_REQUEST, SEARCH_S, SEED
 
 if TYPE_CHECKING:
+    from servefit.profiler.procedures.compare_deployments import Compared
     from servefit.profiler.procedures.prepare import Deployment
     from servefit.profiler.procedures.profile import Profiled
 
@@ -236,13 +237,12 @@ def profile(
                 rate=rate_per_s,
                 users=users,
                 budget_s=budget_s,
+                allow_noise=allow_noise,
                 wait_s=wait_s,
                 on_prepared=lambda: show_stage("comparing", takes_s=budget_s),
                 **requests,
             )
-        emit(profiling_output.comparison_table(compared), profiling_output.comparison_document(compared), form)
-        for caution in compared.warnings:
-            warn(caution)
+        _print_comparison(compared, form)
         return
     searches = bool(thresholds) and rate is None and users is None and traffic is None
     takes_s = duration_s or (SEARCH_S if searches else DURATION_S)
@@ -272,7 +272,7 @@ def profile(
     _save(found, save, histogram)
     for caution in (*found.warnings, *deprecations(constant=constant)):
         warn(caution)
-    if status := _exit_status(found, allow_noise=allow_noise):
+    if status := _exit_status(found):
         raise typer.Exit(status)
 
 
@@ -283,6 +283,16 @@ def _check_mode(against: str | None, *, traffic: bool, other: bool) -> None:
         raise SpecError(field, given, "takes no SLA, phases, spacing of arrivals or files to write")
     if against is None and traffic:
         raise SpecError(field, given, "takes no traffic: calls are timed alone")
+
+
+def _print_comparison(compared: Compared, form: Format) -> None:
+    from servefit.cli.profiling_output import comparison_document, comparison_table
+
+    emit(comparison_table(compared), comparison_document(compared), form)
+    for caution in compared.warnings:
+        warn(caution)
+    if compared.comparison is None:
+        raise typer.Exit(TOO_NOISY)
 
 
 def _print_service_time(
@@ -317,10 +327,8 @@ def _save(found: Profiled, save: Path | None, histogram: Path | None) -> None:
         save_histogram(found.run, histogram)
 
 
-def _exit_status(found: Profiled, *, allow_noise: bool) -> int:
+def _exit_status(found: Profiled) -> int:
     """Return the exit status: 0 when the SLA holds, or none was asked."""
-    if found.problems and not allow_noise:
+    if found.verdict == "INVALID":
         return TOO_NOISY
-    if found.decision is not None and found.decision.verdict != "PASS":
-        return SLA_UNMET
-    return SLA_UNMET if found.highest is not None and found.highest.rate_per_s is None else 0
+    return 0 if found.verdict in (None, "PASS") else SLA_UNMET

@@ -74,18 +74,21 @@ def _client_rows(found: Profiled) -> list[list[Any]]:
 
 
 def _answer_rows(found: Profiled) -> list[list[Any]]:
-    """Return the row of the verdict, or the rows of the highest rate, where it was asked for."""
-    if found.decision is not None:
-        reason = found.decision.reason
-        return [["verdict", found.decision.verdict + ("" if reason is None else f": {reason}")]]
+    """Return the row of the verdict, and the rows of the highest rate, where they were asked for."""
+    rows: list[list[Any]] = verdict_rows(found.verdict, found.reason)
     if found.highest is None:
-        return []
-    highest = found.highest
+        return rows
     offered_per_s = found.summary.offered_per_s
     return [
-        *highest_rows(highest),
+        *rows,
+        *highest_rows(found.highest),
         ["figures below are of", f"{number_text(offered_per_s)} requests/s" if offered_per_s else "-"],
     ]
+
+
+def verdict_rows(verdict: str | None, reason: str | None) -> list[list[Any]]:
+    """Return the row of a verdict with its reason, none without a verdict."""
+    return [] if verdict is None else [["verdict", verdict + ("" if reason is None else f": {reason}")]]
 
 
 def highest_rows(highest: HighestRate) -> list[list[Any]]:
@@ -155,6 +158,8 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
         "client": None if run.client is None else dataclasses.asdict(run.client),
         "summary": dataclasses.asdict(found.summary),
         "steps": [dataclasses.asdict(step) for step in found.steps],
+        "verdict": found.verdict,
+        "reason": found.reason,
         "decision": decision_document(found.decision),
         "highest_rate": None if found.highest is None else dataclasses.asdict(found.highest),
         "problems": [dataclasses.asdict(problem) for problem in found.problems],
@@ -165,23 +170,30 @@ def profiled_document(found: Profiled) -> dict[str, Any]:
 
 def comparison_table(compared: Compared) -> Table:
     comparison = compared.comparison
-    return Table(
-        columns=("figure", "value"),
-        rows=[
-            ["a", _described(compared.one)],
-            ["b", _described(compared.other)],
-            ["payload", compared.one.payload.source],
-            ["compared", compared.metric],
-            ["outcome", comparison.outcome],
-            ["b / a", Estimate(value=comparison.ratio, interval=comparison.ci95)],
-            ["smallest difference that counts", percent_text(comparison.smallest_difference)],
-            ["a / a, for comparison", Estimate(value=comparison.noise.median_ratio)],
-            ["blocks", f"{len(comparison.log_ratios)} of four measurements, ended by: {comparison.stopped}"],
-        ],
-    )
+    rows: list[list[Any]] = [
+        ["a", _described(compared.one)],
+        ["b", _described(compared.other)],
+        ["payload", compared.one.payload.source],
+        ["compared", compared.metric],
+    ]
+    if comparison is None:
+        reasons = "; ".join(problem.reason for problem in compared.problems)
+        return Table(columns=("figure", "value"), rows=[*rows, ["outcome", f"{compared.outcome}: {reasons}"]])
+    rows += [
+        ["outcome", comparison.outcome],
+        ["b / a", Estimate(value=comparison.ratio, interval=comparison.ci95)],
+        ["smallest difference that counts", percent_text(comparison.smallest_difference)],
+        ["a / a, for comparison", Estimate(value=comparison.noise.median_ratio)],
+        ["blocks", f"{len(comparison.log_ratios)} of four measurements, ended by: {comparison.stopped}"],
+    ]
+    return Table(columns=("figure", "value"), rows=rows)
 
 
 def comparison_document(compared: Compared) -> dict[str, Any]:
+    from servefit.profiler.procedures.comparing.comparison import Comparison
+
+    comparison = compared.comparison
+    names = [field.name for field in dataclasses.fields(Comparison)]
     return {
         "schema": 1,
         "a": _prepared_document(compared.one),
@@ -189,7 +201,9 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
         "host": dataclasses.asdict(compared.one.host),
         "payload": compared.one.payload.source,
         "metric": compared.metric,
-        **dataclasses.asdict(compared.comparison),
+        **(dict.fromkeys(names) if comparison is None else dataclasses.asdict(comparison)),
+        "outcome": compared.outcome,
+        "problems": [dataclasses.asdict(problem) for problem in compared.problems],
         "elapsed_s": compared.elapsed_s,
         "warnings": list(compared.warnings),
     }

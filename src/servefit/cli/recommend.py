@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,5 +65,5 @@ def recommend(
         wide=wide,
         quiet=quiet,
         # The budget is for the whole command.
-        spent_s=time.monotonic() - context.obj,
+        began_s=context.obj,
     )

@@ -16,6 +16,7 @@ from servefit.quantities import (
     span_text,
 )
 from servefit.report.measured_texts import latency_text
+from servefit.search.results.confirmation import is_too_noisy
 from servefit.search.results.energy import energy_j_per_million
 from servefit.search.results.instances import per_minute
 from servefit.search.results.objectives.cost import Cost, vcpu_s_per_million
@@ -77,8 +78,10 @@ def headline(job: RecommendationJob) -> str:
         "FAIL": f"Nothing measured meets {sla}: nearest is",
         "INVALID": "This machine is too noisy to tell: the best of what was measured is",
     }[trial.verdict]
+    if trial.verdict != "INVALID" and is_too_noisy(best):
+        beginning = _not_confirmed(sla)
     figure = objective.evidence(best, context) if known else ""
-    return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'} ({spent})."
+    return f"{beginning} {deployment}.\n{evidence(best)}{figure and f'; {figure}'}{_noise(best)} ({spent})."
 
 
 def _as_deployed(best: Recommendation) -> str:
@@ -100,6 +103,26 @@ def _not_shown(sla: Sla, objective: Objective) -> str:
     return _capitalised(nothing) if sla.asks_nothing else f"{_capitalised(str(sla))} is met, but {nothing}"
 
 
+def _not_confirmed(sla: Sla) -> str:
+    """Return the beginning of a recommendation that the machine kept from being confirmed."""
+    what = "The best" if sla.asks_nothing else _capitalised(str(sla))
+    return f"{what} could not be confirmed, since the machine got in the way: the best by a single test is"
+
+
+def _noise(best: Recommendation) -> str:
+    """Return what got in the way of the recommendation, and what to do about it, as the end of a sentence; empty where
+    nothing did, or noise was allowed."""
+    confirmation, trial = best.confirmation, best.trial
+    disturbed = confirmation is not None and confirmation.outcome == "disturbed"
+    problem = confirmation.problem if confirmation is not None and disturbed else None
+    if problem is None and trial.verdict == "INVALID":
+        problem = next(iter(trial.problems), None)
+    if problem is None:
+        return ""
+    when = "when it was measured again, " if trial.verdict != "INVALID" else ""
+    return f". {_capitalised(when + problem.reason)}: {problem.remedy}. Then run the job again, or add --allow-noise"
+
+
 def _unfinished(job: RecommendationJob) -> str:
     """Return the end of the sentence about an unfinished job; empty for a finished job."""
     if job.status == "IN_PROGRESS":
@@ -108,37 +131,28 @@ def _unfinished(job: RecommendationJob) -> str:
 
 
 def evidence(best: Recommendation) -> str:
-    """Return the figures of the recommendation, as a sentence without its full stop."""
-    judged = best.trial.judged
-    if best.trial.basis == "predicted":
-        return _predicted_evidence(best)
-    parts = _percentiles(judged, "p50", "p95", "p99")
-    loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    """Return the figures of the recommendation, as a sentence without its full stop. Those that were predicted, and
+    those of a test that was not confirmed, are called so."""
+    judged, confirmation = best.trial.judged, best.confirmation
+    latency = ", ".join(_percentiles(judged, "p50", "p95", "p99")) or "no percentile"
     price = f"; {cost}" if (cost := cost_text(best)) else ""
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
-    where = " over HTTP" if best.deployment == "endpoint" else ""
-    return (
-        f"Measured{where} {', '.join(parts) or 'no percentile'} {loop} over {judged.samples:,} requests; "
-        f"it can answer {number_text(float(best.max_invocations))} a minute{price}{because}"
-    )
+    capacity = f"{number_text(float(best.max_invocations))} a minute"
+    if best.trial.basis == "predicted":
+        at_rate = "" if judged.offered_per_s is None else f" at {number_text(judged.offered_per_s)} requests/s"
+        return f"Predicted {latency}{at_rate}, and that it can answer {capacity}{price}{because}"
+    loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
+    requests, where = count_text(judged.samples, "request"), " over HTTP" if best.deployment == "endpoint" else ""
+    if best.trial.verdict == "INVALID":
+        return f"In a disturbed test of {requests}{where}: {latency} {loop}; it answered {capacity}{price}"
+    if confirmation is not None and not confirmation.is_confirmed:
+        return f"In a single test of {requests}{where}: {latency} {loop}; it answered {capacity}{price}{because}"
+    return f"Measured{where} {latency} {loop} over {requests}; it can answer {capacity}{price}{because}"
 
 
 def _percentiles(summary: Summary, *names: str) -> list[str]:
     """Return the percentiles of these names that are known, each with its name."""
     return [f"{name} {text}" for name in names if (text := latency_text(summary, name)) is not None]
-
-
-def _predicted_evidence(best: Recommendation) -> str:
-    """Return the predicted figures of an endpoint, as a sentence without its full stop."""
-    judged = best.trial.judged
-    parts = _percentiles(judged, "p50", "p95", "p99")
-    loop = f" at {number_text(judged.offered_per_s)} requests/s" if judged.offered_per_s is not None else ""
-    price = f"; {cost}" if (cost := cost_text(best)) else ""
-    because = "" if best.trial.reason is None else f"; {best.trial.reason}"
-    return (
-        f"Predicted {', '.join(parts) or 'no percentile'}{loop}, and that it can answer "
-        f"{number_text(float(best.max_invocations))} a minute{price}{because}"
-    )
 
 
 def cost_text(best: Recommendation) -> str:
@@ -195,7 +209,7 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
         where = "" if rival.profile == best.profile else f" on {rival.profile.name}"
         name = f"{shape(rival.trial.configuration)}{where}"
         if choice.by == "sla":
-            yield f"Not {name}: {_unlike_the_best(rival.trial.verdict)}."
+            yield f"Not {name}: {_unlike_the_best(rival.trial.verdict, best.trial.verdict)}."
         elif choice.by == "price":
             yield f"Not {name}: {_paid(rival)} instead of {_paid(best)}."
         elif choice.figures is not None and choice.by == "figure":
@@ -220,7 +234,9 @@ def _figure_texts(
     return mine, theirs
 
 
-def _unlike_the_best(verdict: str) -> str:
+def _unlike_the_best(verdict: str, best_verdict: str) -> str:
+    if verdict == best_verdict:
+        return "it is further from meeting the SLA"
     return {
         "FAIL": "it does not meet the SLA",
         "UNDECIDED": "it is not sure to meet the SLA",

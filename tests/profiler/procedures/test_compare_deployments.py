@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import xgboost
 
+from servefit.cli.profiling_output import comparison_document, comparison_table
 from servefit.errors import MeasurementError, SpecError
+from servefit.profiler.evidence.validity import Problem
 from servefit.profiler.procedures.compare_deployments import compare_deployments
 from servefit.profiler.procedures.comparing.comparison import Figure
+from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.procedures.prepare import Deployment
 
 if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.profiler.machine.host import Host
-    from servefit.profiler.record.types import Configuration
+    from servefit.profiler.record.types import Configuration, Run
 
 pytestmark = pytest.mark.alone
 
@@ -49,23 +52,47 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Configuration, Artifact
 def test_two_backends_are_compared_by_the_time_of_a_call(timed: list[Any]) -> None:
     found = compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, payload=ROWS)
     assert found.metric == "service time p50"
-    assert found.comparison.outcome == "b is faster"
+    assert found.comparison is not None
+    assert found.outcome == "b is faster"
     assert found.comparison.ratio == pytest.approx(0.5, rel=0.01)
     assert {configuration.backend for configuration, _, _ in timed} == {"xgboost", "onnxruntime"}
 
 
 def test_two_models_answer_the_same_requests(timed: list[Any]) -> None:
     found = compare_deployments(booster(), Deployment(), {"model": booster(rounds=9)})
-    assert found.comparison.outcome == "no difference"
+    assert found.outcome == "no difference"
     assert found.one.model.digest != found.other.model.digest
     payloads = [rows for _, _, rows in timed]
     assert all(np.array_equal(payloads[0], payload) for payload in payloads[1:])
 
 
 def test_a_rate_that_saturates_one_of_them_cannot_be_compared() -> None:
-    rival = {"backend": "onnxruntime"}
+    asked: dict[str, Any] = {"payload": ROWS, "rate": 2_000_000.0, "budget_s": 1.0, "allow_noise": True}
     with pytest.raises(MeasurementError, match="xgboost cannot be compared: it is saturated; ask for a lower rate"):
-        compare_deployments(booster(), Deployment(), rival, payload=ROWS, rate=2_000_000.0, budget_s=1.0)
+        compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, **asked)
+
+
+def test_a_disturbed_measurement_goes_into_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was measured beside a neighbour looks as if it had been found under one."""
+    busy = Problem(kind="competing load", reason="other processes used a CPU", remedy="stop them")
+
+    def disturbed(*arguments: Any, allow_noise: bool, **options: Any) -> tuple[Run, tuple[Problem, ...]]:
+        run, _ = run_valid(*arguments, allow_noise=True, **options)
+        return run, (busy,)
+
+    monkeypatch.setattr("servefit.profiler.procedures.compare_deployments.run_valid", disturbed)
+    asked: dict[str, Any] = {"payload": ROWS, "users": 1, "budget_s": 60.0}
+    found = compare_deployments(booster(), Deployment(), {"backend": "onnxruntime"}, **asked)
+    assert (found.outcome, found.comparison, found.problems) == ("INVALID", None, (busy,))
+    assert found.warnings == (
+        "the machine got in the way of 4 measurements (competing load), which do not count: "
+        "other processes used a CPU; stop them",
+    )
+    document = comparison_document(found)
+    assert (document["outcome"], document["ratio"], document["ci95"]) == ("INVALID", None, None)
+    rows = dict(map(tuple, comparison_table(found).rows))
+    assert rows["outcome"] == "INVALID: other processes used a CPU"
+    assert "b / a" not in rows
 
 
 @pytest.mark.parametrize(

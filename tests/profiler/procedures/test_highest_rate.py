@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -175,6 +176,22 @@ def test_a_budget_too_small_for_one_run_is_a_result_that_says_so() -> None:
     assert found.root_per_s is None
     assert "takes 400 requests" in found.ended
     assert queue.rates == []
+
+
+def test_a_search_that_lacks_the_time_of_its_disturbed_runs_is_disturbed_and_no_failure() -> None:
+    queue = SimulatedQueue()
+
+    def probe(rate_per_s: float, requests: int, stop: Stop) -> OpenRun:
+        return replace(queue(rate_per_s, requests, stop), disturbed=len(queue.rates) < 3)
+
+    found = highest_rate(
+        probe, saturation_per_s=CAPACITY_PER_S, thresholds=[p95_within(10)], budget_requests=1_000, seed=0
+    )
+    assert [run.verdict for run in found.tried] == ["INVALID", "INVALID"]
+    assert found.rate_per_s is None
+    assert found.ended.startswith("the budget")
+    assert found.disturbed
+    assert not find(SimulatedQueue(), p95_within(10), requests=100).disturbed
 
 
 def test_a_rate_that_fails_is_followed_by_one_three_percent_lower() -> None:

@@ -18,6 +18,8 @@ from servefit.profiler.record.traffic import ClosedLoop, Traffic
 from servefit.profiler.record.types import ClientRecord, Run, Samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.profiler.conftest import HostSmall
 
     from servefit.profiler.drivers.driving.ending import Enough
@@ -29,26 +31,36 @@ MS = 1_000_000
 
 class SimulatedEndpoint:
     """A driver of ``servers`` that take ``service_ms`` each for a request, and ``network_ms`` on top of it. With more
-    users than ``most_users`` half of all requests fail."""
+    users than ``most_users`` half of all requests fail. In the runs that are ``disturbed``, by their number from 1 on,
+    a neighbour has most of the CPU."""
 
     configuration = None
     envelope = None
     usual_users = 16
 
     def __init__(
-        self, *, service_ms: float, network_ms: float = 0.0, servers: int = 1, most_users: int | None = None
+        self,
+        *,
+        service_ms: float,
+        network_ms: float = 0.0,
+        servers: int = 1,
+        most_users: int | None = None,
+        disturbed: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self._service_ms = service_ms
         self._network_ms = network_ms
         self._servers = servers
         self._most_users = most_users
+        self._disturbed = disturbed
         self.tried: list[tuple[int, float]] = []
 
     def run(self, traffic: Traffic, *, enough: Enough | None = None, stopping: StoppingConditions | None = None) -> Run:
         assert isinstance(traffic, ClosedLoop)
         users, end_ns = traffic.users, round(traffic.duration_s * 1e9)
         self.tried.append((users, traffic.duration_s))
+        disturbed = self._disturbed(len(self.tried))
         response_ms = max(self._service_ms + self._network_ms, users * self._service_ms / self._servers)
+        response_ms *= 4 if disturbed else 1
         due = np.concatenate([np.arange(0, end_ns, round(response_ms * MS))] * users).astype(np.int64)
         due.sort()
         ended = due + round(response_ms * MS)
@@ -77,6 +89,7 @@ class SimulatedEndpoint:
                 reconnections=0,
                 errors={"status 503": failed} if failed else {},
                 shares_cpus=False,
+                waited_percent=60.0 if disturbed else 0.0,
             ),
         )
 
@@ -116,6 +129,37 @@ def test_the_number_of_users_is_bounded() -> None:
     tried = try_users(SimulatedEndpoint(service_ms=100, servers=10_000), budget_s=20)
     assert tried.users == MAX_USERS
     assert tried.ended == f"there are {MAX_USERS} users"
+
+
+def test_a_level_that_the_machine_got_in_the_way_of_is_made_again() -> None:
+    endpoint = SimulatedEndpoint(service_ms=2, network_ms=2, servers=4, disturbed=lambda nth: nth in (3, 5))
+    found = find_saturation(endpoint, budget_s=20)
+    assert [users for users, _ in endpoint.tried] == [1, 2, 4, 4, 8, 8, 16, 32, 8]
+    assert [level.users for level in found.tried.levels] == [1, 2, 4, 8, 16, 32]
+    assert (found.tried.users, found.tried.ended) == (8, "more users are not served more")
+    assert found.problems == ()
+
+
+def test_a_machine_that_keeps_getting_in_the_way_ends_the_search_and_is_the_reason() -> None:
+    endpoint = SimulatedEndpoint(service_ms=2, network_ms=2, servers=4, disturbed=lambda nth: nth > 2)
+    found = find_saturation(endpoint, budget_s=20)
+    assert [users for users, _ in endpoint.tried] == [1, 2, 4, 4, 4, 2, 2]
+    assert found.tried.ended == "the machine got in the way of 4 users"
+    assert [problem.kind for problem in found.problems] == ["competing load"]
+
+
+def test_a_neighbour_from_the_first_user_on_leaves_figures_that_are_not_to_be_believed() -> None:
+    found = find_saturation(SimulatedEndpoint(service_ms=2, disturbed=lambda _: True), budget_s=20)
+    assert (found.tried.users, [level.users for level in found.tried.levels]) == (1, [1])
+    assert found.problems
+
+
+def test_with_noise_allowed_every_level_counts_and_what_is_wrong_with_the_last_run_is_said() -> None:
+    endpoint = SimulatedEndpoint(service_ms=2, network_ms=2, servers=4, disturbed=lambda _: True)
+    found = find_saturation(endpoint, budget_s=20, allow_noise=True)
+    assert [users for users, _ in endpoint.tried] == [1, 2, 4, 8, 16, 32, 8]
+    assert found.tried.problems == ()
+    assert [problem.kind for problem in found.problems] == ["competing load"]
 
 
 def test_slow_answers_are_given_time_to_be_counted() -> None:

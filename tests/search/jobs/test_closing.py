@@ -21,6 +21,7 @@ from servefit.search.jobs.job import JobInterrupted, RecommendationJob
 from servefit.search.jobs.lifecycle import resume_job
 from servefit.search.optimizer.clock import Clock
 from servefit.search.optimizer.progress import SilentProgress
+from servefit.search.optimizer.slowness import Slowness
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 
@@ -130,18 +131,21 @@ def test_time_is_only_left_for_it_where_it_can_be_measured() -> None:
     host = replace(describe_host(), cpus=tuple(LogicalCpu(cpu=cpu, core=cpu) for cpu in range(2)))
     small, large = Configuration(vcpus=1, backend="b"), Configuration(vcpus=2, backend="b")
     asked = JobRequest(name="j", deploy="library", sla=Sla(rate_per_s=10))
-    assert closing.closing_s(small, host, asked) == closing.min_duration_s(asked) > 0
-    assert closing.closing_s(large, host, asked) == 0
-    assert closing.closing_s(small, host, replace(asked, over_http=False)) == 0
+    idle = Clock(limit_s=inf, test_limit=inf)
+    least_s = closing.min_duration_s(asked, idle)
+    assert closing.closing_s(small, host, asked, idle) == least_s > 0
+    assert closing.closing_s(large, host, asked, idle) == 0
+    assert closing.closing_s(small, host, replace(asked, over_http=False), idle) == 0
+    slow = Clock(limit_s=inf, test_limit=inf, slowness=Slowness(3.0))
+    assert closing.closing_s(small, host, asked, slow) > least_s + 3
     # Where the endpoint is deployed it is the model alone that is left: of what was predicted that was measured before.
     endpoint = replace(asked, deploy="endpoint")
-    assert 0 < closing.closing_s(small, host, endpoint) < closing.closing_s(small, host, asked)
-    assert closing.closing_s(large, host, endpoint) == 0
-    hurried = Clock(limit_s=closing.min_duration_s(asked) / 2, test_limit=inf)
+    assert 0 < closing.closing_s(small, host, endpoint, idle) < least_s
+    assert closing.closing_s(large, host, endpoint, idle) == 0
+    hurried = Clock(limit_s=least_s / 2, test_limit=inf)
     assert closing.why_not(small, host, asked, hurried) == "the time asked for ran out"
-    endless = Clock(limit_s=inf, test_limit=inf)
-    assert closing.why_not(small, host, asked, endless) is None
-    assert closing.why_not(large, host, asked, endless) == (
+    assert closing.why_not(small, host, asked, idle) is None
+    assert closing.why_not(large, host, asked, idle) == (
         "its 2 vCPUs leave none of this host's 2 CPUs to a load client"
     )
 

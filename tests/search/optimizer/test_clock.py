@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from servefit.profiler.record.traffic import ClosedLoop
 from servefit.search.optimizer.clock import Clock
+from servefit.search.optimizer.slowness import Slowness
 from servefit.search.request.job_request import JobRequest
 
 
@@ -35,6 +36,13 @@ def test_time_that_was_not_spent_at_work_is_left_out() -> None:
     now.seconds += 45
     clock.leave_out(40)
     assert (clock.elapsed_s, clock.left_s) == (5.0, 55.0)
+
+
+def test_what_is_kept_for_the_end_is_as_much_longer_as_the_machine_is_slower() -> None:
+    now = Now()
+    asked = JobRequest(name="job", budget_s=20.0)
+    assert Clock.of(asked, finishing_s=0.5, now=now).left_s == pytest.approx(19.5)
+    assert Clock.of(asked, finishing_s=0.5, slowness=Slowness(3.0), now=now).left_s == pytest.approx(18.5)
 
 
 def test_time_without_a_limit_is_never_spent() -> None:

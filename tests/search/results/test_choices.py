@@ -67,6 +67,17 @@ def test_what_does_not_meet_the_sla_loses_for_that(trial: MakeTrial) -> None:
     assert (broken.rival.trial.configuration, broken.by) == (SLOW, "sla")
 
 
+def test_where_nothing_meets_the_sla_its_distance_decides_whatever_the_price_and_the_latency(trial: MakeTrial) -> None:
+    winner, found = chosen(
+        [
+            trial(TWO_WORKERS, p95_ms=9.0, verdict="FAIL", violation=0.1),
+            trial(PLAIN, p95_ms=4.0, verdict="FAIL", violation=0.5),
+        ]
+    )
+    assert winner == TWO_WORKERS
+    assert [(choice.rival.trial.configuration, choice.by) for choice in found] == [(PLAIN, "sla")]
+
+
 def test_the_next_best_of_the_profile_comes_before_the_best_of_the_next_size(trial: MakeTrial) -> None:
     _, found = chosen([trial(PLAIN), trial(SLOW, p95_ms=2.0), trial(TWO_WORKERS)])
     assert [choice.rival.trial.configuration for choice in found] == [SLOW, TWO_WORKERS]

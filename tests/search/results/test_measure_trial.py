@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.report.simulated import SimulatedDriver
+from tests.report.story import configuration, simulated_host
 
 from servefit.backends.types import Artifact, Target
 from servefit.errors import OutOfMemory
@@ -16,7 +18,8 @@ from servefit.profiler.machine.host import describe_host
 from servefit.profiler.record.types import Configuration, Measurement
 from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
-from servefit.search.results.measure_trial import run_test
+from servefit.search.results.measure_trial import CONFIRMING, run_test
+from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,3 +120,17 @@ def test_more_instances_are_planned_until_queueing_leaves_room_for_the_limit() -
 def test_no_number_of_instances_makes_a_call_faster_so_none_is_tried() -> None:
     trial = trial_of(Sla(thresholds=parse_sla("p95=2ms"), rate_per_s=100.0), act="sleep", us=4000)
     assert (trial.verdict, trial.instance_count) == ("FAIL", 1)
+
+
+@pytest.mark.parametrize(("left_s", "duration_s"), [(60.0, 10.0), (1.9, 1.2), (0.8, 0.5)])
+def test_where_time_is_short_the_open_loop_takes_what_is_left_and_is_not_lost(left_s: float, duration_s: float) -> None:
+    kept: list[Measurement] = []
+
+    def keep(measurement: Measurement) -> None:
+        kept.append(measurement)
+
+    asked = JobRequest(name="job", sla=Sla(thresholds=parse_sla("p95=100ms"), rate_per_s=20.0))
+    with time_limit(lambda: left_s):
+        driver = SimulatedDriver(configuration=configuration("forest"), service_us=20.0)
+        run_test(driver, asked, simulated_host(), CONFIRMING, keep=keep)
+    assert kept[0].runs[-1].traffic.duration_s == pytest.approx(duration_s)

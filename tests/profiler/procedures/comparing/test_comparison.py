@@ -18,6 +18,7 @@ from servefit.profiler.procedures.comparing.comparison import (
     Figure,
     NoiseFloor,
     Outcome,
+    TooDisturbed,
     compare,
     compare_with_itself,
     require_same_host,
@@ -150,6 +151,39 @@ def test_four_blocks_are_measured_however_little_time_there_is() -> None:
     assert len(result.log_ratios) == 4
     assert result.outcome == "a is faster"
     assert result.ratio == pytest.approx(1.5)
+
+
+def every(nth: int, *, value: float) -> Callable[[], float | None]:
+    """Figures of which each ``nth`` was disturbed."""
+    calls = count(1)
+    return lambda: None if next(calls) % nth == 0 else value
+
+
+def test_a_block_with_a_disturbed_measurement_is_left_out_and_made_again() -> None:
+    result = compare(every(10_000, value=1.0), every(7, value=1.5), noise=QUIET)
+    assert (result.outcome, result.stopped) == ("a is faster", "decided")
+    assert result.ratio == pytest.approx(1.5)
+    assert len(result.log_ratios) == 4
+
+
+def test_blocks_that_are_disturbed_again_and_again_end_a_comparison_that_has_enough_of_others() -> None:
+    rng = np.random.default_rng(1)
+    noisy_a, disturbed_b = noisy(1000, spread=0.3, rng=rng), every(6, value=1000.0)
+    result = compare(noisy_a, disturbed_b, noise=QUIET, blocks=64)
+    assert (result.outcome, result.stopped) == ("undecided", "noise")
+    assert 4 <= len(result.log_ratios) < 64
+
+
+@pytest.mark.parametrize("noise", [None, QUIET])
+def test_nothing_is_compared_where_everything_is_disturbed(noise: NoiseFloor | None) -> None:
+    calls = count()
+
+    def disturbed() -> None:
+        next(calls)
+
+    with pytest.raises(TooDisturbed):
+        compare(disturbed, lambda: 1.0, noise=noise)
+    assert next(calls) <= 8, "a block ends with the first measurement that is disturbed"
 
 
 def test_a_is_not_measured_against_itself_where_the_noise_is_known() -> None:

@@ -236,6 +236,34 @@ def test_what_is_cut_short_by_the_time_ends_the_search_with_what_it_knows(table:
     ]
 
 
+def test_a_stage_that_is_cut_short_leaves_the_confirmation_its_time(table: MakeTable, search: MakeSearch) -> None:
+    bench: Table = table(request_of(budget_s=42.0))
+    cut = iter([True])
+
+    def run_out() -> None:
+        if len(bench.of_kind("round")) == 2 and next(cut, False):
+            raise OutOfTime("the comparison of the best in turns")
+
+    bench.before = run_out
+    found = search(bench)
+    found.carry_out()
+    assert bench.measured[-1][0] == "confirmation"
+    assert found.best() in found.confirmed
+    assert found.remarks == ["the comparison of the best in turns was cut short: the time asked for ran out"]
+
+
+def test_what_comes_before_the_confirmation_leaves_time_for_it_and_for_what_follows(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    bench = table(request_of(budget_s=42.0))
+    found = search(bench)
+    found.carry_out()
+    alone_s = found.kept_for_the_end_s()
+    found.closing_s = lambda _: 4.0
+    assert found.kept_for_the_end_s() == alone_s + 4.0
+    assert alone_s > 1.5
+
+
 def test_nothing_is_begun_that_cannot_be_ended_in_the_time(table: MakeTable, search: MakeSearch) -> None:
     bench = table(request_of(budget_s=0.5))
     found = search(bench)
