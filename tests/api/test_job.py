@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def test_a_job_is_printed_as_its_name_its_status_and_the_answer(trial: MakeTrial) -> None:
     opened = Job.from_results(job(trial(CONFIGURATION)))
     assert repr(opened) == str(opened)
-    assert repr(opened) == "<Job fraud, COMPLETED: Deploy small with the library treelite, 1 worker x 1 thread>"
+    assert repr(opened) == "<Job fraud, COMPLETED: Deploy small as a library with treelite, 1 worker x 1 thread>"
 
 
 def test_a_job_without_an_answer_is_printed_on_a_line_too() -> None:

@@ -182,7 +182,7 @@ def test_the_library_is_measured_in_process_and_its_endpoint_is_shown_beside_it(
     steps = steps_of(servefit, "library")
     assert kinds(steps) >= {"load_test", "endpoint"}
     assert not kinds(steps) & {"model_alone", "endpoint_costs"}
-    assert "deploy local-1c with the library xgboost" in " ".join(servefit("show", "library").stdout.split())
+    assert "deploy local-1c as a library with xgboost" in " ".join(servefit("show", "library").stdout.split())
 
 
 def test_an_endpoint_keeps_less_of_what_it_was_asked_than_its_model(

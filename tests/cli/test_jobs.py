@@ -51,7 +51,7 @@ def test_an_empty_list_says_that_it_is_empty(servefit: Servefit, tmp_path: Path)
 
 def test_a_kept_job_is_shown_as_it_was_printed(servefit: Servefit, kept: dict[str, Any]) -> None:
     assert servefit("show", "listed", "--format", "json").document == kept
-    assert servefit("show", "listed").stdout.strip().startswith("Deploy local-1c with the library xgboost")
+    assert servefit("show", "listed").stdout.strip().startswith("Deploy local-1c as a library with xgboost")
 
 
 def test_steps_are_listed_with_what_came_of_them_and_can_be_filtered(servefit: Servefit, kept: dict[str, Any]) -> None:

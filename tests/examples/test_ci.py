@@ -93,7 +93,7 @@ def test_a_model_that_meets_its_sla_passes(tmp_path: Path) -> None:
     ended = build(tmp_path)
     assert ended.status == 0, ended.log
     assert "**p95=500ms at 200/s is met.**" in ended.summary
-    assert "P95 <= 500 ms at 200 requests/s is met: deploy local-1c with the library xgboost" in ended.summary
+    assert "P95 <= 500 ms at 200 requests/s is met: deploy local-1c as a library with xgboost" in ended.summary
     assert "<html" in (tmp_path / "report.html").read_text()
 
 

@@ -87,7 +87,7 @@ def test_the_figures_of_every_test_over_time_are_in_the_page(page: Page, reports
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("over-http", "is met: deploy local-1c with the library forest"),
+        ("over-http", "is met: deploy local-1c as a library with forest"),
         ("endpoint", "is met: deploy local-1c as an endpoint of forest"),
         ("predicted", "is predicted to be met: deploy ml.m5.large as an endpoint of forest"),
         ("unmet", "Nothing measured meets p95 <= 100 us at 500 requests/s"),

@@ -126,7 +126,7 @@ def told(story: Story) -> RecommendationJob:
 def test_what_was_measured_after_it_had_won_is_called_measured(story: Story) -> None:
     confirmed = story.tests(WINNER, kind="confirmation")
     job = told(story)
-    assert headline(job).startswith("P95 <= 20 ms at 500 requests/s is met: deploy local-1c with the library forest")
+    assert headline(job).startswith("P95 <= 20 ms at 500 requests/s is met: deploy local-1c as a library with forest")
     assert "Measured p50 16" in headline(job)
     assert f"over {confirmed.judged.samples:,} requests; it can answer" in headline(job)
     best = job_document(job)["recommendations"][0]
@@ -138,7 +138,7 @@ def test_what_was_not_measured_again_is_said_to_be_a_single_test(story: Story) -
     for nth_round in range(3):
         story.tests(WINNER, kind="confirmation", nth_round=nth_round)
     job = told(story)
-    assert headline(job).startswith("P95 <= 20 ms at 500 requests/s is met: deploy local-1c with the library forest")
+    assert headline(job).startswith("P95 <= 20 ms at 500 requests/s is met: deploy local-1c as a library with forest")
     assert "Measured" not in headline(job)
     assert f"In a single test of {job.trials[1].judged.samples:,} requests: p50 1" in headline(job)
     best = job_document(job)["recommendations"][0]
@@ -152,7 +152,7 @@ def test_that_the_machine_got_in_the_way_of_the_confirmation_is_the_answer(story
     said = headline(job)
     assert said.startswith(
         "P95 <= 20 ms at 500 requests/s could not be confirmed, since the machine got in the way: the best by a single "
-        "test is local-1c with the library forest, 1 worker x 1 thread."
+        "test is local-1c as a library with forest, 1 worker x 1 thread."
     )
     assert "Measured" not in said
     assert "is met" not in said
@@ -176,7 +176,7 @@ def test_where_every_test_was_disturbed_no_figure_is_called_measured(
     job = told(story)
     said = headline(job)
     assert said.startswith(
-        "This machine is too noisy to tell: the best of what was measured is local-1c with the library forest"
+        "This machine is too noisy to tell: the best of what was measured is local-1c as a library with forest"
     )
     assert "Measured" not in said
     assert "In a disturbed test of " in said

@@ -86,7 +86,7 @@ def headline(job: RecommendationJob) -> str:
 
 def _as_deployed(best: Recommendation) -> str:
     """Return what is deployed, to stand between the instances and the backend."""
-    return "as an endpoint of" if best.deployment == "endpoint" else "with the library"
+    return "as an endpoint of" if best.deployment == "endpoint" else "as a library with"
 
 
 def _met(sla: Sla, best: Recommendation) -> str:

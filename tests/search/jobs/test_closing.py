@@ -150,10 +150,10 @@ def test_time_is_only_left_for_it_where_it_can_be_measured() -> None:
     )
 
 
-def test_an_sla_that_only_the_model_alone_meets_is_not_met(job: RecommendationJob) -> None:
+def test_a_library_that_meets_the_sla_does_so_whatever_its_endpoint_would_do(job: RecommendationJob) -> None:
     assert exit_status(job) == 0
     late = served_as(job, verdict="FAIL", reason="p95 is 700 ms")
-    assert exit_status(late) == 3
+    assert exit_status(late) == 0
     limits = Sla(thresholds=parse_sla("p95=500ms"), rate_per_s=100.0)
     assert f"over HTTP {limits} is not met: p95 is 700 ms" in late.warnings
 
