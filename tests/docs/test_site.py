@@ -140,7 +140,7 @@ def test_pages_that_are_opened_as_files_can_be_searched_and_read_in_the_dark(sit
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.goto((site / "index.html").as_uri())
         page.keyboard.press("/")
-        page.keyboard.type("UNDECIDED")
+        page.keyboard.type("verdicts and intervals")
         page.locator(".md-search-result__link", has_text="Verdicts and intervals").click()
         assert page.url.startswith((site / "reading.html").as_uri())
         assert page.locator("body").get_attribute("data-md-color-scheme") == "slate"

@@ -25,8 +25,8 @@ NOT_IN_JOBS_OR_MEASUREMENTS = {"StoredMember", "Artifact", "EndpointConfig", "Ar
 NOT_KEPT = {"Gpu", "Owner"}
 """Sets are made on machines without a GPU, and hold no job that is being worked on."""
 
-NOT_YET_KEPT = {"AfterIdle", "EndpointCosts", "ModelAlone"}
-"""Of jobs of schema 4, whose set is made with its release, as ``make`` says."""
+NOT_YET_KEPT = {"AfterIdle", "EndpointCosts", "KnownPrice", "ModelAlone"}
+"""Of jobs of schema 4, and of prices that were set, whose set is made with its release, as ``make`` says."""
 
 
 def subclasses(kind: type[Stored]) -> Iterator[type[Stored]]:

@@ -155,10 +155,8 @@ def test_bars_are_means_of_the_rounds_that_were_measured_in_turns(reports: Repor
     naive = job.why.naive
     assert naive is not None
     assert found["naive default"].configuration == naive.configuration
-    mine, theirs = found["recommended"].capacity_per_s, found["naive default"].capacity_per_s
-    assert mine is not None
-    assert theirs is not None
-    assert mine / theirs == pytest.approx(naive.ratio.ratio, rel=0.01)
+    # At a rate, the two are compared by their p95 there, and not by what the bars show.
+    assert naive.ratio.metric == "p95 latency"
 
 
 def test_a_recommendation_that_was_measured_alone_has_no_bars(reports: Reports) -> None:
