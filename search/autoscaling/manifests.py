@@ -126,10 +126,10 @@ def manifest(plan: ScalingPlan, kind: ManifestKind) -> str:
         min=plan.target.min_capacity,
         max=plan.target.max_capacity,
         # A quantity in thousandths, which no rounding makes larger than the target.
-        milli=json.dumps(f"{int(1000 * plan.target.rate_per_s)}m"),
+        milli=json.dumps(f"{max(1, int(1000 * plan.target.rate_per_s))}m"),
         scale_in_s=plan.target.scale_in_cooldown_s,
         query=json.dumps(query),
-        threshold=json.dumps(f"{plan.target.rate_per_s:.6g}"),
+        threshold=json.dumps(f"{max(1, int(1000 * plan.target.rate_per_s)) / 1000:.15g}"),
     )
 
 

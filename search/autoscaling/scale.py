@@ -224,7 +224,7 @@ def _rate(
         curve.points,
         capacity_per_s=chosen.trial.capacity.throughput_per_s,
         simulated_per_s=simulated_per_s,
-        asked_per_s=rate_of_an_instance(chosen.trial, job.request),
+        asked_per_s=rate_of_an_instance(chosen.trial, job.request) if chosen.trial.basis == "measured" else None,
     )
     if not rate.highest_per_s:
         raise SpecError(
@@ -263,7 +263,10 @@ def _with_estimates(
     """Return the points of ``curve`` and the capacity, all measured, and simulated ones at those of ``rates_per_s``
     that were not."""
     capacity = chosen.trial.capacity
-    points = [*curve.points, CurvePoint.measured(capacity, rate_per_s=capacity.throughput_per_s, verdict=None)]
+    at_most = CurvePoint.measured(capacity, rate_per_s=capacity.throughput_per_s, verdict=None)
+    if chosen.trial.basis == "predicted":
+        at_most = replace(at_most, source="estimated", samples=None)
+    points = [*curve.points, at_most]
     if simulation is not None:
         ranks = [rank_of(name) for name in percentiles_of(job.request)]
         unknown = rates_per_s - {point.rate_per_s for point in points}

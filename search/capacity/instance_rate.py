@@ -183,11 +183,11 @@ def instance_rate(
 
     ``simulated_per_s`` is infinite where nothing limits latency, and None where nothing could be simulated: then only a
     rate that passed counts, or, if none was measured, the planned part of the capacity. ``asked_per_s`` is the rate
-    that the recommendation was judged at, None where no rate was asked. A FAIL at a rate above that is an upper bound,
-    and a PASS a lower one, up to the planned part of the capacity. A FAIL at that rate or below is outvoted by the
-    verdict of the recommendation.
+    that the recommendation was measured at and judged by, None where there was none. Estimated points do not count. A
+    FAIL at a rate above that is an upper bound, and a PASS a lower one, up to the planned part of the capacity. A FAIL
+    at that rate or below is outvoted by the verdict of the recommendation.
     """
-    points, asked = list(points), asked_per_s or 0.0
+    points, asked = [point for point in points if point.source == "measured"], asked_per_s or 0.0
     rates_failed = [point.rate_per_s for point in points if point.verdict == "FAIL"]
     failed = min((rate_per_s for rate_per_s in rates_failed if rate_per_s > asked), default=inf)
     rates_passed = [point.rate_per_s for point in points if point.verdict == "PASS"]

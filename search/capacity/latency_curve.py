@@ -84,12 +84,14 @@ class MeasuredCurve:
                 continue
             if other.basis == "predicted":
                 points.extend(_predicted_points(other, request))
+                if other == trial:
+                    closed = _closed_loop(kept_runs(other, folder))
                 continue
             runs = kept_runs(other, folder)
             without_samples += not runs
             points.extend(measured_points(other, runs, request))
             if other == trial:
-                closed = next((run for run in runs if not isinstance(run.traffic, OpenLoop)), None)
+                closed = _closed_loop(runs)
         return cls(
             points=tuple(sorted(points, key=lambda point: point.rate_per_s)),
             closed=closed,
@@ -99,7 +101,13 @@ class MeasuredCurve:
     @property
     def passed_per_s(self) -> float:
         """The highest rate that was measured and passed, 0.0 if none."""
-        return max((point.rate_per_s for point in self.points if point.verdict == "PASS"), default=0.0)
+        passed = (point for point in self.points if point.verdict == "PASS" and point.source == "measured")
+        return max((point.rate_per_s for point in passed), default=0.0)
+
+
+def _closed_loop(runs: Sequence[Run]) -> Run | None:
+    """Return the closed loop among ``runs``, None where there is none."""
+    return next((run for run in runs if not isinstance(run.traffic, OpenLoop)), None)
 
 
 def kept_runs(trial: Trial, folder: Path) -> tuple[Run, ...]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from servefit.profiler.evidence.summary import rank_of
 from servefit.quantities import ms_text, number_text
-from servefit.search.capacity.instance_rate import Simulation
+from servefit.search.capacity.instance_rate import Simulation, stretched
+from servefit.search.queueing.discipline import Discipline
 from servefit.search.queueing.endpoint import EndpointQueue
 from servefit.search.queueing.prediction import REQUESTS_TO_SEARCH, predict, predict_users
 from servefit.search.results.instances import instance_counts
@@ -56,7 +57,7 @@ def predicted_endpoint(
     Returns:
         The predicted trial: INVALID if what it rests on is, else its verdict is about the predicted percentiles.
     """
-    alone = ModelAlone(capacity=trial.capacity, at_rate=trial.at_rate)
+    alone = ModelAlone(capacity=trial.capacity, at_rate=trial.at_rate, instance_count=trial.instance_count)
     simulation = None
     if trial.capacity.throughput_per_s:
         simulation = Simulation.of(
@@ -75,9 +76,15 @@ def predicted_endpoint(
         found = predict(simulation.service, queue, rate_per_s=None, percentiles=ranks)
     else:
         users = max(1, request.phases.users)
+        # So few users keep no worker busy: their throughput says how long calls take, and not what could be answered.
+        discipline = Discipline.of(trial.configuration)
+        expected = predict_users(simulation.service, discipline, users=users, percentiles=ranks)
+        slower = expected.capacity_per_s / trial.capacity.throughput_per_s
+        simulation = replace(simulation, service=stretched(simulation.service, slower))
         found = predict_users(simulation.service, queue, users=users, percentiles=ranks)
     capacity = _summary(trial.capacity, found, throughput_per_s=found.capacity_per_s, request=request)
     instances, at_rate = 1, None
+    late_ms = _late_ms(trial, simulation.service, request)
     if request.sla.rate_per_s is not None:
         for instances in instance_counts(request.sla.rate_per_s, found.capacity_per_s):
             share_per_s = request.sla.rate_per_s / instances
@@ -94,8 +101,9 @@ def predicted_endpoint(
             at_rate = _summary(
                 trial.at_rate or trial.capacity, reached, throughput_per_s=answered_per_s, request=request
             )
-            at_rate = replace(at_rate, loop="open", offered_per_s=share_per_s)
-            if not at_rate.saturated and not _exceeded(at_rate.latency_ms, request, by=1.0):
+            latency_ms = _later(at_rate.latency_ms, late_ms)
+            at_rate = replace(at_rate, loop="open", offered_per_s=share_per_s, latency_ms=latency_ms)
+            if not at_rate.saturated and not _exceeded(at_rate.latency_ms, request, by=1 / MARGIN):
                 break
     verdict, reason, violation = _judged(at_rate or capacity, request)
     problems = (*trial.problems, *costs.problems)
@@ -114,6 +122,35 @@ def predicted_endpoint(
         basis="predicted",
         alone=alone,
     )
+
+
+def _late_ms(trial: Trial, service: ServiceTimes, request: JobRequest) -> Mapping[str, float]:
+    """Return by how much each percentile was above that of the simulation when ``trial`` was measured in process at its
+    share of the rate: calls that follow each other slowly take longer than those that were timed alone."""
+    if trial.at_rate is None or trial.at_rate.saturated or request.sla.rate_per_s is None:
+        return {}
+    found = predict(
+        service,
+        Discipline.of(trial.configuration),
+        rate_per_s=request.sla.rate_per_s / trial.instance_count,
+        percentiles=[rank_of(name) for name in percentiles_of(request)],
+        requests=REQUESTS_TO_SEARCH,
+        seed=request.seed,
+        arrivals=request.arrivals,
+    )
+    if found.saturated:
+        return {}
+    simulated_ms = {name: found.latency_ms[f"p{rank_of(name):g}"] for name in percentiles_of(request)}
+    return {
+        name: max(0.0, measured_ms - expected_ms)
+        for name, measured_ms in trial.at_rate.latency_ms.items()
+        if measured_ms is not None and (expected_ms := simulated_ms.get(name)) is not None
+    }
+
+
+def _later(latency_ms: Mapping[str, float | None], late_ms: Mapping[str, float]) -> dict[str, float | None]:
+    """Return percentiles that are so much later each."""
+    return {name: None if value is None else value + late_ms.get(name, 0.0) for name, value in latency_ms.items()}
 
 
 def _summary(measured: Summary, found: Prediction, *, throughput_per_s: float, request: JobRequest) -> Summary:

@@ -150,6 +150,7 @@ def endpoint_document(trial: Trial, step: int | None) -> dict[str, Any]:
         "client_cpu_utilization": judged.client_cpu_percent,
         "problems": [dataclasses.asdict(problem) for problem in trial.problems],
         "driver": trial.driver,
+        "basis": trial.basis,
         "step": step,
         "measurement": trial.kept_in,
     }
@@ -165,6 +166,7 @@ def model_alone_document(trial: Trial, step: int | None) -> dict[str, Any]:
         "latency_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
         **values(trial, "loop", "samples", "measured_rate_per_s", "cpu_utilization"),
         "driver": trial.driver,
+        "basis": trial.basis,
         "step": step,
         "measurement": trial.kept_in,
     }

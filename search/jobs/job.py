@@ -244,6 +244,7 @@ def beside_of(trial: Trial, measured: Mapping[Configuration, Trial]) -> Trial | 
             trial,
             capacity=trial.alone.capacity,
             at_rate=trial.alone.at_rate,
+            instance_count=trial.alone.instance_count,
             driver="inprocess",
             basis="measured",
             alone=None,

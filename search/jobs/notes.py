@@ -153,7 +153,7 @@ def _of_endpoints(recommendations: Sequence[Recommendation], trials: Sequence[Tr
             "whole host, and leaves no CPU to a load client"
         )
     kinds: Counter[str] = Counter()
-    for trial in trials:
+    for trial in (each for each in trials if each.basis == "measured"):
         kinds.update(trial.capacity.errors)
         if trial.at_rate is not None:
             kinds.update(trial.at_rate.errors)

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servefit.backends.payload import Payload
+    from servefit.search.jobs.warm_start import EarlierResults
     from servefit.search.optimizer.clock import Clock
     from servefit.search.optimizer.progress import Progress
+    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.results.recommendation import Skipped
     from servefit.search.storage.header import JobHeader, JobStatus
@@ -132,7 +134,7 @@ class JobRunner:
         steps = self.steps_before
         earlier = results_of_earlier_jobs(self.store, self.header, self.bench.artifacts, space.grid)
         if self.request.deployment == "endpoint":
-            self.bench.costs = endpoint_costs_of(steps) or earlier.costs
+            self.bench.costs = self._known_costs(earlier)
         if earlier.trials:
             self.remarks.append(f"the search began with what {len(earlier.trials)} tests of earlier jobs had measured")
         return Search(
@@ -159,6 +161,19 @@ class JobRunner:
             closing_s=lambda winner: closing.closing_s(winner, self.header.host, self.request, self.clock),
             untimeable={replace(subject, max_batch=1) for subject in crashed(steps, ("service_time",))},
         )
+
+    def _known_costs(self, earlier: EarlierResults) -> EndpointCosts | None:
+        """Return what is known of the costs of an endpoint: from this job, unless the machine got in the way of that,
+        or from an earlier one. Those are kept as a step, so that all of this job is read with the same costs."""
+        own = endpoint_costs_of(self.steps_before)
+        if own is not None and (self.request.allow_noise or not own.problems):
+            return own
+        if earlier.costs is None:
+            return None
+        subject, costs = earlier.costs
+        with self.log.step("endpoint_costs", subject.backend, subject) as step:
+            self.log.finish(step, status="COMPLETED", result=costs)
+        return costs
 
     def state(self, status: JobStatus) -> JobState:
         """Return how far the job is, to be kept. While it goes on its time is counted by whoever reads it."""

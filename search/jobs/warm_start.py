@@ -46,7 +46,7 @@ class EarlierResults:
     that put the same load on each."""
 
     service_times: dict[Configuration, ServiceTimes] = field(default_factory=dict)
-    costs: EndpointCosts | None = None
+    costs: tuple[Configuration, EndpointCosts] | None = None
     trials: list[Trial] = field(default_factory=list)
     usual_s: dict[Activity, float] = field(default_factory=dict)
 
@@ -82,7 +82,9 @@ def results_of_earlier_jobs(
         costs = endpoint_costs_of(steps)
         joined = min(LARGEST_JOINED, largest)
         if found.costs is None and costs is not None and costs.joined >= joined and not costs.problems:
-            found.costs = costs
+            found.costs = next(
+                (step.configuration, costs) for step in steps if step.result is costs and step.configuration is not None
+            )
         same_deployment = past.request.deployment == header.request.deployment
         if past.request.phases is None and header.request.phases is None and same_deployment:
             found.trials.extend(

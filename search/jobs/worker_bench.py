@@ -74,6 +74,7 @@ class WorkerBench:
     costs: EndpointCosts | None = None
     search: Search | None = None
     study: StudyOfTrials | None = None
+    _costs_failed: bool = False
     _cpu_slots: CpuSlots = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -162,6 +163,8 @@ class WorkerBench:
         """Measure what requests cost in an endpoint, as a step; see ``Bench``. It has one CPU, so that a client has
         another on any host of two. Raises JobStopped."""
         self._check_stopped()
+        if self._costs_failed:
+            return None
         settings = replace(subject.settings, threads=1, options=())
         subject = replace(subject, vcpus=1, settings=settings, workers=1, max_batch=1, batch_delay_us=0)
         limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"
@@ -176,6 +179,7 @@ class WorkerBench:
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, doing, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
+                self._costs_failed = True
                 return None
             self.log.finish(step, status="COMPLETED", result=self.costs)
         return self.costs

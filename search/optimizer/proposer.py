@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from servefit.search.optimizer.expected_improvement import improvement
 from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
+from servefit.search.results.objectives.cost import CostAtRate
+from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
 from servefit.search.results.price import Price
@@ -156,8 +158,7 @@ class Proposer:
         if trial.configuration not in self._grid:
             return
         self._settle(trial.configuration, trial)
-        if self._objective.needs_rate:
-            self._leave_out_twins(trial)
+        self._leave_out_twins(trial)
         self._parzen.learn(trial.configuration, Outcome(objectives=self._explored(trial), violation=trial.violation))
         self._surrogate.learn(trial)
 
@@ -177,7 +178,14 @@ class Proposer:
         difference how many more requests might have been joined, or how many fewer down to the largest call."""
         configuration = trial.configuration
         largest = None if trial.at_rate is None else trial.at_rate.largest_call
-        if largest is not None and largest < configuration.max_batch and not configuration.batch_delay_us:
+        # Of several instances larger calls might save some, and other goals depend on capacity.
+        by_latency = trial.instance_count == 1 and isinstance(self._objective, CostAtRate | Latency)
+        if (
+            by_latency
+            and largest is not None
+            and largest < configuration.max_batch
+            and not configuration.batch_delay_us
+        ):
             self._left_out.update(
                 twin
                 for twin in self._grid

@@ -183,13 +183,13 @@ def _serve_one(
     total = len(due)
     started, ended = [0.0] * total, [0.0] * total
     sizes: list[int] = []
-    waiting: deque[int] = deque()
+    waiting: deque[tuple[int, float]] = deque()
     extra_of: dict[int, float] = {}
     now, nth, call = 0.0, 0, 0
     while nth < total or waiting:
         if waiting:
             # The first of a batch that is not full waits for others.
-            leaves = due[waiting[0]] + delay_ns
+            leaves = waiting[0][1] + delay_ns
             now = max(now, min(leaves, due[nth]) if nth < total else leaves)
         elif due[nth] > now:
             extra_ns = costs.after(due[nth] - now)
@@ -199,15 +199,16 @@ def _serve_one(
             now = due[nth] + typical_ns
         while nth < total and due[nth] <= now:
             now += half_ns
-            waiting.append(nth)
+            # What came during a call is read after it, and waits for others from then on.
+            waiting.append((nth, now))
             nth += 1
         answered: list[int] = []
         turn_began = now
         while waiting and now - turn_began <= _MAX_TURN_NS:
             size = min(len(waiting), most)
-            if size < most and delay_ns and now < due[waiting[0]] + delay_ns:
+            if size < most and delay_ns and now < waiting[0][1] + delay_ns:
                 break
-            members = [waiting.popleft() for _ in range(size)]
+            members = [waiting.popleft()[0] for _ in range(size)]
             for member in members:
                 started[member] = now
             now += costs.call_ns + means_ns[size] * shapes[size][call % calls_drawn] * slowdown

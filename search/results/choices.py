@@ -7,6 +7,7 @@ simplicity.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from servefit.search.results.objectives.missing import MissingObjective
@@ -71,14 +72,21 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
         elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):
             by = "price"
         elif is_tie(min(key, other), max(key, other), request):
-            by = "simplicity"
+            by = "simplicity" if _paid(mine, best.profile) == _paid(rival, profile) else "price"
         ours, theirs = _figure(mine, best.profile, request), _figure(rival, profile, request)
         figures = None if ours is None or theirs is None else (ours, theirs)
         chosen.append(Preference(rival=recommendation(profile, rival.trial), by=by, figures=figures))
     return tuple(chosen)
 
 
+def _paid(pooled: PooledTrials, profile: InstanceProfile) -> tuple[bool, float]:
+    """Return what all instances of ``profile`` cost by the hour."""
+    price = Price.of(profile.price_per_hour, profile.vcpus)
+    return price.unpriced, price.per_hour * pooled.trial.instance_count
+
+
 def _figure(pooled: PooledTrials, profile: InstanceProfile, request: JobRequest) -> float | None:
     """Return the figure of the objective, None where it has none."""
     context = context_of(request, Price.of(profile.price_per_hour, profile.vcpus))
-    return objective_of(request).of_pooled_trials(pooled, context)
+    figure = objective_of(request).of_pooled_trials(pooled, context)
+    return figure if figure is not None and isfinite(figure) else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from servefit.search.results.ids import recommendation_id
 from servefit.search.results.instances import per_minute
+from servefit.search.results.objectives.contract import Objective
 from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
@@ -98,6 +99,8 @@ def is_tie(best: tuple[int, Score], other: tuple[int, Score], request: JobReques
     """Return whether ``other`` differs from ``best`` in the figure alone, and too little for anybody to care."""
     (verdict, mine), (other_verdict, theirs) = best, other
     same = (verdict, mine.unpriced, mine.per_hour) == (other_verdict, theirs.unpriced, theirs.per_hour)
+    if verdict == VERDICT_ORDER["FAIL"]:  # figures are by which part limits were exceeded
+        return same and theirs.figure <= mine.figure + abs(mine.figure) * Objective.tie
     return same and objective_of(request).ties(mine.figure, theirs.figure)
 
 

@@ -27,10 +27,12 @@ Basis: TypeAlias = Literal["measured", "predicted"]
 
 @shown()
 class ModelAlone(Stored, frozen=True, kw_only=True):
-    """The figures of the model alone, called in process; as ``capacity`` and ``at_rate`` of a :class:`Trial`."""
+    """The figures of the model alone, called in process; as ``capacity``, ``at_rate`` and ``instance_count`` of a
+    :class:`Trial`."""
 
     capacity: Summary
     at_rate: Summary | None = None
+    instance_count: int = 1
 
 
 @shown("configuration", "verdict", "reason", "instance_count", "judged", "basis")

@@ -116,7 +116,7 @@ def policy_table(plan: ScalingPlan) -> Table:
     basis = {
         "measured": "measured at this rate",
         "simulated": "estimated: where the simulation reaches a limit",
-        "utilisation": f"estimated: {percent_text(PLANNED_UTILISATION)} of the measured capacity",
+        "utilisation": f"estimated: {percent_text(PLANNED_UTILISATION)} of the capacity",
     }[plan.rate.basis]
     target, profile = plan.target, plan.recommendation.profile.name
     lowest = "one always serves" if plan.min_rate_per_s is None else f"for {given_text(plan.min_rate_per_s)} requests/s"
