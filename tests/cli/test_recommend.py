@@ -182,7 +182,7 @@ def test_phases_of_users_are_carried_out(servefit: Servefit, sources: Sources) -
 def test_the_table_begins_with_the_answer_and_stderr_has_the_progress(servefit: Servefit, sources: Sources) -> None:
     ended = servefit("recommend", sources.xgboost, "--sla", "p95=500ms", *QUICK[:-2])
     assert ended.status == 0, ended.stderr
-    assert ended.stdout.strip().startswith("P95 <= 500 ms is met: deploy local-1c with")
+    assert ended.stdout.strip().startswith("P95 <= 500 ms is met: deploy local-1c as a library with")
     assert "compiling with xgboost" in ended.stderr
     assert re.search(r"step \d+: 1 vCPU, ", ended.stderr)
 
