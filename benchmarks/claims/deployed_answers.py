@@ -49,6 +49,7 @@ from servefit.errors import ServefitError
 from servefit.profiler.drivers.http.bodies import bodies
 from servefit.profiler.drivers.start_driver import endpoint_for
 from servefit.profiler.evidence.summary import summarize
+from servefit.profiler.machine.cpus import choose_cpus, client_cpus
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.procedures.decided_runs import run_valid
 from servefit.profiler.record.traffic import OpenLoop
@@ -59,7 +60,7 @@ from servefit.search.results.objectives.cost import TIE_MS, CostAtRate
 MODELS = ("xgb-100x4", "fraud", "xgb-1000x8", "lgb-500x63", "lgb-1000x31")
 RATES_PER_S = (50, 500, 2000, 5000)
 LIMIT = "p95=20ms"
-PROFILE = "local-1c"
+PROFILE, VCPUS = "local-1c", 1
 NAME = "model"
 SEEDS = (0, 1, 2, 3, 4)
 BACKENDS = ("forest", "onnxruntime", "treelite", "xgboost")
@@ -129,10 +130,11 @@ def served(job: str, home: Path) -> Iterator[str]:
 
 
 def by_wrk(url: str, rows: np.ndarray, folder: Path, *, connections: int) -> float:
-    """Return the median requests a second of several turns of wrk, on the last CPU."""
+    """Return the median requests a second of several turns of wrk, on a CPU beside the envelope of the profile."""
     file = folder / "bodies.txt"
     file.write_bytes(b"\n".join(body for _, body in bodies("open-inference", rows, rows_per_request=1)))
-    cpu = max(os.sched_getaffinity(0))
+    topology = describe_host().cpus
+    cpu = client_cpus(topology, choose_cpus(topology, VCPUS))[0]
     target = f"{url}/v2/models/{NAME}/infer"
     return median(
         wrk.run(target, file, connections=connections, seconds=WRK_S, first=0, cpu=cpu).rate_per_s for _ in range(TURNS)
@@ -152,8 +154,11 @@ def capacity(budget: str) -> dict[str, Any]:
                 case: dict[str, Any] = {"model": name, "rate_per_s": rate_per_s, "status": document["exit_status"]}
                 cases.append(case)
                 if document["exit_status"] != 0:
+                    case["reasons"] = [each["reason"] for each in document.get("recommendations", ())]
+                    print(case, file=sys.stderr, flush=True)
                     continue
                 best = document["recommendations"][0]
+                case["configuration"] = f"{best['backend']}, batch {best['settings']['max_batch']}"
                 printed = best["capacity"]["rate_per_s"]
                 most = best["settings"]["max_batch"]
                 with served(job, home) as url:
