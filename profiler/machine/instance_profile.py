@@ -44,3 +44,8 @@ class InstanceProfile(Stored, frozen=True, kw_only=True):
     def is_local(self) -> bool:
         """True if the profile is made from the host."""
         return self.name.startswith(f"{LOCAL}-")
+
+    @property
+    def is_of_a_cloud(self) -> bool:
+        """True if the profile is named after an instance of a cloud, by its name or by the source of its price."""
+        return self.cloud is not None or (self.price_source is not None and not self.is_local)

@@ -58,10 +58,15 @@ def read_prices() -> dict[str, KnownPrice]:
     except OSError as error:
         raise SpecError("prices file", str(path), f"cannot be read: {error.strerror}") from error
     try:
-        return msgspec.json.decode(content, type=_PricesFile).prices
+        kept = msgspec.json.decode(content, type=_PricesFile)
     except msgspec.DecodeError as error:
         remedy = "remove it, and set or import the prices again"
         raise SpecError("prices file", str(path), f"is not as servefit writes it: {error}", remedy=remedy) from error
+    if kept.schema > SCHEMA:
+        raise SpecError(
+            "prices file", str(path), f"is of a later servefit (schema {kept.schema})", remedy="update servefit"
+        )
+    return kept.prices
 
 
 def keep_prices(new: Mapping[str, KnownPrice]) -> None:

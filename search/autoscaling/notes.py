@@ -54,10 +54,10 @@ def scaling_notes(
         f"the scale-out cooldown is a minute of the metric and the {duration_text(trial.measurement.load_s)} that a "
         "worker was measured to load in; add what your instances take to start"
     )
-    if plan.recommendation.profile.price_source is not None:
+    if plan.recommendation.profile.is_of_a_cloud:
         yield (
             f"{plan.recommendation.profile.name} gives a shape and a price; "
-            "every figure was measured on the processors of the job's host"
+            "every figure is of the processors of the job's host"
         )
 
 

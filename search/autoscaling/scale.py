@@ -262,11 +262,7 @@ def _with_estimates(
 ) -> tuple[CurvePoint, ...]:
     """Return the points of ``curve`` and the capacity, all measured, and simulated ones at those of ``rates_per_s``
     that were not."""
-    capacity = chosen.trial.capacity
-    at_most = CurvePoint.measured(capacity, rate_per_s=capacity.throughput_per_s, verdict=None)
-    if chosen.trial.basis == "predicted":
-        at_most = replace(at_most, source="estimated", samples=None)
-    points = [*curve.points, at_most]
+    points = [*curve.points, CurvePoint.at_full_load(chosen.trial)]
     if simulation is not None:
         ranks = [rank_of(name) for name in percentiles_of(job.request)]
         unknown = rates_per_s - {point.rate_per_s for point in points}

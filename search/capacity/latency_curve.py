@@ -62,6 +62,13 @@ class CurvePoint:
             verdict=verdict,
         )
 
+    @classmethod
+    def at_full_load(cls, trial: Trial) -> CurvePoint:
+        """Return the point of the closed loop of ``trial``: estimated where it was predicted."""
+        capacity = trial.capacity
+        point = cls.measured(capacity, rate_per_s=capacity.throughput_per_s, verdict=None)
+        return point if trial.basis == "measured" else replace(point, source="estimated", samples=None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredCurve:

@@ -66,7 +66,7 @@ def _warnings(
         )
     if any(trial.threads_outside for trial in trials):
         yield "some threads were allowed on CPUs outside their profile, so their profile's figures may be too good"
-    if any(map(_is_elsewhere, (recommendation.profile for recommendation in recommendations))):
+    if any(recommendation.profile.is_of_a_cloud for recommendation in recommendations):
         yield "named instance types give a shape and a price; every figure was measured on this host's processors"
     yield from old_prices((recommendation.profile for recommendation in recommendations), date.today())
     yield from _noise(trials)
@@ -86,11 +86,6 @@ def _warnings(
         )
     for reason, times in Counter(failure.reason for failure in failed).items():
         yield f"{times} {'test' if times == 1 else 'tests'} failed: {reason}"
-
-
-def _is_elsewhere(profile: InstanceProfile) -> bool:
-    """Return whether a profile is named after an instance of a cloud, by its name or by the source of its price."""
-    return profile.cloud is not None or (profile.price_source is not None and not profile.is_local)
 
 
 def _of_traffic(request: JobRequest) -> Iterator[str]:

@@ -88,12 +88,12 @@ class JobRunner:
         if not self.header.profiles:
             return
         compiled = compile_candidates(self.log, self.payload, self.clock, self.progress)
-        self.bench.artifacts = compiled.artifacts
+        self.bench.deployments.artifacts = compiled.artifacts
         self.skipped.extend(compiled.skipped)
         self.remarks.extend(compiled.remarks)
         space = Space.of(
             self.header.profiles,
-            choices(self.header.model, self.bench.artifacts, self.header.profiles),
+            choices(self.header.model, self.bench.deployments.artifacts, self.header.profiles),
             self.request.environment,
             self.header.host.gpus,
             Batching.of(self.request, batch_dependent=self.header.model.batch_dependent),
@@ -104,6 +104,7 @@ class JobRunner:
         study = StudyOfTrials(self.log, space.grid, seed=self.request.seed)
         self.search = self._begin_search(space.only(study.holds))
         self.bench.search, self.bench.study = self.search, study
+        self.bench.deployments.space = self.search.space
         self.log.set_state(self.state("IN_PROGRESS"))
         ready_s = self.clock.elapsed_s
         self.search.carry_out()
@@ -119,7 +120,7 @@ class JobRunner:
         why = why_nothing_was_measured(
             self.request,
             self.clock,
-            self.bench.artifacts,
+            self.bench.deployments.artifacts,
             self.header.profiles,
             test_s=test_s,
             survey_s=survey_s,
@@ -132,7 +133,7 @@ class JobRunner:
         """Return a search that begins with what earlier runs of this job know, and with what earlier jobs knew of the
         same model here."""
         steps = self.steps_before
-        earlier = results_of_earlier_jobs(self.store, self.header, self.bench.artifacts, space.grid)
+        earlier = results_of_earlier_jobs(self.store, self.header, self.bench.deployments.artifacts, space.grid)
         if self.request.deployment == "endpoint":
             self.bench.costs = self._known_costs(earlier)
         if earlier.trials:

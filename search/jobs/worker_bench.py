@@ -12,13 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from servefit.errors import BackendError, MeasurementError, StateError, TimedOut
-from servefit.profiler.drivers.http.bodies import mean_body_bytes
-from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
 from servefit.profiler.record.traffic import OpenLoop
 from servefit.search.capacity.predicted_endpoint import predicted_endpoint
 from servefit.search.jobs import tasks
-from servefit.search.jobs.closing import has_client_cpu
 from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot, CpuSlots
+from servefit.search.jobs.deployments import Deployments
 from servefit.search.jobs.job import JobStopped
 from servefit.search.jobs.tasks import MIN_TIMING_S, TIMES_USUAL
 from servefit.search.optimizer.bench import OutOfTime
@@ -37,9 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servefit.backends.payload import Payload
-    from servefit.backends.types import Artifact
     from servefit.profiler.drivers.driver import MeasuredDriver
-    from servefit.profiler.drivers.inprocess.workers import Workers
     from servefit.profiler.record.types import Configuration, Measurement, Run
     from servefit.search.jobs.optuna_trials import StudyOfTrials
     from servefit.search.jobs.tasks import Task
@@ -61,8 +57,9 @@ measured."""
 
 @dataclass(slots=True, kw_only=True)
 class WorkerBench:
-    """The bench of the job that ``log`` keeps; see ``Bench``. It measures ``artifacts``, for ``search`` and within
-    ``study`` once there are any, and adds to ``remarks`` what a reader of the job must know."""
+    """The bench of the job that ``log`` keeps; see ``Bench``. It measures ``deployments``, for ``search`` and within
+    ``study`` once there are any, and adds to ``remarks`` what a reader of the job must know. ``costs`` are those of an
+    endpoint, as far as they are known."""
 
     log: JobLog
     payload: Payload
@@ -70,15 +67,16 @@ class WorkerBench:
     clock: Clock
     progress: Progress
     remarks: list[str]
-    artifacts: Sequence[Artifact] = ()
     costs: EndpointCosts | None = None
     search: Search | None = None
     study: StudyOfTrials | None = None
     _costs_failed: bool = False
+    deployments: Deployments = field(init=False)
     _cpu_slots: CpuSlots = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        self.deployments = Deployments(header=self.header, payload=self.payload)
         self._cpu_slots = CpuSlots(self.header.host)
 
     @property
@@ -102,7 +100,7 @@ class WorkerBench:
             counting_down(self.progress, doing, self._moment, limit_s),
         ):
             try:
-                with self._at_most(limit_s), self._workers(subject, memory_bytes) as workers:
+                with self._at_most(limit_s), self.deployments.workers(subject, memory_bytes=memory_bytes) as workers:
                     found = time_service(workers, sizes)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, "the timing of calls", over_s)
@@ -153,11 +151,11 @@ class WorkerBench:
     def beside(self, configuration: Configuration) -> Trial | FailedTrial:
         """Put ``configuration`` under load in the other deployment, as a step. Raises JobStopped and OutOfTime."""
         self._check_stopped()
-        if self.request.deployment == "library":
-            starting: AbstractContextManager[MeasuredDriver] = self._endpoint(configuration)
-        else:
-            starting = self._workers(configuration, self._memory_bytes(configuration))
-        return self._carry_out(configuration, starting, tasks.beside(self.request))
+        return self._carry_out(configuration, self.deployments.other(configuration), tasks.beside(self.request))
+
+    def is_predicted(self, configuration: Configuration) -> bool:
+        """Return whether tests of ``configuration`` are predicted; see ``Bench``."""
+        return self.deployments.is_predicted(configuration)
 
     def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
         """Measure what requests cost in an endpoint, as a step; see ``Bench``. It has one CPU, so that a client has
@@ -190,17 +188,16 @@ class WorkerBench:
         known = None if self.search is None else self.search.survey.service_times(subject)
         if known is None:
             sizes = sorted({1, min(most, LARGEST_JOINED)})
-            with self._workers(replace(subject, max_batch=sizes[-1]), self._memory_bytes(subject)) as workers:
+            with self.deployments.workers(replace(subject, max_batch=sizes[-1])) as workers:
                 service = time_service(workers, sizes)
         else:
             service = known[0]
-        rows = self.request.rows_per_request
         return survey_endpoint(
-            self._endpoint,
+            self.deployments.endpoint,
             subject,
             service,
-            rows=rows,
-            request_bytes=mean_body_bytes("open-inference", self.payload.rows, rows_per_request=rows),
+            rows=self.request.rows_per_request,
+            request_bytes=self.deployments.request_bytes,
             max_batch=most,
             seed=self.request.seed,
         )
@@ -210,7 +207,7 @@ class WorkerBench:
         with self._lock:
             self.clock.tests += 1
             at = self._moment()
-        result = self._carry_out(configuration, self._deployed(configuration, slot), task, begins=at)
+        result = self._carry_out(configuration, self.deployments.asked_for(configuration, slot), task, begins=at)
         return result if isinstance(result, Trial) else None
 
     def _carry_out(
@@ -289,47 +286,6 @@ class WorkerBench:
             self.search.give_up(configuration)
             self.remarks.append(f"{configuration.backend} was given up: {error}")
 
-    def _workers(
-        self,
-        configuration: Configuration,
-        memory_bytes: int | None,
-        slot: CpuSlot = ANYWHERE,
-    ) -> AbstractContextManager[Workers]:
-        """Return the workers of ``configuration``, to be started, in ``slot``."""
-        return workers_for(
-            configuration,
-            self._artifact(configuration),
-            self.payload.rows,
-            host=self.header.host,
-            memory_bytes=memory_bytes,
-            rows_per_request=self.request.rows_per_request,
-            cpus=slot.cpus,
-            outside=slot.outside,
-        )
-
-    def _endpoint(self, configuration: Configuration) -> AbstractContextManager[MeasuredDriver]:
-        """Return an endpoint of ``configuration`` with its load clients, to be started."""
-        return endpoint_for(
-            configuration,
-            self._artifact(configuration),
-            self.header.model.signature,
-            self.payload.rows,
-            host=self.header.host,
-            memory_bytes=self._memory_bytes(configuration),
-            rows_per_request=self.request.rows_per_request,
-        )
-
-    def _deployed(self, configuration: Configuration, slot: CpuSlot) -> AbstractContextManager[MeasuredDriver]:
-        """Return what is measured of ``configuration``, to be started: the endpoint where that is deployed and a client
-        has a CPU, else the workers."""
-        if self.request.deployment == "library" or self.is_predicted(configuration):
-            return self._workers(configuration, self._memory_bytes(configuration), slot)
-        return self._endpoint(configuration)
-
-    def is_predicted(self, configuration: Configuration) -> bool:
-        """Return whether ``configuration`` is an endpoint that no client has a CPU for; see ``Bench``."""
-        return self.request.deployment == "endpoint" and not has_client_cpu(configuration, self.header.host)
-
     def _predicted(self, trial: Trial, request: JobRequest, runs: Sequence[Run]) -> Trial:
         """Return ``trial``, which was measured in process with these ``runs``, as the endpoint that it would be. Raises
         MeasurementError where what requests cost in an endpoint cannot be measured."""
@@ -340,10 +296,6 @@ class WorkerBench:
         timed = None if self.search is None else self.search.survey.service_times(configuration)
         closed = next((run for run in runs if not isinstance(run.traffic, OpenLoop)), None)
         return predicted_endpoint(trial, costs, request, timed=timed, closed=closed)
-
-    def _memory_bytes(self, configuration: Configuration) -> int | None:
-        """Return the memory of the envelope of ``configuration``, None before the search."""
-        return None if self.search is None else self.search.space.memory_bytes(configuration)
 
     def _keep(self, measurement: Measurement, step: Step) -> str | None:
         """Keep raw samples, and return where, None where that is not possible."""
@@ -363,11 +315,6 @@ class WorkerBench:
         """Raise JobStopped where the job was asked to stop."""
         if self.log.stop_requested():
             raise JobStopped
-
-    def _artifact(self, configuration: Configuration) -> Artifact:
-        """Return the artifact that ``configuration`` serves."""
-        wanted = configuration.backend, configuration.target
-        return next(artifact for artifact in self.artifacts if (artifact.backend, artifact.target) == wanted)
 
 
 def _reason(error: MeasurementError | BackendError) -> str:

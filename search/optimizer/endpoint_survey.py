@@ -1,13 +1,14 @@
 """Measures what a request costs in an endpoint beside its prediction, so that endpoints can be predicted.
 
-Two endpoints of one worker are loaded over HTTP, one that joins no requests and one that joins many, on the smallest
-envelope, beside which a client has a CPU. What the predictor takes by itself is known from calls timed alone; the rest
-of what a request takes is the endpoint's. How that is used is said in :mod:`servefit.search.queueing.endpoint`.
+Endpoints of one worker are loaded over HTTP, one that joins no requests, one that joins a few and one that joins many,
+on the smallest envelope, beside which a client has a CPU. What the predictor takes by itself is known from calls timed
+alone; the rest of what a request takes is the endpoint's. How that is used is said in
+:mod:`servefit.search.queueing.endpoint`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
@@ -53,6 +54,10 @@ _IDLE_BOUNDS_NS = (0.0, 20_000.0, 50_000.0, 200_000.0, 1_000_000.0)
 _MIN_SEEN = 40
 """Requests that an idle time takes to be told apart: p95 is the second slowest then. Chosen, not measured."""
 
+_FEW_JOINED = 4
+"""Requests a call of the endpoint that joins a few: their rows are copied together, which single ones are spared.
+Chosen, not measured."""
+
 LARGEST_JOINED = 64
 """Requests a call of the endpoint that joins many, unless the job allows fewer: what a call costs by itself has become
 small by then. Chosen, not measured."""
@@ -94,21 +99,34 @@ def survey_endpoint(
             for rate_per_s in (min(_SLOW_SHARE * single_per_s, _SLOW_PER_S), _BUSY_SHARE * single_per_s)
         ]
     single_ns = max(1.0, NS_PER_S / single_per_s - service.mean_ns(1))
-    call_ns = 0.0
+    request_ns, call_ns = single_ns, 0.0
     if joined > 1:
-        with start(_serving(subject, joined)) as driver:
-            each_ns = NS_PER_S / _capacity_per_s(driver, problems) - service.mean_ns(joined) / joined
-        # A call of many shares its cost among them.
-        call_ns = min(max(0.0, single_ns - each_ns) / (1 - 1 / joined), 0.9 * single_ns)
+        each_ns = {}
+        for size in sorted({min(_FEW_JOINED, joined), joined}):
+            with start(_serving(subject, size)) as driver:
+                each_ns[size] = NS_PER_S / _capacity_per_s(driver, problems) - service.mean_ns(size) / size
+        request_ns, call_ns = _shared(each_ns, single_ns)
     return EndpointCosts(
-        request_ns=single_ns - call_ns,
+        request_ns=request_ns,
         call_ns=call_ns,
+        single_ns=max(single_ns, request_ns),
         after_idle=tuple(_after_idle(runs, single_ns + service.mean_ns(1))),
         rows=rows,
         request_bytes=request_bytes,
         joined=joined,
         problems=tuple({problem.kind: problem for problem in problems}.values()),
     )
+
+
+def _shared(each_ns: Mapping[int, float], single_ns: float) -> tuple[float, float]:
+    """Return what a request and a call cost that joins several, from what each request of full calls of two sizes cost,
+    or of one: then a call costs what a single request costs more."""
+    (few, of_few_ns), (many, of_many_ns) = min(each_ns.items()), max(each_ns.items())
+    if few == many:
+        few, of_few_ns = 1, single_ns
+    # A call shares its cost among its requests.
+    call_ns = max(0.0, of_few_ns - of_many_ns) / (1 / few - 1 / many)
+    return max(1.0, of_many_ns - call_ns / many), call_ns
 
 
 def _serving(subject: Configuration, max_batch: int) -> Configuration:

@@ -335,7 +335,9 @@ class Surrogate:
         if key not in self._roomiest:
             self._roomiest[key] = self._simulated(roomiest, service, rate_per_s)
         found = self._roomiest[key]
-        if found.largest_call is None or found.largest_call > configuration.max_batch:
+        # With a delay a call that is exactly full leaves at once, and one with more room waits on.
+        most = configuration.max_batch - (configuration.batch_delay_us > 0)
+        if found.largest_call is None or found.largest_call > most:
             return self._simulated(configuration, service, rate_per_s)
         capacity_per_s = self._simulated(configuration, service, None).capacity_per_s
         return replace(found, capacity_per_s=capacity_per_s)
@@ -359,6 +361,6 @@ class Surrogate:
             return inf
         if configuration not in self._min_ms:
             known = self._survey.service_times(configuration)
-            beside_ns = 0.0 if self.costs is None else self.costs.request_ns + self.costs.call_ns
+            beside_ns = 0.0 if self.costs is None else self.costs.of_call_ns(1)
             self._min_ms[configuration] = inf if known is None else (known[0].mean_ns(1) + beside_ns) / 1e6
         return self._min_ms[configuration]

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from servefit.search.optimizer.expected_improvement import improvement
 from servefit.search.optimizer.parzen import Outcome, ParzenEstimator
 from servefit.search.request.space import starting_points
-from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import vcpu_s_and_p95_ms
@@ -179,7 +178,7 @@ class Proposer:
         configuration = trial.configuration
         largest = None if trial.at_rate is None else trial.at_rate.largest_call
         # Of several instances larger calls might save some, and other goals depend on capacity.
-        by_latency = trial.instance_count == 1 and isinstance(self._objective, CostAtRate | Latency)
+        by_latency = trial.instance_count == 1 and isinstance(self._objective, Latency)
         if (
             by_latency
             and largest is not None

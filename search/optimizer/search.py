@@ -252,9 +252,12 @@ class Search(SearchState):
         while len(batch) < wanted and (proposal := proposer.next(beside=batch, fit_at_once=fit_at_once)) is not None:
             batch.append(proposal.configuration)
         if batch and crowded and len(batch) < wanted:
-            self.remarks.append(
-                f"{self.request.max_parallel_tests} tests at once were asked for: as many ran as had CPUs of their own"
+            why = (
+                "endpoints were measured one at a time, since their clients would be in each other's way"
+                if self.request.deployment == "endpoint"
+                else "as many ran as had CPUs of their own"
             )
+            self.remarks.append(f"{self.request.max_parallel_tests} tests at once were asked for: {why}")
         return batch
 
     def _keep(self, configuration: Configuration, result: Trial | None) -> None:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _MAX_TURN_NS = 250_000
 """Calls follow one another for so long before answers are written, as in ``servefit.serving.batching``."""
 
-SURVEY_S = 6.0
-"""What measuring the costs of an endpoint takes on an idle machine, with the start of two endpoints, roughly."""
+SURVEY_S = 7.0
+"""What measuring the costs of an endpoint takes on an idle machine, with the start of three endpoints, roughly."""
 
 _ASSIGNMENT_SEED = 0x5EED
 """Requests go to the same workers in every simulation, so that rates differ by what they do to the queue alone."""
@@ -64,7 +64,8 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
 
     ``request_ns`` and ``call_ns`` are of a busy worker; ``after_idle`` is by how long it was idle, ascending from 0.
     ``rows`` are the rows of a request, ``request_bytes`` the mean length of its body, and ``form`` the protocol.
-    ``joined`` is the most requests that a call held: of 1, ``call_ns`` is in ``request_ns``.
+    ``joined`` is the most requests that a call held: of 1, ``call_ns`` is in ``request_ns``. ``single_ns`` is of a call
+    of one request, for which nothing is joined; None where it is the sum of the two.
     ``problems`` are what the machine got in the way with. Raises SpecError.
     """
 
@@ -75,6 +76,7 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
     request_bytes: int
     form: str = "open-inference"
     joined: int = 1
+    single_ns: float | None = None
     problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
@@ -82,13 +84,21 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
         check_at_least("call_ns", self.call_ns, 0)
         check_whole("rows", self.rows, least=1)
         check_whole("joined", self.joined, least=1)
+        check_at_least("single_ns", self.of_call_ns(1), self.request_ns)
         idle_ns = [each.idle_ns for each in self.after_idle]
         if idle_ns[:1] != [0] or sorted(set(idle_ns)) != idle_ns:
             raise SpecError("after_idle", idle_ns, "does not ascend from 0")
 
     def stretched(self, slower: float) -> Self:
         """Return costs of a busy worker that takes ``slower`` times as long."""
-        return replace(self, request_ns=slower * self.request_ns, call_ns=slower * self.call_ns)
+        single_ns = None if self.single_ns is None else slower * self.single_ns
+        return replace(self, request_ns=slower * self.request_ns, call_ns=slower * self.call_ns, single_ns=single_ns)
+
+    def of_call_ns(self, requests: int) -> float:
+        """Return what a worker that is busy takes for a call of so many requests beside the call itself."""
+        if requests == 1 and self.single_ns is not None:
+            return self.single_ns
+        return self.call_ns + self.request_ns * requests
 
     def typical_extra_ns(self, idle_ns: float) -> float:
         """Return the median of what a request takes longer after the worker was idle for ``idle_ns``."""
@@ -132,7 +142,7 @@ class EndpointQueue:
 
     def overhead_ns(self, requests: int) -> float:
         """Return what a worker that is busy takes for a call of so many requests beside the call itself."""
-        return self.costs.call_ns + self.costs.request_ns * requests
+        return self.costs.of_call_ns(requests)
 
 
 Queue: TypeAlias = Discipline | EndpointQueue
@@ -211,7 +221,12 @@ def _serve_one(
             members = [waiting.popleft()[0] for _ in range(size)]
             for member in members:
                 started[member] = now
-            now += costs.call_ns + means_ns[size] * shapes[size][call % calls_drawn] * slowdown
+            # The rest of what its requests take is before and after it.
+            now += (
+                costs.of_call_ns(size)
+                - costs.request_ns * size
+                + means_ns[size] * shapes[size][call % calls_drawn] * slowdown
+            )
             call += 1
             sizes.append(size)
             answered += members

@@ -14,7 +14,7 @@ from servefit.search.results.objectives.missing import MissingObjective
 from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
-from servefit.search.results.ranking import best_for, is_tie, ranking_key, recommendation
+from servefit.search.results.ranking import as_good, best_for, is_tie, ranking_key, recommendation
 from servefit.showing import shown
 
 if TYPE_CHECKING:
@@ -71,12 +71,26 @@ def choices(space: Space, trials: Sequence[Trial], request: JobRequest, best: Re
             by = "sla"
         elif (key[1].unpriced, key[1].per_hour) != (other[1].unpriced, other[1].per_hour):
             by = "price"
-        elif is_tie(min(key, other), max(key, other), request):
+        elif other < key or _is_tie(mine, rival, best.profile, profile, request, trials):
             by = "simplicity" if _paid(mine, best.profile) == _paid(rival, profile) else "price"
         ours, theirs = _figure(mine, best.profile, request), _figure(rival, profile, request)
         figures = None if ours is None or theirs is None else (ours, theirs)
         chosen.append(Preference(rival=recommendation(profile, rival.trial), by=by, figures=figures))
     return tuple(chosen)
+
+
+def _is_tie(
+    mine: PooledTrials,
+    rival: PooledTrials,
+    profile: InstanceProfile,
+    other: InstanceProfile,
+    request: JobRequest,
+    trials: Sequence[Trial],
+) -> bool:
+    """Return whether ``rival`` on ``other`` is as good as ``mine`` on ``profile``, by the rules of the ranking."""
+    if profile == other:
+        return as_good(mine, rival, profile, request, trials)
+    return is_tie(ranking_key(mine, profile, request), ranking_key(rival, other, request), request)
 
 
 def _paid(pooled: PooledTrials, profile: InstanceProfile) -> tuple[bool, float]:

@@ -65,15 +65,27 @@ def best_for(
     if not rivals:
         return None
     best = min(rivals, key=lambda rival: ranking_key(rival, profile, request))
-    # Of latencies that nobody can feel the difference of, it does not matter how surely they differ.
-    at_rate = isinstance(objective_of(request), CostAtRate)
-    ties = [
-        rival
-        for rival in rivals
-        if is_tie(ranking_key(best, profile, request), ranking_key(rival, profile, request), request)
-        and (at_rate or not is_surely_better(best.configuration, rival.configuration, request, trials))
-    ]
+    ties = [rival for rival in rivals if as_good(best, rival, profile, request, trials)]
     return min(ties, key=lambda rival: (simplicity(rival.configuration), ranking_key(rival, profile, request)))
+
+
+def as_good(
+    best: PooledTrials, rival: PooledTrials, profile: InstanceProfile, request: JobRequest, trials: Sequence[Trial]
+) -> bool:
+    """Return whether ``rival`` is as good as the ``best`` of ``profile``: by their figures, and by rounds of both."""
+    keys = ranking_key(best, profile, request), ranking_key(rival, profile, request)
+    alike = is_tie(*keys, request)
+    if not isinstance(objective_of(request), CostAtRate):
+        return alike and not is_surely_better(best.configuration, rival.configuration, request, trials)
+    # Of latencies that nobody can feel the difference of, it does not matter how surely they differ. What differs by
+    # more may do so by luck.
+    return alike or (_same_but_for_figure(*keys) and _is_even(best.configuration, rival.configuration, request, trials))
+
+
+def _is_even(first: Configuration, second: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:
+    """Return whether rounds among ``trials``, as many as an interval takes, leave open that the two are equal."""
+    found = ratio(trials, first, second, request)
+    return found is not None and found.ci95 is not None and found.ci95[0] <= 1 + objective_of(request).tie
 
 
 def ranking_key(pooled: PooledTrials, profile: InstanceProfile, request: JobRequest) -> tuple[int, Score]:
@@ -97,11 +109,16 @@ def score_of(trial: Trial, price: Price, request: JobRequest) -> Score:
 
 def is_tie(best: tuple[int, Score], other: tuple[int, Score], request: JobRequest) -> bool:
     """Return whether ``other`` differs from ``best`` in the figure alone, and too little for anybody to care."""
-    (verdict, mine), (other_verdict, theirs) = best, other
-    same = (verdict, mine.unpriced, mine.per_hour) == (other_verdict, theirs.unpriced, theirs.per_hour)
+    (verdict, mine), (_, theirs) = best, other
+    same = _same_but_for_figure(best, other)
     if verdict == VERDICT_ORDER["FAIL"]:  # figures are by which part limits were exceeded
         return same and theirs.figure <= mine.figure + abs(mine.figure) * Objective.tie
     return same and objective_of(request).ties(mine.figure, theirs.figure)
+
+
+def _same_but_for_figure(best: tuple[int, Score], other: tuple[int, Score]) -> bool:
+    (verdict, mine), (other_verdict, theirs) = best, other
+    return (verdict, mine.unpriced, mine.per_hour) == (other_verdict, theirs.unpriced, theirs.per_hour)
 
 
 def is_surely_better(better: Configuration, worse: Configuration, request: JobRequest, trials: Sequence[Trial]) -> bool:

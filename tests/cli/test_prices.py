@@ -123,6 +123,8 @@ def test_prices_that_are_older_than_a_year_are_said_to_be(prices: Prices, tmp_pa
     assert "warning: prices more than a year old (us-east-1, 2023): ml.m5.large" in prices("list").stderr
     path = tmp_path / "azure.json"
     path.write_text(json.dumps({"Items": [item("Standard_F2s_v2", 0.08)]}))
+    assert "more than a year old (eastus, 2019-05-14)" in prices("import", path).stderr
+    path.write_text(json.dumps({"Items": [item("Standard_F2s_v2", 0.08, effectiveStartDate=None)]}))
     ended = prices("import", path)
     assert "the list has no date; that of the file is kept" in ended.stderr
     assert "more than a year old" not in ended.stderr

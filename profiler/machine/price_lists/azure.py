@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from servefit.profiler.machine.price_lists.json_stream import JsonStream
 
 _OTHER_PRODUCTS = ("Windows", "Cloud Services", "CloudServices")
+_DATE_LETTERS = len("YYYY-MM-DD")
 _OTHER_METERS = ("Spot", "Low Priority")
 
 
@@ -41,3 +42,5 @@ def add_item(item: Object, wanted: Collection[str], into: PriceList) -> None:
         and not any(other in meter for other in _OTHER_METERS)
     ):
         into.add(region, name, amount_of(item.get("retailPrice"), item.get("currencyCode")))
+        since = text_of(item.get("effectiveStartDate"))[:_DATE_LETTERS]
+        into.date = max(filter(None, (into.date, since)), default=None)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
-from servefit.quantities import money_text, ms_text, number_text
+from servefit.quantities import money_text, number_text
+from servefit.search.results.objectives.latency import Latency
 from servefit.search.results.objectives.performance import PerformanceObjective
 from servefit.search.results.price import INFERENCES, Price
 
@@ -52,36 +53,20 @@ class Cost(PerformanceObjective):
         return price_or_rate(best)
 
 
-class CostAtRate(Cost):
+class CostAtRate(Latency):
     """The p95 at the rate asked, of what carries that rate at the lowest price."""
 
-    unit: ClassVar[str] = "ms"
+    name: ClassVar[str] = Cost.name
     aim: ClassVar[str] = "the lowest price and p95 at the rate asked"
     tie: ClassVar[float] = 0.05
-    needs_rate: ClassVar[bool] = True
-    needs_latency: ClassVar[bool] = True
-
-    def figure(self, capacity_per_s: float, p95_ms: float, context: Context) -> float:  # noqa: ARG002
-        return p95_ms
+    priced: ClassVar[bool] = True
+    paid_by_the_hour: ClassVar[bool] = True
 
     def ties(self, best: float, other: float) -> bool:
         return super().ties(best, other) or other <= best + TIE_MS
 
-    @property
-    def axis(self) -> str:
-        return "p95 ms"
-
-    def uncertainty(self, capacity_sd: float, latency_sd: float) -> float:  # noqa: ARG002
-        return latency_sd
-
-    def compared_by(self, context: Context) -> str:  # noqa: ARG002
-        return "p95 latency"
-
-    def times_better(self, context: Context) -> str:  # noqa: ARG002
-        return "times as fast by p95"
-
-    def text(self, figure: float) -> str:
-        return f"p95 {ms_text(figure)}"
+    def figure_text(self, best: Recommendation, context: Context) -> str:  # noqa: ARG002
+        return price_or_rate(best)
 
 
 def price_per_million(capacity_per_s: float, price: Price) -> float:

@@ -64,7 +64,7 @@ def _points(job: RecommendationJob, best: Recommendation) -> tuple[Sequence[Curv
         plan = scale(job, rate_per_s=job.request.sla.rate_per_s or capacity.throughput_per_s, estimates=ESTIMATES)
     except SpecError:
         curve = MeasuredCurve.of(best.trial, job.trials, job.request, job_folder(job.name))
-        full = CurvePoint.measured(capacity, rate_per_s=capacity.throughput_per_s, verdict=None)
+        full = CurvePoint.at_full_load(best.trial)
         return sorted((*curve.points, full), key=lambda point: point.rate_per_s), None
     return plan.curve, plan.rate
 
@@ -185,7 +185,8 @@ def _caption(
         if asked_per_s is not None and rate.highest_per_s > asked_per_s:
             room = f", {headroom_text(asked_per_s, rate.highest_per_s)}, {given_text(asked_per_s)}/s"
         sentences.append(f"An instance takes {number_text(rate.highest_per_s)}/s{room} ({_BASES[rate.basis]}).")
-    sentences.append("Points were measured; bars are 95 % intervals.")
+    if any(point.source == "measured" for point in points):
+        sentences.append("Points were measured; bars are 95 % intervals.")
     if any(point.source == "estimated" for point in points):
         sentences.append("The dotted line is estimated by simulation and has no interval.")
     return " ".join(sentences)

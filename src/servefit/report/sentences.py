@@ -263,7 +263,8 @@ def reasons(job: RecommendationJob) -> Iterator[str]:
         yield from _choices(job, best)
     for name, against in (("the runner-up", job.why.runner_up), ("the naive default", job.why.naive)):
         if against is not None:
-            yield f"Against {name}, {shape(against.configuration)}: {_ratio(against.ratio)}."
+            predicted = best is not None and best.trial.basis == "predicted"
+            yield f"Against {name}, {shape(against.configuration)}: {_ratio(against.ratio, predicted=predicted)}."
     if job.why.importance:
         worth_naming = {name: share for name, share in job.why.importance.items() if share >= _WORTH_NAMING}
         parts = [f"{name} {percent_text(round(share, 2))}" for name, share in worth_naming.items()]
@@ -297,12 +298,13 @@ def shape_in_envelope(configuration: Configuration) -> str:
     return f"{configuration.vcpus} vCPU, {shape(configuration)}"
 
 
-def _ratio(ratio: Ratio) -> str:
+def _ratio(ratio: Ratio, *, predicted: bool) -> str:
     def text(value: float) -> str:
         return number_text(float(value), digits=digits_within(value, ratio.ci95))
 
     interval = "" if ratio.ci95 is None else f" (95 %: {text(ratio.ci95[0])} to {text(ratio.ci95[1])})"
-    return f"{text(ratio.ratio)} {ratio.words}{interval}, measured in turns, {count_text(ratio.rounds, 'round')}"
+    how = "predicted from what was measured in turns" if predicted else "measured in turns"
+    return f"{text(ratio.ratio)} {ratio.words}{interval}, {how}, {count_text(ratio.rounds, 'round')}"
 
 
 def _capitalised(text: str) -> str:

@@ -72,6 +72,13 @@ def test_a_file_that_servefit_did_not_write_is_refused_with_a_remedy(file: Path,
         read_prices()
 
 
+def test_a_file_of_a_later_schema_is_not_read_as_if_it_were_of_this_one(file: Path) -> None:
+    file.write_text('{"schema": 2, "prices": {}}')
+    with pytest.raises(SpecError, match=r"is of a later servefit \(schema 2\); update servefit"):
+        keep_prices({"local": SET})
+    assert '"schema": 2' in file.read_text()
+
+
 def test_what_a_later_servefit_writes_is_read(file: Path) -> None:
     file.write_text('{"schema": 1, "prices": {"local": {"per_hour": 1, "source": "x", "tax": 0.2}}, "more": 1}')
     assert read_prices() == {"local": KnownPrice(per_hour=1.0, source="x")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +35,14 @@ Install = Callable[..., None]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
+
+
+@pytest.fixture(scope="module")
+def state_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A state folder that all jobs of a module share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.tiny_model import tiny_model
 
 import servefit
 from servefit.cli.job_output import exit_status
@@ -26,13 +25,12 @@ from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from servefit.search.optimizer.progress import Moment
     from servefit.search.results.recommendation import Trial
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("state_of_module")]
 
 ASKED = JobRequest(
     name="served",
@@ -44,18 +42,6 @@ ASKED = JobRequest(
     max_tests=1,
     allow_noise=True,
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("state")))
-        yield
 
 
 @pytest.fixture(scope="module")

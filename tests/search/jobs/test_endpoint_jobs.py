@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.tiny_model import tiny_model
 
 import servefit
 from servefit.profiler.machine.host import describe_host
@@ -19,14 +18,13 @@ from servefit.search.request.job_request import JobRequest
 from servefit.search.request.sla import Sla, parse_sla
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from servefit.search.optimizer.progress import Moment
     from servefit.search.results.recommendation import Recommendation
     from servefit.search.storage.steps import StepKind
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("state_of_module")]
 
 
 def asked(name: str, profile: str, max_tests: int, *, rows_per_request: int = 1) -> JobRequest:
@@ -40,18 +38,6 @@ def asked(name: str, profile: str, max_tests: int, *, rows_per_request: int = 1)
         rows_per_request=rows_per_request,
         allow_noise=True,
     )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("model") / "model.ubj")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SERVEFIT_HOME", str(tmp_path_factory.mktemp("state")))
-        yield
 
 
 class Impatient(SilentProgress):

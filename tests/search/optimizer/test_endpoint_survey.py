@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,11 +101,19 @@ def test_what_an_idle_worker_takes_longer_is_found_by_how_long_it_was_idle() -> 
         assert found.typical_extra_ns(idle_ns) == pytest.approx(KNOWN.typical_extra_ns(idle_ns), abs=3_000)
 
 
-def test_endpoints_of_one_worker_are_loaded_of_which_one_joins_requests() -> None:
+def test_endpoints_of_one_worker_are_loaded_that_join_no_few_and_many_requests() -> None:
     _, started = surveyed(KNOWN)
-    assert [each.max_batch for each in started] == [1, LARGEST_JOINED]
+    assert [each.max_batch for each in started] == [1, 4, LARGEST_JOINED]
     assert {(each.vcpus, each.workers, each.batch_delay_us) for each in started} == {(1, 1, 0)}
-    assert [each.max_batch for each in surveyed(KNOWN, max_batch=8)[1]] == [1, 8]
+    assert [each.max_batch for each in surveyed(KNOWN, max_batch=8)[1]] == [1, 4, 8]
+    assert [each.max_batch for each in surveyed(KNOWN, max_batch=2)[1]] == [1, 2]
+
+
+def test_single_requests_are_told_apart_from_those_that_are_joined() -> None:
+    found, _ = surveyed(replace(KNOWN, single_ns=45_000.0))
+    assert found.single_ns == pytest.approx(45_000.0, rel=0.03)
+    assert found.request_ns == pytest.approx(KNOWN.request_ns, rel=0.03)
+    assert found.call_ns == pytest.approx(KNOWN.call_ns, rel=0.15)
 
 
 def test_where_nothing_is_joined_a_call_is_no_cost_of_its_own() -> None:

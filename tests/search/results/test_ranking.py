@@ -153,6 +153,22 @@ def test_a_difference_that_rounds_are_not_sure_of_stays_a_tie(trial: MakeTrial) 
     assert best([*plain, *unsure]) == FAST
 
 
+@pytest.mark.parametrize(
+    ("rounds_ms", "expected"), [((0.15, 0.15, 0.15, 0.15), BATCHED), ((0.08, 0.3, 0.12, 0.22), FAST)]
+)
+def test_at_a_rate_a_latency_that_rounds_are_not_sure_of_is_a_tie(
+    trial: MakeTrial, rounds_ms: tuple[float, ...], expected: Configuration
+) -> None:
+    tested = [trial(FAST, p95_ms=0.2), trial(BATCHED, p95_ms=0.15)]
+    rounds = [
+        trial(configuration, p95_ms=p95_ms, nth_round=nth)
+        for configuration, all_ms in ((FAST, (0.2, 0.2, 0.2, 0.2)), (BATCHED, rounds_ms))
+        for nth, p95_ms in enumerate(all_ms)
+    ]
+    assert best(tested, request_of(at_rate=True)) == BATCHED
+    assert best([*tested, *rounds], request_of(at_rate=True)) == expected
+
+
 def test_the_mean_of_all_measurements_decides_and_not_the_luckiest_of_them(trial: MakeTrial) -> None:
     lucky = [trial(BATCHED, throughput_per_s=1300.0), trial(BATCHED, throughput_per_s=900.0)]
     steady = [trial(FAST, throughput_per_s=1150.0), trial(FAST, throughput_per_s=1150.0)]

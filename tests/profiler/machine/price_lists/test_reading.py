@@ -178,8 +178,15 @@ def test_prices_keep_their_currency(read: Read) -> None:
     assert read({"Items": [item("Standard_F2s_v2", 0.08, currencyCode="EUR")]})["Standard_F2s_v2"].currency == "EUR"
 
 
+def test_a_list_of_azure_is_as_old_as_its_newest_price(path: Path, make_host: MakeHost) -> None:
+    old, new = (item("Standard_F2s_v2", 0.08, effectiveStartDate=f"20{year}-03-01T00:00:00Z") for year in (19, 21))
+    path.write_text(json.dumps({"Items": [old, new]}))
+    assert read_price_list(path, all_profiles(make_host())).date == "2021-03-01"
+
+
 def test_a_list_without_a_date_has_that_of_its_file(path: Path, make_host: MakeHost) -> None:
-    path.write_text(json.dumps({"Items": [item("Standard_F2s_v2", 0.08)], "NextPageLink": "https://next"}))
+    undated = item("Standard_F2s_v2", 0.08, effectiveStartDate=None)
+    path.write_text(json.dumps({"Items": [undated], "NextPageLink": "https://next"}))
     os.utime(path, (1_750_000_000, 1_750_000_000))
     found = read_price_list(path, all_profiles(make_host()))
     assert found.date == "2025-06-15"

@@ -1,0 +1,94 @@
+"""What is put under load for a job: workers of its model, or an endpoint with load clients, each to be started.
+
+Which of the two a test takes is said here. What is done with it, and what a job keeps of it, is for ``worker_bench``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servefit.profiler.drivers.http.bodies import mean_body_bytes
+from servefit.profiler.drivers.start_driver import endpoint_for, workers_for
+from servefit.search.jobs.closing import has_client_cpu
+from servefit.search.jobs.cpu_slots import ANYWHERE, CpuSlot
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from servefit.backends.payload import Payload
+    from servefit.backends.types import Artifact
+    from servefit.profiler.drivers.driver import MeasuredDriver
+    from servefit.profiler.drivers.inprocess.workers import Workers
+    from servefit.profiler.record.types import Configuration
+    from servefit.search.request.space import Space
+    from servefit.search.storage.header import JobHeader
+
+
+@dataclass(slots=True, kw_only=True)
+class Deployments:
+    """The configurations of a job as they are started on this host: of ``artifacts``, and with the memory that
+    ``space`` gives them, once there is one."""
+
+    header: JobHeader
+    payload: Payload
+    artifacts: Sequence[Artifact] = ()
+    space: Space | None = None
+
+    def is_predicted(self, configuration: Configuration) -> bool:
+        """Return whether ``configuration`` is to be an endpoint that no client has a CPU for."""
+        return self.header.request.deployment == "endpoint" and not has_client_cpu(configuration, self.header.host)
+
+    def asked_for(self, configuration: Configuration, slot: CpuSlot) -> AbstractContextManager[MeasuredDriver]:
+        """Return what a test of ``configuration`` measures: the endpoint where that is deployed and a client has a CPU,
+        else the workers."""
+        if self.header.request.deployment == "library" or self.is_predicted(configuration):
+            return self.workers(configuration, slot=slot)
+        return self.endpoint(configuration)
+
+    def other(self, configuration: Configuration) -> AbstractContextManager[MeasuredDriver]:
+        """Return the deployment that was not asked for."""
+        if self.header.request.deployment == "library":
+            return self.endpoint(configuration)
+        return self.workers(configuration)
+
+    def workers(
+        self, configuration: Configuration, *, slot: CpuSlot = ANYWHERE, memory_bytes: int | None = None
+    ) -> AbstractContextManager[Workers]:
+        """Return the workers of ``configuration`` in ``slot``, with the memory of its envelope unless told another."""
+        return workers_for(
+            configuration,
+            self._artifact(configuration),
+            self.payload.rows,
+            host=self.header.host,
+            memory_bytes=self._memory_bytes(configuration) if memory_bytes is None else memory_bytes,
+            rows_per_request=self.header.request.rows_per_request,
+            cpus=slot.cpus,
+            outside=slot.outside,
+        )
+
+    def endpoint(self, configuration: Configuration) -> AbstractContextManager[MeasuredDriver]:
+        """Return an endpoint of ``configuration`` with its load clients."""
+        return endpoint_for(
+            configuration,
+            self._artifact(configuration),
+            self.header.model.signature,
+            self.payload.rows,
+            host=self.header.host,
+            memory_bytes=self._memory_bytes(configuration),
+            rows_per_request=self.header.request.rows_per_request,
+        )
+
+    @property
+    def request_bytes(self) -> int:
+        """The mean length of the body of a request to an endpoint."""
+        rows = self.header.request.rows_per_request
+        return mean_body_bytes("open-inference", self.payload.rows, rows_per_request=rows)
+
+    def _memory_bytes(self, configuration: Configuration) -> int | None:
+        return None if self.space is None else self.space.memory_bytes(configuration)
+
+    def _artifact(self, configuration: Configuration) -> Artifact:
+        wanted = configuration.backend, configuration.target
+        return next(artifact for artifact in self.artifacts if (artifact.backend, artifact.target) == wanted)
