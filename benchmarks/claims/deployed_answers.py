@@ -261,6 +261,7 @@ def seeds(budget: str, *, name: str = "fraud", rate_per_s: int = 500) -> dict[st
                         **best["settings"],
                         "p95_ms": best["model_latency_ms"]["p95"],
                         "capacity_per_s": round(best["capacity"]["rate_per_s"]),
+                        "over": document["why"]["choices"],
                     }
                 answers[kind].append(answer)
                 print(kind, answer, file=sys.stderr, flush=True)

@@ -117,7 +117,8 @@ def manifest(plan: ScalingPlan, kind: ManifestKind) -> str:
             remedy="run the job with --deploy endpoint (deploy='endpoint')",
         )
     label = _label(plan)
-    query = f'sum(rate({_REQUESTS}{{pod=~"{label}-.*"}}[1m]))'
+    # The name of a Deployment's pod has two parts more, so that another Deployment whose name begins alike is left out.
+    query = f'sum(rate({_REQUESTS}{{pod=~"{label}-[a-z0-9]+-[a-z0-9]{{5}}"}}[1m]))'
     return _TEMPLATES[kind].format(
         source=f"Job {plan.job}, recommendation {chosen.id}: {plan.target.rate_per_s:.6g} requests/s on each instance",
         label=label,

@@ -90,4 +90,5 @@ def _evidence(
         known = (
             f"above {number_text(curve.passed_per_s)} requests/s on an instance" if curve.passed_per_s else "at a rate"
         )
-        yield f"no PASS was measured {known}: confirm the target with servefit profile --rate and --sla"
+        command = "load" if plan.recommendation.deployment == "endpoint" else "profile"
+        yield f"no PASS was measured {known}: confirm the target with servefit {command} --rate and --sla"

@@ -31,6 +31,15 @@ LOOP = Figure(
     of_summary=lambda summary: summary.loop,
 )
 
+BASIS = Figure(
+    name="basis",
+    title="from",
+    unit=None,
+    digits=None,
+    meaning="Where the figures come from: measured, or predicted where no CPU was left to load an endpoint from.",
+    of_trial=lambda trial: trial.basis,
+)
+
 CONTAINMENT = Figure(
     name="containment",
     title="containment",

@@ -55,6 +55,7 @@ BUILT_IN = {
     "verdict": f"{_HERE}.evidence:VERDICT",
     "samples": f"{_HERE}.evidence:SAMPLES",
     "loop": f"{_HERE}.evidence:LOOP",
+    "basis": f"{_HERE}.evidence:BASIS",
     "containment": f"{_HERE}.evidence:CONTAINMENT",
     "step": f"{_HERE}.evidence:STEP",
 }

@@ -109,7 +109,9 @@ def recommendation_document(recommendation: Recommendation) -> dict[str, Any]:
         "model_latency_ms": dict(judged.latency_ms),
         "model_latency_ms_ci95": {name: list(interval) for name, interval in judged.latency_ms_ci95.items()},
         "overhead_latency_ms": None if endpoint is None else endpoint.judged.overhead_ms,
-        **values(recommendation, "cpu_utilization", "memory_utilization", "gpu_utilization", *_ENERGY, "containment"),
+        **values(
+            recommendation, "cpu_utilization", "memory_utilization", "gpu_utilization", *_ENERGY, "containment", "basis"
+        ),
         "envelope": trial.measurement.envelope,
         "memory_limit_bytes": trial.measurement.memory_limit_bytes,
         **values(recommendation, "verdict"),

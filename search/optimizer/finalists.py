@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servefit.search.results.objectives.cost import CostAtRate
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.pooled_trials import pool_trials
-from servefit.search.results.ranking import is_surely_better, ranking_key
+from servefit.search.results.ranking import is_surely_better, ranking_key, simplicity
 from servefit.search.results.ratios import ratio
 
 if TYPE_CHECKING:
@@ -26,13 +28,19 @@ MAX_GAP = 0.15
 """A configuration whose single measurement is further behind the best, as a part of its figure, is no finalist. Chosen,
 not measured."""
 
+MAX_LUCK = 0.5
+"""A simpler configuration whose p95 at the rate is further behind, as a part of it, is no finalist. Of two measurements
+of one endpoint one in ten differs by 26 % or more (benchmarks/claims/endpoint_prediction.py), and the best of many had
+good luck besides."""
+
 
 def finalists(
     recommendations: Sequence[Recommendation], space: Space, trials: Sequence[Trial], request: JobRequest
 ) -> list[Configuration]:
     """Return the configurations of the first profile that may turn out to be the best: the one recommended so far,
     which may be the simplest of those that tie, then the others, best first. Where there is no other, the runner-up is
-    there to be compared with."""
+    there to be compared with. Where latencies at a rate decide, whatever is less simple has to prove that it gains
+    anything: the simplest that may be as good is among them."""
     if not recommendations:
         return []
     profile, recommended = recommendations[0].profile, recommendations[0].trial.configuration
@@ -56,6 +64,11 @@ def finalists(
     close = [configuration for figure, configuration in alike if figure <= best.figure + abs(best.figure) * MAX_GAP]
     others = [configuration for configuration in close if arms[configuration] != arms[recommended]]
     chosen = [recommended, *_one_of_each_arm(others, arms)][:MAX_FINALISTS]
+    if isinstance(objective_of(request), CostAtRate):
+        lucky = best.figure + abs(best.figure) * MAX_LUCK
+        simplest = min((rival for figure, rival in alike if figure <= lucky), key=simplicity)
+        if simplicity(simplest) < min(map(simplicity, chosen)):
+            chosen = [*chosen[: MAX_FINALISTS - 1], simplest]
     if len(chosen) == 1:
         chosen += [rival for _, rival in alike if rival not in chosen and arms[rival] != arms[recommended]][:1]
     return chosen

@@ -101,7 +101,7 @@ def against_plots(job: RecommendationJob) -> tuple[Plot, ...]:
             found,
             name="against-throughput",
             title="Answered at full load, one instance",
-            caption=f"The more, the better. Measured in turns. {_shapes(found)}",
+            caption=f"The more, the better. {_turns(found)} {_shapes(found)}",
             axis="requests answered per s",
             value=lambda rival: rival.capacity_per_s,
             text=lambda value: f"{number_text(value)}/s",
@@ -116,6 +116,12 @@ def against_plots(job: RecommendationJob) -> tuple[Plot, ...]:
             text=ms_text,
         ),
     )
+
+
+def _turns(found: Sequence[Rival]) -> str:
+    if all(rival.basis == "measured" for rival in found):
+        return "Measured in turns."
+    return "The model was measured in turns; as an endpoint it is predicted from that."
 
 
 def _shapes(found: Sequence[Rival]) -> str:

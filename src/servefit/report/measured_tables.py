@@ -30,7 +30,8 @@ _INSTANCES = (
     "vcpu_s_per_million", "instance_count", "backend", "environment", "settings.max_batch",
     "settings.batch_delay_us", "model_latency_ms.p50", "model_latency_ms_ci95.p95[0]", "model_latency_ms_ci95.p95[1]",
     "model_latency_ms.p99",
-    "cpu_utilization", "memory_utilization", "gpu_utilization", "samples", "loop", "containment", "id", "step",
+    "cpu_utilization", "memory_utilization", "gpu_utilization", "samples", "loop", "basis", "containment", "id",
+    "step",
 )  # fmt: skip
 
 

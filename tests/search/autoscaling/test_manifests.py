@@ -48,7 +48,7 @@ def test_a_scaled_object_counts_the_requests_of_the_pods_of_the_same_deployment(
     assert (found["spec"]["minReplicaCount"], found["spec"]["maxReplicaCount"]) == (1, 7)
     (trigger,) = found["spec"]["triggers"]
     assert (trigger["metricType"], trigger["metadata"]["threshold"]) == ("AverageValue", "640")
-    assert trigger["metadata"]["query"] == 'sum(rate(servefit_requests_total{pod=~"model-.*"}[1m]))'
+    assert trigger["metadata"]["query"] == 'sum(rate(servefit_requests_total{pod=~"model-[a-z0-9]+-[a-z0-9]{5}"}[1m]))'
 
 
 @pytest.mark.parametrize("kind", ["hpa", "keda"])

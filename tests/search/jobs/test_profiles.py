@@ -1,12 +1,14 @@
-"""The profiles that a job is about: this machine's, unless names or a cloud are asked for."""
+"""What a job is about: this machine's profiles unless others are asked for, and endpoints where a client has a CPU."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from servefit.errors import SpecError
+from servefit.profiler.machine.cpus import LogicalCpu
 from servefit.profiler.machine.host import describe_host
 from servefit.profiler.machine.instance_profile import CLOUDS
 from servefit.profiler.machine.prices import KnownPrice, keep_prices
@@ -63,3 +65,13 @@ def test_clouds_are_named_several_times_or_with_commas_in_any_case() -> None:
         JobRequest(name="job", clouds=("aws", "aws"))
     with pytest.raises(SpecError, match="'ibm' is not known"):
         JobRequest(name="job", clouds=("ibm",))  # type: ignore[arg-type]
+
+
+def test_an_endpoint_that_would_share_its_only_core_with_the_client_is_refused_with_the_ways_out() -> None:
+    siblings = replace(HOST, cpus=(LogicalCpu(cpu=0, core=0), LogicalCpu(cpu=1, core=0)))
+    with pytest.raises(SpecError, match=r"all CPUs of this host are of one core.*--deploy library.*--allow-noise"):
+        measurable_profiles(JobRequest(name="job"), siblings)
+    measurable_profiles(JobRequest(name="job", deploy="library"), siblings)
+    measurable_profiles(JobRequest(name="job", allow_noise=True), siblings)
+    two_cores = replace(HOST, cpus=(LogicalCpu(cpu=0, core=0), LogicalCpu(cpu=1, core=1)))
+    measurable_profiles(JobRequest(name="job"), two_cores)

@@ -87,6 +87,19 @@ def test_of_what_did_the_same_at_the_rate_one_is_a_finalist(trial: MakeTrial) ->
     assert (found, len({each.max_batch for each in found[:2]})) == ([A, alone, B], 2)
 
 
+def test_at_a_rate_the_simplest_that_may_only_have_had_bad_luck_is_a_finalist(trial: MakeTrial) -> None:
+    def among(*trials: Trial) -> list[Configuration]:
+        grid = tuple(each.configuration for each in trials)
+        space = Space(profiles=((PROFILE, frozenset(grid)),), grid=grid)
+        request = JobRequest(name="job", sla=Sla(rate_per_s=100.0))
+        return finalists(recommend(space, trials, request), space, trials, request)
+
+    ahead = [trial(A, p95_ms=1.0), trial(B, p95_ms=1.06), trial(C, p95_ms=1.07)]
+    assert among(*ahead, trial(PLAIN, p95_ms=1.4)) == [A, B, PLAIN]
+    assert among(*ahead, trial(PLAIN, p95_ms=1.6)) == [A, B, C]
+    assert among(*ahead, trial(PLAIN, p95_ms=1.4, instances=2)) == [A, B, C]
+
+
 def test_what_does_not_fit_the_memory_is_no_finalist(trial: MakeTrial) -> None:
     assert chosen([trial(A), trial(B, memory_bytes=2**31)]) == [A]
 
