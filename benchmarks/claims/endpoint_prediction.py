@@ -4,8 +4,8 @@
 
 Three models of 10, 30 and 500 features, for three widths of payload. Of each, configurations are drawn at random: one
 worker on one CPU, of any backend, batch and delay. For every one of them calls of its backend are timed alone, and what
-requests cost in an endpoint is measured by the endpoint of the quickest backend, as a job does both. From these alone
-it is predicted. Then it is loaded over HTTP by a client on another CPU, twice, in fresh processes and with other
+requests cost beside them in endpoints of that backend is measured, as a job does both. From these alone it is
+predicted. Then it is loaded over HTTP by a client on another CPU, twice, in fresh processes and with other
 arrivals: in a closed loop of a second, and in an open loop at half of what it answered there. All of that follows at
 once, as in a job: a shared machine may be half as fast a minute later.
 
@@ -95,8 +95,8 @@ class Subject:
         self._artifacts = dict(self._compiled())
         self.request_bytes = mean_body_bytes("open-inference", model.rows, rows_per_request=1)
         service = {backend: self.timed(backend) for backend in self._artifacts}
-        self.quickest = min(service, key=lambda backend: service[backend].mean_ns(1))
-        self.costs = self._surveyed(service[self.quickest])
+        quickest = min(service, key=lambda backend: service[backend].mean_ns(1))
+        self.costs = self._surveyed(quickest, service[quickest])
         self._first = {backend: Basis(service=times, costs=self.costs) for backend, times in service.items()}
 
     def _compiled(self) -> dict[str, Artifact]:
@@ -113,11 +113,11 @@ class Subject:
         with workers_for(subject, self._artifacts[backend], self._model.rows, host=self._host) as workers:
             return time_service(workers, BATCH_SIZES)
 
-    def _surveyed(self, quickest: ServiceTimes) -> EndpointCosts:
+    def _surveyed(self, backend: str, service: ServiceTimes) -> EndpointCosts:
         return survey_endpoint(
             self.endpoint,
-            Configuration(vcpus=1, backend=self.quickest),
-            quickest,
+            Configuration(vcpus=1, backend=backend),
+            service,
             rows=1,
             request_bytes=self.request_bytes,
             max_batch=BATCH_SIZES[-1],
@@ -134,9 +134,8 @@ class Subject:
 
     def basis(self, backend: str) -> Basis:
         """Measure all that endpoints of ``backend`` are predicted from."""
-        quickest = self.timed(self.quickest)
-        service = quickest if backend == self.quickest else self.timed(backend)
-        return Basis(service=service, costs=self._surveyed(quickest))
+        service = self.timed(backend)
+        return Basis(service=service, costs=self._surveyed(backend, service))
 
     def configurations(self) -> list[Configuration]:
         """Return everything that may be drawn: what answers enough requests, as far as is known beforehand."""

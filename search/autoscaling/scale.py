@@ -23,6 +23,7 @@ from servefit.search.capacity.latency_curve import CurvePoint, MeasuredCurve, ra
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.jobs.lifecycle import load_job
 from servefit.search.optimizer.service_time_survey import Survey
+from servefit.search.queueing.endpoint import costs_for
 from servefit.search.results.measure_trial import percentiles_of
 from servefit.search.storage.job_folder import job_folder
 from servefit.search.storage.steps import endpoint_costs_of
@@ -120,7 +121,11 @@ def scale(
             closed=curve.closed,
             seed=request.seed,
             arrivals=request.arrivals,
-            costs=endpoint_costs_of(job.steps) if request.deployment == "endpoint" else None,
+            costs=(
+                costs_for(trial.configuration.backend, endpoint_costs_of(job.steps))
+                if request.deployment == "endpoint"
+                else None
+            ),
         )
     elif request.sla.thresholds and not (curve.passed_per_s or rate_of_an_instance(trial, request)):
         raise unknown_arrivals

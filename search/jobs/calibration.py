@@ -50,7 +50,7 @@ def expectations(job: RecommendationJob) -> tuple[Expectation, ...]:
     survey = Survey.of(space.grid)
     survey.known.update(service_times_of(job.steps))
     surrogate = Surrogate(space, survey, job.request)
-    costs = endpoint_costs_of(job.steps)
+    costs = next(iter(endpoint_costs_of(job.steps).values()), None)
     if costs is not None:
         surrogate.predict_endpoints(costs)
     found: dict[object, Expectation] = {}

@@ -21,7 +21,7 @@ from servefit.search.jobs.worker_bench import WorkerBench
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
-from servefit.search.queueing.endpoint import SURVEY_S
+from servefit.search.queueing.endpoint import SURVEY_S, costs_for
 from servefit.search.request.space import Batching, Space
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.header import JobState
@@ -109,7 +109,7 @@ class JobRunner:
         ready_s = self.clock.elapsed_s
         self.search.carry_out()
         if not self.search.trials:
-            needs_costs = self.bench.costs is None and all(map(self.bench.is_predicted, self.search.space.grid))
+            needs_costs = not self.bench.costs and all(map(self.bench.is_predicted, self.search.space.grid))
             survey_s = SURVEY_S if needs_costs else 0.0
             self._say_why_nothing(test_s=self.search.test_s, survey_s=survey_s, ready_s=ready_s)
         if self.request.deployment == "endpoint" or self.request.over_http:
@@ -146,7 +146,7 @@ class JobRunner:
             bench=self.bench,
             progress=self.progress,
             service_times={**earlier.service_times, **service_times_of(steps)},
-            costs=self.bench.costs,
+            costs=next(iter(self.bench.costs.values()), None),
             earlier=earlier.trials,
             usual_s=earlier.usual_s,
             trials=list(trials_of(steps, TESTS)),
@@ -163,18 +163,19 @@ class JobRunner:
             untimeable={replace(subject, max_batch=1) for subject in crashed(steps, ("service_time",))},
         )
 
-    def _known_costs(self, earlier: EarlierResults) -> EndpointCosts | None:
-        """Return what is known of the costs of an endpoint: from this job, unless the machine got in the way of that,
-        or from an earlier one. Those are kept as a step, so that all of this job is read with the same costs."""
+    def _known_costs(self, earlier: EarlierResults) -> dict[str, EndpointCosts]:
+        """Return what is known of the costs of endpoints, by backend: from this job, unless the machine got in the way
+        of that, or from an earlier one. Those are kept as steps, so that all of this job is read with the same
+        costs."""
         own = endpoint_costs_of(self.steps_before)
-        if own is not None and (self.request.allow_noise or not own.problems):
-            return own
-        if earlier.costs is None:
-            return None
-        subject, costs = earlier.costs
-        with self.log.step("endpoint_costs", subject.backend, subject) as step:
-            self.log.finish(step, status="COMPLETED", result=costs)
-        return costs
+        known = {backend: costs for backend, costs in own.items() if self.request.allow_noise or not costs.problems}
+        if known:
+            return known
+        for subject, costs in earlier.costs.items():
+            with self.log.step("endpoint_costs", subject.backend, subject) as step:
+                self.log.finish(step, status="COMPLETED", result=costs)
+            known[subject.backend] = costs
+        return known
 
     def state(self, status: JobStatus) -> JobState:
         """Return how far the job is, to be kept. While it goes on its time is counted by whoever reads it."""
@@ -194,7 +195,12 @@ class JobRunner:
             importance=tuple(search.importance().items()) if search.trials else (),
             speedups=tuple(search.survey.speedups(self.header.model.reference)),
             naive=None if best is None else search.naive(best.profile.vcpus),
-            changes=changes(best, None if service is None else service[0], self.request, search.costs)
+            changes=changes(
+                best,
+                None if service is None else service[0],
+                self.request,
+                costs_for(best.trial.configuration.backend, self.bench.costs),
+            )
             if best is not None and best.trial.verdict == "FAIL"
             else (),
         )

@@ -17,15 +17,15 @@ from servefit.backends.secret import is_hidden
 from servefit.errors import SpecError, StorageError
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED
 from servefit.search.optimizer.service_time_survey import service_times_of
+from servefit.search.queueing.endpoint import EndpointCosts
 from servefit.search.queueing.service import ServiceTimes
 from servefit.search.results.recommendation import CompilationReport, Trial
-from servefit.search.storage.steps import TESTS, endpoint_costs_of
+from servefit.search.storage.steps import TESTS
 
 if TYPE_CHECKING:
     from servefit.backends.types import Artifact
     from servefit.profiler.record.types import Configuration
     from servefit.search.optimizer.pace import Activity
-    from servefit.search.queueing.endpoint import EndpointCosts
     from servefit.search.request.job_request import JobRequest
     from servefit.search.storage.header import JobHeader
     from servefit.search.storage.jobs import JobStore
@@ -41,12 +41,12 @@ measured."""
 
 @dataclass(slots=True, kw_only=True)
 class EarlierResults:
-    """The results of earlier jobs that are over: ``service_times`` by what was timed, undisturbed ``costs`` of an
-    endpoint, and the valid ``trials`` of the same deployment; and how many seconds tests and rounds took in the last
-    that put the same load on each."""
+    """The results of earlier jobs that are over: ``service_times`` by what was timed, undisturbed ``costs`` of
+    endpoints by what was served, and the valid ``trials`` of the same deployment; and how many seconds tests and rounds
+    took in the last that put the same load on each."""
 
     service_times: dict[Configuration, ServiceTimes] = field(default_factory=dict)
-    costs: tuple[Configuration, EndpointCosts] | None = None
+    costs: dict[Configuration, EndpointCosts] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
     usual_s: dict[Activity, float] = field(default_factory=dict)
 
@@ -79,12 +79,8 @@ def results_of_earlier_jobs(
         times = _service_times(usable_steps, largest)
         # The newest come first, and count.
         found.service_times = {**times, **found.service_times}
-        costs = endpoint_costs_of(steps)
-        joined = min(LARGEST_JOINED, largest)
-        if found.costs is None and costs is not None and costs.joined >= joined and not costs.problems:
-            found.costs = next(
-                (step.configuration, costs) for step in steps if step.result is costs and step.configuration is not None
-            )
+        if not found.costs:
+            found.costs = _costs(usable_steps, min(LARGEST_JOINED, largest))
         same_deployment = past.request.deployment == header.request.deployment
         if past.request.phases is None and header.request.phases is None and same_deployment:
             found.trials.extend(
@@ -114,6 +110,18 @@ def _service_times(steps: Sequence[Step], largest: int) -> Mapping[Configuration
         and step.configuration.max_batch >= largest
     }
     return service_times_of(step for step in timed if step.backend in whole)
+
+
+def _costs(steps: Sequence[Step], joined: int) -> dict[Configuration, EndpointCosts]:
+    """Return the undisturbed costs of endpoints that joined so many requests or more, by what was served."""
+    return {
+        step.configuration: step.result
+        for step in steps
+        if step.configuration is not None
+        and isinstance(step.result, EndpointCosts)
+        and step.result.joined >= joined
+        and not step.result.problems
+    }
 
 
 def _similar_jobs(store: JobStore, header: JobHeader) -> Iterator[tuple[JobHeader, tuple[Step, ...]]]:

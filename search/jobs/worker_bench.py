@@ -23,7 +23,7 @@ from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
 from servefit.search.optimizer.progress import before_search, counting_down
 from servefit.search.optimizer.service_time_survey import time_service
-from servefit.search.queueing.endpoint import SURVEY_S
+from servefit.search.queueing.endpoint import SURVEY_S, costs_for
 from servefit.search.results.measure_trial import kept_for_rate_s, run_test
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.job_folder import keep_measurement
@@ -58,8 +58,8 @@ measured."""
 @dataclass(slots=True, kw_only=True)
 class WorkerBench:
     """The bench of the job that ``log`` keeps; see ``Bench``. It measures ``deployments``, for ``search`` and within
-    ``study`` once there are any, and adds to ``remarks`` what a reader of the job must know. ``costs`` are those of an
-    endpoint, as far as they are known."""
+    ``study`` once there are any, and adds to ``remarks`` what a reader of the job must know. ``costs`` are those of
+    endpoints by backend, as far as they are known, the first for those whose own are not."""
 
     log: JobLog
     payload: Payload
@@ -67,10 +67,10 @@ class WorkerBench:
     clock: Clock
     progress: Progress
     remarks: list[str]
-    costs: EndpointCosts | None = None
+    costs: dict[str, EndpointCosts] = field(default_factory=dict)
     search: Search | None = None
     study: StudyOfTrials | None = None
-    _costs_failed: bool = False
+    _without_costs: set[str] = field(default_factory=set)
     deployments: Deployments = field(init=False)
     _cpu_slots: CpuSlots = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -161,8 +161,9 @@ class WorkerBench:
         """Measure what requests cost in an endpoint, as a step; see ``Bench``. It has one CPU, so that a client has
         another on any host of two. Raises JobStopped."""
         self._check_stopped()
-        if self._costs_failed:
-            return None
+        nothing_helps = bool(self._without_costs) and not self.costs
+        if subject.backend in self.costs or subject.backend in self._without_costs or nothing_helps:
+            return self.costs.get(subject.backend)
         settings = replace(subject.settings, threads=1, options=())
         subject = replace(subject, vcpus=1, settings=settings, workers=1, max_batch=1, batch_delay_us=0)
         limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"
@@ -173,14 +174,15 @@ class WorkerBench:
         ):
             try:
                 with self._at_most(limit_s):
-                    self.costs = self._survey_endpoint(subject)
+                    found = self._survey_endpoint(subject)
             except (MeasurementError, BackendError) as error:
                 self._check_time(step, error, doing, over_s)
                 self.log.finish(step, status="FAILED", reason=_reason(error))
-                self._costs_failed = True
+                self._without_costs.add(subject.backend)
                 return None
-            self.log.finish(step, status="COMPLETED", result=self.costs)
-        return self.costs
+            self.log.finish(step, status="COMPLETED", result=found)
+        self.costs[subject.backend] = found
+        return found
 
     def _survey_endpoint(self, subject: Configuration) -> EndpointCosts:
         """Measure what requests cost in an endpoint of ``subject``."""
@@ -290,7 +292,7 @@ class WorkerBench:
         """Return ``trial``, which was measured in process with these ``runs``, as the endpoint that it would be. Raises
         MeasurementError where what requests cost in an endpoint cannot be measured."""
         configuration = trial.configuration
-        costs = self.costs or self.endpoint_costs(configuration)
+        costs = costs_for(configuration.backend, self.costs) or self.endpoint_costs(configuration)
         if costs is None:
             raise MeasurementError("what requests cost in an endpoint could not be measured")
         timed = None if self.search is None else self.search.survey.service_times(configuration)

@@ -31,7 +31,9 @@ class Bench(Protocol):
         ...
 
     def endpoint_costs(self, subject: Configuration) -> EndpointCosts | None:
-        """Measure what requests cost in an endpoint beside their predictions, by one that serves ``subject``."""
+        """Measure what requests cost in an endpoint beside their predictions, by one that serves ``subject``, unless
+        that is known of its backend. Its tests are predicted with that from then on; those of a backend of which it is
+        not known with what was measured first."""
         ...
 
     def load_tests(self, batch: Sequence[Configuration]) -> Mapping[Configuration, Trial | None]:

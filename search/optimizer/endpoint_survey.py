@@ -93,7 +93,7 @@ def survey_endpoint(
     joined = min(LARGEST_JOINED, max_batch)
     problems: list[Problem] = []
     with start(_serving(subject, 1)) as driver:
-        single_per_s = _capacity_per_s(driver, problems)
+        single_per_s, client_ns = _capacity(driver, problems)
         runs = [
             _run(driver, OpenLoop(rate_per_s=rate_per_s, duration_s=_OPEN_S, seed=seed), problems)
             for rate_per_s in (min(_SLOW_SHARE * single_per_s, _SLOW_PER_S), _BUSY_SHARE * single_per_s)
@@ -104,13 +104,17 @@ def survey_endpoint(
         each_ns = {}
         for size in sorted({min(_FEW_JOINED, joined), joined}):
             with start(_serving(subject, size)) as driver:
-                each_ns[size] = NS_PER_S / _capacity_per_s(driver, problems) - service.mean_ns(size) / size
+                joined_per_s, busier_ns = _capacity(driver, problems)
+            each_ns[size] = NS_PER_S / joined_per_s - service.mean_ns(size) / size
+            # The more a client has to do, the less often it falls asleep.
+            client_ns = min(client_ns, busier_ns)
         request_ns, call_ns = _shared(each_ns, single_ns)
     return EndpointCosts(
         request_ns=request_ns,
         call_ns=call_ns,
         single_ns=max(single_ns, request_ns),
-        after_idle=tuple(_after_idle(runs, single_ns + service.mean_ns(1))),
+        client_ns=client_ns,
+        after_idle=tuple(_after_idle(runs, single_ns + service.mean_ns(1) + client_ns / 2)),
         rows=rows,
         request_bytes=request_bytes,
         joined=joined,
@@ -136,13 +140,16 @@ def _serving(subject: Configuration, max_batch: int) -> Configuration:
     )
 
 
-def _capacity_per_s(driver: MeasuredDriver, problems: list[Problem]) -> float:
-    """Return the requests a second that are answered to as many users as keep the endpoint busy."""
+def _capacity(driver: MeasuredDriver, problems: list[Problem]) -> tuple[float, float]:
+    """Return the requests a second that are answered to as many users as keep the endpoint busy, and the nanoseconds of
+    CPU time that each takes the busiest process of the client; 0 where that is not known."""
     traffic = ClosedLoop.constant(users=driver.usual_users, duration_s=_CLOSED_S)
-    found = fmean(summarize(_run(driver, traffic, problems)).throughput_per_s for _ in range(_CLOSED_LOOPS))
+    runs = [_run(driver, traffic, problems) for _ in range(_CLOSED_LOOPS)]
+    found = fmean(summarize(run).throughput_per_s for run in runs)
     if not found:
         raise MeasurementError("not one request was answered while the endpoint's costs were measured")
-    return found
+    percents = [0.0 if run.client is None else run.client.cpu_percent or 0.0 for run in runs]
+    return found, fmean(percents) / 100 * NS_PER_S / found
 
 
 def _run(driver: MeasuredDriver, traffic: ClosedLoop | OpenLoop, problems: list[Problem]) -> Run:

@@ -176,6 +176,15 @@ class Search(SearchState):
         if predicted and self.costs is None:
             self._know_costs(self.survey.quickest() or predicted[0])
 
+    def _know_costs_of_finalists(self, chosen: Sequence[Configuration]) -> None:
+        """Measure what requests cost in endpoints of the very backends of those ``chosen`` that are predicted, as far
+        as that leaves time for a round: calls between which a server works find colder caches than those timed alone,
+        of one library more than of another."""
+        for finalist in chosen:
+            survey_s = SURVEY_S * self.clock.slowness.times
+            if self.bench.is_predicted(finalist) and self._round_fits(len(chosen), beside_s=survey_s):
+                self.bench.endpoint_costs(finalist)
+
     def _unpredictable(self) -> set[Configuration]:
         """Return the configurations that cannot be predicted, since there is no time to measure the costs of an
         endpoint; none where there are no others."""
@@ -288,6 +297,7 @@ class Search(SearchState):
         first = 1 + max((trial.round for trial in self.trials if trial.round is not None), default=-1)
         self.time_left.set_next_round(first, [*chosen, *([] if naive is None else [naive])])
         self._begin("rounds", "measuring the best in turns")
+        self._know_costs_of_finalists(chosen)
         for nth in range(first, MAX_ROUNDS):
             turn = [*chosen, *([] if naive is None else [naive])]
             if len(turn) < 2 or not self._round_fits(len(turn)):
@@ -325,9 +335,10 @@ class Search(SearchState):
         tests = [trial for trial in self.trials if trial.configuration == configuration and trial.round is None]
         return tests[-1].instance_count if tests else 1
 
-    def _round_fits(self, tests: int) -> bool:
-        """Return whether there is room for a round, and for the confirmation and the closing after it."""
-        expected_s = tests * self.round_test_s + self.kept_for_the_end_s()
+    def _round_fits(self, tests: int, *, beside_s: float = 0.0) -> bool:
+        """Return whether there is room for a round, for what takes ``beside_s``, and for the confirmation and the
+        closing after it."""
+        expected_s = beside_s + tests * self.round_test_s + self.kept_for_the_end_s()
         return self.clock.left_s >= expected_s and self.clock.tests_left > tests
 
     def _confirm(self) -> None:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
@@ -35,6 +37,9 @@ _MAX_TURN_NS = 250_000
 
 SURVEY_S = 7.0
 """What measuring the costs of an endpoint takes on an idle machine, with the start of three endpoints, roughly."""
+
+_CLIENT_BUSY = 0.5
+"""A process of a load client that is busy for more of the time adds to what it measures. Chosen, not measured."""
 
 _ASSIGNMENT_SEED = 0x5EED
 """Requests go to the same workers in every simulation, so that rates differ by what they do to the queue alone."""
@@ -65,7 +70,8 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
     ``request_ns`` and ``call_ns`` are of a busy worker; ``after_idle`` is by how long it was idle, ascending from 0.
     ``rows`` are the rows of a request, ``request_bytes`` the mean length of its body, and ``form`` the protocol.
     ``joined`` is the most requests that a call held: of 1, ``call_ns`` is in ``request_ns``. ``single_ns`` is of a call
-    of one request, for which nothing is joined; None where it is the sum of the two.
+    of one request, for which nothing is joined; None where it is the sum of the two. ``client_ns`` is what sending a
+    request and reading its answer takes a busy load client, which measures the time of an answer when it has read it.
     ``problems`` are what the machine got in the way with. Raises SpecError.
     """
 
@@ -77,11 +83,13 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
     form: str = "open-inference"
     joined: int = 1
     single_ns: float | None = None
+    client_ns: float = 0.0
     problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
         check_above_zero("request_ns", self.request_ns)
         check_at_least("call_ns", self.call_ns, 0)
+        check_at_least("client_ns", self.client_ns, 0)
         check_whole("rows", self.rows, least=1)
         check_whole("joined", self.joined, least=1)
         check_at_least("single_ns", self.of_call_ns(1), self.request_ns)
@@ -109,6 +117,12 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
         """Return what a request takes longer after the worker was idle for ``idle_ns``: equally likely, ascending."""
         nth = bisect_right(self.after_idle, idle_ns, key=lambda each: each.idle_ns)
         return self.after_idle[max(0, nth - 1)].extra_ns
+
+
+def costs_for(backend: str, known: Mapping[str, EndpointCosts]) -> EndpointCosts | None:
+    """Return the ``known`` costs of endpoints of ``backend``, or, where they were not measured, those that were first;
+    None where there are none."""
+    return known.get(backend) or next(iter(known.values()), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,12 +188,31 @@ def serve_connections(due_ns: np.ndarray, drawn: DrawnTimes, queue: EndpointQueu
         started, ended, calls = _serve_one(due_ns[own].tolist(), drawn, queue, ranks)
         started_ns[own], ended_ns[own] = started, ended
         sizes += calls
+    ended_ns = _read_by_client(due_ns, ended_ns, queue.costs.client_ns)
     return ServedRequests(
         scheduled_ns=due_ns.astype(np.float64),
         started_ns=started_ns,
         ended_ns=ended_ns,
         batches=np.array(sizes, dtype=np.int64),
     )
+
+
+def _read_by_client(sent_ns: np.ndarray, answered_ns: np.ndarray, request_ns: float) -> np.ndarray:
+    """Return when a load client has read each answer, which sends what is due and reads what is answered one after the
+    other, in the order in which it comes up, and takes ``request_ns`` for both together: answers of one call come at
+    once. It has as many processes as leave each idle for half of the time, so that it bounds no rate.
+
+    By Lindley's recursion, as a running maximum. Where the client is late with sending is left out.
+    """
+    span_ns = float(answered_ns.max(initial=0.0) - sent_ns.min(initial=0.0))
+    processes = max(1, ceil(request_ns * len(sent_ns) / (_CLIENT_BUSY * span_ns))) if span_ns > 0 else 1
+    each_ns = request_ns / 2 / processes
+    moments_ns = np.concatenate([sent_ns, answered_ns])
+    order = np.argsort(moments_ns, kind="stable")
+    before_ns = np.arange(len(order)) * each_ns
+    done_ns = np.empty(len(order))
+    done_ns[order] = np.maximum.accumulate(moments_ns[order] - before_ns) + before_ns + each_ns
+    return done_ns[len(sent_ns) :]
 
 
 def _serve_one(

@@ -63,7 +63,7 @@ class Step(Stored, frozen=True, kw_only=True):
     result: Result | None = None
 
 
-def endpoint_costs_of(steps: Iterable[Step]) -> EndpointCosts | None:
-    """Return what requests cost in an endpoint as ``steps`` of a job measured it last, None where they did not."""
-    found = [step.result for step in steps if isinstance(step.result, EndpointCosts)]
-    return found[-1] if found else None
+def endpoint_costs_of(steps: Iterable[Step]) -> dict[str, EndpointCosts]:
+    """Return what requests cost in endpoints of each backend that ``steps`` of a job measured that of, as it was
+    measured last. The backend that was measured first, which stands for those that were not, comes first."""
+    return {step.backend: step.result for step in steps if isinstance(step.result, EndpointCosts)}

@@ -73,19 +73,17 @@ def test_what_requests_cost_in_an_endpoint_is_measured_once_for_requests_of_one_
     costs = replace(COSTS, joined=64)
     keep_earlier("endpoint", costs)
     for grid in ((TESTED,), (LARGE,)):
-        found = known_to("endpoint", grid=grid).costs
-        assert found is not None
-        assert found[1] == costs
-    assert known_to("endpoint", rows_per_request=3).costs is None
+        assert known_to("endpoint", grid=grid).costs == {TESTED: costs}
+    assert known_to("endpoint", rows_per_request=3).costs == {}
 
 
 def test_costs_of_calls_that_joined_less_than_this_job_may_are_measured_again() -> None:
     keep_earlier("endpoint", replace(COSTS, joined=8))
-    assert known_to("endpoint", grid=(LARGE,)).costs is None
-    assert known_to("endpoint", grid=(replace(TESTED, max_batch=8),)).costs is not None
+    assert known_to("endpoint", grid=(LARGE,)).costs == {}
+    assert known_to("endpoint", grid=(replace(TESTED, max_batch=8),)).costs.keys() == {TESTED}
 
 
 def test_costs_that_the_machine_got_in_the_way_of_are_measured_again() -> None:
     noise = Problem(kind="competing load", reason="others were busy", remedy="stop them")
     keep_earlier("endpoint", replace(COSTS, joined=64, problems=(noise,)))
-    assert known_to("endpoint").costs is None
+    assert known_to("endpoint").costs == {}

@@ -13,7 +13,7 @@ from tests.report.simulated import SimulatedEnvelope
 
 from servefit.errors import MeasurementError
 from servefit.profiler.record.traffic import ClosedLoop, OpenLoop
-from servefit.profiler.record.types import Configuration
+from servefit.profiler.record.types import ClientRecord, Configuration
 from servefit.search.optimizer.endpoint_survey import LARGEST_JOINED, survey_endpoint
 from servefit.search.queueing.endpoint import AfterIdle, EndpointCosts, EndpointQueue, serve_connections
 from servefit.search.queueing.service import BatchTimes, ServiceTimes
@@ -55,7 +55,18 @@ class KnownEndpoint:
     def run(self, traffic: Traffic, **_: Any) -> Run:
         due, ended = self._arrivals(traffic) if isinstance(traffic, OpenLoop) else self._users(traffic)
         until_ns = S + round(traffic.duration_s * 1e9)
-        return recorded_run(traffic, due, ended if self.answers else np.zeros_like(ended), until_ns=until_ns)
+        run = recorded_run(traffic, due, ended if self.answers else np.zeros_like(ended), until_ns=until_ns)
+        busy_percent = 100 * self.costs.client_ns * len(due) / (traffic.duration_s * 1e9)
+        client = ClientRecord(
+            processes=1,
+            cpus=(1,),
+            cpu_percent=busy_percent,
+            connections=1,
+            reconnections=0,
+            errors={},
+            shares_cpus=False,
+        )
+        return replace(run, client=client)
 
     def _arrivals(self, traffic: OpenLoop) -> tuple[np.ndarray, np.ndarray]:
         due = S + traffic.arrivals_ns()
@@ -114,6 +125,13 @@ def test_single_requests_are_told_apart_from_those_that_are_joined() -> None:
     assert found.single_ns == pytest.approx(45_000.0, rel=0.03)
     assert found.request_ns == pytest.approx(KNOWN.request_ns, rel=0.03)
     assert found.call_ns == pytest.approx(KNOWN.call_ns, rel=0.15)
+
+
+def test_what_a_request_takes_the_client_is_no_cost_of_the_endpoint() -> None:
+    found, _ = surveyed(replace(KNOWN, client_ns=12_000.0))
+    assert found.client_ns == pytest.approx(12_000.0, rel=0.03)
+    assert found.request_ns == pytest.approx(KNOWN.request_ns, rel=0.03)
+    assert found.typical_extra_ns(400_000.0) == pytest.approx(KNOWN.typical_extra_ns(400_000.0), abs=3_000)
 
 
 def test_where_nothing_is_joined_a_call_is_no_cost_of_its_own() -> None:

@@ -26,8 +26,17 @@ MS = 1e6
 NO_EXTRA = (AfterIdle(idle_ns=0.0, extra_ns=(0.0,)),)
 
 
-def costs(*, request_ns: float = 10_000.0, call_ns: float = 0.0, after_idle: Any = NO_EXTRA) -> EndpointCosts:
-    return EndpointCosts(request_ns=request_ns, call_ns=call_ns, after_idle=after_idle, rows=1, request_bytes=100)
+def costs(
+    *, request_ns: float = 10_000.0, call_ns: float = 0.0, client_ns: float = 0.0, after_idle: Any = NO_EXTRA
+) -> EndpointCosts:
+    return EndpointCosts(
+        request_ns=request_ns,
+        call_ns=call_ns,
+        client_ns=client_ns,
+        after_idle=after_idle,
+        rows=1,
+        request_bytes=100,
+    )
 
 
 @st.composite
@@ -39,6 +48,7 @@ def any_costs(draw: st.DrawFn) -> EndpointCosts:
     return costs(
         request_ns=draw(st.floats(1, 100_000)),
         call_ns=draw(st.sampled_from([0.0, 20_000.0])),
+        client_ns=draw(st.sampled_from([0.0, 8_000.0])),
         after_idle=tuple(AfterIdle(idle_ns=float(idle), extra_ns=draw(extra_ns)) for idle in idle_ns),
     )
 
@@ -127,6 +137,24 @@ def test_a_batch_that_is_not_full_waits_for_others_as_long_as_the_delay() -> Non
     assert full.batches.tolist() == [4]
     assert full.started_ns[0] < 1.2 * MS
     assert EndpointQueue(costs=costs(), batch_delay_us=1000).delay_ns == 0, "there is nobody to wait for"
+
+
+def test_a_client_reads_answers_that_come_at_once_one_after_the_other() -> None:
+    constant = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(30_000.0,)),))
+    due_ns = np.array([1 * MS] * 4 + [100 * MS])
+    read = serve(constant, EndpointQueue(costs=costs(request_ns=2.0, client_ns=20_000.0), max_batch=4), due_ns)
+    assert np.diff(read.ended_ns[:4]).tolist() == pytest.approx([10_000] * 3, abs=10)
+    at_once = serve(constant, EndpointQueue(costs=costs(request_ns=2.0), max_batch=4), due_ns)
+    assert np.ptp(at_once.ended_ns[:4]) < 10
+
+
+def test_a_client_has_as_many_processes_as_the_rate_takes() -> None:
+    constant = ServiceTimes(batches=(BatchTimes(requests=1, strata_ns=(1_000.0,)),))
+    due_ns = 5_000.0 * np.arange(1000)
+    served = serve(constant, EndpointQueue(costs=costs(request_ns=2.0, client_ns=20_000.0)), due_ns)
+    assert np.max(served.ended_ns - served.scheduled_ns) < 10_000, (
+        "one that takes 20 us a request cannot send 200,000/s"
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -19,14 +19,25 @@ def takes_all_cpus(configuration: Configuration) -> bool:
     return configuration.vcpus == 4
 
 
-def test_with_time_the_costs_of_an_endpoint_are_measured_once_and_everything_may_be_tried(
+def test_with_time_the_costs_of_an_endpoint_are_measured_first_and_everything_may_be_tried(
     table: MakeTable, search: MakeSearch
 ) -> None:
     bench = table(JobRequest(name="job", budget_s=60.0), predicted=takes_all_cpus, costs=COSTS)
     search(bench).carry_out()
-    [(surveyed, _, tested)] = bench.surveyed
+    surveyed, _, tested = bench.surveyed[0]
     assert (surveyed.workers, surveyed.settings.threads, tested) == (1, 1, 0)
     assert any(takes_all_cpus(configuration) for configuration in bench.of_kind("load test"))
+
+
+def test_with_time_finalists_are_predicted_with_the_costs_of_their_own_backends(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    bench = table(JobRequest(name="job", budget_s=120.0), predicted=lambda _: True, costs=COSTS, seed=3)
+    search(bench).carry_out()
+    finalists = {configuration.backend for configuration in bench.of_kind("round")} - {"reference"}
+    surveyed = {subject.backend for subject, _, _ in bench.surveyed}
+    assert finalists
+    assert finalists <= surveyed
 
 
 @pytest.mark.parametrize("budget_s", [3.0, 10.0])
