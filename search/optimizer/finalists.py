@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from servefit.search.results.objectives.cost import CostAtRate
 from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.pooled_trials import pool_trials
-from servefit.search.results.ranking import is_surely_better, ranking_key, simplicity
+from servefit.search.results.ranking import LUCK, is_surely_better, ranking_key, simplicity
 from servefit.search.results.ratios import ratio
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ MAX_ROUNDS = 6
 MAX_GAP = 0.15
 """A configuration whose single measurement is further behind the best, as a part of its figure, is no finalist. Chosen,
 not measured."""
-
-MAX_LUCK = 0.5
-"""A simpler configuration whose p95 at the rate is further behind, as a part of it, is no finalist. Of two measurements
-of one endpoint one in ten differs by 26 % or more (benchmarks/claims/endpoint_prediction.py), and the best of many had
-good luck besides."""
 
 
 def finalists(
@@ -65,8 +60,9 @@ def finalists(
     others = [configuration for configuration in close if arms[configuration] != arms[recommended]]
     chosen = [recommended, *_one_of_each_arm(others, arms)][:MAX_FINALISTS]
     if isinstance(objective_of(request), CostAtRate):
-        lucky = best.figure + abs(best.figure) * MAX_LUCK
-        simplest = min((rival for figure, rival in alike if figure <= lucky), key=simplicity)
+        # The best of many had good luck, and the simplest may have had bad luck.
+        near = best.figure + abs(best.figure) * 2 * LUCK
+        simplest = min((rival for figure, rival in alike if figure <= near), key=simplicity)
         if simplicity(simplest) < min(map(simplicity, chosen)):
             chosen = [*chosen[: MAX_FINALISTS - 1], simplest]
     if len(chosen) == 1:

@@ -218,7 +218,8 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
             yield f"Not {name}: {theirs} instead of {mine}{same}."
         elif choice.figures is not None:
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)
-            yield f"Not {name}: as good ({theirs} for {mine}), and less simple."
+            is_tie = objective.ties(*sorted(choice.figures))
+            yield f"Not {name}: {'as good' if is_tie else 'no better for sure'} ({theirs} for {mine}), and less simple."
 
 
 def _figure_texts(
