@@ -207,7 +207,8 @@ class Search(SearchState):
         return self.clock.elapsed_s < self.timing_until_s()
 
     def _try_configurations(self) -> None:
-        """Test what the proposer proposes, until nothing is worth a test or its part of the time is over."""
+        """Test what the proposer proposes, until nothing is worth a test or its part of the time is over, and then what
+        is as the best but simpler."""
         proposer = Proposer(self.space.grid, self.request, surrogate=self.surrogate, exhaustive=self.exhaustive)
         for trial in self.earlier:
             if trial.verdict != "INVALID":
@@ -224,19 +225,27 @@ class Search(SearchState):
             proposer.leave_out(self.given_up)
             batch = self._batch(proposer, tests)
             if not batch:
-                return
-            self._know_costs_of_tests(batch)
-            began_s = self.clock.elapsed_s
-            self.time_left.update(begun=batch)
-            with self.time_left.recording("test", batch[0]):
-                results = self.bench.load_tests(batch)
-            took_s = self.clock.elapsed_s - began_s
-            self.test_s += (took_s - self.test_s) / 2
-            # As slowly as the machine computes, but no longer than what was longer.
-            self.round_test_s = max(TYPICAL_ROUND_TEST_S, min(TYPICAL_ROUND_TEST_S * self.clock.slowness.times, took_s))
-            for configuration in batch:
-                self._keep(configuration, results[configuration])
-                _tell(proposer, configuration, results[configuration])
+                break
+            self._test(batch, proposer)
+        single = self.untried_single()
+        in_time = self.test_s <= self.clock.left_s - self.kept_for_the_end_s()
+        if single is not None and in_time and self.clock.tests_to_search >= 1:
+            self._test([single], proposer)
+
+    def _test(self, batch: Sequence[Configuration], proposer: Proposer) -> None:
+        """Test ``batch``, all at once, and have ``proposer`` learn from it."""
+        self._know_costs_of_tests(batch)
+        began_s = self.clock.elapsed_s
+        self.time_left.update(begun=batch)
+        with self.time_left.recording("test", batch[0]):
+            results = self.bench.load_tests(batch)
+        took_s = self.clock.elapsed_s - began_s
+        self.test_s += (took_s - self.test_s) / 2
+        # As slowly as the machine computes, but no longer than what was longer.
+        self.round_test_s = max(TYPICAL_ROUND_TEST_S, min(TYPICAL_ROUND_TEST_S * self.clock.slowness.times, took_s))
+        for configuration in batch:
+            self._keep(configuration, results[configuration])
+            _tell(proposer, configuration, results[configuration])
 
     def _tests_to_make(self) -> float:
         """Return how many tests may be made next. While nothing was measured it is one if there is any time for

@@ -7,7 +7,7 @@ for those after it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.importance import naive_default
@@ -15,6 +15,8 @@ from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey
 from servefit.search.request.arrivals import cycle_s
 from servefit.search.results.measure_trial import CONFIRMING
+from servefit.search.results.objectives.cost import CostAtRate
+from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.ranking import recommend
 
 if TYPE_CHECKING:
@@ -97,6 +99,16 @@ class SearchState:
         """Return the configuration of the first recommendation, None where there is none."""
         best = next(iter(self.recommendations()), None)
         return None if best is None else best.trial.configuration
+
+    def untried_single(self) -> Configuration | None:
+        """Return the configuration that differs from the best so far in joining no requests, where latencies at a rate
+        decide: joining them has to be shown to gain something. None where it was tried, or cannot be."""
+        best = self.best()
+        if best is None or not isinstance(objective_of(self.request), CostAtRate):
+            return None
+        single = replace(best, max_batch=1, batch_delay_us=0)
+        tried = {trial.configuration for trial in self.trials} | self.failed | self.given_up
+        return single if single in self.space.grid and single not in tried else None
 
     def naive(self, vcpus: int) -> Configuration | None:
         """Return the naive default in an envelope of ``vcpus``, None where the space does not have it."""

@@ -177,3 +177,15 @@ def test_the_importance_of_parameters_is_that_of_the_whole_space(table: MakeTabl
     assert next(iter(importance)) == "max_batch"
     assert importance["workers"] > importance["batch_delay_us"]
     assert all(0 <= share <= 1 for share in importance.values())
+
+
+def test_at_a_rate_what_joins_no_requests_is_tried_beside_the_best_that_does(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    for seed in range(6):
+        bench = table(JobRequest(name="job", sla=Sla(rate_per_s=500.0), budget_s=60.0), seed=seed)
+        found = search(bench)
+        found.carry_out()
+        best = found.best()
+        assert best is not None
+        assert replace(best, max_batch=1, batch_delay_us=0) in bench.of_kind("load test")
