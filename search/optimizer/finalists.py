@@ -63,7 +63,8 @@ def finalists(
         # The best of many had good luck, and the simplest may have had bad luck.
         near = best.figure + abs(best.figure) * 2 * LUCK
         simplest = min((rival for figure, rival in alike if figure <= near), key=simplicity)
-        if simplicity(simplest) < min(map(simplicity, chosen)):
+        is_another = arms[simplest] not in {arms[each] for each in chosen}
+        if is_another and simplicity(simplest) < min(map(simplicity, chosen)):
             chosen = [*chosen[: MAX_FINALISTS - 1], simplest]
     if len(chosen) == 1:
         chosen += [rival for _, rival in alike if rival not in chosen and arms[rival] != arms[recommended]][:1]
