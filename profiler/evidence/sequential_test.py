@@ -70,6 +70,9 @@ _READ_FOR_CLIPPING = 4000
 """Response times of which that percentile is taken: its rank then errs by 0.35 %, sqrt(0.95 x 0.05 / 4000), and finding
 it takes the same time for runs of any length."""
 
+_FEWER = 2.0
+"""An autocorrelation time that is told to people: half of the requests count. Chosen, not measured."""
+
 _RATES_BELOW, _RATES_ABOVE = 32, 64
 """Rates that stand for the mixture, more of them above the boundary, where there is more to cover. Chosen: the
 likelihood is smooth, and the time that an update takes is in proportion to them."""
@@ -91,6 +94,16 @@ class Evidence:
     autocorrelation_time: float | None
     log_e_pass: float
     log_e_fail: float
+
+    @property
+    def worth_text(self) -> str:
+        """What makes the requests worth fewer, as the end of a sentence; empty where it does not halve them."""
+        if self.autocorrelation_time is None or self.autocorrelation_time < _FEWER:
+            return ""
+        worth = int(self.samples / self.autocorrelation_time)
+        if not worth:
+            return ", and response times went up and down more slowly than the run can tell"
+        return f", and response times went up and down slowly: they are worth {worth:,} independent ones"
 
 
 class SequentialTest:

@@ -78,7 +78,8 @@ def remove_price(name: str) -> KnownPrice:
     """Remove the price of a profile, and return it. Raises SpecError where none is kept, and as :func:`read_prices`."""
     prices = read_prices()
     if name not in prices:
-        raise SpecError("price", name, "is not kept", remedy="servefit prices list shows which are, and their sources")
+        kept = ", ".join(sorted(prices)) or "none"
+        raise SpecError("price", name, f"was not set or imported; those that were: {kept}")
     removed = prices.pop(name)
     _write(prices)
     return removed

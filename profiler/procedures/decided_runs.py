@@ -76,7 +76,9 @@ class Decision:
         if self.verdict == "SATURATED":
             return f"saturated: {self.run.backlog:,} of {self.run.offered:,} requests were waiting when the run ended"
         if self.verdict == "UNDECIDED":
-            return f"{max(evidence.samples for evidence in self.evidence):,} requests did not suffice to decide"
+            # The limit that is left undecided, for lack of the most requests.
+            least = min(self.evidence, key=lambda evidence: evidence.samples / (evidence.autocorrelation_time or 1.0))
+            return f"{least.samples:,} requests did not suffice to decide{least.worth_text}"
         return None
 
 

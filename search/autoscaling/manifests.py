@@ -57,7 +57,8 @@ spec:
 _KEDA = """\
 # kubectl apply -f scaledobject.yaml
 # {source}
-# Change serverAddress to that of your Prometheus, which scrapes /metrics of the pods.
+# Change serverAddress to that of your Prometheus, which scrapes /metrics of the pods. Add namespace="..." to the query
+# where several namespaces have a Deployment of this name.
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata:
@@ -92,12 +93,13 @@ def parse_kind(text: str) -> ManifestKind:
     raise SpecError.unknown("policy", text, list(_TEMPLATES))
 
 
-def manifest(plan: ScalingPlan, kind: ManifestKind) -> str:
+def manifest(plan: ScalingPlan, kind: ManifestKind, *, name: str | None = None) -> str:
     """Return a plan as a manifest.
 
     Args:
         plan: A plan for a job that deploys the endpoint.
         kind: "hpa" for a HorizontalPodAutoscaler, "keda" for a ScaledObject.
+        name: The name that was given to ``servefit export``; that which it gives a bundle by itself if None.
 
     Returns:
         A YAML document.
@@ -116,7 +118,7 @@ def manifest(plan: ScalingPlan, kind: ManifestKind) -> str:
             "counts the requests of an endpoint, and this job deploys the model as a library",
             remedy="run the job with --deploy endpoint (deploy='endpoint')",
         )
-    label = _label(plan)
+    label = _label(plan) if name is None else label_of(name)
     # The name of a Deployment's pod has two parts more, so that another Deployment whose name begins alike is left out.
     query = f'sum(rate({_REQUESTS}{{pod=~"{label}-[a-z0-9]+-[a-z0-9]{{5}}"}}[1m]))'
     return _TEMPLATES[kind].format(

@@ -25,7 +25,7 @@ def scaling_notes(
 ) -> Iterator[str]:
     """Yield the notes on ``plan``, which rests on ``curve`` and ``simulation``. ``peak_given``: its highest rate is no
     default."""
-    trial, sla = plan.recommendation.trial, plan.sla
+    trial = plan.recommendation.trial
     if plan.recommendation.deployment == "library":
         yield "all figures are of the model in its workers: HTTP and the network in front of them come on top"
     elif trial.basis == "predicted":
@@ -42,9 +42,7 @@ def scaling_notes(
     yield from _evidence(plan, job, curve, simulation)
     if plan.instances == 1:
         yield "one instance serves the rate: while it is replaced nobody does; for availability, run two"
-    if plan.rate_per_s == sla.rate_per_s and plan.instances != trial.instance_count:
-        without = ", which leaves no headroom" if plan.instances > trial.instance_count else ""
-        yield f"the job itself recommends {trial.instance_count} for this rate{without}"
+    yield from _instances(plan)
     if not peak_given:
         yield (
             f"at most {plan.target.max_capacity} run, which is for twice the rate asked; "
@@ -58,6 +56,21 @@ def scaling_notes(
         yield (
             f"{plan.recommendation.profile.name} gives a shape and a price; "
             "every figure is of the processors of the job's host"
+        )
+
+
+def _instances(plan: ScalingPlan) -> Iterator[str]:
+    """Yield how the number of instances compares with what the job recommended, and would recommend."""
+    trial, asked_per_s = plan.recommendation.trial, plan.sla.rate_per_s
+    if asked_per_s is None or plan.instances == trial.instance_count:
+        return
+    if plan.rate_per_s == asked_per_s:
+        without = ", which leaves no headroom" if plan.instances > trial.instance_count else ""
+        yield f"the job itself recommends {trial.instance_count} for this rate{without}"
+    elif plan.rate_per_s > asked_per_s:
+        yield (
+            f"the configuration was chosen for {number_text(asked_per_s)} requests/s; another may carry this rate with "
+            "fewer instances, such as one that joins more requests: ask servefit recommend with --rate"
         )
 
 

@@ -1,4 +1,4 @@
-"""The profiles that a job is about, as far as this host can be them and load what is deployed."""
+"""What a job is about, as far as this host can be it: profiles, and an endpoint beside a load client."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[Instance
     """Return the profiles that the request is about, as far as this host can be them, and the others with the reason:
     those asked for by name or by cloud, else those of this host and those that variables are to vary on.
 
-    Raises SpecError for an unknown name, for a cloud without a shape that fits this host, for prices in several
-    currencies, and for an endpoint that no client here could load.
+    Raises SpecError for an unknown name, for a cloud without a shape that fits this host, and for prices in several
+    currencies.
     """
-    _check_endpoint_can_be_loaded(request, host)
     considered = list(profiles_to_consider(host, named=request.profiles, clouds=request.clouds))
     for variable_range in request.environment:
         for profile in (find_profile(name, host) for name in variable_range.profiles):
@@ -46,16 +45,12 @@ def measurable_profiles(request: JobRequest, host: Host) -> tuple[tuple[Instance
     return tuple(measurable), skipped
 
 
-def _check_endpoint_can_be_loaded(request: JobRequest, host: Host) -> None:
-    """Raise SpecError where an endpoint is to be deployed and not even one of a single CPU leaves a core to its load
-    client: then nothing of it can be measured here, and nothing predicted. ``allow_noise`` lets the two share."""
-    if request.deployment != "endpoint" or request.allow_noise or client_cpus(host.cpus, choose_cpus(host.cpus, 1)):
-        return
-    raise SpecError(
-        "deploy",
-        "endpoint",
-        "cannot be measured here: all CPUs of this host are of one core, which the endpoint would share with its load "
-        "client",
-        remedy="measure the model in process with --deploy library (deploy='library'), or share the core with "
-        "--allow-noise",
+def why_disturbed(request: JobRequest, host: Host) -> str | None:
+    """Return why nothing of an endpoint can be measured without a disturbance on this host: all its CPUs are of one
+    core, which the endpoint shares with its load client. None where that is not so."""
+    if request.deployment != "endpoint" or client_cpus(host.cpus, choose_cpus(host.cpus, 1)):
+        return None
+    return (
+        "all CPUs of this host are of one core, which the endpoint shares with its load client: measure the model in "
+        "process with --deploy library (deploy='library')"
     )

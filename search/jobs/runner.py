@@ -14,6 +14,7 @@ from servefit.search.capacity.what_if import changes
 from servefit.search.jobs import closing
 from servefit.search.jobs.compile_candidates import choices, compile_candidates
 from servefit.search.jobs.job import crashed, trials_of
+from servefit.search.jobs.measurable import why_disturbed
 from servefit.search.jobs.nothing_measured import why_nothing_was_measured
 from servefit.search.jobs.optuna_trials import StudyOfTrials
 from servefit.search.jobs.warm_start import results_of_earlier_jobs
@@ -87,6 +88,8 @@ class JobRunner:
         self.log.set_state(self.state("IN_PROGRESS"))
         if not self.header.profiles:
             return
+        if disturbed := why_disturbed(self.request, self.header.host):
+            self.remarks.append(disturbed)
         compiled = compile_candidates(self.log, self.payload, self.clock, self.progress)
         self.bench.deployments.artifacts = compiled.artifacts
         self.skipped.extend(compiled.skipped)

@@ -25,7 +25,7 @@ def confirmation_of(recommended: Trial, confirmations: Iterable[Trial]) -> Confi
     if not again:
         return Confirmation(outcome="not made")
     if any(trial.verdict != "INVALID" for trial in again):
-        return Confirmation(outcome="confirmed")
+        return Confirmation(outcome="predicted" if recommended.basis == "predicted" else "confirmed")
     return Confirmation(outcome="disturbed", problem=next(iter(again[-1].problems), None))
 
 

@@ -161,11 +161,11 @@ def _break_ties(
 
 
 def simplicity(configuration: Configuration) -> tuple[int, int, int, int, int]:
-    """Return numbers that are the smaller, the simpler a configuration is to run: batching, delays, threads in all,
+    """Return numbers that are the smaller, the simpler a configuration is to run: delays, batching, threads in all,
     threads of a worker, and variables."""
     return (
-        configuration.max_batch,
         configuration.batch_delay_us,
+        configuration.max_batch,
         configuration.workers * configuration.settings.threads,
         configuration.settings.threads,
         len(configuration.environment),

@@ -105,8 +105,9 @@ class Capacity:
 class Confirmation:
     """What became of measuring a recommended configuration again, after it had won.
 
-    ``outcome`` is "confirmed", "disturbed" (the machine got in the way of that measurement: ``problem`` is how), or
-    "not made": for lack of time or tests, or because another one won.
+    ``outcome`` is "confirmed", "predicted" (the figures are, whatever was measured in process), "disturbed" (the
+    machine got in the way of that measurement: ``problem`` is how), or "not made": for lack of time or tests, or
+    because another one won.
 
     Example:
         ::
@@ -115,7 +116,7 @@ class Confirmation:
             print(confirmation.outcome, confirmation.reason)
     """
 
-    outcome: Literal["confirmed", "disturbed", "not made"]
+    outcome: Literal["confirmed", "predicted", "disturbed", "not made"]
     problem: Problem | None = None
 
     @property
@@ -130,6 +131,8 @@ class Confirmation:
             return None
         if self.outcome == "not made":
             return "it was not measured again"
+        if self.outcome == "predicted":
+            return "it was predicted: no CPU was left to load the endpoint from"
         because = "" if self.problem is None else f": {self.problem.reason}"
         return f"the machine got in the way of the second measurement{because}"
 

@@ -67,6 +67,8 @@ def judge(
 def _judge_evidence(threshold: LatencyThreshold, summary: Summary, evidence: Evidence) -> Judgement:
     value = summary.latency_ms[threshold.percentile]
     reason = f"{evidence.violations:,} of {evidence.samples:,} requests took longer than {threshold.limit_text}"
+    if evidence.verdict == "UNDECIDED":
+        reason += evidence.worth_text
     violation = 1.0 if evidence.verdict == "FAIL" else 0.0
     if value is not None:
         reason = f"{threshold.percentile} is {ms_text(value)}, limit {threshold.limit_text}: {reason}"

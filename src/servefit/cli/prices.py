@@ -67,6 +67,7 @@ def set_price(
     if price is not None and costs.given:
         name, value = next(iter(costs.given.items()))
         raise SpecError(name, value, "cannot be combined with a price of an hour", remedy="give one of them")
+    _check_is_owned(profile, costs)
     kept = _owners_price(costs, region) if price is None else _stated_price(price, region)
     keep_prices({profile: kept})
     print_note(f"{profile}: {_money(kept)} an hour, {kept.date}")
@@ -152,6 +153,19 @@ def _print_prices(profiles: list[InstanceProfile], form: Format) -> None:
     emit(table, document, form)
     for warning in old_prices(profiles, date.today()):
         warn(warning)
+
+
+def _check_is_owned(profile: str, costs: OwnersCosts) -> None:
+    """Raise SpecError where ``costs`` of an owner are given for an instance of a cloud."""
+    from servefit.profiler.machine.host import describe_host
+    from servefit.profiler.machine.profiles import all_profiles
+
+    clouds = {known.name for known in all_profiles(describe_host()) if known.is_of_a_cloud}
+    if costs.given and profile in clouds:
+        name, value = next(iter(costs.given.items()))
+        raise SpecError(
+            name, value, f"is what an owner pays, and {profile} is of a cloud", remedy="give a price: 0.21/h"
+        )
 
 
 def _check_may_be_set(profile: str) -> None:

@@ -9,6 +9,7 @@ import typer
 from servefit.cli.completion import job_names, one_of
 from servefit.cli.options import StorageOption
 from servefit.cli.output import Format, FormatOption, WideOption, emit, print_line, print_text, warn
+from servefit.errors import SpecError
 from servefit.option_panels import OUTPUT, TRAFFIC
 from servefit.quantities import currency_sign, given_text, ms_text, number_text, percent_text, rate_text
 from servefit.report.sentences import hourly_text
@@ -52,6 +53,15 @@ def scale(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    deployment_name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="With --policy: the name that was given to servefit export.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     storage: StorageOption = None,
     form: FormatOption = Format.TABLE,
     wide: WideOption = False,
@@ -65,6 +75,8 @@ def scale(
     from servefit.search.autoscaling.scale import scale as plan_for
     from servefit.search.jobs.lifecycle import load_job
 
+    if deployment_name is not None and policy is None:
+        raise SpecError("name", deployment_name, "takes a policy", remedy="give --policy hpa or --policy keda")
     rate_per_s, kept_free = parse_rate_per_s(rate), parse_share("headroom", headroom)
     min_rate_per_s = None if min_rate is None else parse_rate_per_s(min_rate, field="min_rate")
     max_rate_per_s = None if max_rate is None else parse_rate_per_s(max_rate, field="max_rate")
@@ -80,7 +92,7 @@ def scale(
     if policy is None:
         _print_plan(plan, form, wide=wide)
         return
-    print_text(manifest(plan, parse_kind(policy)))
+    print_text(manifest(plan, parse_kind(policy), name=deployment_name))
     for note in plan.notes:
         warn(note)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servefit.quantities import amount_text, number_text
-from servefit.report.job_tables import unasked
+from servefit.report.job_tables import recommendations_title, unasked
 from servefit.report.measured_texts import CAPACITY_DIGITS, PREDICTED, capacity_text, latency_text, marked
 from servefit.report.sentences import shape
 from servefit.report.table import Table
@@ -18,8 +18,6 @@ from servefit.search.results.price import INFERENCES
 from servefit.search.results.same_shape import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from servefit.search.jobs.job import RecommendationJob
     from servefit.search.results.recommendation import Recommendation
 
@@ -45,7 +43,7 @@ def glance_table(job: RecommendationJob) -> Table:
     by_the_hour = job.request.sla.rate_per_s is not None and all(each.cost_per_hour is not None for each in found)
     cost = "cost an hour" if by_the_hour else "cost a million"
     return Table(
-        title=f"Recommendations {_deployed(job)}, best first{_legend(found)}",
+        title=recommendations_title(job, f" ({PREDICTED} predicted)"),
         columns=("profile", "backend and shape", cost, "max rate", "p95", "SLA"),
         rows=[
             (
@@ -79,13 +77,3 @@ def _per_million(recommendation: Recommendation) -> str | None:
         return amount_text(amount, recommendation.profile.currency, digits=CAPACITY_DIGITS)
     vcpu_s = vcpu_s_per_million(recommendation.trial)
     return None if vcpu_s is None else f"{number_text(vcpu_s, digits=CAPACITY_DIGITS)} vCPU-s"
-
-
-def _deployed(job: RecommendationJob) -> str:
-    """Return what is deployed: what the recommendations are of, or if there are none, what was asked for."""
-    deployment = job.request.deployment if job.best is None else job.best.deployment
-    return "as an endpoint" if deployment == "endpoint" else "as a library"
-
-
-def _legend(found: Sequence[Recommendation]) -> str:
-    return f" ({PREDICTED} predicted)" if any(each.trial.basis == "predicted" for each in found) else ""

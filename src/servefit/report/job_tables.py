@@ -18,7 +18,7 @@ RECOMMENDED = (
     "environment.OMP_NUM_THREADS", "settings.max_batch", "settings.batch_delay_us", "cost_per_hour",
     "cost_per_inference", "vcpu_s_per_million", "max_invocations", "model_latency_ms.p50", "model_latency_ms.p95",
     "model_latency_ms.p99",
-    "cpu_utilization", "memory_utilization", "verdict", "step",
+    "cpu_utilization", "memory_utilization", "verdict", "basis", "step",
 )  # fmt: skip
 """SageMaker IR's columns, and the parameters of a deployment."""
 
@@ -27,8 +27,21 @@ def recommendations_table(job: RecommendationJob) -> Table:
     """Return the table of the recommendations: SageMaker IR's columns, and to their right other known figures."""
     shown = in_their_currency(figures(RECOMMENDED), job.recommendations)
     return columns_for(shown, job.recommendations, hidden=unasked(job)).table(
-        "Recommendations, best first", job.recommendations
+        recommendations_title(job, " (some predicted)"), job.recommendations
     )
+
+
+def recommendations_title(job: RecommendationJob, predicted: str) -> str:
+    """Return the title of a table of recommendations, with what they are of. It ends with ``predicted`` where some
+    are."""
+    some = any(each.trial.basis == "predicted" for each in job.recommendations)
+    return f"Recommendations {_deployed(job)}, best first{predicted if some else ''}"
+
+
+def _deployed(job: RecommendationJob) -> str:
+    """Return what is deployed: what the recommendations are of, or if there are none, what was asked for."""
+    deployment = job.request.deployment if job.best is None else job.best.deployment
+    return "as an endpoint" if deployment == "endpoint" else "as a library"
 
 
 def unasked(job: RecommendationJob) -> tuple[str, ...]:

@@ -214,7 +214,7 @@ def _choices(job: RecommendationJob, best: Recommendation) -> Iterator[str]:
             yield f"Not {name}: {_paid(rival)} instead of {_paid(best)}."
         elif choice.figures is not None and choice.by == "figure":
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)
-            same = ", at the same cost" if objective.paid_by_the_hour and job.request.sla.rate_per_s else ""
+            same = ", with as many instances" if objective.paid_by_the_hour and job.request.sla.rate_per_s else ""
             yield f"Not {name}: {theirs} instead of {mine}{same}."
         elif choice.figures is not None:
             mine, theirs = _figure_texts(objective, choice.figures, best, rival)

@@ -58,7 +58,7 @@ def test_what_is_kept_is_read_again_and_the_next_price_replaces_it() -> None:
 def test_a_price_is_removed_once() -> None:
     keep_prices({"local": SET})
     assert remove_price("local") == SET
-    with pytest.raises(SpecError, match=r"price: 'local' is not kept; servefit prices list shows which are"):
+    with pytest.raises(SpecError, match=r"price: 'local' was not set or imported; those that were: none"):
         remove_price("local")
 
 

@@ -52,6 +52,12 @@ def test_a_scaled_object_counts_the_requests_of_the_pods_of_the_same_deployment(
 
 
 @pytest.mark.parametrize("kind", ["hpa", "keda"])
+def test_a_bundle_that_was_given_a_name_is_scaled_by_that_name(plan: ScalingPlan, kind: Any) -> None:
+    found = parsed(manifest(plan, kind, name="Payments EU"))
+    assert found["metadata"]["name"] == found["spec"]["scaleTargetRef"]["name"] == "payments-eu"
+
+
+@pytest.mark.parametrize("kind", ["hpa", "keda"])
 def test_a_manifest_says_which_recommendation_it_is_of(plan: ScalingPlan, kind: Any) -> None:
     assert f"Job fraud, recommendation {plan.recommendation.id}: 640 requests/s on each instance" in manifest(
         plan, kind

@@ -180,6 +180,7 @@ def test_the_mean_of_all_measurements_decides_and_not_the_luckiest_of_them(trial
     [
         (FAST, BATCHED),
         (BATCHED, replace(BATCHED, batch_delay_us=1000)),
+        (BATCHED, replace(BATCHED, max_batch=2, batch_delay_us=1000)),
         (replace(FAST, workers=1), FAST),
         (FAST, THREADED),
         (FAST, replace(FAST, environment=(("FLAG", "on"),))),
