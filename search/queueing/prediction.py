@@ -224,7 +224,11 @@ class _ShapedRuns:
             duration_s = min(whole_s, max(duration_s, _MAX_IN_A_CYCLE / rate_per_s))
         due_ns = self._due_ns(rate_per_s, duration_s)
         if not len(due_ns):
+            # The cycle begins with a pause: the part is what follows on that.
             due_ns, duration_s = self._due_ns(rate_per_s, whole_s), whole_s
+            if len(due_ns) > _MAX_IN_A_CYCLE:
+                duration_s = float(due_ns[_MAX_IN_A_CYCLE]) / NS_PER_S
+                due_ns = due_ns[:_MAX_IN_A_CYCLE]
         drawn = self._service.draw(
             len(due_ns),
             most_requests=self._discipline.max_batch,
