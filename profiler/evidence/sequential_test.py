@@ -100,10 +100,10 @@ class Evidence:
         """What makes the requests worth fewer, as the end of a sentence; empty where it does not halve them."""
         if self.autocorrelation_time is None or self.autocorrelation_time < _FEWER:
             return ""
-        worth = int(self.samples / self.autocorrelation_time)
+        worth = int(self.samples / _cautious(self.autocorrelation_time))
         if not worth:
             return ", and response times went up and down more slowly than the run can tell"
-        return f", and response times went up and down slowly: they are worth {worth:,} independent ones"
+        return f", and response times went up and down slowly: for a PASS they are worth {worth:,} independent ones"
 
 
 class SequentialTest:
@@ -161,9 +161,7 @@ class SequentialTest:
             correlated, for_pass, for_fail = None, 0.0, 0.0
         else:
             correlated = max(autocorrelation_time(violated), autocorrelation_time(_clipped(response_ns)))
-            # A PASS may come before the first burst of violations has shown how long bursts are.
-            cautious = 1 + _PASS_CAUTION * (correlated - 1)
-            for_pass = float(log_e_pass(*_deflated(samples, violations, cautious), self._boundary))
+            for_pass = float(log_e_pass(*_deflated(samples, violations, _cautious(correlated)), self._boundary))
             if unhurried and response_ns.max() * _MARGINS[0] <= self._limit_ns:
                 margins = [self._log_e_margin(response_ns, correlated, margin) for margin in _MARGINS]
                 for_pass = float(np.logaddexp.reduce([for_pass, *margins])) - log(1 + len(margins))
@@ -185,7 +183,7 @@ class SequentialTest:
     def _log_e_margin(self, response_ns: np.ndarray, correlated: float, margin: float) -> float:
         """Return the evidence for PASS from a limit that is ``margin`` times as strict."""
         violated = (response_ns > self._limit_ns / margin).astype(np.float64)
-        cautious = 1 + _PASS_CAUTION * (max(correlated, autocorrelation_time(violated)) - 1)
+        cautious = _cautious(max(correlated, autocorrelation_time(violated)))
         violations = int(np.count_nonzero(violated))
         return float(log_e_pass(*_deflated(len(violated), violations, cautious), self._boundary ** (1 / margin)))
 
@@ -252,6 +250,12 @@ def _log_mixture(
     ratios = ratios + np.multiply.outer(met, np.log((1 - rates) / (1 - boundary)))
     mixed: np.ndarray = np.logaddexp.reduce(ratios, axis=-1) - np.log(len(rates))
     return mixed
+
+
+def _cautious(correlated: float) -> float:
+    """Return by what requests are divided for a PASS: it may come before the first burst of violations has shown how
+    long bursts are."""
+    return 1 + _PASS_CAUTION * (correlated - 1)
 
 
 def _deflated(samples: int, violations: int, correlated: float) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from servefit.search.jobs.job import space_of, trials_of
 from servefit.search.optimizer.predictions import Surrogate
 from servefit.search.optimizer.service_time_survey import Survey, service_times_of
+from servefit.search.queueing.endpoint import usual_costs
 from servefit.search.results.recommendation import Trial
 from servefit.search.storage.steps import TESTS, endpoint_costs_of
 
@@ -50,7 +51,7 @@ def expectations(job: RecommendationJob) -> tuple[Expectation, ...]:
     survey = Survey.of(space.grid)
     survey.known.update(service_times_of(job.steps))
     surrogate = Surrogate(space, survey, job.request)
-    costs = next(iter(endpoint_costs_of(job.steps).values()), None)
+    costs = usual_costs(endpoint_costs_of(job.steps))
     if costs is not None:
         surrogate.predict_endpoints(costs)
     found: dict[object, Expectation] = {}

@@ -22,7 +22,7 @@ from servefit.search.jobs.worker_bench import WorkerBench
 from servefit.search.optimizer.bench import OutOfTime
 from servefit.search.optimizer.search import Search
 from servefit.search.optimizer.service_time_survey import service_times_of
-from servefit.search.queueing.endpoint import SURVEY_S, costs_for
+from servefit.search.queueing.endpoint import SURVEY_S, costs_for, usual_costs
 from servefit.search.request.space import Batching, Space
 from servefit.search.results.recommendation import FailedTrial, Trial
 from servefit.search.storage.header import JobState
@@ -149,7 +149,7 @@ class JobRunner:
             bench=self.bench,
             progress=self.progress,
             service_times={**earlier.service_times, **service_times_of(steps)},
-            costs=next(iter(self.bench.costs.values()), None),
+            costs=usual_costs(self.bench.costs),
             earlier=earlier.trials,
             usual_s=earlier.usual_s,
             trials=list(trials_of(steps, TESTS)),

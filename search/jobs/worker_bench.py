@@ -161,9 +161,11 @@ class WorkerBench:
         """Measure what requests cost in an endpoint, as a step; see ``Bench``. It has one CPU, so that a client has
         another on any host of two. Raises JobStopped."""
         self._check_stopped()
-        nothing_helps = bool(self._without_costs) and not self.costs
-        if subject.backend in self.costs or subject.backend in self._without_costs or nothing_helps:
-            return self.costs.get(subject.backend)
+        if subject.backend in self.costs:
+            return self.costs[subject.backend]
+        # What failed for the first backend fails for others too.
+        if subject.backend in self._without_costs or (self._without_costs and not self.costs):
+            return None
         settings = replace(subject.settings, threads=1, options=())
         subject = replace(subject, vcpus=1, settings=settings, workers=1, max_batch=1, batch_delay_us=0)
         limit_s, doing = self.clock.share_s(TIMES_USUAL * SURVEY_S), "timing requests to an endpoint"

@@ -119,10 +119,15 @@ class EndpointCosts(StoredMember, frozen=True, kw_only=True):
         return self.after_idle[max(0, nth - 1)].extra_ns
 
 
-def costs_for(backend: str, known: Mapping[str, EndpointCosts]) -> EndpointCosts | None:
-    """Return the ``known`` costs of endpoints of ``backend``, or, where they were not measured, those that were first;
+def usual_costs(known: Mapping[str, EndpointCosts]) -> EndpointCosts | None:
+    """Return those of the ``known`` costs of endpoints that stand for backends whose own were not measured: the first;
     None where there are none."""
-    return known.get(backend) or next(iter(known.values()), None)
+    return next(iter(known.values()), None)
+
+
+def costs_for(backend: str, known: Mapping[str, EndpointCosts]) -> EndpointCosts | None:
+    """Return the ``known`` costs of endpoints of ``backend``, or, where they were not measured, the usual ones."""
+    return known.get(backend) or usual_costs(known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,11 @@ def test_a_library_has_no_policy_for_kubernetes_and_an_unknown_policy_is_refused
     unknown = servefit("scale", f"endpoint/{endpoint['id']}", "--rate", "1000/s", "--policy", "kede")
     assert (unknown.status, unknown.stdout) == (2, "")
     assert "did you mean 'keda'?" in unknown.stderr
+    named = servefit("scale", f"endpoint/{endpoint['id']}", "--rate", "1000/s", "--name", "payments")
+    assert (named.status, named.stderr) == (
+        2,
+        "servefit: name: 'payments' is only for a policy; give --policy hpa or --policy keda\n",
+    )
 
 
 def test_an_endpoint_that_leaves_no_cpu_to_a_client_is_predicted_and_says_so(

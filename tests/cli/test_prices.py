@@ -76,6 +76,10 @@ def test_the_price_of_a_profile_is_set_with_its_region(prices: Prices) -> None:
         (("c5.larg", "1/h"), "profile: 'c5.larg' is not known; did you mean 'c5.large'?"),
         (("local", "1/h", "--watts", "3"), "watts: 3.0 cannot be combined with a price of an hour"),
         (("local", "--watts", "3"), "watts: 3.0 is of no use without --per-kwh"),
+        (
+            ("ml.m5.large", "--purchase-price", "4000", "--years", "3"),
+            "purchase-price: '4000' is what an owner pays, and ml.m5.large is of a cloud; give a price: 0.21/h",
+        ),
         (("local", "--purchase-price", "1", "--years", "0"), "years: 0.0 is not above zero"),
         (("local", "--purchase-price", "0", "--years", "1"), "purchase-price: '0' is not above zero"),
         (

@@ -76,7 +76,7 @@ def scale(
     from servefit.search.jobs.lifecycle import load_job
 
     if deployment_name is not None and policy is None:
-        raise SpecError("name", deployment_name, "takes a policy", remedy="give --policy hpa or --policy keda")
+        raise SpecError("name", deployment_name, "is only for a policy", remedy="give --policy hpa or --policy keda")
     rate_per_s, kept_free = parse_rate_per_s(rate), parse_share("headroom", headroom)
     min_rate_per_s = None if min_rate is None else parse_rate_per_s(min_rate, field="min_rate")
     max_rate_per_s = None if max_rate is None else parse_rate_per_s(max_rate, field="max_rate")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from servefit.errors import SpecError
 from servefit.profiler.evidence.sequential_test import (
+    Evidence,
     SequentialTest,
     ThresholdVerdict,
     autocorrelation_time,
@@ -296,3 +297,24 @@ def test_response_times_that_do_not_continue_the_last_ones_are_refused() -> None
         test.update(independent(0.05, 90, seed=9))
     with pytest.raises(ValueError, match="shape"):
         test.update(np.ones((100, 2)))
+
+
+@pytest.mark.parametrize(
+    ("correlated", "said"),
+    [
+        (None, ""),
+        (1.5, ""),
+        (12.9, ", and response times went up and down slowly: for a PASS they are worth 80 independent ones"),
+        (inf, ", and response times went up and down more slowly than the run can tell"),
+    ],
+)
+def test_what_makes_requests_worth_fewer_is_told_as_the_verdict_counts_it(correlated: float | None, said: str) -> None:
+    found = Evidence(
+        verdict="UNDECIDED",
+        samples=2461,
+        violations=0,
+        autocorrelation_time=correlated,
+        log_e_pass=2.69,
+        log_e_fail=0.0,
+    )
+    assert found.worth_text == said

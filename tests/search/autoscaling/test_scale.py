@@ -396,3 +396,10 @@ def test_arrivals_that_are_gone_are_told_where_nothing_was_measured_at_a_rate(tr
 def replaced_arrivals(found: RecommendationJob, arrivals: str) -> RecommendationJob:
     header = replace(found.header, request=replace(found.request, arrivals=arrivals))
     return RecommendationJob.of(header, found.state, found.steps)
+
+
+def test_a_plan_beyond_the_rate_of_the_job_says_what_its_configuration_was_chosen_for(trial: MakeTrial) -> None:
+    found = job(trial(CONFIGURATION), sla=AT_600, service=EXPONENTIAL_1_MS)
+    said = "the configuration was chosen for 600 requests/s; another may carry this rate with fewer instances"
+    assert any(said in note for note in scale(found, rate_per_s=6000).notes)
+    assert not any("was chosen for" in note for note in scale(found, rate_per_s=100).notes)

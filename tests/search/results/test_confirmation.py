@@ -33,6 +33,12 @@ def test_a_winner_that_was_measured_again_is_confirmed_whatever_came_of_it(trial
         assert (found.outcome, found.is_confirmed, found.reason) == ("confirmed", True, None)
 
 
+def test_what_was_predicted_is_not_confirmed_by_measuring_the_model_again(trial: MakeTrial) -> None:
+    found = confirmation_of(replace(trial(WINNER), basis="predicted"), [trial(WINNER)])
+    assert (found.outcome, found.is_confirmed) == ("predicted", False)
+    assert found.reason == "it was predicted: no CPU was left to load the endpoint from"
+
+
 def test_rounds_and_the_second_measurement_of_another_confirm_nothing(trial: MakeTrial) -> None:
     found = confirmation_of(trial(WINNER), [trial(WINNER, nth_round=0), trial(WINNER, nth_round=1), trial(OTHER)])
     assert (found.outcome, found.reason) == ("not made", "it was not measured again")
