@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servefit.search.results.objectives.cost import CostAtRate
-from servefit.search.results.objectives.registry import objective_of
 from servefit.search.results.pooled_trials import pool_trials
-from servefit.search.results.ranking import LUCK, is_surely_better, ranking_key, simplicity
+from servefit.search.results.ranking import is_surely_better, ranking_key
 from servefit.search.results.ratios import ratio
 
 if TYPE_CHECKING:
@@ -24,6 +22,10 @@ MAX_FINALISTS = 3
 MAX_ROUNDS = 6
 """What so many rounds have not told apart is taken for equal. Chosen, not measured."""
 
+FAR_BEHIND = 4.0
+"""Times the figure of the leader: what one round shows to be so far behind is not so by luck. On the noisiest day two
+measurements of one p95 differed by more than twice (benchmarks/claims/endpoint_prediction.py, again)."""
+
 MAX_GAP = 0.15
 """A configuration whose single measurement is further behind the best, as a part of its figure, is no finalist. Chosen,
 not measured."""
@@ -34,8 +36,7 @@ def finalists(
 ) -> list[Configuration]:
     """Return the configurations of the first profile that may turn out to be the best: the one recommended so far,
     which may be the simplest of those that tie, then the others, best first. Where there is no other, the runner-up is
-    there to be compared with. Where latencies at a rate decide, whatever is less simple has to prove that it gains
-    anything: the simplest that may be as good is among them."""
+    there to be compared with."""
     if not recommendations:
         return []
     profile, recommended = recommendations[0].profile, recommendations[0].trial.configuration
@@ -59,13 +60,6 @@ def finalists(
     close = [configuration for figure, configuration in alike if figure <= best.figure + abs(best.figure) * MAX_GAP]
     others = [configuration for configuration in close if arms[configuration] != arms[recommended]]
     chosen = [recommended, *_one_of_each_arm(others, arms)][:MAX_FINALISTS]
-    if isinstance(objective_of(request), CostAtRate):
-        # The best of many had good luck, and the simplest may have had bad luck.
-        near = best.figure + abs(best.figure) * 2 * LUCK
-        simplest = min((rival for figure, rival in alike if figure <= near), key=simplicity)
-        is_another = arms[simplest] not in {arms[each] for each in chosen}
-        if is_another and simplicity(simplest) < min(map(simplicity, chosen)):
-            chosen = [*chosen[: MAX_FINALISTS - 1], simplest]
     if len(chosen) == 1:
         chosen += [rival for _, rival in alike if rival not in chosen and arms[rival] != arms[recommended]][:1]
     return chosen
@@ -103,3 +97,9 @@ def remaining_finalists(
     left = [leader, *(rival for rival in rivals if not is_surely_better(leader, rival, request, trials))]
     naive_is_out = naive is None or naive in failed or is_surely_better(leader, naive, request, trials)
     return left, None if naive_is_out else naive
+
+
+def is_far_behind(rival: Configuration, leader: Configuration, trials: Sequence[Trial], request: JobRequest) -> bool:
+    """Return whether the rounds among ``trials``, be it one, show ``rival`` to be behind ``leader`` beyond all luck."""
+    found = ratio(trials, leader, rival, request)
+    return found is not None and found.ratio >= FAR_BEHIND

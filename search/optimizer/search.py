@@ -15,7 +15,7 @@ from math import inf, isfinite, log
 from typing import TYPE_CHECKING
 
 from servefit.search.optimizer.bench import OutOfTime
-from servefit.search.optimizer.finalists import MAX_ROUNDS, finalists, remaining_finalists
+from servefit.search.optimizer.finalists import MAX_ROUNDS, finalists, is_far_behind, remaining_finalists
 from servefit.search.optimizer.importance import importance
 from servefit.search.optimizer.progress import Moment
 from servefit.search.optimizer.proposer import Proposer
@@ -33,7 +33,7 @@ from servefit.search.results.objectives.registry import context_of, objective_of
 from servefit.search.results.pooled_trials import pool_trials
 from servefit.search.results.price import Price
 from servefit.search.results.ranking import recommend
-from servefit.search.results.ratios import ratio
+from servefit.search.results.ratios import MIN_ROUNDS, ratio
 
 if TYPE_CHECKING:
     from servefit.profiler.record.types import Configuration
@@ -324,6 +324,14 @@ class Search(SearchState):
             self.round_test_s = longest_s
             chosen, still_naive = remaining_finalists(chosen, naive, self.trials, self.request, self.failed)
             naive = self._naive_default_tested(naive, chosen) if still_naive is not None else None
+            if naive is not None and chosen and not self._is_worth_rounds(naive, chosen, MIN_ROUNDS - (nth + 1)):
+                naive = None
+
+    def _is_worth_rounds(self, naive: Configuration, chosen: Sequence[Configuration], missing: int) -> bool:
+        """Return whether the naive default stays for the rounds that are ``missing`` until they give an interval: where
+        time is short, and it is far behind, the time is for those that may win."""
+        fits = missing <= 0 or self._round_fits(missing * (len(chosen) + 1))
+        return fits or not is_far_behind(naive, chosen[0], self.trials, self.request)
 
     def _naive_default_tested(
         self, naive: Configuration | None, chosen: Sequence[Configuration]
@@ -351,8 +359,8 @@ class Search(SearchState):
         return self.clock.left_s >= expected_s and self.clock.tests_left > tests
 
     def _confirm(self) -> None:
-        """Measure the winner again, for longer: the best of many measurements is partly the luckiest. If that makes
-        another one the winner, that one is confirmed too."""
+        """Measure the winner again, for longer: the best of many measurements is partly the luckiest. What that leaves
+        open is measured once more. If another one is the winner then, that one is confirmed too."""
         while recommendations := self.recommendations():
             best = recommendations[0].trial
             if best.configuration in self.confirmed:
@@ -365,6 +373,9 @@ class Search(SearchState):
                 return
             self._begin("confirmation", "measuring the winner again")
             result = self.bench.confirm(best.configuration, self._confirming())
+            if result is not None and result.verdict == "UNDECIDED" and self._confirmation_fits():
+                self.trials.append(result)
+                result = self.bench.confirm(best.configuration, self._confirming())
             self.confirmed.add(best.configuration)
             self._keep(best.configuration, result)
 

@@ -95,7 +95,7 @@ def test_at_a_rate_the_simplest_that_may_only_have_had_bad_luck_is_a_finalist(tr
         return finalists(recommend(space, trials, request), space, trials, request)
 
     ahead = [trial(A, p95_ms=1.0), trial(B, p95_ms=1.06), trial(C, p95_ms=1.07)]
-    assert among(*ahead, trial(PLAIN, p95_ms=1.4)) == [A, B, PLAIN]
+    assert among(*ahead, trial(PLAIN, p95_ms=1.4)) == [PLAIN, A, B]
     assert among(*ahead, trial(PLAIN, p95_ms=1.6)) == [A, B, C]
     assert among(*ahead, trial(PLAIN, p95_ms=1.4, instances=2)) == [A, B, C]
 

@@ -79,9 +79,10 @@ class Table:
     its service times predict by 5 % (a standard deviation) for all of a backend and 3 % for itself; service times are
     measured to 2 %, load tests to 2.5 % and confirmations to half of that. ``luck`` holds factors for the first tests
     of a configuration, ``disturbed`` and ``failing`` say which are INVALID and which are none, ``predicted`` which
-    leave no CPU to the client of an endpoint, and ``before`` is called before anything is measured. Everything takes as
-    long as it usually does, or, with ``start_s``, that and its loads. ``costs`` are what requests to an endpoint cost.
-    ``surveyed`` says by which configuration that was measured, and how many were timed and tested before.
+    leave no CPU to the client of an endpoint. The first ``left_open`` confirmations are UNDECIDED, and ``before`` is
+    called before anything is measured. Everything takes as long as it usually does, or, with ``start_s``, that and its
+    loads. ``costs`` are what requests to an endpoint cost. ``surveyed`` says by which configuration that was measured,
+    and how many were timed and tested before.
     """
 
     space: Space
@@ -92,6 +93,7 @@ class Table:
     disturbed: Callable[[Configuration], bool] = lambda _: False
     failing: Callable[[Configuration], bool] = lambda _: False
     predicted: Callable[[Configuration], bool] = lambda _: False
+    left_open: int = 0
     before: Callable[[], None] = lambda: None
     start_s: float | None = None
     costs: EndpointCosts | None = None
@@ -152,7 +154,10 @@ class Table:
 
     def confirm(self, configuration: Configuration, durations: Durations) -> Trial | None:
         self._spend(self._test_s(5.0, durations))
-        return self._test("confirmation", configuration, self.request.sla, noise=0.0125)
+        found = self._test("confirmation", configuration, self.request.sla, noise=0.0125)
+        if found is None or len(self.of_kind("confirmation")) > self.left_open:
+            return found
+        return replace(found, verdict="UNDECIDED")
 
     def is_predicted(self, configuration: Configuration) -> bool:
         return self.predicted(configuration)

@@ -174,6 +174,39 @@ def test_a_winner_that_fails_when_it_is_confirmed_gives_way(table: MakeTable, se
     assert fragile in found.failed
 
 
+@pytest.mark.parametrize(("left_open", "verdict"), [(1, "PASS"), (2, "UNDECIDED")])
+def test_what_a_confirmation_leaves_open_is_measured_once_more_before_another_wins(
+    table: MakeTable, search: MakeSearch, left_open: int, verdict: str
+) -> None:
+    bench = table(request_of(max_tests=40), left_open=left_open)
+    found = search(bench)
+    found.carry_out()
+    confirmed = bench.of_kind("confirmation")
+    assert confirmed[0] == confirmed[1]
+    assert len(confirmed) == left_open + (verdict == "UNDECIDED") + (verdict == "PASS")
+    last = [trial.verdict for trial in found.trials if trial.configuration == confirmed[0]][-1]
+    assert last == verdict
+    assert (found.best() == confirmed[0]) == (verdict == "PASS")
+
+
+def test_the_naive_default_leaves_its_time_to_those_that_may_win_where_that_is_short(
+    table: MakeTable, search: MakeSearch
+) -> None:
+    def rounds_of_naive(budget_s: float) -> tuple[int, int]:
+        bench = table(request_of(budget_s=budget_s, goal="throughput"), start_s=0.6)
+        found = search(bench)
+        found.carry_out()
+        turns = bench.of_kind("round")
+        naive = found.naive(turns[0].vcpus)
+        assert naive is not None
+        return turns.count(naive), max(map(turns.count, turns))
+
+    short, long = rounds_of_naive(30.0), rounds_of_naive(120.0)
+    assert short[0] == 1
+    assert short[1] > 1
+    assert long[0] >= 3
+
+
 def test_traffic_in_phases_is_limited_to_ten_tests_and_has_no_rounds(table: MakeTable, search: MakeSearch) -> None:
     phases = ClosedLoop.constant(users=4, duration_s=120)
     bench = table(JobRequest(name="job", phases=phases))
